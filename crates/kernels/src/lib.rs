@@ -1,4 +1,15 @@
 //! SIMD kernels for training networks, without std and without a heap.
 #![no_std]
 
+mod error;
+mod isa;
+mod matrix;
+mod parallel;
 pub mod random;
+mod simd;
+
+pub use error::Error;
+pub use isa::{Isa, IsaError, NAMES as ISA_NAMES};
+pub use matrix::{MatMut, MatRef};
+pub use parallel::{Cpu, Executor, Serial};
+pub use simd::Float;

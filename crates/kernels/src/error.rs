@@ -1,0 +1,98 @@
+//! What a caller can get wrong: one small `Copy` enum for the whole crate.
+//!
+//! Every check comes before the first write, so that a call that returns an error has changed nothing.
+
+use core::fmt;
+
+/// Why a kernel refused its arguments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A slice or a matrix dimension has the wrong length.
+    Length {
+        /// The operand, by its name in the documentation of the kernel.
+        operand: &'static str,
+        /// Elements (rows, columns) that the other operands call for.
+        expected: usize,
+        /// Elements (rows, columns) that came.
+        got: usize,
+    },
+    /// A matrix view reaches past the end of its slice.
+    OutOfBounds {
+        /// The least number of elements that the slice must have.
+        expected: usize,
+        /// The number of elements that it has.
+        got: usize,
+    },
+    /// A matrix that is written to has strides which let two elements share one place.
+    Overlap {
+        /// Elements from one row to the next.
+        row_stride: usize,
+        /// Elements from one column to the next.
+        col_stride: usize,
+    },
+    /// The scratch that the caller lent is too small.
+    Scratch {
+        /// Elements that the call needs: what the function beside the operation returns.
+        expected: usize,
+        /// Elements that came.
+        got: usize,
+    },
+    /// A class label is not below the number of classes.
+    Label {
+        /// The row of the batch.
+        row: usize,
+        /// The number of classes.
+        classes: usize,
+        /// The label that came.
+        got: usize,
+    },
+    /// A gradient holds a NaN or an infinity. Nothing was changed.
+    NonFinite {
+        /// Index of the first such element.
+        index: usize,
+    },
+    /// A number that steers an operation (a rate, a limit, a decay) is outside its range.
+    Parameter {
+        /// The parameter, by its name in the documentation of the kernel.
+        name: &'static str,
+        /// The range that is allowed, in words.
+        expected: &'static str,
+        /// The value that came.
+        got: f64,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Length { operand, expected, got } => {
+                write!(f, "`{operand}` has length {got}, expected {expected}")
+            }
+            Self::OutOfBounds { expected, got } => {
+                write!(f, "the matrix view needs a slice of at least {expected} elements, got {got}")
+            }
+            Self::Overlap { row_stride, col_stride } => write!(
+                f,
+                "elements of the written matrix overlap with row stride {row_stride} and column stride {col_stride}"
+            ),
+            Self::Scratch { expected, got } => {
+                write!(f, "the scratch has {got} elements, expected at least {expected}")
+            }
+            Self::Label { row, classes, got } => {
+                write!(f, "row {row} has label {got}, expected one below {classes}")
+            }
+            Self::NonFinite { index } => write!(f, "element {index} of the gradient is NaN or infinite"),
+            Self::Parameter { name, expected, got } => {
+                write!(f, "`{name}` is {got}, expected {expected}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// `Ok` if `got == expected`, else [`Error::Length`] for `operand`.
+pub(crate) fn check_length(operand: &'static str, expected: usize, got: usize) -> Result<(), Error> {
+    if got == expected { Ok(()) } else { Err(Error::Length { operand, expected, got }) }
+}

@@ -1,0 +1,139 @@
+//! How a kernel uses several threads without knowing of any: the caller implements [`Executor`].
+//!
+//! A kernel cuts its work into tasks that write to disjoint places and asks the executor to run them. Which
+//! thread runs which task changes no bit of the result. The kernels do not trust the executor: each run of
+//! the closure claims the next task from an atomic ticket, so that a task runs once even if the executor
+//! calls the closure too often, and the kernel itself finishes what was left when it calls too seldom.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::Isa;
+
+/// Runs tasks, on as many threads as it likes.
+pub trait Executor: Sync {
+    /// How many threads may run tasks at the same time: at least 1. Kernels cut their work by it.
+    fn threads(&self) -> usize;
+
+    /// Calls `task(i)` once for each `i` in `0..tasks`, in any order, on any threads, and returns when all calls
+    /// have returned.
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
+}
+
+/// The executor of one thread: the caller's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serial;
+
+impl Executor for Serial {
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        (0..tasks).for_each(task);
+    }
+}
+
+/// What a kernel runs on: an instruction set and an executor. Every kernel takes one as its first argument.
+///
+/// ```
+/// use kernels::{Cpu, Isa};
+/// let cpu = Cpu::detect();
+/// assert_eq!(cpu.isa, Isa::detect());
+/// ```
+#[derive(Clone, Copy)]
+pub struct Cpu<'a> {
+    /// The instruction set.
+    pub isa: Isa,
+    /// What runs the tasks.
+    pub executor: &'a dyn Executor,
+}
+
+impl Cpu<'static> {
+    /// The fastest instruction set of this machine, on the calling thread. Detection costs microseconds: keep
+    /// the answer.
+    pub fn detect() -> Self {
+        Self::serial(Isa::detect())
+    }
+
+    /// `isa` on the calling thread.
+    pub const fn serial(isa: Isa) -> Self {
+        Self { isa, executor: &Serial }
+    }
+}
+
+impl<'a> Cpu<'a> {
+    /// `isa` on the threads of `executor`.
+    pub const fn new(isa: Isa, executor: &'a dyn Executor) -> Self {
+        Self { isa, executor }
+    }
+
+    /// The executor's number of threads, at least 1.
+    pub(crate) fn threads(&self) -> usize {
+        self.executor.threads().max(1)
+    }
+
+    /// Calls `task` with each number in `0..tasks` exactly once, whatever the executor does.
+    ///
+    /// This "exactly once" is what makes it sound for tasks to write through shared pointers to places that
+    /// their number owns.
+    pub(crate) fn for_each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        if tasks <= 1 || self.threads() == 1 {
+            return (0..tasks).for_each(task);
+        }
+        let ticket = AtomicUsize::new(0);
+        let claim = |_| {
+            // A number is handed out once; past the end there is nothing left to do.
+            let mine = ticket.fetch_add(1, Ordering::Relaxed);
+            if mine < tasks {
+                task(mine);
+            }
+        };
+        self.executor.run(tasks, &claim);
+        loop {
+            let left = ticket.fetch_add(1, Ordering::Relaxed);
+            if left >= tasks {
+                return;
+            }
+            task(left);
+        }
+    }
+}
+
+impl core::fmt::Debug for Cpu<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} on {} thread(s)", self.isa, self.threads())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    /// An executor that keeps its promise badly: it calls the closure `calls` times, whatever was asked.
+    struct Careless {
+        calls: usize,
+    }
+
+    impl Executor for Careless {
+        fn threads(&self) -> usize {
+            4
+        }
+        fn run(&self, _: usize, task: &(dyn Fn(usize) + Sync)) {
+            (0..self.calls).for_each(|_| task(0));
+        }
+    }
+
+    #[test]
+    fn every_task_runs_once_under_any_executor() {
+        for calls in [0, 1, 7, 100] {
+            for tasks in [0, 1, 2, 7] {
+                let seen: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                Cpu::new(Isa::detect(), &Careless { calls })
+                    .for_each(tasks, &|i| _ = seen[i].fetch_add(1, Ordering::Relaxed));
+                assert!(seen.iter().all(|n| n.load(Ordering::Relaxed) == 1), "{calls} calls, {tasks} tasks");
+            }
+        }
+    }
+}

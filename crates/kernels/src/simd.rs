@@ -1,0 +1,325 @@
+//! One vocabulary for the lanes of f32 and f64 on every instruction set, so that each kernel is written once.
+//!
+//! A kernel is a [`WithSimd`]: a struct of its arguments with one method, generic over the instruction set
+//! `S: Simd`. It names registers and operations through its element type: `T::V<S>` is a register of `T` lanes,
+//! `T::add(s, a, b)` adds two of them. [`Isa::run`](crate::Isa::run) compiles and runs it once per instruction
+//! set.
+//!
+//! Underneath stands pulp, whose types stay in this file and in `isa`. Only operations that IEEE 754 rounds
+//! correctly are here, so that every instruction set gives the same bits. There is no `min` and no `max`, since
+//! those of x86 lose NaN: compare and select.
+
+use core::ops::{BitAnd, BitOr, Not};
+use pulp::bytemuck::{self, Pod};
+
+/// A kernel: arguments that wait for an instruction set.
+pub trait WithSimd {
+    /// What it returns.
+    type Output;
+    /// The kernel itself. Mark it, and all that it calls, `#[inline(always)]`: a function that is not inlined
+    /// is compiled without the instruction set.
+    fn with_simd<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// An instruction set: a proof that the machine has it, and its lanes of f32 and f64.
+pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
+    /// Runs `op` in a function compiled for this instruction set.
+    fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
+}
+
+/// The lanes of `T` on one instruction set. Kernels use it through [`Lanes`].
+pub trait Vector<T>: Copy {
+    /// A register of values.
+    type V: Pod;
+    /// A register of truth values.
+    type M: Copy;
+    fn splat(self, x: T) -> Self::V;
+    fn load(self, x: &[T]) -> Self::V;
+    fn store(self, x: &mut [T], v: Self::V);
+    fn split(x: &[T]) -> (&[Self::V], &[T]);
+    fn split_mut(x: &mut [T]) -> (&mut [Self::V], &mut [T]);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(self, a: Self::V) -> Self::V;
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn less(self, a: Self::V, b: Self::V) -> Self::M;
+    fn less_or_equal(self, a: Self::V, b: Self::V) -> Self::M;
+    fn select(self, m: Self::M, a: Self::V, b: Self::V) -> Self::V;
+}
+
+/// f32 or f64, as an element of registers.
+pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + core::fmt::Display {
+    /// The unsigned integer of the same width.
+    type Bits: Pod + BitAnd<Output = Self::Bits> + BitOr<Output = Self::Bits> + Not<Output = Self::Bits>;
+    /// A register of values.
+    type V<S: Simd>: Pod;
+    /// A register of truth values.
+    type M<S: Simd>: Copy;
+    /// Summation block of a GEMM: after this many k, the partial sum is added to the element.
+    ///
+    /// Part of the bit contract. 14 rows of 512 f32 (256 f64) take 28 KiB, most of a first-level cache of 32 to
+    /// 48 KiB; benchmark `gemm`.
+    const KB: usize;
+    /// The sign bit.
+    const SIGN: Self::Bits;
+
+    /// Lanes in a register.
+    #[inline(always)]
+    fn lanes<S: Simd>() -> usize {
+        const { size_of::<Self::V<S>>() / size_of::<Self>() }
+    }
+    /// All lanes are `x`.
+    fn splat<S: Simd>(s: S, x: Self) -> Self::V<S>;
+    /// The first lanes from `x`, which may be shorter than a register; +0 in the rest.
+    fn load<S: Simd>(s: S, x: &[Self]) -> Self::V<S>;
+    /// The first lanes into `x`, which may be shorter than a register.
+    fn store<S: Simd>(s: S, x: &mut [Self], v: Self::V<S>);
+    /// `x` as whole registers and a rest.
+    fn split<S: Simd>(x: &[Self]) -> (&[Self::V<S>], &[Self]);
+    /// `x` as whole registers and a rest.
+    fn split_mut<S: Simd>(x: &mut [Self]) -> (&mut [Self::V<S>], &mut [Self]);
+    /// `a + b`.
+    fn add<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a - b`.
+    fn sub<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a * b`.
+    fn mul<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a / b`.
+    fn div<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// Square root.
+    fn sqrt<S: Simd>(s: S, a: Self::V<S>) -> Self::V<S>;
+    /// `a * b + c`, rounded once.
+    fn mul_add<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>, c: Self::V<S>) -> Self::V<S>;
+    /// `a < b`, false where either is NaN.
+    fn less<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::M<S>;
+    /// `a <= b`, false where either is NaN.
+    fn less_or_equal<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::M<S>;
+    /// `a` where `m`, else `b`.
+    fn select<S: Simd>(s: S, m: Self::M<S>, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+
+    /// Each lane's bits through `f`: integer work, which the compiler vectorises by itself.
+    #[inline(always)]
+    fn map_bits<S: Simd>(mut v: Self::V<S>, f: impl Fn(Self::Bits) -> Self::Bits) -> Self::V<S> {
+        for bits in bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut v)) {
+            *bits = f(*bits);
+        }
+        v
+    }
+    /// Absolute value; NaN stays NaN.
+    #[inline(always)]
+    fn abs<S: Simd>(v: Self::V<S>) -> Self::V<S> {
+        Self::map_bits::<S>(v, |bits| bits & !Self::SIGN)
+    }
+}
+
+/// [`Vector`] for every token of pulp, by forwarding to its method for the type; and [`Lanes`] for the type.
+macro_rules! forward {
+    ($float:ident, $bits:ident, $kb:literal, $v:ident, $m:ident, {$($to:ident: $from:ident($($arg:ident: $kind:ident),*) -> $out:ident;)*},
+     $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident) => {
+        impl<S: pulp::Simd> Vector<$float> for S {
+            type V = S::$v;
+            type M = S::$m;
+            #[inline(always)]
+            fn splat(self, x: $float) -> S::$v { pulp::Simd::$splat(self, x) }
+            #[inline(always)]
+            fn load(self, x: &[$float]) -> S::$v { pulp::Simd::$load(self, x) }
+            #[inline(always)]
+            fn store(self, x: &mut [$float], v: S::$v) { pulp::Simd::$store(self, x, v) }
+            #[inline(always)]
+            fn split(x: &[$float]) -> (&[S::$v], &[$float]) { S::$split(x) }
+            #[inline(always)]
+            fn split_mut(x: &mut [$float]) -> (&mut [S::$v], &mut [$float]) { S::$split_mut(x) }
+            $(#[inline(always)]
+            fn $to(self, $($arg: Self::$kind),*) -> Self::$out { pulp::Simd::$from(self, $($arg),*) })*
+        }
+
+        impl Lanes for $float {
+            type Bits = $bits;
+            type V<S: Simd> = <S as Vector<$float>>::V;
+            type M<S: Simd> = <S as Vector<$float>>::M;
+            const KB: usize = $kb;
+            const SIGN: $bits = 1 << ($bits::BITS - 1);
+
+            #[inline(always)]
+            fn splat<S: Simd>(s: S, x: Self) -> Self::V<S> { Vector::<$float>::splat(s, x) }
+            #[inline(always)]
+            fn load<S: Simd>(s: S, x: &[Self]) -> Self::V<S> { s.load(x) }
+            #[inline(always)]
+            fn store<S: Simd>(s: S, x: &mut [Self], v: Self::V<S>) { s.store(x, v) }
+            #[inline(always)]
+            fn split<S: Simd>(x: &[Self]) -> (&[Self::V<S>], &[Self]) { S::split(x) }
+            #[inline(always)]
+            fn split_mut<S: Simd>(x: &mut [Self]) -> (&mut [Self::V<S>], &mut [Self]) { S::split_mut(x) }
+            $(#[inline(always)]
+            fn $to<S: Simd>(s: S, $($arg: Self::$kind<S>),*) -> Self::$out<S> {
+                <S as Vector<$float>>::$to(s, $($arg),*)
+            })*
+        }
+    };
+}
+
+forward!(f32, u32, 512, f32s, m32s, {
+    add: add_f32s(a: V, b: V) -> V;
+    sub: sub_f32s(a: V, b: V) -> V;
+    mul: mul_f32s(a: V, b: V) -> V;
+    div: div_f32s(a: V, b: V) -> V;
+    sqrt: sqrt_f32s(a: V) -> V;
+    mul_add: mul_add_f32s(a: V, b: V, c: V) -> V;
+    less: less_than_f32s(a: V, b: V) -> M;
+    less_or_equal: less_than_or_equal_f32s(a: V, b: V) -> M;
+    select: select_f32s(m: M, a: V, b: V) -> V;
+}, as_simd_f32s, as_mut_simd_f32s, partial_store_f32s, partial_load_f32s, splat_f32s);
+forward!(f64, u64, 256, f64s, m64s, {
+    add: add_f64s(a: V, b: V) -> V;
+    sub: sub_f64s(a: V, b: V) -> V;
+    mul: mul_f64s(a: V, b: V) -> V;
+    div: div_f64s(a: V, b: V) -> V;
+    sqrt: sqrt_f64s(a: V) -> V;
+    mul_add: mul_add_f64s(a: V, b: V, c: V) -> V;
+    less: less_than_f64s(a: V, b: V) -> M;
+    less_or_equal: less_than_or_equal_f64s(a: V, b: V) -> M;
+    select: select_f64s(m: M, a: V, b: V) -> V;
+}, as_simd_f64s, as_mut_simd_f64s, partial_store_f64s, partial_load_f64s, splat_f64s);
+
+impl<S: pulp::Simd> Simd for S {
+    #[inline(always)]
+    fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
+        struct Pulp<Op>(Op);
+        impl<Op: WithSimd> pulp::WithSimd for Pulp<Op> {
+            type Output = Op::Output;
+            #[inline(always)]
+            fn with_simd<S: pulp::Simd>(self, s: S) -> Op::Output {
+                self.0.with_simd(s)
+            }
+        }
+        pulp::Simd::vectorize(self, Pulp(op))
+    }
+}
+
+/// One lane with the hardware's FMA, which pulp's own one-lane token lacks without std.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub struct OneLane(pub pulp::x86::V3);
+
+#[cfg(target_arch = "x86_64")]
+macro_rules! one_lane {
+    ($float:ident, $sse:ident, $set:ident, $get:ident, $sqrt:ident, $fma:ident) => {
+        impl Vector<$float> for OneLane {
+            type V = $float;
+            type M = bool;
+            #[inline(always)]
+            fn splat(self, x: $float) -> $float {
+                x
+            }
+            #[inline(always)]
+            fn load(self, x: &[$float]) -> $float {
+                x.first().copied().unwrap_or(0.0)
+            }
+            #[inline(always)]
+            fn store(self, x: &mut [$float], v: $float) {
+                if let Some(first) = x.first_mut() {
+                    *first = v;
+                }
+            }
+            #[inline(always)]
+            fn split(x: &[$float]) -> (&[$float], &[$float]) {
+                (x, &[])
+            }
+            #[inline(always)]
+            fn split_mut(x: &mut [$float]) -> (&mut [$float], &mut [$float]) {
+                (x, &mut [])
+            }
+            #[inline(always)]
+            fn add(self, a: $float, b: $float) -> $float {
+                a + b
+            }
+            #[inline(always)]
+            fn sub(self, a: $float, b: $float) -> $float {
+                a - b
+            }
+            #[inline(always)]
+            fn mul(self, a: $float, b: $float) -> $float {
+                a * b
+            }
+            #[inline(always)]
+            fn div(self, a: $float, b: $float) -> $float {
+                a / b
+            }
+            #[inline(always)]
+            fn sqrt(self, a: $float) -> $float {
+                let OneLane(v3) = self;
+                v3.$sse.$get(v3.$sse.$sqrt(v3.$sse.$set(a)))
+            }
+            #[inline(always)]
+            fn mul_add(self, a: $float, b: $float, c: $float) -> $float {
+                let OneLane(v3) = self;
+                v3.$sse.$get(v3.fma.$fma(v3.$sse.$set(a), v3.$sse.$set(b), v3.$sse.$set(c)))
+            }
+            #[inline(always)]
+            fn less(self, a: $float, b: $float) -> bool {
+                a < b
+            }
+            #[inline(always)]
+            fn less_or_equal(self, a: $float, b: $float) -> bool {
+                a <= b
+            }
+            #[inline(always)]
+            fn select(self, m: bool, a: $float, b: $float) -> $float {
+                if m { a } else { b }
+            }
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+one_lane!(f32, sse, _mm_set_ss, _mm_cvtss_f32, _mm_sqrt_ps, _mm_fmadd_ss);
+#[cfg(target_arch = "x86_64")]
+one_lane!(f64, sse2, _mm_set_sd, _mm_cvtsd_f64, _mm_sqrt_pd, _mm_fmadd_sd);
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for OneLane {
+    #[inline(always)]
+    fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
+        struct In<Op>(OneLane, Op);
+        impl<Op: WithSimd> pulp::NullaryFnOnce for In<Op> {
+            type Output = Op::Output;
+            #[inline(always)]
+            fn call(self) -> Op::Output {
+                self.1.with_simd(self.0)
+            }
+        }
+        self.0.vectorize(In(self, op))
+    }
+}
+
+/// An element of the kernels: `f32` or `f64`.
+pub trait Float: Lanes {
+    /// +0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// `x`, rounded to nearest, ties to even.
+    fn from_f64(x: f64) -> Self;
+    /// This value, exactly.
+    fn to_f64(self) -> f64;
+}
+
+macro_rules! float {
+    ($float:ident) => {
+        impl Float for $float {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as Self
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+        }
+    };
+}
+float!(f32);
+float!(f64);
