@@ -2,6 +2,7 @@
 #![no_std]
 
 mod error;
+pub mod gemm;
 mod isa;
 mod matrix;
 mod parallel;

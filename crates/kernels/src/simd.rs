@@ -23,6 +23,8 @@ pub trait WithSimd {
 
 /// An instruction set: a proof that the machine has it, and its lanes of f32 and f64.
 pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
+    /// Rows of C that a GEMM keeps in registers: two registers each, and three for the operands.
+    const TILE_ROWS: usize;
     /// Runs `op` in a function compiled for this instruction set.
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
 }
@@ -184,6 +186,7 @@ forward!(f64, u64, 256, f64s, m64s, {
 }, as_simd_f64s, as_mut_simd_f64s, partial_store_f64s, partial_load_f64s, splat_f64s);
 
 impl<S: pulp::Simd> Simd for S {
+    const TILE_ROWS: usize = if S::REGISTER_COUNT >= 32 { 14 } else { 6 };
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
         struct Pulp<Op>(Op);
@@ -279,6 +282,7 @@ one_lane!(f64, sse2, _mm_set_sd, _mm_cvtsd_f64, _mm_sqrt_pd, _mm_fmadd_sd);
 
 #[cfg(target_arch = "x86_64")]
 impl Simd for OneLane {
+    const TILE_ROWS: usize = 6;
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
         struct In<Op>(OneLane, Op);
