@@ -1,2 +1,55 @@
-//! x
+//! Layers, losses, initialisers and optimizers for training networks, without std.
+//!
+//! A [`Network`] is built from data ([`LayerSpec`]) and checked once, when it is built. It owns no numbers: it says
+//! how many parameters there are and where each tensor of them lies ([`Layout`]), and the caller keeps three flat
+//! buffers of that length and layout: parameters, gradients, and the optimizer's moments. So clipping, the
+//! optimizer's step and a checkpoint are each one pass over one slice.
+//!
+//! ```
+//! use kernels::Cpu;
+//! use nn::{Activation, Init, LayerSpec, Network, Optimizer, Workspace};
+//!
+//! let cpu = Cpu::detect();
+//! let network = Network::new(2, &[
+//!     LayerSpec::dense(16, Init::HeNormal),
+//!     LayerSpec::Activation(Activation::Relu),
+//!     LayerSpec::dense(2, Init::GlorotUniform),
+//! ])?;
+//! let mut params = vec![0.0_f32; network.layout().len()];
+//! let mut grads = params.clone();
+//! network.init(cpu, 42, &mut params)?;
+//!
+//! // Exclusive or: four rows of two inputs, and the class of each.
+//! let (inputs, labels) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0, 1, 1, 0]);
+//! let mut workspace = Workspace::new(&network, cpu, 4);
+//! let mut optimizer = Optimizer::adam().start(params.len())?;
+//! let mut loss = f64::INFINITY;
+//! for _ in 0..200 {
+//!     loss = network.gradient(cpu, &params, &inputs, &labels, &mut workspace, &mut grads)?.mean_loss();
+//!     optimizer.step(cpu, 0.02, 1.0, &mut params, &grads)?;
+//! }
+//! assert!(loss < 0.05);
+//! # Ok::<(), nn::Error>(())
+//! ```
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod error;
+mod init;
+mod layout;
+mod network;
+mod optimizer;
+mod schedule;
+mod spec;
+mod workspace;
+
+pub use error::Error;
+pub use init::Init;
+pub use layout::{Layout, Tensor};
+pub use network::{Network, Score};
+pub use optimizer::{Optimizer, Running};
+pub use schedule::Schedule;
+pub use spec::{Activation, LayerSpec};
+pub use workspace::Workspace;

@@ -1,0 +1,79 @@
+//! What a caller can get wrong, with the layer it concerns.
+
+use core::fmt;
+
+/// Why a network was not built, or a step not taken.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The list of layers is empty, or no layer has parameters.
+    NoLayers,
+    /// A layer cannot be built from what it is given.
+    Layer {
+        /// Its place in the sequence, from 0.
+        index: usize,
+        /// Its kind, as configuration files spell it.
+        kind: &'static str,
+        /// What it needs.
+        expected: &'static str,
+        /// What it was given.
+        got: usize,
+    },
+    /// The network is too large to address.
+    TooLarge {
+        /// The layer at which the count of elements overflows.
+        index: usize,
+    },
+    /// A buffer has the wrong length.
+    Length {
+        /// The buffer.
+        operand: &'static str,
+        /// Elements expected.
+        expected: usize,
+        /// Elements that came.
+        got: usize,
+    },
+    /// A batch is empty or larger than the workspace was built for.
+    Batch {
+        /// The largest batch of the workspace.
+        capacity: usize,
+        /// Rows that came.
+        got: usize,
+    },
+    /// A kernel refused its arguments.
+    Kernel(kernels::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLayers => f.write_str("the network has no layer with parameters, expected at least one `dense`"),
+            Self::Layer { index, kind, expected, got } => {
+                write!(f, "layer {index} ({kind}) needs {expected}, got {got}")
+            }
+            Self::TooLarge { index } => {
+                write!(f, "layer {index} makes the network larger than memory can be addressed")
+            }
+            Self::Length { operand, expected, got } => {
+                write!(f, "`{operand}` has {got} elements, expected {expected}")
+            }
+            Self::Batch { capacity, got } => {
+                write!(f, "a batch of {got} rows, expected 1 to {capacity} (what the workspace was built for)")
+            }
+            Self::Kernel(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<kernels::Error> for Error {
+    fn from(error: kernels::Error) -> Self {
+        Self::Kernel(error)
+    }
+}
+
+/// `Ok` if `got == expected`, else [`Error::Length`] for `operand`.
+pub(crate) fn check_length(operand: &'static str, expected: usize, got: usize) -> Result<(), Error> {
+    if got == expected { Ok(()) } else { Err(Error::Length { operand, expected, got }) }
+}
