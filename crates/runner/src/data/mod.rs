@@ -1,2 +1,3 @@
-//! x
+//! Where the images come from.
+
 pub mod digits;
