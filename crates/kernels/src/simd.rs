@@ -204,7 +204,7 @@ impl<S: pulp::Simd> Simd for S {
 /// One lane with the hardware's FMA, which pulp's own one-lane token lacks without std.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
-pub struct OneLane(pub pulp::x86::V3);
+pub(crate) struct OneLane(pub(crate) pulp::x86::V3);
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! one_lane {

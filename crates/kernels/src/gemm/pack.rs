@@ -50,9 +50,12 @@ impl<T: Float> WithSimd for PackB<'_, T> {
                 for p0 in (0..kc).step_by(16) {
                     for c in 0..panel {
                         for p in p0..kc.min(p0 + 16) {
-                            // SAFETY: c < nr, so (p, j + c) lies inside B.
-                            packed[p * panel + c] =
-                                if c < nr { unsafe { source.get(p, j + c) } } else { T::ZERO };
+                            packed[p * panel + c] = if c < nr {
+                                // SAFETY: c < nr, so (p, j + c) lies inside B.
+                                unsafe { source.get(p, j + c) }
+                            } else {
+                                T::ZERO
+                            };
                         }
                     }
                 }
