@@ -198,7 +198,7 @@ const fn task_scratch<T: Float>(cols: usize, k: usize) -> usize {
     let panel = 2 * (MAX_LANES * size_of::<f32>()).div_ceil(size_of::<T>());
     let cols = if cols < NC { cols.next_multiple_of(panel) } else { NC };
     let depth = if k < T::KB { k } else { T::KB };
-    depth * (cols + pack::ROWS_STRIDE)
+    depth * cols + pack::rows_len(depth)
 }
 
 /// The scratch, shared by the tasks.
@@ -324,7 +324,7 @@ impl<T: Float> WithSimd for Block<'_, T> {
         let panel = 2 * T::lanes::<S>();
         let (a, b) = (Source::new(product.a), Source::new(product.b));
         let depth = k.min(T::KB);
-        let (packed_a, packed_b) = scratch.split_at_mut(depth * pack::ROWS_STRIDE);
+        let (packed_a, packed_b) = scratch.split_at_mut(pack::rows_len(depth));
         // All tiles of the block get about the same number of rows: no sliver keeps the pipeline waiting.
         let tiles = (i1 - i0).div_ceil(S::TILE_ROWS);
         let tile_row = |t: usize| i0 + (i1 - i0) * t / tiles;
@@ -351,7 +351,7 @@ impl<T: Float> WithSimd for Block<'_, T> {
                 s.vectorize(pack::PackB { source, kc, nc: rest, panel, packed: packed_b });
                 for t in 0..tiles {
                     let (i, mr) = (tile_row(t), tile_row(t + 1) - tile_row(t));
-                    let rows = pack::rows(a.offset(i, p), mr, kc, packed_a);
+                    let rows = pack::rows(s, a.offset(i, p), mr, kc, packed_a);
                     for jr in (0..nc).step_by(panel) {
                         let nr = panel.min(nc - jr);
                         let at = (i, j + jr);

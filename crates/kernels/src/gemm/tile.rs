@@ -40,6 +40,10 @@ impl<T: Float> Source<T> {
         Self { ptr: m.as_ptr(), row_stride, col_stride }
     }
 
+    pub(super) fn transpose(self) -> Self {
+        Self { ptr: self.ptr, row_stride: self.col_stride, col_stride: self.row_stride }
+    }
+
     /// Packed elements: one row, or one column, of `stride` of them after the other.
     pub(super) fn packed(packed: &[T], row_stride: usize, col_stride: usize) -> Self {
         Self { ptr: packed.as_ptr(), row_stride, col_stride }
