@@ -308,6 +308,9 @@ mod tests {
     }
 
     proptest! {
+        // Each case waits for the disk twice.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn a_round_trip_keeps_shape_and_bytes(
             dims in prop::array::uniform3(1_u32..8), fill: u8, pack: bool,
@@ -322,6 +325,9 @@ mod tests {
             prop_assert_eq!(Array::read(&path).expect("valid"), Array { dims, data });
         }
 
+    }
+
+    proptest! {
         /// Whatever the bytes: no panic, and an array no larger than they can hold.
         #[test]
         fn random_bytes_are_refused_or_hold_what_they_say(

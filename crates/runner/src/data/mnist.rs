@@ -3,7 +3,7 @@
 //! [`load`](super::load) calls [`load`] for it. The set is LeCun, Cortes and Burges, "The MNIST database of
 //! handwritten digits", 1998.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::download::{Failure, Mirrors, Published, download};
 use super::error::DataError;
@@ -50,19 +50,17 @@ pub(crate) fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result
     let cache = request.cache.as_ref().map(|cache| cache.join("mnist"));
     for place in request.mnist_dir.iter().chain(&request.places) {
         match folder::locate(place) {
-            Ok(paths) => {
-                return Ok(mnist(Origin::Folder(place.clone()), folder::read(&paths, Some(CLASSES))?));
-            }
+            Ok(paths) => return read(&paths, Origin::Folder(place.clone())),
             // That most places lack all four files is no news, unless the user named the place.
             Err(DataError::Missing { files, .. })
                 if files.len() == FILES.len() && request.mnist_dir.as_ref() != Some(place) => {}
-            Err(unusable) => hear(Event::Notice(&format!("not looked for further here: {unusable}"))),
+            Err(unusable) => hear(Event::Notice(&format!("MNIST is looked for elsewhere: {unusable}"))),
         }
     }
     if let Some(cache) = &cache {
-        match read(cache, || Origin::Folder(cache.clone())) {
+        match folder::locate(cache).and_then(|paths| read(&paths, Origin::Folder(cache.clone()))) {
             Err(DataError::Missing { .. }) => {}
-            Err(unusable) => hear(Event::Notice(&format!("to be downloaded anew: {unusable}"))),
+            Err(unusable) => hear(Event::Notice(&format!("MNIST in the cache is of no use: {unusable}"))),
             found => return found,
         }
     }
@@ -103,15 +101,10 @@ fn fetch(
     origin: impl FnOnce(String) -> Origin,
 ) -> Result<Dataset, Failure> {
     let from = download(into, mirrors, hear)?;
-    Ok(read(into, || origin(from))?)
+    Ok(read(&folder::locate(into)?, origin(from))?)
 }
 
-/// Reads MNIST from `place`.
-fn read(place: &Path, origin: impl FnOnce() -> Origin) -> Result<Dataset, DataError> {
-    Ok(mnist(origin(), folder::read(&folder::locate(place)?, Some(CLASSES))?))
-}
-
-/// The contents of a folder of MNIST as a data set.
-fn mnist(origin: Origin, contents: folder::Contents) -> Dataset {
-    Dataset::new("mnist".into(), origin, contents)
+/// Reads MNIST from the four files `paths`.
+fn read(paths: &[PathBuf; 4], origin: Origin) -> Result<Dataset, DataError> {
+    Ok(Dataset::new("mnist".into(), origin, folder::read(paths, Some(CLASSES))?))
 }
