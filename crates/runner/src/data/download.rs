@@ -106,29 +106,29 @@ pub enum Reason {
     },
 }
 
-/// Why a folder could not be downloaded.
+/// Why something could not be downloaded.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// No mirror delivered one of the files; what each of them did.
-    Mirrors(Vec<Attempt>),
+pub(crate) enum Failure<T> {
+    /// Of one mirror, its [`Reason`]; of them all, the [`Attempt`]s.
+    Mirror(T),
     /// This machine could not store it.
     Machine(DataError),
 }
 
-impl From<DataError> for Failure {
+impl<T> From<DataError> for Failure<T> {
     fn from(error: DataError) -> Self {
         Self::Machine(error)
     }
 }
 
 /// Makes `folder` hold every file of `mirrors`, uncompressed, and returns the address of the mirror that delivered
-/// the last (empty if all were there). A file is either whole and verified, or absent.
+/// the last, or `None` if all were there. What it makes is whole and verified from the moment it has its name.
 pub(crate) fn download(
     folder: &Path,
     mirrors: &Mirrors,
     hear: &mut dyn FnMut(Event<'_>),
-) -> Result<String, Failure> {
-    let longest = 2 * (mirrors.first_byte + mirrors.stall);
+) -> Result<Option<String>, Failure<Vec<Attempt>>> {
+    let longest = mirrors.first_byte.saturating_add(mirrors.stall).saturating_mul(2);
     let mut config = ureq::Agent::config_builder()
         .user_agent(concat!("evenkeel/", env!("CARGO_PKG_VERSION")))
         // Longer than anyone listens; so that an abandoned thread ends.
@@ -141,17 +141,19 @@ pub(crate) fn download(
     }
     let mut session = Session {
         agent: config.build().new_agent(),
+        started: Instant::now(),
+        first_byte: mirrors.first_byte,
         stall: mirrors.stall,
-        deadline: Some(Instant::now() + mirrors.first_byte),
+        answered: false,
         hear,
     };
 
     let count = mirrors.urls.len();
     let mut current = 0;
-    let mut delivered = String::new();
+    let mut delivered = None;
     'files: for file in &mirrors.files {
         let path = folder.join(file.name);
-        if is_verified(&path, file)? {
+        if is_verified(&path, file) {
             continue;
         }
         let mut attempts = Vec::new();
@@ -164,14 +166,14 @@ pub(crate) fn download(
             match outcome {
                 Ok(()) => {
                     current = (current + tried) % count;
-                    delivered.clone_from(mirror);
+                    delivered = Some(mirror.clone());
                     continue 'files;
                 }
-                Err(Stop::Machine(error)) => return Err(error.into()),
-                Err(Stop::Mirror(reason)) => attempts.push(Attempt { url, reason }),
+                Err(Failure::Machine(error)) => return Err(error.into()),
+                Err(Failure::Mirror(reason)) => attempts.push(Attempt { url, reason }),
             }
         }
-        return Err(Failure::Mirrors(attempts));
+        return Err(Failure::Mirror(attempts));
     }
     Ok(delivered)
 }
@@ -179,43 +181,38 @@ pub(crate) fn download(
 /// What the downloads of one folder share.
 struct Session<'a> {
     agent: ureq::Agent,
+    started: Instant,
+    first_byte: Duration,
     stall: Duration,
-    /// When to have seen a first byte; `None` once one was seen.
-    deadline: Option<Instant>,
+    /// Whether a byte has come from any mirror.
+    answered: bool,
     hear: &'a mut dyn FnMut(Event<'_>),
-}
-
-/// Why one download stopped.
-#[derive(Debug)]
-enum Stop {
-    Mirror(Reason),
-    Machine(DataError),
-}
-
-impl From<DataError> for Stop {
-    fn from(error: DataError) -> Self {
-        Self::Machine(error)
-    }
 }
 
 impl Session<'_> {
     /// Makes `path` the file that `url` delivers, if it is `file`; `mirrors_left` share what is left of the time
     /// until the first byte.
-    fn fetch(&mut self, url: &str, file: &Published, path: &Path, mirrors_left: usize) -> Result<(), Stop> {
+    fn fetch(
+        &mut self,
+        url: &str,
+        file: &Published,
+        path: &Path,
+        mirrors_left: usize,
+    ) -> Result<(), Failure<Reason>> {
         replace(path, |out| {
-            let now = Instant::now();
-            let patience = match self.deadline {
-                Some(deadline) => deadline.saturating_duration_since(now) / mirrors_left.max(1) as u32,
-                None => self.stall,
-            };
-            let body = self.open(url, patience)?;
-            // Even a gzip stream that compresses nothing is far shorter than this: no server can go on for ever.
-            let mut body = BufReader::with_capacity(CHUNK, body.take(2 * file.bytes + CHUNK as u64));
-            let gzipped = body.fill_buf().map_err(stop)?.starts_with(&GZIP_MAGIC);
-            if gzipped {
-                store(MultiGzDecoder::new(body), file, path, out)
+            let patience = if self.answered {
+                self.stall
             } else {
-                store(body, file, path, out)
+                self.first_byte.saturating_sub(self.started.elapsed()) / mirrors_left as u32
+            };
+            // Even a gzip stream that compresses nothing is far shorter than this: no server can go on for ever.
+            let most = file.bytes.saturating_mul(2).saturating_add(CHUNK as u64);
+            let mut body = BufReader::with_capacity(CHUNK, self.open(url, patience)?.take(most));
+            let gzipped = body.fill_buf().map_err(mirror)?.starts_with(&GZIP_MAGIC);
+            if gzipped {
+                copy_verified(MultiGzDecoder::new(body), file, path, out)
+            } else {
+                copy_verified(body, file, path, out)
             }
         })
     }
@@ -235,7 +232,7 @@ impl Session<'_> {
             received: 0,
             patience,
             stall: self.stall,
-            deadline: &mut self.deadline,
+            answered: &mut self.answered,
             hear: &mut *self.hear,
         })
     }
@@ -250,32 +247,27 @@ struct Chunk {
 
 /// Reads `url` into `chunks` until its end, an error, or nobody listens any more.
 fn send(agent: &ureq::Agent, url: &str, chunks: &SyncSender<Result<Chunk, Reason>>) {
-    let body = agent.get(url).call().map(ureq::http::Response::into_body).map_err(|error| match error {
+    if let Err(reason) = relay(agent, url, chunks) {
+        // If this fails too, nobody listens: there is nothing left to do.
+        let _ = chunks.send(Err(reason));
+    }
+}
+
+/// [`send`], but for the error.
+fn relay(agent: &ureq::Agent, url: &str, chunks: &SyncSender<Result<Chunk, Reason>>) -> Result<(), Reason> {
+    let response = agent.get(url).call().map_err(|error| match error {
         ureq::Error::StatusCode(status) => Reason::Status(status),
         other => Reason::Broken(other.to_string()),
-    });
-    let mut reader = match body {
-        Ok(body) => (body.content_length(), body.into_reader()),
-        Err(reason) => {
-            // An error here and below means that nobody listens: there is nothing left to do.
-            let _ = chunks.send(Err(reason));
-            return;
-        }
-    };
-    let (total, reader) = (reader.0, &mut reader.1);
+    })?;
+    let body = response.into_body();
+    let total = body.content_length();
+    let mut reader = body.into_reader();
     loop {
         let mut bytes = vec![0; CHUNK];
-        let message = match reader.read(&mut bytes) {
-            Ok(0) => return,
-            Ok(count) => {
-                bytes.truncate(count);
-                Ok(Chunk { bytes, total })
-            }
-            Err(error) => Err(Reason::Broken(error.to_string())),
-        };
-        let last = message.is_err();
-        if chunks.send(message).is_err() || last {
-            return;
+        let count = reader.read(&mut bytes).map_err(|error| Reason::Broken(error.to_string()))?;
+        bytes.truncate(count);
+        if count == 0 || chunks.send(Ok(Chunk { bytes, total })).is_err() {
+            return Ok(());
         }
     }
 }
@@ -290,7 +282,7 @@ struct Body<'a> {
     received: u64,
     patience: Duration,
     stall: Duration,
-    deadline: &'a mut Option<Instant>,
+    answered: &'a mut bool,
     hear: &'a mut dyn FnMut(Event<'_>),
 }
 
@@ -305,7 +297,7 @@ impl Read for Body<'_> {
                     return Err(io::Error::other(reason(self.patience)));
                 }
             };
-            *self.deadline = None;
+            *self.answered = true;
             self.patience = self.stall;
             self.received += bytes.len() as u64;
             (self.chunk, self.used) = (bytes, 0);
@@ -318,52 +310,72 @@ impl Read for Body<'_> {
 }
 
 /// Copies `source` to `out`, which is to become `path`, and checks that it is `file`.
-fn store(mut source: impl Read, file: &Published, path: &Path, out: &mut File) -> Result<(), Stop> {
+fn copy_verified(
+    mut source: impl Read,
+    file: &Published,
+    path: &Path,
+    out: &mut impl Write,
+) -> Result<(), Failure<Reason>> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; CHUNK];
     let mut total = 0;
     loop {
-        let count = source.read(&mut buffer).map_err(stop)?;
+        let count = source.read(&mut buffer).map_err(mirror)?;
         if count == 0 {
             break;
         }
         total += count as u64;
         if total > file.bytes {
-            return Err(Stop::Mirror(Reason::TooLong { expected: file.bytes }));
+            return Err(Failure::Mirror(Reason::TooLong { expected: file.bytes }));
         }
         hash.update(&buffer[..count]);
         out.write_all(&buffer[..count]).map_err(DataError::io("write", path))?;
     }
-    let found = hex(hash);
+    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     if found != file.sha256 {
-        return Err(Stop::Mirror(Reason::Checksum { expected: file.sha256, found }));
+        return Err(Failure::Mirror(Reason::Checksum { expected: file.sha256, found }));
     }
     Ok(())
 }
 
 /// A failure to read from a mirror: [`Body`]'s own reason, or else that of the decoder above it.
-fn stop(error: io::Error) -> Stop {
-    Stop::Mirror(error.downcast().unwrap_or_else(|decoder| Reason::Gzip(decoder.to_string())))
+fn mirror(error: io::Error) -> Failure<Reason> {
+    Failure::Mirror(error.downcast().unwrap_or_else(|decoder| Reason::Gzip(decoder.to_string())))
 }
 
-/// Whether `path` holds `file`.
-fn is_verified(path: &Path, file: &Published) -> Result<bool, DataError> {
-    let mut existing = match File::open(path) {
-        Ok(existing) => existing,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(DataError::io("read", path)(error)),
-    };
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match existing.read(&mut buffer).map_err(DataError::io("read", path))? {
-            0 => return Ok(hex(hash) == file.sha256),
-            count => hash.update(&buffer[..count]),
+/// Whether `path` can be read and is `file`.
+fn is_verified(path: &Path, file: &Published) -> bool {
+    File::open(path).is_ok_and(|copy| copy_verified(copy, file, path, &mut io::sink()).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// SHA-256 of "abc", from FIPS 180-2, appendix B.1.
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn nothing_is_asked_for_where_all_is_verified() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mirrors = Mirrors {
+            urls: vec![],
+            files: ["a", "b", "c", "d"].map(|name| Published { name, bytes: 3, sha256: ABC }),
+            first_byte: Duration::ZERO,
+            stall: Duration::ZERO,
+            environment_proxy: false,
+        };
+        let outcome = || download(folder.path(), &mirrors, &mut |event| panic!("nothing to do: {event:?}"));
+        for file in &mirrors.files {
+            assert!(matches!(outcome(), Err(Failure::Mirror(attempts)) if attempts.is_empty()));
+            fs::write(folder.path().join(file.name), "abc").expect("written");
+        }
+        assert!(matches!(outcome(), Ok(None)));
+        for wrong in ["abd", "ab", "abcd", ""] {
+            fs::write(folder.path().join("c"), wrong).expect("written");
+            assert!(matches!(outcome(), Err(Failure::Mirror(_))), "{wrong}");
         }
     }
-}
-
-/// A checksum as lower-case hexadecimal digits.
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

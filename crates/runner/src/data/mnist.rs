@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::download::{Failure, Mirrors, Published, download};
+use super::download::{Attempt, Failure, Mirrors, Published, download};
 use super::error::DataError;
 use super::folder::{self, FILES};
 use super::{Dataset, Event, Origin, Request};
@@ -69,39 +69,35 @@ pub(crate) fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result
         let places = request.mnist_dir.iter().chain(&request.places).chain(&cache).cloned().collect();
         DataError::Unavailable { places, attempts }
     };
-    if request.mirrors.urls.is_empty() {
-        return Err(unavailable(Vec::new()));
-    }
     if let Some(cache) = &cache {
-        match fetch(cache, &request.mirrors, hear, |from| Origin::Downloaded {
-            from,
-            into: Some(cache.clone()),
-        }) {
-            Err(Failure::Mirrors(attempts)) => return Err(unavailable(attempts)),
+        match fetch(cache, true, &request.mirrors, hear) {
+            Ok(set) => return Ok(set),
+            Err(Failure::Mirror(attempts)) => return Err(unavailable(attempts)),
             Err(Failure::Machine(refusal)) => {
                 hear(Event::Notice(&format!("the cache is of no use: {refusal}")));
             }
-            Ok(set) => return Ok(set),
         }
     }
-    let passing = tempfile::tempdir()
-        .map_err(|cause| DataError::io("create a folder in", &std::env::temp_dir())(cause))?;
-    match fetch(passing.path(), &request.mirrors, hear, |from| Origin::Downloaded { from, into: None }) {
-        Err(Failure::Mirrors(attempts)) => Err(unavailable(attempts)),
-        Err(Failure::Machine(refusal)) => Err(refusal),
-        Ok(set) => Ok(set),
-    }
+    let passing = tempfile::tempdir().map_err(DataError::io("create a folder in", &std::env::temp_dir()))?;
+    fetch(passing.path(), false, &request.mirrors, hear).map_err(|failure| match failure {
+        Failure::Mirror(attempts) => unavailable(attempts),
+        Failure::Machine(refusal) => refusal,
+    })
 }
 
-/// Downloads MNIST into `into` and reads it from there.
+/// Downloads MNIST into `into`, where it `stays` or not, and reads it from there.
 fn fetch(
     into: &Path,
+    stays: bool,
     mirrors: &Mirrors,
     hear: &mut dyn FnMut(Event<'_>),
-    origin: impl FnOnce(String) -> Origin,
-) -> Result<Dataset, Failure> {
-    let from = download(into, mirrors, hear)?;
-    Ok(read(&folder::locate(into)?, origin(from))?)
+) -> Result<Dataset, Failure<Vec<Attempt>>> {
+    let origin = match download(into, mirrors, hear)? {
+        Some(from) => Origin::Downloaded { from, into: stays.then(|| into.to_path_buf()) },
+        // Another process has downloaded it in the meantime.
+        None => Origin::Folder(into.to_path_buf()),
+    };
+    Ok(read(&folder::locate(into)?, origin)?)
 }
 
 /// Reads MNIST from the four files `paths`.
