@@ -21,7 +21,7 @@
 //! inside its pool took 1.2 to 1.7 times as long as this pool, from outside 1.3 times, paralight (which allocates)
 //! 1.5 to 1.8 times, a scope of fresh threads 2.3 times. chili offers its work too rarely (every 100 µs) for any
 //! of it to be shared. spindle and fork_union are as fast as this pool or faster by a tenth: the first builds on
-//! rayon with a barrier of its own, a process-wide limit for spinning and ten more crates, the second is C++, must
+//! rayon with a barrier of its own, a process-wide limit for spinning and thirteen more crates, the second is C++, must
 //! be borrowed mutably, and keeps a core busy for as long as it lives.
 //!
 //! Called by whatever builds a [`kernels::Cpu`]: the training loop, and the commands that evaluate or measure.
