@@ -1,12 +1,17 @@
 //! SIMD kernels for training networks, without std and without a heap.
 #![no_std]
 
+pub mod activation;
+mod elementwise;
 mod error;
 mod isa;
+pub mod math;
 mod matrix;
 mod parallel;
 pub mod random;
 mod simd;
+#[cfg(test)]
+mod testing;
 
 pub use error::Error;
 pub use isa::{Isa, IsaError, NAMES as ISA_NAMES};
