@@ -2,6 +2,7 @@
 #![no_std]
 
 pub mod activation;
+pub mod cross_entropy;
 mod elementwise;
 mod error;
 mod isa;
