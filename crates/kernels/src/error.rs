@@ -96,3 +96,13 @@ impl core::error::Error for Error {}
 pub(crate) fn check_length(operand: &'static str, expected: usize, got: usize) -> Result<(), Error> {
     if got == expected { Ok(()) } else { Err(Error::Length { operand, expected, got }) }
 }
+
+/// `Ok` if `got` is finite and `is_allowed` says so, else [`Error::Parameter`] for `name`.
+pub(crate) fn check_parameter(
+    name: &'static str,
+    got: f64,
+    expected: &'static str,
+    is_allowed: impl Fn(f64) -> bool,
+) -> Result<(), Error> {
+    if got.is_finite() && is_allowed(got) { Ok(()) } else { Err(Error::Parameter { name, expected, got }) }
+}

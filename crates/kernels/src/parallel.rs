@@ -5,6 +5,7 @@
 //! the closure claims the next task from an atomic ticket, so that a task runs once even if the executor
 //! calls the closure too often, and the kernel itself finishes what was left when it calls too seldom.
 
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Isa;
@@ -99,6 +100,47 @@ impl<'a> Cpu<'a> {
     }
 }
 
+/// How many items [`Cpu::for_each_item`] hands out before it waits for all of them. It bounds the stack that
+/// the slots take (a few KiB); a power of two far above any number of cores that one step of training keeps busy.
+pub(crate) const GROUP: usize = 64;
+
+/// An item that waits for the one task that takes it.
+struct Slot<I>(UnsafeCell<Option<I>>);
+
+// SAFETY: a slot is shared between threads, but `for_each` runs the task that touches it exactly once, so that
+// only one thread ever does. That thread may be another one than the slot's maker: hence `Send`.
+unsafe impl<I: Send> Sync for Slot<I> {}
+
+impl Cpu<'_> {
+    /// Calls `task` once with each of `items`, on the executor's threads, in groups of [`GROUP`].
+    ///
+    /// An item is what one task owns: say, a chunk of a slice that is read beside the same chunk, `&mut`, of a
+    /// slice that is written, as `chunks`, `chunks_mut` and `zip` make them. A single item, and all items where
+    /// there is one thread, run on the calling thread.
+    pub(crate) fn for_each_item<I: Send>(self, items: impl Iterator<Item = I>, task: impl Fn(I) + Sync) {
+        if self.threads() == 1 {
+            return items.for_each(task);
+        }
+        let mut items = items.fuse();
+        loop {
+            let mut filled = 0;
+            let slots: [_; GROUP] = core::array::from_fn(|_| {
+                let item = items.next();
+                filled += usize::from(item.is_some());
+                Slot(UnsafeCell::new(item))
+            });
+            self.for_each(filled, &|i| {
+                // SAFETY: `for_each` runs task `i` exactly once, and no other task touches slot `i`.
+                let item = unsafe { (*slots[i].0.get()).take() };
+                item.into_iter().for_each(&task);
+            });
+            if filled < GROUP {
+                return;
+            }
+        }
+    }
+}
+
 impl core::fmt::Debug for Cpu<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "{} on {} thread(s)", self.isa, self.threads())
@@ -122,6 +164,18 @@ mod tests {
         }
         fn run(&self, _: usize, task: &(dyn Fn(usize) + Sync)) {
             (0..self.calls).for_each(|_| task(0));
+        }
+    }
+
+    #[test]
+    fn every_item_is_taken_once_under_any_executor() {
+        for calls in [0, 1, 7, 200] {
+            for items in [0, 1, 2, GROUP - 1, GROUP, GROUP + 1, 3 * GROUP] {
+                let mut seen: Vec<usize> = std::vec![0; items];
+                Cpu::new(Isa::detect(), &Careless { calls })
+                    .for_each_item(seen.iter_mut().enumerate(), |(i, seen)| *seen += i + 1);
+                assert!(seen.iter().enumerate().all(|(i, &n)| n == i + 1), "{calls} calls, {items} items");
+            }
         }
     }
 

@@ -9,8 +9,10 @@
 //! correctly are here, so that every instruction set gives the same bits. There is no `min` and no `max`, since
 //! those of x86 lose NaN: compare and select.
 
-use core::ops::{BitAnd, BitOr, Not};
+use core::ops::{AddAssign, BitAnd, BitOr, BitXor, DivAssign, MulAssign, Neg, Not, Shl, Shr, SubAssign};
 use pulp::bytemuck::{self, Pod};
+
+use crate::math::{exp::Exp, ln::Ln, sin_pi::SinPi};
 
 /// A kernel: arguments that wait for an instruction set.
 pub trait WithSimd {
@@ -54,7 +56,13 @@ pub trait Vector<T>: Copy {
 /// f32 or f64, as an element of registers.
 pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + core::fmt::Display {
     /// The unsigned integer of the same width.
-    type Bits: Pod + BitAnd<Output = Self::Bits> + BitOr<Output = Self::Bits> + Not<Output = Self::Bits>;
+    type Bits: Pod
+        + BitAnd<Output = Self::Bits>
+        + BitOr<Output = Self::Bits>
+        + BitXor<Output = Self::Bits>
+        + Not<Output = Self::Bits>
+        + Shl<u32, Output = Self::Bits>
+        + Shr<u32, Output = Self::Bits>;
     /// A register of values.
     type V<S: Simd>: Pod;
     /// A register of truth values.
@@ -66,6 +74,8 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     const KB: usize;
     /// The sign bit.
     const SIGN: Self::Bits;
+    /// How many bits of the significand are stored.
+    const MANTISSA: u32;
 
     /// Lanes in a register.
     #[inline(always)]
@@ -114,6 +124,16 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     fn abs<S: Simd>(v: Self::V<S>) -> Self::V<S> {
         Self::map_bits::<S>(v, |bits| bits & !Self::SIGN)
     }
+    /// `v` with its sign flipped where that of `sign` is set.
+    #[inline(always)]
+    fn xor_sign<S: Simd>(mut v: Self::V<S>, sign: Self::V<S>) -> Self::V<S> {
+        let values = bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut v));
+        let signs = bytemuck::cast_slice::<Self::V<S>, Self::Bits>(core::slice::from_ref(&sign));
+        for (value, &sign) in values.iter_mut().zip(signs) {
+            *value = *value ^ (sign & Self::SIGN);
+        }
+        v
+    }
 }
 
 /// [`Vector`] for every token of pulp, by forwarding to its method for the type; and [`Lanes`] for the type.
@@ -143,6 +163,7 @@ macro_rules! forward {
             type M<S: Simd> = <S as Vector<$float>>::M;
             const KB: usize = $kb;
             const SIGN: $bits = 1 << ($bits::BITS - 1);
+            const MANTISSA: u32 = $float::MANTISSA_DIGITS - 1;
 
             #[inline(always)]
             fn splat<S: Simd>(s: S, x: Self) -> Self::V<S> { Vector::<$float>::splat(s, x) }
@@ -204,7 +225,7 @@ impl<S: pulp::Simd> Simd for S {
 /// One lane with the hardware's FMA, which pulp's own one-lane token lacks without std.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
-pub struct OneLane(pub pulp::x86::V3);
+pub(crate) struct OneLane(pub(crate) pulp::x86::V3);
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! one_lane {
@@ -298,11 +319,19 @@ impl Simd for OneLane {
 }
 
 /// An element of the kernels: `f32` or `f64`.
-pub trait Float: Lanes {
+///
+/// Arithmetic on single values is had by assignment (`x += y`): `T::add` and its kin are those of registers.
+pub trait Float:
+    Lanes + Exp + Ln + SinPi + AddAssign + SubAssign + MulAssign + DivAssign + Neg<Output = Self>
+{
     /// +0.
     const ZERO: Self;
     /// 1.
     const ONE: Self;
+    /// Positive infinity.
+    const INFINITY: Self;
+    /// A quiet NaN.
+    const NAN: Self;
     /// `x`, rounded to nearest, ties to even.
     fn from_f64(x: f64) -> Self;
     /// This value, exactly.
@@ -314,6 +343,8 @@ macro_rules! float {
         impl Float for $float {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const INFINITY: Self = $float::INFINITY;
+            const NAN: Self = $float::NAN;
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 x as Self

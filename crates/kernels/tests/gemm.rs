@@ -1,6 +1,8 @@
 //! GEMM against its oracle: the scalar loop of the bit contract. Bits are compared, not tolerances, for every
 //! instruction set of this machine.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use kernels::gemm::{Epilogue, gemm, gemm_scratch};
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Executor, Float, Isa, MatMut, MatRef};

@@ -51,7 +51,7 @@ const TASK_WORK: usize = 1 << 20;
 /// fall into the same few sets of the caches, and are copied unless they are few. Benchmark `gemm`.
 const fn reads_in_place<T>(b: Source<T>, kc: usize, tiles: usize) -> bool {
     let stride = b.row_stride * size_of::<T>();
-    b.col_stride == 1 && (kc * stride <= 512 << 10 || (tiles <= 12 && stride % 4096 != 0))
+    b.col_stride == 1 && (kc * stride <= 512 << 10 || (tiles <= 12 && !stride.is_multiple_of(4096)))
 }
 
 /// What happens to an element of the product before it is stored.
@@ -175,11 +175,11 @@ pub fn gemm<T: Float>(
 
     let grid = Grid::new(cpu, product.shape(), k);
     let per_task = task_scratch::<T>(n.max(m), k);
-    let slots = Slots(scratch.as_mut_ptr());
+    let slots = Slots::new(scratch);
     cpu.for_each(grid.tasks(), &|task| {
-        let (rows, cols) = grid.block::<T>(task);
+        let (rows, cols) = grid.block(task);
         // SAFETY: `for_each` passes each number below `tasks` once, and `gemm_scratch` has a slot for each.
-        let scratch = unsafe { core::slice::from_raw_parts_mut(slots.get().add(task * per_task), per_task) };
+        let scratch = unsafe { slots.get(task, per_task) };
         cpu.isa.run(Block { product, rows, cols, scratch });
     });
     Ok(())
@@ -198,16 +198,31 @@ const fn task_scratch<T: Float>(cols: usize, k: usize) -> usize {
     let panel = 2 * (MAX_LANES * size_of::<f32>()).div_ceil(size_of::<T>());
     let cols = if cols < NC { cols.next_multiple_of(panel) } else { NC };
     let depth = if k < T::KB { k } else { T::KB };
-    depth * (cols + pack::ROWS_STRIDE)
+    depth * cols + pack::rows_len(depth)
 }
 
-/// The start of the scratch, shared by the tasks.
-struct Slots<T>(*mut T);
-// SAFETY: each task touches its own part alone; see `gemm`.
-unsafe impl<T: Send> Sync for Slots<T> {}
-impl<T> Slots<T> {
-    fn get(&self) -> *mut T {
-        self.0
+/// The scratch, shared by the tasks.
+struct Slots<'a, T> {
+    start: *mut T,
+    borrowed: core::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: each task touches its own slot alone, by the condition on `get`.
+unsafe impl<T: Send> Sync for Slots<'_, T> {}
+
+impl<'a, T> Slots<'a, T> {
+    fn new(scratch: &'a mut [T]) -> Self {
+        Self { start: scratch.as_mut_ptr(), borrowed: core::marker::PhantomData }
+    }
+
+    /// The slot of `task`, of `len` elements.
+    ///
+    /// # Safety
+    /// The scratch has more than `task` slots of `len`, and no other thread has this one.
+    unsafe fn get(&self, task: usize, len: usize) -> &'a mut [T] {
+        let slot = self.start.wrapping_add(task * len);
+        // SAFETY: the slot lies inside the scratch, which is borrowed for 'a, and nobody else has it.
+        unsafe { core::slice::from_raw_parts_mut(slot, len) }
     }
 }
 
@@ -278,7 +293,7 @@ impl Grid {
     }
 
     /// Rows and columns of block `task`, each as (start, end).
-    fn block<T>(&self, task: usize) -> ((usize, usize), (usize, usize)) {
+    fn block(&self, task: usize) -> ((usize, usize), (usize, usize)) {
         let cut = |len: usize, unit: usize, parts: usize, part: usize| {
             let units = len.div_ceil(unit);
             let edge = |part: usize| (units * part / parts * unit).min(len);
@@ -309,7 +324,7 @@ impl<T: Float> WithSimd for Block<'_, T> {
         let panel = 2 * T::lanes::<S>();
         let (a, b) = (Source::new(product.a), Source::new(product.b));
         let depth = k.min(T::KB);
-        let (packed_a, packed_b) = scratch.split_at_mut(depth * pack::ROWS_STRIDE);
+        let (packed_a, packed_b) = scratch.split_at_mut(pack::rows_len(depth));
         // All tiles of the block get about the same number of rows: no sliver keeps the pipeline waiting.
         let tiles = (i1 - i0).div_ceil(S::TILE_ROWS);
         let tile_row = |t: usize| i0 + (i1 - i0) * t / tiles;
@@ -336,7 +351,7 @@ impl<T: Float> WithSimd for Block<'_, T> {
                 s.vectorize(pack::PackB { source, kc, nc: rest, panel, packed: packed_b });
                 for t in 0..tiles {
                     let (i, mr) = (tile_row(t), tile_row(t + 1) - tile_row(t));
-                    let rows = pack::rows(a.offset(i, p), mr, kc, packed_a);
+                    let rows = pack::rows(s, a.offset(i, p), mr, kc, packed_a);
                     for jr in (0..nc).step_by(panel) {
                         let nr = panel.min(nc - jr);
                         let at = (i, j + jr);

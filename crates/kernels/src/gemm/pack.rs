@@ -6,15 +6,29 @@
 //! . . . . | . . . . |   columns past nc are filled with 0
 //! ```
 //!
-//! A is read where it stands when its elements along k, or those of a column, are neighbours. Else it is packed, one
-//! tile's rows at a time: [`ROWS_STRIDE`] elements for each k.
+//! A is read where it stands if its elements along k, or those of a column, are neighbours, and if the distance to
+//! the next row (column) is not one at which all of a tile's rows fall into the same few sets of a cache. Else its
+//! rows for one tile are copied next to each other, as rows or as columns, whichever are neighbours.
 
 use super::tile::Source;
 use crate::Float;
 use crate::simd::{Simd, WithSimd};
 
-/// Elements from one k to the next in a packed tile of A: 14 rows, rounded up to a full cache line of f32.
-pub(super) const ROWS_STRIDE: usize = 16;
+/// Elements from one k to the next in a copied tile of A, if columns are copied: 14 rows, rounded up to a full cache
+/// line of f32.
+const COLUMN: usize = 16;
+
+/// Elements that a copied tile of A takes, for `kc` of k: as columns, or as rows that lie a cache line more than `kc`
+/// apart, so that they do not fall into the same sets.
+pub(super) const fn rows_len(kc: usize) -> usize {
+    (kc + COLUMN) * COLUMN
+}
+
+/// Whether places this far apart share few sets of a cache: a first-level cache repeats its sets every 4 KiB.
+fn collides<T>(stride: usize) -> bool {
+    let beyond = stride * size_of::<T>() % 4096;
+    stride != 0 && !(256..=4096 - 256).contains(&beyond)
+}
 
 /// Packs `kc` x `nc` elements of B.
 pub(super) struct PackB<'a, T> {
@@ -50,9 +64,12 @@ impl<T: Float> WithSimd for PackB<'_, T> {
                 for p0 in (0..kc).step_by(16) {
                     for c in 0..panel {
                         for p in p0..kc.min(p0 + 16) {
-                            // SAFETY: c < nr, so (p, j + c) lies inside B.
-                            packed[p * panel + c] =
-                                if c < nr { unsafe { source.get(p, j + c) } } else { T::ZERO };
+                            packed[p * panel + c] = if c < nr {
+                                // SAFETY: c < nr, so (p, j + c) lies inside B.
+                                unsafe { source.get(p, j + c) }
+                            } else {
+                                T::ZERO
+                            };
                         }
                     }
                 }
@@ -61,17 +78,50 @@ impl<T: Float> WithSimd for PackB<'_, T> {
     }
 }
 
-/// `mr` rows of A for one tile: where they stand if k runs through neighbours, else packed into `packed`.
+/// `mr` rows of A for one tile: where they stand, or copied into `copy`, which has [`rows_len`]`(kc)` elements.
 #[inline(always)]
-pub(super) fn rows<T: Float>(source: Source<T>, mr: usize, kc: usize, packed: &mut [T]) -> Source<T> {
-    if source.col_stride == 1 || source.row_stride == 1 {
-        return source;
+pub(super) fn rows<S: Simd, T: Float>(
+    s: S,
+    source: Source<T>,
+    mr: usize,
+    kc: usize,
+    copy: &mut [T],
+) -> Source<T> {
+    let Source { row_stride, col_stride, .. } = source;
+    if col_stride == 1 {
+        if !collides::<T>(row_stride) || row_stride < kc {
+            return source;
+        }
+        let stride = kc + COLUMN;
+        for (i, row) in copy.chunks_exact_mut(stride).take(mr).enumerate() {
+            copy_row(s, source.offset(i, 0), &mut row[..kc]);
+        }
+        return Source::packed(copy, stride, 1);
     }
-    for (p, row) in packed.chunks_exact_mut(ROWS_STRIDE).take(kc).enumerate() {
-        for (i, place) in row.iter_mut().take(mr).enumerate() {
-            // SAFETY: (i, p) lies inside the mr x kc elements of A.
-            *place = unsafe { source.get(i, p) };
+    if row_stride == 1 {
+        if !collides::<T>(col_stride) {
+            return source;
+        }
+        for (p, column) in copy.chunks_exact_mut(COLUMN).take(kc).enumerate() {
+            copy_row(s, source.offset(0, p).transpose(), &mut column[..mr]);
+        }
+    } else {
+        for (p, column) in copy.chunks_exact_mut(COLUMN).take(kc).enumerate() {
+            for (i, place) in column[..mr].iter_mut().enumerate() {
+                // SAFETY: (i, p) lies inside the mr x kc elements of A.
+                *place = unsafe { source.get(i, p) };
+            }
         }
     }
-    Source::packed(packed, 1, ROWS_STRIDE)
+    Source::packed(copy, 1, COLUMN)
+}
+
+/// Copies the first elements of the first row of `source`, which are neighbours, to `row`.
+#[inline(always)]
+fn copy_row<S: Simd, T: Float>(s: S, source: Source<T>, row: &mut [T]) {
+    let lanes = T::lanes::<S>();
+    for (v, place) in row.chunks_mut(lanes).enumerate() {
+        // SAFETY: the caller gives a row that is inside the source, and `place` is a part of it.
+        T::store(s, place, unsafe { source.row(s, 0, v * lanes, place.len()) });
+    }
 }

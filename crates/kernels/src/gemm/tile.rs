@@ -40,6 +40,10 @@ impl<T: Float> Source<T> {
         Self { ptr: m.as_ptr(), row_stride, col_stride }
     }
 
+    pub(super) fn transpose(self) -> Self {
+        Self { ptr: self.ptr, row_stride: self.col_stride, col_stride: self.row_stride }
+    }
+
     /// Packed elements: one row, or one column, of `stride` of them after the other.
     pub(super) fn packed(packed: &[T], row_stride: usize, col_stride: usize) -> Self {
         Self { ptr: packed.as_ptr(), row_stride, col_stride }
@@ -59,7 +63,7 @@ impl<T: Float> Source<T> {
     #[inline(always)]
     pub(super) unsafe fn get(self, i: usize, j: usize) -> T {
         // SAFETY: the view was checked to hold (i, j), so the place is inside its slice.
-        unsafe { *self.ptr.add(i * self.row_stride + j * self.col_stride) }
+        unsafe { *self.ptr.wrapping_add(i * self.row_stride + j * self.col_stride) }
     }
 
     /// A whole register of neighbours: elements `(i, j)`, `(i, j + 1)`, ...
@@ -258,9 +262,14 @@ impl<T: Float, const MR: usize, const NV: usize> WithSimd for Tile<'_, T, MR, NV
             gradient_at: element.gradient_at.map(|y| y.offset(i, j)),
             element,
         };
-        // SAFETY: c, bias and the gradient's operand hold MR x nr elements from (i, j) on, and those of c belong to
-        // this task, by the condition on `tile`.
-        unsafe { if whole { finish.run(s, Whole) } else { finish.run(s, Part(nr)) } }
+        if whole {
+            // SAFETY: c, bias and the gradient's operand hold MR x nr elements from (i, j) on, and those of c belong to
+            // this task, by the condition on `tile`; all lie in whole registers of neighbours.
+            unsafe { finish.run(s, Whole) }
+        } else {
+            // SAFETY: likewise, and `Part` covers nr elements of each row, wherever they are.
+            unsafe { finish.run(s, Part(nr)) }
+        }
     }
 }
 

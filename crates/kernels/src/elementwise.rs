@@ -1,0 +1,131 @@
+//! One operation along slices of equal length, element by element: all that an activation, an optimizer step
+//! or a mathematical function has to say is what happens to one register.
+//!
+//! ```text
+//! for each chunk of CHUNK elements             on any thread
+//!     for each register of the chunk           the last one masked
+//!         write[..] = apply(read[..], write[..])
+//! ```
+//!
+//! Element `i` of the results depends on element `i` of the operands alone, so that chunks, threads and the width
+//! of a register change no bit. What `apply` does not use is not loaded. Called by `math`, `activation`,
+//! `cross_entropy`, `sgd` and `adam`.
+
+use crate::simd::{Float, Simd, WithSimd};
+use crate::{Cpu, Error, error::check_length};
+
+/// Elements that one task takes. Shorter slices stay on the calling thread.
+///
+/// 64 KiB of f32: a few microseconds of work, which is what waking a thread costs; and the four operands of an
+/// optimizer together stay within a second-level cache.
+pub(crate) const CHUNK: usize = 16 * 1024;
+
+/// What happens to one register of each operand: `READ` of them are only read, `WRITE` are replaced.
+pub(crate) trait Elementwise<T: Float, const READ: usize, const WRITE: usize>: Sync {
+    /// The new values of the written operands. Mark it `#[inline(always)]`.
+    fn apply<S: Simd>(&self, s: S, read: [T::V<S>; READ], write: [T::V<S>; WRITE]) -> [T::V<S>; WRITE];
+}
+
+/// Applies `op` all along the operands, each named for the error.
+///
+/// # Errors
+/// [`Error::Length`] for the first operand that is not as long as the first written one.
+pub(crate) fn for_each_element<T: Float, const READ: usize, const WRITE: usize>(
+    cpu: Cpu<'_>,
+    op: &impl Elementwise<T, READ, WRITE>,
+    read: [(&'static str, &[T]); READ],
+    write: [(&'static str, &mut [T]); WRITE],
+) -> Result<(), Error> {
+    let len = write.first().map_or(0, |(_, x)| x.len());
+    for (operand, x) in &read {
+        check_length(operand, len, x.len())?;
+    }
+    for (operand, x) in &write {
+        check_length(operand, len, x.len())?;
+    }
+    let chunks = Chunks { read: read.map(|(_, x)| x), write: write.map(|(_, x)| x) };
+    cpu.for_each_item(chunks, |(read, write)| cpu.isa.run(Kernel { op, read, write }));
+    Ok(())
+}
+
+/// Cuts all operands at the same places.
+struct Chunks<'a, T, const READ: usize, const WRITE: usize> {
+    read: [&'a [T]; READ],
+    write: [&'a mut [T]; WRITE],
+}
+
+impl<'a, T, const READ: usize, const WRITE: usize> Iterator for Chunks<'a, T, READ, WRITE> {
+    type Item = ([&'a [T]; READ], [&'a mut [T]; WRITE]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.write.first().is_none_or(|x| x.is_empty()) {
+            return None;
+        }
+        // `None` only past the end, which the lengths, being equal, rule out.
+        let read = self.read.each_mut().map(|x| x.split_off(..CHUNK.min(x.len())).unwrap_or_default());
+        let write = self.write.each_mut().map(|x| x.split_off_mut(..CHUNK.min(x.len())).unwrap_or_default());
+        Some((read, write))
+    }
+}
+
+struct Kernel<'a, Op, T, const READ: usize, const WRITE: usize> {
+    op: &'a Op,
+    read: [&'a [T]; READ],
+    write: [&'a mut [T]; WRITE],
+}
+
+impl<T: Float, Op: Elementwise<T, READ, WRITE>, const READ: usize, const WRITE: usize> WithSimd
+    for Kernel<'_, Op, T, READ, WRITE>
+{
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        along(s, self.op, self.read, self.write);
+    }
+}
+
+/// Applies `op` along one chunk, inside a kernel. The operands are cut to the shortest.
+#[inline(always)]
+pub(crate) fn along<S: Simd, T: Float, const READ: usize, const WRITE: usize>(
+    s: S,
+    op: &impl Elementwise<T, READ, WRITE>,
+    read: [&[T]; READ],
+    write: [&mut [T]; WRITE],
+) {
+    let mut len = usize::MAX;
+    for x in &read {
+        len = len.min(x.len());
+    }
+    for x in &write {
+        len = len.min(x.len());
+    }
+    let read = read.map(|x| T::split::<S>(&x[..len]));
+    let mut write = write.map(|x| T::split_mut::<S>(&mut x[..len]));
+
+    let mut inputs = [T::splat(s, T::ZERO); READ];
+    let mut outputs = [T::splat(s, T::ZERO); WRITE];
+    for i in 0..len / T::lanes::<S>() {
+        for (v, (whole, _)) in inputs.iter_mut().zip(&read) {
+            *v = whole[i];
+        }
+        for (v, (whole, _)) in outputs.iter_mut().zip(&write) {
+            *v = whole[i];
+        }
+        outputs = op.apply(s, inputs, outputs);
+        for (v, (whole, _)) in outputs.iter().zip(&mut write) {
+            whole[i] = *v;
+        }
+    }
+    if !len.is_multiple_of(T::lanes::<S>()) {
+        for (v, (_, rest)) in inputs.iter_mut().zip(&read) {
+            *v = T::load(s, rest);
+        }
+        for (v, (_, rest)) in outputs.iter_mut().zip(&write) {
+            *v = T::load(s, rest);
+        }
+        outputs = op.apply(s, inputs, outputs);
+        for (v, (_, rest)) in outputs.iter().zip(&mut write) {
+            T::store(s, rest, *v);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! exp, ln, sin and cos along slices: one polynomial for all instruction sets, so that the bits are the same on
+//! every machine, which those of std and of C are not.
+//!
+//! Each function has a file of its own with the formula for one register; here they are applied to slices. The
+//! bounds are in units in the last place (ULP) of the result, against the exact value; the tests sweep them.
+//! Called from outside, by `random` and by `cross_entropy`.
+//!
+//! ```
+//! use kernels::{Cpu, math};
+//! let mut y = [0.0_f32; 3];
+//! math::exp(Cpu::detect(), &[0.0, f32::NEG_INFINITY, 1000.0], &mut y)?;
+//! assert_eq!(y, [1.0, 0.0, f32::INFINITY]);
+//! # Ok::<(), kernels::Error>(())
+//! ```
+
+pub(crate) mod exp;
+pub(crate) mod ln;
+pub(crate) mod sin_pi;
+
+use crate::elementwise::{Elementwise, for_each_element};
+use crate::simd::{Float, Simd};
+use crate::{Cpu, Error};
+
+/// A function of slices from a function of registers.
+macro_rules! along_slices {
+    ($($(#[$doc:meta])* $name:ident = $op:ident: $lanes:expr;)*) => {$(
+        #[doc(hidden)]
+        pub(crate) struct $op;
+        impl<T: Float> Elementwise<T, 1, 1> for $op {
+            #[inline(always)]
+            fn apply<S: Simd>(&self, s: S, [x]: [T::V<S>; 1], _: [T::V<S>; 1]) -> [T::V<S>; 1] {
+                [$lanes(s, x)]
+            }
+        }
+
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// [`Error::Length`] if `x` and `y` differ in length.
+        pub fn $name<T: Float>(cpu: Cpu<'_>, x: &[T], y: &mut [T]) -> Result<(), Error> {
+            for_each_element(cpu, &$op, [("x", x)], [("y", y)])
+        }
+    )*};
+}
+
+along_slices! {
+    /// `y[i] = e^x[i]`, within 1 ULP.
+    ///
+    /// Subnormal results are rounded once, as all others are. NaN gives NaN, -Inf gives 0, a result past the
+    /// largest number is Inf; exp(±0) = 1.
+    exp = Exp: |s, x| exp::exp::<S, T>(s, x);
+
+    /// `y[i]` is the natural logarithm of `x[i]`, within 1 ULP, subnormal `x[i]` included.
+    ///
+    /// NaN and every negative number give NaN, ±0 gives -Inf, Inf gives Inf; ln(1) = +0.
+    ln = Ln: |s, x| ln::ln::<S, T>(s, x);
+
+    /// `y[i] = sin(pi x[i])`, within 1.5 ULP for every `x[i]`, however large.
+    ///
+    /// NaN and ±Inf give NaN. An integer gives a zero of its own sign (IEEE 754-2019, 9.2.1).
+    sin_pi = SinPi: |s, x| sin_pi::sin_cos_pi::<S, T>(s, x).0;
+
+    /// `y[i] = cos(pi x[i])`, within 1.5 ULP for every `x[i]`, however large.
+    ///
+    /// NaN and ±Inf give NaN. An integer plus a half gives +0 (IEEE 754-2019, 9.2.1).
+    cos_pi = CosPi: |s, x| sin_pi::sin_cos_pi::<S, T>(s, x).1;
+}
+
+/// `c[0] + c[1] x + c[2] x^2 + ...` by Horner's rule, one FMA a coefficient.
+#[inline(always)]
+fn polynomial<S: Simd, T: Float>(s: S, x: T::V<S>, coefficients: &[T]) -> T::V<S> {
+    let mut sum = T::splat(s, T::ZERO);
+    let mut first = true;
+    for &c in coefficients.iter().rev() {
+        let c = T::splat(s, c);
+        sum = if first { c } else { T::mul_add(s, sum, x, c) };
+        first = false;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! What can be wrong with data: every failure of [`load`](super::load) and of the parts it is made of.
+//!
+//! A message is complete in itself: it names the file, what was expected and what was found, and where there
+//! is one, the remedy. [`DataError::Io`] is the machine's failure; every other variant is the data's.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::download::Attempt;
+
+/// A data set could not be read, found, downloaded or stored.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file is there and can be read, but is not what its place asks for.
+    #[error("{}: {fault}: expected {expected}, found {found}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Which rule it breaks.
+        fault: Fault,
+        /// What the rule asks for.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// A folder that was asked for lacks some of the four files.
+    #[error(
+        "{}: no {} (each may also end in .gz, or be spelled like train-images.idx3-ubyte)",
+        folder.display(),
+        files.join(", ")
+    )]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
+        /// The names looked for and not found.
+        files: Vec<&'static str>,
+    },
+    /// MNIST is in none of the places looked at, and no mirror delivered it.
+    #[error(
+        "{}. Remedy: name a folder that holds its four files with --data or MNIST_DIR, or train on generated \
+         digits with --dataset digits",
+        unavailable(places, attempts)
+    )]
+    Unavailable {
+        /// The folders looked at, in order.
+        places: Vec<PathBuf>,
+        /// What each mirror answered, in order; empty if no mirror is configured.
+        attempts: Vec<Attempt>,
+    },
+    /// The machine refused: permissions, a full disk, no memory. The cause is part of the message.
+    #[error("cannot {action} {}: {cause}", path.display())]
+    Io {
+        /// What was tried: a verb.
+        action: &'static str,
+        /// The file or folder it was tried on.
+        path: PathBuf,
+        /// The operating system's answer.
+        cause: io::Error,
+    },
+}
+
+impl DataError {
+    /// An [`Io`](Self::Io) error about `path`, for `map_err`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::Io { action, path: path.to_path_buf(), cause }
+    }
+
+    /// A [`Malformed`](Self::Malformed) error about `path`.
+    pub(crate) fn malformed(
+        path: &Path,
+        fault: Fault,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Self {
+        Self::Malformed {
+            path: path.to_path_buf(),
+            fault,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+}
+
+/// The rule that a malformed file breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The file does not begin as IDX files do.
+    #[error("not an IDX file")]
+    Magic,
+    /// Its elements are not unsigned bytes.
+    #[error("wrong element type")]
+    ElementType,
+    /// It has another number of dimensions than images (3) or labels (1).
+    #[error("wrong number of dimensions")]
+    Rank,
+    /// One of its dimensions is 0: it holds nothing.
+    #[error("empty")]
+    Empty,
+    /// It is shorter or longer than its header says.
+    #[error("wrong length")]
+    Length,
+    /// It begins as gzip files do, but cannot be decompressed.
+    #[error("damaged gzip stream")]
+    Gzip,
+    /// Images and labels differ in number.
+    #[error("images and labels do not pair up")]
+    Count,
+    /// A label names a class that the data set does not have.
+    #[error("label out of range")]
+    LabelRange,
+    /// Test images have another size than training images.
+    #[error("test images differ in size from training images")]
+    ImageSize,
+}
+
+/// Why MNIST cannot be had: the folders it is in none of, and what each mirror answered.
+pub(crate) fn unavailable(places: &[PathBuf], attempts: &[Attempt]) -> String {
+    let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+    let attempts: Vec<_> = attempts.iter().map(Attempt::to_string).collect();
+    let download = if attempts.is_empty() { "no mirror is configured".into() } else { attempts.join("; ") };
+    format!("MNIST is in none of the folders {}, and could not be downloaded ({download})", places.join(", "))
+}
