@@ -1,7 +1,7 @@
 //! Initialisers: how the weights of a layer are drawn, so that signals and gradients keep their size through depth.
 
 use kernels::random::{self, Stream};
-use kernels::{Cpu, Float};
+use kernels::{Cpu, Float, math};
 
 use crate::Error;
 
@@ -54,10 +54,13 @@ impl Init {
         };
         match self {
             Self::HeUniform | Self::GlorotUniform => {
-                let limit = sqrt(3.0 * variance);
+                let limit = math::sqrt(cpu, 3.0 * variance);
                 random::fill_uniform(cpu, stream, T::from_f64(-limit), T::from_f64(limit), weights)?;
             }
-            _ => random::fill_normal(cpu, stream, T::ZERO, T::from_f64(sqrt(variance)), weights)?,
+            _ => {
+                let deviation = math::sqrt(cpu, variance);
+                random::fill_normal(cpu, stream, T::ZERO, T::from_f64(deviation), weights)?;
+            }
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use kernels::{Cpu, Float, adam, sgd};
+use kernels::adam::Adam;
+use kernels::sgd::Sgd;
+use kernels::{Cpu, Decay, Float};
 
 use crate::Error;
 use crate::error::check_length;
@@ -104,32 +106,39 @@ impl Optimizer {
     /// # Errors
     /// A hyper-parameter outside its range, or another number of moments.
     pub fn resume<T: Float>(self, steps: u64, moments: Vec<Vec<T>>) -> Result<Running<T>, Error> {
+        self.check()?;
         check_length("moments", self.moment_names().len(), moments.len())?;
-        match self {
-            Self::Sgd { .. } => self.as_sgd(0.0).check()?,
-            Self::Adam { .. } => self.as_adam(0.0).check()?,
-        }
         Ok(Running { optimizer: self, moments, steps })
     }
 }
 
+/// What the kernels take: the hyper-parameters with the rate of one step.
+enum Kernel {
+    Sgd(Sgd),
+    Adam(Adam),
+}
+
 impl Optimizer {
-    fn as_sgd(&self, rate: f64) -> sgd::Sgd {
+    fn kernel(&self, lr: f64) -> Kernel {
         match *self {
             Self::Sgd { momentum, nesterov, weight_decay } => {
-                sgd::Sgd { rate, momentum, nesterov, weight_decay }
+                Kernel::Sgd(Sgd { lr, momentum, nesterov, decay: Decay::L2(weight_decay) })
             }
-            Self::Adam { .. } => unreachable!("called for SGD alone"),
+            Self::Adam { beta1, beta2, epsilon, weight_decay } => {
+                Kernel::Adam(Adam { lr, beta1, beta2, epsilon, decay: Decay::Decoupled(weight_decay) })
+            }
         }
     }
 
-    fn as_adam(&self, rate: f64) -> adam::Adam {
-        match *self {
-            Self::Adam { beta1, beta2, epsilon, weight_decay } => {
-                adam::Adam { rate, beta1, beta2, epsilon, weight_decay }
-            }
-            Self::Sgd { .. } => unreachable!("called for Adam alone"),
-        }
+    /// Whether all hyper-parameters are in range.
+    ///
+    /// # Errors
+    /// [`kernels::Error::Parameter`] for the first that is not.
+    pub fn check(&self) -> Result<(), Error> {
+        Ok(match self.kernel(0.0) {
+            Kernel::Sgd(sgd) => sgd.check()?,
+            Kernel::Adam(adam) => adam.check()?,
+        })
     }
 }
 
@@ -156,6 +165,15 @@ impl<T: Float> Running<T> {
         params: &mut [T],
         grads: &[T],
     ) -> Result<(), Error> {
-        todo!()
+        match (self.optimizer.kernel(rate), &mut self.moments[..]) {
+            (Kernel::Sgd(sgd), []) => sgd.step(cpu, scale, params, grads, &mut [])?,
+            (Kernel::Sgd(sgd), [velocity, ..]) => sgd.step(cpu, scale, params, grads, velocity)?,
+            (Kernel::Adam(adam), [m, v, ..]) => {
+                adam.step(cpu, self.steps + 1, scale, params, grads, m, v)?;
+            }
+            (Kernel::Adam(_), moments) => check_length("moments", 2, moments.len())?,
+        }
+        self.steps += 1;
+        Ok(())
     }
 }
