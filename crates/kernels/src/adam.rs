@@ -7,6 +7,7 @@
 use crate::decay::Decay;
 use crate::elementwise::{Elementwise, for_each_element};
 use crate::error::check_parameter;
+use crate::math::sqrt;
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Error};
 
@@ -100,7 +101,7 @@ impl Adam {
             new1: T::from_f64(1.0 - self.beta1),
             beta2: T::from_f64(self.beta2),
             new2: T::from_f64(1.0 - self.beta2),
-            unbias: T::from_f64(1.0 / (1.0 - power(self.beta2, t)).sqrt()),
+            unbias: T::from_f64(1.0 / sqrt(cpu, 1.0 - power(self.beta2, t))),
             epsilon: T::from_f64(self.epsilon),
             step: T::from_f64(-self.lr / (1.0 - power(self.beta1, t))),
         };

@@ -1,4 +1,4 @@
-//! exp, ln, sin and cos along slices: one polynomial for all instruction sets, so that the bits are the same on
+//! exp, ln, sin and cos along slices, and the square root of one number: one polynomial for all instruction sets, so that the bits are the same on
 //! every machine, which those of std and of C are not.
 //!
 //! Each function has a file of its own with the formula for one register; here they are applied to slices. The
@@ -18,7 +18,7 @@ pub(crate) mod ln;
 pub(crate) mod sin_pi;
 
 use crate::elementwise::{Elementwise, for_each_element};
-use crate::simd::{Float, Simd};
+use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Error};
 
 /// A function of slices from a function of registers.
@@ -64,6 +64,25 @@ along_slices! {
     ///
     /// NaN and ±Inf give NaN. An integer plus a half gives +0 (IEEE 754-2019, 9.2.1).
     cos_pi = CosPi: |s, x| sin_pi::sin_cos_pi::<S, T>(s, x).1;
+}
+
+/// The square root of one number, correctly rounded: core has none. NaN below 0.
+///
+/// ```
+/// assert_eq!(kernels::math::sqrt(kernels::Cpu::detect(), 2.0), 2.0_f64.sqrt());
+/// ```
+pub fn sqrt(cpu: Cpu<'_>, x: f64) -> f64 {
+    struct Sqrt(f64);
+    impl WithSimd for Sqrt {
+        type Output = f64;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, s: S) -> f64 {
+            let mut root = [0.0];
+            <f64 as Lanes>::store(s, &mut root, <f64 as Lanes>::sqrt(s, <f64 as Lanes>::splat(s, self.0)));
+            root[0]
+        }
+    }
+    cpu.isa.run(Sqrt(x))
 }
 
 /// `c[0] + c[1] x + c[2] x^2 + ...` by Horner's rule, one FMA a coefficient.

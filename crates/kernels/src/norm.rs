@@ -12,6 +12,7 @@
 //! The loops are plain ones over arrays of [`LANES`], which the compiler vectorises for each instruction set: what
 //! would be gained by naming registers waits for memory. Called by `clip` and by the loss of a network.
 
+use crate::math::sqrt;
 use crate::parallel::GROUP;
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
@@ -74,7 +75,7 @@ pub(crate) struct Scaled {
 pub(crate) fn scaled_norm2<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<Scaled, Error> {
     let norm = |scale| {
         let squares = reduce(cpu, x, |x| cpu.isa.run(Squares { x, scale }));
-        Scaled { norm: squares.sqrt(), scale }
+        Scaled { norm: sqrt(cpu, squares), scale }
     };
     let plain = norm(1.0);
     if (LEAST..f64::INFINITY).contains(&plain.norm) {

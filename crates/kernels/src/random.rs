@@ -7,6 +7,11 @@
 //! Only integer arithmetic and exact conversions are used, so that the numbers are the same on every target.
 //! Not suitable for cryptography.
 
+mod fill;
+
+pub(crate) use fill::Draw;
+pub use fill::{fill_normal, fill_uniform};
+
 /// One stream of random numbers, named by a seed and a stream number.
 ///
 /// Streams with different `(seed, stream)` are independent. A stream is a value of 16 bytes: copy it freely.

@@ -13,6 +13,7 @@ use core::ops::{AddAssign, BitAnd, BitOr, BitXor, DivAssign, MulAssign, Neg, Not
 use pulp::bytemuck::{self, Pod};
 
 use crate::math::{exp::Exp, ln::Ln, sin_pi::SinPi};
+use crate::random::Draw;
 
 /// A kernel: arguments that wait for an instruction set.
 pub trait WithSimd {
@@ -322,7 +323,7 @@ impl Simd for OneLane {
 ///
 /// Arithmetic on single values is had by assignment (`x += y`): `T::add` and its kin are those of registers.
 pub trait Float:
-    Lanes + Exp + Ln + SinPi + AddAssign + SubAssign + MulAssign + DivAssign + Neg<Output = Self>
+    Lanes + Exp + Ln + SinPi + Draw + AddAssign + SubAssign + MulAssign + DivAssign + Neg<Output = Self>
 {
     /// +0.
     const ZERO: Self;
