@@ -47,7 +47,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoLayers => f.write_str("the network has no layer with parameters, expected at least one `dense`"),
+            Self::NoLayers => {
+                f.write_str("the network has no layer with parameters, expected at least one `dense`")
+            }
             Self::Layer { index, kind, expected, got } => {
                 write!(f, "layer {index} ({kind}) needs {expected}, got {got}")
             }
@@ -58,7 +60,10 @@ impl fmt::Display for Error {
                 write!(f, "`{operand}` has {got} elements, expected {expected}")
             }
             Self::Batch { capacity, got } => {
-                write!(f, "a batch of {got} rows, expected 1 to {capacity} (what the workspace was built for)")
+                write!(
+                    f,
+                    "a batch of {got} rows, expected 1 to {capacity} (what the workspace was built for)"
+                )
             }
             Self::Kernel(error) => error.fmt(f),
         }

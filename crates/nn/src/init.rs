@@ -7,11 +7,7 @@ use crate::Error;
 
 /// How a weight matrix is drawn. `fan_in` is its number of inputs, `fan_out` of outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Init {
     /// All zeros.

@@ -423,9 +423,7 @@ impl Dense {
         let rows = x.len() / self.inputs;
         let epilogue = match activation_below {
             None => Epilogue::NONE,
-            Some(Activation::Relu) => {
-                Epilogue::NONE.relu_gradient(MatRef::row_major(x, rows, self.inputs)?)
-            }
+            Some(Activation::Relu) => Epilogue::NONE.relu_gradient(MatRef::row_major(x, rows, self.inputs)?),
         };
         let dy = MatRef::row_major(dy, rows, self.outputs())?;
         let dx = MatMut::row_major(dx, rows, self.inputs)?;

@@ -57,7 +57,8 @@ mod tests {
             assert!((schedule.factor(cpu, 50, 101) - 0.55).abs() < 1e-15);
             assert!((schedule.factor(cpu, 100, 101) - 0.1).abs() < 1e-15);
             assert_eq!(schedule.factor(cpu, 1000, 101), schedule.factor(cpu, 100, 101));
-            let falls = (0..100).all(|step| schedule.factor(cpu, step, 101) > schedule.factor(cpu, step + 1, 101));
+            let falls =
+                (0..100).all(|step| schedule.factor(cpu, step, 101) > schedule.factor(cpu, step + 1, 101));
             assert!(falls);
         }
         assert_eq!(Schedule::Constant.factor(cpu, 7, 10), 1.0);

@@ -14,7 +14,11 @@ use crate::Init;
 /// ]
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(from = "Table", into = "Table"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(from = "Table", into = "Table")
+)]
 #[non_exhaustive]
 pub enum LayerSpec {
     /// `y = x W + b` with W: inputs x `units`, b: `units`. Biases start at 0.
