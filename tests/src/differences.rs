@@ -1,8 +1,8 @@
 //! Derivatives by finite differences, and how far an analytic gradient is from them.
 
 /// The derivative of `f` in each coordinate of `at`, by fourth-order central differences with step `h`:
-/// `f' = (f(x - 2h) - 8 f(x - h) + 8 f(x + h) - f(x + 2h)) / 12h`, whose error falls as h^4 (Fornberg 1988,
-/// "Generation of finite difference formulas on arbitrarily spaced grids", table 1).
+/// `f' = (8 (f(x + h) - f(x - h)) - (f(x + 2h) - f(x - 2h))) / 12h`, whose error falls as h^4 (Fornberg 1988,
+/// "Generation of finite difference formulas on arbitrarily spaced grids", table 1). Exactly 0 where `f` does not change.
 pub fn gradient(at: &[f64], h: f64, mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
     let mut x = at.to_vec();
     let mut derivative = |i: usize| {
@@ -12,7 +12,7 @@ pub fn gradient(at: &[f64], h: f64, mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64
             x[i] = at[i];
             y
         };
-        (shifted(-2.0) - 8.0 * shifted(-1.0) + 8.0 * shifted(1.0) - shifted(2.0)) / (12.0 * h)
+        (8.0 * (shifted(1.0) - shifted(-1.0)) - (shifted(2.0) - shifted(-2.0))) / (12.0 * h)
     };
     (0..at.len()).map(&mut derivative).collect()
 }
