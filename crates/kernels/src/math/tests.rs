@@ -119,7 +119,7 @@ impl Double {
             if k > 0 {
                 term = term.mul(self).div(f64::from(k));
             }
-            if k >= first && (k - first) as usize % step == 0 {
+            if k >= first && ((k - first) as usize).is_multiple_of(step) {
                 total = total.add(Self(factor * term.0, factor * term.1));
                 factor *= sign;
             }

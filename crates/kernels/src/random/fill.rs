@@ -11,7 +11,7 @@
 //! Element `i` is a function of `(seed, stream, i)` alone, so that chunks, threads and instruction sets change no bit,
 //! and a longer slice begins like a shorter one. Called by the initialisers of a network and by whatever makes data.
 
-use super::Stream;
+use super::{Stream, half, unit_f32, unit_f64};
 use crate::elementwise::{CHUNK, Elementwise, along};
 use crate::error::check_parameter;
 use crate::math::{ln::ln, sin_pi::sin_cos_pi};
@@ -35,7 +35,7 @@ impl Draw for f32 {
     const PER_BLOCK: usize = 4;
     #[inline(always)]
     fn from_zero(block: [u32; 4], k: usize) -> f32 {
-        (block[k] >> 8) as f32 * (1.0 / (1 << 24) as f32)
+        unit_f32(block[k])
     }
     #[inline(always)]
     fn above_zero(block: [u32; 4], k: usize) -> f32 {
@@ -47,18 +47,12 @@ impl Draw for f64 {
     const PER_BLOCK: usize = 2;
     #[inline(always)]
     fn from_zero(block: [u32; 4], k: usize) -> f64 {
-        (bits64(block, k) >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
+        unit_f64(half(block, k))
     }
     #[inline(always)]
     fn above_zero(block: [u32; 4], k: usize) -> f64 {
-        (bits64(block, k) as f64 + 0.5) * (0.5 / (1_u64 << 63) as f64)
+        (half(block, k) as f64 + 0.5) * (0.5 / (1_u64 << 63) as f64)
     }
-}
-
-/// Half `k` of `block`, low word first.
-#[inline(always)]
-fn bits64(block: [u32; 4], k: usize) -> u64 {
-    u64::from(block[2 * k]) | u64::from(block[2 * k + 1]) << 32
 }
 
 /// `out[i]` is uniform on `[low, high)`: `low + (high - low) * u[i]`, rounded once, where `u[i]` is
