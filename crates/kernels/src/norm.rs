@@ -9,12 +9,11 @@
 //!
 //! The order depends on the length alone, so that every instruction set and every number of threads gives the same
 //! bits. All arithmetic is in f64: squares of f32 are exact there, and neither they nor their sum leave its range.
-//! The loops are plain ones over arrays of [`LANES`], which the compiler vectorises for each instruction set: what
-//! would be gained by naming registers waits for memory. Called by `clip` and by the loss of a network.
+//! A piece of the chunk is widened to f64 first, on the stack, then added up in whole registers. Called by `clip` and by the loss of a network.
 
 use crate::math::sqrt;
 use crate::parallel::GROUP;
-use crate::simd::{Float, Simd, WithSimd};
+use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Error};
 
 /// Elements of a chunk. Part of the bit contract. 64 KiB of f32, as for the element-wise operations.
@@ -23,6 +22,9 @@ const CHUNK: usize = 16 * 1024;
 /// Virtual lanes of a chunk. Part of the bit contract. Four registers of AVX-512, eight of AVX2: enough additions in
 /// flight to keep up with a second-level cache.
 const LANES: usize = 32;
+
+/// Elements that are widened at a time: a multiple of [`LANES`], 4 KiB of the first-level cache.
+const PIECE: usize = 512;
 
 /// Below this norm, squares may have lost digits by underflow: 2^-480. From here on, the error of those that
 /// underflow, at most 2^-1075 each, is lost in a sum of at least 2^-960.
@@ -111,8 +113,8 @@ struct Sum<'a, T> {
 impl<T: Float> WithSimd for Sum<'_, T> {
     type Output = f64;
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f64 {
-        sum_in_lanes(self.x, |x| x.to_f64())
+    fn with_simd<S: Simd>(self, s: S) -> f64 {
+        sum_in_lanes(s, self.x, |x| x.to_f64())
     }
 }
 
@@ -125,8 +127,8 @@ struct Squares<'a, T> {
 impl<T: Float> WithSimd for Squares<'_, T> {
     type Output = f64;
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f64 {
-        sum_in_lanes(self.x, |x| {
+    fn with_simd<S: Simd>(self, s: S) -> f64 {
+        sum_in_lanes(s, self.x, |x| {
             let x = x.to_f64() * self.scale;
             x * x
         })
@@ -135,16 +137,14 @@ impl<T: Float> WithSimd for Squares<'_, T> {
 
 /// The sum of `f(x[i])` in [`LANES`] lanes.
 #[inline(always)]
-fn sum_in_lanes<T: Float>(x: &[T], f: impl Fn(T) -> f64) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let (whole, rest) = x.as_chunks::<LANES>();
-    for x in whole {
-        for (lane, &x) in lanes.iter_mut().zip(x) {
-            *lane += f(x);
+fn sum_in_lanes<S: Simd, T: Float>(s: S, x: &[T], f: impl Fn(T) -> f64) -> f64 {
+    let (mut lanes, mut terms) = ([0.0; LANES], [0.0; PIECE]);
+    for piece in x.chunks(PIECE) {
+        let terms = &mut terms[..piece.len()];
+        for (term, &x) in terms.iter_mut().zip(piece) {
+            *term = f(x);
         }
-    }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += f(x);
+        accumulate(s, &mut lanes, terms);
     }
     let mut half = LANES / 2;
     while half > 0 {
@@ -154,6 +154,25 @@ fn sum_in_lanes<T: Float>(x: &[T], f: impl Fn(T) -> f64) -> f64 {
         half /= 2;
     }
     lanes[0]
+}
+
+/// Adds element `i` to lane `i % LANES`.
+#[inline(always)]
+fn accumulate<S: Simd>(s: S, lanes: &mut [f64; LANES], x: &[f64]) {
+    let (whole, rest) = x.as_chunks::<LANES>();
+    let registers = LANES / f64::lanes::<S>();
+    let mut sums = [<f64 as Lanes>::splat(s, 0.0); LANES];
+    sums[..registers].copy_from_slice(<f64 as Lanes>::split::<S>(lanes).0);
+    for x in whole {
+        let (x, _) = <f64 as Lanes>::split::<S>(x);
+        for (sum, &x) in sums[..registers].iter_mut().zip(x) {
+            *sum = <f64 as Lanes>::add(s, *sum, x);
+        }
+    }
+    <f64 as Lanes>::split_mut::<S>(lanes).0.copy_from_slice(&sums[..registers]);
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += x;
+    }
 }
 
 #[cfg(test)]
