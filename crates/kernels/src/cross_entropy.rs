@@ -15,8 +15,7 @@
 //! of the sum keeps what a confident network still has to learn: with p near 1, both `-ln p` and `p - 1` come from
 //! `rest` and keep all their digits, where `ln(total)` and `p - 1` would have rounded to 0.
 //!
-//! A row is summed in [`LANES`] virtual lanes (element `j` in lane `j % LANES`), folded in halves; the label counts
-//! as +0. The order depends on nothing but the number of classes.
+//! A row is summed in 8 virtual lanes (element `j` in lane `j % 8`), folded in halves; the label counts as +0. The order depends on nothing but the number of classes.
 //!
 //! A row with a NaN or +Inf among its logits, or with -Inf alone, has no probabilities: its loss and its gradient
 //! are NaN, those of other rows are not touched by it. Called by the loss of a network.

@@ -1,8 +1,8 @@
 //! Reductions of a long slice to one f64: the sum and the Euclidean norm.
 //!
 //! ```text
-//! for each chunk of CHUNK elements           on any thread
-//!     element i is added to lane i % LANES   each lane one ascending chain
+//! for each chunk of 16384 elements           on any thread
+//!     element i is added to lane i % 32      each lane one ascending chain
 //!     the upper half of the lanes is added to the lower until one is left
 //! the results of the chunks are added in ascending order
 //! ```
