@@ -9,7 +9,8 @@
 //!
 //! The order depends on the length alone, so that every instruction set and every number of threads gives the same
 //! bits. All arithmetic is in f64: squares of f32 are exact there, and neither they nor their sum leave its range.
-//! A piece of the chunk is widened to f64 first, on the stack, then added up in whole registers. Called by `clip` and by the loss of a network.
+//! A piece of the chunk is widened to f64 first, on the stack, then added up in whole registers. Called by `clip` and
+//! by the loss of a network.
 
 use crate::math::sqrt;
 use crate::parallel::GROUP;

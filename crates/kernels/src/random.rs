@@ -43,6 +43,30 @@ impl Stream {
         )
     }
 
+    /// Blocks `first..first + N`, word by word: `blocks(first)[w][i]` is word `w` of block `first + i`. The loops over
+    /// blocks are innermost and made of 32-bit words, which the compiler vectorises.
+    #[inline(always)]
+    fn blocks<const N: usize>(self, first: u64) -> [[u32; N]; 4] {
+        let index = |i| first + i as u64;
+        let mut x = [
+            core::array::from_fn(|i| index(i) as u32),
+            core::array::from_fn(|i| (index(i) >> 32) as u32),
+            [self.stream as u32; N],
+            [(self.stream >> 32) as u32; N],
+        ];
+        let [mut k0, mut k1] = [self.seed as u32, (self.seed >> 32) as u32];
+        for _ in 0..10 {
+            let [w0, w1, w2, w3] = &mut x;
+            for i in 0..N {
+                let r = philox_round([w0[i], w1[i], w2[i], w3[i]], [k0, k1]);
+                (w0[i], w1[i], w2[i], w3[i]) = (r[0], r[1], r[2], r[3]);
+            }
+            k0 = k0.wrapping_add(WEYL[0]);
+            k1 = k1.wrapping_add(WEYL[1]);
+        }
+        x
+    }
+
     /// 32 uniform bits: word `index % 4` of block `index / 4`.
     pub const fn bits(self, index: u64) -> u32 {
         self.block(index / 4)[(index % 4) as usize]
@@ -50,7 +74,9 @@ impl Stream {
 
     /// 64 uniform bits: half `index % 2` of block `index / 2`, low word first.
     pub const fn bits64(self, index: u64) -> u64 {
-        half(self.block(index / 2), (index % 2) as usize)
+        let block = self.block(index / 2);
+        let half = 2 * (index % 2) as usize;
+        join(block[half], block[half + 1])
     }
 
     /// Uniform on `[0, 1)`, a multiple of 2^-24, from [`bits`](Self::bits).
@@ -79,9 +105,9 @@ impl Stream {
     }
 }
 
-/// Half `k` of a block, low word first.
-const fn half(block: [u32; 4], k: usize) -> u64 {
-    block[2 * k] as u64 | (block[2 * k + 1] as u64) << 32
+/// Two words as one.
+const fn join(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
 }
 
 /// Uniform on `[0, 1)`, a multiple of 2^-24, from the upper bits.
@@ -96,20 +122,26 @@ const fn unit_f64(bits: u64) -> f64 {
 
 /// Philox4x32 with ten rounds: `counter` encrypted under `key`.
 const fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-    const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-    let [mut x0, mut x1, mut x2, mut x3] = counter;
-    let [mut k0, mut k1] = key;
+    let (mut x, [mut k0, mut k1]) = (counter, key);
     let mut round = 0;
     while round < 10 {
-        let p0 = MULTIPLIERS[0] as u64 * x0 as u64;
-        let p1 = MULTIPLIERS[1] as u64 * x2 as u64;
-        (x0, x1, x2, x3) = ((p1 >> 32) as u32 ^ x1 ^ k0, p1 as u32, (p0 >> 32) as u32 ^ x3 ^ k1, p0 as u32);
+        x = philox_round(x, [k0, k1]);
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
         round += 1;
     }
-    [x0, x1, x2, x3]
+    x
+}
+
+/// What is added to the key after each round.
+const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+
+/// One round.
+#[inline(always)]
+const fn philox_round([x0, x1, x2, x3]: [u32; 4], [k0, k1]: [u32; 2]) -> [u32; 4] {
+    let p0 = 0xD251_1F53 * x0 as u64;
+    let p1 = 0xCD9E_8D57 * x2 as u64;
+    [(p1 >> 32) as u32 ^ x1 ^ k0, p1 as u32, (p0 >> 32) as u32 ^ x3 ^ k1, p0 as u32]
 }
 
 #[cfg(test)]

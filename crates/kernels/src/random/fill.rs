@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! for each chunk                                       on any thread
-//!     for each tile of TILE elements
-//!         u[..] = the stream's draws                   integers and exact conversions
+//!     for some blocks of the generator                 their words side by side, in registers
 //!         uniform:  low + (high - low) u
 //!         normal:   pairs of u become sqrt(-2 ln u[2j]) (cos, sin)(2 pi u[2j + 1])
 //! ```
@@ -11,47 +10,53 @@
 //! Element `i` is a function of `(seed, stream, i)` alone, so that chunks, threads and instruction sets change no bit,
 //! and a longer slice begins like a shorter one. Called by the initialisers of a network and by whatever makes data.
 
-use super::{Stream, half, unit_f32, unit_f64};
+use super::{Stream, join, unit_f32, unit_f64};
 use crate::elementwise::{CHUNK, Elementwise, along};
 use crate::error::check_parameter;
 use crate::math::{ln::ln, sin_pi::sin_cos_pi};
 use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// Elements worked on at a time: whole blocks of the generator and whole registers, within the first-level cache.
-const TILE: usize = 128;
+/// Blocks of the generator that are worked on at a time: two registers of AVX-512 for each of their four words.
+const BLOCKS: usize = 32;
+
+/// The elements of that many blocks, at most: a tile of f32.
+const TILE: usize = 4 * BLOCKS;
+
+/// Word `w` of block `i` is `words[w][i]`.
+type Words = [[u32; BLOCKS]; 4];
 
 /// How a type takes its numbers from the blocks of a [`Stream`].
 pub trait Draw: Lanes {
     /// How many numbers a block of 128 bits holds.
     const PER_BLOCK: usize;
-    /// Number `k` of `block`, on `[0, 1)`: what `uniform_f32` and `uniform_f64` give.
-    fn from_zero(block: [u32; 4], k: usize) -> Self;
+    /// Number `k` of block `i`, on `[0, 1)`: what `uniform_f32` and `uniform_f64` give.
+    fn from_zero(words: &Words, i: usize, k: usize) -> Self;
     /// The same number from all of its bits and half a unit more, on `(0, 1]`: fine near 0, and never 0.
-    fn above_zero(block: [u32; 4], k: usize) -> Self;
+    fn above_zero(words: &Words, i: usize, k: usize) -> Self;
 }
 
 impl Draw for f32 {
     const PER_BLOCK: usize = 4;
     #[inline(always)]
-    fn from_zero(block: [u32; 4], k: usize) -> f32 {
-        unit_f32(block[k])
+    fn from_zero(words: &Words, i: usize, k: usize) -> f32 {
+        unit_f32(words[k][i])
     }
     #[inline(always)]
-    fn above_zero(block: [u32; 4], k: usize) -> f32 {
-        (block[k] as f32 + 0.5) * (1.0 / (1_u64 << 32) as f32)
+    fn above_zero(words: &Words, i: usize, k: usize) -> f32 {
+        (words[k][i] as f32 + 0.5) * (1.0 / (1_u64 << 32) as f32)
     }
 }
 
 impl Draw for f64 {
     const PER_BLOCK: usize = 2;
     #[inline(always)]
-    fn from_zero(block: [u32; 4], k: usize) -> f64 {
-        unit_f64(half(block, k))
+    fn from_zero(words: &Words, i: usize, k: usize) -> f64 {
+        unit_f64(join(words[2 * k][i], words[2 * k + 1][i]))
     }
     #[inline(always)]
-    fn above_zero(block: [u32; 4], k: usize) -> f64 {
-        (half(block, k) as f64 + 0.5) * (0.5 / (1_u64 << 63) as f64)
+    fn above_zero(words: &Words, i: usize, k: usize) -> f64 {
+        (join(words[2 * k][i], words[2 * k + 1][i]) as f64 + 0.5) * (0.5 / (1_u64 << 63) as f64)
     }
 }
 
@@ -106,15 +111,14 @@ pub fn fill_normal<T: Float>(
     Ok(())
 }
 
-/// A distribution: how the draws of some blocks become a tile.
+/// A distribution: how the words of some blocks become their elements.
 trait Distribution<T>: Copy + Sync {
-    /// Fills `tile` from the blocks of `stream` that begin with number `block`.
-    fn tile<S: Simd>(self, s: S, stream: Stream, block: u64, tile: &mut [T; TILE]);
+    /// Fills `tile`, which holds the elements of all blocks of `words`.
+    fn tile<S: Simd>(self, s: S, words: &Words, tile: &mut [T]);
 }
 
 fn fill<T: Float>(cpu: Cpu<'_>, stream: Stream, distribution: impl Distribution<T>, out: &mut [T]) {
-    let per_chunk = (CHUNK / T::PER_BLOCK) as u64;
-    let chunks = (0..).step_by(per_chunk as usize).zip(out.chunks_mut(CHUNK));
+    let chunks = (0..).step_by(CHUNK / T::PER_BLOCK).zip(out.chunks_mut(CHUNK));
     cpu.for_each_item(chunks, |(block, out)| cpu.isa.run(Fill { stream, distribution, block, out }));
 }
 
@@ -132,10 +136,11 @@ impl<T: Float, D: Distribution<T>> WithSimd for Fill<'_, D, T> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { stream, distribution, mut block, out } = self;
         let mut tile = [T::ZERO; TILE];
-        for out in out.chunks_mut(TILE) {
-            distribution.tile(s, stream, block, &mut tile);
+        let tile = &mut tile[..BLOCKS * T::PER_BLOCK];
+        for out in out.chunks_mut(tile.len()) {
+            distribution.tile(s, &stream.blocks(block), tile);
             out.copy_from_slice(&tile[..out.len()]);
-            block += (TILE / T::PER_BLOCK) as u64;
+            block += BLOCKS as u64;
         }
     }
 }
@@ -159,11 +164,10 @@ struct Uniform<T>(Affine<T>);
 
 impl<T: Float> Distribution<T> for Uniform<T> {
     #[inline(always)]
-    fn tile<S: Simd>(self, s: S, stream: Stream, block: u64, tile: &mut [T; TILE]) {
-        for (i, numbers) in (block..).zip(tile.chunks_exact_mut(T::PER_BLOCK)) {
-            let block = stream.block(i);
+    fn tile<S: Simd>(self, s: S, words: &Words, tile: &mut [T]) {
+        for (i, numbers) in tile.chunks_exact_mut(T::PER_BLOCK).enumerate() {
             for (k, number) in numbers.iter_mut().enumerate() {
-                *number = T::from_zero(block, k);
+                *number = T::from_zero(words, i, k);
             }
         }
         along(s, &self.0, [], [tile]);
@@ -175,21 +179,19 @@ struct Normal<T>(Affine<T>);
 
 impl<T: Float> Distribution<T> for Normal<T> {
     #[inline(always)]
-    fn tile<S: Simd>(self, s: S, stream: Stream, block: u64, tile: &mut [T; TILE]) {
-        const PAIRS: usize = TILE / 2;
-        let (mut a, mut b) = ([T::ZERO; PAIRS], [T::ZERO; PAIRS]);
-        let per_block = T::PER_BLOCK / 2;
-        let pairs = a.chunks_exact_mut(per_block).zip(b.chunks_exact_mut(per_block));
-        for (i, (a, b)) in (block..).zip(pairs) {
-            let block = stream.block(i);
-            for (j, (a, b)) in a.iter_mut().zip(b).enumerate() {
-                *a = T::above_zero(block, 2 * j);
-                *b = T::from_zero(block, 2 * j + 1);
+    fn tile<S: Simd>(self, s: S, words: &Words, tile: &mut [T]) {
+        // The pairs of all blocks at once: the first of each block, then the second if there are two.
+        for pair in 0..T::PER_BLOCK / 2 {
+            let (mut a, mut b) = ([T::ZERO; BLOCKS], [T::ZERO; BLOCKS]);
+            for i in 0..BLOCKS {
+                a[i] = T::above_zero(words, i, 2 * pair);
+                b[i] = T::from_zero(words, i, 2 * pair + 1);
             }
-        }
-        along(s, &BoxMuller, [], [&mut a, &mut b]);
-        for (pair, (&a, &b)) in tile.chunks_exact_mut(2).zip(a.iter().zip(&b)) {
-            pair.copy_from_slice(&[a, b]);
+            along(s, &BoxMuller, [], [&mut a, &mut b]);
+            for (i, numbers) in tile.chunks_exact_mut(T::PER_BLOCK).enumerate() {
+                numbers[2 * pair] = a[i];
+                numbers[2 * pair + 1] = b[i];
+            }
         }
         along(s, &self.0, [], [tile]);
     }
@@ -308,13 +310,19 @@ mod tests {
 
     #[test]
     fn the_extreme_draws_give_finite_numbers() {
-        for block in [[0; 4], [u32::MAX; 4]] {
-            assert!(f32::above_zero(block, 0) > 0.0 && f32::above_zero(block, 0) <= 1.0);
-            assert!(f64::above_zero(block, 1) > 0.0 && f64::above_zero(block, 1) <= 1.0);
+        let (least, greatest) = ([[0; BLOCKS]; 4], [[u32::MAX; BLOCKS]; 4]);
+        assert_eq!(f32::above_zero(&least, 0, 3), 0.5 / 4_294_967_296.0);
+        assert_eq!(f64::above_zero(&least, 0, 1), 0.5 / 18_446_744_073_709_551_616.0);
+        assert_eq!((f32::above_zero(&greatest, 0, 3), f64::above_zero(&greatest, 0, 1)), (1.0, 1.0));
+        assert!(f32::from_zero(&greatest, 0, 3) < 1.0 && f64::from_zero(&greatest, 0, 1) < 1.0);
+        for words in [least, greatest] {
+            let mut tile = [f64::NAN; 2 * BLOCKS];
+            Normal(Affine { offset: 0.0, factor: 1.0 }).tile(pulp::Scalar::new(), &words, &mut tile);
+            assert!(tile.iter().all(|z| z.abs() < 9.5), "{}", tile[0]);
+            let mut tile = [f32::NAN; 4 * BLOCKS];
+            Normal(Affine { offset: 0.0, factor: 1.0 }).tile(pulp::Scalar::new(), &words, &mut tile);
+            assert!(tile.iter().all(|z| z.abs() < 6.8), "{}", tile[0]);
         }
-        assert_eq!(f32::above_zero([0; 4], 3), 0.5 / 4_294_967_296.0);
-        assert_eq!(f64::above_zero([0; 4], 0), 0.5 / 18_446_744_073_709_551_616.0);
-        assert!(normal::<f32>(100_000).iter().all(|z| z.abs() < 6.8));
     }
 
     #[test]
