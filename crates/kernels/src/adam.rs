@@ -20,8 +20,8 @@ use crate::{Cpu, Error};
 /// p = keep * p - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
 /// ```
 ///
-/// `l2` and `keep` are what [`Decay`] makes of `p`: the decay and 1, or 0 and `1 - lr * decay`, or 0 and 1. What does not
-/// depend on the element is computed in f64 and rounded once. Each product that is added to something is one fused
+/// `l2` and `keep` are what [`Decay`] makes of `p`: the decay and 1, or 0 and `1 - lr * decay`, or 0 and 1. What does
+/// not depend on the element is computed in f64 and rounded once. Each product that is added to something is one fused
 /// multiply-add, and `g * g` is rounded before `1 - beta2` multiplies it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
@@ -64,8 +64,8 @@ impl Adam {
 
     /// Step number `t`, counted from 1: `params` follow `scale * grads`.
     ///
-    /// `params`, `grads` and the moments `m` and `v` have one length; the moments are zero before the first step. `scale`
-    /// is what clipping asks for, or 1. NaN and infinities spread to the elements they belong to.
+    /// `params`, `grads` and the moments `m` and `v` have one length; the moments are zero before the first step.
+    /// `scale` is what clipping asks for, or 1. NaN and infinities spread to the elements they belong to.
     ///
     /// ```
     /// use kernels::{Cpu, adam::Adam};

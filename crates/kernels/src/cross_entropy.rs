@@ -15,7 +15,8 @@
 //! of the sum keeps what a confident network still has to learn: with p near 1, both `-ln p` and `p - 1` come from
 //! `rest` and keep all their digits, where `ln(total)` and `p - 1` would have rounded to 0.
 //!
-//! A row is summed in 8 virtual lanes (element `j` in lane `j % 8`), folded in halves; the label counts as +0. The order depends on nothing but the number of classes.
+//! A row is summed in 8 virtual lanes (element `j` in lane `j % 8`), folded in halves; the label counts as +0. The
+//! order depends on nothing but the number of classes.
 //!
 //! A row with a NaN or +Inf among its logits, or with -Inf alone, has no probabilities: its loss and its gradient
 //! are NaN, those of other rows are not touched by it. Called by the loss of a network.
@@ -146,7 +147,8 @@ pub fn softmax<T: Float>(
 /// `answers[i]` is the class of the greatest of `logits[i, ..]`, the first of equals; `logits` is
 /// `[answers.len(), classes]`.
 ///
-/// -0 and +0 are equal. A NaN counts as greater than every number, as in NumPy and PyTorch: the first NaN is the answer.
+/// -0 and +0 are equal. A NaN counts as greater than every number, as in NumPy and PyTorch: the first NaN is the
+/// answer.
 ///
 /// # Errors
 /// [`Error::Length`] if `logits` is not `answers.len() * classes` long, or if `classes` is 0 and there are answers

@@ -1,5 +1,5 @@
-//! exp, ln, sin and cos along slices, and the square root of one number: one polynomial for all instruction sets, so that the bits are the same on
-//! every machine, which those of std and of C are not.
+//! exp, ln, sin and cos along slices, and the square root of one number: one polynomial for all instruction sets, so
+//! that the bits are the same on every machine, which those of std and of C are not.
 //!
 //! Each function has a file of its own with the formula for one register; here they are applied to slices. The
 //! bounds are in units in the last place (ULP) of the result, against the exact value; the tests sweep them.

@@ -18,8 +18,8 @@ use crate::{Cpu, Error};
 /// p = keep * p - lr * (g + momentum * v   with Nesterov's momentum, else v)
 /// ```
 ///
-/// `l2` and `keep` are what [`Decay`] makes of `p`: the decay and 1, or 0 and `1 - lr * decay`, or 0 and 1. Each product
-/// that is added to something is one fused multiply-add.
+/// `l2` and `keep` are what [`Decay`] makes of `p`: the decay and 1, or 0 and `1 - lr * decay`, or 0 and 1. Each
+/// product that is added to something is one fused multiply-add.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// Learning rate: at least 0.
@@ -68,8 +68,8 @@ impl Sgd {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Parameter`] if [`check`](Self::check) says so or `scale` is not finite, [`Error::Length`] if the lengths
-    /// do not fit. Nothing has been changed then.
+    /// [`Error::Parameter`] if [`check`](Self::check) says so or `scale` is not finite, [`Error::Length`] if the
+    /// lengths do not fit. Nothing has been changed then.
     pub fn step<T: Float>(
         &self,
         cpu: Cpu<'_>,
