@@ -26,8 +26,8 @@ pub(super) const fn rows_len(kc: usize) -> usize {
 
 /// Whether places this far apart share few sets of a cache: a first-level cache repeats its sets every 4 KiB.
 fn collides<T>(stride: usize) -> bool {
-    let beyond = stride * size_of::<T>() % 4096;
-    stride != 0 && !(256..=4096 - 256).contains(&beyond)
+    let bytes = stride * size_of::<T>();
+    bytes >= 4096 - 256 && !(256..=4096 - 256).contains(&(bytes % 4096))
 }
 
 /// Packs `kc` x `nc` elements of B.
@@ -89,7 +89,7 @@ pub(super) fn rows<S: Simd, T: Float>(
 ) -> Source<T> {
     let Source { row_stride, col_stride, .. } = source;
     if col_stride == 1 {
-        if !collides::<T>(row_stride) || row_stride < kc {
+        if !collides::<T>(row_stride) {
             return source;
         }
         let stride = kc + COLUMN;

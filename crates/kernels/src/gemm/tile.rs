@@ -242,13 +242,11 @@ impl<T: Float, const MR: usize, const NV: usize> WithSimd for Tile<'_, T, MR, NV
         for p in 0..kc {
             // SAFETY: b has kc rows of NV registers.
             let b: [T::V<S>; NV] = core::array::from_fn(|v| unsafe { b.whole::<S>(p, v * T::lanes::<S>()) });
-            for (i, acc) in acc.iter_mut().enumerate() {
+            each(&mut acc, |i, v, acc| {
                 // SAFETY: a has MR rows and kc columns.
                 let a = T::splat(s, unsafe { a.get(i, p) });
-                for (acc, b) in acc.iter_mut().zip(b) {
-                    *acc = T::mul_add(s, a, b, *acc);
-                }
-            }
+                T::mul_add(s, a, b[v], acc)
+            });
         }
         let contiguous = |source: &Option<Source<T>>| source.is_none_or(|source| source.col_stride == 1);
         let whole = nr == NV * T::lanes::<S>()
@@ -352,16 +350,25 @@ impl Access for Part {
 }
 
 /// Replaces register `v` of row `i` by `f(i, v, register)`, for all of them.
+///
+/// Written out row by row: a loop would address the accumulators by a variable, which takes them out of registers.
 #[inline(always)]
 fn each<V: Copy, const MR: usize, const NV: usize>(
     acc: &mut [[V; NV]; MR],
-    f: impl Fn(usize, usize, V) -> V,
+    mut f: impl FnMut(usize, usize, V) -> V,
 ) {
-    for (i, row) in acc.iter_mut().enumerate() {
-        for (v, x) in row.iter_mut().enumerate() {
-            *x = f(i, v, *x);
-        }
+    macro_rules! rows {
+        ($($i:literal)*) => {
+            $(if $i < MR {
+                acc[$i][0] = f($i, 0, acc[$i][0]);
+                if NV > 1 {
+                    acc[$i][1] = f($i, 1, acc[$i][1]);
+                }
+            })*
+        };
     }
+    const { assert!(MR <= 14 && 1 <= NV && NV <= 2) };
+    rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
 }
 
 /// The sums of a tile on their way to C.
@@ -414,11 +421,10 @@ impl<S: Simd, T: Float, const MR: usize, const NV: usize> Finish<'_, S, T, MR, N
                 });
             }
         }
-        for (i, row) in acc.into_iter().enumerate() {
-            for (v, r) in row.into_iter().enumerate() {
-                // SAFETY: the caller vouches for these elements of c.
-                unsafe { access.store(s, c, i, v, r) };
-            }
-        }
+        each(&mut acc, |i, v, r| {
+            // SAFETY: the caller vouches for these elements of c.
+            unsafe { access.store(s, c, i, v, r) };
+            r
+        });
     }
 }
