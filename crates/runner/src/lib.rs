@@ -1,5 +1,42 @@
 //! Everything of `evenkeel` that needs an operating system, as a library.
+//!
+//! ```text
+//! cli                     the command line: arguments, exit codes
+//! train  eval  dump       the commands
+//!   config  preset        what a run is, resolved to the last number
+//!   setup                 configuration + data -> network, split, threads
+//!   training              the loop: batches, steps, epochs
+//!   scoring  rows         loss and accuracy of a set of images; bytes become batches
+//!   run_folder            config.toml, metrics.jsonl, summary.json, model, checkpoint, report
+//!   weights  checkpoint   parameters as PyTorch has them; the state of a run to the bit
+//! ```
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
+pub mod cli;
+pub mod config;
 pub mod data;
+mod display;
+pub mod dump;
+pub mod element;
+mod error;
+pub mod eval;
+pub mod interval;
+mod json;
+pub mod memory;
+pub mod metrics;
 pub mod pool;
+pub mod preset;
+mod report;
+pub mod rows;
+pub mod run_folder;
+pub mod scoring;
+pub mod setup;
+pub mod signal;
+pub mod streams;
+pub mod tensors;
+pub mod train;
+pub mod training;
+pub mod weights;
+
+pub use error::Error;

@@ -1,2 +1,9 @@
-//! x
-fn main() {}
+//! The `evenkeel` program: everything is in the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    runner::cli::main(Instant::now())
+}

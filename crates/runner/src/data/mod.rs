@@ -14,12 +14,11 @@ pub mod digits;
 mod download;
 mod error;
 pub mod folder;
-pub mod generated;
 pub mod idx;
 mod labelled;
 mod mnist;
 mod progress;
-mod replace;
+pub(crate) mod replace;
 mod request;
 mod split;
 

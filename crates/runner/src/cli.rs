@@ -1,0 +1,257 @@
+//! The command line: arguments become requests, errors become messages and exit codes.
+//!
+//! `main` calls [`main`]. Values are checked where they are used, so that a flag and the same key of a configuration
+//! file are refused in the same words.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use nn::Optimizer;
+
+use crate::config::{Config, Dtype, Source, require};
+use crate::preset::Preset;
+use crate::signal::Signals;
+use crate::{Error, dump, eval, train};
+
+/// Trains neural networks with gradients on an even keel: the same bits on every machine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "evenkeel",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged, \
+                  130 SIGINT, 143 SIGTERM."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a network and keep what came out in a run folder
+    ///
+    /// Prints one line: test accuracy with its 95 % interval, SHA-256 of the weights, run folder.
+    #[command(
+        after_help = "Examples:\n  evenkeel train\n  evenkeel train --preset deep-mlp --clip-norm 1 --epochs 20 \
+                            --out runs/deep\n  evenkeel train --config runs/deep/config.toml\n  evenkeel train \
+                            --resume runs/deep"
+    )]
+    Train(Box<TrainArgs>),
+    /// Score a run on its training, validation or test images
+    #[command(after_help = "Example:\n  evenkeel eval runs/mlp-1 --split val --json")]
+    Eval(EvalArgs),
+    /// Write a batch with logits, loss, parameters and gradients as safetensors
+    #[command(
+        after_help = "Example:\n  evenkeel dump runs/mlp-1 --samples 32 --dtype f64 --out batch.safetensors"
+    )]
+    Dump(Box<DumpArgs>),
+}
+
+#[derive(Debug, Args)]
+struct TrainArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// How often each image is seen [default: 10]
+    #[arg(long, value_name = "N")]
+    epochs: Option<u32>,
+    /// Images a step [default: 128]
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// Learning rate [default: 0.001 for adam, 0.1 for sgd]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    lr: Option<f64>,
+    /// What takes the steps; its settings are the usual ones, or a configuration file's [default: adam]
+    #[arg(long)]
+    optimizer: Option<OptimizerName>,
+    /// Scale gradients with a larger norm down to it [default: none]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
+    clip_norm: Option<f64>,
+    /// Threads; the result does not depend on it [default: what the machine runs at once]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Instruction set: auto, scalar, avx2, avx512 or neon; the result does not depend on it [default: auto]
+    #[arg(long, value_name = "NAME")]
+    isa: Option<String>,
+    /// Type to compute in: f32 or f64 [default: f32]
+    #[arg(long, value_name = "TYPE", value_parser = dtype())]
+    dtype: Option<Dtype>,
+    /// Run folder [default: runs/<preset>-<n>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace the run in --out
+    #[arg(long, requires = "out")]
+    force: bool,
+    /// Go on with the run in this folder, to the same bits as if it had never stopped
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "epochs", "batch", "lr", "optimizer", "clip_norm", "dtype", "out", "force"])]
+    resume: Option<PathBuf>,
+    /// Exit with 4 if the test accuracy is below this fraction
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    min_accuracy: Option<f64>,
+    /// Print the summary as JSON on stdout
+    #[arg(long)]
+    json: bool,
+    /// No progress on stderr
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// What a run is of: shared by the commands that begin with a configuration.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Configuration file; flags override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Network [default: mlp]
+    #[arg(long, conflicts_with = "config")]
+    preset: Option<Preset>,
+    /// Data set [default: auto]
+    #[arg(long)]
+    dataset: Option<Source>,
+    /// Folder with the four files of a data set in MNIST's form
+    #[arg(long, value_name = "DIR", conflicts_with = "dataset")]
+    data: Option<PathBuf>,
+    /// What every random draw depends on [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+struct EvalArgs {
+    /// Run folder
+    run: PathBuf,
+    /// Which images
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    split: eval::Part,
+    /// Folder with the data, where they are no longer where the run found them
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct DumpArgs {
+    /// Run folder; without one, the initial parameters of --config or --preset
+    #[arg(conflicts_with = "RunArgs")]
+    run: Option<PathBuf>,
+    #[command(flatten)]
+    initial: RunArgs,
+    /// How many images
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    samples: usize,
+    /// Type to compute in: f32 or f64 [default: the run's]
+    #[arg(long, value_name = "TYPE", value_parser = dtype())]
+    dtype: Option<Dtype>,
+    /// How layers that behave differently while training behave
+    #[arg(long, default_value = "eval")]
+    mode: dump::Mode,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OptimizerName {
+    Sgd,
+    Adam,
+}
+
+/// Parses the types that there are; others are refused with their names.
+fn dtype() -> impl TypedValueParser<Value = Dtype> {
+    PossibleValuesParser::new([Dtype::F32, Dtype::F64].map(Dtype::name))
+        .map(|name| if name == Dtype::F64.name() { Dtype::F64 } else { Dtype::F32 })
+}
+
+/// Runs the command that the process was started with, at `started`, and says how it ended.
+pub fn main(started: Instant) -> ExitCode {
+    match Cli::parse().command.run(started) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+impl Command {
+    fn run(self, started: Instant) -> Result<(), Error> {
+        match self {
+            Self::Train(args) => {
+                let signals = Signals::catch()?;
+                train::train(&args.request()?, started, &signals)
+            }
+            Self::Eval(EvalArgs { run, split, data, json }) => {
+                eval::eval(&eval::Request { run, part: split, data, json })
+            }
+            Self::Dump(args) => {
+                let DumpArgs { run, initial, samples, dtype, mode, out } = *args;
+                let source = match run {
+                    Some(run) => dump::Source::Run(run),
+                    None => dump::Source::Initial(Box::new(initial.config()?)),
+                };
+                dump::dump(&dump::Request { source, samples, dtype, mode, out })
+            }
+        }
+    }
+}
+
+impl RunArgs {
+    /// The file's configuration or the preset's, with what the flags say.
+    fn config(&self) -> Result<Config, Error> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config { preset: self.preset.unwrap_or_default(), ..Config::default() },
+        };
+        if let Some(dataset) = self.dataset {
+            (config.dataset, config.data) = (dataset, None);
+        }
+        config.data = self.data.clone().or(config.data);
+        config.seed = self.seed.unwrap_or(config.seed);
+        Ok(config)
+    }
+}
+
+impl TrainArgs {
+    fn request(self) -> Result<train::Request, Error> {
+        if let Some(least) = self.min_accuracy {
+            require("min-accuracy", least, (0.0..=1.0).contains(&least), "0 to 1")?;
+        }
+        let (min_accuracy, json, quiet) = (self.min_accuracy, self.json, self.quiet);
+        let run = match self.resume {
+            Some(folder) => train::Run::Resume { folder, threads: self.threads, isa: self.isa },
+            None => {
+                let mut config = self.run.config()?;
+                config.epochs = self.epochs.unwrap_or(config.epochs);
+                config.batch = self.batch.unwrap_or(config.batch);
+                config.lr = self.lr.or(config.lr);
+                config.clip_norm = self.clip_norm.or(config.clip_norm);
+                config.threads = self.threads.or(config.threads);
+                config.isa = self.isa.unwrap_or(config.isa);
+                config.dtype = self.dtype.unwrap_or(config.dtype);
+                config.optimizer = match (self.optimizer, config.optimizer) {
+                    // The file's settings stay where the flag names the same optimizer.
+                    (Some(OptimizerName::Sgd), Optimizer::Adam { .. }) => Optimizer::sgd(),
+                    (Some(OptimizerName::Adam), Optimizer::Sgd { .. }) => Optimizer::adam(),
+                    (_, optimizer) => optimizer,
+                };
+                train::Run::New { config, out: self.out, force: self.force }
+            }
+        };
+        Ok(train::Request { run, min_accuracy, json, quiet })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+}

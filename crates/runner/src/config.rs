@@ -1,0 +1,278 @@
+//! What a run is, as the file `config.toml`: the same keys as the flags of `train`, flat, each with a default.
+//!
+//! ```text
+//! --config FILE or --preset NAME  ->  Config  <-  flags override
+//! Config::check       each value on its own
+//! Config::resolve     what depends on the data: layers, validation set, rate  ->  config.toml of the run
+//! ```
+//!
+//! A resolved configuration alone repeats its run to the bit. `threads` and `isa` stand in it as they were asked for,
+//! since they change no bit; what they came to is in the run's summary.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nn::{LayerSpec, Optimizer, Schedule};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::data::{DataError, Dataset, Origin};
+use crate::pool::Pool;
+use crate::preset::Preset;
+
+/// Everything that makes a run. The documentation of each field names its key's meaning and default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The name of the network; its layers, unless `layers` says otherwise. Default `mlp`.
+    pub preset: Preset,
+    /// Which data set. Default `auto`.
+    pub dataset: Source,
+    /// A folder with a data set of MNIST's form, in place of `dataset`.
+    pub data: Option<PathBuf>,
+    /// How many training images are held out for validation. Default one in twelve.
+    pub validation: Option<u32>,
+    /// What every random draw depends on. Default 0.
+    pub seed: u64,
+    /// The type of parameters and of all that is computed from them. Default `f32`.
+    pub dtype: Dtype,
+    /// How often each training image is seen. Default 10.
+    pub epochs: u32,
+    /// Images a step; the last step of an epoch takes what is left. Default 128.
+    pub batch: u32,
+    /// The learning rate before the schedule's factor. Default 0.001 for Adam, 0.1 for SGD.
+    pub lr: Option<f64>,
+    /// Gradients with a larger Euclidean norm are scaled down to it. Default none.
+    pub clip_norm: Option<f64>,
+    /// Threads. Default as many as the machine runs at once.
+    pub threads: Option<usize>,
+    /// The instruction set: `auto` or one of [`kernels::ISA_NAMES`]. Default `auto`, the fastest there is.
+    pub isa: String,
+    /// The optimizer. Default Adam.
+    pub optimizer: Optimizer,
+    /// How the rate changes over the run. Default half a cosine down to 0.
+    pub schedule: Schedule,
+    /// The layers. Default those of the preset, with one output a class.
+    pub layers: Option<Vec<LayerSpec>>,
+}
+
+/// A data set that can be asked for by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// MNIST, or generated digits where it cannot be had.
+    #[default]
+    Auto,
+    /// MNIST and nothing else.
+    Mnist,
+    /// Generated digits.
+    Digits,
+}
+
+/// The type that a run computes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// IEEE 754 binary32.
+    #[default]
+    F32,
+    /// IEEE 754 binary64.
+    F64,
+}
+
+impl Dtype {
+    /// Its name, as flags and configuration files spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            preset: Preset::default(),
+            dataset: Source::default(),
+            data: None,
+            validation: None,
+            seed: 0,
+            dtype: Dtype::default(),
+            epochs: 10,
+            batch: 128,
+            lr: None,
+            clip_norm: None,
+            threads: None,
+            isa: "auto".into(),
+            optimizer: Optimizer::adam(),
+            schedule: Schedule::Cosine { end: 0.0 },
+            layers: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file `path`.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if it cannot be read, [`Error::Config`] if it is no configuration.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(DataError::io("read", path))?;
+        toml::from_str(&text).map_err(|error| Error::Config {
+            path: path.into(),
+            message: error.to_string().trim_end().into(),
+        })
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if a value cannot be written in TOML.
+    pub fn to_toml(&self) -> Result<String, Error> {
+        toml::to_string(self)
+            .map_err(|error| Error::Usage(format!("the configuration cannot be written: {error}")))
+    }
+
+    /// Checks each value on its own.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] names the first key that is out of range, its value, and what is allowed.
+    pub fn check(&self) -> Result<(), Error> {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        // TOML's integers are signed.
+        require("seed", self.seed, self.seed <= i64::MAX as u64, "0 to 9223372036854775807")?;
+        require("epochs", self.epochs, self.epochs > 0, "at least 1")?;
+        require("batch", self.batch, self.batch > 0, "at least 1")?;
+        if let Some(lr) = self.lr {
+            require("lr", lr, positive(lr), "a finite number above 0")?;
+        }
+        if let Some(limit) = self.clip_norm {
+            require("clip-norm", limit, positive(limit), "a finite number above 0")?;
+        }
+        if let Some(threads) = self.threads {
+            let allowed = (1..=Pool::MAX_THREADS).contains(&threads);
+            require("threads", threads, allowed, &format!("1 to {}", Pool::MAX_THREADS))?;
+        }
+        self.optimizer.check().map_err(|error| {
+            Error::Usage(format!("optimizer: {error} (table `optimizer` of the configuration)"))
+        })?;
+        match self.schedule {
+            Schedule::Cosine { end } | Schedule::Linear { end } => {
+                require("schedule.end", end, share(end), "0 to 1")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fills in whatever depends on `dataset`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the folder's path is no text, so that the file could not name it.
+    pub fn resolve(&mut self, dataset: &Dataset) -> Result<(), Error> {
+        if let Some(folder) = &self.data {
+            let full = folder.canonicalize().map_err(DataError::io("find", folder))?;
+            if full.to_str().is_none() {
+                return Err(Error::Usage(format!(
+                    "data: {} is not UTF-8, which TOML requires",
+                    full.display()
+                )));
+            }
+            self.data = Some(full);
+        } else {
+            self.dataset = match dataset.origin {
+                Origin::Generated { .. } => Source::Digits,
+                _ => Source::Mnist,
+            };
+        }
+        let [images, ..] = dataset.train.dims();
+        self.validation.get_or_insert((images / 12).max(1));
+        self.lr = Some(self.rate());
+        self.layers.get_or_insert_with(|| self.preset.layers(dataset.classes));
+        Ok(())
+    }
+
+    /// The learning rate before the schedule's factor.
+    pub fn rate(&self) -> f64 {
+        self.lr.unwrap_or(match self.optimizer {
+            Optimizer::Sgd { .. } => 0.1,
+            _ => 1e-3,
+        })
+    }
+
+    /// What tells two runs apart: the SHA-256 of the configuration without what changes no bit of the result.
+    ///
+    /// # Errors
+    /// As [`to_toml`](Self::to_toml).
+    pub fn sha256(&self) -> Result<String, Error> {
+        let same_bits = Self { threads: None, isa: String::new(), data: None, ..self.clone() };
+        Ok(hex(&Sha256::digest(same_bits.to_toml()?)))
+    }
+}
+
+/// `Ok` if `allowed`, else an error that names `key`, its `value`, and what is `expected`.
+pub(crate) fn require(
+    key: &str,
+    value: impl std::fmt::Display,
+    allowed: bool,
+    expected: &str,
+) -> Result<(), Error> {
+    if allowed {
+        return Ok(());
+    }
+    let spelt = key.replace('-', "_");
+    Err(Error::Usage(format!("{key}: expected {expected}, got {value} (flag --{key} or key `{spelt}`)")))
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut config =
+            Config { clip_norm: Some(0.1 + 0.2), layers: Some(Preset::Mlp.layers(10)), ..Config::default() };
+        for optimizer in [Optimizer::adam(), Optimizer::sgd()] {
+            config.optimizer = optimizer;
+            let text = config.to_toml().expect("plain values");
+            assert_eq!(toml::from_str::<Config>(&text).expect("what was written"), config, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line() {
+        let error = toml::from_str::<Config>("epochs = 3\nbacth = 8\n").expect_err("no such key").to_string();
+        assert!(error.contains("line 2") && error.contains("bacth"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let bad = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.check().expect_err("out of range").to_string()
+        };
+        assert_eq!(bad(|c| c.batch = 0), "batch: expected at least 1, got 0 (flag --batch or key `batch`)");
+        assert!(bad(|c| c.lr = Some(f64::NAN)).starts_with("lr: expected a finite number above 0, got NaN"));
+        assert!(bad(|c| c.clip_norm = Some(0.0)).contains("key `clip_norm`"));
+        assert!(bad(|c| c.threads = Some(0)).contains("expected 1 to 1024, got 0"));
+        assert!(bad(|c| c.schedule = Schedule::Linear { end: 1.5 }).contains("schedule.end"));
+        assert!(Config::default().check().is_ok());
+    }
+
+    #[test]
+    fn the_hash_leaves_out_what_changes_no_bit() {
+        let config = Config::default();
+        let machine = Config { threads: Some(7), isa: "scalar".into(), ..Config::default() };
+        let other = Config { seed: 1, ..Config::default() };
+        assert_eq!(config.sha256().expect("plain"), machine.sha256().expect("plain"));
+        assert_ne!(config.sha256().expect("plain"), other.sha256().expect("plain"));
+    }
+}

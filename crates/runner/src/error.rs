@@ -1,0 +1,93 @@
+//! Every way a command can end other than well, and the exit code of each.
+//!
+//! A message says what was expected, what came and where; the command line prints it after `error:`.
+
+use std::path::PathBuf;
+
+use crate::data::DataError;
+use crate::pool::PoolError;
+use crate::signal::Signal;
+use crate::training::Divergence;
+
+/// Why a command did not end with exit code 0.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Arguments or configuration that cannot be used: a sentence that names the key, its value and what is allowed.
+    #[error("{0}")]
+    Usage(String),
+    /// A configuration file that cannot be read as one: the parser's message has line and key.
+    #[error("{}: {message}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Data that is absent or not what it should be, or a machine that refuses to read or write a file.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A file of a run folder that is damaged, or belongs to something else.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The network refused its layers or its arguments.
+    #[error("network: {0}")]
+    Network(#[from] nn::Error),
+    /// The threads cannot be had.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The test accuracy is below what `--min-accuracy` asks for.
+    #[error("test accuracy {accuracy} is below --min-accuracy {least}")]
+    Gate {
+        /// The test accuracy, 0 to 1.
+        accuracy: f64,
+        /// What was asked for.
+        least: f64,
+    },
+    /// Loss or gradient is no longer finite.
+    #[error("diverged: {divergence}. What the run was is in {}; try a lower --lr or a --clip-norm", folder.display())]
+    Diverged {
+        /// What happened, and where.
+        divergence: Divergence,
+        /// The run folder.
+        folder: PathBuf,
+    },
+    /// A signal came; the state was saved first.
+    #[error("stopped by {signal}; go on with: evenkeel train --resume {}", folder.display())]
+    Interrupted {
+        /// Which one.
+        signal: Signal,
+        /// The run folder.
+        folder: PathBuf,
+    },
+    /// Standard output cannot be written to, or signals cannot be caught.
+    #[error("cannot {action}: {cause}")]
+    System {
+        /// What was tried: a verb and its object.
+        action: &'static str,
+        /// The operating system's answer.
+        cause: std::io::Error,
+    },
+}
+
+impl Error {
+    /// The exit code: 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged, 130 SIGINT,
+    /// 143 SIGTERM.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Data(DataError::Io { .. }) | Self::System { .. } => 1,
+            Self::Usage(_) | Self::Config { .. } | Self::Network(_) | Self::Pool(_) => 2,
+            Self::Data(_) | Self::Malformed { .. } => 3,
+            Self::Gate { .. } => 4,
+            Self::Diverged { .. } => 5,
+            Self::Interrupted { signal, .. } => signal.exit_code(),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `evenkeel eval`: the score of a run's parameters on one of the three sets of images.
+
+use std::path::PathBuf;
+
+use kernels::Cpu;
+use nn::Score;
+use serde::Serialize;
+
+use crate::Error;
+use crate::config::{Config, Dtype};
+use crate::element::Element;
+use crate::interval::{self, Interval};
+use crate::run_folder::{self, RunFolder};
+use crate::scoring::Scorer;
+use crate::setup::{self, Setup};
+use crate::{train, weights};
+
+/// A set of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// What was trained on.
+    Train,
+    /// What was held out to choose the best epoch.
+    Val,
+    /// What took no part in training.
+    Test,
+}
+
+/// What `eval` is asked to do.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The run folder.
+    pub run: PathBuf,
+    /// Which images.
+    pub part: Part,
+    /// A folder with the data, where they are no longer where the run found them.
+    pub data: Option<PathBuf>,
+    /// Print JSON.
+    pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Evaluation {
+    run: String,
+    split: Part,
+    images: usize,
+    accuracy: f64,
+    accuracy_low: f64,
+    accuracy_high: f64,
+    #[serde(with = "crate::json")]
+    loss: f64,
+    params_sha256: String,
+}
+
+/// Does it: prints accuracy with its 95 % interval, and the mean loss.
+///
+/// # Errors
+/// [`Error`], if the run or its data cannot be read.
+pub fn eval(request: &Request) -> Result<(), Error> {
+    let folder = RunFolder::open(&request.run)?;
+    let mut config = Config::read(&folder.file(run_folder::CONFIG))?;
+    config.data = request.data.clone().or(config.data);
+    let isa = setup::isa(&config)?;
+    let setup = Setup::new(config)?;
+    let pool = setup::pool(&setup.config)?;
+    let cpu = Cpu::new(isa, &pool);
+    let (score, params_sha256) = pool.enter(|| match setup.config.dtype {
+        Dtype::F32 => score::<f32>(&folder, &setup, cpu, request.part),
+        Dtype::F64 => score::<f64>(&folder, &setup, cpu, request.part),
+    })?;
+    let Interval { low, high } = Interval::wilson(score.correct, score.rows);
+    let evaluation = Evaluation {
+        run: folder.path().display().to_string(),
+        split: request.part,
+        images: score.rows,
+        accuracy: score.accuracy(),
+        accuracy_low: low,
+        accuracy_high: high,
+        loss: score.mean_loss(),
+        params_sha256,
+    };
+    if request.json {
+        let text = serde_json::to_string_pretty(&evaluation);
+        return train::print(&text.map_err(|error| Error::Usage(format!("evaluation: {error}")))?);
+    }
+    let accuracy = interval::percent(score.correct, score.rows);
+    train::print(&format!("accuracy {accuracy}, loss {:.4}, of {} images", evaluation.loss, score.rows))
+}
+
+fn score<T: Element>(
+    folder: &RunFolder,
+    setup: &Setup,
+    cpu: Cpu<'_>,
+    part: Part,
+) -> Result<(Score, String), Error> {
+    let Setup { dataset, split, network, .. } = setup;
+    let (params, sha256) = weights::read::<T>(&folder.file(run_folder::MODEL), network.layout())?;
+    let all: Vec<u32>;
+    let (set, indices) = match part {
+        Part::Train => (&dataset.train, &split.train),
+        Part::Val => (&dataset.train, &split.validation),
+        Part::Test => {
+            all = (0..dataset.test.dims()[0]).collect();
+            (&dataset.test, &all)
+        }
+    };
+    Ok((Scorer::new(network, cpu).score(network, cpu, &params, set, indices)?, sha256))
+}

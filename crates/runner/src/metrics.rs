@@ -1,0 +1,140 @@
+//! What a run reports: a line of `metrics.jsonl` for each epoch, and `summary.json` at its end.
+
+use serde::{Deserialize, Serialize};
+
+/// One epoch, as `metrics.jsonl` and the checkpoint hold it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Epoch {
+    /// Its number, from 1.
+    pub epoch: u32,
+    /// Steps of the run up to its end.
+    pub step: u64,
+    /// Seconds spent on its training steps, without validation.
+    #[serde(with = "crate::json")]
+    pub train_seconds: f64,
+    /// Mean loss over its images, each before the step that it was part of; nats.
+    #[serde(with = "crate::json")]
+    pub train_loss: f64,
+    /// Mean loss over the validation set after it; nats.
+    #[serde(with = "crate::json")]
+    pub val_loss: f64,
+    /// Share of the validation set that is classified rightly after it, 0 to 1.
+    #[serde(with = "crate::json")]
+    pub val_accuracy: f64,
+    /// The learning rate of its last step.
+    #[serde(with = "crate::json")]
+    pub lr: f64,
+    /// Mean over its steps of the gradient's Euclidean norm, before clipping.
+    #[serde(with = "crate::json")]
+    pub grad_norm: f64,
+    /// The largest of those norms.
+    #[serde(with = "crate::json")]
+    pub grad_norm_max: f64,
+}
+
+/// The epoch whose parameters a run keeps: the best validation accuracy; of equals the lower loss; of equals the
+/// first.
+pub fn best(history: &[Epoch]) -> Option<&Epoch> {
+    history.iter().reduce(|best, epoch| if epoch.is_better_than(best) { epoch } else { best })
+}
+
+impl Epoch {
+    /// Whether this epoch, which is the later one, is to be kept rather than `other`.
+    pub fn is_better_than(&self, other: &Self) -> bool {
+        self.val_accuracy > other.val_accuracy
+            || (self.val_accuracy == other.val_accuracy && self.val_loss < other.val_loss)
+    }
+}
+
+/// How a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Every epoch is done, and the test set is scored.
+    Done,
+    /// A signal came; `--resume` goes on.
+    Interrupted,
+    /// Loss or gradient was no longer finite.
+    Diverged,
+}
+
+/// `summary.json`: what a run came to. Times are seconds, accuracies fractions; what is not known is `null`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// How the run stands.
+    pub status: Status,
+    /// Share of the test set that `model.safetensors` classifies rightly.
+    pub test_accuracy: Option<f64>,
+    /// Lower end of its 95 % interval (Wilson's).
+    pub test_accuracy_low: Option<f64>,
+    /// Upper end of its 95 % interval (Wilson's).
+    pub test_accuracy_high: Option<f64>,
+    /// Mean loss over the test set; nats.
+    pub test_loss: Option<f64>,
+    /// Images of the test set.
+    pub test_images: usize,
+    /// Epochs done.
+    pub epochs: usize,
+    /// The epoch that `model.safetensors` is of, from 1.
+    pub best_epoch: Option<u32>,
+    /// Its accuracy on the validation set.
+    pub val_accuracy: Option<f64>,
+    /// From the start of the process that ended the run.
+    pub seconds_total: f64,
+    /// Training seconds of the fastest epoch.
+    pub train_seconds_best_epoch: Option<f64>,
+    /// Number of parameters.
+    pub params: usize,
+    /// The most memory the process had in use; known on Linux.
+    pub peak_rss_bytes: Option<u64>,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Where it came from, in words.
+    pub data_origin: String,
+    /// Whether the images were generated, not written by hand.
+    pub data_generated: bool,
+    /// SHA-256 over its images and labels.
+    pub data_sha256: String,
+    /// Name of the network.
+    pub preset: String,
+    /// The type computed in.
+    pub dtype: String,
+    /// What every random draw depends on.
+    pub seed: u64,
+    /// The instruction set used.
+    pub isa: String,
+    /// The number of threads used.
+    pub threads: usize,
+    /// SHA-256 over the tensors of `model.safetensors` in file order.
+    pub params_sha256: Option<String>,
+    /// The run folder.
+    pub run: String,
+    /// The version of evenkeel.
+    pub version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_epoch_is_the_most_accurate_then_the_surest_then_the_first() {
+        let epoch = |epoch, val_accuracy, val_loss| Epoch {
+            epoch,
+            step: 0,
+            train_seconds: 0.0,
+            train_loss: 0.0,
+            val_loss,
+            val_accuracy,
+            lr: 0.0,
+            grad_norm: 0.0,
+            grad_norm_max: 0.0,
+        };
+        let best_of = |history: &[Epoch]| best(history).map(|epoch| epoch.epoch);
+        assert_eq!(best_of(&[]), None);
+        assert_eq!(best_of(&[epoch(1, 0.5, 1.0), epoch(2, 0.6, 2.0), epoch(3, 0.4, 0.1)]), Some(2));
+        assert_eq!(best_of(&[epoch(1, 0.5, 1.0), epoch(2, 0.5, 0.9), epoch(3, 0.5, 0.9)]), Some(2));
+    }
+}

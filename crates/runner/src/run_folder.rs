@@ -1,0 +1,124 @@
+//! The folder of a run: its files by name, each replaced whole or not at all.
+//!
+//! | file | written | holds |
+//! |---|---|---|
+//! | `config.toml` | first | everything that makes the run |
+//! | `metrics.jsonl`, `checkpoint.safetensors` | after each epoch and at the end | progress; the state to the bit |
+//! | `model.safetensors`, `summary.json`, `report.html` | at the end | what came out |
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::data::DataError;
+use crate::data::replace::replace;
+
+/// The resolved configuration.
+pub const CONFIG: &str = "config.toml";
+/// One JSON object an epoch.
+pub const METRICS: &str = "metrics.jsonl";
+/// The state to go on from.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The parameters of the best epoch.
+pub const MODEL: &str = "model.safetensors";
+/// What the run came to.
+pub const SUMMARY: &str = "summary.json";
+/// The same for a person.
+pub const REPORT: &str = "report.html";
+
+/// Where runs go whose folder is not named.
+const RUNS: &str = "runs";
+
+/// The folder of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// The folder `runs/<preset>-<n>` with the first free n from 1. Two processes never get the same one.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if no folder can be made.
+    pub fn next(preset: &str) -> Result<Self, Error> {
+        let runs = Path::new(RUNS);
+        fs::create_dir_all(runs).map_err(DataError::io("create the folder", runs))?;
+        let mut n = 1_u64;
+        loop {
+            let path = runs.join(format!("{preset}-{n}"));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => n += 1,
+                Err(error) => return Err(DataError::io("create the folder", &path)(error).into()),
+            }
+        }
+    }
+
+    /// The folder `path` for a new run. With `force`, a run that is there is removed (its six files and no other);
+    /// without, the folder must be absent or empty.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it is taken, [`DataError::Io`] if it cannot be made or emptied.
+    pub fn create(path: &Path, force: bool) -> Result<Self, Error> {
+        fs::create_dir_all(path).map_err(DataError::io("create the folder", path))?;
+        let taken = fs::read_dir(path).map_err(DataError::io("read", path))?.next().is_some();
+        if taken && !force {
+            return Err(Error::Usage(format!(
+                "out: expected a folder that is absent or empty, got {}, which has files in it; replace its run with \
+                 --force, or go on with it by --resume",
+                path.display()
+            )));
+        }
+        let folder = Self { path: path.into() };
+        // The state goes first, so that nothing left over is ever resumed.
+        for name in [CHECKPOINT, SUMMARY, MODEL, METRICS, REPORT, CONFIG] {
+            folder.remove(name)?;
+        }
+        Ok(folder)
+    }
+
+    /// The folder `path` of a run that there is.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is no `config.toml` in it.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let folder = Self { path: path.into() };
+        if folder.file(CONFIG).is_file() {
+            return Ok(folder);
+        }
+        let path = path.display();
+        Err(Error::Usage(format!("expected the folder of a run, got {path}, which holds no {CONFIG}")))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of the file `name`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes the file `name` hold `bytes`. If that fails, it is as it was.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if it cannot be written, flushed to the disk or renamed.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.file(name);
+        replace(&path, |file| {
+            file.write_all(bytes).map_err(|error| DataError::io("write", &path)(error).into())
+        })
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Error> {
+        let path = self.file(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(DataError::io("remove", &path)(error).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Loss and accuracy of a set of images: after each epoch on the validation set, once on the test set, in `eval`.
+
+use kernels::Cpu;
+use nn::{Network, Score, Workspace};
+
+use crate::Error;
+use crate::data::Labelled;
+use crate::element::Element;
+use crate::rows::Rows;
+
+/// Images at a time. Part of the bit contract of a loss, which is summed batch by batch; large enough that the
+/// products run at full speed.
+const ROWS: usize = 512;
+
+/// Buffers for scoring, allocated once.
+#[derive(Clone, Debug)]
+pub struct Scorer<T> {
+    rows: Rows<T>,
+    workspace: Workspace<T>,
+}
+
+impl<T: Element> Scorer<T> {
+    /// Buffers for `network`.
+    pub fn new(network: &Network, cpu: Cpu<'_>) -> Self {
+        Self { rows: Rows::new(ROWS, network.inputs()), workspace: Workspace::new(network, cpu, ROWS) }
+    }
+
+    /// The score of the images `indices` of `set` under `params`.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if images or labels do not fit the network, [`Error::Usage`] if an index does not fit `set`.
+    pub fn score(
+        &mut self,
+        network: &Network,
+        cpu: Cpu<'_>,
+        params: &[T],
+        set: &Labelled,
+        indices: &[u32],
+    ) -> Result<Score, Error> {
+        let mut total = Score::default();
+        for indices in indices.chunks(ROWS) {
+            let (pixels, labels) = self.rows.fill(set, indices)?;
+            total += network.evaluate(cpu, params, pixels, labels, &mut self.workspace)?;
+        }
+        Ok(total)
+    }
+}

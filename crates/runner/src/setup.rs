@@ -1,0 +1,144 @@
+//! From a configuration to what a command works on: data, split, network, and what they are computed with.
+//!
+//! `train`, `eval` and `dump` begin here.
+
+use std::path::Path;
+use std::thread;
+
+use kernels::Isa;
+use nn::Network;
+use sha2::{Digest, Sha256};
+
+use crate::config::{Config, Source, hex};
+use crate::data::{self, Choice, DataError, Dataset, Labelled, Origin, Request, Split, Terminal, digits};
+use crate::pool::Pool;
+use crate::{Error, streams};
+
+/// Training images of the generated data set, and its test images: as many as MNIST has.
+const DIGITS: [usize; 2] = [60_000, 10_000];
+
+/// A configuration with everything that it stands for.
+#[derive(Debug)]
+pub struct Setup {
+    /// The configuration, resolved.
+    pub config: Config,
+    /// The images.
+    pub dataset: Dataset,
+    /// Which training images are trained on, and which held out.
+    pub split: Split,
+    /// The network.
+    pub network: Network,
+}
+
+impl Setup {
+    /// Loads the data that `config` asks for, resolves it, and builds the network. Notices go to stderr.
+    ///
+    /// # Errors
+    /// A value of the configuration that is out of range or does not fit the data, or data that cannot be had.
+    pub fn new(mut config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let dataset = load(&config)?;
+        config.resolve(&dataset)?;
+        let held_out = config.validation.unwrap_or_default();
+        let usable = held_out > 0 && (held_out as usize) < dataset.train.len();
+        if !usable {
+            return Err(Error::Usage(format!(
+                "validation: expected 1 to {} of the {} training images, got {held_out} (key `validation`)",
+                dataset.train.len().saturating_sub(1),
+                dataset.train.len(),
+            )));
+        }
+        let split = Split::stratified(&dataset.train, held_out, config.seed)
+            .map_err(|error| Error::Usage(error.to_string()))?;
+        let layers = config.layers.as_deref().unwrap_or_default();
+        let network = Network::new(dataset.train.image_len(), layers)?;
+        if network.outputs() < dataset.classes {
+            return Err(Error::Usage(format!(
+                "layers: expected at least {} outputs, one for each class of {}, got {} (key `layers`)",
+                dataset.classes,
+                dataset.name,
+                network.outputs()
+            )));
+        }
+        Ok(Self { config, dataset, split, network })
+    }
+
+    /// Units from input to output: `784-512-10`.
+    pub fn widths(&self) -> String {
+        let dense = self.network.layout().tensors().iter().filter(|tensor| tensor.shape.len() == 2);
+        let widths = dense.map(|tensor| format!("-{}", tensor.shape[1])).collect::<String>();
+        format!("{}{widths}", self.network.inputs())
+    }
+
+    /// SHA-256 over every image and label: what a checkpoint is tied to.
+    pub fn data_sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for set in [&self.dataset.train, &self.dataset.test] {
+            hash.update(set.dims().map(u32::to_le_bytes).as_flattened());
+            hash.update(set.pixels());
+            hash.update(set.labels());
+        }
+        hex(&hash.finalize())
+    }
+}
+
+/// The instruction set that `config` asks for.
+///
+/// # Errors
+/// [`Error::Usage`] if there is none of this name, or this machine lacks it.
+pub fn isa(config: &Config) -> Result<Isa, Error> {
+    if config.isa == "auto" {
+        return Ok(Isa::detect());
+    }
+    Isa::named(&config.isa).map_err(|error| {
+        let have: Vec<_> = Isa::available().map(Isa::name).collect();
+        Error::Usage(format!("isa: {error}: expected auto, {}; got {}", have.join(", "), config.isa))
+    })
+}
+
+/// The threads that `config` asks for.
+///
+/// # Errors
+/// [`Error::Pool`] if the system does not grant them.
+pub fn pool(config: &Config) -> Result<Pool, Error> {
+    Ok(Pool::new(config.threads.unwrap_or_else(most_threads))?)
+}
+
+/// As many threads as run at once.
+fn most_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(Pool::MAX_THREADS)
+}
+
+fn load(config: &Config) -> Result<Dataset, Error> {
+    let choice = match (&config.data, config.dataset) {
+        (Some(folder), _) => Choice::Folder(folder.clone()),
+        (None, Source::Auto) => Choice::Auto,
+        (None, Source::Mnist) => Choice::Mnist,
+        (None, Source::Digits) => Choice::Digits,
+    };
+    let request = Request::from_environment(choice, config.seed, generated);
+    let mut terminal = Terminal::default();
+    Ok(data::load(&request, &mut |event| terminal.hear(event))?)
+}
+
+/// The generated digits of `seed`. They take less time to draw than to read back, so that none are cached.
+fn generated(seed: u64, _cache: Option<&Path>) -> Result<Dataset, DataError> {
+    let side = digits::SIDE as u32;
+    let mut stream = streams::DIGITS;
+    let mut set = |count| {
+        let (pixels, labels) = digits::generate(seed, stream, count, most_threads());
+        stream += 1;
+        Labelled::new(pixels, labels, side, side).map_err(|uneven| {
+            DataError::malformed(Path::new("generated digits"), data::Fault::Count, "whole images", uneven)
+        })
+    };
+    let [train, test] = DIGITS;
+    let (train, test) = (set(train)?, set(test)?);
+    Ok(Dataset {
+        name: "digits".into(),
+        origin: Origin::Generated { instead_of: None },
+        classes: 10,
+        train,
+        test,
+    })
+}

@@ -1,0 +1,329 @@
+//! `evenkeel train`: makes or continues a run folder, trains in it, and says what came out.
+//!
+//! ```text
+//! setup -> run folder with config.toml -> state: fresh, or the checkpoint's
+//! training::run        after each epoch: metrics.jsonl, checkpoint.safetensors, a line on stderr
+//! model.safetensors -> the test set, once -> report.html, summary.json -> a line on stdout
+//! ```
+//!
+//! `summary.json` comes last: a run whose summary says `done` is complete.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use kernels::{Cpu, Executor, Isa};
+
+use crate::checkpoint::{self, Identity};
+use crate::config::{Config, Dtype};
+use crate::data::{DataError, Origin};
+use crate::display::Display;
+use crate::element::Element;
+use crate::interval::{self, Interval};
+use crate::memory::peak_rss_bytes;
+use crate::metrics::{self, Status, Summary};
+use crate::pool::Pool;
+use crate::report;
+use crate::run_folder::{self, RunFolder};
+use crate::scoring::Scorer;
+use crate::setup::{self, Setup};
+use crate::signal::{Signal, Signals};
+use crate::training::{self, End, Position, State, Watch, steps_per_epoch};
+use crate::{Error, tensors, weights};
+
+/// What `train` is asked to do.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Which run.
+    pub run: Run,
+    /// The least test accuracy that is good enough, 0 to 1.
+    pub min_accuracy: Option<f64>,
+    /// Print the summary on stdout, not the line.
+    pub json: bool,
+    /// Say nothing on stderr but errors and where the data come from.
+    pub quiet: bool,
+}
+
+/// A run to begin or to go on with.
+#[derive(Clone, Debug)]
+pub enum Run {
+    /// A new one.
+    New {
+        /// What it is.
+        config: Config,
+        /// Its folder; `None` for the next free one.
+        out: Option<PathBuf>,
+        /// Whether a run in `out` is replaced.
+        force: bool,
+    },
+    /// The one in this folder.
+    Resume {
+        /// The folder.
+        folder: PathBuf,
+        /// Threads, where they are not to be those of its configuration.
+        threads: Option<usize>,
+        /// The instruction set, likewise.
+        isa: Option<String>,
+    },
+}
+
+/// Does it. `started` is when the process began.
+///
+/// # Errors
+/// Whatever keeps the run from ending well: see [`Error`].
+pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
+    let (setup, folder, resumed) = match &request.run {
+        Run::New { config, out, force } => {
+            setup::isa(config)?;
+            let setup = Setup::new(config.clone())?;
+            let folder = match out {
+                Some(out) => RunFolder::create(out, *force)?,
+                None => RunFolder::next(setup.config.preset.name())?,
+            };
+            folder.write(run_folder::CONFIG, setup.config.to_toml()?.as_bytes())?;
+            (setup, folder, false)
+        }
+        Run::Resume { folder, threads, isa } => {
+            let folder = RunFolder::open(folder)?;
+            if let Some(summary) = finished(&folder)? {
+                eprintln!(
+                    "{} is finished: nothing is left to do, nothing was changed",
+                    folder.path().display()
+                );
+                return conclude(request, &summary);
+            }
+            let mut config = Config::read(&folder.file(run_folder::CONFIG))?;
+            config.threads = threads.or(config.threads);
+            config.isa = isa.clone().unwrap_or(config.isa);
+            setup::isa(&config)?;
+            (Setup::new(config)?, folder, true)
+        }
+    };
+    let (isa, pool) = (setup::isa(&setup.config)?, setup::pool(&setup.config)?);
+    let session = Session { setup: &setup, folder: &folder, isa, pool: &pool, started, signals };
+    let summary = pool.enter(|| match setup.config.dtype {
+        Dtype::F32 => session.run::<f32>(request.quiet, resumed),
+        Dtype::F64 => session.run::<f64>(request.quiet, resumed),
+    })?;
+    let (summary, end) = summary;
+    if request.json || end.is_ok() {
+        conclude(request, &summary)?;
+    }
+    end
+}
+
+/// The summary of a run that is done.
+fn finished(folder: &RunFolder) -> Result<Option<Summary>, Error> {
+    let path = folder.file(run_folder::SUMMARY);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
+    let summary: Summary = serde_json::from_str(&text)
+        .map_err(|error| tensors::malformed(&path, "the summary of a run", error))?;
+    Ok((summary.status == Status::Done).then_some(summary))
+}
+
+/// Prints what came out, and checks it against `--min-accuracy`.
+fn conclude(request: &Request, summary: &Summary) -> Result<(), Error> {
+    let line = if request.json {
+        json(summary)?
+    } else {
+        let correct =
+            (summary.test_accuracy.unwrap_or_default() * summary.test_images as f64).round() as usize;
+        format!(
+            "test accuracy {}, weights sha256 {}, run {}",
+            interval::percent(correct, summary.test_images),
+            summary.params_sha256.as_deref().unwrap_or("unknown"),
+            summary.run
+        )
+    };
+    print(&line)?;
+    match (request.min_accuracy, summary.test_accuracy) {
+        (Some(least), Some(accuracy)) if accuracy < least => Err(Error::Gate { accuracy, least }),
+        _ => Ok(()),
+    }
+}
+
+/// `summary` as JSON.
+fn json(summary: &Summary) -> Result<String, Error> {
+    serde_json::to_string_pretty(summary).map_err(|error| Error::Usage(format!("summary: {error}")))
+}
+
+/// Prints a line on stdout. A reader that has gone away is none of our business.
+pub(crate) fn print(line: &str) -> Result<(), Error> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::System { action: "write to standard output", cause })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One process's part in a run.
+struct Session<'a> {
+    setup: &'a Setup,
+    folder: &'a RunFolder,
+    isa: Isa,
+    pool: &'a Pool,
+    started: Instant,
+    signals: &'a Signals,
+}
+
+impl Session<'_> {
+    /// Trains, and writes down what came out. The second result says whether the run is done.
+    fn run<T: Element>(&self, quiet: bool, resumed: bool) -> Result<(Summary, Result<(), Error>), Error> {
+        let Self { setup, folder, .. } = self;
+        let cpu = Cpu::new(self.isa, self.pool);
+        let identity = Identity::new(setup)?;
+        let path = folder.file(run_folder::CHECKPOINT);
+        let mut state = if resumed && path.is_file() {
+            checkpoint::read::<T>(&path, setup, &identity)?
+        } else {
+            State::fresh(setup, cpu)?
+        };
+
+        let steps = steps_per_epoch(setup.split.train.len(), setup.config.batch);
+        let display = Display::new(quiet, setup.config.epochs, steps);
+        display.line(&self.describe());
+        if resumed {
+            let Position { history, step, .. } = &state.position;
+            display.line(&format!("going on after {} epochs and {step} steps", history.len()));
+        }
+        self.signals.defer();
+        let mut watch = Recorder { session: self, identity: &identity, display: &display, caught: None };
+        let end = training::run(setup, cpu, &mut state, &mut watch)?;
+        let caught = watch.caught;
+        display.end();
+        if end != End::Done {
+            self.save(&identity, &state)?;
+        }
+
+        let summary = self.summarise(cpu, &identity, &state, &end)?;
+        let report = report::html(setup, &summary, &state.position.history)?;
+        folder.write(run_folder::REPORT, report.as_bytes())?;
+        folder.write(run_folder::SUMMARY, json(&summary)?.as_bytes())?;
+        let folder = folder.path().to_path_buf();
+        let outcome = match (end, caught) {
+            (End::Diverged(divergence), _) => Err(Error::Diverged { divergence, folder }),
+            (End::Stopped, Some(signal)) => Err(Error::Interrupted { signal, folder }),
+            (End::Stopped, None) | (End::Done, _) => Ok(()),
+        };
+        Ok((summary, outcome))
+    }
+
+    /// The line at the start of a run.
+    fn describe(&self) -> String {
+        let Setup { config, dataset, split, network } = self.setup;
+        format!(
+            "{} ({}): {} images to train on, {} to validate, {} to test\n{} {}, {} parameters, {}, on {} threads with {}",
+            dataset.name,
+            dataset.origin,
+            split.train.len(),
+            split.validation.len(),
+            dataset.test.len(),
+            config.preset.name(),
+            self.setup.widths(),
+            network.layout().len(),
+            config.dtype.name(),
+            self.pool.threads(),
+            self.isa,
+        )
+    }
+
+    /// Writes metrics and state.
+    fn save<T: Element>(&self, identity: &Identity, state: &State<T>) -> Result<(), Error> {
+        let mut lines = String::new();
+        for epoch in &state.position.history {
+            let line =
+                serde_json::to_string(epoch).map_err(|error| Error::Usage(format!("metrics: {error}")))?;
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+        self.folder.write(run_folder::METRICS, lines.as_bytes())?;
+        self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(self.setup, identity, state)?)
+    }
+
+    /// Writes the model of the best epoch, scores the test set if the run is done, and sums up.
+    fn summarise<T: Element>(
+        &self,
+        cpu: Cpu<'_>,
+        identity: &Identity,
+        state: &State<T>,
+        end: &End,
+    ) -> Result<Summary, Error> {
+        let Setup { config, dataset, network, .. } = self.setup;
+        let history = &state.position.history;
+        let best = metrics::best(history);
+        let mut params_sha256 = None;
+        if best.is_some() {
+            let (bytes, sha256) = weights::encode(network.layout(), &state.best)?;
+            self.folder.write(run_folder::MODEL, &bytes)?;
+            params_sha256 = Some(sha256);
+        }
+        let test = match end {
+            End::Done => {
+                let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
+                let mut scorer = Scorer::new(network, cpu);
+                Some(scorer.score(network, cpu, &state.best, &dataset.test, &indices)?)
+            }
+            _ => None,
+        };
+        let interval = test.map(|test| Interval::wilson(test.correct, test.rows));
+        Ok(Summary {
+            status: match end {
+                End::Done => Status::Done,
+                End::Stopped => Status::Interrupted,
+                End::Diverged(_) => Status::Diverged,
+            },
+            test_accuracy: test.map(|test| test.accuracy()),
+            test_accuracy_low: interval.map(|interval| interval.low),
+            test_accuracy_high: interval.map(|interval| interval.high),
+            test_loss: test.map(|test| test.mean_loss()),
+            test_images: dataset.test.len(),
+            epochs: history.len(),
+            best_epoch: best.map(|epoch| epoch.epoch),
+            val_accuracy: best.map(|epoch| epoch.val_accuracy),
+            seconds_total: self.started.elapsed().as_secs_f64(),
+            train_seconds_best_epoch: history.iter().map(|epoch| epoch.train_seconds).reduce(f64::min),
+            params: network.layout().len(),
+            peak_rss_bytes: peak_rss_bytes(),
+            dataset: dataset.name.clone(),
+            data_origin: dataset.origin.to_string(),
+            data_generated: matches!(dataset.origin, Origin::Generated { .. }),
+            data_sha256: identity.data_sha256.clone(),
+            preset: config.preset.name().into(),
+            dtype: config.dtype.name().into(),
+            seed: config.seed,
+            isa: self.isa.name().into(),
+            threads: self.pool.threads(),
+            params_sha256,
+            run: self.folder.path().display().to_string(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        })
+    }
+}
+
+/// Writes down each epoch, and stops the run when a signal has come.
+struct Recorder<'a> {
+    session: &'a Session<'a>,
+    identity: &'a Identity,
+    display: &'a Display,
+    caught: Option<Signal>,
+}
+
+impl<T: Element> Watch<T> for Recorder<'_> {
+    fn step(&mut self, position: &Position) -> bool {
+        self.display.step(position);
+        self.caught = self.session.signals.caught();
+        self.caught.is_none()
+    }
+
+    fn epoch(&mut self, state: &State<T>) -> Result<(), Error> {
+        if let Some(epoch) = state.position.history.last() {
+            self.display.epoch(epoch);
+        }
+        self.session.save(self.identity, state)
+    }
+}
