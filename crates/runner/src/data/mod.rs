@@ -14,6 +14,7 @@ pub mod digits;
 mod download;
 mod error;
 pub mod folder;
+pub mod generated;
 pub mod idx;
 mod labelled;
 mod mnist;
