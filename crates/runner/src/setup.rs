@@ -2,20 +2,16 @@
 //!
 //! `train`, `eval` and `dump` begin here.
 
-use std::path::Path;
 use std::thread;
 
 use kernels::Isa;
 use nn::Network;
 use sha2::{Digest, Sha256};
 
+use crate::Error;
 use crate::config::{Config, Source, hex};
-use crate::data::{self, Choice, DataError, Dataset, Labelled, Origin, Request, Split, Terminal, digits};
+use crate::data::{self, Choice, Dataset, Request, Split, Terminal, generated};
 use crate::pool::Pool;
-use crate::{Error, streams};
-
-/// Training images of the generated data set, and its test images: as many as MNIST has.
-const DIGITS: [usize; 2] = [60_000, 10_000];
 
 /// A configuration with everything that it stands for.
 #[derive(Debug)]
@@ -101,12 +97,8 @@ pub fn isa(config: &Config) -> Result<Isa, Error> {
 /// # Errors
 /// [`Error::Pool`] if the system does not grant them.
 pub fn pool(config: &Config) -> Result<Pool, Error> {
-    Ok(Pool::new(config.threads.unwrap_or_else(most_threads))?)
-}
-
-/// As many threads as run at once.
-fn most_threads() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(Pool::MAX_THREADS)
+    let most = || thread::available_parallelism().map_or(1, usize::from).min(Pool::MAX_THREADS);
+    Ok(Pool::new(config.threads.unwrap_or_else(most))?)
 }
 
 fn load(config: &Config) -> Result<Dataset, Error> {
@@ -116,29 +108,7 @@ fn load(config: &Config) -> Result<Dataset, Error> {
         (None, Source::Mnist) => Choice::Mnist,
         (None, Source::Digits) => Choice::Digits,
     };
-    let request = Request::from_environment(choice, config.seed, generated);
+    let request = Request::from_environment(choice, config.seed, generated::load);
     let mut terminal = Terminal::default();
     Ok(data::load(&request, &mut |event| terminal.hear(event))?)
-}
-
-/// The generated digits of `seed`. They take less time to draw than to read back, so that none are cached.
-fn generated(seed: u64, _cache: Option<&Path>) -> Result<Dataset, DataError> {
-    let side = digits::SIDE as u32;
-    let mut stream = streams::DIGITS;
-    let mut set = |count| {
-        let (pixels, labels) = digits::generate(seed, stream, count, most_threads());
-        stream += 1;
-        Labelled::new(pixels, labels, side, side).map_err(|uneven| {
-            DataError::malformed(Path::new("generated digits"), data::Fault::Count, "whole images", uneven)
-        })
-    };
-    let [train, test] = DIGITS;
-    let (train, test) = (set(train)?, set(test)?);
-    Ok(Dataset {
-        name: "digits".into(),
-        origin: Origin::Generated { instead_of: None },
-        classes: 10,
-        train,
-        test,
-    })
 }

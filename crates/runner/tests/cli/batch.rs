@@ -1,0 +1,131 @@
+//! `dump`: logits, loss and gradients agree with a plain computation from the dumped parameters.
+#![expect(clippy::disallowed_methods, reason = "std's functions are what the program is compared with")]
+
+use std::fs;
+
+use safetensors::{Dtype, SafeTensors};
+
+use crate::world::{CLASSES, SIDE, World, images};
+
+const INPUTS: usize = SIDE * SIDE;
+const HIDDEN: usize = 5;
+const SAMPLES: usize = 7;
+
+const CONFIG: &str = "epochs = 2\nbatch = 30\nlayers = [{ kind = \"dense\", units = 5 }, { kind = \"relu\" }, \
+                      { kind = \"dense\", units = 3 }]\n";
+
+/// The f64 values of a tensor that must have this shape.
+fn doubles(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Vec<f64> {
+    let view = file.tensor(name).unwrap();
+    assert_eq!((view.dtype(), view.shape()), (Dtype::F64, shape), "{name}");
+    view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()
+}
+
+/// The parameters in PyTorch's layouts: w0 [5, 36], b0, w2 [3, 5], b2.
+type Params = [Vec<f64>; 4];
+
+const NAMES: [&str; 4] = ["layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"];
+const SHAPES: [&[usize]; 4] = [&[HIDDEN, INPUTS], &[HIDDEN], &[CLASSES, HIDDEN], &[CLASSES]];
+
+fn dense(weight: &[f64], bias: &[f64], x: &[f64]) -> Vec<f64> {
+    weight
+        .chunks(x.len())
+        .zip(bias)
+        .map(|(row, bias)| row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() + bias)
+        .collect()
+}
+
+/// Logits of each row, and the mean loss.
+fn forward([w0, b0, w2, b2]: &Params, inputs: &[f64], labels: &[i64]) -> (Vec<f64>, f64) {
+    let mut all = Vec::new();
+    let mut loss = 0.0;
+    for (x, &label) in inputs.chunks(INPUTS).zip(labels) {
+        let hidden: Vec<f64> = dense(w0, b0, x).into_iter().map(|h| h.max(0.0)).collect();
+        let logits = dense(w2, b2, &hidden);
+        loss += logits.iter().map(|z| z.exp()).sum::<f64>().ln() - logits[label as usize];
+        all.extend(logits);
+    }
+    (all, loss / labels.len() as f64)
+}
+
+fn check(bytes: &[u8]) {
+    let file = SafeTensors::deserialize(bytes).unwrap();
+    let params: Params = std::array::from_fn(|i| doubles(&file, &format!("param.{}", NAMES[i]), SHAPES[i]));
+    let inputs = doubles(&file, "inputs", &[SAMPLES, INPUTS]);
+    let labels = file.tensor("labels").unwrap();
+    assert_eq!((labels.dtype(), labels.shape()), (Dtype::I64, &[SAMPLES][..]));
+    let labels: Vec<_> = labels.data().as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect();
+
+    // Images of the training set, scaled to [0, 1].
+    let set = images(300, 1);
+    for (row, &label) in inputs.chunks(INPUTS).zip(&labels) {
+        let bytes: Vec<u8> = row.iter().map(|x| (x * 255.0).round() as u8).collect();
+        let found = (0..set.len()).find(|&i| set.image(i) == Some(&bytes));
+        assert_eq!(i64::from(set.labels()[found.expect("an image of the set")]), label);
+    }
+
+    let (logits, loss) = forward(&params, &inputs, &labels);
+    let close = |a: f64, b: f64, bound: f64| (a - b).abs() <= bound * a.abs().max(b.abs()).max(1e-3);
+    let dumped = doubles(&file, "logits", &[SAMPLES, CLASSES]);
+    assert!(dumped.iter().zip(&logits).all(|(&a, &b)| close(a, b, 1e-12)));
+    assert!(close(doubles(&file, "loss", &[])[0], loss, 1e-12));
+    for (i, name) in NAMES.iter().enumerate() {
+        let grads = doubles(&file, &format!("grad.{name}"), SHAPES[i]);
+        assert!(grads.iter().any(|&g| g != 0.0), "{name}");
+        for (at, &grad) in grads.iter().enumerate() {
+            // Fourth-order central difference.
+            let at_offset = |offset: f64| {
+                let mut params = params.clone();
+                params[i][at] += offset;
+                forward(&params, &inputs, &labels).1
+            };
+            let h = 1e-4;
+            let difference = (8.0 * (at_offset(h) - at_offset(-h))
+                - (at_offset(2.0 * h) - at_offset(-2.0 * h)))
+                / (12.0 * h);
+            assert!(close(grad, difference, 1e-7), "{name}[{at}]: {grad}, difference {difference}");
+        }
+    }
+}
+
+#[test]
+fn a_dump_agrees_with_a_plain_computation() {
+    let world = World::new();
+    world.write("small.toml", CONFIG);
+    world.expect(0, "train --data tiny --config small.toml --out run --quiet", &[]);
+    world.expect(0, "dump run --samples 7 --dtype f64 --mode train --out run.safetensors", &[]);
+    let bytes = fs::read(world.path("run.safetensors")).unwrap();
+    check(&bytes);
+
+    // f32 weights are widened exactly.
+    let model = fs::read(world.path("run/model.safetensors")).unwrap();
+    let (model, dump) =
+        (SafeTensors::deserialize(&model).unwrap(), SafeTensors::deserialize(&bytes).unwrap());
+    for (name, shape) in NAMES.into_iter().zip(SHAPES) {
+        let single = model.tensor(name).unwrap();
+        let single = single.data().as_chunks().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes)));
+        assert!(single.eq(doubles(&dump, &format!("param.{name}"), shape)), "{name}");
+    }
+
+    world.expect(
+        0,
+        "dump --data tiny --config small.toml --samples 7 --dtype f64 --out initial.safetensors",
+        &[],
+    );
+    let initial = fs::read(world.path("initial.safetensors")).unwrap();
+    check(&initial);
+    assert_ne!(bytes, initial);
+}
+
+#[test]
+fn without_a_type_a_dump_is_in_that_of_the_run() {
+    let world = World::new();
+    world.write("small.toml", CONFIG);
+    world.expect(0, "dump --data tiny --config small.toml --out x.safetensors", &[]);
+    let bytes = fs::read(world.path("x.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.len(), 4 + 2 * 4);
+    for (name, view) in file.iter() {
+        assert_eq!(view.dtype(), if name == "labels" { Dtype::I64 } else { Dtype::F32 }, "{name}");
+    }
+}

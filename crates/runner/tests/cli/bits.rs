@@ -1,0 +1,167 @@
+//! The same bits: from a run's own configuration, on any number of threads, on every instruction set, and however
+//! often a run is stopped.
+
+use kernels::{Cpu, Isa};
+use runner::Error;
+use runner::checkpoint::{self, Identity};
+use runner::config::{Config, Dtype};
+use runner::element::Element;
+use runner::setup::Setup;
+use runner::training::{self, End, Position, State, Watch};
+
+use crate::world::World;
+
+#[test]
+fn threads_and_instruction_sets_change_no_bit() {
+    let world = World::new();
+    for dtype in ["f32", "f64"] {
+        let common = format!(
+            "train --data tiny --epochs 2 --batch 32 --clip-norm 0.5 --quiet --force --dtype {dtype}"
+        );
+        let mut shas = Vec::new();
+        for isa in Isa::available() {
+            for threads in [1, 2, 3] {
+                world.expect(0, &format!("{common} --isa {isa} --threads {threads} --out run"), &[]);
+                let summary = world.summary("run");
+                assert_eq!((&summary["isa"], &summary["threads"]), (&isa.name().into(), &threads.into()));
+                shas.push(world.sha("run"));
+            }
+        }
+        assert!(shas.iter().all(|sha| *sha == shas[0]), "{shas:?}");
+    }
+}
+
+#[test]
+fn its_own_configuration_repeats_a_run() {
+    let world = World::new();
+    let settings = "--epochs 3 --batch 20 --optimizer sgd --lr 0.05 --clip-norm 0.7 --seed 3 --dtype f64";
+    world.expect(0, &format!("train --data tiny {settings} --preset linear-classifier --out a --quiet"), &[]);
+    world.expect(0, "train --config a/config.toml --out b --quiet", &[]);
+    assert_eq!(world.sha("a"), world.sha("b"));
+    assert_eq!(world.read("a/config.toml"), world.read("b/config.toml"));
+    world.expect(0, "train --config a/config.toml --seed 4 --out c --quiet", &[]);
+    assert_ne!(world.sha("a"), world.sha("c"));
+}
+
+/// Stops at every `every`-th step.
+struct Stopping {
+    every: u64,
+    seen: u64,
+}
+
+impl<T> Watch<T> for Stopping {
+    fn step(&mut self, _: &Position) -> bool {
+        self.seen += 1;
+        !self.seen.is_multiple_of(self.every)
+    }
+
+    fn epoch(&mut self, _: &State<T>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// All that a state holds but times, as bits.
+fn bits<T: Element>(mut state: State<T>) -> (Vec<u64>, Position) {
+    for epoch in &mut state.position.history {
+        epoch.train_seconds = 0.0;
+    }
+    let moments = state.optimizer.moments().iter().flatten();
+    let numbers = state.params.iter().chain(&state.best).chain(moments);
+    (numbers.map(|value| value.to_f64().to_bits()).collect(), state.position)
+}
+
+fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
+    let cpu = Cpu::detect();
+    let identity = Identity::new(setup).unwrap();
+    let mut whole = State::<T>::fresh(setup, cpu).unwrap();
+    let end = training::run(setup, cpu, &mut whole, &mut Stopping { every: u64::MAX, seen: 0 });
+    assert_eq!(end.unwrap(), End::Done);
+    let whole = bits(whole);
+
+    // 18 steps an epoch: stops lie within epochs and at their ends.
+    for every in [1, 6, 7] {
+        let mut state = State::<T>::fresh(setup, cpu).unwrap();
+        let mut stops = 0;
+        while training::run(setup, cpu, &mut state, &mut Stopping { every, seen: 0 }).unwrap() == End::Stopped
+        {
+            stops += 1;
+            std::fs::write(path, checkpoint::encode(setup, &identity, &state).unwrap()).unwrap();
+            state = checkpoint::read(path, setup, &identity).unwrap();
+        }
+        assert_eq!(stops, 3 * 18 / every, "every {every}");
+        assert!(bits(state) == whole, "stopped every {every} steps");
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bits() {
+    let world = World::new();
+    for optimizer in ["kind = \"adam\"", "kind = \"sgd\"\nmomentum = 0.9"] {
+        world.write(
+            "run.toml",
+            &format!(
+                "epochs = 3\nbatch = 16\nclip_norm = 0.5\ndata = \"{}\"\nlayers = [{{ kind = \"dense\", units = 8 }}, \
+                 {{ kind = \"relu\" }}, {{ kind = \"dense\", units = 3 }}]\n[optimizer]\n{optimizer}\n",
+                world.path("tiny").display()
+            ),
+        );
+        for dtype in [Dtype::F32, Dtype::F64] {
+            let setup =
+                Setup::new(Config { dtype, ..Config::read(&world.path("run.toml")).unwrap() }).unwrap();
+            let path = world.path("checkpoint");
+            match dtype {
+                Dtype::F32 => stops_change_no_bit::<f32>(&setup, &path),
+                Dtype::F64 => stops_change_no_bit::<f64>(&setup, &path),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_damaged_or_foreign_is_refused() {
+    let world = World::new();
+    world.expect(
+        0,
+        "train --data tiny --epochs 1 --batch 64 --preset linear-classifier --out run --quiet",
+        &[],
+    );
+    // Without its summary the run counts as unfinished.
+    let finished = std::fs::read(world.path("run/checkpoint.safetensors")).unwrap();
+    let refuse = |bytes: &[u8], text: &str| {
+        std::fs::remove_file(world.path("run/summary.json")).unwrap_or_default();
+        std::fs::write(world.path("run/checkpoint.safetensors"), bytes).unwrap();
+        world.expect(3, "train --resume run --quiet", &["checkpoint.safetensors", text]);
+        assert!(!world.path("run/summary.json").exists());
+    };
+    refuse(&finished[..finished.len() - 1], "safetensors");
+    refuse(&finished[..100], "safetensors");
+    refuse(b"", "safetensors");
+    for at in [finished.len() - 1, finished.len() / 2] {
+        let mut flipped = finished.clone();
+        flipped[at] ^= 1;
+        refuse(&flipped, "damaged");
+    }
+    let place = finished.windows(7).position(|bytes| bytes == b"\\\"step\\\"").unwrap();
+    let mut moved = finished.clone();
+    let digit = place + finished[place..].iter().position(u8::is_ascii_digit).unwrap();
+    moved[digit] ^= 1;
+    refuse(&moved, "damaged");
+    refuse(&std::fs::read(world.path("run/model.safetensors")).unwrap(), "another safetensors file");
+
+    // Whole, but of other data: the same images with one pixel changed.
+    let pixels = world.path("tiny/train-images-idx3-ubyte");
+    let mut images = std::fs::read(&pixels).unwrap();
+    *images.last_mut().unwrap() ^= 1;
+    std::fs::write(&pixels, &images).unwrap();
+    refuse(&finished, "of the data");
+    *images.last_mut().unwrap() ^= 1;
+    std::fs::write(&pixels, &images).unwrap();
+    // Of another configuration.
+    let config = world.read("run/config.toml");
+    world.write("run/config.toml", &config.replace("seed = 0", "seed = 1"));
+    refuse(&finished, "of the configuration");
+    world.write("run/config.toml", &config);
+    // And right again.
+    std::fs::write(world.path("run/checkpoint.safetensors"), &finished).unwrap();
+    world.expect(0, "train --resume run --quiet", &[]);
+}

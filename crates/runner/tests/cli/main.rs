@@ -1,0 +1,11 @@
+//! The `evenkeel` program from outside: exit codes, run folders, and the same bits however a run is made.
+//!
+//! Each test has a folder of its own, with a tiny data set in MNIST's form and no way to the network.
+
+mod batch;
+mod bits;
+mod codes;
+mod folder;
+#[cfg(unix)]
+mod signals;
+mod world;

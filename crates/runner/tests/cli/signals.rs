@@ -1,0 +1,86 @@
+//! Runs that are stopped by signals, politely or not, end where an undisturbed one ends.
+
+use std::fs;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kernels::random::Stream;
+
+use crate::world::{World, contents, stderr, stdout};
+
+/// Long enough that a signal after the first epochs always comes in time: many short epochs, each of which is saved.
+const LONG: &str = "train --data tiny --epochs 120 --batch 2 --lr 1e-4 --dtype f64 --quiet --threads 1";
+
+fn start(world: &World, arguments: &str) -> Child {
+    world.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Waits until the run folder has a checkpoint that it did not have before.
+fn wait_for_checkpoint(world: &World, child: &mut Child, since: &[u8]) {
+    let started = Instant::now();
+    let path = world.path("run/checkpoint.safetensors");
+    while fs::read(&path).map_or(true, |bytes| bytes == since) {
+        assert!(started.elapsed() < Duration::from_secs(60), "no checkpoint");
+        assert!(child.try_wait().unwrap().is_none(), "the run has ended");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn signal(child: &mut Child, name: &str) -> ExitStatus {
+    let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
+    assert!(sent.success());
+    child.wait().unwrap()
+}
+
+#[test]
+fn stopped_and_killed_runs_go_on_to_the_same_bits() {
+    let world = World::new();
+    world.expect(0, &format!("{LONG} --out whole"), &[]);
+
+    let mut child = start(&world, &format!("{LONG} --out run"));
+    let mut arguments = "train --resume run --quiet";
+    let pauses = Stream::new(fs::metadata(world.path("tiny")).unwrap().len(), 0);
+    for (at, (name, code)) in
+        [("INT", Some(130)), ("KILL", None), ("TERM", Some(143)), ("KILL", None)].into_iter().enumerate()
+    {
+        let before = match at {
+            0 => vec![],
+            _ => fs::read(world.path("run/checkpoint.safetensors")).unwrap(),
+        };
+        if at > 0 {
+            child = start(&world, arguments);
+        }
+        wait_for_checkpoint(&world, &mut child, &before);
+        thread::sleep(Duration::from_micros(pauses.below(at as u64, 20_000).into()));
+        assert_eq!(signal(&mut child, name).code(), code, "{name}");
+        let status = fs::read_to_string(world.path("run/summary.json")).unwrap_or_default();
+        assert!(!status.contains("\"done\""), "{status}");
+        if code.is_some() {
+            assert!(status.contains("\"interrupted\""), "{status}");
+        }
+    }
+    // Another instruction set and more threads on the way change nothing.
+    arguments = "train --resume run --quiet --threads 2 --isa scalar";
+    world.expect(0, arguments, &[]);
+    assert_eq!(world.sha("run"), world.sha("whole"));
+    assert_eq!(world.read("run/metrics.jsonl").lines().count(), 120);
+    assert_eq!(world.summary("run")["test_loss"], world.summary("whole")["test_loss"]);
+
+    let before = contents(&world.path("run"));
+    let again = world.expect(0, "train --resume run", &["finished"]);
+    assert!(stdout(&again).contains(&world.sha("whole")));
+    assert_eq!(contents(&world.path("run")), before, "a finished run stays as it is");
+}
+
+#[test]
+fn a_run_killed_before_its_first_checkpoint_begins_again() {
+    let world = World::new();
+    let common = "train --data tiny --epochs 2 --batch 32 --quiet";
+    world.expect(0, &format!("{common} --out whole"), &[]);
+    fs::create_dir(world.path("run")).unwrap();
+    fs::copy(world.path("whole/config.toml"), world.path("run/config.toml")).unwrap();
+    let resumed = world.expect(0, "train --resume run", &["after 0 epochs"]);
+    assert!(stderr(&resumed).contains("epoch  2/2"));
+    assert_eq!(world.sha("run"), world.sha("whole"));
+}
