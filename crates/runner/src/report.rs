@@ -44,7 +44,7 @@ fn write_page(
          content=\"width=device-width\">\n<title>{0}</title><style>{STYLE}</style></head><body>\n<h1>{0}</h1>\n",
         Escaped(&title)
     )?;
-    write!(page, "<p>{}</p>\n", Escaped(&verdict(summary)))?;
+    writeln!(page, "<p>{}</p>", Escaped(&verdict(summary)))?;
     if summary.data_generated {
         page.push_str("<p class=\"notice\">The images were generated; no person wrote them. Accuracies on them say nothing \
                        about MNIST.</p>\n");
@@ -79,11 +79,10 @@ fn write_page(
         ("Command", command()),
     ];
     for (name, value) in rows {
-        write!(page, "<tr><td>{name}</td><td>{}</td></tr>\n", Escaped(&value))?;
+        writeln!(page, "<tr><td>{name}</td><td>{}</td></tr>", Escaped(&value))?;
     }
     page.push_str("</table>\n<h2>Curves</h2>\n");
-    let train_loss: fn(&Epoch) -> f64 = |epoch| epoch.train_loss;
-    chart(page, history, "Loss", &[("training", train_loss), ("validation", |epoch| epoch.val_loss)])?;
+    chart(page, history, "Loss", &[("training", |epoch| epoch.train_loss), ("validation", |epoch| epoch.val_loss)])?;
     chart(page, history, "Accuracy", &[("validation", |epoch| epoch.val_accuracy)])?;
     chart(
         page,
@@ -97,10 +96,10 @@ fn write_page(
          <th>Gradient norm</th><th>Largest</th><th>Last rate</th><th>Seconds</th></tr>\n",
     );
     for epoch in history {
-        write!(
+        writeln!(
             page,
             "<tr><td>{}{}</td><td>{:.4}</td><td>{:.4}</td><td>{:.2} %</td><td>{:.3}</td><td>{:.3}</td><td>{:.2e}</td>\
-             <td>{:.2}</td></tr>\n",
+             <td>{:.2}</td></tr>",
             epoch.epoch,
             if Some(epoch.epoch) == summary.best_epoch { " (kept)" } else { "" },
             epoch.train_loss,
@@ -150,12 +149,15 @@ fn command() -> String {
     ["evenkeel".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
+/// What a line is called, and its height at an epoch.
+type Series = (&'static str, fn(&Epoch) -> f64);
+
 /// A line for each of `series` over the epochs. Values that are not finite leave no point.
 fn chart(
     page: &mut String,
     history: &[Epoch],
     title: &str,
-    series: &[(&str, fn(&Epoch) -> f64)],
+    series: &[Series],
 ) -> fmt::Result {
     let [width, height] = SIZE;
     let values = || history.iter().flat_map(|epoch| series.iter().map(|(_, value)| value(epoch)));
@@ -187,9 +189,9 @@ fn chart(
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
             points.join(" ")
         )?;
-        write!(
+        writeln!(
             page,
-            "<text x=\"{}\" y=\"{}\" style=\"fill:{colour}\">{name}</text>\n",
+            "<text x=\"{}\" y=\"{}\" style=\"fill:{colour}\">{name}</text>",
             MARGIN + legend,
             height - 6.0
         )?;

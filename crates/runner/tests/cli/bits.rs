@@ -141,7 +141,7 @@ fn a_checkpoint_that_is_damaged_or_foreign_is_refused() {
         flipped[at] ^= 1;
         refuse(&flipped, "damaged");
     }
-    let place = finished.windows(7).position(|bytes| bytes == b"\\\"step\\\"").unwrap();
+    let place = finished.windows(8).position(|bytes| bytes == b"\\\"step\\\"").unwrap();
     let mut moved = finished.clone();
     let digit = place + finished[place..].iter().position(u8::is_ascii_digit).unwrap();
     moved[digit] ^= 1;

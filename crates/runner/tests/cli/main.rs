@@ -1,6 +1,7 @@
 //! The `evenkeel` program from outside: exit codes, run folders, and the same bits however a run is made.
 //!
 //! Each test has a folder of its own, with a tiny data set in MNIST's form and no way to the network.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod batch;
 mod bits;
