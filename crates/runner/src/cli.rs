@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use nn::Optimizer;
 
 use crate::config::{Config, Dtype, Source, require};
+use crate::display::say;
 use crate::preset::Preset;
 use crate::signal::Signals;
 use crate::{Error, dump, eval, train};
@@ -57,10 +58,10 @@ struct TrainArgs {
     /// How often each image is seen [default: 10]
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Images a step [default: 128]
+    /// Images a step [default: 256]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
-    /// Learning rate [default: 0.001 for adam, 0.1 for sgd]
+    /// Learning rate [default: 0.004 for adam, 0.1 for sgd]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     lr: Option<f64>,
     /// What takes the steps; its settings are the usual ones, or a configuration file's [default: adam]
@@ -171,7 +172,7 @@ pub fn main(started: Instant) -> ExitCode {
     match Cli::parse().command.run(started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(&format!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -235,7 +236,7 @@ impl TrainArgs {
                 config.optimizer = match (self.optimizer, config.optimizer) {
                     // The file's settings stay where the flag names the same optimizer.
                     (Some(OptimizerName::Sgd), Optimizer::Adam { .. }) => Optimizer::sgd(),
-                    (Some(OptimizerName::Adam), Optimizer::Sgd { .. }) => Optimizer::adam(),
+                    (Some(OptimizerName::Adam), Optimizer::Sgd { .. }) => Config::ADAM,
                     (_, optimizer) => optimizer,
                 };
                 train::Run::New { config, out: self.out, force: self.force }

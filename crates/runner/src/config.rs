@@ -39,9 +39,9 @@ pub struct Config {
     pub dtype: Dtype,
     /// How often each training image is seen. Default 10.
     pub epochs: u32,
-    /// Images a step; the last step of an epoch takes what is left. Default 128.
+    /// Images a step; the last step of an epoch takes what is left. Default 256.
     pub batch: u32,
-    /// The learning rate before the schedule's factor. Default 0.001 for Adam, 0.1 for SGD.
+    /// The learning rate before the schedule's factor. Default 0.004 for Adam, 0.1 for SGD.
     pub lr: Option<f64>,
     /// Gradients with a larger Euclidean norm are scaled down to it. Default none.
     pub clip_norm: Option<f64>,
@@ -49,7 +49,7 @@ pub struct Config {
     pub threads: Option<usize>,
     /// The instruction set: `auto` or one of [`kernels::ISA_NAMES`]. Default `auto`, the fastest there is.
     pub isa: String,
-    /// The optimizer. Default Adam.
+    /// The optimizer. Default [`ADAM`](Self::ADAM).
     pub optimizer: Optimizer,
     /// How the rate changes over the run. Default half a cosine down to 0.
     pub schedule: Schedule,
@@ -101,12 +101,12 @@ impl Default for Config {
             seed: 0,
             dtype: Dtype::default(),
             epochs: 10,
-            batch: 128,
+            batch: 256,
             lr: None,
             clip_norm: None,
             threads: None,
             isa: "auto".into(),
-            optimizer: Optimizer::adam(),
+            optimizer: Self::ADAM,
             schedule: Schedule::Cosine { end: 0.0 },
             layers: None,
         }
@@ -114,6 +114,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The optimizer of those who choose none. With batch, rate and schedule it was chosen by the validation accuracy of
+    /// the preset `mlp` on MNIST, from twelve such settings: the quickest of those within a tenth of a per cent of the
+    /// best.
+    pub const ADAM: Optimizer =
+        Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.2 };
+
     /// Reads the file `path`.
     ///
     /// # Errors
@@ -198,7 +204,7 @@ impl Config {
     pub fn rate(&self) -> f64 {
         self.lr.unwrap_or(match self.optimizer {
             Optimizer::Sgd { .. } => 0.1,
-            _ => 1e-3,
+            _ => 4e-3,
         })
     }
 

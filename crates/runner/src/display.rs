@@ -2,6 +2,8 @@
 //!
 //! `train` calls it. With `--quiet` it says nothing.
 
+use std::io::Write;
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::metrics::Epoch;
@@ -9,6 +11,11 @@ use crate::training::Position;
 
 /// What the bar shows.
 const TEMPLATE: &str = "{msg} {wide_bar} {pos}/{len} {eta}";
+
+/// Prints a line on stderr. Where nobody listens, nothing is lost.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// A run, as stderr shows it.
 #[derive(Debug)]
@@ -19,27 +26,26 @@ pub(crate) struct Display {
 }
 
 impl Display {
-    /// For a run of `epochs` epochs of `steps` steps.
-    pub(crate) fn new(quiet: bool, epochs: u32, steps: u64) -> Self {
+    /// For a run of `epochs` epochs of `steps` steps that is at `position`.
+    pub(crate) fn new(quiet: bool, epochs: u32, steps: u64, position: &Position) -> Self {
         // indicatif draws to stderr, and not at all where that is no terminal.
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(steps), target).with_style(style);
-        Self { quiet, epochs, bar }
+        let display = Self { quiet, epochs, bar };
+        display.begin(position.history.len() + 1);
+        display
     }
 
     /// A line of its own.
     pub(crate) fn line(&self, line: &str) {
         if !self.quiet {
-            self.bar.suspend(|| eprintln!("{line}"));
+            self.bar.suspend(|| say(line));
         }
     }
 
     /// A step was taken.
     pub(crate) fn step(&self, position: &Position) {
-        if position.step == 1 {
-            self.bar.set_message(format!("epoch {:>2}/{}", position.history.len() + 1, self.epochs));
-        }
         self.bar.set_position(position.step);
     }
 
@@ -55,6 +61,12 @@ impl Display {
             epoch.grad_norm,
             epoch.train_seconds,
         ));
+        self.begin(epoch.epoch as usize + 1);
+    }
+
+    /// The bar is that of epoch `number`.
+    fn begin(&self, number: usize) {
+        self.bar.set_message(format!("epoch {number:>2}/{}", self.epochs));
         self.bar.set_position(0);
         self.bar.reset_eta();
     }

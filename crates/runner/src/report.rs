@@ -82,7 +82,12 @@ fn write_page(
         writeln!(page, "<tr><td>{name}</td><td>{}</td></tr>", Escaped(&value))?;
     }
     page.push_str("</table>\n<h2>Curves</h2>\n");
-    chart(page, history, "Loss", &[("training", |epoch| epoch.train_loss), ("validation", |epoch| epoch.val_loss)])?;
+    chart(
+        page,
+        history,
+        "Loss",
+        &[("training", |epoch| epoch.train_loss), ("validation", |epoch| epoch.val_loss)],
+    )?;
     chart(page, history, "Accuracy", &[("validation", |epoch| epoch.val_accuracy)])?;
     chart(
         page,
@@ -153,12 +158,7 @@ fn command() -> String {
 type Series = (&'static str, fn(&Epoch) -> f64);
 
 /// A line for each of `series` over the epochs. Values that are not finite leave no point.
-fn chart(
-    page: &mut String,
-    history: &[Epoch],
-    title: &str,
-    series: &[Series],
-) -> fmt::Result {
+fn chart(page: &mut String, history: &[Epoch], title: &str, series: &[Series]) -> fmt::Result {
     let [width, height] = SIZE;
     let values = || history.iter().flat_map(|epoch| series.iter().map(|(_, value)| value(epoch)));
     let finite = || values().filter(|value| value.is_finite());

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::data::DataError;
-use crate::data::replace::replace;
+use crate::data::replace::{self, replace};
 
 /// The resolved configuration.
 pub const CONFIG: &str = "config.toml";
@@ -71,6 +71,7 @@ impl RunFolder {
             )));
         }
         let folder = Self { path: path.into() };
+        folder.sweep()?;
         // The state goes first, so that nothing left over is ever resumed.
         for name in [CHECKPOINT, SUMMARY, MODEL, METRICS, REPORT, CONFIG] {
             folder.remove(name)?;
@@ -110,6 +111,20 @@ impl RunFolder {
         replace(&path, |file| {
             file.write_all(bytes).map_err(|error| DataError::io("write", &path)(error).into())
         })
+    }
+
+    /// Removes the unfinished files that a killed process has left.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if the folder cannot be read, or such a file not removed.
+    pub fn sweep(&self) -> Result<(), Error> {
+        for entry in fs::read_dir(&self.path).map_err(DataError::io("read", &self.path))? {
+            let name = entry.map_err(DataError::io("read", &self.path))?.file_name();
+            if let Some(name) = name.to_str().filter(|name| name.starts_with(replace::PREFIX)) {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> Result<(), Error> {

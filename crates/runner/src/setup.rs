@@ -88,7 +88,11 @@ pub fn isa(config: &Config) -> Result<Isa, Error> {
     }
     Isa::named(&config.isa).map_err(|error| {
         let have: Vec<_> = Isa::available().map(Isa::name).collect();
-        Error::Usage(format!("isa: {error}: expected auto, {}; got {}", have.join(", "), config.isa))
+        let have = have.join(", ");
+        Error::Usage(format!(
+            "isa: expected auto or one that this machine has ({have}), got {}: {error}",
+            config.isa
+        ))
     })
 }
 

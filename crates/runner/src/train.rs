@@ -18,7 +18,7 @@ use kernels::{Cpu, Executor, Isa};
 use crate::checkpoint::{self, Identity};
 use crate::config::{Config, Dtype};
 use crate::data::{DataError, Origin};
-use crate::display::Display;
+use crate::display::{self, Display};
 use crate::element::Element;
 use crate::interval::{self, Interval};
 use crate::memory::peak_rss_bytes;
@@ -87,13 +87,12 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
         Run::Resume { folder, threads, isa } => {
             let folder = RunFolder::open(folder)?;
             if let Some(summary) = finished(&folder)? {
-                eprintln!(
-                    "{} is finished: nothing is left to do, nothing was changed",
-                    folder.path().display()
-                );
+                let name = folder.path().display();
+                display::say(&format!("{name} is finished: nothing is left to do, nothing was changed"));
                 return conclude(request, &summary);
             }
             let mut config = Config::read(&folder.file(run_folder::CONFIG))?;
+            folder.sweep()?;
             config.threads = threads.or(config.threads);
             config.isa = isa.clone().unwrap_or(config.isa);
             setup::isa(&config)?;
@@ -185,7 +184,7 @@ impl Session<'_> {
         };
 
         let steps = steps_per_epoch(setup.split.train.len(), setup.config.batch);
-        let display = Display::new(quiet, setup.config.epochs, steps);
+        let display = Display::new(quiet, setup.config.epochs, steps, &state.position);
         display.line(&self.describe());
         if resumed {
             let Position { history, step, .. } = &state.position;

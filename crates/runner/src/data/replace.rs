@@ -8,6 +8,9 @@ use std::path::Path;
 
 use super::error::DataError;
 
+/// How the names of unfinished files begin; a process that is killed leaves one behind.
+pub(crate) const PREFIX: &str = ".unfinished-";
+
 /// Makes `path` the file that `fill` writes, and the folders above it where there are none.
 ///
 /// If `fill` or anything else fails, `path` is as it was and nothing is left behind.
@@ -25,7 +28,7 @@ pub(crate) fn replace<E: From<DataError>>(
     fs::create_dir_all(folder).map_err(DataError::io("create the folder", folder))?;
 
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".unfinished-");
+    builder.prefix(PREFIX);
     // Temporary files are private by default; this one is to become an ordinary file, under the user's umask.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
