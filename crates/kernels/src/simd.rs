@@ -12,6 +12,7 @@
 use core::ops::{AddAssign, BitAnd, BitOr, BitXor, DivAssign, MulAssign, Neg, Not, Shl, Shr, SubAssign};
 use pulp::bytemuck::{self, Pod};
 
+use crate::gemm::block::Multiply;
 use crate::math::{exp::Exp, ln::Ln, sin_pi::SinPi};
 use crate::random::Draw;
 
@@ -323,7 +324,17 @@ impl Simd for OneLane {
 ///
 /// Arithmetic on single values is had by assignment (`x += y`): `T::add` and its kin are those of registers.
 pub trait Float:
-    Lanes + Exp + Ln + SinPi + Draw + AddAssign + SubAssign + MulAssign + DivAssign + Neg<Output = Self>
+    Lanes
+    + Multiply
+    + Exp
+    + Ln
+    + SinPi
+    + Draw
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+    + Neg<Output = Self>
 {
     /// +0.
     const ZERO: Self;

@@ -20,18 +20,16 @@
 //!
 //! Called by the dense layer, forward and backward.
 
+pub(crate) mod block;
+mod grid;
 mod pack;
 mod tile;
 
 use crate::error::check_length;
-use crate::matrix::Shape;
-use crate::simd::{Simd, WithSimd};
 use crate::{Cpu, Error, Float, MatMut, MatRef};
-use tile::{Element, Source, Target};
-
-/// Columns of B that are packed at a time: 512 x 256 f32 are 512 KiB, half of a second-level cache of 1 MiB.
-/// Benchmark `gemm`.
-const NC: usize = 256;
+use block::{Block, NC, Product};
+use grid::Grid;
+use tile::Target;
 
 /// The widest register that is compiled in, in f32 lanes.
 const MAX_LANES: usize = if cfg!(target_arch = "x86_64") {
@@ -41,18 +39,6 @@ const MAX_LANES: usize = if cfg!(target_arch = "x86_64") {
 } else {
     1
 };
-
-/// A task is worth waking a thread for from this many multiply-adds on: some 10 microseconds of one core.
-/// Benchmark `gemm`.
-const TASK_WORK: usize = 1 << 20;
-
-/// Whether B is read where it stands, without a copy: its rows must be contiguous, and either few tiles would use
-/// the copy, or the rows from the first to the last fit half a second-level cache. Rows a multiple of 4 KiB apart
-/// fall into the same few sets of the caches, and are copied unless they are few. Benchmark `gemm`.
-const fn reads_in_place<T>(b: Source<T>, kc: usize, tiles: usize) -> bool {
-    let stride = b.row_stride * size_of::<T>();
-    b.col_stride == 1 && (kc * stride <= 512 << 10 || (tiles <= 12 && !stride.is_multiple_of(4096)))
-}
 
 /// What happens to an element of the product before it is stored.
 ///
@@ -180,7 +166,7 @@ pub fn gemm<T: Float>(
         let (rows, cols) = grid.block(task);
         // SAFETY: `for_each` passes each number below `tasks` once, and `gemm_scratch` has a slot for each.
         let scratch = unsafe { slots.get(task, per_task) };
-        cpu.isa.run(Block { product, rows, cols, scratch });
+        T::run(cpu.isa, Block { product, rows, cols, scratch });
     });
     Ok(())
 }
@@ -223,151 +209,5 @@ impl<'a, T> Slots<'a, T> {
         let slot = self.start.wrapping_add(task * len);
         // SAFETY: the slot lies inside the scratch, which is borrowed for 'a, and nobody else has it.
         unsafe { core::slice::from_raw_parts_mut(slot, len) }
-    }
-}
-
-/// The operands, after all checks.
-struct Product<'a, T> {
-    alpha: T,
-    a: MatRef<'a, T>,
-    b: MatRef<'a, T>,
-    /// `None` when C is not to be read.
-    beta: Option<T>,
-    c: Target<'a, T>,
-    bias: Option<MatRef<'a, T>>,
-    relu: bool,
-    gradient_at: Option<MatRef<'a, T>>,
-}
-
-impl<T> Product<'_, T> {
-    /// The transposed product: C^T = B^T A^T. The same bits, since a * b = b * a.
-    fn transpose(self) -> Self {
-        Self {
-            a: self.b.transpose(),
-            b: self.a.transpose(),
-            c: self.c.transpose(),
-            bias: self.bias.map(MatRef::transpose),
-            gradient_at: self.gradient_at.map(MatRef::transpose),
-            ..self
-        }
-    }
-
-    fn shape(&self) -> Shape {
-        self.c.shape
-    }
-}
-
-/// How C is cut into tasks: `down` x `across` blocks of whole tiles and panels.
-struct Grid {
-    rows: usize,
-    cols: usize,
-    down: usize,
-    across: usize,
-}
-
-/// Columns are dealt out in units of this many.
-const PANEL: usize = 2 * MAX_LANES;
-/// Rows are dealt out in units of this many: half a tile, so that no task gets a sliver.
-const STRIP: usize = 8;
-
-impl Grid {
-    /// The cut whose largest block is the smallest; among equals the one with the fewest rows of blocks, since
-    /// each of those packs B again.
-    fn new(cpu: Cpu<'_>, c: Shape, k: usize) -> Self {
-        let (strips, panels) = (c.rows.div_ceil(STRIP), c.cols.div_ceil(PANEL));
-        let work = c.rows.saturating_mul(c.cols).saturating_mul(k);
-        let most = cpu.threads().min(work / TASK_WORK).max(1);
-        let (mut best, mut least) = ((1, 1), usize::MAX);
-        for down in 1..=most.min(strips) {
-            let across = (most / down).min(panels);
-            let largest = strips.div_ceil(down) * panels.div_ceil(across);
-            if largest < least {
-                (best, least) = ((down, across), largest);
-            }
-        }
-        Self { rows: c.rows, cols: c.cols, down: best.0, across: best.1 }
-    }
-
-    fn tasks(&self) -> usize {
-        self.down * self.across
-    }
-
-    /// Rows and columns of block `task`, each as (start, end).
-    fn block(&self, task: usize) -> ((usize, usize), (usize, usize)) {
-        let cut = |len: usize, unit: usize, parts: usize, part: usize| {
-            let units = len.div_ceil(unit);
-            let edge = |part: usize| (units * part / parts * unit).min(len);
-            (edge(part), edge(part + 1))
-        };
-        (
-            cut(self.rows, STRIP, self.down, task / self.across),
-            cut(self.cols, PANEL, self.across, task % self.across),
-        )
-    }
-}
-
-/// One task: the rows and columns of C that it owns, and its scratch.
-struct Block<'a, T> {
-    product: &'a Product<'a, T>,
-    rows: (usize, usize),
-    cols: (usize, usize),
-    scratch: &'a mut [T],
-}
-
-impl<T: Float> WithSimd for Block<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let Self { product, rows: (i0, i1), cols: (j0, j1), scratch } = self;
-        let k = product.a.cols();
-        let panel = 2 * T::lanes::<S>();
-        let (a, b) = (Source::new(product.a), Source::new(product.b));
-        let depth = k.min(T::KB);
-        let (packed_a, packed_b) = scratch.split_at_mut(pack::rows_len(depth));
-        // All tiles of the block get about the same number of rows: no sliver keeps the pipeline waiting.
-        let tiles = (i1 - i0).div_ceil(S::TILE_ROWS);
-        let tile_row = |t: usize| i0 + (i1 - i0) * t / tiles;
-
-        for j in (j0..j1).step_by(NC) {
-            let nc = NC.min(j1 - j);
-            // One pass for k = 0 too: the epilogue still applies.
-            for p in (0..k.max(1)).step_by(T::KB) {
-                let kc = T::KB.min(k - p);
-                let element = Element {
-                    alpha: product.alpha,
-                    beta: product.beta,
-                    first: p == 0,
-                    last: p + kc == k,
-                    empty: k == 0,
-                    bias: product.bias.map(Source::new),
-                    relu: product.relu,
-                    gradient_at: product.gradient_at.map(Source::new),
-                };
-                // Columns below `packed_from` are read in place. A last panel that is not full never is: its
-                // registers would reach past the row.
-                let packed_from = if reads_in_place(b, kc, tiles) { nc - nc % panel } else { 0 };
-                let (source, rest) = (b.offset(p, j + packed_from), nc - packed_from);
-                s.vectorize(pack::PackB { source, kc, nc: rest, panel, packed: packed_b });
-                for t in 0..tiles {
-                    let (i, mr) = (tile_row(t), tile_row(t + 1) - tile_row(t));
-                    let rows = pack::rows(s, a.offset(i, p), mr, kc, packed_a);
-                    for jr in (0..nc).step_by(panel) {
-                        let nr = panel.min(nc - jr);
-                        let at = (i, j + jr);
-                        let columns = if jr < packed_from {
-                            b.offset(p, j + jr)
-                        } else {
-                            Source::packed(&packed_b[(jr - packed_from) * kc..], panel, 1)
-                        };
-                        // SAFETY: rows i..i+mr and columns j+jr..j+jr+nr lie inside C, hence inside bias and
-                        // gradient, and in this task's block; A has those rows and columns p..p+kc.
-                        unsafe {
-                            tile::tile(s, mr, rows, columns, kc, product.c, at, nr, &element);
-                        }
-                    }
-                }
-            }
-        }
     }
 }
