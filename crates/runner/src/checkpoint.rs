@@ -2,8 +2,8 @@
 //!
 //! | tensor | shape | holds |
 //! |---|---|---|
-//! | `params`, `best` | [parameters] | the parameters, and those of the best epoch |
-//! | `exp_avg`, ... | [parameters] | the moments, by [`nn::Optimizer::moment_names`] |
+//! | `params`, `best` | (parameters) | the parameters, and those of the best epoch |
+//! | `exp_avg`, ... | (parameters) | the moments, by [`nn::Optimizer::moment_names`] |
 //!
 //! The metadata holds `state` (JSON: position, steps, and what the state belongs to) and `sha256` over that text and all
 //! tensors, so that damage anywhere is seen before anything is used.

@@ -79,8 +79,7 @@ struct TrainArgs {
     /// Type to compute in: f32 or f64 [default: f32]
     #[arg(long, value_name = "TYPE", value_parser = dtype())]
     dtype: Option<Dtype>,
-    /// Run folder [default: runs/<preset>-<n>]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help = "Run folder [default: runs/<preset>-<n>]")]
     out: Option<PathBuf>,
     /// Replace the run in --out
     #[arg(long, requires = "out")]

@@ -2,9 +2,9 @@
 //!
 //! | tensor | shape | holds |
 //! |---|---|---|
-//! | `inputs`, `labels` | [n, inputs], [n] | the first images that are trained on, in the order of the file |
-//! | `logits` | [n, classes] | the network's output |
-//! | `loss` | [] | the mean softmax cross-entropy, in nats |
+//! | `inputs`, `labels` | (n, inputs), (n) | the first images that are trained on, in the order of the file |
+//! | `logits` | (n, classes) | the network's output |
+//! | `loss` | () | the mean softmax cross-entropy, in nats |
 //! | `param.NAME`, `grad.NAME` | PyTorch's | each parameter, and the mean loss's gradient by it |
 //!
 //! Gradients are those of the mean loss, before clipping and decay. Nothing is augmented or dropped.

@@ -10,7 +10,10 @@ use kernels::random::Stream;
 use crate::world::{World, contents, stderr, stdout};
 
 /// Long enough that a signal after the first epochs always comes in time: many short epochs, each of which is saved.
-const LONG: &str = "train --data tiny --epochs 120 --batch 2 --lr 1e-4 --dtype f64 --quiet --threads 1";
+const EPOCHS: usize = 70;
+const CONFIG: &str = "epochs = 70\nbatch = 2\nlr = 1e-4\ndtype = \"f64\"\nthreads = 1\nlayers = [\
+                      { kind = \"dense\", units = 32 }, { kind = \"relu\" }, { kind = \"dense\", units = 3 }]\n";
+const LONG: &str = "train --data tiny --config long.toml --quiet";
 
 fn start(world: &World, arguments: &str) -> Child {
     world.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -36,6 +39,7 @@ fn signal(child: &mut Child, name: &str) -> ExitStatus {
 #[test]
 fn stopped_and_killed_runs_go_on_to_the_same_bits() {
     let world = World::new();
+    world.write("long.toml", CONFIG);
     world.expect(0, &format!("{LONG} --out whole"), &[]);
 
     let mut child = start(&world, &format!("{LONG} --out run"));
@@ -64,7 +68,7 @@ fn stopped_and_killed_runs_go_on_to_the_same_bits() {
     arguments = "train --resume run --quiet --threads 2 --isa scalar";
     world.expect(0, arguments, &[]);
     assert_eq!(world.sha("run"), world.sha("whole"));
-    assert_eq!(world.read("run/metrics.jsonl").lines().count(), 120);
+    assert_eq!(world.read("run/metrics.jsonl").lines().count(), EPOCHS);
     assert_eq!(world.summary("run")["test_loss"], world.summary("whole")["test_loss"]);
 
     let before = contents(&world.path("run"));
