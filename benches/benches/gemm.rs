@@ -1,7 +1,5 @@
 //! Matrix products beside the peers', for the record: groups `gemm_f32` and `gemm_f32_2t`, ids `implementation/shape`.
 
-#![expect(missing_docs, reason = "criterion's macros make functions without any")]
-
 use std::time::Duration;
 
 use benches::peers;

@@ -71,11 +71,11 @@ pub fn run(layers: &[LayerSpec], inputs: usize, params: &[f64], input: &[f64], l
             dy = match layer {
                 LayerSpec::Dense { units, .. } => {
                     offset -= (x.len() + 1) * units;
-                    for j in 0..*units {
+                    for (j, dy) in dy.iter().enumerate() {
                         for (i, x) in x.iter().enumerate() {
-                            found.grads[offset + i * units + j] += x * dy[j];
+                            found.grads[offset + i * units + j] += x * dy;
                         }
-                        found.grads[offset + x.len() * units + j] += dy[j];
+                        found.grads[offset + x.len() * units + j] += dy;
                     }
                     let weight = &params[offset..];
                     (0..x.len()).map(|i| (0..*units).map(|j| dy[j] * weight[i * units + j]).sum()).collect()

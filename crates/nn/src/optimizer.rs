@@ -135,10 +135,11 @@ impl Optimizer {
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
-        Ok(match self.kernel(0.0) {
+        match self.kernel(0.0) {
             Kernel::Sgd(sgd) => sgd.check()?,
             Kernel::Adam(adam) => adam.check()?,
-        })
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 //! | stream | drawn by | for |
 //! |---|---|---|
 //! | 0, 1, 2, ... | [`nn::Network::init`] | the weights of layer 0, 1, 2, ... |
-//! | 0, 1 | [`generated`](crate::data::generated) | generated digits, as integers: training images, test images |
+//! | `"dg train"`, `"dg test\0"` | [`generated`](crate::data::generated) | generated digits: training images, test images |
 //! | `"held out"` | [`Split`](crate::data::Split) | the validation set |
 //! | `"shuf" << 32` + e | the training loop | the order of the images in epoch e, from 0 |
 //!

@@ -1,6 +1,6 @@
 //! Generated digits as a data set: 60,000 to train on and 10,000 to test on, kept in the cache.
 //!
-//! The training images are stream 0 of the seed, the test images stream 1. The cached folder is named after the seed
+//! The training images are one stream of the seed, the test images another. The cached folder is named after the seed
 //! and after what the generator draws ([`digits::FINGERPRINT`]), so that another version of it reads none of this
 //! one's images. [`load`](super::load) calls [`load`] for `--dataset digits` and where MNIST cannot be had.
 
@@ -17,6 +17,9 @@ const CLASSES: usize = 10;
 
 /// Training and test images, as many as MNIST has.
 const COUNTS: [usize; 2] = [60_000, 10_000];
+
+/// The streams of the training images and of the test images, among those that `streams` lists.
+const STREAMS: [u64; 2] = [u64::from_be_bytes(*b"dg train"), u64::from_be_bytes(*b"dg test\0")];
 
 /// The digits of `seed`: from the folder below `cache` if they are there, else drawn and, where that can be done,
 /// put there. A cache that cannot be read or written costs time alone.
@@ -44,7 +47,7 @@ fn of_counts(seed: u64, cache: Option<&Path>, counts: [usize; 2]) -> Result<Data
         Labelled::new(pixels, labels, SIDE as u32, SIDE as u32)
             .map_err(|uneven| DataError::malformed(Path::new("(generated)"), Fault::Count, whole, uneven))
     };
-    let (train, test) = (draw(0, counts[0])?, draw(1, counts[1])?);
+    let (train, test) = (draw(STREAMS[0], counts[0])?, draw(STREAMS[1], counts[1])?);
     if let Some(folder) = &folder {
         // Nothing is lost but the next run's time: that the cache is of no use is no reason to stop this one.
         let _ = folder::write(folder, &train, &test);
