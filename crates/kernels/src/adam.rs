@@ -8,6 +8,7 @@ use crate::decay::Decay;
 use crate::elementwise::{Elementwise, for_each_element};
 use crate::error::check_parameter;
 use crate::math::sqrt;
+use crate::settle::settle;
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Error};
 
@@ -15,14 +16,14 @@ use crate::{Cpu, Error};
 ///
 /// ```text
 /// g = scale * g + l2 * p
-/// m = m + (1 - beta1) * (g - m)
-/// v = beta2 * v + (1 - beta2) * g * g
+/// m = m + (1 - beta1) * (g - m)                    m and v are 0 where they are less than
+/// v = beta2 * v + (1 - beta2) * g * g              2^-100 (f32), 2^-996 (f64)
 /// p = keep * p - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
 /// ```
 ///
 /// `l2` and `keep` are what [`Decay`] makes of `p`: the decay and 1, or 0 and `1 - lr * decay`, or 0 and 1. What does
 /// not depend on the element is computed in f64 and rounded once. Each product that is added to something is one fused
-/// multiply-add, and `g * g` is rounded before `1 - beta2` multiplies it.
+/// multiply-add, and `(1 - beta2) * g` is rounded before `g` multiplies it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     /// Learning rate: at least 0.
@@ -145,7 +146,8 @@ impl<T: Float> Elementwise<T, 1, 3> for Step<T> {
         let constant = |c| T::splat(s, c);
         let g = T::mul_add(s, constant(self.l2), p, T::mul(s, constant(self.scale), g));
         let m = T::mul_add(s, constant(self.new1), T::sub(s, g, m), m);
-        let v = T::mul_add(s, constant(self.new2), T::mul(s, g, g), T::mul(s, constant(self.beta2), v));
+        let v = T::mul_add(s, T::mul(s, constant(self.new2), g), g, T::mul(s, constant(self.beta2), v));
+        let (m, v) = (settle::<S, T>(s, m), settle::<S, T>(s, v));
         let size = T::mul_add(s, T::sqrt(s, v), constant(self.unbias), constant(self.epsilon));
         let p = T::mul_add(s, constant(self.step), T::div(s, m, size), T::mul(s, constant(self.keep), p));
         [p, m, v]
@@ -192,7 +194,7 @@ mod tests {
                             let g = (l2 as $float).mul_add(p[i], 0.7 * g);
                             m[i] = ((1.0 - adam.beta1) as $float).mul_add(g - m[i], m[i]);
                             let kept = adam.beta2 as $float * v[i];
-                            v[i] = ((1.0 - adam.beta2) as $float).mul_add(g * g, kept);
+                            v[i] = ((1.0 - adam.beta2) as $float * g).mul_add(g, kept);
                             let size = v[i].sqrt().mul_add(unbias as $float, adam.epsilon as $float);
                             p[i] = (step as $float).mul_add(m[i] / size, keep as $float * p[i]);
                         }
@@ -234,6 +236,18 @@ mod tests {
         for (got, expected) in [(p[0], theta), (m[0], m_t), (v[0], v_t)] {
             assert!((got - expected).abs() < 1e-15, "{got} not {expected}");
         }
+    }
+
+    /// Without a gradient, moments fade; none of them may linger among the subnormal numbers.
+    #[test]
+    fn fading_moments_come_to_rest_at_zero() {
+        let (mut p, mut m, mut v) = ([1.0_f32; 40], [1e-3; 40], [1e-20; 40]);
+        for t in 1..=40_000 {
+            let adam = Adam { beta2: 0.99, ..Adam::default() };
+            adam.step(Cpu::detect(), t, 1.0, &mut p, &[0.0; 40], &mut m, &mut v).unwrap();
+            assert!(m.iter().chain(&v).all(|x| *x == 0.0 || x.is_normal()));
+        }
+        assert_eq!((m, v), ([0.0; 40], [0.0; 40]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod matrix;
 pub mod norm;
 mod parallel;
 pub mod random;
+mod settle;
 pub mod sgd;
 mod simd;
 #[cfg(test)]

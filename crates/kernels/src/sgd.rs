@@ -7,6 +7,7 @@
 use crate::decay::Decay;
 use crate::elementwise::{Elementwise, for_each_element};
 use crate::error::{check_length, check_parameter};
+use crate::settle::settle;
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Error};
 
@@ -14,7 +15,7 @@ use crate::{Cpu, Error};
 ///
 /// ```text
 /// g = scale * g + l2 * p
-/// v = momentum * v + g
+/// v = momentum * v + g                          0 where that is less than 2^-100 (f32), 2^-996 (f64)
 /// p = keep * p - lr * (g + momentum * v   with Nesterov's momentum, else v)
 /// ```
 ///
@@ -135,7 +136,7 @@ impl<T: Float> Elementwise<T, 1, 2> for Momentum<T> {
     fn apply<S: Simd>(&self, s: S, [g]: [T::V<S>; 1], [p, v]: [T::V<S>; 2]) -> [T::V<S>; 2] {
         let g = self.descent.gradient(s, p, g);
         let momentum = T::splat(s, self.momentum);
-        let v = T::mul_add(s, momentum, v, g);
+        let v = settle::<S, T>(s, T::mul_add(s, momentum, v, g));
         let direction = if self.nesterov { T::mul_add(s, momentum, v, g) } else { v };
         [self.descent.descend(s, p, direction), v]
     }

@@ -344,6 +344,8 @@ pub trait Float:
     const INFINITY: Self;
     /// A quiet NaN.
     const NAN: Self;
+    /// Moments of optimizers below this size are 0: 2^26 times the smallest normal number.
+    const SETTLED: Self;
     /// `x`, rounded to nearest, ties to even.
     fn from_f64(x: f64) -> Self;
     /// This value, exactly.
@@ -357,6 +359,7 @@ macro_rules! float {
             const ONE: Self = 1.0;
             const INFINITY: Self = $float::INFINITY;
             const NAN: Self = $float::NAN;
+            const SETTLED: Self = (1 << 26) as $float * $float::MIN_POSITIVE;
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 x as Self

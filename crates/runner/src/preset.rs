@@ -11,9 +11,7 @@ pub enum Preset {
     #[default]
     Mlp,
     /// No hidden layer: softmax regression.
-    #[value(alias = "logistic")]
-    #[serde(alias = "logistic")]
-    LinearClassifier,
+    Logistic,
     /// Nine hidden layers of 256 ReLUs.
     DeepMlp,
 }
@@ -23,7 +21,7 @@ impl Preset {
     pub fn name(self) -> &'static str {
         match self {
             Self::Mlp => "mlp",
-            Self::LinearClassifier => "linear-classifier",
+            Self::Logistic => "logistic",
             Self::DeepMlp => "deep-mlp",
         }
     }
@@ -32,7 +30,7 @@ impl Preset {
     pub fn layers(self, classes: usize) -> Vec<LayerSpec> {
         let hidden: &[usize] = match self {
             Self::Mlp => &[512],
-            Self::LinearClassifier => &[],
+            Self::Logistic => &[],
             Self::DeepMlp => &[256; 9],
         };
         let hidden = hidden.iter().flat_map(|&units| {

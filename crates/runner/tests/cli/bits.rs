@@ -35,7 +35,7 @@ fn threads_and_instruction_sets_change_no_bit() {
 fn its_own_configuration_repeats_a_run() {
     let world = World::new();
     let settings = "--epochs 3 --batch 20 --optimizer sgd --lr 0.05 --clip-norm 0.7 --seed 3 --dtype f64";
-    world.expect(0, &format!("train --data tiny {settings} --preset linear-classifier --out a --quiet"), &[]);
+    world.expect(0, &format!("train --data tiny {settings} --preset logistic --out a --quiet"), &[]);
     world.expect(0, "train --config a/config.toml --out b --quiet", &[]);
     assert_eq!(world.sha("a"), world.sha("b"));
     assert_eq!(world.read("a/config.toml"), world.read("b/config.toml"));
@@ -120,11 +120,7 @@ fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bits() {
 #[test]
 fn a_checkpoint_that_is_damaged_or_foreign_is_refused() {
     let world = World::new();
-    world.expect(
-        0,
-        "train --data tiny --epochs 1 --batch 64 --preset linear-classifier --out run --quiet",
-        &[],
-    );
+    world.expect(0, "train --data tiny --epochs 1 --batch 64 --preset logistic --out run --quiet", &[]);
     // Without its summary the run counts as unfinished.
     let finished = std::fs::read(world.path("run/checkpoint.safetensors")).unwrap();
     let refuse = |bytes: &[u8], text: &str| {
