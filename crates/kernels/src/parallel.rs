@@ -3,9 +3,11 @@
 //! A kernel cuts its work into tasks that write to disjoint places and asks the executor to run them. Which
 //! thread runs which task changes no bit of the result. The kernels do not trust the executor: each run of
 //! the closure claims the next task from an atomic ticket, so that a task runs once even if the executor
-//! calls the closure too often, and the kernel itself finishes what was left when it calls too seldom.
+//! calls the closure too often, and the kernel itself finishes what was left when it calls too seldom. Where
+//! the target has no atomic ticket, the kernel runs all tasks itself.
 
 use core::cell::UnsafeCell;
+#[cfg(target_has_atomic = "ptr")]
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Isa;
@@ -81,6 +83,12 @@ impl<'a> Cpu<'a> {
         if tasks <= 1 || self.threads() == 1 {
             return (0..tasks).for_each(task);
         }
+        self.share(tasks, task);
+    }
+
+    /// [`Self::for_each`] on the executor's threads.
+    #[cfg(target_has_atomic = "ptr")]
+    fn share(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         let ticket = AtomicUsize::new(0);
         let claim = |_| {
             // A number is handed out once; past the end there is nothing left to do.
@@ -97,6 +105,13 @@ impl<'a> Cpu<'a> {
             }
             task(left);
         }
+    }
+
+    /// [`Self::for_each`] on the calling thread: without an atomic ticket (Cortex-M0) nothing keeps an executor
+    /// from running a task twice, so that it gets none.
+    #[cfg(not(target_has_atomic = "ptr"))]
+    fn share(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        (0..tasks).for_each(task);
     }
 }
 

@@ -1,0 +1,29 @@
+//! Golden hashes: one constant per type, the same for every instruction set of every machine.
+//!
+//! The other tests compare instruction sets that one machine has. These hashes compare machines: x86-64 with and
+//! without AVX-512, AArch64, Cortex-M (`tests/no_std`). `.ci/cross` runs them on emulated processors.
+
+#[path = "golden/problems.rs"]
+mod problems;
+
+use kernels::{Cpu, Isa};
+use problems::{F32, F64, hashes};
+
+#[test]
+fn every_instruction_set_has_the_golden_bits() {
+    for isa in Isa::available() {
+        let cpu = Cpu::serial(isa);
+        let got = (hashes::<f32>(cpu), hashes::<f64>(cpu));
+        assert!(got == (Ok(F32), Ok(F64)), "{isa}: {got:#x?}, expected {F32:#x?} and {F64:#x?}");
+    }
+}
+
+/// Whoever means to test an instruction set says so in `EVENKEEL_EXPECT_ISA`: a machine that lacks it would pass
+/// every test without having run one of them there.
+#[test]
+fn detection_finds_the_instruction_set_that_is_to_be_tested() {
+    let best = Isa::detect();
+    let expected = std::env::var("EVENKEEL_EXPECT_ISA").unwrap_or_else(|_| best.name().to_owned());
+    assert_eq!(best.name(), expected);
+    assert!(Isa::available().any(|isa| isa == best));
+}

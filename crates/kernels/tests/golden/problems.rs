@@ -1,0 +1,174 @@
+//! Fixed problems whose results are hashed: products of matrices in every layout, and three steps of training that
+//! call the other kernels. A hash is the same on every machine, or the bit contract is broken.
+//!
+//! Without std and without a heap, since two programs include this file: the test `golden`, and `tests/no_std`, which
+//! runs on bare metal.
+
+use kernels::adam::Adam;
+use kernels::clip::clip_norm;
+use kernels::cross_entropy::{softmax, softmax_cross_entropy};
+use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::random::{Stream, fill_normal, fill_uniform};
+use kernels::sgd::Sgd;
+use kernels::{Cpu, Decay, Error, Float, MatMut, MatRef};
+
+/// What the results of one type hash to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hashes {
+    /// [`products`].
+    pub(crate) gemm: u64,
+    /// [`training`].
+    pub(crate) training: u64,
+}
+
+/// The hashes of f32 on every machine.
+pub(crate) const F32: Hashes = Hashes { gemm: 0xefda_0816_be88_18f4, training: 0x8a02_f03d_8751_7d27 };
+/// The hashes of f64 on every machine.
+pub(crate) const F64: Hashes = Hashes { gemm: 0xa739_1ba8_c6a9_3fe4, training: 0x7340_7beb_d3be_b31f };
+
+/// Solves all problems in `T` on `cpu`.
+pub(crate) fn hashes<T: Float>(cpu: Cpu<'_>) -> Result<Hashes, Error> {
+    Ok(Hashes { gemm: products::<T>(cpu)?, training: training::<T>(cpu)? })
+}
+
+/// FNV-1a (Fowler, Noll, Vo) with 64 bits.
+struct Fnv(u64);
+
+impl Fnv {
+    const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// Appends each element's value as the eight bytes of an f64, the lowest first; all NaN are one.
+    fn add<T: Float>(&mut self, x: &[T]) {
+        for x in x.iter().map(|x| x.to_f64()) {
+            let bits = if x.is_nan() { u64::MAX } else { x.to_bits() };
+            for byte in bits.to_le_bytes() {
+                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+    }
+}
+
+/// C <- act(alpha A B + beta C + bias), each operand in both layouts, with every epilogue.
+///
+/// The shape has a rest in every direction, for registers of any width, and k ends within a summation block that is
+/// not the first. Among the operands are an infinity, a NaN and a subnormal; the last products are subnormal.
+fn products<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
+    const M: usize = 13;
+    const N: usize = 37;
+    const K: usize = 600;
+    let tiny = if size_of::<T>() == 4 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+    let (mut a, mut b, mut y) = ([T::ZERO; M * K], [T::ZERO; K * N], [T::ZERO; M * N]);
+    let (mut start, mut bias) = (y, [T::ZERO; N]);
+    for (number, operand) in [&mut a[..], &mut b, &mut y, &mut start, &mut bias].into_iter().enumerate() {
+        fill_uniform(cpu, Stream::new(1, number as u64), T::from_f64(-1.0), T::ONE, operand)?;
+    }
+    a[0] = T::INFINITY;
+    a[1] = T::from_f64(tiny / 4.0);
+    b[1] = T::NAN;
+
+    let mut hash = Fnv::new();
+    // Larger in elements than for f64, whose registers and summation blocks hold half as many.
+    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, M, N, K)];
+    for turn in 0..8 {
+        let mut c = start;
+        let (a, b) = (view(&a, M, K, turn & 1 != 0)?, view(&b, K, N, turn & 2 != 0)?);
+        let y = view(&y, M, N, turn & 1 != 0)?;
+        let alpha = T::from_f64(if turn < 6 { 1.25 } else { tiny / 64.0 });
+        let beta = T::from_f64([0.0, -0.75][turn / 2 % 2]);
+        let epilogue = match turn % 4 {
+            0 => Epilogue::NONE,
+            1 => Epilogue::bias(&bias),
+            2 => Epilogue::NONE.relu_gradient(y),
+            _ => Epilogue::bias(&bias).relu(),
+        };
+        let target = if turn & 4 == 0 {
+            MatMut::row_major(&mut c, M, N)?
+        } else {
+            MatMut::row_major(&mut c, N, M)?.transpose()
+        };
+        gemm(cpu, alpha, a, b, beta, target, epilogue, &mut scratch)?;
+        hash.add(&c);
+    }
+    Ok(hash.0)
+}
+
+/// `data` as `rows` x `cols` elements, row after row or, if `transposed`, column after column.
+fn view<T>(data: &[T], rows: usize, cols: usize, transposed: bool) -> Result<MatRef<'_, T>, Error> {
+    if transposed {
+        Ok(MatRef::row_major(data, cols, rows)?.transpose())
+    } else {
+        MatRef::row_major(data, rows, cols)
+    }
+}
+
+/// Steps of a perceptron with one hidden layer: random numbers, dense layers, softmax cross-entropy, clipping, and
+/// both optimizers.
+fn training<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
+    const ROWS: usize = 9;
+    const INPUTS: usize = 19;
+    const HIDDEN: usize = 35;
+    const CLASSES: usize = 10;
+    const PARAMS: usize = INPUTS * HIDDEN + HIDDEN + HIDDEN * CLASSES + CLASSES;
+
+    let (mut x, mut labels) = ([T::ZERO; ROWS * INPUTS], [0; ROWS]);
+    fill_normal(cpu, Stream::new(2, 0), T::ZERO, T::ONE, &mut x)?;
+    for (row, label) in labels.iter_mut().enumerate() {
+        *label = Stream::new(2, 1).below(row as u64, CLASSES as u32);
+    }
+    let mut params = [T::ZERO; PARAMS];
+    fill_uniform(cpu, Stream::new(2, 2), T::from_f64(-0.5), T::from_f64(0.5), &mut params)?;
+    let (mut velocity, mut m, mut v) = ([T::ZERO; PARAMS], [T::ZERO; PARAMS], [T::ZERO; PARAMS]);
+
+    let x = MatRef::row_major(&x, ROWS, INPUTS)?;
+    let one = [T::ONE];
+    let ones = MatRef::strided(&one, 1, ROWS, 0, 0)?;
+    let sgd = Sgd { lr: 0.1, momentum: 0.9, nesterov: true, decay: Decay::L2(1e-3) };
+    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, HIDDEN, HIDDEN, HIDDEN)];
+    let mut product = |a: MatRef<'_, T>, b: MatRef<'_, T>, c: &mut [T], epilogue: Epilogue<'_, T>| {
+        let c = MatMut::row_major(c, a.rows(), b.cols())?;
+        gemm(cpu, T::ONE, a, b, T::ZERO, c, epilogue, &mut scratch)
+    };
+    let mut hash = Fnv::new();
+    for t in 1..=3 {
+        let (w1, rest) = params.split_at(INPUTS * HIDDEN);
+        let (b1, rest) = rest.split_at(HIDDEN);
+        let (w2, b2) = rest.split_at(HIDDEN * CLASSES);
+        let w1 = MatRef::row_major(w1, INPUTS, HIDDEN)?;
+        let w2 = MatRef::row_major(w2, HIDDEN, CLASSES)?;
+
+        let (mut h, mut z) = ([T::ZERO; ROWS * HIDDEN], [T::ZERO; ROWS * CLASSES]);
+        product(x, w1, &mut h, Epilogue::bias(b1).relu())?;
+        let h = MatRef::row_major(&h, ROWS, HIDDEN)?;
+        product(h, w2, &mut z, Epilogue::bias(b2))?;
+
+        let (mut losses, mut dz, mut shares) = ([T::ZERO; ROWS], z, z);
+        let scale = T::from_f64(1.0 / ROWS as f64);
+        softmax_cross_entropy(cpu, &z, CLASSES, &labels, scale, &mut losses, &mut dz)?;
+        softmax(cpu, &z, CLASSES, &mut shares)?;
+        hash.add(&losses);
+        hash.add(&shares);
+
+        let mut grads = [T::ZERO; PARAMS];
+        let (dw1, rest) = grads.split_at_mut(INPUTS * HIDDEN);
+        let (db1, rest) = rest.split_at_mut(HIDDEN);
+        let (dw2, db2) = rest.split_at_mut(HIDDEN * CLASSES);
+        let dz = MatRef::row_major(&dz, ROWS, CLASSES)?;
+        let mut dh = [T::ZERO; ROWS * HIDDEN];
+        product(h.transpose(), dz, dw2, Epilogue::NONE)?;
+        product(ones, dz, db2, Epilogue::NONE)?;
+        product(dz, w2.transpose(), &mut dh, Epilogue::NONE.relu_gradient(h))?;
+        let dh = MatRef::row_major(&dh, ROWS, HIDDEN)?;
+        product(x.transpose(), dh, dw1, Epilogue::NONE)?;
+        product(ones, dh, db1, Epilogue::NONE)?;
+        hash.add(&grads);
+
+        let norm = clip_norm(cpu, &mut grads, 0.25)?;
+        hash.add(&[norm]);
+        sgd.step(cpu, 1.0, &mut params, &grads, &mut velocity)?;
+        Adam::decoupled().step(cpu, t, 1.0, &mut params, &grads, &mut m, &mut v)?;
+        hash.add(&params);
+    }
+    Ok(hash.0)
+}

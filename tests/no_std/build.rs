@@ -1,0 +1,6 @@
+//! Hands the linker the map of the machine's memory.
+
+fn main() {
+    println!("cargo::rerun-if-changed=memory.ld");
+    println!("cargo::rustc-link-arg-bins=-T{}/memory.ld", env!("CARGO_MANIFEST_DIR"));
+}
