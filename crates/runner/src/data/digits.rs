@@ -12,7 +12,7 @@
 //! the same bytes on every machine, with any number of threads.
 //!
 //! They are a real task: trained on 60,000 of them, a linear classifier reads 91 % of 10,000 others and a
-//! perceptron with 512 hidden units 98 %; of MNIST's test images these two read 87 % and 95 %.
+//! perceptron with 512 hidden units 98 %; of MNIST's test images these two read 87 % and 95 % (`docs/BENCHMARKS.md`).
 
 mod draws;
 mod hand;
