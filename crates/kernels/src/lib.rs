@@ -1,4 +1,43 @@
-//! SIMD kernels for training networks, without std and without a heap.
+//! Kernels for training networks, without std and without a heap: the same bits on every instruction set.
+//!
+//! Every kernel takes a [`Cpu`] first: an instruction set that this machine has, and what runs tasks (the calling thread, or
+//! an [`Executor`] of yours). All memory is the caller's, scratch included.
+//!
+//! A dense layer with ReLU, `y = relu(x W + b)`, for two rows of three inputs and two outputs:
+//!
+//! ```
+//! use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+//! use kernels::{Cpu, MatMut, MatRef};
+//!
+//! let cpu = Cpu::detect(); // asks the processor: once is enough
+//! let x = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+//! let (w, b) = ([1.0, -1.0, 0.5, -0.5, 0.25, -0.25], [0.5, 1.0]);
+//! let mut y = [0.0; 4];
+//! let mut scratch = [0.0; gemm_scratch::<f32>(1, 2, 2, 3)];
+//! let (x, w) = (MatRef::row_major(&x, 2, 3)?, MatRef::row_major(&w, 3, 2)?);
+//! gemm(cpu, 1.0, x, w, 0.0, MatMut::row_major(&mut y, 2, 2)?, Epilogue::bias(&b).relu(), &mut scratch)?;
+//! assert_eq!(y, [3.25, 0.0, 8.5, 0.0]);
+//! # Ok::<(), kernels::Error>(())
+//! ```
+//!
+//! | module | computes |
+//! |---|---|
+//! | [`gemm`] | matrix products fused with bias, activation and the activation's gradient |
+//! | [`activation`] | ReLU and its gradient |
+//! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
+//! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
+//! | [`sgd`], [`adam`] | optimizer steps, one pass each |
+//! | [`random`] | counter-based random numbers |
+//! | [`math`] | exp, ln, sin and cos of pi x, square root |
+//!
+//! **Bits.** For f32 and f64, results depend on the operands alone: not on the instruction set ([`Isa`]), the number of
+//! threads, the alignment or the cut into blocks. Each module states its order of operations; `docs/NUMERICS.md` has the
+//! whole contract and its exceptions. Targets without a hardware fused multiply-add compute it in software, slowly.
+//!
+//! **Errors.** Misuse is an [`Error`], returned before anything is written. NaN and infinities are data and flow through.
+//!
+//! **Unsafe** code is in three places: the choice of an instruction set (`isa`), the handing out of disjoint work to
+//! threads (`parallel`, and the blocks of `gemm`), and the reading and writing of checked matrix views in `gemm`'s tiles.
 #![no_std]
 
 pub mod activation;
