@@ -23,7 +23,8 @@ struct Problem {
 
 fuzz_target!(|problem: Problem| {
     let Problem { m, n, k, a_transposed, b_transposed, gap, alpha, beta, relu, values } = problem;
-    let (m, n, k, gap) = (usize::from(m % 48), usize::from(n % 80), usize::from(k % 600), usize::from(gap % 3));
+    let (m, n, k, gap) =
+        (usize::from(m % 48), usize::from(n % 80), usize::from(k % 600), usize::from(gap % 3));
     let value = |i: usize| if values.is_empty() { 1.0 } else { values[i % values.len()] };
     // (length, row stride, column stride) of rows x cols, with `gap` places between rows (columns, if transposed).
     let layout = |rows: usize, cols: usize, transposed: bool| {

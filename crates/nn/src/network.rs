@@ -202,7 +202,7 @@ impl Network {
                 None => apply(cpu, stage.activation, x, y)?,
             }
         }
-        Ok(self.logits(workspace, rows))
+        Ok(&outputs[self.logits(*capacity, rows)])
     }
 
     /// Loss and gradient of the mean softmax cross-entropy over the batch: `grads` gets dloss/dparams.
@@ -248,7 +248,7 @@ impl Network {
         self.forward(cpu, params, input, workspace)?;
         let Workspace { capacity, outputs, gradients, losses, .. } = &mut *workspace;
         let classes = self.outputs();
-        let logits = &outputs[(self.activations() - classes) * *capacity..][..rows * classes];
+        let logits = &outputs[self.logits(*capacity, rows)];
         let (losses, dlogits) = (&mut losses[..rows], &mut gradients[0][..rows * classes]);
         let scale = T::from_f64(1.0 / rows as f64);
         cross_entropy::softmax_cross_entropy(cpu, logits, classes, labels, scale, losses, dlogits)?;
@@ -273,7 +273,7 @@ impl Network {
         check_length("labels", rows, labels.len())?;
         let Workspace { capacity, outputs, losses, predictions, .. } = workspace;
         let classes = self.outputs();
-        let logits = &outputs[(self.activations() - classes) * *capacity..][..rows * classes];
+        let logits = &outputs[self.logits(*capacity, rows)];
         let (losses, predictions) = (&mut losses[..rows], &mut predictions[..rows]);
         cross_entropy::softmax_cross_entropy_loss(cpu, logits, classes, labels, losses)?;
         cross_entropy::argmax(cpu, logits, classes, predictions)?;
@@ -340,9 +340,10 @@ impl Network {
         }
     }
 
-    fn logits<'a, T>(&self, workspace: &'a Workspace<T>, rows: usize) -> &'a [T] {
-        let classes = self.outputs();
-        &workspace.outputs[(self.activations() - classes) * workspace.capacity..][..rows * classes]
+    /// Where the logits of `rows` rows lie among the activations.
+    fn logits(&self, capacity: usize, rows: usize) -> Range<usize> {
+        let start = (self.activations() - self.outputs()) * capacity;
+        start..start + rows * self.outputs()
     }
 
     /// Checks what every pass needs, and returns the number of rows.

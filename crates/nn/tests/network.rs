@@ -1,0 +1,161 @@
+//! What a network refuses and in which words, where it puts its parameters, and how they are drawn.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use kernels::random::Stream;
+use kernels::{Cpu, Isa};
+use nn::{Activation, Error, Init, LayerSpec, Network, Optimizer, Workspace};
+
+const RELU: LayerSpec = LayerSpec::Activation(Activation::Relu);
+
+fn dense(units: usize) -> LayerSpec {
+    LayerSpec::dense(units, Init::HeNormal)
+}
+
+#[test]
+fn a_layer_that_does_not_fit_is_named() {
+    let error = |inputs, layers: &[LayerSpec]| Network::new(inputs, layers).unwrap_err();
+    assert_eq!(
+        error(784, &[dense(5), RELU, dense(0)]).to_string(),
+        "layer 2 (dense) needs at least one unit, got 0"
+    );
+    assert_eq!(
+        error(0, &[RELU, dense(5)]).to_string(),
+        "layer 0 (relu) needs an input of at least one element per row, got 0"
+    );
+    assert_eq!(error(3, &[]), Error::NoLayers);
+    assert_eq!(error(3, &[RELU]), Error::NoLayers);
+    assert_eq!(error(3, &[dense(1), dense(usize::MAX)]), Error::TooLarge { index: 1 });
+    assert_eq!(error(usize::MAX, &[dense(2)]), Error::TooLarge { index: 0 });
+}
+
+#[test]
+fn tensors_have_pytorchs_names_and_leave_no_gaps() {
+    let network = Network::new(4, &[RELU, dense(3), RELU, dense(2)]).unwrap();
+    let tensors: Vec<_> = network
+        .layout()
+        .tensors()
+        .iter()
+        .map(|tensor| (tensor.name.as_str(), tensor.range.clone(), &tensor.shape[..]))
+        .collect();
+    assert_eq!(
+        tensors,
+        [
+            ("layers.1.weight", 0..12, &[4, 3][..]),
+            ("layers.1.bias", 12..15, &[3]),
+            ("layers.3.weight", 15..21, &[3, 2]),
+            ("layers.3.bias", 21..23, &[2]),
+        ]
+    );
+    assert_eq!((network.inputs(), network.outputs(), network.layout().len()), (4, 2, 23));
+}
+
+#[test]
+fn wrong_buffers_batches_and_labels_are_refused_and_the_gradient_is_untouched() {
+    let cpu = Cpu::detect();
+    let network = Network::new(3, &[dense(4), RELU, dense(2)]).unwrap();
+    let params = vec![0.1_f32; network.layout().len()];
+    let mut workspace = Workspace::new(&network, cpu, 2);
+    let mut call = |params: &[f32], input: &[f32], labels: &[u32], grads: usize| {
+        let mut grads = vec![7.0; grads];
+        let error = network.gradient(cpu, params, input, labels, &mut workspace, &mut grads).unwrap_err();
+        assert!(grads.iter().all(|g| *g == 7.0), "{error}");
+        error
+    };
+    let n = params.len();
+    let length = |operand, expected, got| Error::Length { operand, expected, got };
+    assert_eq!(call(&params[1..], &[0.0; 6], &[0, 1], n), length("params", n, n - 1));
+    assert_eq!(call(&params, &[0.0; 5], &[0], n), length("input", 3, 5));
+    assert_eq!(call(&params, &[0.0; 6], &[0], n), length("labels", 2, 1));
+    assert_eq!(call(&params, &[0.0; 6], &[0, 1], n + 1), length("grads", n, n + 1));
+    assert_eq!(call(&params, &[0.0; 9], &[0, 1, 0], n), Error::Batch { capacity: 2, got: 3 });
+    assert_eq!(call(&params, &[], &[], n), Error::Batch { capacity: 2, got: 0 });
+    assert_eq!(call(&params, &[0.0; 6], &[0, 2], n).to_string(), "row 1 has label 2, expected one below 2");
+}
+
+/// A smaller batch in a larger workspace gives the bits of a workspace of its own size.
+#[test]
+fn the_capacity_of_the_workspace_changes_no_bit() {
+    let cpu = Cpu::detect();
+    let network = Network::new(5, &[dense(7), RELU, dense(3)]).unwrap();
+    let mut params = vec![0.0_f64; network.layout().len()];
+    network.init(cpu, 3, &mut params).unwrap();
+    let input: Vec<f64> = (0..10).map(|i| Stream::new(1, 1).uniform_f64(i)).collect();
+    let gradient = |capacity| {
+        let mut grads = vec![0.0; params.len()];
+        let mut workspace = Workspace::new(&network, cpu, capacity);
+        let score = network.gradient(cpu, &params, &input, &[2, 0], &mut workspace, &mut grads).unwrap();
+        (score, grads)
+    };
+    assert_eq!(gradient(2), gradient(9));
+}
+
+#[test]
+fn weights_have_the_variance_of_their_papers_and_biases_are_zero() {
+    let (inputs, units) = (200, 300);
+    for (init, variance, uniform) in [
+        (Init::HeNormal, 2.0 / 200.0, false),
+        (Init::HeUniform, 2.0 / 200.0, true),
+        (Init::GlorotNormal, 2.0 / 500.0, false),
+        (Init::GlorotUniform, 2.0 / 500.0, true),
+        (Init::Zeros, 0.0, false),
+    ] {
+        let network = Network::new(inputs, &[LayerSpec::dense(units, init)]).unwrap();
+        let mut params = vec![f64::NAN; network.layout().len()];
+        network.init(Cpu::detect(), 7, &mut params).unwrap();
+        let (weights, biases) = params.split_at(inputs * units);
+        assert!(biases.iter().all(|b| *b == 0.0));
+        let n = weights.len() as f64;
+        let mean = weights.iter().sum::<f64>() / n;
+        let square = weights.iter().map(|w| w * w).sum::<f64>() / n;
+        // Five standard errors: of the mean, sqrt(variance / n); of the mean square, at most variance sqrt(2 / n).
+        assert!(mean.abs() <= 5.0 * (variance / n).sqrt(), "{init:?}: mean {mean}");
+        assert!(
+            (square - variance).abs() <= 5.0 * variance * (2.0 / n).sqrt(),
+            "{init:?}: variance {square}"
+        );
+        if uniform {
+            let limit = (3.0 * variance).sqrt();
+            assert!(weights.iter().all(|w| w.abs() <= limit));
+            assert!(weights.iter().any(|w| w.abs() > 0.99 * limit));
+        }
+    }
+}
+
+#[test]
+fn the_seed_decides_every_parameter_on_every_instruction_set() {
+    let network = Network::new(30, &[dense(20), RELU, dense(10)]).unwrap();
+    let drawn = |isa, seed| {
+        let mut params = vec![0.0_f32; network.layout().len()];
+        network.init(Cpu::serial(isa), seed, &mut params).unwrap();
+        params
+    };
+    let first = drawn(Isa::detect(), 1);
+    for isa in Isa::available() {
+        assert_eq!(drawn(isa, 1), first, "{isa}");
+    }
+    assert_ne!(drawn(Isa::detect(), 2), first);
+    // Layers draw from streams of their own.
+    assert_ne!(first[..10], first[30 * 20 + 20..][..10]);
+}
+
+#[test]
+fn an_optimizer_that_is_stopped_goes_on_to_the_same_bits() {
+    let cpu = Cpu::detect();
+    let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3 };
+    for optimizer in [Optimizer::sgd(), momentum, Optimizer::adam()] {
+        let grads =
+            |step: u64| -> Vec<f32> { (0..50).map(|i| Stream::new(5, step).uniform_f32(i) - 0.5).collect() };
+        let (mut whole, mut params) = (optimizer.start::<f32>(50).unwrap(), vec![1.0; 50]);
+        let (mut parts, mut again) = (whole.clone(), params.clone());
+        for step in 0..6 {
+            whole.step(cpu, 0.1, 0.5, &mut params, &grads(step)).unwrap();
+            parts.step(cpu, 0.1, 0.5, &mut again, &grads(step)).unwrap();
+            parts = optimizer.resume(parts.steps(), parts.moments().to_vec()).unwrap();
+        }
+        assert_eq!((whole.steps(), &whole, &params), (6, &parts, &again));
+        assert_eq!(whole.moments().len(), optimizer.moment_names().len());
+    }
+    let wrong = Optimizer::Adam { beta1: 1.5, beta2: 0.9, epsilon: 1e-8, weight_decay: 0.0 };
+    assert!(wrong.start::<f32>(3).unwrap_err().to_string().contains("beta1"));
+    assert!(Optimizer::adam().resume::<f32>(1, Vec::new()).is_err());
+}
