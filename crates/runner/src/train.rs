@@ -215,10 +215,15 @@ impl Session<'_> {
     /// The line at the start of a run.
     fn describe(&self) -> String {
         let Setup { config, dataset, split, network } = self.setup;
+        // Why digits had to be generated has been said by then, at length.
+        let origin = match &dataset.origin {
+            Origin::Generated { .. } => "generated".to_owned(),
+            origin => origin.to_string(),
+        };
         format!(
             "{} ({}): {} images to train on, {} to validate, {} to test\n{} {}, {} parameters, {}, on {} threads with {}",
             dataset.name,
-            dataset.origin,
+            origin,
             split.train.len(),
             split.validation.len(),
             dataset.test.len(),
