@@ -103,15 +103,24 @@ impl Isa {
     }
 
     /// How many f32 values one of its registers holds.
-    pub fn lanes_f32(self) -> usize {
-        struct Lanes;
-        impl WithSimd for Lanes {
-            type Output = usize;
-            fn with_simd<S: Simd>(self, _: S) -> usize {
-                <f32 as crate::simd::Lanes>::lanes::<S>()
-            }
-        }
-        self.run(Lanes)
+    pub const fn lanes_f32(self) -> usize {
+        self.lanes::<f32>()
+    }
+
+    /// How many values of type `T` one of its registers holds.
+    pub(crate) const fn lanes<T>(self) -> usize {
+        let bytes = match self.0 {
+            Kind::Scalar => 0,
+            #[cfg(target_arch = "x86_64")]
+            Kind::ScalarFma => 0,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => 32,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => 64,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => 16,
+        };
+        if bytes == 0 { 1 } else { bytes / size_of::<T>() }
     }
 
     /// Runs `op`, compiled for this instruction set.

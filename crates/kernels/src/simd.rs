@@ -13,6 +13,7 @@ use core::ops::{AddAssign, BitAnd, BitOr, BitXor, DivAssign, MulAssign, Neg, Not
 use pulp::bytemuck::{self, Pod};
 
 use crate::gemm::block::Multiply;
+use crate::gemm::target::Stored;
 use crate::math::{exp::Exp, ln::Ln, sin_pi::SinPi};
 use crate::random::Draw;
 
@@ -29,6 +30,20 @@ pub trait WithSimd {
 pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
     /// Rows of C that a GEMM keeps in registers: two registers each, and three for the operands.
     const TILE_ROWS: usize;
+    /// Up to this many rows of C a GEMM keeps `WIDE` registers of each.
+    const WIDE_ROWS: usize;
+    /// Whether there is an instruction for [`Simd::mul_add_pairs`].
+    const HAS_PAIRS: bool = false;
+    /// The products of pairs of bf16 added to `acc`, as `gemm::terms` defines it. Only where there is an instruction.
+    #[inline(always)]
+    fn mul_add_pairs(
+        self,
+        _: <Self as Vector<f32>>::V,
+        _: <Self as Vector<f32>>::V,
+        acc: <Self as Vector<f32>>::V,
+    ) -> <Self as Vector<f32>>::V {
+        acc
+    }
     /// Runs `op` in a function compiled for this instruction set.
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
 }
@@ -53,6 +68,25 @@ pub trait Vector<T>: Copy {
     fn less(self, a: Self::V, b: Self::V) -> Self::M;
     fn less_or_equal(self, a: Self::V, b: Self::V) -> Self::M;
     fn select(self, m: Self::M, a: Self::V, b: Self::V) -> Self::V;
+    fn zip(self, a: Self::V, b: Self::V) -> [Self::V; 2];
+}
+
+/// Asks for the cache line of `place` ahead of its use. Any address will do: nothing is read.
+#[inline(always)]
+pub(crate) fn prefetch<T>(place: *const T) {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse", not(miri)))]
+    // SAFETY: the instruction is there (SSE), and has no effect but on the caches, at any address.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: the instruction has no effect but on the caches, at any address.
+    unsafe {
+        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(any(miri, not(any(all(target_arch = "x86_64", target_feature = "sse"), target_arch = "aarch64"))))]
+    let _ = place;
 }
 
 /// f32 or f64, as an element of registers.
@@ -78,6 +112,8 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     const SIGN: Self::Bits;
     /// How many bits of the significand are stored.
     const MANTISSA: u32;
+    /// The value whose first 32 bits are `word`: for f32, a word of [`crate::gemm`].
+    fn from_word(word: u32) -> Self;
 
     /// Lanes in a register.
     #[inline(always)]
@@ -112,6 +148,8 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     fn less_or_equal<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::M<S>;
     /// `a` where `m`, else `b`.
     fn select<S: Simd>(s: S, m: Self::M<S>, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// The lanes of `a` and `b` in turn: `a0 b0 a1 b1 ...`, in two registers.
+    fn zip<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> [Self::V<S>; 2];
 
     /// Each lane's bits through `f`: integer work, which the compiler vectorises by itself.
     #[inline(always)]
@@ -141,22 +179,24 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
 /// [`Vector`] for every token of pulp, by forwarding to its method for the type; and [`Lanes`] for the type.
 macro_rules! forward {
     ($float:ident, $bits:ident, $kb:literal, $v:ident, $m:ident, {$($to:ident: $from:ident($($arg:ident: $kind:ident),*) -> $out:ident;)*},
-     $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident) => {
-        impl<S: pulp::Simd> Vector<$float> for S {
-            type V = S::$v;
-            type M = S::$m;
+     $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident, $zip:ident) => {
+        impl<S: Token> Vector<$float> for S {
+            type V = <S::Pulp as pulp::Simd>::$v;
+            type M = <S::Pulp as pulp::Simd>::$m;
             #[inline(always)]
-            fn splat(self, x: $float) -> S::$v { pulp::Simd::$splat(self, x) }
+            fn splat(self, x: $float) -> Self::V { pulp::Simd::$splat(self.pulp(), x) }
             #[inline(always)]
-            fn load(self, x: &[$float]) -> S::$v { pulp::Simd::$load(self, x) }
+            fn load(self, x: &[$float]) -> Self::V { pulp::Simd::$load(self.pulp(), x) }
             #[inline(always)]
-            fn store(self, x: &mut [$float], v: S::$v) { pulp::Simd::$store(self, x, v) }
+            fn store(self, x: &mut [$float], v: Self::V) { pulp::Simd::$store(self.pulp(), x, v) }
             #[inline(always)]
-            fn split(x: &[$float]) -> (&[S::$v], &[$float]) { S::$split(x) }
+            fn split(x: &[$float]) -> (&[Self::V], &[$float]) { <S::Pulp as pulp::Simd>::$split(x) }
             #[inline(always)]
-            fn split_mut(x: &mut [$float]) -> (&mut [S::$v], &mut [$float]) { S::$split_mut(x) }
+            fn split_mut(x: &mut [$float]) -> (&mut [Self::V], &mut [$float]) { <S::Pulp as pulp::Simd>::$split_mut(x) }
+            #[inline(always)]
+            fn zip(self, a: Self::V, b: Self::V) -> [Self::V; 2] { Token::$zip(self, a, b) }
             $(#[inline(always)]
-            fn $to(self, $($arg: Self::$kind),*) -> Self::$out { pulp::Simd::$from(self, $($arg),*) })*
+            fn $to(self, $($arg: Self::$kind),*) -> Self::$out { pulp::Simd::$from(self.pulp(), $($arg),*) })*
         }
 
         impl Lanes for $float {
@@ -166,6 +206,8 @@ macro_rules! forward {
             const KB: usize = $kb;
             const SIGN: $bits = 1 << ($bits::BITS - 1);
             const MANTISSA: u32 = $float::MANTISSA_DIGITS - 1;
+            #[inline(always)]
+            fn from_word(word: u32) -> Self { Self::from_bits($bits::from(word)) }
 
             #[inline(always)]
             fn splat<S: Simd>(s: S, x: Self) -> Self::V<S> { Vector::<$float>::splat(s, x) }
@@ -177,6 +219,8 @@ macro_rules! forward {
             fn split<S: Simd>(x: &[Self]) -> (&[Self::V<S>], &[Self]) { S::split(x) }
             #[inline(always)]
             fn split_mut<S: Simd>(x: &mut [Self]) -> (&mut [Self::V<S>], &mut [Self]) { S::split_mut(x) }
+            #[inline(always)]
+            fn zip<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> [Self::V<S>; 2] { Vector::<$float>::zip(s, a, b) }
             $(#[inline(always)]
             fn $to<S: Simd>(s: S, $($arg: Self::$kind<S>),*) -> Self::$out<S> {
                 <S as Vector<$float>>::$to(s, $($arg),*)
@@ -195,7 +239,7 @@ forward!(f32, u32, 512, f32s, m32s, {
     less: less_than_f32s(a: V, b: V) -> M;
     less_or_equal: less_than_or_equal_f32s(a: V, b: V) -> M;
     select: select_f32s(m: M, a: V, b: V) -> V;
-}, as_simd_f32s, as_mut_simd_f32s, partial_store_f32s, partial_load_f32s, splat_f32s);
+}, as_simd_f32s, as_mut_simd_f32s, partial_store_f32s, partial_load_f32s, splat_f32s, zip_f32);
 forward!(f64, u64, 256, f64s, m64s, {
     add: add_f64s(a: V, b: V) -> V;
     sub: sub_f64s(a: V, b: V) -> V;
@@ -206,21 +250,115 @@ forward!(f64, u64, 256, f64s, m64s, {
     less: less_than_f64s(a: V, b: V) -> M;
     less_or_equal: less_than_or_equal_f64s(a: V, b: V) -> M;
     select: select_f64s(m: M, a: V, b: V) -> V;
-}, as_simd_f64s, as_mut_simd_f64s, partial_store_f64s, partial_load_f64s, splat_f64s);
+}, as_simd_f64s, as_mut_simd_f64s, partial_store_f64s, partial_load_f64s, splat_f64s, zip_f64);
 
-impl<S: pulp::Simd> Simd for S {
-    const TILE_ROWS: usize = if S::REGISTER_COUNT >= 32 { 14 } else { 6 };
+/// An instruction set of pulp's, with what pulp lacks.
+pub trait Token: Copy + Send + Sync + 'static {
+    /// pulp's proof of it.
+    type Pulp: pulp::Simd;
+    fn pulp(self) -> Self::Pulp;
+    fn zip_f32(self, a: F32s<Self>, b: F32s<Self>) -> [F32s<Self>; 2];
+    fn zip_f64(self, a: F64s<Self>, b: F64s<Self>) -> [F64s<Self>; 2];
+}
+type F32s<T> = <<T as Token>::Pulp as pulp::Simd>::f32s;
+type F64s<T> = <<T as Token>::Pulp as pulp::Simd>::f64s;
+
+impl<S: Token> Simd for S {
+    const TILE_ROWS: usize = if <S::Pulp as pulp::Simd>::REGISTER_COUNT >= 32 { 14 } else { 6 };
+    const WIDE_ROWS: usize = if <S::Pulp as pulp::Simd>::REGISTER_COUNT >= 32 { 3 } else { 1 };
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
-        struct Pulp<Op>(Op);
-        impl<Op: WithSimd> pulp::WithSimd for Pulp<Op> {
+        struct Call<S, Op>(S, Op);
+        impl<S: Token, Op: WithSimd> pulp::WithSimd for Call<S, Op> {
             type Output = Op::Output;
             #[inline(always)]
-            fn with_simd<S: pulp::Simd>(self, s: S) -> Op::Output {
-                self.0.with_simd(s)
+            fn with_simd<P: pulp::Simd>(self, _: P) -> Op::Output {
+                self.1.with_simd(self.0)
             }
         }
-        pulp::Simd::vectorize(self, Pulp(op))
+        pulp::Simd::vectorize(self.pulp(), Call(self, op))
+    }
+}
+
+impl Token for pulp::Scalar {
+    type Pulp = Self;
+    #[inline(always)]
+    fn pulp(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn zip_f32(self, a: f32, b: f32) -> [f32; 2] {
+        [a, b]
+    }
+    #[inline(always)]
+    fn zip_f64(self, a: f64, b: f64) -> [f64; 2] {
+        [a, b]
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Token for pulp::x86::V3 {
+    type Pulp = Self;
+    #[inline(always)]
+    fn pulp(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn zip_f32(self, a: F32s<Self>, b: F32s<Self>) -> [F32s<Self>; 2] {
+        let (a, b) = (pulp::cast(a), pulp::cast(b));
+        // Within each half of a register first, then the halves.
+        let (low, high) = (self.avx._mm256_unpacklo_ps(a, b), self.avx._mm256_unpackhi_ps(a, b));
+        [self.avx._mm256_permute2f128_ps::<0x20>(low, high), self.avx._mm256_permute2f128_ps::<0x31>(low, high)]
+            .map(pulp::cast)
+    }
+    #[inline(always)]
+    fn zip_f64(self, a: F64s<Self>, b: F64s<Self>) -> [F64s<Self>; 2] {
+        let (a, b) = (pulp::cast(a), pulp::cast(b));
+        let (low, high) = (self.avx._mm256_unpacklo_pd(a, b), self.avx._mm256_unpackhi_pd(a, b));
+        [self.avx._mm256_permute2f128_pd::<0x20>(low, high), self.avx._mm256_permute2f128_pd::<0x31>(low, high)]
+            .map(pulp::cast)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Token for pulp::x86::V4 {
+    type Pulp = Self;
+    #[inline(always)]
+    fn pulp(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn zip_f32(self, a: F32s<Self>, b: F32s<Self>) -> [F32s<Self>; 2] {
+        const LOW: [u32; 16] = [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23];
+        const HIGH: [u32; 16] = [8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31];
+        let (a, b) = (pulp::cast(a), pulp::cast(b));
+        [LOW, HIGH].map(|lanes| pulp::cast(self.avx512f._mm512_permutex2var_ps(a, pulp::cast(lanes), b)))
+    }
+    #[inline(always)]
+    fn zip_f64(self, a: F64s<Self>, b: F64s<Self>) -> [F64s<Self>; 2] {
+        const LOW: [u64; 8] = [0, 8, 1, 9, 2, 10, 3, 11];
+        const HIGH: [u64; 8] = [4, 12, 5, 13, 6, 14, 7, 15];
+        let (a, b) = (pulp::cast(a), pulp::cast(b));
+        [LOW, HIGH].map(|lanes| pulp::cast(self.avx512f._mm512_permutex2var_pd(a, pulp::cast(lanes), b)))
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Token for pulp::aarch64::Neon {
+    type Pulp = Self;
+    #[inline(always)]
+    fn pulp(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn zip_f32(self, a: F32s<Self>, b: F32s<Self>) -> [F32s<Self>; 2] {
+        let (a, b) = (pulp::cast(a), pulp::cast(b));
+        [pulp::cast(self.neon.vzip1q_f32(a, b)), pulp::cast(self.neon.vzip2q_f32(a, b))]
+    }
+    #[inline(always)]
+    fn zip_f64(self, a: F64s<Self>, b: F64s<Self>) -> [F64s<Self>; 2] {
+        let (a, b) = (pulp::cast(a), pulp::cast(b));
+        [pulp::cast(self.neon.vzip1q_f64(a, b)), pulp::cast(self.neon.vzip2q_f64(a, b))]
     }
 }
 
@@ -295,6 +433,10 @@ macro_rules! one_lane {
             fn select(self, m: bool, a: $float, b: $float) -> $float {
                 if m { a } else { b }
             }
+            #[inline(always)]
+            fn zip(self, a: $float, b: $float) -> [$float; 2] {
+                [a, b]
+            }
         }
     };
 }
@@ -306,6 +448,7 @@ one_lane!(f64, sse2, _mm_set_sd, _mm_cvtsd_f64, _mm_sqrt_pd, _mm_fmadd_sd);
 #[cfg(target_arch = "x86_64")]
 impl Simd for OneLane {
     const TILE_ROWS: usize = 6;
+    const WIDE_ROWS: usize = 1;
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
         struct In<Op>(OneLane, Op);
@@ -326,6 +469,7 @@ impl Simd for OneLane {
 pub trait Float:
     Lanes
     + Multiply
+    + Stored<Self>
     + Exp
     + Ln
     + SinPi
@@ -350,6 +494,8 @@ pub trait Float:
     fn from_f64(x: f64) -> Self;
     /// This value, exactly.
     fn to_f64(self) -> f64;
+    /// `x`, exactly.
+    fn from_u8(x: u8) -> Self;
 }
 
 macro_rules! float {
@@ -367,6 +513,10 @@ macro_rules! float {
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
+            }
+            #[inline(always)]
+            fn from_u8(x: u8) -> Self {
+                Self::from(x)
             }
         }
     };

@@ -1,112 +1,194 @@
 //! One task: the cache blocks of its part of C, and within them the tiles.
 
-use super::pack;
-use super::tile::{self, Element, Source, Target};
-use crate::matrix::Shape;
-use crate::simd::{Lanes, Simd, WithSimd};
+use half::bf16;
+
+use super::finish::{Finish, Sums};
+use super::operand::{Elements, Source};
+use super::pack::{self, CopyA, PackB, Reading};
+use super::target::{Beside, Stored, Target};
+use super::terms::{Pairs, Single, Terms};
+use super::tile::{LOOSE_ROWS, Loose, SUMS, Tile, WIDE, apart};
+use crate::simd::{Lanes, Simd, WithSimd, prefetch};
 use crate::{Float, Isa, MatRef};
 
 /// Columns of B that are packed at a time: 512 x 256 f32 are 512 KiB, half of a second-level cache of 1 MiB.
 /// Benchmark `gemm`.
 pub(super) const NC: usize = 256;
 
-/// Whether B is read where it stands, without a copy: its rows must be contiguous, and either few tiles would use
-/// the copy, or the rows from the first to the last fit half a second-level cache. Rows a multiple of 4 KiB apart
-/// fall into the same few sets of the caches, and are copied unless they are few. Benchmark `gemm`.
-const fn reads_in_place<T>(b: Source<T>, kc: usize, tiles: usize) -> bool {
-    let stride = b.row_stride * size_of::<T>();
-    b.col_stride == 1 && (kc * stride <= 512 << 10 || (tiles <= 12 && !stride.is_multiple_of(4096)))
+/// Rows of A whose copies are kept while more columns of B than [`NC`] pass: 512 x 512 f32 are 1 MiB of a cache that is
+/// read once per [`NC`] columns. Benchmark `gemm`.
+pub(super) const MC: usize = 512;
+
+/// Tiles of the same columns from which on a panel of B is copied for all but the first. Benchmark `gemm`.
+const COPY_FROM: usize = 3;
+
+/// Whether rows of B this far apart, `kc` of them, are read where they stand by every tile: they fit the second-level
+/// cache, and do not fall into the same few sets of it.
+const fn rests<T>(stride: usize, kc: usize) -> bool {
+    let stride = stride * size_of::<T>();
+    kc * stride <= 512 << 10 && !stride.is_multiple_of(4096)
 }
 
-/// The operands, after all checks.
-pub(super) struct Product<'a, T> {
-    pub(super) alpha: T,
-    pub(super) a: MatRef<'a, T>,
-    pub(super) b: MatRef<'a, T>,
+/// The operands, after all checks: C <- act(alpha A^T B + beta C + bias), where A is k x m and B is k x n.
+pub(super) struct Product<'a, K: Terms, O> {
+    pub(super) alpha: K::Sum,
+    pub(super) a: Elements<'a, K::Sum>,
+    pub(super) b: Elements<'a, K::Sum>,
     /// `None` when C is not to be read.
-    pub(super) beta: Option<T>,
-    pub(super) c: Target<'a, T>,
-    pub(super) bias: Option<MatRef<'a, T>>,
+    pub(super) beta: Option<K::Sum>,
+    /// m x n; if turned, n x m.
+    pub(super) c: Target<'a, O>,
+    pub(super) running: Target<'a, K::Sum>,
+    pub(super) bias: Option<Beside<'a, K::Sum>>,
+    pub(super) keep: Option<Target<'a, O>>,
     pub(super) relu: bool,
-    pub(super) gradient_at: Option<MatRef<'a, T>>,
+    pub(super) gradient_at: Option<Beside<'a, O>>,
+    /// C holds the transpose of the product.
+    pub(super) turned: bool,
+    /// Gets alpha times the column sums of B, and beta times what it holds. Not if turned.
+    pub(super) column_sums: Option<Target<'a, K::Sum>>,
 }
 
-impl<T> Product<'_, T> {
-    /// The transposed product: C^T = B^T A^T. The same bits, since a * b = b * a.
-    pub(super) fn transpose(self) -> Self {
+impl<K: Terms, O: Copy> Product<'_, K, O> {
+    /// C, and all that lies beside it, transposed: the same product, turned.
+    pub(super) fn transpose_c(self) -> Self {
         Self {
-            a: self.b.transpose(),
-            b: self.a.transpose(),
             c: self.c.transpose(),
-            bias: self.bias.map(MatRef::transpose),
-            gradient_at: self.gradient_at.map(MatRef::transpose),
+            running: self.running.transpose(),
+            bias: self.bias.map(Beside::transpose),
+            keep: self.keep.map(Target::transpose),
+            gradient_at: self.gradient_at.map(Beside::transpose),
+            turned: !self.turned,
             ..self
         }
     }
 
-    pub(super) fn shape(&self) -> Shape {
-        self.c.shape
+    /// The transposed product: B^T A, with the same bits, since a * b = b * a.
+    pub(super) fn turn(self) -> Self {
+        Self { a: self.b, b: self.a, turned: !self.turned, ..self }
     }
 }
 
-/// One task: the rows and columns of C that it owns, and its scratch.
-pub struct Block<'a, T> {
-    pub(super) product: &'a Product<'a, T>,
+/// One task: the rows and columns of the product that it owns, and its scratch. Without scratch nothing is packed.
+pub struct Block<'a, K: Terms, O> {
+    pub(super) product: &'a Product<'a, K, O>,
     pub(super) rows: (usize, usize),
     pub(super) cols: (usize, usize),
-    pub(super) scratch: &'a mut [T],
+    pub(super) scratch: &'a mut [K::Sum],
 }
 
-impl<T: Float> WithSimd for Block<'_, T> {
+/// Scratch of one task, in words: a block of B, and copies of A's tiles.
+pub(super) const fn task_len<T: Float>(width: usize, depth: usize) -> usize {
+    let panel = 2 * (super::MAX_LANES * size_of::<f32>()).div_ceil(size_of::<T>());
+    let depth = if depth < T::KB { depth } else { T::KB };
+    let cols = if width < NC { width.next_multiple_of(panel) } else { NC };
+    let rows = match width {
+        0..=NC => 0,
+        ..MC => width,
+        _ => MC,
+    };
+    depth * cols + pack::tiles_len(rows, depth)
+}
+
+/// A run of k, the same for all tiles of one pass.
+#[derive(Clone, Copy)]
+struct Run {
+    p: usize,
+    kc: usize,
+}
+
+impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { product, rows: (i0, i1), cols: (j0, j1), scratch } = self;
-        let k = product.a.cols();
-        let panel = 2 * T::lanes::<S>();
-        let (a, b) = (Source::new(product.a), Source::new(product.b));
-        let depth = k.min(T::KB);
-        let (packed_a, packed_b) = scratch.split_at_mut(pack::rows_len(depth));
+        let depth = product.a.depth();
+        let panel = 2 * <K::Sum as Lanes>::lanes::<S>();
+        let lent = !scratch.is_empty();
+        let most = depth.min(<K::Sum as Lanes>::KB);
+        let room = if lent { most * NC.min((j1 - j0).next_multiple_of(panel)) } else { 0 };
+        let (packed_b, packed_a) = scratch.split_at_mut(room);
+
         // All tiles of the block get about the same number of rows: no sliver keeps the pipeline waiting.
         let tiles = (i1 - i0).div_ceil(S::TILE_ROWS);
-        let tile_row = |t: usize| i0 + (i1 - i0) * t / tiles;
+        let tile_row = |t: usize| i0 + ((i1 - i0) * t).div_ceil(tiles);
+        let reading = Reading::of(&product.a);
+        let slot = pack::tile_len::<S>(most);
+        // Copies of A are kept if they serve again, and as many tiles done at a time as there is room for.
+        let keeps = reading != Reading::InPlace && j1 - j0 > NC && lent;
+        let group = if keeps { packed_a.len() / slot } else { tiles };
+        let a_in_place = product.a.in_place().filter(|_| reading == Reading::InPlace || !lent);
+        let b_in_place = product.b.in_place().filter(|_| product.b.runs_across() || panel == 2);
 
-        for j in (j0..j1).step_by(NC) {
-            let nc = NC.min(j1 - j);
-            // One pass for k = 0 too: the epilogue still applies.
-            for p in (0..k.max(1)).step_by(T::KB) {
-                let kc = T::KB.min(k - p);
-                let element = Element {
-                    alpha: product.alpha,
-                    beta: product.beta,
-                    first: p == 0,
-                    last: p + kc == k,
-                    empty: k == 0,
-                    bias: product.bias.map(Source::new),
-                    relu: product.relu,
-                    gradient_at: product.gradient_at.map(Source::new),
-                };
-                // Columns below `packed_from` are read in place. A last panel that is not full never is: its
-                // registers would reach past the row.
-                let packed_from = if reads_in_place(b, kc, tiles) { nc - nc % panel } else { 0 };
-                let (source, rest) = (b.offset(p, j + packed_from), nc - packed_from);
-                s.vectorize(pack::PackB { source, kc, nc: rest, panel, packed: packed_b });
-                for t in 0..tiles {
-                    let (i, mr) = (tile_row(t), tile_row(t + 1) - tile_row(t));
-                    let rows = pack::rows(s, a.offset(i, p), mr, kc, packed_a);
-                    for jr in (0..nc).step_by(panel) {
-                        let nr = panel.min(nc - jr);
-                        let at = (i, j + jr);
-                        let columns = if jr < packed_from {
-                            b.offset(p, j + jr)
-                        } else {
-                            Source::packed(&packed_b[(jr - packed_from) * kc..], panel, 1)
+        // One pass for k = 0 too: the epilogue still applies.
+        for p in (0..depth.max(1)).step_by(<K::Sum as Lanes>::KB) {
+            let run = Run { p, kc: <K::Sum as Lanes>::KB.min(depth - p) };
+            let Run { kc, .. } = run;
+            let finish = Finish {
+                alpha: product.alpha,
+                beta: product.beta,
+                first: p == 0,
+                last: p + kc == depth,
+                empty: depth == 0,
+                c: product.c,
+                running: product.running,
+                bias: product.bias,
+                keep: product.keep,
+                relu: product.relu,
+                gradient_at: product.gradient_at,
+                turned: product.turned,
+            };
+            for t0 in (0..tiles).step_by(group) {
+                let t1 = tiles.min(t0 + group);
+                for j in (j0..j1).step_by(NC) {
+                    let nc = NC.min(j1 - j);
+                    // Whole panels may be read in place. A last panel that is not full never is: its registers would
+                    // reach past the row.
+                    let whole = if b_in_place.is_some() { nc - nc % panel } else { 0 };
+                    let copies = lent
+                        && t1 - t0 >= COPY_FROM
+                        && b_in_place.is_some_and(|b| !rests::<K::Sum>(b.row_stride, kc));
+                    if lent {
+                        let packed = &mut packed_b[whole * kc..];
+                        let (j, nc) = (j + whole, nc - whole);
+                        s.vectorize(PackB { b: &product.b, p, kc, j, nc, panel, packed });
+                    }
+                    for t in t0..t1 {
+                        let (i, mr) = (tile_row(t), tile_row(t + 1) - tile_row(t));
+                        let a = match a_in_place {
+                            Some(a) => Some(a.offset(p, i)),
+                            None if lent => {
+                                let slot = &mut packed_a[if keeps { (t - t0) * slot } else { 0 }..][..slot];
+                                if j == j0 || !keeps {
+                                    s.vectorize(CopyA { a: &product.a, i, mr, p, kc, reading, copy: slot });
+                                }
+                                Some(reading.source::<S, K::Sum>(slot, kc))
+                            }
+                            None => None,
                         };
-                        // SAFETY: rows i..i+mr and columns j+jr..j+jr+nr lie inside C, hence inside bias and
-                        // gradient, and in this task's block; A has those rows and columns p..p+kc.
-                        unsafe {
-                            tile::tile(s, mr, rows, columns, kc, product.c, at, nr, &element);
+                        let mut jr = 0;
+                        while jr < nc {
+                            let in_place = b_in_place.filter(|_| jr < whole && (!copies || t == t0));
+                            let wide = in_place.is_some() && mr <= S::WIDE_ROWS && whole - jr >= WIDE / 2 * panel;
+                            let width = if wide { WIDE / 2 * panel } else { panel.min(nc - jr) };
+                            let b = match in_place {
+                                Some(b) => Some(b.offset(p, j + jr)),
+                                None if lent => Some(Source::packed(&packed_b[jr * kc..], panel, 1)),
+                                None => None,
+                            };
+                            let copy = (copies && t == t0 && jr < whole && !wide)
+                                .then(|| packed_b[jr * kc..].as_mut_ptr());
+                            let here = Piece { rows: (i, i + mr), cols: (j + jr, j + jr + width), a, b, copy };
+                            if reading == Reading::Rows && lent && (j == j0 || !keeps) && t + 1 < t1 {
+                                let next = (tile_row(t + 1), tile_row(t + 2));
+                                ahead(&product.a, next, run, (jr, width, nc));
+                            }
+                            here.compute::<S, K, O>(s, [&product.a, &product.b], &finish, run);
+                            if let (Some(sums), 0, true) = (product.column_sums, i0, t == 0) {
+                                here.sum_columns::<S, K>(s, &product.b, sums, &finish, run);
+                            }
+                            jr += width;
                         }
                     }
                 }
@@ -115,20 +197,144 @@ impl<T: Float> WithSimd for Block<'_, T> {
     }
 }
 
-/// f32 and f64, each with its products compiled here: once, and not again in every crate that multiplies.
-pub trait Multiply: Lanes {
-    /// Computes `block` with `isa`.
-    fn run(isa: Isa, block: Block<'_, Self>);
+/// Asks for a share of the next tile's rows of A, `width` of `nc` columns' worth, so that they are near when they are copied.
+#[inline(always)]
+fn ahead<T: Float>(
+    a: &Elements<'_, T>,
+    (i0, i1): (usize, usize),
+    Run { p, kc }: Run,
+    (jr, width, nc): (usize, usize, usize),
+) {
+    let Some(a) = a.in_place() else { return };
+    let line = (64 / size_of::<T>()).max(1);
+    for i in i0 + (i1 - i0) * jr / nc..i0 + (i1 - i0) * (jr + width) / nc {
+        for pr in (0..kc).step_by(line) {
+            prefetch(a.place(p + pr, i));
+        }
+    }
 }
 
+/// One tile of the product: its rows and columns, each as (start, end), and its factors as they are to be read.
+struct Piece<T> {
+    rows: (usize, usize),
+    cols: (usize, usize),
+    a: Option<Source<T>>,
+    b: Option<Source<T>>,
+    copy: Option<*mut T>,
+}
+
+impl<T: Float> Piece<T> {
+    /// Computes the piece of the product of these factors.
+    #[inline(always)]
+    fn compute<S: Simd, K: Terms<Sum = T>, O: Stored<T>>(
+        &self,
+        s: S,
+        factors: [&Elements<'_, T>; 2],
+        finish: &Finish<'_, T, O>,
+        run: Run,
+    ) {
+        let Self { rows: (i0, i1), cols: (j0, j1), a, b, copy } = *self;
+        let lanes = T::lanes::<S>();
+        let (rows, cols) = (i1 - i0, j1 - j0);
+        let registers = cols.div_ceil(lanes);
+        let mut buffer = [T::splat(s, T::ZERO); SUMS];
+        let sums: *mut T = buffer.as_mut_ptr().cast();
+        let (Some(a), Some(b)) = (a, b) else {
+            // No scratch, and the words do not stand as a tile wants them.
+            let [a, b] = factors;
+            for i in (i0..i1).step_by(LOOSE_ROWS) {
+                for j in (j0..j1).step_by(lanes) {
+                    let (rows, cols) = ((i, i1.min(i + LOOSE_ROWS)), (j, j1.min(j + lanes)));
+                    let words = (run.p, run.p + run.kc);
+                    apart(s, Loose::<K> { a, b, rows, cols, words, sums, stride: lanes });
+                    let (rows, cols) = (rows.1 - rows.0, cols.1 - cols.0);
+                    let sums = Source { ptr: sums.cast_const(), row_stride: lanes, col_stride: 1 };
+                    apart(s, Sums { finish, sums, at: (i, j), rows, cols });
+                }
+            }
+            return;
+        };
+        finish.prefetch(i0, j0, rows, cols);
+        let shortcut = finish.shortcut(i0, j0).filter(|_| cols == registers * lanes);
+        let (sums, stride) = match shortcut {
+            Some(place) => (place, finish.running.row_stride),
+            None => (sums, registers * lanes),
+        };
+        let tile = Tile { a, b, kc: run.kc, sums, stride, copy };
+        // SAFETY: the factors hold kc words of these rows and columns, the latter in whole registers. The sums go to the
+        // buffer, which has room for the largest tile, or to whole registers of C that belong to this task. The copy of
+        // the panel has kc rows.
+        unsafe { tile.run::<S, K>(s, rows, registers) };
+        if shortcut.is_none() {
+            let sums = Source { ptr: sums.cast_const(), row_stride: stride, col_stride: 1 };
+            apart(s, Sums { finish, sums, at: (i0, j0), rows, cols });
+        }
+    }
+
+    /// The sums of these columns of B: the product with a row of ones.
+    #[inline(always)]
+    fn sum_columns<S: Simd, K: Terms<Sum = T>>(
+        &self,
+        s: S,
+        b: &Elements<'_, T>,
+        sums: Target<'_, T>,
+        finish: &Finish<'_, T, impl Stored<T>>,
+        run: Run,
+    ) {
+        let Finish { alpha, beta, first, last, empty, .. } = *finish;
+        let finish = Finish {
+            alpha,
+            beta,
+            first,
+            last,
+            empty,
+            c: sums,
+            running: sums,
+            bias: None,
+            keep: None,
+            relu: false,
+            gradient_at: None,
+            turned: false,
+        };
+        let ones = [K::ONE];
+        // A row of `ones` is one word that is read again and again.
+        let Ok(ones) = MatRef::strided(&ones, run.p + run.kc, 1, 0, 0) else { return };
+        let piece = Self { rows: (0, 1), a: Some(Source::new(ones)), copy: None, ..*self };
+        piece.compute::<S, K, T>(s, [&Elements::Words(ones), b], &finish, run);
+    }
+}
+
+/// A type with its products compiled here: once, and not again in every crate that multiplies.
+pub trait Multiply: Lanes {
+    /// Computes `block` with `isa`.
+    fn run(isa: Isa, block: Block<'_, Single<Self>, Self>)
+    where
+        Self: Float;
+}
 impl Multiply for f32 {
-    fn run(isa: Isa, block: Block<'_, Self>) {
+    fn run(isa: Isa, block: Block<'_, Single<Self>, Self>) {
+        isa.run(block);
+    }
+}
+impl Multiply for f64 {
+    fn run(isa: Isa, block: Block<'_, Single<Self>, Self>) {
         isa.run(block);
     }
 }
 
-impl Multiply for f64 {
-    fn run(isa: Isa, block: Block<'_, Self>) {
+/// The types in which [`gemm_bf16`](super::gemm_bf16) stores its result: f32 and bf16.
+pub trait Bf16Result: Stored<f32> {
+    /// Computes `block` with `isa`.
+    #[doc(hidden)]
+    fn run_pairs(isa: Isa, block: Block<'_, Pairs, Self>);
+}
+impl Bf16Result for f32 {
+    fn run_pairs(isa: Isa, block: Block<'_, Pairs, Self>) {
+        isa.run(block);
+    }
+}
+impl Bf16Result for bf16 {
+    fn run_pairs(isa: Isa, block: Block<'_, Pairs, Self>) {
         isa.run(block);
     }
 }

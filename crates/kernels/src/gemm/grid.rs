@@ -2,7 +2,6 @@
 
 use super::MAX_LANES;
 use crate::Cpu;
-use crate::matrix::Shape;
 
 /// A task is worth waking a thread for from this many multiply-adds on: some 10 microseconds of one core.
 /// Benchmark `gemm`.
@@ -24,9 +23,9 @@ const STRIP: usize = 8;
 impl Grid {
     /// The cut whose largest block is the smallest; among equals the one with the fewest rows of blocks, since
     /// each of those packs B again.
-    pub(super) fn new(cpu: Cpu<'_>, c: Shape, k: usize) -> Self {
-        let (strips, panels) = (c.rows.div_ceil(STRIP), c.cols.div_ceil(PANEL));
-        let work = c.rows.saturating_mul(c.cols).saturating_mul(k);
+    pub(super) fn new(cpu: Cpu<'_>, (rows, cols): (usize, usize), k: usize) -> Self {
+        let (strips, panels) = (rows.div_ceil(STRIP), cols.div_ceil(PANEL));
+        let work = rows.saturating_mul(cols).saturating_mul(k);
         let most = cpu.threads().min(work / TASK_WORK).max(1);
         let (mut best, mut least) = ((1, 1), usize::MAX);
         for down in 1..=most.min(strips) {
@@ -36,7 +35,7 @@ impl Grid {
                 (best, least) = ((down, across), largest);
             }
         }
-        Self { rows: c.rows, cols: c.cols, down: best.0, across: best.1 }
+        Self { rows, cols, down: best.0, across: best.1 }
     }
 
     pub(super) fn tasks(&self) -> usize {

@@ -3,33 +3,50 @@
 //! ```text
 //! C <- act(alpha * A B + beta * C + bias)          A: m x k, B: k x n, C: m x n
 //!
-//! split C into blocks of rows and columns, one task each        -- threads; no bit depends on the cut
-//!   for each NC columns of the block                            -- B's panels fit the second-level cache
-//!     for each KB of k                                          -- the summation blocks of the bit contract
-//!       pack B: KB x NC, in panels of two registers' width      -- `pack`
-//!       for each MR rows                                        -- A's rows fit the first-level cache
-//!         for each panel                                        -- B's panel streams past
-//!           MR x NR elements of C in registers                  -- `tile`
+//! choose lanes along C's rows or along its columns              -- `orientation`: whichever packs less
+//! split C into blocks of rows and columns, one task each        -- `grid`: threads
+//!   for each KB of k                                            -- the summation blocks of the bit contract
+//!     for each MC rows whose copies of A are kept               -- A's copies fit the last-level cache
+//!       for each NC columns of the block                        -- B's panels fit the second-level cache
+//!         pack B if it must be turned or converted              -- `pack`
+//!         for each MR rows                                      -- A's rows fit the first-level cache
+//!           for each panel of two registers' width              -- B's panel streams past
+//!             MR x NR sums in registers                         -- `tile`
+//!             scaled, added, biased, activated, stored          -- `finish`
 //! ```
 //!
 //! **Bits.** Every element is r = beta * c (+0 when beta is 0, and then c is not read); for each block of `KB`
-//! consecutive k, p is one chain of fused multiply-adds from +0 in ascending k, and r = fma(alpha, p, r) (for
-//! the first block r = alpha * p when beta is 0); then r + bias, then the activation. It follows that neither
-//! instruction set, nor threads, nor strides, nor the cut into blocks changes a bit. `KB` is 512 for f32 and
-//! 256 for f64.
+//! consecutive k, p is one chain of terms from +0 in ascending k, and r = fma(alpha, p, r) (for
+//! the first block r = alpha * p when beta is 0); then r + bias, then the activation. For f32 and f64 a term is a fused
+//! multiply-add, and `KB` is 512 and 256; for bf16 a term is a pair of k, as [`terms`] says, and `KB` is 1024. It follows that
+//! neither instruction set, nor threads, nor strides, nor the cut into blocks changes a bit.
 //!
 //! Called by the dense layer, forward and backward.
 
 pub(crate) mod block;
+mod finish;
 mod grid;
+mod operand;
+mod orientation;
 mod pack;
+pub(crate) mod target;
+pub(crate) mod terms;
 mod tile;
+mod transpose;
+
+use half::bf16;
 
 use crate::error::check_length;
-use crate::{Cpu, Error, Float, MatMut, MatRef};
-use block::{Block, NC, Product};
+use crate::simd::Lanes;
+use crate::{Cpu, Error, Float, Isa, MatMut, MatRef};
+pub use block::Bf16Result;
+use block::{Block, Product, task_len};
 use grid::Grid;
-use tile::Target;
+use orientation::turns;
+pub use operand::Operand;
+use operand::Elements;
+use target::{Beside, Stored, Target};
+use terms::{Pairs, Terms};
 
 /// The widest register that is compiled in, in f32 lanes.
 const MAX_LANES: usize = if cfg!(target_arch = "x86_64") {
@@ -40,59 +57,79 @@ const MAX_LANES: usize = if cfg!(target_arch = "x86_64") {
     1
 };
 
-/// What happens to an element of the product before it is stored.
+/// What happens to an element of the product before it is stored, and what else is made on the way.
+///
+/// `T` is the type of the sums, `O` that of C.
 ///
 /// ```
 /// use kernels::gemm::Epilogue;
 /// let bias = [0.5_f32, -0.5];
-/// let dense_with_relu = Epilogue::bias(&bias).relu();
+/// let dense_with_relu: Epilogue<'_, f32> = Epilogue::bias(&bias).relu();
 /// # let _ = dense_with_relu;
 /// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Epilogue<'a, T> {
+#[derive(Debug)]
+pub struct Epilogue<'a, T, O = T> {
     bias: Option<&'a [T]>,
-    activation: Activation<'a, T>,
+    keep: Option<MatMut<'a, O>>,
+    activation: Activation<'a, O>,
+    column_sums: Option<&'a mut [T]>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Activation<'a, T> {
+enum Activation<'a, O> {
     Identity,
     Relu,
-    ReluGradient(MatRef<'a, T>),
+    ReluGradient(MatRef<'a, O>),
 }
 
-impl<'a, T> Epilogue<'a, T> {
+impl<'a, T, O> Epilogue<'a, T, O> {
     /// The element is stored as it is.
-    pub const NONE: Self = Self { bias: None, activation: Activation::Identity };
+    pub const NONE: Self =
+        Self { bias: None, keep: None, activation: Activation::Identity, column_sums: None };
 
     /// `bias[j]` is added to the elements of column `j`. `bias` has one element per column of C.
     pub const fn bias(bias: &'a [T]) -> Self {
         Self { bias: Some(bias), ..Self::NONE }
     }
 
+    /// Then the element is also stored to `z` (m x n), before the activation: what the gradient of an activation needs that
+    /// cannot be had from its output.
+    pub fn keep(self, z: MatMut<'a, O>) -> Self {
+        Self { keep: Some(z), ..self }
+    }
+
     /// Then the rectifier: 0 where the element is at most 0, else the element. NaN stays NaN.
-    pub const fn relu(self) -> Self {
+    pub fn relu(self) -> Self {
         Self { activation: Activation::Relu, ..self }
     }
 
     /// Then the rectifier's gradient at its output `y` (m x n): 0 where `y` is at most 0, else the element.
-    pub const fn relu_gradient(self, y: MatRef<'a, T>) -> Self {
+    pub fn relu_gradient(self, y: MatRef<'a, O>) -> Self {
         Self { activation: Activation::ReluGradient(y), ..self }
+    }
+
+    /// Besides, `sums[j]` becomes alpha times the sum of B's column `j`, plus beta times what it holds: the element that a row
+    /// of ones in A would give, bit for bit. In dW = X^T dY this is db. `sums` has one element per column of B.
+    pub fn column_sums(self, sums: &'a mut [T]) -> Self {
+        Self { column_sums: Some(sums), ..self }
     }
 }
 
-/// C <- act(alpha * A B + beta * C + bias), where the epilogue names bias and activation.
+/// C <- act(alpha A B + beta C + bias), where the epilogue names bias and activation.
 ///
-/// `a` is m x k, `b` k x n, `c` m x n, each with any strides; `scratch` has at least
-/// [`gemm_scratch`]`(threads, m, n, k)` elements, which are overwritten. Any dimension may be 0; with k = 0 the
-/// product is +0 and is not added. When `beta` is 0, `c` is not read and may hold anything. NaN and infinities
+/// `a` is m x k, `b` k x n, `c` m x n, each with any strides: a [`MatRef`], or another [`Operand`]. Any dimension may be 0;
+/// with k = 0 the product is +0 and is not added. When `beta` is 0, `c` is not read and may hold anything. NaN and infinities
 /// flow as IEEE 754 has them, also with `alpha` = 0. The order of the sums is fixed (see this module's head),
 /// so the result's bits depend on the operands alone. With u the unit roundoff, |error| of an element is at most
 /// about (min(k, KB) + k / KB) u times the sum of |a||b|.
 ///
+/// `scratch` has at least [`gemm_scratch`]`(threads, m, n, k)` elements, which are overwritten; or none: then nothing is copied,
+/// which is as fast for small operands whose rows lie as they are read, slower for large ones, and slow where B would have to be
+/// turned or converted.
+///
 /// # Errors
-/// [`Error::Length`] if the shapes do not agree, [`Error::Scratch`] if `scratch` is too small. `c` is unchanged
-/// then.
+/// [`Error::Length`] if the shapes do not agree, [`Error::Scratch`] if `scratch` is too small but not empty. Nothing is
+/// changed then.
 ///
 /// ```
 /// use kernels::{gemm::{gemm, gemm_scratch, Epilogue}, Cpu, MatMut, MatRef};
@@ -112,79 +149,211 @@ impl<'a, T> Epilogue<'a, T> {
 /// # Ok::<(), kernels::Error>(())
 /// ```
 #[expect(clippy::too_many_arguments, reason = "they are the operands of BLAS, in its order")]
-pub fn gemm<T: Float>(
+pub fn gemm<'a, T: Float>(
     cpu: Cpu<'_>,
     alpha: T,
-    a: MatRef<'_, T>,
-    b: MatRef<'_, T>,
+    a: impl Into<Operand<'a, T>>,
+    b: impl Into<Operand<'a, T>>,
     beta: T,
     mut c: MatMut<'_, T>,
     epilogue: Epilogue<'_, T>,
     scratch: &mut [T],
 ) -> Result<(), Error> {
-    let (m, n, k) = (c.rows(), c.cols(), a.cols());
-    check_length("rows of a", m, a.rows())?;
-    check_length("rows of b", k, b.rows())?;
-    check_length("columns of b", n, b.cols())?;
-    // A bias is a matrix whose rows are all the same.
-    let bias = match epilogue.bias {
-        None => None,
-        Some(bias) => {
-            check_length("bias", n, bias.len())?;
-            Some(MatRef::strided(bias, m, n, 0, 1)?)
-        }
-    };
-    let (relu, gradient_at) = match epilogue.activation {
-        Activation::Identity => (false, None),
-        Activation::Relu => (true, None),
-        Activation::ReluGradient(y) => {
-            check_length("rows of y", m, y.rows())?;
-            check_length("columns of y", n, y.cols())?;
-            (false, Some(y))
-        }
-    };
-    let expected = gemm_scratch::<T>(cpu.threads(), m, n, k);
-    if scratch.len() < expected {
+    let factors = [a.into().0, b.into().0];
+    let expected = gemm_scratch::<T>(cpu.threads(), c.rows(), c.cols(), factors[1].shape().rows);
+    let dimensions = (c.rows(), c.cols());
+    let c = Target::new(&mut c);
+    Call { cpu, factors, alpha, beta, c, running: c, epilogue, run: T::run, run_sums: T::run }
+        .multiply(dimensions, expected, scratch)
+}
+
+/// [`gemm`] of bf16 matrices, summed in f32 and stored as `O`: f32 or bf16.
+///
+/// A sum has two products to a term: for elements 2i and 2i + 1 of k, first the odd product is added, then the even one, each
+/// rounded to f32; subnormal elements, and sums that would be subnormal, count as zeros. That is what the processor's
+/// instruction does where there is one; elsewhere it is computed step by step, to the same bits, at a fraction of the speed. A
+/// summation block has 1024 elements of k. C is rounded to its type at the end, to nearest, ties to even.
+///
+/// `scratch` has [`gemm_bf16_scratch`]`(threads, m, n, k)` elements of f32, or none, if `O` is f32 or k at most 1024.
+///
+/// # Errors
+/// As for [`gemm`].
+#[expect(clippy::too_many_arguments, reason = "they are the operands of BLAS, in its order")]
+pub fn gemm_bf16<O: Bf16Result>(
+    cpu: Cpu<'_>,
+    alpha: f32,
+    a: MatRef<'_, bf16>,
+    b: MatRef<'_, bf16>,
+    beta: f32,
+    mut c: MatMut<'_, O>,
+    epilogue: Epilogue<'_, f32, O>,
+    scratch: &mut [f32],
+) -> Result<(), Error> {
+    let factors = [Elements::Pairs(a), Elements::Pairs(b)];
+    let expected = gemm_bf16_scratch(cpu.threads(), c.rows(), c.cols(), b.rows());
+    // Between two summation blocks the sums are kept in f32: in C, or before the rest of the scratch.
+    let sums = if b.rows() > BF16_BLOCK { c.rows() * c.cols() } else { 0 };
+    if scratch.len() < sums && !(scratch.is_empty() && O::AS_IS) {
         return Err(Error::Scratch { expected, got: scratch.len() });
     }
-    if m == 0 || n == 0 {
-        return Ok(());
-    }
+    let (sums, scratch) = scratch.split_at_mut(sums.min(scratch.len()));
+    let expected = expected - sums.len();
+    let mut sums = MatMut::row_major(sums, if sums.is_empty() { 0 } else { c.rows() }, c.cols())?;
+    let dimensions = (c.rows(), c.cols());
+    let c = Target::new(&mut c);
+    let running = O::sums(c).unwrap_or_else(|| Target::new(&mut sums));
+    Call { cpu, factors, alpha, beta, c, running, epilogue, run: O::run_pairs, run_sums: f32::run_pairs }
+        .multiply(dimensions, expected, scratch)
+}
 
-    let beta = (beta != T::ZERO).then_some(beta);
-    let mut product = Product { alpha, a, b, beta, c: Target::new(&mut c), bias, relu, gradient_at };
-    // Registers lie along the rows of C. Where C's columns are contiguous instead, compute the transpose.
-    if product.c.shape.col_stride != 1 && product.c.shape.row_stride == 1 {
-        product = product.transpose();
-    }
-    let product = &product;
+/// Elements of k in a summation block of [`gemm_bf16`].
+const BF16_BLOCK: usize = Pairs::ELEMENTS * <f32 as Lanes>::KB;
 
-    let grid = Grid::new(cpu, product.shape(), k);
-    let per_task = task_scratch::<T>(n.max(m), k);
+/// How many elements of scratch [`gemm_bf16`] needs for these dimensions on an executor of `threads` threads, on any instruction
+/// set that is compiled in.
+pub const fn gemm_bf16_scratch(threads: usize, m: usize, n: usize, k: usize) -> usize {
+    let sums = if k > BF16_BLOCK { m * n } else { 0 };
+    sums + gemm_scratch::<f32>(threads, m, n, k.div_ceil(Pairs::ELEMENTS))
+}
+
+/// The arguments of a product.
+struct Call<'a, K: Terms, O> {
+    cpu: Cpu<'a>,
+    alpha: K::Sum,
+    /// m x k and k x n.
+    factors: [Elements<'a, K::Sum>; 2],
+    beta: K::Sum,
+    c: Target<'a, O>,
+    running: Target<'a, K::Sum>,
+    epilogue: Epilogue<'a, K::Sum, O>,
+    run: fn(Isa, Block<'_, K, O>),
+    run_sums: fn(Isa, Block<'_, K, K::Sum>),
+}
+
+impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
+    /// Checks all arguments, then multiplies.
+    fn multiply(self, (m, n): (usize, usize), expected: usize, scratch: &mut [K::Sum]) -> Result<(), Error> {
+        let Self { cpu, alpha, factors: [a, b], beta, c, running, epilogue, run, run_sums } = self;
+        let k = a.shape().cols;
+        check_length("rows of a", m, a.shape().rows)?;
+        check_length("rows of b", k, b.shape().rows)?;
+        check_length("columns of b", n, b.shape().cols)?;
+        // A bias is a matrix whose rows are all the same.
+        let bias = match epilogue.bias {
+            None => None,
+            Some(bias) => {
+                check_length("bias", n, bias.len())?;
+                Some(Beside::new(MatRef::strided(bias, m, n, 0, 1)?))
+            }
+        };
+        let mut keep = epilogue.keep;
+        if let Some(keep) = &keep {
+            check_length("rows of z", m, keep.rows())?;
+            check_length("columns of z", n, keep.cols())?;
+        }
+        let (relu, gradient_at) = match epilogue.activation {
+            Activation::Identity => (false, None),
+            Activation::Relu => (true, None),
+            Activation::ReluGradient(y) => {
+                check_length("rows of y", m, y.rows())?;
+                check_length("columns of y", n, y.cols())?;
+                (false, Some(Beside::new(y)))
+            }
+        };
+        if let Some(sums) = &epilogue.column_sums {
+            check_length("column sums", n, sums.len())?;
+        }
+        if scratch.len() < expected && !scratch.is_empty() {
+            return Err(Error::Scratch { expected, got: scratch.len() });
+        }
+
+        let beta = (beta != <K::Sum as Float>::ZERO).then_some(beta);
+        let keep = keep.as_mut().map(Target::new);
+        let column_sums = epilogue.column_sums.map(Target::row);
+        let a = a.transpose();
+        let mut product: Product<'_, K, O> = Product {
+            alpha,
+            a,
+            b,
+            beta,
+            c,
+            running,
+            bias,
+            keep,
+            relu,
+            gradient_at,
+            turned: false,
+            column_sums: None,
+        };
+        let mut swapped = false;
+        // Registers are stored along the rows of C. Where its columns are contiguous instead, compute its transpose.
+        if c.col_stride != 1 && c.row_stride == 1 {
+            product = product.turn().transpose_c();
+            swapped = true;
+        }
+        if turns(&product.a, &product.b, cpu.isa.lanes::<K::Sum>()) {
+            product = product.turn();
+            swapped = !swapped;
+        }
+        let Some(sums) = column_sums else {
+            spread(cpu, &product, run, scratch);
+            return Ok(());
+        };
+        if !swapped {
+            product.column_sums = Some(sums);
+            spread(cpu, &product, run, scratch);
+            return Ok(());
+        }
+        // The columns of B lie along the tile's rows: their sums are a product of their own.
+        spread(cpu, &product, run, scratch);
+        let ones = [K::ONE];
+        let a = Elements::Words(MatRef::strided(&ones, b.depth(), 1, 0, 0)?);
+        let product: Product<'_, K, K::Sum> = Product {
+            alpha,
+            a,
+            b,
+            beta,
+            c: sums,
+            running: sums,
+            bias: None,
+            keep: None,
+            relu: false,
+            gradient_at: None,
+            turned: false,
+            column_sums: None,
+        };
+        spread(cpu, &product, run_sums, scratch);
+        Ok(())
+    }
+}
+
+/// Cuts `product` into tasks and runs them.
+fn spread<K: Terms, O: Stored<K::Sum>>(
+    cpu: Cpu<'_>,
+    product: &Product<'_, K, O>,
+    run: fn(Isa, Block<'_, K, O>),
+    scratch: &mut [K::Sum],
+) {
+    let (rows, cols, depth) = (product.a.shape().cols, product.b.shape().cols, product.a.depth());
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    let grid = Grid::new(cpu, (rows, cols), depth);
+    let per_task = if scratch.is_empty() { 0 } else { task_len::<K::Sum>(rows.max(cols), depth) };
     let slots = Slots::new(scratch);
     cpu.for_each(grid.tasks(), &|task| {
         let (rows, cols) = grid.block(task);
-        // SAFETY: `for_each` passes each number below `tasks` once, and `gemm_scratch` has a slot for each.
+        // SAFETY: `for_each` passes each number below `tasks` once, and the scratch was checked to have a slot for each.
         let scratch = unsafe { slots.get(task, per_task) };
-        T::run(cpu.isa, Block { product, rows, cols, scratch });
+        run(cpu.isa, Block { product, rows, cols, scratch });
     });
-    Ok(())
 }
 
 /// How many elements of scratch [`gemm`] needs for these dimensions on an executor of `threads` threads, on
 /// any instruction set that is compiled in.
 pub const fn gemm_scratch<T: Float>(threads: usize, m: usize, n: usize, k: usize) -> usize {
     let threads = if threads == 0 { 1 } else { threads };
-    let longer = if m > n { m } else { n };
-    threads * task_scratch::<T>(longer, k)
-}
-
-/// One task's share: a block of B and a tile's rows of A, packed.
-const fn task_scratch<T: Float>(cols: usize, k: usize) -> usize {
-    let panel = 2 * (MAX_LANES * size_of::<f32>()).div_ceil(size_of::<T>());
-    let cols = if cols < NC { cols.next_multiple_of(panel) } else { NC };
-    let depth = if k < T::KB { k } else { T::KB };
-    depth * cols + pack::rows_len(depth)
+    threads * task_len::<T>(if m > n { m } else { n }, k)
 }
 
 /// The scratch, shared by the tasks.

@@ -1,4 +1,4 @@
-//! Packing: operands are copied into the order in which a tile reads them.
+//! Packing: words are copied into the order in which a tile reads them.
 //!
 //! ```text
 //! B, kc x nc            packed: panels of `panel` columns, each kc rows long
@@ -6,22 +6,32 @@
 //! . . . . | . . . . |   columns past nc are filled with 0
 //! ```
 //!
-//! A is read where it stands if its elements along k, or those of a column, are neighbours, and if the distance to
+//! A is read where it stands if its words along k, or those of a column, are neighbours, and if the distance to
 //! the next row (column) is not one at which all of a tile's rows fall into the same few sets of a cache. Else its
 //! rows for one tile are copied next to each other, as rows or as columns, whichever are neighbours.
 
-use super::tile::Source;
+use super::operand::{Elements, Source};
+use super::transpose::{MOST, transpose};
 use crate::Float;
 use crate::simd::{Simd, WithSimd};
 
-/// Elements from one k to the next in a copied tile of A, if columns are copied: 14 rows, rounded up to a full cache
-/// line of f32.
-const COLUMN: usize = 16;
+/// Words between the rows of a copied tile of A: a cache line of f32, so that they do not fall into the same sets.
+const GAP: usize = 16;
 
-/// Elements that a copied tile of A takes, for `kc` of k: as columns, or as rows that lie a cache line more than `kc`
-/// apart, so that they do not fall into the same sets.
-pub(super) const fn rows_len(kc: usize) -> usize {
-    (kc + COLUMN) * COLUMN
+/// Words from one k to the next in a tile of A that is copied as columns.
+const fn column<S: Simd>() -> usize {
+    S::TILE_ROWS.next_power_of_two()
+}
+
+/// Words that a copied tile of A takes, as rows or as columns.
+pub(super) const fn tile_len<S: Simd>(kc: usize) -> usize {
+    (kc + GAP) * column::<S>()
+}
+
+/// No fewer words than the copied tiles of `rows` rows of A take, and no fewer than one tile does: tiles have up to 14 rows and
+/// take 16, or up to 6 and take 8.
+pub(super) const fn tiles_len(rows: usize, kc: usize) -> usize {
+    (kc + GAP) * (rows + rows.div_ceil(3) + 16)
 }
 
 /// Whether places this far apart share few sets of a cache: a first-level cache repeats its sets every 4 KiB.
@@ -30,10 +40,12 @@ fn collides<T>(stride: usize) -> bool {
     bytes >= 4096 - 256 && !(256..=4096 - 256).contains(&(bytes % 4096))
 }
 
-/// Packs `kc` x `nc` elements of B.
+/// Packs words `p..p + kc` of columns `j..j + nc` of B.
 pub(super) struct PackB<'a, T> {
-    pub(super) source: Source<T>,
+    pub(super) b: &'a Elements<'a, T>,
+    pub(super) p: usize,
     pub(super) kc: usize,
+    pub(super) j: usize,
     pub(super) nc: usize,
     pub(super) panel: usize,
     pub(super) packed: &'a mut [T],
@@ -44,84 +56,124 @@ impl<T: Float> WithSimd for PackB<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { source, kc, nc, panel, packed } = self;
+        let Self { b, p, kc, j, nc, panel, packed } = self;
         if kc == 0 {
             return;
         }
         let lanes = T::lanes::<S>();
-        for (j, packed) in (0..nc).step_by(panel).zip(packed.chunks_exact_mut(panel * kc)) {
-            let nr = panel.min(nc - j);
-            if source.col_stride == 1 {
-                for (p, row) in packed.chunks_exact_mut(panel).enumerate() {
-                    for (v, lane) in (0..panel).step_by(lanes).zip(row.chunks_exact_mut(lanes)) {
-                        let count = lanes.min(nr.saturating_sub(v));
-                        // SAFETY: `count` elements from (p, j + v) on lie inside B.
-                        T::store(s, lane, unsafe { source.row(s, p, j + v, count) });
-                    }
+        let turn = lanes > 1 && b.runs_along() && !b.runs_across();
+        for (j, packed) in (0..nc).step_by(panel).zip(packed.chunks_exact_mut(panel * kc)).map(|(jr, x)| (j + jr, x)) {
+            let nr = panel.min(self.j + nc - j);
+            if turn {
+                for v in (0..panel).step_by(lanes) {
+                    turn_columns(s, b, (p, kc), (j + v, nr.saturating_sub(v).min(lanes)), panel, &mut packed[v..]);
                 }
-            } else {
-                // k runs in strips, so that what is read of each column and what is written stay in the cache.
-                for p0 in (0..kc).step_by(16) {
-                    for c in 0..panel {
-                        for p in p0..kc.min(p0 + 16) {
-                            packed[p * panel + c] = if c < nr {
-                                // SAFETY: c < nr, so (p, j + c) lies inside B.
-                                unsafe { source.get(p, j + c) }
-                            } else {
-                                T::ZERO
-                            };
-                        }
-                    }
+                continue;
+            }
+            for (p, row) in (p..).zip(packed.chunks_exact_mut(panel)) {
+                for (v, lane) in (0..panel).step_by(lanes).zip(row.chunks_exact_mut(lanes)) {
+                    let count = lanes.min(nr.saturating_sub(v));
+                    // SAFETY: `count` words from (p, j + v) on lie inside B.
+                    T::store(s, lane, unsafe { b.across(s, p, j + v, count) });
                 }
             }
         }
     }
 }
 
-/// `mr` rows of A for one tile: where they stand, or copied into `copy`, which has [`rows_len`]`(kc)` elements.
+/// Packs one register's columns of B, whose words along k are neighbours: block by block, transposed in registers.
 #[inline(always)]
-pub(super) fn rows<S: Simd, T: Float>(
+fn turn_columns<S: Simd, T: Float>(
     s: S,
-    source: Source<T>,
-    mr: usize,
-    kc: usize,
-    copy: &mut [T],
-) -> Source<T> {
-    let Source { row_stride, col_stride, .. } = source;
-    if col_stride == 1 {
-        if !collides::<T>(row_stride) {
-            return source;
+    b: &Elements<'_, T>,
+    (p, kc): (usize, usize),
+    (j, columns): (usize, usize),
+    panel: usize,
+    packed: &mut [T],
+) {
+    let lanes = T::lanes::<S>();
+    for pr in (0..kc).step_by(lanes) {
+        let rows = lanes.min(kc - pr);
+        let mut block = [T::splat(s, T::ZERO); MOST];
+        for (column, register) in block.iter_mut().enumerate().take(columns) {
+            // SAFETY: `rows` words from (p + pr, j + column) on lie inside B.
+            *register = unsafe { b.along(s, p + pr, j + column, rows) };
         }
-        let stride = kc + COLUMN;
-        for (i, row) in copy.chunks_exact_mut(stride).take(mr).enumerate() {
-            copy_row(s, source.offset(i, 0), &mut row[..kc]);
-        }
-        return Source::packed(copy, stride, 1);
-    }
-    if row_stride == 1 {
-        if !collides::<T>(col_stride) {
-            return source;
-        }
-        for (p, column) in copy.chunks_exact_mut(COLUMN).take(kc).enumerate() {
-            copy_row(s, source.offset(0, p).transpose(), &mut column[..mr]);
-        }
-    } else {
-        for (p, column) in copy.chunks_exact_mut(COLUMN).take(kc).enumerate() {
-            for (i, place) in column[..mr].iter_mut().enumerate() {
-                // SAFETY: (i, p) lies inside the mr x kc elements of A.
-                *place = unsafe { source.get(i, p) };
-            }
+        let block = transpose::<S, T>(s, block);
+        for (row, register) in block.into_iter().enumerate().take(rows) {
+            T::store(s, &mut packed[(pr + row) * panel..][..lanes], register);
         }
     }
-    Source::packed(copy, 1, COLUMN)
 }
 
-/// Copies the first elements of the first row of `source`, which are neighbours, to `row`.
-#[inline(always)]
-fn copy_row<S: Simd, T: Float>(s: S, source: Source<T>, row: &mut [T]) {
-    let lanes = T::lanes::<S>();
-    for (v, place) in row.chunks_mut(lanes).enumerate() {
-        // SAFETY: the caller gives a row that is inside the source, and `place` is a part of it.
-        T::store(s, place, unsafe { source.row(s, 0, v * lanes, place.len()) });
+/// How the rows of A for one tile are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    InPlace,
+    /// From a copy in which words along k are neighbours.
+    Rows,
+    /// From a copy in which the words of a column are neighbours.
+    Columns,
+}
+
+impl Reading {
+    pub(super) fn of<T: Float>(a: &Elements<'_, T>) -> Self {
+        let shape = a.shape();
+        let in_place = a.in_place().is_some();
+        if a.runs_along() {
+            if in_place && !collides::<T>(shape.col_stride) { Self::InPlace } else { Self::Rows }
+        } else if a.runs_across() && in_place && !collides::<T>(shape.row_stride) {
+            Self::InPlace
+        } else {
+            Self::Columns
+        }
+    }
+
+    /// The copy of a tile, as its reader sees it.
+    #[inline(always)]
+    pub(super) fn source<S: Simd, T: Float>(self, copy: &[T], kc: usize) -> Source<T> {
+        match self {
+            Self::Rows => Source::packed(copy, 1, kc + GAP),
+            Self::InPlace | Self::Columns => Source::packed(copy, column::<S>(), 1),
+        }
+    }
+}
+
+/// Copies words `p..p + kc` of rows `i..i + mr` of A, as `reading` says, to `copy`, which has [`tile_len`]`(kc)`.
+pub(super) struct CopyA<'a, T> {
+    pub(super) a: &'a Elements<'a, T>,
+    pub(super) i: usize,
+    pub(super) mr: usize,
+    pub(super) p: usize,
+    pub(super) kc: usize,
+    pub(super) reading: Reading,
+    pub(super) copy: &'a mut [T],
+}
+
+impl<T: Float> WithSimd for CopyA<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { a, i, mr, p, kc, reading, copy } = self;
+        let lanes = T::lanes::<S>();
+        if reading == Reading::Rows {
+            for (i, row) in (i..i + mr).zip(copy.chunks_exact_mut(kc + GAP)) {
+                for (pr, place) in (0..kc).step_by(lanes).zip(row[..kc].chunks_mut(lanes)) {
+                    // SAFETY: the words lie inside the tile's kc words of row i.
+                    T::store(s, place, unsafe { a.along(s, p + pr, i, place.len()) });
+                }
+            }
+            return;
+        }
+        let width = a.shape().cols;
+        for (p, column) in (p..p + kc).zip(copy.chunks_exact_mut(column::<S>())) {
+            for (v, place) in (0..mr).step_by(lanes).zip(column.chunks_mut(lanes)) {
+                // Past the tile's rows is no harm, past A's is.
+                let count = place.len().min(width - i - v);
+                // SAFETY: the words lie inside A.
+                T::store(s, place, unsafe { a.across(s, p, i + v, count) });
+            }
+        }
     }
 }

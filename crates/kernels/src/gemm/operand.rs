@@ -1,0 +1,281 @@
+//! What is multiplied: a factor of a product, as the caller has it, and how words are read from it.
+//!
+//! Both factors are seen as k x w matrices, where w is the direction along C's rows or columns: B is one, and so is
+//! the transpose of A. The tile multiplies **words**: an f32 or f64 each, or a pair of bf16 that are neighbours in k. A factor
+//! that is not stored as words becomes words while it is packed.
+
+use half::bf16;
+
+use super::terms::pair;
+use crate::Float;
+use crate::MatRef;
+use crate::matrix::Shape;
+use crate::simd::Simd;
+
+/// One factor of a matrix product.
+///
+/// ```
+/// use kernels::gemm::Operand;
+/// use kernels::MatRef;
+/// // Two rows of three pixels, 0 to 255, as numbers from 0 to 1.
+/// let pixels = Operand::bytes(MatRef::row_major(&[0, 51, 255, 255, 102, 0], 2, 3)?, 1.0_f32 / 255.0);
+/// # let _ = pixels;
+/// # Ok::<(), kernels::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Operand<'a, T>(pub(super) Elements<'a, T>);
+
+impl<'a, T> Operand<'a, T> {
+    /// Bytes as numbers: `scale` times each, rounded once. The product has the bits that it has for the converted
+    /// matrix, which is never stored.
+    pub const fn bytes(matrix: MatRef<'a, u8>, scale: T) -> Self {
+        Self(Elements::Bytes(matrix, scale))
+    }
+}
+
+impl<'a, T> From<MatRef<'a, T>> for Operand<'a, T> {
+    fn from(matrix: MatRef<'a, T>) -> Self {
+        Self(Elements::Words(matrix))
+    }
+}
+
+/// The elements of a factor.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Elements<'a, T> {
+    /// Each is a word.
+    Words(MatRef<'a, T>),
+    /// Each is a word once it is converted and scaled.
+    Bytes(MatRef<'a, u8>, T),
+    /// Two neighbours in k are a word; at the end of an odd k the second is +0.
+    Pairs(MatRef<'a, bf16>),
+}
+
+impl<'a, T: Float> Elements<'a, T> {
+    pub(super) fn transpose(self) -> Self {
+        match self {
+            Self::Words(matrix) => Self::Words(matrix.transpose()),
+            Self::Bytes(matrix, scale) => Self::Bytes(matrix.transpose(), scale),
+            Self::Pairs(matrix) => Self::Pairs(matrix.transpose()),
+        }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        match self {
+            Self::Words(matrix) => matrix.shape(),
+            Self::Bytes(matrix, _) => matrix.shape(),
+            Self::Pairs(matrix) => matrix.shape(),
+        }
+    }
+
+    /// Words along k.
+    pub(super) fn depth(&self) -> usize {
+        match self {
+            Self::Words(_) | Self::Bytes(..) => self.shape().rows,
+            Self::Pairs(matrix) => matrix.rows().div_ceil(2),
+        }
+    }
+
+    /// Whether neighbours across are neighbours in memory.
+    pub(super) fn runs_across(&self) -> bool {
+        self.shape().col_stride == 1
+    }
+
+    /// Whether neighbours along k are neighbours in memory.
+    pub(super) fn runs_along(&self) -> bool {
+        self.shape().row_stride == 1
+    }
+
+    /// The words where they stand, if they stand anywhere.
+    pub(super) fn in_place(&self) -> Option<Source<T>> {
+        match self {
+            Self::Words(matrix) => Some(Source::new(*matrix)),
+            Self::Bytes(..) | Self::Pairs(_) => None,
+        }
+    }
+
+    /// Word `(p, j)`.
+    ///
+    /// # Safety
+    /// It lies inside the factor.
+    #[inline(always)]
+    pub(super) unsafe fn word(&self, p: usize, j: usize) -> T {
+        // SAFETY: the caller vouches for the place; the second half of a pair is read if k reaches that far.
+        unsafe {
+            match self {
+                Self::Words(matrix) => Source::new(*matrix).get(p, j),
+                Self::Bytes(matrix, scale) => byte(Source::new(*matrix).get(p, j), *scale),
+                Self::Pairs(matrix) => {
+                    let elements = Source::new(*matrix);
+                    let even = elements.get(2 * p, j).to_bits();
+                    let odd = if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j).to_bits() } else { 0 };
+                    T::from_word(pair(even, odd))
+                }
+            }
+        }
+    }
+
+    /// Words `(p, j)`, `(p, j + 1)`, ... `count` of them, at most a register; +0 in the other lanes.
+    ///
+    /// # Safety
+    /// They lie inside the factor.
+    #[inline(always)]
+    pub(super) unsafe fn across<S: Simd>(&self, s: S, p: usize, j: usize, count: usize) -> T::V<S> {
+        let lanes = T::lanes::<S>();
+        // SAFETY: the caller vouches for all of these places.
+        unsafe {
+            if self.runs_across() && count == lanes {
+                match self {
+                    Self::Words(matrix) => return Source::new(*matrix).whole::<S>(p, j),
+                    Self::Bytes(matrix, scale) => {
+                        let bytes = Source::new(*matrix).neighbours(p, j, lanes);
+                        return fill::<S, T>(s, lanes, |l| byte(bytes[l], *scale));
+                    }
+                    Self::Pairs(matrix) if 2 * p + 1 < matrix.rows() => {
+                        let elements = Source::new(*matrix);
+                        let even = elements.neighbours(2 * p, j, lanes);
+                        let odd = elements.neighbours(2 * p + 1, j, lanes);
+                        return fill::<S, T>(s, lanes, |l| {
+                            T::from_word(pair(even[l].to_bits(), odd[l].to_bits()))
+                        });
+                    }
+                    Self::Pairs(_) => {}
+                }
+            }
+            if let (Self::Words(matrix), true) = (self, self.runs_across()) {
+                return T::load(s, Source::new(*matrix).neighbours(p, j, count));
+            }
+            fill::<S, T>(s, count, |l| self.word(p, j + l))
+        }
+    }
+
+    /// Words `(p, j)`, `(p + 1, j)`, ... `count` of them, at most a register; +0 in the other lanes.
+    ///
+    /// # Safety
+    /// They lie inside the factor.
+    #[inline(always)]
+    pub(super) unsafe fn along<S: Simd>(&self, s: S, p: usize, j: usize, count: usize) -> T::V<S> {
+        let lanes = T::lanes::<S>();
+        // SAFETY: the caller vouches for all of these places.
+        unsafe {
+            if self.runs_along() && count == lanes {
+                match self {
+                    Self::Words(matrix) => return Source::new(matrix.transpose()).whole::<S>(j, p),
+                    Self::Bytes(matrix, scale) => {
+                        let bytes = Source::new(matrix.transpose()).neighbours(j, p, lanes);
+                        return fill::<S, T>(s, lanes, |l| byte(bytes[l], *scale));
+                    }
+                    Self::Pairs(matrix) if 2 * (p + lanes) <= matrix.rows() => {
+                        let halves = Source::new(matrix.transpose()).neighbours(j, 2 * p, 2 * lanes);
+                        return fill::<S, T>(s, lanes, |l| {
+                            T::from_word(pair(halves[2 * l].to_bits(), halves[2 * l + 1].to_bits()))
+                        });
+                    }
+                    Self::Pairs(_) => {}
+                }
+            }
+            if let (Self::Words(matrix), true) = (self, self.runs_along()) {
+                return T::load(s, Source::new(matrix.transpose()).neighbours(j, p, count));
+            }
+            fill::<S, T>(s, count, |l| self.word(p + l, j))
+        }
+    }
+}
+
+/// The number that a byte stands for.
+#[inline(always)]
+fn byte<T: Float>(byte: u8, scale: T) -> T {
+    let mut x = T::from_u8(byte);
+    x *= scale;
+    x
+}
+
+/// A register with `f(l)` in lane `l`, for the first `count` lanes; +0 in the others.
+#[inline(always)]
+fn fill<S: Simd, T: Float>(s: S, count: usize, f: impl Fn(usize) -> T) -> T::V<S> {
+    let mut values = T::splat(s, T::ZERO);
+    let lanes: &mut [T] = pulp::bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
+    for (l, lane) in lanes.iter_mut().take(count).enumerate() {
+        *lane = f(l);
+    }
+    values
+}
+
+/// Words that are read at any place inside a checked shape: a factor in place, or packed.
+#[derive(Debug)]
+pub(super) struct Source<T> {
+    pub(super) ptr: *const T,
+    pub(super) row_stride: usize,
+    pub(super) col_stride: usize,
+}
+
+impl<T> Clone for Source<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Source<T> {}
+
+impl<T: Copy> Source<T> {
+    #[inline(always)]
+    pub(super) fn new(matrix: MatRef<'_, T>) -> Self {
+        let Shape { row_stride, col_stride, .. } = matrix.shape();
+        Self { ptr: matrix.as_ptr(), row_stride, col_stride }
+    }
+
+    /// Packed words: one row, or one column, of `stride` of them after the other.
+    #[inline(always)]
+    pub(super) fn packed(packed: &[T], row_stride: usize, col_stride: usize) -> Self {
+        Self { ptr: packed.as_ptr(), row_stride, col_stride }
+    }
+
+    /// The same matrix from element `(i, j)` on. No place is touched.
+    #[inline(always)]
+    pub(super) fn offset(self, i: usize, j: usize) -> Self {
+        Self { ptr: self.place(i, j), ..self }
+    }
+
+    /// Where element `(i, j)` is, inside the matrix or not.
+    #[inline(always)]
+    pub(super) fn place(self, i: usize, j: usize) -> *const T {
+        self.ptr
+            .wrapping_add(i.wrapping_mul(self.row_stride))
+            .wrapping_add(j.wrapping_mul(self.col_stride))
+    }
+
+    /// Element `(i, j)`.
+    ///
+    /// # Safety
+    /// `(i, j)` lies inside the view that this was made from, which is still borrowed.
+    #[inline(always)]
+    pub(super) unsafe fn get(self, i: usize, j: usize) -> T {
+        // SAFETY: the view was checked to hold (i, j), so the place is inside its slice.
+        unsafe { *self.place(i, j) }
+    }
+
+    /// Elements `(i, j)`, `(i, j + 1)`, ... `count` of them.
+    ///
+    /// # Safety
+    /// As for [`get`](Self::get), for each of them, and the column stride is 1.
+    #[inline(always)]
+    unsafe fn neighbours<'a>(self, i: usize, j: usize, count: usize) -> &'a [T] {
+        // SAFETY: with a column stride of 1 these elements are neighbours, and all lie inside the view.
+        unsafe { core::slice::from_raw_parts(self.place(i, j), count) }
+    }
+}
+
+impl<T: Float> Source<T> {
+    /// A whole register: elements `(i, j)`, `(i, j + 1)`, ...
+    ///
+    /// # Safety
+    /// As for [`get`](Self::get), for each of them, and the column stride is 1 or the register has one lane.
+    #[inline(always)]
+    pub(super) unsafe fn whole<S: Simd>(self, i: usize, j: usize) -> T::V<S> {
+        let start = if T::lanes::<S>() == 1 {
+            self.place(i, j)
+        } else {
+            self.ptr.wrapping_add(i.wrapping_mul(self.row_stride)).wrapping_add(j)
+        };
+        // SAFETY: the caller vouches for the elements; a register is plain data.
+        unsafe { start.cast::<T::V<S>>().read_unaligned() }
+    }
+}

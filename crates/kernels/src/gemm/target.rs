@@ -1,0 +1,211 @@
+//! What is written: C, in the type in which it is stored, at any strides.
+
+use half::bf16;
+
+use crate::matrix::Shape;
+use crate::simd::{Lanes, Simd};
+use crate::{Float, MatMut, MatRef};
+
+/// A type in which results of type `T` are stored.
+pub trait Stored<T: Float>: Copy + Send + Sync + 'static {
+    /// Whether this is `T` itself.
+    const AS_IS: bool;
+    /// The target as one of sums, if it is one.
+    fn sums(target: Target<'_, Self>) -> Option<Target<'_, T>>;
+    /// This value, exactly.
+    fn widen(self) -> T;
+    /// `x`, rounded to nearest, ties to even.
+    fn narrow(x: T) -> Self;
+    /// `count` elements, `stride` apart, in the first lanes; +0 in the others.
+    ///
+    /// # Safety
+    /// They may be read.
+    #[inline(always)]
+    unsafe fn fetch<S: Simd>(s: S, from: *const Self, stride: usize, count: usize) -> T::V<S> {
+        let mut values = T::splat(s, T::ZERO);
+        let lanes: &mut [T] = pulp::bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
+        for (l, lane) in lanes.iter_mut().take(count).enumerate() {
+            // SAFETY: the caller vouches for it.
+            *lane = unsafe { *from.wrapping_add(l * stride) }.widen();
+        }
+        values
+    }
+    /// The first `count` lanes, to places `stride` apart.
+    ///
+    /// # Safety
+    /// They may be written.
+    #[inline(always)]
+    unsafe fn put<S: Simd>(_: S, to: *mut Self, stride: usize, count: usize, values: T::V<S>) {
+        let lanes: &[T] = pulp::bytemuck::cast_slice::<T::V<S>, T>(core::slice::from_ref(&values));
+        for (l, &lane) in lanes.iter().take(count).enumerate() {
+            // SAFETY: the caller vouches for it.
+            unsafe { *to.wrapping_add(l * stride) = Self::narrow(lane) };
+        }
+    }
+}
+
+macro_rules! stored_as_itself {
+    ($float:ident) => {
+        impl Stored<$float> for $float {
+            const AS_IS: bool = true;
+            fn sums(target: Target<'_, Self>) -> Option<Target<'_, Self>> {
+                Some(target)
+            }
+            #[inline(always)]
+            fn widen(self) -> $float {
+                self
+            }
+            #[inline(always)]
+            fn narrow(x: $float) -> Self {
+                x
+            }
+            #[inline(always)]
+            unsafe fn fetch<S: Simd>(
+                s: S,
+                from: *const Self,
+                stride: usize,
+                count: usize,
+            ) -> <$float as Lanes>::V<S> {
+                if stride == 1 && count == <$float as Lanes>::lanes::<S>() {
+                    // SAFETY: the caller vouches for the elements, which are neighbours.
+                    return unsafe { from.cast::<<$float as Lanes>::V<S>>().read_unaligned() };
+                }
+                if stride == 1 {
+                    // SAFETY: likewise.
+                    return <$float as Lanes>::load(s, unsafe { core::slice::from_raw_parts(from, count) });
+                }
+                let mut values = <$float as Lanes>::splat(s, 0.0);
+                let lanes: &mut [$float] = pulp::bytemuck::cast_slice_mut::<<$float as Lanes>::V<S>, $float>(
+                    core::slice::from_mut(&mut values),
+                );
+                for (l, lane) in lanes.iter_mut().take(count).enumerate() {
+                    // SAFETY: the caller vouches for it.
+                    *lane = unsafe { *from.wrapping_add(l * stride) };
+                }
+                values
+            }
+            #[inline(always)]
+            unsafe fn put<S: Simd>(
+                s: S,
+                to: *mut Self,
+                stride: usize,
+                count: usize,
+                values: <$float as Lanes>::V<S>,
+            ) {
+                if stride == 1 && count == <$float as Lanes>::lanes::<S>() {
+                    // SAFETY: the caller vouches for the elements, which are neighbours.
+                    return unsafe { to.cast::<<$float as Lanes>::V<S>>().write_unaligned(values) };
+                }
+                if stride == 1 {
+                    // SAFETY: likewise.
+                    let places = unsafe { core::slice::from_raw_parts_mut(to, count) };
+                    return <$float as Lanes>::store(s, places, values);
+                }
+                let lanes: &[$float] = pulp::bytemuck::cast_slice::<<$float as Lanes>::V<S>, $float>(
+                    core::slice::from_ref(&values),
+                );
+                for (l, &lane) in lanes.iter().take(count).enumerate() {
+                    // SAFETY: the caller vouches for it.
+                    unsafe { *to.wrapping_add(l * stride) = lane };
+                }
+            }
+        }
+    };
+}
+stored_as_itself!(f32);
+stored_as_itself!(f64);
+
+impl Stored<f32> for bf16 {
+    const AS_IS: bool = false;
+    fn sums(_: Target<'_, Self>) -> Option<Target<'_, f32>> {
+        None
+    }
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+    #[inline(always)]
+    fn narrow(x: f32) -> Self {
+        let bits = x.to_bits();
+        // Half of the last kept place less one, and one more if that place is odd: ties go to even. A NaN keeps its sign
+        // and becomes quiet, since rounding could carry it into infinity.
+        let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
+        Self::from_bits(if bits & 0x7FFF_FFFF > 0x7F80_0000 { bits >> 16 | 0x40 } else { rounded } as u16)
+    }
+}
+
+/// The matrix that is written, shared by the tasks: each writes to its own rows and columns alone.
+#[derive(Debug)]
+pub struct Target<'a, O> {
+    pub(super) ptr: *mut O,
+    pub(super) row_stride: usize,
+    pub(super) col_stride: usize,
+    borrowed: core::marker::PhantomData<&'a mut [O]>,
+}
+
+impl<O> Clone for Target<'_, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<O> Copy for Target<'_, O> {}
+
+// SAFETY: the tasks of one product own disjoint blocks of rows and columns, and `MatMut` has checked that no two
+// elements share a place; so no place is touched by two threads.
+unsafe impl<O: Send> Sync for Target<'_, O> {}
+// SAFETY: likewise.
+unsafe impl<O: Send> Send for Target<'_, O> {}
+
+impl<'a, O> Target<'a, O> {
+    pub(super) fn new<'b: 'a>(m: &'a mut MatMut<'b, O>) -> Self {
+        let Shape { row_stride, col_stride, .. } = m.shape();
+        Self { ptr: m.as_mut_ptr(), row_stride, col_stride, borrowed: core::marker::PhantomData }
+    }
+
+    /// A row of its own, in a slice.
+    pub(super) fn row(row: &'a mut [O]) -> Self {
+        Self { ptr: row.as_mut_ptr(), row_stride: 0, col_stride: 1, borrowed: core::marker::PhantomData }
+    }
+
+    pub(super) fn transpose(self) -> Self {
+        Self { row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+    }
+
+    /// Where element `(i, j)` is, inside the matrix or not.
+    #[inline(always)]
+    pub(super) fn place(self, i: usize, j: usize) -> *mut O {
+        self.ptr
+            .wrapping_add(i.wrapping_mul(self.row_stride))
+            .wrapping_add(j.wrapping_mul(self.col_stride))
+    }
+}
+
+/// A matrix beside C that an epilogue reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beside<'a, O> {
+    matrix: MatRef<'a, O>,
+}
+
+impl<'a, O: Copy> Beside<'a, O> {
+    pub(super) fn new(matrix: MatRef<'a, O>) -> Self {
+        Self { matrix }
+    }
+
+    pub(super) fn transpose(self) -> Self {
+        Self { matrix: self.matrix.transpose() }
+    }
+
+    /// `count` elements of row `i` from column `j` on.
+    ///
+    /// # Safety
+    /// They lie inside the matrix.
+    #[inline(always)]
+    pub(super) unsafe fn load<S: Simd, T: Float>(self, s: S, i: usize, j: usize, count: usize) -> T::V<S>
+    where
+        O: Stored<T>,
+    {
+        let Shape { row_stride, col_stride, .. } = self.matrix.shape();
+        // SAFETY: the caller vouches for the elements; the view was checked to hold them.
+        unsafe { O::fetch(s, self.matrix.as_ptr().wrapping_add(i * row_stride + j * col_stride), col_stride, count) }
+    }
+}
