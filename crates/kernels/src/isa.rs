@@ -34,6 +34,9 @@ enum Kind {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// With the instruction for products of bf16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     #[cfg(target_arch = "aarch64")]
     Neon,
 }
@@ -84,7 +87,7 @@ impl Isa {
         if !NAMES.contains(&name) {
             return Err(IsaError::Unknown);
         }
-        Self::available().find(|isa| isa.name() == name).ok_or(IsaError::Absent)
+        Self::available().filter(|isa| isa.name() == name).last().ok_or(IsaError::Absent)
     }
 
     /// Its name: one of [`NAMES`].
@@ -96,7 +99,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => "avx512",
+            Kind::Avx512 | Kind::Avx512Bf16 => "avx512",
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => "neon",
         }
@@ -105,6 +108,16 @@ impl Isa {
     /// How many f32 values one of its registers holds.
     pub const fn lanes_f32(self) -> usize {
         self.lanes::<f32>()
+    }
+
+    /// Whether it multiplies pairs of bf16 in one instruction. Of instruction sets with the same name
+    /// [`available`](Self::available) has the one with it last, and [`named`](Self::named) gives that one.
+    pub const fn multiplies_bf16(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => true,
+            _ => false,
+        }
     }
 
     /// How many values of type `T` one of its registers holds.
@@ -116,7 +129,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => 32,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => 64,
+            Kind::Avx512 | Kind::Avx512Bf16 => 64,
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => 16,
         };
@@ -130,19 +143,19 @@ impl Isa {
             Kind::Scalar => Simd::vectorize(pulp::Scalar::new(), op),
             #[cfg(target_arch = "x86_64")]
             Kind::ScalarFma => {
-                // SAFETY: a `ScalarFma` comes from `kinds` alone, after `x86::has_v3`.
+                // SAFETY: a `ScalarFma` comes from `kinds` alone, after `x86::detect` found AVX2 and FMA.
                 let v3 = unsafe { pulp::x86::V3::new_unchecked() };
                 crate::simd::OneLane(v3).vectorize(op)
             }
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => {
-                // SAFETY: an `Avx2` comes from `kinds` alone, after `x86::has_v3`.
+                // SAFETY: an `Avx2` comes from `kinds` alone, after `x86::detect` found AVX2 and FMA.
                 let v3 = unsafe { pulp::x86::V3::new_unchecked() };
                 Simd::vectorize(v3, op)
             }
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => {
-                // SAFETY: an `Avx512` comes from `kinds` alone, after `x86::has_v4`.
+            Kind::Avx512 | Kind::Avx512Bf16 => {
+                // SAFETY: either comes from `kinds` alone, after `x86::detect` found AVX-512.
                 let v4 = unsafe { pulp::x86::V4::new_unchecked() };
                 Simd::vectorize(v4, op)
             }
@@ -152,6 +165,19 @@ impl Isa {
                 let neon = unsafe { pulp::aarch64::Neon::new_unchecked() };
                 Simd::vectorize(neon, op)
             }
+        }
+    }
+
+    /// [`run`](Self::run) for an operation that multiplies pairs of bf16: with the instruction for it, where there is one.
+    pub(crate) fn run_pairs<Op: WithSimd>(self, op: Op) -> Op::Output {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => {
+                // SAFETY: an `Avx512Bf16` comes from `kinds` alone, after `x86::detect` found AVX-512 and the instruction.
+                let bf16 = unsafe { crate::simd::Avx512Bf16::new(pulp::x86::V4::new_unchecked()) };
+                Simd::vectorize(bf16, op)
+            }
+            _ => self.run(op),
         }
     }
 }
@@ -170,12 +196,13 @@ impl fmt::Display for Isa {
 
 /// What this machine has, the narrowest first.
 #[cfg(target_arch = "x86_64")]
-fn kinds() -> [Option<Kind>; 3] {
+fn kinds() -> [Option<Kind>; 4] {
     let features = x86::detect();
     [
         Some(if features.v3 { Kind::ScalarFma } else { Kind::Scalar }),
         features.v3.then_some(Kind::Avx2),
         features.v4.then_some(Kind::Avx512),
+        features.bf16.then_some(Kind::Avx512Bf16),
     ]
 }
 
@@ -197,29 +224,32 @@ mod x86 {
 
     use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 
-    /// Which of pulp's tokens may be made.
+    /// Which tokens may be made.
+    #[derive(Default)]
     pub(super) struct Features {
         /// AVX2, FMA and what belongs to them: `pulp::x86::V3`.
         pub(super) v3: bool,
         /// AVX-512 F, BW, CD, DQ and VL besides: `pulp::x86::V4`.
         pub(super) v4: bool,
+        /// AVX512_BF16 besides.
+        pub(super) bf16: bool,
     }
 
     pub(super) fn detect() -> Features {
         // Under Miri the intrinsics do not exist; what the build assumes is all there is.
         if cfg!(miri) {
-            return Features { v3: false, v4: false };
+            return Features::default();
         }
         let all = |register: u32, bits: &[u32]| bits.iter().all(|&bit| register >> bit & 1 == 1);
         let highest = __cpuid(0).eax;
         let highest_extended = __cpuid(0x8000_0000).eax;
         if highest < 7 || highest_extended < 0x8000_0001 {
-            return Features { v3: false, v4: false };
+            return Features::default();
         }
         let (leaf1, leaf7, extended) = (__cpuid(1), __cpuid_count(7, 0), __cpuid(0x8000_0001));
         // OSXSAVE: the operating system has turned XGETBV on.
         if !all(leaf1.ecx, &[27]) {
-            return Features { v3: false, v4: false };
+            return Features::default();
         }
         // SAFETY: OSXSAVE is set, so XGETBV is allowed.
         let saved = unsafe { xcr0() } as u32;
@@ -232,7 +262,9 @@ mod x86 {
             && all(saved, &[1, 2]);
         // f, dq, cd, bw, vl; opmask, upper ZMM and high ZMM state.
         let v4 = v3 && all(leaf7.ebx, &[16, 17, 28, 30, 31]) && all(saved, &[5, 6, 7]);
-        Features { v3, v4 }
+        // Leaf 7 says in its first part how many more it has.
+        let bf16 = v4 && leaf7.eax >= 1 && all(__cpuid_count(7, 1).eax, &[5]);
+        Features { v3, v4, bf16 }
     }
 
     /// The register states that the operating system saves.
@@ -254,8 +286,9 @@ mod tests {
     #[test]
     fn names_round_trip_and_unknown_ones_are_told_from_absent_ones() {
         for isa in Isa::available() {
-            assert_eq!(Isa::named(isa.name()), Ok(isa));
+            assert_eq!(Isa::named(isa.name()).map(Isa::name), Ok(isa.name()));
         }
+        assert_eq!(Isa::named(Isa::detect().name()), Ok(Isa::detect()));
         assert_eq!(Isa::named("sse9"), Err(IsaError::Unknown));
         let absent = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
         assert_eq!(Isa::named(absent), Err(IsaError::Absent));

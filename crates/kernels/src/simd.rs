@@ -33,17 +33,14 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
     /// Up to this many rows of C a GEMM keeps `WIDE` registers of each.
     const WIDE_ROWS: usize;
     /// Whether there is an instruction for [`Simd::mul_add_pairs`].
-    const HAS_PAIRS: bool = false;
+    const HAS_PAIRS: bool;
     /// The products of pairs of bf16 added to `acc`, as `gemm::terms` defines it. Only where there is an instruction.
-    #[inline(always)]
     fn mul_add_pairs(
         self,
-        _: <Self as Vector<f32>>::V,
-        _: <Self as Vector<f32>>::V,
+        a: <Self as Vector<f32>>::V,
+        b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
-    ) -> <Self as Vector<f32>>::V {
-        acc
-    }
+    ) -> <Self as Vector<f32>>::V;
     /// Runs `op` in a function compiled for this instruction set.
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
 }
@@ -68,8 +65,11 @@ pub trait Vector<T>: Copy {
     fn less(self, a: Self::V, b: Self::V) -> Self::M;
     fn less_or_equal(self, a: Self::V, b: Self::V) -> Self::M;
     fn select(self, m: Self::M, a: Self::V, b: Self::V) -> Self::V;
-    fn zip(self, a: Self::V, b: Self::V) -> [Self::V; 2];
+    fn transpose(self, block: [Self::V; MOST_LANES]) -> [Self::V; MOST_LANES];
 }
+
+/// The most lanes of any register.
+pub(crate) const MOST_LANES: usize = 16;
 
 /// Asks for the cache line of `place` ahead of its use. Any address will do: nothing is read.
 #[inline(always)]
@@ -148,8 +148,8 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     fn less_or_equal<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::M<S>;
     /// `a` where `m`, else `b`.
     fn select<S: Simd>(s: S, m: Self::M<S>, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
-    /// The lanes of `a` and `b` in turn: `a0 b0 a1 b1 ...`, in two registers.
-    fn zip<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> [Self::V<S>; 2];
+    /// Lane `l` of register `r` becomes lane `r` of register `l`, for as many registers as one has lanes.
+    fn transpose<S: Simd>(s: S, block: [Self::V<S>; MOST_LANES]) -> [Self::V<S>; MOST_LANES];
 
     /// Each lane's bits through `f`: integer work, which the compiler vectorises by itself.
     #[inline(always)]
@@ -179,7 +179,7 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
 /// [`Vector`] for every token of pulp, by forwarding to its method for the type; and [`Lanes`] for the type.
 macro_rules! forward {
     ($float:ident, $bits:ident, $kb:literal, $v:ident, $m:ident, {$($to:ident: $from:ident($($arg:ident: $kind:ident),*) -> $out:ident;)*},
-     $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident, $zip:ident) => {
+     $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident, $transpose:ident) => {
         impl<S: Token> Vector<$float> for S {
             type V = <S::Pulp as pulp::Simd>::$v;
             type M = <S::Pulp as pulp::Simd>::$m;
@@ -194,7 +194,7 @@ macro_rules! forward {
             #[inline(always)]
             fn split_mut(x: &mut [$float]) -> (&mut [Self::V], &mut [$float]) { <S::Pulp as pulp::Simd>::$split_mut(x) }
             #[inline(always)]
-            fn zip(self, a: Self::V, b: Self::V) -> [Self::V; 2] { Token::$zip(self, a, b) }
+            fn transpose(self, block: [Self::V; MOST_LANES]) -> [Self::V; MOST_LANES] { Token::$transpose(self, block) }
             $(#[inline(always)]
             fn $to(self, $($arg: Self::$kind),*) -> Self::$out { pulp::Simd::$from(self.pulp(), $($arg),*) })*
         }
@@ -220,7 +220,9 @@ macro_rules! forward {
             #[inline(always)]
             fn split_mut<S: Simd>(x: &mut [Self]) -> (&mut [Self::V<S>], &mut [Self]) { S::split_mut(x) }
             #[inline(always)]
-            fn zip<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> [Self::V<S>; 2] { Vector::<$float>::zip(s, a, b) }
+            fn transpose<S: Simd>(s: S, block: [Self::V<S>; MOST_LANES]) -> [Self::V<S>; MOST_LANES] {
+                Vector::<$float>::transpose(s, block)
+            }
             $(#[inline(always)]
             fn $to<S: Simd>(s: S, $($arg: Self::$kind<S>),*) -> Self::$out<S> {
                 <S as Vector<$float>>::$to(s, $($arg),*)
@@ -239,7 +241,7 @@ forward!(f32, u32, 512, f32s, m32s, {
     less: less_than_f32s(a: V, b: V) -> M;
     less_or_equal: less_than_or_equal_f32s(a: V, b: V) -> M;
     select: select_f32s(m: M, a: V, b: V) -> V;
-}, as_simd_f32s, as_mut_simd_f32s, partial_store_f32s, partial_load_f32s, splat_f32s, zip_f32);
+}, as_simd_f32s, as_mut_simd_f32s, partial_store_f32s, partial_load_f32s, splat_f32s, transpose_f32);
 forward!(f64, u64, 256, f64s, m64s, {
     add: add_f64s(a: V, b: V) -> V;
     sub: sub_f64s(a: V, b: V) -> V;
@@ -250,22 +252,47 @@ forward!(f64, u64, 256, f64s, m64s, {
     less: less_than_f64s(a: V, b: V) -> M;
     less_or_equal: less_than_or_equal_f64s(a: V, b: V) -> M;
     select: select_f64s(m: M, a: V, b: V) -> V;
-}, as_simd_f64s, as_mut_simd_f64s, partial_store_f64s, partial_load_f64s, splat_f64s, zip_f64);
+}, as_simd_f64s, as_mut_simd_f64s, partial_store_f64s, partial_load_f64s, splat_f64s, transpose_f64);
+
+/// The transpose of the first `$lanes` registers of `$block`, where `$zip` makes of two registers the lanes of both in turn:
+/// `a0 b0 a1 b1 ...`, in two registers.
+///
+/// Zipping the first half of the registers with the second moves every lane's place, a number of twice as many bits as
+/// `$lanes` has, around by one bit; as often as `$lanes` has bits, and the two halves of the number have changed places.
+///
+/// A macro, since a closure that is not inlined is compiled without the instruction set.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! zips {
+    ($block:ident, $lanes:literal, |$a:ident, $b:ident| $zip:expr) => {{
+        let mut block = $block;
+        for _ in 0..usize::trailing_zeros($lanes) {
+            let before = block;
+            for i in 0..$lanes / 2 {
+                let ($a, $b) = (pulp::cast(before[i]), pulp::cast(before[i + $lanes / 2]));
+                let [first, second] = $zip;
+                block[2 * i] = pulp::cast(first);
+                block[2 * i + 1] = pulp::cast(second);
+            }
+        }
+        block
+    }};
+}
 
 /// An instruction set of pulp's, with what pulp lacks.
 pub trait Token: Copy + Send + Sync + 'static {
     /// pulp's proof of it.
     type Pulp: pulp::Simd;
     fn pulp(self) -> Self::Pulp;
-    fn zip_f32(self, a: F32s<Self>, b: F32s<Self>) -> [F32s<Self>; 2];
-    fn zip_f64(self, a: F64s<Self>, b: F64s<Self>) -> [F64s<Self>; 2];
-}
-type F32s<T> = <<T as Token>::Pulp as pulp::Simd>::f32s;
-type F64s<T> = <<T as Token>::Pulp as pulp::Simd>::f64s;
-
-impl<S: Token> Simd for S {
-    const TILE_ROWS: usize = if <S::Pulp as pulp::Simd>::REGISTER_COUNT >= 32 { 14 } else { 6 };
-    const WIDE_ROWS: usize = if <S::Pulp as pulp::Simd>::REGISTER_COUNT >= 32 { 3 } else { 1 };
+    fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES];
+    fn transpose_f64(self, block: [F64s<Self>; MOST_LANES]) -> [F64s<Self>; MOST_LANES];
+    /// Whether there is an instruction for [`mul_add_pairs`](Self::mul_add_pairs).
+    const PAIRS: bool = false;
+    /// [`Simd::mul_add_pairs`].
+    #[inline(always)]
+    fn mul_add_pairs(self, _: F32s<Self>, _: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
+        acc
+    }
+    /// [`Simd::vectorize`].
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
         struct Call<S, Op>(S, Op);
@@ -279,6 +306,22 @@ impl<S: Token> Simd for S {
         pulp::Simd::vectorize(self.pulp(), Call(self, op))
     }
 }
+type F32s<T> = <<T as Token>::Pulp as pulp::Simd>::f32s;
+type F64s<T> = <<T as Token>::Pulp as pulp::Simd>::f64s;
+
+impl<S: Token> Simd for S {
+    const TILE_ROWS: usize = if <S::Pulp as pulp::Simd>::REGISTER_COUNT >= 32 { 14 } else { 6 };
+    const WIDE_ROWS: usize = if <S::Pulp as pulp::Simd>::REGISTER_COUNT >= 32 { 3 } else { 1 };
+    const HAS_PAIRS: bool = S::PAIRS;
+    #[inline(always)]
+    fn mul_add_pairs(self, a: F32s<S>, b: F32s<S>, acc: F32s<S>) -> F32s<S> {
+        Token::mul_add_pairs(self, a, b, acc)
+    }
+    #[inline(always)]
+    fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
+        Token::vectorize(self, op)
+    }
+}
 
 impl Token for pulp::Scalar {
     type Pulp = Self;
@@ -287,12 +330,12 @@ impl Token for pulp::Scalar {
         self
     }
     #[inline(always)]
-    fn zip_f32(self, a: f32, b: f32) -> [f32; 2] {
-        [a, b]
+    fn transpose_f32(self, block: [f32; MOST_LANES]) -> [f32; MOST_LANES] {
+        block
     }
     #[inline(always)]
-    fn zip_f64(self, a: f64, b: f64) -> [f64; 2] {
-        [a, b]
+    fn transpose_f64(self, block: [f64; MOST_LANES]) -> [f64; MOST_LANES] {
+        block
     }
 }
 
@@ -304,19 +347,21 @@ impl Token for pulp::x86::V3 {
         self
     }
     #[inline(always)]
-    fn zip_f32(self, a: F32s<Self>, b: F32s<Self>) -> [F32s<Self>; 2] {
-        let (a, b) = (pulp::cast(a), pulp::cast(b));
-        // Within each half of a register first, then the halves.
-        let (low, high) = (self.avx._mm256_unpacklo_ps(a, b), self.avx._mm256_unpackhi_ps(a, b));
-        [self.avx._mm256_permute2f128_ps::<0x20>(low, high), self.avx._mm256_permute2f128_ps::<0x31>(low, high)]
-            .map(pulp::cast)
+    fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
+        zips!(block, 8, |a, b| {
+            // Within each half of a register first, then the halves.
+            let (low, high) = (self.avx._mm256_unpacklo_ps(a, b), self.avx._mm256_unpackhi_ps(a, b));
+            let first = self.avx._mm256_permute2f128_ps::<0x20>(low, high);
+            [first, self.avx._mm256_permute2f128_ps::<0x31>(low, high)]
+        })
     }
     #[inline(always)]
-    fn zip_f64(self, a: F64s<Self>, b: F64s<Self>) -> [F64s<Self>; 2] {
-        let (a, b) = (pulp::cast(a), pulp::cast(b));
-        let (low, high) = (self.avx._mm256_unpacklo_pd(a, b), self.avx._mm256_unpackhi_pd(a, b));
-        [self.avx._mm256_permute2f128_pd::<0x20>(low, high), self.avx._mm256_permute2f128_pd::<0x31>(low, high)]
-            .map(pulp::cast)
+    fn transpose_f64(self, block: [F64s<Self>; MOST_LANES]) -> [F64s<Self>; MOST_LANES] {
+        zips!(block, 4, |a, b| {
+            let (low, high) = (self.avx._mm256_unpacklo_pd(a, b), self.avx._mm256_unpackhi_pd(a, b));
+            let first = self.avx._mm256_permute2f128_pd::<0x20>(low, high);
+            [first, self.avx._mm256_permute2f128_pd::<0x31>(low, high)]
+        })
     }
 }
 
@@ -328,18 +373,120 @@ impl Token for pulp::x86::V4 {
         self
     }
     #[inline(always)]
-    fn zip_f32(self, a: F32s<Self>, b: F32s<Self>) -> [F32s<Self>; 2] {
-        const LOW: [u32; 16] = [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23];
-        const HIGH: [u32; 16] = [8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31];
-        let (a, b) = (pulp::cast(a), pulp::cast(b));
-        [LOW, HIGH].map(|lanes| pulp::cast(self.avx512f._mm512_permutex2var_ps(a, pulp::cast(lanes), b)))
+    fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
+        // Loops instead of closures: a closure that is not inlined is compiled without the instruction set.
+        let f = self.avx512f;
+        let pair = |x| f._mm512_castps_pd(x);
+        let single = |x| f._mm512_castpd_ps(x);
+        let zero = f._mm512_setzero_ps();
+        let mut r = [zero; MOST_LANES];
+        for i in 0..MOST_LANES {
+            r[i] = pulp::cast(block[i]);
+        }
+        // Quarter L of `columns[g][c]` becomes column 4 L + c of rows 4 g to 4 g + 3.
+        let mut columns = [[zero; 4]; 4];
+        for g in 0..4 {
+            let [w, x, y, z] = [r[4 * g], r[4 * g + 1], r[4 * g + 2], r[4 * g + 3]];
+            let (a, b) = (pair(f._mm512_unpacklo_ps(w, x)), pair(f._mm512_unpacklo_ps(y, z)));
+            let (c, d) = (pair(f._mm512_unpackhi_ps(w, x)), pair(f._mm512_unpackhi_ps(y, z)));
+            columns[g] = [
+                single(f._mm512_unpacklo_pd(a, b)),
+                single(f._mm512_unpackhi_pd(a, b)),
+                single(f._mm512_unpacklo_pd(c, d)),
+                single(f._mm512_unpackhi_pd(c, d)),
+            ];
+        }
+        let mut out = block;
+        for c in 0..4 {
+            let [w, x, y, z] = [columns[0][c], columns[1][c], columns[2][c], columns[3][c]];
+            let (even, odd) = (f._mm512_shuffle_f32x4::<0x88>(w, x), f._mm512_shuffle_f32x4::<0x88>(y, z));
+            out[c] = pulp::cast(f._mm512_shuffle_f32x4::<0x88>(even, odd));
+            out[8 + c] = pulp::cast(f._mm512_shuffle_f32x4::<0xDD>(even, odd));
+            let (even, odd) = (f._mm512_shuffle_f32x4::<0xDD>(w, x), f._mm512_shuffle_f32x4::<0xDD>(y, z));
+            out[4 + c] = pulp::cast(f._mm512_shuffle_f32x4::<0x88>(even, odd));
+            out[12 + c] = pulp::cast(f._mm512_shuffle_f32x4::<0xDD>(even, odd));
+        }
+        out
     }
     #[inline(always)]
-    fn zip_f64(self, a: F64s<Self>, b: F64s<Self>) -> [F64s<Self>; 2] {
-        const LOW: [u64; 8] = [0, 8, 1, 9, 2, 10, 3, 11];
-        const HIGH: [u64; 8] = [4, 12, 5, 13, 6, 14, 7, 15];
-        let (a, b) = (pulp::cast(a), pulp::cast(b));
-        [LOW, HIGH].map(|lanes| pulp::cast(self.avx512f._mm512_permutex2var_pd(a, pulp::cast(lanes), b)))
+    fn transpose_f64(self, block: [F64s<Self>; MOST_LANES]) -> [F64s<Self>; MOST_LANES] {
+        let f = self.avx512f;
+        let zero = f._mm512_setzero_pd();
+        // Quarter L of `columns[g][c]` becomes column 2 L + c of rows 2 g and 2 g + 1.
+        let mut columns = [[zero; 2]; 4];
+        for g in 0..4 {
+            let (x, y) = (pulp::cast(block[2 * g]), pulp::cast(block[2 * g + 1]));
+            columns[g] = [f._mm512_unpacklo_pd(x, y), f._mm512_unpackhi_pd(x, y)];
+        }
+        let mut out = block;
+        for c in 0..2 {
+            let [w, x, y, z] = [columns[0][c], columns[1][c], columns[2][c], columns[3][c]];
+            let (even, odd) = (f._mm512_shuffle_f64x2::<0x88>(w, x), f._mm512_shuffle_f64x2::<0x88>(y, z));
+            out[c] = pulp::cast(f._mm512_shuffle_f64x2::<0x88>(even, odd));
+            out[4 + c] = pulp::cast(f._mm512_shuffle_f64x2::<0xDD>(even, odd));
+            let (even, odd) = (f._mm512_shuffle_f64x2::<0xDD>(w, x), f._mm512_shuffle_f64x2::<0xDD>(y, z));
+            out[2 + c] = pulp::cast(f._mm512_shuffle_f64x2::<0x88>(even, odd));
+            out[6 + c] = pulp::cast(f._mm512_shuffle_f64x2::<0xDD>(even, odd));
+        }
+        out
+    }
+}
+
+/// AVX-512 with its instruction for pairs of bf16, which pulp does not know.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512Bf16(pulp::x86::V4);
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512Bf16 {
+    /// # Safety
+    /// The processor has AVX512_BF16 besides what `v4` proves.
+    pub(crate) unsafe fn new(v4: pulp::x86::V4) -> Self {
+        Self(v4)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Token for Avx512Bf16 {
+    type Pulp = pulp::x86::V4;
+    #[inline(always)]
+    fn pulp(self) -> pulp::x86::V4 {
+        self.0
+    }
+    #[inline(always)]
+    fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
+        self.0.transpose_f32(block)
+    }
+    #[inline(always)]
+    fn transpose_f64(self, block: [F64s<Self>; MOST_LANES]) -> [F64s<Self>; MOST_LANES] {
+        self.0.transpose_f64(block)
+    }
+    const PAIRS: bool = true;
+    #[inline(always)]
+    fn mul_add_pairs(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
+        use core::arch::x86_64::{__m512, __m512bh, __m512i, _mm512_dpbf16_ps};
+        use core::mem::transmute;
+        let (a, b): (__m512i, __m512i) = (pulp::cast(a), pulp::cast(b));
+        // SAFETY: `new` vouches for the instruction. The two types are 64 bytes without an invalid pattern.
+        let sums: __m512 = unsafe {
+            _mm512_dpbf16_ps(
+                pulp::cast(acc),
+                transmute::<__m512i, __m512bh>(a),
+                transmute::<__m512i, __m512bh>(b),
+            )
+        };
+        pulp::cast(sums)
+    }
+    #[inline(always)]
+    fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi1,bmi2,lzcnt,popcnt,fxsr"
+        )]
+        unsafe fn run<Op: WithSimd>(s: Avx512Bf16, op: Op) -> Op::Output {
+            op.with_simd(s)
+        }
+        // SAFETY: the token proves AVX-512 by `V4`, and its instruction for bf16 by `new`.
+        unsafe { run(self, op) }
     }
 }
 
@@ -351,14 +498,16 @@ impl Token for pulp::aarch64::Neon {
         self
     }
     #[inline(always)]
-    fn zip_f32(self, a: F32s<Self>, b: F32s<Self>) -> [F32s<Self>; 2] {
-        let (a, b) = (pulp::cast(a), pulp::cast(b));
-        [pulp::cast(self.neon.vzip1q_f32(a, b)), pulp::cast(self.neon.vzip2q_f32(a, b))]
+    fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
+        zips!(block, 4, |a, b| {
+            [self.neon.vzip1q_f32(a, b), self.neon.vzip2q_f32(a, b)]
+        })
     }
     #[inline(always)]
-    fn zip_f64(self, a: F64s<Self>, b: F64s<Self>) -> [F64s<Self>; 2] {
-        let (a, b) = (pulp::cast(a), pulp::cast(b));
-        [pulp::cast(self.neon.vzip1q_f64(a, b)), pulp::cast(self.neon.vzip2q_f64(a, b))]
+    fn transpose_f64(self, block: [F64s<Self>; MOST_LANES]) -> [F64s<Self>; MOST_LANES] {
+        zips!(block, 2, |a, b| {
+            [self.neon.vzip1q_f64(a, b), self.neon.vzip2q_f64(a, b)]
+        })
     }
 }
 
@@ -434,8 +583,8 @@ macro_rules! one_lane {
                 if m { a } else { b }
             }
             #[inline(always)]
-            fn zip(self, a: $float, b: $float) -> [$float; 2] {
-                [a, b]
+            fn transpose(self, block: [$float; MOST_LANES]) -> [$float; MOST_LANES] {
+                block
             }
         }
     };
@@ -449,6 +598,11 @@ one_lane!(f64, sse2, _mm_set_sd, _mm_cvtsd_f64, _mm_sqrt_pd, _mm_fmadd_sd);
 impl Simd for OneLane {
     const TILE_ROWS: usize = 6;
     const WIDE_ROWS: usize = 1;
+    const HAS_PAIRS: bool = false;
+    #[inline(always)]
+    fn mul_add_pairs(self, _: f32, _: f32, acc: f32) -> f32 {
+        acc
+    }
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
         struct In<Op>(OneLane, Op);

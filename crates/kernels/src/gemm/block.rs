@@ -15,18 +15,16 @@ use crate::{Float, Isa, MatRef};
 /// Benchmark `gemm`.
 pub(super) const NC: usize = 256;
 
-/// Rows of A whose copies are kept while more columns of B than [`NC`] pass: 512 x 512 f32 are 1 MiB of a cache that is
+/// Rows of A whose copies are kept while more columns of B than [`NC`] pass: 1024 x 512 f32 are 2 MiB of a cache that is
 /// read once per [`NC`] columns. Benchmark `gemm`.
-pub(super) const MC: usize = 512;
+pub(super) const MC: usize = 1024;
 
-/// Tiles of the same columns from which on a panel of B is copied for all but the first. Benchmark `gemm`.
-const COPY_FROM: usize = 3;
-
-/// Whether rows of B this far apart, `kc` of them, are read where they stand by every tile: they fit the second-level
-/// cache, and do not fall into the same few sets of it.
-const fn rests<T>(stride: usize, kc: usize) -> bool {
+/// Whether rows of B this far apart, `kc` of them, are read where they stand by so many tiles: from the first to the last they
+/// fit half a second-level cache, or few tiles would use a copy. Rows a multiple of 4 KiB apart fall into the same few
+/// sets of the caches, and are copied unless they are few. Benchmark `gemm`.
+fn rests<T>(stride: usize, kc: usize, tiles: usize) -> bool {
     let stride = stride * size_of::<T>();
-    kc * stride <= 512 << 10 && !stride.is_multiple_of(4096)
+    kc * stride <= 512 << 10 || (tiles <= if tune(1) == 0 {12} else {tune(1)} && !stride.is_multiple_of(4096))
 }
 
 /// The operands, after all checks: C <- act(alpha A^T B + beta C + bias), where A is k x m and B is k x n.
@@ -87,8 +85,16 @@ pub(super) const fn task_len<T: Float>(width: usize, depth: usize) -> usize {
         ..MC => width,
         _ => MC,
     };
-    depth * cols + pack::tiles_len(rows, depth)
+    LINE / size_of::<T>() + depth * cols + pack::tiles_len(rows, depth)
 }
+
+/// Bytes in a cache line, on whose edges packed panels begin.
+const LINE: usize = 64;
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub static TUNE: [core::sync::atomic::AtomicUsize; 4] = [const { core::sync::atomic::AtomicUsize::new(0) }; 4];
+fn tune(i: usize) -> usize { TUNE[i].load(core::sync::atomic::Ordering::Relaxed) }
+
 
 /// A run of k, the same for all tiles of one pass.
 #[derive(Clone, Copy)]
@@ -104,11 +110,14 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { product, rows: (i0, i1), cols: (j0, j1), scratch } = self;
         let depth = product.a.depth();
-        let panel = 2 * <K::Sum as Lanes>::lanes::<S>();
+        let lanes = <K::Sum as Lanes>::lanes::<S>();
+        let panel = if j1 - j0 <= lanes { lanes } else { 2 * lanes };
         let lent = !scratch.is_empty();
+        let line = (LINE / size_of::<K::Sum>()).max(1);
         let most = depth.min(<K::Sum as Lanes>::KB);
         let room = if lent { most * NC.min((j1 - j0).next_multiple_of(panel)) } else { 0 };
-        let (packed_b, packed_a) = scratch.split_at_mut(room);
+        let skip = if lent && tune(0) == 0 { scratch.as_ptr().align_offset(LINE).min(LINE / size_of::<K::Sum>()) } else { 0 };
+        let (packed_b, packed_a) = scratch[skip..].split_at_mut(room);
 
         // All tiles of the block get about the same number of rows: no sliver keeps the pipeline waiting.
         let tiles = (i1 - i0).div_ceil(S::TILE_ROWS);
@@ -119,7 +128,7 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
         let keeps = reading != Reading::InPlace && j1 - j0 > NC && lent;
         let group = if keeps { packed_a.len() / slot } else { tiles };
         let a_in_place = product.a.in_place().filter(|_| reading == Reading::InPlace || !lent);
-        let b_in_place = product.b.in_place().filter(|_| product.b.runs_across() || panel == 2);
+        let b_in_place = product.b.in_place().filter(|_| product.b.runs_across() || lanes == 1);
 
         // One pass for k = 0 too: the epilogue still applies.
         for p in (0..depth.max(1)).step_by(<K::Sum as Lanes>::KB) {
@@ -141,14 +150,15 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
             };
             for t0 in (0..tiles).step_by(group) {
                 let t1 = tiles.min(t0 + group);
-                for j in (j0..j1).step_by(NC) {
-                    let nc = NC.min(j1 - j);
+                let b_in_place = b_in_place
+                    .filter(|b| !lent || rests::<K::Sum>(b.row_stride, kc, t1 - t0));
+                // Few columns at a time where the next are fetched meanwhile, many where they are packed first.
+                let nc_most = if b_in_place.is_some() && tune(2) > 0 { tune(2) * panel } else { NC };
+                for j in (j0..j1).step_by(nc_most) {
+                    let nc = nc_most.min(j1 - j);
                     // Whole panels may be read in place. A last panel that is not full never is: its registers would
                     // reach past the row.
                     let whole = if b_in_place.is_some() { nc - nc % panel } else { 0 };
-                    let copies = lent
-                        && t1 - t0 >= COPY_FROM
-                        && b_in_place.is_some_and(|b| !rests::<K::Sum>(b.row_stride, kc));
                     if lent {
                         let packed = &mut packed_b[whole * kc..];
                         let (j, nc) = (j + whole, nc - whole);
@@ -169,20 +179,24 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
                         };
                         let mut jr = 0;
                         while jr < nc {
-                            let in_place = b_in_place.filter(|_| jr < whole && (!copies || t == t0));
-                            let wide = in_place.is_some() && mr <= S::WIDE_ROWS && whole - jr >= WIDE / 2 * panel;
-                            let width = if wide { WIDE / 2 * panel } else { panel.min(nc - jr) };
+                            let in_place = b_in_place.filter(|_| jr < whole);
+                            let wide = in_place.is_some() && mr <= S::WIDE_ROWS && whole - jr >= WIDE * lanes;
+                            let width = if wide { WIDE * lanes } else { panel.min(nc - jr) };
                             let b = match in_place {
                                 Some(b) => Some(b.offset(p, j + jr)),
                                 None if lent => Some(Source::packed(&packed_b[jr * kc..], panel, 1)),
                                 None => None,
                             };
-                            let copy = (copies && t == t0 && jr < whole && !wide)
-                                .then(|| packed_b[jr * kc..].as_mut_ptr());
-                            let here = Piece { rows: (i, i + mr), cols: (j + jr, j + jr + width), a, b, copy };
+                            // The first two tiles fetch the two cache lines of each row that the same tile of the next
+                            // columns will read.
+                            let ahead = match in_place {
+                                Some(b) if t - t0 < 2 => b.offset(p, j + jr + nc_most.min(nc) + (t - t0) * line).ptr,
+                                _ => b.map_or(core::ptr::null(), |b| b.ptr),
+                            };
+                            let here = Piece { rows: (i, i + mr), cols: (j + jr, j + jr + width), a, b, ahead };
                             if reading == Reading::Rows && lent && (j == j0 || !keeps) && t + 1 < t1 {
                                 let next = (tile_row(t + 1), tile_row(t + 2));
-                                ahead(&product.a, next, run, (jr, width, nc));
+                                fetch_rows(&product.a, next, run, (jr, width, nc));
                             }
                             here.compute::<S, K, O>(s, [&product.a, &product.b], &finish, run);
                             if let (Some(sums), 0, true) = (product.column_sums, i0, t == 0) {
@@ -199,7 +213,7 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
 
 /// Asks for a share of the next tile's rows of A, `width` of `nc` columns' worth, so that they are near when they are copied.
 #[inline(always)]
-fn ahead<T: Float>(
+fn fetch_rows<T: Float>(
     a: &Elements<'_, T>,
     (i0, i1): (usize, usize),
     Run { p, kc }: Run,
@@ -220,7 +234,8 @@ struct Piece<T> {
     cols: (usize, usize),
     a: Option<Source<T>>,
     b: Option<Source<T>>,
-    copy: Option<*mut T>,
+    /// What to ask for meanwhile: a row for each of b's, as far apart.
+    ahead: *const T,
 }
 
 impl<T: Float> Piece<T> {
@@ -233,11 +248,11 @@ impl<T: Float> Piece<T> {
         finish: &Finish<'_, T, O>,
         run: Run,
     ) {
-        let Self { rows: (i0, i1), cols: (j0, j1), a, b, copy } = *self;
+        let Self { rows: (i0, i1), cols: (j0, j1), a, b, ahead } = *self;
         let lanes = T::lanes::<S>();
         let (rows, cols) = (i1 - i0, j1 - j0);
         let registers = cols.div_ceil(lanes);
-        let mut buffer = [T::splat(s, T::ZERO); SUMS];
+        let mut buffer = [const { core::mem::MaybeUninit::<T::V<S>>::uninit() }; SUMS];
         let sums: *mut T = buffer.as_mut_ptr().cast();
         let (Some(a), Some(b)) = (a, b) else {
             // No scratch, and the words do not stand as a tile wants them.
@@ -260,7 +275,7 @@ impl<T: Float> Piece<T> {
             Some(place) => (place, finish.running.row_stride),
             None => (sums, registers * lanes),
         };
-        let tile = Tile { a, b, kc: run.kc, sums, stride, copy };
+        let tile = Tile { a, b, kc: run.kc, sums, stride, ahead };
         // SAFETY: the factors hold kc words of these rows and columns, the latter in whole registers. The sums go to the
         // buffer, which has room for the largest tile, or to whole registers of C that belong to this task. The copy of
         // the panel has kc rows.
@@ -299,7 +314,7 @@ impl<T: Float> Piece<T> {
         let ones = [K::ONE];
         // A row of `ones` is one word that is read again and again.
         let Ok(ones) = MatRef::strided(&ones, run.p + run.kc, 1, 0, 0) else { return };
-        let piece = Self { rows: (0, 1), a: Some(Source::new(ones)), copy: None, ..*self };
+        let piece = Self { rows: (0, 1), a: Some(Source::new(ones)), ..*self };
         piece.compute::<S, K, T>(s, [&Elements::Words(ones), b], &finish, run);
     }
 }
@@ -330,11 +345,11 @@ pub trait Bf16Result: Stored<f32> {
 }
 impl Bf16Result for f32 {
     fn run_pairs(isa: Isa, block: Block<'_, Pairs, Self>) {
-        isa.run(block);
+        isa.run_pairs(block);
     }
 }
 impl Bf16Result for bf16 {
     fn run_pairs(isa: Isa, block: Block<'_, Pairs, Self>) {
-        isa.run(block);
+        isa.run_pairs(block);
     }
 }

@@ -9,9 +9,8 @@
 
 use super::operand::Source;
 use super::target::{Beside, Stored, Target};
-use super::transpose::{MOST, transpose};
 use crate::Float;
-use crate::simd::{Simd, WithSimd};
+use crate::simd::{MOST_LANES, Simd, WithSimd};
 
 /// What becomes of a sum p: the same for all elements of one pass over C.
 #[derive(Clone, Copy, Debug)]
@@ -80,13 +79,23 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { finish, sums, at: (i, j), rows, cols } = self;
         let lanes = T::lanes::<S>();
+        if !finish.turned && cols.is_multiple_of(lanes) && finish.runs_across() {
+            for row in 0..rows {
+                for v in (0..cols).step_by(lanes) {
+                    // SAFETY: the row has whole registers, and so has C, of neighbours; they belong to the task.
+                    unsafe { finish.store::<S, true>(s, i + row, j + v, lanes, sums.whole::<S>(row, v)) };
+                }
+            }
+            return;
+        }
         if !finish.turned {
             for row in 0..rows {
                 for v in (0..cols).step_by(lanes) {
-                    // SAFETY: the row has whole registers.
-                    let p = unsafe { sums.whole::<S>(row, v) };
-                    // SAFETY: the elements lie inside C and belong to the task.
-                    unsafe { finish.store(s, i + row, j + v, lanes.min(cols - v), p) };
+                    // SAFETY: the row has whole registers; the elements lie inside C and belong to the task.
+                    unsafe {
+                        let p = sums.whole::<S>(row, v);
+                        finish.store::<S, false>(s, i + row, j + v, lanes.min(cols - v), p);
+                    }
                 }
             }
             return;
@@ -94,15 +103,15 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
         for v in (0..cols).step_by(lanes) {
             for row in (0..rows).step_by(lanes) {
                 let here = lanes.min(rows - row);
-                let mut block = [T::splat(s, T::ZERO); MOST];
+                let mut block = [T::splat(s, T::ZERO); MOST_LANES];
                 for (r, register) in block.iter_mut().enumerate().take(here) {
                     // SAFETY: the row has whole registers.
                     *register = unsafe { sums.whole::<S>(row + r, v) };
                 }
-                let block = transpose::<S, T>(s, block);
+                let block = T::transpose(s, block);
                 for (l, &p) in block.iter().enumerate().take(lanes.min(cols - v)) {
                     // SAFETY: the elements lie inside C and belong to the task.
-                    unsafe { finish.store(s, j + v + l, i + row, here, p) };
+                    unsafe { finish.store::<S, false>(s, j + v + l, i + row, here, p) };
                 }
             }
         }
@@ -110,19 +119,31 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
 }
 
 impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
-    /// Makes of sums `p` the `count` elements of C from `(i, j)` on.
+    /// Whether neighbours in a row of C are neighbours in memory, and likewise in all that goes with C.
+    fn runs_across(&self) -> bool {
+        self.c.col_stride == 1
+            && self.running.col_stride == 1
+            && self.keep.is_none_or(|z| z.col_stride == 1)
+            && self.bias.is_none_or(Beside::runs_across)
+            && self.gradient_at.is_none_or(Beside::runs_across)
+    }
+
+    /// Makes of sums `p` the `count` elements of C from `(i, j)` on. If `WHOLE`, they fill a register, and neighbours in a row
+    /// of C are neighbours in memory, and likewise in all that goes with C.
     ///
     /// # Safety
     /// They lie inside C, what is kept, bias and the gradient's operand, and belong to the calling task.
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, s: S, i: usize, j: usize, count: usize, p: T::V<S>) {
+    unsafe fn store<S: Simd, const WHOLE: bool>(&self, s: S, i: usize, j: usize, count: usize, p: T::V<S>) {
         let (alpha, zero) = (T::splat(s, self.alpha), T::splat(s, T::ZERO));
-        let Self { c, running, .. } = *self;
+        let (c, running) = (self.c, self.running);
+        let stride = |stride: usize| if WHOLE { 1 } else { stride };
+        let count = if WHOLE { T::lanes::<S>() } else { count };
         // SAFETY: the caller vouches for all of these elements.
         unsafe {
             let mut r = if self.first {
                 let old = self.beta.map(|beta| {
-                    T::mul(s, T::splat(s, beta), O::fetch(s, c.place(i, j), c.col_stride, count))
+                    T::mul(s, T::splat(s, beta), O::fetch(s, c.place(i, j), stride(c.col_stride), count))
                 });
                 match (old, self.empty) {
                     (None, false) => T::mul(s, alpha, p),
@@ -130,25 +151,28 @@ impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
                     (old, true) => old.unwrap_or(zero),
                 }
             } else {
-                T::mul_add(s, alpha, p, T::fetch(s, running.place(i, j), running.col_stride, count))
+                let old = T::fetch(s, running.place(i, j), stride(running.col_stride), count);
+                T::mul_add(s, alpha, p, old)
             };
             if !self.last {
-                return T::put(s, running.place(i, j), running.col_stride, count, r);
+                return T::put(s, running.place(i, j), stride(running.col_stride), count, r);
             }
             if let Some(bias) = self.bias {
-                r = T::add(s, r, bias.load::<S, T>(s, i, j, count));
+                let (bias, apart) = bias.place(i, j);
+                r = T::add(s, r, T::fetch(s, bias, stride(apart), count));
             }
             if let Some(keep) = self.keep {
-                O::put(s, keep.place(i, j), keep.col_stride, count, r);
+                O::put(s, keep.place(i, j), stride(keep.col_stride), count, r);
             }
             if self.relu {
                 r = T::select(s, T::less_or_equal(s, r, zero), zero, r);
             }
             if let Some(y) = self.gradient_at {
-                let y = y.load::<S, T>(s, i, j, count);
+                let (y, apart) = y.place(i, j);
+                let y = O::fetch(s, y, stride(apart), count);
                 r = T::select(s, T::less_or_equal(s, y, zero), zero, r);
             }
-            O::put(s, c.place(i, j), c.col_stride, count, r);
+            O::put(s, c.place(i, j), stride(c.col_stride), count, r);
         }
     }
 }

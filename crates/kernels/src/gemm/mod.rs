@@ -32,14 +32,13 @@ mod pack;
 pub(crate) mod target;
 pub(crate) mod terms;
 mod tile;
-mod transpose;
 
 use half::bf16;
 
 use crate::error::check_length;
 use crate::simd::Lanes;
 use crate::{Cpu, Error, Float, Isa, MatMut, MatRef};
-pub use block::Bf16Result;
+pub use block::{TUNE, Bf16Result};
 use block::{Block, Product, task_len};
 use grid::Grid;
 use orientation::turns;

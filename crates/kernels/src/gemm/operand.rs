@@ -228,6 +228,12 @@ impl<T: Copy> Source<T> {
         Self { ptr: packed.as_ptr(), row_stride, col_stride }
     }
 
+    /// Rows and columns exchanged.
+    #[inline(always)]
+    pub(super) fn transpose(self) -> Self {
+        Self { row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+    }
+
     /// The same matrix from element `(i, j)` on. No place is touched.
     #[inline(always)]
     pub(super) fn offset(self, i: usize, j: usize) -> Self {
@@ -237,9 +243,9 @@ impl<T: Copy> Source<T> {
     /// Where element `(i, j)` is, inside the matrix or not.
     #[inline(always)]
     pub(super) fn place(self, i: usize, j: usize) -> *const T {
-        self.ptr
-            .wrapping_add(i.wrapping_mul(self.row_stride))
-            .wrapping_add(j.wrapping_mul(self.col_stride))
+        self.ptr.wrapping_add(
+            i.wrapping_mul(self.row_stride).wrapping_add(j.wrapping_mul(self.col_stride)),
+        )
     }
 
     /// Element `(i, j)`.
@@ -249,7 +255,7 @@ impl<T: Copy> Source<T> {
     #[inline(always)]
     pub(super) unsafe fn get(self, i: usize, j: usize) -> T {
         // SAFETY: the view was checked to hold (i, j), so the place is inside its slice.
-        unsafe { *self.place(i, j) }
+        unsafe { *self.ptr.wrapping_add(i * self.row_stride + j * self.col_stride) }
     }
 
     /// Elements `(i, j)`, `(i, j + 1)`, ... `count` of them.
@@ -273,7 +279,7 @@ impl<T: Float> Source<T> {
         let start = if T::lanes::<S>() == 1 {
             self.place(i, j)
         } else {
-            self.ptr.wrapping_add(i.wrapping_mul(self.row_stride)).wrapping_add(j)
+            self.ptr.wrapping_add(i * self.row_stride + j)
         };
         // SAFETY: the caller vouches for the elements; a register is plain data.
         unsafe { start.cast::<T::V<S>>().read_unaligned() }

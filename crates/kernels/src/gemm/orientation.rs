@@ -4,7 +4,7 @@ use super::operand::Elements;
 use crate::Float;
 
 /// A register's worth of B that is turned while it is packed, in multiplications of registers. Benchmark `gemm`.
-const TURN: usize = 5;
+const TURN: usize = 10;
 /// A register's worth of B that is converted.
 const CONVERT: usize = 2;
 /// A register's worth of C that is turned before it is stored.

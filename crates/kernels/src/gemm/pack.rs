@@ -11,12 +11,12 @@
 //! rows for one tile are copied next to each other, as rows or as columns, whichever are neighbours.
 
 use super::operand::{Elements, Source};
-use super::transpose::{MOST, transpose};
 use crate::Float;
-use crate::simd::{Simd, WithSimd};
+use crate::simd::{MOST_LANES, Simd, WithSimd, prefetch};
 
 /// Words between the rows of a copied tile of A: a cache line of f32, so that they do not fall into the same sets.
 const GAP: usize = 16;
+const _: () = assert!(GAP >= MOST_LANES, "a register that ends a row stays in the gap behind it");
 
 /// Words from one k to the next in a tile of A that is copied as columns.
 const fn column<S: Simd>() -> usize {
@@ -57,29 +57,50 @@ impl<T: Float> WithSimd for PackB<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { b, p, kc, j, nc, panel, packed } = self;
-        if kc == 0 {
+        if kc == 0 || nc == 0 {
             return;
         }
         let lanes = T::lanes::<S>();
         let turn = lanes > 1 && b.runs_along() && !b.runs_across();
-        for (j, packed) in (0..nc).step_by(panel).zip(packed.chunks_exact_mut(panel * kc)).map(|(jr, x)| (j + jr, x)) {
-            let nr = panel.min(self.j + nc - j);
-            if turn {
+        if turn {
+            for (jr, packed) in (0..nc).step_by(panel).zip(packed.chunks_exact_mut(panel * kc)) {
                 for v in (0..panel).step_by(lanes) {
-                    turn_columns(s, b, (p, kc), (j + v, nr.saturating_sub(v).min(lanes)), panel, &mut packed[v..]);
+                    let columns = (nc - jr).saturating_sub(v).min(lanes);
+                    turn_columns(s, b, (p, kc), (j + jr + v, columns), panel, &mut packed[v..]);
                 }
-                continue;
             }
-            for (p, row) in (p..).zip(packed.chunks_exact_mut(panel)) {
-                for (v, lane) in (0..panel).step_by(lanes).zip(row.chunks_exact_mut(lanes)) {
-                    let count = lanes.min(nr.saturating_sub(v));
-                    // SAFETY: `count` words from (p, j + v) on lie inside B.
-                    T::store(s, lane, unsafe { b.across(s, p, j + v, count) });
-                }
+            return;
+        }
+        // Row by row, so that what is read lies together.
+        let line = (64 / size_of::<T>()).max(1);
+        let ahead = b.in_place().filter(|_| b.runs_across());
+        for pr in 0..kc {
+            if let Some(b) = ahead {
+                (0..nc).step_by(line).for_each(|jr| prefetch(b.place(p + pr + AHEAD, j + jr)));
+            }
+            for jr in (0..nc).step_by(lanes) {
+                let count = lanes.min(nc - jr);
+                let place = (jr / panel * kc + pr) * panel + jr % panel;
+                // SAFETY: `count` words from (p + pr, j + jr) on lie inside B; if they fill a register, they are neighbours.
+                let words = unsafe {
+                    match ahead {
+                        Some(b) if count == lanes => b.whole::<S>(p + pr, j + jr),
+                        _ => b.across(s, p + pr, j + jr, count),
+                    }
+                };
+                write::<S, T>(packed, place, words);
+            }
+            // The last panel is filled up.
+            for jr in (nc.next_multiple_of(lanes)..nc.next_multiple_of(panel)).step_by(lanes) {
+                let place = (jr / panel * kc + pr) * panel + jr % panel;
+                write::<S, T>(packed, place, T::splat(s, T::ZERO));
             }
         }
     }
 }
+
+/// Rows of B between the one that is packed and the one that is asked for.
+const AHEAD: usize = 4;
 
 /// Packs one register's columns of B, whose words along k are neighbours: block by block, transposed in registers.
 #[inline(always)]
@@ -92,18 +113,45 @@ fn turn_columns<S: Simd, T: Float>(
     packed: &mut [T],
 ) {
     let lanes = T::lanes::<S>();
-    for pr in (0..kc).step_by(lanes) {
+    let whole = if columns == lanes { kc - kc % lanes } else { 0 };
+    // Its columns, as rows.
+    let in_place = b.in_place().map(Source::transpose);
+    for pr in (0..whole).step_by(lanes) {
+        let mut block = [T::splat(s, T::ZERO); MOST_LANES];
+        for (column, register) in block.iter_mut().enumerate().take(lanes) {
+            // SAFETY: a register of words from (p + pr, j + column) on lies inside B.
+            *register = unsafe {
+                match in_place {
+                    Some(columns) => columns.whole::<S>(j + column, p + pr),
+                    None => b.along(s, p + pr, j + column, lanes),
+                }
+            };
+        }
+        let block = T::transpose(s, block);
+        let packed = &mut packed[pr * panel..][..(lanes - 1) * panel + lanes];
+        for (row, register) in block.iter().enumerate().take(lanes) {
+            write::<S, T>(packed, row * panel, *register);
+        }
+    }
+    for pr in (whole..kc).step_by(lanes) {
         let rows = lanes.min(kc - pr);
-        let mut block = [T::splat(s, T::ZERO); MOST];
+        let mut block = [T::splat(s, T::ZERO); MOST_LANES];
         for (column, register) in block.iter_mut().enumerate().take(columns) {
             // SAFETY: `rows` words from (p + pr, j + column) on lie inside B.
             *register = unsafe { b.along(s, p + pr, j + column, rows) };
         }
-        let block = transpose::<S, T>(s, block);
+        let block = T::transpose(s, block);
         for (row, register) in block.into_iter().enumerate().take(rows) {
-            T::store(s, &mut packed[(pr + row) * panel..][..lanes], register);
+            write::<S, T>(packed, (pr + row) * panel, register);
         }
     }
+}
+
+/// Writes a whole register from `place` on.
+#[inline(always)]
+fn write<S: Simd, T: Float>(packed: &mut [T], place: usize, register: T::V<S>) {
+    let (registers, _) = T::split_mut::<S>(&mut packed[place..][..T::lanes::<S>()]);
+    registers[0] = register;
 }
 
 /// How the rows of A for one tile are read.
@@ -158,21 +206,30 @@ impl<T: Float> WithSimd for CopyA<'_, T> {
         let Self { a, i, mr, p, kc, reading, copy } = self;
         let lanes = T::lanes::<S>();
         if reading == Reading::Rows {
+            let in_place = a.in_place().map(Source::transpose);
             for (i, row) in (i..i + mr).zip(copy.chunks_exact_mut(kc + GAP)) {
-                for (pr, place) in (0..kc).step_by(lanes).zip(row[..kc].chunks_mut(lanes)) {
-                    // SAFETY: the words lie inside the tile's kc words of row i.
-                    T::store(s, place, unsafe { a.along(s, p + pr, i, place.len()) });
+                for pr in (0..kc).step_by(lanes) {
+                    // A register may reach into the gap behind the row.
+                    let count = lanes.min(kc - pr);
+                    // SAFETY: the words lie inside the tile's kc words of row i; if they fill a register, they are neighbours.
+                    let words = unsafe {
+                        match in_place {
+                            Some(rows) if count == lanes => rows.whole::<S>(i, p + pr),
+                            _ => a.along(s, p + pr, i, count),
+                        }
+                    };
+                    write::<S, T>(row, pr, words);
                 }
             }
             return;
         }
         let width = a.shape().cols;
         for (p, column) in (p..p + kc).zip(copy.chunks_exact_mut(column::<S>())) {
-            for (v, place) in (0..mr).step_by(lanes).zip(column.chunks_mut(lanes)) {
+            for v in (0..mr).step_by(lanes) {
                 // Past the tile's rows is no harm, past A's is.
-                let count = place.len().min(width - i - v);
+                let count = lanes.min(width - i - v);
                 // SAFETY: the words lie inside A.
-                T::store(s, place, unsafe { a.across(s, p, i + v, count) });
+                write::<S, T>(column, v, unsafe { a.across(s, p, i + v, count) });
             }
         }
     }

@@ -195,17 +195,15 @@ impl<'a, O: Copy> Beside<'a, O> {
         Self { matrix: self.matrix.transpose() }
     }
 
-    /// `count` elements of row `i` from column `j` on.
-    ///
-    /// # Safety
-    /// They lie inside the matrix.
+    /// Whether neighbours in a row are neighbours in memory.
+    pub(super) fn runs_across(self) -> bool {
+        self.matrix.shape().col_stride == 1
+    }
+
+    /// Where element `(i, j)` is, inside the matrix or not, and how far the next in its row is from it.
     #[inline(always)]
-    pub(super) unsafe fn load<S: Simd, T: Float>(self, s: S, i: usize, j: usize, count: usize) -> T::V<S>
-    where
-        O: Stored<T>,
-    {
+    pub(super) fn place(self, i: usize, j: usize) -> (*const O, usize) {
         let Shape { row_stride, col_stride, .. } = self.matrix.shape();
-        // SAFETY: the caller vouches for the elements; the view was checked to hold them.
-        unsafe { O::fetch(s, self.matrix.as_ptr().wrapping_add(i * row_stride + j * col_stride), col_stride, count) }
+        (self.matrix.as_ptr().wrapping_add(i * row_stride + j * col_stride), col_stride)
     }
 }

@@ -14,9 +14,6 @@
 //! + 1. Fourteen rows keep both FMA units busy (their latency needs eight chains) with 16 loads to 28 FMAs. Where C has
 //! three rows or fewer, B is read once and nothing is used twice: then NV is 8, so that long runs of B's rows are read.
 //!
-//! The first tile to read a panel of B may copy it on the way, next to each other as later tiles will read it: the copy
-//! then costs two stores a row and no waiting, since the arithmetic hides what the memory takes.
-//!
 //! This file, `operand`, `target` and `pack` are the islands where matrices are read and written through pointers: the views
 //! have been checked by then, and a bounds check per element would cost more than the arithmetic. Benchmark `gemm`.
 
@@ -40,42 +37,37 @@ pub(super) struct Tile<T> {
     /// Where the sums go: rows `stride` apart.
     pub(super) sums: *mut T,
     pub(super) stride: usize,
-    /// Where the panel of b goes, row after row.
-    pub(super) copy: Option<*mut T>,
+    /// A place to ask for with each row of b, as far apart as those.
+    pub(super) ahead: *const T,
 }
 
 impl<T: Float> Tile<T> {
     /// Computes `mr` x `nv` registers of sums, where `nv` is 1 or 2 and `mr` at most [`Simd::TILE_ROWS`], or `nv` is
-    /// [`WIDE`] and `mr` at most [`Simd::WIDE_ROWS`]. With `copy`, `nv` is 2 and `mr` at least half of the most.
+    /// [`WIDE`] and `mr` at most [`Simd::WIDE_ROWS`].
     ///
     /// # Safety
-    /// `a` holds `kc` x `mr` words, `b` `kc` rows of `nv` whole registers, `sums` `mr` such rows, `copy` `kc`; the last two
+    /// `a` holds `kc` x `mr` words, `b` `kc` rows of `nv` whole registers, `sums` `mr` such rows, which
     /// are the caller's to write.
     #[inline(always)]
     pub(super) unsafe fn run<S: Simd, K: Terms<Sum = T>>(self, s: S, mr: usize, nv: usize) {
         macro_rules! run {
-            ($copy:literal: $($rows:literal)*; $($other:literal)*) => {
-                match (mr, nv, self.copy.is_some()) {
-                    (1, WIDE, false) => apart(s, Chains::<K, 1, WIDE, false>(self)),
-                    (2, WIDE, false) if S::WIDE_ROWS >= 2 => apart(s, Chains::<K, 2, WIDE, false>(self)),
-                    (3, WIDE, false) if S::WIDE_ROWS >= 3 => apart(s, Chains::<K, 3, WIDE, false>(self)),
+            ($($rows:literal)*) => {
+                match (mr, nv) {
+                    (1, WIDE) => apart(s, Chains::<K, 1, WIDE>(self)),
+                    (2, WIDE) if S::WIDE_ROWS >= 2 => apart(s, Chains::<K, 2, WIDE>(self)),
+                    (3, WIDE) if S::WIDE_ROWS >= 3 => apart(s, Chains::<K, 3, WIDE>(self)),
                     $(
-                        ($rows, 1, false) => apart(s, Chains::<K, $rows, 1, false>(self)),
-                        ($rows, 2, false) => apart(s, Chains::<K, $rows, 2, false>(self)),
-                        ($rows, 2, true) => apart(s, Chains::<K, $rows, 2, true>(self)),
+                        ($rows, 1) => apart(s, Chains::<K, $rows, 1>(self)),
+                        ($rows, 2) => apart(s, Chains::<K, $rows, 2>(self)),
                     )*
-                    $(
-                        ($other, 1, false) => apart(s, Chains::<K, $other, 1, false>(self)),
-                        ($other, 2, false) => apart(s, Chains::<K, $other, 2, false>(self)),
-                    )*
-                    (_, _, copy) => unreachable!("a tile of {mr} rows and {nv} registers, copying: {copy}"),
+                    _ => unreachable!("a tile of {mr} rows and {nv} registers"),
                 }
             };
         }
         if const { S::TILE_ROWS == 14 } {
-            run!(true: 7 8 9 10 11 12 13 14; 1 2 3 4 5 6);
+            run!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
         } else {
-            run!(true: 3 4 5 6; 1 2);
+            run!(1 2 3 4 5 6);
         }
     }
 }
@@ -88,30 +80,20 @@ pub(super) fn apart<S: Simd, Op: WithSimd>(s: S, op: Op) -> Op::Output {
 }
 
 /// A tile of exactly `MR` rows and `NV` registers. Made by [`Tile::run`] alone, whose safety conditions it relies on.
-struct Chains<K: Terms, const MR: usize, const NV: usize, const COPY: bool>(Tile<K::Sum>);
+struct Chains<K: Terms, const MR: usize, const NV: usize>(Tile<K::Sum>);
 
-impl<K: Terms, const MR: usize, const NV: usize, const COPY: bool> WithSimd for Chains<K, MR, NV, COPY> {
+impl<K: Terms, const MR: usize, const NV: usize> WithSimd for Chains<K, MR, NV> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Tile { a, b, kc, sums, stride, copy } = self.0;
+        let Tile { a, b, kc, sums, stride, ahead } = self.0;
         let lanes = <K::Sum as Lanes>::lanes::<S>();
-        let mut copy = copy.unwrap_or(core::ptr::null_mut());
         let mut acc = [[<K::Sum as Lanes>::splat(s, <K::Sum as Float>::ZERO); NV]; MR];
         for p in 0..kc {
+            prefetch(ahead.wrapping_add(p * b.row_stride));
             // SAFETY: b has kc rows of NV registers.
             let row: [_; NV] = core::array::from_fn(|v| unsafe { b.whole::<S>(p, v * lanes) });
-            if COPY {
-                // The panel to the right is the next to be copied.
-                prefetch(b.place(p, NV * lanes));
-                prefetch(b.place(p, (NV + 1) * lanes));
-                for register in row {
-                    // SAFETY: `copy` has kc rows of NV registers, and is ours.
-                    unsafe { copy.cast::<<K::Sum as Lanes>::V<S>>().write_unaligned(register) };
-                    copy = copy.wrapping_add(lanes);
-                }
-            }
             each(&mut acc, |i, v, acc| {
                 // SAFETY: a has kc rows and MR columns.
                 let a = <K::Sum as Lanes>::splat(s, unsafe { a.get(p, i) });
