@@ -71,19 +71,24 @@ pub trait Vector<T>: Copy {
 /// The most lanes of any register.
 pub(crate) const MOST_LANES: usize = 16;
 
-/// Asks for the cache line of `place` ahead of its use. Any address will do: nothing is read.
+/// Asks for the cache line of `place` ahead of its use: in the nearest cache, or, if `FAR`, in the next. Any address will
+/// do: nothing is read.
 #[inline(always)]
-pub(crate) fn prefetch<T>(place: *const T) {
+pub(crate) fn prefetch<T, const FAR: bool>(place: *const T) {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse", not(miri)))]
     // SAFETY: the instruction is there (SSE), and has no effect but on the caches, at any address.
     unsafe {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(place.cast());
+        use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        if FAR { _mm_prefetch::<_MM_HINT_T1>(place.cast()) } else { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: the instruction has no effect but on the caches, at any address.
     unsafe {
-        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        if FAR {
+            core::arch::asm!("prfm pldl2keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        } else {
+            core::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        }
     }
     #[cfg(any(miri, not(any(all(target_arch = "x86_64", target_feature = "sse"), target_arch = "aarch64"))))]
     let _ = place;

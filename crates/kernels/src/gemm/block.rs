@@ -1,5 +1,7 @@
 //! One task: the cache blocks of its part of C, and within them the tiles.
 
+use core::mem::MaybeUninit;
+
 use half::bf16;
 
 use super::finish::{Finish, Sums};
@@ -7,7 +9,7 @@ use super::operand::{Elements, Source};
 use super::pack::{self, CopyA, PackB, Reading};
 use super::target::{Beside, Stored, Target};
 use super::terms::{Pairs, Single, Terms};
-use super::tile::{LOOSE_ROWS, Loose, SUMS, Tile, WIDE, apart};
+use super::tile::{LOOSE_ROWS, Loose, SUMS, Tile, Turning, WIDE, apart};
 use crate::simd::{Lanes, Simd, WithSimd, prefetch};
 use crate::{Float, Isa, MatRef};
 
@@ -77,7 +79,7 @@ pub struct Block<'a, K: Terms, O> {
 
 /// Scratch of one task, in words: a block of B, and copies of A's tiles.
 pub(super) const fn task_len<T: Float>(width: usize, depth: usize) -> usize {
-    let panel = 2 * (super::MAX_LANES * size_of::<f32>()).div_ceil(size_of::<T>());
+    let panel = 2 * super::most_lanes::<T>();
     let depth = if depth < T::KB { depth } else { T::KB };
     let cols = if width < NC { width.next_multiple_of(panel) } else { NC };
     let rows = match width {
@@ -111,7 +113,9 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
         let Self { product, rows: (i0, i1), cols: (j0, j1), scratch } = self;
         let depth = product.a.depth();
         let lanes = <K::Sum as Lanes>::lanes::<S>();
-        let panel = if j1 - j0 <= lanes { lanes } else { 2 * lanes };
+        // Panels that were packed for registers of this width.
+        let panels = product.b.panels().filter(|panels| panels.panel() == 2 * lanes);
+        let panel = if j1 - j0 <= lanes && panels.is_none() { lanes } else { 2 * lanes };
         let lent = !scratch.is_empty();
         let line = (LINE / size_of::<K::Sum>()).max(1);
         let most = depth.min(<K::Sum as Lanes>::KB);
@@ -129,6 +133,12 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
         let group = if keeps { packed_a.len() / slot } else { tiles };
         let a_in_place = product.a.in_place().filter(|_| reading == Reading::InPlace || !lent);
         let b_in_place = product.b.in_place().filter(|_| product.b.runs_across() || lanes == 1);
+
+        let turning = lanes > 1
+            && i1 - i0 <= S::WIDE_ROWS
+            && product.b.runs_along()
+            && !product.b.runs_across()
+            && a_in_place.is_some();
 
         // One pass for k = 0 too: the epilogue still applies.
         for p in (0..depth.max(1)).step_by(<K::Sum as Lanes>::KB) {
@@ -148,6 +158,13 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
                 gradient_at: product.gradient_at,
                 turned: product.turned,
             };
+            if let (Some(a), true, None) = (a_in_place, turning, product.column_sums) {
+                for j in (j0..j1).step_by(lanes) {
+                    let cols = (j, j1.min(j + lanes));
+                    turn::<S, K, O>(s, a.offset(0, i0), &product.b, (i0, i1), cols, &finish, run);
+                }
+                continue;
+            }
             for t0 in (0..tiles).step_by(group) {
                 let t1 = tiles.min(t0 + group);
                 let b_in_place = b_in_place
@@ -159,7 +176,7 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
                     // Whole panels may be read in place. A last panel that is not full never is: its registers would
                     // reach past the row.
                     let whole = if b_in_place.is_some() { nc - nc % panel } else { 0 };
-                    if lent {
+                    if lent && panels.is_none() {
                         let packed = &mut packed_b[whole * kc..];
                         let (j, nc) = (j + whole, nc - whole);
                         s.vectorize(PackB { b: &product.b, p, kc, j, nc, panel, packed });
@@ -182,10 +199,11 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
                             let in_place = b_in_place.filter(|_| jr < whole);
                             let wide = in_place.is_some() && mr <= S::WIDE_ROWS && whole - jr >= WIDE * lanes;
                             let width = if wide { WIDE * lanes } else { panel.min(nc - jr) };
-                            let b = match in_place {
-                                Some(b) => Some(b.offset(p, j + jr)),
-                                None if lent => Some(Source::packed(&packed_b[jr * kc..], panel, 1)),
-                                None => None,
+                            let b = match (panels, in_place) {
+                                (Some(panels), _) => Some(Source::packed(panels.block(p, kc, j + jr), panel, 1)),
+                                (None, Some(b)) => Some(b.offset(p, j + jr)),
+                                (None, None) if lent => Some(Source::packed(&packed_b[jr * kc..], panel, 1)),
+                                (None, None) => None,
                             };
                             // The first two tiles fetch the two cache lines of each row that the same tile of the next
                             // columns will read.
@@ -211,6 +229,31 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
     }
 }
 
+/// Computes these columns of a product of few rows, turning B on the way.
+#[inline(always)]
+fn turn<S: Simd, K: Terms, O: Stored<K::Sum>>(
+    s: S,
+    a: Source<K::Sum>,
+    b: &Elements<'_, K::Sum>,
+    (i0, i1): (usize, usize),
+    cols: (usize, usize),
+    finish: &Finish<'_, K::Sum, O>,
+    run: Run,
+) {
+    let stride = <K::Sum as Lanes>::lanes::<S>();
+    let mut buffer = [const { MaybeUninit::<<K::Sum as Lanes>::V<S>>::uninit() }; SUMS];
+    let sums: *mut K::Sum = buffer.as_mut_ptr().cast();
+    let words = (run.p, run.p + run.kc);
+    match i1 - i0 {
+        1 => apart(s, Turning::<K, 1> { a, b, cols, words, sums }),
+        2 => apart(s, Turning::<K, 2> { a, b, cols, words, sums }),
+        3 => apart(s, Turning::<K, 3> { a, b, cols, words, sums }),
+        rows => unreachable!("a turning tile of {rows} rows"),
+    }
+    let sums = Source { ptr: sums.cast_const(), row_stride: stride, col_stride: 1 };
+    apart(s, Sums { finish, sums, at: (i0, cols.0), rows: i1 - i0, cols: cols.1 - cols.0 });
+}
+
 /// Asks for a share of the next tile's rows of A, `width` of `nc` columns' worth, so that they are near when they are copied.
 #[inline(always)]
 fn fetch_rows<T: Float>(
@@ -223,7 +266,7 @@ fn fetch_rows<T: Float>(
     let line = (64 / size_of::<T>()).max(1);
     for i in i0 + (i1 - i0) * jr / nc..i0 + (i1 - i0) * (jr + width) / nc {
         for pr in (0..kc).step_by(line) {
-            prefetch(a.place(p + pr, i));
+            prefetch::<_, true>(a.place(p + pr, i));
         }
     }
 }
@@ -252,7 +295,7 @@ impl<T: Float> Piece<T> {
         let lanes = T::lanes::<S>();
         let (rows, cols) = (i1 - i0, j1 - j0);
         let registers = cols.div_ceil(lanes);
-        let mut buffer = [const { core::mem::MaybeUninit::<T::V<S>>::uninit() }; SUMS];
+        let mut buffer = [const { MaybeUninit::<T::V<S>>::uninit() }; SUMS];
         let sums: *mut T = buffer.as_mut_ptr().cast();
         let (Some(a), Some(b)) = (a, b) else {
             // No scratch, and the words do not stand as a tile wants them.

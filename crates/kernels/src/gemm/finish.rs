@@ -10,7 +10,7 @@
 use super::operand::Source;
 use super::target::{Beside, Stored, Target};
 use crate::Float;
-use crate::simd::{MOST_LANES, Simd, WithSimd};
+use crate::simd::{MOST_LANES, Simd, WithSimd, prefetch};
 
 /// What becomes of a sum p: the same for all elements of one pass over C.
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +39,15 @@ impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
     /// Where the tile may write its sums to at once, if r is p and nothing follows: element `(i, j)` of C.
     #[inline(always)]
     pub(super) fn shortcut(&self, i: usize, j: usize) -> Option<*mut T> {
+        let stored = !self.turned && self.running.col_stride == 1 && (!self.last || O::AS_IS);
+        (stored && self.is_bare()).then(|| self.running.place(i, j))
+    }
+
+    /// Whether r is p, and nothing follows but its being stored.
+    #[inline(always)]
+    fn is_bare(&self) -> bool {
         let follows = self.bias.is_some() || self.keep.is_some() || self.relu || self.gradient_at.is_some();
-        let bare = self.first && !self.empty && self.beta.is_none() && self.alpha == T::ONE;
-        let stored = !self.turned && self.running.col_stride == 1 && (!self.last || (O::AS_IS && !follows));
-        (bare && stored).then(|| self.running.place(i, j))
+        self.first && !self.empty && self.beta.is_none() && self.alpha == T::ONE && !(self.last && follows)
     }
 
     /// Asks for the places of C that a tile at `(i, j)` will write.
@@ -55,7 +60,7 @@ impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
         }
         for i in i..i + rows {
             for j in (j..j + cols).step_by(line) {
-                crate::simd::prefetch(self.running.place(i, j));
+                prefetch::<_, false>(self.running.place(i, j));
             }
         }
     }
@@ -79,7 +84,17 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { finish, sums, at: (i, j), rows, cols } = self;
         let lanes = T::lanes::<S>();
+        let bare = finish.last && finish.is_bare();
         if !finish.turned && cols.is_multiple_of(lanes) && finish.runs_across() {
+            if bare {
+                for row in 0..rows {
+                    for v in (0..cols).step_by(lanes) {
+                        // SAFETY: the row has whole registers, and so has C, of neighbours; they belong to the task.
+                        unsafe { O::put(s, finish.c.place(i + row, j + v), 1, lanes, sums.whole::<S>(row, v)) };
+                    }
+                }
+                return;
+            }
             for row in 0..rows {
                 for v in (0..cols).step_by(lanes) {
                     // SAFETY: the row has whole registers, and so has C, of neighbours; they belong to the task.
@@ -109,6 +124,14 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
                     *register = unsafe { sums.whole::<S>(row + r, v) };
                 }
                 let block = T::transpose(s, block);
+                if bare {
+                    for (l, &p) in block.iter().enumerate().take(lanes.min(cols - v)) {
+                        let place = finish.c.place(j + v + l, i + row);
+                        // SAFETY: the elements lie inside C and belong to the task.
+                        unsafe { O::put(s, place, finish.c.col_stride, here, p) };
+                    }
+                    continue;
+                }
                 for (l, &p) in block.iter().enumerate().take(lanes.min(cols - v)) {
                     // SAFETY: the elements lie inside C and belong to the task.
                     unsafe { finish.store::<S, false>(s, j + v + l, i + row, here, p) };

@@ -23,26 +23,28 @@
 //!
 //! Called by the dense layer, forward and backward.
 
+mod batch;
 pub(crate) mod block;
 mod finish;
 mod grid;
 mod operand;
 mod orientation;
 mod pack;
+mod packed;
 pub(crate) mod target;
 pub(crate) mod terms;
 mod tile;
 
-use half::bf16;
-
 use crate::error::check_length;
 use crate::simd::Lanes;
 use crate::{Cpu, Error, Float, Isa, MatMut, MatRef};
+pub use batch::{Batch, BatchMut, gemm_batch};
 pub use block::{TUNE, Bf16Result};
 use block::{Block, Product, task_len};
 use grid::Grid;
 use orientation::turns;
-pub use operand::Operand;
+pub use operand::{Bf16Operand, Operand};
+pub use packed::{Packed, PackedBf16, packed_bf16_len, packed_len};
 use operand::Elements;
 use target::{Beside, Stored, Target};
 use terms::{Pairs, Terms};
@@ -55,6 +57,11 @@ const MAX_LANES: usize = if cfg!(target_arch = "x86_64") {
 } else {
     1
 };
+
+/// The widest register that is compiled in, in lanes of `T`.
+const fn most_lanes<T>() -> usize {
+    (MAX_LANES * size_of::<f32>()).div_ceil(size_of::<T>())
+}
 
 /// What happens to an element of the product before it is stored, and what else is made on the way.
 ///
@@ -178,20 +185,21 @@ pub fn gemm<'a, T: Float>(
 /// # Errors
 /// As for [`gemm`].
 #[expect(clippy::too_many_arguments, reason = "they are the operands of BLAS, in its order")]
-pub fn gemm_bf16<O: Bf16Result>(
+pub fn gemm_bf16<'a, O: Bf16Result>(
     cpu: Cpu<'_>,
     alpha: f32,
-    a: MatRef<'_, bf16>,
-    b: MatRef<'_, bf16>,
+    a: impl Into<Bf16Operand<'a>>,
+    b: impl Into<Bf16Operand<'a>>,
     beta: f32,
     mut c: MatMut<'_, O>,
     epilogue: Epilogue<'_, f32, O>,
     scratch: &mut [f32],
 ) -> Result<(), Error> {
-    let factors = [Elements::Pairs(a), Elements::Pairs(b)];
-    let expected = gemm_bf16_scratch(cpu.threads(), c.rows(), c.cols(), b.rows());
+    let factors = [a.into().0, b.into().0];
+    let k = factors[1].shape().rows;
+    let expected = gemm_bf16_scratch(cpu.threads(), c.rows(), c.cols(), k);
     // Between two summation blocks the sums are kept in f32: in C, or before the rest of the scratch.
-    let sums = if b.rows() > BF16_BLOCK { c.rows() * c.cols() } else { 0 };
+    let sums = if k > BF16_BLOCK { c.rows() * c.cols() } else { 0 };
     if scratch.len() < sums && !(scratch.is_empty() && O::AS_IS) {
         return Err(Error::Scratch { expected, got: scratch.len() });
     }
@@ -290,7 +298,12 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
             product = product.turn().transpose_c();
             swapped = true;
         }
-        if turns(&product.a, &product.b, cpu.isa.lanes::<K::Sum>()) {
+        // A packed factor is read as B is; where both are packed, the other is read slowly.
+        let turn = match (product.a.panels(), product.b.panels()) {
+            (None, None) => turns(&product.a, &product.b, cpu.isa.lanes::<K::Sum>()),
+            (packed, other) => packed.is_some() && other.is_none(),
+        };
+        if turn {
             product = product.turn();
             swapped = !swapped;
         }

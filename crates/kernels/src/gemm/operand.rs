@@ -6,7 +6,8 @@
 
 use half::bf16;
 
-use super::terms::pair;
+use super::packed::Panels;
+use super::terms::{pair, settled};
 use crate::Float;
 use crate::MatRef;
 use crate::matrix::Shape;
@@ -33,6 +34,16 @@ impl<'a, T> Operand<'a, T> {
     }
 }
 
+/// One factor of a product of bf16: a matrix, or one that is packed.
+#[derive(Clone, Copy, Debug)]
+pub struct Bf16Operand<'a>(pub(super) Elements<'a, f32>);
+
+impl<'a> From<MatRef<'a, bf16>> for Bf16Operand<'a> {
+    fn from(matrix: MatRef<'a, bf16>) -> Self {
+        Self(Elements::Pairs(matrix))
+    }
+}
+
 impl<'a, T> From<MatRef<'a, T>> for Operand<'a, T> {
     fn from(matrix: MatRef<'a, T>) -> Self {
         Self(Elements::Words(matrix))
@@ -48,6 +59,8 @@ pub(super) enum Elements<'a, T> {
     Bytes(MatRef<'a, u8>, T),
     /// Two neighbours in k are a word; at the end of an odd k the second is +0.
     Pairs(MatRef<'a, bf16>),
+    /// Words, packed beforehand.
+    Panels(Panels<'a, T>),
 }
 
 impl<'a, T: Float> Elements<'a, T> {
@@ -56,6 +69,7 @@ impl<'a, T: Float> Elements<'a, T> {
             Self::Words(matrix) => Self::Words(matrix.transpose()),
             Self::Bytes(matrix, scale) => Self::Bytes(matrix.transpose(), scale),
             Self::Pairs(matrix) => Self::Pairs(matrix.transpose()),
+            Self::Panels(panels) => Self::Panels(panels.transpose()),
         }
     }
 
@@ -64,6 +78,7 @@ impl<'a, T: Float> Elements<'a, T> {
             Self::Words(matrix) => matrix.shape(),
             Self::Bytes(matrix, _) => matrix.shape(),
             Self::Pairs(matrix) => matrix.shape(),
+            Self::Panels(panels) => panels.shape(),
         }
     }
 
@@ -72,6 +87,15 @@ impl<'a, T: Float> Elements<'a, T> {
         match self {
             Self::Words(_) | Self::Bytes(..) => self.shape().rows,
             Self::Pairs(matrix) => matrix.rows().div_ceil(2),
+            Self::Panels(panels) => panels.depth(),
+        }
+    }
+
+    /// The panels, if it is packed.
+    pub(super) fn panels(&self) -> Option<Panels<'a, T>> {
+        match self {
+            Self::Panels(panels) => Some(*panels),
+            _ => None,
         }
     }
 
@@ -89,7 +113,7 @@ impl<'a, T: Float> Elements<'a, T> {
     pub(super) fn in_place(&self) -> Option<Source<T>> {
         match self {
             Self::Words(matrix) => Some(Source::new(*matrix)),
-            Self::Bytes(..) | Self::Pairs(_) => None,
+            Self::Bytes(..) | Self::Pairs(_) | Self::Panels(_) => None,
         }
     }
 
@@ -110,6 +134,7 @@ impl<'a, T: Float> Elements<'a, T> {
                     let odd = if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j).to_bits() } else { 0 };
                     T::from_word(pair(even, odd))
                 }
+                Self::Panels(panels) => panels.word(p, j),
             }
         }
     }
@@ -127,18 +152,14 @@ impl<'a, T: Float> Elements<'a, T> {
                 match self {
                     Self::Words(matrix) => return Source::new(*matrix).whole::<S>(p, j),
                     Self::Bytes(matrix, scale) => {
-                        let bytes = Source::new(*matrix).neighbours(p, j, lanes);
-                        return fill::<S, T>(s, lanes, |l| byte(bytes[l], *scale));
+                        return convert::<S, T>(s, Source::new(*matrix).neighbours(p, j, lanes), *scale);
                     }
                     Self::Pairs(matrix) if 2 * p + 1 < matrix.rows() => {
                         let elements = Source::new(*matrix);
                         let even = elements.neighbours(2 * p, j, lanes);
-                        let odd = elements.neighbours(2 * p + 1, j, lanes);
-                        return fill::<S, T>(s, lanes, |l| {
-                            T::from_word(pair(even[l].to_bits(), odd[l].to_bits()))
-                        });
+                        return join::<S, T>(s, even, elements.neighbours(2 * p + 1, j, lanes));
                     }
-                    Self::Pairs(_) => {}
+                    Self::Pairs(_) | Self::Panels(_) => {}
                 }
             }
             if let (Self::Words(matrix), true) = (self, self.runs_across()) {
@@ -162,15 +183,13 @@ impl<'a, T: Float> Elements<'a, T> {
                     Self::Words(matrix) => return Source::new(matrix.transpose()).whole::<S>(j, p),
                     Self::Bytes(matrix, scale) => {
                         let bytes = Source::new(matrix.transpose()).neighbours(j, p, lanes);
-                        return fill::<S, T>(s, lanes, |l| byte(bytes[l], *scale));
+                        return convert::<S, T>(s, bytes, *scale);
                     }
-                    Self::Pairs(matrix) if 2 * (p + lanes) <= matrix.rows() => {
-                        let halves = Source::new(matrix.transpose()).neighbours(j, 2 * p, 2 * lanes);
-                        return fill::<S, T>(s, lanes, |l| {
-                            T::from_word(pair(halves[2 * l].to_bits(), halves[2 * l + 1].to_bits()))
-                        });
+                    Self::Pairs(matrix) if 2 * (p + lanes) <= matrix.rows() && cfg!(target_endian = "little") => {
+                        let first = Source::new(*matrix).place(2 * p, j);
+                        return settle::<S, T>(first.cast::<T::V<S>>().read_unaligned());
                     }
-                    Self::Pairs(_) => {}
+                    Self::Pairs(_) | Self::Panels(_) => {}
                 }
             }
             if let (Self::Words(matrix), true) = (self, self.runs_along()) {
@@ -187,6 +206,37 @@ fn byte<T: Float>(byte: u8, scale: T) -> T {
     let mut x = T::from_u8(byte);
     x *= scale;
     x
+}
+
+/// A register of what so many bytes stand for.
+#[inline(always)]
+fn convert<S: Simd, T: Float>(s: S, bytes: &[u8], scale: T) -> T::V<S> {
+    let mut values = T::splat(s, T::ZERO);
+    let lanes: &mut [T] = pulp::bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
+    for (lane, &x) in lanes.iter_mut().zip(bytes) {
+        *lane = byte(x, scale);
+    }
+    values
+}
+
+/// A register of pairs.
+#[inline(always)]
+fn join<S: Simd, T: Float>(s: S, even: &[bf16], odd: &[bf16]) -> T::V<S> {
+    let mut values = T::splat(s, T::ZERO);
+    let words: &mut [u32] = pulp::bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut values));
+    for (word, (even, odd)) in words.iter_mut().zip(even.iter().zip(odd)) {
+        *word = pair(even.to_bits(), odd.to_bits());
+    }
+    values
+}
+
+/// A register of pairs as they stand in memory.
+#[inline(always)]
+fn settle<S: Simd, T: Float>(mut values: T::V<S>) -> T::V<S> {
+    for word in pulp::bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut values)) {
+        *word = settled(*word);
+    }
+    values
 }
 
 /// A register with `f(l)` in lane `l`, for the first `count` lanes; +0 in the others.

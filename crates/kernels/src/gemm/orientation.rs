@@ -5,8 +5,6 @@ use crate::Float;
 
 /// A register's worth of B that is turned while it is packed, in multiplications of registers. Benchmark `gemm`.
 const TURN: usize = 10;
-/// A register's worth of B that is converted.
-const CONVERT: usize = 2;
 /// A register's worth of C that is turned before it is stored.
 const TURN_C: usize = 8;
 /// So few rows are as slow as this many: their sums wait for one another.
@@ -18,12 +16,8 @@ pub(super) fn turns<T: Float>(a: &Elements<'_, T>, b: &Elements<'_, T>, lanes: u
     let registers = |width: usize| width.div_ceil(lanes);
     let product = |rows: usize, width: usize| rows.max(FEW).saturating_mul(registers(width)).saturating_mul(k);
     let packing = |b: &Elements<'_, T>| {
-        let each = match (lanes, b.runs_across(), b.in_place()) {
-            (1, ..) | (_, true, Some(_)) => 0,
-            (_, true, None) => CONVERT,
-            (_, false, _) => TURN,
-        };
-        registers(b.shape().cols).saturating_mul(k).saturating_mul(each)
+        // What is converted is converted in either place.
+        if lanes == 1 || b.runs_across() { 0 } else { registers(b.shape().cols).saturating_mul(k).saturating_mul(TURN) }
     };
     let straight = product(m, n).saturating_add(packing(b));
     let turned = product(n, m)

@@ -76,7 +76,7 @@ impl<T: Float> WithSimd for PackB<'_, T> {
         let ahead = b.in_place().filter(|_| b.runs_across());
         for pr in 0..kc {
             if let Some(b) = ahead {
-                (0..nc).step_by(line).for_each(|jr| prefetch(b.place(p + pr + AHEAD, j + jr)));
+                (0..nc).step_by(line).for_each(|jr| prefetch::<_, true>(b.place(p + pr + AHEAD, j + jr)));
             }
             for jr in (0..nc).step_by(lanes) {
                 let count = lanes.min(nc - jr);
@@ -99,8 +99,9 @@ impl<T: Float> WithSimd for PackB<'_, T> {
     }
 }
 
-/// Rows of B between the one that is packed and the one that is asked for.
-const AHEAD: usize = 4;
+/// Rows of B between the one that is packed and the one that is asked for: each may lie in a page of its own, whose address
+/// takes hundreds of cycles to find. Benchmark `gemm`.
+const AHEAD: usize = 16;
 
 /// Packs one register's columns of B, whose words along k are neighbours: block by block, transposed in registers.
 #[inline(always)]

@@ -20,28 +20,12 @@ pub trait Stored<T: Float>: Copy + Send + Sync + 'static {
     ///
     /// # Safety
     /// They may be read.
-    #[inline(always)]
-    unsafe fn fetch<S: Simd>(s: S, from: *const Self, stride: usize, count: usize) -> T::V<S> {
-        let mut values = T::splat(s, T::ZERO);
-        let lanes: &mut [T] = pulp::bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
-        for (l, lane) in lanes.iter_mut().take(count).enumerate() {
-            // SAFETY: the caller vouches for it.
-            *lane = unsafe { *from.wrapping_add(l * stride) }.widen();
-        }
-        values
-    }
+    unsafe fn fetch<S: Simd>(s: S, from: *const Self, stride: usize, count: usize) -> T::V<S>;
     /// The first `count` lanes, to places `stride` apart.
     ///
     /// # Safety
     /// They may be written.
-    #[inline(always)]
-    unsafe fn put<S: Simd>(_: S, to: *mut Self, stride: usize, count: usize, values: T::V<S>) {
-        let lanes: &[T] = pulp::bytemuck::cast_slice::<T::V<S>, T>(core::slice::from_ref(&values));
-        for (l, &lane) in lanes.iter().take(count).enumerate() {
-            // SAFETY: the caller vouches for it.
-            unsafe { *to.wrapping_add(l * stride) = Self::narrow(lane) };
-        }
-    }
+    unsafe fn put<S: Simd>(s: S, to: *mut Self, stride: usize, count: usize, values: T::V<S>);
 }
 
 macro_rules! stored_as_itself {
@@ -115,6 +99,12 @@ macro_rules! stored_as_itself {
 stored_as_itself!(f32);
 stored_as_itself!(f64);
 
+/// The lanes of a register of f32.
+#[inline(always)]
+fn lanes_mut<S: Simd>(values: &mut <f32 as Lanes>::V<S>) -> &mut [f32] {
+    pulp::bytemuck::cast_slice_mut::<<f32 as Lanes>::V<S>, f32>(core::slice::from_mut(values))
+}
+
 impl Stored<f32> for bf16 {
     const AS_IS: bool = false;
     fn sums(_: Target<'_, Self>) -> Option<Target<'_, f32>> {
@@ -131,6 +121,45 @@ impl Stored<f32> for bf16 {
         // and becomes quiet, since rounding could carry it into infinity.
         let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
         Self::from_bits(if bits & 0x7FFF_FFFF > 0x7F80_0000 { bits >> 16 | 0x40 } else { rounded } as u16)
+    }
+    #[inline(always)]
+    unsafe fn fetch<S: Simd>(s: S, from: *const Self, stride: usize, count: usize) -> <f32 as Lanes>::V<S> {
+        let mut values = <f32 as Lanes>::splat(s, 0.0);
+        let lanes = lanes_mut::<S>(&mut values);
+        if stride == 1 && count == lanes.len() {
+            // SAFETY: the caller vouches for the elements, which are neighbours.
+            let from = unsafe { core::slice::from_raw_parts(from, lanes.len()) };
+            for (lane, x) in lanes.iter_mut().zip(from) {
+                *lane = x.widen();
+            }
+            return values;
+        }
+        for (l, lane) in lanes.iter_mut().take(count).enumerate() {
+            // SAFETY: the caller vouches for it.
+            *lane = unsafe { *from.wrapping_add(l * stride) }.widen();
+        }
+        values
+    }
+    #[inline(always)]
+    unsafe fn put<S: Simd>(_: S, to: *mut Self, stride: usize, count: usize, mut values: <f32 as Lanes>::V<S>) {
+        let lanes = lanes_mut::<S>(&mut values);
+        if stride == 1 && count == lanes.len() {
+            // SAFETY: the caller vouches for the elements, which are neighbours.
+            let to = unsafe { core::slice::from_raw_parts_mut(to, lanes.len()) };
+            for (x, lane) in to.iter_mut().zip(lanes) {
+                *x = Self::narrow(*lane);
+            }
+            return;
+        }
+        // All lanes at once, whether they are wanted or not.
+        let mut narrow = [Self::ZERO; crate::simd::MOST_LANES];
+        for (x, lane) in narrow.iter_mut().zip(&*lanes) {
+            *x = Self::narrow(*lane);
+        }
+        for (l, x) in narrow.iter().take(count).enumerate() {
+            // SAFETY: the caller vouches for it.
+            unsafe { *to.wrapping_add(l * stride) = *x };
+        }
     }
 }
 
@@ -165,6 +194,11 @@ impl<'a, O> Target<'a, O> {
     /// A row of its own, in a slice.
     pub(super) fn row(row: &'a mut [O]) -> Self {
         Self { ptr: row.as_mut_ptr(), row_stride: 0, col_stride: 1, borrowed: core::marker::PhantomData }
+    }
+
+    /// The matrix that lies `elements` further on.
+    pub(super) fn shift(self, elements: usize) -> Self {
+        Self { ptr: self.ptr.wrapping_add(elements), ..self }
     }
 
     pub(super) fn transpose(self) -> Self {

@@ -93,6 +93,14 @@ fn step<S: Simd, T: Float>(s: S, x: T::V<S>, y: T::V<S>, acc: T::V<S>) -> T::V<S
 /// The word of two bf16, given as bits. A subnormal becomes a zero of its sign.
 #[inline(always)]
 pub(super) fn pair(even: u16, odd: u16) -> u32 {
-    let settled = |bits: u16| if bits & 0x7F80 == 0 { bits & 0x8000 } else { bits };
-    u32::from(settled(even)) | u32::from(settled(odd)) << 16
+    settled(u32::from(even) | u32::from(odd) << 16)
+}
+
+/// The word with zeros of their sign for subnormal halves.
+#[inline(always)]
+pub(super) fn settled(word: u32) -> u32 {
+    // All ones where the exponent is not zero.
+    let low = u32::from(word & 0x7F80 != 0).wrapping_neg();
+    let high = u32::from(word & 0x7F80_0000 != 0).wrapping_neg();
+    word & (low & 0x7FFF | high & 0x7FFF_0000 | 0x8000_8000)
 }

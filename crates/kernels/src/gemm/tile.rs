@@ -20,7 +20,7 @@
 use super::operand::{Elements, Source};
 use super::terms::Terms;
 use crate::Float;
-use crate::simd::{Lanes, Simd, WithSimd, prefetch};
+use crate::simd::{Lanes, MOST_LANES, Simd, WithSimd, prefetch};
 
 /// Registers of B in a row of a wide tile.
 pub(crate) const WIDE: usize = 8;
@@ -91,7 +91,7 @@ impl<K: Terms, const MR: usize, const NV: usize> WithSimd for Chains<K, MR, NV> 
         let lanes = <K::Sum as Lanes>::lanes::<S>();
         let mut acc = [[<K::Sum as Lanes>::splat(s, <K::Sum as Float>::ZERO); NV]; MR];
         for p in 0..kc {
-            prefetch(ahead.wrapping_add(p * b.row_stride));
+            prefetch::<_, false>(ahead.wrapping_add(p * b.row_stride));
             // SAFETY: b has kc rows of NV registers.
             let row: [_; NV] = core::array::from_fn(|v| unsafe { b.whole::<S>(p, v * lanes) });
             each(&mut acc, |i, v, acc| {
@@ -106,6 +106,73 @@ impl<K: Terms, const MR: usize, const NV: usize> WithSimd for Chains<K, MR, NV> 
             unsafe { place.write_unaligned(acc) };
             acc
         });
+    }
+}
+
+/// A tile of `MR` rows and one register that turns B on the way, whose words along k are neighbours: for few rows, where a
+/// turned copy would be read once or twice. The chains of one block wait for one another while the next block is turned.
+pub(super) struct Turning<'a, K: Terms, const MR: usize> {
+    /// Both from the tile's first word on.
+    pub(super) a: Source<K::Sum>,
+    pub(super) b: &'a Elements<'a, K::Sum>,
+    pub(super) cols: (usize, usize),
+    pub(super) words: (usize, usize),
+    /// Gets a register for each row.
+    pub(super) sums: *mut K::Sum,
+}
+
+impl<K: Terms, const MR: usize> WithSimd for Turning<'_, K, MR> {
+    type Output = ();
+
+    /// Made by `block` alone, which keeps `cols` and `words` inside the factors and lends `sums`.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { a, b, cols: (j0, j1), words: (p0, p1), sums } = self;
+        let lanes = <K::Sum as Lanes>::lanes::<S>();
+        let zero = <K::Sum as Lanes>::splat(s, <K::Sum as Float>::ZERO);
+        let mut acc = [zero; MR];
+        let columns = j1 - j0;
+        let in_place = b.in_place().map(Source::transpose).filter(|_| columns == lanes);
+        for p in (p0..p1).step_by(lanes) {
+            let words = lanes.min(p1 - p);
+            match in_place {
+                Some(columns) if words == lanes => {
+                    let mut block = [zero; MOST_LANES];
+                    for (column, register) in block.iter_mut().enumerate().take(lanes) {
+                        // SAFETY: a register of words from (p, j0 + column) on lies inside b.
+                        *register = unsafe { columns.whole::<S>(j0 + column, p) };
+                    }
+                    let block = <K::Sum as Lanes>::transpose(s, block);
+                    for (r, row) in block.iter().enumerate().take(lanes) {
+                        for (i, acc) in acc.iter_mut().enumerate() {
+                            // SAFETY: a holds word p + r of MR columns.
+                            let a = <K::Sum as Lanes>::splat(s, unsafe { a.get(p + r, i) });
+                            *acc = K::mul_add(s, a, *row, *acc);
+                        }
+                    }
+                }
+                _ => {
+                    let mut block = [zero; MOST_LANES];
+                    for (column, register) in block.iter_mut().enumerate().take(columns) {
+                        // SAFETY: so many words from (p, j0 + column) on lie inside b.
+                        *register = unsafe { b.along(s, p, j0 + column, words) };
+                    }
+                    let block = <K::Sum as Lanes>::transpose(s, block);
+                    for (r, row) in block.iter().enumerate().take(words) {
+                        for (i, acc) in acc.iter_mut().enumerate() {
+                            // SAFETY: likewise.
+                            let a = <K::Sum as Lanes>::splat(s, unsafe { a.get(p + r, i) });
+                            *acc = K::mul_add(s, a, *row, *acc);
+                        }
+                    }
+                }
+            }
+        }
+        for (row, acc) in acc.iter().enumerate() {
+            let place = sums.wrapping_add(row * lanes).cast::<<K::Sum as Lanes>::V<S>>();
+            // SAFETY: `sums` has a register for each row, and is ours.
+            unsafe { place.write_unaligned(*acc) };
+        }
     }
 }
 

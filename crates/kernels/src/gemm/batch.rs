@@ -1,0 +1,167 @@
+//! Many products of the same shape at once, as attention has them: one for each head of each sequence.
+
+use super::block::task_len;
+use super::operand::Elements;
+use super::target::Target;
+use super::{Call, Epilogue, Slots, gemm_scratch};
+use crate::error::check_length;
+use crate::{Cpu, Error, Float, MatMut, MatRef};
+
+/// Matrices of the same shape and strides, a fixed distance apart in one slice.
+///
+/// ```
+/// use kernels::gemm::Batch;
+/// use kernels::MatRef;
+/// // The heads of a sequence: 2 heads of width 3 side by side in each of 4 rows.
+/// let heads = Batch::strided(&[0.0_f32; 24], 2, 3, |head| MatRef::strided(head, 4, 3, 6, 1))?;
+/// assert_eq!(heads.len(), 2);
+/// # Ok::<(), kernels::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a, T> {
+    data: &'a [T],
+    count: usize,
+    stride: usize,
+    first: MatRef<'a, T>,
+}
+
+impl<'a, T> Batch<'a, T> {
+    /// `count` matrices, `stride` elements of `data` apart, where `view` makes a matrix of the elements from its first on. A
+    /// stride of 0 repeats one matrix.
+    ///
+    /// # Errors
+    /// Those of `view`; [`Error::OutOfBounds`] if the last matrix reaches past the end of `data`.
+    pub fn strided(
+        data: &'a [T],
+        count: usize,
+        stride: usize,
+        view: impl Fn(&'a [T]) -> Result<MatRef<'a, T>, Error>,
+    ) -> Result<Self, Error> {
+        let batch = Self { data, count, stride, first: view(data)? };
+        batch.item(count.saturating_sub(1))?;
+        Ok(batch)
+    }
+
+    /// How many matrices there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Each transposed.
+    pub fn transpose(self) -> Self {
+        Self { first: self.first.transpose(), ..self }
+    }
+
+    /// Matrix `i`.
+    fn item(&self, i: usize) -> Result<MatRef<'a, T>, Error> {
+        let start = i.saturating_mul(self.stride).min(self.data.len());
+        let shape = self.first.shape();
+        MatRef::strided(&self.data[start..], shape.rows, shape.cols, shape.row_stride, shape.col_stride)
+    }
+}
+
+/// Matrices of the same shape and strides that are written, a fixed distance apart in one slice. No two of their elements share
+/// a place.
+#[derive(Debug)]
+pub struct BatchMut<'a, T> {
+    first: MatMut<'a, T>,
+    count: usize,
+    stride: usize,
+}
+
+impl<'a, T> BatchMut<'a, T> {
+    /// `count` matrices of `rows` x `cols`, `stride` elements of `data` apart, with these strides inside each.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] if the last matrix reaches past the end of `data`, [`Error::Overlap`] if two elements, of one
+    /// matrix or of two, share a place.
+    pub fn strided(
+        data: &'a mut [T],
+        count: usize,
+        stride: usize,
+        (rows, cols): (usize, usize),
+        (row_stride, col_stride): (usize, usize),
+    ) -> Result<Self, Error> {
+        let last = count.saturating_sub(1).saturating_mul(stride).min(data.len());
+        MatMut::strided(&mut data[last..], rows, cols, row_stride, col_stride)?;
+        // In the order of their strides, each dimension must step over all places that those before it reach.
+        let mut dimensions = [(stride, count), (row_stride, rows), (col_stride, cols)];
+        dimensions.sort_unstable();
+        let mut reach = 0_usize;
+        for (stride, count) in dimensions {
+            if count > 1 && stride <= reach && rows > 0 && cols > 0 {
+                return Err(Error::Overlap { row_stride, col_stride });
+            }
+            reach = reach.saturating_add(count.saturating_sub(1).saturating_mul(stride));
+        }
+        Ok(Self { first: MatMut::strided(data, rows, cols, row_stride, col_stride)?, count, stride })
+    }
+}
+
+/// C_i <- alpha A_i B_i + beta C_i for each matrix i of three batches: the bits of as many calls of [`gemm`](super::gemm).
+///
+/// Threads share out whole products where there are enough of them, and else the rows and columns of each. `scratch` is that of
+/// one product, [`gemm_scratch`]`(threads, m, n, k)`, or empty.
+///
+/// # Errors
+/// [`Error::Length`] if the numbers of matrices or their shapes do not agree, [`Error::Scratch`] as for
+/// [`gemm`](super::gemm). Nothing is changed then.
+///
+/// ```
+/// use kernels::gemm::{Batch, BatchMut, gemm_batch};
+/// use kernels::{Cpu, MatRef};
+/// let (a, b, mut c) = ([1.0_f32, 2.0, 3.0, 4.0], [10.0_f32, 1.0], [0.0; 4]);
+/// // Two products of a 2 x 1 and a 1 x 1 matrix.
+/// let a = Batch::strided(&a, 2, 2, |a| MatRef::row_major(a, 2, 1))?;
+/// let b = Batch::strided(&b, 2, 1, |b| MatRef::row_major(b, 1, 1))?;
+/// gemm_batch(Cpu::detect(), 1.0, a, b, 0.0, BatchMut::strided(&mut c, 2, 2, (2, 1), (1, 1))?, &mut [])?;
+/// assert_eq!(c, [10.0, 20.0, 3.0, 4.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
+pub fn gemm_batch<T: Float>(
+    cpu: Cpu<'_>,
+    alpha: T,
+    a: Batch<'_, T>,
+    b: Batch<'_, T>,
+    beta: T,
+    mut c: BatchMut<'_, T>,
+    scratch: &mut [T],
+) -> Result<(), Error> {
+    check_length("batch a", c.count, a.count)?;
+    check_length("batch b", c.count, b.count)?;
+    let (m, n, k) = (c.first.rows(), c.first.cols(), b.first.rows());
+    check_length("rows of a", m, a.first.rows())?;
+    check_length("rows of b", a.first.cols(), k)?;
+    check_length("columns of b", n, b.first.cols())?;
+    let expected = gemm_scratch::<T>(cpu.threads(), m, n, k);
+    if scratch.len() < expected && !scratch.is_empty() {
+        return Err(Error::Scratch { expected, got: scratch.len() });
+    }
+    let first = Target::new(&mut c.first);
+    let call = |cpu: Cpu<'_>, i: usize, scratch: &mut [T]| {
+        let c = first.shift(i * c.stride);
+        let factors = [Elements::Words(a.item(i)?), Elements::Words(b.item(i)?)];
+        let epilogue = Epilogue::NONE;
+        Call { cpu, factors, alpha, beta, c, running: c, epilogue, run: T::run, run_sums: T::run }
+            .multiply((m, n), gemm_scratch::<T>(cpu.threads(), m, n, k), scratch)
+    };
+    if cpu.threads() == 1 || c.count < cpu.threads() {
+        return (0..c.count).try_for_each(|i| call(cpu, i, scratch));
+    }
+    let tasks = cpu.threads();
+    let per_task = if scratch.is_empty() { 0 } else { task_len::<T>(m.max(n), k) };
+    let slots = Slots::new(scratch);
+    cpu.for_each(tasks, &|task| {
+        // SAFETY: `for_each` passes each number below `tasks` once, and the scratch was checked to have a slot for each.
+        let scratch = unsafe { slots.get(task, per_task) };
+        let share = c.count * task / tasks..c.count * (task + 1) / tasks;
+        let done = share.into_iter().try_for_each(|i| call(Cpu::serial(cpu.isa), i, scratch));
+        debug_assert!(done.is_ok(), "the shapes were checked");
+    });
+    Ok(())
+}
