@@ -23,7 +23,10 @@ fn main() {
     all.iter().for_each(|peer| print!("{:>16}", peer.name()));
     println!("{:>12}{:>12}", "best peer", "FMA peak");
     let mut ratios = Vec::new();
-    for shape in Shape::all().into_iter().filter(|s| std::env::var("ONLY").is_ok_and(|o| o.split(':').any(|o| s.to_string().starts_with(o))) || std::env::var("ONLY").is_err()) {
+    for shape in Shape::all().into_iter().filter(|s| {
+        std::env::var("ONLY").is_ok_and(|o| o.split(':').any(|o| s.to_string().starts_with(o)))
+            || std::env::var("ONLY").is_err()
+    }) {
         let (a, b, c) = peers::operands(&shape);
         let mut calls: Vec<Box<dyn FnMut() + '_>> = Vec::new();
         for peer in &mut all {

@@ -79,7 +79,11 @@ pub(crate) fn prefetch<T, const FAR: bool>(place: *const T) {
     // SAFETY: the instruction is there (SSE), and has no effect but on the caches, at any address.
     unsafe {
         use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        if FAR { _mm_prefetch::<_MM_HINT_T1>(place.cast()) } else { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
+        if FAR {
+            _mm_prefetch::<_MM_HINT_T1>(place.cast())
+        } else {
+            _mm_prefetch::<_MM_HINT_T0>(place.cast())
+        }
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: the instruction has no effect but on the caches, at any address.
@@ -504,15 +508,11 @@ impl Token for pulp::aarch64::Neon {
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
-        zips!(block, 4, |a, b| {
-            [self.neon.vzip1q_f32(a, b), self.neon.vzip2q_f32(a, b)]
-        })
+        zips!(block, 4, |a, b| { [self.neon.vzip1q_f32(a, b), self.neon.vzip2q_f32(a, b)] })
     }
     #[inline(always)]
     fn transpose_f64(self, block: [F64s<Self>; MOST_LANES]) -> [F64s<Self>; MOST_LANES] {
-        zips!(block, 2, |a, b| {
-            [self.neon.vzip1q_f64(a, b), self.neon.vzip2q_f64(a, b)]
-        })
+        zips!(block, 2, |a, b| { [self.neon.vzip1q_f64(a, b), self.neon.vzip2q_f64(a, b)] })
     }
 }
 

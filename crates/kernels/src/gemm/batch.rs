@@ -143,13 +143,14 @@ pub fn gemm_batch<T: Float>(
         return Err(Error::Scratch { expected, got: scratch.len() });
     }
     let first = Target::new(&mut c.first);
-    let call = |cpu: Cpu<'_>, i: usize, scratch: &mut [T]| {
-        let c = first.shift(i * c.stride);
-        let factors = [Elements::Words(a.item(i)?), Elements::Words(b.item(i)?)];
-        let epilogue = Epilogue::NONE;
-        Call { cpu, factors, alpha, beta, c, running: c, epilogue, run: T::run, run_sums: T::run }
-            .multiply((m, n), gemm_scratch::<T>(cpu.threads(), m, n, k), scratch)
-    };
+    let call =
+        |cpu: Cpu<'_>, i: usize, scratch: &mut [T]| {
+            let c = first.shift(i * c.stride);
+            let factors = [Elements::Words(a.item(i)?), Elements::Words(b.item(i)?)];
+            let epilogue = Epilogue::NONE;
+            Call { cpu, factors, alpha, beta, c, running: c, epilogue, run: T::run, run_sums: T::run }
+                .multiply((m, n), gemm_scratch::<T>(cpu.threads(), m, n, k), scratch)
+        };
     if cpu.threads() == 1 || c.count < cpu.threads() {
         return (0..c.count).try_for_each(|i| call(cpu, i, scratch));
     }

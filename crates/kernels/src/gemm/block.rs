@@ -26,7 +26,8 @@ pub(super) const MC: usize = 1024;
 /// sets of the caches, and are copied unless they are few. Benchmark `gemm`.
 fn rests<T>(stride: usize, kc: usize, tiles: usize) -> bool {
     let stride = stride * size_of::<T>();
-    kc * stride <= 512 << 10 || (tiles <= if tune(1) == 0 {12} else {tune(1)} && !stride.is_multiple_of(4096))
+    kc * stride <= 512 << 10
+        || (tiles <= if tune(1) == 0 { 12 } else { tune(1) } && !stride.is_multiple_of(4096))
 }
 
 /// The operands, after all checks: C <- act(alpha A^T B + beta C + bias), where A is k x m and B is k x n.
@@ -94,9 +95,11 @@ pub(super) const fn task_len<T: Float>(width: usize, depth: usize) -> usize {
 const LINE: usize = 64;
 #[doc(hidden)]
 #[allow(missing_docs)]
-pub static TUNE: [core::sync::atomic::AtomicUsize; 4] = [const { core::sync::atomic::AtomicUsize::new(0) }; 4];
-fn tune(i: usize) -> usize { TUNE[i].load(core::sync::atomic::Ordering::Relaxed) }
-
+pub static TUNE: [core::sync::atomic::AtomicUsize; 4] =
+    [const { core::sync::atomic::AtomicUsize::new(0) }; 4];
+fn tune(i: usize) -> usize {
+    TUNE[i].load(core::sync::atomic::Ordering::Relaxed)
+}
 
 /// A run of k, the same for all tiles of one pass.
 #[derive(Clone, Copy)]
@@ -120,7 +123,11 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
         let line = (LINE / size_of::<K::Sum>()).max(1);
         let most = depth.min(<K::Sum as Lanes>::KB);
         let room = if lent { most * NC.min((j1 - j0).next_multiple_of(panel)) } else { 0 };
-        let skip = if lent && tune(0) == 0 { scratch.as_ptr().align_offset(LINE).min(LINE / size_of::<K::Sum>()) } else { 0 };
+        let skip = if lent && tune(0) == 0 {
+            scratch.as_ptr().align_offset(LINE).min(LINE / size_of::<K::Sum>())
+        } else {
+            0
+        };
         let (packed_b, packed_a) = scratch[skip..].split_at_mut(room);
 
         // All tiles of the block get about the same number of rows: no sliver keeps the pipeline waiting.
@@ -167,8 +174,7 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
             }
             for t0 in (0..tiles).step_by(group) {
                 let t1 = tiles.min(t0 + group);
-                let b_in_place = b_in_place
-                    .filter(|b| !lent || rests::<K::Sum>(b.row_stride, kc, t1 - t0));
+                let b_in_place = b_in_place.filter(|b| !lent || rests::<K::Sum>(b.row_stride, kc, t1 - t0));
                 // Few columns at a time where the next are fetched meanwhile, many where they are packed first.
                 let nc_most = if b_in_place.is_some() && tune(2) > 0 { tune(2) * panel } else { NC };
                 for j in (j0..j1).step_by(nc_most) {
@@ -200,7 +206,9 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
                             let wide = in_place.is_some() && mr <= S::WIDE_ROWS && whole - jr >= WIDE * lanes;
                             let width = if wide { WIDE * lanes } else { panel.min(nc - jr) };
                             let b = match (panels, in_place) {
-                                (Some(panels), _) => Some(Source::packed(panels.block(p, kc, j + jr), panel, 1)),
+                                (Some(panels), _) => {
+                                    Some(Source::packed(panels.block(p, kc, j + jr), panel, 1))
+                                }
                                 (None, Some(b)) => Some(b.offset(p, j + jr)),
                                 (None, None) if lent => Some(Source::packed(&packed_b[jr * kc..], panel, 1)),
                                 (None, None) => None,
@@ -208,10 +216,13 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
                             // The first two tiles fetch the two cache lines of each row that the same tile of the next
                             // columns will read.
                             let ahead = match in_place {
-                                Some(b) if t - t0 < 2 => b.offset(p, j + jr + nc_most.min(nc) + (t - t0) * line).ptr,
+                                Some(b) if t - t0 < 2 => {
+                                    b.offset(p, j + jr + nc_most.min(nc) + (t - t0) * line).ptr
+                                }
                                 _ => b.map_or(core::ptr::null(), |b| b.ptr),
                             };
-                            let here = Piece { rows: (i, i + mr), cols: (j + jr, j + jr + width), a, b, ahead };
+                            let here =
+                                Piece { rows: (i, i + mr), cols: (j + jr, j + jr + width), a, b, ahead };
                             if reading == Reading::Rows && lent && (j == j0 || !keeps) && t + 1 < t1 {
                                 let next = (tile_row(t + 1), tile_row(t + 2));
                                 fetch_rows(&product.a, next, run, (jr, width, nc));

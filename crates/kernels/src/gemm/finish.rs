@@ -90,7 +90,9 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
                 for row in 0..rows {
                     for v in (0..cols).step_by(lanes) {
                         // SAFETY: the row has whole registers, and so has C, of neighbours; they belong to the task.
-                        unsafe { O::put(s, finish.c.place(i + row, j + v), 1, lanes, sums.whole::<S>(row, v)) };
+                        unsafe {
+                            O::put(s, finish.c.place(i + row, j + v), 1, lanes, sums.whole::<S>(row, v))
+                        };
                     }
                 }
                 return;

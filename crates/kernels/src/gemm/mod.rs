@@ -39,13 +39,13 @@ use crate::error::check_length;
 use crate::simd::Lanes;
 use crate::{Cpu, Error, Float, Isa, MatMut, MatRef};
 pub use batch::{Batch, BatchMut, gemm_batch};
-pub use block::{TUNE, Bf16Result};
+pub use block::{Bf16Result, TUNE};
 use block::{Block, Product, task_len};
 use grid::Grid;
-use orientation::turns;
-pub use operand::{Bf16Operand, Operand};
-pub use packed::{Packed, PackedBf16, packed_bf16_len, packed_len};
 use operand::Elements;
+pub use operand::{Bf16Operand, Operand};
+use orientation::turns;
+pub use packed::{Packed, PackedBf16, packed_bf16_len, packed_len};
 use target::{Beside, Stored, Target};
 use terms::{Pairs, Terms};
 

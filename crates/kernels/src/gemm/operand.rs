@@ -131,7 +131,8 @@ impl<'a, T: Float> Elements<'a, T> {
                 Self::Pairs(matrix) => {
                     let elements = Source::new(*matrix);
                     let even = elements.get(2 * p, j).to_bits();
-                    let odd = if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j).to_bits() } else { 0 };
+                    let odd =
+                        if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j).to_bits() } else { 0 };
                     T::from_word(pair(even, odd))
                 }
                 Self::Panels(panels) => panels.word(p, j),
@@ -185,7 +186,9 @@ impl<'a, T: Float> Elements<'a, T> {
                         let bytes = Source::new(matrix.transpose()).neighbours(j, p, lanes);
                         return convert::<S, T>(s, bytes, *scale);
                     }
-                    Self::Pairs(matrix) if 2 * (p + lanes) <= matrix.rows() && cfg!(target_endian = "little") => {
+                    Self::Pairs(matrix)
+                        if 2 * (p + lanes) <= matrix.rows() && cfg!(target_endian = "little") =>
+                    {
                         let first = Source::new(*matrix).place(2 * p, j);
                         return settle::<S, T>(first.cast::<T::V<S>>().read_unaligned());
                     }
@@ -223,7 +226,8 @@ fn convert<S: Simd, T: Float>(s: S, bytes: &[u8], scale: T) -> T::V<S> {
 #[inline(always)]
 fn join<S: Simd, T: Float>(s: S, even: &[bf16], odd: &[bf16]) -> T::V<S> {
     let mut values = T::splat(s, T::ZERO);
-    let words: &mut [u32] = pulp::bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut values));
+    let words: &mut [u32] =
+        pulp::bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut values));
     for (word, (even, odd)) in words.iter_mut().zip(even.iter().zip(odd)) {
         *word = pair(even.to_bits(), odd.to_bits());
     }
@@ -293,9 +297,7 @@ impl<T: Copy> Source<T> {
     /// Where element `(i, j)` is, inside the matrix or not.
     #[inline(always)]
     pub(super) fn place(self, i: usize, j: usize) -> *const T {
-        self.ptr.wrapping_add(
-            i.wrapping_mul(self.row_stride).wrapping_add(j.wrapping_mul(self.col_stride)),
-        )
+        self.ptr.wrapping_add(i.wrapping_mul(self.row_stride).wrapping_add(j.wrapping_mul(self.col_stride)))
     }
 
     /// Element `(i, j)`.

@@ -14,10 +14,15 @@ const FEW: usize = 4;
 pub(super) fn turns<T: Float>(a: &Elements<'_, T>, b: &Elements<'_, T>, lanes: usize) -> bool {
     let (m, n, k) = (a.shape().cols, b.shape().cols, a.depth());
     let registers = |width: usize| width.div_ceil(lanes);
-    let product = |rows: usize, width: usize| rows.max(FEW).saturating_mul(registers(width)).saturating_mul(k);
+    let product =
+        |rows: usize, width: usize| rows.max(FEW).saturating_mul(registers(width)).saturating_mul(k);
     let packing = |b: &Elements<'_, T>| {
         // What is converted is converted in either place.
-        if lanes == 1 || b.runs_across() { 0 } else { registers(b.shape().cols).saturating_mul(k).saturating_mul(TURN) }
+        if lanes == 1 || b.runs_across() {
+            0
+        } else {
+            registers(b.shape().cols).saturating_mul(k).saturating_mul(TURN)
+        }
     };
     let straight = product(m, n).saturating_add(packing(b));
     let turned = product(n, m)

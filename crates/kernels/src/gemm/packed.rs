@@ -10,11 +10,11 @@ use half::bf16;
 
 use super::operand::{Bf16Operand, Elements, Operand};
 use super::pack::PackB;
+use crate::Error;
 use crate::error::check_length;
 use crate::matrix::Shape;
 use crate::simd::{Lanes, Simd, WithSimd};
 use crate::{Float, Isa, MatRef};
-use crate::Error;
 
 /// A packed factor of a product.
 ///

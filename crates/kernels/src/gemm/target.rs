@@ -141,7 +141,13 @@ impl Stored<f32> for bf16 {
         values
     }
     #[inline(always)]
-    unsafe fn put<S: Simd>(_: S, to: *mut Self, stride: usize, count: usize, mut values: <f32 as Lanes>::V<S>) {
+    unsafe fn put<S: Simd>(
+        _: S,
+        to: *mut Self,
+        stride: usize,
+        count: usize,
+        mut values: <f32 as Lanes>::V<S>,
+    ) {
         let lanes = lanes_mut::<S>(&mut values);
         if stride == 1 && count == lanes.len() {
             // SAFETY: the caller vouches for the elements, which are neighbours.
@@ -208,9 +214,7 @@ impl<'a, O> Target<'a, O> {
     /// Where element `(i, j)` is, inside the matrix or not.
     #[inline(always)]
     pub(super) fn place(self, i: usize, j: usize) -> *mut O {
-        self.ptr
-            .wrapping_add(i.wrapping_mul(self.row_stride))
-            .wrapping_add(j.wrapping_mul(self.col_stride))
+        self.ptr.wrapping_add(i.wrapping_mul(self.row_stride)).wrapping_add(j.wrapping_mul(self.col_stride))
     }
 }
 

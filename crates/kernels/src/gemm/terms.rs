@@ -65,9 +65,12 @@ impl Terms for Pairs {
         if S::HAS_PAIRS {
             return s.mul_add_pairs(a, b, acc);
         }
-        let odd = |x| <f32 as Lanes>::map_bits::<S>(x, |bits| bits & 0xFFFF_0000);
-        let even = |x| <f32 as Lanes>::map_bits::<S>(x, |bits| bits << 16);
-        step::<S, f32>(s, even(a), even(b), step::<S, f32>(s, odd(a), odd(b), acc))
+        // Written out: as closures of registers, both halves came out as the even one on AVX2 (rustc 1.95).
+        let odd_a = <f32 as Lanes>::map_bits::<S>(a, |bits| bits & 0xFFFF_0000);
+        let odd_b = <f32 as Lanes>::map_bits::<S>(b, |bits| bits & 0xFFFF_0000);
+        let even_a = <f32 as Lanes>::map_bits::<S>(a, |bits| bits << 16);
+        let even_b = <f32 as Lanes>::map_bits::<S>(b, |bits| bits << 16);
+        step::<S, f32>(s, even_a, even_b, step::<S, f32>(s, odd_a, odd_b, acc))
     }
 }
 
