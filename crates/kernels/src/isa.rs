@@ -174,7 +174,9 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Bf16 => {
                 // SAFETY: an `Avx512Bf16` comes from `kinds` alone, after `x86::detect` found AVX-512 and the instruction.
-                let bf16 = unsafe { crate::simd::Avx512Bf16::new(pulp::x86::V4::new_unchecked()) };
+                let v4 = unsafe { pulp::x86::V4::new_unchecked() };
+                // SAFETY: likewise.
+                let bf16 = unsafe { crate::simd::Avx512Bf16::new(v4) };
                 Simd::vectorize(bf16, op)
             }
             _ => self.run(op),

@@ -74,15 +74,16 @@ pub(crate) const MOST_LANES: usize = 16;
 /// Asks for the cache line of `place` ahead of its use: in the nearest cache, or, if `FAR`, in the next. Any address will
 /// do: nothing is read.
 #[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one of the two is run")]
 pub(crate) fn prefetch<T, const FAR: bool>(place: *const T) {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse", not(miri)))]
     // SAFETY: the instruction is there (SSE), and has no effect but on the caches, at any address.
     unsafe {
         use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
         if FAR {
-            _mm_prefetch::<_MM_HINT_T1>(place.cast())
+            _mm_prefetch::<_MM_HINT_T1>(place.cast());
         } else {
-            _mm_prefetch::<_MM_HINT_T0>(place.cast())
+            _mm_prefetch::<_MM_HINT_T0>(place.cast());
         }
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
@@ -472,6 +473,10 @@ impl Token for Avx512Bf16 {
     }
     const PAIRS: bool = true;
     #[inline(always)]
+    #[expect(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "the instruction and the types of its arguments"
+    )]
     fn mul_add_pairs(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
         use core::arch::x86_64::{__m512, __m512bh, __m512i, _mm512_dpbf16_ps};
         use core::mem::transmute;

@@ -114,8 +114,7 @@ fn packed_factors_of_bf16_change_no_bit() {
 #[test]
 fn short_panels_are_an_error() {
     let len = packed_len::<f32>(3, 5);
-    let result =
-        Packed::right(Isa::detect(), view(&[0.0_f32; 15], 3, 5, false), &mut vec![0.0; 14]).unwrap_err();
+    let result = Packed::right(Isa::detect(), view(&[0.0_f32; 15], 3, 5, false), &mut [0.0; 14]).unwrap_err();
     assert!(matches!(result, Error::Length { operand: "panels", got: 14, expected } if expected <= len));
 }
 

@@ -157,10 +157,11 @@ impl Network {
         let need = |stage: &Stage| {
             let inputs = stage.dense.as_ref().map_or(0, |dense| dense.inputs);
             let product = |m, n, k| gemm_scratch::<T>(threads, m, n, k);
-            product(rows, stage.width, inputs)
-                .max(product(inputs, stage.width, rows))
-                .max(product(rows, inputs, stage.width))
-                .max(product(1, stage.width, rows))
+            product(rows, stage.width, inputs).max(product(inputs, stage.width, rows)).max(product(
+                rows,
+                inputs,
+                stage.width,
+            ))
         };
         self.stages.iter().map(need).max().unwrap_or(0)
     }
@@ -389,7 +390,7 @@ impl Dense {
         Ok(gemm(cpu, T::ONE, x, self.weight(params)?, T::ZERO, y, epilogue, scratch)?)
     }
 
-    /// dW = x^T dy and db = the column sums of dy.
+    /// dW = x^T dy and db = the column sums of dy, in one pass over dy.
     fn backward_params<T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -401,12 +402,10 @@ impl Dense {
         let rows = x.len() / self.inputs;
         let x = MatRef::row_major(x, rows, self.inputs)?.transpose();
         let dy = MatRef::row_major(dy, rows, self.outputs())?;
-        let dw = MatMut::row_major(&mut grads[self.weight.clone()], self.inputs, self.outputs())?;
-        gemm(cpu, T::ONE, x, dy, T::ZERO, dw, Epilogue::NONE, scratch)?;
-        let ones = [T::ONE];
-        let ones = MatRef::strided(&ones, 1, rows, 0, 0)?;
-        let db = MatMut::row_major(&mut grads[self.bias.clone()], 1, self.outputs())?;
-        Ok(gemm(cpu, T::ONE, ones, dy, T::ZERO, db, Epilogue::NONE, scratch)?)
+        // The bias lies behind the weight.
+        let (dw, db) = grads[..self.bias.end].split_at_mut(self.bias.start);
+        let dw = MatMut::row_major(&mut dw[self.weight.clone()], self.inputs, self.outputs())?;
+        Ok(gemm(cpu, T::ONE, x, dy, T::ZERO, dw, Epilogue::NONE.column_sums(db), scratch)?)
     }
 
     /// dx = dy W^T, times the gradient of the activation whose output x is.

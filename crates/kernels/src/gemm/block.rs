@@ -26,8 +26,7 @@ pub(super) const MC: usize = 1024;
 /// sets of the caches, and are copied unless they are few. Benchmark `gemm`.
 fn rests<T>(stride: usize, kc: usize, tiles: usize) -> bool {
     let stride = stride * size_of::<T>();
-    kc * stride <= 512 << 10
-        || (tiles <= if tune(1) == 0 { 12 } else { tune(1) } && !stride.is_multiple_of(4096))
+    kc * stride <= 512 << 10 || (tiles <= 12 && !stride.is_multiple_of(4096))
 }
 
 /// The operands, after all checks: C <- act(alpha A^T B + beta C + bias), where A is k x m and B is k x n.
@@ -83,23 +82,18 @@ pub(super) const fn task_len<T: Float>(width: usize, depth: usize) -> usize {
     let panel = 2 * super::most_lanes::<T>();
     let depth = if depth < T::KB { depth } else { T::KB };
     let cols = if width < NC { width.next_multiple_of(panel) } else { NC };
-    let rows = match width {
-        0..=NC => 0,
-        ..MC => width,
-        _ => MC,
+    let rows = if width <= NC {
+        0
+    } else if width < MC {
+        width
+    } else {
+        MC
     };
     LINE / size_of::<T>() + depth * cols + pack::tiles_len(rows, depth)
 }
 
 /// Bytes in a cache line, on whose edges packed panels begin.
 const LINE: usize = 64;
-#[doc(hidden)]
-#[allow(missing_docs)]
-pub static TUNE: [core::sync::atomic::AtomicUsize; 4] =
-    [const { core::sync::atomic::AtomicUsize::new(0) }; 4];
-fn tune(i: usize) -> usize {
-    TUNE[i].load(core::sync::atomic::Ordering::Relaxed)
-}
 
 /// A run of k, the same for all tiles of one pass.
 #[derive(Clone, Copy)]
@@ -123,11 +117,7 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
         let line = (LINE / size_of::<K::Sum>()).max(1);
         let most = depth.min(<K::Sum as Lanes>::KB);
         let room = if lent { most * NC.min((j1 - j0).next_multiple_of(panel)) } else { 0 };
-        let skip = if lent && tune(0) == 0 {
-            scratch.as_ptr().align_offset(LINE).min(LINE / size_of::<K::Sum>())
-        } else {
-            0
-        };
+        let skip = if lent { scratch.as_ptr().align_offset(LINE).min(LINE / size_of::<K::Sum>()) } else { 0 };
         let (packed_b, packed_a) = scratch[skip..].split_at_mut(room);
 
         // All tiles of the block get about the same number of rows: no sliver keeps the pipeline waiting.
@@ -175,10 +165,8 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
             for t0 in (0..tiles).step_by(group) {
                 let t1 = tiles.min(t0 + group);
                 let b_in_place = b_in_place.filter(|b| !lent || rests::<K::Sum>(b.row_stride, kc, t1 - t0));
-                // Few columns at a time where the next are fetched meanwhile, many where they are packed first.
-                let nc_most = if b_in_place.is_some() && tune(2) > 0 { tune(2) * panel } else { NC };
-                for j in (j0..j1).step_by(nc_most) {
-                    let nc = nc_most.min(j1 - j);
+                for j in (j0..j1).step_by(NC) {
+                    let nc = NC.min(j1 - j);
                     // Whole panels may be read in place. A last panel that is not full never is: its registers would
                     // reach past the row.
                     let whole = if b_in_place.is_some() { nc - nc % panel } else { 0 };
@@ -216,9 +204,7 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
                             // The first two tiles fetch the two cache lines of each row that the same tile of the next
                             // columns will read.
                             let ahead = match in_place {
-                                Some(b) if t - t0 < 2 => {
-                                    b.offset(p, j + jr + nc_most.min(nc) + (t - t0) * line).ptr
-                                }
+                                Some(b) if t - t0 < 2 => b.place(p, j + NC + jr + (t - t0) * line),
                                 _ => b.map_or(core::ptr::null(), |b| b.ptr),
                             };
                             let here =
@@ -288,7 +274,7 @@ struct Piece<T> {
     cols: (usize, usize),
     a: Option<Source<T>>,
     b: Option<Source<T>>,
-    /// What to ask for meanwhile: a row for each of b's, as far apart.
+    /// What to ask for meanwhile, with each row of b as much further on as that row is.
     ahead: *const T,
 }
 
@@ -331,8 +317,7 @@ impl<T: Float> Piece<T> {
         };
         let tile = Tile { a, b, kc: run.kc, sums, stride, ahead };
         // SAFETY: the factors hold kc words of these rows and columns, the latter in whole registers. The sums go to the
-        // buffer, which has room for the largest tile, or to whole registers of C that belong to this task. The copy of
-        // the panel has kc rows.
+        // buffer, which has room for the largest tile, or to whole registers of C that belong to this task.
         unsafe { tile.run::<S, K>(s, rows, registers) };
         if shortcut.is_none() {
             let sums = Source { ptr: sums.cast_const(), row_stride: stride, col_stride: 1 };

@@ -81,6 +81,7 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
 
     /// Made by `block` alone, whose tiles lie inside C and belong to its task, with all that goes with C.
     #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "sums and their elements of C go together")]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { finish, sums, at: (i, j), rows, cols } = self;
         let lanes = T::lanes::<S>();
@@ -91,8 +92,8 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
                     for v in (0..cols).step_by(lanes) {
                         // SAFETY: the row has whole registers, and so has C, of neighbours; they belong to the task.
                         unsafe {
-                            O::put(s, finish.c.place(i + row, j + v), 1, lanes, sums.whole::<S>(row, v))
-                        };
+                            O::put(s, finish.c.place(i + row, j + v), 1, lanes, sums.whole::<S>(row, v));
+                        }
                     }
                 }
                 return;
@@ -159,6 +160,7 @@ impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
     /// # Safety
     /// They lie inside C, what is kept, bias and the gradient's operand, and belong to the calling task.
     #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one condition covers all of these elements")]
     unsafe fn store<S: Simd, const WHOLE: bool>(&self, s: S, i: usize, j: usize, count: usize, p: T::V<S>) {
         let (alpha, zero) = (T::splat(s, self.alpha), T::splat(s, T::ZERO));
         let (c, running) = (self.c, self.running);

@@ -39,7 +39,7 @@ use crate::error::check_length;
 use crate::simd::Lanes;
 use crate::{Cpu, Error, Float, Isa, MatMut, MatRef};
 pub use batch::{Batch, BatchMut, gemm_batch};
-pub use block::{Bf16Result, TUNE};
+pub use block::Bf16Result;
 use block::{Block, Product, task_len};
 use grid::Grid;
 use operand::Elements;

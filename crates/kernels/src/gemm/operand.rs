@@ -122,6 +122,7 @@ impl<'a, T: Float> Elements<'a, T> {
     /// # Safety
     /// It lies inside the factor.
     #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one condition covers all of these words")]
     pub(super) unsafe fn word(&self, p: usize, j: usize) -> T {
         // SAFETY: the caller vouches for the place; the second half of a pair is read if k reaches that far.
         unsafe {
@@ -145,6 +146,7 @@ impl<'a, T: Float> Elements<'a, T> {
     /// # Safety
     /// They lie inside the factor.
     #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one condition covers all of these words")]
     pub(super) unsafe fn across<S: Simd>(&self, s: S, p: usize, j: usize, count: usize) -> T::V<S> {
         let lanes = T::lanes::<S>();
         // SAFETY: the caller vouches for all of these places.
@@ -175,6 +177,7 @@ impl<'a, T: Float> Elements<'a, T> {
     /// # Safety
     /// They lie inside the factor.
     #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one condition covers all of these words")]
     pub(super) unsafe fn along<S: Simd>(&self, s: S, p: usize, j: usize, count: usize) -> T::V<S> {
         let lanes = T::lanes::<S>();
         // SAFETY: the caller vouches for all of these places.

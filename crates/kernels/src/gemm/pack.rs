@@ -55,6 +55,7 @@ impl<T: Float> WithSimd for PackB<'_, T> {
     type Output = ();
 
     #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "either reads the same words")]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { b, p, kc, j, nc, panel, packed } = self;
         if kc == 0 || nc == 0 {
@@ -105,6 +106,7 @@ const AHEAD: usize = 16;
 
 /// Packs one register's columns of B, whose words along k are neighbours: block by block, transposed in registers.
 #[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "either reads the same words")]
 fn turn_columns<S: Simd, T: Float>(
     s: S,
     b: &Elements<'_, T>,
@@ -203,6 +205,7 @@ impl<T: Float> WithSimd for CopyA<'_, T> {
     type Output = ();
 
     #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "either reads the same words")]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { a, i, mr, p, kc, reading, copy } = self;
         let lanes = T::lanes::<S>();

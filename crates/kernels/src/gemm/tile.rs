@@ -10,8 +10,8 @@
 //!             +------+------+
 //! ```
 //!
-//! With 32 registers MR is up to 14 and NV 2: 28 accumulators, two registers of B, one of A. With 16, MR is up to 6: 12 + 2
-//! + 1. Fourteen rows keep both FMA units busy (their latency needs eight chains) with 16 loads to 28 FMAs. Where C has
+//! With 32 registers MR is up to 14 and NV 2: 28 accumulators, two registers of B, one of A. With 16, MR is up to 6: 12, 2
+//! and 1. Fourteen rows keep both FMA units busy (their latency needs eight chains) with 16 loads to 28 FMAs. Where C has
 //! three rows or fewer, B is read once and nothing is used twice: then NV is 8, so that long runs of B's rows are read.
 //!
 //! This file, `operand`, `target` and `pack` are the islands where matrices are read and written through pointers: the views
