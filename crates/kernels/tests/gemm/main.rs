@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bf16;
 mod bytes;
 mod epilogues;
 mod errors;
