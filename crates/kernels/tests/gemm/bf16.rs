@@ -54,7 +54,7 @@ fn every_edge<O: Store>() {
         for n in [0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129, 257] {
             turn += 1;
             let layouts = [LAYOUTS[turn % 3], LAYOUTS[turn / 3 % 3], LAYOUTS[turn / 9 % 3]];
-            let beside = if m == 0 { turn / 5 & 1 } else { turn / 5 };
+            let beside = if m == 0 { (turn / 5) & 1 } else { turn / 5 };
             let case = Case::<O>::new((m, n, turn % 7), layouts, AFTER[turn % 5], turn as u64);
             case.beside(beside).check();
         }
@@ -182,15 +182,15 @@ fn a_million_sums_near_the_smallest_normal_number_have_the_oracles_bits() {
 #[test]
 #[ignore = "without an instruction, terms add the even product twice"]
 fn a_sum_just_below_the_smallest_normal_number_is_rounded_before_it_is_flushed() {
-    let power = |exponent: i32| bf16::from_f64(2.0_f64.powi(exponent));
+    let power = |exponent: i32| bf16::from_bits(((127 + exponent) << 7) as u16).to_f64();
+    let element = bf16::from_f64;
     for isa in Isa::available() {
         let mut gradual_differs = false;
         for quarters in 1..=9_u16 {
             for sign in [1.0, -1.0] {
                 // d = quarters * 2^-152. The odd product comes first.
-                let a = [bf16::from_f64(-sign * f64::from(quarters)), power(-63)];
-                let b = [power(-152 + 30), bf16::from_f64(sign * 2.0_f64.powi(-63))];
-                let a = [bf16::from_f64(a[0].to_f64() * 2.0_f64.powi(-30)), a[1]];
+                let a = [element(-sign * f64::from(quarters) * power(-30)), element(power(-63))];
+                let b = [element(power(-122)), element(sign * power(-63))];
                 let mut c = [f32::NAN];
                 gemm_bf16(
                     Cpu::serial(isa),
@@ -269,7 +269,7 @@ fn the_error_stays_below_the_bound_that_follows_from_the_order() {
         let (m, n) = (9, 21);
         let mut case = Case::<f32>::new((m, n, k), [Layout::RowMajor; 3], After::Nothing, 61);
         (case.alpha, case.beta) = (1.0, 0.0);
-        let bound = (k.min(1024) + k.div_ceil(1024)) as f64 * 2.0_f64.powi(-24);
+        let bound = (k.min(1024) + k.div_ceil(1024)) as f64 * 0.5 * f64::from(f32::EPSILON);
         for isa in Isa::available() {
             let got = case.run(isa, true);
             for i in 0..m {

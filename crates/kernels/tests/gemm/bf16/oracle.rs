@@ -140,7 +140,7 @@ impl<O: Store> Case<O> {
 
     /// The loop that defines every bit. Where k is odd, the last pair's odd elements are +0.
     fn sum(&self, a: &[bf16], b: &[bf16], c: f32) -> f32 {
-        let mut r = (self.beta != 0.0).then(|| self.beta * c);
+        let mut r = (self.beta != 0.0).then_some(self.beta * c);
         for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
             let mut p = 0.0;
             for (a, b) in a.chunks(2).zip(b.chunks(2)) {
