@@ -15,24 +15,27 @@ mod machine;
 mod problems;
 mod semihosting;
 
-use core::fmt::Write;
+use core::fmt::{Debug, Write};
 use core::panic::PanicInfo;
 
-use kernels::{Cpu, Float};
-use problems::{F32, F64, Hashes, hashes};
+use kernels::{Cpu, Error};
+use problems::{BF16, F32, F64, bf16_products, hashes};
 use semihosting::{Console, exit};
 
 /// What `machine` calls once the processor can compute.
 pub(crate) fn main() -> ! {
     let cpu = Cpu::detect();
-    let same = [check::<f32>(cpu, "f32", F32), check::<f64>(cpu, "f64", F64)];
-    exit(same == [true; 2])
+    let same = [
+        check(cpu, "f32", hashes::<f32>(cpu), F32),
+        check(cpu, "f64", hashes::<f64>(cpu), F64),
+        check(cpu, "bf16", bf16_products(cpu), BF16),
+    ];
+    exit(same == [true; 3])
 }
 
-/// Whether the problems in `T` have the hashes `expected`; says so on the host's console.
-fn check<T: Float>(cpu: Cpu<'_>, name: &str, expected: Hashes) -> bool {
-    let got = hashes::<T>(cpu);
-    let same = got == Ok(expected);
+/// Whether the problems of a type have the hashes `expected`; says so on the host's console.
+fn check<H: Debug + PartialEq>(cpu: Cpu<'_>, name: &str, got: Result<H, Error>, expected: H) -> bool {
+    let same = got.as_ref() == Ok(&expected);
     let verdict = if same { "the golden bits" } else { "OTHER BITS" };
     // The console never fails.
     _ = writeln!(Console, "{name} on {cpu:?}: {verdict}: {got:x?}");

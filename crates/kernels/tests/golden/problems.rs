@@ -1,13 +1,14 @@
-//! Fixed problems whose results are hashed: products of matrices in every layout, and three steps of training that
-//! call the other kernels. A hash is the same on every machine, or the bit contract is broken.
+//! Fixed problems whose results are hashed: products of matrices in every layout, of f32, f64 and bf16, and three steps
+//! of training that call the other kernels. A hash is the same on every machine, or the bit contract is broken.
 //!
 //! Without std and without a heap, since two programs include this file: the test `golden`, and `tests/no_std`, which
 //! runs on bare metal.
 
+use half::bf16;
 use kernels::adam::Adam;
 use kernels::clip::clip_norm;
 use kernels::cross_entropy::{softmax, softmax_cross_entropy};
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::{Bf16Result, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
 use kernels::random::{Stream, fill_normal, fill_uniform};
 use kernels::sgd::Sgd;
 use kernels::{Cpu, Decay, Error, Float, MatMut, MatRef};
@@ -19,16 +20,22 @@ pub(crate) struct Hashes {
     pub(crate) gemm: u64,
     /// [`training`].
     pub(crate) training: u64,
+    /// [`besides`].
+    pub(crate) besides: u64,
 }
 
 /// The hashes of f32 on every machine.
-pub(crate) const F32: Hashes = Hashes { gemm: 0xefda_0816_be88_18f4, training: 0x670a_b23a_619f_b36d };
+pub(crate) const F32: Hashes =
+    Hashes { gemm: 0xefda_0816_be88_18f4, training: 0x670a_b23a_619f_b36d, besides: 0x44e6_5ec8_1ac9_0f24 };
 /// The hashes of f64 on every machine.
-pub(crate) const F64: Hashes = Hashes { gemm: 0xa739_1ba8_c6a9_3fe4, training: 0x3f74_a6fe_6b36_29cd };
+pub(crate) const F64: Hashes =
+    Hashes { gemm: 0xa739_1ba8_c6a9_3fe4, training: 0x3f74_a6fe_6b36_29cd, besides: 0x5b44_064b_cee3_6c20 };
+/// The hash of [`bf16_products`] on every machine.
+pub(crate) const BF16: u64 = 0x57c7_e67e_19c5_7c11;
 
 /// Solves all problems in `T` on `cpu`.
 pub(crate) fn hashes<T: Float>(cpu: Cpu<'_>) -> Result<Hashes, Error> {
-    Ok(Hashes { gemm: products::<T>(cpu)?, training: training::<T>(cpu)? })
+    Ok(Hashes { gemm: products::<T>(cpu)?, training: training::<T>(cpu)?, besides: besides::<T>(cpu)? })
 }
 
 /// FNV-1a (Fowler, Noll, Vo) with 64 bits.
@@ -92,6 +99,104 @@ fn products<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
         hash.add(&c);
     }
     Ok(hash.0)
+}
+
+/// What a product makes besides C, and bytes as either factor, in both layouts: kept elements and column sums.
+fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
+    const M: usize = 11;
+    const N: usize = 19;
+    const K: usize = 530;
+    let (mut a, mut b) = ([T::ZERO; M * K], [T::ZERO; K * N]);
+    fill_uniform(cpu, Stream::new(3, 0), T::from_f64(-1.0), T::ONE, &mut a)?;
+    fill_uniform(cpu, Stream::new(3, 1), T::from_f64(-1.0), T::ONE, &mut b)?;
+    let mut bytes = [0; K * N];
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = Stream::new(3, 2).below(i as u64, 256) as u8;
+    }
+    let scale = T::from_f64(1.0 / 255.0);
+
+    let mut hash = Fnv::new();
+    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, M, N, K)];
+    let (mut c, mut z, mut sums) = ([T::ZERO; M * N], [T::ZERO; M * N], [T::ZERO; N]);
+    for turn in 0..8 {
+        let transposed = (turn & 1 != 0, turn & 2 != 0);
+        let (a, b): (Operand<'_, T>, Operand<'_, T>) = if turn & 4 == 0 {
+            (
+                Operand::bytes(view(&bytes[..M * K], M, K, transposed.0)?, scale),
+                view(&b, K, N, transposed.1)?.into(),
+            )
+        } else {
+            (view(&a, M, K, transposed.0)?.into(), Operand::bytes(view(&bytes, K, N, transposed.1)?, scale))
+        };
+        // What is there is added to, from the second product on.
+        let beta = T::from_f64(if turn == 0 { 0.0 } else { 0.5 });
+        // Some without scratch: the same bits.
+        let lent = if turn % 3 == 2 { &mut [] } else { &mut scratch[..] };
+        let epilogue =
+            Epilogue::NONE.keep(MatMut::row_major(&mut z, N, M)?.transpose()).relu().column_sums(&mut sums);
+        gemm(cpu, T::from_f64(0.25), a, b, beta, MatMut::row_major(&mut c, M, N)?, epilogue, lent)?;
+        hash.add(&c);
+        hash.add(&z);
+        hash.add(&sums);
+    }
+    Ok(hash.0)
+}
+
+/// The hash of products of bf16 with results of both types, with numbers of every kind, over more than one summation
+/// block and an odd number of elements.
+pub(crate) fn bf16_products(cpu: Cpu<'_>) -> Result<u64, Error> {
+    let mut hash = Fnv::new();
+    products_of_pairs::<f32>(cpu, 0.0, f64::from, &mut hash)?;
+    products_of_pairs::<bf16>(cpu, bf16::ZERO, bf16::to_f64, &mut hash)?;
+    Ok(hash.0)
+}
+
+/// `wide` gives the value of a result.
+fn products_of_pairs<O: Bf16Result>(
+    cpu: Cpu<'_>,
+    zero: O,
+    wide: fn(O) -> f64,
+    hash: &mut Fnv,
+) -> Result<(), Error> {
+    const M: usize = 5;
+    const N: usize = 19;
+    const K: usize = 1037;
+    let (mut a, mut b, mut bias) = ([bf16::ZERO; M * K], [bf16::ZERO; K * N], [0.0; N]);
+    fill_uniform(cpu, Stream::new(4, 0), -1.0, 1.0, &mut bias)?;
+    bias[0] = 0.0;
+    // Exponents from -8 to -1; in the first row and column so low that sums of their products are flushed.
+    let element = |stream: u64, i: usize, low: bool| {
+        let bits = Stream::new(4, stream).bits(i as u64);
+        let exponent = if low { 127 - 69 + (bits >> 8) % 8 } else { 127 - 8 + (bits >> 8) % 8 };
+        bf16::from_bits(((bits & 1) << 15 | exponent << 7 | bits >> 16 & 0x7F) as u16)
+    };
+    for (i, x) in a.iter_mut().enumerate() {
+        *x = element(1, i, i < K);
+    }
+    for (i, x) in b.iter_mut().enumerate() {
+        *x = element(2, i, i % N == 0);
+    }
+    // Infinity, NaN, subnormals, the negative zero and the largest number.
+    for (i, bits) in [0x7F80, 0x7FC0, 0x0001, 0x807F, 0x8000, 0x7F7F].into_iter().enumerate() {
+        a[(i % 3 + 1) * K + 2 + i] = bf16::from_bits(bits);
+        b[(40 + i) * N + 3 + i] = bf16::from_bits(bits);
+    }
+
+    let mut scratch = [0.0; gemm_bf16_scratch(1, M, N, K)];
+    let (mut c, mut z, mut sums) = ([zero; M * N], [zero; M * N], [0.0; N]);
+    for turn in 0..4 {
+        let (alpha, beta) = if turn == 0 { (1.0, 0.0) } else { (0.25, -0.5) };
+        let (a, b) = (view(&a, M, K, turn & 1 != 0)?, view(&b, K, N, turn & 2 != 0)?);
+        let epilogue = Epilogue::bias(&bias).keep(MatMut::row_major(&mut z, M, N)?).column_sums(&mut sums);
+        let epilogue = if turn == 3 { epilogue.relu() } else { epilogue };
+        let target = MatMut::row_major(&mut c, M, N)?;
+        gemm_bf16(cpu, alpha, a, b, beta, target, epilogue, &mut scratch)?;
+        for x in c.iter().chain(&z) {
+            hash.add(&[wide(*x)]);
+        }
+        hash.add(&sums);
+    }
+    Ok(())
 }
 
 /// `data` as `rows` x `cols` elements, row after row or, if `transposed`, column after column.

@@ -1,0 +1,322 @@
+//! Products of bf16 against their own oracle, which adds in integers, on instruction sets with and without an
+//! instruction for them.
+
+mod exact;
+mod oracle;
+
+use half::bf16;
+use kernels::gemm::{Bf16Result, Epilogue, gemm_bf16, gemm_bf16_scratch};
+use kernels::random::Stream;
+use kernels::{Cpu, Error, Isa, MatMut, MatRef};
+
+use crate::matrix::{LAYOUTS, Layout, Matrix};
+use crate::oracle::{AFTER, After};
+use crate::threads::Threads;
+use exact::step;
+use oracle::{Case, Store, uniform};
+
+/// Lengths of k: none, odd, even, and the neighbours of one and of two summation blocks.
+const DEPTHS: [usize; 8] = [0, 1, 2, 7, 1023, 1024, 1025, 2050];
+
+fn every_layout<O: Store>() {
+    let mut turn = 0;
+    for k in DEPTHS {
+        for a in LAYOUTS {
+            for b in LAYOUTS {
+                for c in LAYOUTS {
+                    turn += 1;
+                    let after = AFTER[turn % 5];
+                    let mut case = Case::<O>::new((7, 19, k), [a, b, c], after, turn as u64).beside(turn / 2);
+                    (case.alpha, case.beta) = [(1.0, 0.0), (1.25, -0.75), (-0.5, 0.0)][turn % 3];
+                    case.check();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn f32_results_have_the_oracles_bits_in_every_layout() {
+    every_layout::<f32>();
+}
+
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn bf16_results_have_the_oracles_bits_in_every_layout() {
+    every_layout::<bf16>();
+}
+
+/// Lengths at which a loop over rows or columns begins, ends or has a rest.
+fn every_edge<O: Store>() {
+    let mut turn = 0;
+    for m in [0, 1, 2, 3, 5, 6, 7, 13, 14, 15, 17, 33] {
+        for n in [0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129, 257] {
+            turn += 1;
+            let layouts = [LAYOUTS[turn % 3], LAYOUTS[turn / 3 % 3], LAYOUTS[turn / 9 % 3]];
+            let beside = if m == 0 { (turn / 5) & 1 } else { turn / 5 };
+            let case = Case::<O>::new((m, n, turn % 7), layouts, AFTER[turn % 5], turn as u64);
+            case.beside(beside).check();
+        }
+    }
+}
+
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn f32_results_have_the_oracles_bits_at_every_edge() {
+    every_edge::<f32>();
+}
+
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn bf16_results_have_the_oracles_bits_at_every_edge() {
+    every_edge::<bf16>();
+}
+
+/// The gradient of a dense layer's weights is computed turned, over one block of k and more.
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn column_sums_have_the_oracles_bits_when_the_product_is_turned() {
+    for k in [66, 1030] {
+        for c in [Layout::RowMajor, Layout::ColMajor] {
+            let layouts = [Layout::ColMajor, Layout::RowMajor, c];
+            Case::<f32>::new((200, 10, k), layouts, After::ReluGradient, 4).beside(3).check();
+            Case::<bf16>::new((200, 10, k), layouts, After::Relu, 5).beside(3).check();
+        }
+    }
+}
+
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn beta_zero_never_reads_what_it_overwrites() {
+    for layout in LAYOUTS {
+        for k in [5, 1030] {
+            let layouts = [Layout::RowMajor, Layout::RowMajor, layout];
+            let mut case = Case::<bf16>::new((9, 21, k), layouts, After::Bias, 6).beside(3);
+            case.beta = 0.0;
+            case.before.c.data.fill(bf16::NAN);
+            case.before.z.data.fill(bf16::NAN);
+            case.before.sums.fill(f32::NAN);
+            case.check();
+        }
+    }
+}
+
+/// NaN, infinities, both zeros, subnormals and the largest numbers.
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn specials_flow_as_in_the_oracle() {
+    for seed in 0..60 {
+        let choice = seed as usize;
+        let layouts = [LAYOUTS[choice % 3], LAYOUTS[choice / 3 % 3], LAYOUTS[choice / 9 % 3]];
+        let (m, n, k) = (1 + choice % 9, 1 + choice * 7 % 40, 1 + choice % 13);
+        let special = |stream: u64| {
+            move |i: u64| {
+                let s = Stream::new(seed, 30 + stream);
+                match s.below(i, 60) {
+                    0 => bf16::NAN,
+                    1 => bf16::INFINITY,
+                    2 => bf16::NEG_INFINITY,
+                    3 => bf16::NEG_ZERO,
+                    4 => bf16::ZERO,
+                    5 => bf16::from_bits(0x0001),
+                    6 => bf16::from_bits(0x807F),
+                    7 => bf16::MAX,
+                    8 => bf16::MIN,
+                    9 => bf16::MIN_POSITIVE,
+                    10 => bf16::from_bits(0x8080),
+                    _ => uniform(seed, stream)(i),
+                }
+            }
+        };
+        let mut case = Case::<f32>::new((m, n, k), layouts, AFTER[choice % 5], seed).beside(choice);
+        case.alpha = [1.0, 1.25, 0.0][choice % 3];
+        case.beta = [0.0, 1.0, -0.5][choice / 3 % 3];
+        case.a = Matrix::new(m, k, layouts[0], special(0));
+        case.b = Matrix::new(k, n, layouts[1], special(1));
+        case.check();
+
+        let mut case = Case::<bf16>::new((m, n, k), layouts, AFTER[choice % 5], seed).beside(choice);
+        case.beta = [0.0, 1.0, -0.5][choice / 3 % 3];
+        case.a = Matrix::new(m, k, layouts[0], special(0));
+        case.b = Matrix::new(k, n, layouts[1], special(1));
+        case.before.c = Matrix::new(m, n, layouts[2], special(2));
+        case.y = Matrix::new(m, n, Layout::RowMajor, special(3));
+        case.check();
+    }
+}
+
+/// A million sums of six products, most of them near the smallest normal number, where a sum is flushed to zero, and
+/// where rounding to 24 bits differs from gradual underflow.
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn a_million_sums_near_the_smallest_normal_number_have_the_oracles_bits() {
+    // A product of two elements lies between 2^-146 and 2^-112.
+    let near = |stream: u64| {
+        move |i: u64| {
+            let s = Stream::new(40, stream);
+            let exponent = 127 - 73 + s.below(4 * i, 17);
+            // Half of the elements have few bits, so that sums meet ties and powers of two.
+            let fraction =
+                if s.below(4 * i + 1, 2) == 0 { s.below(4 * i + 2, 128) } else { s.below(4 * i + 2, 4) << 5 };
+            bf16::from_bits((s.below(4 * i + 3, 2) << 15 | exponent << 7 | fraction) as u16)
+        }
+    };
+    let layouts = [Layout::RowMajor; 3];
+    let mut case = Case::<f32>::new((1000, 1000, 6), layouts, After::Nothing, 41);
+    (case.alpha, case.beta) = (1.0, 0.0);
+    case.a = Matrix::new(1000, 6, Layout::RowMajor, near(0));
+    case.b = Matrix::new(6, 1000, Layout::RowMajor, near(1));
+    let expected = case.expected();
+    let zeros =
+        (0..1000).flat_map(|i| (0..1000).map(move |j| (i, j))).filter(|&(i, j)| expected.c.at(i, j) == 0.0);
+    // The test would show little if few sums, or nearly all, were flushed.
+    assert!((100_000..900_000).contains(&zeros.count()));
+    for isa in Isa::available() {
+        expected.assert_same(&case.run(isa, true), || format!("{isa}"));
+    }
+}
+
+/// 2^-126 less d: to 24 bits, as if exponents had no lower end, that stays 2^-126 up to d = 2^-151, half a unit in the
+/// last place below 2^-126, a tie. Rounded gradually it would stay up to d = 2^-150.
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn a_sum_just_below_the_smallest_normal_number_is_rounded_before_it_is_flushed() {
+    let power = |exponent: i32| bf16::from_bits(((127 + exponent) << 7) as u16).to_f64();
+    let element = bf16::from_f64;
+    for isa in Isa::available() {
+        let mut gradual_differs = false;
+        for quarters in 1..=9_u16 {
+            for sign in [1.0, -1.0] {
+                // d = quarters * 2^-152. The odd product comes first.
+                let a = [element(-sign * f64::from(quarters) * power(-30)), element(power(-63))];
+                let b = [element(power(-122)), element(sign * power(-63))];
+                let mut c = [f32::NAN];
+                gemm_bf16(
+                    Cpu::serial(isa),
+                    1.0,
+                    MatRef::row_major(&a, 1, 2).unwrap(),
+                    MatRef::row_major(&b, 2, 1).unwrap(),
+                    0.0,
+                    MatMut::row_major(&mut c, 1, 1).unwrap(),
+                    Epilogue::NONE,
+                    &mut [],
+                )
+                .unwrap();
+                let least = sign as f32 * f32::MIN_POSITIVE;
+                let expected = if quarters <= 2 { least } else { sign as f32 * 0.0 };
+                assert_eq!(c[0].to_bits(), expected.to_bits(), "{isa}, {sign} (2^-126 - {quarters} 2^-152)");
+                let gradual = a[0].to_f32().mul_add(b[0].to_f32(), least);
+                gradual_differs |= gradual != expected && gradual == least;
+            }
+        }
+        assert!(gradual_differs);
+    }
+}
+
+/// The oracle's own arithmetic, where the hardware's f32 gives the answer: results that are normal.
+#[test]
+fn the_oracles_step_is_a_fused_multiply_add_of_normal_numbers() {
+    let s = Stream::new(50, 0);
+    let mut normal = 0;
+    for i in 0..300_000 {
+        let [x, y, p, scale] = s.block(i);
+        let element =
+            |bits: u32| f32::from_bits((bits & 0x807F_0000) | (127 - 20 + (bits >> 8 & 0x1F)) << 23);
+        let (x, y) = (element(x), element(y));
+        let p = f32::from_bits((p & 0x807F_FFFF) | (127 - 40 + scale % 80) << 23);
+        let fused = x.mul_add(y, p);
+        if fused.abs() > f32::MIN_POSITIVE && fused.is_finite() {
+            normal += 1;
+            assert_eq!(
+                step(bf16::from_f32(x), bf16::from_f32(y), p).to_bits(),
+                fused.to_bits(),
+                "{x} {y} {p}"
+            );
+        }
+    }
+    assert!(normal > 290_000);
+}
+
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn threads_change_no_bit() {
+    let mut turn = 0;
+    for shape in [(65, 515, 140), (250, 10, 2100)] {
+        for after in [After::Bias, After::ReluGradient] {
+            turn += 1;
+            let layouts = [LAYOUTS[turn % 3], LAYOUTS[turn / 2 % 3], LAYOUTS[turn / 3 % 3]];
+            let case = Case::<bf16>::new(shape, layouts, after, turn as u64).beside(3);
+            let expected = case.expected();
+            for isa in Isa::available().filter(|isa| isa.lanes_f32() > 1) {
+                for threads in 2..=4 {
+                    let got = case.run_on(Cpu::new(isa, &Threads(threads)), threads, true);
+                    expected.assert_same(&got, || format!("{isa}, {threads} threads, {}", case.name()));
+                }
+            }
+        }
+    }
+}
+
+/// Each addition of a product rounds once, relative to a partial sum that is at most s = sum |a||b|: of the min(k, 1024)
+/// of a block the first adds to zero, and is exact. Then one more rounding for each block but the first (alpha is 1).
+/// With u = 2^-24 and N = min(k, 1024) + ceil(k / 1024) these are at most N - 1 roundings, so
+/// |error| <= ((1 + u)^(N - 1) - 1) s <= N u s, since N^2 u < 1. Nothing underflows here.
+#[test]
+#[ignore = "without an instruction, terms add the even product twice"]
+fn the_error_stays_below_the_bound_that_follows_from_the_order() {
+    for k in [2, 31, 1024, 1025, 3001] {
+        let (m, n) = (9, 21);
+        let mut case = Case::<f32>::new((m, n, k), [Layout::RowMajor; 3], After::Nothing, 61);
+        (case.alpha, case.beta) = (1.0, 0.0);
+        let bound = (k.min(1024) + k.div_ceil(1024)) as f64 * 0.5 * f64::from(f32::EPSILON);
+        for isa in Isa::available() {
+            let got = case.run(isa, true);
+            for i in 0..m {
+                for j in 0..n {
+                    let terms = (0..k).map(|p| case.a.at(i, p).to_f64() * case.b.at(p, j).to_f64());
+                    let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()));
+                    let error = (f64::from(got.c.at(i, j)) - exact).abs();
+                    assert!(error <= bound * size, "{isa}, k = {k}: {error} > {}", bound * size);
+                }
+            }
+        }
+    }
+}
+
+/// What is passed to a product of 2 x `k` and `k` x 4 elements with `scratch` elements of scratch.
+fn call<O: Bf16Result>(zero: O, k: usize, sums: usize, scratch: usize) -> Result<(), Error> {
+    let factor = vec![bf16::ONE; 4 * k];
+    let (mut c, mut db) = ([zero; 8], [0.0; 8]);
+    gemm_bf16(
+        Cpu::detect(),
+        1.0,
+        MatRef::row_major(&factor, 2, k)?,
+        MatRef::row_major(&factor, k, 4)?,
+        0.0,
+        MatMut::row_major(&mut c, 2, 4)?,
+        Epilogue::NONE.column_sums(&mut db[..sums]),
+        &mut vec![0.0; scratch],
+    )
+}
+
+#[test]
+fn little_scratch_is_an_error_and_none_is_one_where_sums_must_be_kept() {
+    for k in [3, 1024] {
+        let enough = gemm_bf16_scratch(1, 2, 4, k);
+        assert_eq!(call(0.0_f32, k, 4, enough), Ok(()));
+        assert_eq!(call(bf16::ZERO, k, 4, enough), Ok(()));
+        assert_eq!(call(0.0_f32, k, 4, 0), Ok(()));
+        assert_eq!(call(bf16::ZERO, k, 4, 0), Ok(()));
+        let error = Err(Error::Scratch { expected: enough, got: enough - 1 });
+        assert_eq!(call(0.0_f32, k, 4, enough - 1), error);
+        assert_eq!(call(bf16::ZERO, k, 4, enough - 1), error);
+        let error = Err(Error::Length { operand: "column sums", expected: 4, got: 3 });
+        assert_eq!(call(bf16::ZERO, k, 3, enough), error);
+    }
+    let enough = gemm_bf16_scratch(1, 2, 4, 1025);
+    assert_eq!(call(0.0_f32, 1025, 4, enough), Ok(()));
+    assert_eq!(call(0.0_f32, 1025, 4, 0), Ok(()));
+    assert_eq!(call(bf16::ZERO, 1025, 4, enough), Ok(()));
+    assert_eq!(call(bf16::ZERO, 1025, 4, 0), Err(Error::Scratch { expected: enough, got: 0 }));
+}

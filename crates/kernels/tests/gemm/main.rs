@@ -1,0 +1,14 @@
+//! Matrix products against their oracles: the scalar loops of the bit contract. Bits are compared, not tolerances, for
+//! every instruction set of this machine.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bf16;
+mod bytes;
+mod epilogues;
+mod errors;
+mod matrix;
+mod oracle;
+mod shapes;
+mod threads;
+mod values;

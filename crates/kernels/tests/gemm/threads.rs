@@ -1,0 +1,60 @@
+//! Threads: neither their number nor the cut changes a bit.
+
+use kernels::{Cpu, Executor, Isa};
+
+use crate::matrix::{LAYOUTS, Layout, Matrix};
+use crate::oracle::{AFTER, After, Case, Factor};
+
+/// An executor of real threads; the tests need no fast one.
+pub(crate) struct Threads(pub(crate) usize);
+
+impl Executor for Threads {
+    fn threads(&self) -> usize {
+        self.0
+    }
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        std::thread::scope(|scope| {
+            for i in 0..tasks {
+                scope.spawn(move || task(i));
+            }
+        });
+    }
+}
+
+#[test]
+fn threads_change_no_bit() {
+    for (m, n, k) in [(128, 512, 300), (700, 40, 300), (300, 300, 130), (2000, 10, 600)] {
+        let case = Case::<f32>::new((m, n, k), [Layout::RowMajor; 3], After::BiasRelu, 3).beside(3);
+        let one = case.run(Isa::detect(), true);
+        for threads in 2..=5 {
+            let many = case.run_on(Cpu::new(Isa::detect(), &Threads(threads)), threads, true);
+            one.assert_same(&many, || format!("{threads} threads, {}", case.name()));
+        }
+    }
+}
+
+/// Products that are large enough to be cut, with everything that an epilogue makes.
+#[test]
+fn threads_change_no_bit_of_any_epilogue() {
+    let mut turn = 0;
+    for shape in [(65, 515, 90), (530, 10, 600), (10, 530, 600), (190, 100, 160)] {
+        for after in AFTER {
+            turn += 1;
+            let layouts = [LAYOUTS[turn % 3], LAYOUTS[turn / 2 % 3], LAYOUTS[turn / 3 % 3]];
+            let mut case = Case::<f32>::new(shape, layouts, after, turn as u64).beside(3);
+            if turn % 4 == 0 {
+                let (m, _, k) = shape;
+                case.a = Factor::Bytes(Matrix::new(m, k, layouts[0], |i| (i * 7) as u8), 0.0625);
+            }
+            let expected = case.expected();
+            for isa in Isa::available().filter(|isa| isa.lanes_f32() > 1) {
+                for threads in 1..=4 {
+                    for lends in [true, false] {
+                        let got = case.run_on(Cpu::new(isa, &Threads(threads)), threads, lends);
+                        expected.assert_same(&got, || format!("{isa}, {threads} threads, {}", case.name()));
+                    }
+                }
+            }
+        }
+    }
+}
