@@ -6,8 +6,6 @@ use half::bf16;
 pub trait Element: Copy + 'static {
     /// Its name on the command line.
     const NAME: &'static str;
-    /// 0.
-    const ZERO: Self;
     /// The most by which rounding to this type changes a number, as a part of it; 0 where it is below what the sums lose.
     const ROUNDOFF: f64;
     /// `x`, rounded to nearest.
@@ -18,7 +16,6 @@ pub trait Element: Copy + 'static {
 
 impl Element for f32 {
     const NAME: &'static str = "f32";
-    const ZERO: Self = 0.0;
     const ROUNDOFF: f64 = 0.0;
     fn from_f32(x: f32) -> Self {
         x
@@ -30,7 +27,6 @@ impl Element for f32 {
 
 impl Element for bf16 {
     const NAME: &'static str = "bf16";
-    const ZERO: Self = Self::ZERO;
     /// Eight bits of significand.
     const ROUNDOFF: f64 = 1.0 / 256.0;
     fn from_f32(x: f32) -> Self {
