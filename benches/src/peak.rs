@@ -1,57 +1,49 @@
-//! What one core can do at most: independent fused multiply-adds, nothing else.
+//! What the threads can do at most, all at once: multiply-adds, nothing else.
 
-use std::hint::black_box;
+use std::time::Duration;
 
-/// Floating-point operations of one call of [`run_f32`].
-pub const FLOP: f64 = 2.0 * 24.0 * 16.0 * 4096.0;
+use kernels::{Executor, Isa, peak};
+use runner::pool::Pool;
+use runner::timing::repeat;
 
-/// 4096 rounds of 24 independent chains of 16 lanes each, in the widest registers of this machine.
-pub fn run_f32() {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: AVX-512F was just found.
-        return unsafe { x86::chains_avx512() };
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: AVX2 and FMA were just found.
-        return unsafe { x86::chains_avx2() };
-    }
-    let mut acc = [[black_box(0.0_f32); 16]; 24];
-    let (x, y) = (black_box(0.999_f32), black_box(1e-3_f32));
-    for _ in 0..4096 {
-        acc.iter_mut().flatten().for_each(|a| *a = x.mul_add(*a, y));
-    }
-    black_box(acc);
+use crate::element::Element;
+
+/// Rounds that count as one call: tens of microseconds.
+const ROUNDS: u64 = 4096;
+
+/// The fastest instruction for products of a type, on an instruction set, kept running by all threads.
+#[derive(Debug)]
+pub struct Peak {
+    isa: Isa,
+    pool: Pool,
+    /// The chains, and how many operations these rounds of them are on one thread.
+    chains: fn(Isa, u64) -> u64,
+    name: &'static str,
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use core::arch::x86_64::*;
-    use std::hint::black_box;
-
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn chains_avx512() {
-        let (x, y) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(1e-3)));
-        let mut acc = [_mm512_set1_ps(black_box(0.0)); 24];
-        for _ in 0..4096 {
-            for a in &mut acc {
-                *a = _mm512_fmadd_ps(x, *a, y);
-            }
-        }
-        black_box(acc);
+impl Peak {
+    /// That of `T`'s products. Where `isa` has no instruction for pairs of bf16, it is that of f32.
+    pub fn new<T: Element>(threads: usize, isa: Isa) -> Self {
+        let pairs: fn(Isa, u64) -> u64 = |isa, rounds| peak::pair_chains(isa, rounds).unwrap_or_default();
+        let has_pairs = T::NAME == "bf16" && pairs(isa, 1) > 0;
+        let (chains, name) =
+            if has_pairs { (pairs, "bf16 peak") } else { (peak::fma_chains as _, "FMA peak") };
+        Self { isa, pool: Pool::new(threads).expect("so many threads can be had"), chains, name }
     }
 
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) fn chains_avx2() {
-        let (x, y) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(1e-3)));
-        // The same number of operations in registers of half the width.
-        for _ in 0..4 {
-            let mut acc = [_mm256_set1_ps(black_box(0.0)); 12];
-            for _ in 0..4096 {
-                for a in &mut acc {
-                    *a = _mm256_fmadd_ps(x, *a, y);
-                }
-            }
-            black_box(acc);
-        }
+    /// Which instruction it is.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Additions and multiplications of one call, of all threads together.
+    pub fn flop(&self) -> f64 {
+        (self.chains)(self.isa, ROUNDS) as f64 * self.pool.threads() as f64
+    }
+
+    /// How long `times` calls take, on all threads together.
+    pub fn time(&self, times: u32) -> Duration {
+        let rounds = u64::from(times) * ROUNDS;
+        repeat(1, || self.pool.run(self.pool.threads(), &|_| _ = (self.chains)(self.isa, rounds)))
     }
 }

@@ -1,57 +1,99 @@
-//! The implementations, each behind the same trait: C = A B in f32 on one or two threads.
+//! The implementations, each behind the same trait: C = A B in f32 or bf16 on some threads.
 
 mod faer;
 mod gemm;
 mod matrixmultiply;
 mod openblas;
 mod ours;
+mod pytorch;
 
+use std::time::Duration;
+
+use half::bf16;
+use kernels::Isa;
+use runner::timing::repeat;
+
+use crate::element::Element;
 use crate::shape::Shape;
+pub use ours::Ours;
 
-/// A way to multiply matrices.
-pub trait Implementation {
+/// A way to multiply matrices of `T`.
+pub trait Implementation<T> {
     /// Its name in tables and in criterion's ids.
     fn name(&self) -> &'static str;
-    /// C = A B for row-major C, on this implementation's threads.
-    fn sgemm(&mut self, shape: &Shape, a: &[f32], b: &[f32], c: &mut [f32]);
+    /// C = A B for row-major C, on this implementation's threads. Sums of bf16 are f32's; C is rounded at the end.
+    fn multiply(&mut self, shape: &Shape, a: &[T], b: &[T], c: &mut [T]);
+    /// How long the last product takes `times` times. One in another process has been handed the operands by
+    /// [`multiply`](Self::multiply), so that the way there and back does not count.
+    fn time(&mut self, shape: &Shape, a: &[T], b: &[T], c: &mut [T], times: u32) -> Duration {
+        repeat(times, || self.multiply(shape, a, b, c))
+    }
 }
 
-/// All implementations on `threads` threads, ours first. Those that are not on this machine are named on stderr.
-pub fn all(threads: usize) -> Vec<Box<dyn Implementation>> {
-    let mut all: Vec<Box<dyn Implementation>> = vec![
-        Box::new(ours::Ours::new(threads)),
-        Box::new(faer::Faer::new(threads)),
-        Box::new(gemm::Gemm::new(threads)),
-    ];
-    match matrixmultiply::MatrixMultiply::new(threads) {
-        Ok(peer) => all.push(Box::new(peer)),
-        Err(reason) => eprintln!("matrixmultiply: left out ({reason})"),
+/// A type that implementations multiply.
+pub trait Multiplied: Element {
+    /// All implementations on `threads` threads, ours first, on `isa`. Those that are not on this machine are named on
+    /// stderr.
+    fn implementations(threads: usize, isa: Isa) -> Vec<Box<dyn Implementation<Self>>>;
+}
+
+impl Multiplied for f32 {
+    fn implementations(threads: usize, isa: Isa) -> Vec<Box<dyn Implementation<f32>>> {
+        let mut all: Vec<Box<dyn Implementation<f32>>> = vec![
+            Box::new(Ours::new(threads, isa)),
+            Box::new(faer::Faer::new(threads)),
+            Box::new(gemm::Gemm::new(threads)),
+        ];
+        match matrixmultiply::MatrixMultiply::new(threads) {
+            Ok(peer) => all.push(Box::new(peer)),
+            Err(reason) => eprintln!("matrixmultiply: left out ({reason})"),
+        }
+        match openblas::OpenBlas::new(threads) {
+            Ok(peer) => all.push(Box::new(peer)),
+            Err(reason) => eprintln!("openblas: missing ({reason})"),
+        }
+        all
     }
-    match openblas::OpenBlas::new(threads) {
-        Ok(peer) => all.push(Box::new(peer)),
-        Err(reason) => eprintln!("openblas: missing ({reason})"),
+}
+
+/// Of the peers in Rust none multiplies bf16.
+impl Multiplied for bf16 {
+    fn implementations(threads: usize, isa: Isa) -> Vec<Box<dyn Implementation<bf16>>> {
+        let mut all: Vec<Box<dyn Implementation<bf16>>> = vec![Box::new(Ours::new(threads, isa))];
+        match pytorch::PyTorch::new(threads) {
+            Ok(peer) => all.push(Box::new(peer)),
+            Err(reason) => eprintln!("pytorch: missing ({reason})"),
+        }
+        all
     }
-    all
 }
 
 /// The operands of `shape`, and room for the product.
-pub fn operands(shape: &Shape) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+pub fn operands<T: Element>(shape: &Shape) -> (Vec<T>, Vec<T>, Vec<T>) {
     let draw = |stream: u64, len: usize| {
         let stream = kernels::random::Stream::new(1, stream);
-        (0..len as u64).map(|i| stream.uniform_f32(i) - 0.5).collect()
+        (0..len as u64).map(|i| T::from_f32(stream.uniform_f32(i) - 0.5)).collect()
     };
-    (draw(0, shape.m * shape.k), draw(1, shape.k * shape.n), vec![f32::NAN; shape.m * shape.n])
+    (draw(0, shape.m * shape.k), draw(1, shape.k * shape.n), vec![T::from_f32(f32::NAN); shape.m * shape.n])
 }
 
-/// Panics unless `c` is near A B in some hundred places.
-pub fn check(name: &str, shape: &Shape, a: &[f32], b: &[f32], c: &[f32]) {
+/// Multiplies once. Panics unless C is near A B in some hundred places.
+pub fn check<T: Element>(
+    peer: &mut (impl Implementation<T> + ?Sized),
+    shape: &Shape,
+    a: &[T],
+    b: &[T],
+    c: &mut [T],
+) {
+    peer.multiply(shape, a, b, c);
     let ((a_row, a_col), (b_row, b_col)) = (shape.a_strides(), shape.b_strides());
     for place in (0..c.len()).step_by(c.len() / 100 + 1) {
         let (i, j) = (place / shape.n, place % shape.n);
         let terms =
-            (0..shape.k).map(|p| f64::from(a[i * a_row + p * a_col]) * f64::from(b[p * b_row + j * b_col]));
+            (0..shape.k).map(|p| a[i * a_row + p * a_col].to_f64() * b[p * b_row + j * b_col].to_f64());
         let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()));
-        let error = (f64::from(c[place]) - exact).abs();
-        assert!(error <= 1e-5 * size, "{name} at {shape}: element ({i}, {j}) is {}, not {exact}", c[place]);
+        let (name, got) = (peer.name(), c[place].to_f64());
+        let bound = 1e-5 * size + T::ROUNDOFF * exact.abs();
+        assert!((got - exact).abs() <= bound, "{name} at {shape}: element ({i}, {j}) is {got}, not {exact}");
     }
 }

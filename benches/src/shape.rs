@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use kernels::MatRef;
+
 /// One product C = A B, where A is m x k and B is k x n.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -60,6 +62,18 @@ impl Shape {
     /// (row stride, column stride) of B.
     pub fn b_strides(&self) -> (usize, usize) {
         if self.b_transposed { (1, self.k) } else { (self.n, 1) }
+    }
+
+    /// A, as it is stored in `data`. Panics if that is too short.
+    pub fn a<'a, T>(&self, data: &'a [T]) -> MatRef<'a, T> {
+        let (row, col) = self.a_strides();
+        MatRef::strided(data, self.m, self.k, row, col).expect("A is m x k")
+    }
+
+    /// B, as it is stored in `data`. Panics if that is too short.
+    pub fn b<'a, T>(&self, data: &'a [T]) -> MatRef<'a, T> {
+        let (row, col) = self.b_strides();
+        MatRef::strided(data, self.k, self.n, row, col).expect("B is k x n")
     }
 }
 

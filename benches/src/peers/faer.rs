@@ -15,12 +15,12 @@ impl Faer {
     }
 }
 
-impl Implementation for Faer {
+impl Implementation<f32> for Faer {
     fn name(&self) -> &'static str {
         "faer"
     }
 
-    fn sgemm(&mut self, shape: &Shape, a: &[f32], b: &[f32], c: &mut [f32]) {
+    fn multiply(&mut self, shape: &Shape, a: &[f32], b: &[f32], c: &mut [f32]) {
         let &Shape { m, n, k, .. } = shape;
         let matrix = |x, rows, cols, transposed: bool| {
             if transposed {

@@ -14,12 +14,12 @@ impl Gemm {
     }
 }
 
-impl Implementation for Gemm {
+impl Implementation<f32> for Gemm {
     fn name(&self) -> &'static str {
         "gemm"
     }
 
-    fn sgemm(&mut self, shape: &Shape, a: &[f32], b: &[f32], c: &mut [f32]) {
+    fn multiply(&mut self, shape: &Shape, a: &[f32], b: &[f32], c: &mut [f32]) {
         let &Shape { m, n, k, .. } = shape;
         let ((a_row, a_col), (b_row, b_col)) = (shape.a_strides(), shape.b_strides());
         assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n);

@@ -58,12 +58,12 @@ impl OpenBlas {
     }
 }
 
-impl Implementation for OpenBlas {
+impl Implementation<f32> for OpenBlas {
     fn name(&self) -> &'static str {
         "openblas"
     }
 
-    fn sgemm(&mut self, shape: &Shape, a: &[f32], b: &[f32], c: &mut [f32]) {
+    fn multiply(&mut self, shape: &Shape, a: &[f32], b: &[f32], c: &mut [f32]) {
         let &Shape { m, n, k, .. } = shape;
         let (m, n, k) = (m as c_int, n as c_int, k as c_int);
         let (op_a, lda) = if shape.a_transposed { (TRANSPOSED, m) } else { (PLAIN, k) };

@@ -29,6 +29,7 @@
 //! | [`sgd`], [`adam`] | optimizer steps, one pass each |
 //! | [`random`] | counter-based random numbers |
 //! | [`math`] | exp, ln, sin and cos of pi x, square root |
+//! | [`peak`] | nothing: how fast a thread could be at most, for benchmarks |
 //!
 //! **Bits.** For f32 and f64, results depend on the operands alone: not on the instruction set ([`Isa`]), the number of
 //! threads, the alignment or the cut into blocks. Each module states its order of operations; `docs/NUMERICS.md` has the
@@ -53,6 +54,7 @@ pub mod math;
 mod matrix;
 pub mod norm;
 mod parallel;
+pub mod peak;
 pub mod random;
 mod settle;
 pub mod sgd;

@@ -162,12 +162,18 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     fn transpose<S: Simd>(s: S, block: [Self::V<S>; MOST_LANES]) -> [Self::V<S>; MOST_LANES];
 
     /// Each lane's bits through `f`: integer work, which the compiler vectorises by itself.
+    ///
+    /// From one register to another: written in place, rustc 1.95 was seen to let the argument share the place of the
+    /// caller's register, so that the caller saw it changed.
     #[inline(always)]
-    fn map_bits<S: Simd>(mut v: Self::V<S>, f: impl Fn(Self::Bits) -> Self::Bits) -> Self::V<S> {
-        for bits in bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut v)) {
-            *bits = f(*bits);
+    fn map_bits<S: Simd>(v: Self::V<S>, f: impl Fn(Self::Bits) -> Self::Bits) -> Self::V<S> {
+        let mut mapped = v;
+        let from = bytemuck::cast_slice::<Self::V<S>, Self::Bits>(core::slice::from_ref(&v));
+        let to = bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut mapped));
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = f(from);
         }
-        v
+        mapped
     }
     /// Absolute value; NaN stays NaN.
     #[inline(always)]
@@ -176,13 +182,15 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     }
     /// `v` with its sign flipped where that of `sign` is set.
     #[inline(always)]
-    fn xor_sign<S: Simd>(mut v: Self::V<S>, sign: Self::V<S>) -> Self::V<S> {
-        let values = bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut v));
+    fn xor_sign<S: Simd>(v: Self::V<S>, sign: Self::V<S>) -> Self::V<S> {
+        let mut flipped = v;
+        let values = bytemuck::cast_slice::<Self::V<S>, Self::Bits>(core::slice::from_ref(&v));
         let signs = bytemuck::cast_slice::<Self::V<S>, Self::Bits>(core::slice::from_ref(&sign));
-        for (value, &sign) in values.iter_mut().zip(signs) {
-            *value = *value ^ (sign & Self::SIGN);
+        let to = bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut flipped));
+        for ((to, &value), &sign) in to.iter_mut().zip(values).zip(signs) {
+            *to = value ^ (sign & Self::SIGN);
         }
-        v
+        flipped
     }
 }
 

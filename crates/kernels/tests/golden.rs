@@ -19,7 +19,6 @@ fn every_instruction_set_has_the_golden_bits() {
 }
 
 #[test]
-#[ignore = "without an instruction, terms add the even product twice"]
 fn every_instruction_set_has_the_golden_bits_of_bf16() {
     for isa in Isa::available() {
         let got = bf16_products(Cpu::serial(isa));

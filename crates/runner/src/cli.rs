@@ -15,7 +15,7 @@ use crate::config::{Config, Dtype, Source, require};
 use crate::display::say;
 use crate::preset::Preset;
 use crate::signal::Signals;
-use crate::{Error, dump, eval, train};
+use crate::{Error, bench, dump, eval, train};
 
 /// Trains neural networks with gradients on an even keel: the same bits on every machine.
 #[derive(Debug, Parser)]
@@ -49,6 +49,12 @@ enum Command {
         after_help = "Example:\n  evenkeel dump runs/mlp-1 --samples 32 --dtype f64 --out batch.safetensors"
     )]
     Dump(Box<DumpArgs>),
+    /// Print how fast this machine multiplies the matrices of a training step, in some three seconds
+    ///
+    /// GFLOP/s of f32 and of bf16, and f32's part of the fused multiply-adds that all threads could do at most, which are
+    /// measured in turn with it.
+    #[command(after_help = "Example:\n  evenkeel bench --threads 1 --isa avx2")]
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -154,6 +160,19 @@ struct DumpArgs {
     out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct BenchArgs {
+    /// Threads [default: what the machine runs at once]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Instruction set: auto, scalar, avx2, avx512 or neon
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    isa: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum OptimizerName {
     Sgd,
@@ -194,6 +213,9 @@ impl Command {
                     None => dump::Source::Initial(Box::new(initial.config()?)),
                 };
                 dump::dump(&dump::Request { source, samples, dtype, mode, out })
+            }
+            Self::Bench(BenchArgs { threads, isa, json }) => {
+                bench::bench(&bench::Request { threads, isa, json })
             }
         }
     }

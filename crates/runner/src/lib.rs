@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! cli                     the command line: arguments, exit codes
-//! train  eval  dump       the commands
+//! train  eval  dump  bench the commands
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
 //!   training              the loop: batches, steps, epochs
 //!   scoring  rows         loss and accuracy of a set of images; bytes become batches
 //!   run_folder            config.toml, metrics.jsonl, summary.json, model, checkpoint, report
 //!   weights  checkpoint   parameters as PyTorch has them; the state of a run to the bit
+//!   timing                several calls in turn, and the least time of each
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
@@ -35,6 +37,7 @@ pub mod setup;
 pub mod signal;
 pub mod streams;
 pub mod tensors;
+pub mod timing;
 pub mod train;
 pub mod training;
 pub mod weights;

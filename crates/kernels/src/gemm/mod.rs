@@ -200,7 +200,7 @@ pub fn gemm_bf16<'a, O: Bf16Result>(
     let expected = gemm_bf16_scratch(cpu.threads(), c.rows(), c.cols(), k);
     // Between two summation blocks the sums are kept in f32: in C, or before the rest of the scratch.
     let sums = if k > BF16_BLOCK { c.rows() * c.cols() } else { 0 };
-    if scratch.len() < sums && !(scratch.is_empty() && O::AS_IS) {
+    if scratch.len() < expected && !(scratch.is_empty() && (O::AS_IS || sums == 0)) {
         return Err(Error::Scratch { expected, got: scratch.len() });
     }
     let (sums, scratch) = scratch.split_at_mut(sums.min(scratch.len()));
@@ -311,12 +311,12 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
             spread(cpu, &product, run, scratch);
             return Ok(());
         };
-        if !swapped {
+        if !swapped && m > 0 {
             product.column_sums = Some(sums);
             spread(cpu, &product, run, scratch);
             return Ok(());
         }
-        // The columns of B lie along the tile's rows: their sums are a product of their own.
+        // The columns of B lie along the tile's rows, or there are no tiles: the sums are a product of their own.
         spread(cpu, &product, run, scratch);
         let ones = [K::ONE];
         let a = Elements::Words(MatRef::strided(&ones, b.depth(), 1, 0, 0)?);

@@ -239,11 +239,14 @@ fn join<S: Simd, T: Float>(s: S, even: &[bf16], odd: &[bf16]) -> T::V<S> {
 
 /// A register of pairs as they stand in memory.
 #[inline(always)]
-fn settle<S: Simd, T: Float>(mut values: T::V<S>) -> T::V<S> {
-    for word in pulp::bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut values)) {
-        *word = settled(*word);
+fn settle<S: Simd, T: Float>(words: T::V<S>) -> T::V<S> {
+    let mut result = words;
+    let from = pulp::bytemuck::cast_slice::<T::V<S>, u32>(core::slice::from_ref(&words));
+    let to = pulp::bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut result));
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to = settled(from);
     }
-    values
+    result
 }
 
 /// A register with `f(l)` in lane `l`, for the first `count` lanes; +0 in the others.

@@ -141,14 +141,8 @@ impl Stored<f32> for bf16 {
         values
     }
     #[inline(always)]
-    unsafe fn put<S: Simd>(
-        _: S,
-        to: *mut Self,
-        stride: usize,
-        count: usize,
-        mut values: <f32 as Lanes>::V<S>,
-    ) {
-        let lanes = lanes_mut::<S>(&mut values);
+    unsafe fn put<S: Simd>(_: S, to: *mut Self, stride: usize, count: usize, values: <f32 as Lanes>::V<S>) {
+        let lanes = pulp::bytemuck::cast_slice::<<f32 as Lanes>::V<S>, f32>(core::slice::from_ref(&values));
         if stride == 1 && count == lanes.len() {
             // SAFETY: the caller vouches for the elements, which are neighbours.
             let to = unsafe { core::slice::from_raw_parts_mut(to, lanes.len()) };
@@ -159,7 +153,7 @@ impl Stored<f32> for bf16 {
         }
         // All lanes at once, whether they are wanted or not.
         let mut narrow = [Self::ZERO; crate::simd::MOST_LANES];
-        for (x, lane) in narrow.iter_mut().zip(&*lanes) {
+        for (x, lane) in narrow.iter_mut().zip(lanes) {
             *x = Self::narrow(*lane);
         }
         for (l, x) in narrow.iter().take(count).enumerate() {

@@ -65,7 +65,6 @@ impl Terms for Pairs {
         if S::HAS_PAIRS {
             return s.mul_add_pairs(a, b, acc);
         }
-        // Written out: as closures of registers, both halves came out as the even one on AVX2 (rustc 1.95).
         let odd_a = <f32 as Lanes>::map_bits::<S>(a, |bits| bits & 0xFFFF_0000);
         let odd_b = <f32 as Lanes>::map_bits::<S>(b, |bits| bits & 0xFFFF_0000);
         let even_a = <f32 as Lanes>::map_bits::<S>(a, |bits| bits << 16);

@@ -86,3 +86,13 @@ fn kept_elements_are_what_no_activation_gives() {
         }
     }
 }
+
+/// The sums are B's alone, which has columns even if A has no rows.
+#[test]
+fn column_sums_have_the_oracles_bits_where_c_has_no_rows() {
+    for layout in LAYOUTS {
+        for k in [0, 1, 40] {
+            Case::<f32>::new((0, 37, k), [layout; 3], After::Nothing, 18).beside(2).check();
+        }
+    }
+}

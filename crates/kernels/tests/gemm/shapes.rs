@@ -16,7 +16,7 @@ fn every_edge<T: Scalar>() {
                 // Each triple meets one combination; over all triples each combination comes many times.
                 turn += 1;
                 // With no rows there is nothing to do; whether column sums are is `epilogues`' matter.
-                let beside = if m == 0 { (turn / 5) & 1 } else { turn / 5 };
+                let beside = turn / 5;
                 let layouts = [LAYOUTS[turn % 3], LAYOUTS[turn / 3 % 3], LAYOUTS[turn / 9 % 3]];
                 Case::<T>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64).beside(beside).check();
             }

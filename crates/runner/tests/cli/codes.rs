@@ -38,6 +38,9 @@ fn usage_and_configuration_end_with_2() {
         ("eval tiny --split all", &["all", "val"]),
         ("dump --data tiny --samples 0 --out x", &["samples", "got 0"]),
         ("dump --data tiny --samples 276 --out x", &["samples", "275", "got 276"]),
+        ("bench --threads 0", &["threads", "1 to 1024", "got 0"]),
+        ("bench --isa sse9", &["isa", "sse9", "scalar"]),
+        ("bench 784", &["784", "Usage"]),
     ] {
         let neon_is_here = arguments.contains("neon") && texts.is_empty();
         if !neon_is_here {
@@ -121,7 +124,7 @@ fn divergence_ends_with_5_and_says_where() {
 #[test]
 fn help_and_version_end_with_0() {
     let world = World::new();
-    for command in ["train", "eval", "dump"] {
+    for command in ["train", "eval", "dump", "bench"] {
         let help = stdout(&world.expect(0, &format!("{command} --help"), &[]));
         assert!(help.contains("Example"), "{help}");
     }

@@ -9,4 +9,5 @@ mod codes;
 mod folder;
 #[cfg(unix)]
 mod signals;
+mod speed;
 mod world;
