@@ -130,6 +130,12 @@ impl<'a, T> MatRef<'a, T> {
     pub(crate) fn as_ptr(&self) -> *const T {
         self.data.as_ptr()
     }
+
+    /// Whether `count` elements from the place of element `(row, col)` on lie in the slice, whatever they are.
+    #[inline(always)]
+    pub(crate) fn has_behind(&self, row: usize, col: usize, count: usize) -> bool {
+        row * self.shape.row_stride + col * self.shape.col_stride + count <= self.data.len()
+    }
 }
 
 impl<'a, T> MatMut<'a, T> {

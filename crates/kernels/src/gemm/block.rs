@@ -23,10 +23,12 @@ pub(super) const MC: usize = 1024;
 
 /// Whether rows of B this far apart, `kc` of them, are read where they stand by so many tiles: from the first to the last they
 /// fit half a second-level cache, or few tiles would use a copy. Rows a multiple of 4 KiB apart fall into the same few
-/// sets of the caches, and are copied unless they are few. Benchmark `gemm`.
-fn rests<T>(stride: usize, kc: usize, tiles: usize) -> bool {
+/// sets of the caches, and are copied unless they are few. A small tile waits for B more often, so that fewer of them pay
+/// for a copy. Benchmark `gemm`.
+fn rests<S: Simd, T>(stride: usize, kc: usize, tiles: usize) -> bool {
     let stride = stride * size_of::<T>();
-    kc * stride <= 512 << 10 || (tiles <= 12 && !stride.is_multiple_of(4096))
+    let few = if S::TILE_ROWS > 6 { 12 } else { 3 };
+    kc * stride <= 512 << 10 || (tiles <= few && !stride.is_multiple_of(4096))
 }
 
 /// The operands, after all checks: C <- act(alpha A^T B + beta C + bias), where A is k x m and B is k x n.
@@ -94,6 +96,9 @@ pub(super) const fn task_len<T: Float>(width: usize, depth: usize) -> usize {
 
 /// Bytes in a cache line, on whose edges packed panels begin.
 const LINE: usize = 64;
+
+/// Words of k from which on a tile takes long enough for C to arrive meanwhile.
+const PREFETCH_FROM: usize = 64;
 
 /// A run of k, the same for all tiles of one pass.
 #[derive(Clone, Copy)]
@@ -164,7 +169,8 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
             }
             for t0 in (0..tiles).step_by(group) {
                 let t1 = tiles.min(t0 + group);
-                let b_in_place = b_in_place.filter(|b| !lent || rests::<K::Sum>(b.row_stride, kc, t1 - t0));
+                let b_in_place =
+                    b_in_place.filter(|b| !lent || rests::<S, K::Sum>(b.row_stride, kc, t1 - t0));
                 for j in (j0..j1).step_by(NC) {
                     let nc = NC.min(j1 - j);
                     // Whole panels may be read in place. A last panel that is not full never is: its registers would
@@ -309,7 +315,9 @@ impl<T: Float> Piece<T> {
             }
             return;
         };
-        finish.prefetch(i0, j0, rows, cols);
+        if run.kc >= PREFETCH_FROM {
+            finish.prefetch(i0, j0, rows, cols);
+        }
         let shortcut = finish.shortcut(i0, j0).filter(|_| cols == registers * lanes);
         let (sums, stride) = match shortcut {
             Some(place) => (place, finish.running.row_stride),

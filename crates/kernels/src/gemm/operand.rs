@@ -141,7 +141,8 @@ impl<'a, T: Float> Elements<'a, T> {
         }
     }
 
-    /// Words `(p, j)`, `(p, j + 1)`, ... `count` of them, at most a register; +0 in the other lanes.
+    /// Words `(p, j)`, `(p, j + 1)`, ... `count` of them, at most a register; the other lanes may hold
+    /// anything.
     ///
     /// # Safety
     /// They lie inside the factor.
@@ -166,13 +167,17 @@ impl<'a, T: Float> Elements<'a, T> {
                 }
             }
             if let (Self::Words(matrix), true) = (self, self.runs_across()) {
+                if count > 0 && matrix.has_behind(p, j, lanes) {
+                    return Source::new(*matrix).whole::<S>(p, j);
+                }
                 return T::load(s, Source::new(*matrix).neighbours(p, j, count));
             }
             fill::<S, T>(s, count, |l| self.word(p, j + l))
         }
     }
 
-    /// Words `(p, j)`, `(p + 1, j)`, ... `count` of them, at most a register; +0 in the other lanes.
+    /// Words `(p, j)`, `(p + 1, j)`, ... `count` of them, at most a register; the other lanes may hold
+    /// anything.
     ///
     /// # Safety
     /// They lie inside the factor.
@@ -199,6 +204,9 @@ impl<'a, T: Float> Elements<'a, T> {
                 }
             }
             if let (Self::Words(matrix), true) = (self, self.runs_along()) {
+                if matrix.has_behind(p, j, lanes) {
+                    return Source::new(matrix.transpose()).whole::<S>(j, p);
+                }
                 return T::load(s, Source::new(matrix.transpose()).neighbours(j, p, count));
             }
             fill::<S, T>(s, count, |l| self.word(p + l, j))

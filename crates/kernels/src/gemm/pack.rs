@@ -79,22 +79,29 @@ impl<T: Float> WithSimd for PackB<'_, T> {
             if let Some(b) = ahead {
                 (0..nc).step_by(line).for_each(|jr| prefetch::<_, true>(b.place(p + pr + AHEAD, j + jr)));
             }
-            for jr in (0..nc).step_by(lanes) {
-                let count = lanes.min(nc - jr);
-                let place = (jr / panel * kc + pr) * panel + jr % panel;
-                // SAFETY: `count` words from (p + pr, j + jr) on lie inside B; if they fill a register, they are neighbours.
-                let words = unsafe {
-                    match ahead {
-                        Some(b) if count == lanes => b.whole::<S>(p + pr, j + jr),
-                        _ => b.across(s, p + pr, j + jr, count),
-                    }
-                };
-                write::<S, T>(packed, place, words);
+            // Whole panels, then the last, which is filled up.
+            let mut place = pr * panel;
+            for jr in (0..nc - nc % panel).step_by(panel) {
+                for v in (0..panel).step_by(lanes) {
+                    // SAFETY: a register of words from (p + pr, j + jr + v) on lies inside B; where it stands, they are
+                    // neighbours.
+                    let words = unsafe {
+                        match ahead {
+                            Some(b) => b.whole::<S>(p + pr, j + jr + v),
+                            None => b.across(s, p + pr, j + jr + v, lanes),
+                        }
+                    };
+                    write::<S, T>(packed, place + v, words);
+                }
+                place += panel * kc;
             }
-            // The last panel is filled up.
-            for jr in (nc.next_multiple_of(lanes)..nc.next_multiple_of(panel)).step_by(lanes) {
-                let place = (jr / panel * kc + pr) * panel + jr % panel;
-                write::<S, T>(packed, place, T::splat(s, T::ZERO));
+            if !nc.is_multiple_of(panel) {
+                let jr = nc - nc % panel;
+                for v in (0..panel).step_by(lanes) {
+                    let count = lanes.min((nc - jr).saturating_sub(v));
+                    // SAFETY: `count` words from (p + pr, j + jr + v) on lie inside B.
+                    write::<S, T>(packed, place + v, unsafe { b.across(s, p + pr, j + jr + v, count) });
+                }
             }
         }
     }

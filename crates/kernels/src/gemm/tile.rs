@@ -91,7 +91,10 @@ impl<K: Terms, const MR: usize, const NV: usize> WithSimd for Chains<K, MR, NV> 
         let lanes = <K::Sum as Lanes>::lanes::<S>();
         let mut acc = [[<K::Sum as Lanes>::splat(s, <K::Sum as Float>::ZERO); NV]; MR];
         for p in 0..kc {
-            prefetch::<_, false>(ahead.wrapping_add(p * b.row_stride));
+            // With one register to a row, loads are what a tile waits for.
+            if NV > 1 {
+                prefetch::<_, false>(ahead.wrapping_add(p * b.row_stride));
+            }
             // SAFETY: b has kc rows of NV registers.
             let row: [_; NV] = core::array::from_fn(|v| unsafe { b.whole::<S>(p, v * lanes) });
             each(&mut acc, |i, v, acc| {
