@@ -7,6 +7,7 @@ use half::bf16;
 use super::finish::{Finish, Sums};
 use super::operand::{Elements, Source};
 use super::pack::{self, CopyA, PackB, Reading};
+use super::packed::Panels;
 use super::target::{Beside, Stored, Target};
 use super::terms::{Pairs, Single, Terms};
 use super::tile::{LOOSE_ROWS, Loose, SUMS, Tile, Turning, WIDE, apart};
@@ -51,7 +52,37 @@ pub(super) struct Product<'a, K: Terms, O> {
     pub(super) column_sums: Option<Target<'a, K::Sum>>,
 }
 
-impl<K: Terms, O: Copy> Product<'_, K, O> {
+impl<'a, K: Terms, O: Copy> Product<'a, K, O> {
+    /// What becomes of the sums of one summation block: the first or not, the last or not, of no k at all or not.
+    fn finish(&self, first: bool, last: bool, empty: bool) -> Finish<'a, K::Sum, O> {
+        let &Self { alpha, beta, c, running, bias, keep, relu, gradient_at, turned, .. } = self;
+        Finish { alpha, beta, first, last, empty, c, running, bias, keep, relu, gradient_at, turned }
+    }
+
+    /// The product of these factors for C, and nothing besides.
+    pub(super) fn bare(
+        alpha: K::Sum,
+        [a, b]: [Elements<'a, K::Sum>; 2],
+        beta: Option<K::Sum>,
+        c: Target<'a, O>,
+        running: Target<'a, K::Sum>,
+    ) -> Self {
+        Self {
+            alpha,
+            a,
+            b,
+            beta,
+            c,
+            running,
+            bias: None,
+            keep: None,
+            relu: false,
+            gradient_at: None,
+            turned: false,
+            column_sums: None,
+        }
+    }
+
     /// C, and all that lies beside it, transposed: the same product, turned.
     pub(super) fn transpose_c(self) -> Self {
         Self {
@@ -112,121 +143,195 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { product, rows: (i0, i1), cols: (j0, j1), scratch } = self;
+        let Self { product, rows, cols, scratch } = self;
         let depth = product.a.depth();
-        let lanes = <K::Sum as Lanes>::lanes::<S>();
-        // Panels that were packed for registers of this width.
-        let panels = product.b.panels().filter(|panels| panels.panel() == 2 * lanes);
-        let panel = if j1 - j0 <= lanes && panels.is_none() { lanes } else { 2 * lanes };
-        let lent = !scratch.is_empty();
-        let line = (LINE / size_of::<K::Sum>()).max(1);
         let most = depth.min(<K::Sum as Lanes>::KB);
-        let room = if lent { most * NC.min((j1 - j0).next_multiple_of(panel)) } else { 0 };
-        let skip = if lent { scratch.as_ptr().align_offset(LINE).min(LINE / size_of::<K::Sum>()) } else { 0 };
-        let (packed_b, packed_a) = scratch[skip..].split_at_mut(room);
-
-        // All tiles of the block get about the same number of rows: no sliver keeps the pipeline waiting.
-        let tiles = (i1 - i0).div_ceil(S::TILE_ROWS);
-        let tile_row = |t: usize| i0 + ((i1 - i0) * t).div_ceil(tiles);
-        let reading = Reading::of(&product.a);
-        let slot = pack::tile_len::<S>(most);
+        let plan = Plan::new::<S, O>(product, rows, cols, most, !scratch.is_empty());
+        let (packed_b, packed_a) = plan.rooms(scratch, most);
         // Copies of A are kept if they serve again, and as many tiles done at a time as there is room for.
-        let keeps = reading != Reading::InPlace && j1 - j0 > NC && lent;
-        let group = if keeps { packed_a.len() / slot } else { tiles };
-        let a_in_place = product.a.in_place().filter(|_| reading == Reading::InPlace || !lent);
-        let b_in_place = product.b.in_place().filter(|_| product.b.runs_across() || lanes == 1);
-
-        let turning = lanes > 1
-            && i1 - i0 <= S::WIDE_ROWS
-            && product.b.runs_along()
-            && !product.b.runs_across()
-            && a_in_place.is_some();
+        let group = if plan.keeps { packed_a.len() / plan.slot } else { plan.tiles };
 
         // One pass for k = 0 too: the epilogue still applies.
         for p in (0..depth.max(1)).step_by(<K::Sum as Lanes>::KB) {
             let run = Run { p, kc: <K::Sum as Lanes>::KB.min(depth - p) };
-            let Run { kc, .. } = run;
-            let finish = Finish {
-                alpha: product.alpha,
-                beta: product.beta,
-                first: p == 0,
-                last: p + kc == depth,
-                empty: depth == 0,
-                c: product.c,
-                running: product.running,
-                bias: product.bias,
-                keep: product.keep,
-                relu: product.relu,
-                gradient_at: product.gradient_at,
-                turned: product.turned,
-            };
-            if let (Some(a), true, None) = (a_in_place, turning, product.column_sums) {
-                for j in (j0..j1).step_by(lanes) {
-                    let cols = (j, j1.min(j + lanes));
-                    turn::<S, K, O>(s, a.offset(0, i0), &product.b, (i0, i1), cols, &finish, run);
+            let finish = product.finish(p == 0, p + run.kc == depth, depth == 0);
+            if let (Some(a), true) = (plan.a_in_place, plan.turning) {
+                let lanes = <K::Sum as Lanes>::lanes::<S>();
+                for j in (cols.0..cols.1).step_by(lanes) {
+                    turn::<S, K, O>(
+                        s,
+                        a.offset(0, rows.0),
+                        &product.b,
+                        rows,
+                        (j, cols.1.min(j + lanes)),
+                        &finish,
+                        run,
+                    );
                 }
                 continue;
             }
-            for t0 in (0..tiles).step_by(group) {
-                let t1 = tiles.min(t0 + group);
-                let b_in_place =
-                    b_in_place.filter(|b| !lent || rests::<S, K::Sum>(b.row_stride, kc, t1 - t0));
-                for j in (j0..j1).step_by(NC) {
-                    let nc = NC.min(j1 - j);
-                    // Whole panels may be read in place. A last panel that is not full never is: its registers would
-                    // reach past the row.
-                    let whole = if b_in_place.is_some() { nc - nc % panel } else { 0 };
-                    if lent && panels.is_none() {
-                        let packed = &mut packed_b[whole * kc..];
-                        let (j, nc) = (j + whole, nc - whole);
-                        s.vectorize(PackB { b: &product.b, p, kc, j, nc, panel, packed });
-                    }
-                    for t in t0..t1 {
-                        let (i, mr) = (tile_row(t), tile_row(t + 1) - tile_row(t));
-                        let a = match a_in_place {
-                            Some(a) => Some(a.offset(p, i)),
-                            None if lent => {
-                                let slot = &mut packed_a[if keeps { (t - t0) * slot } else { 0 }..][..slot];
-                                if j == j0 || !keeps {
-                                    s.vectorize(CopyA { a: &product.a, i, mr, p, kc, reading, copy: slot });
-                                }
-                                Some(reading.source::<S, K::Sum>(slot, kc))
-                            }
-                            None => None,
-                        };
-                        let mut jr = 0;
-                        while jr < nc {
-                            let in_place = b_in_place.filter(|_| jr < whole);
-                            let wide = in_place.is_some() && mr <= S::WIDE_ROWS && whole - jr >= WIDE * lanes;
-                            let width = if wide { WIDE * lanes } else { panel.min(nc - jr) };
-                            let b = match (panels, in_place) {
-                                (Some(panels), _) => {
-                                    Some(Source::packed(panels.block(p, kc, j + jr), panel, 1))
-                                }
-                                (None, Some(b)) => Some(b.offset(p, j + jr)),
-                                (None, None) if lent => Some(Source::packed(&packed_b[jr * kc..], panel, 1)),
-                                (None, None) => None,
-                            };
-                            // The first two tiles fetch the two cache lines of each row that the same tile of the next
-                            // columns will read.
-                            let ahead = match in_place {
-                                Some(b) if t - t0 < 2 => b.place(p, j + NC + jr + (t - t0) * line),
-                                _ => b.map_or(core::ptr::null(), |b| b.ptr),
-                            };
-                            let here =
-                                Piece { rows: (i, i + mr), cols: (j + jr, j + jr + width), a, b, ahead };
-                            if reading == Reading::Rows && lent && (j == j0 || !keeps) && t + 1 < t1 {
-                                let next = (tile_row(t + 1), tile_row(t + 2));
-                                fetch_rows(&product.a, next, run, (jr, width, nc));
-                            }
-                            here.compute::<S, K, O>(s, [&product.a, &product.b], &finish, run);
-                            if let (Some(sums), 0, true) = (product.column_sums, i0, t == 0) {
-                                here.sum_columns::<S, K>(s, &product.b, sums, &finish, run);
-                            }
-                            jr += width;
-                        }
-                    }
+            for first in (0..plan.tiles).step_by(group) {
+                let tiles = (first, plan.tiles.min(first + group));
+                for j in (cols.0..cols.1).step_by(NC) {
+                    let at = Columns { run, tiles, j, nc: NC.min(cols.1 - j) };
+                    plan.columns::<S, O>(s, product, &finish, at, packed_b, packed_a);
                 }
+            }
+        }
+    }
+}
+
+/// How a task goes about its block: decided once.
+struct Plan<'a, K: Terms> {
+    rows: (usize, usize),
+    cols: (usize, usize),
+    /// Tiles on top of each other.
+    tiles: usize,
+    /// Columns of a panel of B.
+    panel: usize,
+    /// B, if it has been packed for registers of this width.
+    panels: Option<Panels<'a, K::Sum>>,
+    /// The factors, if tiles can read them where they stand.
+    a_in_place: Option<Source<K::Sum>>,
+    b_in_place: Option<Source<K::Sum>>,
+    reading: Reading,
+    /// Whether copies of A's tiles are kept for further columns.
+    keeps: bool,
+    /// Words of a copied tile of A.
+    slot: usize,
+    /// Whether there is scratch.
+    lent: bool,
+    /// The product has few rows, and turns B on the way.
+    turning: bool,
+}
+
+/// The columns of one pass: words of k, tiles (from, to), columns of B.
+#[derive(Clone, Copy)]
+struct Columns {
+    run: Run,
+    tiles: (usize, usize),
+    j: usize,
+    nc: usize,
+}
+
+impl<'a, K: Terms> Plan<'a, K> {
+    #[inline(always)]
+    fn new<S: Simd, O: Stored<K::Sum>>(
+        product: &Product<'a, K, O>,
+        rows: (usize, usize),
+        cols: (usize, usize),
+        most: usize,
+        lent: bool,
+    ) -> Self {
+        let Product { a, b, .. } = product;
+        let (height, width) = (rows.1 - rows.0, cols.1 - cols.0);
+        let lanes = <K::Sum as Lanes>::lanes::<S>();
+        let panels = b.panels().filter(|panels| panels.panel() == 2 * lanes);
+        let reading = Reading::of(a);
+        let a_in_place = a.in_place().filter(|_| reading == Reading::InPlace || !lent);
+        let turned = lanes > 1 && b.runs_along() && !b.runs_across();
+        Self {
+            rows,
+            cols,
+            tiles: height.div_ceil(S::TILE_ROWS),
+            panel: if width <= lanes && panels.is_none() { lanes } else { 2 * lanes },
+            panels,
+            a_in_place,
+            b_in_place: b.in_place().filter(|_| b.runs_across() || lanes == 1),
+            reading,
+            keeps: reading != Reading::InPlace && width > NC && lent,
+            slot: pack::tile_len::<S>(most),
+            lent,
+            turning: turned
+                && height <= S::WIDE_ROWS
+                && a_in_place.is_some()
+                && product.column_sums.is_none(),
+        }
+    }
+
+    /// The scratch for B's panels and for A's tiles, beginning with the edge of a cache line.
+    fn rooms<'s>(&self, scratch: &'s mut [K::Sum], most: usize) -> (&'s mut [K::Sum], &'s mut [K::Sum]) {
+        if !self.lent {
+            return (&mut [], scratch);
+        }
+        let skip = scratch.as_ptr().align_offset(LINE).min(LINE / size_of::<K::Sum>());
+        let width = (self.cols.1 - self.cols.0).next_multiple_of(self.panel);
+        scratch[skip..].split_at_mut(most * width.min(NC))
+    }
+
+    /// The rows of tile `t`: about the same number for all, so that no sliver keeps the pipeline waiting.
+    #[inline(always)]
+    fn tile(&self, t: usize) -> (usize, usize) {
+        let (i0, i1) = self.rows;
+        let edge = |t: usize| i0 + ((i1 - i0) * t).div_ceil(self.tiles);
+        (edge(t), edge(t + 1))
+    }
+
+    /// All tiles of one pass over some columns.
+    #[inline(always)]
+    fn columns<S: Simd, O: Stored<K::Sum>>(
+        &self,
+        s: S,
+        product: &Product<'_, K, O>,
+        finish: &Finish<'_, K::Sum, O>,
+        at: Columns,
+        packed_b: &mut [K::Sum],
+        packed_a: &mut [K::Sum],
+    ) {
+        let Columns { run, tiles: (t0, t1), j, nc } = at;
+        let Run { p, kc } = run;
+        let &Self { panel, panels, reading, keeps, lent, .. } = self;
+        let lanes = <K::Sum as Lanes>::lanes::<S>();
+        let b_in_place = self.b_in_place.filter(|b| !lent || rests::<S, K::Sum>(b.row_stride, kc, t1 - t0));
+        // Whole panels may be read in place. A last panel that is not full never is: its registers would reach past the
+        // row.
+        let whole = if b_in_place.is_some() { nc - nc % panel } else { 0 };
+        if lent && panels.is_none() {
+            let packed = &mut packed_b[whole * kc..];
+            s.vectorize(PackB { b: &product.b, p, kc, j: j + whole, nc: nc - whole, panel, packed });
+        }
+        // Copies that are kept are made with the first columns.
+        let copies = reading != Reading::InPlace && lent && (j == self.cols.0 || !keeps);
+        for t in t0..t1 {
+            let (i0, i1) = self.tile(t);
+            let a = match self.a_in_place {
+                Some(a) => Some(a.offset(p, i0)),
+                None if lent => {
+                    let slot = &mut packed_a[if keeps { (t - t0) * self.slot } else { 0 }..][..self.slot];
+                    if copies {
+                        s.vectorize(CopyA { a: &product.a, i: i0, mr: i1 - i0, p, kc, reading, copy: slot });
+                    }
+                    Some(reading.source::<S, K::Sum>(slot, kc))
+                }
+                None => None,
+            };
+            let mut jr = 0;
+            while jr < nc {
+                let in_place = b_in_place.filter(|_| jr < whole);
+                let wide = in_place.is_some() && i1 - i0 <= S::WIDE_ROWS && whole - jr >= WIDE * lanes;
+                let width = if wide { WIDE * lanes } else { panel.min(nc - jr) };
+                let b = match (panels, in_place) {
+                    (Some(panels), _) => Some(Source::packed(panels.block(p, kc, j + jr), panel, 1)),
+                    (None, Some(b)) => Some(b.offset(p, j + jr)),
+                    (None, None) if lent => Some(Source::packed(&packed_b[jr * kc..], panel, 1)),
+                    (None, None) => None,
+                };
+                // The first two tiles fetch the two cache lines of each row that the same tile of the next columns will
+                // read.
+                let line = (LINE / size_of::<K::Sum>()).max(1);
+                let ahead = match in_place {
+                    Some(b) if t - t0 < 2 => b.place(p, j + NC + jr + (t - t0) * line),
+                    _ => b.map_or(core::ptr::null(), |b| b.ptr),
+                };
+                if copies && t + 1 < t1 {
+                    fetch_rows(&product.a, reading, self.tile(t + 1), run, (jr, width, nc));
+                }
+                let here = Piece { rows: (i0, i1), cols: (j + jr, j + jr + width), a, b, ahead };
+                here.compute::<S, K, O>(s, [&product.a, &product.b], finish, run);
+                if let (Some(sums), 0) = (product.column_sums, i0) {
+                    here.sum_columns::<S, K>(s, &product.b, sums, finish, run);
+                }
+                jr += width;
             }
         }
     }
@@ -261,11 +366,12 @@ fn turn<S: Simd, K: Terms, O: Stored<K::Sum>>(
 #[inline(always)]
 fn fetch_rows<T: Float>(
     a: &Elements<'_, T>,
+    reading: Reading,
     (i0, i1): (usize, usize),
     Run { p, kc }: Run,
     (jr, width, nc): (usize, usize, usize),
 ) {
-    let Some(a) = a.in_place() else { return };
+    let Some(a) = a.in_place().filter(|_| reading == Reading::Rows) else { return };
     let line = (64 / size_of::<T>()).max(1);
     for i in i0 + (i1 - i0) * jr / nc..i0 + (i1 - i0) * (jr + width) / nc {
         for pr in (0..kc).step_by(line) {
@@ -344,20 +450,8 @@ impl<T: Float> Piece<T> {
         run: Run,
     ) {
         let Finish { alpha, beta, first, last, empty, .. } = *finish;
-        let finish = Finish {
-            alpha,
-            beta,
-            first,
-            last,
-            empty,
-            c: sums,
-            running: sums,
-            bias: None,
-            keep: None,
-            relu: false,
-            gradient_at: None,
-            turned: false,
-        };
+        let nothing = Product::<K, T>::bare(alpha, [*b, *b], beta, sums, sums);
+        let finish = nothing.finish(first, last, empty);
         let ones = [K::ONE];
         // A row of `ones` is one word that is read again and again.
         let Ok(ones) = MatRef::strided(&ones, run.p + run.kc, 1, 0, 0) else { return };

@@ -278,19 +278,12 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
         let keep = keep.as_mut().map(Target::new);
         let column_sums = epilogue.column_sums.map(Target::row);
         let a = a.transpose();
-        let mut product: Product<'_, K, O> = Product {
-            alpha,
-            a,
-            b,
-            beta,
-            c,
-            running,
+        let mut product = Product::<K, O> {
             bias,
             keep,
             relu,
             gradient_at,
-            turned: false,
-            column_sums: None,
+            ..Product::bare(alpha, [a, b], beta, c, running)
         };
         let mut swapped = false;
         // Registers are stored along the rows of C. Where its columns are contiguous instead, compute its transpose.
@@ -320,20 +313,7 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
         spread(cpu, &product, run, scratch);
         let ones = [K::ONE];
         let a = Elements::Words(MatRef::strided(&ones, b.depth(), 1, 0, 0)?);
-        let product: Product<'_, K, K::Sum> = Product {
-            alpha,
-            a,
-            b,
-            beta,
-            c: sums,
-            running: sums,
-            bias: None,
-            keep: None,
-            relu: false,
-            gradient_at: None,
-            turned: false,
-            column_sums: None,
-        };
+        let product = Product::<K, K::Sum>::bare(alpha, [a, b], beta, sums, sums);
         spread(cpu, &product, run_sums, scratch);
         Ok(())
     }
