@@ -3,9 +3,10 @@
 use super::MAX_LANES;
 use crate::Cpu;
 
-/// A task is worth waking a thread for from this many multiply-adds on: some 10 microseconds of one core.
+/// A task is worth another thread from this many multiply-adds on: one or two microseconds of one core, what it takes to hand
+/// the task to a thread that is awake.
 /// Benchmark `gemm`.
-const TASK_WORK: usize = 1 << 20;
+const TASK_WORK: usize = 1 << 17;
 
 /// How C is cut into tasks: `down` x `across` blocks of whole tiles and panels.
 pub(super) struct Grid {
