@@ -22,7 +22,7 @@
 //!
 //! | module | computes |
 //! |---|---|
-//! | [`gemm`] | matrix products fused with bias, activation and the activation's gradient |
+//! | [`gemm`] | matrix products of f32, f64, bf16 and bytes, fused with bias, activation and the activation's gradient; packed factors, batches |
 //! | [`activation`] | ReLU and its gradient |
 //! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
@@ -31,14 +31,15 @@
 //! | [`math`] | exp, ln, sin and cos of pi x, square root |
 //! | [`peak`] | nothing: how fast a thread could be at most, for benchmarks |
 //!
-//! **Bits.** For f32 and f64, results depend on the operands alone: not on the instruction set ([`Isa`]), the number of
+//! **Bits.** Results depend on the operands alone: not on the instruction set ([`Isa`]), the number of
 //! threads, the alignment or the cut into blocks. Each module states its order of operations; `docs/NUMERICS.md` has the
 //! whole contract and its exceptions. Targets without a hardware fused multiply-add compute it in software, slowly.
 //!
 //! **Errors.** Misuse is an [`Error`], returned before anything is written. NaN and infinities are data and flow through.
 //!
 //! **Unsafe** code is in three places: the choice of an instruction set (`isa`), the handing out of disjoint work to
-//! threads (`parallel`, and the blocks of `gemm`), and the reading and writing of checked matrix views in `gemm`'s tiles.
+//! threads (`parallel`, and the blocks of `gemm`), and the reading and writing of checked matrix views in `gemm`'s tiles. `simd` adds
+//! two instructions that pulp lacks: the one for pairs of bf16, and prefetching.
 #![no_std]
 
 pub mod activation;

@@ -18,7 +18,7 @@
 //! **Bits.** Every element is r = beta * c (+0 when beta is 0, and then c is not read); for each block of `KB`
 //! consecutive k, p is one chain of terms from +0 in ascending k, and r = fma(alpha, p, r) (for
 //! the first block r = alpha * p when beta is 0); then r + bias, then the activation. For f32 and f64 a term is a fused
-//! multiply-add, and `KB` is 512 and 256; for bf16 a term is a pair of k, as [`terms`] says, and `KB` is 1024. It follows that
+//! multiply-add, and `KB` is 512 and 256; for bf16 a term is a pair of k, as [`gemm_bf16`] says, and `KB` is 1024. It follows that
 //! neither instruction set, nor threads, nor strides, nor the cut into blocks changes a bit.
 //!
 //! Called by the dense layer, forward and backward.
