@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use half::bf16;
 use kernels::gemm::{
     Batch, BatchMut, Epilogue, Packed, PackedBf16, gemm, gemm_batch, gemm_bf16, gemm_bf16_scratch,
@@ -172,4 +174,43 @@ fn a_batch_that_does_not_fit_is_an_error() {
     let c = BatchMut::strided(&mut data, 3, 4, (2, 2), (2, 1)).unwrap();
     let result = gemm_batch(Cpu::detect(), 1.0, batch(2), batch(3), 0.0, c, &mut []);
     assert_eq!(result, Err(Error::Length { operand: "batch a", expected: 3, got: 2 }));
+}
+
+/// An executor that promises one thread more each time it is asked.
+struct Growing(AtomicUsize);
+
+impl Executor for Growing {
+    fn threads(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        Threads(1).run(tasks, task);
+    }
+}
+
+/// The scratch is shared out by its length, whatever the executor says.
+#[test]
+fn an_executor_that_changes_its_mind_reaches_no_foreign_memory() {
+    let (m, n, k) = (150, 160, 70);
+    let (a, b) = (draw::<f32>(0, m * k), draw::<f32>(1, k * n));
+    let (a, b) = (view(&a, m, k, false), view(&b, k, n, true));
+    let mut expected = vec![0.0; m * n];
+    let c = MatMut::row_major(&mut expected, m, n).unwrap();
+    gemm(Cpu::detect(), 1.0, a, b, 0.0, c, Epilogue::NONE, &mut []).unwrap();
+    for first in 0..3 {
+        let executor = Growing(AtomicUsize::new(first));
+        let cpu = Cpu::new(Isa::detect(), &executor);
+        let mut scratch = vec![0.0; gemm_scratch::<f32>(first + 1, m, n, k)];
+        let mut got = vec![0.0; m * n];
+        let c = MatMut::row_major(&mut got, m, n).unwrap();
+        gemm(cpu, 1.0, a, b, 0.0, c, Epilogue::NONE, &mut scratch).unwrap();
+        assert_eq!(bits(&got), bits(&expected));
+
+        let (x, y) = (draw::<f32>(2, 40 * 64), draw::<f32>(3, 40 * 64));
+        let batch = |x| Batch::strided(x, 40, 64, |x| MatRef::row_major(x, 8, 8)).unwrap();
+        let mut z = vec![0.0; 40 * 64];
+        let c = BatchMut::strided(&mut z, 40, 64, (8, 8), (8, 1)).unwrap();
+        let mut scratch = vec![0.0; gemm_scratch::<f32>(first + 6, 8, 8, 8)];
+        gemm_batch(cpu, 1.0, batch(&x), batch(&y), 0.0, c, &mut scratch).unwrap();
+    }
 }

@@ -151,15 +151,15 @@ pub fn gemm_batch<T: Float>(
             Call { cpu, factors, alpha, beta, c, running: c, epilogue, run: T::run, run_sums: T::run }
                 .multiply((m, n), gemm_scratch::<T>(cpu.threads(), m, n, k), scratch)
         };
-    if cpu.threads() == 1 || c.count < cpu.threads() {
+    let threads = cpu.threads();
+    if threads == 1 || c.count < threads {
         return (0..c.count).try_for_each(|i| call(cpu, i, scratch));
     }
-    let tasks = cpu.threads();
-    let per_task = if scratch.is_empty() { 0 } else { task_len::<T>(m.max(n), k) };
-    let slots = Slots::new(scratch);
+    let slots = Slots::new(scratch, task_len::<T>(m.max(n), k));
+    let tasks = threads.min(slots.count);
     cpu.for_each(tasks, &|task| {
-        // SAFETY: `for_each` passes each number below `tasks` once, and the scratch was checked to have a slot for each.
-        let scratch = unsafe { slots.get(task, per_task) };
+        // SAFETY: there is a slot for each task, and `for_each` passes each number once.
+        let scratch = unsafe { slots.get(task) };
         let share = c.count * task / tasks..c.count * (task + 1) / tasks;
         let done = share.into_iter().try_for_each(|i| call(Cpu::serial(cpu.isa), i, scratch));
         debug_assert!(done.is_ok(), "the shapes were checked");

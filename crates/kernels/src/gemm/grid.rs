@@ -1,7 +1,6 @@
 //! How a product is cut into tasks, one block of rows and columns of C each. No bit depends on the cut.
 
 use super::MAX_LANES;
-use crate::Cpu;
 
 /// A task is worth another thread from this many multiply-adds on: one or two microseconds of one core, what it takes to hand
 /// the task to a thread that is awake.
@@ -22,12 +21,12 @@ const PANEL: usize = 2 * MAX_LANES;
 const STRIP: usize = 8;
 
 impl Grid {
-    /// The cut whose largest block is the smallest; among equals the one with the fewest rows of blocks, since
+    /// The cut into at most `threads` blocks whose largest is the smallest; among equals the one with the fewest rows of blocks, since
     /// each of those packs B again.
-    pub(super) fn new(cpu: Cpu<'_>, (rows, cols): (usize, usize), k: usize) -> Self {
+    pub(super) fn new(threads: usize, (rows, cols): (usize, usize), k: usize) -> Self {
         let (strips, panels) = (rows.div_ceil(STRIP), cols.div_ceil(PANEL));
         let work = rows.saturating_mul(cols).saturating_mul(k);
-        let most = cpu.threads().min(work / TASK_WORK).max(1);
+        let most = threads.min(work / TASK_WORK).max(1);
         let (mut best, mut least) = ((1, 1), usize::MAX);
         for down in 1..=most.min(strips) {
             let across = (most / down).min(panels);

@@ -330,13 +330,12 @@ fn spread<K: Terms, O: Stored<K::Sum>>(
     if rows == 0 || cols == 0 {
         return;
     }
-    let grid = Grid::new(cpu, (rows, cols), depth);
-    let per_task = if scratch.is_empty() { 0 } else { task_len::<K::Sum>(rows.max(cols), depth) };
-    let slots = Slots::new(scratch);
+    let slots = Slots::new(scratch, task_len::<K::Sum>(rows.max(cols), depth));
+    let grid = Grid::new(slots.count.min(cpu.threads()), (rows, cols), depth);
     cpu.for_each(grid.tasks(), &|task| {
         let (rows, cols) = grid.block(task);
-        // SAFETY: `for_each` passes each number below `tasks` once, and the scratch was checked to have a slot for each.
-        let scratch = unsafe { slots.get(task, per_task) };
+        // SAFETY: there is a slot for each task, and `for_each` passes each number once.
+        let scratch = unsafe { slots.get(task) };
         run(cpu.isa, Block { product, rows, cols, scratch });
     });
 }
@@ -348,9 +347,13 @@ pub const fn gemm_scratch<T: Float>(threads: usize, m: usize, n: usize, k: usize
     threads * task_len::<T>(if m > n { m } else { n }, k)
 }
 
-/// The scratch, shared by the tasks.
+/// The scratch, shared by the tasks: a slot for each, or none for any.
 struct Slots<'a, T> {
     start: *mut T,
+    /// Elements of a slot.
+    len: usize,
+    /// How many tasks there may be. Counted here and not taken from the executor, which might give another answer each time.
+    count: usize,
     borrowed: core::marker::PhantomData<&'a mut [T]>,
 }
 
@@ -358,17 +361,19 @@ struct Slots<'a, T> {
 unsafe impl<T: Send> Sync for Slots<'_, T> {}
 
 impl<'a, T> Slots<'a, T> {
-    fn new(scratch: &'a mut [T]) -> Self {
-        Self { start: scratch.as_mut_ptr(), borrowed: core::marker::PhantomData }
+    /// Slots of `len` elements, which is not 0; empty ones if there is no scratch.
+    fn new(scratch: &'a mut [T], len: usize) -> Self {
+        let (len, count) = if scratch.is_empty() { (0, usize::MAX) } else { (len, scratch.len() / len) };
+        Self { start: scratch.as_mut_ptr(), len, count, borrowed: core::marker::PhantomData }
     }
 
-    /// The slot of `task`, of `len` elements.
+    /// The slot of `task`.
     ///
     /// # Safety
-    /// The scratch has more than `task` slots of `len`, and no other thread has this one.
-    unsafe fn get(&self, task: usize, len: usize) -> &'a mut [T] {
-        let slot = self.start.wrapping_add(task * len);
+    /// `task` is below `count`, and no other thread has this slot.
+    unsafe fn get(&self, task: usize) -> &'a mut [T] {
+        let slot = self.start.wrapping_add(task * self.len);
         // SAFETY: the slot lies inside the scratch, which is borrowed for 'a, and nobody else has it.
-        unsafe { core::slice::from_raw_parts_mut(slot, len) }
+        unsafe { core::slice::from_raw_parts_mut(slot, self.len) }
     }
 }
