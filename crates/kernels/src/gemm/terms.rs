@@ -1,8 +1,8 @@
 //! The terms of a sum: what a word is, and how two words are multiplied and added.
 //!
 //! For f32 and f64 a word is an element, and a term one fused multiply-add. For bf16 a word is a pair of elements that are
-//! neighbours in k, and a term is what the instruction VDPBF16PS does (measured: 96 million lanes, among them 100,000 where
-//! other readings of its description differ):
+//! neighbours in k, and a term is what the instruction VDPBF16PS does, as the tests
+//! find:
 //!
 //! ```text
 //! p <- step(odd of a, odd of b, p);  p <- step(even of a, even of b, p)
