@@ -12,10 +12,6 @@ pub trait Stored<T: Float>: Copy + Send + Sync + 'static {
     const AS_IS: bool;
     /// The target as one of sums, if it is one.
     fn sums(target: Target<'_, Self>) -> Option<Target<'_, T>>;
-    /// This value, exactly.
-    fn widen(self) -> T;
-    /// `x`, rounded to nearest, ties to even.
-    fn narrow(x: T) -> Self;
     /// `count` elements, `stride` apart, in the first lanes; +0 in the others.
     ///
     /// # Safety
@@ -34,14 +30,6 @@ macro_rules! stored_as_itself {
             const AS_IS: bool = true;
             fn sums(target: Target<'_, Self>) -> Option<Target<'_, Self>> {
                 Some(target)
-            }
-            #[inline(always)]
-            fn widen(self) -> $float {
-                self
-            }
-            #[inline(always)]
-            fn narrow(x: $float) -> Self {
-                x
             }
             #[inline(always)]
             unsafe fn fetch<S: Simd>(
@@ -99,6 +87,22 @@ macro_rules! stored_as_itself {
 stored_as_itself!(f32);
 stored_as_itself!(f64);
 
+/// This value, exactly.
+#[inline(always)]
+fn widen(x: bf16) -> f32 {
+    f32::from_bits(u32::from(x.to_bits()) << 16)
+}
+
+/// `x`, rounded to nearest, ties to even.
+#[inline(always)]
+fn narrow(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    // Half of the last kept place less one, and one more if that place is odd: ties go to even. A NaN keeps its sign and
+    // becomes quiet, since rounding could carry it into infinity.
+    let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
+    bf16::from_bits(if bits & 0x7FFF_FFFF > 0x7F80_0000 { bits >> 16 | 0x40 } else { rounded } as u16)
+}
+
 /// The lanes of a register of f32.
 #[inline(always)]
 fn lanes_mut<S: Simd>(values: &mut <f32 as Lanes>::V<S>) -> &mut [f32] {
@@ -111,18 +115,6 @@ impl Stored<f32> for bf16 {
         None
     }
     #[inline(always)]
-    fn widen(self) -> f32 {
-        f32::from_bits(u32::from(self.to_bits()) << 16)
-    }
-    #[inline(always)]
-    fn narrow(x: f32) -> Self {
-        let bits = x.to_bits();
-        // Half of the last kept place less one, and one more if that place is odd: ties go to even. A NaN keeps its sign
-        // and becomes quiet, since rounding could carry it into infinity.
-        let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
-        Self::from_bits(if bits & 0x7FFF_FFFF > 0x7F80_0000 { bits >> 16 | 0x40 } else { rounded } as u16)
-    }
-    #[inline(always)]
     unsafe fn fetch<S: Simd>(s: S, from: *const Self, stride: usize, count: usize) -> <f32 as Lanes>::V<S> {
         let mut values = <f32 as Lanes>::splat(s, 0.0);
         let lanes = lanes_mut::<S>(&mut values);
@@ -130,13 +122,13 @@ impl Stored<f32> for bf16 {
             // SAFETY: the caller vouches for the elements, which are neighbours.
             let from = unsafe { core::slice::from_raw_parts(from, lanes.len()) };
             for (lane, x) in lanes.iter_mut().zip(from) {
-                *lane = x.widen();
+                *lane = widen(*x);
             }
             return values;
         }
         for (l, lane) in lanes.iter_mut().take(count).enumerate() {
             // SAFETY: the caller vouches for it.
-            *lane = unsafe { *from.wrapping_add(l * stride) }.widen();
+            *lane = widen(unsafe { *from.wrapping_add(l * stride) });
         }
         values
     }
@@ -147,16 +139,16 @@ impl Stored<f32> for bf16 {
             // SAFETY: the caller vouches for the elements, which are neighbours.
             let to = unsafe { core::slice::from_raw_parts_mut(to, lanes.len()) };
             for (x, lane) in to.iter_mut().zip(lanes) {
-                *x = Self::narrow(*lane);
+                *x = narrow(*lane);
             }
             return;
         }
         // All lanes at once, whether they are wanted or not.
-        let mut narrow = [Self::ZERO; crate::simd::MOST_LANES];
-        for (x, lane) in narrow.iter_mut().zip(lanes) {
-            *x = Self::narrow(*lane);
+        let mut narrowed = [Self::ZERO; crate::simd::MOST_LANES];
+        for (x, lane) in narrowed.iter_mut().zip(lanes) {
+            *x = narrow(*lane);
         }
-        for (l, x) in narrow.iter().take(count).enumerate() {
+        for (l, x) in narrowed.iter().take(count).enumerate() {
             // SAFETY: the caller vouches for it.
             unsafe { *to.wrapping_add(l * stride) = *x };
         }

@@ -23,7 +23,7 @@ use crate::Float;
 use crate::simd::{Lanes, MOST_LANES, Simd, WithSimd, prefetch};
 
 /// Registers of B in a row of a wide tile.
-pub(crate) const WIDE: usize = 8;
+pub(super) const WIDE: usize = 8;
 /// Registers that the sums of any tile take.
 pub(super) const SUMS: usize = 28;
 /// Rows of a tile that reads words as it finds them.
