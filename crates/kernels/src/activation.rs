@@ -8,7 +8,7 @@
 
 use crate::elementwise::{Elementwise, for_each_element};
 use crate::simd::{Float, Simd};
-use crate::{Cpu, Error};
+use crate::{Cpu, Element, Error};
 
 /// `max(x, 0)`.
 struct Relu;
@@ -60,12 +60,12 @@ impl<T: Float> Elementwise<T, 1, 1> for ReluBackward {
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length.
-pub fn relu<T: Float>(cpu: Cpu<'_>, x: &[T], y: &mut [T]) -> Result<(), Error> {
+pub fn relu<E: Element>(cpu: Cpu<'_>, x: &[E], y: &mut [E]) -> Result<(), Error> {
     for_each_element(cpu, &Relu, [("x", x)], [("y", y)])
 }
 
 /// [`relu`] of `x`, in place. One slice can have no wrong length, so that nothing can fail.
-pub fn relu_in_place<T: Float>(cpu: Cpu<'_>, x: &mut [T]) {
+pub fn relu_in_place<E: Element>(cpu: Cpu<'_>, x: &mut [E]) {
     // The one operand always has its own length.
     _ = for_each_element(cpu, &Relu, [], [("x", x)]);
 }
@@ -78,7 +78,7 @@ pub fn relu_in_place<T: Float>(cpu: Cpu<'_>, x: &mut [T]) {
 ///
 /// # Errors
 /// [`Error::Length`] if `y` and `dy` differ in length.
-pub fn relu_backward<T: Float>(cpu: Cpu<'_>, y: &[T], dy: &mut [T]) -> Result<(), Error> {
+pub fn relu_backward<E: Element>(cpu: Cpu<'_>, y: &[E], dy: &mut [E]) -> Result<(), Error> {
     for_each_element(cpu, &ReluBackward, [("y", y)], [("dy", dy)])
 }
 

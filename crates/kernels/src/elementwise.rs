@@ -8,10 +8,12 @@
 //! ```
 //!
 //! Element `i` of the results depends on element `i` of the operands alone, so that chunks, threads and the width
-//! of a register change no bit. What `apply` does not use is not loaded. Called by `math`, `activation`,
+//! of a register change no bit. Operands may be stored as bf16: they are widened on the way in and rounded on the way out.
+//! What `apply` does not use is not loaded. Called by `math`, `activation`,
 //! `cross_entropy`, `sgd` and `adam`.
 
-use crate::simd::{Float, Simd, WithSimd};
+use crate::element::Element;
+use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Error, error::check_length};
 
 /// Elements that one task takes. Shorter slices stay on the calling thread.
@@ -30,11 +32,11 @@ pub(crate) trait Elementwise<T: Float, const READ: usize, const WRITE: usize>: S
 ///
 /// # Errors
 /// [`Error::Length`] for the first operand that is not as long as the first written one.
-pub(crate) fn for_each_element<T: Float, const READ: usize, const WRITE: usize>(
+pub(crate) fn for_each_element<E: Element, const READ: usize, const WRITE: usize>(
     cpu: Cpu<'_>,
-    op: &impl Elementwise<T, READ, WRITE>,
-    read: [(&'static str, &[T]); READ],
-    write: [(&'static str, &mut [T]); WRITE],
+    op: &impl Elementwise<E::Float, READ, WRITE>,
+    read: [(&'static str, &[E]); READ],
+    write: [(&'static str, &mut [E]); WRITE],
 ) -> Result<(), Error> {
     let len = write.first().map_or(0, |(_, x)| x.len());
     for (operand, x) in &read {
@@ -49,13 +51,13 @@ pub(crate) fn for_each_element<T: Float, const READ: usize, const WRITE: usize>(
 }
 
 /// Cuts all operands at the same places.
-struct Chunks<'a, T, const READ: usize, const WRITE: usize> {
-    read: [&'a [T]; READ],
-    write: [&'a mut [T]; WRITE],
+struct Chunks<'a, E, const READ: usize, const WRITE: usize> {
+    read: [&'a [E]; READ],
+    write: [&'a mut [E]; WRITE],
 }
 
-impl<'a, T, const READ: usize, const WRITE: usize> Iterator for Chunks<'a, T, READ, WRITE> {
-    type Item = ([&'a [T]; READ], [&'a mut [T]; WRITE]);
+impl<'a, E, const READ: usize, const WRITE: usize> Iterator for Chunks<'a, E, READ, WRITE> {
+    type Item = ([&'a [E]; READ], [&'a mut [E]; WRITE]);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.write.first().is_none_or(|x| x.is_empty()) {
@@ -68,14 +70,14 @@ impl<'a, T, const READ: usize, const WRITE: usize> Iterator for Chunks<'a, T, RE
     }
 }
 
-struct Kernel<'a, Op, T, const READ: usize, const WRITE: usize> {
+struct Kernel<'a, Op, E, const READ: usize, const WRITE: usize> {
     op: &'a Op,
-    read: [&'a [T]; READ],
-    write: [&'a mut [T]; WRITE],
+    read: [&'a [E]; READ],
+    write: [&'a mut [E]; WRITE],
 }
 
-impl<T: Float, Op: Elementwise<T, READ, WRITE>, const READ: usize, const WRITE: usize> WithSimd
-    for Kernel<'_, Op, T, READ, WRITE>
+impl<E: Element, Op: Elementwise<E::Float, READ, WRITE>, const READ: usize, const WRITE: usize> WithSimd
+    for Kernel<'_, Op, E, READ, WRITE>
 {
     type Output = ();
     #[inline(always)]
@@ -86,11 +88,11 @@ impl<T: Float, Op: Elementwise<T, READ, WRITE>, const READ: usize, const WRITE: 
 
 /// Applies `op` along one chunk, inside a kernel. The operands are cut to the shortest.
 #[inline(always)]
-pub(crate) fn along<S: Simd, T: Float, const READ: usize, const WRITE: usize>(
+pub(crate) fn along<S: Simd, E: Element, const READ: usize, const WRITE: usize>(
     s: S,
-    op: &impl Elementwise<T, READ, WRITE>,
-    read: [&[T]; READ],
-    write: [&mut [T]; WRITE],
+    op: &impl Elementwise<E::Float, READ, WRITE>,
+    read: [&[E]; READ],
+    write: [&mut [E]; WRITE],
 ) {
     let mut len = usize::MAX;
     for x in &read {
@@ -99,33 +101,34 @@ pub(crate) fn along<S: Simd, T: Float, const READ: usize, const WRITE: usize>(
     for x in &write {
         len = len.min(x.len());
     }
-    let read = read.map(|x| T::split::<S>(&x[..len]));
-    let mut write = write.map(|x| T::split_mut::<S>(&mut x[..len]));
+    let lanes = <E::Float as Lanes>::lanes::<S>();
+    let read = read.map(|x| x[..len].split_at(len / lanes * lanes));
+    let mut write = write.map(|x| x[..len].split_at_mut(len / lanes * lanes));
 
-    let mut inputs = [T::splat(s, T::ZERO); READ];
-    let mut outputs = [T::splat(s, T::ZERO); WRITE];
-    for i in 0..len / T::lanes::<S>() {
+    let zero = <E::Float as Lanes>::splat(s, E::Float::ZERO);
+    let (mut inputs, mut outputs) = ([zero; READ], [zero; WRITE]);
+    for i in 0..len / lanes {
         for (v, (whole, _)) in inputs.iter_mut().zip(&read) {
-            *v = whole[i];
+            *v = E::register(s, whole, i);
         }
         for (v, (whole, _)) in outputs.iter_mut().zip(&write) {
-            *v = whole[i];
+            *v = E::register(s, whole, i);
         }
         outputs = op.apply(s, inputs, outputs);
         for (v, (whole, _)) in outputs.iter().zip(&mut write) {
-            whole[i] = *v;
+            E::put_register(s, whole, i, *v);
         }
     }
-    if !len.is_multiple_of(T::lanes::<S>()) {
+    if !len.is_multiple_of(lanes) {
         for (v, (_, rest)) in inputs.iter_mut().zip(&read) {
-            *v = T::load(s, rest);
+            *v = E::rest(s, rest);
         }
         for (v, (_, rest)) in outputs.iter_mut().zip(&write) {
-            *v = T::load(s, rest);
+            *v = E::rest(s, rest);
         }
         outputs = op.apply(s, inputs, outputs);
         for (v, (_, rest)) in outputs.iter().zip(&mut write) {
-            T::store(s, rest, *v);
+            E::put_rest(s, rest, *v);
         }
     }
 }

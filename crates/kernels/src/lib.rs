@@ -47,6 +47,7 @@ pub mod adam;
 pub mod clip;
 pub mod cross_entropy;
 mod decay;
+mod element;
 mod elementwise;
 mod error;
 pub mod gemm;
@@ -64,6 +65,7 @@ mod simd;
 mod testing;
 
 pub use decay::Decay;
+pub use element::Element;
 pub use error::Error;
 pub use isa::{Isa, IsaError, NAMES as ISA_NAMES};
 pub use matrix::{MatMut, MatRef};

@@ -12,6 +12,7 @@
 use core::ops::{AddAssign, BitAnd, BitOr, BitXor, DivAssign, MulAssign, Neg, Not, Shl, Shr, SubAssign};
 use pulp::bytemuck::{self, Pod};
 
+use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
 use crate::math::{exp::Exp, ln::Ln, sin_pi::SinPi};
@@ -640,6 +641,7 @@ impl Simd for OneLane {
 /// Arithmetic on single values is had by assignment (`x += y`): `T::add` and its kin are those of registers.
 pub trait Float:
     Lanes
+    + Element<Float = Self>
     + Multiply
     + Stored<Self>
     + Exp

@@ -2,6 +2,7 @@
 
 use half::bf16;
 
+use crate::element::{narrow, widen};
 use crate::matrix::Shape;
 use crate::simd::{Lanes, Simd};
 use crate::{Float, MatMut, MatRef};
@@ -86,22 +87,6 @@ macro_rules! stored_as_itself {
 }
 stored_as_itself!(f32);
 stored_as_itself!(f64);
-
-/// This value, exactly.
-#[inline(always)]
-fn widen(x: bf16) -> f32 {
-    f32::from_bits(u32::from(x.to_bits()) << 16)
-}
-
-/// `x`, rounded to nearest, ties to even.
-#[inline(always)]
-fn narrow(x: f32) -> bf16 {
-    let bits = x.to_bits();
-    // Half of the last kept place less one, and one more if that place is odd: ties go to even. A NaN keeps its sign and
-    // becomes quiet, since rounding could carry it into infinity.
-    let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
-    bf16::from_bits(if bits & 0x7FFF_FFFF > 0x7F80_0000 { bits >> 16 | 0x40 } else { rounded } as u16)
-}
 
 /// The lanes of a register of f32.
 #[inline(always)]

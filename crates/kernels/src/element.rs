@@ -1,0 +1,134 @@
+//! How numbers are stored: f32 and f64 as they are computed with, bf16 as the upper half of an f32.
+//!
+//! A kernel computes in registers of a [`Float`]; an [`Element`] says how they come from memory and go back. Used by
+//! `elementwise` and by all that goes through it, and by `gemm` for its results.
+
+use half::bf16;
+use pulp::bytemuck;
+
+use crate::simd::{Float, Lanes, MOST_LANES, Simd};
+
+/// A type in which numbers are stored: `f32`, `f64`, or `bf16`, which is computed with as f32 and rounded to nearest, ties to
+/// even, when it is written.
+pub trait Element: Copy + Default + PartialEq + Send + Sync + core::fmt::Debug + 'static {
+    /// What is computed with.
+    type Float: Float;
+    /// Register `i` of `x`, all of it.
+    #[doc(hidden)]
+    fn register<S: Simd>(s: S, x: &[Self], i: usize) -> <Self::Float as Lanes>::V<S>;
+    /// `v` into all of register `i` of `x`.
+    #[doc(hidden)]
+    fn put_register<S: Simd>(s: S, x: &mut [Self], i: usize, v: <Self::Float as Lanes>::V<S>);
+    /// The first lanes from `x`, which is shorter than a register; +0 in the rest.
+    #[doc(hidden)]
+    fn rest<S: Simd>(s: S, x: &[Self]) -> <Self::Float as Lanes>::V<S>;
+    /// The first lanes into `x`, which is shorter than a register.
+    #[doc(hidden)]
+    fn put_rest<S: Simd>(s: S, x: &mut [Self], v: <Self::Float as Lanes>::V<S>);
+    /// This value, exactly.
+    fn to_float(self) -> Self::Float;
+    /// `x`, rounded to nearest, ties to even.
+    fn from_float(x: Self::Float) -> Self;
+}
+
+macro_rules! element_as_it_is {
+    ($float:ident) => {
+        impl Element for $float {
+            type Float = Self;
+            #[inline(always)]
+            fn register<S: Simd>(_: S, x: &[Self], i: usize) -> <Self as Lanes>::V<S> {
+                <Self as Lanes>::split::<S>(x).0[i]
+            }
+            #[inline(always)]
+            fn put_register<S: Simd>(_: S, x: &mut [Self], i: usize, v: <Self as Lanes>::V<S>) {
+                <Self as Lanes>::split_mut::<S>(x).0[i] = v;
+            }
+            #[inline(always)]
+            fn rest<S: Simd>(s: S, x: &[Self]) -> <Self as Lanes>::V<S> {
+                <Self as Lanes>::load(s, x)
+            }
+            #[inline(always)]
+            fn put_rest<S: Simd>(s: S, x: &mut [Self], v: <Self as Lanes>::V<S>) {
+                <Self as Lanes>::store(s, x, v);
+            }
+            #[inline(always)]
+            fn to_float(self) -> Self {
+                self
+            }
+            #[inline(always)]
+            fn from_float(x: Self) -> Self {
+                x
+            }
+        }
+    };
+}
+element_as_it_is!(f32);
+element_as_it_is!(f64);
+
+impl Element for bf16 {
+    type Float = f32;
+    #[inline(always)]
+    fn register<S: Simd>(s: S, x: &[Self], i: usize) -> <f32 as Lanes>::V<S> {
+        let lanes = f32::lanes::<S>();
+        widen_lanes(s, &x[i * lanes..][..lanes])
+    }
+    #[inline(always)]
+    fn put_register<S: Simd>(_: S, x: &mut [Self], i: usize, v: <f32 as Lanes>::V<S>) {
+        let lanes = f32::lanes::<S>();
+        let values = bytemuck::cast_slice::<<f32 as Lanes>::V<S>, f32>(core::slice::from_ref(&v));
+        for (x, &value) in x[i * lanes..][..lanes].iter_mut().zip(values) {
+            *x = narrow(value);
+        }
+    }
+    #[inline(always)]
+    fn rest<S: Simd>(s: S, x: &[Self]) -> <f32 as Lanes>::V<S> {
+        widen_lanes(s, x)
+    }
+    #[inline(always)]
+    fn put_rest<S: Simd>(_: S, x: &mut [Self], v: <f32 as Lanes>::V<S>) {
+        // All lanes at once, whether they are wanted or not.
+        let mut narrowed = [Self::ZERO; MOST_LANES];
+        for (x, &value) in narrowed.iter_mut().zip(bytemuck::cast_slice(core::slice::from_ref(&v))) {
+            *x = narrow(value);
+        }
+        for (x, narrowed) in x.iter_mut().zip(narrowed) {
+            *x = narrowed;
+        }
+    }
+    #[inline(always)]
+    fn to_float(self) -> f32 {
+        widen(self)
+    }
+    #[inline(always)]
+    fn from_float(x: f32) -> Self {
+        narrow(x)
+    }
+}
+
+/// The first lanes from `x`; +0 in the rest.
+#[inline(always)]
+fn widen_lanes<S: Simd>(s: S, x: &[bf16]) -> <f32 as Lanes>::V<S> {
+    let mut values = <f32 as Lanes>::splat(s, 0.0);
+    let lanes: &mut [f32] =
+        bytemuck::cast_slice_mut::<<f32 as Lanes>::V<S>, f32>(core::slice::from_mut(&mut values));
+    for (lane, &x) in lanes.iter_mut().zip(x) {
+        *lane = widen(x);
+    }
+    values
+}
+
+/// This value, exactly.
+#[inline(always)]
+pub(crate) fn widen(x: bf16) -> f32 {
+    f32::from_bits(u32::from(x.to_bits()) << 16)
+}
+
+/// `x`, rounded to nearest, ties to even.
+#[inline(always)]
+pub(crate) fn narrow(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    // Half of the last kept place less one, and one more if that place is odd: ties go to even. A NaN keeps its sign and
+    // becomes quiet, since rounding could carry it into infinity.
+    let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
+    bf16::from_bits(if bits & 0x7FFF_FFFF > 0x7F80_0000 { bits >> 16 | 0x40 } else { rounded } as u16)
+}
