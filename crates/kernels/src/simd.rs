@@ -15,7 +15,7 @@ use pulp::bytemuck::{self, Pod};
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
-use crate::math::{exp::Exp, ln::Ln, sin_pi::SinPi};
+use crate::math::{erf::Erf, exp::Exp, ln::Ln, sin_pi::SinPi};
 use crate::random::Draw;
 
 /// A kernel: arguments that wait for an instruction set.
@@ -647,6 +647,7 @@ pub trait Float:
     + Exp
     + Ln
     + SinPi
+    + Erf
     + Draw
     + AddAssign
     + SubAssign
