@@ -12,6 +12,7 @@
 use core::ops::{AddAssign, BitAnd, BitOr, BitXor, DivAssign, MulAssign, Neg, Not, Shl, Shr, SubAssign};
 use pulp::bytemuck::{self, Pod};
 
+use crate::activation::Normal;
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
@@ -648,6 +649,7 @@ pub trait Float:
     + Ln
     + SinPi
     + Erf
+    + Normal
     + Draw
     + AddAssign
     + SubAssign
