@@ -17,10 +17,11 @@ use core::arch::x86_64::{
 use core::ops::{AddAssign, BitAnd, BitOr, BitXor, DivAssign, MulAssign, Neg, Not, Shl, Shr, SubAssign};
 use pulp::bytemuck::{self, Pod};
 
+use crate::activation::Normal;
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
-use crate::math::{exp::Exp, ln::Ln, sin_pi::SinPi};
+use crate::math::{erf::Erf, exp::Exp, ln::Ln, sin_pi::SinPi};
 use crate::random::Draw;
 
 /// A kernel: arguments that wait for an instruction set.
@@ -737,6 +738,8 @@ pub trait Float:
     + Exp
     + Ln
     + SinPi
+    + Erf
+    + Normal
     + Draw
     + AddAssign
     + SubAssign
