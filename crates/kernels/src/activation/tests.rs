@@ -124,7 +124,9 @@ fn measure() {
             let tiny = f64::from(x[i].abs()) * 1.4e-45 + 1.4e-45;
             let ev = ((f64::from(y[i]) - v).abs() - tiny).max(0.0);
             let ed = ((f64::from(dx[i]) - d).abs() - tiny).max(0.0);
-            for (w, e) in worst.iter_mut().zip([ev / ulp(v), ev / v.abs() / 5.96e-8, ed / ulp(d), ed / 5.96e-8]) {
+            for (w, e) in
+                worst.iter_mut().zip([ev / ulp(v), ev / v.abs() / 5.96e-8, ed / ulp(d), ed / 5.96e-8])
+            {
                 if e > w.0 || e.is_nan() {
                     *w = (e, x[i]);
                 }
