@@ -35,6 +35,11 @@ impl Stream {
         Self { seed, stream }
     }
 
+    /// The stream of the same seed whose number is greater by `by`; past the last one comes the first.
+    pub const fn beyond(self, by: u64) -> Self {
+        Self { stream: self.stream.wrapping_add(by), ..self }
+    }
+
     /// Four words of 32 uniform bits each: block `index` of this stream.
     pub const fn block(self, index: u64) -> [u32; 4] {
         philox4x32_10(

@@ -9,8 +9,23 @@
 //! nothing. Write [`Describe`], and [`Layer`] for any `T: Float`, and it can stand wherever those of this crate do: see
 //! [`Registry`](crate::Registry).
 
+pub(crate) mod attention;
+pub(crate) mod convolution;
 pub(crate) mod dense;
+pub(crate) mod dropout;
 pub(crate) mod elementwise;
+pub(crate) mod embedding;
+pub(crate) mod group_norm;
+pub(crate) mod batch_norm;
+pub(crate) mod layer_norm;
+pub(crate) mod pooling;
+pub(crate) mod position;
+pub(crate) mod prelu;
+pub(crate) mod recurrent;
+pub(crate) mod reshape;
+pub(crate) mod residual;
+pub(crate) mod standardise;
+pub(crate) mod transformer;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,6 +35,7 @@ use kernels::activation::Activation;
 use kernels::random::Stream;
 
 use crate::layout::Order;
+use crate::init::Fans;
 use crate::{Error, Init, Shape};
 
 /// Whether a network learns or is used.
@@ -62,6 +78,14 @@ pub struct Parameter {
     pub start: Start,
 }
 
+impl Parameter {
+    /// A vector of `len` elements, all of them `start` at first.
+    pub fn vector(name: &str, len: usize, start: f64) -> Self {
+        let shape = Vec::from([len]);
+        Self { name: name.into(), shape, order: Order::Same, start: Start::Constant(start) }
+    }
+}
+
 /// What a tensor holds at first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start {
@@ -71,10 +95,15 @@ pub enum Start {
     Draw {
         /// How they are drawn.
         init: Init,
-        /// Inputs of one output.
-        fan_in: usize,
-        /// Outputs of one input.
-        fan_out: usize,
+        /// The shape of the tensor.
+        fans: Fans,
+    },
+    /// The bias of an LSTM: `value` for the forget gates, the second of four blocks of `units`, 0 elsewhere.
+    Forget {
+        /// Units of a gate.
+        units: usize,
+        /// Where the forget gates start.
+        value: f64,
     },
 }
 
@@ -94,6 +123,17 @@ pub trait Describe: core::fmt::Debug + Send + Sync {
     fn kept(&self, rows: usize) -> usize {
         let _ = rows;
         0
+    }
+    /// Numbers of f64, whatever the layer computes in, that forward leaves for backward.
+    fn statistics(&self, rows: usize) -> usize {
+        let _ = rows;
+        0
+    }
+    /// Sets its buffers by the rows of a training set, if it has a use for them: `next` fills in one row of the input after the
+    /// other, until it returns `false`. Whether it did.
+    fn fit(&self, cpu: Cpu<'_>, next: &mut dyn FnMut(&mut [f64]) -> bool, buffers: &mut [f64]) -> bool {
+        let _ = (cpu, next, buffers);
+        false
     }
     /// Takes the activation that follows into itself, if it can; `false` leaves it to a layer of its own. Asked once, while
     /// the network is built.
@@ -171,6 +211,8 @@ pub struct Forward<'a, T> {
     pub y: &'a mut [T],
     /// What backward will need besides.
     pub kept: &'a mut [T],
+    /// Likewise, in f64.
+    pub statistics: &'a mut [f64],
     /// For use within this pass; holds anything.
     pub scratch: &'a mut [T],
 }
@@ -194,6 +236,8 @@ pub struct Backward<'a, T> {
     pub y: &'a [T],
     /// What it kept.
     pub kept: &'a mut [T],
+    /// Likewise, in f64.
+    pub statistics: &'a mut [f64],
     /// The gradient by `y`, which may be overwritten.
     pub dy: &'a mut [T],
     /// Whether `dy` has been multiplied by the gradient of this layer's [fused](Describe::fuse) ReLU.

@@ -45,6 +45,13 @@ pub enum Order {
         /// Channels of the image.
         channels: usize,
     },
+    /// An image of (height, width, channels) here, of [channels, height, width] there.
+    Image {
+        /// Rows and columns of the image, multiplied.
+        places: usize,
+        /// Channels of the image.
+        channels: usize,
+    },
     /// The filters of a convolution: (height, width, channels in, channels out) here, [out, in, height, width] there.
     Filter,
     /// A count, which is an integer of 64 bits there.
@@ -70,6 +77,7 @@ impl Tensor {
                 let (place, channel) = (i / cols / channels, i / cols % channels);
                 i % cols * rows + channel * places + place
             }
+            (Order::Image { places, channels }, _) => i % channels * places + i / channels,
             (Order::Filter, &[height, width, inputs, outputs]) => {
                 let (place, input, output) = (i / outputs / inputs, i / outputs % inputs, i % outputs);
                 (output * inputs + input) * height * width + place

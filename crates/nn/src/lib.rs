@@ -39,7 +39,7 @@
 extern crate alloc;
 
 mod error;
-mod init;
+pub mod init;
 pub mod layer;
 mod layout;
 mod loss;

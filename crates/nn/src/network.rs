@@ -184,6 +184,21 @@ impl Network {
         fill(&self.buffers, "buffers", cpu, 0, buffers)
     }
 
+    /// Sets the buffers of a first layer that standardises its input: `next` fills in one row of the training set after the other,
+    /// until it returns `false`. Without such a layer nothing happens, and `false` is returned.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `buffers` is not as long as their layout.
+    pub fn fit(
+        &self,
+        cpu: Cpu<'_>,
+        mut next: impl FnMut(&mut [f64]) -> bool,
+        buffers: &mut [f64],
+    ) -> Result<bool, Error> {
+        check_length("buffers", self.buffers.len(), buffers.len())?;
+        Ok(self.sequence.fit(cpu, &mut next, buffers))
+    }
+
     /// The outputs for `inputs`, row after row, in the workspace.
     ///
     /// # Errors
@@ -196,7 +211,7 @@ impl Network {
         workspace: &'a mut Workspace<T>,
     ) -> Result<&'a [T], Error> {
         let rows = self.run(cpu, Mode::Eval, false, &mut weights.into(), inputs, workspace)?;
-        Ok(&workspace.parts().0.outputs[..rows * self.outputs()])
+        Ok(&workspace.parts().outputs[..rows * self.outputs()])
     }
 
     /// Loss and gradient of the mean loss over the batch: `grads` gets dloss/dparams, before any clipping or decay.
@@ -240,7 +255,7 @@ impl Network {
         }
         let mut weights = weights.into();
         let rows = self.run(cpu, mode, true, &mut weights, inputs, workspace)?;
-        let (Parts { kept, outputs, doutputs, losses, scratch }, _) = workspace.parts();
+        let Parts { kept, outputs, doutputs, losses, scratch, statistics, .. } = workspace.parts();
         let width = self.outputs();
         let (y, dy) = (&outputs[..rows * width], &mut doutputs[..rows * width]);
         let losses = &mut losses[..self.losses(rows)];
@@ -255,6 +270,7 @@ impl Network {
             x: inputs,
             y,
             kept,
+            statistics,
             dy,
             folded: false,
             dx: dinputs,
@@ -277,7 +293,7 @@ impl Network {
         workspace: &mut Workspace<T>,
     ) -> Result<Score, Error> {
         let rows = self.run(cpu, Mode::Eval, false, &mut weights.into(), batch.inputs, workspace)?;
-        let (Parts { outputs, losses, .. }, predictions) = workspace.parts();
+        let Parts { outputs, losses, predictions, .. } = workspace.parts();
         let width = self.outputs();
         let outputs = Outputs { rows, width, values: &outputs[..rows * width], targets: batch.targets };
         let losses = &mut losses[..self.losses(rows)];
@@ -307,9 +323,10 @@ impl Network {
         if !workspace.fits(self) {
             return Err(Error::Workspace);
         }
-        let (Parts { kept, outputs, scratch, .. }, _) = workspace.parts();
+        let Parts { kept, outputs, scratch, statistics, .. } = workspace.parts();
         let y = &mut outputs[..rows * self.outputs()];
-        self.sequence.forward(Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, scratch })?;
+        let pass = Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, statistics, scratch };
+        self.sequence.forward(pass)?;
         Ok(rows)
     }
 }
@@ -331,10 +348,14 @@ fn fill<T: Float>(
         let values = &mut values[tensor.range.clone()];
         match tensor.start {
             Start::Constant(value) => values.fill(T::from_f64(value)),
-            Start::Draw { init, fan_in, fan_out } => {
+            Start::Draw { init, fans } => {
                 let stream = Stream::new(seed, tensor.layer as u64 | drawn << 32);
-                init.fill(cpu, stream, fan_in, fan_out, values)?;
+                init.fill(cpu, stream, fans, values)?;
                 drawn += 1;
+            }
+            Start::Forget { units, value } => {
+                values.fill(T::ZERO);
+                values[units..2 * units].fill(T::from_f64(value));
             }
         }
     }

@@ -5,7 +5,7 @@
 //! backward  dx <- layer 0 <- layer 1 <- ... <- dy          each writes its share of the gradient
 //! ```
 //!
-//! Kept, for a batch: `| kept 0 | output 0 | kept 1 | output 1 | ... | kept n |`; the last output goes to the caller. Where
+//! Statistics lie one layer after the other. Kept, for a batch: `| kept 0 | output 0 | kept 1 | output 1 | ... | kept n |`; the last output goes to the caller. Where
 //! nothing is kept, two buffers of the widest output take turns. Gradients between layers always do.
 
 use alloc::boxed::Box;
@@ -13,6 +13,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use kernels::Cpu;
 use kernels::activation::Activation;
 
 use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer, Parameter};
@@ -92,6 +93,16 @@ impl Sequence {
         self.nodes.iter().map(|node| (node.number, &*node.layer))
     }
 
+    /// Elements of all its parameters.
+    pub(crate) fn parameter_count(&self) -> usize {
+        self.nodes.last().map_or(0, |node| node.params.end)
+    }
+
+    /// Elements of all its buffers.
+    pub(crate) fn buffer_count(&self) -> usize {
+        self.nodes.last().map_or(0, |node| node.buffers.end)
+    }
+
     /// The output of each layer but the last, and the gradient that passes there: elements of a row of the widest.
     fn widest_between(&self) -> usize {
         let between = self.nodes.split_last().map_or(&[][..], |(_, between)| between);
@@ -141,6 +152,16 @@ impl Describe for Sequence {
         all.max(self.kept_for_nothing(rows))
     }
 
+    fn statistics(&self, rows: usize) -> usize {
+        self.nodes.iter().fold(0, |sum: usize, node| sum.saturating_add(node.layer.statistics(rows)))
+    }
+
+    /// Asks the first layer: it alone sees the rows as they are.
+    fn fit(&self, cpu: Cpu<'_>, next: &mut dyn FnMut(&mut [f64]) -> bool, buffers: &mut [f64]) -> bool {
+        let first = self.nodes.first();
+        first.is_some_and(|node| node.layer.fit(cpu, next, &mut buffers[node.buffers.clone()]))
+    }
+
     fn fuse(&mut self, activation: Activation) -> bool {
         self.nodes.last_mut().is_some_and(|node| node.layer.fuse(activation))
     }
@@ -162,10 +183,14 @@ impl<T: Float> Layer<T> for Sequence {
     }
 
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
-        let Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, scratch } = pass;
+        let Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, mut statistics, scratch } = pass;
         let mut run = |node: &Node, x: &[T], y: &mut [T], kept: &mut [T]| {
             let (params, buffers) = (&params[node.params.clone()], &mut buffers[node.buffers.clone()]);
-            let pass = Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, scratch: &mut *scratch };
+            let (here, behind) =
+                core::mem::take(&mut statistics).split_at_mut(node.layer.statistics(rows));
+            statistics = behind;
+            let (statistics, scratch) = (here, &mut *scratch);
+            let pass = Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, statistics, scratch };
             T::layer(&*node.layer).forward(pass)
         };
         let Some((last, between)) = self.nodes.split_last() else {
@@ -198,21 +223,7 @@ impl<T: Float> Layer<T> for Sequence {
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
         let Backward {
-            cpu,
-            mode,
-            rows,
-            params,
-            buffers,
-            x,
-            y,
-            kept,
-            dy,
-            folded,
-            mut dx,
-            fold,
-            grads,
-            scratch,
-        } = pass;
+ cpu, mode, rows, params, buffers, x, y, kept, statistics, dy, folded, mut dx, fold, grads, scratch } = pass;
         let Some(last) = self.nodes.len().checked_sub(1) else {
             if let Some(dx) = dx {
                 dx.copy_from_slice(dy);
@@ -223,12 +234,15 @@ impl<T: Float> Layer<T> for Sequence {
         let (mut above, mut below) = turns.split_at_mut(turns.len() / 2);
         // What the layers from here on up keep begins at `end`.
         let mut end = (0..=last).map(|i| self.room(i, rows)).map(|(kept, output)| kept + output).sum();
-        let mut folded = folded;
+        let (mut folded, mut statistics) = (folded, &mut statistics[..self.statistics(rows)]);
         for (i, node) in self.nodes.iter().enumerate().rev() {
             let (kept_len, output) = self.room(i, rows);
             end -= kept_len + output;
-            let (before, here) = kept.split_at_mut(end);
-            let (kept, output) = here.split_at_mut(kept_len);
+            let (before, above_it) = kept.split_at_mut(end);
+            let (kept, output) = above_it.split_at_mut(kept_len);
+            let first = statistics.len() - node.layer.statistics(rows);
+            let (others, here) = core::mem::take(&mut statistics).split_at_mut(first);
+            statistics = others;
             let below_it = i.checked_sub(1).map(|i| &self.nodes[i]);
             let fold = match below_it {
                 Some(below) => below.layer.rectifies() && node.layer.folds(),
@@ -244,6 +258,7 @@ impl<T: Float> Layer<T> for Sequence {
                 x: wanted.map_or(x, |len| &before[before.len() - len..]),
                 y: if i == last { y } else { &output[..rows * node.width] },
                 kept,
+                statistics: here,
                 dy: if i == last { &mut *dy } else { &mut above[..rows * node.width] },
                 folded,
                 dx: match wanted {

@@ -19,8 +19,10 @@ pub struct Workspace<T> {
     arena: Vec<T>,
     /// The lengths of all but the last.
     lengths: [usize; 4],
+    /// What the layers keep in f64.
+    statistics: Vec<f64>,
     /// One class a row.
-    pub(crate) predictions: Vec<u32>,
+    predictions: Vec<u32>,
 }
 
 /// The parts of the arena.
@@ -30,6 +32,8 @@ pub(crate) struct Parts<'a, T> {
     pub(crate) doutputs: &'a mut [T],
     pub(crate) losses: &'a mut [T],
     pub(crate) scratch: &'a mut [T],
+    pub(crate) statistics: &'a mut [f64],
+    pub(crate) predictions: &'a mut [u32],
 }
 
 /// `len` zeros.
@@ -64,14 +68,19 @@ impl<T: Float> Workspace<T> {
     fn allocate(network: &Network, cpu: Cpu<'_>, capacity: usize, trains: bool) -> Result<Self, Error> {
         let (lengths, scratch) = Self::plan(network, cpu.executor.threads(), capacity, trains);
         let len = lengths.iter().fold(scratch, |sum, len| sum.saturating_add(*len));
-        Ok(Self { capacity, trains, arena: zeros(len)?, lengths, predictions: predictions(capacity)? })
+        let statistics = zeros(network.sequence().statistics(capacity))?;
+        let predictions = predictions(capacity)?;
+        Ok(Self { capacity, trains, arena: zeros(len)?, lengths, statistics, predictions })
     }
 
     /// Bytes of such buffers, without making them.
     pub fn bytes(network: &Network, threads: usize, capacity: usize, trains: bool) -> usize {
         let (lengths, scratch) = Self::plan(network, threads, capacity, trains);
         let len = lengths.iter().fold(scratch, |sum: usize, len| sum.saturating_add(*len));
-        len.saturating_mul(size_of::<T>()).saturating_add(capacity.saturating_mul(size_of::<u32>()))
+        let statistics = network.sequence().statistics(capacity);
+        len.saturating_mul(size_of::<T>())
+            .saturating_add(statistics.saturating_mul(size_of::<f64>()))
+            .saturating_add(capacity.saturating_mul(size_of::<u32>()))
     }
 
     fn plan(network: &Network, threads: usize, capacity: usize, trains: bool) -> ([usize; 4], usize) {
@@ -93,13 +102,14 @@ impl<T: Float> Workspace<T> {
         &self.arena[kept..][..outputs.min(rows.saturating_mul(network.outputs()))]
     }
 
-    pub(crate) fn parts(&mut self) -> (Parts<'_, T>, &mut [u32]) {
+    pub(crate) fn parts(&mut self) -> Parts<'_, T> {
         let [kept, outputs, doutputs, losses] = self.lengths;
         let (kept, rest) = self.arena.split_at_mut(kept);
         let (outputs, rest) = rest.split_at_mut(outputs);
         let (doutputs, rest) = rest.split_at_mut(doutputs);
         let (losses, scratch) = rest.split_at_mut(losses);
-        (Parts { kept, outputs, doutputs, losses, scratch }, &mut self.predictions)
+        let (statistics, predictions) = (&mut self.statistics[..], &mut self.predictions[..]);
+        Parts { kept, outputs, doutputs, losses, scratch, statistics, predictions }
     }
 
     /// Whether it was made for `network`.

@@ -9,6 +9,7 @@ use kernels::activation::{Activation, Saved};
 use kernels::gemm::{Epilogue, gemm, gemm_scratch};
 use kernels::{MatMut, MatRef};
 
+use crate::init::Fans;
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
 use crate::{Error, Init, Shape};
@@ -59,7 +60,7 @@ impl Describe for Dense {
             }
             _ => Order::Transposed,
         };
-        let start = Start::Draw { init: self.init, fan_in: self.inputs, fan_out: self.outputs };
+        let start = Start::Draw { init: self.init, fans: Fans::matrix(self.inputs, self.outputs) };
         let mut tensors = Vec::from([Parameter {
             name: "weight".into(),
             shape: Vec::from([self.inputs, self.outputs]),
@@ -67,13 +68,7 @@ impl Describe for Dense {
             start,
         }]);
         if self.bias {
-            let shape = Vec::from([self.outputs]);
-            tensors.push(Parameter {
-                name: "bias".into(),
-                shape,
-                order: Order::Same,
-                start: Start::Constant(0.0),
-            });
+            tensors.push(Parameter::vector("bias", self.outputs, 0.0));
         }
         tensors
     }

@@ -1,0 +1,126 @@
+//! Batch normalisation: each channel gets mean 0 and variance 1 over the batch, then a learned scale and shift.
+//!
+//! Images are channels-last, so that the batch norm of vectors and that of images are the same.
+
+use alloc::vec::Vec;
+
+use kernels::math::sqrt;
+use kernels::normalisation::batch::{
+    Running, batch_norm, batch_norm_backward, batch_norm_inference, batch_norm_inference_scratch,
+    batch_norm_scratch, fold_batch_norm, scale_shift,
+};
+use kernels::normalisation::{Affine, AffineGradient};
+
+use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode, Parameter, Start};
+use crate::layout::Order;
+use crate::{Error, Shape};
+
+/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias` (Ioffe, Szegedy, ICML 2015). PyTorch: `BatchNorm1d`,
+/// `BatchNorm2d`.
+#[derive(Debug)]
+pub(crate) struct BatchNorm {
+    shape: Shape,
+    epsilon: f64,
+    /// How much of a batch goes into the running statistics.
+    momentum: f64,
+}
+
+impl BatchNorm {
+    pub(crate) fn new(shape: Shape, epsilon: f64, momentum: f64) -> Self {
+        Self { shape, epsilon, momentum }
+    }
+
+    fn channels(&self) -> usize {
+        self.shape.features()
+    }
+
+    fn affine<'a, T: Float>(&self, params: &'a [T]) -> Affine<'a, T> {
+        let (gamma, beta) = params.split_at(self.channels());
+        Affine::new(gamma, beta)
+    }
+}
+
+impl Describe for BatchNorm {
+    fn output(&self) -> Shape {
+        self.shape
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        Vec::from([
+            Parameter::vector("weight", self.channels(), 1.0),
+            Parameter::vector("bias", self.channels(), 0.0),
+        ])
+    }
+
+    fn buffers(&self) -> Vec<Parameter> {
+        let count = Parameter {
+            name: "num_batches_tracked".into(),
+            shape: Vec::from([1]),
+            order: Order::Count,
+            start: Start::Constant(0.0),
+        };
+        Vec::from([
+            Parameter::vector("running_mean", self.channels(), 0.0),
+            Parameter::vector("running_var", self.channels(), 1.0),
+            count,
+        ])
+    }
+
+    /// Mean, and one over the deviation.
+    fn statistics(&self, _: usize) -> usize {
+        2 * self.channels()
+    }
+}
+
+impl<T: Float> Layer<T> for BatchNorm {
+    fn scratch(&self, rows: usize, _: usize) -> usize {
+        let rows = rows.saturating_mul(self.shape.places());
+        batch_norm_scratch(rows, self.channels()).max(batch_norm_inference_scratch(self.channels()))
+    }
+
+    fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
+        let Forward { cpu, mode, params, buffers, x, y, statistics, scratch, .. } = pass;
+        let (affine, epsilon) = (self.affine(params), self.epsilon);
+        let (running_mean, rest) = buffers.split_at_mut(self.channels());
+        let (running_var, batches) = rest.split_at_mut(self.channels());
+        let (mean, rstd) = statistics[..2 * self.channels()].split_at_mut(self.channels());
+        if mode == Mode::Eval {
+            for (i, (mean, rstd)) in mean.iter_mut().zip(rstd).enumerate() {
+                *mean = running_mean[i].to_f64();
+                *rstd = 1.0 / sqrt(cpu, running_var[i].to_f64() + epsilon);
+            }
+            return Ok(batch_norm_inference(cpu, x, running_mean, running_var, affine, epsilon, y, scratch)?);
+        }
+        let learns = matches!(mode, Mode::Train { .. });
+        let running =
+            learns.then_some(Running { mean: running_mean, var: running_var, momentum: self.momentum });
+        batch_norm(cpu, x, affine, epsilon, running, mean, rstd, y, scratch)?;
+        if let (true, [count]) = (learns, batches) {
+            *count += T::ONE;
+        }
+        Ok(())
+    }
+
+    fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
+        let Backward { cpu, mode, params, buffers, x, dy, mut dx, grads, statistics, scratch, .. } = pass;
+        let channels = self.channels();
+        let (dgamma, dbeta) = grads.split_at_mut(channels);
+        let gradient = AffineGradient::new(dgamma, dbeta);
+        let affine = self.affine(params);
+        let (mean, rstd) = statistics[..2 * channels].split_at(channels);
+        if let (Mode::Eval, Some(dx)) = (mode, &mut dx) {
+            // Mean and deviation are numbers like any other then: dx = dy * weight / deviation.
+            let (running_mean, running_var) = buffers[..2 * channels].split_at(channels);
+            let (scale, shift) = scratch[..2 * channels].split_at_mut(channels);
+            fold_batch_norm(cpu, running_mean, running_var, affine, self.epsilon, scale, shift)?;
+            shift.fill(T::ZERO);
+            dx.copy_from_slice(dy);
+            scale_shift(cpu, scale, shift, dx)?;
+        }
+        batch_norm_backward(cpu, x, affine.gamma, mean, rstd, dy, gradient, scratch)?;
+        if let (true, Some(dx)) = (mode != Mode::Eval, dx) {
+            dx.copy_from_slice(dy);
+        }
+        Ok(())
+    }
+}

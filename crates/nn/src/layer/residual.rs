@@ -1,0 +1,214 @@
+//! A residual block around a sequence of layers: gradients have a way past them.
+//!
+//! ```text
+//! y = shortcut(x) + scale * body(x)
+//! dx = dshortcut(dy) + dbody(scale * dy);   dscale = sum of dy * body(x)
+//! ```
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use kernels::vector::{accumulate, axpy, dot, scale as scale_by};
+
+use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
+use crate::sequence::Sequence;
+use crate::spec::BranchScale;
+use crate::{Error, Shape};
+
+/// `y = shortcut(x) + scale * body(x)` (He et al., CVPR 2016).
+#[derive(Debug)]
+pub(crate) struct Residual {
+    body: Sequence,
+    /// `None`: x itself.
+    shortcut: Option<Sequence>,
+    scale: BranchScale,
+}
+
+impl Residual {
+    /// Of a body and a shortcut with the same output.
+    pub(crate) fn new(body: Sequence, shortcut: Option<Sequence>, scale: BranchScale) -> Self {
+        Self { body, shortcut, scale }
+    }
+
+    fn width(&self) -> usize {
+        self.body.output().elements()
+    }
+
+    /// Parameters of the body, and then of the shortcut; the scale comes last.
+    fn split<'a, T>(&self, params: &'a [T]) -> (&'a [T], &'a [T], &'a [T]) {
+        let count = |sequence: &Sequence| sequence.parameter_count();
+        let (body, rest) = params.split_at(count(&self.body));
+        let (shortcut, scale) = rest.split_at(self.shortcut.as_ref().map_or(0, count));
+        (body, shortcut, scale)
+    }
+
+    /// What the branch is multiplied by.
+    fn factor<T: Float>(&self, scale: &[T]) -> T {
+        match self.scale {
+            BranchScale::Fixed(scale) => T::from_f64(scale),
+            BranchScale::Learned(_) => scale[0],
+        }
+    }
+
+    /// The lengths of what is kept: by the body, its output, by the shortcut, its output.
+    fn rooms(&self, rows: usize) -> [usize; 4] {
+        let output = rows.saturating_mul(self.width());
+        let shortcut = self.shortcut.as_ref();
+        [self.body.kept(rows), output, shortcut.map_or(0, |s| s.kept(rows)), shortcut.map_or(0, |_| output)]
+    }
+}
+
+impl Describe for Residual {
+    fn output(&self) -> Shape {
+        self.body.output()
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let inside = |sequence: &Sequence, place| renamed(sequence.parameters(), place);
+        let mut tensors = inside(&self.body, "body");
+        tensors.extend(self.shortcut.iter().flat_map(|shortcut| inside(shortcut, "shortcut")));
+        if let BranchScale::Learned(start) = self.scale {
+            tensors.push(Parameter::vector("scale", 1, start));
+        }
+        tensors
+    }
+
+    fn buffers(&self) -> Vec<Parameter> {
+        let mut tensors = renamed(self.body.buffers(), "body");
+        tensors.extend(self.shortcut.iter().flat_map(|shortcut| renamed(shortcut.buffers(), "shortcut")));
+        tensors
+    }
+
+    fn kept(&self, rows: usize) -> usize {
+        self.rooms(rows).into_iter().fold(0, usize::saturating_add)
+    }
+
+    fn statistics(&self, rows: usize) -> usize {
+        self.body.statistics(rows) + self.shortcut.as_ref().map_or(0, |shortcut| shortcut.statistics(rows))
+    }
+}
+
+fn renamed(tensors: Vec<Parameter>, place: &str) -> Vec<Parameter> {
+    tensors.into_iter().map(|tensor| Parameter { name: format!("{place}.{}", tensor.name), ..tensor }).collect()
+}
+
+impl<T: Float> Layer<T> for Residual {
+    fn scratch(&self, rows: usize, threads: usize) -> usize {
+        let of = |sequence: &Sequence| Layer::<T>::scratch(sequence, rows, threads);
+        let inside = of(&self.body).max(self.shortcut.as_ref().map_or(0, of));
+        // The gradient of the branch, and that of the shortcut's input.
+        let width = self.width().saturating_add(self.body.input().elements());
+        rows.saturating_mul(width).saturating_add(inside)
+    }
+
+    fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
+        let Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, statistics, scratch } = pass;
+        let [body, output, shortcut, _] = self.rooms(rows);
+        let (body_kept, rest) = kept.split_at_mut(body);
+        let (branch, rest) = rest.split_at_mut(output);
+        let (shortcut_kept, shortcut_y) = rest.split_at_mut(shortcut);
+        let (body_buffers, shortcut_buffers) = buffers.split_at_mut(self.body.buffer_count());
+        let (body_statistics, shortcut_statistics) = statistics.split_at_mut(self.body.statistics(rows));
+        let (body, shortcut, scale) = self.split(params);
+        self.body.forward(Forward {
+            cpu,
+            mode,
+            rows,
+            keep,
+            params: body,
+            buffers: body_buffers,
+            x,
+            y: &mut *branch,
+            kept: body_kept,
+            statistics: body_statistics,
+            scratch: &mut *scratch,
+        })?;
+        match &self.shortcut {
+            None => y.copy_from_slice(x),
+            Some(sequence) => {
+                let shortcut_y = &mut shortcut_y[..y.len()];
+                sequence.forward(Forward {
+                    cpu,
+                    mode,
+                    rows,
+                    keep,
+                    params: shortcut,
+                    buffers: shortcut_buffers,
+                    x,
+                    y: &mut *shortcut_y,
+                    kept: shortcut_kept,
+                    statistics: shortcut_statistics,
+                    scratch,
+                })?;
+                y.copy_from_slice(shortcut_y);
+            }
+        }
+        Ok(axpy(cpu, self.factor(scale), branch, y)?)
+    }
+
+    fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
+        let Backward { cpu, mode, rows, params, buffers, x, kept, statistics, dy, mut dx, grads, scratch, .. } = pass;
+        let [body, output, shortcut, _] = self.rooms(rows);
+        let (body_kept, rest) = kept.split_at_mut(body);
+        let (branch, rest) = rest.split_at_mut(output);
+        let (shortcut_kept, shortcut_y) = rest.split_at_mut(shortcut);
+        let (body_buffers, shortcut_buffers) = buffers.split_at(self.body.buffer_count());
+        let (body_statistics, shortcut_statistics) = statistics.split_at_mut(self.body.statistics(rows));
+        let (body, shortcut, scale) = self.split(params);
+        let (body_grads, rest) = grads.split_at_mut(body.len());
+        let (shortcut_grads, dscale) = rest.split_at_mut(shortcut.len());
+        let (dbranch, scratch) = scratch.split_at_mut(dy.len());
+        let (dshortcut, scratch) = scratch.split_at_mut(x.len());
+
+        if let [dscale] = dscale {
+            *dscale = T::from_f64(dot(cpu, dy, branch)?);
+        }
+        dbranch.copy_from_slice(dy);
+        scale_by(cpu, self.factor(scale), dbranch);
+        self.body.backward(Backward {
+            cpu,
+            mode,
+            rows,
+            params: body,
+            buffers: body_buffers,
+            x,
+            y: branch,
+            kept: body_kept,
+            statistics: body_statistics,
+            dy: dbranch,
+            folded: false,
+            dx: dx.as_deref_mut(),
+            fold: false,
+            grads: body_grads,
+            scratch: &mut *scratch,
+        })?;
+        let Some(sequence) = &self.shortcut else {
+            return match dx {
+                Some(dx) => Ok(accumulate(cpu, dy, dx)?),
+                None => Ok(()),
+            };
+        };
+        let wanted = dx.is_some();
+        sequence.backward(Backward {
+            cpu,
+            mode,
+            rows,
+            params: shortcut,
+            buffers: shortcut_buffers,
+            x,
+            y: &shortcut_y[..dy.len()],
+            kept: shortcut_kept,
+            statistics: shortcut_statistics,
+            dy,
+            folded: false,
+            dx: if wanted { Some(&mut *dshortcut) } else { None },
+            fold: false,
+            grads: shortcut_grads,
+            scratch,
+        })?;
+        match dx {
+            Some(dx) => Ok(accumulate(cpu, dshortcut, dx)?),
+            None => Ok(()),
+        }
+    }
+}
