@@ -16,6 +16,7 @@ use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
 use crate::math::{exp::Exp, ln::Ln, sin_pi::SinPi};
+use crate::optimizer::Moment;
 use crate::random::Draw;
 
 /// A kernel: arguments that wait for an instruction set.
@@ -642,6 +643,7 @@ impl Simd for OneLane {
 pub trait Float:
     Lanes
     + Element<Float = Self>
+    + Moment
     + Multiply
     + Stored<Self>
     + Exp
