@@ -302,7 +302,7 @@ impl Network {
             let x = self.output_below(s, *capacity, rows, below, input);
             let dy_here = &mut dy[..rows * stage.width];
             if let (Some(Activation::Relu), false) = (stage.activation, folded) {
-                activation::relu_backward(cpu, &here[..rows * stage.width], dy_here)?;
+                activation::Activation::Relu.backward(cpu, &here[..rows * stage.width], dy_here)?;
             }
             let Some(dense) = &stage.dense else {
                 // An activation alone: dy is the gradient of its input as well.
@@ -434,7 +434,7 @@ impl Dense {
 /// y = act(x), for an activation that follows no dense layer.
 fn apply<T: Float>(cpu: Cpu<'_>, activation: Option<Activation>, x: &[T], y: &mut [T]) -> Result<(), Error> {
     match activation {
-        Some(Activation::Relu) => activation::relu(cpu, x, y)?,
+        Some(Activation::Relu) => activation::Activation::Relu.forward(cpu, x, y)?,
         None => y.copy_from_slice(x),
     }
     Ok(())

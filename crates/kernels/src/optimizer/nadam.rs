@@ -50,9 +50,10 @@ impl NAdam {
         _ = exp(cpu, &[self.momentum_decay * LN_0_96], &mut base);
         let [base] = base;
         let mu = |i| self.beta1 * (1.0 - 0.5 * power(base, i));
-        let mut product = 1.0;
-        for i in 1..=t {
-            product *= mu(i);
+        let (mut product, mut share) = (1.0, 1.0);
+        for _ in 0..t {
+            share *= base;
+            product *= self.beta1 * (1.0 - 0.5 * share);
             // Past this, 1 - product is 1.
             if product < f64::EPSILON / 8.0 {
                 break;

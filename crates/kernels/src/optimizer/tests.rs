@@ -75,8 +75,7 @@ fn steps_have_the_same_bits_on_every_cpu() {
     let n = 2 * 16_384 + 70 + 3;
     same_bits::<f32, f32, f32>(n, 3);
     same_bits::<f64, f64, f64>(n, 3);
-    same_bits::<f32, f32, bf16>(n, 3);
-    same_bits::<f32, bf16, bf16>(n, 1);
+    same_bits::<f32, bf16, bf16>(n, 3);
 }
 
 #[test]
@@ -89,7 +88,7 @@ fn every_length_gives_the_bits_of_the_elements_alone() {
             assert!(moments.iter().all(|moment| moment.len() == n));
             assert!(by_tensor || bits(&short) == bits(&long[..n]), "{optimizer:?}, {n} elements");
             assert!(short.iter().all(|x| x.is_finite()));
-            let with_bf16 = same_on_every_cpu(|cpu| run::<f32, f32, bf16>(cpu, optimizer, n, 2));
+            let with_bf16 = same_on_every_cpu(|cpu| run::<f32, bf16, bf16>(cpu, optimizer, n, 2));
             assert!(with_bf16.0.iter().all(|x| x.is_finite()));
         }
     }
@@ -286,7 +285,7 @@ fn l1_pulls_towards_zero_and_leaves_zero_alone() {
     let sgd = Sgd { decay: Decay::l1(0.5), ..Sgd::default() };
     let mut p = [2.0_f32, -2.0, 0.0, -0.0, f32::NAN];
     sgd.step(Cpu::detect(), Step::new(1, 1.0), &mut p, &[0.0_f32; 5], none).unwrap();
-    assert_eq!(bits(&p), bits(&[1.5, -1.5, 0.0, 0.0, f32::NAN]));
+    assert_eq!(bits(&p), bits(&[1.5, -1.5, 0.0, -0.0, f32::NAN]));
 }
 
 #[test]
@@ -299,9 +298,9 @@ fn what_is_not_a_number_stays_with_its_element() {
             let mut params = [1.0_f32; 40];
             let mut moments = vec![vec![bf16::ZERO; 40]; optimizer.moments().len()];
             for t in 1..=3 {
-                let mut grads = [0.5_f32; 40];
+                let mut grads = [bf16::from_f32(0.5); 40];
                 if t == 1 {
-                    (grads[3], grads[35]) = (f32::NAN, f32::INFINITY);
+                    (grads[3], grads[35]) = (bf16::NAN, bf16::INFINITY);
                 }
                 let mut lent: Vec<&mut [bf16]> = moments.iter_mut().map(|m| &mut m[..]).collect();
                 optimizer.step(cpu, Step::new(t, 0.01), &mut params, &grads, &mut lent).unwrap();
@@ -332,7 +331,7 @@ fn fading_moments_come_to_rest_at_zero() {
 fn moments_in_bf16_are_rounded_at_random() {
     let n = 20_000;
     let adam = Adam::default();
-    let grads = draw::<f32>(1, n);
+    let grads: Vec<bf16> = draw(1, n).into_iter().map(bf16::from_f32).collect();
     let (mut m, mut v) = (vec![0.0_f32; n], vec![0.0_f32; n]);
     adam.step(Cpu::detect(), Step::new(1, 0.0), &mut vec![0.0; n], &grads, &mut [&mut m, &mut v]).unwrap();
     let stored = |t: u64, rounding: Stream| {
@@ -374,7 +373,7 @@ fn slow_means_in_bf16_move() {
     let adam = Adam { beta2: 0.999, ..Adam::default() };
     let (mut p, mut m, mut v) = (vec![0.0_f32; n], vec![bf16::ZERO; n], vec![bf16::ONE; n]);
     for t in 1..=1000 {
-        adam.step(Cpu::detect(), Step::new(t, 0.0), &mut p, &vec![0.0_f32; n], &mut [&mut m, &mut v])
+        adam.step(Cpu::detect(), Step::new(t, 0.0), &mut p, &vec![bf16::ZERO; n], &mut [&mut m, &mut v])
             .unwrap();
     }
     let mean = v.iter().map(|v| f64::from(v.to_f32())).sum::<f64>() / n as f64;
