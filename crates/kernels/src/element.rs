@@ -6,6 +6,7 @@
 use half::bf16;
 use pulp::bytemuck;
 
+use crate::bf16::{narrowed, widened};
 use crate::simd::{Float, Lanes, MOST_LANES, Simd};
 
 /// A type in which numbers are stored: `f32`, `f64`, or `bf16`, which is computed with as f32 and rounded to nearest, ties to
@@ -77,7 +78,7 @@ impl Element for bf16 {
         let lanes = f32::lanes::<S>();
         let values = bytemuck::cast_slice::<<f32 as Lanes>::V<S>, f32>(core::slice::from_ref(&v));
         for (x, &value) in x[i * lanes..][..lanes].iter_mut().zip(values) {
-            *x = narrow(value);
+            *x = narrowed(value);
         }
     }
     #[inline(always)]
@@ -87,21 +88,21 @@ impl Element for bf16 {
     #[inline(always)]
     fn put_rest<S: Simd>(_: S, x: &mut [Self], v: <f32 as Lanes>::V<S>) {
         // All lanes at once, whether they are wanted or not.
-        let mut narrowed = [Self::ZERO; MOST_LANES];
-        for (x, &value) in narrowed.iter_mut().zip(bytemuck::cast_slice(core::slice::from_ref(&v))) {
-            *x = narrow(value);
+        let mut all = [Self::ZERO; MOST_LANES];
+        for (x, &value) in all.iter_mut().zip(bytemuck::cast_slice(core::slice::from_ref(&v))) {
+            *x = narrowed(value);
         }
-        for (x, narrowed) in x.iter_mut().zip(narrowed) {
-            *x = narrowed;
+        for (x, value) in x.iter_mut().zip(all) {
+            *x = value;
         }
     }
     #[inline(always)]
     fn to_float(self) -> f32 {
-        widen(self)
+        widened(self)
     }
     #[inline(always)]
     fn from_float(x: f32) -> Self {
-        narrow(x)
+        narrowed(x)
     }
 }
 
@@ -112,23 +113,7 @@ fn widen_lanes<S: Simd>(s: S, x: &[bf16]) -> <f32 as Lanes>::V<S> {
     let lanes: &mut [f32] =
         bytemuck::cast_slice_mut::<<f32 as Lanes>::V<S>, f32>(core::slice::from_mut(&mut values));
     for (lane, &x) in lanes.iter_mut().zip(x) {
-        *lane = widen(x);
+        *lane = widened(x);
     }
     values
-}
-
-/// This value, exactly.
-#[inline(always)]
-pub(crate) fn widen(x: bf16) -> f32 {
-    f32::from_bits(u32::from(x.to_bits()) << 16)
-}
-
-/// `x`, rounded to nearest, ties to even.
-#[inline(always)]
-pub(crate) fn narrow(x: f32) -> bf16 {
-    let bits = x.to_bits();
-    // Half of the last kept place less one, and one more if that place is odd: ties go to even. A NaN keeps its sign and
-    // becomes quiet, since rounding could carry it into infinity.
-    let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
-    bf16::from_bits(if bits & 0x7FFF_FFFF > 0x7F80_0000 { bits >> 16 | 0x40 } else { rounded } as u16)
 }

@@ -26,7 +26,8 @@
 //! | [`activation`] | ReLU and its gradient |
 //! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
-//! | [`sgd`], [`adam`] | optimizer steps, one pass each |
+//! | [`optimizer`] | the steps of SGD, Adam, their kin, LARS, LAMB and Muon, one pass each; moments also in bf16 |
+//! | [`mod@bf16`] | conversion to bf16 and back, to nearest or at random |
 //! | [`random`] | counter-based random numbers |
 //! | [`math`] | exp, ln, sin and cos of pi x, square root |
 //! | [`peak`] | nothing: how fast a thread could be at most, for benchmarks |
@@ -43,10 +44,9 @@
 #![no_std]
 
 pub mod activation;
-pub mod adam;
+pub mod bf16;
 pub mod clip;
 pub mod cross_entropy;
-mod decay;
 mod element;
 mod elementwise;
 mod error;
@@ -55,16 +55,14 @@ mod isa;
 pub mod math;
 mod matrix;
 pub mod norm;
+pub mod optimizer;
 mod parallel;
 pub mod peak;
 pub mod random;
-mod settle;
-pub mod sgd;
 mod simd;
 #[cfg(test)]
 mod testing;
 
-pub use decay::Decay;
 pub use element::Element;
 pub use error::Error;
 pub use isa::{Isa, IsaError, NAMES as ISA_NAMES};

@@ -51,8 +51,8 @@ impl Stream {
     /// Blocks `first..first + N`, word by word: `blocks(first)[w][i]` is word `w` of block `first + i`. The loops over
     /// blocks are innermost and made of 32-bit words, which the compiler vectorises.
     #[inline(always)]
-    fn blocks<const N: usize>(self, first: u64) -> [[u32; N]; 4] {
-        let index = |i| first + i as u64;
+    pub(crate) fn blocks<const N: usize>(self, first: u64) -> [[u32; N]; 4] {
+        let index = |i| first.wrapping_add(i as u64);
         let mut x = [
             core::array::from_fn(|i| index(i) as u32),
             core::array::from_fn(|i| (index(i) >> 32) as u32),

@@ -22,6 +22,7 @@ use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
 use crate::math::{erf::Erf, exp::Exp, ln::Ln, sin_pi::SinPi};
+use crate::optimizer::Moment;
 use crate::random::Draw;
 
 /// A kernel: arguments that wait for an instruction set.
@@ -733,6 +734,7 @@ impl Simd for OneLane {
 pub trait Float:
     Lanes
     + Element<Float = Self>
+    + Moment
     + Multiply
     + Stored<Self>
     + Exp

@@ -3,9 +3,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use kernels::adam::Adam;
-use kernels::sgd::Sgd;
-use kernels::{Cpu, Decay, Float};
+use kernels::optimizer::{Adam, AnyOptimizer, Decay, MOST_MOMENTS, Optimizer as _, Sgd, Step};
+use kernels::{Cpu, Float};
 
 use crate::Error;
 use crate::error::check_length;
@@ -84,12 +83,8 @@ impl Optimizer {
     }
 
     /// The names of its moments, which are also those in a checkpoint: PyTorch's.
-    pub const fn moment_names(&self) -> &'static [&'static str] {
-        match self {
-            Self::Sgd { momentum, .. } if *momentum == 0.0 => &[],
-            Self::Sgd { .. } => &["momentum_buffer"],
-            Self::Adam { .. } => &["exp_avg", "exp_avg_sq"],
-        }
+    pub fn moment_names(&self) -> &'static [&'static str] {
+        self.kernel().moments()
     }
 
     /// Starts on `len` parameters, with moments of 0.
@@ -112,20 +107,16 @@ impl Optimizer {
     }
 }
 
-/// What the kernels take: the hyper-parameters with the rate of one step.
-enum Kernel {
-    Sgd(Sgd),
-    Adam(Adam),
-}
-
 impl Optimizer {
-    fn kernel(&self, lr: f64) -> Kernel {
+    /// What the kernels take.
+    fn kernel(&self) -> AnyOptimizer {
         match *self {
             Self::Sgd { momentum, nesterov, weight_decay } => {
-                Kernel::Sgd(Sgd { lr, momentum, nesterov, decay: Decay::L2(weight_decay) })
+                Sgd { momentum, nesterov, decay: Decay::l2(weight_decay) }.into()
             }
             Self::Adam { beta1, beta2, epsilon, weight_decay } => {
-                Kernel::Adam(Adam { lr, beta1, beta2, epsilon, decay: Decay::Decoupled(weight_decay) })
+                let decay = Decay::decoupled(weight_decay);
+                Adam { beta1, beta2, epsilon, decay, ..Adam::default() }.into()
             }
         }
     }
@@ -135,11 +126,7 @@ impl Optimizer {
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
-        match self.kernel(0.0) {
-            Kernel::Sgd(sgd) => sgd.check()?,
-            Kernel::Adam(adam) => adam.check()?,
-        }
-        Ok(())
+        Ok(self.kernel().check()?)
     }
 }
 
@@ -166,14 +153,14 @@ impl<T: Float> Running<T> {
         params: &mut [T],
         grads: &[T],
     ) -> Result<(), Error> {
-        match (self.optimizer.kernel(rate), &mut self.moments[..]) {
-            (Kernel::Sgd(sgd), []) => sgd.step(cpu, scale, params, grads, &mut [])?,
-            (Kernel::Sgd(sgd), [velocity, ..]) => sgd.step(cpu, scale, params, grads, velocity)?,
-            (Kernel::Adam(adam), [m, v, ..]) => {
-                adam.step(cpu, self.steps + 1, scale, params, grads, m, v)?;
-            }
-            (Kernel::Adam(_), moments) => check_length("moments", 2, moments.len())?,
+        let count = self.moments.len();
+        let mut moments: [&mut [T]; MOST_MOMENTS] = Default::default();
+        for (lent, moment) in moments.iter_mut().zip(&mut self.moments) {
+            *lent = moment;
         }
+        let moments = &mut moments[..count];
+        let step = Step { scale, ..Step::new(self.steps + 1, rate) };
+        self.optimizer.kernel().step(cpu, step, params, grads, moments)?;
         self.steps += 1;
         Ok(())
     }

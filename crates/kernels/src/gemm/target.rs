@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use crate::element::{narrow, widen};
+use crate::bf16::{narrowed, widened};
 use crate::matrix::Shape;
 use crate::simd::{Lanes, Simd};
 use crate::{Float, MatMut, MatRef};
@@ -107,13 +107,13 @@ impl Stored<f32> for bf16 {
             // SAFETY: the caller vouches for the elements, which are neighbours.
             let from = unsafe { core::slice::from_raw_parts(from, lanes.len()) };
             for (lane, x) in lanes.iter_mut().zip(from) {
-                *lane = widen(*x);
+                *lane = widened(*x);
             }
             return values;
         }
         for (l, lane) in lanes.iter_mut().take(count).enumerate() {
             // SAFETY: the caller vouches for it.
-            *lane = widen(unsafe { *from.wrapping_add(l * stride) });
+            *lane = widened(unsafe { *from.wrapping_add(l * stride) });
         }
         values
     }
@@ -124,16 +124,16 @@ impl Stored<f32> for bf16 {
             // SAFETY: the caller vouches for the elements, which are neighbours.
             let to = unsafe { core::slice::from_raw_parts_mut(to, lanes.len()) };
             for (x, lane) in to.iter_mut().zip(lanes) {
-                *x = narrow(*lane);
+                *x = narrowed(*lane);
             }
             return;
         }
         // All lanes at once, whether they are wanted or not.
-        let mut narrowed = [Self::ZERO; crate::simd::MOST_LANES];
-        for (x, lane) in narrowed.iter_mut().zip(lanes) {
-            *x = narrow(*lane);
+        let mut all = [Self::ZERO; crate::simd::MOST_LANES];
+        for (x, lane) in all.iter_mut().zip(lanes) {
+            *x = narrowed(*lane);
         }
-        for (l, x) in narrowed.iter().take(count).enumerate() {
+        for (l, x) in all.iter().take(count).enumerate() {
             // SAFETY: the caller vouches for it.
             unsafe { *to.wrapping_add(l * stride) = *x };
         }

@@ -5,13 +5,12 @@
 //! runs on bare metal.
 
 use half::bf16;
-use kernels::adam::Adam;
 use kernels::clip::clip_norm;
 use kernels::cross_entropy::{softmax, softmax_cross_entropy};
 use kernels::gemm::{Bf16Result, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
+use kernels::optimizer::{Adam, Decay, Optimizer, Sgd, Step};
 use kernels::random::{Stream, fill_normal, fill_uniform};
-use kernels::sgd::Sgd;
-use kernels::{Cpu, Decay, Error, Float, MatMut, MatRef};
+use kernels::{Cpu, Error, Float, MatMut, MatRef};
 
 /// What the results of one type hash to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +228,7 @@ fn training<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     let x = MatRef::row_major(&x, ROWS, INPUTS)?;
     let one = [T::ONE];
     let ones = MatRef::strided(&one, 1, ROWS, 0, 0)?;
-    let sgd = Sgd { lr: 0.1, momentum: 0.9, nesterov: true, decay: Decay::L2(1e-3) };
+    let sgd = Sgd { momentum: 0.9, nesterov: true, decay: Decay::l2(1e-3) };
     let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, HIDDEN, HIDDEN, HIDDEN)];
     let mut product = |a: MatRef<'_, T>, b: MatRef<'_, T>, c: &mut [T], epilogue: Epilogue<'_, T>| {
         let c = MatMut::row_major(c, a.rows(), b.cols())?;
@@ -271,8 +270,8 @@ fn training<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
 
         let norm = clip_norm(cpu, &mut grads, 0.25)?;
         hash.add(&[norm]);
-        sgd.step(cpu, 1.0, &mut params, &grads, &mut velocity)?;
-        Adam::decoupled().step(cpu, t, 1.0, &mut params, &grads, &mut m, &mut v)?;
+        sgd.step(cpu, Step::new(t, 0.1), &mut params, &grads, &mut [&mut velocity])?;
+        Adam::decoupled().step(cpu, Step::new(t, 1e-3), &mut params, &grads, &mut [&mut m, &mut v])?;
         hash.add(&params);
     }
     Ok(hash.0)

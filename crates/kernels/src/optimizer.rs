@@ -1,0 +1,197 @@
+//! Optimizer steps, each one pass over parameters, gradient and moments.
+//!
+//! An optimizer is a small struct of hyper-parameters. What changes from step to step, the learning rate above all, comes
+//! as a [`Step`]; what the optimizer remembers is lent by the caller, one slice a moment, zero before the first step.
+//!
+//! ```
+//! use kernels::Cpu;
+//! use kernels::optimizer::{Adam, Optimizer, Step};
+//! let (mut params, mut m, mut v) = ([1.0_f32, 2.0], [0.0_f32; 2], [0.0; 2]);
+//! let step = Step { scale: 0.5, ..Step::new(1, 1e-3) }; // the first, of rate 0.001; the gradient is halved
+//! Adam::default().step(Cpu::detect(), step, &mut params, &[123.0, 0.0], &mut [&mut m, &mut v])?;
+//! // The first step is as long as the learning rate, whatever the gradient.
+//! assert!((params[0] - 0.999).abs() < 1e-6 && params[1] == 2.0);
+//! # Ok::<(), kernels::Error>(())
+//! ```
+//!
+//! ```text
+//! g = scale * g + l2 * p + l1 * sign(p)          `Step` has scale; `Decay` has l1, l2 and decoupled
+//! direction, moments = what the optimizer makes of g and moments
+//! p = (1 - lr * decoupled) * p - rate * direction           rate: lr, or lr corrected for the beginning
+//! ```
+//!
+//! The formulas and defaults are those that PyTorch documents, where it has the optimizer, else those of the paper.
+//!
+//! **Bits.** The elements are independent, so that chunks and threads change no bit; [`Lars`] and [`Lamb`] take norms
+//! besides, in a fixed order. What does not depend on the element is computed in f64 and rounded once. Each product that is
+//! added to something is one fused multiply-add. A moment below 2^-100 (f32) or 2^-996 (f64) in size becomes 0, but for
+//! the greatest gradient of [`AdaMax`]; 0 where this is not said otherwise. NaN and infinities spread to the
+//! elements they belong to.
+//!
+//! Called by the optimizers of a network.
+
+mod adadelta;
+mod adagrad;
+mod adam;
+mod adamax;
+mod decay;
+mod descent;
+mod lamb;
+mod lars;
+mod lion;
+mod moment;
+mod muon;
+mod nadam;
+mod radam;
+mod rmsprop;
+mod sgd;
+mod trust;
+
+use crate::error::check_parameter;
+use crate::random::Stream;
+use crate::simd::Float;
+use crate::{Cpu, Element, Error};
+
+pub use adadelta::AdaDelta;
+pub use adagrad::AdaGrad;
+pub use adam::Adam;
+pub use adamax::AdaMax;
+pub use decay::Decay;
+pub use lamb::Lamb;
+pub use lars::Lars;
+pub use lion::Lion;
+pub use moment::Moment;
+pub use muon::{Muon, NewtonSchulz, orthogonalise, orthogonalise_scratch};
+pub use nadam::NAdam;
+pub use radam::RAdam;
+pub use rmsprop::RmsProp;
+pub use sgd::Sgd;
+
+/// What changes from step to step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Number of the step, counted from 1.
+    pub t: u64,
+    /// Learning rate: at least 0.
+    pub lr: f64,
+    /// What the gradient is multiplied by: what clipping asks for, or 1.
+    pub scale: f64,
+    /// The stream of the random bits with which moments in bf16 are rounded. No others are.
+    pub rounding: Stream,
+}
+
+impl Step {
+    /// Step number `t`, counted from 1, with learning rate `lr`, along the gradient as it is.
+    pub const fn new(t: u64, lr: f64) -> Self {
+        Self { t, lr, scale: 1.0, rounding: Stream::new(0, 0) }
+    }
+
+    /// # Errors
+    /// [`Error::Parameter`] for the first that is out of range.
+    fn check(&self) -> Result<(), Error> {
+        check_parameter("t", self.t as f64, "at least 1", |t| t >= 1.0)?;
+        check_parameter("lr", self.lr, "finite and at least 0", |x| x >= 0.0)?;
+        check_parameter("scale", self.scale, "finite", |_| true)
+    }
+}
+
+/// The most moments that any optimizer here has.
+pub const MOST_MOMENTS: usize = 3;
+
+/// What all optimizers have in common.
+pub trait Optimizer: Copy {
+    /// Whether all hyper-parameters are in range.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for the first that is not.
+    fn check(&self) -> Result<(), Error>;
+
+    /// The moments that it needs, at most [`MOST_MOMENTS`], by PyTorch's names where it has them.
+    fn moments(&self) -> &'static [&'static str];
+
+    /// One step: `params` follow the gradient `grads`.
+    ///
+    /// `params`, `grads` and each of `moments` have one length; the moments come in the order of
+    /// [`moments`](Self::moments), and are zero before the first step. Gradients may be stored as bf16 beside parameters of
+    /// f32; so may moments, which are then rounded at random (see [`Moment`]).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if [`check`](Self::check) says so or `step` is out of range, [`Error::Length`] if the lengths
+    /// or the number of moments do not fit. Nothing has been changed then.
+    fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
+        &self,
+        cpu: Cpu<'_>,
+        step: Step,
+        params: &mut [T],
+        grads: &[G],
+        moments: &mut [&mut [M]],
+    ) -> Result<(), Error>;
+}
+
+/// [`AnyOptimizer`] from a list of all.
+macro_rules! any_of {
+    ($($name:ident)*) => {
+        /// Any of the optimizers, for where the choice is data.
+        ///
+        /// [`Muon`] is not among them: its parameters are a matrix.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum AnyOptimizer {
+            $(#[doc = concat!("[`", stringify!($name), "`].")] $name($name),)*
+        }
+
+        $(impl From<$name> for AnyOptimizer {
+            fn from(optimizer: $name) -> Self {
+                Self::$name(optimizer)
+            }
+        })*
+
+        impl Optimizer for AnyOptimizer {
+            fn check(&self) -> Result<(), Error> {
+                match self { $(Self::$name(optimizer) => optimizer.check(),)* }
+            }
+
+            fn moments(&self) -> &'static [&'static str] {
+                match self { $(Self::$name(optimizer) => optimizer.moments(),)* }
+            }
+
+            fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
+                &self,
+                cpu: Cpu<'_>,
+                step: Step,
+                params: &mut [T],
+                grads: &[G],
+                moments: &mut [&mut [M]],
+            ) -> Result<(), Error> {
+                match self { $(Self::$name(optimizer) => optimizer.step(cpu, step, params, grads, moments),)* }
+            }
+        }
+    };
+}
+any_of!(Sgd AdaGrad RmsProp AdaDelta Adam NAdam RAdam AdaMax Lion Lars Lamb);
+
+/// A number in `[0, 1)`: how much of a running mean stays.
+fn check_beta(name: &'static str, beta: f64) -> Result<(), Error> {
+    check_parameter(name, beta, "in [0, 1)", |x| (0.0..1.0).contains(&x))
+}
+
+/// A number that is finite and at least 0.
+fn check_at_least_0(name: &'static str, x: f64) -> Result<(), Error> {
+    check_parameter(name, x, "finite and at least 0", |x| x >= 0.0)
+}
+
+/// `base^exponent` by repeated squaring: std's `powi` may differ between targets.
+fn power(mut base: f64, mut exponent: u64) -> f64 {
+    let mut result = 1.0;
+    while exponent > 0 {
+        if exponent % 2 == 1 {
+            result *= base;
+        }
+        base *= base;
+        exponent /= 2;
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests;

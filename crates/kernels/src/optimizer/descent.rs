@@ -1,0 +1,270 @@
+//! The one pass that every optimizer takes over parameters, gradient and moments.
+//!
+//! ```text
+//! for each chunk of 16384 elements                       on any thread
+//!     for each register of the chunk                     the last one masked
+//!         g = scale * g + l2 * p (+ l1 * sign(p))
+//!         direction, moments = rule(g, moments)          what makes one optimizer differ from another
+//!         p = keep * p + step * direction
+//! ```
+//!
+//! Element `i` of the results depends on element `i` of the operands alone, so that chunks, threads and the width of a
+//! register change no bit. It is `elementwise` for operands that are stored differently: parameters as they are computed
+//! with, gradients as any [`Element`], moments as any [`Moment`].
+
+use super::moment::{Moment, Rounding};
+use super::{Decay, Step};
+use crate::elementwise::CHUNK;
+use crate::error::check_length;
+use crate::simd::{Float, Lanes, Simd, WithSimd};
+use crate::{Cpu, Element, Error};
+
+/// What one optimizer makes of a gradient.
+pub(super) trait Rule<T: Float, const N: usize>: Sync {
+    /// The direction of the step, and the new moments. Mark it `#[inline(always)]`.
+    fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; N]) -> (T::V<S>, [T::V<S>; N]);
+}
+
+/// What all optimizers do around their rule: the factors, rounded once.
+#[derive(Clone, Copy)]
+pub(super) struct Descent<T> {
+    scale: T,
+    l1: T,
+    l2: T,
+    keep: T,
+    step: T,
+}
+
+impl<T: Float> Descent<T> {
+    /// Steps of `rate` times the rule's direction.
+    pub(super) fn new(step: &Step, decay: Decay, rate: f64) -> Self {
+        Self {
+            scale: T::from_f64(step.scale),
+            l1: T::from_f64(decay.l1),
+            l2: T::from_f64(decay.l2),
+            keep: T::from_f64(1.0 - step.lr * decay.decoupled),
+            step: T::from_f64(-rate),
+        }
+    }
+
+    /// The gradient with its scale and what the decay adds.
+    #[inline(always)]
+    pub(super) fn gradient<S: Simd>(&self, s: S, p: T::V<S>, g: T::V<S>) -> T::V<S> {
+        let g = T::mul_add(s, T::splat(s, self.l2), p, T::mul(s, T::splat(s, self.scale), g));
+        if self.l1 == T::ZERO {
+            return g;
+        }
+        T::mul_add(s, T::splat(s, self.l1), sign::<S, T>(s, p), g)
+    }
+
+    /// The parameters after a step along `direction`.
+    #[inline(always)]
+    pub(super) fn descend<S: Simd>(&self, s: S, p: T::V<S>, direction: T::V<S>) -> T::V<S> {
+        T::mul_add(s, T::splat(s, self.step), direction, T::mul(s, T::splat(s, self.keep), p))
+    }
+}
+
+/// 1, -1, or `x` itself where that is ±0 or NaN.
+#[inline(always)]
+pub(super) fn sign<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
+    let (zero, one, less) = (T::splat(s, T::ZERO), T::splat(s, T::ONE), T::splat(s, -T::ONE));
+    T::select(s, T::less(s, zero, x), one, T::select(s, T::less(s, x, zero), less, x))
+}
+
+/// Takes the step along the operands, each moment named for the error.
+///
+/// # Errors
+/// [`Error::Length`] if there are not `N` moments, or one of the operands is not as long as `params`. Nothing has been
+/// changed then.
+#[expect(clippy::too_many_arguments, reason = "what every optimizer is given, and what it adds")]
+pub(super) fn descend<T: Float, G: Element<Float = T>, M: Moment<Float = T>, const N: usize>(
+    cpu: Cpu<'_>,
+    rule: &impl Rule<T, N>,
+    descent: Descent<T>,
+    step: &Step,
+    names: &[&'static str],
+    params: &mut [T],
+    grads: &[G],
+    moments: &mut [&mut [M]],
+) -> Result<(), Error> {
+    let operands = Operands::new(names, params, grads, moments)?;
+    cpu.for_each_item(operands.chunks(CHUNK), |chunk| cpu.isa.run(Kernel { rule, descent, step, chunk }));
+    Ok(())
+}
+
+/// The operands of a step, or the same part of each.
+pub(super) struct Operands<'a, T, G, M, const N: usize> {
+    /// Index of the first element.
+    pub(super) first: u64,
+    pub(super) params: &'a mut [T],
+    pub(super) grads: &'a [G],
+    pub(super) moments: [&'a mut [M]; N],
+}
+
+impl<'a, T, G, M, const N: usize> Operands<'a, T, G, M, N> {
+    pub(super) fn new(
+        names: &[&'static str],
+        params: &'a mut [T],
+        grads: &'a [G],
+        moments: &'a mut [&mut [M]],
+    ) -> Result<Self, Error> {
+        check_length("grads", params.len(), grads.len())?;
+        let got = moments.len();
+        let Ok(moments) = <&mut [&mut [M]; N]>::try_from(moments) else {
+            return Err(Error::Length { operand: "moments", expected: N, got });
+        };
+        for (name, moment) in names.iter().zip(&*moments) {
+            check_length(name, params.len(), moment.len())?;
+        }
+        Ok(Self { first: 0, params, grads, moments: moments.each_mut().map(|x| &mut **x) })
+    }
+
+    /// Cut at the same places, every `len` elements.
+    #[inline(always)]
+    pub(super) fn chunks(self, len: usize) -> Chunks<'a, T, G, M, N> {
+        Chunks { rest: self, len }
+    }
+}
+
+pub(super) struct Chunks<'a, T, G, M, const N: usize> {
+    rest: Operands<'a, T, G, M, N>,
+    len: usize,
+}
+
+impl<'a, T, G, M, const N: usize> Iterator for Chunks<'a, T, G, M, N> {
+    type Item = Operands<'a, T, G, M, N>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = &mut self.rest;
+        if rest.params.is_empty() {
+            return None;
+        }
+        // All have one length, so that there is never less to take from one than from another.
+        let len = self.len.min(rest.params.len());
+        let mut moments: [&mut [M]; N] = core::array::from_fn(|_| Default::default());
+        for (chunk, moment) in moments.iter_mut().zip(&mut rest.moments) {
+            *chunk = moment.split_off_mut(..len)?;
+        }
+        let first = rest.first;
+        rest.first += len as u64;
+        Some(Operands {
+            first,
+            params: rest.params.split_off_mut(..len)?,
+            grads: rest.grads.split_off(..len)?,
+            moments,
+        })
+    }
+}
+
+struct Kernel<'a, R, T, G, M, const N: usize> {
+    rule: &'a R,
+    descent: Descent<T>,
+    step: &'a Step,
+    chunk: Operands<'a, T, G, M, N>,
+}
+
+impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>, R: Rule<T, N>, const N: usize> WithSimd
+    for Kernel<'_, R, T, G, M, N>
+{
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { rule, descent, step, chunk } = self;
+        for mut tile in chunk.chunks(M::TILE) {
+            let rounding = tile.rounding(step);
+            let (len, lanes) = (tile.params.len(), T::lanes::<S>());
+            for i in 0..len / lanes {
+                advance::<S, T, G, M, R, N, true>(s, rule, descent, &mut tile, &rounding, i);
+            }
+            if !len.is_multiple_of(lanes) {
+                advance::<S, T, G, M, R, N, false>(s, rule, descent, &mut tile, &rounding, len / lanes);
+            }
+        }
+    }
+}
+
+/// One register of a step.
+#[inline(always)]
+fn advance<S, T, G, M, R, const N: usize, const WHOLE: bool>(
+    s: S,
+    rule: &R,
+    descent: Descent<T>,
+    tile: &mut Operands<'_, T, G, M, N>,
+    rounding: &[M::Rounding; N],
+    i: usize,
+) where
+    S: Simd,
+    T: Float,
+    G: Element<Float = T>,
+    M: Moment<Float = T>,
+    R: Rule<T, N>,
+{
+    let p = load::<S, T, WHOLE>(s, tile.params, i);
+    let g = descent.gradient(s, p, load::<S, G, WHOLE>(s, tile.grads, i));
+    let moments = tile.load_moments::<S, WHOLE>(s, i);
+    let (direction, moments) = rule.apply(s, g, moments);
+    put::<S, T, WHOLE>(s, tile.params, i, descent.descend(s, p, direction));
+    tile.put_moments::<S, WHOLE>(s, i, moments, rounding);
+}
+
+/// Register `i` of `x`: all of it if `WHOLE`, else what there is, and +0 in the rest.
+#[inline(always)]
+pub(super) fn load<S: Simd, E: Element, const WHOLE: bool>(
+    s: S,
+    x: &[E],
+    i: usize,
+) -> <E::Float as Lanes>::V<S> {
+    if WHOLE { E::register(s, x, i) } else { E::rest(s, &x[i * E::Float::lanes::<S>()..]) }
+}
+
+/// `v` into register `i` of `x`: all of it if `WHOLE`, else into what there is.
+#[inline(always)]
+pub(super) fn put<S: Simd, E: Element, const WHOLE: bool>(
+    s: S,
+    x: &mut [E],
+    i: usize,
+    v: <E::Float as Lanes>::V<S>,
+) {
+    if WHOLE { E::put_register(s, x, i, v) } else { E::put_rest(s, &mut x[i * E::Float::lanes::<S>()..], v) }
+}
+
+impl<T: Float, G, M: Moment<Float = T>, const N: usize> Operands<'_, T, G, M, N> {
+    /// What the moments of this tile are rounded with.
+    #[inline(always)]
+    pub(super) fn rounding(&self, step: &Step) -> [M::Rounding; N] {
+        let mut rounding = [M::Rounding::NONE; N];
+        for (number, rounding) in rounding.iter_mut().enumerate() {
+            *rounding = M::Rounding::draw(step, number, self.first);
+        }
+        rounding
+    }
+
+    /// Register `i` of each moment.
+    #[inline(always)]
+    pub(super) fn load_moments<S: Simd, const WHOLE: bool>(&self, s: S, i: usize) -> [T::V<S>; N] {
+        let mut registers = [T::splat(s, T::ZERO); N];
+        for (register, moment) in registers.iter_mut().zip(&self.moments) {
+            *register = load::<S, M, WHOLE>(s, moment, i);
+        }
+        registers
+    }
+
+    /// Into register `i` of each moment.
+    #[inline(always)]
+    pub(super) fn put_moments<S: Simd, const WHOLE: bool>(
+        &mut self,
+        s: S,
+        i: usize,
+        registers: [T::V<S>; N],
+        rounding: &[M::Rounding; N],
+    ) {
+        for ((register, moment), rounding) in registers.iter().zip(&mut self.moments).zip(rounding) {
+            if WHOLE {
+                M::put_moment(s, moment, i, *register, rounding);
+            } else {
+                M::put_moment_rest(s, moment, i * T::lanes::<S>(), *register, rounding);
+            }
+        }
+    }
+}

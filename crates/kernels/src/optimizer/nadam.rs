@@ -1,0 +1,117 @@
+//! NAdam: Adam with Nesterov's momentum.
+
+use super::adam::{MeanAndSquare, Size};
+use super::descent::{Descent, Rule, descend};
+use super::moment::Moment;
+use super::{Decay, Optimizer, Step, check_at_least_0, check_beta, power};
+use crate::math::{exp, sqrt};
+use crate::simd::{Float, Simd};
+use crate::{Cpu, Element, Error};
+
+/// NAdam (Dozat, ICLR 2016 workshop; `torch.optim.NAdam`).
+///
+/// ```text
+/// mu[i] = beta1 * (1 - 0.96^(i * momentum_decay) / 2),   product = mu[1] * ... * mu[t]
+/// m, v as in Adam
+/// direction = ((1 - mu[t]) / (1 - product) * g + mu[t + 1] / (1 - product * mu[t + 1]) * m)
+///             / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
+/// ```
+///
+/// The product is taken anew at each step, as far as it is not lost beside 1, so that it is no state to be saved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NAdam {
+    /// How much of the mean of the gradient stays: in `[0, 1)`.
+    pub beta1: f64,
+    /// How much of the mean of its square stays: in `[0, 1)`.
+    pub beta2: f64,
+    /// Keeps the quotient finite: at least 0.
+    pub epsilon: f64,
+    /// How fast the momentum grows from half of `beta1` to `beta1`: at least 0.
+    pub momentum_decay: f64,
+    /// Regularisation.
+    pub decay: Decay,
+}
+
+impl Default for NAdam {
+    /// PyTorch's: betas 0.9 and 0.999, epsilon 1e-8, momentum decay 4e-3. Its learning rate is 2e-3.
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, momentum_decay: 4e-3, decay: Decay::NONE }
+    }
+}
+
+/// ln 0.96.
+const LN_0_96: f64 = -0.040_821_994_520_255_166;
+
+impl NAdam {
+    /// The factors of `g` and `m`.
+    fn factors(&self, cpu: Cpu<'_>, t: u64) -> [f64; 2] {
+        let mut base = [0.0];
+        // Both slices have one element, so there is nothing to refuse.
+        _ = exp(cpu, &[self.momentum_decay * LN_0_96], &mut base);
+        let [base] = base;
+        let mu = |i| self.beta1 * (1.0 - 0.5 * power(base, i));
+        let (mut product, mut share) = (1.0, 1.0);
+        for _ in 0..t {
+            share *= base;
+            product *= self.beta1 * (1.0 - 0.5 * share);
+            // Past this, 1 - product is 1.
+            if product < f64::EPSILON / 8.0 {
+                break;
+            }
+        }
+        let (now, next) = (mu(t), mu(t.saturating_add(1)));
+        [(1.0 - now) / (1.0 - product), next / (1.0 - product * next)]
+    }
+}
+
+impl Optimizer for NAdam {
+    fn check(&self) -> Result<(), Error> {
+        check_beta("beta1", self.beta1)?;
+        check_beta("beta2", self.beta2)?;
+        check_at_least_0("epsilon", self.epsilon)?;
+        check_at_least_0("momentum_decay", self.momentum_decay)?;
+        self.decay.check()
+    }
+
+    fn moments(&self) -> &'static [&'static str] {
+        &["exp_avg", "exp_avg_sq"]
+    }
+
+    fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
+        &self,
+        cpu: Cpu<'_>,
+        step: Step,
+        params: &mut [T],
+        grads: &[G],
+        moments: &mut [&mut [M]],
+    ) -> Result<(), Error> {
+        self.check()?;
+        step.check()?;
+        let descent = Descent::new(&step, self.decay, step.lr);
+        let unbias = 1.0 / sqrt(cpu, 1.0 - power(self.beta2, step.t));
+        let [of_g, of_m] = self.factors(cpu, step.t).map(T::from_f64);
+        let rule = Nesterov {
+            means: MeanAndSquare::new(self.beta1, self.beta2),
+            size: Size { unbias: T::from_f64(unbias), epsilon: T::from_f64(self.epsilon) },
+            of_g,
+            of_m,
+        };
+        descend(cpu, &rule, descent, &step, self.moments(), params, grads, moments)
+    }
+}
+
+struct Nesterov<T> {
+    means: MeanAndSquare<T>,
+    size: Size<T>,
+    of_g: T,
+    of_m: T,
+}
+
+impl<T: Float> Rule<T, 2> for Nesterov<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
+        let [m, v] = self.means.update(s, g, moments);
+        let ahead = T::mul_add(s, T::splat(s, self.of_g), g, T::mul(s, T::splat(s, self.of_m), m));
+        (T::div(s, ahead, self.size.of(s, v)), [m, v])
+    }
+}

@@ -1,0 +1,100 @@
+//! The norms of a tensor and of what moves it, from which LARS and LAMB take a ratio.
+//!
+//! ```text
+//! for each chunk of 16384 elements           on any thread
+//!     for each tile of 128                   the squares of element i are added to lane i % 32, in f64
+//!     the upper half of the lanes is added to the lower until one is left
+//! the sums of the chunks are added in ascending order
+//! ```
+
+use crate::elementwise::CHUNK;
+use crate::math::sqrt;
+use crate::parallel::GROUP;
+use crate::simd::{Float, Simd, WithSimd};
+use crate::{Cpu, Element};
+
+/// Virtual lanes of a sum. Part of the bit contract.
+const LANES: usize = 32;
+
+/// A sum of squares in the making.
+pub(super) struct Squares([f64; LANES]);
+
+impl Squares {
+    pub(super) const NONE: Self = Self([0.0; LANES]);
+
+    /// Adds those of `x`, which begins at a multiple of [`LANES`].
+    #[inline(always)]
+    pub(super) fn add<E: Element>(&mut self, x: &[E]) {
+        let square = |x: E| {
+            let x = x.to_float().to_f64();
+            x * x
+        };
+        let (whole, rest) = x.as_chunks::<LANES>();
+        for x in whole {
+            for (lane, &x) in self.0.iter_mut().zip(x) {
+                *lane += square(x);
+            }
+        }
+        for (lane, &x) in self.0.iter_mut().zip(rest) {
+            *lane += square(x);
+        }
+    }
+
+    pub(super) fn sum(self) -> f64 {
+        let Self(mut lanes) = self;
+        let mut half = LANES / 2;
+        while half > 0 {
+            for l in 0..half {
+                lanes[l] += lanes[l + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+}
+
+/// The roots of the sums of both squares that `squares` gives for each of `chunks`.
+pub(super) fn roots<I: Send>(
+    cpu: Cpu<'_>,
+    chunks: impl Iterator<Item = I>,
+    squares: impl Fn(I) -> [f64; 2] + Sync,
+) -> [f64; 2] {
+    let mut chunks = chunks.fuse().peekable();
+    let mut totals = [0.0; 2];
+    while chunks.peek().is_some() {
+        let mut results = [[0.0; 2]; GROUP];
+        let group = chunks.by_ref().take(GROUP).zip(&mut results);
+        cpu.for_each_item(group, |(chunk, result)| *result = squares(chunk));
+        // +0 where there was no chunk, which changes no sum of squares.
+        for result in results {
+            totals.iter_mut().zip(result).for_each(|(total, x)| *total += x);
+        }
+    }
+    totals.map(|x| sqrt(cpu, x))
+}
+
+/// The Euclidean norms of `x` and `y`, which have one length; NaN and infinities are what squares and sums make of them.
+pub(super) fn norms<X: Element, Y: Element>(cpu: Cpu<'_>, x: &[X], y: &[Y]) -> [f64; 2] {
+    roots(cpu, x.chunks(CHUNK).zip(y.chunks(CHUNK)), |(x, y)| cpu.isa.run(Both { x, y }))
+}
+
+struct Both<'a, X, Y> {
+    x: &'a [X],
+    y: &'a [Y],
+}
+
+impl<X: Element, Y: Element> WithSimd for Both<'_, X, Y> {
+    type Output = [f64; 2];
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> [f64; 2] {
+        let (mut x, mut y) = (Squares::NONE, Squares::NONE);
+        x.add(self.x);
+        y.add(self.y);
+        [x.sum(), y.sum()]
+    }
+}
+
+/// `norm / size`, or 1 where a tensor that is 0 would never move, or one whose gradient (`moved_by`) is 0.
+pub(super) fn ratio(norm: f64, moved_by: f64, size: f64) -> f64 {
+    if norm == 0.0 || moved_by == 0.0 { 1.0 } else { norm / size }
+}
