@@ -24,7 +24,8 @@
 //! |---|---|
 //! | [`gemm`] | matrix products of f32, f64, bf16 and bytes, fused with bias, activation and the activation's gradient; packed factors, batches |
 //! | [`activation`] | ReLU and its gradient |
-//! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
+//! | [`softmax`], [`argmax`] | softmax and log-softmax of rows, with their gradients; the class that a row answers |
+//! | [`loss`] | losses from logits, each with its gradient: softmax and binary cross-entropy, hinge, squared, absolute, Huber |
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
 //! | [`sgd`], [`adam`] | optimizer steps, one pass each |
 //! | [`random`] | counter-based random numbers |
@@ -44,23 +45,26 @@
 
 pub mod activation;
 pub mod adam;
+pub mod argmax;
 pub mod clip;
-pub mod cross_entropy;
 mod decay;
 mod element;
 mod elementwise;
 mod error;
 pub mod gemm;
 mod isa;
+pub mod loss;
 pub mod math;
 mod matrix;
 pub mod norm;
 mod parallel;
 pub mod peak;
 pub mod random;
+mod row;
 mod settle;
 pub mod sgd;
 mod simd;
+pub mod softmax;
 #[cfg(test)]
 mod testing;
 

@@ -13,10 +13,12 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use kernels::activation;
+use kernels::argmax::argmax;
 use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::loss::{CrossEntropy, Targets};
 use kernels::random::Stream;
 use kernels::{Cpu, Float, MatMut, MatRef};
-use kernels::{activation, cross_entropy};
 
 use crate::error::check_length;
 use crate::{Activation, Error, Init, LayerSpec, Layout, Workspace};
@@ -252,7 +254,8 @@ impl Network {
         let logits = &outputs[self.logits(*capacity, rows)];
         let (losses, dlogits) = (&mut losses[..rows], &mut gradients[0][..rows * classes]);
         let scale = T::from_f64(1.0 / rows as f64);
-        cross_entropy::softmax_cross_entropy(cpu, logits, classes, labels, scale, losses, dlogits)?;
+        let labels = Targets::Labels(labels);
+        CrossEntropy::default().gradient(cpu, logits, classes, labels, scale, losses, dlogits)?;
         let score = Score { rows, loss: sum(losses), correct: 0 };
         self.backward(cpu, params, input, rows, workspace, grads, dinput)?;
         Ok(score)
@@ -276,8 +279,8 @@ impl Network {
         let classes = self.outputs();
         let logits = &outputs[self.logits(*capacity, rows)];
         let (losses, predictions) = (&mut losses[..rows], &mut predictions[..rows]);
-        cross_entropy::softmax_cross_entropy_loss(cpu, logits, classes, labels, losses)?;
-        cross_entropy::argmax(cpu, logits, classes, predictions)?;
+        CrossEntropy::default().losses(cpu, logits, classes, Targets::Labels(labels), losses)?;
+        argmax(cpu, logits, classes, predictions)?;
         let correct = predictions.iter().zip(labels).filter(|(p, l)| p == l).count();
         Ok(Score { rows, loss: sum(losses), correct })
     }
