@@ -24,7 +24,8 @@
 //! |---|---|
 //! | [`gemm`] | matrix products of f32, f64, bf16 and bytes, fused with bias, activation and the activation's gradient; packed factors, batches |
 //! | [`activation`] | ReLU and its gradient |
-//! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
+//! | [`softmax`], [`argmax`] | softmax and log-softmax of rows, with their gradients; the class that a row answers |
+//! | [`loss`] | losses from logits, each with its gradient: softmax and binary cross-entropy, hinge, squared, absolute, Huber |
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
 //! | [`optimizer`] | the steps of SGD, Adam, their kin, LARS, LAMB and Muon, one pass each; moments also in bf16 |
 //! | [`mod@bf16`] | conversion to bf16 and back, to nearest or at random |
@@ -44,14 +45,15 @@
 #![no_std]
 
 pub mod activation;
+pub mod argmax;
 pub mod bf16;
 pub mod clip;
-pub mod cross_entropy;
 mod element;
 mod elementwise;
 mod error;
 pub mod gemm;
 mod isa;
+pub mod loss;
 pub mod math;
 mod matrix;
 pub mod norm;
@@ -59,7 +61,9 @@ pub mod optimizer;
 mod parallel;
 pub mod peak;
 pub mod random;
+mod row;
 mod simd;
+pub mod softmax;
 #[cfg(test)]
 mod testing;
 

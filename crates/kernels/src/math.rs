@@ -3,7 +3,7 @@
 //!
 //! Each function has a file of its own with the formula for one register; here they are applied to slices. The
 //! bounds are in units in the last place (ULP) of the result, against the exact value; the tests sweep them.
-//! Called from outside, by `random` and by `cross_entropy`.
+//! Called from outside, by `random`, by `softmax` and by `loss`.
 //!
 //! ```
 //! use kernels::{Cpu, math};

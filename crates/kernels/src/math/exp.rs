@@ -9,7 +9,7 @@
 //! Two powers of two, since 2^n itself can be subnormal or past the largest number. The first product is exact,
 //! the second rounds once, which makes the underflow gradual and the overflow right. `q` is the polynomial of least
 //! greatest error (Remez), weighted for the relative error of e^x: 2^-34 for f32, 2^-64 for f64.
-//! Called by `math` and `cross_entropy`.
+//! Called by `math`, `row`, `softmax` and `loss`.
 
 use super::polynomial;
 use crate::simd::{Float, Lanes, Simd};
@@ -105,3 +105,26 @@ pub(crate) fn exp<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     let power = |n| T::map_bits::<S>(n, |bits| bits << T::MANTISSA);
     T::mul(s, T::mul(s, e, power(half)), power(rest))
 }
+
+/// [`exp`] of an `x` that is not above 0, the same bits: one power of two, raised by 2^64 into the normal numbers, and
+/// 2^-64, by which the product is rounded once, take the place of two powers that have to be made. NaN for NaN.
+#[inline(always)]
+pub(crate) fn exp_of_nonpositive<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
+    let least = T::splat(s, T::LEAST);
+    let x = T::select(s, T::less(s, x, least), least, x);
+
+    // Raised by an even number, ties are rounded as in `exp`.
+    let round = T::splat(s, T::from_f64(T::ROUND.to_f64() + 64.0));
+    let biased = T::mul_add(s, x, T::splat(s, T::LOG2_E), round);
+    let n = T::sub(s, biased, round);
+    let r = T::mul_add(s, n, T::splat(s, -T::LN_2_HIGH), x);
+    let r = T::mul_add(s, n, T::splat(s, -T::LN_2_LOW), r);
+    let q = polynomial::<S, T>(s, r, T::EXP);
+    let e = T::add(s, T::splat(s, T::ONE), T::mul_add(s, T::mul(s, r, r), q, r));
+
+    let power = T::map_bits::<S>(biased, |bits| bits << T::MANTISSA);
+    T::mul(s, T::mul(s, e, power), T::splat(s, T::from_f64(LOWER)))
+}
+
+/// 2^-64.
+const LOWER: f64 = f64::from_bits((1023 - 64) << 52);

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `p` is the polynomial of least greatest error (Remez) for (2 atanh(s)/s - 2)/z: 2^-37 for f32, 2^-59 for f64,
-//! relative to ln(1 + f). Called by `math`, `random` and `cross_entropy`.
+//! relative to ln(1 + f). Called by `math`, `random`, `softmax` and `loss`.
 
 use pulp::bytemuck;
 

@@ -6,10 +6,11 @@
 
 use half::bf16;
 use kernels::clip::clip_norm;
-use kernels::cross_entropy::{softmax, softmax_cross_entropy};
 use kernels::gemm::{Bf16Result, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
+use kernels::loss::{CrossEntropy, Targets};
 use kernels::optimizer::{Adam, Decay, Optimizer, Sgd, Step};
 use kernels::random::{Stream, fill_normal, fill_uniform};
+use kernels::softmax::softmax;
 use kernels::{Cpu, Error, Float, MatMut, MatRef};
 
 /// What the results of one type hash to.
@@ -249,7 +250,8 @@ fn training<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
 
         let (mut losses, mut dz, mut shares) = ([T::ZERO; ROWS], z, z);
         let scale = T::from_f64(1.0 / ROWS as f64);
-        softmax_cross_entropy(cpu, &z, CLASSES, &labels, scale, &mut losses, &mut dz)?;
+        let targets = Targets::Labels(&labels);
+        CrossEntropy::default().gradient(cpu, &z, CLASSES, targets, scale, &mut losses, &mut dz)?;
         softmax(cpu, &z, CLASSES, &mut shares)?;
         hash.add(&losses);
         hash.add(&shares);

@@ -1,0 +1,140 @@
+//! Squared, absolute and Huber loss, element by element.
+
+use super::pointwise::{self, Pointwise};
+use crate::error::check_parameter;
+use crate::simd::{Float, Simd};
+use crate::{Cpu, Element, Error};
+
+/// A loss of the difference `d` of a prediction and its target.
+///
+/// | | loss | slope | PyTorch |
+/// |---|---|---|---|
+/// | `Squared` | d² | 2 d | `MSELoss` |
+/// | `Absolute` | abs(d) | the sign of d, 0 at 0 | `L1Loss` |
+/// | `Huber` | d²/2 where abs(d) <= delta, else delta (abs(d) - delta/2) | d, cut to ±delta | `HuberLoss` |
+///
+/// PyTorch's `SmoothL1Loss` with `beta` is Huber with `delta = beta`, divided by `beta`: pass `scale / beta`, and divide the
+/// losses. Each operation is rounded once. NaN gives NaN, for loss and gradient; an infinite difference has the loss Inf,
+/// and the slope that the table says.
+///
+/// ```
+/// use kernels::{Cpu, loss::Regression};
+/// let (mut losses, mut dy) = ([0.0_f32; 2], [0.0; 2]);
+/// let huber = Regression::Huber { delta: 1.0 };
+/// huber.gradient(Cpu::detect(), &[0.5, 3.0], &[0.0, 0.0], 1.0, &mut losses, &mut dy)?;
+/// assert_eq!((losses, dy), ([0.125, 2.5], [0.5, 1.0]));
+/// # Ok::<(), kernels::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Regression {
+    /// Least squares: the mean is what is learnt.
+    Squared,
+    /// Least absolute deviations: the median is what is learnt.
+    Absolute,
+    /// Squared near 0, absolute from there on (Huber, 1964).
+    Huber {
+        /// Where the one becomes the other: above 0.
+        delta: f64,
+    },
+}
+
+impl Regression {
+    /// The loss of each of `predictions` against its target.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if `delta` is out of range, [`Error::Length`] if the lengths differ.
+    pub fn losses<E: Element>(
+        &self,
+        cpu: Cpu<'_>,
+        predictions: &[E],
+        targets: &[E],
+        losses: &mut [E],
+    ) -> Result<(), Error> {
+        let predictions = ("predictions", predictions);
+        match *self {
+            Self::Squared => pointwise::losses(cpu, &Squared, predictions, targets, losses),
+            Self::Absolute => pointwise::losses(cpu, &Absolute, predictions, targets, losses),
+            Self::Huber { delta } => {
+                pointwise::losses(cpu, &Huber::checked(delta)?, predictions, targets, losses)
+            }
+        }
+    }
+
+    /// The same losses, and in `dpredictions` the gradient of their sum times `scale`.
+    ///
+    /// # Errors
+    /// As [`losses`](Self::losses).
+    pub fn gradient<E: Element>(
+        &self,
+        cpu: Cpu<'_>,
+        predictions: &[E],
+        targets: &[E],
+        scale: E::Float,
+        losses: &mut [E],
+        dpredictions: &mut [E],
+    ) -> Result<(), Error> {
+        let (x, dx) = (("predictions", predictions), ("dpredictions", dpredictions));
+        match *self {
+            Self::Squared => pointwise::gradient(cpu, &Squared, x, targets, scale, losses, dx),
+            Self::Absolute => pointwise::gradient(cpu, &Absolute, x, targets, scale, losses, dx),
+            Self::Huber { delta } => {
+                pointwise::gradient(cpu, &Huber::checked(delta)?, x, targets, scale, losses, dx)
+            }
+        }
+    }
+}
+
+/// [`Regression::Squared`].
+struct Squared;
+
+impl<T: Float> Pointwise<T> for Squared {
+    #[inline(always)]
+    fn loss_and_slope<S: Simd>(&self, s: S, x: T::V<S>, target: T::V<S>) -> (T::V<S>, T::V<S>) {
+        let d = T::sub(s, x, target);
+        (T::mul(s, d, d), T::add(s, d, d))
+    }
+}
+
+/// [`Regression::Absolute`].
+struct Absolute;
+
+impl<T: Float> Pointwise<T> for Absolute {
+    #[inline(always)]
+    fn loss_and_slope<S: Simd>(&self, s: S, x: T::V<S>, target: T::V<S>) -> (T::V<S>, T::V<S>) {
+        let (zero, one) = (T::splat(s, T::ZERO), T::splat(s, T::ONE));
+        let d = T::sub(s, x, target);
+        let sign = T::select(s, T::less(s, zero, d), one, d);
+        let sign = T::select(s, T::less(s, d, zero), T::splat(s, -T::ONE), sign);
+        (T::abs::<S>(d), sign)
+    }
+}
+
+/// [`Regression::Huber`].
+struct Huber<T> {
+    delta: T,
+    half_delta: T,
+}
+
+impl<T: Float> Huber<T> {
+    fn checked(delta: f64) -> Result<Self, Error> {
+        check_parameter("delta", delta, "finite and above 0", |delta| delta > 0.0)?;
+        Ok(Self { delta: T::from_f64(delta), half_delta: T::from_f64(0.5 * delta) })
+    }
+}
+
+impl<T: Float> Pointwise<T> for Huber<T> {
+    #[inline(always)]
+    fn loss_and_slope<S: Simd>(&self, s: S, x: T::V<S>, target: T::V<S>) -> (T::V<S>, T::V<S>) {
+        let (delta, least) = (T::splat(s, self.delta), T::splat(s, -self.delta));
+        let d = T::sub(s, x, target);
+        let size = T::abs::<S>(d);
+        let near = T::mul(s, T::mul(s, T::splat(s, T::HALF), d), d);
+        let far = T::mul(s, delta, T::sub(s, size, T::splat(s, self.half_delta)));
+        let slope = T::select(s, T::less(s, delta, d), delta, d);
+        let slope = T::select(s, T::less(s, d, least), least, slope);
+        (T::select(s, T::less_or_equal(s, size, delta), near, far), slope)
+    }
+}
+
+#[cfg(test)]
+mod tests;
