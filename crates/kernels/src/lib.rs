@@ -25,7 +25,9 @@
 //! | [`gemm`] | matrix products of f32, f64, bf16 and bytes, fused with bias, activation and the activation's gradient; packed factors, batches |
 //! | [`activation`] | ReLU and its gradient |
 //! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
-//! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
+//! | [`norm`], [`vector`] | sums and norms that cannot overflow, of slices, tensors and output units; scaling, adding, dot products |
+//! | [`clip`], [`spectral`] | clipping that refuses what is not finite, alone or in a chain; the spectral norm |
+//! | [`statistics`] | what a tensor's numbers look like: counts of what is not finite, moments, a histogram of magnitudes |
 //! | [`sgd`], [`adam`] | optimizer steps, one pass each |
 //! | [`random`] | counter-based random numbers |
 //! | [`math`] | exp, ln, sin and cos of pi x, square root |
@@ -61,8 +63,11 @@ pub mod random;
 mod settle;
 pub mod sgd;
 mod simd;
+pub mod spectral;
+pub mod statistics;
 #[cfg(test)]
 mod testing;
+pub mod vector;
 
 pub use decay::Decay;
 pub use element::Element;
