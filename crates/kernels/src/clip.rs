@@ -1,10 +1,23 @@
-//! Clipping a gradient to a greatest norm: its direction stays, and one that is not finite is refused.
+//! Clipping: gradients to a greatest size, their direction kept; weights to a constraint. What is not finite is refused, named
+//! and not touched.
 //!
-//! Two ways lead to the same: [`clip_norm`] rescales the gradient itself, in two passes; [`clip_factor`] gives the
-//! factor, which an optimizer's step takes along in its one pass. Called by the clipping policy of a network.
+//! A gradient is bounded element by element ([`clip_value`]), as one vector ([`clip_norm`]), as one vector that several tensors make
+//! up ([`clip_global_norm`]), or output unit by output unit in relation to the weights ([`clip_adaptive`]); several bounds make a
+//! chain ([`clip_chain`]). Weights are bounded by [`clip_value`] as well, and by [`max_norm`] unit by unit. Each reads first and writes only if it
+//! must, and returns the norm from before.
+//!
+//! Two ways lead to the same: to rescale the gradient itself, in two passes; or to take a factor ([`clip_factor`], the `scale` of a
+//! chain) along in the one pass of an optimizer's step. Called by the clipping policy of a network.
 
-use crate::elementwise::CHUNK;
-use crate::norm::{Scaled, scaled_norm2};
+mod chain;
+
+pub use chain::{Clip, Clipped, Tensor, clip_chain, clip_chain_scratch};
+
+use crate::elementwise::{CHUNK, Elementwise, for_each_element};
+use crate::error::{check_length, check_parameter};
+use crate::norm::{
+    COLUMNS, Norm, Scaled, Units, larger, norm_max, scaled_norm2, scaled_tensor_norms, unit_norms,
+};
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
@@ -49,23 +62,221 @@ pub fn clip_norm<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64,
     let Scaled { norm, scale } = scaled_norm2(cpu, g)?;
     let before = norm / scale;
     if before > limit {
-        let factor = limit / norm;
-        cpu.for_each_item(g.chunks_mut(CHUNK), |g| cpu.isa.run(Rescale { g, scale, factor }));
+        rescale(cpu, g, scale, limit / norm);
     }
     Ok(before)
 }
 
-fn check_limit(limit: f64) -> Result<(), Error> {
-    if limit > 0.0 && limit < f64::INFINITY {
-        Ok(())
-    } else {
-        Err(Error::Parameter { name: "limit", expected: "finite and above 0", got: limit })
+/// [`clip_norm`] of all `tensors` as one vector (PyTorch `clip_grad_norm_`, optax `clip_by_global_norm`); `norms[t]` becomes the norm
+/// of tensor `t` from before. Returns the norm of all from before.
+///
+/// The sums of squares of the tensors are added in ascending order.
+///
+/// ```
+/// use kernels::{Cpu, clip::clip_global_norm};
+/// let (mut weights, mut bias, mut norms) = ([6.0_f32], [8.0], [0.0; 2]);
+/// assert_eq!(clip_global_norm(Cpu::detect(), &mut [&mut weights, &mut bias], 5.0, &mut norms), Ok(10.0));
+/// assert_eq!((weights, bias, norms), ([3.0], [4.0], [6.0, 8.0]));
+/// ```
+///
+/// # Errors
+/// [`Error::Parameter`] if `limit` is not finite and above 0, [`Error::Length`] unless there are as many `norms` as tensors,
+/// [`Error::NonFiniteIn`] with the first tensor that holds a NaN or an infinity. No tensor has been changed then.
+pub fn clip_global_norm<T: Float>(
+    cpu: Cpu<'_>,
+    tensors: &mut [&mut [T]],
+    limit: f64,
+    norms: &mut [f64],
+) -> Result<f64, Error> {
+    check_limit(limit)?;
+    check_length("norms", tensors.len(), norms.len())?;
+    let total = scaled_tensor_norms(cpu, tensors.iter().map(|g| &**g), norms)?;
+    if total.value() > limit {
+        for g in tensors {
+            rescale(cpu, g, total.scale, limit / total.norm);
+        }
     }
+    Ok(total.value())
 }
 
-/// `g * scale * factor`, in f64: neither the power of two nor the factor need be in the range of `T`.
+/// Each element of `g` becomes at most `limit` in size: `-limit` or `limit`, rounded to `T`, where it is beyond (PyTorch
+/// `clip_grad_value_`, optax `clip`; of weights, Arjovsky, Chintala, Bottou, ICML 2017). Returns the largest size from before.
+///
+/// Where nothing is beyond, nothing is written; signs of zeros stay.
+///
+/// ```
+/// use kernels::{Cpu, clip::clip_value};
+/// let mut g = [0.5_f32, -3.0];
+/// assert_eq!(clip_value(Cpu::detect(), &mut g, 1.0), Ok(3.0));
+/// assert_eq!(g, [0.5, -1.0]);
+/// ```
+///
+/// # Errors
+/// As [`clip_norm`].
+pub fn clip_value<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64, Error> {
+    check_limit(limit)?;
+    let before = norm_max(cpu, g)?;
+    if before > limit {
+        bound(cpu, g, limit);
+    }
+    Ok(before)
+}
+
+/// What [`clip_adaptive`] and [`max_norm`] found, and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ClippedUnits {
+    /// The largest norm of a unit from before.
+    pub norm: f64,
+    /// The largest norm of a unit from before, as a multiple of what that unit is allowed.
+    pub excess: f64,
+    /// The number of units that were rescaled: those whose excess was above 1.
+    pub clipped: usize,
+}
+
+/// Adaptive clipping (Brock et al., ICML 2021; optax `adaptive_grad_clip`): the gradient of each output unit becomes at most `ratio`
+/// times as long as the weights of that unit, or as `epsilon` where those are shorter.
+///
+/// ```text
+/// for each unit u:  allowed = ratio * max(|w_u|, epsilon)
+///                   g_u = g_u * (allowed / |g_u|)     where |g_u| > allowed
+/// ```
+///
+/// The paper takes 0.01 (0.16 at large batches) and 1e-3, and spares the last layer. `norms` is scratch: twice the number of units.
+/// Afterwards its first half holds the norms of the gradient from before, the second those of the weights. Units whose weights hold
+/// a NaN or an infinity are left alone.
+///
+/// # Errors
+/// [`Error::Parameter`] if `ratio` or `epsilon` is not finite and above 0, [`Error::Length`] if `g`, `w` and `units` do not fit,
+/// [`Error::Scratch`] if `norms` is too short, [`Error::NonFinite`] with the index of the first NaN or infinity in `g`. `g` has not
+/// been changed then.
+pub fn clip_adaptive<T: Float>(
+    cpu: Cpu<'_>,
+    g: &mut [T],
+    w: &[T],
+    units: Units,
+    ratio: f64,
+    epsilon: f64,
+    norms: &mut [f64],
+) -> Result<ClippedUnits, Error> {
+    check_above_zero("ratio", ratio)?;
+    check_above_zero("epsilon", epsilon)?;
+    check_length("w", g.len(), w.len())?;
+    let count = units.count(g.len())?;
+    let expected = count.saturating_mul(2);
+    let Some(norms) = norms.get_mut(..expected) else {
+        return Err(Error::Scratch { expected, got: norms.len() });
+    };
+    let (of_g, of_w) = norms.split_at_mut(count);
+    finite_unit_norms(cpu, units, g, of_g)?;
+    unit_norms(cpu, Norm::L2, units, w, of_w)?;
+    Ok(clip_units(cpu, g, units, of_g, |unit| ratio * larger(of_w[unit], epsilon)))
+}
+
+/// The weights of each output unit become at most `limit` long: `w_u = w_u * (limit / |w_u|)` where `|w_u| > limit` (Srivastava et
+/// al., JMLR 2014; Keras `MaxNorm`, without its epsilon). `norms`, as many as there are units, becomes the norms from before.
+///
+/// ```
+/// use kernels::{Cpu, clip::max_norm, norm::Units};
+/// let (mut w, mut norms) = ([6.0_f32, 8.0, 1.0, 0.0], [0.0; 2]);
+/// let found = max_norm(Cpu::detect(), &mut w, Units::Rows(2), 5.0, &mut norms)?;
+/// assert_eq!(w, [3.0, 4.0, 1.0, 0.0]);
+/// assert_eq!((norms, found.norm, found.excess, found.clipped), ([10.0, 1.0], 10.0, 2.0, 1));
+/// # Ok::<(), kernels::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Parameter`] if `limit` is not finite and above 0, [`Error::Length`] if `w`, `units` and `norms` do not fit,
+/// [`Error::NonFinite`] with the index of the first NaN or infinity. `w` has not been changed then.
+pub fn max_norm<T: Float>(
+    cpu: Cpu<'_>,
+    w: &mut [T],
+    units: Units,
+    limit: f64,
+    norms: &mut [f64],
+) -> Result<ClippedUnits, Error> {
+    check_limit(limit)?;
+    finite_unit_norms(cpu, units, w, norms)?;
+    Ok(clip_units(cpu, w, units, norms, |_| limit))
+}
+
+pub(crate) fn check_limit(limit: f64) -> Result<(), Error> {
+    check_above_zero("limit", limit)
+}
+
+fn check_above_zero(name: &'static str, x: f64) -> Result<(), Error> {
+    check_parameter(name, x, "finite and above 0", |x| x > 0.0)
+}
+
+/// The Euclidean norms of the units of `x`, or the first element that is not finite.
+fn finite_unit_norms<T: Float>(cpu: Cpu<'_>, units: Units, x: &[T], norms: &mut [f64]) -> Result<(), Error> {
+    unit_norms(cpu, Norm::L2, units, x, norms)?;
+    if norms.iter().any(|norm| !norm.is_finite()) {
+        if let Some(index) = x.iter().position(|x| !x.to_f64().is_finite()) {
+            return Err(Error::NonFinite { index });
+        }
+    }
+    Ok(())
+}
+
+/// Rescales the units of `x` whose norm is above what is `allowed`. What is allowed and not finite allows all.
+fn clip_units<T: Float>(
+    cpu: Cpu<'_>,
+    x: &mut [T],
+    units: Units,
+    norms: &[f64],
+    allowed: impl Fn(usize) -> f64 + Sync,
+) -> ClippedUnits {
+    let mut found = ClippedUnits::default();
+    for (unit, &norm) in norms.iter().enumerate() {
+        found.norm = larger(found.norm, norm);
+        let excess = norm / allowed(unit);
+        if excess > found.excess {
+            found.excess = excess;
+        }
+        found.clipped += usize::from(norm > allowed(unit));
+    }
+    if found.clipped == 0 {
+        return found;
+    }
+    let factor = |unit: usize| {
+        let allowed = allowed(unit);
+        if norms[unit] > allowed { allowed / norms[unit] } else { 1.0 }
+    };
+    let cols = match units {
+        Units::Whole => {
+            rescale(cpu, x, 1.0, factor(0));
+            return found;
+        }
+        Units::Rows(cols) | Units::Columns(cols) => cols.max(1),
+    };
+    let rows = (CHUNK / cols).max(1);
+    cpu.for_each_item(x.chunks_mut(rows * cols).enumerate(), |(task, x)| {
+        if matches!(units, Units::Rows(_)) {
+            for (row, x) in x.chunks_mut(cols).enumerate() {
+                let factor = factor(task * rows + row);
+                if factor != 1.0 {
+                    cpu.isa.run(Rescale { x, scale: 1.0, factor });
+                }
+            }
+        } else {
+            for first in (0..cols).step_by(COLUMNS) {
+                let factors =
+                    core::array::from_fn(|i| if first + i < cols { factor(first + i) } else { 1.0 });
+                cpu.isa.run(RescaleColumns { x, cols, first, factors });
+            }
+        }
+    });
+    found
+}
+
+/// `x * scale * factor`, element by element.
+pub(crate) fn rescale<T: Float>(cpu: Cpu<'_>, x: &mut [T], scale: f64, factor: f64) {
+    cpu.for_each_item(x.chunks_mut(CHUNK), |x| cpu.isa.run(Rescale { x, scale, factor }));
+}
+
+/// `x * scale * factor`, in f64: neither the power of two nor the factor need be in the range of `T`.
 struct Rescale<'a, T> {
-    g: &'a mut [T],
+    x: &'a mut [T],
     scale: f64,
     factor: f64,
 }
@@ -74,93 +285,48 @@ impl<T: Float> WithSimd for Rescale<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        for g in self.g {
-            *g = T::from_f64(g.to_f64() * self.scale * self.factor);
+        for x in self.x {
+            *x = T::from_f64(x.to_f64() * self.scale * self.factor);
         }
+    }
+}
+
+/// Some rows, of which the columns from `first` on have each a factor.
+struct RescaleColumns<'a, T> {
+    x: &'a mut [T],
+    cols: usize,
+    first: usize,
+    factors: [f64; COLUMNS],
+}
+
+impl<T: Float> WithSimd for RescaleColumns<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for row in self.x.chunks_mut(self.cols) {
+            for (x, factor) in row[self.first..].iter_mut().zip(&self.factors) {
+                *x = T::from_f64(x.to_f64() * factor);
+            }
+        }
+    }
+}
+
+/// No element of `x` stays beyond `limit` in size.
+fn bound<T: Float>(cpu: Cpu<'_>, x: &mut [T], limit: f64) {
+    // The one operand always has its own length.
+    _ = for_each_element(cpu, &Bound(T::from_f64(limit)), [], [("x", x)]);
+}
+
+struct Bound<T>(T);
+
+impl<T: Float> Elementwise<T, 0, 1> for Bound<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, []: [T::V<S>; 0], [x]: [T::V<S>; 1]) -> [T::V<S>; 1] {
+        let (least, most) = (T::splat(s, -self.0), T::splat(s, self.0));
+        let x = T::select(s, T::less(s, x, least), least, x);
+        [T::select(s, T::less(s, most, x), most, x)]
     }
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use std::{vec, vec::Vec};
-
-    use super::*;
-    use crate::norm::norm2;
-    use crate::random::Stream;
-    use crate::testing::{bits, same_on_every_cpu};
-
-    /// The gradient and what was returned, the same on every cpu.
-    fn clipped<T: Float>(g: &[T], limit: f64) -> (Vec<T>, Result<f64, Error>) {
-        let mut out = Vec::new();
-        let result = same_on_every_cpu(|cpu| {
-            out = g.to_vec();
-            let result = clip_norm(cpu, &mut out, limit);
-            (bits(&out), result)
-        });
-        (out, result.1)
-    }
-
-    #[test]
-    fn the_table_of_what_clipping_does() {
-        let tiny = f32::from_bits(1);
-        let e20 = f64::from(1e20_f32);
-        for (g, norm, expected) in [
-            (vec![1e20_f32; 4], 2.0 * e20, vec![2.5; 4]),
-            (vec![6.0, 8.0], 10.0, vec![3.0, 4.0]),
-            (vec![3.0, -4.0], 5.0, vec![3.0, -4.0]),
-            (vec![0.0, -0.0], 0.0, vec![0.0, -0.0]),
-            (vec![tiny; 4], 2.0 * f64::from(tiny), vec![tiny; 4]),
-            (vec![f32::MAX; 4], 2.0 * f64::from(f32::MAX), vec![2.5; 4]),
-            (vec![f32::MAX, tiny], f64::from(f32::MAX), vec![5.0, 0.0]),
-            (vec![-30.0, 0.0, -0.0], 30.0, vec![-5.0, 0.0, -0.0]),
-            (vec![], 0.0, vec![]),
-        ] {
-            let (out, result) = clipped(&g, 5.0);
-            assert_eq!(result, Ok(norm), "{g:?}");
-            assert_eq!(bits(&out), bits(&expected), "{g:?}");
-        }
-        assert_eq!(clipped(&[f64::MAX; 4], 5.0), (vec![2.5; 4], Ok(f64::INFINITY)));
-        // 6 and 8 times a power of two whose squares underflow.
-        let small = f64::from_bits((1023 - 700) << 52);
-        assert_eq!(clipped(&[6.0 * small, 8.0 * small], 5.0 * small).0, [3.0 * small, 4.0 * small]);
-    }
-
-    #[test]
-    fn what_is_not_finite_is_refused_untouched() {
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let g = [100.0, bad, 1.0];
-            let (out, result) = clipped(&g, 5.0);
-            assert_eq!(result, Err(Error::NonFinite { index: 1 }));
-            assert_eq!(bits(&out), bits(&g));
-        }
-    }
-
-    #[test]
-    fn limits_and_norms_out_of_range_are_refused() {
-        for limit in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let mut out = [6.0, 8.0];
-            let result = clip_norm(Cpu::detect(), &mut out, limit);
-            assert!(matches!(result, Err(Error::Parameter { name: "limit", .. })), "{limit}");
-            assert_eq!(out, [6.0, 8.0]);
-            assert!(matches!(clip_factor(1.0, limit), Err(Error::Parameter { name: "limit", .. })));
-        }
-        for norm in [-1.0, f64::NAN, f64::INFINITY] {
-            assert!(matches!(clip_factor(norm, 1.0), Err(Error::Parameter { name: "norm", .. })));
-        }
-        assert_eq!(clip_factor(5.0, 5.0), Ok(1.0));
-        assert_eq!(clip_factor(0.0, 5.0), Ok(1.0));
-    }
-
-    #[test]
-    fn the_norm_becomes_the_limit_and_the_direction_stays() {
-        let g: Vec<f64> = (0..100_003).map(|i| Stream::new(6, 0).uniform_f64(i) - 0.5).collect();
-        let (out, result) = clipped(&g, 2.0);
-        let before = result.unwrap();
-        assert!((norm2(Cpu::detect(), &out).unwrap() - 2.0).abs() < 1e-14);
-        for (x, y) in g.iter().zip(&out) {
-            assert!((y * before - x * 2.0).abs() <= 1e-15 * x.abs() * 2.0);
-        }
-    }
-}
+mod tests;

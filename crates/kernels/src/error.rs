@@ -52,6 +52,13 @@ pub enum Error {
         /// Index of the first such element.
         index: usize,
     },
+    /// A tensor of several holds a NaN or an infinity. Nothing was changed.
+    NonFiniteIn {
+        /// The first tensor with such an element.
+        tensor: usize,
+        /// Index of its first such element, in that tensor.
+        index: usize,
+    },
     /// A number that steers an operation (a rate, a limit, a decay) is outside its range.
     Parameter {
         /// The parameter, by its name in the documentation of the kernel.
@@ -83,6 +90,9 @@ impl fmt::Display for Error {
                 write!(f, "row {row} has label {got}, expected one below {classes}")
             }
             Self::NonFinite { index } => write!(f, "element {index} of the gradient is NaN or infinite"),
+            Self::NonFiniteIn { tensor, index } => {
+                write!(f, "element {index} of tensor {tensor} is NaN or infinite")
+            }
             Self::Parameter { name, expected, got } => {
                 write!(f, "`{name}` is {got}, expected {expected}")
             }
@@ -95,6 +105,12 @@ impl core::error::Error for Error {}
 /// `Ok` if `got == expected`, else [`Error::Length`] for `operand`.
 pub(crate) fn check_length(operand: &'static str, expected: usize, got: usize) -> Result<(), Error> {
     if got == expected { Ok(()) } else { Err(Error::Length { operand, expected, got }) }
+}
+
+/// The number of rows of `cols` elements in a matrix of `len`, else [`Error::Length`] for `operand`.
+pub(crate) fn check_shape(operand: &'static str, len: usize, cols: usize) -> Result<usize, Error> {
+    let rows = len.checked_div(cols).unwrap_or(0);
+    check_length(operand, rows * cols, len).map(|()| rows)
 }
 
 /// `Ok` if `got` is finite and `is_allowed` says so, else [`Error::Parameter`] for `name`.

@@ -29,6 +29,11 @@
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
 //! | [`optimizer`] | the steps of SGD, Adam, their kin, LARS, LAMB and Muon, one pass each; moments also in bf16 |
 //! | [`mod@bf16`] | conversion to bf16 and back, to nearest or at random |
+//! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
+//! | [`norm`], [`vector`] | sums and norms that cannot overflow, of slices, tensors and output units; scaling, adding, dot products |
+//! | [`clip`], [`spectral`] | clipping that refuses what is not finite, alone or in a chain; the spectral norm |
+//! | [`statistics`] | what a tensor's numbers look like: counts of what is not finite, moments, a histogram of magnitudes |
+//! | [`sgd`], [`adam`] | optimizer steps, one pass each |
 //! | [`random`] | counter-based random numbers |
 //! | [`math`] | exp, ln, sin and cos of pi x, square root |
 //! | [`peak`] | nothing: how fast a thread could be at most, for benchmarks |
@@ -64,8 +69,11 @@ pub mod random;
 mod row;
 mod simd;
 pub mod softmax;
+pub mod spectral;
+pub mod statistics;
 #[cfg(test)]
 mod testing;
+pub mod vector;
 
 pub use element::Element;
 pub use error::Error;

@@ -1,31 +1,34 @@
-//! Reductions of a long slice to one f64: the sum and the Euclidean norm.
+//! Reductions of long slices in f64: sums, and the norms L1, L2 and largest, of a whole slice, of each tensor of a network or
+//! of each output unit of a matrix.
 //!
 //! ```text
 //! for each chunk of 16384 elements           on any thread
-//!     element i is added to lane i % 32      each lane one ascending chain
-//!     the upper half of the lanes is added to the lower until one is left
-//! the results of the chunks are added in ascending order
+//!     element i is taken into lane i % 32    each lane one ascending chain
+//!     the upper half of the lanes is taken into the lower until one is left
+//! the results of the chunks are taken together in ascending order
 //! ```
 //!
-//! The order depends on the length alone, so that every instruction set and every number of threads gives the same
-//! bits. All arithmetic is in f64: squares of f32 are exact there, and neither they nor their sum leave its range.
-//! A piece of the chunk is widened to f64 first, on the stack, then added up in whole registers. Called by `clip` and
-//! by the loss of a network.
+//! To take in is to add x, |x| or x * x, or to keep the larger. The order depends on the length alone, so that every
+//! instruction set and every number of threads gives the same bits. A row of a matrix is a slice like any other; a column is one
+//! ascending chain. All arithmetic is in f64: squares of f32 are exact there, and neither they nor their sum leave its range.
+//! Called by `clip`, `vector`, `spectral` and by the loss of a network.
 
+use pulp::bytemuck;
+
+use crate::error::{check_length, check_shape};
 use crate::math::sqrt;
-use crate::parallel::GROUP;
 use crate::simd::{Float, Lanes, Simd, WithSimd};
-use crate::{Cpu, Error};
+use crate::{Cpu, Element, Error};
 
 /// Elements of a chunk. Part of the bit contract. 64 KiB of f32, as for the element-wise operations.
-const CHUNK: usize = 16 * 1024;
+pub(crate) const CHUNK: usize = 16 * 1024;
 
 /// Virtual lanes of a chunk. Part of the bit contract. Four registers of AVX-512, eight of AVX2: enough additions in
 /// flight to keep up with a second-level cache.
-const LANES: usize = 32;
+pub(crate) const LANES: usize = 32;
 
-/// Elements that are widened at a time: a multiple of [`LANES`], 4 KiB of the first-level cache.
-const PIECE: usize = 512;
+/// Columns that one task takes down all rows: their sums are 2 KiB of the first-level cache.
+pub(crate) const COLUMNS: usize = 256;
 
 /// Below this norm, squares may have lost digits by underflow: 2^-480. From here on, the error of those that
 /// underflow, at most 2^-1075 each, is lost in a sum of at least 2^-960.
@@ -44,7 +47,15 @@ const SCALE: f64 = f64::from_bits((1023 + 600) << 52);
 /// assert_eq!(norm::sum(Cpu::detect(), &[1.5_f32, -0.5, 2.0]), 3.0);
 /// ```
 pub fn sum<T: Float>(cpu: Cpu<'_>, x: &[T]) -> f64 {
-    reduce(cpu, x, |x| cpu.isa.run(Sum { x }))
+    reduce(cpu, Sum, x)
+}
+
+/// The L1 norm of `x`, `sum of |x[i]|`; 0 for an empty slice. A norm of f64 that is past `f64::MAX` is Inf.
+///
+/// # Errors
+/// [`Error::NonFinite`] with the index of the first NaN or infinity.
+pub fn norm1<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
+    finite_or_first(reduce(cpu, Absolute, x), x)
 }
 
 /// The Euclidean norm of `x`, `sqrt(sum of x[i]^2)`; 0 for an empty slice.
@@ -62,11 +73,130 @@ pub fn sum<T: Float>(cpu: Cpu<'_>, x: &[T]) -> f64 {
 /// # Errors
 /// [`Error::NonFinite`] with the index of the first NaN or infinity.
 pub fn norm2<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
-    let Scaled { norm, scale } = scaled_norm2(cpu, x)?;
-    Ok(norm / scale)
+    scaled_norm2(cpu, x).map(Scaled::value)
+}
+
+/// The largest `|x[i]|`; 0 for an empty slice.
+///
+/// # Errors
+/// [`Error::NonFinite`] with the index of the first NaN or infinity.
+pub fn norm_max<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
+    finite_or_first(reduce(cpu, Largest, x), x)
+}
+
+/// `norms[t]` becomes the [`norm2`] of tensor `t`; returned is the norm of all of them as one vector, 0 for none.
+///
+/// The sums of squares of the tensors are added in ascending order, so that the result may differ in its last bit from
+/// the norm of one slice that holds the same numbers. One read of the tensors.
+///
+/// ```
+/// use kernels::{Cpu, Error, norm::tensor_norms};
+/// let (cpu, mut norms) = (Cpu::detect(), [0.0; 2]);
+/// assert_eq!(tensor_norms(cpu, &[&[3.0_f32], &[-4.0]], &mut norms), Ok(5.0));
+/// assert_eq!(norms, [3.0, 4.0]);
+/// let bad = tensor_norms(cpu, &[&[1.0_f32], &[1.0, f32::INFINITY]], &mut norms);
+/// assert_eq!(bad, Err(Error::NonFiniteIn { tensor: 1, index: 1 }));
+/// ```
+///
+/// # Errors
+/// [`Error::Length`] unless there are as many `norms` as tensors, [`Error::NonFiniteIn`] with the first tensor that holds a NaN or
+/// an infinity; then `norms` has been written, and that of each such tensor is not finite.
+pub fn tensor_norms<T: Float>(cpu: Cpu<'_>, tensors: &[&[T]], norms: &mut [f64]) -> Result<f64, Error> {
+    check_length("norms", tensors.len(), norms.len())?;
+    scaled_tensor_norms(cpu, tensors.iter().copied(), norms).map(Scaled::value)
+}
+
+/// A norm of vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// The sum of absolute values.
+    L1,
+    /// The square root of the sum of squares.
+    L2,
+    /// The largest absolute value.
+    Max,
+}
+
+/// Which elements of a tensor, in row-major order, belong to one output unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Units {
+    /// All of them: a bias, a gain.
+    Whole,
+    /// Each row of so many elements: weights `[out, in]`, filters `[out, in, height, width]`.
+    Rows(usize),
+    /// Each column of rows of so many elements: weights `[in, out]`, filters `[height, width, in, out]`.
+    Columns(usize),
+}
+
+impl Units {
+    /// The number of units in a tensor of `len` elements.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `len` is no multiple of the length of a row.
+    pub fn count(self, len: usize) -> Result<usize, Error> {
+        match self {
+            Self::Whole => Ok(1),
+            Self::Rows(cols) => check_shape("x", len, cols),
+            Self::Columns(cols) => check_shape("x", len, cols).map(|_| cols),
+        }
+    }
+}
+
+/// `norms[u]` becomes the norm of the elements of `x` that belong to output unit `u`.
+///
+/// That of a row has the bits of [`norm1`], [`norm2`] or [`norm_max`]; that of a column is one chain, ascending. As there, nothing
+/// that is finite overflows or underflows on the way. A unit that holds a NaN or an infinity has a norm that is not finite; the
+/// others are not concerned.
+///
+/// ```
+/// use kernels::{Cpu, norm::{Norm, Units, unit_norms}};
+/// let (x, mut norms) = ([3.0_f32, 1.0, -4.0, 0.0], [0.0; 2]);
+/// unit_norms(Cpu::detect(), Norm::L2, Units::Columns(2), &x, &mut norms)?;
+/// assert_eq!(norms, [5.0, 1.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Length`] if `x` is not made of whole rows, or `norms` not as long as there are units.
+pub fn unit_norms<T: Float>(
+    cpu: Cpu<'_>,
+    norm: Norm,
+    units: Units,
+    x: &[T],
+    norms: &mut [f64],
+) -> Result<(), Error> {
+    check_length("norms", units.count(x.len())?, norms.len())?;
+    match norm {
+        Norm::L1 => each_unit(cpu, Absolute, units, x, norms),
+        Norm::Max => each_unit(cpu, Largest, units, x, norms),
+        Norm::L2 => {
+            each_unit(cpu, Squares, units, x, norms);
+            for (unit, norm) in norms.iter_mut().enumerate() {
+                let plain = Scaled { norm: sqrt(cpu, *norm), scale: 1.0 };
+                *norm = match plain.better_scale::<T>() {
+                    None => plain,
+                    Some(scale) => {
+                        let of_unit = ScaledSquares(scale);
+                        let squares = match units {
+                            Units::Whole => reduce(cpu, of_unit, x),
+                            Units::Rows(cols) => reduce(cpu, of_unit, &x[unit * cols..][..cols]),
+                            Units::Columns(cols) => {
+                                let column = x.iter().skip(unit).step_by(cols).map(|x| x.to_f64() * scale);
+                                column.fold(0.0, |sum, x| sum + x * x)
+                            }
+                        };
+                        Scaled { norm: sqrt(cpu, squares), scale }
+                    }
+                }
+                .value();
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A norm, `norm / scale`, which may itself be out of range.
+#[derive(Clone, Copy)]
 pub(crate) struct Scaled {
     /// The norm of `scale * x`.
     pub(crate) norm: f64,
@@ -74,228 +204,325 @@ pub(crate) struct Scaled {
     pub(crate) scale: f64,
 }
 
+impl Scaled {
+    pub(crate) fn value(self) -> f64 {
+        self.norm / self.scale
+    }
+
+    /// The scale that this norm should have been taken with, if its squares were out of range.
+    fn better_scale<T: Float>(self) -> Option<f64> {
+        // Squares of f32 are never out of range: all that is left is 0, and what is not finite.
+        if T::MANTISSA < f64::MANTISSA_DIGITS - 1
+            || (LEAST..f64::INFINITY).contains(&self.norm)
+            || self.norm.is_nan()
+        {
+            None
+        } else if self.norm < LEAST {
+            Some(SCALE)
+        } else {
+            Some(1.0 / SCALE)
+        }
+    }
+}
+
 /// [`norm2`], which cannot overflow.
 pub(crate) fn scaled_norm2<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<Scaled, Error> {
-    let norm = |scale| {
-        let squares = reduce(cpu, x, |x| cpu.isa.run(Squares { x, scale }));
-        Scaled { norm: sqrt(cpu, squares), scale }
-    };
-    let plain = norm(1.0);
-    if (LEAST..f64::INFINITY).contains(&plain.norm) {
-        return Ok(plain);
+    let plain = Scaled { norm: sqrt(cpu, reduce(cpu, Squares, x)), scale: 1.0 };
+    finite_or_first(plain.norm, x)?;
+    Ok(match plain.better_scale::<T>() {
+        None => plain,
+        Some(scale) => Scaled { norm: sqrt(cpu, reduce(cpu, ScaledSquares(scale), x)), scale },
+    })
+}
+
+/// [`tensor_norms`], which cannot overflow; cut to the shorter of the two.
+pub(crate) fn scaled_tensor_norms<'a, T: Float>(
+    cpu: Cpu<'_>,
+    tensors: impl Iterator<Item = &'a [T]> + Clone,
+    norms: &mut [f64],
+) -> Result<Scaled, Error> {
+    let total = squares_of_tensors(cpu, Squares, tensors.clone(), norms);
+    let plain = Scaled { norm: sqrt(cpu, total), scale: 1.0 };
+    for norm in &mut *norms {
+        *norm = sqrt(cpu, *norm);
     }
-    if plain.norm < LEAST {
-        return Ok(norm(SCALE));
+    if !plain.norm.is_finite() {
+        for (tensor, x) in tensors.clone().enumerate() {
+            if let Some(index) = x.iter().position(|x| !x.to_f64().is_finite()) {
+                return Err(Error::NonFiniteIn { tensor, index });
+            }
+        }
+    }
+    let Some(scale) = plain.better_scale::<T>() else {
+        // A small tensor among large ones.
+        for (norm, x) in norms.iter_mut().zip(tensors) {
+            if (Scaled { norm: *norm, scale: 1.0 }).better_scale::<T>().is_some() {
+                *norm = scaled_norm2(cpu, x)?.value();
+            }
+        }
+        return Ok(plain);
+    };
+    let total = squares_of_tensors(cpu, ScaledSquares(scale), tensors.clone(), norms);
+    for (norm, x) in norms.iter_mut().zip(tensors) {
+        *norm = scaled_norm2(cpu, x)?.value();
+    }
+    Ok(Scaled { norm: sqrt(cpu, total), scale })
+}
+
+/// The sum of squares of each tensor into `sums`; their sum, ascending.
+fn squares_of_tensors<'a, T: Float>(
+    cpu: Cpu<'_>,
+    squares: impl Fold,
+    tensors: impl Iterator<Item = &'a [T]>,
+    sums: &mut [f64],
+) -> f64 {
+    sums.fill(0.0);
+    let chunks = tensors
+        .take(sums.len())
+        .enumerate()
+        .flat_map(|(tensor, x)| x.chunks(CHUNK).map(move |x| (tensor, x)));
+    let add = |(tensor, sum): (usize, f64)| sums[tensor] += sum;
+    cpu.in_order(chunks, |(tensor, x)| (tensor, cpu.isa.run(Chunk { fold: squares, x })), add);
+    sums.iter().fold(0.0, |total, sum| total + sum)
+}
+
+/// `norm` of `x` if it is finite, or if `x` is.
+fn finite_or_first<T: Float>(norm: f64, x: &[T]) -> Result<f64, Error> {
+    if norm.is_finite() {
+        return Ok(norm);
     }
     match x.iter().position(|x| !x.to_f64().is_finite()) {
         Some(index) => Err(Error::NonFinite { index }),
-        None => Ok(norm(1.0 / SCALE)),
+        None => Ok(norm),
     }
 }
 
-/// The results of `reduce_chunk` for each chunk of `x`, added in ascending order.
-fn reduce<T: Float>(cpu: Cpu<'_>, x: &[T], reduce_chunk: impl Fn(&[T]) -> f64 + Sync) -> f64 {
-    let mut total = 0.0;
-    for group in x.chunks(GROUP * CHUNK) {
-        let mut results = [0.0; GROUP];
-        let chunks = group.chunks(CHUNK);
-        let count = chunks.len();
-        cpu.for_each_item(chunks.zip(&mut results), |(x, result)| *result = reduce_chunk(x));
-        results[..count].iter().for_each(|result| total += result);
-    }
-    total
-}
-
-/// The sum of a chunk.
-struct Sum<'a, T> {
-    x: &'a [T],
-}
-
-impl<T: Float> WithSimd for Sum<'_, T> {
-    type Output = f64;
+/// What becomes of a running result, 0 at first, and one more number. NaN stays; one more 0 changes nothing.
+pub(crate) trait Fold: Copy + Send + Sync {
+    /// Each lane with one more element.
+    fn take<S: Simd>(self, s: S, result: Wide<S>, x: Wide<S>) -> Wide<S>;
+    /// The results of different elements as one.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) -> f64 {
-        sum_in_lanes(s, self.x, |x| x.to_f64())
+    fn join(self, a: f64, b: f64) -> f64 {
+        a + b
     }
 }
 
-/// The sum of the squares of a chunk times `scale`.
-struct Squares<'a, T> {
-    x: &'a [T],
-    scale: f64,
-}
+/// A register of f64.
+pub(crate) type Wide<S> = <f64 as Lanes>::V<S>;
 
-impl<T: Float> WithSimd for Squares<'_, T> {
-    type Output = f64;
+#[derive(Clone, Copy)]
+pub(crate) struct Sum;
+
+impl Fold for Sum {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) -> f64 {
-        sum_in_lanes(s, self.x, |x| {
-            let x = x.to_f64() * self.scale;
-            x * x
-        })
+    fn take<S: Simd>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+        <f64 as Lanes>::add(s, sum, x)
     }
 }
 
-/// The sum of `f(x[i])` in [`LANES`] lanes.
+#[derive(Clone, Copy)]
+struct Absolute;
+
+impl Fold for Absolute {
+    #[inline(always)]
+    fn take<S: Simd>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+        <f64 as Lanes>::add(s, sum, <f64 as Lanes>::abs::<S>(x))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Squares;
+
+impl Fold for Squares {
+    #[inline(always)]
+    fn take<S: Simd>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+        <f64 as Lanes>::add(s, sum, <f64 as Lanes>::mul(s, x, x))
+    }
+}
+
+/// Of `x` times a power of two.
+#[derive(Clone, Copy)]
+struct ScaledSquares(f64);
+
+impl Fold for ScaledSquares {
+    #[inline(always)]
+    fn take<S: Simd>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+        Squares.take(s, sum, <f64 as Lanes>::mul(s, x, <f64 as Lanes>::splat(s, self.0)))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Largest;
+
+impl Fold for Largest {
+    #[inline(always)]
+    fn take<S: Simd>(self, s: S, largest: Wide<S>, x: Wide<S>) -> Wide<S> {
+        let zero = <f64 as Lanes>::splat(s, 0.0);
+        // Both signs, and not `abs`: with that, the compiler no longer keeps the lanes in registers.
+        let negative = <f64 as Lanes>::sub(s, zero, x);
+        let largest = <f64 as Lanes>::select(s, <f64 as Lanes>::less(s, largest, x), x, largest);
+        let largest =
+            <f64 as Lanes>::select(s, <f64 as Lanes>::less(s, largest, negative), negative, largest);
+        // 0 times what is not finite is NaN, which no comparison lets go.
+        <f64 as Lanes>::add(s, <f64 as Lanes>::mul(s, x, zero), largest)
+    }
+    #[inline(always)]
+    fn join(self, a: f64, b: f64) -> f64 {
+        larger(a, b)
+    }
+}
+
+/// `a` or `b`, whichever is larger; NaN stays.
 #[inline(always)]
-fn sum_in_lanes<S: Simd, T: Float>(s: S, x: &[T], f: impl Fn(T) -> f64) -> f64 {
-    let (mut lanes, mut terms) = ([0.0; LANES], [0.0; PIECE]);
-    for piece in x.chunks(PIECE) {
-        let terms = &mut terms[..piece.len()];
-        for (term, &x) in terms.iter_mut().zip(piece) {
-            *term = f(x);
-        }
-        accumulate(s, &mut lanes, terms);
+pub(crate) fn larger(a: f64, b: f64) -> f64 {
+    if a >= b || a.is_nan() { a } else { b }
+}
+
+/// `fold` of `x`, chunk by chunk.
+fn reduce<T: Float>(cpu: Cpu<'_>, fold: impl Fold, x: &[T]) -> f64 {
+    let mut result = 0.0;
+    cpu.in_order(
+        x.chunks(CHUNK),
+        |x| cpu.isa.run(Chunk { fold, x }),
+        |chunk| result = fold.join(result, chunk),
+    );
+    result
+}
+
+/// One chunk.
+struct Chunk<'a, F, T> {
+    fold: F,
+    x: &'a [T],
+}
+
+impl<F: Fold, T: Float> WithSimd for Chunk<'_, F, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) -> f64 {
+        fold_chunk(s, self.fold, self.x)
     }
-    let mut half = LANES / 2;
+}
+
+/// `fold` of a chunk in its lanes: element `i` in lane `i % LANES`.
+#[inline(always)]
+fn fold_chunk<S: Simd, T: Float>(s: S, fold: impl Fold, x: &[T]) -> f64 {
+    let per_register = f64::lanes::<S>();
+    // As many as there can be; the first `LANES / per_register` are used, and live in registers.
+    let mut results = [<f64 as Lanes>::splat(s, 0.0); LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for x in whole {
+        for r in 0..LANES / per_register {
+            results[r] = fold.take(s, results[r], widen(s, &x[r * per_register..][..per_register]));
+        }
+    }
+    for (result, x) in results.iter_mut().zip(rest.chunks(per_register)) {
+        *result = fold.take(s, *result, widen(s, x));
+    }
+    let mut lanes = [0.0; LANES];
+    for (lanes, result) in lanes.chunks_mut(per_register).zip(results) {
+        <f64 as Lanes>::store(s, lanes, result);
+    }
+    join_lanes(fold, lanes)
+}
+
+/// The first lanes from `x`, which may be shorter than a register, exactly; +0 in the rest.
+#[inline(always)]
+pub(crate) fn widen<S: Simd, E: Element>(s: S, x: &[E]) -> Wide<S> {
+    let mut values = <f64 as Lanes>::splat(s, 0.0);
+    let lanes = bytemuck::cast_slice_mut::<Wide<S>, f64>(core::slice::from_mut(&mut values));
+    // A loop, which the compiler makes one instruction of where a register is full.
+    for (lane, x) in lanes.iter_mut().zip(x) {
+        *lane = x.to_float().to_f64();
+    }
+    values
+}
+
+/// The upper half is taken into the lower until one lane is left.
+#[inline(always)]
+pub(crate) fn join_lanes<const N: usize>(fold: impl Fold, mut lanes: [f64; N]) -> f64 {
+    let mut half = N / 2;
     while half > 0 {
         for l in 0..half {
-            lanes[l] += lanes[l + half];
+            lanes[l] = fold.join(lanes[l], lanes[l + half]);
         }
         half /= 2;
     }
     lanes[0]
 }
 
-/// Adds element `i` to lane `i % LANES`.
-#[inline(always)]
-fn accumulate<S: Simd>(s: S, lanes: &mut [f64; LANES], x: &[f64]) {
-    let (whole, rest) = x.as_chunks::<LANES>();
-    let registers = LANES / f64::lanes::<S>();
-    let mut sums = [<f64 as Lanes>::splat(s, 0.0); LANES];
-    sums[..registers].copy_from_slice(<f64 as Lanes>::split::<S>(lanes).0);
-    for x in whole {
-        let (x, _) = <f64 as Lanes>::split::<S>(x);
-        for (sum, &x) in sums[..registers].iter_mut().zip(x) {
-            *sum = <f64 as Lanes>::add(s, *sum, x);
+/// `fold` of each unit of `x`, whose shape has been checked.
+fn each_unit<T: Float>(cpu: Cpu<'_>, fold: impl Fold, units: Units, x: &[T], results: &mut [f64]) {
+    match units {
+        Units::Whole => results.fill(reduce(cpu, fold, x)),
+        Units::Rows(cols) => {
+            let rows = (CHUNK / cols.max(1)).max(1);
+            let tasks = x.chunks((rows * cols).max(1)).zip(results.chunks_mut(rows));
+            cpu.for_each_item(tasks, |(x, results)| cpu.isa.run(Rows { fold, x, cols, results }));
+        }
+        Units::Columns(cols) => {
+            let tasks = results.chunks_mut(COLUMNS).enumerate();
+            cpu.for_each_item(tasks, |(task, results)| {
+                cpu.isa.run(Columns { fold, x, cols, first: task * COLUMNS, results });
+            });
         }
     }
-    <f64 as Lanes>::split_mut::<S>(lanes).0.copy_from_slice(&sums[..registers]);
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += x;
+}
+
+/// Some rows, each folded as a slice.
+struct Rows<'a, F, T> {
+    fold: F,
+    x: &'a [T],
+    cols: usize,
+    results: &'a mut [f64],
+}
+
+impl<F: Fold, T: Float> WithSimd for Rows<'_, F, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { fold, x, cols, results } = self;
+        for (x, result) in x.chunks(cols.max(1)).zip(results) {
+            *result = 0.0;
+            for chunk in x.chunks(CHUNK) {
+                *result = fold.join(*result, fold_chunk(s, fold, chunk));
+            }
+        }
+    }
+}
+
+/// At most [`COLUMNS`] columns from `first` on, each down all rows in one chain.
+struct Columns<'a, F, T> {
+    fold: F,
+    x: &'a [T],
+    cols: usize,
+    first: usize,
+    results: &'a mut [f64],
+}
+
+impl<F: Fold, T: Float> WithSimd for Columns<'_, F, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { fold, x, cols, first, results } = self;
+        results.fill(0.0);
+        let per_register = f64::lanes::<S>();
+        let whole = results.len() / per_register * per_register;
+        let (results, results_rest) = results.split_at_mut(whole);
+        let (results, _) = <f64 as Lanes>::split_mut::<S>(results);
+        for row in x.chunks(cols.max(1)) {
+            let (x, rest) = row[first..].split_at(whole);
+            for (result, x) in results.iter_mut().zip(x.chunks_exact(per_register)) {
+                *result = fold.take(s, *result, widen(s, x));
+            }
+            if !results_rest.is_empty() {
+                let rest = &rest[..results_rest.len()];
+                let result = fold.take(s, <f64 as Lanes>::load(s, results_rest), widen(s, rest));
+                <f64 as Lanes>::store(s, results_rest, result);
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use std::{vec, vec::Vec};
-
-    use super::*;
-    use crate::random::Stream;
-    use crate::testing::same_on_every_cpu;
-
-    fn uniform<T: Float>(n: usize) -> Vec<T> {
-        (0..n as u64).map(|i| T::from_f64(Stream::new(4, 4).uniform_f64(i) - 0.5)).collect()
-    }
-
-    /// The promised order, in scalars.
-    fn ordered_sum(x: &[f64]) -> f64 {
-        let mut total = 0.0;
-        for chunk in x.chunks(16 * 1024) {
-            let mut lanes = [0.0; 32];
-            chunk.iter().enumerate().for_each(|(i, x)| lanes[i % 32] += x);
-            for half in [16, 8, 4, 2, 1] {
-                for l in 0..half {
-                    lanes[l] += lanes[l + half];
-                }
-            }
-            total += lanes[0];
-        }
-        total
-    }
-
-    fn sums_in_the_promised_order<T: Float>() {
-        // Around chunks (16384) and groups of chunks (2^20).
-        let long = [16_383, 16_384, 16_385, 50_000, (1 << 20) - 1, (1 << 20) + 1, 3_000_000];
-        let x = uniform::<T>(3_000_000);
-        for n in (0..=70).chain(long) {
-            let x = &x[..n];
-            let wide: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
-            let squares: Vec<f64> = wide.iter().map(|x| x * x).collect();
-            let expected = (ordered_sum(&wide), ordered_sum(&squares).sqrt());
-            let got = same_on_every_cpu(|cpu| (sum(cpu, x), norm2(cpu, x).unwrap()));
-            assert_eq!(got, expected, "{n} elements");
-        }
-    }
-
-    #[test]
-    fn the_order_is_the_promised_one_on_every_cpu() {
-        sums_in_the_promised_order::<f32>();
-        sums_in_the_promised_order::<f64>();
-    }
-
-    #[test]
-    fn alignment_changes_nothing() {
-        let x = uniform::<f32>(1003);
-        let mut moved = vec![0.0; 1010];
-        for offset in 0..7 {
-            moved[offset..][..1003].copy_from_slice(&x);
-            assert_eq!(
-                norm2(Cpu::detect(), &moved[offset..][..1003]).unwrap().to_bits(),
-                norm2(Cpu::detect(), &x).unwrap().to_bits()
-            );
-        }
-    }
-
-    #[test]
-    fn no_finite_norm_overflows_or_underflows() {
-        let norm = |x: &[f64]| same_on_every_cpu(|cpu| norm2(cpu, x).unwrap());
-        let tiny = f64::from_bits(1);
-        assert_eq!(norm(&[]), 0.0);
-        assert_eq!(norm(&[0.0, -0.0]), 0.0);
-        // 3, 4 and 5 times a power of two: exact.
-        let (huge, small) = (f64::from_bits((1023 + 700) << 52), f64::from_bits((1023 - 700) << 52));
-        assert_eq!(norm(&[3.0 * huge, 4.0 * huge]), 5.0 * huge);
-        assert_eq!(norm(&[3.0 * small, -4.0 * small]), 5.0 * small);
-        assert_eq!(norm(&[f64::MAX]), f64::MAX);
-        assert_eq!(norm(&[tiny]), tiny);
-        assert_eq!(norm(&[3.0 * tiny, 4.0 * tiny]), 5.0 * tiny);
-        assert_eq!(norm(&[1e300, tiny]), 1e300);
-        assert_eq!(norm(&[f64::MAX; 4]), f64::INFINITY);
-        // On both sides of the scale's threshold, 2^-480 or about 3e-145.
-        for size in [2e-145, 3e-145, 4e-145] {
-            assert!((norm(&[3.0 * size, 4.0 * size]) / size - 5.0).abs() < 1e-14);
-        }
-
-        let norm = |x: &[f32]| same_on_every_cpu(|cpu| norm2(cpu, x).unwrap());
-        assert_eq!(norm(&[f32::MAX; 4]), 2.0 * f64::from(f32::MAX));
-        assert_eq!(norm(&[f32::from_bits(1); 4]), 2.0 * f64::from(f32::from_bits(1)));
-        let power = f32::from_bits(254 << 23);
-        assert_eq!(norm(&vec![power; 1 << 20]), 1024.0 * f64::from(power));
-    }
-
-    fn names_the_first_that_is_not_finite<T: Float>() {
-        for n in [1, 31, 33, 40_000] {
-            for at in [0, n / 2, n - 1] {
-                for bad in [T::NAN, T::INFINITY, -T::INFINITY] {
-                    let mut x = uniform::<T>(n);
-                    x[at] = bad;
-                    x[n - 1] = bad;
-                    same_on_every_cpu(|cpu| {
-                        assert_eq!(norm2(cpu, &x), Err(Error::NonFinite { index: at }));
-                    });
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_element_that_is_not_finite_is_named() {
-        names_the_first_that_is_not_finite::<f32>();
-        names_the_first_that_is_not_finite::<f64>();
-        // Beside numbers whose squares overflow.
-        let x = [f64::MAX, f64::MAX, f64::NEG_INFINITY];
-        assert_eq!(norm2(Cpu::detect(), &x), Err(Error::NonFinite { index: 2 }));
-    }
-
-    #[test]
-    fn a_sum_is_what_addition_makes_of_it() {
-        let cpu = Cpu::detect();
-        assert_eq!(sum::<f32>(cpu, &[]), 0.0);
-        assert_eq!(sum(cpu, &[1e38_f32; 4]), 4.0 * f64::from(1e38_f32));
-        assert!(sum(cpu, &[1.0, f64::NAN]).is_nan());
-        assert_eq!(sum(cpu, &[1.0, f64::INFINITY]), f64::INFINITY);
-    }
-}
+mod tests;

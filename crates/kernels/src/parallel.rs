@@ -156,6 +156,45 @@ impl Cpu<'_> {
     }
 }
 
+impl Cpu<'_> {
+    /// Gives what `task` makes of each of `items` to `take`, in the order of the items: a reduction whose order no thread
+    /// changes.
+    pub(crate) fn in_order<I: Send, R: Copy + Send>(
+        self,
+        items: impl Iterator<Item = I>,
+        task: impl Fn(I) -> R + Sync,
+        mut take: impl FnMut(R),
+    ) {
+        if self.threads() == 1 {
+            items.for_each(|item| take(task(item)));
+        } else {
+            self.share_in_order(items.fuse(), task, take);
+        }
+    }
+
+    /// [`Self::in_order`] on several threads: the results wait for each other on this function's stack.
+    #[inline(never)]
+    fn share_in_order<I: Send, R: Copy + Send>(
+        self,
+        mut items: impl Iterator<Item = I>,
+        task: impl Fn(I) -> R + Sync,
+        mut take: impl FnMut(R),
+    ) {
+        loop {
+            let mut results = [None; GROUP];
+            // A `zip` asks its left side first: the other way round it would lose an item for want of a place.
+            self.for_each_item(results.iter_mut().zip(&mut items), |(result, item)| {
+                *result = Some(task(item))
+            });
+            let last = results[GROUP - 1].is_none();
+            results.into_iter().flatten().for_each(&mut take);
+            if last {
+                return;
+            }
+        }
+    }
+}
+
 impl core::fmt::Debug for Cpu<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "{} on {} thread(s)", self.isa, self.threads())
@@ -190,6 +229,19 @@ mod tests {
                 Cpu::new(Isa::detect(), &Careless { calls })
                     .for_each_item(seen.iter_mut().enumerate(), |(i, seen)| *seen += i + 1);
                 assert!(seen.iter().enumerate().all(|(i, &n)| n == i + 1), "{calls} calls, {items} items");
+            }
+        }
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_their_items() {
+        for calls in [0, 1, 200] {
+            for items in [0, 1, GROUP - 1, GROUP, GROUP + 1, 3 * GROUP] {
+                for executor in [&Careless { calls } as &dyn Executor, &Serial] {
+                    let mut seen = Vec::new();
+                    Cpu::new(Isa::detect(), executor).in_order(0..items, |i| i + 1, |i| seen.push(i));
+                    assert!(seen.into_iter().eq(1..=items), "{calls} calls, {items} items");
+                }
             }
         }
     }

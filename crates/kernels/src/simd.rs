@@ -757,6 +757,8 @@ pub trait Float:
     const INFINITY: Self;
     /// A quiet NaN.
     const NAN: Self;
+    /// The smallest normal number above 0.
+    const MIN_POSITIVE: Self;
     /// Moments of optimizers below this size are 0: 2^26 times the smallest normal number.
     const SETTLED: Self;
     /// `x`, rounded to nearest, ties to even.
@@ -774,6 +776,7 @@ macro_rules! float {
             const ONE: Self = 1.0;
             const INFINITY: Self = $float::INFINITY;
             const NAN: Self = $float::NAN;
+            const MIN_POSITIVE: Self = $float::MIN_POSITIVE;
             const SETTLED: Self = (1 << 26) as $float * $float::MIN_POSITIVE;
             #[inline(always)]
             fn from_f64(x: f64) -> Self {

@@ -1,0 +1,208 @@
+//! Several clips in a row, over the tensors of one flat buffer, as optax chains its transformations.
+//!
+//! ```text
+//! norm of each tensor, and of all                 one read; what is not finite is refused here
+//! scale = 1                                       the gradient is scale * g
+//! for each clip, in order:
+//!     GlobalNorm:  scale = limit / |g|            where |scale * g| is above the limit; nothing is written
+//!     others:      rewrite g, so that scale * g keeps to them
+//! ```
+//!
+//! The scale is left to the optimizer's step: a chain of one global norm costs its read and nothing else. Called by the clipping
+//! policy of a network.
+
+use super::{bound, check_above_zero, check_limit, clip_units, rescale};
+use crate::error::check_length;
+use crate::norm::{Norm, Scaled, Units, larger, norm_max, scaled_norm2, scaled_tensor_norms, unit_norms};
+use crate::simd::Float;
+use crate::{Cpu, Error};
+
+/// One clip of a chain. Each sees what those before it made of the gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Clip {
+    /// Each element by itself: [`super::clip_value`].
+    Value(f64),
+    /// Each tensor by itself: [`super::clip_norm`].
+    Norm(f64),
+    /// All tensors as one vector: [`super::clip_global_norm`].
+    GlobalNorm(f64),
+    /// Each output unit in relation to its weights: [`super::clip_adaptive`].
+    Adaptive {
+        /// What is allowed, as a multiple of the norm of the weights.
+        ratio: f64,
+        /// The least norm of weights that is reckoned with.
+        epsilon: f64,
+    },
+}
+
+impl Clip {
+    fn check(self) -> Result<(), Error> {
+        match self {
+            Self::Value(limit) | Self::Norm(limit) | Self::GlobalNorm(limit) => check_limit(limit),
+            Self::Adaptive { ratio, epsilon } => {
+                check_above_zero("ratio", ratio)?;
+                check_above_zero("epsilon", epsilon)
+            }
+        }
+    }
+}
+
+/// A tensor of a flat buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Its elements.
+    pub len: usize,
+    /// Its output units: asked for by [`Clip::Adaptive`] alone.
+    pub units: Units,
+}
+
+/// What a chain found, and did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clipped {
+    /// The norm of all tensors from before.
+    pub norm: f64,
+    /// What the gradient is still to be multiplied by: the `scale` of an optimizer's step. At most 1.
+    pub scale: f64,
+    /// Whether elements of the gradient were rewritten.
+    pub rewritten: bool,
+}
+
+/// How many f64 of scratch [`clip_chain`] needs: one for each tensor, and two for each unit of the tensor that has the most, if the
+/// chain has an adaptive clip.
+pub fn clip_chain_scratch(chain: &[Clip], tensors: &[Tensor]) -> usize {
+    let units = |tensor: &Tensor| tensor.units.count(tensor.len).unwrap_or(0);
+    let most = if is_adaptive(chain) { tensors.iter().map(units).max().unwrap_or(0) } else { 0 };
+    most.saturating_mul(2).saturating_add(tensors.len())
+}
+
+fn is_adaptive(chain: &[Clip]) -> bool {
+    chain.iter().any(|clip| matches!(clip, Clip::Adaptive { .. }))
+}
+
+/// Clips the gradient `g`, whose tensors follow one another, by each of `chain` in order. What is left of it is `scale * g`.
+///
+/// `w`, the parameters in the layout of `g`, is read by [`Clip::Adaptive`] alone, and may be empty without. `scratch` has at least
+/// [`clip_chain_scratch`] elements, of which the first become the norms of the tensors from before. A bound holds up to the
+/// rounding of `scale * g`. An empty chain looks at the gradient and does nothing.
+///
+/// ```
+/// use kernels::{Cpu, clip::{Clip, Tensor, clip_chain}, norm::Units};
+/// let tensors = [Tensor { len: 1, units: Units::Whole }; 2];
+/// let (mut g, mut norms) = ([6.0_f32, 8.0], [0.0; 2]);
+/// let clipped = clip_chain(Cpu::detect(), &[Clip::GlobalNorm(5.0)], &tensors, &[], &mut g, &mut norms)?;
+/// assert_eq!((clipped.norm, clipped.scale, clipped.rewritten), (10.0, 0.5, false));
+/// assert_eq!((g, norms), ([6.0, 8.0], [6.0, 8.0]));
+/// # Ok::<(), kernels::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Parameter`] for a limit, ratio or epsilon that is not finite and above 0, [`Error::Length`] if the lengths do not fit,
+/// [`Error::Scratch`] if there is too little, [`Error::NonFiniteIn`] with the first tensor that holds a NaN or an infinity. `g` has
+/// not been changed then.
+pub fn clip_chain<T: Float>(
+    cpu: Cpu<'_>,
+    chain: &[Clip],
+    tensors: &[Tensor],
+    w: &[T],
+    g: &mut [T],
+    scratch: &mut [f64],
+) -> Result<Clipped, Error> {
+    chain.iter().try_for_each(|clip| clip.check())?;
+    tensors.iter().try_for_each(|tensor| tensor.units.count(tensor.len).map(|_| ()))?;
+    let len = tensors.iter().fold(0, |sum: usize, tensor| sum.saturating_add(tensor.len));
+    check_length("g", len, g.len())?;
+    if is_adaptive(chain) {
+        check_length("w", len, w.len())?;
+    }
+    let expected = clip_chain_scratch(chain, tensors);
+    if scratch.len() < expected {
+        return Err(Error::Scratch { expected, got: scratch.len() });
+    }
+    let (norms, scratch) = scratch.split_at_mut(tensors.len());
+
+    let mut total = scaled_tensor_norms(cpu, Parts { tensors, rest: &*g }, norms)?;
+    let mut clipped = Clipped { norm: total.value(), scale: 1.0, rewritten: false };
+    // Whether `total` is no longer that of `g`.
+    let mut stale = false;
+    for clip in chain {
+        let scale = clipped.scale;
+        let rewritten = match *clip {
+            Clip::GlobalNorm(limit) => {
+                if stale {
+                    (total, stale) = (scaled_norm2(cpu, g)?, false);
+                }
+                if total.value() * scale > limit {
+                    clipped.scale = limit / total.norm * total.scale;
+                }
+                false
+            }
+            Clip::Value(limit) => {
+                let above = norm_max(cpu, g)? * scale > limit;
+                if above {
+                    bound(cpu, g, limit / scale);
+                }
+                above
+            }
+            Clip::Norm(limit) => {
+                let mut rewritten = false;
+                for (g, &before) in (PartsMut { tensors, rest: &mut *g }).zip(&*norms) {
+                    let known = !clipped.rewritten && before < f64::INFINITY;
+                    let Scaled { norm, scale: of_norm } =
+                        if known { Scaled { norm: before, scale: 1.0 } } else { scaled_norm2(cpu, g)? };
+                    if norm / of_norm * scale > limit {
+                        rescale(cpu, g, of_norm, limit / (norm * scale));
+                        rewritten = true;
+                    }
+                }
+                rewritten
+            }
+            Clip::Adaptive { ratio, epsilon } => {
+                let mut rewritten = false;
+                let parts = PartsMut { tensors, rest: &mut *g }.zip(Parts { tensors, rest: w });
+                for ((g, w), tensor) in parts.zip(tensors) {
+                    let (of_g, of_w) = scratch.split_at_mut(tensor.units.count(tensor.len)?);
+                    let of_w = &mut of_w[..of_g.len()];
+                    unit_norms(cpu, Norm::L2, tensor.units, g, of_g)?;
+                    unit_norms(cpu, Norm::L2, tensor.units, w, of_w)?;
+                    let allowed = |unit: usize| ratio * larger(of_w[unit], epsilon) / scale;
+                    rewritten |= clip_units(cpu, g, tensor.units, of_g, allowed).clipped > 0;
+                }
+                rewritten
+            }
+        };
+        stale |= rewritten;
+        clipped.rewritten |= rewritten;
+    }
+    Ok(clipped)
+}
+
+/// The tensors of a flat buffer.
+#[derive(Clone)]
+struct Parts<'a, T> {
+    tensors: &'a [Tensor],
+    rest: &'a [T],
+}
+
+impl<'a, T> Iterator for Parts<'a, T> {
+    type Item = &'a [T];
+    fn next(&mut self) -> Option<&'a [T]> {
+        self.rest.split_off(..self.tensors.split_off_first()?.len)
+    }
+}
+
+/// The tensors of a flat buffer, to be changed.
+struct PartsMut<'a, T> {
+    tensors: &'a [Tensor],
+    rest: &'a mut [T],
+}
+
+impl<'a, T> Iterator for PartsMut<'a, T> {
+    type Item = &'a mut [T];
+    fn next(&mut self) -> Option<&'a mut [T]> {
+        self.rest.split_off_mut(..self.tensors.split_off_first()?.len)
+    }
+}
+
+#[cfg(test)]
+mod tests;
