@@ -26,7 +26,9 @@
 //! | [`activation`] | ReLU and its gradient |
 //! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
+//! | [`normalisation`] | batch, layer, RMS and group normalisation with their gradients |
 //! | [`sgd`], [`adam`] | optimizer steps, one pass each |
+//! | [`quantised`] | matrix products of integers of 8 bits, exact or scaled, and quantisation |
 //! | [`random`] | counter-based random numbers |
 //! | [`math`] | exp, ln, sin and cos of pi x, square root |
 //! | [`peak`] | nothing: how fast a thread could be at most, for benchmarks |
@@ -55,8 +57,10 @@ mod isa;
 pub mod math;
 mod matrix;
 pub mod norm;
+pub mod normalisation;
 mod parallel;
 pub mod peak;
+pub mod quantised;
 pub mod random;
 mod settle;
 pub mod sgd;
