@@ -376,7 +376,7 @@ fn backward_rows<S: Simd, T: Float, const CENTRED: bool, const ROWS: usize>(
             put(s, dy[r], i, is_whole, dx);
         }
         if let Some((sums, products)) = sums_of_columns {
-            let old = (fetch(s, &**sums, i, is_whole), fetch(s, &**products, i, is_whole));
+            let old = (fetch(s, sums, i, is_whole), fetch(s, products, i, is_whole));
             let (sum, product) = add_terms::<S, T, ROWS>(s, a, xhat, old);
             put(s, sums, i, is_whole, sum);
             put(s, products, i, is_whole, product);

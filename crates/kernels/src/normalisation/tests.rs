@@ -142,8 +142,10 @@ impl Norm {
         }
         let is_rms = matches!(self, Rms { .. });
         (0..groups).for_each(|g| mean[g] = if is_rms { 0.0 } else { mean[g] / count[g] });
-        (x.iter().enumerate())
-            .for_each(|(i, x)| var[self.group_of(i)] += (x - mean[self.group_of(i)]).powi(2));
+        for (i, x) in x.iter().enumerate() {
+            let difference = x - mean[self.group_of(i)];
+            var[self.group_of(i)] += difference * difference;
+        }
         let rstd: Vec<f64> = (0..groups).map(|g| 1.0 / (var[g] / count[g] + EPSILON).sqrt()).collect();
         let y = x.iter().enumerate().map(|(i, x)| {
             let (g, j) = (self.group_of(i), i % self.channels());
@@ -171,7 +173,8 @@ impl Norm {
             dbeta[j] += dy;
         }
         if matches!(self, Rms { .. }) {
-            (sum.fill(0.0), dbeta.fill(0.0));
+            sum.fill(0.0);
+            dbeta.fill(0.0);
         }
         let dx = dy.iter().enumerate().map(|(i, dy)| {
             let (g, j) = at(i);
