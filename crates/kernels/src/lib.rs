@@ -33,7 +33,9 @@
 //! | [`norm`], [`vector`] | sums and norms that cannot overflow, of slices, tensors and output units; scaling, adding, dot products |
 //! | [`clip`], [`spectral`] | clipping that refuses what is not finite, alone or in a chain; the spectral norm |
 //! | [`statistics`] | what a tensor's numbers look like: counts of what is not finite, moments, a histogram of magnitudes |
+//! | [`normalisation`] | batch, layer, RMS and group normalisation with their gradients |
 //! | [`sgd`], [`adam`] | optimizer steps, one pass each |
+//! | [`quantised`] | matrix products of integers of 8 bits, exact or scaled, and quantisation |
 //! | [`random`] | counter-based random numbers |
 //! | [`math`] | exp, ln, sin and cos of pi x, square root |
 //! | [`peak`] | nothing: how fast a thread could be at most, for benchmarks |
@@ -63,8 +65,10 @@ pub mod math;
 mod matrix;
 pub mod norm;
 pub mod optimizer;
+pub mod normalisation;
 mod parallel;
 pub mod peak;
+pub mod quantised;
 pub mod random;
 mod row;
 mod simd;

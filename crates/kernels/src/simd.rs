@@ -49,6 +49,14 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
+    /// Products of integers of 16 bits, of which a register holds two for each f32, added in pairs to the integer of 32 bits
+    /// of their place in `acc`; the sums wrap.
+    fn mul_add_integers(
+        self,
+        a: <Self as Vector<f32>>::V,
+        b: <Self as Vector<f32>>::V,
+        acc: <Self as Vector<f32>>::V,
+    ) -> <Self as Vector<f32>>::V;
     /// Runs `op` in a function compiled for this instruction set.
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
 }
@@ -304,6 +312,22 @@ macro_rules! zips {
     }};
 }
 
+/// [`Simd::mul_add_integers`] in plain numbers. No instruction set with wide registers is left to it if it has an
+/// instruction for it: LLVM sees the instruction in such a loop only where nothing around it is vectorised.
+#[inline(always)]
+fn mul_add_integers<V: Pod>(a: V, b: V, acc: V) -> V {
+    let mut sums = acc;
+    let (a, b) = (core::slice::from_ref(&a), core::slice::from_ref(&b));
+    let (a, b) = (bytemuck::cast_slice::<V, [i16; 2]>(a), bytemuck::cast_slice::<V, [i16; 2]>(b));
+    let old = bytemuck::cast_slice::<V, i32>(core::slice::from_ref(&acc));
+    let new = bytemuck::cast_slice_mut::<V, i32>(core::slice::from_mut(&mut sums));
+    for (((new, &old), [a0, a1]), [b0, b1]) in new.iter_mut().zip(old).zip(a).zip(b) {
+        let products = i32::from(*a0) * i32::from(*b0) + i32::from(*a1) * i32::from(*b1);
+        *new = old.wrapping_add(products);
+    }
+    sums
+}
+
 /// An instruction set of pulp's, with what pulp lacks.
 pub trait Token: Copy + Send + Sync + 'static {
     /// pulp's proof of it.
@@ -336,6 +360,11 @@ pub trait Token: Copy + Send + Sync + 'static {
     fn mul_add_pairs(self, _: F32s<Self>, _: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
         acc
     }
+    /// [`Simd::mul_add_integers`].
+    #[inline(always)]
+    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
+        mul_add_integers(a, b, acc)
+    }
     /// [`Simd::vectorize`].
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
@@ -360,6 +389,10 @@ impl<S: Token> Simd for S {
     #[inline(always)]
     fn mul_add_pairs(self, a: F32s<S>, b: F32s<S>, acc: F32s<S>) -> F32s<S> {
         Token::mul_add_pairs(self, a, b, acc)
+    }
+    #[inline(always)]
+    fn mul_add_integers(self, a: F32s<S>, b: F32s<S>, acc: F32s<S>) -> F32s<S> {
+        Token::mul_add_integers(self, a, b, acc)
     }
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
@@ -450,6 +483,11 @@ impl Token for pulp::x86::V3 {
             [first, self.avx._mm256_permute2f128_pd::<0x31>(low, high)]
         })
     }
+    #[inline(always)]
+    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
+        let products = self.avx2._mm256_madd_epi16(pulp::cast(a), pulp::cast(b));
+        pulp::cast(self.avx2._mm256_add_epi32(pulp::cast(acc), products))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -525,6 +563,11 @@ impl Token for pulp::x86::V4 {
         }
         out
     }
+    #[inline(always)]
+    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
+        let products = self.avx512bw._mm512_madd_epi16(pulp::cast(a), pulp::cast(b));
+        pulp::cast(self.avx512f._mm512_add_epi32(pulp::cast(acc), products))
+    }
 }
 
 /// AVX-512 with its instruction for pairs of bf16, which pulp does not know.
@@ -571,6 +614,10 @@ impl Token for Avx512Bf16 {
     #[inline(always)]
     fn transpose_f64(self, block: [F64s<Self>; MOST_LANES]) -> [F64s<Self>; MOST_LANES] {
         self.0.transpose_f64(block)
+    }
+    #[inline(always)]
+    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
+        Token::mul_add_integers(self.0, a, b, acc)
     }
     const PAIRS: bool = true;
     #[inline(always)]
@@ -713,6 +760,10 @@ impl Simd for OneLane {
     #[inline(always)]
     fn mul_add_pairs(self, _: f32, _: f32, acc: f32) -> f32 {
         acc
+    }
+    #[inline(always)]
+    fn mul_add_integers(self, a: f32, b: f32, acc: f32) -> f32 {
+        mul_add_integers(a, b, acc)
     }
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {

@@ -1,0 +1,76 @@
+//! Layer normalisation: each row over its channels (Ba, Kiros and Hinton 2016; PyTorch's `LayerNorm` over the last dimension).
+//!
+//! Rows are independent of each other; the order of their sums is that of `rows`.
+
+use super::{Affine, AffineGradient, rows};
+use crate::error::check_length;
+use crate::{Cpu, Error, Float};
+
+/// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with mean and (biased) variance of each row.
+///
+/// `x` and `y` are `[rows, channels]`, gamma and beta `[channels]`. `mean` and `rstd`, `[rows]`, are written for
+/// [`layer_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`.
+///
+/// A constant row, and so a row of one channel, becomes beta, exactly (NaN if epsilon is 0). A row with a NaN or an infinity becomes
+/// NaN. Without channels, nothing is written.
+///
+/// ```
+/// use kernels::normalisation::{Affine, layer::layer_norm};
+/// let (mut mean, mut rstd, mut y) = ([0.0; 1], [0.0; 1], [0.0_f32; 2]);
+/// let affine = Affine::new(&[2.0, 2.0], &[1.0, 1.0]);
+/// layer_norm(kernels::Cpu::detect(), &[3.0, 5.0], 2, affine, 1e-12, &mut mean, &mut rstd, &mut y)?;
+/// assert_eq!((mean, y), ([4.0], [-1.0, 3.0]));
+/// # Ok::<(), kernels::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written then.
+#[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
+pub fn layer_norm<T: Float>(
+    cpu: Cpu<'_>,
+    x: &[T],
+    channels: usize,
+    affine: Affine<'_, T>,
+    epsilon: f64,
+    mean: &mut [f64],
+    rstd: &mut [f64],
+    y: &mut [T],
+) -> Result<(), Error> {
+    check_length("mean", rstd.len(), mean.len())?;
+    rows::forward::<T, true>(cpu, x, channels, affine, epsilon, mean, rstd, y)
+}
+
+/// Elements of scratch for [`layer_norm_backward`]: two a channel for each 128 rows.
+pub const fn layer_norm_backward_scratch(rows: usize, channels: usize) -> usize {
+    rows::backward_scratch(rows, channels)
+}
+
+/// The gradients of [`layer_norm`]: `dy` becomes `dx`.
+///
+/// ```text
+/// xhat = (x - mean) * rstd;  dgamma = sum of dy * xhat and dbeta = sum of dy, over the rows
+/// g = dy * gamma;  dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  the means over the row
+/// ```
+///
+/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A row with a NaN or an infinity in `x` or
+/// `dy` becomes NaN; a NaN in a row of `x`, or in a column of `dy`, makes the gradients of gamma and beta it goes into NaN. Where `x` is
+/// empty, these are 0.
+///
+/// # Errors
+/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`layer_norm_backward_scratch`]. Nothing
+/// has been written then.
+#[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+pub fn layer_norm_backward<T: Float>(
+    cpu: Cpu<'_>,
+    x: &[T],
+    channels: usize,
+    gamma: Option<&[T]>,
+    mean: &[f64],
+    rstd: &[f64],
+    dy: &mut [T],
+    gradient: AffineGradient<'_, T>,
+    scratch: &mut [T],
+) -> Result<(), Error> {
+    check_length("mean", rstd.len(), mean.len())?;
+    rows::backward::<T, true>(cpu, x, channels, gamma, mean, rstd, dy, gradient, scratch)
+}
