@@ -25,6 +25,7 @@
 //! | [`gemm`] | matrix products of f32, f64, bf16 and bytes, fused with bias, activation and the activation's gradient; packed factors, batches |
 //! | [`activation`] | ReLU and its gradient |
 //! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
+//! | [`convolution`], [`pooling`] | two-dimensional convolution, its gradients, im2col and col2im; maxima and means over windows, of channels-last images |
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
 //! | [`sgd`], [`adam`] | optimizer steps, one pass each |
 //! | [`random`] | counter-based random numbers |
@@ -44,7 +45,9 @@
 
 pub mod activation;
 pub mod adam;
+mod channels;
 pub mod clip;
+pub mod convolution;
 pub mod cross_entropy;
 mod decay;
 mod element;
@@ -57,12 +60,14 @@ mod matrix;
 pub mod norm;
 mod parallel;
 pub mod peak;
+pub mod pooling;
 pub mod random;
 mod settle;
 pub mod sgd;
 mod simd;
 #[cfg(test)]
 mod testing;
+mod window;
 
 pub use decay::Decay;
 pub use element::Element;
@@ -71,3 +76,4 @@ pub use isa::{Isa, IsaError, NAMES as ISA_NAMES};
 pub use matrix::{MatMut, MatRef};
 pub use parallel::{Cpu, Executor, Serial};
 pub use simd::Float;
+pub use window::Window;
