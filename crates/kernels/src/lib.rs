@@ -26,6 +26,8 @@
 //! | [`activation`] | ReLU and its gradient |
 //! | [`softmax`], [`argmax`] | softmax and log-softmax of rows, with their gradients; the class that a row answers |
 //! | [`loss`] | losses from logits, each with its gradient: softmax and binary cross-entropy, hinge, squared, absolute, Huber |
+//! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
+//! | [`convolution`], [`pooling`] | two-dimensional convolution, its gradients, im2col and col2im; maxima and means over windows, of channels-last images |
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
 //! | [`optimizer`] | the steps of SGD, Adam, their kin, LARS, LAMB and Muon, one pass each; moments also in bf16 |
 //! | [`mod@bf16`] | conversion to bf16 and back, to nearest or at random |
@@ -55,6 +57,12 @@ pub mod activation;
 pub mod argmax;
 pub mod bf16;
 pub mod clip;
+pub mod adam;
+mod channels;
+pub mod clip;
+pub mod convolution;
+pub mod cross_entropy;
+mod decay;
 mod element;
 mod elementwise;
 mod error;
@@ -69,6 +77,7 @@ pub mod normalisation;
 mod parallel;
 pub mod peak;
 pub mod quantised;
+pub mod pooling;
 pub mod random;
 mod row;
 mod simd;
@@ -78,6 +87,7 @@ pub mod statistics;
 #[cfg(test)]
 mod testing;
 pub mod vector;
+mod window;
 
 pub use element::Element;
 pub use error::Error;
@@ -85,3 +95,4 @@ pub use isa::{Isa, IsaError, NAMES as ISA_NAMES};
 pub use matrix::{MatMut, MatRef};
 pub use parallel::{Cpu, Executor, Serial};
 pub use simd::Float;
+pub use window::Window;

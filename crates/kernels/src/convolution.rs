@@ -1,0 +1,410 @@
+//! Two-dimensional convolution of channels-last images, beside its gradients.
+//!
+//! ```text
+//! y[n, oh, ow, o] = act(bias[o] + sum over kh, kw, i of  x[n, ih, iw, i] * w[kh, kw, i, o])
+//!     ih = oh * stride + kh * dilation - padding,  likewise iw;  x is +0 outside the image
+//! ```
+//!
+//! With `i` over the channels of the group of `o`. As in deep learning everywhere, the kernel is not mirrored. The shapes are
+//!
+//! | operand | shape |
+//! |---|---|
+//! | `x`, `dx` | `[batch, height, width, channels]` |
+//! | `w`, `dw` | `[kernel height, kernel width, channels / groups, out channels]`: a matrix with a row for each term of the sum |
+//! | `bias`, `db` | `[out channels]` |
+//! | `y`, `dy`, `z` | `[batch, out height, out width, out channels]` |
+//!
+//! **Bits.** Each convolution is a matrix product (see [`gemm`](crate::gemm)) of the windows, a row each with its pixels in the order
+//! (kh, kw, i), and has that product's bits, however it is computed:
+//!
+//! | | is the element of | summed over |
+//! |---|---|---|
+//! | `y` | windows times `w` | (kh, kw, i), ascending, in blocks of `KB` |
+//! | `dw`, `db` | the windows' transpose times `dy`; ones times `dy` | (n, oh, ow), ascending, in blocks of `KB` |
+//! | `dx` | `dy` times `w`'s transpose, then added up | o, ascending, in blocks of `KB`; then the taps (kh, kw) that reach a window, ascending from +0 |
+//!
+//! Padding takes part as +0: a weight that is not finite makes NaN of it, as in a product. Nothing depends on the number of threads,
+//! nor on the other images of the batch, but for `dw` and `db`, which are sums over it.
+//!
+//! **How.** Each of three ways gives these bits, and the shape alone chooses between them:
+//!
+//! ```text
+//! depthwise   a filter for each channel: channels in lanes                        -- `depthwise`
+//! direct      the image is copied into a frame of zeros, where a window's
+//!             rows are read in place                                              -- `direct`
+//! product     the windows are copied into a matrix, some rows at a time           -- `columns`, `product`
+//! ```
+//!
+//! Called by the layers of a network.
+
+mod columns;
+mod depthwise;
+mod direct;
+mod product;
+
+use crate::error::check_length;
+use crate::simd::Float;
+use crate::window::{Sweep, Window, length};
+use crate::{Cpu, Error};
+use columns::{Gather, Part};
+
+/// The geometry of a convolution; its methods compute it.
+///
+/// A blur of one image of 3 x 3 pixels, whose border counts as 0:
+///
+/// ```
+/// use kernels::convolution::{Convolution, Epilogue};
+/// use kernels::{Cpu, Window};
+/// let window = Window::new([3, 3]).padding([1, 1]);
+/// let convolution = Convolution::new([1, 3, 3, 1], window, 1, 1)?;
+/// let x = [0.0_f32, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0];
+/// let w = [1.0 / 9.0; 9];
+/// let mut y = [0.0; 9];
+/// let mut scratch = vec![0.0; convolution.forward_scratch::<f32>(1)];
+/// convolution.forward(Cpu::detect(), &x, &w, Epilogue::NONE, &mut y, &mut scratch)?;
+/// assert_eq!(y, [1.0; 9]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Convolution {
+    sweep: Sweep,
+    out_channels: usize,
+    groups: usize,
+}
+
+/// What happens to the elements of `y` before they are stored.
+#[derive(Debug)]
+pub struct Epilogue<'a, T> {
+    bias: Option<&'a [T]>,
+    keep: Option<&'a mut [T]>,
+    relu: bool,
+}
+
+impl<'a, T> Epilogue<'a, T> {
+    /// They are stored as they are.
+    pub const NONE: Self = Self { bias: None, keep: None, relu: false };
+
+    /// `bias[o]` is added to the elements of channel `o`.
+    pub const fn bias(bias: &'a [T]) -> Self {
+        Self { bias: Some(bias), ..Self::NONE }
+    }
+
+    /// Then they are also stored to `z`, before the activation.
+    pub fn keep(self, z: &'a mut [T]) -> Self {
+        Self { keep: Some(z), ..self }
+    }
+
+    /// Then the rectifier: 0 where the element is at most 0, else the element. NaN stays NaN.
+    pub fn relu(self) -> Self {
+        Self { relu: true, ..self }
+    }
+}
+
+/// Multiply-adds from which on another thread is worth its waking, as for `gemm`.
+const TASK_WORK: usize = 1 << 17;
+
+/// Elements that are copied at a time, windows or frames: 256 KiB of f32, a part of a second-level cache.
+const BLOCK: usize = 1 << 16;
+
+impl Convolution {
+    /// `window` over images `x = [batch, height, width, channels]`, for `out_channels` filters. Of `groups` equal groups of
+    /// channels, each filter sees the one that its own channel belongs to: 1 for all channels, `channels` for a depthwise convolution.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if a kernel, a stride, a dilation or `groups` is 0, if the kernel is larger than the padded image, if the
+    /// groups are not equal, or if an operand, or the matrix of all windows, were larger than memory can be.
+    pub const fn new(
+        x: [usize; 4],
+        window: Window,
+        out_channels: usize,
+        groups: usize,
+    ) -> Result<Self, Error> {
+        let sweep = match Sweep::new(x, window) {
+            Ok(sweep) => sweep,
+            Err(error) => return Err(error),
+        };
+        if groups == 0 || !sweep.channels.is_multiple_of(groups) || !out_channels.is_multiple_of(groups) {
+            let expected = "a divisor of the channels and of the out channels";
+            return Err(Error::Parameter { name: "groups", expected, got: groups as f64 });
+        }
+        let y = [sweep.batch, sweep.down.out, sweep.across.out, out_channels];
+        let w = [sweep.down.kernel, sweep.across.kernel, sweep.channels / groups, out_channels];
+        match (length("y", &y), length("w", &w)) {
+            (Ok(_), Ok(_)) => Ok(Self { sweep, out_channels, groups }),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+
+    /// The shape of `y`: `[batch, out height, out width, out channels]`, where
+    /// `out height = (height + 2 padding - dilation (kernel - 1) - 1) / stride + 1`, rounded down.
+    pub const fn output(&self) -> [usize; 4] {
+        [self.sweep.batch, self.sweep.down.out, self.sweep.across.out, self.out_channels]
+    }
+
+    /// The shape of `w`: `[kernel height, kernel width, channels / groups, out channels]`.
+    pub const fn filters(&self) -> [usize; 4] {
+        [self.sweep.down.kernel, self.sweep.across.kernel, self.group_channels(), self.out_channels]
+    }
+
+    /// Elements of `x`.
+    pub const fn x_len(&self) -> usize {
+        self.sweep.x_len()
+    }
+
+    /// Elements of `y`.
+    pub const fn y_len(&self) -> usize {
+        self.sweep.positions() * self.out_channels
+    }
+
+    /// Elements of `w`.
+    pub const fn w_len(&self) -> usize {
+        self.depth() * self.out_channels
+    }
+
+    /// Elements of the matrix that [`im2col`](Self::im2col) writes.
+    pub const fn columns_len(&self) -> usize {
+        self.sweep.positions() * self.sweep.taps() * self.sweep.channels
+    }
+
+    /// Channels that a filter sees.
+    const fn group_channels(&self) -> usize {
+        self.sweep.channels / self.groups
+    }
+
+    /// Filters of a group.
+    const fn group_filters(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    /// Terms of an element of `y`.
+    const fn depth(&self) -> usize {
+        self.sweep.taps() * self.group_channels()
+    }
+
+    /// How many tasks are worth while, at most `threads` and at most `most`.
+    fn tasks(&self, threads: usize, most: usize) -> usize {
+        let work = self.y_len().saturating_mul(self.depth());
+        threads.min(work / TASK_WORK).min(most).max(1)
+    }
+
+    /// `columns[g, p, k]` is what tap and channel `k = (kh, kw, i)` of group `g` see in window `p = (n, oh, ow)`: +0 in the padding.
+    ///
+    /// `columns` is `[groups, batch * out height * out width, kernel height * kernel width * channels / groups]`. PyTorch's `unfold`, with
+    /// rows and columns exchanged.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `x` or `columns` has another length.
+    pub fn im2col<T: Float>(&self, cpu: Cpu<'_>, x: &[T], columns: &mut [T]) -> Result<(), Error> {
+        check_length("x", self.x_len(), x.len())?;
+        check_length("columns", self.columns_len(), columns.len())?;
+        let (positions, depth) = (self.sweep.positions(), self.depth());
+        if columns.is_empty() {
+            return Ok(());
+        }
+        for (group, columns) in columns.chunks_exact_mut(positions * depth).enumerate() {
+            let rows = (BLOCK / depth).max(1);
+            let blocks = (0..positions).step_by(rows).zip(columns.chunks_mut(rows * depth));
+            cpu.for_each_item(blocks, |(start, columns)| {
+                let part = Part { group, taps: 0..self.sweep.taps() };
+                self.fill(x, &part, start..positions.min(start + rows), columns);
+            });
+        }
+        Ok(())
+    }
+
+    /// The gradient of [`im2col`](Self::im2col): `dx` becomes, for each pixel, the sum of all elements of `columns` that were copied
+    /// from it, in ascending (kh, kw) from +0; +0 where no window covers it. PyTorch's `fold`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `columns` or `dx` has another length.
+    pub fn col2im<T: Float>(&self, cpu: Cpu<'_>, columns: &[T], dx: &mut [T]) -> Result<(), Error> {
+        check_length("columns", self.columns_len(), columns.len())?;
+        check_length("dx", self.x_len(), dx.len())?;
+        if dx.is_empty() {
+            return Ok(());
+        }
+        let (down, of_batch) = (self.sweep.down, columns.len() / self.groups);
+        let (image, of_image) = (dx.len() / self.sweep.batch, of_batch / self.sweep.batch);
+        cpu.for_each_item(dx.chunks_exact_mut(image).enumerate(), |(n, dx)| {
+            dx.fill(T::ZERO);
+            for group in 0..self.groups {
+                let columns = &columns[group * of_batch + n * of_image..][..of_image];
+                let (windows, pixels) = (0..down.out, 0..down.len);
+                cpu.isa.run(Gather { convolution: self, group, columns, windows, dx: &mut *dx, pixels });
+            }
+        });
+        Ok(())
+    }
+
+    /// The convolution: the formula at the head of this module, then what `epilogue` says.
+    ///
+    /// `scratch` has at least [`forward_scratch`](Self::forward_scratch)`(threads)` elements, which are overwritten. PyTorch's
+    /// `conv2d`, but for the layout.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if an operand has another length than the geometry says, [`Error::Scratch`] if `scratch` is too small. Nothing
+    /// has been written then.
+    pub fn forward<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        x: &[T],
+        w: &[T],
+        epilogue: Epilogue<'_, T>,
+        y: &mut [T],
+        scratch: &mut [T],
+    ) -> Result<(), Error> {
+        check_length("x", self.x_len(), x.len())?;
+        check_length("w", self.w_len(), w.len())?;
+        check_length("y", self.y_len(), y.len())?;
+        if let Some(bias) = epilogue.bias {
+            check_length("bias", self.out_channels, bias.len())?;
+        }
+        if let Some(z) = &epilogue.keep {
+            check_length("z", self.y_len(), z.len())?;
+        }
+        check_scratch(self.forward_scratch::<T>(cpu.threads()), scratch.len())?;
+        if y.is_empty() {
+            return Ok(());
+        }
+        match self.way::<T>() {
+            Way::Depthwise => depthwise::forward(self, cpu, x, w, epilogue, y),
+            Way::Direct => direct::forward(self, cpu, x, w, epilogue, y, scratch),
+            Way::Pointwise => product::forward_pointwise(self, cpu, x, w, epilogue, y, scratch),
+            Way::Product => product::forward(self, cpu, x, w, epilogue, y, scratch),
+        }
+        Ok(())
+    }
+
+    /// The gradient with respect to `x`, from that with respect to the sum, `dy`: `dx` is overwritten.
+    ///
+    /// `scratch` has at least [`dx_scratch`](Self::dx_scratch)`(threads)` elements, which are overwritten.
+    ///
+    /// # Errors
+    /// As for [`forward`](Self::forward).
+    pub fn dx<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        dy: &[T],
+        w: &[T],
+        dx: &mut [T],
+        scratch: &mut [T],
+    ) -> Result<(), Error> {
+        check_length("dy", self.y_len(), dy.len())?;
+        check_length("w", self.w_len(), w.len())?;
+        check_length("dx", self.x_len(), dx.len())?;
+        check_scratch(self.dx_scratch::<T>(cpu.threads()), scratch.len())?;
+        if dx.is_empty() {
+            return Ok(());
+        }
+        match self.way::<T>() {
+            Way::Depthwise => depthwise::dx(self, cpu, dy, w, dx),
+            Way::Direct | Way::Pointwise | Way::Product => product::dx(self, cpu, dy, w, dx, scratch),
+        }
+        Ok(())
+    }
+
+    /// The gradients with respect to `w` and, if it is wanted, to the bias: `dw[kh, kw, i, o]` is the sum of `x * dy[.., o]` over all
+    /// windows, `db[o]` that of `dy[.., o]`. Both are overwritten.
+    ///
+    /// `scratch` has at least [`dw_scratch`](Self::dw_scratch)`(threads)` elements, which are overwritten.
+    ///
+    /// # Errors
+    /// As for [`forward`](Self::forward).
+    pub fn dw<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        x: &[T],
+        dy: &[T],
+        dw: &mut [T],
+        db: Option<&mut [T]>,
+        scratch: &mut [T],
+    ) -> Result<(), Error> {
+        check_length("x", self.x_len(), x.len())?;
+        check_length("dy", self.y_len(), dy.len())?;
+        check_length("dw", self.w_len(), dw.len())?;
+        if let Some(db) = &db {
+            check_length("db", self.out_channels, db.len())?;
+        }
+        check_scratch(self.dw_scratch::<T>(cpu.threads()), scratch.len())?;
+        match self.way::<T>() {
+            Way::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
+            Way::Direct => direct::dw(self, cpu, x, dy, dw, db, scratch),
+            Way::Pointwise => product::dw_pointwise(self, cpu, x, dy, dw, db, scratch),
+            Way::Product => product::dw(self, cpu, x, dy, dw, db, scratch),
+        }
+        Ok(())
+    }
+
+    /// How many elements of scratch [`forward`](Self::forward) needs on an executor of `threads` threads, on any instruction set that is
+    /// compiled in.
+    pub const fn forward_scratch<T: Float>(&self, threads: usize) -> usize {
+        let threads = if threads == 0 { 1 } else { threads };
+        match self.way::<T>() {
+            Way::Depthwise => 0,
+            Way::Direct => direct::forward_len::<T>(self, threads),
+            Way::Pointwise => product::pointwise_len::<T>(self, threads),
+            Way::Product => threads.saturating_mul(product::forward_task_len::<T>(self)),
+        }
+    }
+
+    /// How many elements of scratch [`dx`](Self::dx) needs, as [`forward_scratch`](Self::forward_scratch).
+    pub const fn dx_scratch<T: Float>(&self, threads: usize) -> usize {
+        let threads = if threads == 0 { 1 } else { threads };
+        match self.way::<T>() {
+            Way::Depthwise => 0,
+            _ => product::dx_len::<T>(self, threads),
+        }
+    }
+
+    /// How many elements of scratch [`dw`](Self::dw) needs, as [`forward_scratch`](Self::forward_scratch).
+    pub const fn dw_scratch<T: Float>(&self, threads: usize) -> usize {
+        let threads = if threads == 0 { 1 } else { threads };
+        match self.way::<T>() {
+            Way::Depthwise => product::sums_len::<T>(self, threads),
+            Way::Direct => direct::dw_len::<T>(self, threads),
+            Way::Pointwise => product::pointwise_len::<T>(self, threads),
+            Way::Product => threads.saturating_mul(product::dw_task_len::<T>(self)),
+        }
+    }
+
+    /// How the convolution is computed: no bit depends on it.
+    const fn way<T: Float>(&self) -> Way {
+        let Self { sweep: Sweep { down, across, .. }, .. } = self;
+        let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
+        if self.group_channels() == 1 && self.group_filters() == 1 && self.sweep.taps() <= T::KB {
+            Way::Depthwise
+        } else if self.sweep.taps() == 1 && !moves {
+            Way::Pointwise
+        } else if direct::wins(self) {
+            Way::Direct
+        } else {
+            Way::Product
+        }
+    }
+}
+
+/// See the head of this module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Depthwise,
+    Direct,
+    /// A product whose windows are the pixels themselves.
+    Pointwise,
+    Product,
+}
+
+fn check_scratch(expected: usize, got: usize) -> Result<(), Error> {
+    if got < expected { Err(Error::Scratch { expected, got }) } else { Ok(()) }
+}
+
+/// Some windows' part of an epilogue.
+impl<'a, T> Epilogue<'a, T> {
+    /// Takes the first `len` elements off the front.
+    fn split_off(&mut self, len: usize) -> Epilogue<'a, T> {
+        let keep = self.keep.as_mut().and_then(|z| z.split_off_mut(..len));
+        Epilogue { bias: self.bias, keep, relu: self.relu }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,436 @@
+//! Maxima and means over the windows of channels-last images, beside their gradients.
+//!
+//! ```text
+//! max    y[n, oh, ow, c] = the greatest x[n, ih, iw, c] of the window
+//! mean   y[n, oh, ow, c] = (sum of the window's x[n, ih, iw, c]) / count
+//!     ih = oh * stride + kh - padding,  likewise iw;  what is outside the image is left out
+//! ```
+//!
+//! `x` and `dx` are `[batch, height, width, channels]`, `y` and `dy` `[batch, out height, out width, channels]`. Channels run in
+//! lanes.
+//!
+//! ```text
+//! each row of windows / of pixels                        on any thread
+//!     each window, each register of channels:
+//!         y       its taps in ascending (kh, kw)
+//!         dx      the taps again, the last window first:  dx[tap] += share of dy
+//! ```
+//!
+//! **Bits.** A mean's sum is one for each row of the window, from left to right, and then over the rows, from the top; the quotient is
+//! rounded once. An element of `dx` adds up its windows from the last to the first, which are its taps in ascending (kh, kw), from +0.
+//! Called by the layers of a network.
+
+use core::ops::Range;
+
+use crate::channels::Channels;
+use crate::error::check_length;
+use crate::simd::{Float, Simd, WithSimd};
+use crate::window::{Sweep, Window};
+use crate::{Cpu, Error};
+
+/// Elements that a task reads at least: 64 KiB of f32, as for the element-wise operations.
+const TASK: usize = 1 << 14;
+
+/// Taps are numbered in lanes of f32, exactly up to here.
+const MOST_TAPS: usize = 1 << 24;
+
+/// The geometry of a pooling; its methods compute it.
+///
+/// ```
+/// use kernels::pooling::Pooling;
+/// use kernels::{Cpu, Window};
+/// let pooling = Pooling::new([1, 2, 4, 1], Window::new([2, 2]).stride([2, 2]))?;
+/// assert_eq!(pooling.output(), [1, 1, 2, 1]);
+/// let x = [1.0_f32, 2.0, 0.0, -1.0, 4.0, 3.0, -2.0, -3.0];
+/// let (mut y, mut dx) = ([0.0; 2], [0.0; 8]);
+/// pooling.max(Cpu::detect(), &x, &mut y)?;
+/// assert_eq!(y, [4.0, 0.0]);
+/// pooling.max_backward(Cpu::detect(), &x, &[10.0, 20.0], &mut dx)?;
+/// assert_eq!(dx, [0.0, 0.0, 20.0, 0.0, 10.0, 0.0, 0.0, 0.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pooling {
+    sweep: Sweep,
+}
+
+/// What a mean divides by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Count {
+    /// The pixels of the window, padding included: PyTorch's default.
+    #[default]
+    Window,
+    /// The pixels of the window inside the image: PyTorch's `count_include_pad=False`.
+    Image,
+}
+
+impl Pooling {
+    /// `window` over images `x = [batch, height, width, channels]`. PyTorch's stride, if none is given, is the kernel; here it is 1.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if a kernel or a stride is 0 or a dilation not 1, if there is more padding than half a kernel (a window could
+    /// lie outside the image), if the kernel is larger than the padded image or than 2^24 pixels, if `height` or `width` is 0, or if an operand, or all windows
+    /// together, were larger than memory can be.
+    pub const fn new(x: [usize; 4], window: Window) -> Result<Self, Error> {
+        let sweep = match Sweep::new(x, window) {
+            Ok(sweep) => sweep,
+            Err(error) => return Err(error),
+        };
+        let (down, across) = (sweep.down, sweep.across);
+        const fn error(name: &'static str, expected: &'static str, got: usize) -> Result<Pooling, Error> {
+            Err(Error::Parameter { name, expected, got: got as f64 })
+        }
+        if down.len == 0 {
+            return error("height", "at least 1", 0);
+        }
+        if across.len == 0 {
+            return error("width", "at least 1", 0);
+        }
+        if down.dilation != 1 || across.dilation != 1 {
+            let got = if down.dilation != 1 { down.dilation } else { across.dilation };
+            return error("dilation", "1", got);
+        }
+        if sweep.taps() > MOST_TAPS {
+            return error("kernel", "at most 2^24 pixels", sweep.taps());
+        }
+        if down.padding > down.kernel / 2 || across.padding > across.kernel / 2 {
+            let got = if down.padding > down.kernel / 2 { down.padding } else { across.padding };
+            return error("padding", "at most half of the kernel", got);
+        }
+        Ok(Self { sweep })
+    }
+
+    /// One window for each whole image: with it, [`mean`](Self::mean) is global average pooling.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub const fn global(x: [usize; 4]) -> Result<Self, Error> {
+        Self::new(x, Window::new([x[1], x[2]]))
+    }
+
+    /// The shape of `y`: `[batch, out height, out width, channels]`, where `out height = (height + 2 padding - kernel) / stride + 1`,
+    /// rounded down.
+    pub const fn output(&self) -> [usize; 4] {
+        [self.sweep.batch, self.sweep.down.out, self.sweep.across.out, self.sweep.channels]
+    }
+
+    /// Elements of `x`.
+    pub const fn x_len(&self) -> usize {
+        self.sweep.x_len()
+    }
+
+    /// Elements of `y`.
+    pub const fn y_len(&self) -> usize {
+        self.sweep.positions() * self.sweep.channels
+    }
+
+    /// The greatest of each window. PyTorch's `max_pool2d`.
+    ///
+    /// A NaN in a window is its maximum; of zeros of both signs the first.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `x` or `y` has another length.
+    pub fn max<T: Float>(&self, cpu: Cpu<'_>, x: &[T], y: &mut [T]) -> Result<(), Error> {
+        self.forward::<T, Max>(cpu, x, y, Max)
+    }
+
+    /// The gradient of [`max`](Self::max) with respect to `x`, which is what [`max`](Self::max) read: `dy` goes to the
+    /// element that was the greatest, of equals to the first in (kh, kw), of several NaN to the last, as in PyTorch. `dx` is overwritten.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `x`, `dy` or `dx` has another length.
+    pub fn max_backward<T: Float>(&self, cpu: Cpu<'_>, x: &[T], dy: &[T], dx: &mut [T]) -> Result<(), Error> {
+        check_length("x", self.x_len(), x.len())?;
+        self.backward(cpu, MaxBackward { x }, dy, dx)
+    }
+
+    /// The mean of each window, of as many pixels as `count` says. PyTorch's `avg_pool2d`.
+    ///
+    /// NaN, infinities and overflow are what addition makes of them.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `x` or `y` has another length.
+    pub fn mean<T: Float>(&self, cpu: Cpu<'_>, count: Count, x: &[T], y: &mut [T]) -> Result<(), Error> {
+        self.forward::<T, Mean>(cpu, x, y, Mean(count))
+    }
+
+    /// The gradient of [`mean`](Self::mean) with respect to `x`: each pixel of a window gets `dy / count`, rounded once. `dx` is
+    /// overwritten.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `dy` or `dx` has another length.
+    pub fn mean_backward<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        count: Count,
+        dy: &[T],
+        dx: &mut [T],
+    ) -> Result<(), Error> {
+        self.backward(cpu, Mean(count), dy, dx)
+    }
+
+    fn forward<T: Float, Op: Forward>(
+        &self,
+        cpu: Cpu<'_>,
+        x: &[T],
+        y: &mut [T],
+        op: Op,
+    ) -> Result<(), Error> {
+        check_length("x", self.x_len(), x.len())?;
+        check_length("y", self.y_len(), y.len())?;
+        if y.is_empty() {
+            return Ok(());
+        }
+        let row = self.sweep.across.out * self.sweep.channels;
+        let rows = (TASK / (row * self.sweep.taps())).max(1);
+        cpu.for_each_item(y.chunks_mut(rows * row).enumerate(), |(task, y)| {
+            cpu.isa.run(Rows { sweep: &self.sweep, op: &op, x, first: task * rows, y });
+        });
+        Ok(())
+    }
+
+    fn backward<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        op: impl Backward<T>,
+        dy: &[T],
+        dx: &mut [T],
+    ) -> Result<(), Error> {
+        let sweep = &self.sweep;
+        check_length("dy", self.y_len(), dy.len())?;
+        check_length("dx", self.x_len(), dx.len())?;
+        if dx.is_empty() {
+            return Ok(());
+        }
+        let line = sweep.across.len * sweep.channels;
+        // Where two parts of an image meet, windows that reach into both are looked at twice.
+        let rows = (TASK / line).max(sweep.down.kernel);
+        let parts = dx.chunks_exact_mut(sweep.down.len * line).enumerate();
+        let parts =
+            parts.flat_map(|(n, dx)| dx.chunks_mut(rows * line).enumerate().map(move |part| (n, part)));
+        cpu.for_each_item(parts, |(image, (part, dx))| {
+            let start = part * rows;
+            let pixels = start..start + dx.len() / line;
+            cpu.isa.run(Strip { sweep, op: &op, dy, image, pixels, dx });
+        });
+        Ok(())
+    }
+}
+
+/// A window of an image: the pixel under its first tap that is inside, and how many are inside, down and across.
+#[derive(Clone, Copy)]
+struct Inside {
+    /// Pixels of the whole window.
+    taps: usize,
+    /// The first tap's number, and that of pixels in a row of the kernel.
+    tap: usize,
+    kernel: usize,
+    pixel: usize,
+    line: usize,
+    rows: usize,
+    cols: usize,
+}
+
+impl Inside {
+    #[inline(always)]
+    fn new(sweep: &Sweep, image: usize, o: usize, ow: usize) -> Self {
+        let (down, across) = (sweep.down, sweep.across);
+        let (kh, kw) = (down.inside(o), across.inside(ow));
+        let row = image * down.len + o * down.stride + kh.start - down.padding;
+        Self {
+            taps: sweep.taps(),
+            tap: kh.start * across.kernel + kw.start,
+            kernel: across.kernel,
+            pixel: row * across.len + ow * across.stride + kw.start - across.padding,
+            line: across.len,
+            rows: kh.len(),
+            cols: kw.len(),
+        }
+    }
+
+    /// The place in `x` of a tap, counted from the first that is inside.
+    #[inline(always)]
+    fn pixel(&self, row: usize, col: usize) -> usize {
+        self.pixel + row * self.line + col
+    }
+
+    /// The tap's number in the window.
+    #[inline(always)]
+    fn tap(&self, row: usize, col: usize) -> usize {
+        self.tap + row * self.kernel + col
+    }
+}
+
+/// What becomes of a window.
+trait Forward: Sync {
+    fn window<S: Simd, T: Float>(&self, s: S, x: &[T], at: &Inside, channels: Channels) -> T::V<S>;
+}
+
+/// Rows of windows, of all images.
+struct Rows<'a, T, Op> {
+    sweep: &'a Sweep,
+    op: &'a Op,
+    x: &'a [T],
+    first: usize,
+    y: &'a mut [T],
+}
+
+impl<T: Float, Op: Forward> WithSimd for Rows<'_, T, Op> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { sweep, op, x, first, y } = self;
+        for (row, y) in (first..).zip(y.chunks_exact_mut(sweep.across.out * sweep.channels)) {
+            for ow in 0..sweep.across.out {
+                let at = Inside::new(sweep, row / sweep.down.out, row % sweep.down.out, ow);
+                for channels in Channels::of::<S, T>(sweep.channels) {
+                    channels.put(s, y, ow, op.window::<S, T>(s, x, &at, channels));
+                }
+            }
+        }
+    }
+}
+
+/// What a window of `dy` adds to its pixels.
+trait Backward<T: Float>: Sync {
+    /// What is the same for all taps.
+    fn window<S: Simd>(&self, s: S, dy: T::V<S>, at: &Inside, channels: Channels) -> [T::V<S>; 2];
+    /// What tap number `tap` gets.
+    fn share<S: Simd>(s: S, window: [T::V<S>; 2], tap: usize) -> T::V<S>;
+}
+
+/// Rows `pixels` of an image.
+struct Strip<'a, T, Op> {
+    sweep: &'a Sweep,
+    op: &'a Op,
+    dy: &'a [T],
+    image: usize,
+    pixels: Range<usize>,
+    dx: &'a mut [T],
+}
+
+impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { sweep, op, dy, image, pixels, dx } = self;
+        let (down, across) = (sweep.down, sweep.across);
+        dx.fill(T::ZERO);
+        // Pixel number 0 of `dx`.
+        let first = (image * down.len + pixels.start) * across.len;
+        for o in down.windows(&pixels).rev() {
+            // The rows of the window that are in this strip.
+            let top = (o * down.stride).saturating_sub(down.padding);
+            for ow in (0..across.out).rev() {
+                let at = Inside::new(sweep, image, o, ow);
+                let rows = pixels.start.saturating_sub(top)..at.rows.min(pixels.end.saturating_sub(top));
+                for channels in Channels::of::<S, T>(sweep.channels) {
+                    let dy = channels.get(s, dy, (image * down.out + o) * across.out + ow);
+                    let window = op.window::<S>(s, dy, &at, channels);
+                    for row in rows.clone() {
+                        for col in 0..at.cols {
+                            let pixel = at.pixel(row, col) - first;
+                            let share = Op::share::<S>(s, window, at.tap(row, col));
+                            channels.put(s, dx, pixel, T::add(s, channels.get(s, dx, pixel), share));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The greatest of a window.
+struct Max;
+
+impl Max {
+    /// The greatest, and the number of its tap.
+    #[inline(always)]
+    fn find<S: Simd, T: Float>(s: S, x: &[T], at: &Inside, channels: Channels) -> [T::V<S>; 2] {
+        let mut greatest = channels.get(s, x, at.pixel(0, 0));
+        let mut tap = number::<S, T>(s, at.tap(0, 0));
+        for row in 0..at.rows {
+            for col in usize::from(row == 0)..at.cols {
+                let x = channels.get(s, x, at.pixel(row, col));
+                let number = number::<S, T>(s, at.tap(row, col));
+                let (greater, is_number) = (T::less(s, greatest, x), T::less_or_equal(s, x, x));
+                tap = T::select(s, is_number, T::select(s, greater, number, tap), number);
+                greatest = T::select(s, is_number, T::select(s, greater, x, greatest), x);
+            }
+        }
+        [greatest, tap]
+    }
+}
+
+impl Forward for Max {
+    #[inline(always)]
+    fn window<S: Simd, T: Float>(&self, s: S, x: &[T], at: &Inside, channels: Channels) -> T::V<S> {
+        Self::find::<S, T>(s, x, at, channels)[0]
+    }
+}
+
+/// The gradient of [`Max`].
+struct MaxBackward<'a, T> {
+    x: &'a [T],
+}
+
+impl<T: Float> Backward<T> for MaxBackward<'_, T> {
+    #[inline(always)]
+    fn window<S: Simd>(&self, s: S, dy: T::V<S>, at: &Inside, channels: Channels) -> [T::V<S>; 2] {
+        [dy, Max::find::<S, T>(s, self.x, at, channels)[1]]
+    }
+
+    #[inline(always)]
+    fn share<S: Simd>(s: S, [dy, greatest]: [T::V<S>; 2], tap: usize) -> T::V<S> {
+        let (zero, tap) = (T::splat(s, T::ZERO), number::<S, T>(s, tap));
+        let reached = T::select(s, T::less_or_equal(s, greatest, tap), dy, zero);
+        T::select(s, T::less_or_equal(s, tap, greatest), reached, zero)
+    }
+}
+
+/// The mean of a window.
+struct Mean(Count);
+
+impl Mean {
+    #[inline(always)]
+    fn count<S: Simd, T: Float>(&self, s: S, at: &Inside) -> T::V<S> {
+        number::<S, T>(s, if self.0 == Count::Window { at.taps } else { at.rows * at.cols })
+    }
+}
+
+impl Forward for Mean {
+    #[inline(always)]
+    fn window<S: Simd, T: Float>(&self, s: S, x: &[T], at: &Inside, channels: Channels) -> T::V<S> {
+        let mut total = T::splat(s, T::ZERO);
+        for row in 0..at.rows {
+            let mut sum = channels.get(s, x, at.pixel(row, 0));
+            for col in 1..at.cols {
+                sum = T::add(s, sum, channels.get(s, x, at.pixel(row, col)));
+            }
+            total = if row == 0 { sum } else { T::add(s, total, sum) };
+        }
+        T::div(s, total, self.count::<S, T>(s, at))
+    }
+}
+
+impl<T: Float> Backward<T> for Mean {
+    #[inline(always)]
+    fn window<S: Simd>(&self, s: S, dy: T::V<S>, at: &Inside, _: Channels) -> [T::V<S>; 2] {
+        let share = T::div(s, dy, self.count::<S, T>(s, at));
+        [share, share]
+    }
+
+    #[inline(always)]
+    fn share<S: Simd>(_: S, [share, _]: [T::V<S>; 2], _: usize) -> T::V<S> {
+        share
+    }
+}
+
+/// A number of taps, exactly: at most [`MOST_TAPS`].
+#[inline(always)]
+fn number<S: Simd, T: Float>(s: S, tap: usize) -> T::V<S> {
+    T::splat(s, T::from_f64(tap as f64))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+//! Windows that slide over images: which pixels a window covers, and which windows cover a pixel.
+//!
+//! Images are channels-last, `[batch, height, width, channels]`: the channels of a pixel are neighbours in memory, and
+//! a batch of images is a matrix with a row for each pixel. The two [`Axis`] of a [`Sweep`] are independent of each other.
+//! Used by `convolution` and `pooling`.
+
+use core::ops::Range;
+
+use crate::Error;
+
+/// The window of a convolution or of a pooling: each pair is `[down, across]`.
+///
+/// ```
+/// use kernels::Window;
+/// let five_by_five = Window::new([5, 5]).padding([2, 2]);
+/// let halving = Window::new([2, 2]).stride([2, 2]);
+/// # let _ = (five_by_five, halving);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    dilation: [usize; 2],
+}
+
+impl Window {
+    /// A window of `kernel` pixels that moves by one pixel, without padding, its pixels next to each other.
+    pub const fn new(kernel: [usize; 2]) -> Self {
+        Self { kernel, stride: [1, 1], padding: [0, 0], dilation: [1, 1] }
+    }
+
+    /// It moves by `stride` pixels instead.
+    pub const fn stride(self, stride: [usize; 2]) -> Self {
+        Self { stride, ..self }
+    }
+
+    /// It begins `padding` pixels outside the image, and ends at most as many beyond it.
+    pub const fn padding(self, padding: [usize; 2]) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// Its pixels are `dilation` apart instead.
+    pub const fn dilation(self, dilation: [usize; 2]) -> Self {
+        Self { dilation, ..self }
+    }
+}
+
+/// One direction of a sweep: down or across.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Axis {
+    /// Pixels of the image.
+    pub(crate) len: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
+    pub(crate) dilation: usize,
+    /// Windows.
+    pub(crate) out: usize,
+}
+
+impl Axis {
+    const fn new(len: usize, window: Window, axis: usize) -> Result<Self, Error> {
+        let (kernel, stride) = (window.kernel[axis], window.stride[axis]);
+        let (padding, dilation) = (window.padding[axis], window.dilation[axis]);
+        if kernel == 0 {
+            return at_least_one("kernel");
+        }
+        if stride == 0 {
+            return at_least_one("stride");
+        }
+        if dilation == 0 {
+            return at_least_one("dilation");
+        }
+        let Some(padded) = product(&[2, padding]) else {
+            return too_long("padding", padding as f64);
+        };
+        let Some(padded) = product(&[padded.saturating_add(len), 1]) else {
+            return too_long("padding", padding as f64);
+        };
+        let extent = match product(&[kernel - 1, dilation]) {
+            Some(reach) if reach < padded => reach + 1,
+            _ => {
+                let expected = "a window no larger than the padded image";
+                return Err(Error::Parameter { name: "kernel", expected, got: kernel as f64 });
+            }
+        };
+        Ok(Self { len, kernel, stride, padding, dilation, out: (padded - extent) / stride + 1 })
+    }
+
+    /// The pixel under tap `k` of window `o`; `None` in the padding.
+    #[inline(always)]
+    pub(crate) fn pixel(&self, o: usize, k: usize) -> Option<usize> {
+        let padded = o * self.stride + k * self.dilation;
+        if padded >= self.padding && padded < self.padding + self.len {
+            Some(padded - self.padding)
+        } else {
+            None
+        }
+    }
+
+    /// The window whose tap `k` is on pixel `i`, if there is one.
+    #[inline(always)]
+    pub(crate) fn window(&self, i: usize, k: usize) -> Option<usize> {
+        let start = (i + self.padding).checked_sub(k * self.dilation)?;
+        let window = start / self.stride;
+        (start.is_multiple_of(self.stride) && window < self.out).then_some(window)
+    }
+
+    /// The taps of window `o` that are not in the padding.
+    #[inline(always)]
+    pub(crate) fn inside(&self, o: usize) -> Range<usize> {
+        let start = o * self.stride;
+        let before = self.padding.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
+        let end = (self.padding + self.len).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
+        before..end.max(before)
+    }
+
+    /// The windows that cover any of `pixels`, or might.
+    pub(crate) fn windows(&self, pixels: &Range<usize>) -> Range<usize> {
+        let reach = (self.kernel - 1) * self.dilation;
+        let first = (pixels.start + self.padding).saturating_sub(reach).div_ceil(self.stride);
+        let end = ((pixels.end + self.padding).div_ceil(self.stride)).min(self.out);
+        first.min(end)..end
+    }
+}
+
+const fn at_least_one(name: &'static str) -> Result<Axis, Error> {
+    Err(Error::Parameter { name, expected: "at least 1", got: 0.0 })
+}
+
+const fn too_long<R>(name: &'static str, got: f64) -> Result<R, Error> {
+    Err(Error::Parameter { name, expected: "a size that fits into memory", got })
+}
+
+/// The product of all `factors`, if a slice can be so long.
+const fn product(factors: &[usize]) -> Option<usize> {
+    let (mut product, mut zero, mut i) = (1_usize, false, 0);
+    while i < factors.len() {
+        // A zero hides no overflow: dimensions are multiplied without it elsewhere.
+        let factor = if factors[i] == 0 { 1 } else { factors[i] };
+        zero = zero || factors[i] == 0;
+        product = match product.checked_mul(factor) {
+            Some(product) if product <= isize::MAX as usize => product,
+            _ => return None,
+        };
+        i += 1;
+    }
+    Some(if zero { 0 } else { product })
+}
+
+/// The length of an operand with these dimensions.
+pub(crate) const fn length(operand: &'static str, dimensions: &[usize]) -> Result<usize, Error> {
+    match product(dimensions) {
+        Some(length) => Ok(length),
+        None => {
+            let (mut got, mut i) = (1.0, 0);
+            while i < dimensions.len() {
+                got *= dimensions[i] as f64;
+                i += 1;
+            }
+            too_long(operand, got)
+        }
+    }
+}
+
+/// All windows over a batch of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sweep {
+    pub(crate) batch: usize,
+    pub(crate) channels: usize,
+    pub(crate) down: Axis,
+    pub(crate) across: Axis,
+}
+
+impl Sweep {
+    /// `window` over images of the shape `[batch, height, width, channels]`.
+    pub(crate) const fn new(x: [usize; 4], window: Window) -> Result<Self, Error> {
+        let [batch, height, width, channels] = x;
+        let down = match Axis::new(height, window, 0) {
+            Ok(axis) => axis,
+            Err(error) => return Err(error),
+        };
+        let across = match Axis::new(width, window, 1) {
+            Ok(axis) => axis,
+            Err(error) => return Err(error),
+        };
+        // The padded image, and what all windows cover: no length that is made of these dimensions overflows.
+        let padded = [batch, height + 2 * down.padding, width + 2 * across.padding, channels];
+        let covered = [batch, down.out, across.out, down.kernel, across.kernel, channels];
+        match (length("x", &padded), length("x", &covered)) {
+            (Ok(_), Ok(_)) => Ok(Self { batch, channels, down, across }),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+
+    /// Elements of the images.
+    pub(crate) const fn x_len(&self) -> usize {
+        self.batch * self.down.len * self.across.len * self.channels
+    }
+
+    /// Windows in all images.
+    pub(crate) const fn positions(&self) -> usize {
+        self.batch * self.down.out * self.across.out
+    }
+
+    /// Pixels of a window.
+    pub(crate) const fn taps(&self) -> usize {
+        self.down.kernel * self.across.kernel
+    }
+
+    /// The windows `positions`, numbered along rows, images one after the other: as runs within rows.
+    pub(crate) fn runs(&self, positions: Range<usize>) -> impl Iterator<Item = Run> {
+        let (down, across) = (self.down.out.max(1), self.across.out.max(1));
+        let mut at = positions.start;
+        core::iter::from_fn(move || {
+            if at >= positions.end {
+                return None;
+            }
+            let start = at % across;
+            let end = across.min(start + positions.end - at);
+            let row = at / across;
+            at += end - start;
+            Some(Run { image: row / down, o: row % down, across: start..end })
+        })
+    }
+}
+
+/// Windows side by side: `across` of row `o` of the windows of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) image: usize,
+    pub(crate) o: usize,
+    pub(crate) across: Range<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn taps_and_windows_are_those_that_a_search_finds() {
+        for (len, kernel, stride, padding, dilation) in [
+            (7, 3, 1, 0, 1),
+            (7, 3, 2, 1, 1),
+            (8, 2, 3, 2, 2),
+            (1, 5, 1, 2, 1),
+            (5, 3, 4, 2, 3),
+            (0, 1, 1, 1, 1),
+        ] {
+            let window =
+                Window::new([kernel, 1]).stride([stride, 1]).padding([padding, 0]).dilation([dilation, 1]);
+            let axis = Axis::new(len, window, 0).unwrap();
+            let covers = |o: usize, k: usize| {
+                let at = (o * stride + k * dilation) as isize - padding as isize;
+                (0..len as isize).contains(&at).then_some(at as usize)
+            };
+            for o in 0..axis.out {
+                let inside: Vec<usize> = (0..kernel).filter(|&k| covers(o, k).is_some()).collect();
+                assert_eq!(axis.inside(o).collect::<Vec<_>>(), inside, "window {o} of {axis:?}");
+                for k in 0..kernel {
+                    assert_eq!(axis.pixel(o, k), covers(o, k));
+                    assert!(covers(o, k).is_none_or(|i| axis.window(i, k) == Some(o)));
+                    assert!((0..len).all(|i| axis.window(i, k) != Some(o) || covers(o, k) == Some(i)));
+                }
+            }
+            for start in 0..len {
+                for end in start + 1..=len {
+                    let windows = axis.windows(&(start..end));
+                    for o in (0..axis.out).filter(|o| !windows.contains(o)) {
+                        assert!((0..kernel).all(|k| covers(o, k).is_none_or(|i| i < start || i >= end)));
+                    }
+                }
+            }
+            // One window more would not fit.
+            let last = (axis.out - 1) * stride + (kernel - 1) * dilation;
+            assert!(last < len + 2 * padding && last + stride >= len + 2 * padding);
+        }
+    }
+
+    #[test]
+    fn runs_cover_each_position_once() {
+        let sweep = Sweep::new([3, 4, 5, 1], Window::new([2, 3])).unwrap();
+        for start in 0..sweep.positions() {
+            for end in start..=sweep.positions() {
+                let all = sweep.runs(start..end).flat_map(|run| {
+                    let row = (run.image * 3 + run.o) * 3;
+                    run.across.map(move |o| row + o)
+                });
+                assert!(all.eq(start..end));
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_windows_are_refused() {
+        let error = |x, window| match Sweep::new(x, window) {
+            Err(Error::Parameter { name, .. }) => name,
+            other => panic!("{other:?}"),
+        };
+        let x = [2, 5, 5, 3];
+        assert_eq!(error(x, Window::new([0, 1])), "kernel");
+        assert_eq!(error(x, Window::new([1, 6])), "kernel");
+        assert_eq!(error(x, Window::new([3, 3]).dilation([1, 3])), "kernel");
+        assert_eq!(error(x, Window::new([3, 3]).dilation([0, 1])), "dilation");
+        assert_eq!(error(x, Window::new([3, 3]).dilation([usize::MAX, 1])), "kernel");
+        assert_eq!(error(x, Window::new([3, 3]).stride([1, 0])), "stride");
+        assert_eq!(error(x, Window::new([3, 3]).padding([usize::MAX, 0])), "padding");
+        assert_eq!(error([2, usize::MAX, 1, 1], Window::new([1, 1])), "padding");
+        let half = 1 << (usize::BITS / 2);
+        assert_eq!(error([half, 1, 1, half], Window::new([1, 1])), "x");
+        assert_eq!(error([0, half, 1, half / 2], Window::new([1, 1])), "x");
+        assert!(Sweep::new([0, 5, 5, 0], Window::new([5, 5])).is_ok());
+        assert!(Sweep::new([1, 1, 1, 1], Window::new([5, 5]).padding([2, 2])).is_ok());
+    }
+}
