@@ -9,7 +9,7 @@
 //! One smooth `g` serves from 0 to where erf rounds to 1. Called by `math` and `activation`.
 
 use super::exp::reduce;
-use super::exp_m1::around_one;
+use super::exp_m1::exp_m1_reduced;
 use super::polynomial;
 use super::sin_pi::SinPi;
 use crate::simd::{Float, Simd};
@@ -97,8 +97,6 @@ pub(crate) fn erf<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
 
     let (n, r) = reduce::<S, T>(s, high);
     let low = T::mul_add(s, n, T::splat(s, -T::LN_2_LOW), low);
-    let one = T::splat(s, T::ONE);
-    let power = super::exp::power_of_two::<S, T>(s, n);
-    let y = around_one::<S, T>(s, power, T::sub(s, power, one), r, low);
+    let y = exp_m1_reduced::<S, T>(s, (n, r), low);
     T::xor_sign::<S>(T::abs::<S>(y), x)
 }
