@@ -15,7 +15,7 @@ use pulp::bytemuck::{self, Pod};
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
-use crate::math::{erf::Erf, exp::Exp, ln::Ln, sin_pi::SinPi};
+use crate::math::{erf::Erf, exp::Exp, ln::Ln, pow::Pow, sin_pi::SinPi};
 use crate::random::Draw;
 
 /// A kernel: arguments that wait for an instruction set.
@@ -648,6 +648,7 @@ pub trait Float:
     + Ln
     + SinPi
     + Erf
+    + Pow
     + Draw
     + AddAssign
     + SubAssign
