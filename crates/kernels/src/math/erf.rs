@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! a = |x|
-//! g = -ln(erfc a) = a (2/sqrt(pi) + a p(a - CENTRE))
-//! erf x = ±(1 - e^-g)            by exp_m1, so that nothing is lost near 0
+//! g = -ln(erfc a) = a (2/sqrt(pi) + a p(a - CENTRE))     kept as high + low
+//! erf x = ±(1 - e^-g)                                    as in `exp_m1`, so that nothing is lost near 0
 //! ```
 //!
-//! One smooth `g` serves from 0 to where erf rounds to 1. Called by `math` and `activation`.
+//! One smooth `g` serves from 0 to where erf rounds to 1, so that no interval has to be chosen. `p` is the polynomial of least
+//! greatest error (Remez), weighted by a^2 erfc(a) / erf(a) for the relative error of erf: 2^-31 for f32, 2^-55 for f64.
+//! It is about a centre, since a polynomial of this degree in `a` itself would cancel. Called by `math` and `activation`.
 
 use super::exp::reduce;
 use super::exp_m1::exp_m1_reduced;

@@ -9,7 +9,7 @@
 //! Two powers of two, since 2^n itself can be subnormal or past the largest number. The first product is exact,
 //! the second rounds once, which makes the underflow gradual and the overflow right. `q` is the polynomial of least
 //! greatest error (Remez), weighted for the relative error of e^x: 2^-34 for f32, 2^-64 for f64.
-//! Called by `math` and `cross_entropy`.
+//! Called by `math` and `cross_entropy`; its parts by `exp_m1`, `tanh`, `sigmoid`, `erf` and `pow`.
 
 use super::polynomial;
 use crate::simd::{Float, Lanes, Simd};

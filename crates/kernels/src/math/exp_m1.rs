@@ -1,11 +1,11 @@
-//! exp(x) - 1 of one register, without the loss that the subtraction would bring near 0.
+//! e^x - 1 of one register, without the loss that the subtraction would bring near 0.
 //!
 //! ```text
-//! x = n ln 2 + r + low           as in `exp`; r is exact, low is what LOW takes away
-//! e^x - 1 = 2^n r + (2^n - 1) + 2^n (low + r^2 q(r + low))
+//! x = n ln 2 + r + low           as in `exp`; r is exact, low is -n LN_2_LOW
+//! e^x - 1 = (2^n - 1) + 2^n r + 2^n (low + r^2 q(r + low))
 //! ```
 //!
-//! The polynomial is that of `exp`. Called by `math`, `tanh` and `erf`.
+//! The last term is small beside the others, and so is its error. `q` is that of `exp`. Called by `math`, `tanh` and `erf`.
 
 use super::exp::{clamp, exp_bend, power_of_two, reduce};
 use crate::simd::{Float, Simd};

@@ -6,7 +6,7 @@
 //!             e / (1 + e)        x < 0
 //! ```
 //!
-//! The polynomial is that of `exp`. The quotient is corrected for what it and its denominator lost by rounding, so that
+//! `e` is that of `exp`, with a better last sum: one polynomial, one division. The quotient is corrected for what it and its denominator lost by rounding, so that
 //! the error of `e` is nearly all of the result's. Called by `math` and `activation`.
 
 use super::exp::{exp_reduced, reduce, scale};

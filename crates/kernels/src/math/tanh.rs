@@ -5,7 +5,7 @@
 //! tanh x = ±E / (E + 2)
 //! ```
 //!
-//! The polynomial is that of `exp`. The quotient is corrected for what it and its denominator lost by rounding, so that
+//! `E` is that of `exp_m1`: one polynomial, one division. The quotient is corrected for what it and its denominator lost by rounding, so that
 //! the error of `E` is nearly all of the result's. Called by `math` and `activation`.
 
 use super::exp::reduce;
