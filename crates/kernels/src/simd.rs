@@ -15,7 +15,7 @@ use pulp::bytemuck::{self, Pod};
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
-use crate::math::{erf::Erf, exp::Exp, ln::Ln, pow::Pow, sin_pi::SinPi};
+use crate::math::{erf::Erf, exp::Exp, ln::Ln, pow::Pow, sin_pi::SinPi, softplus::Softplus};
 use crate::random::Draw;
 
 /// A kernel: arguments that wait for an instruction set.
@@ -649,6 +649,7 @@ pub trait Float:
     + SinPi
     + Erf
     + Pow
+    + Softplus
     + Draw
     + AddAssign
     + SubAssign

@@ -9,7 +9,7 @@
 //! Two powers of two, since 2^n itself can be subnormal or past the largest number. The first product is exact,
 //! the second rounds once, which makes the underflow gradual and the overflow right. `q` is the polynomial of least
 //! greatest error (Remez), weighted for the relative error of e^x: 2^-34 for f32, 2^-64 for f64.
-//! Called by `math` and `cross_entropy`; its parts by `exp_m1`, `tanh`, `sigmoid`, `erf` and `pow`.
+//! Called by `math` and `cross_entropy`; its parts by `exp_m1`, `tanh`, `sigmoid`, `softplus`, `erf` and `pow`.
 
 use super::polynomial;
 use crate::simd::{Float, Lanes, Simd};
@@ -29,6 +29,10 @@ pub trait Exp: Lanes {
     /// 1.5 * 2^MANTISSA plus the bias of the exponent: adding it rounds to an integer and leaves the biased exponent
     /// of the power of two in the last bits.
     const ROUND: Self;
+    /// ROUND - 64: leaves the exponent of the power of two times SHIFT.
+    const ROUND_SHIFTED: Self;
+    /// 2^-64.
+    const SHIFT: Self;
     /// 1/2.
     const HALF: Self;
     /// `q`.
@@ -42,6 +46,8 @@ impl Exp for f32 {
     const LN_2_HIGH: f32 = 0.693_145_75;
     const LN_2_LOW: f32 = 1.428_606_8e-6;
     const ROUND: f32 = 12_582_912.0 + 127.0;
+    const ROUND_SHIFTED: f32 = Self::ROUND - 64.0;
+    const SHIFT: f32 = 1.0 / (1_u128 << 64) as f32;
     const HALF: f32 = 0.5;
     const EXP: &'static [f32] =
         &[0.5, 0.166_666_66, 0.041_666_295, 0.008_333_497, 0.001_394_466, 0.000_197_903_37];
@@ -54,6 +60,8 @@ impl Exp for f64 {
     const LN_2_HIGH: f64 = 0.693_147_180_559_663;
     const LN_2_LOW: f64 = 2.823_529_056_303_157_7e-13;
     const ROUND: f64 = 6_755_399_441_055_744.0 + 1023.0;
+    const ROUND_SHIFTED: f64 = Self::ROUND - 64.0;
+    const SHIFT: f64 = 1.0 / (1_u128 << 64) as f64;
     const HALF: f64 = 0.5;
     const EXP: &'static [f64] = &[
         0.5,
@@ -129,7 +137,7 @@ pub(crate) fn power_of_two<S: Simd, T: Float>(s: S, n: T::V<S>) -> T::V<S> {
 
 /// 2^n from `n + ROUND`.
 #[inline(always)]
-fn power<S: Simd, T: Float>(n: T::V<S>) -> T::V<S> {
+pub(crate) fn power<S: Simd, T: Float>(n: T::V<S>) -> T::V<S> {
     // The biased exponent moves into its place; the bits above it fall off.
     T::map_bits::<S>(n, |bits| bits << T::MANTISSA)
 }
