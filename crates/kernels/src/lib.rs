@@ -39,7 +39,7 @@
 //! | [`sgd`], [`adam`] | optimizer steps, one pass each |
 //! | [`quantised`] | matrix products of integers of 8 bits, exact or scaled, and quantisation |
 //! | [`random`] | counter-based random numbers |
-//! | [`math`] | exp, ln, sin and cos of pi x, square root |
+//! | [`math`] | exp, ln and their kin near 0, tanh, sigmoid, softplus, erf, powers, roots, sin and cos of pi x |
 //! | [`peak`] | nothing: how fast a thread could be at most, for benchmarks |
 //!
 //! **Bits.** Results depend on the operands alone: not on the instruction set ([`Isa`]), the number of
