@@ -23,7 +23,8 @@
 //! | module | computes |
 //! |---|---|
 //! | [`gemm`] | matrix products of f32, f64, bf16 and bytes, fused with bias, activation and the activation's gradient; packed factors, batches |
-//! | [`activation`] | ReLU and its gradient |
+//! | [`activation`] | activations with their gradients: ReLU and its kin, ELU, GELU, SiLU, mish, sigmoid, tanh, softplus, ... |
+//! | [`dropout`] | dropout, its mask drawn where it is used |
 //! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
 //! | [`sgd`], [`adam`] | optimizer steps, one pass each |
@@ -47,6 +48,7 @@ pub mod adam;
 pub mod clip;
 pub mod cross_entropy;
 mod decay;
+pub mod dropout;
 mod element;
 mod elementwise;
 mod error;
