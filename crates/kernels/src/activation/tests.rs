@@ -337,7 +337,8 @@ fn elements_are_independent<E: Element>() {
             let (x, dy) = (&x[i..=i], &dy[i..=i]);
             (forward(activation, Cpu::detect(), x)[0], gradient(activation, Cpu::detect(), x, dy)[0])
         };
-        let (y, dx): (Vec<E>, Vec<E>) = (0..PERIOD as usize).map(alone).cycle().take(longest).unzip();
+        let each: Vec<(E, E)> = (0..PERIOD as usize).map(alone).collect();
+        let (y, dx): (Vec<E>, Vec<E>) = each.into_iter().cycle().take(longest).unzip();
         let (y_bits, dx_bits) = (wide(&y), wide(&dx));
         for n in (0..36).chain([63, 64, 65, longest]) {
             same_on_every_cpu(|cpu| {

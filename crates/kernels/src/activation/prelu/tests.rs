@@ -26,7 +26,7 @@ macro_rules! scalar {
             for block in (0..x.len()).step_by(64 * row) {
                 let mut sums = vec![0.0; row];
                 for i in block..x.len().min(block + 64 * row) {
-                    if !(x[i] > 0.0) {
+                    if x[i] <= 0.0 || x[i].is_nan() {
                         sums[i % row] = dy[i].mul_add(x[i], sums[i % row]);
                     }
                 }
