@@ -1,10 +1,17 @@
 //! Activations, element by element, each beside its gradient.
 //!
 //! An [`Activation`] names the function; each family has a file, in which a `Curve` says what happens to one register and,
-//! beside it, to the gradient that comes back. `elementwise` takes it along the slices, so that the choice among the
-//! activations is made once a call. Where the output determines the gradient, that is what the gradient reads
-//! ([`Activation::saved`]): a network then keeps one buffer a layer and may activate in place. Called by the layers of a
-//! network.
+//! beside it, to the gradient that comes back. The choice among the activations is made once a call.
+//!
+//! ```text
+//! for each chunk                                        on any thread
+//!     for each register of the chunk                    the last one masked
+//!         y = act(x)        or        dy = dy act'(saved)
+//! ```
+//!
+//! Element `i` of the result depends on element `i` of the operands alone, so that chunks, threads and registers change no bit.
+//! Where the output determines the gradient, that is what the gradient reads ([`Activation::saved`]): a network then
+//! keeps one buffer a layer and may activate in place. Called by the layers of a network.
 //!
 //! [`prelu`], whose slopes are learned, stands apart: its gradient has a sum over the rows.
 //!
@@ -25,9 +32,9 @@ use sigmoidal::{Sigmoid, Softsign, Tanh};
 pub(crate) use normal::Normal;
 pub use prelu::{prelu, prelu_backward, prelu_scratch};
 
-use crate::elementwise::{Elementwise, for_each_element};
-use crate::error::check_parameter;
-use crate::simd::{Float, Simd};
+use crate::elementwise::CHUNK;
+use crate::error::{check_length, check_parameter};
+use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Element, Error};
 
 /// An activation: a function of one number, applied to each element. NaN gives NaN.
@@ -198,7 +205,7 @@ impl Activation {
     /// has been written then.
     pub fn forward<E: Element>(self, cpu: Cpu<'_>, x: &[E], y: &mut [E]) -> Result<(), Error> {
         self.check()?;
-        with_curve!(self, E, |curve| for_each_element(cpu, &Forward(curve), [("x", x)], [("y", y)]))
+        with_curve!(self, E, |curve| along(cpu, Forward(curve), "x", Some(x), y))
     }
 
     /// [`forward`](Self::forward) with `y` in place of `x`: the same bits.
@@ -207,7 +214,7 @@ impl Activation {
     /// [`Error::Parameter`] if [`check`](Self::check) says so. Nothing has been written then.
     pub fn forward_in_place<E: Element>(self, cpu: Cpu<'_>, x: &mut [E]) -> Result<(), Error> {
         self.check()?;
-        with_curve!(self, E, |curve| for_each_element(cpu, &Forward(curve), [], [("x", x)]))
+        with_curve!(self, E, |curve| along(cpu, Forward(curve), "x", None, x))
     }
 
     /// The gradient with respect to the input, in place of that with respect to the output: `dy[i]` becomes
@@ -231,9 +238,7 @@ impl Activation {
     /// Nothing has been written then.
     pub fn backward<E: Element>(self, cpu: Cpu<'_>, saved: &[E], dy: &mut [E]) -> Result<(), Error> {
         self.check()?;
-        with_curve!(self, E, |curve| {
-            for_each_element(cpu, &Backward(curve), [("saved", saved)], [("dy", dy)])
-        })
+        with_curve!(self, E, |curve| along(cpu, Backward(curve), "saved", Some(saved), dy))
     }
 }
 
@@ -245,31 +250,85 @@ trait Curve<T: Float>: Sync {
     fn gradient<S: Simd>(&self, s: S, saved: T::V<S>, dy: T::V<S>) -> T::V<S>;
 }
 
-/// [`Curve::value`] along slices.
+/// Runs `step` along `write`, and along `read`, or `write` itself if there is none.
+///
+/// # Errors
+/// [`Error::Length`] if the two differ in length; `operand` is the name of `read`.
+fn along<E: Element>(
+    cpu: Cpu<'_>,
+    step: impl Step<E::Float>,
+    operand: &'static str,
+    read: Option<&[E]>,
+    write: &mut [E],
+) -> Result<(), Error> {
+    check_length(operand, write.len(), read.map_or(write.len(), <[E]>::len))?;
+    // A chunk of `read` beside each of `write`, or none for ever.
+    let mut pieces = read.map(|x| x.chunks(CHUNK));
+    let read = core::iter::from_fn(|| Some(pieces.as_mut().and_then(Iterator::next)));
+    cpu.for_each_item(write.chunks_mut(CHUNK).zip(read), |(write, read)| {
+        cpu.isa.run(Kernel { step: &step, read, write });
+    });
+    Ok(())
+}
+
+/// What becomes of a register of `write` beside one of `read`.
+trait Step<T: Float>: Sync {
+    fn apply<S: Simd>(&self, s: S, read: T::V<S>, write: T::V<S>) -> T::V<S>;
+}
+
+/// [`Curve::value`].
 struct Forward<C>(C);
 
-impl<T: Float, C: Curve<T>> Elementwise<T, 1, 1> for Forward<C> {
+impl<T: Float, C: Curve<T>> Step<T> for Forward<C> {
     #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, [x]: [T::V<S>; 1], _: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        [self.0.value(s, x)]
+    fn apply<S: Simd>(&self, s: S, x: T::V<S>, _: T::V<S>) -> T::V<S> {
+        self.0.value(s, x)
     }
 }
 
-impl<T: Float, C: Curve<T>> Elementwise<T, 0, 1> for Forward<C> {
-    #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, []: [T::V<S>; 0], [x]: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        [self.0.value(s, x)]
-    }
-}
-
-/// [`Curve::gradient`] along slices.
+/// [`Curve::gradient`].
 struct Backward<C>(C);
 
-impl<T: Float, C: Curve<T>> Elementwise<T, 1, 1> for Backward<C> {
+impl<T: Float, C: Curve<T>> Step<T> for Backward<C> {
     #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, [saved]: [T::V<S>; 1], [dy]: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        [self.0.gradient(s, saved, dy)]
+    fn apply<S: Simd>(&self, s: S, saved: T::V<S>, dy: T::V<S>) -> T::V<S> {
+        self.0.gradient(s, saved, dy)
     }
+}
+
+/// A chunk.
+struct Kernel<'a, P, E> {
+    step: &'a P,
+    read: Option<&'a [E]>,
+    write: &'a mut [E],
+}
+
+impl<E: Element, P: Step<E::Float>> WithSimd for Kernel<'_, P, E> {
+    type Output = ();
+    /// One place where the step is compiled, since some are long: for slices of their own and in place, for whole registers and
+    /// the rest. What is chosen is the same in each turn, so that the processor foresees it.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { step, read, write } = self;
+        let lanes = E::Float::lanes::<S>();
+        let whole = write.len() / lanes;
+        let read = read.map(|x| &x[..write.len()]);
+        for i in 0..write.len().div_ceil(lanes) {
+            let x = read.unwrap_or(write);
+            let y = step.apply(s, load::<S, E>(s, x, i, whole), load::<S, E>(s, write, i, whole));
+            if i < whole {
+                E::put_register(s, write, i, y);
+            } else {
+                E::put_rest(s, &mut write[whole * lanes..], y);
+            }
+        }
+    }
+}
+
+/// Register `i` of `x`, of which there are `whole` and a rest.
+#[inline(always)]
+fn load<S: Simd, E: Element>(s: S, x: &[E], i: usize, whole: usize) -> <E::Float as Lanes>::V<S> {
+    if i < whole { E::register(s, x, i) } else { E::rest(s, &x[whole * E::Float::lanes::<S>()..]) }
 }
 
 /// `x` not below `low`; NaN stays NaN.

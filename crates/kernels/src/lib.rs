@@ -26,6 +26,8 @@
 //! | [`activation`] | ReLU and its gradient |
 //! | [`softmax`], [`argmax`] | softmax and log-softmax of rows, with their gradients; the class that a row answers |
 //! | [`loss`] | losses from logits, each with its gradient: softmax and binary cross-entropy, hinge, squared, absolute, Huber |
+//! | [`activation`] | activations with their gradients: ReLU and its kin, ELU, GELU, SiLU, mish, sigmoid, tanh, softplus, ... |
+//! | [`dropout`] | dropout, its mask drawn where it is used |
 //! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
 //! | [`convolution`], [`pooling`] | two-dimensional convolution, its gradients, im2col and col2im; maxima and means over windows, of channels-last images |
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
@@ -56,13 +58,10 @@
 pub mod activation;
 pub mod argmax;
 pub mod bf16;
-pub mod clip;
-pub mod adam;
 mod channels;
 pub mod clip;
 pub mod convolution;
-pub mod cross_entropy;
-mod decay;
+pub mod dropout;
 mod element;
 mod elementwise;
 mod error;
@@ -72,12 +71,12 @@ pub mod loss;
 pub mod math;
 mod matrix;
 pub mod norm;
-pub mod optimizer;
 pub mod normalisation;
+pub mod optimizer;
 mod parallel;
 pub mod peak;
-pub mod quantised;
 pub mod pooling;
+pub mod quantised;
 pub mod random;
 mod row;
 mod simd;

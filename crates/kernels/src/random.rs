@@ -5,12 +5,15 @@
 //! between threads or to lose on resume, and a draw can be repeated without those before it.
 //!
 //! Only integer arithmetic and exact conversions are used, so that the numbers are the same on every target; `fill`
-//! makes whole slices of them, uniform and normal.
+//! makes whole slices of them, uniform and normal; `bernoulli`, those of yes or no.
 //! Not suitable for cryptography.
 
+mod bernoulli;
 mod fill;
 
-pub(crate) use fill::Draw;
+pub(crate) use bernoulli::Bernoulli;
+pub use bernoulli::fill_bernoulli;
+pub(crate) use fill::{Draw, TILE};
 pub use fill::{fill_normal, fill_uniform};
 
 /// One stream of random numbers, named by a seed and a stream number.

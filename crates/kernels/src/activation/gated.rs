@@ -9,7 +9,6 @@
 //! `y` falls and rises, so that it does not determine `x`: the gradients read `x`. Called by `activation`.
 
 use super::normal::normal;
-use super::sigmoidal::less_its_square;
 use super::{Curve, at_least, at_most};
 use crate::math::{exp::exp, sigmoid::sigmoid};
 use crate::simd::{Float, Simd};
@@ -27,6 +26,16 @@ fn through<S: Simd, T: Float>(s: S, x: T::V<S>, gate: T::V<S>) -> T::V<S> {
 #[inline(always)]
 fn near<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     at_most(s, at_least(s, x, T::from_f64(-FAR)), T::from_f64(FAR))
+}
+
+/// `sigmoid(x)` and its derivative, which is `e / (1 + e)^2` with `e = e^-|x|`: no difference that could cancel.
+#[inline(always)]
+fn sigmoid_and_slope<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+    let (zero, one) = (T::splat(s, T::ZERO), T::splat(s, T::ONE));
+    let e = exp::<S, T>(s, T::sub(s, zero, T::abs::<S>(x)));
+    let above = T::div(s, one, T::add(s, one, e));
+    let below = T::mul(s, e, above);
+    (T::select(s, T::less(s, x, zero), below, above), T::mul(s, below, above))
 }
 
 /// `x Phi(x)`.
@@ -66,10 +75,11 @@ impl<T: Float> Curve<T> for GeluTanh {
         let x = near::<S, T>(s, x);
         let (linear, cubic) = (T::splat(s, T::from_f64(Self::LINEAR)), T::splat(s, T::from_f64(Self::CUBIC)));
         let square = T::mul(s, x, x);
-        let gate = sigmoid::<S, T>(s, T::mul(s, x, T::mul_add(s, cubic, square, linear)));
+        let inner = T::mul(s, x, T::mul_add(s, cubic, square, linear));
+        let (gate, slope) = sigmoid_and_slope::<S, T>(s, inner);
         // x times the derivative of what is inside the sigmoid.
         let rise = T::mul(s, x, T::mul_add(s, T::splat(s, T::from_f64(3.0 * Self::CUBIC)), square, linear));
-        T::mul(s, T::mul_add(s, rise, less_its_square::<S, T>(s, gate, gate), gate), dy)
+        T::mul(s, T::mul_add(s, rise, slope, gate), dy)
     }
 }
 
@@ -83,8 +93,7 @@ impl<T: Float> Curve<T> for Silu {
     }
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, x: T::V<S>, dy: T::V<S>) -> T::V<S> {
-        let gate = sigmoid::<S, T>(s, x);
-        let slope = less_its_square::<S, T>(s, gate, gate);
+        let (gate, slope) = sigmoid_and_slope::<S, T>(s, x);
         T::mul(s, T::mul_add(s, near::<S, T>(s, x), slope, gate), dy)
     }
 }

@@ -37,7 +37,7 @@ impl<T: Float> Curve<T> for Tanh {
 
 /// `a - y y`, rounded once.
 #[inline(always)]
-pub(super) fn less_its_square<S: Simd, T: Float>(s: S, a: T::V<S>, y: T::V<S>) -> T::V<S> {
+fn less_its_square<S: Simd, T: Float>(s: S, a: T::V<S>, y: T::V<S>) -> T::V<S> {
     T::mul_add(s, T::sub(s, T::splat(s, T::ZERO), y), y, a)
 }
 

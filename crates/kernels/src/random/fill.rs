@@ -18,10 +18,10 @@ use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Error};
 
 /// Blocks of the generator that are worked on at a time: two registers of AVX-512 for each of their four words.
-const BLOCKS: usize = 32;
+pub(super) const BLOCKS: usize = 32;
 
 /// The elements of that many blocks, at most: a tile of f32.
-const TILE: usize = 4 * BLOCKS;
+pub(crate) const TILE: usize = 4 * BLOCKS;
 
 /// Word `w` of block `i` is `words[w][i]`.
 type Words = [[u32; BLOCKS]; 4];

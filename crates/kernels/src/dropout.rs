@@ -1,0 +1,261 @@
+//! Dropout: some elements become 0, the others grow in proportion. The mask is never stored.
+//!
+//! ```text
+//! for each chunk                                        on any thread
+//!     for some blocks of the generator                  their words side by side, in registers
+//!         dropped = where fill_bernoulli(p) has a 1     which words are drawn is the element's index alone
+//!         y = 0 where dropped, x / (1 - p) elsewhere
+//! ```
+//!
+//! The gradient is the same operation on `dy`: whoever keeps stream and offset can draw the mask again. Called by the layers of a
+//! network.
+
+use crate::elementwise::{CHUNK, Elementwise, along};
+use crate::error::{check_length, check_parameter};
+use crate::random::{Bernoulli, Stream, TILE};
+use crate::simd::{Float, Simd, WithSimd};
+use crate::{Cpu, Element, Error};
+
+/// Inverted dropout (Srivastava et al., JMLR 2014). PyTorch: `Dropout`, whose masks are others.
+///
+/// ```text
+/// y[i] = 0               where stream.bits(offset + i) >> 1 is below p 2^31
+///        x[i] / (1 - p)  elsewhere
+/// ```
+///
+/// `1 / (1 - p)` is rounded once, and so is its product with `x[i]`. The mask depends on `stream`, `p` and the index alone: it is
+/// the same for every type of element, and a batch that is split has it too if each part's `offset` is where the part
+/// begins. A dropped element is +0, whatever it was: NaN and infinities do not pass. A kept one is what multiplication makes
+/// of it. With `p = 0` all are kept as they are, with `p = 1` all are dropped.
+///
+/// ```
+/// use kernels::{Cpu, dropout::Dropout, random::Stream};
+/// let (cpu, dropout) = (Cpu::detect(), Dropout { p: 0.5, stream: Stream::new(42, 3) });
+/// let (mut y, mut dy) = ([0.0_f32; 6], [1.0; 6]);
+/// dropout.forward(cpu, 0, &[1.0; 6], &mut y)?;
+/// dropout.backward(cpu, 0, &mut dy)?;
+/// assert_eq!(y, dy);
+/// assert!(y.iter().all(|&y| y == 0.0 || y == 2.0));
+/// # Ok::<(), kernels::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// The probability with which an element is dropped: in `[0, 1]`, a multiple of 2^-31 after rounding.
+    pub p: f64,
+    /// Where the mask is drawn from: another one for each layer and step.
+    pub stream: Stream,
+}
+
+impl Dropout {
+    /// Whether `p` is in range.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if not.
+    pub fn check(self) -> Result<(), Error> {
+        Bernoulli::new(self.stream, self.p).map(|_| ())
+    }
+
+    /// `y` is `x`, some elements dropped. Element `i` of `x` is number `offset + i` of the mask.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if [`check`](Self::check) says so or `offset` plus the length is past `u64::MAX`,
+    /// [`Error::Length`] if `x` and `y` differ in length. Nothing has been written then.
+    pub fn forward<E: Element>(self, cpu: Cpu<'_>, offset: u64, x: &[E], y: &mut [E]) -> Result<(), Error> {
+        check_length("x", y.len(), x.len())?;
+        self.run(cpu, offset, x.chunks(CHUNK).map(Some), y)
+    }
+
+    /// [`forward`](Self::forward) with `y` in place of `x`: the same bits.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_in_place<E: Element>(self, cpu: Cpu<'_>, offset: u64, x: &mut [E]) -> Result<(), Error> {
+        self.run(cpu, offset, core::iter::repeat(None), x)
+    }
+
+    /// The gradient with respect to the input, in place of that with respect to the output: what
+    /// [`forward_in_place`](Self::forward_in_place) does, since `y` is linear in `x`.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn backward<E: Element>(self, cpu: Cpu<'_>, offset: u64, dy: &mut [E]) -> Result<(), Error> {
+        self.forward_in_place(cpu, offset, dy)
+    }
+
+    /// `x` has a chunk for each of `y`, or none where `y` holds `x` itself.
+    fn run<'a, E: Element>(
+        self,
+        cpu: Cpu<'_>,
+        offset: u64,
+        x: impl Iterator<Item = Option<&'a [E]>>,
+        y: &mut [E],
+    ) -> Result<(), Error> {
+        let dropped = Bernoulli::new(self.stream, self.p)?;
+        let past_the_end = offset.checked_add(y.len() as u64).is_none();
+        check_parameter("offset", offset as f64, "at most 2^64 - 1 less the length", |_| !past_the_end)?;
+        // Infinite for p = 1, where nothing is kept.
+        let keep = Keep { factor: E::Float::from_f64(1.0 / (1.0 - self.p)) };
+        let chunks = x.zip(y.chunks_mut(CHUNK)).enumerate();
+        cpu.for_each_item(chunks, |(chunk, (x, y))| {
+            let first = offset + (chunk * CHUNK) as u64;
+            cpu.isa.run(Kernel { dropped, keep, first, x, y });
+        });
+        Ok(())
+    }
+}
+
+/// A chunk, which begins with number `first` of the mask.
+struct Kernel<'a, E: Element> {
+    dropped: Bernoulli,
+    keep: Keep<E::Float>,
+    first: u64,
+    x: Option<&'a [E]>,
+    y: &'a mut [E],
+}
+
+impl<E: Element> WithSimd for Kernel<'_, E> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { dropped, keep, first, x, y } = self;
+        let mut tile = [E::default(); TILE];
+        let mut done = 0;
+        while done < y.len() {
+            let dropped = dropped.tile(first + done as u64, &mut tile);
+            let here = done..y.len().min(done + dropped.len());
+            done = here.end;
+            if let Some(x) = x {
+                y[here.clone()].copy_from_slice(&x[here.clone()]);
+            }
+            along(s, &keep, [dropped], [&mut y[here]]);
+        }
+    }
+}
+
+/// `factor x`, in place of `x`, or +0 where it is dropped.
+#[derive(Clone, Copy)]
+struct Keep<T> {
+    factor: T,
+}
+
+impl<T: Float> Elementwise<T, 1, 1> for Keep<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, [dropped]: [T::V<S>; 1], [x]: [T::V<S>; 1]) -> [T::V<S>; 1] {
+        let zero = T::splat(s, T::ZERO);
+        let kept = T::less_or_equal(s, dropped, zero);
+        [T::select(s, kept, T::mul(s, T::splat(s, self.factor), x), zero)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{vec, vec::Vec};
+
+    use half::bf16;
+
+    use super::*;
+    use crate::random::fill_bernoulli;
+    use crate::testing::same_on_every_cpu;
+
+    const STREAM: Stream = Stream::new(6, 2);
+
+    /// Values of every kind, by index.
+    fn element<E: Element>(i: u64) -> E {
+        let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e-40, -1e-40];
+        let uniform = Stream::new(7, 7).uniform_f64(i) - 0.5;
+        E::from_float(E::Float::from_f64(*special.get(i as usize % 20).unwrap_or(&uniform)))
+    }
+
+    /// What tells two results apart, NaN made one and zeros of both signs kept two.
+    fn bits<E: Element>(x: &[E]) -> Vec<u64> {
+        let bits = |x: f64| if x.is_nan() { u64::MAX } else { x.to_bits() };
+        x.iter().map(|x| bits(x.to_float().to_f64())).collect()
+    }
+
+    fn is_that_of_the_scalar_loop<E: Element>() {
+        for p in [0.0, 0.1, 0.5, 1.0] {
+            for (offset, n) in (0..9).chain([1 << 33, u64::MAX - 40_000]).flat_map(|offset| {
+                [0, 1, 3, 7, 8, 9, 17, 124, 127, 128, 129, 300, 16_383, 16_385, 40_000].map(|n| (offset, n))
+            }) {
+                let x: Vec<E> = (0..n).map(element).collect();
+                let threshold = (p * f64::from(1_u32 << 31)).round() as u32;
+                let factor = E::Float::from_f64(1.0 / (1.0 - p));
+                let expected: Vec<E> = (0..)
+                    .zip(&x)
+                    .map(|(i, &x)| {
+                        if STREAM.bits(offset + i) >> 1 < threshold {
+                            return E::default();
+                        }
+                        let mut y = x.to_float();
+                        y *= factor;
+                        E::from_float(y)
+                    })
+                    .collect();
+                let dropout = Dropout { p, stream: STREAM };
+                same_on_every_cpu(|cpu| {
+                    // Not aligned, and with a canary on either side.
+                    let canary = E::from_float(E::Float::from_f64(7.0));
+                    let mut y = vec![canary; n as usize + 2];
+                    let inside = 1..n as usize + 1;
+                    dropout.forward(cpu, offset, &x, &mut y[inside.clone()]).unwrap();
+                    assert_eq!(bits(&y[inside.clone()]), bits(&expected), "{p} from {offset}");
+                    y[inside.clone()].copy_from_slice(&x);
+                    dropout.backward(cpu, offset, &mut y[inside.clone()]).unwrap();
+                    assert_eq!(bits(&y[inside]), bits(&expected), "{p} from {offset}, in place");
+                    assert_eq!((y[0], y[n as usize + 1]), (canary, canary));
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn every_element_is_that_of_the_scalar_loop() {
+        is_that_of_the_scalar_loop::<f32>();
+        is_that_of_the_scalar_loop::<f64>();
+        is_that_of_the_scalar_loop::<bf16>();
+    }
+
+    #[test]
+    fn a_split_batch_has_the_bits_of_the_whole() {
+        let dropout = Dropout { p: 0.3, stream: STREAM };
+        let whole: Vec<f32> = (0..1000).map(|i| i as f32 + 1.0).collect();
+        for cut in [1, 2, 3, 4, 131, 997] {
+            let (mut one, mut two) = (whole.clone(), whole.clone());
+            dropout.forward_in_place(Cpu::detect(), 5, &mut one).unwrap();
+            for (offset, part) in (5..).step_by(cut).zip(two.chunks_mut(cut)) {
+                dropout.forward_in_place(Cpu::detect(), offset, part).unwrap();
+            }
+            assert_eq!(one, two);
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_is_what_fill_bernoulli_draws() {
+        let (mut ones, mut y) = ([0.0_f64; 500], [1.0_f64; 500]);
+        fill_bernoulli(Cpu::detect(), STREAM, 0.75, &mut ones).unwrap();
+        Dropout { p: 0.75, stream: STREAM }.forward_in_place(Cpu::detect(), 0, &mut y).unwrap();
+        assert!(ones.iter().zip(&y).all(|(one, y)| *y == 4.0 * (1.0 - one)));
+        assert!(ones.contains(&0.0) && ones.contains(&1.0));
+    }
+
+    #[test]
+    fn misuse_is_refused_before_anything_is_written() {
+        let (cpu, x, mut y) = (Cpu::detect(), [1.0_f32; 3], [7.0_f32; 3]);
+        let good = Dropout { p: 0.5, stream: STREAM };
+        let length = Err(Error::Length { operand: "x", expected: 3, got: 2 });
+        assert_eq!(good.forward(cpu, 0, &x[..2], &mut y), length);
+        for p in [-0.5, 1.5, f64::NAN] {
+            let bad = Dropout { p, ..good };
+            let error = bad.forward(cpu, 0, &x, &mut y).unwrap_err();
+            assert!(matches!(error, Error::Parameter { name: "p", .. }), "{error}");
+            assert!(bad.check().is_err() && bad.backward(cpu, 0, &mut y).is_err());
+        }
+        let error = good.forward_in_place(cpu, u64::MAX - 2, &mut y).unwrap_err();
+        assert!(matches!(error, Error::Parameter { name: "offset", .. }), "{error}");
+        assert_eq!(y, [7.0; 3]);
+        good.forward_in_place(cpu, u64::MAX - 3, &mut y).unwrap();
+        good.forward::<f32>(cpu, u64::MAX, &[], &mut []).unwrap();
+    }
+}
