@@ -23,22 +23,16 @@
 //! | module | computes |
 //! |---|---|
 //! | [`gemm`] | matrix products of f32, f64, bf16 and bytes, fused with bias, activation and the activation's gradient; packed factors, batches |
-//! | [`activation`] | ReLU and its gradient |
+//! | [`activation`], [`dropout`] | activations with their gradients: ReLU and its kin, GELU, SiLU, sigmoid, tanh, ...; dropout, its mask drawn where it is used |
 //! | [`softmax`], [`argmax`] | softmax and log-softmax of rows, with their gradients; the class that a row answers |
 //! | [`loss`] | losses from logits, each with its gradient: softmax and binary cross-entropy, hinge, squared, absolute, Huber |
-//! | [`activation`] | activations with their gradients: ReLU and its kin, ELU, GELU, SiLU, mish, sigmoid, tanh, softplus, ... |
-//! | [`dropout`] | dropout, its mask drawn where it is used |
-//! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
+//! | [`normalisation`] | batch, layer, RMS and group normalisation with their gradients |
 //! | [`convolution`], [`pooling`] | two-dimensional convolution, its gradients, im2col and col2im; maxima and means over windows, of channels-last images |
-//! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
-//! | [`optimizer`] | the steps of SGD, Adam, their kin, LARS, LAMB and Muon, one pass each; moments also in bf16 |
-//! | [`mod@bf16`] | conversion to bf16 and back, to nearest or at random |
-//! | [`cross_entropy`] | softmax cross-entropy from logits with its gradient; softmax; argmax |
 //! | [`norm`], [`vector`] | sums and norms that cannot overflow, of slices, tensors and output units; scaling, adding, dot products |
 //! | [`clip`], [`spectral`] | clipping that refuses what is not finite, alone or in a chain; the spectral norm |
 //! | [`statistics`] | what a tensor's numbers look like: counts of what is not finite, moments, a histogram of magnitudes |
-//! | [`normalisation`] | batch, layer, RMS and group normalisation with their gradients |
-//! | [`sgd`], [`adam`] | optimizer steps, one pass each |
+//! | [`optimizer`] | the steps of SGD, Adam, their kin, LARS, LAMB and Muon, one pass each; moments also in bf16 |
+//! | [`mod@bf16`] | conversion to bf16 and back, to nearest or at random |
 //! | [`quantised`] | matrix products of integers of 8 bits, exact or scaled, and quantisation |
 //! | [`random`] | counter-based random numbers |
 //! | [`math`] | exp, ln and their kin near 0, tanh, sigmoid, softplus, erf, powers, roots, sin and cos of pi x |
@@ -52,7 +46,7 @@
 //!
 //! **Unsafe** code is in three places: the choice of an instruction set (`isa`), the handing out of disjoint work to
 //! threads (`parallel`, and the blocks of `gemm`), and the reading and writing of checked matrix views in `gemm`'s tiles. `simd` adds
-//! two instructions that pulp lacks: the one for pairs of bf16, and prefetching.
+//! what pulp lacks: the instruction for pairs of bf16, masked reads and writes, and prefetching.
 #![no_std]
 
 pub mod activation;

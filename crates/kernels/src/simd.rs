@@ -21,8 +21,8 @@ use crate::activation::Normal;
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
-use crate::optimizer::Moment;
 use crate::math::{erf::Erf, exp::Exp, ln::Ln, pow::Pow, sin_pi::SinPi, softplus::Softplus};
+use crate::optimizer::Moment;
 use crate::random::Draw;
 
 /// A kernel: arguments that wait for an instruction set.

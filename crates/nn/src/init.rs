@@ -202,7 +202,8 @@ impl Init {
                 let width = fans.parts * fans.outputs;
                 for (i, row) in weights.chunks_exact_mut(width.max(1)).enumerate() {
                     for (j, weight) in row.iter_mut().enumerate() {
-                        let diagonal = i % fans.inputs == j % fans.outputs && i / fans.inputs == fans.taps / 2;
+                        let diagonal =
+                            i % fans.inputs == j % fans.outputs && i / fans.inputs == fans.taps / 2;
                         *weight = if diagonal { T::from_f64(gain) } else { T::ZERO };
                     }
                 }

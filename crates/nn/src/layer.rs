@@ -10,13 +10,13 @@
 //! [`Registry`](crate::Registry).
 
 pub(crate) mod attention;
+pub(crate) mod batch_norm;
 pub(crate) mod convolution;
 pub(crate) mod dense;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod embedding;
 pub(crate) mod group_norm;
-pub(crate) mod batch_norm;
 pub(crate) mod layer_norm;
 pub(crate) mod pooling;
 pub(crate) mod position;
@@ -34,8 +34,8 @@ use kernels::Cpu;
 use kernels::activation::Activation;
 use kernels::random::Stream;
 
-use crate::layout::Order;
 use crate::init::Fans;
+use crate::layout::Order;
 use crate::{Error, Init, Shape};
 
 /// Whether a network learns or is used.

@@ -39,6 +39,7 @@
 extern crate alloc;
 
 mod error;
+mod gradcheck;
 pub mod init;
 pub mod layer;
 mod layout;
@@ -53,7 +54,8 @@ mod spec;
 mod workspace;
 
 pub use error::Error;
-pub use init::Init;
+pub use gradcheck::{Check, gradcheck};
+pub use init::{Fans, Init};
 pub use kernels::activation::Activation;
 pub use layer::{Float, Mode};
 pub use layout::{Layout, Order, Tensor};
@@ -64,5 +66,5 @@ pub use registry::{Options, Registry, Value};
 pub use schedule::Schedule;
 pub use sequence::Sequence;
 pub use shape::Shape;
-pub use spec::{Building, LayerSpec};
+pub use spec::{BranchScale, Building, Cell, Convolution, LayerSpec, Pool, Recurrent};
 pub use workspace::{Workspace, zeros};

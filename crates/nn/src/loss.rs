@@ -3,10 +3,10 @@
 //! Losses take logits: softmax and its like live inside them, so that applying one twice cannot be written.
 
 use kernels::Cpu;
-use kernels::cross_entropy::{argmax, softmax_cross_entropy, softmax_cross_entropy_loss};
+use kernels::argmax::argmax;
+use kernels::loss::{self as kernel, BinaryCrossEntropy, CrossEntropy, Hinge, HingeForm, Regression};
 
 use crate::Error;
-use crate::error::check_length;
 use crate::layer::Float;
 
 /// What the outputs of a batch should have been.
@@ -29,13 +29,61 @@ impl<'a, T, const N: usize> From<&'a [u32; N]> for Targets<'a, T> {
     }
 }
 
-/// How outputs and targets are compared. The loss of a batch is the mean over its rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// How outputs and targets are compared. The loss of a batch is the mean over its rows; that of a row with several numbers to meet is
+/// the mean over these.
+///
+/// In a configuration file, `"cross_entropy"`, or `{ kind = "huber", delta = 1.0 }`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub enum Loss {
-    /// Softmax cross-entropy with a class a row, in nats.
-    #[default]
-    CrossEntropy,
+    /// Softmax cross-entropy, in nats, with a class or a distribution a row. PyTorch: `CrossEntropyLoss`.
+    CrossEntropy {
+        /// How much of each target is spread over all classes: 0 to 1 (Szegedy et al., CVPR 2016).
+        #[cfg_attr(feature = "serde", serde(default))]
+        smoothing: f64,
+    },
+    /// Binary cross-entropy of each output's sigmoid. PyTorch: `BCEWithLogitsLoss`.
+    BinaryCrossEntropy {
+        /// How much more a positive target counts.
+        #[cfg_attr(feature = "serde", serde(default = "one"))]
+        positive_weight: f64,
+    },
+    /// The hinge of a linear support vector machine, with a class a row: the mean of `max(0, margin - z[y] + z[j])` over all classes
+    /// but the label. PyTorch: `MultiMarginLoss`.
+    Hinge {
+        /// How far the label's output shall be ahead.
+        #[cfg_attr(feature = "serde", serde(default = "one"))]
+        margin: f64,
+        /// Whether violations are squared.
+        #[cfg_attr(feature = "serde", serde(default))]
+        squared: bool,
+    },
+    /// The mean of squared differences. PyTorch: `MSELoss`.
+    Mse,
+    /// The mean of absolute differences. PyTorch: `L1Loss`.
+    Mae,
+    /// Squared near 0, absolute from `delta` on. PyTorch: `HuberLoss`.
+    Huber {
+        /// Where the one becomes the other.
+        #[cfg_attr(feature = "serde", serde(default = "one"))]
+        delta: f64,
+    },
+}
+
+#[cfg(feature = "serde")]
+fn one() -> f64 {
+    1.0
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Self::CrossEntropy { smoothing: 0.0 }
+    }
 }
 
 /// Rows and what they are compared with.
@@ -48,38 +96,73 @@ pub(crate) struct Outputs<'a, T> {
 }
 
 impl Loss {
-    /// How many losses a row has.
-    pub(crate) fn per_row(self) -> usize {
+    /// How many losses a row of `width` outputs has.
+    pub(crate) fn per_row(self, width: usize) -> usize {
         match self {
-            Self::CrossEntropy => 1,
+            Self::CrossEntropy { .. } | Self::Hinge { .. } => 1,
+            _ => width,
         }
     }
 
-    /// The losses of all rows, and the gradient of their mean by the outputs, if there is room for it.
+    /// Losses, and the gradient of their mean by the outputs if there is room for it. Returns the sum of the rows' losses, added in
+    /// ascending order in f64.
     pub(crate) fn run<T: Float>(
         self,
         cpu: Cpu<'_>,
         outputs: &Outputs<'_, T>,
         losses: &mut [T],
         doutputs: Option<&mut [T]>,
-    ) -> Result<(), Error> {
+    ) -> Result<f64, Error> {
         let &Outputs { rows, width, values, targets } = outputs;
         let scale = T::from_f64(1.0 / rows as f64);
         match (self, targets) {
-            (Self::CrossEntropy, Targets::Labels(labels)) => {
-                check_length("labels", rows, labels.len())?;
+            (Self::CrossEntropy { smoothing }, _) => {
+                let targets = match targets {
+                    Targets::Labels(labels) => kernel::Targets::Labels(labels),
+                    Targets::Values(values) => kernel::Targets::Distributions(values),
+                };
+                let loss = CrossEntropy { smoothing, ..CrossEntropy::default() };
                 match doutputs {
-                    Some(dvalues) => {
-                        softmax_cross_entropy(cpu, values, width, labels, scale, losses, dvalues)?
-                    }
-                    None => softmax_cross_entropy_loss(cpu, values, width, labels, losses)?,
+                    Some(dvalues) => loss.gradient(cpu, values, width, targets, scale, losses, dvalues)?,
+                    None => loss.losses(cpu, values, width, targets, losses)?,
                 }
             }
-            (Self::CrossEntropy, Targets::Values(_)) => {
+            (Self::Hinge { margin, squared }, Targets::Labels(labels)) => {
+                let loss = Hinge { form: HingeForm::All, margin, squared, ignore: None };
+                match doutputs {
+                    Some(dvalues) => loss.gradient(cpu, values, width, labels, scale, losses, dvalues)?,
+                    None => loss.losses(cpu, values, width, labels, losses)?,
+                }
+            }
+            (Self::Hinge { .. }, _) => {
                 return Err(Error::Targets { expected: "a class a row", got: "values" });
             }
+            (_, Targets::Labels(_)) => {
+                return Err(Error::Targets { expected: "a value for each output", got: "a class a row" });
+            }
+            (Self::BinaryCrossEntropy { positive_weight }, Targets::Values(targets)) => {
+                let (loss, scale) = (BinaryCrossEntropy { positive_weight }, each(rows, width));
+                match doutputs {
+                    Some(dvalues) => loss.gradient(cpu, values, targets, scale, losses, dvalues)?,
+                    None => loss.losses(cpu, values, targets, losses)?,
+                }
+            }
+            (Self::Mse | Self::Mae | Self::Huber { .. }, Targets::Values(targets)) => {
+                let loss = match self {
+                    Self::Mae => Regression::Absolute,
+                    Self::Huber { delta } => Regression::Huber { delta },
+                    _ => Regression::Squared,
+                };
+                match doutputs {
+                    Some(dvalues) => {
+                        loss.gradient(cpu, values, targets, each(rows, width), losses, dvalues)?;
+                    }
+                    None => loss.losses(cpu, values, targets, losses)?,
+                }
+            }
         }
-        Ok(())
+        let sum = losses.iter().fold(0.0, |sum, loss| sum + loss.to_f64());
+        Ok(if self.per_row(width) == 1 { sum } else { sum / width as f64 })
     }
 
     /// How many rows are answered right: whose largest output is that of their label. 0 where targets are no labels.
@@ -93,4 +176,9 @@ impl Loss {
         argmax(cpu, outputs.values, outputs.width, answers)?;
         Ok(answers.iter().zip(labels).filter(|(answer, label)| answer == label).count())
     }
+}
+
+/// The factor of each output's share in the mean.
+fn each<T: Float>(rows: usize, width: usize) -> T {
+    T::from_f64(1.0 / (rows as f64 * width as f64))
 }

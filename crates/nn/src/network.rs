@@ -164,7 +164,7 @@ impl Network {
 
     /// Losses of a batch of `rows`.
     pub(crate) fn losses(&self, rows: usize) -> usize {
-        rows.saturating_mul(self.loss.per_row())
+        rows.saturating_mul(self.loss.per_row(self.outputs()))
     }
 
     /// Draws all parameters as their layers say. A function of `seed` alone, in each type: the first tensor that layer `i` draws
@@ -259,8 +259,8 @@ impl Network {
         let width = self.outputs();
         let (y, dy) = (&outputs[..rows * width], &mut doutputs[..rows * width]);
         let losses = &mut losses[..self.losses(rows)];
-        self.loss.run(cpu, &Outputs { rows, width, values: y, targets }, losses, Some(dy))?;
-        let score = Score { rows, loss: sum(losses), correct: 0 };
+        let loss = self.loss.run(cpu, &Outputs { rows, width, values: y, targets }, losses, Some(dy))?;
+        let score = Score { rows, loss, correct: 0 };
         self.sequence.backward(Backward {
             cpu,
             mode,
@@ -292,14 +292,29 @@ impl Network {
         batch: Batch<'_, T>,
         workspace: &mut Workspace<T>,
     ) -> Result<Score, Error> {
-        let rows = self.run(cpu, Mode::Eval, false, &mut weights.into(), batch.inputs, workspace)?;
+        self.score(cpu, Mode::Eval, weights, batch, workspace)
+    }
+
+    /// As [`evaluate`](Self::evaluate), in any mode.
+    ///
+    /// # Errors
+    /// As for [`gradient`](Self::gradient).
+    pub fn score<'a, T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        mode: Mode,
+        weights: impl Into<Weights<'a, T>>,
+        batch: Batch<'_, T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<Score, Error> {
+        let rows = self.run(cpu, mode, false, &mut weights.into(), batch.inputs, workspace)?;
         let Parts { outputs, losses, predictions, .. } = workspace.parts();
         let width = self.outputs();
         let outputs = Outputs { rows, width, values: &outputs[..rows * width], targets: batch.targets };
         let losses = &mut losses[..self.losses(rows)];
-        self.loss.run(cpu, &outputs, losses, None)?;
+        let loss = self.loss.run(cpu, &outputs, losses, None)?;
         let correct = self.loss.correct(cpu, &outputs, &mut predictions[..rows])?;
-        Ok(Score { rows, loss: sum(losses), correct })
+        Ok(Score { rows, loss, correct })
     }
 
     /// Checks what every pass needs, runs the layers, and returns the number of rows.
@@ -360,9 +375,4 @@ fn fill<T: Float>(
         }
     }
     Ok(())
-}
-
-/// The sum in ascending order, in f64.
-fn sum<T: Float>(losses: &[T]) -> f64 {
-    losses.iter().fold(0.0, |sum, loss| sum + loss.to_f64())
 }

@@ -186,8 +186,7 @@ impl<T: Float> Layer<T> for Sequence {
         let Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, mut statistics, scratch } = pass;
         let mut run = |node: &Node, x: &[T], y: &mut [T], kept: &mut [T]| {
             let (params, buffers) = (&params[node.params.clone()], &mut buffers[node.buffers.clone()]);
-            let (here, behind) =
-                core::mem::take(&mut statistics).split_at_mut(node.layer.statistics(rows));
+            let (here, behind) = core::mem::take(&mut statistics).split_at_mut(node.layer.statistics(rows));
             statistics = behind;
             let (statistics, scratch) = (here, &mut *scratch);
             let pass = Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, statistics, scratch };
@@ -223,7 +222,22 @@ impl<T: Float> Layer<T> for Sequence {
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
         let Backward {
- cpu, mode, rows, params, buffers, x, y, kept, statistics, dy, folded, mut dx, fold, grads, scratch } = pass;
+            cpu,
+            mode,
+            rows,
+            params,
+            buffers,
+            x,
+            y,
+            kept,
+            statistics,
+            dy,
+            folded,
+            mut dx,
+            fold,
+            grads,
+            scratch,
+        } = pass;
         let Some(last) = self.nodes.len().checked_sub(1) else {
             if let Some(dx) = dx {
                 dx.copy_from_slice(dy);

@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::cell::Cell;
 use core::fmt;
 
 use kernels::Window;
@@ -327,7 +326,8 @@ impl LayerSpec {
 
     /// The layer, for rows of this shape.
     pub(crate) fn build(&self, input: Shape, building: &Building<'_>) -> Result<Box<dyn AnyLayer>, Error> {
-        let misfit = |expected: &str, got: &dyn fmt::Display| Err(building.misfit(self.kind(), expected, got));
+        let misfit =
+            |expected: &str, got: &dyn fmt::Display| Err(building.misfit(self.kind(), expected, got));
         let refused = |error: Error| building.misfit(self.kind(), "a window that fits its input", error);
         let positive = |epsilon: f64| epsilon.is_finite() && epsilon > 0.0;
         let image = || match input {
@@ -336,7 +336,11 @@ impl LayerSpec {
         };
         let sequence = || match input {
             Shape::Steps { steps, features } => Ok((steps, features)),
-            _ => Err(building.misfit(self.kind(), "a sequence (`rows` and `places` make one of an image)", input)),
+            _ => Err(building.misfit(
+                self.kind(),
+                "a sequence (`rows` and `places` make one of an image)",
+                input,
+            )),
         };
         let divides = |parts: usize, whole: usize| parts > 0 && whole.is_multiple_of(parts);
         Ok(match self {
@@ -365,7 +369,10 @@ impl LayerSpec {
             &Self::Dropout { p } => Box::new(Dropout::new(input, p, building.number())),
             &Self::BatchNorm { epsilon, momentum } => {
                 if !positive(epsilon) || !(0.0..=1.0).contains(&momentum) {
-                    return misfit("`epsilon` above 0 and `momentum` in [0, 1]", &format!("{epsilon}, {momentum}"));
+                    return misfit(
+                        "`epsilon` above 0 and `momentum` in [0, 1]",
+                        &format!("{epsilon}, {momentum}"),
+                    );
                 }
                 Box::new(BatchNorm::new(input, epsilon, momentum))
             }
@@ -377,7 +384,10 @@ impl LayerSpec {
             &Self::LayerNorm { epsilon } => Box::new(LayerNorm::new(input, epsilon)),
             &Self::RmsNorm { epsilon } => Box::new(RmsNorm::new(input, epsilon)),
             &Self::GroupNorm { groups, .. } if !divides(groups, input.features()) => {
-                return misfit(&format!("a divisor of its {} channels as `groups`", input.features()), &groups);
+                return misfit(
+                    &format!("a divisor of its {} channels as `groups`", input.features()),
+                    &groups,
+                );
             }
             &Self::GroupNorm { groups, epsilon } => Box::new(GroupNorm::new(input, groups, epsilon)),
             Self::Residual { body, shortcut, scale } => {
@@ -464,11 +474,11 @@ pub struct Building<'a> {
     path: String,
     registry: &'a Registry,
     /// How many numbers have been given out.
-    numbers: &'a Cell<u32>,
+    numbers: &'a core::cell::Cell<u32>,
 }
 
 impl<'a> Building<'a> {
-    pub(crate) fn new(registry: &'a Registry, numbers: &'a Cell<u32>) -> Self {
+    pub(crate) fn new(registry: &'a Registry, numbers: &'a core::cell::Cell<u32>) -> Self {
         Self { path: String::new(), registry, numbers }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! t = |x|
-//! tail = e^(-t^2 / 2) q((t - ORIGIN) / (t + SHIFT)) / (t + SHIFT)        Phi(-t): what is left beyond t
+//! tail = e^(-t^2 / 2) q((t - ORIGIN) / (t + BEYOND)) / (t + BEYOND)        Phi(-t): what is left beyond t
 //! Phi(x) = tail                                                         x < 0
 //!          1 - tail                                                     x >= 0
 //! density = e^(-t^2 / 2) / sqrt(2 pi)
@@ -25,7 +25,7 @@ pub trait Normal: Lanes {
     /// Where `q` is expanded.
     const ORIGIN: Self;
     /// Near the middle of what matters.
-    const SHIFT: Self;
+    const BEYOND: Self;
     /// `q`.
     const TAIL: &'static [Self];
 }
@@ -33,7 +33,7 @@ pub trait Normal: Lanes {
 impl Normal for f32 {
     const FURTHEST: f32 = 14.5;
     const ORIGIN: f32 = 0.0;
-    const SHIFT: f32 = 2.5;
+    const BEYOND: f32 = 2.5;
     const TAIL: &'static [f32] = &[
         1.25,
         -1.243_393_3,
@@ -51,7 +51,7 @@ impl Normal for f32 {
 impl Normal for f64 {
     const FURTHEST: f64 = 39.0;
     const ORIGIN: f64 = 5.75;
-    const SHIFT: f64 = 5.75;
+    const BEYOND: f64 = 5.75;
     const TAIL: &'static [f64] = &[
         0.775_666_160_541_775,
         -0.693_525_556_722_831_2,
@@ -92,7 +92,7 @@ pub(super) fn normal<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) 
     let power = exp::<S, T>(s, T::mul(s, half, minus));
     let power = T::mul_add(s, T::sub(s, zero, rest), power, power);
 
-    let inverse = T::div(s, one, T::add(s, t, T::splat(s, T::SHIFT)));
+    let inverse = T::div(s, one, T::add(s, t, T::splat(s, T::BEYOND)));
     let place = T::mul(s, T::sub(s, t, T::splat(s, T::ORIGIN)), inverse);
     let q = polynomial::<S, T>(s, place, T::TAIL);
     let tail = T::mul(s, power, T::mul(s, q, inverse));

@@ -47,7 +47,12 @@ pub struct Critical {
 /// # Errors
 /// [`kernels::Error::Parameter`] if `dropout` is not in [0, 1) or `variance` not finite and above 0, or if there is no such point:
 /// the biases' variance would be below 0.
-pub fn critical(cpu: Cpu<'_>, activation: Activation, dropout: f64, variance: f64) -> Result<Critical, Error> {
+pub fn critical(
+    cpu: Cpu<'_>,
+    activation: Activation,
+    dropout: f64,
+    variance: f64,
+) -> Result<Critical, Error> {
     let refuse = |name, expected, got| Err(kernels::Error::Parameter { name, expected, got }.into());
     if !(0.0..1.0).contains(&dropout) {
         return refuse("dropout", "in [0, 1)", dropout);

@@ -22,7 +22,9 @@ use crate::Error;
 pub(super) fn orthogonal(cpu: Cpu<'_>, stream: Stream, rows: usize, cols: usize) -> Result<Vec<f64>, Error> {
     if rows < cols {
         let tall = orthogonal(cpu, stream, cols, rows)?;
-        return Ok((0..rows).flat_map(|i| (0..cols).map(|j| tall[j * rows + i]).collect::<Vec<_>>()).collect());
+        return Ok((0..rows)
+            .flat_map(|i| (0..cols).map(|j| tall[j * rows + i]).collect::<Vec<_>>())
+            .collect());
     }
     let mut a = vec![0.0; rows * cols];
     fill_normal(cpu, stream, 0.0, 1.0, &mut a)?;

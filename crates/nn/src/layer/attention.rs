@@ -107,7 +107,8 @@ impl Describe for Attention {
         };
         let init = self.init;
         let fans = Fans::matrix(features, features);
-        let (apart, one) = (Start::Draw { init, fans: Fans { parts: 3, ..fans } }, Start::Draw { init, fans });
+        let (apart, one) =
+            (Start::Draw { init, fans: Fans { parts: 3, ..fans } }, Start::Draw { init, fans });
         Vec::from([
             matrix("in_proj_weight", 3 * features, apart),
             Parameter::vector("in_proj_bias", 3 * features, 0.0),
@@ -187,7 +188,15 @@ impl<T: Float> Layer<T> for Attention {
         let (db_in, rest) = rest.split_at_mut(in_biases);
         let (dw_out, db_out) = rest.split_at_mut(out_weights);
 
-        dense_backward(cpu, (o, rows * steps), (w_out, features, features), dy, (dw_out, db_out), Some(&mut *d_o), scratch)?;
+        dense_backward(
+            cpu,
+            (o, rows * steps),
+            (w_out, features, features),
+            dy,
+            (dw_out, db_out),
+            Some(&mut *d_o),
+            scratch,
+        )?;
         let (one, zero) = (T::ONE, T::ZERO);
         let size = T::from_f64(1.0 / sqrt(cpu, self.width() as f64));
         for row in 0..rows {
@@ -197,7 +206,15 @@ impl<T: Float> Layer<T> for Attention {
             let d_o = self.outputs(&d_o[row * o_len..][..o_len])?;
             let (q, k, v) = (self.heads(qkv, 0)?, self.heads(qkv, 1)?, self.heads(qkv, 2)?);
             let across = 3 * features;
-            gemm_batch(cpu, one, self.squares(p)?.transpose(), d_o, zero, self.heads_mut(dqkv, 2, across)?, scratch)?;
+            gemm_batch(
+                cpu,
+                one,
+                self.squares(p)?.transpose(),
+                d_o,
+                zero,
+                self.heads_mut(dqkv, 2, across)?,
+                scratch,
+            )?;
             gemm_batch(cpu, one, d_o, v.transpose(), zero, self.squares_mut(dp)?, scratch)?;
             softmax_backward(cpu, p, steps, dp)?;
             scale(cpu, size, dp);
@@ -205,7 +222,15 @@ impl<T: Float> Layer<T> for Attention {
             gemm_batch(cpu, one, dscores, k, zero, self.heads_mut(dqkv, 0, across)?, scratch)?;
             gemm_batch(cpu, one, dscores.transpose(), q, zero, self.heads_mut(dqkv, 1, across)?, scratch)?;
         }
-        dense_backward(cpu, (x, rows * steps), (w_in, features, 3 * features), dqkv, (dw_in, db_in), dx, scratch)
+        dense_backward(
+            cpu,
+            (x, rows * steps),
+            (w_in, features, 3 * features),
+            dqkv,
+            (dw_in, db_in),
+            dx,
+            scratch,
+        )
     }
 }
 

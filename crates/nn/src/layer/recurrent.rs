@@ -15,7 +15,6 @@ mod cell;
 use alloc::vec::Vec;
 
 use kernels::gemm::{Epilogue, gemm, gemm_scratch};
-use kernels::vector::accumulate;
 use kernels::{Cpu, MatMut, MatRef};
 
 use crate::init::Fans;
@@ -64,7 +63,12 @@ impl Recurrent {
     }
 
     /// Columns `gate * units ..` of a matrix with all gates side by side.
-    fn of_gate<'a, T>(&self, weight: &'a [T], rows: usize, gate: usize) -> Result<MatRef<'a, T>, kernels::Error> {
+    fn of_gate<'a, T>(
+        &self,
+        weight: &'a [T],
+        rows: usize,
+        gate: usize,
+    ) -> Result<MatRef<'a, T>, kernels::Error> {
         let (units, width) = (self.spec.units, self.gates() * self.spec.units);
         MatRef::strided(&weight[gate * units..], rows, units, width, 1)
     }
@@ -204,7 +208,8 @@ impl<T: Float> Layer<T> for Recurrent {
         let [x_time, u, v, cells, h] = split_mut(kept, self.rooms(rows));
         let gates_len = gates * steps * state;
         let lengths = [gates_len, gates_len, x_time.len(), state, state, state, state, state];
-        let ([du, dv, dx_time, dh, dcell, dh_step, dcell_step, temporary], scratch) = split_mut_rest(scratch, lengths);
+        let ([du, dv, dx_time, dh, dcell, dh_step, dcell_step, temporary], scratch) =
+            split_mut_rest(scratch, lengths);
         let mut products = Products { cpu, scratch };
 
         dh.fill(T::ZERO);
@@ -222,11 +227,18 @@ impl<T: Float> Layer<T> for Recurrent {
             }
             let step = cell::Step { cpu, t, steps, state };
             let (before, now) = h[t * state..][..2 * state].split_at(state);
-            let reached = cell::Reached { dh, dcell, dh_before: dh_step, dcell_before: dcell_step, temporary };
+            let reached =
+                cell::Reached { dh, dcell, dh_before: dh_step, dcell_before: dcell_step, temporary };
             cell.backward(step, u, v, cells, [before, now], reached, du, dv)?;
             for gate in 0..gates {
                 let dv = MatRef::row_major(&dv[(gate * steps + t) * state..][..state], rows, units)?;
-                products.add(dv, self.of_gate(w_hh, units, gate)?.transpose(), T::ONE, dh_step, Epilogue::NONE)?;
+                products.add(
+                    dv,
+                    self.of_gate(w_hh, units, gate)?.transpose(),
+                    T::ONE,
+                    dh_step,
+                    Epilogue::NONE,
+                )?;
             }
             dh.copy_from_slice(dh_step);
             dcell.copy_from_slice(dcell_step);

@@ -89,7 +89,10 @@ impl Describe for Residual {
 }
 
 fn renamed(tensors: Vec<Parameter>, place: &str) -> Vec<Parameter> {
-    tensors.into_iter().map(|tensor| Parameter { name: format!("{place}.{}", tensor.name), ..tensor }).collect()
+    tensors
+        .into_iter()
+        .map(|tensor| Parameter { name: format!("{place}.{}", tensor.name), ..tensor })
+        .collect()
 }
 
 impl<T: Float> Layer<T> for Residual {
@@ -147,7 +150,21 @@ impl<T: Float> Layer<T> for Residual {
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
-        let Backward { cpu, mode, rows, params, buffers, x, kept, statistics, dy, mut dx, grads, scratch, .. } = pass;
+        let Backward {
+            cpu,
+            mode,
+            rows,
+            params,
+            buffers,
+            x,
+            kept,
+            statistics,
+            dy,
+            mut dx,
+            grads,
+            scratch,
+            ..
+        } = pass;
         let [body, output, shortcut, _] = self.rooms(rows);
         let (body_kept, rest) = kept.split_at_mut(body);
         let (branch, rest) = rest.split_at_mut(output);

@@ -39,7 +39,8 @@ impl Transformer {
         causal: bool,
         building: &Building<'_>,
     ) -> Result<Self, Error> {
-        let residual = |body| LayerSpec::Residual { body, shortcut: Vec::new(), scale: BranchScale::default() };
+        let residual =
+            |body| LayerSpec::Residual { body, shortcut: Vec::new(), scale: BranchScale::default() };
         let drop = LayerSpec::Dropout { p: dropout };
         let norm = LayerSpec::LayerNorm { epsilon: 1e-5 };
         let dense = |units| LayerSpec::dense(units, Init::GlorotUniform);
@@ -56,9 +57,9 @@ impl Transformer {
 
 fn renamed(tensors: Vec<Parameter>) -> Vec<Parameter> {
     let rename = |tensor: Parameter| {
-        let name = NAMES.iter().find_map(|(place, name)| {
-            tensor.name.strip_prefix(place).map(|rest| format!("{name}{rest}"))
-        });
+        let name = NAMES
+            .iter()
+            .find_map(|(place, name)| tensor.name.strip_prefix(place).map(|rest| format!("{name}{rest}")));
         Parameter { name: name.unwrap_or_else(|| tensor.name.clone()), ..tensor }
     };
     tensors.into_iter().map(rename).collect()

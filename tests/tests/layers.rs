@@ -1,0 +1,263 @@
+//! Every layer of `nn`, forward and backward: gradients against finite differences, alone and nested, in every mode.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use kernels::random::Stream;
+use kernels::{Cpu, Isa};
+use nn::{
+    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool, Recurrent,
+    Shape, Targets, Weights, gradcheck,
+};
+
+const TRAIN: Mode = Mode::Train { seed: 3, step: 1 };
+const IMAGE: Shape = Shape::Image { height: 5, width: 6, channels: 2 };
+const STEPS: Shape = Shape::Steps { steps: 4, features: 6 };
+
+fn uniform(stream: u64, len: usize) -> Vec<f64> {
+    (0..len as u64).map(|i| 2.0 * Stream::new(7, stream).uniform_f64(i) - 1.0).collect()
+}
+
+fn dense(units: usize) -> LayerSpec {
+    LayerSpec::dense(units, Init::LecunNormal)
+}
+
+fn act(activation: Activation) -> LayerSpec {
+    LayerSpec::Activation(activation)
+}
+
+/// Checks the gradients of these layers, in these modes, with labels for targets.
+fn check(input: impl Into<Shape>, layers: &[LayerSpec], modes: &[Mode]) {
+    let network = Network::new(input, layers).unwrap();
+    let rows = 3;
+    let classes = network.outputs() as u32;
+    let labels: Vec<u32> = (0..rows).map(|i| Stream::new(7, 9).below(i, classes)).collect();
+    check_against(&network, rows as usize, Targets::Labels(&labels), modes);
+}
+
+fn check_against(network: &Network, rows: usize, targets: Targets<'_, f64>, modes: &[Mode]) {
+    let params = uniform(1, network.layout().len());
+    let mut buffers = vec![0.0; network.buffers().len()];
+    network.init_buffers(Cpu::detect(), &mut buffers).unwrap();
+    for buffer in &mut buffers {
+        *buffer += 0.25;
+    }
+    let inputs = uniform(2, rows * network.inputs());
+    for &mode in modes {
+        for isa in [Isa::detect(), Isa::available().next().unwrap()] {
+            let batch = Batch { inputs: &inputs, targets };
+            let weights = Weights { params: &params, buffers: &mut buffers };
+            let checks = gradcheck(Cpu::serial(isa), network, mode, weights, batch).unwrap();
+            assert_eq!(checks.len(), network.layout().tensors().len() + 1);
+            for check in checks {
+                assert!(check.max_rel_error < 1e-7, "{mode:?} on {isa}: {check:?} of {network:?}");
+                assert!(check.kinks * 10 <= check.elements, "{mode:?}: {check:?} of {network:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn dense_layers_take_every_activation_in() {
+    for activation in [
+        Activation::Relu,
+        Activation::CappedRelu { cap: 0.5 },
+        Activation::LeakyRelu { slope: 0.1 },
+        Activation::Elu { alpha: 0.7 },
+        Activation::Selu,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Mish,
+        Activation::Sigmoid,
+        Activation::HardSigmoid,
+        Activation::Tanh,
+        Activation::HardTanh,
+        Activation::Softplus,
+        Activation::Softsign,
+    ] {
+        check(5, &[dense(4), act(activation), dense(3)], &[Mode::Eval]);
+        check(5, &[act(activation), dense(3), act(activation)], &[Mode::Eval]);
+    }
+    check(5, &[LayerSpec::Prelu { start: 0.2 }, dense(3)], &[Mode::Eval]);
+    let bare = LayerSpec::Dense { units: 4, init: Init::HeNormal, bias: false };
+    check(5, &[bare, act(Activation::Tanh), dense(3)], &[Mode::Eval]);
+    check(STEPS, &[dense(5), act(Activation::Silu), LayerSpec::Flatten, dense(3)], &[Mode::Eval]);
+    check(IMAGE, &[dense(5), act(Activation::Tanh), dense(3)], &[Mode::Eval]);
+}
+
+#[test]
+fn convolutions_and_pooling_have_the_right_gradient() {
+    let square = Convolution::same(4, 3);
+    let head = [LayerSpec::Flatten, dense(3)];
+    for convolution in [
+        square,
+        Convolution { stride: [2, 1], padding: [0, 1], ..square },
+        Convolution { kernel: [2, 3], groups: 2, bias: false, ..square },
+        Convolution { filters: 6, groups: 2, ..square },
+        Convolution { filters: 3, kernel: [1, 1], padding: [0, 0], ..square },
+    ] {
+        for activation in [Activation::Relu, Activation::Tanh, Activation::Gelu] {
+            let layers = [LayerSpec::Convolution(convolution), act(activation), LayerSpec::Flatten, dense(3)];
+            check(IMAGE, &layers, &[Mode::Eval]);
+        }
+    }
+    for pool in [Pool::Max, Pool::Mean] {
+        for (kernel, stride, padding) in [([2, 2], [2, 2], [0, 0]), ([3, 2], [1, 2], [1, 1])] {
+            let pooling = LayerSpec::Pooling { pool, kernel, stride, padding };
+            let mut layers = vec![LayerSpec::Convolution(square), pooling];
+            layers.extend(head.clone());
+            check(IMAGE, &layers, &[Mode::Eval]);
+        }
+    }
+    check(IMAGE, &[LayerSpec::Convolution(square), LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
+    check(STEPS, &[LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
+}
+
+#[test]
+fn normalisation_has_the_right_gradient_in_every_mode() {
+    let epsilon = 1e-3;
+    for norm in [
+        LayerSpec::BatchNorm { epsilon, momentum: 0.1 },
+        LayerSpec::LayerNorm { epsilon },
+        LayerSpec::RmsNorm { epsilon },
+        LayerSpec::GroupNorm { groups: 2, epsilon },
+    ] {
+        let modes = [Mode::Eval, Mode::Probe, TRAIN];
+        check(4, &[norm.clone(), act(Activation::Tanh), dense(3)], &modes);
+        check(IMAGE, &[norm.clone(), dense(3)], &modes);
+        check(STEPS, &[dense(6), norm, act(Activation::Silu), LayerSpec::GlobalPooling, dense(3)], &modes);
+    }
+}
+
+#[test]
+fn dropout_has_the_right_gradient() {
+    let dropout = LayerSpec::Dropout { p: 0.4 };
+    check(6, &[dropout.clone(), dense(8), act(Activation::Tanh), dropout, dense(3)], &[Mode::Eval, TRAIN]);
+}
+
+#[test]
+fn residual_blocks_have_the_right_gradient() {
+    let body = || vec![dense(6), act(Activation::Relu), dense(6)];
+    for scale in [BranchScale::Fixed(1.0), BranchScale::Fixed(0.3), BranchScale::Learned(0.0)] {
+        let plain = LayerSpec::Residual { body: body(), shortcut: vec![], scale };
+        check(6, &[plain.clone(), act(Activation::Relu), plain, dense(3)], &[Mode::Eval]);
+        let shortcut = vec![dense(6), LayerSpec::BatchNorm { epsilon: 1e-3, momentum: 0.1 }];
+        let projected = LayerSpec::Residual { body: body(), shortcut, scale };
+        check(4, &[projected.clone(), dense(3)], &[Mode::Eval, Mode::Probe]);
+        let nested = LayerSpec::Residual { body: vec![projected, dense(4)], shortcut: vec![], scale };
+        check(4, &[nested, dense(3)], &[Mode::Probe]);
+    }
+}
+
+#[test]
+fn recurrent_layers_have_the_right_gradient() {
+    for cell in [
+        Cell::Rnn { activation: Activation::Tanh },
+        Cell::Rnn { activation: Activation::Relu },
+        Cell::Lstm,
+        Cell::Gru,
+    ] {
+        for last in [false, true] {
+            let layer = LayerSpec::Recurrent(Recurrent { last, ..Recurrent::new(cell, 5) });
+            check(STEPS, &[layer.clone(), LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
+            check(IMAGE, &[LayerSpec::Rows, layer, LayerSpec::Flatten, dense(3)], &[Mode::Eval]);
+        }
+    }
+}
+
+/// Cut off behind every step, the gradient is that of a layer which takes the state before it for granted: only the last step's
+/// contribution is left.
+#[test]
+fn truncated_gradients_stop_at_the_boundary() {
+    let spec = |truncate| Recurrent { last: true, truncate, ..Recurrent::new(Cell::Lstm, 5) };
+    let gradient = |truncate| {
+        let network = Network::new(STEPS, &[LayerSpec::Recurrent(spec(truncate)), dense(3)]).unwrap();
+        let params = uniform(1, network.layout().len());
+        let inputs = uniform(2, 2 * network.inputs());
+        let mut workspace = nn::Workspace::new(&network, Cpu::detect(), 2).unwrap();
+        let (mut grads, mut dinputs) = (vec![0.0; params.len()], vec![0.0; inputs.len()]);
+        let batch = Batch { inputs: &inputs, targets: (&[0, 2]).into() };
+        let cpu = Cpu::detect();
+        network
+            .gradients(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads, Some(&mut dinputs))
+            .unwrap();
+        (grads, dinputs)
+    };
+    let (whole, cut, never) = (gradient(None), gradient(Some(1)), gradient(Some(4)));
+    // A chunk as long as the sequence cuts nothing off but what is before its first step.
+    assert_eq!(whole, never);
+    assert_ne!(whole.0, cut.0);
+    for row in cut.1.chunks(24) {
+        let (early, last) = row.split_at(18);
+        assert!(early.iter().all(|d| *d == 0.0) && last.iter().any(|d| *d != 0.0));
+    }
+    assert!(whole.1[..18].iter().any(|d| *d != 0.0));
+}
+
+#[test]
+fn attention_and_transformers_have_the_right_gradient() {
+    for causal in [false, true] {
+        for heads in [1, 2, 3] {
+            let attention = LayerSpec::Attention { heads, causal, init: Init::GlorotUniform };
+            let position = LayerSpec::Position { init: Init::HeNormal };
+            check(STEPS, &[position, attention, LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
+        }
+        let block = LayerSpec::Transformer { heads: 2, hidden: 8, dropout: 0.2, causal };
+        check(STEPS, &[block, LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval, TRAIN]);
+    }
+    let places = LayerSpec::Places;
+    check(
+        IMAGE,
+        &[places, LayerSpec::LayerNorm { epsilon: 1e-3 }, LayerSpec::Flatten, dense(3)],
+        &[Mode::Eval],
+    );
+}
+
+#[test]
+fn standardised_inputs_have_the_right_gradient() {
+    check(5, &[LayerSpec::Standardise, dense(3)], &[Mode::Eval]);
+}
+
+/// Indices are no numbers to take a gradient by; the table is.
+#[test]
+fn embeddings_have_the_right_gradient() {
+    let layers =
+        [LayerSpec::Embedding { count: 7, features: 3, init: Init::HeNormal }, LayerSpec::Flatten, dense(2)];
+    let network = Network::new(4, &layers).unwrap();
+    let params = uniform(1, network.layout().len());
+    let inputs = [0.0, 6.0, 3.0, 3.0, 1.0, 3.0, 5.0, 0.0];
+    let batch = Batch { inputs: &inputs, targets: (&[0, 1]).into() };
+    let mut workspace = nn::Workspace::new(&network, Cpu::detect(), 2).unwrap();
+    let mut grads = vec![0.0; params.len()];
+    network.gradient(Cpu::detect(), Mode::Eval, &params, batch, &mut workspace, &mut grads).unwrap();
+    let numeric = tests::differences::gradient(&params, 1e-3, |params| {
+        network.evaluate(Cpu::detect(), params, batch, &mut workspace).unwrap().mean_loss()
+    });
+    assert!(tests::differences::worst_error(&grads, &numeric) < 1e-7);
+    // Two and four are not looked up.
+    assert!(grads[6..9].iter().chain(&grads[12..15]).all(|g| *g == 0.0));
+}
+
+#[test]
+fn every_loss_has_the_right_gradient() {
+    let network =
+        |loss| Network::new(4, &[dense(5), act(Activation::Tanh), dense(3)]).unwrap().with_loss(loss);
+    let labels = [2, 0, 1];
+    let values: Vec<f64> = uniform(5, 9).iter().map(|x| 0.5 + 0.5 * x).collect();
+    for loss in [
+        Loss::CrossEntropy { smoothing: 0.0 },
+        Loss::CrossEntropy { smoothing: 0.1 },
+        Loss::Hinge { margin: 1.0, squared: false },
+        Loss::Hinge { margin: 0.5, squared: true },
+    ] {
+        check_against(&network(loss), 3, Targets::Labels(&labels), &[Mode::Eval]);
+    }
+    for loss in [
+        Loss::CrossEntropy { smoothing: 0.0 },
+        Loss::BinaryCrossEntropy { positive_weight: 2.5 },
+        Loss::Mse,
+        Loss::Mae,
+        Loss::Huber { delta: 0.3 },
+    ] {
+        check_against(&network(loss), 3, Targets::Values(&values), &[Mode::Eval]);
+    }
+}
