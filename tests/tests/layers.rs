@@ -20,6 +20,11 @@ fn dense(units: usize) -> LayerSpec {
     LayerSpec::dense(units, Init::LecunNormal)
 }
 
+/// In front of a batch norm, which takes any bias away again: its gradient is 0, and the differences are nothing but rounding.
+fn bare(units: usize) -> LayerSpec {
+    LayerSpec::Dense { units, init: Init::LecunNormal, bias: false }
+}
+
 fn act(activation: Activation) -> LayerSpec {
     LayerSpec::Activation(activation)
 }
@@ -47,10 +52,13 @@ fn check_against(network: &Network, rows: usize, targets: Targets<'_, f64>, mode
             let weights = Weights { params: &params, buffers: &mut buffers };
             let checks = gradcheck(Cpu::serial(isa), network, mode, weights, batch).unwrap();
             assert_eq!(checks.len(), network.layout().tensors().len() + 1);
+            let (mut elements, mut kinks) = (0, 0);
             for check in checks {
                 assert!(check.max_rel_error < 1e-7, "{mode:?} on {isa}: {check:?} of {network:?}");
-                assert!(check.kinks * 10 <= check.elements, "{mode:?}: {check:?} of {network:?}");
+                elements += check.elements;
+                kinks += check.kinks;
             }
+            assert!(kinks * 20 <= elements, "{mode:?}: {kinks} kinks, {elements} elements of {network:?}");
         }
     }
 }
@@ -78,8 +86,7 @@ fn dense_layers_take_every_activation_in() {
         check(5, &[act(activation), dense(3), act(activation)], &[Mode::Eval]);
     }
     check(5, &[LayerSpec::Prelu { start: 0.2 }, dense(3)], &[Mode::Eval]);
-    let bare = LayerSpec::Dense { units: 4, init: Init::HeNormal, bias: false };
-    check(5, &[bare, act(Activation::Tanh), dense(3)], &[Mode::Eval]);
+    check(5, &[bare(4), act(Activation::Tanh), dense(3)], &[Mode::Eval]);
     check(STEPS, &[dense(5), act(Activation::Silu), LayerSpec::Flatten, dense(3)], &[Mode::Eval]);
     check(IMAGE, &[dense(5), act(Activation::Tanh), dense(3)], &[Mode::Eval]);
 }
@@ -124,7 +131,7 @@ fn normalisation_has_the_right_gradient_in_every_mode() {
         let modes = [Mode::Eval, Mode::Probe, TRAIN];
         check(4, &[norm.clone(), act(Activation::Tanh), dense(3)], &modes);
         check(IMAGE, &[norm.clone(), dense(3)], &modes);
-        check(STEPS, &[dense(6), norm, act(Activation::Silu), LayerSpec::GlobalPooling, dense(3)], &modes);
+        check(STEPS, &[bare(6), norm, act(Activation::Silu), LayerSpec::GlobalPooling, dense(3)], &modes);
     }
 }
 
@@ -140,7 +147,7 @@ fn residual_blocks_have_the_right_gradient() {
     for scale in [BranchScale::Fixed(1.0), BranchScale::Fixed(0.3), BranchScale::Learned(0.0)] {
         let plain = LayerSpec::Residual { body: body(), shortcut: vec![], scale };
         check(6, &[plain.clone(), act(Activation::Relu), plain, dense(3)], &[Mode::Eval]);
-        let shortcut = vec![dense(6), LayerSpec::BatchNorm { epsilon: 1e-3, momentum: 0.1 }];
+        let shortcut = vec![bare(6), LayerSpec::BatchNorm { epsilon: 1e-3, momentum: 0.1 }];
         let projected = LayerSpec::Residual { body: body(), shortcut, scale };
         check(4, &[projected.clone(), dense(3)], &[Mode::Eval, Mode::Probe]);
         let nested = LayerSpec::Residual { body: vec![projected, dense(4)], shortcut: vec![], scale };

@@ -15,7 +15,7 @@ use crate::config::{Config, Dtype, Source, require};
 use crate::display::say;
 use crate::preset::Preset;
 use crate::signal::Signals;
-use crate::{Error, bench, dump, eval, train};
+use crate::{Error, bench, dump, eval, gradcheck, train, verify};
 
 /// Trains neural networks with gradients on an even keel: the same bits on every machine.
 #[derive(Debug, Parser)]
@@ -55,6 +55,12 @@ enum Command {
     /// measured in turn with it.
     #[command(after_help = "Example:\n  evenkeel bench --threads 1 --isa avx2")]
     Bench(BenchArgs),
+    /// Compare the gradient of every layer and loss with finite differences in f64
+    #[command(after_help = "Example:\n  evenkeel gradcheck --json")]
+    Gradcheck(ProofArgs),
+    /// Print the verification table: gradients, accuracy of functions, clipping of bad input, hashes to compare between machines
+    #[command(after_help = "Example:\n  evenkeel verify --json > here.json")]
+    Verify(ProofArgs),
 }
 
 #[derive(Debug, Args)]
@@ -173,6 +179,16 @@ struct BenchArgs {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct ProofArgs {
+    /// Instruction set of the gradients: auto, scalar, avx2, avx512 or neon
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    isa: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum OptimizerName {
     Sgd,
@@ -214,6 +230,8 @@ impl Command {
                 };
                 dump::dump(&dump::Request { source, samples, dtype, mode, out })
             }
+            Self::Gradcheck(ProofArgs { isa, json }) => gradcheck::gradcheck(&gradcheck::Request { isa, json }),
+            Self::Verify(ProofArgs { isa, json }) => verify::verify(&verify::Request { isa, json }),
             Self::Bench(BenchArgs { threads, isa, json }) => {
                 bench::bench(&bench::Request { threads, isa, json })
             }

@@ -51,6 +51,16 @@ pub enum Error {
         /// What was asked for.
         least: f64,
     },
+    /// What was to be proven is not so.
+    #[error("{failed} of {of} {what} are not what they must be")]
+    Unproven {
+        /// What was checked.
+        what: &'static str,
+        /// How many failed.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+    },
     /// Loss or gradient is no longer finite.
     #[error("diverged: {divergence}. What the run was is in {}; try a lower --lr or a --clip-norm", folder.display())]
     Diverged {
@@ -85,7 +95,7 @@ impl Error {
             Self::Data(DataError::Io { .. }) | Self::System { .. } => 1,
             Self::Usage(_) | Self::Config { .. } | Self::Network(_) | Self::Pool(_) => 2,
             Self::Data(_) | Self::Malformed { .. } => 3,
-            Self::Gate { .. } => 4,
+            Self::Gate { .. } | Self::Unproven { .. } => 4,
             Self::Diverged { .. } => 5,
             Self::Interrupted { signal, .. } => signal.exit_code(),
         }

@@ -24,6 +24,7 @@ pub mod dump;
 pub mod element;
 mod error;
 pub mod eval;
+pub mod gradcheck;
 pub mod interval;
 mod json;
 pub mod memory;

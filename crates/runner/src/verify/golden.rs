@@ -1,0 +1,69 @@
+//! Hashes of fixed problems on each instruction set of this machine. They are the same on every machine, or the bit contract is
+//! broken.
+
+#[path = "../../../kernels/tests/golden/problems.rs"]
+mod problems;
+
+use std::fmt;
+
+use kernels::{Cpu, Isa};
+use serde::Serialize;
+
+/// The hash of one kind of problems on one instruction set.
+#[derive(Clone, Debug, Serialize)]
+pub struct Hash {
+    /// The instruction set.
+    pub isa: &'static str,
+    /// What was computed, and in which type.
+    pub problem: String,
+    /// The hash, or why there is none.
+    pub found: String,
+    /// What it is on every other machine.
+    pub expected: String,
+}
+
+impl Hash {
+    /// Whether this machine computes the bits of every other.
+    pub fn holds(&self) -> bool {
+        self.found == self.expected
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { isa, problem, found, expected } = self;
+        write!(f, "{isa:<8} {problem:<24} {found}")?;
+        if self.holds() { Ok(()) } else { write!(f, "  WRONG, expected {expected}") }
+    }
+}
+
+/// All of them.
+pub fn hashes() -> Vec<Hash> {
+    let mut all = Vec::new();
+    for isa in Isa::available() {
+        let cpu = Cpu::serial(isa);
+        let of_both = [
+            ("f32", problems::hashes::<f32>(cpu), problems::F32),
+            ("f64", problems::hashes::<f64>(cpu), problems::F64),
+        ];
+        for (element, found, expected) in of_both {
+            for (name, expected) in expected.named() {
+                let found = found.and_then(|found| {
+                    let hash = found.named().into_iter().find(|(other, _)| *other == name);
+                    hash.map(|(_, hash)| hash).ok_or(kernels::Error::NonFinite { index: 0 })
+                });
+                all.push(Hash::new(isa, format!("{name}, {element}"), found, expected));
+            }
+        }
+        let bf16 = problems::bf16_products(cpu);
+        all.push(Hash::new(isa, "products, bf16".into(), bf16, problems::BF16));
+    }
+    all
+}
+
+impl Hash {
+    fn new(isa: Isa, problem: String, found: Result<u64, kernels::Error>, expected: u64) -> Self {
+        let found = found.map_or_else(|error| error.to_string(), |hash| format!("{hash:016x}"));
+        Self { isa: isa.name(), problem, found, expected: format!("{expected:016x}") }
+    }
+}
