@@ -48,6 +48,8 @@ struct Problem {
 
 const STEPS: Shape = Shape::Steps { steps: 5, features: 6 };
 const IMAGE: Shape = Shape::Image { height: 6, width: 5, channels: 2 };
+/// Channels enough that a normalised pixel is not all but constant.
+const WIDE: Shape = Shape::Image { height: 3, width: 2, channels: 6 };
 const TRAIN: Mode = Mode::Train { seed: 11, step: 3 };
 const ROWS: usize = 4;
 
@@ -129,7 +131,7 @@ impl Problem {
             ("rms_norm", LayerSpec::RmsNorm { epsilon }),
             ("group_norm", LayerSpec::GroupNorm { groups: 2, epsilon }),
         ] {
-            all.push(Self::new(name, IMAGE, vec![norm, LayerSpec::Flatten, dense(3)]));
+            all.push(Self::new(name, WIDE, vec![norm, LayerSpec::Flatten, dense(3)]));
         }
 
         let dropout = LayerSpec::Dropout { p: 0.3 };
