@@ -198,7 +198,7 @@ pub fn sqrt(cpu: Cpu<'_>, x: f64) -> f64 {
 
 /// `c[0] + c[1] x + c[2] x^2 + ...` by Horner's rule, one FMA a coefficient.
 #[inline(always)]
-fn polynomial<S: Simd, T: Float>(s: S, x: T::V<S>, coefficients: &[T]) -> T::V<S> {
+pub(crate) fn polynomial<S: Simd, T: Float>(s: S, x: T::V<S>, coefficients: &[T]) -> T::V<S> {
     let mut sum = T::splat(s, T::ZERO);
     let mut first = true;
     for &c in coefficients.iter().rev() {
