@@ -795,6 +795,9 @@ pub trait Float:
     + Normal
     + Pow
     + Softplus
+    + Pow
+    + Softplus
+    + Normal
     + Draw
     + AddAssign
     + SubAssign

@@ -134,9 +134,11 @@ pub const HEADER: &str = "| function | element | bound | worst | at | inputs |\n
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { function, element, bound, worst, x, y, inputs } = self;
-        write!(f, "| {function} | {element} | {bound} | {worst:.3} | {x:e}")?;
+        // As short as tells it from its neighbours.
+        let number = |v: f64| if *element == "f32" { format!("{:e}", v as f32) } else { format!("{v:e}") };
+        write!(f, "| {function} | {element} | {bound} | {worst:.3} | {}", number(*x))?;
         if *y != 0.0 {
-            write!(f, ", {y:e}")?;
+            write!(f, ", {}", number(*y))?;
         }
         write!(f, " | {inputs} |")
     }
