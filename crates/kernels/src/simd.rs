@@ -42,8 +42,21 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
+    /// The first lanes of a register of f64 from `x`, exactly; +0 in the rest.
+    fn widen(self, x: &[f32]) -> <Self as Vector<f64>>::V;
     /// Runs `op` in a function compiled for this instruction set.
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
+}
+
+/// `x`, or as many of its numbers as there are, and +0.
+#[inline(always)]
+fn padded<const N: usize>(x: &[f32]) -> [f32; N] {
+    if let Some(whole) = x.first_chunk() {
+        return *whole;
+    }
+    let mut padded = [0.0; N];
+    padded[..x.len()].copy_from_slice(x);
+    padded
 }
 
 /// The lanes of `T` on one instruction set. Kernels use it through [`Lanes`].
@@ -311,6 +324,8 @@ pub trait Token: Copy + Send + Sync + 'static {
     fn mul_add_pairs(self, _: F32s<Self>, _: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
         acc
     }
+    /// [`Simd::widen`].
+    fn widen(self, x: &[f32]) -> F64s<Self>;
     /// [`Simd::vectorize`].
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
@@ -337,6 +352,10 @@ impl<S: Token> Simd for S {
         Token::mul_add_pairs(self, a, b, acc)
     }
     #[inline(always)]
+    fn widen(self, x: &[f32]) -> F64s<S> {
+        Token::widen(self, x)
+    }
+    #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
         Token::vectorize(self, op)
     }
@@ -347,6 +366,11 @@ impl Token for pulp::Scalar {
     #[inline(always)]
     fn pulp(self) -> Self {
         self
+    }
+    #[inline(always)]
+    fn widen(self, x: &[f32]) -> f64 {
+        let [x] = padded(x);
+        f64::from(x)
     }
     #[inline(always)]
     fn transpose_f32(self, block: [f32; MOST_LANES]) -> [f32; MOST_LANES] {
@@ -364,6 +388,10 @@ impl Token for pulp::x86::V3 {
     #[inline(always)]
     fn pulp(self) -> Self {
         self
+    }
+    #[inline(always)]
+    fn widen(self, x: &[f32]) -> F64s<Self> {
+        pulp::cast(self.avx._mm256_cvtps_pd(pulp::cast(padded::<4>(x))))
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
@@ -390,6 +418,10 @@ impl Token for pulp::x86::V4 {
     #[inline(always)]
     fn pulp(self) -> Self {
         self
+    }
+    #[inline(always)]
+    fn widen(self, x: &[f32]) -> F64s<Self> {
+        pulp::cast(self.avx512f._mm512_cvtps_pd(pulp::cast(padded::<8>(x))))
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
@@ -473,6 +505,10 @@ impl Token for Avx512Bf16 {
         self.0
     }
     #[inline(always)]
+    fn widen(self, x: &[f32]) -> F64s<Self> {
+        Token::widen(self.0, x)
+    }
+    #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
         self.0.transpose_f32(block)
     }
@@ -519,6 +555,11 @@ impl Token for pulp::aarch64::Neon {
     #[inline(always)]
     fn pulp(self) -> Self {
         self
+    }
+    #[inline(always)]
+    fn widen(self, x: &[f32]) -> F64s<Self> {
+        let [a, b] = padded(x);
+        pulp::cast([f64::from(a), f64::from(b)])
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
@@ -621,6 +662,11 @@ impl Simd for OneLane {
     #[inline(always)]
     fn mul_add_pairs(self, _: f32, _: f32, acc: f32) -> f32 {
         acc
+    }
+    #[inline(always)]
+    fn widen(self, x: &[f32]) -> f64 {
+        let [x] = padded(x);
+        f64::from(x)
     }
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
