@@ -1,5 +1,5 @@
-//! Reductions of long slices in f64: sums, and the norms L1, L2 and largest, of a whole slice, of each tensor of a network or
-//! of each output unit of a matrix.
+//! Reductions of long slices in f64: sums, and the norms L1, L2 and largest, of a whole slice, of each tensor of a
+//! network or of each output unit of a matrix.
 //!
 //! ```text
 //! for each chunk of 16384 elements           on any thread
@@ -9,9 +9,9 @@
 //! ```
 //!
 //! To take in is to add x, |x| or x * x, or to keep the larger. The order depends on the length alone, so that every
-//! instruction set and every number of threads gives the same bits. A row of a matrix is a slice like any other; a column is one
-//! ascending chain. All arithmetic is in f64: squares of f32 are exact there, and neither they nor their sum leave its range.
-//! Called by `clip`, `vector`, `spectral` and by the loss of a network.
+//! instruction set and every number of threads gives the same bits. A row of a matrix is a slice like any other; a
+//! column is one ascending chain. All arithmetic is in f64: squares of f32 are exact there, and neither they nor their
+//! sum leave its range. Called by `clip`, `vector`, `spectral` and by the loss of a network.
 
 use crate::error::{check_length, check_shape};
 use crate::math::sqrt;
@@ -97,8 +97,8 @@ pub fn norm_max<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] unless there are as many `norms` as tensors, [`Error::NonFiniteIn`] with the first tensor that holds a NaN or
-/// an infinity; then `norms` has been written, and that of each such tensor is not finite.
+/// [`Error::Length`] unless there are as many `norms` as tensors, [`Error::NonFiniteIn`] with the first tensor that
+/// holds a NaN or an infinity; then `norms` has been written, and that of each such tensor is not finite.
 pub fn tensor_norms<T: Float>(cpu: Cpu<'_>, tensors: &[&[T]], norms: &mut [f64]) -> Result<f64, Error> {
     check_length("norms", tensors.len(), norms.len())?;
     scaled_tensor_norms(cpu, tensors.iter().copied(), norms).map(Scaled::value)
@@ -142,9 +142,9 @@ impl Units {
 
 /// `norms[u]` becomes the norm of the elements of `x` that belong to output unit `u`.
 ///
-/// That of a row has the bits of [`norm1`], [`norm2`] or [`norm_max`]; that of a column is one chain, ascending. As there, nothing
-/// that is finite overflows or underflows on the way. A unit that holds a NaN or an infinity has a norm that is not finite; the
-/// others are not concerned.
+/// That of a row has the bits of [`norm1`], [`norm2`] or [`norm_max`]; that of a column is one chain, ascending. As
+/// there, nothing that is finite overflows or underflows on the way. A unit that holds a NaN or an infinity has a norm
+/// that is not finite; the others are not concerned.
 ///
 /// ```
 /// use kernels::{Cpu, norm::{Norm, Units, unit_norms}};

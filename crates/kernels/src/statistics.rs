@@ -1,6 +1,6 @@
-//! What the numbers of a tensor look like, for the health of gradients: how many are NaN, infinite, subnormal or 0, and mean,
-//! variance, least, greatest and absolute mean of the finite ones ([`statistics`]); how their magnitudes are spread over the
-//! powers of two ([`histogram`]).
+//! What the numbers of a tensor look like, for the health of gradients: how many are NaN, infinite, subnormal or 0, and
+//! mean, variance, least, greatest and absolute mean of the finite ones ([`statistics`]); how their magnitudes are
+//! spread over the powers of two ([`histogram`]).
 //!
 //! ```text
 //! for each chunk of 16384 elements                       on any thread
@@ -11,10 +11,11 @@
 //! chunks are merged in ascending order
 //! ```
 //!
-//! [`statistics`] costs about as much as a step of Adam on the same numbers, [`histogram`], whose counting goes number by number,
-//! half as much again: for every so many steps. What is wanted at every step, a norm for each tensor and the first number that is
-//! not finite, comes with clipping. The order depends on the length alone (and on which elements are finite), so that every
-//! instruction set and every number of threads gives the same bits. Sums are in f64. Called by what watches over a training.
+//! [`statistics`] costs about as much as a step of Adam on the same numbers, [`histogram`], whose counting goes number
+//! by number, half as much again: for every so many steps. What is wanted at every step, a norm for each tensor and the
+//! first number that is not finite, comes with clipping. The order depends on the length alone (and on which elements
+//! are finite), so that every instruction set and every number of threads gives the same bits. Sums are in f64. Called
+//! by what watches over a training.
 
 mod histogram;
 
@@ -27,11 +28,12 @@ use crate::norm::{CHUNK, Sum, Wide, join_lanes};
 use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Element};
 
-/// Elements that are looked at twice while they are in the first-level cache: first counted, then summed up. A multiple of
-/// [`LANES`].
+/// Elements that are looked at twice while they are in the first-level cache: first counted, then summed up. A multiple
+/// of [`LANES`].
 const BLOCK: usize = 512;
 
-/// Virtual lanes of each sum. Part of the bit contract. Three sums take six registers of AVX-512, twelve of the sixteen of AVX2.
+/// Virtual lanes of each sum. Part of the bit contract. Three sums take six registers of AVX-512, twelve of the sixteen
+/// of AVX2.
 const LANES: usize = 16;
 
 /// Statistics of a tensor, or of several merged into one. Only finite elements enter what is not a count.
@@ -104,9 +106,10 @@ impl Statistics {
 
     /// The statistics of the elements of `self` and of `other` together (Chan, Golub, LeVeque 1979).
     ///
-    /// With `n` and `m` finite elements and `d = other.mean - self.mean`, the mean is `mean + d * (m / (n + m))`, the deviations are
-    /// added and `d * d * (n * m / (n + m))` to them. Where one side has no finite elements the other keeps its bits. To merge in
-    /// another order may change the last bits of `mean`, `absolute_sum` and `squared_deviations`.
+    /// With `n` and `m` finite elements and `d = other.mean - self.mean`, the mean is `mean + d * (m / (n + m))`, the
+    /// deviations are added and `d * d * (n * m / (n + m))` to them. Where one side has no finite elements the other
+    /// keeps its bits. To merge in another order may change the last bits of `mean`, `absolute_sum` and
+    /// `squared_deviations`.
     #[must_use]
     pub fn merge(&self, other: &Self) -> Self {
         let counts = Self {
@@ -139,10 +142,10 @@ impl Statistics {
 
 /// The [`Statistics`] of `x`.
 ///
-/// The variance is as good as one of two passes: the pivot that each chunk of at most 2^14 elements is shifted by is one of them, so
-/// that cancellation takes at most a factor of 2^14 of the 2^53; chunks are merged as if each had its
-/// rounded mean. Sums of f32 and bf16 neither overflow nor underflow. Those of f64 do
-/// where its squares do, past 2^511 and below 2^-511; then the variance is Inf, NaN or 0.
+/// The variance is as good as one of two passes: the pivot that each chunk of at most 2^14 elements is shifted by is
+/// one of them, so that cancellation takes at most a factor of 2^14 of the 2^53; chunks are merged as if each had its
+/// rounded mean. Sums of f32 and bf16 neither overflow nor underflow. Those of f64 do where its squares do, past 2^511
+/// and below 2^-511; then the variance is Inf, NaN or 0.
 ///
 /// ```
 /// use kernels::{Cpu, statistics::statistics};
