@@ -1,13 +1,13 @@
-//! Clipping: gradients to a greatest size, their direction kept; weights to a constraint. What is not finite is refused, named
-//! and not touched.
+//! Clipping: gradients to a greatest size, their direction kept; weights to a constraint. What is not finite is
+//! refused, named and not touched.
 //!
-//! A gradient is bounded element by element ([`clip_value`]), as one vector ([`clip_norm`]), as one vector that several tensors make
-//! up ([`clip_global_norm`]), or output unit by output unit in relation to the weights ([`clip_adaptive`]); several bounds make a
-//! chain ([`clip_chain`]). Weights are bounded by [`clip_value`] as well, and by [`max_norm`] unit by unit. Each reads first and writes only if it
-//! must, and returns the norm from before.
+//! A gradient is bounded element by element ([`clip_value`]), as one vector ([`clip_norm`]), as one vector that several
+//! tensors make up ([`clip_global_norm`]), or output unit by output unit in relation to the weights
+//! ([`clip_adaptive`]); several bounds make a chain ([`clip_chain`]). Weights are bounded by [`clip_value`] as well,
+//! and by [`max_norm`] unit by unit. Each reads first and writes only if it must, and returns the norm from before.
 //!
-//! Two ways lead to the same: to rescale the gradient itself, in two passes; or to take a factor ([`clip_factor`], the `scale` of a
-//! chain) along in the one pass of an optimizer's step. Called by the clipping policy of a network.
+//! Two ways lead to the same: to rescale the gradient itself, in two passes; or to take a factor ([`clip_factor`], the
+//! `scale` of a chain) along in the one pass of an optimizer's step. Called by the clipping policy of a network.
 
 mod chain;
 
@@ -67,8 +67,8 @@ pub fn clip_norm<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64,
     Ok(before)
 }
 
-/// [`clip_norm`] of all `tensors` as one vector (PyTorch `clip_grad_norm_`, optax `clip_by_global_norm`); `norms[t]` becomes the norm
-/// of tensor `t` from before. Returns the norm of all from before.
+/// [`clip_norm`] of all `tensors` as one vector (PyTorch `clip_grad_norm_`, optax `clip_by_global_norm`); `norms[t]`
+/// becomes the norm of tensor `t` from before. Returns the norm of all from before.
 ///
 /// The sums of squares of the tensors are added in ascending order.
 ///
@@ -80,8 +80,9 @@ pub fn clip_norm<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64,
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] if `limit` is not finite and above 0, [`Error::Length`] unless there are as many `norms` as tensors,
-/// [`Error::NonFiniteIn`] with the first tensor that holds a NaN or an infinity. No tensor has been changed then.
+/// [`Error::Parameter`] if `limit` is not finite and above 0, [`Error::Length`] unless there are as many `norms` as
+/// tensors, [`Error::NonFiniteIn`] with the first tensor that holds a NaN or an infinity. No tensor has been changed
+/// then.
 pub fn clip_global_norm<T: Float>(
     cpu: Cpu<'_>,
     tensors: &mut [&mut [T]],
@@ -99,8 +100,9 @@ pub fn clip_global_norm<T: Float>(
     Ok(total.value())
 }
 
-/// Each element of `g` becomes at most `limit` in size: `-limit` or `limit`, rounded to `T`, where it is beyond (PyTorch
-/// `clip_grad_value_`, optax `clip`; of weights, Arjovsky, Chintala, Bottou, ICML 2017). Returns the largest size from before.
+/// Each element of `g` becomes at most `limit` in size: `-limit` or `limit`, rounded to `T`, where it is beyond
+/// (PyTorch `clip_grad_value_`, optax `clip`; of weights, Arjovsky, Chintala, Bottou, ICML 2017). Returns the largest
+/// size from before.
 ///
 /// Where nothing is beyond, nothing is written; signs of zeros stay.
 ///
@@ -133,22 +135,22 @@ pub struct ClippedUnits {
     pub clipped: usize,
 }
 
-/// Adaptive clipping (Brock et al., ICML 2021; optax `adaptive_grad_clip`): the gradient of each output unit becomes at most `ratio`
-/// times as long as the weights of that unit, or as `epsilon` where those are shorter.
+/// Adaptive clipping (Brock et al., ICML 2021; optax `adaptive_grad_clip`): the gradient of each output unit becomes at
+/// most `ratio` times as long as the weights of that unit, or as `epsilon` where those are shorter.
 ///
 /// ```text
 /// for each unit u:  allowed = ratio * max(|w_u|, epsilon)
 ///                   g_u = g_u * (allowed / |g_u|)     where |g_u| > allowed
 /// ```
 ///
-/// The paper takes 0.01 (0.16 at large batches) and 1e-3, and spares the last layer. `norms` is scratch: twice the number of units.
-/// Afterwards its first half holds the norms of the gradient from before, the second those of the weights. Units whose weights hold
-/// a NaN or an infinity are left alone.
+/// The paper takes 0.01 (0.16 at large batches) and 1e-3, and spares the last layer. `norms` is scratch: twice the
+/// number of units. Afterwards its first half holds the norms of the gradient from before, the second those of the
+/// weights. Units whose weights hold a NaN or an infinity are left alone.
 ///
 /// # Errors
-/// [`Error::Parameter`] if `ratio` or `epsilon` is not finite and above 0, [`Error::Length`] if `g`, `w` and `units` do not fit,
-/// [`Error::Scratch`] if `norms` is too short, [`Error::NonFinite`] with the index of the first NaN or infinity in `g`. `g` has not
-/// been changed then.
+/// [`Error::Parameter`] if `ratio` or `epsilon` is not finite and above 0, [`Error::Length`] if `g`, `w` and `units` do
+/// not fit, [`Error::Scratch`] if `norms` is too short, [`Error::NonFinite`] with the index of the first NaN or
+/// infinity in `g`. `g` has not been changed then.
 pub fn clip_adaptive<T: Float>(
     cpu: Cpu<'_>,
     g: &mut [T],
@@ -172,8 +174,9 @@ pub fn clip_adaptive<T: Float>(
     Ok(clip_units(cpu, g, units, of_g, |unit| ratio * larger(of_w[unit], epsilon)))
 }
 
-/// The weights of each output unit become at most `limit` long: `w_u = w_u * (limit / |w_u|)` where `|w_u| > limit` (Srivastava et
-/// al., JMLR 2014; Keras `MaxNorm`, without its epsilon). `norms`, as many as there are units, becomes the norms from before.
+/// The weights of each output unit become at most `limit` long: `w_u = w_u * (limit / |w_u|)` where `|w_u| > limit`
+/// (Srivastava et al., JMLR 2014; Keras `MaxNorm`, without its epsilon). `norms`, as many as there are units, becomes
+/// the norms from before.
 ///
 /// ```
 /// use kernels::{Cpu, clip::max_norm, norm::Units};
@@ -210,10 +213,10 @@ fn check_above_zero(name: &'static str, x: f64) -> Result<(), Error> {
 /// The Euclidean norms of the units of `x`, or the first element that is not finite.
 fn finite_unit_norms<T: Float>(cpu: Cpu<'_>, units: Units, x: &[T], norms: &mut [f64]) -> Result<(), Error> {
     unit_norms(cpu, Norm::L2, units, x, norms)?;
-    if norms.iter().any(|norm| !norm.is_finite()) {
-        if let Some(index) = x.iter().position(|x| !x.to_f64().is_finite()) {
-            return Err(Error::NonFinite { index });
-        }
+    if norms.iter().any(|norm| !norm.is_finite())
+        && let Some(index) = x.iter().position(|x| !x.to_f64().is_finite())
+    {
+        return Err(Error::NonFinite { index });
     }
     Ok(())
 }

@@ -26,6 +26,9 @@ pub trait Element: Copy + Default + PartialEq + Send + Sync + core::fmt::Debug +
     /// The first lanes into `x`, which is shorter than a register.
     #[doc(hidden)]
     fn put_rest<S: Simd>(s: S, x: &mut [Self], v: <Self::Float as Lanes>::V<S>);
+    /// The first lanes of a register of f64 from `x`, exactly; +0 in the rest.
+    #[doc(hidden)]
+    fn widen<S: Simd>(s: S, x: &[Self]) -> <f64 as Lanes>::V<S>;
     /// This value, exactly.
     fn to_float(self) -> Self::Float;
     /// `x`, rounded to nearest, ties to even.
@@ -33,7 +36,7 @@ pub trait Element: Copy + Default + PartialEq + Send + Sync + core::fmt::Debug +
 }
 
 macro_rules! element_as_it_is {
-    ($float:ident) => {
+    ($float:ident, |$s:ident, $x:ident| $widen:expr) => {
         impl Element for $float {
             type Float = Self;
             #[inline(always)]
@@ -53,6 +56,10 @@ macro_rules! element_as_it_is {
                 <Self as Lanes>::store(s, x, v);
             }
             #[inline(always)]
+            fn widen<S: Simd>($s: S, $x: &[Self]) -> <f64 as Lanes>::V<S> {
+                $widen
+            }
+            #[inline(always)]
             fn to_float(self) -> Self {
                 self
             }
@@ -63,8 +70,8 @@ macro_rules! element_as_it_is {
         }
     };
 }
-element_as_it_is!(f32);
-element_as_it_is!(f64);
+element_as_it_is!(f32, |s, x| s.widen(x));
+element_as_it_is!(f64, |s, x| <f64 as Lanes>::load(s, x));
 
 impl Element for bf16 {
     type Float = f32;
@@ -95,6 +102,15 @@ impl Element for bf16 {
         for (x, value) in x.iter_mut().zip(all) {
             *x = value;
         }
+    }
+    #[inline(always)]
+    fn widen<S: Simd>(s: S, x: &[Self]) -> <f64 as Lanes>::V<S> {
+        let mut values = [0.0; MOST_LANES / 2];
+        let lanes = f64::lanes::<S>();
+        for (value, &x) in values[..lanes].iter_mut().zip(x) {
+            *value = widen(x);
+        }
+        s.widen(&values[..lanes])
     }
     #[inline(always)]
     fn to_float(self) -> f32 {

@@ -1,5 +1,5 @@
-//! Reductions of long slices in f64: sums, and the norms L1, L2 and largest, of a whole slice, of each tensor of a network or
-//! of each output unit of a matrix.
+//! Reductions of long slices in f64: sums, and the norms L1, L2 and largest, of a whole slice, of each tensor of a
+//! network or of each output unit of a matrix.
 //!
 //! ```text
 //! for each chunk of 16384 elements           on any thread
@@ -9,16 +9,14 @@
 //! ```
 //!
 //! To take in is to add x, |x| or x * x, or to keep the larger. The order depends on the length alone, so that every
-//! instruction set and every number of threads gives the same bits. A row of a matrix is a slice like any other; a column is one
-//! ascending chain. All arithmetic is in f64: squares of f32 are exact there, and neither they nor their sum leave its range.
-//! Called by `clip`, `vector`, `spectral` and by the loss of a network.
-
-use pulp::bytemuck;
+//! instruction set and every number of threads gives the same bits. A row of a matrix is a slice like any other; a
+//! column is one ascending chain. All arithmetic is in f64: squares of f32 are exact there, and neither they nor their
+//! sum leave its range. Called by `clip`, `vector`, `spectral` and by the loss of a network.
 
 use crate::error::{check_length, check_shape};
 use crate::math::sqrt;
 use crate::simd::{Float, Lanes, Simd, WithSimd};
-use crate::{Cpu, Element, Error};
+use crate::{Cpu, Error};
 
 /// Elements of a chunk. Part of the bit contract. 64 KiB of f32, as for the element-wise operations.
 pub(crate) const CHUNK: usize = 16 * 1024;
@@ -99,8 +97,8 @@ pub fn norm_max<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] unless there are as many `norms` as tensors, [`Error::NonFiniteIn`] with the first tensor that holds a NaN or
-/// an infinity; then `norms` has been written, and that of each such tensor is not finite.
+/// [`Error::Length`] unless there are as many `norms` as tensors, [`Error::NonFiniteIn`] with the first tensor that
+/// holds a NaN or an infinity; then `norms` has been written, and that of each such tensor is not finite.
 pub fn tensor_norms<T: Float>(cpu: Cpu<'_>, tensors: &[&[T]], norms: &mut [f64]) -> Result<f64, Error> {
     check_length("norms", tensors.len(), norms.len())?;
     scaled_tensor_norms(cpu, tensors.iter().copied(), norms).map(Scaled::value)
@@ -144,9 +142,9 @@ impl Units {
 
 /// `norms[u]` becomes the norm of the elements of `x` that belong to output unit `u`.
 ///
-/// That of a row has the bits of [`norm1`], [`norm2`] or [`norm_max`]; that of a column is one chain, ascending. As there, nothing
-/// that is finite overflows or underflows on the way. A unit that holds a NaN or an infinity has a norm that is not finite; the
-/// others are not concerned.
+/// That of a row has the bits of [`norm1`], [`norm2`] or [`norm_max`]; that of a column is one chain, ascending. As
+/// there, nothing that is finite overflows or underflows on the way. A unit that holds a NaN or an infinity has a norm
+/// that is not finite; the others are not concerned.
 ///
 /// ```
 /// use kernels::{Cpu, norm::{Norm, Units, unit_norms}};
@@ -299,8 +297,8 @@ fn finite_or_first<T: Float>(norm: f64, x: &[T]) -> Result<f64, Error> {
 
 /// What becomes of a running result, 0 at first, and one more number. NaN stays; one more 0 changes nothing.
 pub(crate) trait Fold: Copy + Send + Sync {
-    /// Each lane with one more element.
-    fn take<S: Simd>(self, s: S, result: Wide<S>, x: Wide<S>) -> Wide<S>;
+    /// Each lane with one more element, which came from a `T`.
+    fn take<S: Simd, T: Float>(self, s: S, result: Wide<S>, x: Wide<S>) -> Wide<S>;
     /// The results of different elements as one.
     #[inline(always)]
     fn join(self, a: f64, b: f64) -> f64 {
@@ -316,7 +314,7 @@ pub(crate) struct Sum;
 
 impl Fold for Sum {
     #[inline(always)]
-    fn take<S: Simd>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+    fn take<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
         <f64 as Lanes>::add(s, sum, x)
     }
 }
@@ -326,7 +324,7 @@ struct Absolute;
 
 impl Fold for Absolute {
     #[inline(always)]
-    fn take<S: Simd>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+    fn take<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
         <f64 as Lanes>::add(s, sum, <f64 as Lanes>::abs::<S>(x))
     }
 }
@@ -336,7 +334,11 @@ struct Squares;
 
 impl Fold for Squares {
     #[inline(always)]
-    fn take<S: Simd>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+    fn take<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+        if T::MANTISSA < f64::MANTISSA_DIGITS - 1 {
+            // The square of an f32 is exact: to fuse the sum changes nothing but the time.
+            return <f64 as Lanes>::mul_add(s, x, x, sum);
+        }
         <f64 as Lanes>::add(s, sum, <f64 as Lanes>::mul(s, x, x))
     }
 }
@@ -347,8 +349,8 @@ struct ScaledSquares(f64);
 
 impl Fold for ScaledSquares {
     #[inline(always)]
-    fn take<S: Simd>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
-        Squares.take(s, sum, <f64 as Lanes>::mul(s, x, <f64 as Lanes>::splat(s, self.0)))
+    fn take<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+        Squares.take::<S, T>(s, sum, <f64 as Lanes>::mul(s, x, <f64 as Lanes>::splat(s, self.0)))
     }
 }
 
@@ -357,13 +359,9 @@ struct Largest;
 
 impl Fold for Largest {
     #[inline(always)]
-    fn take<S: Simd>(self, s: S, largest: Wide<S>, x: Wide<S>) -> Wide<S> {
-        let zero = <f64 as Lanes>::splat(s, 0.0);
-        // Both signs, and not `abs`: with that, the compiler no longer keeps the lanes in registers.
-        let negative = <f64 as Lanes>::sub(s, zero, x);
-        let largest = <f64 as Lanes>::select(s, <f64 as Lanes>::less(s, largest, x), x, largest);
-        let largest =
-            <f64 as Lanes>::select(s, <f64 as Lanes>::less(s, largest, negative), negative, largest);
+    fn take<S: Simd, T: Float>(self, s: S, largest: Wide<S>, x: Wide<S>) -> Wide<S> {
+        let (size, zero) = (<f64 as Lanes>::abs::<S>(x), <f64 as Lanes>::splat(s, 0.0));
+        let largest = <f64 as Lanes>::select(s, <f64 as Lanes>::less(s, largest, size), size, largest);
         // 0 times what is not finite is NaN, which no comparison lets go.
         <f64 as Lanes>::add(s, <f64 as Lanes>::mul(s, x, zero), largest)
     }
@@ -413,29 +411,18 @@ fn fold_chunk<S: Simd, T: Float>(s: S, fold: impl Fold, x: &[T]) -> f64 {
     let (whole, rest) = x.as_chunks::<LANES>();
     for x in whole {
         for r in 0..LANES / per_register {
-            results[r] = fold.take(s, results[r], widen(s, &x[r * per_register..][..per_register]));
+            results[r] =
+                fold.take::<S, T>(s, results[r], T::widen(s, &x[r * per_register..][..per_register]));
         }
     }
     for (result, x) in results.iter_mut().zip(rest.chunks(per_register)) {
-        *result = fold.take(s, *result, widen(s, x));
+        *result = fold.take::<S, T>(s, *result, T::widen(s, x));
     }
     let mut lanes = [0.0; LANES];
     for (lanes, result) in lanes.chunks_mut(per_register).zip(results) {
         <f64 as Lanes>::store(s, lanes, result);
     }
     join_lanes(fold, lanes)
-}
-
-/// The first lanes from `x`, which may be shorter than a register, exactly; +0 in the rest.
-#[inline(always)]
-pub(crate) fn widen<S: Simd, E: Element>(s: S, x: &[E]) -> Wide<S> {
-    let mut values = <f64 as Lanes>::splat(s, 0.0);
-    let lanes = bytemuck::cast_slice_mut::<Wide<S>, f64>(core::slice::from_mut(&mut values));
-    // A loop, which the compiler makes one instruction of where a register is full.
-    for (lane, x) in lanes.iter_mut().zip(x) {
-        *lane = x.to_float().to_f64();
-    }
-    values
 }
 
 /// The upper half is taken into the lower until one lane is left.
@@ -513,11 +500,11 @@ impl<F: Fold, T: Float> WithSimd for Columns<'_, F, T> {
         for row in x.chunks(cols.max(1)) {
             let (x, rest) = row[first..].split_at(whole);
             for (result, x) in results.iter_mut().zip(x.chunks_exact(per_register)) {
-                *result = fold.take(s, *result, widen(s, x));
+                *result = fold.take::<S, T>(s, *result, T::widen(s, x));
             }
             if !results_rest.is_empty() {
                 let rest = &rest[..results_rest.len()];
-                let result = fold.take(s, <f64 as Lanes>::load(s, results_rest), widen(s, rest));
+                let result = fold.take::<S, T>(s, <f64 as Lanes>::load(s, results_rest), T::widen(s, rest));
                 <f64 as Lanes>::store(s, results_rest, result);
             }
         }

@@ -157,8 +157,8 @@ impl Cpu<'_> {
 }
 
 impl Cpu<'_> {
-    /// Gives what `task` makes of each of `items` to `take`, in the order of the items: a reduction whose order no thread
-    /// changes.
+    /// Gives what `task` makes of each of `items` to `take`, in the order of the items: a reduction whose order no
+    /// thread changes.
     pub(crate) fn in_order<I: Send, R: Copy + Send>(
         self,
         items: impl Iterator<Item = I>,
@@ -184,7 +184,7 @@ impl Cpu<'_> {
             let mut results = [None; GROUP];
             // A `zip` asks its left side first: the other way round it would lose an item for want of a place.
             self.for_each_item(results.iter_mut().zip(&mut items), |(result, item)| {
-                *result = Some(task(item))
+                *result = Some(task(item));
             });
             let last = results[GROUP - 1].is_none();
             results.into_iter().flatten().for_each(&mut take);

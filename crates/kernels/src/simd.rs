@@ -57,8 +57,21 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
+    /// The first lanes of a register of f64 from `x`, exactly; +0 in the rest.
+    fn widen(self, x: &[f32]) -> <Self as Vector<f64>>::V;
     /// Runs `op` in a function compiled for this instruction set.
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
+}
+
+/// `x`, or as many of its numbers as there are, and +0.
+#[inline(always)]
+fn padded<const N: usize>(x: &[f32]) -> [f32; N] {
+    if let Some(whole) = x.first_chunk() {
+        return *whole;
+    }
+    let mut padded = [0.0; N];
+    padded[..x.len()].copy_from_slice(x);
+    padded
 }
 
 /// The lanes of `T` on one instruction set. Kernels use it through [`Lanes`].
@@ -365,6 +378,8 @@ pub trait Token: Copy + Send + Sync + 'static {
     fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
         mul_add_integers(a, b, acc)
     }
+    /// [`Simd::widen`].
+    fn widen(self, x: &[f32]) -> F64s<Self>;
     /// [`Simd::vectorize`].
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
@@ -393,6 +408,10 @@ impl<S: Token> Simd for S {
     #[inline(always)]
     fn mul_add_integers(self, a: F32s<S>, b: F32s<S>, acc: F32s<S>) -> F32s<S> {
         Token::mul_add_integers(self, a, b, acc)
+    }
+    #[inline(always)]
+    fn widen(self, x: &[f32]) -> F64s<S> {
+        Token::widen(self, x)
     }
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
@@ -442,6 +461,11 @@ impl Token for pulp::Scalar {
         self
     }
     #[inline(always)]
+    fn widen(self, x: &[f32]) -> f64 {
+        let [x] = padded(x);
+        f64::from(x)
+    }
+    #[inline(always)]
     fn transpose_f32(self, block: [f32; MOST_LANES]) -> [f32; MOST_LANES] {
         block
     }
@@ -465,6 +489,10 @@ impl Token for pulp::x86::V3 {
         load_f64, store_f64, f64, F64s:
             |x, count| _mm256_maskload_pd(x, pulp::cast(first_lanes(count, &[[-1_i64; 4], [0; 4]]))),
             |y, v| _mm256_maskstore_pd(y, pulp::cast(first_lanes(count, &[[-1_i64; 4], [0; 4]])), v);
+    }
+    #[inline(always)]
+    fn widen(self, x: &[f32]) -> F64s<Self> {
+        pulp::cast(self.avx._mm256_cvtps_pd(pulp::cast(padded::<4>(x))))
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
@@ -504,6 +532,10 @@ impl Token for pulp::x86::V4 {
         load_f64, store_f64, f64, F64s:
             |x, count| _mm512_maskz_loadu_pd(lowest(count) as u8, x),
             |y, v| _mm512_mask_storeu_pd(y, lowest(count) as u8, v);
+    }
+    #[inline(always)]
+    fn widen(self, x: &[f32]) -> F64s<Self> {
+        pulp::cast(self.avx512f._mm512_cvtps_pd(pulp::cast(padded::<8>(x))))
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
@@ -592,6 +624,10 @@ impl Token for Avx512Bf16 {
         self.0
     }
     #[inline(always)]
+    fn widen(self, x: &[f32]) -> F64s<Self> {
+        Token::widen(self.0, x)
+    }
+    #[inline(always)]
     fn load_f32(self, x: &[f32]) -> F32s<Self> {
         self.0.load_f32(x)
     }
@@ -658,6 +694,11 @@ impl Token for pulp::aarch64::Neon {
     #[inline(always)]
     fn pulp(self) -> Self {
         self
+    }
+    #[inline(always)]
+    fn widen(self, x: &[f32]) -> F64s<Self> {
+        let [a, b] = padded(x);
+        pulp::cast([f64::from(a), f64::from(b)])
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
@@ -766,6 +807,11 @@ impl Simd for OneLane {
         mul_add_integers(a, b, acc)
     }
     #[inline(always)]
+    fn widen(self, x: &[f32]) -> f64 {
+        let [x] = padded(x);
+        f64::from(x)
+    }
+    #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
         struct In<Op>(OneLane, Op);
         impl<Op: WithSimd> pulp::NullaryFnOnce for In<Op> {
@@ -795,9 +841,6 @@ pub trait Float:
     + Normal
     + Pow
     + Softplus
-    + Pow
-    + Softplus
-    + Normal
     + Draw
     + AddAssign
     + SubAssign

@@ -5,8 +5,9 @@
 //!          u = W v;  sigma = |u|;  u = u / sigma        each element a dot product in the lanes and chunks of `norm`
 //! ```
 //!
-//! `u` is kept from call to call: while weights change little, one repetition a step follows them (Miyato, Kataoka, Koyama, Yoshida,
-//! ICLR 2018; PyTorch `spectral_norm`). All arithmetic is in f64. Called by the constraints of a network.
+//! `u` is kept from call to call: while weights change little, one repetition a step follows them (Miyato, Kataoka,
+//! Koyama, Yoshida, ICLR 2018; PyTorch `spectral_norm`). All arithmetic is in f64. Called by the constraints of a
+//! network.
 
 use crate::clip::{check_limit, rescale};
 use crate::error::{check_length, check_parameter, check_shape};
@@ -14,12 +15,13 @@ use crate::norm::{CHUNK, COLUMNS, LANES, Sum, join_lanes, norm2};
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// The spectral norm of `w`, rows of `cols` elements, as `iterations` of power iteration see it: never more than it is, but for
-/// rounding.
+/// The spectral norm of `w`, rows of `cols` elements, as `iterations` of power iteration see it: never more than it is,
+/// but for rounding.
 ///
-/// `u`, as long as there are rows, is where the last call left it; for the first, any vector but 0, at best a random one. It becomes
-/// a unit vector, near the left singular vector of the largest singular value. `v`, as long as a row, is scratch, and becomes the
-/// right one. A `w` of zeros, or with nothing in it, has the norm 0 and leaves `u` as it is, but normalised. Of f64 near `f64::MAX` the norm may come out as Inf; then `u` is spent.
+/// `u`, as long as there are rows, is where the last call left it; for the first, any vector but 0, at best a random
+/// one. It becomes a unit vector, near the left singular vector of the largest singular value. `v`, as long as a row,
+/// is scratch, and becomes the right one. A `w` of zeros, or with nothing in it, has the norm 0 and leaves `u` as it
+/// is, but normalised. Of f64 near `f64::MAX` the norm may come out as Inf; then `u` is spent.
 ///
 /// ```
 /// use kernels::{Cpu, spectral::spectral_norm};
@@ -30,9 +32,8 @@ use crate::{Cpu, Error};
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if `w`, `u` and `v` do not fit, [`Error::Parameter`] if `iterations` is 0 or `u` is 0 or not finite,
-/// [`Error::NonFinite`] with the index of the first NaN or infinity in `w`. `u` has been
-/// normalised at most.
+/// [`Error::Length`] if `w`, `u` and `v` do not fit, [`Error::Parameter`] if `iterations` is 0 or `u` is 0 or not
+/// finite, [`Error::NonFinite`] with the index of the first NaN or infinity in `w`. `u` has been normalised at most.
 pub fn spectral_norm<T: Float>(
     cpu: Cpu<'_>,
     w: &[T],
@@ -54,7 +55,7 @@ pub fn spectral_norm<T: Float>(
     for _ in 0..iterations {
         let tasks = v.chunks_mut(COLUMNS).enumerate();
         cpu.for_each_item(tasks, |(task, sums)| {
-            cpu.isa.run(Down { w, cols, u, first: task * COLUMNS, sums })
+            cpu.isa.run(Down { w, cols, u, first: task * COLUMNS, sums });
         });
         let norm = norm2(cpu, v).unwrap_or(f64::INFINITY);
         if norm == 0.0 {
@@ -75,13 +76,15 @@ pub fn spectral_norm<T: Float>(
     Ok(sigma)
 }
 
-/// `w` becomes `w * (limit / sigma)` where its [`spectral_norm`] `sigma` is above `limit`; else it keeps its bits. Returns the norm
-/// from before.
+/// `w` becomes `w * (limit / sigma)` where its [`spectral_norm`] `sigma` is above `limit`; else it keeps its bits.
+/// Returns the norm from before.
 ///
-/// Each element is scaled in f64 and rounded once. An infinite norm, which f32 cannot have, is returned and nothing is done.
+/// Each element is scaled in f64 and rounded once. An infinite norm, which f32 cannot have, is returned and nothing is
+/// done.
 ///
 /// # Errors
-/// Those of [`spectral_norm`], and [`Error::Parameter`] if `limit` is not finite and above 0. `w` has not been changed then.
+/// Those of [`spectral_norm`], and [`Error::Parameter`] if `limit` is not finite and above 0. `w` has not been changed
+/// then.
 pub fn clip_spectral_norm<T: Float>(
     cpu: Cpu<'_>,
     w: &mut [T],

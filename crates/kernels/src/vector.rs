@@ -1,7 +1,7 @@
 //! Vectors: scaled, added and mixed element by element; the dot product and the cosine between two.
 //!
-//! What goes element by element has no order. A dot product is summed in f64 in the lanes and chunks of `norm`. Called where
-//! gradients are accumulated, averages of parameters kept, or directions compared.
+//! What goes element by element has no order. A dot product is summed in f64 in the lanes and chunks of `norm`. Called
+//! where gradients are accumulated, averages of parameters kept, or directions compared.
 
 use crate::elementwise::{Elementwise, for_each_element};
 use crate::error::check_length;
@@ -70,8 +70,9 @@ impl<T: Float> Elementwise<T, 1, 1> for Axpy<T> {
 
 /// `y[i] = fma(t, x[i] - y[i], y[i])`: the way from `y` to `x`, gone as far as `t` (PyTorch `lerp_`).
 ///
-/// A moving average of parameters takes `t = 1 - decay`; Lookahead (Zhang et al., NeurIPS 2019) its slow step. `t = 0` leaves what
-/// is finite as it is; `t = 1` gives `x` up to one rounding. Differences past the largest number are infinite.
+/// A moving average of parameters takes `t = 1 - decay`; Lookahead (Zhang et al., NeurIPS 2019) its slow step. `t = 0`
+/// leaves what is finite as it is; `t = 1` gives `x` up to one rounding. Differences past the largest number are
+/// infinite.
 ///
 /// ```
 /// use kernels::{Cpu, vector};
@@ -98,8 +99,8 @@ impl<T: Float> Elementwise<T, 1, 1> for Lerp<T> {
 
 /// `sum of x[i] * y[i]`, in f64; 0 for empty slices.
 ///
-/// Products of f32 are exact in f64; they are added in the lanes and chunks of [`crate::norm`]. NaN, infinities and overflow (which
-/// f32 cannot reach) are what multiplication and addition make of them.
+/// Products of f32 are exact in f64; they are added in the lanes and chunks of [`crate::norm`]. NaN, infinities and
+/// overflow (which f32 cannot reach) are what multiplication and addition make of them.
 ///
 /// ```
 /// use kernels::{Cpu, vector};
@@ -113,7 +114,8 @@ pub fn dot<T: Float>(cpu: Cpu<'_>, x: &[T], y: &[T]) -> Result<f64, Error> {
     Ok(chunked_dot(cpu, x, y, |x, y| Dot { x: Itself, y: Itself, operands: (x, y) }))
 }
 
-/// The cosine of the angle between `x` and `y`: `dot(x, y) / (|x| |y|)`, at most 1 in size; 0 where either is a zero vector.
+/// The cosine of the angle between `x` and `y`: `dot(x, y) / (|x| |y|)`, at most 1 in size; 0 where either is a zero
+/// vector.
 ///
 /// Nothing that is finite overflows or underflows on the way. NaN if any element is NaN or infinite.
 ///

@@ -8,8 +8,8 @@
 //!     others:      rewrite g, so that scale * g keeps to them
 //! ```
 //!
-//! The scale is left to the optimizer's step: a chain of one global norm costs its read and nothing else. Called by the clipping
-//! policy of a network.
+//! The scale is left to the optimizer's step: a chain of one global norm costs its read and nothing else. Called by the
+//! clipping policy of a network.
 
 use super::{bound, check_above_zero, check_limit, clip_units, rescale};
 use crate::error::check_length;
@@ -68,8 +68,8 @@ pub struct Clipped {
     pub rewritten: bool,
 }
 
-/// How many f64 of scratch [`clip_chain`] needs: one for each tensor, and two for each unit of the tensor that has the most, if the
-/// chain has an adaptive clip.
+/// How many f64 of scratch [`clip_chain`] needs: one for each tensor, and two for each unit of the tensor that has the
+/// most, if the chain has an adaptive clip.
 pub fn clip_chain_scratch(chain: &[Clip], tensors: &[Tensor]) -> usize {
     let units = |tensor: &Tensor| tensor.units.count(tensor.len).unwrap_or(0);
     let most = if is_adaptive(chain) { tensors.iter().map(units).max().unwrap_or(0) } else { 0 };
@@ -80,11 +80,12 @@ fn is_adaptive(chain: &[Clip]) -> bool {
     chain.iter().any(|clip| matches!(clip, Clip::Adaptive { .. }))
 }
 
-/// Clips the gradient `g`, whose tensors follow one another, by each of `chain` in order. What is left of it is `scale * g`.
+/// Clips the gradient `g`, whose tensors follow one another, by each of `chain` in order. What is left of it is `scale
+/// * g`.
 ///
-/// `w`, the parameters in the layout of `g`, is read by [`Clip::Adaptive`] alone, and may be empty without. `scratch` has at least
-/// [`clip_chain_scratch`] elements, of which the first become the norms of the tensors from before. A bound holds up to the
-/// rounding of `scale * g`. An empty chain looks at the gradient and does nothing.
+/// `w`, the parameters in the layout of `g`, is read by [`Clip::Adaptive`] alone, and may be empty without. `scratch`
+/// has at least [`clip_chain_scratch`] elements, of which the first become the norms of the tensors from before. A
+/// bound holds up to the rounding of `scale * g`. An empty chain looks at the gradient and does nothing.
 ///
 /// ```
 /// use kernels::{Cpu, clip::{Clip, Tensor, clip_chain}, norm::Units};
@@ -97,9 +98,9 @@ fn is_adaptive(chain: &[Clip]) -> bool {
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] for a limit, ratio or epsilon that is not finite and above 0, [`Error::Length`] if the lengths do not fit,
-/// [`Error::Scratch`] if there is too little, [`Error::NonFiniteIn`] with the first tensor that holds a NaN or an infinity. `g` has
-/// not been changed then.
+/// [`Error::Parameter`] for a limit, ratio or epsilon that is not finite and above 0, [`Error::Length`] if the lengths
+/// do not fit, [`Error::Scratch`] if there is too little, [`Error::NonFiniteIn`] with the first tensor that holds a NaN
+/// or an infinity. `g` has not been changed then.
 pub fn clip_chain<T: Float>(
     cpu: Cpu<'_>,
     chain: &[Clip],

@@ -129,7 +129,7 @@ fn misuse_and_what_is_not_finite_are_refused() {
     assert_eq!(run(&mut [1.0; 2], 4, 4, 1), length("w", 4, 6));
     assert_eq!(run(&mut [1.0; 2], 0, 0, 1), length("w", 0, 6));
     let refused = |result, parameter| {
-        assert!(matches!(result, Err(Error::Parameter { name, .. }) if name == parameter))
+        assert!(matches!(result, Err(Error::Parameter { name, .. }) if name == parameter));
     };
     refused(run(&mut [1.0; 2], 3, 3, 0), "iterations");
     refused(run(&mut [0.0; 2], 3, 3, 1), "u");
