@@ -17,7 +17,7 @@ pub(crate) const BLOCKS: usize = 16;
 pub struct Noise([u32; TILE / 2]);
 
 impl Noise {
-    /// None: rounds towards zero.
+    /// Not drawn yet.
     pub(crate) const ZERO: Self = Self([0; TILE / 2]);
 
     /// From blocks `first..first + 16` of `stream`.

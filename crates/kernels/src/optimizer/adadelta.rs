@@ -54,10 +54,11 @@ impl Optimizer for AdaDelta {
         let descent = Descent::new(&step, self.decay, step.lr);
         let [rho, new, epsilon] = [self.rho, 1.0 - self.rho, self.epsilon].map(T::from_f64);
         let rule = Delta { factors: [rho, new], epsilon };
-        descend(cpu, &rule, descent, &step, self.moments(), params, grads, moments)
+        descend(cpu, rule, descent, &step, self.moments(), params, grads, moments)
     }
 }
 
+#[derive(Clone, Copy)]
 struct Delta<T> {
     /// rho and 1 - rho.
     factors: [T; 2],

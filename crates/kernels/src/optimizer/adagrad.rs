@@ -56,10 +56,11 @@ impl Optimizer for AdaGrad {
         let rate = step.lr / (1.0 + (step.t - 1) as f64 * self.lr_decay);
         let descent = Descent::new(&step, self.decay, rate);
         let rule = Sum { epsilon: T::from_f64(self.epsilon) };
-        descend(cpu, &rule, descent, &step, self.moments(), params, grads, moments)
+        descend(cpu, rule, descent, &step, self.moments(), params, grads, moments)
     }
 }
 
+#[derive(Clone, Copy)]
 struct Sum<T> {
     epsilon: T,
 }

@@ -73,9 +73,9 @@ impl Optimizer for Adam {
         let rule = Means { means: MeanAndSquare::new(self.beta1, self.beta2), size };
         let names = self.moments();
         if self.amsgrad {
-            descend(cpu, &Greatest(rule), descent, &step, names, params, grads, moments)
+            descend(cpu, Greatest(rule), descent, &step, names, params, grads, moments)
         } else {
-            descend(cpu, &rule, descent, &step, names, params, grads, moments)
+            descend(cpu, rule, descent, &step, names, params, grads, moments)
         }
     }
 }
@@ -114,6 +114,7 @@ impl<T: Float> Size<T> {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Means<T> {
     means: MeanAndSquare<T>,
     size: Size<T>,
@@ -128,6 +129,7 @@ impl<T: Float> Rule<T, 2> for Means<T> {
 }
 
 /// AMSGrad's.
+#[derive(Clone, Copy)]
 struct Greatest<T>(Means<T>);
 
 impl<T: Float> Rule<T, 3> for Greatest<T> {

@@ -60,10 +60,11 @@ impl Optimizer for AdaMax {
         let descent = Descent::new(&step, self.decay, step.lr / (1.0 - power(self.beta1, step.t)));
         let [new1, beta2, epsilon] = [1.0 - self.beta1, self.beta2, self.epsilon].map(T::from_f64);
         let rule = Fading { new1, beta2, epsilon };
-        descend(cpu, &rule, descent, &step, self.moments(), params, grads, moments)
+        descend(cpu, rule, descent, &step, self.moments(), params, grads, moments)
     }
 }
 
+#[derive(Clone, Copy)]
 struct Fading<T> {
     /// 1 - beta1.
     new1: T,

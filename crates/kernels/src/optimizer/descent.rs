@@ -20,7 +20,10 @@ use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Element, Error};
 
 /// What one optimizer makes of a gradient.
-pub(super) trait Rule<T: Float, const N: usize>: Sync {
+///
+/// It is copied into each kernel: what a kernel only borrows would be read again for every register, since it might be written to
+/// meanwhile, as far as the compiler knows.
+pub(super) trait Rule<T: Float, const N: usize>: Copy + Sync {
     /// The direction of the step, and the new moments. Mark it `#[inline(always)]`.
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; N]) -> (T::V<S>, [T::V<S>; N]);
 }
@@ -50,10 +53,12 @@ impl<T: Float> Descent<T> {
     /// The gradient with its scale and what the decay adds.
     #[inline(always)]
     pub(super) fn gradient<S: Simd>(&self, s: S, p: T::V<S>, g: T::V<S>) -> T::V<S> {
-        let g = T::mul_add(s, T::splat(s, self.l2), p, T::mul(s, T::splat(s, self.scale), g));
-        if self.l1 == T::ZERO {
+        let g = T::mul(s, T::splat(s, self.scale), g);
+        // The same way for every register, which costs less than to add nothing.
+        if self.l1 == T::ZERO && self.l2 == T::ZERO {
             return g;
         }
+        let g = T::mul_add(s, T::splat(s, self.l2), p, g);
         T::mul_add(s, T::splat(s, self.l1), sign::<S, T>(s, p), g)
     }
 
@@ -79,7 +84,7 @@ pub(super) fn sign<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
 #[expect(clippy::too_many_arguments, reason = "what every optimizer is given, and what it adds")]
 pub(super) fn descend<T: Float, G: Element<Float = T>, M: Moment<Float = T>, const N: usize>(
     cpu: Cpu<'_>,
-    rule: &impl Rule<T, N>,
+    rule: impl Rule<T, N>,
     descent: Descent<T>,
     step: &Step,
     names: &[&'static str],
@@ -158,7 +163,7 @@ impl<'a, T, G, M, const N: usize> Iterator for Chunks<'a, T, G, M, N> {
 }
 
 struct Kernel<'a, R, T, G, M, const N: usize> {
-    rule: &'a R,
+    rule: R,
     descent: Descent<T>,
     step: &'a Step,
     chunk: Operands<'a, T, G, M, N>,
@@ -188,7 +193,7 @@ impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>, R: Rule<T, N>, const
 #[inline(always)]
 fn advance<S, T, G, M, R, const N: usize, const WHOLE: bool>(
     s: S,
-    rule: &R,
+    rule: R,
     descent: Descent<T>,
     tile: &mut Operands<'_, T, G, M, N>,
     rounding: &[M::Rounding; N],

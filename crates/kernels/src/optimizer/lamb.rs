@@ -73,18 +73,19 @@ impl Optimizer for Lamb {
         let descent = Descent::new(&step, Decay { decoupled: 0.0, ..self.decay }, 0.0);
         let operands = Operands::<T, G, M, 2>::new(self.moments(), params, grads, moments)?;
         let [p, u] = roots(cpu, operands.chunks(CHUNK), |chunk| {
-            cpu.isa.run(Renew { update: &update, descent, step: &step, chunk })
+            cpu.isa.run(Renew { update, descent, step: &step, chunk })
         });
         let rate = T::from_f64(-step.lr * ratio(p, u, u));
         let operands = Operands::<T, G, M, 2>::new(self.moments(), params, grads, moments)?;
         cpu.for_each_item(operands.chunks(CHUNK), |chunk| {
-            cpu.isa.run(Move { update: &update, rate, chunk });
+            cpu.isa.run(Move { update, rate, chunk });
         });
         Ok(())
     }
 }
 
 /// What a parameter is moved by, but for its length.
+#[derive(Clone, Copy)]
 struct Update<T> {
     means: MeanAndSquare<T>,
     size: Size<T>,
@@ -103,7 +104,7 @@ impl<T: Float> Update<T> {
 
 /// The first pass: the sums of squares of the parameters and of what moves them.
 struct Renew<'a, T, G, M> {
-    update: &'a Update<T>,
+    update: Update<T>,
     descent: Descent<T>,
     step: &'a Step,
     chunk: Operands<'a, T, G, M, 2>,
@@ -137,7 +138,7 @@ impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>> WithSimd for Renew<'
 #[inline(always)]
 fn renew<S: Simd, T: Float, G: Element<Float = T>, M: Moment<Float = T>, const WHOLE: bool>(
     s: S,
-    update: &Update<T>,
+    update: Update<T>,
     descent: Descent<T>,
     tile: &mut Operands<'_, T, G, M, 2>,
     rounding: &[M::Rounding; 2],
@@ -154,7 +155,7 @@ fn renew<S: Simd, T: Float, G: Element<Float = T>, M: Moment<Float = T>, const W
 
 /// The second pass.
 struct Move<'a, T, G, M> {
-    update: &'a Update<T>,
+    update: Update<T>,
     /// -lr times the ratio.
     rate: T,
     chunk: Operands<'a, T, G, M, 2>,
@@ -179,7 +180,7 @@ impl<T: Float, G, M: Moment<Float = T>> WithSimd for Move<'_, T, G, M> {
 #[inline(always)]
 fn follow<S: Simd, T: Float, G, M: Moment<Float = T>, const WHOLE: bool>(
     s: S,
-    update: &Update<T>,
+    update: Update<T>,
     rate: T,
     chunk: &mut Operands<'_, T, G, M, 2>,
     i: usize,

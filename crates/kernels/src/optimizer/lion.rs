@@ -53,10 +53,11 @@ impl Optimizer for Lion {
         let descent = Descent::new(&step, self.decay, step.lr);
         let [beta1, new1, new2] = [self.beta1, 1.0 - self.beta1, 1.0 - self.beta2].map(T::from_f64);
         let rule = Sign { beta1, new1, new2 };
-        descend(cpu, &rule, descent, &step, self.moments(), params, grads, moments)
+        descend(cpu, rule, descent, &step, self.moments(), params, grads, moments)
     }
 }
 
+#[derive(Clone, Copy)]
 struct Sign<T> {
     beta1: T,
     /// 1 - beta1.

@@ -96,10 +96,11 @@ impl Optimizer for NAdam {
             of_g,
             of_m,
         };
-        descend(cpu, &rule, descent, &step, self.moments(), params, grads, moments)
+        descend(cpu, rule, descent, &step, self.moments(), params, grads, moments)
     }
 }
 
+#[derive(Clone, Copy)]
 struct Nesterov<T> {
     means: MeanAndSquare<T>,
     size: Size<T>,

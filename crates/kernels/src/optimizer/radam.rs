@@ -78,10 +78,11 @@ impl Optimizer for RAdam {
             size: Size { unbias: T::ONE, epsilon: T::from_f64(self.epsilon) },
             divides: rectification.is_some(),
         };
-        descend(cpu, &rule, descent, &step, self.moments(), params, grads, moments)
+        descend(cpu, rule, descent, &step, self.moments(), params, grads, moments)
     }
 }
 
+#[derive(Clone, Copy)]
 struct Rectified<T> {
     means: MeanAndSquare<T>,
     size: Size<T>,

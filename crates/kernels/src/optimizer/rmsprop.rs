@@ -72,20 +72,21 @@ impl Optimizer for RmsProp {
         let size = Size { alpha, new, epsilon };
         let names = self.moments();
         match (self.momentum == 0.0, self.centred) {
-            (true, false) => descend(cpu, &size, descent, &step, names, params, grads, moments),
-            (true, true) => descend(cpu, &Centred(size), descent, &step, names, params, grads, moments),
+            (true, false) => descend(cpu, size, descent, &step, names, params, grads, moments),
+            (true, true) => descend(cpu, Centred(size), descent, &step, names, params, grads, moments),
             (false, false) => {
                 let rule = Momentum { inner: size, momentum };
-                descend(cpu, &rule, descent, &step, names, params, grads, moments)
+                descend(cpu, rule, descent, &step, names, params, grads, moments)
             }
             (false, true) => {
                 let rule = Momentum { inner: Centred(size), momentum };
-                descend(cpu, &rule, descent, &step, names, params, grads, moments)
+                descend(cpu, rule, descent, &step, names, params, grads, moments)
             }
         }
     }
 }
 
+#[derive(Clone, Copy)]
 struct Size<T> {
     alpha: T,
     /// 1 - alpha.
@@ -115,6 +116,7 @@ impl<T: Float> Rule<T, 1> for Size<T> {
 }
 
 /// By the standard deviation.
+#[derive(Clone, Copy)]
 struct Centred<T>(Size<T>);
 
 impl<T: Float> Rule<T, 2> for Centred<T> {
@@ -131,6 +133,7 @@ impl<T: Float> Rule<T, 2> for Centred<T> {
 }
 
 /// Along a velocity, the second moment.
+#[derive(Clone, Copy)]
 struct Momentum<R, T> {
     inner: R,
     momentum: T,

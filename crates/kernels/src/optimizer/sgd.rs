@@ -41,10 +41,10 @@ impl Sgd {
         let descent = Descent::new(&trusted, decay, step.lr);
         let names = self.moments();
         if self.momentum == 0.0 {
-            descend(cpu, &Plain, descent, step, names, params, grads, moments)
+            descend(cpu, Plain, descent, step, names, params, grads, moments)
         } else {
             let rule = Momentum { momentum: T::from_f64(self.momentum), nesterov: self.nesterov };
-            descend(cpu, &rule, descent, step, names, params, grads, moments)
+            descend(cpu, rule, descent, step, names, params, grads, moments)
         }
     }
 }
@@ -76,6 +76,7 @@ impl Optimizer for Sgd {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Plain;
 
 impl<T: Float> Rule<T, 0> for Plain {
@@ -85,6 +86,7 @@ impl<T: Float> Rule<T, 0> for Plain {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Momentum<T> {
     momentum: T,
     nesterov: bool,

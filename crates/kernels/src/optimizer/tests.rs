@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "std's powers are the reference here")]
+
 extern crate std;
 
 use half::bf16;
@@ -196,6 +198,54 @@ fn fifty_steps_are_those_of_the_documented_algorithms() {
         }
     }
 }
+
+/// Sgd and Adam by the order of operations that the module's head promises, in scalars.
+macro_rules! fifty_steps {
+    ($name:ident, $float:ident) => {
+        #[test]
+        fn $name() {
+            let n = 16_384 + 70;
+            let decay = Decay { l1: 1e-3, l2: 1e-2, decoupled: 0.1 };
+            for decay in [Decay::NONE, Decay::l2(1e-2), Decay::decoupled(0.1), decay] {
+                let sgd = Sgd { momentum: 0.9, nesterov: true, decay };
+                let adam = Adam { beta1: 0.5, beta2: 0.875, decay, ..Adam::default() };
+                let start = draw::<$float>(0, n);
+                let (mut p, mut b) = (start.clone(), vec![0.0; n]);
+                let (mut q, mut m, mut v) = (start, vec![0.0; n], vec![0.0; n]);
+                let regularised = |p: $float, g: $float| {
+                    let g = (decay.l2 as $float).mul_add(p, 0.7 * g);
+                    (decay.l1 as $float).mul_add(if p > 0.0 { 1.0 } else { -1.0 }, g)
+                };
+                let keep = (1.0 - LR * decay.decoupled) as $float;
+                for t in 1..=50 {
+                    let unbias = (1.0 / (1.0 - power(0.875, t)).sqrt()) as $float;
+                    let rate = (-LR / (1.0 - power(0.5, t))) as $float;
+                    for (i, g) in draw::<$float>(t, n).into_iter().enumerate() {
+                        let from_p = regularised(p[i], g);
+                        b[i] = (0.9 as $float).mul_add(b[i], from_p);
+                        let ahead = (0.9 as $float).mul_add(b[i], from_p);
+                        p[i] = (-LR as $float).mul_add(ahead, keep * p[i]);
+
+                        let g = regularised(q[i], g);
+                        m[i] = (0.5 as $float).mul_add(g - m[i], m[i]);
+                        v[i] = (0.125 * g).mul_add(g, 0.875 * v[i]);
+                        let size = v[i].sqrt().mul_add(unbias, 1e-8);
+                        q[i] = rate.mul_add(m[i] / size, keep * q[i]);
+                    }
+                }
+                same_on_every_cpu(|cpu| {
+                    let (params, moments) = run::<$float, $float, $float>(cpu, sgd.into(), n, 50);
+                    assert!([bits(&params), bits(&moments[0])] == [bits(&p), bits(&b)], "{sgd:?}, {cpu:?}");
+                    let (params, moments) = run::<$float, $float, $float>(cpu, adam.into(), n, 50);
+                    let got = [bits(&params), bits(&moments[0]), bits(&moments[1])];
+                    assert!(got == [bits(&q), bits(&m), bits(&v)], "{adam:?}, {cpu:?}");
+                });
+            }
+        }
+    };
+}
+fifty_steps!(fifty_steps_have_the_bits_of_the_scalar_loop_f32, f32);
+fifty_steps!(fifty_steps_have_the_bits_of_the_scalar_loop_f64, f64);
 
 /// One tensor in plain f64: what the elements share.
 #[test]
