@@ -29,7 +29,7 @@
 //! | [`norm`], [`clip`] | sums, Euclidean norms that cannot overflow, clipping that refuses what is not finite |
 //! | [`sgd`], [`adam`] | optimizer steps, one pass each |
 //! | [`random`] | counter-based random numbers |
-//! | [`math`] | exp, ln, sin and cos of pi x, square root |
+//! | [`math`] | exp, ln and their kin near 0, tanh, sigmoid, softplus, erf, powers, roots, sin and cos of pi x |
 //! | [`peak`] | nothing: how fast a thread could be at most, for benchmarks |
 //!
 //! **Bits.** Results depend on the operands alone: not on the instruction set ([`Isa`]), the number of

@@ -1,9 +1,10 @@
-//! exp, ln, sin and cos along slices, and the square root of one number: one polynomial for all instruction sets, so
-//! that the bits are the same on every machine, which those of std and of C are not.
+//! Functions of real numbers along slices: one polynomial for all instruction sets, so that the bits are the same on every
+//! machine, which those of std and of C are not.
 //!
-//! Each function has a file of its own with the formula for one register; here they are applied to slices. The
-//! bounds are in units in the last place (ULP) of the result, against the exact value; the tests sweep them.
-//! Called from outside, by `random` and by `cross_entropy`.
+//! Each function has a file of its own with the formula for one register; here they are applied to slices, of bf16 too.
+//! The bounds are in units in the last place (ULP) of the result, against the exact value, for f32 and f64; a bf16 is
+//! rounded once more. The tests sweep them; `docs/NUMERICS.md` has what was measured over every f32.
+//! Called from outside, by `random`, `cross_entropy` and `activation`.
 //!
 //! ```
 //! use kernels::{Cpu, math};
@@ -17,6 +18,7 @@ pub(crate) mod erf;
 pub(crate) mod exp;
 pub(crate) mod exp_m1;
 pub(crate) mod ln;
+pub(crate) mod pow;
 pub(crate) mod rsqrt;
 pub(crate) mod sigmoid;
 pub(crate) mod sin_pi;
@@ -25,13 +27,12 @@ pub(crate) mod tanh;
 
 use crate::elementwise::{Elementwise, for_each_element};
 use crate::simd::{Float, Lanes, Simd, WithSimd};
-use crate::{Cpu, Error};
+use crate::{Cpu, Element, Error};
 
 /// A function of slices from a function of registers.
 macro_rules! along_slices {
     ($($(#[$doc:meta])* $name:ident = $op:ident: $lanes:expr;)*) => {$(
-        #[doc(hidden)]
-        pub(crate) struct $op;
+        struct $op;
         impl<T: Float> Elementwise<T, 1, 1> for $op {
             #[inline(always)]
             fn apply<S: Simd>(&self, s: S, [x]: [T::V<S>; 1], _: [T::V<S>; 1]) -> [T::V<S>; 1] {
@@ -43,7 +44,7 @@ macro_rules! along_slices {
         ///
         /// # Errors
         /// [`Error::Length`] if `x` and `y` differ in length.
-        pub fn $name<T: Float>(cpu: Cpu<'_>, x: &[T], y: &mut [T]) -> Result<(), Error> {
+        pub fn $name<E: Element>(cpu: Cpu<'_>, x: &[E], y: &mut [E]) -> Result<(), Error> {
             for_each_element(cpu, &$op, [("x", x)], [("y", y)])
         }
     )*};
@@ -61,39 +62,39 @@ along_slices! {
     /// NaN and every negative number give NaN, ±0 gives -Inf, Inf gives Inf; ln(1) = +0.
     ln = Ln: |s, x| ln::ln::<S, T>(s, x);
 
-    /// `y[i] = e^x[i] - 1`, without loss near 0.
+    /// `y[i] = e^x[i] - 1`, within 1.5 ULP however small `x[i]` is (PyTorch's `expm1`).
     ///
     /// NaN gives NaN, -Inf gives -1, a result past the largest number is Inf; a zero keeps its sign.
     exp_m1 = ExpM1: |s, x| exp_m1::exp_m1::<S, T>(s, x);
 
-    /// `y[i]` is the natural logarithm of `1 + x[i]`, without loss near 0.
+    /// `y[i]` is the natural logarithm of `1 + x[i]`, within 1 ULP however small `x[i]` is (PyTorch's `log1p`).
     ///
     /// NaN and every number below -1 give NaN, -1 gives -Inf, Inf gives Inf; a zero keeps its sign.
     ln_1p = Ln1p: |s, x| ln::ln_1p::<S, T>(s, x);
 
-    /// `y[i]` is the hyperbolic tangent of `x[i]`.
+    /// `y[i]` is the hyperbolic tangent of `x[i]`, within 2 ULP.
     ///
-    /// NaN gives NaN, ±Inf give ±1; a zero keeps its sign.
+    /// NaN gives NaN, ±Inf gives ±1; a zero keeps its sign.
     tanh = Tanh: |s, x| tanh::tanh::<S, T>(s, x);
 
-    /// `y[i] = 1 / (1 + e^-x[i])`.
+    /// `y[i] = 1 / (1 + e^-x[i])`, the logistic function, within 2 ULP, subnormal results included.
     ///
     /// NaN gives NaN, -Inf gives 0, Inf gives 1.
     sigmoid = Sigmoid: |s, x| sigmoid::sigmoid::<S, T>(s, x);
 
-    /// `y[i] = ln(1 + e^x[i])`.
+    /// `y[i] = ln(1 + e^x[i])`, within 2 ULP, subnormal results included.
     ///
-    /// NaN gives NaN, -Inf gives 0, Inf gives Inf.
+    /// NaN gives NaN, -Inf gives 0, Inf gives Inf. PyTorch's `softplus` returns `x[i]` itself above 20; this one need not.
     softplus = Softplus: |s, x| softplus::softplus::<S, T>(s, x);
 
-    /// `y[i]` is the error function of `x[i]`, 2 / sqrt(pi) times the integral of e^-t^2 from 0 to `x[i]`.
+    /// `y[i]` is the error function of `x[i]`, 2 / sqrt(pi) times the integral of e^-t^2 from 0 to `x[i]`, within 2 ULP.
     ///
-    /// NaN gives NaN, ±Inf give ±1; a zero keeps its sign.
+    /// NaN gives NaN, ±Inf gives ±1; a zero keeps its sign.
     erf = Erf: |s, x| erf::erf::<S, T>(s, x);
 
-    /// `y[i] = 1 / sqrt(x[i])`, within 1 ULP.
+    /// `y[i] = 1 / sqrt(x[i])`, within 1.5 ULP: both operations are correctly rounded.
     ///
-    /// NaN and every number below 0 give NaN, ±0 give ±Inf, Inf gives 0.
+    /// NaN and every number below 0 give NaN, ±0 gives ±Inf (IEEE 754-2019, 9.2.1), Inf gives 0.
     rsqrt = Rsqrt: |s, x| rsqrt::rsqrt::<S, T>(s, x);
 
     /// `y[i] = sin(pi x[i])`, within 1.5 ULP for every `x[i]`, however large.
@@ -105,6 +106,75 @@ along_slices! {
     ///
     /// NaN and ±Inf give NaN. An integer plus a half gives +0 (IEEE 754-2019, 9.2.1).
     cos_pi = CosPi: |s, x| sin_pi::sin_cos_pi::<S, T>(s, x).1;
+}
+
+struct Pow;
+
+impl<T: Float> Elementwise<T, 2, 1> for Pow {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, [x, y]: [T::V<S>; 2], _: [T::V<S>; 1]) -> [T::V<S>; 1] {
+        [pow::pow::<S, T>(s, x, y)]
+    }
+}
+
+struct PowScalar<T>(T);
+
+impl<T: Float> Elementwise<T, 1, 1> for PowScalar<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, [x]: [T::V<S>; 1], _: [T::V<S>; 1]) -> [T::V<S>; 1] {
+        let Self(y) = *self;
+        [pow::pow::<S, T>(s, x, T::splat(s, y))]
+    }
+}
+
+/// `z[i] = x[i]^y[i]`, within 1 ULP, subnormal results included.
+///
+/// Special values are those of IEEE 754-2019, 9.2.1: `x^±0` and `1^y` are 1, even if the other is NaN; every other NaN gives
+/// NaN. A finite number below 0 has a power for integers alone, NaN for all else; the power of a negative `x`, -0 and -Inf
+/// included, is negative where `y` is an odd integer. `(±0)^y` is infinite for `y < 0`, `(-1)^±Inf` is 1.
+///
+/// ```
+/// use kernels::{Cpu, math};
+/// let mut z = [0.0_f64; 4];
+/// math::pow(Cpu::detect(), &[2.0, -2.0, -2.0, f64::NAN], &[10.0, 3.0, 0.5, 0.0], &mut z)?;
+/// assert!(z[0] == 1024.0 && z[1] == -8.0 && z[2].is_nan() && z[3] == 1.0);
+/// # Ok::<(), kernels::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Length`] if `x` or `y` differs from `z` in length.
+pub fn pow<E: Element>(cpu: Cpu<'_>, x: &[E], y: &[E], z: &mut [E]) -> Result<(), Error> {
+    for_each_element(cpu, &Pow, [("x", x), ("y", y)], [("z", z)])
+}
+
+/// `z[i] = x[i]^y`: [`pow`] with one exponent for all.
+///
+/// # Errors
+/// [`Error::Length`] if `x` and `z` differ in length.
+pub fn pow_scalar<E: Element>(cpu: Cpu<'_>, x: &[E], y: E::Float, z: &mut [E]) -> Result<(), Error> {
+    for_each_element(cpu, &PowScalar(y), [("x", x)], [("z", z)])
+}
+
+/// `function` of the one number `x`, with the bits that it has in a slice: for a rate or a bound, where std's function would
+/// depend on the machine.
+///
+/// ```
+/// use kernels::{Cpu, math};
+/// let cpu = Cpu::detect();
+/// assert_eq!(math::at(cpu, math::exp, 0.0_f64), 1.0);
+/// let decay = math::at(cpu, |cpu, x, y| math::pow_scalar(cpu, x, 3.0, y), 0.5_f64);
+/// assert_eq!(decay, 0.125);
+/// ```
+pub fn at<T: Float>(
+    cpu: Cpu<'_>,
+    function: impl FnOnce(Cpu<'_>, &[T], &mut [T]) -> Result<(), Error>,
+    x: T,
+) -> T {
+    let mut y = [T::NAN];
+    // Both have one element, so that a function of this module has nothing to refuse.
+    _ = function(cpu, &[x], &mut y);
+    let [y] = y;
+    y
 }
 
 /// The square root of one number, correctly rounded: core has none. NaN below 0.
@@ -137,6 +207,18 @@ pub(crate) fn polynomial<S: Simd, T: Float>(s: S, x: T::V<S>, coefficients: &[T]
         first = false;
     }
     sum
+}
+
+/// `n / (c + d)` for `0 <= d` and a constant `c`, as if the sum were not rounded, within 0.6 ULP.
+#[inline(always)]
+fn quotient<S: Simd, T: Float>(s: S, n: T::V<S>, c: T::V<S>, d: T::V<S>) -> T::V<S> {
+    let sum = T::add(s, c, d);
+    let lost = T::sub(s, d, T::sub(s, sum, c));
+    let inverse = T::div(s, T::splat(s, T::ONE), sum);
+    let q = T::mul(s, n, inverse);
+    let minus_q = T::sub(s, T::splat(s, T::ZERO), q);
+    let rest = T::mul_add(s, minus_q, lost, T::mul_add(s, minus_q, sum, n));
+    T::mul_add(s, rest, inverse, q)
 }
 
 #[cfg(test)]

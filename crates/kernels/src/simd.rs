@@ -16,7 +16,7 @@ use crate::activation::Normal;
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
-use crate::math::{erf::Erf, exp::Exp, ln::Ln, sin_pi::SinPi};
+use crate::math::{erf::Erf, exp::Exp, ln::Ln, pow::Pow, sin_pi::SinPi};
 use crate::random::Draw;
 
 /// A kernel: arguments that wait for an instruction set.
@@ -650,6 +650,7 @@ pub trait Float:
     + SinPi
     + Erf
     + Normal
+    + Pow
     + Draw
     + AddAssign
     + SubAssign

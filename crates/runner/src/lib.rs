@@ -10,6 +10,7 @@
 //!   run_folder            config.toml, metrics.jsonl, summary.json, model, checkpoint, report
 //!   weights  checkpoint   parameters as PyTorch has them; the state of a run to the bit
 //!   timing                several calls in turn, and the least time of each
+//!   verify                what can be checked here: the error of the kernels' functions
 //! ```
 #![forbid(unsafe_code)]
 
@@ -40,6 +41,7 @@ pub mod tensors;
 pub mod timing;
 pub mod train;
 pub mod training;
+pub mod verify;
 pub mod weights;
 
 pub use error::Error;

@@ -124,9 +124,9 @@ fn bounds(activation: Activation, x: f64, (y, d): (f64, f64), digits: i32, least
         }
         Activation::Silu => (gated(4.0), 4.0 * u),
         Activation::Mish => (gated(5.0), 4.0 * u),
-        Activation::Sigmoid => (2.5 * ulp(y), 2.0 * u),
+        Activation::Sigmoid => (2.0 * ulp(y), 2.0 * u),
         Activation::HardSigmoid => (1.5 * ulp(y), ulp(d)),
-        Activation::Tanh => (2.5 * ulp(y), 4.0 * u),
+        Activation::Tanh => (2.0 * ulp(y), 4.0 * u),
         Activation::Softplus => (2.0 * ulp(y), 3.0 * ulp(d)),
         Activation::Softsign => (2.0 * ulp(y), 2.0 * u),
     }

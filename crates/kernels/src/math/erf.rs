@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! a = |x|
-//! g = -ln(erfc a) = a (2/sqrt(pi) + a p(a - CENTRE))
-//! erf x = ±(1 - e^-g)            by exp_m1, so that nothing is lost near 0
+//! g = -ln(erfc a) = a (2/sqrt(pi) + a p(a - CENTRE))     kept as high + low
+//! erf x = ±(1 - e^-g)                                    as in `exp_m1`, so that nothing is lost near 0
 //! ```
 //!
-//! One smooth `g` serves from 0 to where erf rounds to 1. Called by `math` and `activation`.
+//! One smooth `g` serves from 0 to where erf rounds to 1, so that no interval has to be chosen. `p` is the polynomial of least
+//! greatest error (Remez), weighted by a^2 erfc(a) / erf(a) for the relative error of erf: 2^-31 for f32, 2^-55 for f64.
+//! It is about a centre, since a polynomial of this degree in `a` itself would cancel. Called by `math` and `activation`.
 
 use super::exp::reduce;
-use super::exp_m1::around_one;
+use super::exp_m1::exp_m1_reduced;
 use super::polynomial;
 use super::sin_pi::SinPi;
 use crate::simd::{Float, Simd};
@@ -97,8 +99,6 @@ pub(crate) fn erf<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
 
     let (n, r) = reduce::<S, T>(s, high);
     let low = T::mul_add(s, n, T::splat(s, -T::LN_2_LOW), low);
-    let one = T::splat(s, T::ONE);
-    let power = super::exp::power_of_two::<S, T>(s, n);
-    let y = around_one::<S, T>(s, power, T::sub(s, power, one), r, low);
+    let y = exp_m1_reduced::<S, T>(s, (n, r), low);
     T::xor_sign::<S>(T::abs::<S>(y), x)
 }

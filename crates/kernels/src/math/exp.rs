@@ -9,7 +9,7 @@
 //! Two powers of two, since 2^n itself can be subnormal or past the largest number. The first product is exact,
 //! the second rounds once, which makes the underflow gradual and the overflow right. `q` is the polynomial of least
 //! greatest error (Remez), weighted for the relative error of e^x: 2^-34 for f32, 2^-64 for f64.
-//! Called by `math` and `cross_entropy`.
+//! Called by `math` and `cross_entropy`; its parts by `exp_m1`, `tanh`, `sigmoid`, `erf` and `pow`.
 
 use super::polynomial;
 use crate::simd::{Float, Lanes, Simd};
@@ -70,7 +70,41 @@ impl Exp for f64 {
     ];
 }
 
-/// `(n, r)` with `x = n ln 2 + r` and `|r| <= ln 2 / 2`, but for `n` times `LN_2_LOW`, which is left in `r`. `r` is exact.
+/// `e^x`, within 1 ULP; NaN for NaN.
+#[inline(always)]
+pub(crate) fn exp<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
+    let (n, r) = reduce::<S, T>(s, clamp::<S, T>(s, x));
+    let r = T::mul_add(s, n, T::splat(s, -T::LN_2_LOW), r);
+    let q = polynomial::<S, T>(s, r, T::EXP);
+    let e = T::add(s, T::splat(s, T::ONE), T::mul_add(s, T::mul(s, r, r), q, r));
+    scale::<S, T>(s, e, n)
+}
+
+/// `e^(r + low)` for an `r` of [`reduce`] and a small `low`, within 0.6 ULP.
+#[inline(always)]
+pub(crate) fn exp_reduced<S: Simd, T: Float>(s: S, r: T::V<S>, low: T::V<S>) -> T::V<S> {
+    let one = T::splat(s, T::ONE);
+    let sum = T::add(s, one, r);
+    let lost = T::sub(s, r, T::sub(s, sum, one));
+    T::add(s, sum, T::add(s, lost, exp_bend::<S, T>(s, r, low)))
+}
+
+/// `e^(r + low) - 1 - r`: small beside `e^r - 1`, and so is its error.
+#[inline(always)]
+pub(crate) fn exp_bend<S: Simd, T: Float>(s: S, r: T::V<S>, low: T::V<S>) -> T::V<S> {
+    let t = T::add(s, r, low);
+    T::mul_add(s, T::mul(s, t, t), polynomial::<S, T>(s, t, T::EXP), low)
+}
+
+/// `x`, or the end of the range outside of which `e^x` rounds to 0 or to Inf.
+#[inline(always)]
+pub(crate) fn clamp<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
+    let (least, greatest) = (T::splat(s, T::LEAST), T::splat(s, T::GREATEST));
+    let x = T::select(s, T::less(s, x, least), least, x);
+    T::select(s, T::less(s, greatest, x), greatest, x)
+}
+
+/// `(n, r)` with `x = n ln 2 + r`, where `r` is exact and still holds `n LN_2_LOW`: `|r| <= ln 2 / 2`, nearly.
 #[inline(always)]
 pub(crate) fn reduce<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
     let round = T::splat(s, T::ROUND);
@@ -78,30 +112,24 @@ pub(crate) fn reduce<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) 
     (n, T::mul_add(s, n, T::splat(s, -T::LN_2_HIGH), x))
 }
 
-/// 2^n for an integer `n` in the range of normal exponents.
+/// `e * 2^n`, rounded once, for every `n` of [`reduce`] after [`clamp`].
 #[inline(always)]
-pub(crate) fn power_of_two<S: Simd, T: Float>(s: S, n: T::V<S>) -> T::V<S> {
-    // The biased exponent moves into its place; the bits above it fall off.
-    T::map_bits::<S>(T::add(s, n, T::splat(s, T::ROUND)), |bits| bits << T::MANTISSA)
-}
-
-/// `e^x`, within 1 ULP; NaN for NaN.
-#[inline(always)]
-pub(crate) fn exp<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
-    let (least, greatest) = (T::splat(s, T::LEAST), T::splat(s, T::GREATEST));
-    let x = T::select(s, T::less(s, x, least), least, x);
-    let x = T::select(s, T::less(s, greatest, x), greatest, x);
-
+pub(crate) fn scale<S: Simd, T: Float>(s: S, e: T::V<S>, n: T::V<S>) -> T::V<S> {
     let round = T::splat(s, T::ROUND);
-    let n = T::sub(s, T::mul_add(s, x, T::splat(s, T::LOG2_E), round), round);
-    let r = T::mul_add(s, n, T::splat(s, -T::LN_2_HIGH), x);
-    let r = T::mul_add(s, n, T::splat(s, -T::LN_2_LOW), r);
-    let q = polynomial::<S, T>(s, r, T::EXP);
-    let e = T::add(s, T::splat(s, T::ONE), T::mul_add(s, T::mul(s, r, r), q, r));
-
     let half = T::mul_add(s, n, T::splat(s, T::HALF), round);
     let rest = T::add(s, T::sub(s, n, T::sub(s, half, round)), round);
+    T::mul(s, T::mul(s, e, power::<S, T>(half)), power::<S, T>(rest))
+}
+
+/// 2^n for an integer `n` that is the exponent of a normal number.
+#[inline(always)]
+pub(crate) fn power_of_two<S: Simd, T: Float>(s: S, n: T::V<S>) -> T::V<S> {
+    power::<S, T>(T::add(s, n, T::splat(s, T::ROUND)))
+}
+
+/// 2^n from `n + ROUND`.
+#[inline(always)]
+fn power<S: Simd, T: Float>(n: T::V<S>) -> T::V<S> {
     // The biased exponent moves into its place; the bits above it fall off.
-    let power = |n| T::map_bits::<S>(n, |bits| bits << T::MANTISSA);
-    T::mul(s, T::mul(s, e, power(half)), power(rest))
+    T::map_bits::<S>(n, |bits| bits << T::MANTISSA)
 }

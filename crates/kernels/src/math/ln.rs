@@ -7,7 +7,8 @@
 //! ```
 //!
 //! `p` is the polynomial of least greatest error (Remez) for (2 atanh(s)/s - 2)/z: 2^-37 for f32, 2^-59 for f64,
-//! relative to ln(1 + f). Called by `math`, `random` and `cross_entropy`.
+//! relative to ln(1 + f). `ln_1p` takes the logarithm of u = 1 + x, rounded, and adds what u lacks, divided by u.
+//! Called by `math`, `random` and `cross_entropy`; `split` by `pow`.
 
 use pulp::bytemuck;
 
@@ -75,7 +76,7 @@ pub(crate) fn ln<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     T::select(s, T::less(s, x, zero), T::splat(s, T::NAN), y)
 }
 
-/// `ln(1 + x)`, within 1.5 ULP however small `x` is; NaN for NaN and below -1, -Inf for -1, Inf for Inf. A zero keeps
+/// `ln(1 + x)`, within 1 ULP however small `x` is; NaN for NaN and below -1, -Inf for -1, Inf for Inf. A zero keeps
 /// its sign.
 #[inline(always)]
 pub(crate) fn ln_1p<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
@@ -96,6 +97,21 @@ pub(crate) fn ln_1p<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
 /// of it; something or other for every other `x`.
 #[inline(always)]
 fn ln_corrected<S: Simd, T: Float>(s: S, x: T::V<S>, correction: T::V<S>) -> T::V<S> {
+    let (k, f) = split::<S, T>(s, x);
+    let ratio = T::div(s, f, T::add(s, T::splat(s, T::TWO), f));
+    let z = T::mul(s, ratio, ratio);
+    let p = polynomial::<S, T>(s, z, T::LN);
+    let square = T::mul(s, T::mul(s, T::splat(s, T::HALF), f), f);
+    let low = T::mul_add(s, k, T::splat(s, T::LN_2_LOW), correction);
+    let low = T::mul_add(s, ratio, T::mul_add(s, z, p, square), low);
+    let high = T::sub(s, f, T::sub(s, square, low));
+    T::mul_add(s, k, T::splat(s, T::LN_2_HIGH), high)
+}
+
+/// `(k, f)` with `x = 2^k (1 + f)` and `sqrt(1/2) < 1 + f <= sqrt(2)`, for a positive finite `x`; something or other
+/// for every other.
+#[inline(always)]
+pub(crate) fn split<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
     let subnormal = T::less(s, x, T::splat(s, T::NORMAL));
     let x = T::select(s, subnormal, T::mul(s, x, T::splat(s, T::LIFT)), x);
     let offset = T::select(s, subnormal, T::splat(s, T::BIASED_LIFTED), T::splat(s, T::BIASED));
@@ -109,18 +125,8 @@ fn ln_corrected<S: Simd, T: Float>(s: S, x: T::V<S>, correction: T::V<S>) -> T::
     let k = T::sub(s, exponent, offset);
 
     let large = T::less(s, T::splat(s, T::SQRT_2), m);
-    let half = T::splat(s, T::HALF);
     let one = T::splat(s, T::ONE);
-    let m = T::select(s, large, T::mul(s, m, half), m);
+    let m = T::select(s, large, T::mul(s, m, T::splat(s, T::HALF)), m);
     let k = T::select(s, large, T::add(s, k, one), k);
-
-    let f = T::sub(s, m, one);
-    let ratio = T::div(s, f, T::add(s, T::splat(s, T::TWO), f));
-    let z = T::mul(s, ratio, ratio);
-    let p = polynomial::<S, T>(s, z, T::LN);
-    let square = T::mul(s, T::mul(s, half, f), f);
-    let low = T::mul_add(s, k, T::splat(s, T::LN_2_LOW), correction);
-    let low = T::mul_add(s, ratio, T::mul_add(s, z, p, square), low);
-    let high = T::sub(s, f, T::sub(s, square, low));
-    T::mul_add(s, k, T::splat(s, T::LN_2_HIGH), high)
+    (k, T::sub(s, m, one))
 }

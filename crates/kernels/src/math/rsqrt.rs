@@ -3,7 +3,7 @@
 
 use crate::simd::{Float, Simd};
 
-/// `1 / sqrt(x)`, within 1 ULP; ±Inf for ±0 (IEEE 754-2019, 9.2.1), 0 for Inf, NaN for NaN and below 0.
+/// `1 / sqrt(x)`, within 1.5 ULP; ±Inf for ±0 (IEEE 754-2019, 9.2.1), 0 for Inf, NaN for NaN and below 0.
 #[inline(always)]
 pub(crate) fn rsqrt<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     T::div(s, T::splat(s, T::ONE), T::sqrt(s, x))

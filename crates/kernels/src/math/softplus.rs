@@ -4,7 +4,8 @@
 //! softplus x = max(x, 0) + ln(1 + e^-|x|)
 //! ```
 //!
-//! Called by `math` and `activation`.
+//! Nothing overflows, and for large negative `x` the result is e^x to the last subnormal number. The polynomials are those of
+//! `exp` and `ln`. Called by `math` and `activation`.
 
 use super::{exp::exp, ln::ln_1p};
 use crate::simd::{Float, Simd};

@@ -1,4 +1,4 @@
-//! Against std in f64 for f32, against double-double arithmetic for f64; special values; bits.
+//! Against std's f64 for every function of f32, against a table of exact values for f64; special values; bits.
 
 #![expect(clippy::disallowed_methods, reason = "std's functions are the reference here")]
 
@@ -18,12 +18,14 @@ fn apply<T: Float>(function: Function<T>, cpu: Cpu<'_>, x: &[T]) -> Vec<T> {
     y
 }
 
-/// The distance of `got` from `exact` (`exact.0 + exact.1`) in units in the last place of a format with
-/// `digits` bits and the smallest number `least`.
-fn ulps(got: f64, exact: (f64, f64), digits: i32, least: f64) -> f64 {
-    let size = exact.0.abs();
-    let unit = (f64::from_bits(size.to_bits() & !((1 << 52) - 1)) * 2.0_f64.powi(1 - digits)).max(least);
-    ((got - exact.0) - exact.1).abs() / unit
+/// One unit in the last place of `x` in a format with `digits` bits and the smallest number `least`.
+fn ulp(x: f64, digits: i32, least: f64) -> f64 {
+    (f64::from_bits(x.abs().to_bits() & !((1 << 52) - 1)) * 2.0_f64.powi(1 - digits)).max(least)
+}
+
+/// One unit in the last place of an f32.
+fn ulp_f32(x: f64) -> f64 {
+    ulp(x, 24, f64::from(f32::from_bits(1)))
 }
 
 /// Asserts that `function` is within `bound` ULP of `exact` at every 4099th f32, all exponents and both signs, and
@@ -38,7 +40,7 @@ fn sweep_f32(function: Function<f32>, exact: fn(f64) -> f64, bound: f64) {
             assert!(y.is_nan() && exact.is_nan() || y == exact as f32, "f({x:e}) = {y:e}, not {exact:e}");
             continue;
         }
-        let error = ulps(f64::from(y), (exact, 0.0), 24, f64::from(f32::from_bits(1)));
+        let error = (f64::from(y) - exact).abs() / ulp_f32(exact);
         if error > worst.0 {
             worst = (error, x);
         }
@@ -63,144 +65,120 @@ fn std_cos_pi(x: f64) -> f64 {
     (core::f64::consts::PI * (0.5 - z)).sin()
 }
 
+fn std_sigmoid(x: f64) -> f64 {
+    if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) }
+}
+
+fn std_softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
 #[test]
-fn exp_f32_is_within_its_bound() {
+fn f32_is_within_its_bounds() {
     sweep_f32(exp, f64::exp, 1.0);
-}
-
-#[test]
-fn ln_f32_is_within_its_bound() {
     sweep_f32(ln, f64::ln, 1.0);
-}
-
-#[test]
-fn sin_pi_f32_is_within_its_bound() {
+    sweep_f32(exp_m1, f64::exp_m1, 1.5);
+    sweep_f32(ln_1p, f64::ln_1p, 1.0);
+    sweep_f32(tanh, f64::tanh, 2.0);
+    sweep_f32(sigmoid, std_sigmoid, 2.0);
+    sweep_f32(softplus, |x| if x.is_nan() { x } else { std_softplus(x) }, 2.0);
+    sweep_f32(erf, libm::erf, 2.0);
+    sweep_f32(rsqrt, |x| 1.0 / x.sqrt(), 1.5);
     sweep_f32(sin_pi, std_sin_pi, 1.5);
-}
-
-#[test]
-fn cos_pi_f32_is_within_its_bound() {
     sweep_f32(cos_pi, std_cos_pi, 1.5);
 }
 
-/// The unevaluated sum of two f64: about 106 bits (Dekker 1971).
-#[derive(Clone, Copy)]
-struct Double(f64, f64);
-
-impl Double {
-    const LN_2: Self = Self(core::f64::consts::LN_2, 2.319_046_813_846_299_6e-17);
-    const PI: Self = Self(core::f64::consts::PI, 1.224_646_799_147_353_2e-16);
-
-    fn sum(a: f64, b: f64) -> Self {
-        let s = a + b;
-        let t = s - a;
-        Self(s, (a - (s - t)) + (b - t))
-    }
-    fn add(self, b: Self) -> Self {
-        let Self(high, low) = Self::sum(self.0, b.0);
-        Self::sum(high, low + (self.1 + b.1))
-    }
-    fn mul(self, b: Self) -> Self {
-        let p = self.0 * b.0;
-        let low = self.0.mul_add(b.0, -p);
-        Self::sum(p, low + (self.0 * b.1 + self.1 * b.0))
-    }
-    fn div(self, b: f64) -> Self {
-        let q = self.0 / b;
-        let rest = (-q).mul_add(b, self.0) + self.1;
-        Self::sum(q, rest / b)
-    }
-    /// The sum of `self^k / k!` over `k = first, first + step, ...`, times `sign` to the count.
-    fn series(self, first: u32, step: usize, sign: f64) -> Self {
-        let mut term = Self(1.0, 0.0);
-        let mut total = Self(0.0, 0.0);
-        let mut factor = 1.0;
-        for k in 0..=40 {
-            if k > 0 {
-                term = term.mul(self).div(f64::from(k));
-            }
-            if k >= first && ((k - first) as usize).is_multiple_of(step) {
-                total = total.add(Self(factor * term.0, factor * term.1));
-                factor *= sign;
-            }
-        }
-        total
-    }
-    /// e^x and the exponent of the power of two that is still to be multiplied.
-    fn exp(x: f64) -> (Self, i32) {
-        let n = (x / core::f64::consts::LN_2).round();
-        let r = Self(x, 0.0).add(Self::LN_2.mul(Self(-n, 0.0)));
-        (r.series(0, 1, 1.0), n as i32)
-    }
-    /// One step of Newton from std's logarithm.
-    fn ln(x: f64) -> Self {
-        let guess = x.ln();
-        let (power, n) = Self::exp(-guess);
-        // x e^-guess - 1, the powers of two multiplied first where that is exact.
-        let scaled = x * 2.0_f64.powi(n / 2) * 2.0_f64.powi(n - n / 2);
-        let rest = power.mul(Self(scaled, 0.0)).add(Self(-1.0, 0.0));
-        Self(guess, 0.0).add(rest).add(rest.mul(rest).div(-2.0))
-    }
-    fn sin_pi(z: f64) -> Self {
-        Self::PI.mul(Self(z, 0.0)).series(1, 2, -1.0)
-    }
-    fn cos_pi(z: f64) -> Self {
-        Self::PI.mul(Self(z, 0.0)).series(0, 2, -1.0)
-    }
+/// Sizes of x from the smallest to the largest, and exponents that make of them results of all sizes.
+fn powers() -> (Vec<f32>, Vec<f32>) {
+    let stream = Stream::new(10, 0);
+    (0..200_000)
+        .map(|i| {
+            let x = f32::from_bits(stream.block(i)[0]);
+            let log = f64::from(x).abs().ln();
+            let y = (200.0 * stream.uniform_f64(i) - 108.0) / log;
+            // Every fourth exponent is whatever the bits are; every fourth an integer, for negative x.
+            let y =
+                [y as f32, f32::from_bits(stream.block(i)[1]), y as f32, y.round() as f32][i as usize % 4];
+            (x, y)
+        })
+        .unzip()
 }
 
-/// 4000 numbers, uniform on `[low, high)`.
-fn between(low: f64, high: f64) -> Vec<f64> {
-    (0..4000).map(|i| low + (high - low) * Stream::new(9, 0).uniform_f64(i)).collect()
-}
-
-fn assert_within(function: Function<f64>, x: &[f64], bound: f64, exact: impl Fn(f64) -> Double) {
-    let y = same_on_every_cpu(|cpu| bits(&apply(function, cpu, x)));
-    let mut worst = (0.0, 0.0);
-    for (&x, &y) in x.iter().zip(&y) {
-        let Double(high, low) = exact(x);
-        let error = ulps(f64::from_bits(y), (high, low), 53, f64::from_bits(1));
-        if error > worst.0 {
-            worst = (error, x);
+#[test]
+fn pow_f32_is_within_its_bound() {
+    let (x, y) = powers();
+    let z = same_on_every_cpu(|cpu| {
+        let mut z = vec![f32::NAN; x.len()];
+        pow(cpu, &x, &y, &mut z).unwrap();
+        bits(&z)
+    });
+    let mut finite = 0;
+    for ((&x, &y), &z) in x.iter().zip(&y).zip(&z) {
+        let (got, exact) = (f64::from_bits(z), f64::from(x).powf(f64::from(y)));
+        if !(exact as f32).is_finite() || exact as f32 == 0.0 {
+            assert_eq!(bits(&[got as f32]), bits(&[exact as f32]), "{x:e}^{y:e}");
+        } else {
+            let error = (got - exact).abs() / ulp_f32(exact);
+            assert!(error <= 1.0, "{x:e}^{y:e} = {got:e}: {error} ULP");
+            finite += 1;
         }
     }
-    std::println!("worst: {} ULP at {:e}", worst.0, worst.1);
-    assert!(worst.0 <= bound, "{} ULP at {:e}", worst.0, worst.1);
+    assert!(finite > 50_000, "{finite}");
 }
+
+/// Exact values of each function of f64, from mpmath 1.3 with 170 bits.
+///
+/// ```text
+/// tanh                           the function, for the lines that follow
+/// 3fb0… 3fb0… -123               bits of x, of the exact value rounded, and what that lacks in thousandths of its ULP
+/// pow
+/// 3fe8… 4010… 3fd4… 77           bits of x and y, and as above
+/// ```
+///
+/// Half of each function's points are drawn from all regions; the others are those where its error was largest among 50,000.
+const EXACT: &str = include_str!("exact_f64.txt");
 
 #[test]
 fn f64_is_within_the_same_bounds() {
-    // Down to where the lower half of the exact value is still normal; what is below has a test of its own.
-    for x in [between(-670.0, 709.7), between(-1.0, 1.0)] {
-        assert_within(exp, &x, 1.0, |x| {
-            let (Double(high, low), n) = Double::exp(x);
-            let power = |v: f64| v * 2.0_f64.powi(n / 2) * 2.0_f64.powi(n - n / 2);
-            Double(power(high), power(low))
-        });
+    let functions: [(&str, Function<f64>, f64); 11] = [
+        ("exp", exp, 1.0),
+        ("ln", ln, 1.0),
+        ("exp_m1", exp_m1, 1.5),
+        ("ln_1p", ln_1p, 1.0),
+        ("tanh", tanh, 2.0),
+        ("sigmoid", sigmoid, 2.0),
+        ("softplus", softplus, 2.0),
+        ("erf", erf, 2.0),
+        ("rsqrt", rsqrt, 1.5),
+        ("sin_pi", sin_pi, 1.5),
+        ("cos_pi", cos_pi, 1.5),
+    ];
+    let number = |bits: &str| f64::from_bits(u64::from_str_radix(bits, 16).unwrap());
+    let (mut name, mut points) = ("", [0; 12]);
+    for line in EXACT.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let (got, exact, lacks, bound, function) = match fields[..] {
+            [function] => {
+                name = function;
+                continue;
+            }
+            [x, exact, lacks] => {
+                let i = functions.iter().position(|f| f.0 == name).unwrap();
+                (at(Cpu::detect(), functions[i].1, number(x)), exact, lacks, functions[i].2, i)
+            }
+            [x, y, exact, lacks] => {
+                let power = |cpu: Cpu<'_>, x: &[f64], z: &mut [f64]| pow_scalar(cpu, x, number(y), z);
+                (at(Cpu::detect(), power, number(x)), exact, lacks, 1.0, 11)
+            }
+            _ => panic!("{line}"),
+        };
+        let exact = number(exact);
+        let unit = ulp(exact, 53, f64::from_bits(1));
+        let error = ((got - exact) / unit - lacks.parse::<f64>().unwrap() / 1000.0).abs();
+        assert!(error <= bound, "{name}, {line}: {got:e}, {error} ULP");
+        points[function] += 1;
     }
-    let powers: Vec<f64> =
-        between(-1074.0, 1024.0).into_iter().map(f64::exp2).filter(|x| x.is_finite() && *x > 0.0).collect();
-    for x in [between(0.5, 2.0), between(1e-3, 1e3), powers] {
-        assert_within(ln, &x, 1.0, Double::ln);
-    }
-    for x in [between(-0.5, 0.5), between(-1e-6, 1e-6)] {
-        assert_within(sin_pi, &x, 1.5, Double::sin_pi);
-    }
-    assert_within(cos_pi, &between(-0.25, 0.25), 1.5, Double::cos_pi);
-    assert_within(cos_pi, &between(0.25, 0.75), 1.5, |x| Double::sin_pi(0.5 - x));
-}
-
-#[test]
-fn subnormal_results_of_exp_are_gradual() {
-    let x = between(-745.2, -708.5);
-    let y = apply(exp, Cpu::detect(), &x);
-    for (&x, &y) in x.iter().zip(&y) {
-        // In units of the smallest number, the exact value is an ordinary one, and so is every result.
-        let (Double(high, _), n) = Double::exp(x);
-        let exact = high * 2.0_f64.powi(n + 1074);
-        let got = y.to_bits() as f64;
-        assert!((got - exact).abs() <= 1.0, "exp({x}) = {got}, not {exact} units");
-    }
+    assert_eq!(points, [300; 12]);
 }
 
 fn special<T: Float>(cases: &[(Function<T>, &str, f64, f64)]) {
@@ -213,8 +191,12 @@ fn special<T: Float>(cases: &[(Function<T>, &str, f64, f64)]) {
     }
 }
 
+const INF: f64 = f64::INFINITY;
+
+/// 2^-140, subnormal as an f32: what many functions leave as it is.
+const TINY: f64 = f64::from_bits((1023 - 140) << 52);
+
 fn special_values<T: Float>() {
-    const INF: f64 = f64::INFINITY;
     special::<T>(&[
         (exp, "exp", 0.0, 1.0),
         (exp, "exp", -0.0, 1.0),
@@ -232,6 +214,61 @@ fn special_values<T: Float>() {
         (ln, "ln", -INF, f64::NAN),
         (ln, "ln", INF, INF),
         (ln, "ln", f64::NAN, f64::NAN),
+        (exp_m1, "exp_m1", 0.0, 0.0),
+        (exp_m1, "exp_m1", -0.0, -0.0),
+        (exp_m1, "exp_m1", TINY, TINY),
+        (exp_m1, "exp_m1", -TINY, -TINY),
+        (exp_m1, "exp_m1", 1e30, INF),
+        (exp_m1, "exp_m1", INF, INF),
+        (exp_m1, "exp_m1", -1e30, -1.0),
+        (exp_m1, "exp_m1", -INF, -1.0),
+        (exp_m1, "exp_m1", f64::NAN, f64::NAN),
+        (ln_1p, "ln_1p", 0.0, 0.0),
+        (ln_1p, "ln_1p", -0.0, -0.0),
+        (ln_1p, "ln_1p", TINY, TINY),
+        (ln_1p, "ln_1p", -TINY, -TINY),
+        (ln_1p, "ln_1p", -1.0, -INF),
+        (ln_1p, "ln_1p", -1.5, f64::NAN),
+        (ln_1p, "ln_1p", -INF, f64::NAN),
+        (ln_1p, "ln_1p", INF, INF),
+        (ln_1p, "ln_1p", f64::NAN, f64::NAN),
+        (tanh, "tanh", 0.0, 0.0),
+        (tanh, "tanh", -0.0, -0.0),
+        (tanh, "tanh", TINY, TINY),
+        (tanh, "tanh", -TINY, -TINY),
+        (tanh, "tanh", 1e30, 1.0),
+        (tanh, "tanh", -1e30, -1.0),
+        (tanh, "tanh", INF, 1.0),
+        (tanh, "tanh", -INF, -1.0),
+        (tanh, "tanh", f64::NAN, f64::NAN),
+        (sigmoid, "sigmoid", 0.0, 0.5),
+        (sigmoid, "sigmoid", -0.0, 0.5),
+        (sigmoid, "sigmoid", TINY, 0.5),
+        (sigmoid, "sigmoid", 1e30, 1.0),
+        (sigmoid, "sigmoid", -1e30, 0.0),
+        (sigmoid, "sigmoid", INF, 1.0),
+        (sigmoid, "sigmoid", -INF, 0.0),
+        (sigmoid, "sigmoid", f64::NAN, f64::NAN),
+        (softplus, "softplus", 1024.0, 1024.0),
+        (softplus, "softplus", -1024.0, 0.0),
+        (softplus, "softplus", INF, INF),
+        (softplus, "softplus", -INF, 0.0),
+        (softplus, "softplus", f64::NAN, f64::NAN),
+        (erf, "erf", 0.0, 0.0),
+        (erf, "erf", -0.0, -0.0),
+        (erf, "erf", 6.0, 1.0),
+        (erf, "erf", -1e30, -1.0),
+        (erf, "erf", INF, 1.0),
+        (erf, "erf", -INF, -1.0),
+        (erf, "erf", f64::NAN, f64::NAN),
+        (rsqrt, "rsqrt", 0.0, INF),
+        (rsqrt, "rsqrt", -0.0, -INF),
+        (rsqrt, "rsqrt", TINY, f64::from_bits((1023 + 70) << 52)),
+        (rsqrt, "rsqrt", 4.0, 0.5),
+        (rsqrt, "rsqrt", INF, 0.0),
+        (rsqrt, "rsqrt", -1.0, f64::NAN),
+        (rsqrt, "rsqrt", -INF, f64::NAN),
+        (rsqrt, "rsqrt", f64::NAN, f64::NAN),
         (sin_pi, "sin_pi", 0.0, 0.0),
         (sin_pi, "sin_pi", -0.0, -0.0),
         (sin_pi, "sin_pi", 0.5, 1.0),
@@ -269,43 +306,131 @@ fn special_values_are_right() {
         (exp, "exp", f64::from(88.722_84_f32), f64::INFINITY),
         (exp, "exp", f64::from(-103.972_08_f32), f64::from(f32::from_bits(1))),
         (exp, "exp", f64::from(-103.972_09_f32), 0.0),
+        (exp_m1, "exp_m1", f64::from(88.722_84_f32), INF),
+        (sigmoid, "sigmoid", f64::from(-103.972_08_f32), f64::from(f32::from_bits(1))),
+        (sigmoid, "sigmoid", f64::from(-103.972_09_f32), 0.0),
+        (softplus, "softplus", f64::from(-103.972_08_f32), f64::from(f32::from_bits(1))),
+        (softplus, "softplus", f64::from(-103.972_09_f32), 0.0),
     ]);
     special::<f64>(&[
         (exp, "exp", 709.782_712_893_384_1, f64::INFINITY),
         (exp, "exp", -745.133_219_101_941_1, f64::from_bits(1)),
         (exp, "exp", -745.133_219_101_941_2, 0.0),
+        (exp_m1, "exp_m1", 709.782_712_893_384_1, INF),
+        (sigmoid, "sigmoid", -745.133_219_101_941_1, f64::from_bits(1)),
+        (sigmoid, "sigmoid", -745.133_219_101_941_2, 0.0),
+        (softplus, "softplus", -745.133_219_101_941_1, f64::from_bits(1)),
+        (softplus, "softplus", -745.133_219_101_941_2, 0.0),
     ]);
     assert!(apply(exp, Cpu::detect(), &[88.722_83_f32])[0].is_finite());
     assert!(apply(exp, Cpu::detect(), &[709.782_712_893_384_f64])[0].is_finite());
+    assert!(apply(exp_m1, Cpu::detect(), &[88.722_83_f32])[0].is_finite());
+    assert!(apply(exp_m1, Cpu::detect(), &[709.782_712_893_384_f64])[0].is_finite());
+}
+
+fn special_powers<T: Float>() {
+    const NAN: f64 = f64::NAN;
+    let epsilon = T::INTEGER.to_f64().recip();
+    let odd = (2.0 * T::INTEGER.to_f64()) - 1.0;
+    let cases = [
+        // x^±0 and 1^y, whatever the other is.
+        (NAN, 0.0, 1.0),
+        (NAN, -0.0, 1.0),
+        (-INF, 0.0, 1.0),
+        (0.0, 0.0, 1.0),
+        (1.0, NAN, 1.0),
+        (1.0, -INF, 1.0),
+        // Every other NaN.
+        (NAN, 1.0, NAN),
+        (NAN, INF, NAN),
+        (2.0, NAN, NAN),
+        (-1.0, NAN, NAN),
+        (0.0, NAN, NAN),
+        // Zeros.
+        (0.0, 3.0, 0.0),
+        (-0.0, 3.0, -0.0),
+        (-0.0, 2.0, 0.0),
+        (-0.0, 0.5, 0.0),
+        (0.0, -3.0, INF),
+        (-0.0, -3.0, -INF),
+        (-0.0, -2.0, INF),
+        (-0.0, -0.5, INF),
+        (-0.0, -INF, INF),
+        (-0.0, INF, 0.0),
+        // Infinities.
+        (INF, 0.5, INF),
+        (INF, -0.5, 0.0),
+        (-INF, 3.0, -INF),
+        (-INF, 2.0, INF),
+        (-INF, 0.5, INF),
+        (-INF, -3.0, -0.0),
+        (-INF, -2.0, 0.0),
+        (-INF, -0.5, 0.0),
+        (-INF, INF, INF),
+        (-INF, -INF, 0.0),
+        // Infinite exponents.
+        (-1.0, INF, 1.0),
+        (-1.0, -INF, 1.0),
+        (0.5, INF, 0.0),
+        (0.5, -INF, INF),
+        (-1.5, INF, INF),
+        (-1.5, -INF, 0.0),
+        (1.0 + epsilon, INF, INF),
+        (1.0 - epsilon, INF, 0.0),
+        // Numbers below 0.
+        (-2.0, 3.0, -8.0),
+        (-2.0, 2.0, 4.0),
+        (-2.0, -1.0, -0.5),
+        (-8.0, 1.0 / 3.0, NAN),
+        (-2.0, TINY, NAN),
+        (-1.0, odd, -1.0),
+        (-1.0, -odd, -1.0),
+        (-1.0, odd - 1.0, 1.0),
+        (-1.0, odd + 1.0, 1.0),
+        (-1.0, odd / 2.0, NAN),
+        (-1.0, 1e30, 1.0),
+        // Too large, too small.
+        (2.0, 1e30, INF),
+        (2.0, -1e30, 0.0),
+        (-2.0, -odd, -0.0),
+        (-2.0, odd, -INF),
+        (2.0, -140.0, TINY),
+        (TINY, -0.5, f64::from_bits((1023 + 70) << 52)),
+    ];
+    let column =
+        |f: fn(&(f64, f64, f64)) -> f64| -> Vec<T> { cases.iter().map(|c| T::from_f64(f(c))).collect() };
+    let (x, y) = (column(|c| c.0), column(|c| c.1));
+    let z = same_on_every_cpu(|cpu| {
+        let mut z = vec![T::ONE; x.len()];
+        pow(cpu, &x, &y, &mut z).unwrap();
+        bits(&z)
+    });
+    for (i, (x, y, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(z[i], bits(&[expected])[0], "{x:?}^{y:?}: {:?}", f64::from_bits(z[i]));
+        let scalar = |cpu: Cpu<'_>, x: &[T], z: &mut [T]| pow_scalar(cpu, x, T::from_f64(y), z);
+        assert_eq!(bits(&[at(Cpu::detect(), scalar, T::from_f64(x))])[0], z[i], "{x:?}^{y:?}");
+    }
 }
 
 #[test]
-fn ln_1p_keeps_what_ln_would_lose() {
-    struct Ln1p;
-    impl<T: Float> Elementwise<T, 1, 1> for Ln1p {
-        #[inline(always)]
-        fn apply<S: Simd>(&self, s: S, [x]: [T::V<S>; 1], _: [T::V<S>; 1]) -> [T::V<S>; 1] {
-            [ln::ln_1p::<S, T>(s, x)]
-        }
+fn pow_has_the_special_values_of_ieee_754() {
+    special_powers::<f32>();
+    special_powers::<f64>();
+}
+
+#[test]
+fn bf16_is_the_function_of_f32_rounded_once() {
+    use half::bf16;
+    let x: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
+    let mut y = vec![bf16::ZERO; x.len()];
+    tanh(Cpu::detect(), &x, &mut y).unwrap();
+    for (x, y) in x.into_iter().zip(y) {
+        let expected = bf16::from_f32(at(Cpu::detect(), tanh, x.to_f32()));
+        assert!(
+            y.to_bits() == expected.to_bits() || y.is_nan() && expected.is_nan(),
+            "{x}: {y}, not {expected}"
+        );
     }
-    fn ln_1p<T: Float>(cpu: Cpu<'_>, x: &[T], y: &mut [T]) -> Result<(), Error> {
-        for_each_element(cpu, &Ln1p, [("x", x)], [("y", y)])
-    }
-    let x: Vec<f32> = (0..0x7F80_0000_u32 / 1009).map(|i| f32::from_bits(i * 1009)).collect();
-    let y = same_on_every_cpu(|cpu| bits(&apply(ln_1p, cpu, &x)));
-    for (&x, &y) in x.iter().zip(&y) {
-        let exact = f64::from(x).ln_1p();
-        let error = ulps(f64::from_bits(y), (exact, 0.0), 24, f64::from(f32::from_bits(1)));
-        assert!(error <= 1.5, "{error} ULP at {x:e}");
-    }
-    let x = between(0.0, 3.0);
-    assert_within(ln_1p, &x, 1.5, |x| {
-        let Double(u, lost) = Double::sum(1.0, x);
-        Double::ln(u).add(Double(lost / u, 0.0))
-    });
-    let tiny = [0.0, f64::from_bits(1), 1e-300, 1e-20];
-    assert_eq!(apply(ln_1p, Cpu::detect(), &tiny), tiny);
-    assert!(apply(ln_1p, Cpu::detect(), &[f64::NAN])[0].is_nan());
 }
 
 #[test]
