@@ -83,8 +83,9 @@ fn exact(activation: Activation, x: f64) -> (f64, f64) {
         Activation::Gelu => (x * phi(x), phi(x) + x * density),
         Activation::GeluTanh => {
             let (c, cubic) = ((8.0 / core::f64::consts::PI).sqrt(), 0.044_715);
-            let gate = sigmoid(c * (x + cubic * x.powi(3)));
-            (x * gate, gate + x * gate * (1.0 - gate) * c * (1.0 + 3.0 * cubic * x * x))
+            let inner = c * (x + cubic * x.powi(3));
+            let gate = sigmoid(inner);
+            (x * gate, gate + x * gate * sigmoid(-inner) * c * (1.0 + 3.0 * cubic * x * x))
         }
         Activation::Silu => (x * sigmoid(x), sigmoid(x) + x * sigmoid(x) * sigmoid(-x)),
         Activation::Mish => {
