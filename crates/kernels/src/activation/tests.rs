@@ -89,8 +89,9 @@ fn exact(activation: Activation, x: f64) -> (f64, f64) {
         }
         Activation::Silu => (x * sigmoid(x), sigmoid(x) + x * sigmoid(x) * sigmoid(-x)),
         Activation::Mish => {
-            let gate = x.exp().ln_1p().tanh();
-            (x * gate, gate + x * (1.0 - gate * gate) * sigmoid(x))
+            let softplus = x.exp().ln_1p();
+            let gate = softplus.tanh();
+            (x * gate, gate + x * softplus.cosh().powi(-2) * sigmoid(x))
         }
         Activation::Sigmoid => (sigmoid(x), sigmoid(x) * sigmoid(-x)),
         Activation::HardSigmoid if x <= -3.0 => (0.0, 0.0),
