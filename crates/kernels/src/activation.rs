@@ -34,17 +34,18 @@ pub use prelu::{prelu, prelu_backward, prelu_scratch};
 
 use crate::elementwise::CHUNK;
 use crate::error::{check_length, check_parameter};
-use crate::simd::{Float, Lanes, Simd, WithSimd};
+use crate::simd::{Float, Lanes, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Element, Error};
 
 /// An activation: a function of one number, applied to each element. NaN gives NaN.
 ///
-/// Gradients are `dy` times the derivative. That of a straight piece with slope 0 is +0 even if `dy` is NaN or infinite,
-/// as that unit has no influence; elsewhere NaN and infinities in `dy` are what multiplication makes of them. Where there is no
-/// derivative, PyTorch's is taken; to a NaN, a function of pieces is what it is above its kink.
+/// Gradients are `dy` times the derivative. On the flat pieces of the ReLUs without a slope, hard tanh and hard sigmoid they are
+/// +0 even if `dy` is NaN or infinite, as that unit has no influence; elsewhere NaN and infinities in `dy` are what
+/// multiplication makes of them. Where there is no derivative, PyTorch's is taken. Where what was saved is NaN, the gradient of a
+/// function of pieces is that above its kink, and any other is NaN.
 ///
-/// The numbers `cap` and `alpha`, which the output can come to stand at, are rounded to the elements' type; `slope` to the
-/// type that is computed with.
+/// The numbers that the output can come to stand at (`cap`, `alpha`, SELU's `scale alpha`) are rounded to the elements' type, so
+/// that the gradient finds them there; `slope` to the type that is computed with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Activation {
@@ -305,30 +306,33 @@ struct Kernel<'a, P, E> {
 
 impl<E: Element, P: Step<E::Float>> WithSimd for Kernel<'_, P, E> {
     type Output = ();
-    /// One place where the step is compiled, since some are long: for slices of their own and in place, for whole registers and
-    /// the rest. What is chosen is the same in each turn, so that the processor foresees it.
+    /// The whole registers first; then the rest, in buffers of one register. One place where the step is compiled, since some are
+    /// long: for both of these, and for slices of their own and in place.
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { step, read, write } = self;
         let lanes = E::Float::lanes::<S>();
-        let whole = write.len() / lanes;
-        let read = read.map(|x| &x[..write.len()]);
-        for i in 0..write.len().div_ceil(lanes) {
-            let x = read.unwrap_or(write);
-            let y = step.apply(s, load::<S, E>(s, x, i, whole), load::<S, E>(s, write, i, whole));
-            if i < whole {
-                E::put_register(s, write, i, y);
-            } else {
-                E::put_rest(s, &mut write[whole * lanes..], y);
+        let (whole, rest) = write.split_at_mut(write.len() / lanes * lanes);
+        let (mut last_read, mut last) = ([E::default(); MOST_LANES], [E::default(); MOST_LANES]);
+        last[..rest.len()].copy_from_slice(rest);
+        if let Some(x) = read {
+            last_read[..rest.len()].copy_from_slice(&x[whole.len()..]);
+        }
+        let registers_of_rest = rest.len().div_ceil(lanes);
+        let passes = [(read, whole), (read.map(|_| &last_read[..]), &mut last[..registers_of_rest * lanes])];
+        for (read, write) in passes {
+            let read = read.map(|x| &x[..write.len()]);
+            for i in 0..write.len() / lanes {
+                let v = E::register(s, write, i);
+                let x = match read {
+                    Some(x) => E::register(s, x, i),
+                    None => v,
+                };
+                E::put_register(s, write, i, step.apply(s, x, v));
             }
         }
+        rest.copy_from_slice(&last[..rest.len()]);
     }
-}
-
-/// Register `i` of `x`, of which there are `whole` and a rest.
-#[inline(always)]
-fn load<S: Simd, E: Element>(s: S, x: &[E], i: usize, whole: usize) -> <E::Float as Lanes>::V<S> {
-    if i < whole { E::register(s, x, i) } else { E::rest(s, &x[whole * E::Float::lanes::<S>()..]) }
 }
 
 /// `x` not below `low`; NaN stays NaN.

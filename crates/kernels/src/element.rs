@@ -108,7 +108,7 @@ impl Element for bf16 {
         let mut values = [0.0; MOST_LANES / 2];
         let lanes = f64::lanes::<S>();
         for (value, &x) in values[..lanes].iter_mut().zip(x) {
-            *value = widen(x);
+            *value = widened(x);
         }
         s.widen(&values[..lanes])
     }

@@ -21,7 +21,7 @@ use crate::activation::Normal;
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
-use crate::math::{erf::Erf, exp::Exp, ln::Ln, pow::Pow, sin_pi::SinPi, softplus::Softplus};
+use crate::math::{erf::Erf, exp::Exp, ln::Ln, sin_pi::SinPi, softplus::Softplus};
 use crate::optimizer::Moment;
 use crate::random::Draw;
 
@@ -839,7 +839,6 @@ pub trait Float:
     + SinPi
     + Erf
     + Normal
-    + Pow
     + Softplus
     + Draw
     + AddAssign

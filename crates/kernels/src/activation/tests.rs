@@ -83,13 +83,15 @@ fn exact(activation: Activation, x: f64) -> (f64, f64) {
         Activation::Gelu => (x * phi(x), phi(x) + x * density),
         Activation::GeluTanh => {
             let (c, cubic) = ((8.0 / core::f64::consts::PI).sqrt(), 0.044_715);
-            let gate = sigmoid(c * (x + cubic * x.powi(3)));
-            (x * gate, gate + x * gate * (1.0 - gate) * c * (1.0 + 3.0 * cubic * x * x))
+            let inner = c * (x + cubic * x.powi(3));
+            let gate = sigmoid(inner);
+            (x * gate, gate + x * gate * sigmoid(-inner) * c * (1.0 + 3.0 * cubic * x * x))
         }
         Activation::Silu => (x * sigmoid(x), sigmoid(x) + x * sigmoid(x) * sigmoid(-x)),
         Activation::Mish => {
-            let gate = x.exp().ln_1p().tanh();
-            (x * gate, gate + x * (1.0 - gate * gate) * sigmoid(x))
+            let softplus = x.exp().ln_1p();
+            let gate = softplus.tanh();
+            (x * gate, gate + x * softplus.cosh().powi(-2) * sigmoid(x))
         }
         Activation::Sigmoid => (sigmoid(x), sigmoid(x) * sigmoid(-x)),
         Activation::HardSigmoid if x <= -3.0 => (0.0, 0.0),
@@ -124,9 +126,9 @@ fn bounds(activation: Activation, x: f64, (y, d): (f64, f64), digits: i32, least
         }
         Activation::Silu => (gated(4.0), 4.0 * u),
         Activation::Mish => (gated(5.0), 4.0 * u),
-        Activation::Sigmoid => (2.5 * ulp(y), 2.0 * u),
+        Activation::Sigmoid => (2.0 * ulp(y), 2.0 * u),
         Activation::HardSigmoid => (1.5 * ulp(y), ulp(d)),
-        Activation::Tanh => (2.5 * ulp(y), 4.0 * u),
+        Activation::Tanh => (2.0 * ulp(y), 4.0 * u),
         Activation::Softplus => (2.0 * ulp(y), 3.0 * ulp(d)),
         Activation::Softsign => (2.0 * ulp(y), 2.0 * u),
     }
