@@ -230,7 +230,9 @@ impl Command {
                 };
                 dump::dump(&dump::Request { source, samples, dtype, mode, out })
             }
-            Self::Gradcheck(ProofArgs { isa, json }) => gradcheck::gradcheck(&gradcheck::Request { isa, json }),
+            Self::Gradcheck(ProofArgs { isa, json }) => {
+                gradcheck::gradcheck(&gradcheck::Request { isa, json })
+            }
             Self::Verify(ProofArgs { isa, json }) => verify::verify(&verify::Request { isa, json }),
             Self::Bench(BenchArgs { threads, isa, json }) => {
                 bench::bench(&bench::Request { threads, isa, json })

@@ -1,8 +1,10 @@
-//! Fixed problems whose results are hashed: products of matrices in every layout, of f32, f64 and bf16, and three steps
-//! of training that call the other kernels. A hash is the same on every machine, or the bit contract is broken.
+//! Fixed problems whose results are hashed: products of matrices in every layout, of f32, f64 and bf16, three steps of
+//! training, and in `others` what all other kernels compute. A hash is the same on every machine, or the bit contract is broken.
 //!
 //! Without std and without a heap, since two programs include this file: the test `golden`, and `tests/no_std`, which
 //! runs on bare metal.
+
+mod others;
 
 use half::bf16;
 use kernels::clip::clip_norm;
@@ -22,20 +24,65 @@ pub(crate) struct Hashes {
     pub(crate) training: u64,
     /// [`besides`].
     pub(crate) besides: u64,
+    /// [`others::functions`].
+    pub(crate) functions: u64,
+    /// [`others::rows`].
+    pub(crate) rows: u64,
+    /// [`others::images`].
+    pub(crate) images: u64,
+    /// [`others::optimizers`].
+    pub(crate) optimizers: u64,
+}
+
+impl Hashes {
+    /// Each with the name of its problems.
+    pub(crate) fn named(self) -> [(&'static str, u64); 7] {
+        [
+            ("products", self.gemm),
+            ("products' epilogues", self.besides),
+            ("training", self.training),
+            ("functions", self.functions),
+            ("losses, norms", self.rows),
+            ("convolution, pooling", self.images),
+            ("optimizers", self.optimizers),
+        ]
+    }
 }
 
 /// The hashes of f32 on every machine.
-pub(crate) const F32: Hashes =
-    Hashes { gemm: 0xefda_0816_be88_18f4, training: 0x670a_b23a_619f_b36d, besides: 0x44e6_5ec8_1ac9_0f24 };
+pub(crate) const F32: Hashes = Hashes {
+    gemm: 0xefda_0816_be88_18f4,
+    training: 0x670a_b23a_619f_b36d,
+    besides: 0x44e6_5ec8_1ac9_0f24,
+    functions: 0,
+    rows: 0,
+    images: 0,
+    optimizers: 0,
+};
 /// The hashes of f64 on every machine.
-pub(crate) const F64: Hashes =
-    Hashes { gemm: 0xa739_1ba8_c6a9_3fe4, training: 0x3f74_a6fe_6b36_29cd, besides: 0x5b44_064b_cee3_6c20 };
+pub(crate) const F64: Hashes = Hashes {
+    gemm: 0xa739_1ba8_c6a9_3fe4,
+    training: 0x3f74_a6fe_6b36_29cd,
+    besides: 0x5b44_064b_cee3_6c20,
+    functions: 0,
+    rows: 0,
+    images: 0,
+    optimizers: 0,
+};
 /// The hash of [`bf16_products`] on every machine.
 pub(crate) const BF16: u64 = 0x57c7_e67e_19c5_7c11;
 
 /// Solves all problems in `T` on `cpu`.
 pub(crate) fn hashes<T: Float>(cpu: Cpu<'_>) -> Result<Hashes, Error> {
-    Ok(Hashes { gemm: products::<T>(cpu)?, training: training::<T>(cpu)?, besides: besides::<T>(cpu)? })
+    Ok(Hashes {
+        gemm: products::<T>(cpu)?,
+        training: training::<T>(cpu)?,
+        besides: besides::<T>(cpu)?,
+        functions: others::functions::<T>(cpu)?,
+        rows: others::rows::<T>(cpu)?,
+        images: others::images::<T>(cpu)?,
+        optimizers: others::optimizers::<T>(cpu)?,
+    })
 }
 
 /// FNV-1a (Fowler, Noll, Vo) with 64 bits.

@@ -145,15 +145,17 @@ impl Problem {
             let block = LayerSpec::Residual { body: body.clone(), shortcut, scale };
             all.push(Self::new(name, 6, vec![block, dense(3)]));
         }
-        for (name, cell) in [
-            ("rnn", Cell::Rnn { activation: Activation::Tanh }),
-            ("lstm", Cell::Lstm),
-            ("gru", Cell::Gru),
-        ] {
+        for (name, cell) in
+            [("rnn", Cell::Rnn { activation: Activation::Tanh }), ("lstm", Cell::Lstm), ("gru", Cell::Gru)]
+        {
             let layer = LayerSpec::Recurrent(Recurrent { last: true, ..Recurrent::new(cell, 4) });
             all.push(Self::new(name, STEPS, vec![layer, dense(3)]));
             let layer = LayerSpec::Recurrent(Recurrent::new(cell, 4));
-            all.push(Self::new(format!("{name}, all steps"), STEPS, vec![layer, LayerSpec::GlobalPooling, dense(3)]));
+            all.push(Self::new(
+                format!("{name}, all steps"),
+                STEPS,
+                vec![layer, LayerSpec::GlobalPooling, dense(3)],
+            ));
         }
         let position = LayerSpec::Position { init: Init::LecunNormal };
         all.push(Self::new("position", STEPS, vec![position, LayerSpec::GlobalPooling, dense(3)]));
