@@ -192,12 +192,6 @@ impl<T: Float> CrossEntropy<'_, T> {
     fn weight(&self, class: usize) -> T {
         self.weights.map_or(T::ONE, |weights| weights[class])
     }
-
-    /// Whether the row counts, against its label.
-    #[inline(always)]
-    fn is_ignored(&self, label: u32) -> bool {
-        Some(label) == self.ignore
-    }
 }
 
 impl<'a, T: Float> Targets<'a, T> {
@@ -242,7 +236,8 @@ impl<T: Float> WithSimd for Losses<'_, T> {
             let start = tile * rows;
             let logits = &logits[start * classes..][..losses.len() * classes];
             let tile = Tile { of, classes, targets: targets.rows(start, losses.len(), classes) };
-            let (mut powers, pulls) = tile.read(s, logits);
+            let (mut powers, mut pulls) = ([Powers::default(); TILE], [Pull::default(); TILE]);
+            tile.read(s, logits, &mut powers, &mut pulls);
             row::sum_powers(s, logits, classes, &mut powers);
             tile.put_losses(s, &powers, &pulls, losses);
         }
@@ -272,7 +267,8 @@ impl<T: Float> WithSimd for Gradient<'_, T> {
             let start = tile * rows;
             let logits = logits.map(|logits| &logits[start * classes..][..z.len()]);
             let tile = Tile { of, classes, targets: targets.rows(start, losses.len(), classes) };
-            let (mut powers, pulls) = tile.read(s, logits.unwrap_or(z));
+            let (mut powers, mut pulls) = ([Powers::default(); TILE], [Pull::default(); TILE]);
+            tile.read(s, logits.unwrap_or(z), &mut powers, &mut pulls);
             row::raise(s, logits, z, classes, &mut powers);
             tile.put_losses(s, &powers, &pulls, losses);
             tile.put_gradient(s, &powers, &pulls, scale, z);
@@ -301,9 +297,8 @@ struct Pull<T> {
 impl<T: Float> Tile<'_, T> {
     /// What is known before powers are taken.
     #[inline(always)]
-    fn read<S: Simd>(&self, s: S, logits: &[T]) -> ([Powers<T>; TILE], [Pull<T>; TILE]) {
-        let (mut powers, mut pulls) = ([Powers::default(); TILE], [Pull::default(); TILE]);
-        let rows = logits.chunks_exact(self.classes).zip(powers.iter_mut().zip(&mut pulls));
+    fn read<S: Simd>(&self, s: S, logits: &[T], powers: &mut [Powers<T>; TILE], pulls: &mut [Pull<T>; TILE]) {
+        let rows = logits.chunks_exact(self.classes).zip(powers.iter_mut().zip(pulls));
         for (i, (row, (powers, pull))) in rows.enumerate() {
             match self.target(i) {
                 Target::Ignored => {}
@@ -318,7 +313,6 @@ impl<T: Float> Tile<'_, T> {
                 }
             }
         }
-        (powers, pulls)
     }
 
     #[inline(always)]
@@ -334,8 +328,8 @@ impl<T: Float> Tile<'_, T> {
         }
         let (gaps, weights) = (pulls.map(|pull| pull.gap), pulls.map(|pull| pull.weight));
         along(s, &Loss, [&gaps, &weights], [&mut *losses]);
-        for (i, loss) in losses.iter_mut().enumerate() {
-            if let Target::Ignored = self.target(i) {
+        if let (Some(ignored), Targets::Labels(labels)) = (self.of.ignore, self.targets) {
+            for (loss, _) in losses.iter_mut().zip(labels).filter(|(_, label)| **label == ignored) {
                 *loss = T::ZERO;
             }
         }
@@ -385,7 +379,7 @@ impl<T: Float> Tile<'_, T> {
     fn target(&self, i: usize) -> Target<'_, T> {
         let &Self { of, classes, targets } = self;
         let target = match targets {
-            Targets::Labels(labels) if of.is_ignored(labels[i]) => return Target::Ignored,
+            Targets::Labels(labels) if Some(labels[i]) == of.ignore => return Target::Ignored,
             Targets::Labels(labels) if of.smoothing == 0.0 => return Target::Label(labels[i] as usize),
             Targets::Labels(labels) => Err(labels[i] as usize),
             Targets::Distributions(targets) => Ok(&targets[i * classes..][..classes]),
