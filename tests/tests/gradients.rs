@@ -4,7 +4,7 @@
 
 use kernels::random::Stream;
 use kernels::{Cpu, Isa};
-use nn::{Activation, Init, LayerSpec, Network, Workspace};
+use nn::{Activation, Batch, Init, LayerSpec, Mode, Network, Workspace};
 use proptest::prelude::*;
 use tests::{differences, oracle};
 
@@ -56,25 +56,19 @@ impl Problem {
 
     fn loss(&self, params: &[f64], input: &[f64]) -> f64 {
         let cpu = Cpu::serial(Isa::detect());
-        let mut workspace = Workspace::new(&self.network, cpu, self.labels.len());
-        self.network.evaluate(cpu, params, input, &self.labels, &mut workspace).unwrap().mean_loss()
+        let mut workspace = Workspace::inference(&self.network, cpu, self.labels.len()).unwrap();
+        let batch = Batch { inputs: input, targets: self.labels[..].into() };
+        self.network.evaluate(cpu, params, batch, &mut workspace).unwrap().mean_loss()
     }
 
     /// Loss, gradient of the parameters, gradient of the input.
     fn gradients(&self, cpu: Cpu<'_>) -> (f64, Vec<f64>, Vec<f64>) {
-        let mut workspace = Workspace::new(&self.network, cpu, self.labels.len());
+        let mut workspace = Workspace::new(&self.network, cpu, self.labels.len()).unwrap();
+        let batch = Batch { inputs: &self.input, targets: self.labels[..].into() };
         let (mut grads, mut dinput) = (vec![f64::NAN; self.params.len()], vec![f64::NAN; self.input.len()]);
         let score = self
             .network
-            .gradient_and_input_gradient(
-                cpu,
-                &self.params,
-                &self.input,
-                &self.labels,
-                &mut workspace,
-                &mut grads,
-                Some(&mut dinput),
-            )
+            .gradients(cpu, Mode::Eval, &self.params, batch, &mut workspace, &mut grads, Some(&mut dinput))
             .unwrap();
         (score.mean_loss(), grads, dinput)
     }

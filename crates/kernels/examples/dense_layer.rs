@@ -8,8 +8,9 @@
 //!
 //! `cargo run --release -p kernels --example dense_layer`
 
+use kernels::activation::Activation;
 use kernels::gemm::{Epilogue, gemm, gemm_scratch};
-use kernels::{Cpu, Error, MatMut, MatRef, activation};
+use kernels::{Cpu, Error, MatMut, MatRef};
 
 const BATCH: usize = 2;
 const INPUTS: usize = 3;
@@ -38,7 +39,7 @@ fn main() -> Result<(), Error> {
 
     // Backward, from the loss's gradient at y: through this layer's ReLU first.
     let mut dz = [1.0, 1.0, 0.5, -0.5];
-    activation::relu_backward(cpu, &y, &mut dz)?;
+    Activation::Relu.backward(cpu, &y, &mut dz)?;
     let dz_rows = MatRef::row_major(&dz, BATCH, OUTPUTS)?;
 
     // dx, and on the way through the ReLU that made x. A transpose costs nothing: it exchanges strides.

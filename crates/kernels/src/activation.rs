@@ -1,170 +1,290 @@
 //! Activations, element by element, each beside its gradient.
 //!
-//! Each is a struct that says what happens to one register; `elementwise` takes it along the slices. The gradients
-//! read the activation's *output* `y`, not its input, so that a network keeps one buffer a layer and may activate
-//! in place. Called by the layers of a network.
+//! An [`Activation`] names the function; each family has a file, in which a `Curve` says what happens to one register and,
+//! beside it, to the gradient that comes back. `elementwise` takes it along the slices, so that the choice among the
+//! activations is made once a call. Where the output determines the gradient, that is what the gradient reads
+//! ([`Activation::saved`]): a network then keeps one buffer a layer and may activate in place. Called by the layers of a
+//! network.
+//!
+//! [`prelu`], whose slopes are learned, stands apart: its gradient has a sum over the rows.
 //!
 //! NaN flows through: x86's `max` would lose it, so these compare and select.
 
+mod exponential;
+mod gated;
+mod normal;
+mod piecewise;
+mod prelu;
+mod sigmoidal;
+
+use exponential::{Elu, Softplus};
+use gated::{Gelu, GeluTanh, Mish, Silu};
+use piecewise::{Clamp, HardSigmoid, LeakyRelu, Relu};
+use sigmoidal::{Sigmoid, Softsign, Tanh};
+
+pub(crate) use normal::Normal;
+pub use prelu::{prelu, prelu_backward, prelu_scratch};
+
 use crate::elementwise::{Elementwise, for_each_element};
+use crate::error::check_parameter;
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
-/// `max(x, 0)`.
-struct Relu;
+/// An activation: a function of one number, applied to each element. NaN gives NaN.
+///
+/// Gradients are `dy` times the derivative. That of a straight piece with slope 0 is +0 even if `dy` is NaN or infinite,
+/// as that unit has no influence; elsewhere NaN and infinities in `dy` are what multiplication makes of them. Where there is no
+/// derivative, PyTorch's is taken; to a NaN, a function of pieces is what it is above its kink.
+///
+/// The numbers `cap` and `alpha`, which the output can come to stand at, are rounded to the elements' type; `slope` to the
+/// type that is computed with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// `max(x, 0)` (Nair and Hinton, ICML 2010). PyTorch: `ReLU`.
+    ///
+    /// ±0 and -Inf give +0, Inf gives Inf. The derivative at 0 is 0.
+    Relu,
+    /// `min(max(x, 0), cap)`; with a cap of 6, ReLU6 (Krizhevsky, 2010). PyTorch: `ReLU6`.
+    ///
+    /// ±0 and -Inf give +0, Inf gives the cap. The derivative at 0 and wherever the output is the cap is 0.
+    CappedRelu {
+        /// The largest output: above 0.
+        cap: f64,
+    },
+    /// `x` above 0, `slope x` elsewhere (Maas, Hannun, Ng, 2013). PyTorch: `LeakyReLU`.
+    ///
+    /// A zero keeps its sign; ±Inf give ±Inf, but -Inf gives NaN if the slope is 0. The derivative at 0 is `slope`.
+    LeakyRelu {
+        /// What `x` below 0 is multiplied by: at least 0.
+        slope: f64,
+    },
+    /// `x` above 0, `alpha (e^x - 1)` elsewhere (Clevert, Unterthiner, Hochreiter, ICLR 2016). PyTorch: `ELU`.
+    ///
+    /// A zero keeps its sign; Inf gives Inf, -Inf gives `-alpha`. The derivative at 0 is `alpha`.
+    Elu {
+        /// How far below 0 the outputs reach: at least 0.
+        alpha: f64,
+    },
+    /// `scale x` above 0, `scale alpha (e^x - 1)` elsewhere, `scale` = 1.0507 and `alpha` = 1.6733 such that mean 0 and
+    /// variance 1 are kept (Klambauer et al., NIPS 2017). PyTorch: `SELU`.
+    ///
+    /// A zero keeps its sign; Inf gives Inf, -Inf gives `-scale alpha`. The derivative at 0 is `scale alpha`.
+    Selu,
+    /// `x Phi(x)`, Phi being the normal distribution function (Hendrycks and Gimpel, 2016). PyTorch: `GELU`.
+    ///
+    /// A zero keeps its sign; Inf gives Inf, -Inf its limit, -0. The derivative at ±Inf is 1 and 0.
+    Gelu,
+    /// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, near [`Gelu`](Self::Gelu) (the same paper). PyTorch:
+    /// `GELU(approximate="tanh")`.
+    ///
+    /// A zero keeps its sign; Inf gives Inf, -Inf its limit, -0. The derivative at ±Inf is 1 and 0.
+    GeluTanh,
+    /// `x sigmoid(x)`, also called swish (Elfwing, Uchibe, Doya, 2018). PyTorch: `SiLU`.
+    ///
+    /// A zero keeps its sign; Inf gives Inf, -Inf its limit, -0. The derivative at ±Inf is 1 and 0.
+    Silu,
+    /// `x tanh(ln(1 + e^x))` (Misra, BMVC 2020). PyTorch: `Mish`.
+    ///
+    /// A zero keeps its sign; Inf gives Inf, -Inf its limit, -0. The derivative at ±Inf is 1 and 0.
+    Mish,
+    /// `1 / (1 + e^-x)`. PyTorch: `Sigmoid`.
+    ///
+    /// -Inf gives 0, Inf gives 1; there the derivative is 0.
+    Sigmoid,
+    /// `min(max(x + 3, 0), 6) / 6` (Howard et al., ICCV 2019). PyTorch: `Hardsigmoid`.
+    ///
+    /// -Inf gives 0, Inf gives 1. The derivative is 0 wherever the output is 0 or 1, at ±3 therefore.
+    HardSigmoid,
+    /// The hyperbolic tangent. PyTorch: `Tanh`.
+    ///
+    /// A zero keeps its sign; ±Inf give ±1, where the derivative is 0.
+    Tanh,
+    /// `min(max(x, -1), 1)`. PyTorch: `Hardtanh`.
+    ///
+    /// A zero keeps its sign; ±Inf give ±1. The derivative at ±1 and beyond is 0.
+    HardTanh,
+    /// `ln(1 + e^x)` (Dugas et al., NIPS 2000). PyTorch: `Softplus` with its defaults, but exact above its threshold too.
+    ///
+    /// -Inf gives 0, Inf gives Inf. The derivative at ±Inf is 1 and 0.
+    Softplus,
+    /// `x / (1 + |x|)` (Bergstra et al., 2009). PyTorch: `Softsign`.
+    ///
+    /// A zero keeps its sign; ±Inf give ±1, where the derivative is 0.
+    Softsign,
+}
 
-impl Relu {
-    #[inline(always)]
-    fn lanes<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
-        let zero = T::splat(s, T::ZERO);
-        T::select(s, T::less_or_equal(s, x, zero), zero, x)
+/// What [`Activation::backward`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// `x`: what the activation was given.
+    Input,
+    /// `y`: what it gave. The activation may run in place.
+    Output,
+}
+
+/// Runs `$run` with the `Curve` that `$activation` names, its numbers in the type in which `$element` is computed with.
+macro_rules! with_curve {
+    ($activation:expr, $element:ident, |$curve:ident| $run:expr) => {{
+        let number = <$element::Float as Float>::from_f64;
+        // What the output can come to stand at must be one of its values, for the gradient to find it there.
+        let limit = |x| $element::from_float(number(x)).to_float();
+        macro_rules! run {
+            ($chosen:expr) => {{
+                let $curve = $chosen;
+                $run
+            }};
+        }
+        match $activation {
+            Self::Relu => run!(Relu),
+            Self::CappedRelu { cap } => run!(Clamp { low: number(0.0), high: limit(cap) }),
+            Self::LeakyRelu { slope } => run!(LeakyRelu { slope: number(slope) }),
+            Self::Elu { alpha } => run!(Elu { above: number(1.0), below: limit(alpha) }),
+            Self::Selu => run!(Elu { above: number(SELU_SCALE), below: limit(SELU_SCALE * SELU_ALPHA) }),
+            Self::Gelu => run!(Gelu),
+            Self::GeluTanh => run!(GeluTanh),
+            Self::Silu => run!(Silu),
+            Self::Mish => run!(Mish),
+            Self::Sigmoid => run!(Sigmoid),
+            Self::HardSigmoid => run!(HardSigmoid),
+            Self::Tanh => run!(Tanh),
+            Self::HardTanh => run!(Clamp { low: number(-1.0), high: number(1.0) }),
+            Self::Softplus => run!(Softplus),
+            Self::Softsign => run!(Softsign),
+        }
+    }};
+}
+
+/// The two numbers of [`Activation::Selu`], solutions of the paper's equation 5.
+const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+const SELU_ALPHA: f64 = 1.673_263_242_354_377_3;
+
+impl Activation {
+    /// What [`backward`](Self::backward) reads: the output where it determines the gradient.
+    pub const fn saved(self) -> Saved {
+        match self {
+            Self::Gelu | Self::GeluTanh | Self::Silu | Self::Mish => Saved::Input,
+            _ => Saved::Output,
+        }
+    }
+
+    /// Whether its number is in range.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if not.
+    pub fn check(self) -> Result<(), Error> {
+        match self {
+            Self::CappedRelu { cap } => check_parameter("cap", cap, "finite and above 0", |x| x > 0.0),
+            Self::LeakyRelu { slope } => {
+                check_parameter("slope", slope, "finite and at least 0", |x| x >= 0.0)
+            }
+            Self::Elu { alpha } => check_parameter("alpha", alpha, "finite and at least 0", |x| x >= 0.0),
+            _ => Ok(()),
+        }
+    }
+
+    /// `y[i]` is the activation of `x[i]`.
+    ///
+    /// ```
+    /// use kernels::{Cpu, activation::Activation};
+    /// let mut y = [0.0_f32; 3];
+    /// Activation::Relu.forward(Cpu::detect(), &[-1.0, 0.5, f32::NAN], &mut y)?;
+    /// assert!(y[0] == 0.0 && y[1] == 0.5 && y[2].is_nan());
+    /// # Ok::<(), kernels::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if [`check`](Self::check) says so, [`Error::Length`] if `x` and `y` differ in length. Nothing
+    /// has been written then.
+    pub fn forward<E: Element>(self, cpu: Cpu<'_>, x: &[E], y: &mut [E]) -> Result<(), Error> {
+        self.check()?;
+        with_curve!(self, E, |curve| for_each_element(cpu, &Forward(curve), [("x", x)], [("y", y)]))
+    }
+
+    /// [`forward`](Self::forward) with `y` in place of `x`: the same bits.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if [`check`](Self::check) says so. Nothing has been written then.
+    pub fn forward_in_place<E: Element>(self, cpu: Cpu<'_>, x: &mut [E]) -> Result<(), Error> {
+        self.check()?;
+        with_curve!(self, E, |curve| for_each_element(cpu, &Forward(curve), [], [("x", x)]))
+    }
+
+    /// The gradient with respect to the input, in place of that with respect to the output: `dy[i]` becomes
+    /// `dx[i] = dy[i] act'(x[i])`.
+    ///
+    /// `saved` is what [`saved`](Self::saved) says: what [`forward`](Self::forward) was given, or what it gave.
+    ///
+    /// ```
+    /// use kernels::{Cpu, activation::{Activation, Saved}};
+    /// let (cpu, tanh) = (Cpu::detect(), Activation::Tanh);
+    /// let (mut y, mut dy) = ([0.0_f32, 20.0], [3.0, 3.0]);
+    /// tanh.forward_in_place(cpu, &mut y)?;
+    /// assert_eq!(tanh.saved(), Saved::Output);
+    /// tanh.backward(cpu, &y, &mut dy)?;
+    /// assert_eq!(dy, [3.0, 0.0]);
+    /// # Ok::<(), kernels::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if [`check`](Self::check) says so, [`Error::Length`] if `saved` and `dy` differ in length.
+    /// Nothing has been written then.
+    pub fn backward<E: Element>(self, cpu: Cpu<'_>, saved: &[E], dy: &mut [E]) -> Result<(), Error> {
+        self.check()?;
+        with_curve!(self, E, |curve| {
+            for_each_element(cpu, &Backward(curve), [("saved", saved)], [("dy", dy)])
+        })
     }
 }
 
-impl<T: Float> Elementwise<T, 1, 1> for Relu {
+/// An activation at one register.
+trait Curve<T: Float>: Sync {
+    /// The activation of `x`. Mark it `#[inline(always)]`.
+    fn value<S: Simd>(&self, s: S, x: T::V<S>) -> T::V<S>;
+    /// `dy` times the derivative, from what [`Activation::saved`] names. Mark it `#[inline(always)]`.
+    fn gradient<S: Simd>(&self, s: S, saved: T::V<S>, dy: T::V<S>) -> T::V<S>;
+}
+
+/// [`Curve::value`] along slices.
+struct Forward<C>(C);
+
+impl<T: Float, C: Curve<T>> Elementwise<T, 1, 1> for Forward<C> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, [x]: [T::V<S>; 1], _: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        [Self::lanes::<S, T>(s, x)]
+        [self.0.value(s, x)]
     }
 }
 
-impl<T: Float> Elementwise<T, 0, 1> for Relu {
+impl<T: Float, C: Curve<T>> Elementwise<T, 0, 1> for Forward<C> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, []: [T::V<S>; 0], [x]: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        [Self::lanes::<S, T>(s, x)]
+        [self.0.value(s, x)]
     }
 }
 
-/// The gradient of [`Relu`].
-struct ReluBackward;
+/// [`Curve::gradient`] along slices.
+struct Backward<C>(C);
 
-impl<T: Float> Elementwise<T, 1, 1> for ReluBackward {
+impl<T: Float, C: Curve<T>> Elementwise<T, 1, 1> for Backward<C> {
     #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, [y]: [T::V<S>; 1], [dy]: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        let zero = T::splat(s, T::ZERO);
-        [T::select(s, T::less_or_equal(s, y, zero), zero, dy)]
+    fn apply<S: Simd>(&self, s: S, [saved]: [T::V<S>; 1], [dy]: [T::V<S>; 1]) -> [T::V<S>; 1] {
+        [self.0.gradient(s, saved, dy)]
     }
 }
 
-/// `y[i] = max(x[i], 0)` (Nair and Hinton, ICML 2010).
-///
-/// -0 gives +0, NaN gives NaN, Inf gives Inf.
-///
-/// ```
-/// use kernels::{Cpu, activation};
-/// let mut y = [0.0_f32; 3];
-/// activation::relu(Cpu::detect(), &[-1.0, 0.5, f32::NAN], &mut y)?;
-/// assert!(y[0] == 0.0 && y[1] == 0.5 && y[2].is_nan());
-/// # Ok::<(), kernels::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Length`] if `x` and `y` differ in length.
-pub fn relu<E: Element>(cpu: Cpu<'_>, x: &[E], y: &mut [E]) -> Result<(), Error> {
-    for_each_element(cpu, &Relu, [("x", x)], [("y", y)])
+/// `x` not below `low`; NaN stays NaN.
+#[inline(always)]
+fn at_least<S: Simd, T: Float>(s: S, x: T::V<S>, low: T) -> T::V<S> {
+    let low = T::splat(s, low);
+    T::select(s, T::less_or_equal(s, x, low), low, x)
 }
 
-/// [`relu`] of `x`, in place. One slice can have no wrong length, so that nothing can fail.
-pub fn relu_in_place<E: Element>(cpu: Cpu<'_>, x: &mut [E]) {
-    // The one operand always has its own length.
-    _ = for_each_element(cpu, &Relu, [], [("x", x)]);
-}
-
-/// The gradient of [`relu`] with respect to its input, in place of that with respect to its output:
-/// `dy[i]` stays where `y[i] > 0` or `y[i]` is NaN, and becomes +0 elsewhere.
-///
-/// `y` is what [`relu`] gave. At 0, where there is no derivative, 0 is taken. A NaN or an infinity in `dy` stays where
-/// `y[i] > 0`; elsewhere it is dropped, as that unit has no influence.
-///
-/// # Errors
-/// [`Error::Length`] if `y` and `dy` differ in length.
-pub fn relu_backward<E: Element>(cpu: Cpu<'_>, y: &[E], dy: &mut [E]) -> Result<(), Error> {
-    for_each_element(cpu, &ReluBackward, [("y", y)], [("dy", dy)])
+/// `x` not above `high`; NaN stays NaN.
+#[inline(always)]
+fn at_most<S: Simd, T: Float>(s: S, x: T::V<S>, high: T) -> T::V<S> {
+    let high = T::splat(s, high);
+    T::select(s, T::less_or_equal(s, high, x), high, x)
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-    use std::vec::Vec;
-
-    use super::*;
-    use crate::random::Stream;
-    use crate::testing::{bits, centred_difference, same_on_every_cpu};
-
-    const SPECIAL: [f64; 9] =
-        [0.0, -0.0, 1.5, -1.5, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e-40, -1e-40];
-
-    fn special<T: Float>() {
-        let x: Vec<T> = SPECIAL.iter().map(|&x| T::from_f64(x)).collect();
-        let y = same_on_every_cpu(|cpu| {
-            let mut y = std::vec![T::NAN; x.len()];
-            relu(cpu, &x, &mut y).unwrap();
-            let mut in_place = x.clone();
-            relu_in_place(cpu, &mut in_place);
-            assert_eq!(bits(&y), bits(&in_place));
-            bits(&y)
-        });
-        let expected = [0.0, 0.0, 1.5, 0.0, f64::INFINITY, 0.0, f64::NAN, 1e-40, 0.0].map(T::from_f64);
-        assert_eq!(y, bits(&expected));
-
-        let dx = same_on_every_cpu(|cpu| {
-            let mut dy: Vec<T> = (1..10).map(|i| T::from_f64(f64::from(i))).collect();
-            dy[4] = T::NAN;
-            dy[5] = T::NAN;
-            relu_backward(cpu, &x, &mut dy).unwrap();
-            bits(&dy)
-        });
-        let expected = [0.0, 0.0, 3.0, 0.0, f64::NAN, 0.0, 7.0, 8.0, 0.0].map(T::from_f64);
-        assert_eq!(dx, bits(&expected));
-    }
-
-    #[test]
-    fn special_values_are_right() {
-        special::<f32>();
-        special::<f64>();
-    }
-
-    #[test]
-    fn long_slices_are_cut_without_a_seam() {
-        let n = 100_003;
-        let x: Vec<f32> = (0..n).map(|i| Stream::new(1, 1).uniform_f32(i) - 0.5).collect();
-        let expected: Vec<f32> = x.iter().map(|&x| if x <= 0.0 { 0.0 } else { x }).collect();
-        let mut y = std::vec![0.0; x.len()];
-        same_on_every_cpu(|cpu| {
-            y.fill(-1.0);
-            relu(cpu, &x, &mut y).unwrap();
-            assert_eq!(y, expected);
-        });
-    }
-
-    #[test]
-    fn lengths_must_agree() {
-        let cpu = Cpu::detect();
-        let error = |operand| Err(Error::Length { operand, expected: 2, got: 3 });
-        assert_eq!(relu(cpu, &[1.0_f32; 3], &mut [0.0; 2]), error("x"));
-        assert_eq!(relu_backward(cpu, &[1.0_f32; 3], &mut [0.0; 2]), error("y"));
-    }
-
-    #[test]
-    fn the_gradient_is_that_of_finite_differences() {
-        // The loss is sum(w y); no x is so near to 0 that the differences see the kink.
-        let stream = Stream::new(2, 0);
-        let x: Vec<f64> = (0..40)
-            .map(|i| {
-                let x = 2.0 * stream.uniform_f64(i) - 1.0;
-                x + 0.1_f64.copysign(x)
-            })
-            .collect();
-        let w: Vec<f64> = (40..80).map(|i| stream.uniform_f64(i) - 0.5).collect();
-        let cpu = Cpu::detect();
-        let mut y = x.clone();
-        relu_in_place(cpu, &mut y);
-        let mut dx = w.clone();
-        relu_backward(cpu, &y, &mut dx).unwrap();
-        centred_difference(&x, &dx, |x| {
-            let mut y = x.to_vec();
-            relu_in_place(cpu, &mut y);
-            y.iter().zip(&w).map(|(y, w)| y * w).sum()
-        });
-    }
-}
+mod tests;

@@ -13,9 +13,15 @@
 //! # Ok::<(), kernels::Error>(())
 //! ```
 
+pub(crate) mod erf;
 pub(crate) mod exp;
+pub(crate) mod exp_m1;
 pub(crate) mod ln;
+pub(crate) mod rsqrt;
+pub(crate) mod sigmoid;
 pub(crate) mod sin_pi;
+pub(crate) mod softplus;
+pub(crate) mod tanh;
 
 use crate::elementwise::{Elementwise, for_each_element};
 use crate::simd::{Float, Lanes, Simd, WithSimd};
@@ -55,6 +61,41 @@ along_slices! {
     /// NaN and every negative number give NaN, ±0 gives -Inf, Inf gives Inf; ln(1) = +0.
     ln = Ln: |s, x| ln::ln::<S, T>(s, x);
 
+    /// `y[i] = e^x[i] - 1`, without loss near 0.
+    ///
+    /// NaN gives NaN, -Inf gives -1, a result past the largest number is Inf; a zero keeps its sign.
+    exp_m1 = ExpM1: |s, x| exp_m1::exp_m1::<S, T>(s, x);
+
+    /// `y[i]` is the natural logarithm of `1 + x[i]`, without loss near 0.
+    ///
+    /// NaN and every number below -1 give NaN, -1 gives -Inf, Inf gives Inf; a zero keeps its sign.
+    ln_1p = Ln1p: |s, x| ln::ln_1p::<S, T>(s, x);
+
+    /// `y[i]` is the hyperbolic tangent of `x[i]`.
+    ///
+    /// NaN gives NaN, ±Inf give ±1; a zero keeps its sign.
+    tanh = Tanh: |s, x| tanh::tanh::<S, T>(s, x);
+
+    /// `y[i] = 1 / (1 + e^-x[i])`.
+    ///
+    /// NaN gives NaN, -Inf gives 0, Inf gives 1.
+    sigmoid = Sigmoid: |s, x| sigmoid::sigmoid::<S, T>(s, x);
+
+    /// `y[i] = ln(1 + e^x[i])`.
+    ///
+    /// NaN gives NaN, -Inf gives 0, Inf gives Inf.
+    softplus = Softplus: |s, x| softplus::softplus::<S, T>(s, x);
+
+    /// `y[i]` is the error function of `x[i]`, 2 / sqrt(pi) times the integral of e^-t^2 from 0 to `x[i]`.
+    ///
+    /// NaN gives NaN, ±Inf give ±1; a zero keeps its sign.
+    erf = Erf: |s, x| erf::erf::<S, T>(s, x);
+
+    /// `y[i] = 1 / sqrt(x[i])`, within 1 ULP.
+    ///
+    /// NaN and every number below 0 give NaN, ±0 give ±Inf, Inf gives 0.
+    rsqrt = Rsqrt: |s, x| rsqrt::rsqrt::<S, T>(s, x);
+
     /// `y[i] = sin(pi x[i])`, within 1.5 ULP for every `x[i]`, however large.
     ///
     /// NaN and ±Inf give NaN. An integer gives a zero of its own sign (IEEE 754-2019, 9.2.1).
@@ -87,7 +128,7 @@ pub fn sqrt(cpu: Cpu<'_>, x: f64) -> f64 {
 
 /// `c[0] + c[1] x + c[2] x^2 + ...` by Horner's rule, one FMA a coefficient.
 #[inline(always)]
-fn polynomial<S: Simd, T: Float>(s: S, x: T::V<S>, coefficients: &[T]) -> T::V<S> {
+pub(crate) fn polynomial<S: Simd, T: Float>(s: S, x: T::V<S>, coefficients: &[T]) -> T::V<S> {
     let mut sum = T::splat(s, T::ZERO);
     let mut first = true;
     for &c in coefficients.iter().rev() {

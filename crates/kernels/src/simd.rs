@@ -9,13 +9,19 @@
 //! correctly are here, so that every instruction set gives the same bits. There is no `min` and no `max`, since
 //! those of x86 lose NaN: compare and select.
 
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::{
+    _mm256_maskload_pd, _mm256_maskload_ps, _mm256_maskstore_pd, _mm256_maskstore_ps, _mm512_mask_storeu_pd,
+    _mm512_mask_storeu_ps, _mm512_maskz_loadu_pd, _mm512_maskz_loadu_ps,
+};
 use core::ops::{AddAssign, BitAnd, BitOr, BitXor, DivAssign, MulAssign, Neg, Not, Shl, Shr, SubAssign};
 use pulp::bytemuck::{self, Pod};
 
+use crate::activation::Normal;
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
-use crate::math::{exp::Exp, ln::Ln, sin_pi::SinPi};
+use crate::math::{erf::Erf, exp::Exp, ln::Ln, sin_pi::SinPi};
 use crate::random::Draw;
 
 /// A kernel: arguments that wait for an instruction set.
@@ -205,9 +211,9 @@ macro_rules! forward {
             #[inline(always)]
             fn splat(self, x: $float) -> Self::V { pulp::Simd::$splat(self.pulp(), x) }
             #[inline(always)]
-            fn load(self, x: &[$float]) -> Self::V { pulp::Simd::$load(self.pulp(), x) }
+            fn load(self, x: &[$float]) -> Self::V { Token::$load(self, x) }
             #[inline(always)]
-            fn store(self, x: &mut [$float], v: Self::V) { pulp::Simd::$store(self.pulp(), x, v) }
+            fn store(self, x: &mut [$float], v: Self::V) { Token::$store(self, x, v) }
             #[inline(always)]
             fn split(x: &[$float]) -> (&[Self::V], &[$float]) { <S::Pulp as pulp::Simd>::$split(x) }
             #[inline(always)]
@@ -260,7 +266,7 @@ forward!(f32, u32, 512, f32s, m32s, {
     less: less_than_f32s(a: V, b: V) -> M;
     less_or_equal: less_than_or_equal_f32s(a: V, b: V) -> M;
     select: select_f32s(m: M, a: V, b: V) -> V;
-}, as_simd_f32s, as_mut_simd_f32s, partial_store_f32s, partial_load_f32s, splat_f32s, transpose_f32);
+}, as_simd_f32s, as_mut_simd_f32s, store_f32, load_f32, splat_f32s, transpose_f32);
 forward!(f64, u64, 256, f64s, m64s, {
     add: add_f64s(a: V, b: V) -> V;
     sub: sub_f64s(a: V, b: V) -> V;
@@ -271,7 +277,7 @@ forward!(f64, u64, 256, f64s, m64s, {
     less: less_than_f64s(a: V, b: V) -> M;
     less_or_equal: less_than_or_equal_f64s(a: V, b: V) -> M;
     select: select_f64s(m: M, a: V, b: V) -> V;
-}, as_simd_f64s, as_mut_simd_f64s, partial_store_f64s, partial_load_f64s, splat_f64s, transpose_f64);
+}, as_simd_f64s, as_mut_simd_f64s, store_f64, load_f64, splat_f64s, transpose_f64);
 
 /// The transpose of the first `$lanes` registers of `$block`, where `$zip` makes of two registers the lanes of both in turn:
 /// `a0 b0 a1 b1 ...`, in two registers.
@@ -304,6 +310,24 @@ pub trait Token: Copy + Send + Sync + 'static {
     fn pulp(self) -> Self::Pulp;
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES];
     fn transpose_f64(self, block: [F64s<Self>; MOST_LANES]) -> [F64s<Self>; MOST_LANES];
+    /// [`Lanes::load`] and [`Lanes::store`]. pulp chooses among its instructions by a jump that processors guess badly; where
+    /// there is one instruction with a mask, that is a few times faster. Benchmark `gemm`, products of few columns.
+    #[inline(always)]
+    fn load_f32(self, x: &[f32]) -> F32s<Self> {
+        pulp::Simd::partial_load_f32s(self.pulp(), x)
+    }
+    #[inline(always)]
+    fn load_f64(self, x: &[f64]) -> F64s<Self> {
+        pulp::Simd::partial_load_f64s(self.pulp(), x)
+    }
+    #[inline(always)]
+    fn store_f32(self, x: &mut [f32], v: F32s<Self>) {
+        pulp::Simd::partial_store_f32s(self.pulp(), x, v);
+    }
+    #[inline(always)]
+    fn store_f64(self, x: &mut [f64], v: F64s<Self>) {
+        pulp::Simd::partial_store_f64s(self.pulp(), x, v);
+    }
     /// Whether there is an instruction for [`mul_add_pairs`](Self::mul_add_pairs).
     const PAIRS: bool = false;
     /// [`Simd::mul_add_pairs`].
@@ -342,6 +366,41 @@ impl<S: Token> Simd for S {
     }
 }
 
+/// The loads and stores of a token that has instructions for them with a mask.
+#[cfg(target_arch = "x86_64")]
+macro_rules! masked {
+    ($($load:ident, $store:ident, $float:ident, $v:ident: |$x:ident, $count:ident| $read:expr, |$y:ident, $values:ident| $write:expr;)*) => {$(
+        #[inline(always)]
+        fn $load(self, x: &[$float]) -> $v<Self> {
+            let ($x, $count) = (x.as_ptr(), x.len());
+            // SAFETY: the token proves the instruction, which reads only as many lanes as the slice has elements.
+            pulp::cast(unsafe { $read })
+        }
+        #[inline(always)]
+        fn $store(self, x: &mut [$float], v: $v<Self>) {
+            let ($count, $y, $values) = (x.len(), x.as_mut_ptr(), pulp::cast(v));
+            // SAFETY: the token proves the instruction, which writes only as many lanes as the slice has elements.
+            unsafe { $write }
+        }
+    )*};
+}
+
+/// The lowest `count` bits.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn lowest(count: usize) -> u16 {
+    ((1_u32 << count.min(16)) - 1) as u16
+}
+
+/// Ones in the first `count` lanes, zeros in the others: a window on both.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn first_lanes<const LANES: usize, T: Pod>(count: usize, ones_and_zeros: &[[T; LANES]; 2]) -> [T; LANES] {
+    let [mut lanes, _] = *ones_and_zeros;
+    lanes.copy_from_slice(&ones_and_zeros.as_flattened()[LANES - count.min(LANES)..][..LANES]);
+    lanes
+}
+
 impl Token for pulp::Scalar {
     type Pulp = Self;
     #[inline(always)]
@@ -364,6 +423,14 @@ impl Token for pulp::x86::V3 {
     #[inline(always)]
     fn pulp(self) -> Self {
         self
+    }
+    masked! {
+        load_f32, store_f32, f32, F32s:
+            |x, count| _mm256_maskload_ps(x, pulp::cast(first_lanes(count, &[[-1_i32; 8], [0; 8]]))),
+            |y, v| _mm256_maskstore_ps(y, pulp::cast(first_lanes(count, &[[-1_i32; 8], [0; 8]])), v);
+        load_f64, store_f64, f64, F64s:
+            |x, count| _mm256_maskload_pd(x, pulp::cast(first_lanes(count, &[[-1_i64; 4], [0; 4]]))),
+            |y, v| _mm256_maskstore_pd(y, pulp::cast(first_lanes(count, &[[-1_i64; 4], [0; 4]])), v);
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
@@ -390,6 +457,14 @@ impl Token for pulp::x86::V4 {
     #[inline(always)]
     fn pulp(self) -> Self {
         self
+    }
+    masked! {
+        load_f32, store_f32, f32, F32s:
+            |x, count| _mm512_maskz_loadu_ps(lowest(count), x),
+            |y, v| _mm512_mask_storeu_ps(y, lowest(count), v);
+        load_f64, store_f64, f64, F64s:
+            |x, count| _mm512_maskz_loadu_pd(lowest(count) as u8, x),
+            |y, v| _mm512_mask_storeu_pd(y, lowest(count) as u8, v);
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
@@ -471,6 +546,22 @@ impl Token for Avx512Bf16 {
     #[inline(always)]
     fn pulp(self) -> pulp::x86::V4 {
         self.0
+    }
+    #[inline(always)]
+    fn load_f32(self, x: &[f32]) -> F32s<Self> {
+        self.0.load_f32(x)
+    }
+    #[inline(always)]
+    fn load_f64(self, x: &[f64]) -> F64s<Self> {
+        self.0.load_f64(x)
+    }
+    #[inline(always)]
+    fn store_f32(self, x: &mut [f32], v: F32s<Self>) {
+        self.0.store_f32(x, v);
+    }
+    #[inline(always)]
+    fn store_f64(self, x: &mut [f64], v: F64s<Self>) {
+        self.0.store_f64(x, v);
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
@@ -647,6 +738,8 @@ pub trait Float:
     + Exp
     + Ln
     + SinPi
+    + Erf
+    + Normal
     + Draw
     + AddAssign
     + SubAssign

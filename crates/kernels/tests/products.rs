@@ -43,7 +43,9 @@ impl Executor for Threads {
 }
 
 fn packed_products<T: Float>() {
-    for (m, n, k) in [(1, 40, 33), (13, 65, 20), (40, 33, 600), (70, 10, 7), (3, 1, 1), (0, 5, 4)] {
+    for (m, n, k) in
+        [(1, 40, 33), (13, 65, 20), (40, 33, 600), (70, 10, 7), (3, 1, 1), (0, 5, 4), (2, 3, 8200)]
+    {
         let (a, b) = (draw::<T>(0, m * k), draw::<T>(1, k * n));
         for turn in 0..4 {
             let (a, b) = (view(&a, m, k, turn & 1 != 0), view(&b, k, n, turn & 2 != 0));
@@ -61,6 +63,10 @@ fn packed_products<T: Float>() {
                 for (which, scratch) in
                     [(0, 0), (0, scratch.len()), (1, 0), (1, scratch.len()), (2, scratch.len())]
                 {
+                    // What is cut into slabs asks for scratch.
+                    if scratch == 0 && k > 8000 {
+                        continue;
+                    }
                     let mut got = vec![T::ONE; m * n];
                     let (mut scratch, c) =
                         (vec![T::NAN; scratch], MatMut::row_major(&mut got, m, n).unwrap());

@@ -1,5 +1,6 @@
 //! What a caller can get wrong, with the layer it concerns.
 
+use alloc::string::String;
 use core::fmt;
 
 /// Why a network was not built, or a step not taken.
@@ -10,19 +11,33 @@ pub enum Error {
     NoLayers,
     /// A layer cannot be built from what it is given.
     Layer {
-        /// Its place in the sequence, from 0.
-        index: usize,
+        /// Its place: `3` in the outermost sequence, `3.body.0` within a block.
+        path: String,
         /// Its kind, as configuration files spell it.
         kind: &'static str,
         /// What it needs.
-        expected: &'static str,
+        expected: String,
         /// What it was given.
-        got: usize,
+        got: String,
     },
     /// The network is too large to address.
     TooLarge {
         /// The layer at which the count of elements overflows.
-        index: usize,
+        path: String,
+    },
+    /// There is no memory for a buffer.
+    Memory {
+        /// Bytes that were asked for.
+        bytes: usize,
+    },
+    /// The workspace was made for another network.
+    Workspace,
+    /// The loss compares outputs with something else.
+    Targets {
+        /// What it compares with.
+        expected: &'static str,
+        /// What came.
+        got: &'static str,
     },
     /// A buffer has the wrong length.
     Length {
@@ -50,12 +65,19 @@ impl fmt::Display for Error {
             Self::NoLayers => {
                 f.write_str("the network has no layer with parameters, expected at least one `dense`")
             }
-            Self::Layer { index, kind, expected, got } => {
-                write!(f, "layer {index} ({kind}) needs {expected}, got {got}")
+            Self::Layer { path, kind, expected, got } => {
+                write!(f, "layer {path} ({kind}) needs {expected}, got {got}")
             }
-            Self::TooLarge { index } => {
-                write!(f, "layer {index} makes the network larger than memory can be addressed")
+            Self::TooLarge { path } => {
+                write!(f, "layer {path} makes the network larger than memory can be addressed")
             }
+            Self::Memory { bytes } => {
+                write!(f, "there is no memory for a buffer of {bytes} bytes: make batch or network smaller")
+            }
+            Self::Workspace => {
+                f.write_str("the workspace was made for another network, expected one made for this")
+            }
+            Self::Targets { expected, got } => write!(f, "the loss needs {expected} as targets, got {got}"),
             Self::Length { operand, expected, got } => {
                 write!(f, "`{operand}` has {got} elements, expected {expected}")
             }

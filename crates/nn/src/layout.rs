@@ -1,25 +1,82 @@
-//! Where each tensor of parameters lies in the flat buffers.
+//! Where each tensor lies in the flat buffers, and how PyTorch lays it out.
 
+use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::layer::{Parameter, Start};
+
 /// The tensors of a network, in order, without gaps: the layout of parameters, gradients and each moment.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Layout {
     tensors: Vec<Tensor>,
 }
 
-/// One tensor of parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One tensor.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// PyTorch's name for it: `layers.{i}.weight`, `layers.{i}.bias`, where `i` counts every layer from 0.
     pub name: String,
     /// Its elements in the flat buffer, row after row.
     pub range: Range<usize>,
-    /// Its dimensions in memory: (inputs, outputs) for the weight of a dense layer, whose [`name`](Self::name)d
-    /// counterpart in PyTorch is the transpose; (outputs) for a bias.
+    /// Its dimensions in memory.
     pub shape: Vec<usize>,
+    /// What its counterpart in PyTorch is.
+    pub order: Order,
+    /// What it holds at first.
+    pub start: Start,
+    /// The number of the layer that it belongs to, in the outermost sequence.
+    pub layer: usize,
+}
+
+/// How a tensor in memory and its counterpart in PyTorch correspond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// They are the same.
+    Same,
+    /// (inputs, outputs) here, [outputs, inputs] there.
+    Transposed,
+    /// As `Transposed`, where the inputs are an image of (height, width, channels) here and of [channels, height, width] there.
+    TransposedImage {
+        /// Rows and columns of the image, multiplied.
+        places: usize,
+        /// Channels of the image.
+        channels: usize,
+    },
+    /// The filters of a convolution: (height, width, channels in, channels out) here, [out, in, height, width] there.
+    Filter,
+    /// A count, which is an integer of 64 bits there.
+    Count,
+}
+
+impl Tensor {
+    /// Dimensions of the counterpart in PyTorch.
+    pub fn torch_shape(&self) -> Vec<usize> {
+        match (self.order, &self.shape[..]) {
+            (Order::Transposed | Order::TransposedImage { .. }, &[rows, cols]) => vec![cols, rows],
+            (Order::Filter, &[height, width, inputs, outputs]) => vec![outputs, inputs, height, width],
+            (Order::Count, _) => Vec::new(),
+            _ => self.shape.clone(),
+        }
+    }
+
+    /// Where element `i` of the tensor stands in its counterpart.
+    pub fn torch_place(&self, i: usize) -> usize {
+        match (self.order, &self.shape[..]) {
+            (Order::Transposed, &[rows, cols]) => i % cols * rows + i / cols,
+            (Order::TransposedImage { places, channels }, &[rows, cols]) => {
+                let (place, channel) = (i / cols / channels, i / cols % channels);
+                i % cols * rows + channel * places + place
+            }
+            (Order::Filter, &[height, width, inputs, outputs]) => {
+                let (place, input, output) = (i / outputs / inputs, i / outputs % inputs, i % outputs);
+                (output * inputs + input) * height * width + place
+            }
+            _ => i,
+        }
+    }
 }
 
 impl Layout {
@@ -28,7 +85,7 @@ impl Layout {
         self.tensors.last().map_or(0, |tensor| tensor.range.end)
     }
 
-    /// Whether there are no parameters.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -38,13 +95,21 @@ impl Layout {
         &self.tensors
     }
 
-    /// Appends a tensor and returns its range, or `None` if the buffer would be too long to address.
-    pub(crate) fn push(&mut self, name: String, shape: &[usize]) -> Option<Range<usize>> {
-        let start = self.len();
-        let len = shape.iter().try_fold(1_usize, |len, &dim| len.checked_mul(dim))?;
-        // A slice has at most isize::MAX bytes; an element at most eight.
-        let end = start.checked_add(len).filter(|&end| end <= isize::MAX as usize / 8)?;
-        self.tensors.push(Tensor { name, range: start..end, shape: shape.into() });
-        Some(start..end)
+    /// The tensor that element `index` of the buffers belongs to.
+    pub fn owner(&self, index: usize) -> Option<&Tensor> {
+        self.tensors.iter().find(|tensor| tensor.range.contains(&index))
+    }
+
+    /// Appends the tensors of layer number `layer`, or `None` if the buffer would be too long to address.
+    pub(crate) fn push(&mut self, layer: usize, parameters: Vec<Parameter>) -> Option<()> {
+        for Parameter { name, shape, order, start } in parameters {
+            let first = self.len();
+            let len = shape.iter().try_fold(1_usize, |len, &dim| len.checked_mul(dim))?;
+            // A slice has at most isize::MAX bytes; an element at most eight.
+            let end = first.checked_add(len).filter(|&end| end <= isize::MAX as usize / 8)?;
+            let name = format!("layers.{layer}.{name}");
+            self.tensors.push(Tensor { name, range: first..end, shape, order, start, layer });
+        }
+        Some(())
     }
 }

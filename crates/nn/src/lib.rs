@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use kernels::Cpu;
-//! use nn::{Activation, Init, LayerSpec, Network, Optimizer, Workspace};
+//! use nn::{Activation, Batch, Init, LayerSpec, Mode, Network, Optimizer, Workspace};
 //!
 //! let cpu = Cpu::detect();
 //! let network = Network::new(2, &[
@@ -21,11 +21,13 @@
 //!
 //! // Exclusive or: four rows of two inputs, and the class of each.
 //! let (inputs, labels) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0, 1, 1, 0]);
-//! let mut workspace = Workspace::new(&network, cpu, 4);
+//! let batch = Batch { inputs: &inputs, targets: (&labels).into() };
+//! let mut workspace = Workspace::new(&network, cpu, 4)?;
 //! let mut optimizer = Optimizer::adam().start(params.len())?;
 //! let mut loss = f64::INFINITY;
-//! for _ in 0..200 {
-//!     loss = network.gradient(cpu, &params, &inputs, &labels, &mut workspace, &mut grads)?.mean_loss();
+//! for step in 0..200 {
+//!     let mode = Mode::Train { seed: 42, step };
+//!     loss = network.gradient(cpu, mode, &params, batch, &mut workspace, &mut grads)?.mean_loss();
 //!     optimizer.step(cpu, 0.02, 1.0, &mut params, &grads)?;
 //! }
 //! assert!(loss < 0.05);
@@ -38,18 +40,29 @@ extern crate alloc;
 
 mod error;
 mod init;
+pub mod layer;
 mod layout;
+mod loss;
 mod network;
 mod optimizer;
+mod registry;
 mod schedule;
+mod sequence;
+mod shape;
 mod spec;
 mod workspace;
 
 pub use error::Error;
 pub use init::Init;
-pub use layout::{Layout, Tensor};
-pub use network::{Network, Score};
+pub use kernels::activation::Activation;
+pub use layer::{Float, Mode};
+pub use layout::{Layout, Order, Tensor};
+pub use loss::{Loss, Targets};
+pub use network::{Batch, Network, Score, Weights};
 pub use optimizer::{Optimizer, Running};
+pub use registry::{Options, Registry, Value};
 pub use schedule::Schedule;
-pub use spec::{Activation, LayerSpec};
-pub use workspace::Workspace;
+pub use sequence::Sequence;
+pub use shape::Shape;
+pub use spec::{Building, LayerSpec};
+pub use workspace::{Workspace, zeros};

@@ -1,46 +1,119 @@
-//! What a step needs besides parameters and gradients: activations, their gradients, losses and scratch.
+//! What a step needs besides parameters and gradients: activations, their gradients, losses and scratch, in one arena.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
-use kernels::{Cpu, Float};
+use kernels::Cpu;
 
-use crate::Network;
+use crate::layer::{Describe, Layer};
+use crate::{Error, Float, Network};
 
-/// The buffers of a training or inference step, allocated once.
+/// The buffers of training or inference, allocated once.
 ///
-/// Nothing is allocated after [`new`](Self::new): a step of up to `capacity` rows runs in these buffers.
+/// Nothing is allocated after it is made: a step of up to `capacity` rows runs in these buffers.
 #[derive(Clone, Debug)]
 pub struct Workspace<T> {
     pub(crate) capacity: usize,
-    /// The output of each stage, one after the other: `capacity` rows each.
-    pub(crate) outputs: Vec<T>,
-    /// The gradient of the stage at hand, and of the one below it.
-    pub(crate) gradients: [Vec<T>; 2],
-    /// One loss a row.
-    pub(crate) losses: Vec<T>,
+    /// Whether there is room for a backward pass.
+    pub(crate) trains: bool,
+    /// `| what the layers keep | outputs | their gradients | losses | scratch |`.
+    arena: Vec<T>,
+    /// The lengths of all but the last.
+    lengths: [usize; 4],
     /// One class a row.
     pub(crate) predictions: Vec<u32>,
-    /// Lent to the kernels.
-    pub(crate) scratch: Vec<T>,
+}
+
+/// The parts of the arena.
+pub(crate) struct Parts<'a, T> {
+    pub(crate) kept: &'a mut [T],
+    pub(crate) outputs: &'a mut [T],
+    pub(crate) doutputs: &'a mut [T],
+    pub(crate) losses: &'a mut [T],
+    pub(crate) scratch: &'a mut [T],
+}
+
+/// `len` zeros.
+///
+/// # Errors
+/// [`Error::Memory`] if there is no room for them.
+pub fn zeros<T: Float>(len: usize) -> Result<Vec<T>, Error> {
+    let mut buffer = Vec::new();
+    let bytes = len.saturating_mul(size_of::<T>());
+    buffer.try_reserve_exact(len).map_err(|_| Error::Memory { bytes })?;
+    buffer.resize(len, T::ZERO);
+    Ok(buffer)
 }
 
 impl<T: Float> Workspace<T> {
-    /// Buffers for batches of up to `capacity` rows through `network` on the threads of `cpu`.
-    pub fn new(network: &Network, cpu: Cpu<'_>, capacity: usize) -> Self {
-        let buffer = |per_row: usize| vec![T::ZERO; per_row * capacity];
-        Self {
-            capacity,
-            outputs: buffer(network.activations()),
-            gradients: [buffer(network.widest()), buffer(network.widest())],
-            losses: buffer(1),
-            predictions: vec![0; capacity],
-            scratch: vec![T::ZERO; network.scratch::<T>(cpu, capacity)],
-        }
+    /// Buffers to train `network` on batches of up to `capacity` rows on the threads of `cpu`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is no room for them.
+    pub fn new(network: &Network, cpu: Cpu<'_>, capacity: usize) -> Result<Self, Error> {
+        Self::allocate(network, cpu, capacity, true)
+    }
+
+    /// Buffers to use `network` only: without gradients, and with less memory.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn inference(network: &Network, cpu: Cpu<'_>, capacity: usize) -> Result<Self, Error> {
+        Self::allocate(network, cpu, capacity, false)
+    }
+
+    fn allocate(network: &Network, cpu: Cpu<'_>, capacity: usize, trains: bool) -> Result<Self, Error> {
+        let (lengths, scratch) = Self::plan(network, cpu.executor.threads(), capacity, trains);
+        let len = lengths.iter().fold(scratch, |sum, len| sum.saturating_add(*len));
+        Ok(Self { capacity, trains, arena: zeros(len)?, lengths, predictions: predictions(capacity)? })
+    }
+
+    /// Bytes of such buffers, without making them.
+    pub fn bytes(network: &Network, threads: usize, capacity: usize, trains: bool) -> usize {
+        let (lengths, scratch) = Self::plan(network, threads, capacity, trains);
+        let len = lengths.iter().fold(scratch, |sum: usize, len| sum.saturating_add(*len));
+        len.saturating_mul(size_of::<T>()).saturating_add(capacity.saturating_mul(size_of::<u32>()))
+    }
+
+    fn plan(network: &Network, threads: usize, capacity: usize, trains: bool) -> ([usize; 4], usize) {
+        let sequence = network.sequence();
+        let kept = if trains { sequence.kept(capacity) } else { sequence.kept_for_nothing(capacity) };
+        let outputs = capacity.saturating_mul(network.output().elements());
+        let lengths = [kept, outputs, if trains { outputs } else { 0 }, network.losses(capacity)];
+        (lengths, Layer::<T>::scratch(sequence, capacity, threads))
     }
 
     /// The largest batch.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
+
+    /// What the last pass of `rows` rows through `network` gave: its outputs, row after row.
+    pub fn outputs(&self, network: &Network, rows: usize) -> &[T] {
+        let [kept, outputs, ..] = self.lengths;
+        &self.arena[kept..][..outputs.min(rows.saturating_mul(network.outputs()))]
+    }
+
+    pub(crate) fn parts(&mut self) -> (Parts<'_, T>, &mut [u32]) {
+        let [kept, outputs, doutputs, losses] = self.lengths;
+        let (kept, rest) = self.arena.split_at_mut(kept);
+        let (outputs, rest) = rest.split_at_mut(outputs);
+        let (doutputs, rest) = rest.split_at_mut(doutputs);
+        let (losses, scratch) = rest.split_at_mut(losses);
+        (Parts { kept, outputs, doutputs, losses, scratch }, &mut self.predictions)
+    }
+
+    /// Whether it was made for `network`.
+    pub(crate) fn fits(&self, network: &Network) -> bool {
+        let (lengths, _) = Self::plan(network, 1, self.capacity, self.trains);
+        lengths == self.lengths
+    }
+}
+
+/// Room for a class a row.
+fn predictions(capacity: usize) -> Result<Vec<u32>, Error> {
+    let mut predictions = Vec::new();
+    let bytes = capacity.saturating_mul(size_of::<u32>());
+    predictions.try_reserve_exact(capacity).map_err(|_| Error::Memory { bytes })?;
+    predictions.resize(capacity, 0);
+    Ok(predictions)
 }

@@ -3,7 +3,7 @@
 
 use kernels::random::Stream;
 use kernels::{Cpu, Isa};
-use nn::{Activation, Error, Init, LayerSpec, Network, Optimizer, Workspace};
+use nn::{Activation, Batch, Error, Init, LayerSpec, Mode, Network, Optimizer, Workspace};
 
 const RELU: LayerSpec = LayerSpec::Activation(Activation::Relu);
 
@@ -20,12 +20,12 @@ fn a_layer_that_does_not_fit_is_named() {
     );
     assert_eq!(
         error(0, &[RELU, dense(5)]).to_string(),
-        "layer 0 (relu) needs an input of at least one element per row, got 0"
+        "layer 0 (relu) needs an input of at least one element per row, got 0 features"
     );
     assert_eq!(error(3, &[]), Error::NoLayers);
     assert_eq!(error(3, &[RELU]), Error::NoLayers);
-    assert_eq!(error(3, &[dense(1), dense(usize::MAX)]), Error::TooLarge { index: 1 });
-    assert_eq!(error(usize::MAX, &[dense(2)]), Error::TooLarge { index: 0 });
+    assert_eq!(error(3, &[dense(1), dense(usize::MAX)]), Error::TooLarge { path: "1".into() });
+    assert_eq!(error(usize::MAX, &[dense(2)]), Error::TooLarge { path: "0".into() });
 }
 
 #[test]
@@ -54,17 +54,18 @@ fn wrong_buffers_batches_and_labels_are_refused_and_the_gradient_is_untouched() 
     let cpu = Cpu::detect();
     let network = Network::new(3, &[dense(4), RELU, dense(2)]).unwrap();
     let params = vec![0.1_f32; network.layout().len()];
-    let mut workspace = Workspace::new(&network, cpu, 2);
+    let mut workspace = Workspace::new(&network, cpu, 2).unwrap();
     let mut call = |params: &[f32], input: &[f32], labels: &[u32], grads: usize| {
         let mut grads = vec![7.0; grads];
-        let error = network.gradient(cpu, params, input, labels, &mut workspace, &mut grads).unwrap_err();
+        let batch = Batch { inputs: input, targets: labels.into() };
+        let error = network.gradient(cpu, Mode::Eval, params, batch, &mut workspace, &mut grads).unwrap_err();
         assert!(grads.iter().all(|g| *g == 7.0), "{error}");
         error
     };
     let n = params.len();
     let length = |operand, expected, got| Error::Length { operand, expected, got };
     assert_eq!(call(&params[1..], &[0.0; 6], &[0, 1], n), length("params", n, n - 1));
-    assert_eq!(call(&params, &[0.0; 5], &[0], n), length("input", 3, 5));
+    assert_eq!(call(&params, &[0.0; 5], &[0], n), length("inputs", 3, 5));
     assert_eq!(call(&params, &[0.0; 6], &[0], n), length("labels", 2, 1));
     assert_eq!(call(&params, &[0.0; 6], &[0, 1], n + 1), length("grads", n, n + 1));
     assert_eq!(call(&params, &[0.0; 9], &[0, 1, 0], n), Error::Batch { capacity: 2, got: 3 });
@@ -82,8 +83,9 @@ fn the_capacity_of_the_workspace_changes_no_bit() {
     let input: Vec<f64> = (0..10).map(|i| Stream::new(1, 1).uniform_f64(i)).collect();
     let gradient = |capacity| {
         let mut grads = vec![0.0; params.len()];
-        let mut workspace = Workspace::new(&network, cpu, capacity);
-        let score = network.gradient(cpu, &params, &input, &[2, 0], &mut workspace, &mut grads).unwrap();
+        let mut workspace = Workspace::new(&network, cpu, capacity).unwrap();
+        let batch = Batch { inputs: &input, targets: (&[2, 0]).into() };
+        let score = network.gradient(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads).unwrap();
         (score, grads)
     };
     assert_eq!(gradient(2), gradient(9));

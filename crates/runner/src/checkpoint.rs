@@ -3,6 +3,7 @@
 //! | tensor | shape | holds |
 //! |---|---|---|
 //! | `params`, `best` | (parameters) | the parameters, and those of the best epoch |
+//! | `buffers`, `best_buffers` | (buffers) | likewise what is not trained, if there is any |
 //! | `exp_avg`, ... | (parameters) | the moments, by [`nn::Optimizer::moment_names`] |
 //!
 //! The metadata holds `state` (JSON: position, steps, and what the state belongs to) and `sha256` over that text and all
@@ -21,6 +22,7 @@ use crate::element::Element;
 use crate::setup::Setup;
 use crate::tensors::{self, Array, malformed};
 use crate::training::{Position, State, steps_per_epoch};
+use crate::weights::Weights;
 
 /// The form of the file that this module writes and reads.
 const FORMAT: u32 = 1;
@@ -69,8 +71,11 @@ pub fn encode<T: Element>(setup: &Setup, identity: &Identity, state: &State<T>) 
     let header =
         serde_json::to_string(&header).map_err(|error| Error::Usage(format!("checkpoint: {error}")))?;
     let moments = setup.config.optimizer.moment_names().iter().copied().zip(state.optimizer.moments());
-    let arrays: Vec<_> = [("params", &state.params), ("best", &state.best)]
+    let State { weights, best, .. } = state;
+    let buffers = [("buffers", &weights.buffers), ("best_buffers", &best.buffers)];
+    let arrays: Vec<_> = [("params", &weights.params), ("best", &best.params)]
         .into_iter()
+        .chain(buffers.into_iter().filter(|(_, values)| !values.is_empty()))
         .chain(moments)
         .map(|(name, values)| (name.to_owned(), Array::new(&[values.len()], values)))
         .collect();
@@ -98,11 +103,15 @@ pub fn read<T: Element>(path: &Path, setup: &Setup, identity: &Identity) -> Resu
     }
     let shape = [setup.network.layout().len()];
     let buffer = |name: &str| tensors::values(&file, path, name, &shape);
+    let beside = |name: &str| match setup.network.buffers().len() {
+        0 => Ok(Vec::new()),
+        len => tensors::values(&file, path, name, &[len]),
+    };
     let optimizer = setup.config.optimizer;
     let moments: Result<_, _> = optimizer.moment_names().iter().map(|name| buffer(name)).collect();
     Ok(State {
-        params: buffer("params")?,
-        best: buffer("best")?,
+        weights: Weights { params: buffer("params")?, buffers: beside("buffers")? },
+        best: Weights { params: buffer("best")?, buffers: beside("best_buffers")? },
         optimizer: optimizer.resume(steps, moments?)?,
         position,
     })

@@ -13,8 +13,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use kernels::Cpu;
-use nn::Workspace;
+use nn::{Batch, Workspace};
 
+use crate::Error;
 use crate::config::{Config, Dtype, require};
 use crate::data::DataError;
 use crate::data::replace::replace;
@@ -23,14 +24,14 @@ use crate::rows::Rows;
 use crate::run_folder::{self, RunFolder};
 use crate::setup::{self, Setup};
 use crate::tensors::{self, Array};
-use crate::{Error, weights};
+use crate::weights::{self, Weights};
 
 /// How layers that behave differently while training are to behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
     /// As when the network is used.
     Eval,
-    /// As in a training step.
+    /// As in a training step, but nothing is dropped.
     Train,
 }
 
@@ -43,7 +44,7 @@ pub struct Request {
     pub samples: usize,
     /// The type to compute in; `None` for the configuration's.
     pub dtype: Option<Dtype>,
-    /// Dense layers and ReLUs do the same in both modes.
+    /// As what the network is run.
     pub mode: Mode,
     /// The file to write.
     pub out: PathBuf,
@@ -80,8 +81,8 @@ pub fn dump(request: &Request) -> Result<(), Error> {
     let cpu = Cpu::new(isa, &pool);
     let folder = folder.as_ref();
     let bytes = pool.enter(|| match request.dtype.unwrap_or(setup.config.dtype) {
-        Dtype::F32 => contents::<f32>(folder, &setup, cpu, request.samples),
-        Dtype::F64 => contents::<f64>(folder, &setup, cpu, request.samples),
+        Dtype::F32 => contents::<f32>(folder, &setup, cpu, request),
+        Dtype::F64 => contents::<f64>(folder, &setup, cpu, request),
     })?;
     replace(&request.out, |file| {
         file.write_all(&bytes).map_err(|error| DataError::io("write", &request.out)(error).into())
@@ -93,43 +94,39 @@ fn contents<T: Element>(
     folder: Option<&RunFolder>,
     setup: &Setup,
     cpu: Cpu<'_>,
-    samples: usize,
+    request: &Request,
 ) -> Result<Vec<u8>, Error> {
+    let samples = request.samples;
+    let mode = match request.mode {
+        Mode::Eval => nn::Mode::Eval,
+        Mode::Train => nn::Mode::Probe,
+    };
     let Setup { config, dataset, split, network } = setup;
     let layout = network.layout();
-    let params: Vec<T> = match (folder, config.dtype) {
+    let mut weights: Weights<T> = match (folder, config.dtype) {
         (Some(folder), Dtype::F32) => {
-            converted(&weights::read::<f32>(&folder.file(run_folder::MODEL), layout)?.0)
+            weights::read::<f32>(&folder.file(run_folder::MODEL), network)?.0.converted()
         }
         (Some(folder), Dtype::F64) => {
-            converted(&weights::read::<f64>(&folder.file(run_folder::MODEL), layout)?.0)
+            weights::read::<f64>(&folder.file(run_folder::MODEL), network)?.0.converted()
         }
-        (None, Dtype::F32) => converted(&initial::<f32>(setup, cpu)?),
-        (None, Dtype::F64) => converted(&initial::<f64>(setup, cpu)?),
+        (None, Dtype::F32) => Weights::<f32>::initial(network, cpu, config.seed)?.converted(),
+        (None, Dtype::F64) => Weights::<f64>::initial(network, cpu, config.seed)?.converted(),
     };
     let mut rows = Rows::<T>::new(samples, network.inputs());
-    let (pixels, labels) = rows.fill(&dataset.train, &split.train[..samples])?;
-    let mut workspace = Workspace::new(network, cpu, samples);
-    let mut grads = vec![T::ZERO; layout.len()];
-    let score = network.gradient(cpu, &params, pixels, labels, &mut workspace, &mut grads)?;
-    let logits = network.forward(cpu, &params, pixels, &mut workspace)?;
+    let (inputs, labels) = rows.fill(&dataset.train, &split.train[..samples])?;
+    let batch = Batch { inputs, targets: labels.into() };
+    let mut workspace = Workspace::new(network, cpu, samples)?;
+    let mut grads = nn::zeros(layout.len())?;
+    let score = network.gradient(cpu, mode, weights.lend(), batch, &mut workspace, &mut grads)?;
+    let logits = workspace.outputs(network, samples);
     let mut arrays = vec![
-        ("inputs".to_owned(), Array::new(&[samples, network.inputs()], pixels)),
+        ("inputs".to_owned(), Array::new(&[samples, network.inputs()], inputs)),
         ("labels".to_owned(), Array::classes(labels)),
         ("logits".to_owned(), Array::new(&[samples, network.outputs()], logits)),
         ("loss".to_owned(), Array::new(&[], &[T::from_f64(score.mean_loss())])),
     ];
-    arrays.extend(weights::arrays(layout, &params, "param."));
+    arrays.extend(weights::arrays(layout, &weights.params, "param."));
     arrays.extend(weights::arrays(layout, &grads, "grad."));
     tensors::encode(&arrays, None)
-}
-
-fn initial<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Vec<T>, Error> {
-    let mut params = vec![T::ZERO; setup.network.layout().len()];
-    setup.network.init(cpu, setup.config.seed, &mut params)?;
-    Ok(params)
-}
-
-fn converted<S: Element, T: Element>(values: &[S]) -> Vec<T> {
-    values.iter().map(|value| T::from_f64(value.to_f64())).collect()
 }

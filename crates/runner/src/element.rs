@@ -2,7 +2,7 @@
 
 use std::ops::{Div, Mul};
 
-use kernels::Float;
+use nn::Float;
 use safetensors::Dtype;
 
 /// A type of parameters: `f32` or `f64`.

@@ -95,7 +95,7 @@ fn score<T: Element>(
     part: Part,
 ) -> Result<(Score, String), Error> {
     let Setup { dataset, split, network, .. } = setup;
-    let (params, sha256) = weights::read::<T>(&folder.file(run_folder::MODEL), network.layout())?;
+    let (mut weights, sha256) = weights::read::<T>(&folder.file(run_folder::MODEL), network)?;
     let all: Vec<u32>;
     let (set, indices) = match part {
         Part::Train => (&dataset.train, &split.train),
@@ -105,5 +105,5 @@ fn score<T: Element>(
             (&dataset.test, &all)
         }
     };
-    Ok((Scorer::new(network, cpu).score(network, cpu, &params, set, indices)?, sha256))
+    Ok((Scorer::new(network, cpu)?.score(network, cpu, &mut weights, set, indices)?, sha256))
 }

@@ -1,12 +1,13 @@
 //! Loss and accuracy of a set of images: after each epoch on the validation set, once on the test set, in `eval`.
 
 use kernels::Cpu;
-use nn::{Network, Score, Workspace};
+use nn::{Batch, Network, Score, Workspace};
 
 use crate::Error;
 use crate::data::Labelled;
 use crate::element::Element;
 use crate::rows::Rows;
+use crate::weights::Weights;
 
 /// Images at a time. Part of the bit contract of a loss, which is summed batch by batch; large enough that the
 /// products run at full speed.
@@ -21,11 +22,15 @@ pub struct Scorer<T> {
 
 impl<T: Element> Scorer<T> {
     /// Buffers for `network`.
-    pub fn new(network: &Network, cpu: Cpu<'_>) -> Self {
-        Self { rows: Rows::new(ROWS, network.inputs()), workspace: Workspace::new(network, cpu, ROWS) }
+    ///
+    /// # Errors
+    /// [`Error::Network`] if there is no memory for them.
+    pub fn new(network: &Network, cpu: Cpu<'_>) -> Result<Self, Error> {
+        let rows = Rows::new(ROWS, network.inputs());
+        Ok(Self { rows, workspace: Workspace::inference(network, cpu, ROWS)? })
     }
 
-    /// The score of the images `indices` of `set` under `params`.
+    /// The score of the images `indices` of `set` under `weights`.
     ///
     /// # Errors
     /// [`Error::Network`] if images or labels do not fit the network, [`Error::Usage`] if an index does not fit `set`.
@@ -33,14 +38,15 @@ impl<T: Element> Scorer<T> {
         &mut self,
         network: &Network,
         cpu: Cpu<'_>,
-        params: &[T],
+        weights: &mut Weights<T>,
         set: &Labelled,
         indices: &[u32],
     ) -> Result<Score, Error> {
         let mut total = Score::default();
         for indices in indices.chunks(ROWS) {
-            let (pixels, labels) = self.rows.fill(set, indices)?;
-            total += network.evaluate(cpu, params, pixels, labels, &mut self.workspace)?;
+            let (inputs, labels) = self.rows.fill(set, indices)?;
+            let batch = Batch { inputs, targets: labels.into() };
+            total += network.evaluate(cpu, weights.lend(), batch, &mut self.workspace)?;
         }
         Ok(total)
     }

@@ -5,7 +5,7 @@
 use std::thread;
 
 use kernels::Isa;
-use nn::Network;
+use nn::{Network, Shape};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -47,7 +47,8 @@ impl Setup {
         let split = Split::stratified(&dataset.train, held_out, config.seed)
             .map_err(|error| Error::Usage(error.to_string()))?;
         let layers = config.layers.as_deref().unwrap_or_default();
-        let network = Network::new(dataset.train.image_len(), layers)?;
+        let [_, height, width] = dataset.train.dims().map(|dim| dim as usize);
+        let network = Network::new(Shape::Image { height, width, channels: 1 }, layers)?;
         if network.outputs() < dataset.classes {
             return Err(Error::Usage(format!(
                 "layers: expected at least {} outputs, one for each class of {}, got {} (key `layers`)",

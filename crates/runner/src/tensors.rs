@@ -37,6 +37,11 @@ impl Array {
         Self { dtype: Dtype::I64, shape: vec![labels.len()], bytes }
     }
 
+    /// A count, as PyTorch has them: one 64-bit integer without dimensions.
+    pub fn count(count: i64) -> Self {
+        Self { dtype: Dtype::I64, shape: Vec::new(), bytes: count.to_le_bytes().into() }
+    }
+
     /// Its elements as they stand in a file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -87,7 +92,20 @@ pub fn values<T: Element>(
     Ok(T::read(view.data()))
 }
 
-/// SHA-256 over the tensors of `file`, all of type `T`, in file order: their little-endian bytes, each NaN as the
+/// The count `name` of the file `path`.
+///
+/// # Errors
+/// [`Error::Malformed`] if there is none.
+pub fn count(file: &SafeTensors<'_>, path: &Path, name: &str) -> Result<i64, Error> {
+    let expected = || format!("`{name}` with type {} and no dimensions", Dtype::I64);
+    let view = file.tensor(name).map_err(|_| malformed(path, expected(), "no such tensor"))?;
+    match (view.dtype(), view.shape(), view.data().try_into()) {
+        (Dtype::I64, [], Ok(bytes)) => Ok(i64::from_le_bytes(bytes)),
+        (dtype, shape, _) => Err(malformed(path, expected(), format!("type {dtype} and shape {shape:?}"))),
+    }
+}
+
+/// SHA-256 over the tensors of `file`, of type `T` or counts, in file order: their little-endian bytes, each NaN as the
 /// canonical one.
 pub fn sha256<T: Element + PartialOrd>(file: &SafeTensors<'_>) -> String {
     let mut views: Vec<_> = file.tensors();
@@ -95,6 +113,10 @@ pub fn sha256<T: Element + PartialOrd>(file: &SafeTensors<'_>) -> String {
     let mut hash = Sha256::new();
     let mut bytes = Vec::new();
     for (_, view) in views {
+        if view.dtype() == Dtype::I64 {
+            hash.update(view.data());
+            continue;
+        }
         let mut values = T::read(view.data());
         for value in &mut values {
             if value.to_f64().is_nan() {

@@ -262,15 +262,15 @@ impl Session<'_> {
         let best = metrics::best(history);
         let mut params_sha256 = None;
         if best.is_some() {
-            let (bytes, sha256) = weights::encode(network.layout(), &state.best)?;
+            let (bytes, sha256) = weights::encode(network, &state.best)?;
             self.folder.write(run_folder::MODEL, &bytes)?;
             params_sha256 = Some(sha256);
         }
         let test = match end {
             End::Done => {
                 let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
-                let mut scorer = Scorer::new(network, cpu);
-                Some(scorer.score(network, cpu, &state.best, &dataset.test, &indices)?)
+                let mut scorer = Scorer::new(network, cpu)?;
+                Some(scorer.score(network, cpu, &mut state.best.clone(), &dataset.test, &indices)?)
             }
             _ => None,
         };

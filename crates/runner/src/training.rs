@@ -19,7 +19,7 @@ use std::fmt;
 use std::time::Instant;
 
 use kernels::{Cpu, clip, norm};
-use nn::{Layout, Running, Workspace};
+use nn::{Batch, Mode, Running, Workspace};
 use serde::{Deserialize, Serialize};
 
 use crate::element::Element;
@@ -27,15 +27,16 @@ use crate::metrics::{self, Epoch};
 use crate::rows::Rows;
 use crate::scoring::Scorer;
 use crate::setup::Setup;
+use crate::weights::Weights;
 use crate::{Error, streams};
 
 /// All that a run carries from one step to the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State<T> {
-    /// The parameters.
-    pub params: Vec<T>,
+    /// The parameters, and what belongs to them.
+    pub weights: Weights<T>,
     /// Those of the best epoch; zeros before the end of the first.
-    pub best: Vec<T>,
+    pub best: Weights<T>,
     /// The moments.
     pub optimizer: Running<T>,
     /// How far the run is.
@@ -125,11 +126,10 @@ impl<T: Element> State<T> {
     /// # Errors
     /// [`Error::Network`] if a hyper-parameter is out of range.
     pub fn fresh(setup: &Setup, cpu: Cpu<'_>) -> Result<Self, Error> {
-        let len = setup.network.layout().len();
-        let mut params = vec![T::ZERO; len];
-        setup.network.init(cpu, setup.config.seed, &mut params)?;
-        let optimizer = setup.config.optimizer.start(len)?;
-        Ok(Self { params, best: vec![T::ZERO; len], optimizer, position: Position::default() })
+        let Setup { config, network, .. } = setup;
+        let weights = Weights::initial(network, cpu, config.seed)?;
+        let optimizer = config.optimizer.start(network.layout().len())?;
+        Ok(Self { weights, best: Weights::zeros(network)?, optimizer, position: Position::default() })
     }
 }
 
@@ -153,9 +153,9 @@ pub fn run<T: Element>(
     // A batch is never larger than the training set.
     let batch = (config.batch as usize).min(split.train.len());
     let mut rows = Rows::new(batch, network.inputs());
-    let mut workspace = Workspace::new(network, cpu, batch);
-    let mut scorer = Scorer::new(network, cpu);
-    let mut grads = vec![T::ZERO; network.layout().len()];
+    let mut workspace = Workspace::new(network, cpu, batch)?;
+    let mut scorer = Scorer::new(network, cpu)?;
+    let mut grads = nn::zeros(network.layout().len())?;
     let steps = steps_per_epoch(split.train.len(), config.batch);
     let steps_in_all = steps * u64::from(config.epochs);
     let rate = |step| config.rate() * config.schedule.factor(cpu, step, steps_in_all);
@@ -167,8 +167,12 @@ pub fn run<T: Element>(
         streams::shuffle(config.seed, epochs_done).shuffle(&mut order);
         for indices in order.chunks(batch).skip(state.position.step as usize) {
             let started = Instant::now();
-            let (pixels, labels) = rows.fill(&dataset.train, indices)?;
-            let score = network.gradient(cpu, &state.params, pixels, labels, &mut workspace, &mut grads)?;
+            let step = first_step + state.position.step;
+            let (inputs, labels) = rows.fill(&dataset.train, indices)?;
+            let batch = Batch { inputs, targets: labels.into() };
+            let mode = Mode::Train { seed: config.seed, step };
+            let weights = state.weights.lend();
+            let score = network.gradient(cpu, mode, weights, batch, &mut workspace, &mut grads)?;
             let diverged = |tensor| Divergence {
                 epoch: epochs_done + 1,
                 step: state.position.step + 1,
@@ -177,7 +181,9 @@ pub fn run<T: Element>(
             };
             let norm = match norm::norm2(cpu, &grads) {
                 Err(kernels::Error::NonFinite { index }) => {
-                    return Ok(End::Diverged(diverged(owner(network.layout(), index))));
+                    return Ok(End::Diverged(diverged(
+                        network.layout().owner(index).map(|t| t.name.clone()),
+                    )));
                 }
                 _ if !score.loss.is_finite() => return Ok(End::Diverged(diverged(None))),
                 norm => norm.map_err(nn::Error::from)?,
@@ -186,8 +192,7 @@ pub fn run<T: Element>(
                 Some(limit) => clip::clip_factor(norm, limit).map_err(nn::Error::from)?,
                 None => 1.0,
             };
-            let step = first_step + state.position.step;
-            state.optimizer.step(cpu, rate(step), scale, &mut state.params, &grads)?;
+            state.optimizer.step(cpu, rate(step), scale, &mut state.weights.params, &grads)?;
 
             let Position { step, sums, .. } = &mut state.position;
             *step += 1;
@@ -201,7 +206,7 @@ pub fn run<T: Element>(
             }
         }
 
-        let validation = scorer.score(network, cpu, &state.params, &dataset.train, &split.validation)?;
+        let validation = scorer.score(network, cpu, &mut state.weights, &dataset.train, &split.validation)?;
         let Position { history, step, sums } = &mut state.position;
         if !validation.loss.is_finite() {
             let loss = validation.mean_loss();
@@ -219,16 +224,11 @@ pub fn run<T: Element>(
             grad_norm_max: sums.norm_max,
         };
         if metrics::best(history).is_none_or(|best| epoch.is_better_than(best)) {
-            state.best.copy_from_slice(&state.params);
+            state.best.copy_from(&state.weights);
         }
         history.push(epoch);
         (*step, *sums) = (0, Sums::default());
         watch.epoch(state)?;
     }
     Ok(End::Done)
-}
-
-/// The tensor that element `index` of the flat buffers belongs to.
-fn owner(layout: &Layout, index: usize) -> Option<String> {
-    layout.tensors().iter().find(|tensor| tensor.range.contains(&index)).map(|tensor| tensor.name.clone())
 }

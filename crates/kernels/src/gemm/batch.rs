@@ -1,9 +1,8 @@
 //! Many products of the same shape at once, as attention has them: one for each head of each sequence.
 
-use super::block::task_len;
 use super::operand::Elements;
 use super::target::Target;
-use super::{Call, Epilogue, Slots, gemm_scratch};
+use super::{Call, Epilogue, Run, Slots, gemm_scratch};
 use crate::error::check_length;
 use crate::{Cpu, Error, Float, MatMut, MatRef};
 
@@ -143,19 +142,22 @@ pub fn gemm_batch<T: Float>(
         return Err(Error::Scratch { expected, got: scratch.len() });
     }
     let first = Target::new(&mut c.first);
-    let call =
-        |cpu: Cpu<'_>, i: usize, scratch: &mut [T]| {
-            let c = first.shift(i * c.stride);
-            let factors = [Elements::Words(a.item(i)?), Elements::Words(b.item(i)?)];
-            let epilogue = Epilogue::NONE;
-            Call { cpu, factors, alpha, beta, c, running: c, epilogue, run: T::run, run_sums: T::run }
-                .multiply((m, n), gemm_scratch::<T>(cpu.threads(), m, n, k), scratch)
-        };
+    let call = |cpu: Cpu<'_>, i: usize, scratch: &mut [T]| {
+        let c = first.shift(i * c.stride);
+        let factors = [Elements::Words(a.item(i)?), Elements::Words(b.item(i)?)];
+        let epilogue = Epilogue::NONE;
+        let runs = Run { c: T::run, sums: T::run };
+        Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs }.multiply(
+            (m, n),
+            gemm_scratch::<T>(cpu.threads(), m, n, k),
+            scratch,
+        )
+    };
     let threads = cpu.threads();
     if threads == 1 || c.count < threads {
         return (0..c.count).try_for_each(|i| call(cpu, i, scratch));
     }
-    let slots = Slots::new(scratch, task_len::<T>(m.max(n), k));
+    let slots = Slots::new(scratch, gemm_scratch::<T>(1, m, n, k));
     let tasks = threads.min(slots.count);
     cpu.for_each(tasks, &|task| {
         // SAFETY: there is a slot for each task, and `for_each` passes each number once.

@@ -34,6 +34,8 @@ fn rests<S: Simd, T>(stride: usize, kc: usize, tiles: usize) -> bool {
 
 /// The operands, after all checks: C <- act(alpha A^T B + beta C + bias), where A is k x m and B is k x n.
 pub(super) struct Product<'a, K: Terms, O> {
+    /// The words of k that are summed, from and to: a slab, or all.
+    pub(super) words: (usize, usize),
     pub(super) alpha: K::Sum,
     pub(super) a: Elements<'a, K::Sum>,
     pub(super) b: Elements<'a, K::Sum>,
@@ -68,6 +70,7 @@ impl<'a, K: Terms, O: Copy> Product<'a, K, O> {
         running: Target<'a, K::Sum>,
     ) -> Self {
         Self {
+            words: (0, a.depth()),
             alpha,
             a,
             b,
@@ -144,17 +147,17 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { product, rows, cols, scratch } = self;
-        let depth = product.a.depth();
-        let most = depth.min(<K::Sum as Lanes>::KB);
+        let (start, end) = product.words;
+        let most = (end - start).min(<K::Sum as Lanes>::KB);
         let plan = Plan::new::<S, O>(product, rows, cols, most, !scratch.is_empty());
         let (packed_b, packed_a) = plan.rooms(scratch, most);
         // Copies of A are kept if they serve again, and as many tiles done at a time as there is room for.
         let group = if plan.keeps { packed_a.len() / plan.slot } else { plan.tiles };
 
         // One pass for k = 0 too: the epilogue still applies.
-        for p in (0..depth.max(1)).step_by(<K::Sum as Lanes>::KB) {
-            let run = Run { p, kc: <K::Sum as Lanes>::KB.min(depth - p) };
-            let finish = product.finish(p == 0, p + run.kc == depth, depth == 0);
+        for p in (start..end.max(start + 1)).step_by(<K::Sum as Lanes>::KB) {
+            let run = Run { p, kc: <K::Sum as Lanes>::KB.min(end - p) };
+            let finish = product.finish(p == start, p + run.kc == end, start == end);
             if let (Some(a), true) = (plan.a_in_place, plan.turning) {
                 let lanes = <K::Sum as Lanes>::lanes::<S>();
                 for j in (cols.0..cols.1).step_by(lanes) {

@@ -4,7 +4,8 @@
 //! C <- act(alpha * A B + beta * C + bias)          A: m x k, B: k x n, C: m x n
 //!
 //! choose lanes along C's rows or along its columns              -- `orientation`: whichever packs less
-//! split C into blocks of rows and columns, one task each        -- `grid`: threads
+//! if k is long and C small, cut k into slabs, one task each      -- `slab`: threads
+//! else split C into blocks of rows and columns, one task each   -- `grid`: threads
 //!   for each KB of k                                            -- the summation blocks of the bit contract
 //!     for each MC rows whose copies of A are kept               -- A's copies fit the last-level cache
 //!       for each NC columns of the block                        -- B's panels fit the second-level cache
@@ -18,8 +19,10 @@
 //! **Bits.** Every element is r = beta * c (+0 when beta is 0, and then c is not read); for each block of `KB`
 //! consecutive k, p is one chain of terms from +0 in ascending k, and r = fma(alpha, p, r) (for
 //! the first block r = alpha * p when beta is 0); then r + bias, then the activation. For f32 and f64 a term is a fused
-//! multiply-add, and `KB` is 512 and 256; for bf16 a term is a pair of k, as [`gemm_bf16`] says, and `KB` is 1024. It follows that
-//! neither instruction set, nor threads, nor strides, nor the cut into blocks changes a bit.
+//! multiply-add, and `KB` is 512 and 256; for bf16 a term is a pair of k, as [`gemm_bf16`] says, and `KB` is 1024.
+//! Where C has at most 4096 elements, of the type of their sums, and k is at least 16 `KB` long, k is cut into slabs of 8 `KB`
+//! (`slab`): each slab has an r of its own, without beta * c; these are added in ascending order; their total is added to
+//! beta * c, or to +0. It follows that neither instruction set, nor threads, nor strides, nor the cut into blocks changes a bit.
 //!
 //! Called by the dense layer, forward and backward.
 
@@ -31,6 +34,7 @@ mod operand;
 mod orientation;
 mod pack;
 mod packed;
+mod slab;
 pub(crate) mod target;
 pub(crate) mod terms;
 mod tile;
@@ -46,6 +50,7 @@ use operand::Elements;
 pub use operand::{Bf16Operand, Operand};
 use orientation::turns;
 pub use packed::{Packed, PackedBf16, packed_bf16_len, packed_len};
+use slab::{slab, slot_len, spread_slabs};
 use target::{Beside, Stored, Target};
 use terms::{Pairs, Terms};
 
@@ -127,15 +132,15 @@ impl<'a, T, O> Epilogue<'a, T, O> {
 /// with k = 0 the product is +0 and is not added. When `beta` is 0, `c` is not read and may hold anything. NaN and infinities
 /// flow as IEEE 754 has them, also with `alpha` = 0. The order of the sums is fixed (see this module's head),
 /// so the result's bits depend on the operands alone. With u the unit roundoff, |error| of an element is at most
-/// about (min(k, KB) + k / KB) u times the sum of |a||b|.
+/// about (min(k, KB) + k / KB) u times the sum of |a||b|; where k is cut into slabs, (KB + 8 + k / (8 KB)) u times.
 ///
 /// `scratch` has at least [`gemm_scratch`]`(threads, m, n, k)` elements, which are overwritten; or none: then nothing is copied,
 /// which is as fast for small operands whose rows lie as they are read, slower for large ones, and slow where B would have to be
-/// turned or converted.
+/// turned or converted. A product that is cut into slabs always needs it.
 ///
 /// # Errors
-/// [`Error::Length`] if the shapes do not agree, [`Error::Scratch`] if `scratch` is too small but not empty. Nothing is
-/// changed then.
+/// [`Error::Length`] if the shapes do not agree, [`Error::Scratch`] if `scratch` is too small, but not if it is empty and k is
+/// not cut into slabs. Nothing is changed then.
 ///
 /// ```
 /// use kernels::{gemm::{gemm, gemm_scratch, Epilogue}, Cpu, MatMut, MatRef};
@@ -169,8 +174,8 @@ pub fn gemm<'a, T: Float>(
     let expected = gemm_scratch::<T>(cpu.threads(), c.rows(), c.cols(), factors[1].shape().rows);
     let dimensions = (c.rows(), c.cols());
     let c = Target::new(&mut c);
-    Call { cpu, factors, alpha, beta, c, running: c, epilogue, run: T::run, run_sums: T::run }
-        .multiply(dimensions, expected, scratch)
+    let runs = Run { c: T::run, sums: T::run };
+    Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs }.multiply(dimensions, expected, scratch)
 }
 
 /// [`gemm`] of bf16 matrices, summed in f32 and stored as `O`: f32 or bf16.
@@ -180,7 +185,8 @@ pub fn gemm<'a, T: Float>(
 /// instruction does where there is one; elsewhere it is computed step by step, to the same bits, at a fraction of the speed. A
 /// summation block has 1024 elements of k. C is rounded to its type at the end, to nearest, ties to even.
 ///
-/// `scratch` has [`gemm_bf16_scratch`]`(threads, m, n, k)` elements of f32, or none, if `O` is f32 or k at most 1024.
+/// `scratch` has [`gemm_bf16_scratch`]`(threads, m, n, k)` elements of f32, or none, if k is at most 1024, or `O` is f32 and k is
+/// not cut into slabs.
 ///
 /// # Errors
 /// As for [`gemm`].
@@ -209,8 +215,8 @@ pub fn gemm_bf16<'a, O: Bf16Result>(
     let dimensions = (c.rows(), c.cols());
     let c = Target::new(&mut c);
     let running = O::sums(c).unwrap_or_else(|| Target::new(&mut sums));
-    Call { cpu, factors, alpha, beta, c, running, epilogue, run: O::run_pairs, run_sums: f32::run_pairs }
-        .multiply(dimensions, expected, scratch)
+    let runs = Run { c: O::run_pairs, sums: f32::run_pairs };
+    Call { cpu, factors, alpha, beta, c, running, epilogue, runs }.multiply(dimensions, expected, scratch)
 }
 
 /// Elements of k in a summation block of [`gemm_bf16`].
@@ -233,14 +239,29 @@ struct Call<'a, K: Terms, O> {
     c: Target<'a, O>,
     running: Target<'a, K::Sum>,
     epilogue: Epilogue<'a, K::Sum, O>,
-    run: fn(Isa, Block<'_, K, O>),
-    run_sums: fn(Isa, Block<'_, K, K::Sum>),
+    runs: Run<K, O>,
 }
+
+/// Computes a block.
+type RunBlock<K, O> = fn(Isa, Block<'_, K, O>);
+
+/// How blocks of C are computed, and blocks of sums besides.
+struct Run<K: Terms, O> {
+    c: RunBlock<K, O>,
+    sums: RunBlock<K, <K as Terms>::Sum>,
+}
+
+impl<K: Terms, O> Clone for Run<K, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K: Terms, O> Copy for Run<K, O> {}
 
 impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
     /// Checks all arguments, then multiplies.
     fn multiply(self, (m, n): (usize, usize), expected: usize, scratch: &mut [K::Sum]) -> Result<(), Error> {
-        let Self { cpu, alpha, factors: [a, b], beta, c, running, epilogue, run, run_sums } = self;
+        let Self { cpu, alpha, factors: [a, b], beta, c, running, epilogue, runs } = self;
         let k = a.shape().cols;
         check_length("rows of a", m, a.shape().rows)?;
         check_length("rows of b", k, b.shape().rows)?;
@@ -270,7 +291,9 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
         if let Some(sums) = &epilogue.column_sums {
             check_length("column sums", n, sums.len())?;
         }
-        if scratch.len() < expected && !scratch.is_empty() {
+        // What is stored in another type than its sums is never cut into slabs, whose total could not be kept there.
+        let slab = slab::<K::Sum>(m, n, b.depth()).filter(|_| O::AS_IS);
+        if scratch.len() < expected && (!scratch.is_empty() || slab.is_some()) {
             return Err(Error::Scratch { expected, got: scratch.len() });
         }
 
@@ -300,22 +323,24 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
             product = product.turn();
             swapped = !swapped;
         }
-        let Some(sums) = column_sums else {
-            spread(cpu, &product, run, scratch);
-            return Ok(());
-        };
-        if !swapped && m > 0 {
-            product.column_sums = Some(sums);
-            spread(cpu, &product, run, scratch);
-            return Ok(());
-        }
         // The columns of B lie along the tile's rows, or there are no tiles: the sums are a product of their own.
-        spread(cpu, &product, run, scratch);
+        let beside = if swapped || m == 0 { column_sums } else { None };
+        product.column_sums = if beside.is_none() { column_sums } else { None };
+        match slab {
+            Some(words) => spread_slabs(cpu, &product, runs, words, scratch)?,
+            None => spread(cpu, &product, runs.c, scratch),
+        }
+        let Some(sums) = beside else { return Ok(()) };
         let ones = [K::ONE];
         let a = Elements::Words(MatRef::strided(&ones, b.depth(), 1, 0, 0)?);
         let product = Product::<K, K::Sum>::bare(alpha, [a, b], beta, sums, sums);
-        spread(cpu, &product, run_sums, scratch);
-        Ok(())
+        match slab {
+            Some(words) => spread_slabs(cpu, &product, Run { c: runs.sums, sums: runs.sums }, words, scratch),
+            None => {
+                spread(cpu, &product, runs.sums, scratch);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -323,7 +348,7 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
 fn spread<K: Terms, O: Stored<K::Sum>>(
     cpu: Cpu<'_>,
     product: &Product<'_, K, O>,
-    run: fn(Isa, Block<'_, K, O>),
+    run: RunBlock<K, O>,
     scratch: &mut [K::Sum],
 ) {
     let (rows, cols, depth) = (product.a.shape().cols, product.b.shape().cols, product.a.depth());
@@ -344,7 +369,7 @@ fn spread<K: Terms, O: Stored<K::Sum>>(
 /// any instruction set that is compiled in.
 pub const fn gemm_scratch<T: Float>(threads: usize, m: usize, n: usize, k: usize) -> usize {
     let threads = if threads == 0 { 1 } else { threads };
-    threads * task_len::<T>(if m > n { m } else { n }, k)
+    threads * slot_len::<T>(m, n, k)
 }
 
 /// The scratch, shared by the tasks: a slot for each, or none for any.

@@ -173,6 +173,11 @@ impl<'a, O> Target<'a, O> {
         Self { ptr: row.as_mut_ptr(), row_stride: 0, col_stride: 1, borrowed: core::marker::PhantomData }
     }
 
+    /// Rows of `cols` elements, one after the other.
+    pub(super) fn rows(rows: &'a mut [O], cols: usize) -> Self {
+        Self { row_stride: cols, ..Self::row(rows) }
+    }
+
     /// The matrix that lies `elements` further on.
     pub(super) fn shift(self, elements: usize) -> Self {
         Self { ptr: self.ptr.wrapping_add(elements), ..self }

@@ -236,7 +236,7 @@ impl<T: Float> WithSimd for Losses<'_, T> {
             let start = tile * rows;
             let logits = &logits[start * classes..][..losses.len() * classes];
             let tile = Tile { of, classes, targets: targets.rows(start, losses.len(), classes) };
-            let (mut powers, mut pulls) = ([Powers::default(); TILE], [Pull::default(); TILE]);
+            let (mut powers, mut pulls) = ([Powers::default(); TILE], Pulls::default());
             tile.read(s, logits, &mut powers, &mut pulls);
             row::sum_powers(s, logits, classes, &mut powers);
             tile.put_losses(s, &powers, &pulls, losses);
@@ -267,7 +267,7 @@ impl<T: Float> WithSimd for Gradient<'_, T> {
             let start = tile * rows;
             let logits = logits.map(|logits| &logits[start * classes..][..z.len()]);
             let tile = Tile { of, classes, targets: targets.rows(start, losses.len(), classes) };
-            let (mut powers, mut pulls) = ([Powers::default(); TILE], [Pull::default(); TILE]);
+            let (mut powers, mut pulls) = ([Powers::default(); TILE], Pulls::default());
             tile.read(s, logits.unwrap_or(z), &mut powers, &mut pulls);
             row::raise(s, logits, z, classes, &mut powers);
             tile.put_losses(s, &powers, &pulls, losses);
@@ -283,51 +283,43 @@ struct Tile<'a, T> {
     targets: Targets<'a, T>,
 }
 
-/// What the target of a row adds to its [`Powers`].
-#[derive(Clone, Copy, Default)]
-struct Pull<T> {
+/// What the target of each row adds to its [`Powers`].
+#[derive(Default)]
+struct Pulls<T> {
     /// The sum of `stake * (greatest - z)`.
-    gap: T,
+    gaps: [T; TILE],
     /// The sum of the stakes.
-    weight: T,
+    weights: [T; TILE],
     /// That of all but the one whose power is left out.
-    others: T,
+    others: [T; TILE],
 }
 
 impl<T: Float> Tile<'_, T> {
     /// What is known before powers are taken.
     #[inline(always)]
-    fn read<S: Simd>(&self, s: S, logits: &[T], powers: &mut [Powers<T>; TILE], pulls: &mut [Pull<T>; TILE]) {
-        let rows = logits.chunks_exact(self.classes).zip(powers.iter_mut().zip(pulls));
-        for (i, (row, (powers, pull))) in rows.enumerate() {
+    fn read<S: Simd>(&self, s: S, logits: &[T], powers: &mut [Powers<T>; TILE], pulls: &mut Pulls<T>) {
+        for (i, (row, powers)) in logits.chunks_exact(self.classes).zip(powers).enumerate() {
             match self.target(i) {
                 Target::Ignored => {}
                 Target::Label(label) => {
                     *powers = Powers::without(s, row, label);
-                    let weight = self.of.weight(label);
-                    *pull = Pull { gap: term(weight, powers.greatest, row[label]), weight, others: T::ZERO };
+                    pulls.weights[i] = self.of.weight(label);
+                    pulls.gaps[i] = term(pulls.weights[i], powers.greatest, row[label]);
                 }
                 Target::Stakes(stakes) => {
                     *powers = Powers::without_greatest(s, row);
-                    *pull = stakes.pull(row, powers);
+                    (pulls.gaps[i], pulls.weights[i], pulls.others[i]) = stakes.pull(row, powers);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn put_losses<S: Simd>(
-        &self,
-        s: S,
-        powers: &[Powers<T>; TILE],
-        pulls: &[Pull<T>; TILE],
-        losses: &mut [T],
-    ) {
+    fn put_losses<S: Simd>(&self, s: S, powers: &[Powers<T>; TILE], pulls: &Pulls<T>, losses: &mut [T]) {
         for (loss, powers) in losses.iter_mut().zip(powers) {
             *loss = powers.excess();
         }
-        let (gaps, weights) = (pulls.map(|pull| pull.gap), pulls.map(|pull| pull.weight));
-        along(s, &Loss, [&gaps, &weights], [&mut *losses]);
+        along(s, &Loss, [&pulls.gaps, &pulls.weights], [&mut *losses]);
         if let (Some(ignored), Targets::Labels(labels)) = (self.of.ignore, self.targets) {
             for (loss, _) in losses.iter_mut().zip(labels).filter(|(_, label)| **label == ignored) {
                 *loss = T::ZERO;
@@ -341,14 +333,13 @@ impl<T: Float> Tile<'_, T> {
         &self,
         s: S,
         powers: &[Powers<T>; TILE],
-        pulls: &[Pull<T>; TILE],
+        pulls: &Pulls<T>,
         scale: T,
         z: &mut [T],
     ) {
-        let rows = z.chunks_exact_mut(self.classes).zip(powers.iter().zip(pulls));
-        for (i, (row, (powers, pull))) in rows.enumerate() {
+        for (i, (row, powers)) in z.chunks_exact_mut(self.classes).zip(powers).enumerate() {
             let mut share = scale;
-            share *= pull.weight;
+            share *= pulls.weights[i];
             share /= powers.total();
             match self.target(i) {
                 Target::Ignored => row.fill(T::ZERO),
@@ -365,7 +356,7 @@ impl<T: Float> Tile<'_, T> {
                         let buffer = &mut buffer[..piece.len()];
                         stakes.fill(start, buffer);
                         if let Some(stake) = within(buffer, start, powers.at) {
-                            *stake = -pull.others;
+                            *stake = -pulls.others[i];
                         }
                         along(s, &ShareLessStake { share, scale }, [buffer], [piece]);
                     }
@@ -439,9 +430,9 @@ impl<T: Float> Stakes<'_, T> {
         }
     }
 
-    /// The sums of a row, of which `powers` knows the greatest and where it stands.
+    /// What [`Pulls`] has of a row, of which `powers` knows the greatest and where it stands.
     #[inline(always)]
-    fn pull(&self, row: &[T], powers: &Powers<T>) -> Pull<T> {
+    fn pull(&self, row: &[T], powers: &Powers<T>) -> (T, T, T) {
         let (mut gaps, mut others, mut at_greatest) = ([T::ZERO; LANES], [T::ZERO; LANES], T::ZERO);
         let (mut stakes, mut terms) = ([T::ZERO; PIECE], [T::ZERO; PIECE]);
         for (start, piece) in (0..).step_by(PIECE).zip(row.chunks(PIECE)) {
@@ -459,7 +450,7 @@ impl<T: Float> Stakes<'_, T> {
         let others = fold(others, T::add_assign);
         let mut weight = others;
         weight += at_greatest;
-        Pull { gap: fold(gaps, T::add_assign), weight, others }
+        (fold(gaps, T::add_assign), weight, others)
     }
 }
 

@@ -70,6 +70,21 @@ impl Exp for f64 {
     ];
 }
 
+/// `(n, r)` with `x = n ln 2 + r` and `|r| <= ln 2 / 2`, but for `n` times `LN_2_LOW`, which is left in `r`. `r` is exact.
+#[inline(always)]
+pub(crate) fn reduce<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+    let round = T::splat(s, T::ROUND);
+    let n = T::sub(s, T::mul_add(s, x, T::splat(s, T::LOG2_E), round), round);
+    (n, T::mul_add(s, n, T::splat(s, -T::LN_2_HIGH), x))
+}
+
+/// 2^n for an integer `n` in the range of normal exponents.
+#[inline(always)]
+pub(crate) fn power_of_two<S: Simd, T: Float>(s: S, n: T::V<S>) -> T::V<S> {
+    // The biased exponent moves into its place; the bits above it fall off.
+    T::map_bits::<S>(T::add(s, n, T::splat(s, T::ROUND)), |bits| bits << T::MANTISSA)
+}
+
 /// `e^x`, within 1 ULP; NaN for NaN.
 #[inline(always)]
 pub(crate) fn exp<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {

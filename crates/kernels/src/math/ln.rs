@@ -75,16 +75,21 @@ pub(crate) fn ln<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     T::select(s, T::less(s, x, zero), T::splat(s, T::NAN), y)
 }
 
-/// `ln(1 + x)` for `0 <= x < Inf`, within 1.5 ULP however small `x` is; NaN for NaN.
+/// `ln(1 + x)`, within 1.5 ULP however small `x` is; NaN for NaN and below -1, -Inf for -1, Inf for Inf. A zero keeps
+/// its sign.
 #[inline(always)]
 pub(crate) fn ln_1p<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
-    let one = T::splat(s, T::ONE);
+    let (zero, one) = (T::splat(s, T::ZERO), T::splat(s, T::ONE));
     let u = T::add(s, one, x);
     // What u has lost by rounding, exactly: 1 + x = u + lost.
     let from_larger = |large, small| T::sub(s, small, T::sub(s, u, large));
     let lost = T::select(s, T::less(s, x, one), from_larger(one, x), from_larger(x, one));
     let y = ln_corrected::<S, T>(s, u, T::div(s, lost, u));
-    T::select(s, T::less_or_equal(s, one, u), y, u)
+    // The sign is that of x; Inf and NaN are their own logarithm.
+    let y = T::xor_sign::<S>(T::abs::<S>(y), x);
+    let y = T::select(s, T::less(s, u, T::splat(s, T::INFINITY)), y, u);
+    let y = T::select(s, T::less_or_equal(s, u, zero), T::splat(s, -T::INFINITY), y);
+    T::select(s, T::less(s, u, zero), T::splat(s, T::NAN), y)
 }
 
 /// `ln(x) + correction` for a positive finite `x` and a correction that is small beside the logarithm, or is all

@@ -2,7 +2,7 @@
 //! instruction for them.
 
 mod exact;
-mod oracle;
+pub(crate) mod oracle;
 
 use half::bf16;
 use kernels::gemm::{Bf16Result, Epilogue, gemm_bf16, gemm_bf16_scratch};

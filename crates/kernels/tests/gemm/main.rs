@@ -10,5 +10,6 @@ mod errors;
 mod matrix;
 mod oracle;
 mod shapes;
+mod slabs;
 mod threads;
 mod values;

@@ -66,7 +66,7 @@ fn bits<T: Element>(mut state: State<T>) -> (Vec<u64>, Position) {
         epoch.train_seconds = 0.0;
     }
     let moments = state.optimizer.moments().iter().flatten();
-    let numbers = state.params.iter().chain(&state.best).chain(moments);
+    let numbers = state.weights.params.iter().chain(&state.best.params).chain(moments);
     (numbers.map(|value| value.to_f64().to_bits()).collect(), state.position)
 }
 

@@ -11,6 +11,8 @@ use crate::oracle::After;
 
 /// Elements of k in a summation block.
 const BLOCK: usize = 1024;
+/// Elements of k in a slab.
+const SLAB: usize = 8 * BLOCK;
 /// Places before and after the column sums, which must stay as they are; likewise around the scratch.
 const MARGIN: usize = 3;
 
@@ -138,9 +140,19 @@ impl<O: Store> Case<O> {
         results
     }
 
-    /// The loop that defines every bit. Where k is odd, the last pair's odd elements are +0.
+    /// The loop that defines every bit.
     fn sum(&self, a: &[bf16], b: &[bf16], c: f32) -> f32 {
-        let mut r = (self.beta != 0.0).then_some(self.beta * c);
+        let start = (self.beta != 0.0).then_some(self.beta * c);
+        if !self.is_cut() {
+            return self.blocks(a, b, start).unwrap_or(0.0);
+        }
+        let slabs = a.chunks(SLAB).zip(b.chunks(SLAB));
+        let sums = slabs.map(|(a, b)| self.blocks(a, b, None).unwrap_or(0.0));
+        start.unwrap_or(0.0) + sums.reduce(|total, sum| total + sum).unwrap_or(0.0)
+    }
+
+    /// The sum from `r` on. Where k is odd, the last pair's odd elements are +0.
+    fn blocks(&self, a: &[bf16], b: &[bf16], mut r: Option<f32>) -> Option<f32> {
         for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
             let mut p = 0.0;
             for (a, b) in a.chunks(2).zip(b.chunks(2)) {
@@ -150,7 +162,13 @@ impl<O: Store> Case<O> {
             }
             r = Some(r.map_or(self.alpha * p, |r| self.alpha.mul_add(p, r)));
         }
-        r.unwrap_or(0.0)
+        r
+    }
+
+    /// Whether k is cut into slabs: only where C has the type of its sums.
+    fn is_cut(&self) -> bool {
+        let few = self.before.c.rows * self.before.c.cols <= 4096;
+        size_of::<O>() == size_of::<f32>() && few && self.a.cols.div_ceil(2) >= SLAB
     }
 
     /// On one thread of `isa`. `lends`: with scratch, else with none.
@@ -191,7 +209,11 @@ impl<O: Store> Case<O> {
         let sums_are_kept_in_c = size_of::<O>() == size_of::<f32>();
         for isa in Isa::available() {
             for lends in [true, false] {
-                if lends || sums_are_kept_in_c || self.a.cols <= BLOCK || self.before.c.data.is_empty() {
+                if lends
+                    || (sums_are_kept_in_c && !self.is_cut())
+                    || self.a.cols <= BLOCK
+                    || self.before.c.data.is_empty()
+                {
                     let got = self.run(isa, lends);
                     expected.assert_same(&got, || {
                         let bf16 = if isa.multiplies_bf16() { " with bf16" } else { "" };

@@ -1,0 +1,96 @@
+//! The normal distribution function and its density, of one register.
+//!
+//! ```text
+//! t = |x|
+//! tail = e^(-t^2 / 2) q((t - A) / (t + A)) / (t + A)        Phi(-t): what is left beyond t
+//! Phi(x) = tail                                             x < 0
+//!          1 - tail                                         x >= 0
+//! density = e^(-t^2 / 2) / sqrt(2 pi)
+//! ```
+//!
+//! Taken from the tail, Phi keeps its relative accuracy however small it is, where `(1 + erf) / 2` would cancel; and the power
+//! serves the density too. The quotient maps all t onto [-1, 1), on which `q` is smooth (Schonfelder, "Chebyshev
+//! expansions for the error and related functions", 1978, does so for erfc). `q` interpolates at the Chebyshev nodes: its relative
+//! error is 2^-25.4 for f32, 2^-58.5 for f64. Called by the GELU.
+
+use super::at_most;
+use crate::math::{exp::exp, polynomial};
+use crate::simd::{Float, Lanes, Simd};
+
+/// The constants of the normal distribution.
+pub trait Normal: Lanes {
+    /// From here on, e^(-t^2 / 2) rounds to 0.
+    const FURTHEST: Self;
+    /// `A`.
+    const MIDDLE: Self;
+    /// `q`.
+    const TAIL: &'static [Self];
+}
+
+impl Normal for f32 {
+    const FURTHEST: f32 = 14.5;
+    const MIDDLE: f32 = 3.75;
+    const TAIL: &'static [f32] = &[
+        0.750_294_1,
+        -0.588_188_35,
+        0.352_939_93,
+        -0.151_519_54,
+        0.037_490_483,
+        0.001_192_890_5,
+        -0.004_167_903,
+        0.000_521_626_44,
+        0.000_450_086_5,
+    ];
+}
+
+impl Normal for f64 {
+    const FURTHEST: f64 = 39.0;
+    const MIDDLE: f64 = 5.75;
+    const TAIL: &'static [f64] = &[
+        0.775_666_160_541_775,
+        -0.693_525_556_722_831_2,
+        0.553_056_439_776_390_1,
+        -0.391_277_111_830_918_07,
+        0.243_346_077_606_969_7,
+        -0.131_044_615_939_773_6,
+        0.059_544_460_650_738_144,
+        -0.021_730_593_872_524_805,
+        0.005_651_495_816_798_185,
+        -0.000_592_008_884_861_169_5,
+        -0.000_280_131_447_001_673_7,
+        0.000_152_487_862_449_891_67,
+        -1.764_548_010_649_886_3e-5,
+        -1.191_976_277_199_637_9e-5,
+        4.904_286_455_588_268e-6,
+        4.220_532_708_051_970_4e-7,
+        -7.010_784_795_930_359e-7,
+        4.990_068_984_232_673_4e-8,
+        8.960_017_370_643_623e-8,
+        -1.419_739_975_727_590_4e-8,
+        -1.109_809_996_013_268_5e-8,
+        1.593_635_522_542_332_4e-9,
+        1.023_352_152_365_623_5e-9,
+    ];
+}
+
+/// Phi(x) and its derivative; 0 and 0 for -Inf, 1 and 0 for Inf, NaN for NaN.
+#[inline(always)]
+pub(super) fn normal<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+    let (zero, one, half) = (T::splat(s, T::ZERO), T::splat(s, T::ONE), T::splat(s, T::HALF));
+    let t = at_most(s, T::abs::<S>(x), T::FURTHEST);
+
+    // t^2 is square + rest. The power of the first would carry its rounding error, times t^2, into the last places.
+    let square = T::mul(s, t, t);
+    let minus = T::sub(s, zero, square);
+    let rest = T::mul(s, half, T::mul_add(s, t, t, minus));
+    let power = exp::<S, T>(s, T::mul(s, half, minus));
+    let power = T::mul_add(s, T::sub(s, zero, rest), power, power);
+
+    let centre = T::splat(s, T::MIDDLE);
+    let inverse = T::div(s, one, T::add(s, t, centre));
+    let q = polynomial::<S, T>(s, T::mul(s, T::sub(s, t, centre), inverse), T::TAIL);
+    let tail = T::mul(s, power, T::mul(s, q, inverse));
+    let phi = T::select(s, T::less(s, x, zero), tail, T::sub(s, one, tail));
+    // 1 / sqrt(2 pi).
+    (phi, T::mul(s, T::splat(s, T::from_f64(0.398_942_280_401_432_7)), power))
+}

@@ -1,0 +1,262 @@
+//! Layers one after the other: the network itself, and the inside of a residual block.
+//!
+//! ```text
+//! forward    x -> layer 0 -> layer 1 -> ... -> y          each output is kept, unless no backward pass follows
+//! backward  dx <- layer 0 <- layer 1 <- ... <- dy          each writes its share of the gradient
+//! ```
+//!
+//! Kept, for a batch: `| kept 0 | output 0 | kept 1 | output 1 | ... | kept n |`; the last output goes to the caller. Where
+//! nothing is kept, two buffers of the widest output take turns. Gradients between layers always do.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use kernels::activation::Activation;
+
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer, Parameter};
+use crate::spec::{Building, LayerSpec};
+use crate::{Error, Shape};
+
+/// Layers one after the other.
+#[derive(Debug)]
+pub struct Sequence {
+    input: Shape,
+    nodes: Vec<Node>,
+}
+
+/// A layer in its place.
+#[derive(Debug)]
+struct Node {
+    layer: Box<dyn AnyLayer>,
+    /// Its number in the sequence, counting what has been fused into others.
+    number: usize,
+    /// Elements of a row of its output.
+    width: usize,
+    /// Its tensors among those of the sequence.
+    params: Range<usize>,
+    buffers: Range<usize>,
+}
+
+/// The elements of these tensors. A count too large to address stays too large.
+fn elements(parameters: &[Parameter]) -> usize {
+    let len =
+        |parameter: &Parameter| parameter.shape.iter().fold(1_usize, |len, dim| len.saturating_mul(*dim));
+    parameters.iter().map(len).fold(0, usize::saturating_add)
+}
+
+impl Sequence {
+    /// These layers over rows of shape `input`, in the place that `building` names.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] names the first layer that does not fit what comes before it.
+    pub fn new(input: Shape, layers: &[LayerSpec], building: &Building<'_>) -> Result<Self, Error> {
+        let mut sequence = Self { input, nodes: Vec::with_capacity(layers.len()) };
+        for (number, spec) in layers.iter().enumerate() {
+            let building = building.inside(number);
+            let input = sequence.output();
+            if input.elements() == 0 {
+                return Err(building.misfit(spec.kind(), "an input of at least one element per row", input));
+            }
+            if let (LayerSpec::Activation(activation), Some(node)) = (spec, sequence.nodes.last_mut()) {
+                activation.check()?;
+                // What has been fused into a layer has no place of its own.
+                if node.number + 1 == number && node.layer.fuse(*activation) {
+                    continue;
+                }
+            }
+            let layer = spec.build(input, &building)?;
+            let width = layer.output().checked_len().filter(|&len| len <= isize::MAX as usize / 8);
+            let width = width.ok_or_else(|| building.too_large())?;
+            let end = |node: &Node| (node.params.end, node.buffers.end);
+            let (params, buffers) = sequence.nodes.last().map_or((0, 0), end);
+            sequence.nodes.push(Node {
+                number,
+                width,
+                params: params..params.saturating_add(elements(&layer.parameters())),
+                buffers: buffers..buffers.saturating_add(elements(&layer.buffers())),
+                layer,
+            });
+        }
+        Ok(sequence)
+    }
+
+    /// The shape of a row of its input.
+    pub fn input(&self) -> Shape {
+        self.input
+    }
+
+    /// The layers, each with its number in the sequence; activations that were fused into the layer before are not among them.
+    pub fn layers(&self) -> impl Iterator<Item = (usize, &dyn AnyLayer)> {
+        self.nodes.iter().map(|node| (node.number, &*node.layer))
+    }
+
+    /// The output of each layer but the last, and the gradient that passes there: elements of a row of the widest.
+    fn widest_between(&self) -> usize {
+        let between = self.nodes.split_last().map_or(&[][..], |(_, between)| between);
+        between.iter().map(|node| node.width).max().unwrap_or(0)
+    }
+
+    fn named(&self, of: impl Fn(&dyn AnyLayer) -> Vec<Parameter>) -> Vec<Parameter> {
+        let renamed = |node: &Node| {
+            let number = node.number;
+            of(&*node.layer).into_iter().map(move |p| Parameter { name: format!("{number}.{}", p.name), ..p })
+        };
+        self.nodes.iter().flat_map(renamed).collect()
+    }
+
+    /// Elements that a forward pass without a backward pass works in.
+    pub(crate) fn kept_for_nothing(&self, rows: usize) -> usize {
+        let most = self.nodes.iter().map(|node| node.layer.kept(rows)).max().unwrap_or(0);
+        (2 * rows).saturating_mul(self.widest_between()).saturating_add(most)
+    }
+
+    /// What layer `i` keeps, and then its output: elements of both.
+    fn room(&self, i: usize, rows: usize) -> (usize, usize) {
+        let node = &self.nodes[i];
+        let output = if i + 1 < self.nodes.len() { rows.saturating_mul(node.width) } else { 0 };
+        (node.layer.kept(rows), output)
+    }
+}
+
+impl Describe for Sequence {
+    fn output(&self) -> Shape {
+        self.nodes.last().map_or(self.input, |node| node.layer.output())
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        self.named(|layer| layer.parameters())
+    }
+
+    fn buffers(&self) -> Vec<Parameter> {
+        self.named(|layer| layer.buffers())
+    }
+
+    fn kept(&self, rows: usize) -> usize {
+        let all = (0..self.nodes.len()).fold(0, |sum: usize, i| {
+            let (kept, output) = self.room(i, rows);
+            sum.saturating_add(kept).saturating_add(output)
+        });
+        all.max(self.kept_for_nothing(rows))
+    }
+
+    fn fuse(&mut self, activation: Activation) -> bool {
+        self.nodes.last_mut().is_some_and(|node| node.layer.fuse(activation))
+    }
+
+    fn rectifies(&self) -> bool {
+        self.nodes.last().is_some_and(|node| node.layer.rectifies())
+    }
+
+    fn folds(&self) -> bool {
+        self.nodes.first().is_some_and(|node| node.layer.folds())
+    }
+}
+
+impl<T: Float> Layer<T> for Sequence {
+    fn scratch(&self, rows: usize, threads: usize) -> usize {
+        let of = |node: &Node| T::layer(&*node.layer).scratch(rows, threads);
+        let most = self.nodes.iter().map(of).max().unwrap_or(0);
+        (2 * rows).saturating_mul(self.widest_between()).saturating_add(most)
+    }
+
+    fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
+        let Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, scratch } = pass;
+        let mut run = |node: &Node, x: &[T], y: &mut [T], kept: &mut [T]| {
+            let (params, buffers) = (&params[node.params.clone()], &mut buffers[node.buffers.clone()]);
+            let pass = Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, scratch: &mut *scratch };
+            T::layer(&*node.layer).forward(pass)
+        };
+        let Some((last, between)) = self.nodes.split_last() else {
+            y.copy_from_slice(x);
+            return Ok(());
+        };
+        if keep {
+            let (mut x, mut rest) = (x, kept);
+            for (i, node) in between.iter().enumerate() {
+                let (kept, output) = self.room(i, rows);
+                let (kept, behind) = rest.split_at_mut(kept);
+                let (output, behind) = behind.split_at_mut(output);
+                run(node, x, output, kept)?;
+                (x, rest) = (output, behind);
+            }
+            return run(last, x, y, rest);
+        }
+        // Two buffers that take turns, and behind them what each layer may use.
+        let (turns, kept) = kept.split_at_mut(2 * rows * self.widest_between());
+        let (mut above, mut below) = turns.split_at_mut(turns.len() / 2);
+        let mut width = None;
+        for node in between {
+            let x = width.map_or(x, |width| &below[..rows * width]);
+            run(node, x, &mut above[..rows * node.width], kept)?;
+            (above, below) = (below, above);
+            width = Some(node.width);
+        }
+        run(last, width.map_or(x, |width| &below[..rows * width]), y, kept)
+    }
+
+    fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
+        let Backward {
+            cpu,
+            mode,
+            rows,
+            params,
+            buffers,
+            x,
+            y,
+            kept,
+            dy,
+            folded,
+            mut dx,
+            fold,
+            grads,
+            scratch,
+        } = pass;
+        let Some(last) = self.nodes.len().checked_sub(1) else {
+            if let Some(dx) = dx {
+                dx.copy_from_slice(dy);
+            }
+            return Ok(());
+        };
+        let (turns, scratch) = scratch.split_at_mut(2 * rows * self.widest_between());
+        let (mut above, mut below) = turns.split_at_mut(turns.len() / 2);
+        // What the layers from here on up keep begins at `end`.
+        let mut end = (0..=last).map(|i| self.room(i, rows)).map(|(kept, output)| kept + output).sum();
+        let mut folded = folded;
+        for (i, node) in self.nodes.iter().enumerate().rev() {
+            let (kept_len, output) = self.room(i, rows);
+            end -= kept_len + output;
+            let (before, here) = kept.split_at_mut(end);
+            let (kept, output) = here.split_at_mut(kept_len);
+            let below_it = i.checked_sub(1).map(|i| &self.nodes[i]);
+            let fold = match below_it {
+                Some(below) => below.layer.rectifies() && node.layer.folds(),
+                None => fold,
+            };
+            let wanted = below_it.map(|node| rows * node.width);
+            T::layer(&*node.layer).backward(Backward {
+                cpu,
+                mode,
+                rows,
+                params: &params[node.params.clone()],
+                buffers: &buffers[node.buffers.clone()],
+                x: wanted.map_or(x, |len| &before[before.len() - len..]),
+                y: if i == last { y } else { &output[..rows * node.width] },
+                kept,
+                dy: if i == last { &mut *dy } else { &mut above[..rows * node.width] },
+                folded,
+                dx: match wanted {
+                    Some(len) => Some(&mut below[..len]),
+                    None => dx.as_deref_mut(),
+                },
+                fold,
+                grads: &mut grads[node.params.clone()],
+                scratch: &mut *scratch,
+            })?;
+            (above, below) = (below, above);
+            folded = fold;
+        }
+        Ok(())
+    }
+}
