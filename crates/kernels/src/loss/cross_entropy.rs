@@ -344,10 +344,12 @@ impl<T: Float> Tile<'_, T> {
             match self.target(i) {
                 Target::Ignored => row.fill(T::ZERO),
                 Target::Label(label) => {
-                    row[label] = -powers.rest;
-                    for dz in row {
+                    for dz in &mut *row {
                         *dz *= share;
                     }
+                    // Written last: a register that is read over it would have to wait for it.
+                    row[label] = -powers.rest;
+                    row[label] *= share;
                 }
                 Target::Stakes(stakes) => {
                     row[powers.at] = -powers.rest;

@@ -261,7 +261,7 @@ fn stakes_are_those_of_the_definition<T: Float>(u: f64) {
                         let (losses, dlogits) = all_forms(of, cpu, &z, classes, targets, T::ONE);
                         (bits(&losses), bits(&dlogits))
                     });
-                    for row in 0..rows {
+                    for (row, &got) in losses.iter().enumerate() {
                         let at = row * classes..(row + 1) * classes;
                         let exact: Vec<f64> = z[at.clone()].iter().map(|z| z.to_f64()).collect();
                         let stake = |j: usize| {
@@ -271,7 +271,7 @@ fn stakes_are_those_of_the_definition<T: Float>(u: f64) {
                         };
                         let stakes: Vec<f64> = (0..classes).map(stake).collect();
                         let (loss, gradient) = oracle_of_stakes(&exact, &stakes);
-                        let error = (f64::from_bits(losses[row]) - loss).abs();
+                        let error = (f64::from_bits(got) - loss).abs();
                         assert!(
                             error <= tolerance * loss,
                             "{classes} classes, {of:?}: off by {error:e} of {loss}"
