@@ -192,12 +192,6 @@ impl<T: Float> CrossEntropy<'_, T> {
     fn weight(&self, class: usize) -> T {
         self.weights.map_or(T::ONE, |weights| weights[class])
     }
-
-    /// Whether the row counts, against its label.
-    #[inline(always)]
-    fn is_ignored(&self, label: u32) -> bool {
-        Some(label) == self.ignore
-    }
 }
 
 impl<'a, T: Float> Targets<'a, T> {
@@ -242,7 +236,8 @@ impl<T: Float> WithSimd for Losses<'_, T> {
             let start = tile * rows;
             let logits = &logits[start * classes..][..losses.len() * classes];
             let tile = Tile { of, classes, targets: targets.rows(start, losses.len(), classes) };
-            let (mut powers, pulls) = tile.read(s, logits);
+            let (mut powers, mut pulls) = ([Powers::default(); TILE], Pulls::default());
+            tile.read(s, logits, &mut powers, &mut pulls);
             row::sum_powers(s, logits, classes, &mut powers);
             tile.put_losses(s, &powers, &pulls, losses);
         }
@@ -272,7 +267,8 @@ impl<T: Float> WithSimd for Gradient<'_, T> {
             let start = tile * rows;
             let logits = logits.map(|logits| &logits[start * classes..][..z.len()]);
             let tile = Tile { of, classes, targets: targets.rows(start, losses.len(), classes) };
-            let (mut powers, pulls) = tile.read(s, logits.unwrap_or(z));
+            let (mut powers, mut pulls) = ([Powers::default(); TILE], Pulls::default());
+            tile.read(s, logits.unwrap_or(z), &mut powers, &mut pulls);
             row::raise(s, logits, z, classes, &mut powers);
             tile.put_losses(s, &powers, &pulls, losses);
             tile.put_gradient(s, &powers, &pulls, scale, z);
@@ -287,55 +283,45 @@ struct Tile<'a, T> {
     targets: Targets<'a, T>,
 }
 
-/// What the target of a row adds to its [`Powers`].
-#[derive(Clone, Copy, Default)]
-struct Pull<T> {
+/// What the target of each row adds to its [`Powers`].
+#[derive(Default)]
+struct Pulls<T> {
     /// The sum of `stake * (greatest - z)`.
-    gap: T,
+    gaps: [T; TILE],
     /// The sum of the stakes.
-    weight: T,
+    weights: [T; TILE],
     /// That of all but the one whose power is left out.
-    others: T,
+    others: [T; TILE],
 }
 
 impl<T: Float> Tile<'_, T> {
     /// What is known before powers are taken.
     #[inline(always)]
-    fn read<S: Simd>(&self, s: S, logits: &[T]) -> ([Powers<T>; TILE], [Pull<T>; TILE]) {
-        let (mut powers, mut pulls) = ([Powers::default(); TILE], [Pull::default(); TILE]);
-        let rows = logits.chunks_exact(self.classes).zip(powers.iter_mut().zip(&mut pulls));
-        for (i, (row, (powers, pull))) in rows.enumerate() {
+    fn read<S: Simd>(&self, s: S, logits: &[T], powers: &mut [Powers<T>; TILE], pulls: &mut Pulls<T>) {
+        for (i, (row, powers)) in logits.chunks_exact(self.classes).zip(powers).enumerate() {
             match self.target(i) {
                 Target::Ignored => {}
                 Target::Label(label) => {
                     *powers = Powers::without(s, row, label);
-                    let weight = self.of.weight(label);
-                    *pull = Pull { gap: term(weight, powers.greatest, row[label]), weight, others: T::ZERO };
+                    pulls.weights[i] = self.of.weight(label);
+                    pulls.gaps[i] = term(pulls.weights[i], powers.greatest, row[label]);
                 }
                 Target::Stakes(stakes) => {
                     *powers = Powers::without_greatest(s, row);
-                    *pull = stakes.pull(row, powers);
+                    (pulls.gaps[i], pulls.weights[i], pulls.others[i]) = stakes.pull(row, powers);
                 }
             }
         }
-        (powers, pulls)
     }
 
     #[inline(always)]
-    fn put_losses<S: Simd>(
-        &self,
-        s: S,
-        powers: &[Powers<T>; TILE],
-        pulls: &[Pull<T>; TILE],
-        losses: &mut [T],
-    ) {
+    fn put_losses<S: Simd>(&self, s: S, powers: &[Powers<T>; TILE], pulls: &Pulls<T>, losses: &mut [T]) {
         for (loss, powers) in losses.iter_mut().zip(powers) {
             *loss = powers.excess();
         }
-        let (gaps, weights) = (pulls.map(|pull| pull.gap), pulls.map(|pull| pull.weight));
-        along(s, &Loss, [&gaps, &weights], [&mut *losses]);
-        for (i, loss) in losses.iter_mut().enumerate() {
-            if let Target::Ignored = self.target(i) {
+        along(s, &Loss, [&pulls.gaps, &pulls.weights], [&mut *losses]);
+        if let (Some(ignored), Targets::Labels(labels)) = (self.of.ignore, self.targets) {
+            for (loss, _) in losses.iter_mut().zip(labels).filter(|(_, label)| **label == ignored) {
                 *loss = T::ZERO;
             }
         }
@@ -347,22 +333,23 @@ impl<T: Float> Tile<'_, T> {
         &self,
         s: S,
         powers: &[Powers<T>; TILE],
-        pulls: &[Pull<T>; TILE],
+        pulls: &Pulls<T>,
         scale: T,
         z: &mut [T],
     ) {
-        let rows = z.chunks_exact_mut(self.classes).zip(powers.iter().zip(pulls));
-        for (i, (row, (powers, pull))) in rows.enumerate() {
+        for (i, (row, powers)) in z.chunks_exact_mut(self.classes).zip(powers).enumerate() {
             let mut share = scale;
-            share *= pull.weight;
+            share *= pulls.weights[i];
             share /= powers.total();
             match self.target(i) {
                 Target::Ignored => row.fill(T::ZERO),
                 Target::Label(label) => {
-                    row[label] = -powers.rest;
-                    for dz in row {
+                    for dz in &mut *row {
                         *dz *= share;
                     }
+                    // Written last: a register that is read over it would have to wait for it.
+                    row[label] = -powers.rest;
+                    row[label] *= share;
                 }
                 Target::Stakes(stakes) => {
                     row[powers.at] = -powers.rest;
@@ -371,7 +358,7 @@ impl<T: Float> Tile<'_, T> {
                         let buffer = &mut buffer[..piece.len()];
                         stakes.fill(start, buffer);
                         if let Some(stake) = within(buffer, start, powers.at) {
-                            *stake = -pull.others;
+                            *stake = -pulls.others[i];
                         }
                         along(s, &ShareLessStake { share, scale }, [buffer], [piece]);
                     }
@@ -385,7 +372,7 @@ impl<T: Float> Tile<'_, T> {
     fn target(&self, i: usize) -> Target<'_, T> {
         let &Self { of, classes, targets } = self;
         let target = match targets {
-            Targets::Labels(labels) if of.is_ignored(labels[i]) => return Target::Ignored,
+            Targets::Labels(labels) if Some(labels[i]) == of.ignore => return Target::Ignored,
             Targets::Labels(labels) if of.smoothing == 0.0 => return Target::Label(labels[i] as usize),
             Targets::Labels(labels) => Err(labels[i] as usize),
             Targets::Distributions(targets) => Ok(&targets[i * classes..][..classes]),
@@ -445,9 +432,9 @@ impl<T: Float> Stakes<'_, T> {
         }
     }
 
-    /// The sums of a row, of which `powers` knows the greatest and where it stands.
+    /// What [`Pulls`] has of a row, of which `powers` knows the greatest and where it stands.
     #[inline(always)]
-    fn pull(&self, row: &[T], powers: &Powers<T>) -> Pull<T> {
+    fn pull(&self, row: &[T], powers: &Powers<T>) -> (T, T, T) {
         let (mut gaps, mut others, mut at_greatest) = ([T::ZERO; LANES], [T::ZERO; LANES], T::ZERO);
         let (mut stakes, mut terms) = ([T::ZERO; PIECE], [T::ZERO; PIECE]);
         for (start, piece) in (0..).step_by(PIECE).zip(row.chunks(PIECE)) {
@@ -465,7 +452,7 @@ impl<T: Float> Stakes<'_, T> {
         let others = fold(others, T::add_assign);
         let mut weight = others;
         weight += at_greatest;
-        Pull { gap: fold(gaps, T::add_assign), weight, others }
+        (fold(gaps, T::add_assign), weight, others)
     }
 }
 

@@ -157,7 +157,7 @@ fn ignored_rows_give_zeros() {
 fn what_is_not_finite_stays_in_its_row() {
     const INF: f32 = f32::INFINITY;
     for of in all() {
-        let finite = run(of, Cpu::detect(), &[1.0, 2.0, 3.0], 3, &[1], 1.0);
+        let finite = run::<f32>(of, Cpu::detect(), &[1.0, 2.0, 3.0], 3, &[1], 1.0);
         for (at, x) in [(0, f32::NAN), (1, f32::NAN), (2, f32::NAN), (2, INF), (1, -INF), (1, INF), (0, -INF)]
         {
             let mut z = [0.0, 0.25, 0.5, 1.0, 2.0, 3.0];
