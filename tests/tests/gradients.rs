@@ -68,15 +68,7 @@ impl Problem {
         let (mut grads, mut dinput) = (vec![f64::NAN; self.params.len()], vec![f64::NAN; self.input.len()]);
         let score = self
             .network
-            .gradients(
-                cpu,
-                Mode::Eval,
-                &self.params,
-                batch,
-                &mut workspace,
-                &mut grads,
-                Some(&mut dinput),
-            )
+            .gradients(cpu, Mode::Eval, &self.params, batch, &mut workspace, &mut grads, Some(&mut dinput))
             .unwrap();
         (score.mean_loss(), grads, dinput)
     }
