@@ -90,7 +90,7 @@ impl Rounding for Noise {
     fn draw(step: &Step, moment: usize, first: u64) -> Self {
         // A block of the generator has the bits of 8 elements.
         let block = (first / 8) & ((1 << 34) - 1);
-        Self::new(step.rounding, step.t << 36 | (moment as u64) << 34 | block)
+        Self::new(step.rounding, (step.t << 36) | ((moment as u64) << 34) | block)
     }
 }
 
