@@ -20,7 +20,7 @@ use pulp::bytemuck;
 
 use crate::elementwise::CHUNK;
 use crate::error::{check_length, check_parameter};
-use crate::simd::{Float, Lanes, Simd, WithSimd};
+use crate::simd::{Lanes, Simd, WithSimd};
 use crate::{Cpu, Error};
 
 /// The most k of a product: one more, and the sum of 2^17 products of -128 and -128 would be 2^31.
@@ -436,9 +436,16 @@ fn tile<S: Simd, const ROWS: usize>(
     if whole < k {
         sums = add_products::<S, ROWS>(s, a.map(|a| &a[whole..k]), b.map(|b| &b[whole..k]), sums);
     }
+    // A copy to walk along: of the sums themselves every element would be written to memory at each step above.
+    let mut done = [[sums[0][0]; COLS]; ROWS];
+    for r in 0..ROWS {
+        for l in 0..COLS {
+            done[r][l] = sums[r][l];
+        }
+    }
     let mut tile = [[0; COLS]; ROWS];
-    for (tile, sums) in tile.iter_mut().zip(&sums) {
-        for (to, sum) in tile.iter_mut().zip(sums) {
+    for (tile, done) in tile.iter_mut().zip(&done) {
+        for (to, sum) in tile.iter_mut().zip(done) {
             *to = bytemuck::cast_slice::<_, i32>(core::slice::from_ref(sum)).iter().sum();
         }
     }
@@ -456,26 +463,15 @@ fn add_products<S: Simd, const ROWS: usize>(
     let mut added = sums;
     let mut columns = sums[0];
     for (column, b) in columns.iter_mut().zip(b) {
-        *column = widen(s, b);
+        *column = s.widen_bytes(b);
     }
     for r in 0..ROWS {
-        let row = widen(s, a[r]);
+        let row = s.widen_bytes(a[r]);
         for l in 0..COLS {
             added[r][l] = s.mul_add_integers(row, columns[l], sums[r][l]);
         }
     }
     added
-}
-
-/// Bytes as integers of 16 bits in a register; 0 in the rest.
-#[inline(always)]
-fn widen<S: Simd>(s: S, bytes: &[i8]) -> <f32 as Lanes>::V<S> {
-    let mut widened = f32::splat(s, f32::ZERO);
-    let places = bytemuck::cast_slice_mut::<<f32 as Lanes>::V<S>, i16>(core::slice::from_mut(&mut widened));
-    for (place, &byte) in places.iter_mut().zip(bytes) {
-        *place = i16::from(byte);
-    }
-    widened
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
+    /// Bytes as integers of 16 bits, as many as fit a register; 0 in the rest.
+    fn widen_bytes(self, bytes: &[i8]) -> <Self as Vector<f32>>::V;
     /// Runs `op` in a function compiled for this instruction set.
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
 }
@@ -305,8 +307,8 @@ macro_rules! zips {
     }};
 }
 
-/// [`Simd::mul_add_integers`] in plain numbers. No instruction set with wide registers is left to it if it has an
-/// instruction for it: LLVM sees the instruction in such a loop only where nothing around it is vectorised.
+/// [`Simd::mul_add_integers`] in plain numbers. LLVM makes the one instruction of it only where the surroundings let it be, and
+/// scattered loads elsewhere: x86 has methods of its own.
 #[inline(always)]
 fn mul_add_integers<V: Pod>(a: V, b: V, acc: V) -> V {
     let mut sums = acc;
@@ -319,6 +321,17 @@ fn mul_add_integers<V: Pod>(a: V, b: V, acc: V) -> V {
         *new = old.wrapping_add(products);
     }
     sums
+}
+
+/// [`Simd::widen_bytes`] in plain numbers.
+#[inline(always)]
+fn widen_bytes<V: Pod>(bytes: &[i8]) -> V {
+    let mut widened = V::zeroed();
+    let places = bytemuck::cast_slice_mut::<V, i16>(core::slice::from_mut(&mut widened));
+    for (place, &byte) in places.iter_mut().zip(bytes) {
+        *place = i16::from(byte);
+    }
+    widened
 }
 
 /// An instruction set of pulp's, with what pulp lacks.
@@ -339,6 +352,11 @@ pub trait Token: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
         mul_add_integers(a, b, acc)
+    }
+    /// [`Simd::widen_bytes`].
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
+        widen_bytes(bytes)
     }
     /// [`Simd::vectorize`].
     #[inline(always)]
@@ -368,6 +386,10 @@ impl<S: Token> Simd for S {
     #[inline(always)]
     fn mul_add_integers(self, a: F32s<S>, b: F32s<S>, acc: F32s<S>) -> F32s<S> {
         Token::mul_add_integers(self, a, b, acc)
+    }
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> F32s<S> {
+        Token::widen_bytes(self, bytes)
     }
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
@@ -419,6 +441,13 @@ impl Token for pulp::x86::V3 {
     fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
         let products = self.avx2._mm256_madd_epi16(pulp::cast(a), pulp::cast(b));
         pulp::cast(self.avx2._mm256_add_epi32(pulp::cast(acc), products))
+    }
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
+        match bytes.first_chunk::<16>() {
+            Some(&bytes) => pulp::cast(self.avx2._mm256_cvtepi8_epi16(pulp::cast(bytes))),
+            None => widen_bytes(bytes),
+        }
     }
 }
 
@@ -492,6 +521,13 @@ impl Token for pulp::x86::V4 {
         let products = self.avx512bw._mm512_madd_epi16(pulp::cast(a), pulp::cast(b));
         pulp::cast(self.avx512f._mm512_add_epi32(pulp::cast(acc), products))
     }
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
+        match bytes.first_chunk::<32>() {
+            Some(&bytes) => pulp::cast(self.avx512bw._mm512_cvtepi8_epi16(pulp::cast(bytes))),
+            None => widen_bytes(bytes),
+        }
+    }
 }
 
 /// AVX-512 with its instruction for pairs of bf16, which pulp does not know.
@@ -526,6 +562,10 @@ impl Token for Avx512Bf16 {
     #[inline(always)]
     fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
         Token::mul_add_integers(self.0, a, b, acc)
+    }
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
+        Token::widen_bytes(self.0, bytes)
     }
     const PAIRS: bool = true;
     #[inline(always)]
@@ -672,6 +712,10 @@ impl Simd for OneLane {
     #[inline(always)]
     fn mul_add_integers(self, a: f32, b: f32, acc: f32) -> f32 {
         mul_add_integers(a, b, acc)
+    }
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> f32 {
+        widen_bytes(bytes)
     }
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {

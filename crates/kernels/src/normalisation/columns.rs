@@ -178,16 +178,34 @@ impl<T: Float> WithSimd for GradientSums<'_, T> {
 #[inline(always)]
 fn add_block<S: Simd, T: Float, const BACKWARD: bool>(s: S, dy: &[T], x: &[T], centre: &[T], sums: &mut [T]) {
     let channels = centre.len();
+    let whole = channels / T::lanes::<S>() * T::lanes::<S>();
+    let (sums, products) = sums.split_at_mut(channels);
     let groups = x.len() / (GROUP * channels) * (GROUP * channels);
-    let ((dy, dy_left), (x, x_left)) = (dy.split_at(groups), x.split_at(groups));
-    for (dy, x) in dy.chunks_exact(GROUP * channels).zip(x.chunks_exact(GROUP * channels)) {
-        add_rows::<S, T, BACKWARD, GROUP>(s, dy, x, centre, sums);
+    let (dy, x) = (dy.split_at(groups), x.split_at(groups));
+    if whole > 0 {
+        for (dy, x) in dy.0.chunks_exact(GROUP * channels).zip(x.0.chunks_exact(GROUP * channels)) {
+            add_rows::<S, T, BACKWARD, GROUP>(s, dy, x, centre, sums, products);
+        }
+        for (dy, x) in dy.1.chunks_exact(channels).zip(x.1.chunks_exact(channels)) {
+            add_rows::<S, T, BACKWARD, 1>(s, dy, x, centre, sums, products);
+        }
     }
-    for (dy, x) in dy_left.chunks_exact(channels).zip(x_left.chunks_exact(channels)) {
-        add_rows::<S, T, BACKWARD, 1>(s, dy, x, centre, sums);
+    if whole < channels {
+        // These sums stay in registers: what is written with a mask is slow to be read again.
+        let centre = T::rest(s, &centre[whole..]);
+        let mut both = (T::rest(s, &sums[whole..]), T::rest(s, &products[whole..]));
+        for (dy, x) in dy.0.chunks_exact(GROUP * channels).zip(x.0.chunks_exact(GROUP * channels)) {
+            both = add_rests::<S, T, BACKWARD, GROUP>(s, dy, x, (channels, whole), centre, both);
+        }
+        for (dy, x) in dy.1.chunks_exact(channels).zip(x.1.chunks_exact(channels)) {
+            both = add_rests::<S, T, BACKWARD, 1>(s, dy, x, (channels, whole), centre, both);
+        }
+        T::put_rest(s, &mut sums[whole..], both.0);
+        T::put_rest(s, &mut products[whole..], both.1);
     }
 }
 
+/// The whole registers of a group of rows, or of one row.
 #[inline(always)]
 fn add_rows<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
     s: S,
@@ -195,16 +213,13 @@ fn add_rows<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
     x: &[T],
     centre: &[T],
     sums: &mut [T],
+    products: &mut [T],
 ) {
     let channels = centre.len();
-    let lanes = T::lanes::<S>();
-    let whole = channels / lanes * lanes;
-    let (sums, products) = sums.split_at_mut(channels);
     let (dy, x): ([_; ROWS], [_; ROWS]) = (rows(dy, channels), rows(x, channels));
-
     let zero = T::splat(s, T::ZERO);
     let (mut a, mut b) = ([zero; ROWS], [zero; ROWS]);
-    for i in 0..channels / lanes {
+    for i in 0..channels / T::lanes::<S>() {
         let centre = T::register(s, centre, i);
         for r in 0..ROWS {
             b[r] = T::sub(s, T::register(s, x[r], i), centre);
@@ -215,17 +230,25 @@ fn add_rows<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
         T::put_register(s, sums, i, sum);
         T::put_register(s, products, i, product);
     }
-    if whole < channels {
-        let centre = T::rest(s, &centre[whole..]);
-        for r in 0..ROWS {
-            b[r] = T::sub(s, T::rest(s, &x[r][whole..]), centre);
-            a[r] = if BACKWARD { T::rest(s, &dy[r][whole..]) } else { b[r] };
-        }
-        let old = (T::rest(s, &sums[whole..]), T::rest(s, &products[whole..]));
-        let (sum, product) = add_terms::<S, T, ROWS>(s, a, b, old);
-        T::put_rest(s, &mut sums[whole..], sum);
-        T::put_rest(s, &mut products[whole..], product);
+}
+
+/// What [`add_rows`] leaves of each row.
+#[inline(always)]
+fn add_rests<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
+    s: S,
+    dy: &[T],
+    x: &[T],
+    (channels, whole): (usize, usize),
+    centre: T::V<S>,
+    sums: (T::V<S>, T::V<S>),
+) -> (T::V<S>, T::V<S>) {
+    let (dy, x): ([_; ROWS], [_; ROWS]) = (rows(dy, channels), rows(x, channels));
+    let (mut a, mut b) = ([centre; ROWS], [centre; ROWS]);
+    for r in 0..ROWS {
+        b[r] = T::sub(s, T::rest(s, &x[r][whole..]), centre);
+        a[r] = if BACKWARD { T::rest(s, &dy[r][whole..]) } else { b[r] };
     }
+    add_terms::<S, T, ROWS>(s, a, b, sums)
 }
 
 /// The first `ROWS` rows.
