@@ -20,7 +20,7 @@ use pulp::bytemuck;
 
 use crate::elementwise::CHUNK;
 use crate::error::{check_length, check_parameter};
-use crate::simd::{Lanes, Simd, WithSimd};
+use crate::simd::{Lanes, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Error};
 
 /// The most k of a product: one more, and the sum of 2^17 products of -128 and -128 would be 2^31.
@@ -427,36 +427,70 @@ fn tile<S: Simd, const ROWS: usize>(
     // Bytes that fill a register when they are widened.
     let step = 2 * f32::lanes::<S>();
     let whole = k / step * step;
-    let mut sums = [[f32::splat(s, 0.0); COLS]; ROWS];
+    let zero = f32::splat(s, 0.0);
+    let mut sums = [[zero; COLS]; ROWS];
+    let mut rows = [zero; ROWS];
     for start in (0..whole).step_by(step) {
-        let b = b.map(|b| &b[start..start + step]);
-        let a = a.map(|a| &a[start..start + step]);
-        sums = add_products::<S, ROWS>(s, a, b, sums);
+        for (row, a) in rows.iter_mut().zip(a) {
+            *row = s.widen_bytes(&a[start..start + step]);
+        }
+        sums = add_products::<S, ROWS>(s, rows, b.map(|b| &b[start..start + step]), sums);
     }
     if whole < k {
-        sums = add_products::<S, ROWS>(s, a.map(|a| &a[whole..k]), b.map(|b| &b[whole..k]), sums);
-    }
-    // A copy to walk along: of the sums themselves every element would be written to memory at each step above.
-    let mut done = [[sums[0][0]; COLS]; ROWS];
-    for r in 0..ROWS {
-        for l in 0..COLS {
-            done[r][l] = sums[r][l];
+        // The last register of bytes, those that were there before as zeros: part of a register is slow to fill.
+        let start = k.saturating_sub(step);
+        for (row, a) in rows.iter_mut().zip(a) {
+            let mut bytes = [0; MOST_BYTES];
+            let keep = &KEEP[MOST_BYTES - (whole - start)..];
+            for ((to, &byte), &keep) in bytes.iter_mut().zip(&a[start..k]).zip(keep) {
+                *to = byte & keep;
+            }
+            *row = s.widen_bytes(&bytes[..step]);
         }
+        sums = add_products::<S, ROWS>(s, rows, b.map(|b| &b[start..k]), sums);
     }
+
+    // Turned around, the lanes of a sum stand in as many registers, and all sums are added up at once.
+    let lanes = f32::lanes::<S>();
     let mut tile = [[0; COLS]; ROWS];
-    for (tile, done) in tile.iter_mut().zip(&done) {
-        for (to, sum) in tile.iter_mut().zip(done) {
-            *to = bytemuck::cast_slice::<_, i32>(core::slice::from_ref(sum)).iter().sum();
+    let totals = tile.as_flattened_mut();
+    for first in (0..ROWS * COLS).step_by(lanes) {
+        let mut block = [zero; MOST_LANES];
+        for l in 0..lanes.min(ROWS * COLS - first) {
+            block[l] = sums[(first + l) / COLS][(first + l) % COLS];
+        }
+        let block = f32::transpose(s, block);
+        let mut total = block[0];
+        for &lane in &block[1..lanes] {
+            total = s.add_integers(total, lane);
+        }
+        let total = bytemuck::cast_slice::<_, i32>(core::slice::from_ref(&total));
+        for (to, &total) in totals[first..].iter_mut().zip(total) {
+            *to = total;
         }
     }
     tile
 }
 
+/// The most bytes that fill a register when they are widened.
+const MOST_BYTES: usize = 2 * MOST_LANES;
+
+/// Masks: the last `n` of the first half, and then the second, drop `n` bytes and keep those that follow.
+const KEEP: [i8; 2 * MOST_BYTES] = {
+    let mut masks = [0; 2 * MOST_BYTES];
+    let mut i = MOST_BYTES;
+    while i < masks.len() {
+        masks[i] = -1;
+        i += 1;
+    }
+    masks
+};
+
 /// `sums` with the products of up to a register of bytes added.
 #[inline(always)]
 fn add_products<S: Simd, const ROWS: usize>(
     s: S,
-    a: [&[i8]; ROWS],
+    rows: [<f32 as Lanes>::V<S>; ROWS],
     b: [&[i8]; COLS],
     sums: [[<f32 as Lanes>::V<S>; COLS]; ROWS],
 ) -> [[<f32 as Lanes>::V<S>; COLS]; ROWS] {
@@ -466,9 +500,8 @@ fn add_products<S: Simd, const ROWS: usize>(
         *column = s.widen_bytes(b);
     }
     for r in 0..ROWS {
-        let row = s.widen_bytes(a[r]);
         for l in 0..COLS {
-            added[r][l] = s.mul_add_integers(row, columns[l], sums[r][l]);
+            added[r][l] = s.add_integers(sums[r][l], s.mul_integers(rows[r], columns[l]));
         }
     }
     added

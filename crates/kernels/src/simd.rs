@@ -42,13 +42,18 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
-    /// Products of integers of 16 bits, of which a register holds two for each f32, added in pairs to the integer of 32 bits
-    /// of their place in `acc`; the sums wrap.
-    fn mul_add_integers(
+    /// Integers of 32 bits in the places of the f32: `a + b`, wrapping.
+    fn add_integers(
         self,
         a: <Self as Vector<f32>>::V,
         b: <Self as Vector<f32>>::V,
-        acc: <Self as Vector<f32>>::V,
+    ) -> <Self as Vector<f32>>::V;
+    /// Integers of 32 bits from integers of 16 bits, of which a register holds two in the place of each: the sum of their two
+    /// products.
+    fn mul_integers(
+        self,
+        a: <Self as Vector<f32>>::V,
+        b: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
     /// Bytes as integers of 16 bits, as many as fit a register; 0 in the rest.
     fn widen_bytes(self, bytes: &[i8]) -> <Self as Vector<f32>>::V;
@@ -307,18 +312,29 @@ macro_rules! zips {
     }};
 }
 
-/// [`Simd::mul_add_integers`] in plain numbers. LLVM makes the one instruction of it only where the surroundings let it be, and
-/// scattered loads elsewhere: x86 has methods of its own.
+/// [`Simd::add_integers`] in plain numbers. This and the two below are what x86 has methods of its own for: LLVM makes their one
+/// instruction of them where they stand alone, and scattered loads where they stand among others.
 #[inline(always)]
-fn mul_add_integers<V: Pod>(a: V, b: V, acc: V) -> V {
-    let mut sums = acc;
+fn add_integers<V: Pod>(a: V, b: V) -> V {
+    let mut sums = a;
+    let new = bytemuck::cast_slice_mut::<V, i32>(core::slice::from_mut(&mut sums));
+    let (a, b) = (core::slice::from_ref(&a), core::slice::from_ref(&b));
+    let (a, b) = (bytemuck::cast_slice::<V, i32>(a), bytemuck::cast_slice::<V, i32>(b));
+    for ((new, &a), &b) in new.iter_mut().zip(a).zip(b) {
+        *new = a.wrapping_add(b);
+    }
+    sums
+}
+
+/// [`Simd::mul_integers`] in plain numbers.
+#[inline(always)]
+fn mul_integers<V: Pod>(a: V, b: V) -> V {
+    let mut sums = a;
+    let new = bytemuck::cast_slice_mut::<V, i32>(core::slice::from_mut(&mut sums));
     let (a, b) = (core::slice::from_ref(&a), core::slice::from_ref(&b));
     let (a, b) = (bytemuck::cast_slice::<V, [i16; 2]>(a), bytemuck::cast_slice::<V, [i16; 2]>(b));
-    let old = bytemuck::cast_slice::<V, i32>(core::slice::from_ref(&acc));
-    let new = bytemuck::cast_slice_mut::<V, i32>(core::slice::from_mut(&mut sums));
-    for (((new, &old), [a0, a1]), [b0, b1]) in new.iter_mut().zip(old).zip(a).zip(b) {
-        let products = i32::from(*a0) * i32::from(*b0) + i32::from(*a1) * i32::from(*b1);
-        *new = old.wrapping_add(products);
+    for ((new, [a0, a1]), [b0, b1]) in new.iter_mut().zip(a).zip(b) {
+        *new = (i32::from(*a0) * i32::from(*b0)).wrapping_add(i32::from(*a1) * i32::from(*b1));
     }
     sums
 }
@@ -348,10 +364,15 @@ pub trait Token: Copy + Send + Sync + 'static {
     fn mul_add_pairs(self, _: F32s<Self>, _: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
         acc
     }
-    /// [`Simd::mul_add_integers`].
+    /// [`Simd::add_integers`].
     #[inline(always)]
-    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
-        mul_add_integers(a, b, acc)
+    fn add_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        add_integers(a, b)
+    }
+    /// [`Simd::mul_integers`].
+    #[inline(always)]
+    fn mul_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        mul_integers(a, b)
     }
     /// [`Simd::widen_bytes`].
     #[inline(always)]
@@ -384,8 +405,12 @@ impl<S: Token> Simd for S {
         Token::mul_add_pairs(self, a, b, acc)
     }
     #[inline(always)]
-    fn mul_add_integers(self, a: F32s<S>, b: F32s<S>, acc: F32s<S>) -> F32s<S> {
-        Token::mul_add_integers(self, a, b, acc)
+    fn add_integers(self, a: F32s<S>, b: F32s<S>) -> F32s<S> {
+        Token::add_integers(self, a, b)
+    }
+    #[inline(always)]
+    fn mul_integers(self, a: F32s<S>, b: F32s<S>) -> F32s<S> {
+        Token::mul_integers(self, a, b)
     }
     #[inline(always)]
     fn widen_bytes(self, bytes: &[i8]) -> F32s<S> {
@@ -438,9 +463,12 @@ impl Token for pulp::x86::V3 {
         })
     }
     #[inline(always)]
-    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
-        let products = self.avx2._mm256_madd_epi16(pulp::cast(a), pulp::cast(b));
-        pulp::cast(self.avx2._mm256_add_epi32(pulp::cast(acc), products))
+    fn add_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        pulp::cast(self.avx2._mm256_add_epi32(pulp::cast(a), pulp::cast(b)))
+    }
+    #[inline(always)]
+    fn mul_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        pulp::cast(self.avx2._mm256_madd_epi16(pulp::cast(a), pulp::cast(b)))
     }
     #[inline(always)]
     fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
@@ -517,9 +545,12 @@ impl Token for pulp::x86::V4 {
         out
     }
     #[inline(always)]
-    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
-        let products = self.avx512bw._mm512_madd_epi16(pulp::cast(a), pulp::cast(b));
-        pulp::cast(self.avx512f._mm512_add_epi32(pulp::cast(acc), products))
+    fn add_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        pulp::cast(self.avx512f._mm512_add_epi32(pulp::cast(a), pulp::cast(b)))
+    }
+    #[inline(always)]
+    fn mul_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        pulp::cast(self.avx512bw._mm512_madd_epi16(pulp::cast(a), pulp::cast(b)))
     }
     #[inline(always)]
     fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
@@ -560,8 +591,12 @@ impl Token for Avx512Bf16 {
         self.0.transpose_f64(block)
     }
     #[inline(always)]
-    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
-        Token::mul_add_integers(self.0, a, b, acc)
+    fn add_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        Token::add_integers(self.0, a, b)
+    }
+    #[inline(always)]
+    fn mul_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        Token::mul_integers(self.0, a, b)
     }
     #[inline(always)]
     fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
@@ -710,8 +745,12 @@ impl Simd for OneLane {
         acc
     }
     #[inline(always)]
-    fn mul_add_integers(self, a: f32, b: f32, acc: f32) -> f32 {
-        mul_add_integers(a, b, acc)
+    fn add_integers(self, a: f32, b: f32) -> f32 {
+        add_integers(a, b)
+    }
+    #[inline(always)]
+    fn mul_integers(self, a: f32, b: f32) -> f32 {
+        mul_integers(a, b)
     }
     #[inline(always)]
     fn widen_bytes(self, bytes: &[i8]) -> f32 {
