@@ -48,8 +48,8 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         a: <Self as Vector<f32>>::V,
         b: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
-    /// Integers of 32 bits from integers of 16 bits, of which a register holds two in the place of each: the sum of their two
-    /// products.
+    /// Integers of 32 bits from integers of 16 bits, of which a register holds two in the place of each: the sum of
+    /// their two products.
     fn mul_integers(
         self,
         a: <Self as Vector<f32>>::V,
@@ -312,8 +312,8 @@ macro_rules! zips {
     }};
 }
 
-/// [`Simd::add_integers`] in plain numbers. This and the two below are what x86 has methods of its own for: LLVM makes their one
-/// instruction of them where they stand alone, and scattered loads where they stand among others.
+/// [`Simd::add_integers`] in plain numbers. This and the two below are what x86 has methods of its own for: LLVM makes
+/// their one instruction of them where they stand alone, and scattered loads where they stand among others.
 #[inline(always)]
 fn add_integers<V: Pod>(a: V, b: V) -> V {
     let mut sums = a;

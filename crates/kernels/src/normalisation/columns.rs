@@ -1,5 +1,5 @@
-//! What batch and group normalisation share: sums down the rows, a column a channel, and an operation that each channel has
-//! constants for.
+//! What batch and group normalisation share: sums down the rows, a column a channel, and an operation that each channel
+//! has constants for.
 //!
 //! ```text
 //! for each block of 128 rows of a sample                          on any thread
@@ -7,26 +7,27 @@
 //!     for each group of 4 rows, ascending: for each column
 //!         a = x - shift  (backward: dy);  b = x - shift
 //!         sum     += (a0 + a1) + (a2 + a3)
-//!         product += (a0 b0 + a1 b1) + (a2 b2 + a3 b3)            each pair one multiplication and one fused multiply-add
+//!         product += (a0 b0 + a1 b1) + (a2 b2 + a3 b3)            each pair: a product, then a fused multiply-add
 //!     the rows that are left, one by one:  sum += a;  product += a b, rounded
 //! blocks are merged in ascending order, in f64 (Chan, Golub, LeVeque 1979)
 //! ```
 //!
-//! The order depends on the number of rows alone. The shift is the mean of 1/8 of a block, so that it lies within 3 deviations
-//! of the block's mean whatever the data: what is lost in `product - sum^2 / rows` is then at most 2^10 times the rounding
-//! of T, and hardly anything where the first rows are like the others. A constant column has the variance 0.
+//! The order depends on the number of rows alone. The shift is the mean of 1/8 of a block, so that it lies within 3
+//! deviations of the block's mean whatever the data: what is lost in `product - sum^2 / rows` is then at most 2^10
+//! times the rounding of T, and hardly anything where the first rows are like the others. A constant column has the
+//! variance 0.
 
 use super::at_least_zero;
 use crate::Cpu;
 use crate::elementwise::CHUNK;
 use crate::simd::{Float, Simd, WithSimd};
 
-/// Rows of a block. Part of the bit contract. Sums of a column stay short chains (32 groups), and what is kept of a block is a
-/// small part of it.
+/// Rows of a block. Part of the bit contract. Sums of a column stay short chains (32 groups), and what is kept of a
+/// block is a small part of it.
 pub(super) const BLOCK: usize = 128;
 
-/// Rows that are added up before they are added to a sum. Part of the bit contract. The sums of a column come from memory and
-/// go back: once for four rows, they take less time than the additions.
+/// Rows that are added up before they are added to a sum. Part of the bit contract. The sums of a column come from
+/// memory and go back: once for four rows, they take less time than the additions.
 pub(super) const GROUP: usize = 4;
 
 /// Rows whose mean is the shift. Part of the bit contract.
@@ -128,7 +129,8 @@ fn pilot<T: Float>(x: &[T], shift: &mut [T]) {
     }
 }
 
-/// For each block: the sums of `dy` of each channel, then those of `dy * (x - centre)`. `centre` gives the centres of a sample.
+/// For each block: the sums of `dy` of each channel, then those of `dy * (x - centre)`. `centre` gives the centres of a
+/// sample.
 pub(super) fn gradient_sums<'a, T: Float>(
     cpu: Cpu<'_>,
     shape: Shape,

@@ -21,8 +21,8 @@ use crate::error::check_length;
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// Bytes of the virtual lanes of a row. Part of the bit contract. Two registers of AVX-512, four of AVX2: with two sums, enough
-/// additions in flight for a row in the first-level cache.
+/// Bytes of the virtual lanes of a row. Part of the bit contract. Two registers of AVX-512, four of AVX2: with two
+/// sums, enough additions in flight for a row in the first-level cache.
 const LANE_BYTES: usize = 128;
 
 /// The most lanes of any type.
@@ -133,7 +133,8 @@ fn fold<S: Simd, T: Float>(s: S, mut registers: [T::V<S>; MOST]) -> T {
     lanes[0]
 }
 
-/// Normalises the rows of `x`, whose number is the length of `rstd`. If `CENTRED`, the mean is taken away and written to `mean`.
+/// Normalises the rows of `x`, whose number is the length of `rstd`. If `CENTRED`, the mean is taken away and written
+/// to `mean`.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
 pub(super) fn forward<T: Float, const CENTRED: bool>(
     cpu: Cpu<'_>,
