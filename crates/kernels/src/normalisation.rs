@@ -1,4 +1,5 @@
-//! Normalisation: each of some groups of elements gets mean 0 and deviation 1, then a trained scale gamma and shift beta.
+//! Normalisation: each of some groups of elements gets mean 0 and deviation 1, then a trained scale gamma and shift
+//! beta.
 //!
 //! ```text
 //! y  = (x - mean) * rstd * gamma + beta          rstd = 1 / sqrt(variance + epsilon)
@@ -6,17 +7,17 @@
 //! dgamma = sum of dy * xhat;  dbeta = sum of dy
 //! ```
 //!
-//! They differ in what a group is: a channel of the whole batch ([`batch`]), a row ([`layer`]; [`rms`], which leaves the mean
-//! in), some channels of one image ([`group`]). Images lie channels last, `[batch * height * width, channels]`, so that batch
-//! norm of images is batch norm of rows.
+//! They differ in what a group is: a channel of the whole batch ([`batch`]), a row ([`layer`]; [`rms`], which leaves
+//! the mean in), some channels of one image ([`group`]). Images lie channels last, `[batch * height * width,
+//! channels]`, so that batch norm of images is batch norm of rows.
 //!
-//! **Variance.** Sums are taken of differences from a shift that lies among the data, and what the shift missed is put right
-//! afterwards; so a mean far greater than the deviation costs no digits. Means and `rstd` are kept in f64 for the same reason: a mean
-//! of 10^6 has no room in an f32 for the part that a deviation of 0.01 makes visible. The orders of the sums are those of
-//! `columns` (down the rows, for batch and group norm) and `rows` (along a row).
+//! **Variance.** Sums are taken of differences from a shift that lies among the data, and what the shift missed is put
+//! right afterwards; so a mean far greater than the deviation costs no digits. Means and `rstd` are kept in f64 for the
+//! same reason: a mean of 10^6 has no room in an f32 for the part that a deviation of 0.01 makes visible. The orders of
+//! the sums are those of `columns` (down the rows, for batch and group norm) and `rows` (along a row).
 //!
-//! Differences and the squares of differences must stay within the range of T: deviations up to 2^55 (f32) always do. A NaN or an
-//! infinity makes its whole group NaN, and no other. Called by the layers of a network.
+//! Differences and the squares of differences must stay within the range of T: deviations up to 2^50 (f32) always do. A
+//! NaN or an infinity makes its whole group NaN, and no other. Called by the layers of a network.
 
 pub mod batch;
 mod columns;

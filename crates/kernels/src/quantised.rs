@@ -1,5 +1,5 @@
-//! Products of matrices of bytes, for networks that were quantised: `A B^T` of integers from -128 to 127, exact in 32 bits, and what
-//! becomes of it: f32 with scales, bias and activation, or bytes again.
+//! Products of matrices of bytes, for networks that were quantised: `A B^T` of integers from -128 to 127, exact in 32
+//! bits, and what becomes of it: f32 with scales, bias and activation, or bytes again.
 //!
 //! ```text
 //! for each strip of rows of C                                     on any thread
@@ -10,9 +10,9 @@
 //!         finish the block's rows: as they are, or scaled and rounded
 //! ```
 //!
-//! Integers are exact in any order, so that there is no order to promise. A byte is widened on its way into a register, and no
-//! scratch is needed: rows of A stay in the first-level cache, rows of B in the second. Called by whoever runs a trained
-//! network.
+//! Integers are exact in any order, so that there is no order to promise. A byte is widened on its way into a register,
+//! and no scratch is needed: rows of A stay in the first-level cache, rows of B in the second. Called by whoever runs a
+//! trained network.
 //!
 //! Quantisation is symmetric: `q = round(x / scale)`, ties to even, no further than ±127, and `x` is about `q * scale`.
 
@@ -20,14 +20,14 @@ use pulp::bytemuck;
 
 use crate::elementwise::CHUNK;
 use crate::error::{check_length, check_parameter};
-use crate::simd::{Float, Lanes, Simd, WithSimd};
+use crate::simd::{Lanes, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Error};
 
 /// The most k of a product: one more, and the sum of 2^17 products of -128 and -128 would be 2^31.
 pub const MOST_K: usize = (1 << 17) - 1;
 
-/// Columns of a tile. Four rows of four sums are as many registers of AVX-512 as leave room for the operands; two rows, of
-/// AVX2.
+/// Columns of a tile. Four rows of four sums are as many registers of AVX-512 as leave room for the operands; two rows,
+/// of AVX2.
 const COLS: usize = 4;
 
 /// Columns that are finished together.
@@ -41,7 +41,8 @@ const TASK: usize = 1 << 18;
 
 /// `C = A B^T`, exactly: `c[i, j] = sum over k of a[i, k] * b[j, k]`.
 ///
-/// `a` is `[m, k]`, `b` is `[n, k]` (as PyTorch keeps weights: `[outputs, inputs]`), `c` is `[m, n]`, each row after row.
+/// `a` is `[m, k]`, `b` is `[n, k]` (as PyTorch keeps weights: `[outputs, inputs]`), `c` is `[m, n]`, each row after
+/// row.
 ///
 /// ```
 /// use kernels::{Cpu, quantised::gemm_i8};
@@ -52,8 +53,8 @@ const TASK: usize = 1 << 18;
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if an operand does not fit `m`, `n` and `k`, [`Error::Parameter`] if `k` is more than [`MOST_K`]: sums could
-/// overflow. Nothing has been written then.
+/// [`Error::Length`] if an operand does not fit `m`, `n` and `k`, [`Error::Parameter`] if `k` is more than [`MOST_K`]:
+/// sums could overflow. Nothing has been written then.
 pub fn gemm_i8(
     cpu: Cpu<'_>,
     m: usize,
@@ -68,7 +69,8 @@ pub fn gemm_i8(
 
 /// What becomes of integer sums: `act(sum * (scale_a * scale_b[j]) + bias[j])`.
 ///
-/// The sum is converted to f32, each operation rounded to nearest, ties to even. A NaN or an infinity in the bias is data.
+/// The sum is converted to f32, each operation rounded to nearest, ties to even. A NaN or an infinity in the bias is
+/// data.
 #[derive(Clone, Copy, Debug)]
 pub struct Dequantise<'a> {
     /// What A was quantised with: one scale, or `[m]`, one a row.
@@ -119,8 +121,8 @@ impl Dequantise<'_> {
 /// [`gemm_i8`] with its result in f32: `c[i, j] = act(sum * (scale_a[i] * scale_b[j]) + bias[j])`.
 ///
 /// # Errors
-/// As [`gemm_i8`]; [`Error::Length`] for scales that are neither one nor one a row (of A, of B), [`Error::Parameter`] for a
-/// scale that is not finite and above 0.
+/// As [`gemm_i8`]; [`Error::Length`] for scales that are neither one nor one a row (of A, of B), [`Error::Parameter`]
+/// for a scale that is not finite and above 0.
 #[expect(clippy::too_many_arguments, reason = "a product of matrices and what becomes of it")]
 pub fn gemm_i8_dequantised(
     cpu: Cpu<'_>,
@@ -136,7 +138,8 @@ pub fn gemm_i8_dequantised(
     product(cpu, [m, n, k], a, b, &dequantise, c)
 }
 
-/// [`gemm_i8_dequantised`] with its result quantised with `scale_c`, as [`quantise`] does: the input of the next product.
+/// [`gemm_i8_dequantised`] with its result quantised with `scale_c`, as [`quantise`] does: the input of the next
+/// product.
 ///
 /// # Errors
 /// As [`gemm_i8_dequantised`], and [`Error::Parameter`] for `scale_c`.
@@ -159,8 +162,8 @@ pub fn gemm_i8_requantised(
 
 /// `q[i, j] = round(x[i, j] / scale[i])`, ties to even, no further than ±127.
 ///
-/// `scales` are one, or one for each row of `x`, which is as long as `x` by the number of scales. NaN becomes 0, an infinity
-/// ±127.
+/// `scales` are one, or one for each row of `x`, which is as long as `x` by the number of scales. NaN becomes 0, an
+/// infinity ±127.
 ///
 /// ```
 /// use kernels::{Cpu, quantised::quantise};
@@ -171,8 +174,8 @@ pub fn gemm_i8_requantised(
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if `x` is no whole number of rows or `q` differs from it in length, [`Error::Parameter`] for a scale that is
-/// not finite and above 0. Nothing has been written then.
+/// [`Error::Length`] if `x` is no whole number of rows or `q` differs from it in length, [`Error::Parameter`] for a
+/// scale that is not finite and above 0. Nothing has been written then.
 pub fn quantise(cpu: Cpu<'_>, x: &[f32], scales: &[f32], q: &mut [i8]) -> Result<(), Error> {
     let row = check_rows(x.len(), scales)?;
     check_length("q", x.len(), q.len())?;
@@ -199,12 +202,12 @@ pub fn dequantise(cpu: Cpu<'_>, q: &[i8], scales: &[f32], x: &mut [f32]) -> Resu
 
 /// The least scales that saturate nothing: `scales[i] = (greatest absolute value of row i of x) / 127`, rounded.
 ///
-/// `x` is as many rows as there are scales: one for a whole tensor. A row of zeros, or of numbers whose scale would round to 0,
-/// gets the scale 1, with which all of it becomes 0.
+/// `x` is as many rows as there are scales: one for a whole tensor. A row of zeros, or of numbers whose scale would
+/// round to 0, gets the scale 1, with which all of it becomes 0.
 ///
 /// # Errors
-/// [`Error::Length`] if `x` is no whole number of rows, [`Error::NonFinite`] with the index of the first NaN or infinity. Nothing has been
-/// written then.
+/// [`Error::Length`] if `x` is no whole number of rows, [`Error::NonFinite`] with the index of the first NaN or
+/// infinity. Nothing has been written then.
 pub fn choose_scales(x: &[f32], scales: &mut [f32]) -> Result<(), Error> {
     let row = row(x.len(), scales.len())?;
     if let Some(index) = x.iter().position(|x| !x.is_finite()) {
@@ -427,55 +430,84 @@ fn tile<S: Simd, const ROWS: usize>(
     // Bytes that fill a register when they are widened.
     let step = 2 * f32::lanes::<S>();
     let whole = k / step * step;
-    let mut sums = [[f32::splat(s, 0.0); COLS]; ROWS];
+    let zero = f32::splat(s, 0.0);
+    let mut sums = [[zero; COLS]; ROWS];
+    let mut rows = [zero; ROWS];
     for start in (0..whole).step_by(step) {
-        let b = b.map(|b| &b[start..start + step]);
-        let a = a.map(|a| &a[start..start + step]);
-        sums = add_products::<S, ROWS>(s, a, b, sums);
+        for (row, a) in rows.iter_mut().zip(a) {
+            *row = s.widen_bytes(&a[start..start + step]);
+        }
+        sums = add_products::<S, ROWS>(s, rows, b.map(|b| &b[start..start + step]), sums);
     }
     if whole < k {
-        sums = add_products::<S, ROWS>(s, a.map(|a| &a[whole..k]), b.map(|b| &b[whole..k]), sums);
+        // The last register of bytes, those that were there before as zeros: part of a register is slow to fill.
+        let start = k.saturating_sub(step);
+        for (row, a) in rows.iter_mut().zip(a) {
+            let mut bytes = [0; MOST_BYTES];
+            let keep = &KEEP[MOST_BYTES - (whole - start)..];
+            for ((to, &byte), &keep) in bytes.iter_mut().zip(&a[start..k]).zip(keep) {
+                *to = byte & keep;
+            }
+            *row = s.widen_bytes(&bytes[..step]);
+        }
+        sums = add_products::<S, ROWS>(s, rows, b.map(|b| &b[start..k]), sums);
     }
+
+    // Turned around, the lanes of a sum stand in as many registers, and all sums are added up at once.
+    let lanes = f32::lanes::<S>();
     let mut tile = [[0; COLS]; ROWS];
-    for (tile, sums) in tile.iter_mut().zip(&sums) {
-        for (to, sum) in tile.iter_mut().zip(sums) {
-            *to = bytemuck::cast_slice::<_, i32>(core::slice::from_ref(sum)).iter().sum();
+    let totals = tile.as_flattened_mut();
+    for first in (0..ROWS * COLS).step_by(lanes) {
+        let mut block = [zero; MOST_LANES];
+        for l in 0..lanes.min(ROWS * COLS - first) {
+            block[l] = sums[(first + l) / COLS][(first + l) % COLS];
+        }
+        let block = f32::transpose(s, block);
+        let mut total = block[0];
+        for &lane in &block[1..lanes] {
+            total = s.add_integers(total, lane);
+        }
+        let total = bytemuck::cast_slice::<_, i32>(core::slice::from_ref(&total));
+        for (to, &total) in totals[first..].iter_mut().zip(total) {
+            *to = total;
         }
     }
     tile
 }
 
+/// The most bytes that fill a register when they are widened.
+const MOST_BYTES: usize = 2 * MOST_LANES;
+
+/// Masks: the last `n` of the first half, and then the second, drop `n` bytes and keep those that follow.
+const KEEP: [i8; 2 * MOST_BYTES] = {
+    let mut masks = [0; 2 * MOST_BYTES];
+    let mut i = MOST_BYTES;
+    while i < masks.len() {
+        masks[i] = -1;
+        i += 1;
+    }
+    masks
+};
+
 /// `sums` with the products of up to a register of bytes added.
 #[inline(always)]
 fn add_products<S: Simd, const ROWS: usize>(
     s: S,
-    a: [&[i8]; ROWS],
+    rows: [<f32 as Lanes>::V<S>; ROWS],
     b: [&[i8]; COLS],
     sums: [[<f32 as Lanes>::V<S>; COLS]; ROWS],
 ) -> [[<f32 as Lanes>::V<S>; COLS]; ROWS] {
     let mut added = sums;
     let mut columns = sums[0];
     for (column, b) in columns.iter_mut().zip(b) {
-        *column = widen(s, b);
+        *column = s.widen_bytes(b);
     }
     for r in 0..ROWS {
-        let row = widen(s, a[r]);
         for l in 0..COLS {
-            added[r][l] = s.mul_add_integers(row, columns[l], sums[r][l]);
+            added[r][l] = s.add_integers(sums[r][l], s.mul_integers(rows[r], columns[l]));
         }
     }
     added
-}
-
-/// Bytes as integers of 16 bits in a register; 0 in the rest.
-#[inline(always)]
-fn widen<S: Simd>(s: S, bytes: &[i8]) -> <f32 as Lanes>::V<S> {
-    let mut widened = f32::splat(s, f32::ZERO);
-    let places = bytemuck::cast_slice_mut::<<f32 as Lanes>::V<S>, i16>(core::slice::from_mut(&mut widened));
-    for (place, &byte) in places.iter_mut().zip(bytes) {
-        *place = i16::from(byte);
-    }
-    widened
 }
 
 #[cfg(test)]

@@ -49,16 +49,23 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
-    /// Products of integers of 16 bits, of which a register holds two for each f32, added in pairs to the integer of 32 bits
-    /// of their place in `acc`; the sums wrap.
-    fn mul_add_integers(
+    /// Integers of 32 bits in the places of the f32: `a + b`, wrapping.
+    fn add_integers(
         self,
         a: <Self as Vector<f32>>::V,
         b: <Self as Vector<f32>>::V,
-        acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
     /// The first lanes of a register of f64 from `x`, exactly; +0 in the rest.
     fn widen(self, x: &[f32]) -> <Self as Vector<f64>>::V;
+    /// Integers of 32 bits from integers of 16 bits, of which a register holds two in the place of each: the sum of
+    /// their two products.
+    fn mul_integers(
+        self,
+        a: <Self as Vector<f32>>::V,
+        b: <Self as Vector<f32>>::V,
+    ) -> <Self as Vector<f32>>::V;
+    /// Bytes as integers of 16 bits, as many as fit a register; 0 in the rest.
+    fn widen_bytes(self, bytes: &[i8]) -> <Self as Vector<f32>>::V;
     /// Runs `op` in a function compiled for this instruction set.
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
 }
@@ -325,20 +332,42 @@ macro_rules! zips {
     }};
 }
 
-/// [`Simd::mul_add_integers`] in plain numbers. No instruction set with wide registers is left to it if it has an
-/// instruction for it: LLVM sees the instruction in such a loop only where nothing around it is vectorised.
+/// [`Simd::add_integers`] in plain numbers. This and the two below are what x86 has methods of its own for: LLVM makes
+/// their one instruction of them where they stand alone, and scattered loads where they stand among others.
 #[inline(always)]
-fn mul_add_integers<V: Pod>(a: V, b: V, acc: V) -> V {
-    let mut sums = acc;
-    let (a, b) = (core::slice::from_ref(&a), core::slice::from_ref(&b));
-    let (a, b) = (bytemuck::cast_slice::<V, [i16; 2]>(a), bytemuck::cast_slice::<V, [i16; 2]>(b));
-    let old = bytemuck::cast_slice::<V, i32>(core::slice::from_ref(&acc));
+fn add_integers<V: Pod>(a: V, b: V) -> V {
+    let mut sums = a;
     let new = bytemuck::cast_slice_mut::<V, i32>(core::slice::from_mut(&mut sums));
-    for (((new, &old), [a0, a1]), [b0, b1]) in new.iter_mut().zip(old).zip(a).zip(b) {
-        let products = i32::from(*a0) * i32::from(*b0) + i32::from(*a1) * i32::from(*b1);
-        *new = old.wrapping_add(products);
+    let (a, b) = (core::slice::from_ref(&a), core::slice::from_ref(&b));
+    let (a, b) = (bytemuck::cast_slice::<V, i32>(a), bytemuck::cast_slice::<V, i32>(b));
+    for ((new, &a), &b) in new.iter_mut().zip(a).zip(b) {
+        *new = a.wrapping_add(b);
     }
     sums
+}
+
+/// [`Simd::mul_integers`] in plain numbers.
+#[inline(always)]
+fn mul_integers<V: Pod>(a: V, b: V) -> V {
+    let mut sums = a;
+    let new = bytemuck::cast_slice_mut::<V, i32>(core::slice::from_mut(&mut sums));
+    let (a, b) = (core::slice::from_ref(&a), core::slice::from_ref(&b));
+    let (a, b) = (bytemuck::cast_slice::<V, [i16; 2]>(a), bytemuck::cast_slice::<V, [i16; 2]>(b));
+    for ((new, [a0, a1]), [b0, b1]) in new.iter_mut().zip(a).zip(b) {
+        *new = (i32::from(*a0) * i32::from(*b0)).wrapping_add(i32::from(*a1) * i32::from(*b1));
+    }
+    sums
+}
+
+/// [`Simd::widen_bytes`] in plain numbers.
+#[inline(always)]
+fn widen_bytes<V: Pod>(bytes: &[i8]) -> V {
+    let mut widened = V::zeroed();
+    let places = bytemuck::cast_slice_mut::<V, i16>(core::slice::from_mut(&mut widened));
+    for (place, &byte) in places.iter_mut().zip(bytes) {
+        *place = i16::from(byte);
+    }
+    widened
 }
 
 /// An instruction set of pulp's, with what pulp lacks.
@@ -373,10 +402,20 @@ pub trait Token: Copy + Send + Sync + 'static {
     fn mul_add_pairs(self, _: F32s<Self>, _: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
         acc
     }
-    /// [`Simd::mul_add_integers`].
+    /// [`Simd::add_integers`].
     #[inline(always)]
-    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
-        mul_add_integers(a, b, acc)
+    fn add_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        add_integers(a, b)
+    }
+    /// [`Simd::mul_integers`].
+    #[inline(always)]
+    fn mul_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        mul_integers(a, b)
+    }
+    /// [`Simd::widen_bytes`].
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
+        widen_bytes(bytes)
     }
     /// [`Simd::widen`].
     fn widen(self, x: &[f32]) -> F64s<Self>;
@@ -406,8 +445,16 @@ impl<S: Token> Simd for S {
         Token::mul_add_pairs(self, a, b, acc)
     }
     #[inline(always)]
-    fn mul_add_integers(self, a: F32s<S>, b: F32s<S>, acc: F32s<S>) -> F32s<S> {
-        Token::mul_add_integers(self, a, b, acc)
+    fn add_integers(self, a: F32s<S>, b: F32s<S>) -> F32s<S> {
+        Token::add_integers(self, a, b)
+    }
+    #[inline(always)]
+    fn mul_integers(self, a: F32s<S>, b: F32s<S>) -> F32s<S> {
+        Token::mul_integers(self, a, b)
+    }
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> F32s<S> {
+        Token::widen_bytes(self, bytes)
     }
     #[inline(always)]
     fn widen(self, x: &[f32]) -> F64s<S> {
@@ -512,9 +559,19 @@ impl Token for pulp::x86::V3 {
         })
     }
     #[inline(always)]
-    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
-        let products = self.avx2._mm256_madd_epi16(pulp::cast(a), pulp::cast(b));
-        pulp::cast(self.avx2._mm256_add_epi32(pulp::cast(acc), products))
+    fn add_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        pulp::cast(self.avx2._mm256_add_epi32(pulp::cast(a), pulp::cast(b)))
+    }
+    #[inline(always)]
+    fn mul_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        pulp::cast(self.avx2._mm256_madd_epi16(pulp::cast(a), pulp::cast(b)))
+    }
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
+        match bytes.first_chunk::<16>() {
+            Some(&bytes) => pulp::cast(self.avx2._mm256_cvtepi8_epi16(pulp::cast(bytes))),
+            None => widen_bytes(bytes),
+        }
     }
 }
 
@@ -596,9 +653,19 @@ impl Token for pulp::x86::V4 {
         out
     }
     #[inline(always)]
-    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
-        let products = self.avx512bw._mm512_madd_epi16(pulp::cast(a), pulp::cast(b));
-        pulp::cast(self.avx512f._mm512_add_epi32(pulp::cast(acc), products))
+    fn add_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        pulp::cast(self.avx512f._mm512_add_epi32(pulp::cast(a), pulp::cast(b)))
+    }
+    #[inline(always)]
+    fn mul_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        pulp::cast(self.avx512bw._mm512_madd_epi16(pulp::cast(a), pulp::cast(b)))
+    }
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
+        match bytes.first_chunk::<32>() {
+            Some(&bytes) => pulp::cast(self.avx512bw._mm512_cvtepi8_epi16(pulp::cast(bytes))),
+            None => widen_bytes(bytes),
+        }
     }
 }
 
@@ -652,8 +719,16 @@ impl Token for Avx512Bf16 {
         self.0.transpose_f64(block)
     }
     #[inline(always)]
-    fn mul_add_integers(self, a: F32s<Self>, b: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
-        Token::mul_add_integers(self.0, a, b, acc)
+    fn add_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        Token::add_integers(self.0, a, b)
+    }
+    #[inline(always)]
+    fn mul_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        Token::mul_integers(self.0, a, b)
+    }
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {
+        Token::widen_bytes(self.0, bytes)
     }
     const PAIRS: bool = true;
     #[inline(always)]
@@ -803,8 +878,16 @@ impl Simd for OneLane {
         acc
     }
     #[inline(always)]
-    fn mul_add_integers(self, a: f32, b: f32, acc: f32) -> f32 {
-        mul_add_integers(a, b, acc)
+    fn add_integers(self, a: f32, b: f32) -> f32 {
+        add_integers(a, b)
+    }
+    #[inline(always)]
+    fn mul_integers(self, a: f32, b: f32) -> f32 {
+        mul_integers(a, b)
+    }
+    #[inline(always)]
+    fn widen_bytes(self, bytes: &[i8]) -> f32 {
+        widen_bytes(bytes)
     }
     #[inline(always)]
     fn widen(self, x: &[f32]) -> f64 {

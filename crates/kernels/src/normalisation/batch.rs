@@ -1,8 +1,8 @@
-//! Batch normalisation: each channel over all rows of the batch (Ioffe and Szegedy, ICML 2015; PyTorch's `BatchNorm1d` and,
-//! images lying channels last, `BatchNorm2d`).
+//! Batch normalisation: each channel over all rows of the batch (Ioffe and Szegedy, ICML 2015; PyTorch's `BatchNorm1d`
+//! and, images lying channels last, `BatchNorm2d`).
 //!
-//! In training the batch's own mean and variance are used, and running ones are kept for inference, where each channel has a
-//! scale and a shift that no longer depend on the batch. Sums run down the rows as in `columns`.
+//! In training the batch's own mean and variance are used, and running ones are kept for inference, where each channel
+//! has a scale and a shift that no longer depend on the batch. Sums run down the rows as in `columns`.
 
 use super::columns::{
     Backward, Normalise, PerChannel, Shape, WIDTH, for_each_row, gradient_sums, merge, moments, totals,
@@ -20,27 +20,29 @@ pub struct Running<'a, T> {
     pub mean: &'a mut [T],
     /// The running variance, 1 at first.
     pub var: &'a mut [T],
-    /// How much of the batch goes into them, in [0, 1]: 0.1 in PyTorch; 1 / t at step t, from 1, gives the plain average.
+    /// How much of the batch goes into them, in [0, 1]: 0.1 in PyTorch; 1 / t at step t, from 1, gives the plain
+    /// average.
     pub momentum: f64,
 }
 
-/// Elements of scratch for [`batch_norm`] and [`batch_norm_backward`]: four a channel, and three more for each 128 rows.
+/// Elements of scratch for [`batch_norm`] and [`batch_norm_backward`]: four a channel, and three more for each 128
+/// rows.
 pub const fn batch_norm_scratch(rows: usize, channels: usize) -> usize {
     Shape { samples: 1, positions: rows, channels }.scratch()
 }
 
 /// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with mean and (biased) variance of each channel of the batch.
 ///
-/// `x` and `y` are `[rows, channels]`, where channels is the length of `mean`. `mean` and `rstd`, `[channels]`, are written for
-/// [`batch_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`. If `running` is given:
+/// `x` and `y` are `[rows, channels]`, where channels is the length of `mean`. `mean` and `rstd`, `[channels]`, are
+/// written for [`batch_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`. If `running` is given:
 ///
 /// ```text
 /// running mean = (1 - momentum) * running mean + momentum * mean
 /// running var  = (1 - momentum) * running var  + momentum * var * rows / (rows - 1)         unbiased, as in PyTorch
 /// ```
 ///
-/// A constant channel becomes beta, exactly (NaN if epsilon is 0). A channel with a NaN or an infinity becomes NaN, and so do its
-/// running mean and variance. With no rows at all, nothing is written.
+/// A constant channel becomes beta, exactly (NaN if epsilon is 0). A channel with a NaN or an infinity becomes NaN, and
+/// so do its running mean and variance. With no rows at all, nothing is written.
 ///
 /// ```
 /// use kernels::normalisation::{Affine, batch::{batch_norm, batch_norm_scratch}};
@@ -53,8 +55,8 @@ pub const fn batch_norm_scratch(rows: usize, channels: usize) -> usize {
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`, a momentum outside [0, 1], and for a
-/// single row, which has no variance (refused by PyTorch as well), [`Error::Scratch`] if there is less than
+/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`, a momentum outside [0, 1],
+/// and for a single row, which has no variance (refused by PyTorch as well), [`Error::Scratch`] if there is less than
 /// [`batch_norm_scratch`]. Nothing has been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
 pub fn batch_norm<T: Float>(
@@ -143,12 +145,13 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
 /// dx = gamma * rstd * (dy - dbeta / rows - xhat * dgamma / rows)
 /// ```
 ///
-/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass; `x` and `dy` are `[rows, channels]`. A channel
-/// with a NaN or an infinity in `x` or `dy` becomes NaN. With no rows at all, `dgamma` and `dbeta` are 0.
+/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass; `x` and `dy` are
+/// `[rows, channels]`. A NaN or an infinity in `x` or `dy` leaves no finite `dx` in its channel. With no rows at all,
+/// `dgamma` and `dbeta` are 0.
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`batch_norm_scratch`]. Nothing has been
-/// written then.
+/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`batch_norm_scratch`]. Nothing
+/// has been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
 pub fn batch_norm_backward<T: Float>(
     cpu: Cpu<'_>,
@@ -221,12 +224,12 @@ pub const fn batch_norm_inference_scratch(channels: usize) -> usize {
 
 /// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with the running mean and variance of each channel.
 ///
-/// `x` and `y` are `[rows, channels]`, the others `[channels]`. NaN and infinities stay in their element. A variance below
-/// `-epsilon` gives NaN.
+/// `x` and `y` are `[rows, channels]`, the others `[channels]`. NaN and infinities stay in their element. A variance
+/// below `-epsilon` gives NaN.
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`, [`Error::Scratch`] if there is less
-/// than [`batch_norm_inference_scratch`]. Nothing has been written then.
+/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`, [`Error::Scratch`] if there
+/// is less than [`batch_norm_inference_scratch`]. Nothing has been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what was learnt, what comes out")]
 pub fn batch_norm_inference<T: Float>(
     cpu: Cpu<'_>,
@@ -256,9 +259,9 @@ pub fn batch_norm_inference<T: Float>(
 /// Scale and shift with which [`scale_shift`] does what [`batch_norm_inference`] does:
 /// `scale = gamma / sqrt(var + epsilon)`, `shift = beta - mean * scale`, computed in f64 and rounded once.
 ///
-/// They can also be folded into the layer before: its weights of output `j` times `scale[j]`, its bias times `scale[j]` plus
-/// `shift[j]`. Where the mean is far greater than the deviation, digits are lost that [`batch_norm_inference`] keeps. All are
-/// `[channels]`.
+/// They can also be folded into the layer before: its weights of output `j` times `scale[j]`, its bias times `scale[j]`
+/// plus `shift[j]`. Where the mean is far greater than the deviation, digits are lost that [`batch_norm_inference`]
+/// keeps. All are `[channels]`.
 ///
 /// # Errors
 /// [`Error::Length`] if lengths differ, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written then.
@@ -323,7 +326,8 @@ impl<T: Float> PerChannel<T, 2, 0> for ScaleShift {
     }
 }
 
-/// `x[i, j] = x[i, j] * scale[j] + shift[j]`, rounded once: `x` is `[rows, channels]`, `scale` and `shift` are `[channels]`.
+/// `x[i, j] = x[i, j] * scale[j] + shift[j]`, rounded once: `x` is `[rows, channels]`, `scale` and `shift` are
+/// `[channels]`.
 ///
 /// NaN and infinities stay in their element.
 ///

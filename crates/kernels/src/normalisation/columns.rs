@@ -1,5 +1,5 @@
-//! What batch and group normalisation share: sums down the rows, a column a channel, and an operation that each channel has
-//! constants for.
+//! What batch and group normalisation share: sums down the rows, a column a channel, and an operation that each channel
+//! has constants for.
 //!
 //! ```text
 //! for each block of 128 rows of a sample                          on any thread
@@ -7,26 +7,27 @@
 //!     for each group of 4 rows, ascending: for each column
 //!         a = x - shift  (backward: dy);  b = x - shift
 //!         sum     += (a0 + a1) + (a2 + a3)
-//!         product += (a0 b0 + a1 b1) + (a2 b2 + a3 b3)            each pair one multiplication and one fused multiply-add
+//!         product += (a0 b0 + a1 b1) + (a2 b2 + a3 b3)            each pair: a product, then a fused multiply-add
 //!     the rows that are left, one by one:  sum += a;  product += a b, rounded
 //! blocks are merged in ascending order, in f64 (Chan, Golub, LeVeque 1979)
 //! ```
 //!
-//! The order depends on the number of rows alone. The shift is the mean of 1/8 of a block, so that it lies within 3 deviations
-//! of the block's mean whatever the data: what is lost in `product - sum^2 / rows` is then at most 2^10 times the rounding
-//! of T, and hardly anything where the first rows are like the others. A constant column has the variance 0.
+//! The order depends on the number of rows alone. The shift is the mean of 1/8 of a block, so that it lies within 3
+//! deviations of the block's mean whatever the data: what is lost in `product - sum^2 / rows` is then at most 2^10
+//! times the rounding of T, and hardly anything where the first rows are like the others. A constant column has the
+//! variance 0.
 
 use super::at_least_zero;
 use crate::Cpu;
 use crate::elementwise::CHUNK;
 use crate::simd::{Float, Simd, WithSimd};
 
-/// Rows of a block. Part of the bit contract. Sums of a column stay short chains (32 groups), and what is kept of a block is a
-/// small part of it.
+/// Rows of a block. Part of the bit contract. Sums of a column stay short chains (32 groups), and what is kept of a
+/// block is a small part of it.
 pub(super) const BLOCK: usize = 128;
 
-/// Rows that are added up before they are added to a sum. Part of the bit contract. The sums of a column come from memory and
-/// go back: once for four rows, they take less time than the additions.
+/// Rows that are added up before they are added to a sum. Part of the bit contract. The sums of a column come from
+/// memory and go back: once for four rows, they take less time than the additions.
 pub(super) const GROUP: usize = 4;
 
 /// Rows whose mean is the shift. Part of the bit contract.
@@ -128,7 +129,8 @@ fn pilot<T: Float>(x: &[T], shift: &mut [T]) {
     }
 }
 
-/// For each block: the sums of `dy` of each channel, then those of `dy * (x - centre)`. `centre` gives the centres of a sample.
+/// For each block: the sums of `dy` of each channel, then those of `dy * (x - centre)`. `centre` gives the centres of a
+/// sample.
 pub(super) fn gradient_sums<'a, T: Float>(
     cpu: Cpu<'_>,
     shape: Shape,
@@ -178,16 +180,34 @@ impl<T: Float> WithSimd for GradientSums<'_, T> {
 #[inline(always)]
 fn add_block<S: Simd, T: Float, const BACKWARD: bool>(s: S, dy: &[T], x: &[T], centre: &[T], sums: &mut [T]) {
     let channels = centre.len();
+    let whole = channels / T::lanes::<S>() * T::lanes::<S>();
+    let (sums, products) = sums.split_at_mut(channels);
     let groups = x.len() / (GROUP * channels) * (GROUP * channels);
-    let ((dy, dy_left), (x, x_left)) = (dy.split_at(groups), x.split_at(groups));
-    for (dy, x) in dy.chunks_exact(GROUP * channels).zip(x.chunks_exact(GROUP * channels)) {
-        add_rows::<S, T, BACKWARD, GROUP>(s, dy, x, centre, sums);
+    let (dy, x) = (dy.split_at(groups), x.split_at(groups));
+    if whole > 0 {
+        for (dy, x) in dy.0.chunks_exact(GROUP * channels).zip(x.0.chunks_exact(GROUP * channels)) {
+            add_rows::<S, T, BACKWARD, GROUP>(s, dy, x, centre, sums, products);
+        }
+        for (dy, x) in dy.1.chunks_exact(channels).zip(x.1.chunks_exact(channels)) {
+            add_rows::<S, T, BACKWARD, 1>(s, dy, x, centre, sums, products);
+        }
     }
-    for (dy, x) in dy_left.chunks_exact(channels).zip(x_left.chunks_exact(channels)) {
-        add_rows::<S, T, BACKWARD, 1>(s, dy, x, centre, sums);
+    if whole < channels {
+        // These sums stay in registers: what is written with a mask is slow to be read again.
+        let centre = T::rest(s, &centre[whole..]);
+        let mut both = (T::rest(s, &sums[whole..]), T::rest(s, &products[whole..]));
+        for (dy, x) in dy.0.chunks_exact(GROUP * channels).zip(x.0.chunks_exact(GROUP * channels)) {
+            both = add_rests::<S, T, BACKWARD, GROUP>(s, dy, x, (channels, whole), centre, both);
+        }
+        for (dy, x) in dy.1.chunks_exact(channels).zip(x.1.chunks_exact(channels)) {
+            both = add_rests::<S, T, BACKWARD, 1>(s, dy, x, (channels, whole), centre, both);
+        }
+        T::put_rest(s, &mut sums[whole..], both.0);
+        T::put_rest(s, &mut products[whole..], both.1);
     }
 }
 
+/// The whole registers of a group of rows, or of one row.
 #[inline(always)]
 fn add_rows<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
     s: S,
@@ -195,16 +215,13 @@ fn add_rows<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
     x: &[T],
     centre: &[T],
     sums: &mut [T],
+    products: &mut [T],
 ) {
     let channels = centre.len();
-    let lanes = T::lanes::<S>();
-    let whole = channels / lanes * lanes;
-    let (sums, products) = sums.split_at_mut(channels);
     let (dy, x): ([_; ROWS], [_; ROWS]) = (rows(dy, channels), rows(x, channels));
-
     let zero = T::splat(s, T::ZERO);
     let (mut a, mut b) = ([zero; ROWS], [zero; ROWS]);
-    for i in 0..channels / lanes {
+    for i in 0..channels / T::lanes::<S>() {
         let centre = T::register(s, centre, i);
         for r in 0..ROWS {
             b[r] = T::sub(s, T::register(s, x[r], i), centre);
@@ -215,17 +232,25 @@ fn add_rows<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
         T::put_register(s, sums, i, sum);
         T::put_register(s, products, i, product);
     }
-    if whole < channels {
-        let centre = T::rest(s, &centre[whole..]);
-        for r in 0..ROWS {
-            b[r] = T::sub(s, T::rest(s, &x[r][whole..]), centre);
-            a[r] = if BACKWARD { T::rest(s, &dy[r][whole..]) } else { b[r] };
-        }
-        let old = (T::rest(s, &sums[whole..]), T::rest(s, &products[whole..]));
-        let (sum, product) = add_terms::<S, T, ROWS>(s, a, b, old);
-        T::put_rest(s, &mut sums[whole..], sum);
-        T::put_rest(s, &mut products[whole..], product);
+}
+
+/// What [`add_rows`] leaves of each row.
+#[inline(always)]
+fn add_rests<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
+    s: S,
+    dy: &[T],
+    x: &[T],
+    (channels, whole): (usize, usize),
+    centre: T::V<S>,
+    sums: (T::V<S>, T::V<S>),
+) -> (T::V<S>, T::V<S>) {
+    let (dy, x): ([_; ROWS], [_; ROWS]) = (rows(dy, channels), rows(x, channels));
+    let (mut a, mut b) = ([centre; ROWS], [centre; ROWS]);
+    for r in 0..ROWS {
+        b[r] = T::sub(s, T::rest(s, &x[r][whole..]), centre);
+        a[r] = if BACKWARD { T::rest(s, &dy[r][whole..]) } else { b[r] };
     }
+    add_terms::<S, T, ROWS>(s, a, b, sums)
 }
 
 /// The first `ROWS` rows.

@@ -1,5 +1,5 @@
-//! Group normalisation: some neighbouring channels of one image, over all its positions (Wu and He, ECCV 2018; PyTorch's
-//! `GroupNorm`). One channel a group is instance normalisation.
+//! Group normalisation: some neighbouring channels of one image, over all its positions (Wu and He, ECCV 2018;
+//! PyTorch's `GroupNorm`). One channel a group is instance normalisation.
 //!
 //! ```text
 //! each channel of each image: mean and squares                as batch normalisation of the image alone
@@ -17,8 +17,8 @@ use crate::error::{check_length, check_parameter};
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// How `x` is cut: `[batch, positions, channels]`, where position counts height and width together, and the channels in `groups` of
-/// equal size.
+/// How `x` is cut: `[batch, positions, channels]`, where position counts height and width together, and the channels in
+/// `groups` of equal size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Groups {
     /// Images.
@@ -36,8 +36,8 @@ impl Groups {
         Shape { samples: self.batch, positions: self.positions, channels: self.channels }
     }
 
-    /// Elements of scratch for [`group_norm`] and [`group_norm_backward`]: four an image and channel, and three more for
-    /// each 128 positions.
+    /// Elements of scratch for [`group_norm`] and [`group_norm_backward`]: four an image and channel, and three more
+    /// for each 128 positions.
     pub const fn scratch(self) -> usize {
         Shape { samples: self.batch, positions: self.positions, channels: self.channels }.scratch()
     }
@@ -67,11 +67,11 @@ impl Groups {
 
 /// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with mean and (biased) variance of each group of each image.
 ///
-/// `x` and `y` are `[batch, positions, channels]`, gamma and beta `[channels]`. `mean` and `rstd`, `[batch, groups]`, are written
-/// for [`group_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`.
+/// `x` and `y` are `[batch, positions, channels]`, gamma and beta `[channels]`. `mean` and `rstd`, `[batch, groups]`,
+/// are written for [`group_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`.
 ///
-/// A constant group becomes beta, exactly (NaN if epsilon is 0). A group with a NaN or an infinity becomes NaN. Where `x` is empty,
-/// nothing is written.
+/// A constant group becomes beta, exactly (NaN if epsilon is 0). A group with a NaN or an infinity becomes NaN. Where
+/// `x` is empty, nothing is written.
 ///
 /// ```
 /// use kernels::normalisation::{Affine, group::{Groups, group_norm}};
@@ -87,8 +87,8 @@ impl Groups {
 ///
 /// # Errors
 /// [`Error::Parameter`] if the number of groups does not divide that of channels, or for a negative `epsilon`,
-/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`Groups::scratch`]. Nothing has been written
-/// then.
+/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`Groups::scratch`]. Nothing has
+/// been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
 pub fn group_norm<T: Float>(
     cpu: Cpu<'_>,
@@ -179,8 +179,9 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
 /// g = dy * gamma;  dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  the means over the group
 /// ```
 ///
-/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A group with a NaN or an infinity in `x` or
-/// `dy` becomes NaN, and so do the gradients of gamma and beta of the channel that holds it. Where `x` is empty, these are 0.
+/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A NaN or an infinity in `x` or
+/// `dy` leaves no finite `dx` in its group, and no finite gradient of gamma in its channel. Where `x` is empty, the
+/// gradients of gamma and beta are 0.
 ///
 /// # Errors
 /// As [`group_norm`], but for `epsilon`.

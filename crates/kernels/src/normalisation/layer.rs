@@ -1,4 +1,5 @@
-//! Layer normalisation: each row over its channels (Ba, Kiros and Hinton 2016; PyTorch's `LayerNorm` over the last dimension).
+//! Layer normalisation: each row over its channels (Ba, Kiros and Hinton 2016; PyTorch's `LayerNorm` over the last
+//! dimension).
 //!
 //! Rows are independent of each other; the order of their sums is that of `rows`.
 
@@ -11,8 +12,8 @@ use crate::{Cpu, Error, Float};
 /// `x` and `y` are `[rows, channels]`, gamma and beta `[channels]`. `mean` and `rstd`, `[rows]`, are written for
 /// [`layer_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`.
 ///
-/// A constant row, and so a row of one channel, becomes beta, exactly (NaN if epsilon is 0). A row with a NaN or an infinity becomes
-/// NaN. Without channels, nothing is written.
+/// A constant row, and so a row of one channel, becomes beta, exactly (NaN if epsilon is 0). A row with a NaN or an
+/// infinity becomes NaN. Without channels, nothing is written.
 ///
 /// ```
 /// use kernels::normalisation::{Affine, layer::layer_norm};
@@ -24,7 +25,8 @@ use crate::{Cpu, Error, Float};
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written then.
+/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written
+/// then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
 pub fn layer_norm<T: Float>(
     cpu: Cpu<'_>,
@@ -52,13 +54,13 @@ pub const fn layer_norm_backward_scratch(rows: usize, channels: usize) -> usize 
 /// g = dy * gamma;  dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  the means over the row
 /// ```
 ///
-/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A row with a NaN or an infinity in `x` or
-/// `dy` becomes NaN; a NaN in a row of `x`, or in a column of `dy`, makes the gradients of gamma and beta it goes into NaN. Where `x` is
-/// empty, these are 0.
+/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A NaN or an infinity in `x` or
+/// `dy` leaves no finite `dx` in its row, and in `x` no finite `dgamma` at all. Where `x` is empty, the gradients of
+/// gamma and beta are 0.
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`layer_norm_backward_scratch`]. Nothing
-/// has been written then.
+/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`layer_norm_backward_scratch`].
+/// Nothing has been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
 pub fn layer_norm_backward<T: Float>(
     cpu: Cpu<'_>,

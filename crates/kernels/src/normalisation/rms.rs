@@ -1,5 +1,5 @@
-//! RMS normalisation: each row divided by its root mean square (Zhang and Sennrich, NeurIPS 2019; PyTorch's `RMSNorm` over the last
-//! dimension).
+//! RMS normalisation: each row divided by its root mean square (Zhang and Sennrich, NeurIPS 2019; PyTorch's `RMSNorm`
+//! over the last dimension).
 //!
 //! Layer normalisation without the mean. Rows are independent of each other; the order of their sums is that of `rows`.
 
@@ -11,9 +11,9 @@ use crate::{Cpu, Error, Float};
 /// `x` and `y` are `[rows, channels]`, `gamma` (1 if there is none) `[channels]`. `rstd`, `[rows]`, is written for
 /// [`rms_norm_backward`]: `1 / sqrt(mean of x^2 + epsilon)`.
 ///
-/// A row of zeros stays one (NaN if epsilon is 0). A row with a NaN becomes NaN; with an infinity, which has a mean square of Inf, its
-/// other elements become 0 and itself NaN; the same where squares overflow: from 2^64 (f32) or 2^512 (f64) on, with zeros for NaN.
-/// Without channels, nothing is written.
+/// A row of zeros stays one (NaN if epsilon is 0). A row with a NaN becomes NaN. In a row with an infinity, infinities
+/// become NaN and the other elements 0. Squares must stay in range: a row with elements from 2^64 (f32) or 2^512 (f64)
+/// on becomes 0. Without channels, nothing is written.
 ///
 /// ```
 /// use kernels::normalisation::rms::rms_norm;
@@ -24,7 +24,8 @@ use crate::{Cpu, Error, Float};
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written then.
+/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written
+/// then.
 pub fn rms_norm<T: Float>(
     cpu: Cpu<'_>,
     x: &[T],
@@ -49,12 +50,12 @@ pub const fn rms_norm_backward_scratch(rows: usize, channels: usize) -> usize {
 /// g = dy * gamma;  dx = rstd * (g - xhat * mean of (g * xhat)),  the mean over the row
 /// ```
 ///
-/// `x`, `gamma` (1 if there is none) and `rstd` are those of the forward pass. A row with a NaN or an infinity in `x` or `dy` becomes
-/// NaN. Where `x` is empty, `dgamma` is 0.
+/// `x`, `gamma` (1 if there is none) and `rstd` are those of the forward pass. A NaN or an infinity in `x` or `dy`
+/// leaves no finite `dx` in its row. Where `x` is empty, `dgamma` is 0.
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`rms_norm_backward_scratch`]. Nothing has
-/// been written then.
+/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`rms_norm_backward_scratch`].
+/// Nothing has been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
 pub fn rms_norm_backward<T: Float>(
     cpu: Cpu<'_>,

@@ -21,8 +21,8 @@ use crate::error::check_length;
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// Bytes of the virtual lanes of a row. Part of the bit contract. Two registers of AVX-512, four of AVX2: with two sums, enough
-/// additions in flight for a row in the first-level cache.
+/// Bytes of the virtual lanes of a row. Part of the bit contract. Two registers of AVX-512, four of AVX2: with two
+/// sums, enough additions in flight for a row in the first-level cache.
 const LANE_BYTES: usize = 128;
 
 /// The most lanes of any type.
@@ -92,7 +92,11 @@ fn sums<S: Simd, T: Float, const READ: usize>(s: S, op: &impl Terms<T, READ>, re
         }
     }
     // What is left fills some of the lanes; in the others stay a = 0 and the sums.
-    for (l, start) in (whole * lanes..len).step_by(lanes).enumerate() {
+    for l in 0..count {
+        let start = (whole + l) * lanes;
+        if start >= len {
+            break;
+        }
         let end = len.min(start + lanes);
         for (v, x) in inputs.iter_mut().zip(read) {
             *v = T::rest(s, &x[start..end]);
@@ -103,18 +107,22 @@ fn sums<S: Simd, T: Float, const READ: usize>(s: S, op: &impl Terms<T, READ>, re
         a_sums[l] = T::add(s, a_sums[l], a);
         ab_sums[l] = T::mul_add(s, a, b, ab_sums[l]);
     }
-    (fold::<S, T>(&a_sums[..count]), fold::<S, T>(&ab_sums[..count]))
+    (fold::<S, T>(s, a_sums), fold::<S, T>(s, ab_sums))
 }
 
 /// The sum of all lanes: the upper half is added to the lower until one is left.
 #[inline(always)]
-fn fold<S: Simd, T: Float>(registers: &[T::V<S>]) -> T {
-    let mut lanes = [T::ZERO; MOST];
-    let (places, _) = T::split_mut::<S>(&mut lanes);
-    for (to, &from) in places.iter_mut().zip(registers) {
-        *to = from;
+fn fold<S: Simd, T: Float>(s: S, mut registers: [T::V<S>; MOST]) -> T {
+    let mut half = const { LANE_BYTES / size_of::<T::V<S>>() } / 2;
+    while half > 0 {
+        for l in 0..half {
+            registers[l] = T::add(s, registers[l], registers[l + half]);
+        }
+        half /= 2;
     }
-    let mut half = const { LANE_BYTES / size_of::<T>() } / 2;
+    let mut lanes = [T::ZERO; MOST_LANES];
+    T::put_register(s, &mut lanes, 0, registers[0]);
+    let mut half = T::lanes::<S>() / 2;
     while half > 0 {
         let (lower, upper) = lanes.split_at_mut(half);
         for (lower, &upper) in lower.iter_mut().zip(&*upper) {
@@ -125,7 +133,8 @@ fn fold<S: Simd, T: Float>(registers: &[T::V<S>]) -> T {
     lanes[0]
 }
 
-/// Normalises the rows of `x`, whose number is the length of `rstd`. If `CENTRED`, the mean is taken away and written to `mean`.
+/// Normalises the rows of `x`, whose number is the length of `rstd`. If `CENTRED`, the mean is taken away and written
+/// to `mean`.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
 pub(super) fn forward<T: Float, const CENTRED: bool>(
     cpu: Cpu<'_>,
@@ -173,30 +182,43 @@ impl<T: Float, const CENTRED: bool> WithSimd for Forward<'_, T, CENTRED> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { x, channels, affine, epsilon, mean, rstd, y } = self;
         let n = channels as f64;
-        let rows = x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)).zip(rstd);
-        for (row, ((x, y), rstd)) in rows.enumerate() {
-            let (mut centre, mut offset) = (T::ZERO, 0.0);
+        let tiles =
+            x.chunks(GROUP * channels).zip(y.chunks_mut(GROUP * channels)).zip(rstd.chunks_mut(GROUP));
+        for (tile, ((x, y), rstd)) in tiles.enumerate() {
+            // One step after the other for all rows of the tile, so that none waits for its own sum.
+            let mut shifts = [T::ZERO; GROUP];
             if CENTRED {
-                let mut shift = sums(s, &Centred { centre: x[0] }, [x]).0;
-                shift /= T::from_f64(n);
-                shift += x[0];
-                let (sum, squares) = sums(s, &Centred { centre: shift }, [x]);
-                let missed = sum.to_f64() / n;
-                *rstd = at_least_zero(squares.to_f64() - sum.to_f64() * missed) / n;
-                mean[row] = shift.to_f64() + missed;
-                (centre, offset) = halves(mean[row]);
-            } else {
-                let (_, squares) = sums(s, &Centred { centre: T::ZERO }, [x]);
-                *rstd = squares.to_f64() / n;
+                for (shift, x) in shifts.iter_mut().zip(x.chunks_exact(channels)) {
+                    *shift = sums(s, &Centred { centre: x[0] }, [x]).0;
+                    *shift /= T::from_f64(n);
+                    *shift += x[0];
+                }
             }
-            along(s, &InverseRoot { epsilon }, [], [core::slice::from_mut(rstd)]);
-            normalise(
-                s,
-                Row { centre, scale: T::from_f64(*rstd), shift: T::from_f64(-offset * *rstd) },
-                x,
-                affine,
-                y,
-            );
+            let mut means = [0.0; GROUP];
+            for (((x, &shift), mean), rstd) in
+                x.chunks_exact(channels).zip(&shifts).zip(&mut means).zip(&mut *rstd)
+            {
+                let (sum, squares) = sums(s, &Centred { centre: shift }, [x]);
+                if CENTRED {
+                    let missed = sum.to_f64() / n;
+                    *mean = shift.to_f64() + missed;
+                    *rstd = at_least_zero(squares.to_f64() - sum.to_f64() * missed) / n;
+                } else {
+                    *rstd = squares.to_f64() / n;
+                }
+            }
+            along(s, &InverseRoot { epsilon }, [], [&mut *rstd]);
+            let rows = x.chunks_exact(channels).zip(y.chunks_exact_mut(channels));
+            for ((&rstd, &mean), (x, y)) in rstd.iter().zip(&means).zip(rows) {
+                let (centre, rest) = halves(mean);
+                let row = Row { centre, scale: T::from_f64(rstd), shift: T::from_f64(-rest * rstd) };
+                normalise(s, row, x, affine, y);
+            }
+            if CENTRED {
+                for (to, mean) in mean[tile * GROUP..].iter_mut().zip(means) {
+                    *to = mean;
+                }
+            }
         }
     }
 }

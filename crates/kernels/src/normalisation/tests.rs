@@ -473,6 +473,16 @@ fn what_is_not_finite_stays_in_its_group() {
         Group(groups),
     ] {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            // In the gradient.
+            let (x, mut dy) = (draw::<f32>(20, norm.len()), draw::<f32>(21, norm.len()));
+            let (mean, rstd, _) = norm.forward(Cpu::detect(), &x, Affine::NONE);
+            dy[norm.len() / 2 + 3] = bad;
+            let (dx, ..) = norm.backward(Cpu::detect(), &x, None, (&mean, &rstd), &dy);
+            let spoilt = norm.group_of(norm.len() / 2 + 3);
+            let is_right = |(i, dx): (usize, &f32)| dx.is_finite() == (norm.group_of(i) != spoilt);
+            assert!(dx.iter().enumerate().all(is_right), "{norm:?}, {bad} in dy");
+
+            // In the input.
             let clean = draw::<f32>(20, norm.len());
             let mut x = clean.clone();
             let at = norm.len() / 2 + 3;

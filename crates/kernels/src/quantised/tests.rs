@@ -4,7 +4,7 @@ extern crate std;
 
 use std::{vec, vec::Vec};
 
-use proptest::prelude::{ProptestConfig, Strategy, prop_assert_eq, proptest};
+use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 
 use super::*;
 use crate::random::Stream;
@@ -71,8 +71,8 @@ fn the_extremes_do_not_overflow() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn products_of_random_shapes_are_exact(shape in (0_usize..40, 0_usize..90, 0_usize..300).prop_map(|(m, n, k)| [m, n, k])) {
-        let [m, n, k] = shape;
+    fn products_of_random_shapes_are_exact(m in 0_usize..40, n in 0_usize..90, k in 0_usize..300) {
+        let shape = [m, n, k];
         let (a, b) = (bytes(4, m * k), bytes(5, n * k));
         prop_assert_eq!(product_of(shape, &a, &b), oracle(shape, &a, &b));
     }
