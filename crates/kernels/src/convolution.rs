@@ -341,7 +341,7 @@ impl Convolution {
         let threads = if threads == 0 { 1 } else { threads };
         match self.way::<T>() {
             Way::Depthwise => 0,
-            Way::Direct => direct::forward_len::<T>(self, threads),
+            Way::Direct => direct::forward_len(self, threads),
             Way::Pointwise => product::pointwise_len::<T>(self, threads),
             Way::Product => threads.saturating_mul(product::forward_task_len::<T>(self)),
         }
@@ -361,7 +361,7 @@ impl Convolution {
         let threads = if threads == 0 { 1 } else { threads };
         match self.way::<T>() {
             Way::Depthwise => product::sums_len::<T>(self, threads),
-            Way::Direct => direct::dw_len::<T>(self, threads),
+            Way::Direct => direct::dw_len(self, threads),
             Way::Pointwise => product::pointwise_len::<T>(self, threads),
             Way::Product => threads.saturating_mul(product::dw_task_len::<T>(self)),
         }
@@ -397,9 +397,8 @@ fn check_scratch(expected: usize, got: usize) -> Result<(), Error> {
     if got < expected { Err(Error::Scratch { expected, got }) } else { Ok(()) }
 }
 
-/// Some windows' part of an epilogue.
 impl<'a, T> Epilogue<'a, T> {
-    /// Takes the first `len` elements off the front.
+    /// That of the first `len` elements, which it then has no more.
     fn split_off(&mut self, len: usize) -> Epilogue<'a, T> {
         let keep = self.keep.as_mut().and_then(|z| z.split_off_mut(..len));
         Epilogue { bias: self.bias, keep, relu: self.relu }

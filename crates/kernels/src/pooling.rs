@@ -13,11 +13,11 @@
 //! each row of windows / of pixels                        on any thread
 //!     each window, each register of channels:
 //!         y       its taps in ascending (kh, kw)
-//!         dx      the taps again, the last window first:  dx[tap] += share of dy
+//!         dx      the taps again:  dx[tap] += share of dy
 //! ```
 //!
 //! **Bits.** A mean's sum is one for each row of the window, from left to right, and then over the rows, from the top; the quotient is
-//! rounded once. An element of `dx` adds up its windows from the last to the first, which are its taps in ascending (kh, kw), from +0.
+//! rounded once. An element of `dx` adds up its windows from the first to the last, from +0.
 //! Called by the layers of a network.
 
 use core::ops::Range;
@@ -31,7 +31,7 @@ use crate::{Cpu, Error};
 /// Elements that a task reads at least: 64 KiB of f32, as for the element-wise operations.
 const TASK: usize = 1 << 14;
 
-/// Taps are numbered in lanes of f32, exactly up to here.
+/// Taps are counted in f32, exactly up to here.
 const MOST_TAPS: usize = 1 << 24;
 
 /// The geometry of a pooling; its methods compute it.
@@ -135,7 +135,7 @@ impl Pooling {
     }
 
     /// The gradient of [`max`](Self::max) with respect to `x`, which is what [`max`](Self::max) read: `dy` goes to the
-    /// element that was the greatest, of equals to the first in (kh, kw), of several NaN to the last, as in PyTorch. `dx` is overwritten.
+    /// element that was the greatest, of equals, as of several NaN, to the first in (kh, kw). (Of several NaN PyTorch takes the last.) `dx` is overwritten.
     ///
     /// # Errors
     /// [`Error::Length`] if `x`, `dy` or `dx` has another length.
@@ -222,9 +222,6 @@ impl Pooling {
 struct Inside {
     /// Pixels of the whole window.
     taps: usize,
-    /// The first tap's number, and that of pixels in a row of the kernel.
-    tap: usize,
-    kernel: usize,
     pixel: usize,
     line: usize,
     rows: usize,
@@ -239,8 +236,6 @@ impl Inside {
         let row = image * down.len + o * down.stride + kh.start - down.padding;
         Self {
             taps: sweep.taps(),
-            tap: kh.start * across.kernel + kw.start,
-            kernel: across.kernel,
             pixel: row * across.len + ow * across.stride + kw.start - across.padding,
             line: across.len,
             rows: kh.len(),
@@ -252,12 +247,6 @@ impl Inside {
     #[inline(always)]
     fn pixel(&self, row: usize, col: usize) -> usize {
         self.pixel + row * self.line + col
-    }
-
-    /// The tap's number in the window.
-    #[inline(always)]
-    fn tap(&self, row: usize, col: usize) -> usize {
-        self.tap + row * self.kernel + col
     }
 }
 
@@ -293,10 +282,17 @@ impl<T: Float, Op: Forward> WithSimd for Rows<'_, T, Op> {
 
 /// What a window of `dy` adds to its pixels.
 trait Backward<T: Float>: Sync {
-    /// What is the same for all taps.
-    fn window<S: Simd>(&self, s: S, dy: T::V<S>, at: &Inside, channels: Channels) -> [T::V<S>; 2];
-    /// What tap number `tap` gets.
-    fn share<S: Simd>(s: S, window: [T::V<S>; 2], tap: usize) -> T::V<S>;
+    /// A window, whose pixels are then visited in order.
+    type Window<S: Simd>: Copy;
+    fn window<S: Simd>(&self, s: S, dy: T::V<S>, at: &Inside, channels: Channels) -> Self::Window<S>;
+    /// What pixel number `pixel` of `x` gets, and the window for the next.
+    fn share<S: Simd>(
+        &self,
+        s: S,
+        window: Self::Window<S>,
+        pixel: usize,
+        channels: Channels,
+    ) -> (T::V<S>, Self::Window<S>);
 }
 
 /// Rows `pixels` of an image.
@@ -318,20 +314,25 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
         dx.fill(T::ZERO);
         // Pixel number 0 of `dx`.
         let first = (image * down.len + pixels.start) * across.len;
-        for o in down.windows(&pixels).rev() {
-            // The rows of the window that are in this strip.
+        for o in down.windows(&pixels) {
+            // The window's first row that is inside the image.
             let top = (o * down.stride).saturating_sub(down.padding);
-            for ow in (0..across.out).rev() {
+            for ow in 0..across.out {
                 let at = Inside::new(sweep, image, o, ow);
-                let rows = pixels.start.saturating_sub(top)..at.rows.min(pixels.end.saturating_sub(top));
                 for channels in Channels::of::<S, T>(sweep.channels) {
                     let dy = channels.get(s, dy, (image * down.out + o) * across.out + ow);
-                    let window = op.window::<S>(s, dy, &at, channels);
-                    for row in rows.clone() {
+                    let mut window = op.window::<S>(s, dy, &at, channels);
+                    for row in 0..at.rows {
+                        // What is outside this strip is another task's to write.
+                        let here = pixels.contains(&(top + row));
                         for col in 0..at.cols {
-                            let pixel = at.pixel(row, col) - first;
-                            let share = Op::share::<S>(s, window, at.tap(row, col));
-                            channels.put(s, dx, pixel, T::add(s, channels.get(s, dx, pixel), share));
+                            let pixel = at.pixel(row, col);
+                            let (share, rest) = op.share::<S>(s, window, pixel, channels);
+                            window = rest;
+                            if here {
+                                let sum = T::add(s, channels.get(s, dx, pixel - first), share);
+                                channels.put(s, dx, pixel - first, sum);
+                            }
                         }
                     }
                 }
@@ -343,29 +344,18 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
 /// The greatest of a window.
 struct Max;
 
-impl Max {
-    /// The greatest, and the number of its tap.
-    #[inline(always)]
-    fn find<S: Simd, T: Float>(s: S, x: &[T], at: &Inside, channels: Channels) -> [T::V<S>; 2] {
-        let mut greatest = channels.get(s, x, at.pixel(0, 0));
-        let mut tap = number::<S, T>(s, at.tap(0, 0));
-        for row in 0..at.rows {
-            for col in usize::from(row == 0)..at.cols {
-                let x = channels.get(s, x, at.pixel(row, col));
-                let number = number::<S, T>(s, at.tap(row, col));
-                let (greater, is_number) = (T::less(s, greatest, x), T::less_or_equal(s, x, x));
-                tap = T::select(s, is_number, T::select(s, greater, number, tap), number);
-                greatest = T::select(s, is_number, T::select(s, greater, x, greatest), x);
-            }
-        }
-        [greatest, tap]
-    }
-}
-
 impl Forward for Max {
     #[inline(always)]
     fn window<S: Simd, T: Float>(&self, s: S, x: &[T], at: &Inside, channels: Channels) -> T::V<S> {
-        Self::find::<S, T>(s, x, at, channels)[0]
+        let mut greatest = channels.get(s, x, at.pixel(0, 0));
+        for row in 0..at.rows {
+            for col in 0..at.cols {
+                let x = channels.get(s, x, at.pixel(row, col));
+                let of_numbers = T::select(s, T::less(s, greatest, x), x, greatest);
+                greatest = T::select(s, T::less_or_equal(s, x, x), of_numbers, x);
+            }
+        }
+        greatest
     }
 }
 
@@ -375,16 +365,30 @@ struct MaxBackward<'a, T> {
 }
 
 impl<T: Float> Backward<T> for MaxBackward<'_, T> {
+    /// The greatest, and what is left of `dy`.
+    type Window<S: Simd> = [T::V<S>; 2];
+
     #[inline(always)]
     fn window<S: Simd>(&self, s: S, dy: T::V<S>, at: &Inside, channels: Channels) -> [T::V<S>; 2] {
-        [dy, Max::find::<S, T>(s, self.x, at, channels)[1]]
+        [Max.window::<S, T>(s, self.x, at, channels), dy]
     }
 
     #[inline(always)]
-    fn share<S: Simd>(s: S, [dy, greatest]: [T::V<S>; 2], tap: usize) -> T::V<S> {
-        let (zero, tap) = (T::splat(s, T::ZERO), number::<S, T>(s, tap));
-        let reached = T::select(s, T::less_or_equal(s, greatest, tap), dy, zero);
-        T::select(s, T::less_or_equal(s, tap, greatest), reached, zero)
+    fn share<S: Simd>(
+        &self,
+        s: S,
+        [greatest, left]: [T::V<S>; 2],
+        pixel: usize,
+        channels: Channels,
+    ) -> (T::V<S>, [T::V<S>; 2]) {
+        let (zero, one) = (T::splat(s, T::ZERO), T::splat(s, T::ONE));
+        let x = channels.get(s, self.x, pixel);
+        // 1 where x is not the greatest: less than it, or a number beside a NaN.
+        let less = T::select(s, T::less(s, x, greatest), one, zero);
+        let number = T::select(s, T::less_or_equal(s, x, x), one, zero);
+        let missed = T::select(s, T::less_or_equal(s, greatest, greatest), less, number);
+        let missed = T::less(s, zero, missed);
+        (T::select(s, missed, zero, left), [greatest, T::select(s, missed, left, zero)])
     }
 }
 
@@ -414,19 +418,21 @@ impl Forward for Mean {
 }
 
 impl<T: Float> Backward<T> for Mean {
+    /// The share of each pixel.
+    type Window<S: Simd> = T::V<S>;
+
     #[inline(always)]
-    fn window<S: Simd>(&self, s: S, dy: T::V<S>, at: &Inside, _: Channels) -> [T::V<S>; 2] {
-        let share = T::div(s, dy, self.count::<S, T>(s, at));
-        [share, share]
+    fn window<S: Simd>(&self, s: S, dy: T::V<S>, at: &Inside, _: Channels) -> T::V<S> {
+        T::div(s, dy, self.count::<S, T>(s, at))
     }
 
     #[inline(always)]
-    fn share<S: Simd>(_: S, [share, _]: [T::V<S>; 2], _: usize) -> T::V<S> {
-        share
+    fn share<S: Simd>(&self, _: S, share: T::V<S>, _: usize, _: Channels) -> (T::V<S>, T::V<S>) {
+        (share, share)
     }
 }
 
-/// A number of taps, exactly: at most [`MOST_TAPS`].
+/// A number of taps, exactly, up to [`MOST_TAPS`].
 #[inline(always)]
 fn number<S: Simd, T: Float>(s: S, tap: usize) -> T::V<S> {
     T::splat(s, T::from_f64(tap as f64))

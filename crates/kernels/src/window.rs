@@ -107,9 +107,20 @@ impl Axis {
         (start.is_multiple_of(self.stride) && window < self.out).then_some(window)
     }
 
+    /// Whether all taps of window `o` are on pixels of the image.
+    #[inline(always)]
+    pub(crate) fn is_inside(&self, o: usize) -> bool {
+        let start = o * self.stride;
+        start >= self.padding && start + (self.kernel - 1) * self.dilation < self.padding + self.len
+    }
+
     /// The taps of window `o` that are not in the padding.
     #[inline(always)]
     pub(crate) fn inside(&self, o: usize) -> Range<usize> {
+        // Most are, and need no division.
+        if self.is_inside(o) {
+            return 0..self.kernel;
+        }
         let start = o * self.stride;
         let before = self.padding.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
         let end = (self.padding + self.len).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
@@ -261,6 +272,7 @@ mod tests {
             };
             for o in 0..axis.out {
                 let inside: Vec<usize> = (0..kernel).filter(|&k| covers(o, k).is_some()).collect();
+                assert_eq!(axis.is_inside(o), inside.len() == kernel);
                 assert_eq!(axis.inside(o).collect::<Vec<_>>(), inside, "window {o} of {axis:?}");
                 for k in 0..kernel {
                     assert_eq!(axis.pixel(o, k), covers(o, k));

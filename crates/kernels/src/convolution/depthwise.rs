@@ -1,9 +1,9 @@
 //! Depthwise convolution: each channel has a filter of its own, so that channels run in lanes and nothing is copied.
 //!
 //! ```text
-//! y    each pixel of y, each register of channels:   sum over its taps, one chain
-//! dx   each pixel of x, each register of channels:   sum over the windows that cover it, taps ascending
-//! dw   each block of KB windows, each register of channels, each TAPS taps:  one chain each; then added
+//! y    each SIDE pixels of y, each register of channels:   sum over its taps, one chain
+//! dx   each SIDE pixels of x, each register of channels:   sum over the windows that cover it, taps ascending
+//! dw   each block of KB windows, each register of channels, each SIDE taps:  one chain each; then added
 //! ```
 //!
 //! The sums are those of the products with one row of `w`, in whose place this stands. Called by `convolution`.
@@ -16,8 +16,9 @@ use crate::channels::Channels;
 use crate::simd::{Float, Simd, WithSimd};
 use crate::window::Run;
 
-/// Taps whose sums are made side by side, so that one need not wait for another: four, as long as an FMA takes.
-const TAPS: usize = 4;
+/// Sums that are made side by side, so that one need not wait for another: four, as long as an FMA takes. Of neighbouring pixels,
+/// which share their filter, or of neighbouring taps of `dw`, which share `dy`.
+const SIDE: usize = 4;
 
 /// `y` has elements.
 pub(super) fn forward<T: Float>(
@@ -54,39 +55,76 @@ impl<T: Float> WithSimd for Forward<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, x, w, windows, mut epilogue, y } = self;
-        let (down, across) = (c.sweep.down, c.sweep.across);
         let zero = T::splat(s, T::ZERO);
         let first = windows.start;
-        for Run { image, o, across: run } in c.sweep.runs(windows) {
-            for ow in run {
-                let window = (image * down.out + o) * across.out + ow - first;
+        for run in c.sweep.runs(windows) {
+            let row = (run.image * c.sweep.down.out + run.o) * c.sweep.across.out;
+            let mut ow = run.across.start;
+            while ow < run.across.end {
+                let whole = ow + SIDE <= run.across.end
+                    && c.sweep.across.is_inside(ow)
+                    && c.sweep.across.is_inside(ow + SIDE - 1);
+                let side = if whole { SIDE } else { 1 };
                 for channels in Channels::of::<S, T>(c.out_channels) {
-                    let mut sum = zero;
-                    for kh in 0..down.kernel {
-                        let line = down.pixel(o, kh).map(|ih| (image * down.len + ih) * across.len);
-                        for kw in 0..across.kernel {
-                            let x = match (line, across.pixel(ow, kw)) {
-                                (Some(line), Some(iw)) => channels.get(s, x, line + iw),
-                                _ => zero,
-                            };
-                            let w = channels.get(s, w, kh * across.kernel + kw);
-                            sum = T::mul_add(s, x, w, sum);
+                    let mut sums = [zero; SIDE];
+                    if whole {
+                        sums = windows_of::<S, T, SIDE>(s, c, x, w, &run, ow, channels);
+                    } else {
+                        [sums[0]] = windows_of::<S, T, 1>(s, c, x, w, &run, ow, channels);
+                    }
+                    for (i, &sum) in sums.iter().enumerate().take(side) {
+                        let (window, mut sum) = (row + ow + i - first, sum);
+                        if let Some(bias) = epilogue.bias {
+                            sum = T::add(s, sum, channels.get(s, bias, 0));
                         }
+                        if let Some(z) = &mut epilogue.keep {
+                            channels.put(s, z, window, sum);
+                        }
+                        if epilogue.relu {
+                            sum = T::select(s, T::less_or_equal(s, sum, zero), zero, sum);
+                        }
+                        channels.put(s, y, window, sum);
                     }
-                    if let Some(bias) = epilogue.bias {
-                        sum = T::add(s, sum, channels.get(s, bias, 0));
-                    }
-                    if let Some(z) = &mut epilogue.keep {
-                        channels.put(s, z, window, sum);
-                    }
-                    if epilogue.relu {
-                        sum = T::select(s, T::less_or_equal(s, sum, zero), zero, sum);
-                    }
-                    channels.put(s, y, window, sum);
                 }
+                ow += side;
             }
         }
     }
+}
+
+/// The sums of `N` windows from `ow` on, which are inside the image but for padding above and below; or of one window.
+#[inline(always)]
+fn windows_of<S: Simd, T: Float, const N: usize>(
+    s: S,
+    c: &Convolution,
+    x: &[T],
+    w: &[T],
+    run: &Run,
+    ow: usize,
+    channels: Channels,
+) -> [T::V<S>; N] {
+    let (down, across) = (c.sweep.down, c.sweep.across);
+    let zero = T::splat(s, T::ZERO);
+    let mut sums = [zero; N];
+    for kh in 0..down.kernel {
+        let line = down.pixel(run.o, kh).map(|ih| (run.image * down.len + ih) * across.len);
+        for kw in 0..across.kernel {
+            let w = channels.get(s, w, kh * across.kernel + kw);
+            let left = if N > 1 {
+                Some(ow * across.stride + kw * across.dilation - across.padding)
+            } else {
+                across.pixel(ow, kw)
+            };
+            for (i, sum) in sums.iter_mut().enumerate() {
+                let x = match (line, left) {
+                    (Some(line), Some(left)) => channels.get(s, x, line + left + i * across.stride),
+                    _ => zero,
+                };
+                *sum = T::mul_add(s, x, w, *sum);
+            }
+        }
+    }
+    sums
 }
 
 /// `dx` has elements.
@@ -114,24 +152,62 @@ impl<T: Float> WithSimd for Dx<'_, T> {
         let Self { c, dy, w, first, dx } = self;
         let (down, across) = (c.sweep.down, c.sweep.across);
         for (row, dx) in (first..).zip(dx.chunks_exact_mut(across.len * c.sweep.channels)) {
-            let (image, ih) = (row / down.len, row % down.len);
-            for iw in 0..across.len {
+            let at = (row / down.len, row % down.len);
+            // Pixels that all taps reach from a window.
+            let reach = (across.kernel - 1) * across.dilation;
+            let reached = |iw: usize| iw + across.padding >= reach && iw + across.padding < across.out;
+            let mut iw = 0;
+            while iw < across.len {
+                let whole =
+                    across.stride == 1 && iw + SIDE <= across.len && reached(iw) && reached(iw + SIDE - 1);
                 for channels in Channels::of::<S, T>(c.sweep.channels) {
-                    let mut sum = T::splat(s, T::ZERO);
-                    for kh in 0..down.kernel {
-                        let Some(oh) = down.window(ih, kh) else { continue };
-                        for kw in 0..across.kernel {
-                            let Some(ow) = across.window(iw, kw) else { continue };
-                            let dy = channels.get(s, dy, (image * down.out + oh) * across.out + ow);
-                            let w = channels.get(s, w, kh * across.kernel + kw);
-                            sum = T::add(s, sum, T::mul(s, dy, w));
+                    if whole {
+                        let sums = pixels_of::<S, T, SIDE>(s, c, dy, w, at, iw, channels);
+                        for (i, &sum) in sums.iter().enumerate() {
+                            channels.put(s, dx, iw + i, sum);
                         }
+                    } else {
+                        let [sum] = pixels_of::<S, T, 1>(s, c, dy, w, at, iw, channels);
+                        channels.put(s, dx, iw, sum);
                     }
-                    channels.put(s, dx, iw, sum);
                 }
+                iw += if whole { SIDE } else { 1 };
             }
         }
     }
+}
+
+/// The sums of `N` pixels from `iw` on in row `ih` of an image, all of whose taps reach a window, up or down apart, with a
+/// stride of 1; or of one pixel.
+#[inline(always)]
+fn pixels_of<S: Simd, T: Float, const N: usize>(
+    s: S,
+    c: &Convolution,
+    dy: &[T],
+    w: &[T],
+    (image, ih): (usize, usize),
+    iw: usize,
+    channels: Channels,
+) -> [T::V<S>; N] {
+    let (down, across) = (c.sweep.down, c.sweep.across);
+    let mut sums = [T::splat(s, T::ZERO); N];
+    for kh in 0..down.kernel {
+        let Some(oh) = down.window(ih, kh) else { continue };
+        let line = (image * down.out + oh) * across.out;
+        for kw in 0..across.kernel {
+            let ow = if N > 1 {
+                iw + across.padding - kw * across.dilation
+            } else {
+                let Some(ow) = across.window(iw, kw) else { continue };
+                ow
+            };
+            let w = channels.get(s, w, kh * across.kernel + kw);
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = T::add(s, *sum, T::mul(s, channels.get(s, dy, line + ow + i), w));
+            }
+        }
+    }
+    sums
 }
 
 pub(super) fn dw<T: Float>(
@@ -149,7 +225,7 @@ pub(super) fn dw<T: Float>(
     if c.out_channels == 0 {
         return;
     }
-    let items = (0..).step_by(TAPS).zip(dw.chunks_mut(TAPS * c.out_channels));
+    let items = (0..).step_by(SIDE).zip(dw.chunks_mut(SIDE * c.out_channels));
     cpu.for_each_item(items, |(first, dw)| cpu.isa.run(Dw { c, x, dy, first, dw }));
 }
 
@@ -157,7 +233,7 @@ struct Dw<'a, T> {
     c: &'a Convolution,
     x: &'a [T],
     dy: &'a [T],
-    /// The first of up to [`TAPS`] taps.
+    /// The first of up to [`SIDE`] taps.
     first: usize,
     dw: &'a mut [T],
 }
@@ -172,25 +248,33 @@ impl<T: Float> WithSimd for Dw<'_, T> {
         let taps = dw.len() / c.out_channels;
         // Past the last tap, the last again.
         let tap = |t: usize| first + t.min(taps - 1);
-        let kh: [usize; TAPS] = core::array::from_fn(|t| tap(t) / across.kernel);
-        let kw: [usize; TAPS] = core::array::from_fn(|t| tap(t) % across.kernel);
+        let kh: [usize; SIDE] = core::array::from_fn(|t| tap(t) / across.kernel);
+        let kw: [usize; SIDE] = core::array::from_fn(|t| tap(t) % across.kernel);
         dw.fill(T::ZERO);
         for start in (0..positions).step_by(T::KB) {
             let end = positions.min(start + T::KB);
             for channels in Channels::of::<S, T>(c.out_channels) {
-                let mut sums = [zero; TAPS];
+                let mut sums = [zero; SIDE];
                 for Run { image, o, across: run } in c.sweep.runs(start..end) {
                     let window = (image * down.out + o) * across.out;
-                    let mut lines = [None; TAPS];
+                    let mut lines = [None; SIDE];
                     for (line, kh) in lines.iter_mut().zip(kh) {
                         *line = down.pixel(o, kh).map(|ih| (image * down.len + ih) * across.len);
                     }
                     for ow in run {
                         let dy = channels.get(s, dy, window + ow);
-                        for t in 0..TAPS {
-                            let x = match (lines[t], across.pixel(ow, kw[t])) {
-                                (Some(line), Some(iw)) => channels.get(s, x, line + iw),
-                                _ => zero,
+                        let (inside, left) = (across.is_inside(ow), ow * across.stride);
+                        for t in 0..SIDE {
+                            let x = match lines[t] {
+                                Some(line) if inside => {
+                                    let iw = left + kw[t] * across.dilation - across.padding;
+                                    channels.get(s, x, line + iw)
+                                }
+                                Some(line) => match across.pixel(ow, kw[t]) {
+                                    Some(iw) => channels.get(s, x, line + iw),
+                                    None => zero,
+                                },
+                                None => zero,
                             };
                             sums[t] = T::mul_add(s, x, dy, sums[t]);
                         }

@@ -42,12 +42,12 @@ const fn width(c: &Convolution) -> usize {
 }
 
 /// The filters in panels, and a frame for each task.
-pub(super) const fn forward_len<T: Float>(c: &Convolution, threads: usize) -> usize {
+pub(super) const fn forward_len(c: &Convolution, threads: usize) -> usize {
     threads.saturating_mul(frame_len(c)).saturating_add(c.depth() * width(c))
 }
 
 /// A frame and sums for each task.
-pub(super) const fn dw_len<T: Float>(c: &Convolution, threads: usize) -> usize {
+pub(super) const fn dw_len(c: &Convolution, threads: usize) -> usize {
     let sums = (c.depth().div_ceil(threads) + 1) * width(c);
     threads.saturating_mul(frame_len(c) + sums)
 }
@@ -134,7 +134,7 @@ pub(super) fn forward<T: Float>(
     });
 }
 
-/// The registers of filters from `j` on: how many are worked on together, and their channels.
+/// How many registers of filters from `j` on are worked on together.
 #[inline(always)]
 fn panel<S: Simd, T: Float>(c: &Convolution, j: usize) -> usize {
     if c.out_channels - j <= T::lanes::<S>() { 1 } else { 2 }
@@ -492,21 +492,21 @@ impl<T: Float, const MR: usize, const NV: usize, const DB: bool> WithSimd for Ch
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Elements { c, geometry, frame, dy, v, windows, sums, row, .. } = self.0;
+        let Elements { c, geometry, frame, dy, v: first, windows, sums, row, .. } = self.0;
         let zero = T::splat(s, T::ZERO);
         let registers = c.out_channels.div_ceil(T::lanes::<S>());
         let (sums, _) = T::split_mut::<S>(sums);
         let last = sums.len() - registers;
         let mut acc = [[zero; NV]; MR];
         let mut columns = [zero; NV];
-        for v_ in 0..NV {
+        for v in 0..NV {
             for i in 0..MR {
-                acc[i][v_] = sums[(row + i) * registers + v + v_];
+                acc[i][v] = sums[(row + i) * registers + first + v];
             }
-            columns[v_] = sums[last + v + v_];
+            columns[v] = sums[last + first + v];
         }
         let width = c.out_channels;
-        let (of_row, from) = (c.sweep.across.out * width, v * T::lanes::<S>());
+        let (of_row, from) = (c.sweep.across.out * width, first * T::lanes::<S>());
         for Run { image, o, across } in c.sweep.runs(windows) {
             let line = image * c.sweep.down.out + o;
             let dy = &dy[line * of_row + across.start * width + from..];
@@ -529,12 +529,12 @@ impl<T: Float, const MR: usize, const NV: usize, const DB: bool> WithSimd for Ch
                 }
             }
         }
-        for v_ in 0..NV {
+        for v in 0..NV {
             for i in 0..MR {
-                sums[(row + i) * registers + v + v_] = acc[i][v_];
+                sums[(row + i) * registers + first + v] = acc[i][v];
             }
             if DB {
-                sums[last + v + v_] = columns[v_];
+                sums[last + first + v] = columns[v];
             }
         }
     }

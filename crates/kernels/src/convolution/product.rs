@@ -193,6 +193,10 @@ pub(super) fn dw<T: Float>(
     });
 }
 
+/// Elements of the windows of a strip that is a part of an image or a whole one: 2 MiB of f32. Where strips meet, the windows that
+/// reach into both are computed twice, which costs more than a cache further away does.
+const STRIP: usize = 8 * BLOCK;
+
 /// How the images are cut into strips whose windows' gradients are in scratch at a time.
 #[derive(Clone, Copy)]
 struct Strips {
@@ -208,15 +212,15 @@ impl Strips {
     const fn new(c: &Convolution) -> Self {
         let down = c.sweep.down;
         let row = most(c.sweep.across.out * c.depth(), 1);
-        let images = least(BLOCK / most(down.out * row, 1), c.sweep.batch);
-        if images > 0 {
+        let of_image = most(down.out * row, 1);
+        if of_image <= STRIP || down.out == 0 {
+            let images = least(most(BLOCK / of_image, 1), c.sweep.batch);
             return Self { images, rows: down.len, windows: down.out };
         }
         // `rows` pixels are reached by at most (rows + reach) / stride windows, rounded up.
         let reach = (down.kernel - 1) * down.dilation;
-        let budget = BLOCK / row * down.stride;
-        let rows =
-            least(most(if budget > reach { budget - reach } else { 0 }, most(down.stride, 1)), down.len);
+        let budget = STRIP / row * down.stride;
+        let rows = least(most(budget.saturating_sub(reach), most(reach, down.stride)), down.len);
         Self { images: 1, rows, windows: least((rows + reach).div_ceil(down.stride), down.out) }
     }
 

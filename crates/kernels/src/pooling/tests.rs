@@ -70,11 +70,13 @@ fn is_nan<T: Float>(x: T) -> bool {
     x.to_f64().is_nan()
 }
 
-/// Which pixel is the greatest: `val > max or isnan(val)` replaces it.
+/// Which pixel is the greatest: the first NaN, or else the first of equals.
 fn greatest<T: Float>(x: &[T], window: &[Vec<usize>]) -> usize {
     let mut pixels = window.iter().flatten().copied();
     let first = pixels.next().unwrap();
-    pixels.fold(first, |greatest, at| if x[at] > x[greatest] || is_nan(x[at]) { at } else { greatest })
+    pixels.fold(first, |greatest, at| {
+        if !is_nan(x[greatest]) && (x[at] > x[greatest] || is_nan(x[at])) { at } else { greatest }
+    })
 }
 
 fn count(case: Case, count: Count, window: &[Vec<usize>]) -> usize {
@@ -84,12 +86,11 @@ fn count(case: Case, count: Count, window: &[Vec<usize>]) -> usize {
     }
 }
 
-/// Adds in the documented order: windows from the last to the first.
+/// Adds in the documented order: windows from the first to the last.
 fn scatter<T: Float>(case: Case, mut share: impl FnMut(usize, &[Vec<usize>]) -> Vec<(usize, T)>) -> Vec<T> {
     let mut dx = vec![T::ZERO; case.pooling().x_len()];
-    let windows: Vec<_> = case.windows().collect();
-    for (at_y, window) in windows.iter().rev() {
-        for (at, value) in share(*at_y, window) {
+    for (at_y, window) in case.windows() {
+        for (at, value) in share(at_y, &window) {
             dx[at] += value;
         }
     }
