@@ -1,7 +1,7 @@
 //! Activations, element by element, each beside its gradient.
 //!
-//! An [`Activation`] names the function; each family has a file, in which a `Curve` says what happens to one register and,
-//! beside it, to the gradient that comes back. The choice among the activations is made once a call.
+//! An [`Activation`] names the function; each family has a file, in which a `Curve` says what happens to one register
+//! and, beside it, to the gradient that comes back. The choice among the activations is made once a call.
 //!
 //! ```text
 //! for each chunk                                        on any thread
@@ -9,9 +9,9 @@
 //!         y = act(x)        or        dy = dy act'(saved)
 //! ```
 //!
-//! Element `i` of the result depends on element `i` of the operands alone, so that chunks, threads and registers change no bit.
-//! Where the output determines the gradient, that is what the gradient reads ([`Activation::saved`]): a network then
-//! keeps one buffer a layer and may activate in place. Called by the layers of a network.
+//! Element `i` of the result depends on element `i` of the operands alone, so that chunks, threads and registers change
+//! no bit. Where the output determines the gradient, that is what the gradient reads ([`Activation::saved`]): a network
+//! then keeps one buffer a layer and may activate in place. Called by the layers of a network.
 //!
 //! [`prelu`], whose slopes are learned, stands apart: its gradient has a sum over the rows.
 //!
@@ -39,13 +39,13 @@ use crate::{Cpu, Element, Error};
 
 /// An activation: a function of one number, applied to each element. NaN gives NaN.
 ///
-/// Gradients are `dy` times the derivative. On the flat pieces of the ReLUs without a slope, hard tanh and hard sigmoid they are
-/// +0 even if `dy` is NaN or infinite, as that unit has no influence; elsewhere NaN and infinities in `dy` are what
-/// multiplication makes of them. Where there is no derivative, PyTorch's is taken. Where what was saved is NaN, the gradient of a
-/// function of pieces is that above its kink, and any other is NaN.
+/// Gradients are `dy` times the derivative. On the flat pieces of the ReLUs without a slope, hard tanh and hard sigmoid
+/// they are +0 even if `dy` is NaN or infinite, as that unit has no influence; elsewhere NaN and infinities in `dy` are
+/// what multiplication makes of them. Where there is no derivative, PyTorch's is taken. Where what was saved is NaN,
+/// the gradient of a function of pieces is that above its kink, and any other is NaN.
 ///
-/// The numbers that the output can come to stand at (`cap`, `alpha`, SELU's `scale alpha`) are rounded to the elements' type, so
-/// that the gradient finds them there; `slope` to the type that is computed with.
+/// The numbers that the output can come to stand at (`cap`, `alpha`, SELU's `scale alpha`) are rounded to the elements'
+/// type, so that the gradient finds them there; `slope` to the type that is computed with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Activation {
@@ -112,7 +112,8 @@ pub enum Activation {
     ///
     /// A zero keeps its sign; ±Inf give ±1. The derivative at ±1 and beyond is 0.
     HardTanh,
-    /// `ln(1 + e^x)` (Dugas et al., NIPS 2000). PyTorch: `Softplus` with its defaults, but exact above its threshold too.
+    /// `ln(1 + e^x)` (Dugas et al., NIPS 2000). PyTorch: `Softplus` with its defaults, but exact above its threshold
+    /// too.
     ///
     /// -Inf gives 0, Inf gives Inf. The derivative at ±Inf is 1 and 0.
     Softplus,
@@ -202,8 +203,8 @@ impl Activation {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Parameter`] if [`check`](Self::check) says so, [`Error::Length`] if `x` and `y` differ in length. Nothing
-    /// has been written then.
+    /// [`Error::Parameter`] if [`check`](Self::check) says so, [`Error::Length`] if `x` and `y` differ in length.
+    /// Nothing has been written then.
     pub fn forward<E: Element>(self, cpu: Cpu<'_>, x: &[E], y: &mut [E]) -> Result<(), Error> {
         self.check()?;
         with_curve!(self, E, |curve| along(cpu, Forward(curve), "x", Some(x), y))
@@ -306,8 +307,8 @@ struct Kernel<'a, P, E> {
 
 impl<E: Element, P: Step<E::Float>> WithSimd for Kernel<'_, P, E> {
     type Output = ();
-    /// The whole registers first; then the rest, in buffers of one register. One place where the step is compiled, since some are
-    /// long: for both of these, and for slices of their own and in place.
+    /// The whole registers first; then the rest, in buffers of one register. One place where the step is compiled,
+    /// since some are long: for both of these, and for slices of their own and in place.
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { step, read, write } = self;

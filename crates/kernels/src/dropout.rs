@@ -7,8 +7,8 @@
 //!         y = 0 where dropped, x / (1 - p) elsewhere
 //! ```
 //!
-//! The gradient is the same operation on `dy`: whoever keeps stream and offset can draw the mask again. Called by the layers of a
-//! network.
+//! The gradient is the same operation on `dy`: whoever keeps stream and offset can draw the mask again. Called by the
+//! layers of a network.
 
 use crate::elementwise::{CHUNK, Elementwise, along};
 use crate::error::{check_length, check_parameter};
@@ -23,10 +23,10 @@ use crate::{Cpu, Element, Error};
 ///        x[i] / (1 - p)  elsewhere
 /// ```
 ///
-/// `1 / (1 - p)` is rounded once, and so is its product with `x[i]`. The mask depends on `stream`, `p` and the index alone: it is
-/// the same for every type of element, and a batch that is split has it too if each part's `offset` is where the part
-/// begins. A dropped element is +0, whatever it was: NaN and infinities do not pass. A kept one is what multiplication makes
-/// of it. With `p = 0` all are kept as they are, with `p = 1` all are dropped.
+/// `1 / (1 - p)` is rounded once, and so is its product with `x[i]`. The mask depends on `stream`, `p` and the index
+/// alone: it is the same for every type of element, and a batch that is split has it too if each part's `offset` is
+/// where the part begins. A dropped element is +0, whatever it was: NaN and infinities do not pass. A kept one is what
+/// multiplication makes of it. With `p = 0` all are kept as they are, with `p = 1` all are dropped.
 ///
 /// ```
 /// use kernels::{Cpu, dropout::Dropout, random::Stream};

@@ -103,8 +103,8 @@ impl<T: Float> Curve<T> for Silu {
 pub(super) struct Mish;
 
 impl Mish {
-    /// From here on, the gate rounds to 1 and `x` times its derivative, at most 40 * 4 e^-80, is lost beside it, in f32 and
-    /// in f64; `p` is in range.
+    /// From here on, the gate rounds to 1 and `x` times its derivative, at most 40 * 4 e^-80, is lost beside it, in f32
+    /// and in f64; `p` is in range.
     const OPEN: f64 = 40.0;
 }
 

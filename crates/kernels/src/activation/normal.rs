@@ -8,11 +8,12 @@
 //! density = e^(-t^2 / 2) / sqrt(2 pi)
 //! ```
 //!
-//! Taken from the tail, Phi keeps its relative accuracy however small it is, where `(1 + erf) / 2` would cancel; and the power
-//! serves the density too. The quotient maps all t onto a short interval, on which `q` is smooth (Schonfelder, "Chebyshev
-//! expansions for the error and related functions", 1978, does so for erfc). `q` interpolates at the Chebyshev nodes: its relative
-//! error is 2^-25.6 for f32, 2^-58.5 for f64. f32 expands it around t = 0, where most of its numbers are and each step loses
-//! least; the more coefficients of f64 would cancel there, so that it expands around the middle. Called by the GELU.
+//! Taken from the tail, Phi keeps its relative accuracy however small it is, where `(1 + erf) / 2` would cancel; and
+//! the power serves the density too. The quotient maps all t onto a short interval, on which `q` is smooth
+//! (Schonfelder, "Chebyshev expansions for the error and related functions", 1978, does so for erfc). `q` interpolates
+//! at the Chebyshev nodes: its relative error is 2^-25.6 for f32, 2^-58.5 for f64. f32 expands it around t = 0, where
+//! most of its numbers are and each step loses least; the more coefficients of f64 would cancel there, so that it
+//! expands around the middle. Called by the GELU.
 
 use super::at_most;
 use crate::math::{exp::exp, polynomial};

@@ -10,24 +10,26 @@
 //! ```
 //!
 //! With one slope for all, a row is [`LANES`] elements (the last row may be shorter): element `i` is summed in lane
-//! `i % LANES`, and the upper half of the lanes is added to the lower until one is left. Called by the layers of a network.
+//! `i % LANES`, and the upper half of the lanes is added to the lower until one is left. Called by the layers of a
+//! network.
 
 use crate::elementwise::{CHUNK, Elementwise, along};
 use crate::error::check_length;
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// Rows of a block, whose sums are one ascending chain. Part of the bit contract. 64 rows of 256 channels are a chunk of the
-/// element-wise operations, and the sums of the blocks a 64th of the memory of `x`.
+/// Rows of a block, whose sums are one ascending chain. Part of the bit contract. 64 rows of 256 channels are a chunk
+/// of the element-wise operations, and the sums of the blocks a 64th of the memory of `x`.
 const ROWS: usize = 64;
 
-/// Virtual channels of a shared slope. Part of the bit contract. Eight registers of AVX-512: enough additions in flight.
+/// Virtual channels of a shared slope. Part of the bit contract. Eight registers of AVX-512: enough additions in
+/// flight.
 const LANES: usize = 128;
 
 /// `y[r, c] = x[r, c]` where that is above 0, `slopes[c] x[r, c]` elsewhere (He et al., ICCV 2015). PyTorch: `PReLU`.
 ///
-/// `x` and `y` are `[rows, slopes.len()]`, row after row; or `slopes` is one number, and `x` and `y` have any length. NaN gives
-/// NaN; a zero times its slope is a zero, and -Inf times a slope of 0 is NaN. Slopes may be negative.
+/// `x` and `y` are `[rows, slopes.len()]`, row after row; or `slopes` is one number, and `x` and `y` have any length.
+/// NaN gives NaN; a zero times its slope is a zero, and -Inf times a slope of 0 is NaN. Slopes may be negative.
 ///
 /// ```
 /// use kernels::{Cpu, activation::prelu};
@@ -58,13 +60,13 @@ pub fn prelu<T: Float>(cpu: Cpu<'_>, x: &[T], slopes: &[T], y: &mut [T]) -> Resu
 /// dslopes[c] = sum over r, where not x[r, c] > 0, of dy[r, c] x[r, c]
 /// ```
 ///
-/// `x` is what [`prelu`] was given, `dslopes` is as long as `slopes`, and `scratch` at least [`prelu_scratch`] long. At 0,
-/// where there is no derivative, the slope is taken. A NaN in `x` leaves its `dy` and makes its slope's gradient NaN. The order
-/// of the sums is fixed by the shape alone (see this module's head).
+/// `x` is what [`prelu`] was given, `dslopes` is as long as `slopes`, and `scratch` at least [`prelu_scratch`] long. At
+/// 0, where there is no derivative, the slope is taken. A NaN in `x` leaves its `dy` and makes its slope's gradient
+/// NaN. The order of the sums is fixed by the shape alone (see this module's head).
 ///
 /// # Errors
-/// [`Error::Length`] if `x` are no whole rows of `slopes`, or `dy` or `dslopes` have another length than `x` and `slopes`;
-/// [`Error::Scratch`]. Nothing has been written then.
+/// [`Error::Length`] if `x` are no whole rows of `slopes`, or `dy` or `dslopes` have another length than `x` and
+/// `slopes`; [`Error::Scratch`]. Nothing has been written then.
 pub fn prelu_backward<T: Float>(
     cpu: Cpu<'_>,
     x: &[T],

@@ -1,7 +1,7 @@
 //! Activations between two bounds: sigmoid, tanh, softsign.
 //!
-//! Their derivatives are polynomials of the outputs. Those with a subtraction round once, by a fused multiply-add, so that
-//! nothing but the output's own rounding is lost where it nears a bound. Called by `activation`.
+//! Their derivatives are polynomials of the outputs. Those with a subtraction round once, by a fused multiply-add, so
+//! that nothing but the output's own rounding is lost where it nears a bound. Called by `activation`.
 
 use super::{Curve, at_most};
 use crate::math::{sigmoid::sigmoid, tanh::tanh};

@@ -105,8 +105,8 @@ fn exact(activation: Activation, x: f64) -> (f64, f64) {
     }
 }
 
-/// The bounds on the errors of the value and of the derivative at `x`, where these are `y` and `d`, in a format with `digits`
-/// bits and the smallest number `least`: the table of `docs/NUMERICS.md`.
+/// The bounds on the errors of the value and of the derivative at `x`, where these are `y` and `d`, in a format with
+/// `digits` bits and the smallest number `least`: the table of `docs/NUMERICS.md`.
 fn bounds(activation: Activation, x: f64, (y, d): (f64, f64), digits: i32, least: f64) -> (f64, f64) {
     let ulp = |x: f64| {
         let power = f64::from_bits(x.abs().to_bits() & !((1 << 52) - 1));

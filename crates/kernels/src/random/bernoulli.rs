@@ -1,8 +1,8 @@
 //! Draws of yes or no: slices of ones and zeros, and the mask of a dropout.
 //!
-//! Element `i` is one where the upper 31 bits of word `i` of a stream are below `p 2^31`. The comparison is of integers, so that
-//! the draw is the same for every type of element; and both `p = 0` and `p = 1` are exact. Called by whoever makes data or masks,
-//! and by `dropout`.
+//! Element `i` is one where the upper 31 bits of word `i` of a stream are below `p 2^31`. The comparison is of
+//! integers, so that the draw is the same for every type of element; and both `p = 0` and `p = 1` are exact. Called by
+//! whoever makes data or masks, and by `dropout`.
 
 use super::Stream;
 use super::fill::{BLOCKS, TILE};
