@@ -7,6 +7,7 @@ use kernels::argmax::argmax;
 use kernels::loss::{self as kernel, BinaryCrossEntropy, CrossEntropy, Hinge, HingeForm, Regression};
 
 use crate::Error;
+use crate::error::check_length;
 use crate::layer::Float;
 
 /// What the outputs of a batch should have been.
@@ -114,6 +115,10 @@ impl Loss {
         doutputs: Option<&mut [T]>,
     ) -> Result<f64, Error> {
         let &Outputs { rows, width, values, targets } = outputs;
+        match targets {
+            Targets::Labels(labels) => check_length("labels", rows, labels.len())?,
+            Targets::Values(values) => check_length("values", rows * width, values.len())?,
+        }
         let scale = T::from_f64(1.0 / rows as f64);
         match (self, targets) {
             (Self::CrossEntropy { smoothing }, _) => {

@@ -54,20 +54,20 @@ pub(crate) const F32: Hashes = Hashes {
     gemm: 0xefda_0816_be88_18f4,
     training: 0x670a_b23a_619f_b36d,
     besides: 0x44e6_5ec8_1ac9_0f24,
-    functions: 0,
-    rows: 0,
-    images: 0,
-    optimizers: 0,
+    functions: 0x83ef_14a6_c259_ba5e,
+    rows: 0x750a_e6ab_7b7b_2f12,
+    images: 0x1687_3628_7810_8dee,
+    optimizers: 0xe604_b7e7_11d0_323c,
 };
 /// The hashes of f64 on every machine.
 pub(crate) const F64: Hashes = Hashes {
     gemm: 0xa739_1ba8_c6a9_3fe4,
     training: 0x3f74_a6fe_6b36_29cd,
     besides: 0x5b44_064b_cee3_6c20,
-    functions: 0,
-    rows: 0,
-    images: 0,
-    optimizers: 0,
+    functions: 0x4fb4_8917_c580_0ee4,
+    rows: 0x1b2e_c0c3_7bab_5986,
+    images: 0x2c9a_9b11_4b7f_cb57,
+    optimizers: 0xf84b_7978_f035_6c84,
 };
 /// The hash of [`bf16_products`] on every machine.
 pub(crate) const BF16: u64 = 0x57c7_e67e_19c5_7c11;
