@@ -8,7 +8,7 @@
 //! use kernels::optimizer::{Adam, Optimizer, Step};
 //! let (mut params, mut m, mut v) = ([1.0_f32, 2.0], [0.0_f32; 2], [0.0; 2]);
 //! let step = Step { scale: 0.5, ..Step::new(1, 1e-3) }; // the first, of rate 0.001; the gradient is halved
-//! Adam::default().step(Cpu::detect(), step, &mut params, &[123.0, 0.0], &mut [&mut m, &mut v])?;
+//! Adam::default().step(Cpu::detect(), step, &mut params, &[123.0_f32, 0.0], &mut [&mut m, &mut v])?;
 //! // The first step is as long as the learning rate, whatever the gradient.
 //! assert!((params[0] - 0.999).abs() < 1e-6 && params[1] == 2.0);
 //! # Ok::<(), kernels::Error>(())
