@@ -14,7 +14,7 @@
 use core::ops::Range;
 
 use super::{BLOCK, Convolution, Epilogue, Gather, Part};
-use crate::gemm::{self, gemm, gemm_scratch};
+use crate::gemm::{self, gemm_scratch, gemm_whole};
 use crate::matrix::{MatMut, MatRef};
 use crate::simd::Float;
 use crate::{Cpu, Error};
@@ -63,7 +63,7 @@ pub(super) fn forward<T: Float>(
                     let columns = MatRef::row_major(columns, windows.len(), depth)?;
                     let (w, y) = (filters(c, w, group)?, result(c, y, windows.len(), group)?);
                     let epilogue = of_group(c, &mut epilogue, windows.len(), group)?;
-                    gemm(cpu, T::ONE, columns, w, T::ZERO, y, epilogue, scratch)
+                    gemm_whole(cpu, T::ONE, columns, w, T::ZERO, y, epilogue, scratch)
                 })());
             }
         }
@@ -85,7 +85,7 @@ pub(super) fn forward_pointwise<T: Float>(
             let (x, w) = (pixels(c, x, group)?, filters(c, w, group)?);
             let y = result(c, y, positions, group)?;
             let epilogue = of_group(c, &mut epilogue, positions, group)?;
-            gemm(cpu, T::ONE, x, w, T::ZERO, y, epilogue, scratch)
+            gemm_whole(cpu, T::ONE, x, w, T::ZERO, y, epilogue, scratch)
         })());
     }
 }
@@ -111,7 +111,7 @@ pub(super) fn dw_pointwise<T: Float>(
             let x = pixels(c, x, group)?.transpose();
             let dy = gradient(c, dy, c.sweep.positions(), group)?;
             let dw = result(c, dw, c.depth(), group)?;
-            gemm(cpu, T::ONE, x, dy, T::ZERO, dw, sums(c, &mut db, group), scratch)
+            gemm_whole(cpu, T::ONE, x, dy, T::ZERO, dw, sums(c, &mut db, group), scratch)
         })());
     }
 }
@@ -129,7 +129,7 @@ pub(super) fn db<T: Float>(c: &Convolution, cpu: Cpu<'_>, dy: &[T], db: &mut [T]
         let ones = MatRef::strided(&one, 1, positions, 0, 0)?;
         let dy = MatRef::row_major(dy, positions, c.out_channels)?;
         let db = MatMut::row_major(db, 1, c.out_channels)?;
-        gemm(cpu, T::ONE, ones, dy, T::ZERO, db, gemm::Epilogue::NONE, scratch)
+        gemm_whole(cpu, T::ONE, ones, dy, T::ZERO, db, gemm::Epilogue::NONE, scratch)
     })());
 }
 
@@ -185,7 +185,7 @@ pub(super) fn dw<T: Float>(
                         let dy = gradient(c, &dy[start * c.out_channels..], windows.len(), group)?;
                         let sums =
                             if first == own.start { sums(c, &mut db, group) } else { gemm::Epilogue::NONE };
-                        gemm(cpu, T::ONE, columns, dy, beta, result(c, dw, rows, group)?, sums, scratch)
+                        gemm_whole(cpu, T::ONE, columns, dy, beta, result(c, dw, rows, group)?, sums, scratch)
                     })());
                 }
             }
@@ -296,7 +296,7 @@ pub(super) fn dx<T: Float>(
                     let dy = gradient(c, &dy[start * c.out_channels..], rows, group)?;
                     let w = MatRef::row_major(&turned[group * filters * depth..], filters, depth)?;
                     let columns = MatMut::row_major(columns, rows, depth)?;
-                    gemm(serial, T::ONE, dy, w, T::ZERO, columns, gemm::Epilogue::NONE, scratch)
+                    gemm_whole(serial, T::ONE, dy, w, T::ZERO, columns, gemm::Epilogue::NONE, scratch)
                 })());
                 let (columns, windows, pixels) = (&*columns, windows.clone(), pixels.clone());
                 cpu.isa.run(Gather { convolution: c, group, columns, windows, dx: &mut *dx, pixels });

@@ -147,7 +147,7 @@ pub fn gemm_batch<T: Float>(
         let factors = [Elements::Words(a.item(i)?), Elements::Words(b.item(i)?)];
         let epilogue = Epilogue::NONE;
         let runs = Run { c: T::run, sums: T::run };
-        Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs }.multiply(
+        Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs, slabs: true }.multiply(
             (m, n),
             gemm_scratch::<T>(cpu.threads(), m, n, k),
             scratch,

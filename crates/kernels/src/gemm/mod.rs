@@ -166,16 +166,45 @@ pub fn gemm<'a, T: Float>(
     a: impl Into<Operand<'a, T>>,
     b: impl Into<Operand<'a, T>>,
     beta: T,
-    mut c: MatMut<'_, T>,
+    c: MatMut<'_, T>,
     epilogue: Epilogue<'_, T>,
     scratch: &mut [T],
 ) -> Result<(), Error> {
-    let factors = [a.into().0, b.into().0];
+    single(cpu, alpha, [a.into().0, b.into().0], beta, c, epilogue, scratch, true)
+}
+
+/// [`gemm`] that never cuts k into slabs: for those who cut a product into parts, and want its bits whatever the shapes of these.
+#[expect(clippy::too_many_arguments, reason = "they are the operands of BLAS, in its order")]
+pub(crate) fn gemm_whole<'a, T: Float>(
+    cpu: Cpu<'_>,
+    alpha: T,
+    a: impl Into<Operand<'a, T>>,
+    b: impl Into<Operand<'a, T>>,
+    beta: T,
+    c: MatMut<'_, T>,
+    epilogue: Epilogue<'_, T>,
+    scratch: &mut [T],
+) -> Result<(), Error> {
+    single(cpu, alpha, [a.into().0, b.into().0], beta, c, epilogue, scratch, false)
+}
+
+#[expect(clippy::too_many_arguments, reason = "they are the operands of BLAS, in its order")]
+fn single<T: Float>(
+    cpu: Cpu<'_>,
+    alpha: T,
+    factors: [Elements<'_, T>; 2],
+    beta: T,
+    mut c: MatMut<'_, T>,
+    epilogue: Epilogue<'_, T>,
+    scratch: &mut [T],
+    slabs: bool,
+) -> Result<(), Error> {
     let expected = gemm_scratch::<T>(cpu.threads(), c.rows(), c.cols(), factors[1].shape().rows);
     let dimensions = (c.rows(), c.cols());
     let c = Target::new(&mut c);
     let runs = Run { c: T::run, sums: T::run };
-    Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs }.multiply(dimensions, expected, scratch)
+    Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs, slabs }
+        .multiply(dimensions, expected, scratch)
 }
 
 /// [`gemm`] of bf16 matrices, summed in f32 and stored as `O`: f32 or bf16.
@@ -216,7 +245,8 @@ pub fn gemm_bf16<'a, O: Bf16Result>(
     let c = Target::new(&mut c);
     let running = O::sums(c).unwrap_or_else(|| Target::new(&mut sums));
     let runs = Run { c: O::run_pairs, sums: f32::run_pairs };
-    Call { cpu, factors, alpha, beta, c, running, epilogue, runs }.multiply(dimensions, expected, scratch)
+    Call { cpu, factors, alpha, beta, c, running, epilogue, runs, slabs: true }
+        .multiply(dimensions, expected, scratch)
 }
 
 /// Elements of k in a summation block of [`gemm_bf16`].
@@ -240,6 +270,8 @@ struct Call<'a, K: Terms, O> {
     running: Target<'a, K::Sum>,
     epilogue: Epilogue<'a, K::Sum, O>,
     runs: Run<K, O>,
+    /// Whether k may be cut into slabs.
+    slabs: bool,
 }
 
 /// Computes a block.
@@ -261,7 +293,7 @@ impl<K: Terms, O> Copy for Run<K, O> {}
 impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
     /// Checks all arguments, then multiplies.
     fn multiply(self, (m, n): (usize, usize), expected: usize, scratch: &mut [K::Sum]) -> Result<(), Error> {
-        let Self { cpu, alpha, factors: [a, b], beta, c, running, epilogue, runs } = self;
+        let Self { cpu, alpha, factors: [a, b], beta, c, running, epilogue, runs, slabs } = self;
         let k = a.shape().cols;
         check_length("rows of a", m, a.shape().rows)?;
         check_length("rows of b", k, b.shape().rows)?;
@@ -292,7 +324,7 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
             check_length("column sums", n, sums.len())?;
         }
         // What is stored in another type than its sums is never cut into slabs, whose total could not be kept there.
-        let slab = slab::<K::Sum>(m, n, b.depth()).filter(|_| O::AS_IS);
+        let slab = slab::<K::Sum>(m, n, b.depth()).filter(|_| O::AS_IS && slabs);
         if scratch.len() < expected && (!scratch.is_empty() || slab.is_some()) {
             return Err(Error::Scratch { expected, got: scratch.len() });
         }
