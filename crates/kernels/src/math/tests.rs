@@ -126,7 +126,7 @@ fn pow_f32_is_within_its_bound() {
     assert!(finite > 50_000, "{finite}");
 }
 
-/// Exact values of each function of f64, from mpmath 1.3 with 170 bits.
+/// Exact values of each function of f64, from mpmath 1.4 with 170 bits.
 ///
 /// ```text
 /// tanh                           the function, for the lines that follow
