@@ -1,9 +1,9 @@
 //! Networks with a name, for those who do not want to write down layers.
 
-use nn::{Activation, Init, LayerSpec};
+use nn::{Activation, BranchScale, Cell, Convolution, Init, LayerSpec, Pool, Recurrent};
 use serde::{Deserialize, Serialize};
 
-/// A named network. All take the pixels of an image and give one logit a class.
+/// A named network. All take an image and give one logit a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
@@ -14,6 +14,53 @@ pub enum Preset {
     Logistic,
     /// Nine hidden layers of 256 ReLUs.
     DeepMlp,
+    /// Two hidden layers of 1024 ReLUs, with dropout of the pixels and of each of them.
+    MlpDropout,
+    /// Two convolutions, pooling, a hidden layer of 128 ReLUs: the convolutional network of many tutorials.
+    Lenet,
+    /// Six convolutions with batch norm, two poolings, dropout.
+    Cnn,
+    /// Four residual blocks with batch norm.
+    Resnet,
+    /// Patches of 4 x 4 pixels, two transformer blocks.
+    VitTiny,
+    /// An LSTM of 128 units that reads an image row by row.
+    LstmRows,
+}
+
+fn dense(units: usize) -> LayerSpec {
+    LayerSpec::dense(units, Init::HeNormal)
+}
+
+const RELU: LayerSpec = LayerSpec::Activation(Activation::Relu);
+
+fn norm() -> LayerSpec {
+    LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 }
+}
+
+/// Filters of 3 x 3 that keep the image's size, and no bias: a batch norm follows.
+fn filters(count: usize, stride: usize) -> LayerSpec {
+    let stride = [stride, stride];
+    LayerSpec::Convolution(Convolution { stride, bias: false, ..Convolution::same(count, 3) })
+}
+
+fn halving(pool: Pool) -> LayerSpec {
+    LayerSpec::Pooling { pool, kernel: [2, 2], stride: [2, 2], padding: [0, 0] }
+}
+
+/// A residual block; the first of its width halves the image.
+fn block(width: usize, first: bool) -> Vec<LayerSpec> {
+    let stride = if first { 2 } else { 1 };
+    let body = vec![filters(width, stride), norm(), RELU, filters(width, 1), norm()];
+    let projection = Convolution {
+        kernel: [1, 1],
+        stride: [2, 2],
+        padding: [0, 0],
+        bias: false,
+        ..Convolution::same(width, 1)
+    };
+    let shortcut = if first { vec![LayerSpec::Convolution(projection), norm()] } else { vec![] };
+    vec![LayerSpec::Residual { body, shortcut, scale: BranchScale::default() }, RELU]
 }
 
 impl Preset {
@@ -23,19 +70,138 @@ impl Preset {
             Self::Mlp => "mlp",
             Self::Logistic => "logistic",
             Self::DeepMlp => "deep-mlp",
+            Self::MlpDropout => "mlp-dropout",
+            Self::Lenet => "lenet",
+            Self::Cnn => "cnn",
+            Self::Resnet => "resnet",
+            Self::VitTiny => "vit-tiny",
+            Self::LstmRows => "lstm-rows",
         }
     }
 
     /// Its layers, for that many classes.
     pub fn layers(self, classes: usize) -> Vec<LayerSpec> {
-        let hidden: &[usize] = match self {
-            Self::Mlp => &[512],
-            Self::Logistic => &[],
-            Self::DeepMlp => &[256; 9],
+        let hidden =
+            |widths: &[usize]| widths.iter().flat_map(|&units| [dense(units), RELU]).collect::<Vec<_>>();
+        let dropout = |p| LayerSpec::Dropout { p };
+        let mut layers = match self {
+            Self::Mlp => hidden(&[512]),
+            Self::Logistic => Vec::new(),
+            Self::DeepMlp => hidden(&[256; 9]),
+            Self::MlpDropout => {
+                vec![dropout(0.2), dense(1024), RELU, dropout(0.5), dense(1024), RELU, dropout(0.5)]
+            }
+            Self::Lenet => {
+                let valid = |count| Convolution { padding: [0, 0], ..Convolution::same(count, 3) };
+                let first =
+                    vec![LayerSpec::Convolution(valid(32)), RELU, LayerSpec::Convolution(valid(64)), RELU];
+                let last = [halving(Pool::Max), LayerSpec::Flatten, dense(128), RELU];
+                first.into_iter().chain(last).collect()
+            }
+            Self::Cnn => {
+                let stage = |count| [filters(count, 1), norm(), RELU, filters(count, 1), norm(), RELU];
+                let mut layers = Vec::from(stage(32));
+                layers.push(halving(Pool::Max));
+                layers.extend(stage(64));
+                layers.push(halving(Pool::Max));
+                layers.extend(stage(128));
+                layers.extend([LayerSpec::GlobalPooling, dropout(0.3)]);
+                layers
+            }
+            Self::Resnet => {
+                let mut layers = vec![filters(16, 1), norm(), RELU];
+                for (width, first) in [(16, false), (32, true), (32, false), (64, true)] {
+                    layers.extend(block(width, first));
+                }
+                layers.push(LayerSpec::GlobalPooling);
+                layers
+            }
+            Self::VitTiny => {
+                let patches = Convolution {
+                    stride: [4, 4],
+                    padding: [0, 0],
+                    init: Init::LecunNormal,
+                    ..Convolution::same(64, 4)
+                };
+                let block = LayerSpec::Transformer { heads: 4, hidden: 128, dropout: 0.1, causal: false };
+                vec![
+                    LayerSpec::Convolution(patches),
+                    LayerSpec::Places,
+                    LayerSpec::Position { init: Init::Normal { std: 0.02 } },
+                    block.clone(),
+                    block,
+                    LayerSpec::LayerNorm { epsilon: 1e-5 },
+                    LayerSpec::GlobalPooling,
+                ]
+            }
+            Self::LstmRows => {
+                let lstm = Recurrent { last: true, ..Recurrent::new(Cell::Lstm, 128) };
+                vec![LayerSpec::Rows, LayerSpec::Recurrent(lstm)]
+            }
         };
-        let hidden = hidden.iter().flat_map(|&units| {
-            [LayerSpec::dense(units, Init::HeNormal), LayerSpec::Activation(Activation::Relu)]
-        });
-        hidden.chain([LayerSpec::dense(classes, Init::GlorotUniform)]).collect()
+        layers.push(LayerSpec::dense(classes, Init::GlorotUniform));
+        layers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+    use kernels::Cpu;
+    use nn::{Batch, Mode, Network, Shape, Weights, Workspace};
+
+    const IMAGE: Shape = Shape::Image { height: 28, width: 28, channels: 1 };
+
+    #[test]
+    fn presets_have_the_parameters_that_they_are_known_for() {
+        for (preset, parameters) in [
+            (Preset::Mlp, 784 * 512 + 512 + 512 * 10 + 10),
+            (Preset::Logistic, 7850),
+            (Preset::Lenet, 1_199_882),
+            (Preset::LstmRows, 4 * 128 * (28 + 128 + 2) + 1290),
+        ] {
+            let network = Network::new(IMAGE, &preset.layers(10)).expect("layers that fit");
+            assert_eq!(network.layout().len(), parameters, "{}", preset.name());
+        }
+    }
+
+    /// A few steps on one batch bring its loss down, in whatever way the network is built.
+    #[test]
+    fn every_preset_learns_a_batch_by_heart() {
+        for preset in Preset::value_variants() {
+            let network = Network::new(IMAGE, &preset.layers(4)).expect("layers that fit");
+            let cpu = Cpu::detect();
+            let mut params = vec![0.0_f32; network.layout().len()];
+            let mut buffers = vec![0.0; network.buffers().len()];
+            network.init(cpu, 1, &mut params).expect("as long as the layout");
+            network.init_buffers(cpu, &mut buffers).expect("as long as the layout");
+            let stream = kernels::random::Stream::new(3, 3);
+            let inputs: Vec<f32> = (0..4 * 784).map(|i| stream.uniform_f32(i)).collect();
+            let mut workspace = Workspace::new(&network, cpu, 4).expect("room");
+            let mut grads = vec![0.0; params.len()];
+            let mut optimizer = nn::Optimizer::adam().start(params.len()).expect("settings in range");
+            let loss = |params: &[f32], buffers: &mut [f32], workspace: &mut Workspace<f32>| {
+                let batch = Batch { inputs: &inputs, targets: (&[0, 1, 2, 3]).into() };
+                // As it learns, but with nothing dropped.
+                let weights = Weights { params, buffers };
+                network
+                    .score(cpu, Mode::Probe, weights, batch, workspace)
+                    .expect("a batch that fits")
+                    .mean_loss()
+            };
+            let first = loss(&params, &mut buffers, &mut workspace);
+            for step in 0..12 {
+                let batch = Batch { inputs: &inputs, targets: (&[0, 1, 2, 3]).into() };
+                let weights = Weights { params: &params, buffers: &mut buffers };
+                let mode = Mode::Train { seed: 1, step };
+                network
+                    .gradient(cpu, mode, weights, batch, &mut workspace, &mut grads)
+                    .expect("a batch that fits");
+                optimizer.step(cpu, 1e-3, 1.0, &mut params, &grads).expect("finite numbers");
+            }
+            let last = loss(&params, &mut buffers, &mut workspace);
+            assert!(last < 0.7 * first, "{}: {first} became {last}", preset.name());
+        }
     }
 }

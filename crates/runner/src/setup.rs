@@ -5,7 +5,7 @@
 use std::thread;
 
 use kernels::Isa;
-use nn::{Network, Shape};
+use nn::{Network, Shape, Tensor};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -60,11 +60,20 @@ impl Setup {
         Ok(Self { config, dataset, split, network })
     }
 
-    /// Units from input to output: `784-512-10`.
+    /// Units from input to output, `784-512-10`; of a network that is more than dense layers, the two ends of it, `784-...-10`.
     pub fn widths(&self) -> String {
-        let dense = self.network.layout().tensors().iter().filter(|tensor| tensor.shape.len() == 2);
+        let (network, tensors) = (&self.network, self.network.layout().tensors());
+        let is_dense = |tensor: &Tensor| match tensor.name.split('.').collect::<Vec<_>>()[..] {
+            [_, _, "weight"] => tensor.shape.len() == 2,
+            [_, _, name] => name == "bias",
+            _ => false,
+        };
+        if !tensors.iter().all(is_dense) {
+            return format!("{}-...-{}", network.inputs(), network.outputs());
+        }
+        let dense = tensors.iter().filter(|tensor| tensor.shape.len() == 2);
         let widths = dense.map(|tensor| format!("-{}", tensor.shape[1])).collect::<String>();
-        format!("{}{widths}", self.network.inputs())
+        format!("{}{widths}", network.inputs())
     }
 
     /// SHA-256 over every image and label: what a checkpoint is tied to.

@@ -19,15 +19,15 @@ use core::fmt::{Debug, Write};
 use core::panic::PanicInfo;
 
 use kernels::{Cpu, Error};
-use problems::{BF16, F32, F64, bf16_products, hashes};
+use problems::{BF16, F32, F64, Hashes, bf16_products, hashes};
 use semihosting::{Console, exit};
 
 /// What `machine` calls once the processor can compute.
 pub(crate) fn main() -> ! {
     let cpu = Cpu::detect();
     let same = [
-        check(cpu, "f32", hashes::<f32>(cpu), F32),
-        check(cpu, "f64", hashes::<f64>(cpu), F64),
+        check(cpu, "f32", hashes::<f32>(cpu).map(Hashes::named), F32.named()),
+        check(cpu, "f64", hashes::<f64>(cpu).map(Hashes::named), F64.named()),
         check(cpu, "bf16", bf16_products(cpu), BF16),
     ];
     exit(same == [true; 3])

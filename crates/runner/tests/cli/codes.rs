@@ -27,7 +27,7 @@ fn usage_and_configuration_end_with_2() {
             "train --isa neon --threads 1",
             if cfg!(target_arch = "x86_64") { &["neon", "scalar"] } else { &[] },
         ),
-        ("train --preset cnn", &["cnn", "mlp"]),
+        ("train --preset perceptron", &["perceptron", "mlp"]),
         ("train --dataset cifar", &["cifar", "mnist"]),
         ("train --data tiny --dataset mnist", &["--data", "--dataset"]),
         ("train --config a.toml --preset mlp", &["--config", "--preset"]),
