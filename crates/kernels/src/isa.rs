@@ -137,7 +137,9 @@ impl Isa {
     }
 
     /// Runs `op`, compiled for this instruction set.
-    #[inline]
+    ///
+    /// Never inlined: an operation's code for all instruction sets would be copied to every place that calls it.
+    #[inline(never)]
     pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
         match self.0 {
             Kind::Scalar => Simd::vectorize(pulp::Scalar::new(), op),
@@ -169,6 +171,7 @@ impl Isa {
     }
 
     /// [`run`](Self::run) for an operation that multiplies pairs of bf16: with the instruction for it, where there is one.
+    #[inline(never)]
     pub(crate) fn run_pairs<Op: WithSimd>(self, op: Op) -> Op::Output {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

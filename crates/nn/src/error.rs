@@ -30,7 +30,7 @@ pub enum Error {
         /// Bytes that were asked for.
         bytes: usize,
     },
-    /// The workspace was made for another network.
+    /// The workspace was made for another network, or for fewer threads.
     Workspace,
     /// The loss compares outputs with something else.
     Targets {
@@ -74,9 +74,9 @@ impl fmt::Display for Error {
             Self::Memory { bytes } => {
                 write!(f, "there is no memory for a buffer of {bytes} bytes: make batch or network smaller")
             }
-            Self::Workspace => {
-                f.write_str("the workspace was made for another network, expected one made for this")
-            }
+            Self::Workspace => f.write_str(
+                "the workspace was made for another network or fewer threads, expected one made for these",
+            ),
             Self::Targets { expected, got } => write!(f, "the loss needs {expected} as targets, got {got}"),
             Self::Length { operand, expected, got } => {
                 write!(f, "`{operand}` has {got} elements, expected {expected}")

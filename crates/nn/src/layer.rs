@@ -18,6 +18,7 @@ pub(crate) mod elementwise;
 pub(crate) mod embedding;
 pub(crate) mod group_norm;
 pub(crate) mod layer_norm;
+mod parts;
 pub(crate) mod pooling;
 pub(crate) mod position;
 pub(crate) mod prelu;

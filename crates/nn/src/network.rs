@@ -335,7 +335,7 @@ impl Network {
         if rows == 0 || rows > workspace.capacity {
             return Err(Error::Batch { capacity: workspace.capacity, got: rows });
         }
-        if !workspace.fits(self) {
+        if !workspace.fits(self, cpu.executor.threads()) {
             return Err(Error::Workspace);
         }
         let Parts { kept, outputs, scratch, statistics, .. } = workspace.parts();

@@ -112,10 +112,13 @@ impl<T: Float> Workspace<T> {
         Parts { kept, outputs, doutputs, losses, scratch, statistics, predictions }
     }
 
-    /// Whether it was made for `network`.
-    pub(crate) fn fits(&self, network: &Network) -> bool {
-        let (lengths, _) = Self::plan(network, 1, self.capacity, self.trains);
+    /// Whether a pass of `network` on `threads` threads has room in every part.
+    pub(crate) fn fits(&self, network: &Network, threads: usize) -> bool {
+        let (lengths, scratch) = Self::plan(network, threads, self.capacity, self.trains);
+        let lent = self.arena.len() - self.lengths.iter().sum::<usize>();
         lengths == self.lengths
+            && scratch <= lent
+            && network.sequence().statistics(self.capacity) == self.statistics.len()
     }
 }
 

@@ -91,6 +91,23 @@ fn the_capacity_of_the_workspace_changes_no_bit() {
     assert_eq!(gradient(2), gradient(9));
 }
 
+/// Also one that happens to keep as much as another.
+#[test]
+fn a_workspace_of_another_network_is_refused() {
+    let cpu = Cpu::detect();
+    let norms = [LayerSpec::LayerNorm { epsilon: 1e-5 }, LayerSpec::RmsNorm { epsilon: 1e-5 }];
+    let layered = |norm: &LayerSpec| Network::new(6, &[norm.clone(), dense(3)]).unwrap();
+    let widths = |first, second| Network::new(6, &[dense(first), dense(second), dense(3)]).unwrap();
+    for (this, other) in [(layered(&norms[0]), layered(&norms[1])), (widths(2, 400), widths(201, 201))] {
+        let mut workspace = Workspace::new(&other, cpu, 2).unwrap();
+        let params = vec![0.1_f32; this.layout().len()];
+        let mut grads = params.clone();
+        let batch = Batch { inputs: &[0.5; 12], targets: (&[0, 1]).into() };
+        let refused = this.gradient(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads);
+        assert_eq!(refused, Err(Error::Workspace));
+    }
+}
+
 #[test]
 fn weights_have_the_variance_of_their_papers_and_biases_are_zero() {
     let (inputs, units) = (200, 300);

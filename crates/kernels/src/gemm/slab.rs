@@ -38,12 +38,15 @@ const fn sums_len(rows: usize, cols: usize) -> usize {
     rows * cols + if rows > cols { rows } else { cols }
 }
 
-/// Scratch of one task, in words: what its product takes, its sums, and a share of their total.
+/// Scratch of one task, in words: what its product takes, its sums, and a share of their total. Where k is long, products too large
+/// for slabs have room for them too, so that the scratch of a batch will do for a part of it.
 pub(super) const fn slot_len<T: Float>(rows: usize, cols: usize, depth: usize) -> usize {
     let width = if rows > cols { rows } else { cols };
-    let sums = match slab::<T>(rows, cols, depth) {
-        Some(_) => 2 * sums_len(rows, cols),
-        None => 0,
+    let sums = match (slab::<T>(rows, cols, depth), slab::<T>(0, 0, depth)) {
+        (Some(_), _) => 2 * sums_len(rows, cols),
+        // No product of FEW elements or less has a longer side.
+        (None, Some(_)) => 2 * sums_len(1, FEW),
+        (None, None) => 0,
     };
     task_len::<T>(width, depth) + sums
 }

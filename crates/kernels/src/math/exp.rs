@@ -82,10 +82,15 @@ impl Exp for f64 {
 #[inline(always)]
 pub(crate) fn exp<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     let (n, r) = reduce::<S, T>(s, clamp::<S, T>(s, x));
+    scale::<S, T>(s, exp_of_rest::<S, T>(s, n, r), n)
+}
+
+/// `e^(r - n LN_2_LOW)` for what [`reduce`] gives.
+#[inline(always)]
+fn exp_of_rest<S: Simd, T: Float>(s: S, n: T::V<S>, r: T::V<S>) -> T::V<S> {
     let r = T::mul_add(s, n, T::splat(s, -T::LN_2_LOW), r);
     let q = polynomial::<S, T>(s, r, T::EXP);
-    let e = T::add(s, T::splat(s, T::ONE), T::mul_add(s, T::mul(s, r, r), q, r));
-    scale::<S, T>(s, e, n)
+    T::add(s, T::splat(s, T::ONE), T::mul_add(s, T::mul(s, r, r), q, r))
 }
 
 /// `e^(r + low)` for an `r` of [`reduce`] and a small `low`, within 0.6 ULP.
@@ -154,13 +159,6 @@ pub(crate) fn exp_of_nonpositive<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S>
     let biased = T::mul_add(s, x, T::splat(s, T::LOG2_E), round);
     let n = T::sub(s, biased, round);
     let r = T::mul_add(s, n, T::splat(s, -T::LN_2_HIGH), x);
-    let r = T::mul_add(s, n, T::splat(s, -T::LN_2_LOW), r);
-    let q = polynomial::<S, T>(s, r, T::EXP);
-    let e = T::add(s, T::splat(s, T::ONE), T::mul_add(s, T::mul(s, r, r), q, r));
-
-    let power = T::map_bits::<S>(biased, |bits| bits << T::MANTISSA);
-    T::mul(s, T::mul(s, e, power), T::splat(s, T::from_f64(LOWER)))
+    let e = exp_of_rest::<S, T>(s, n, r);
+    T::mul(s, T::mul(s, e, power::<S, T>(biased)), T::splat(s, T::SHIFT))
 }
-
-/// 2^-64.
-const LOWER: f64 = f64::from_bits((1023 - 64) << 52);

@@ -1,6 +1,7 @@
 //! Long sums of few elements, which are cut into slabs, and their neighbours, which are not.
 
 use half::bf16;
+use kernels::gemm::gemm_scratch;
 use kernels::{Cpu, Isa};
 
 use crate::bf16::oracle::{Case as PairCase, Store};
@@ -93,4 +94,19 @@ fn f32_results_of_bf16_are_summed_in_slabs_of_8192() {
 #[test]
 fn bf16_results_are_never_cut_into_slabs() {
     slabs_of_pairs::<bf16>();
+}
+
+/// A network's scratch is that of its largest batch.
+#[test]
+fn a_part_of_a_batch_needs_no_more_scratch_than_all_of_it() {
+    for k in [100, 8191, 8192, 20_000] {
+        for n in [1, 10, 33, 1000, 4096, 5000] {
+            let mut least = 0;
+            for m in 1..=600 {
+                let scratch = gemm_scratch::<f32>(1, m, n, k);
+                assert!(scratch >= least, "{m} x {n} x {k}: {scratch} after {least}");
+                least = scratch;
+            }
+        }
+    }
 }

@@ -10,13 +10,15 @@
 
 use alloc::vec::Vec;
 
-use kernels::gemm::{Batch, BatchMut, Epilogue, gemm, gemm_batch, gemm_scratch};
+use kernels::MatRef;
+use kernels::gemm::{Batch, BatchMut, Epilogue, gemm_batch, gemm_scratch};
 use kernels::math::sqrt;
 use kernels::softmax::{softmax_backward, softmax_in_place};
 use kernels::vector::scale;
-use kernels::{Cpu, MatMut, MatRef};
 
 use crate::init::Fans;
+use crate::layer::dense::{Weight, product, product_backward};
+use crate::layer::parts::{split, split_mut, split_mut_rest};
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
 use crate::{Error, Init, Shape};
@@ -146,11 +148,10 @@ impl<T: Float> Layer<T> for Attention {
         let (steps, features) = (self.steps, self.features);
         let [w_in, b_in, w_out, b_out] = split(params, self.tensors());
         let [qkv_len, p_len, o_len] = self.lengths();
-        let (qkv, rest) = kept.split_at_mut(rows * qkv_len);
-        let (p, rest) = rest.split_at_mut(rows * p_len);
-        let o = &mut rest[..rows * o_len];
+        let [qkv, p, o] = split_mut(kept, [rows * qkv_len, rows * p_len, rows * o_len]);
 
-        dense(cpu, (x, rows * steps), (w_in, features, 3 * features), b_in, qkv, scratch)?;
+        let (w_in, w_out) = (Weight::new(w_in, features), Weight::new(w_out, features));
+        product(cpu, x, w_in, Epilogue::bias(b_in), qkv, scratch)?;
         let (one, zero) = (T::ONE, T::ZERO);
         let size = T::from_f64(1.0 / sqrt(cpu, self.width() as f64));
         for row in 0..rows {
@@ -169,7 +170,7 @@ impl<T: Float> Layer<T> for Attention {
             let o = self.heads_mut(&mut o[row * o_len..][..o_len], 0, features)?;
             gemm_batch(cpu, one, self.squares(p)?, v, zero, o, scratch)?;
         }
-        dense(cpu, (o, rows * steps), (w_out, features, features), b_out, y, scratch)
+        product(cpu, o, w_out, Epilogue::bias(b_out), y, scratch)
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
@@ -177,26 +178,12 @@ impl<T: Float> Layer<T> for Attention {
         let (steps, features) = (self.steps, self.features);
         let [w_in, _, w_out, _] = split(params, self.tensors());
         let [qkv_len, p_len, o_len] = self.lengths();
-        let (qkv, rest) = kept.split_at_mut(rows * qkv_len);
-        let (p, rest) = rest.split_at_mut(rows * p_len);
-        let o = &rest[..rows * o_len];
-        let (dqkv, scratch) = scratch.split_at_mut(rows * qkv_len);
-        let (d_o, scratch) = scratch.split_at_mut(rows * o_len);
-        let (dp, scratch) = scratch.split_at_mut(p_len);
-        let [in_weights, in_biases, out_weights, _] = self.tensors();
-        let (dw_in, rest) = grads.split_at_mut(in_weights);
-        let (db_in, rest) = rest.split_at_mut(in_biases);
-        let (dw_out, db_out) = rest.split_at_mut(out_weights);
+        let [qkv, p, o] = split_mut(kept, [rows * qkv_len, rows * p_len, rows * o_len]);
+        let ([dqkv, d_o, dp], scratch) = split_mut_rest(scratch, [rows * qkv_len, rows * o_len, p_len]);
+        let [dw_in, db_in, dw_out, db_out] = split_mut(grads, self.tensors());
+        let (w_in, w_out) = (Weight::new(w_in, features), Weight::new(w_out, features));
 
-        dense_backward(
-            cpu,
-            (o, rows * steps),
-            (w_out, features, features),
-            dy,
-            (dw_out, db_out),
-            Some(&mut *d_o),
-            scratch,
-        )?;
+        product_backward(cpu, o, w_out, dy, (dw_out, Some(db_out)), Some((&mut *d_o, false)), scratch)?;
         let (one, zero) = (T::ONE, T::ZERO);
         let size = T::from_f64(1.0 / sqrt(cpu, self.width() as f64));
         for row in 0..rows {
@@ -222,56 +209,6 @@ impl<T: Float> Layer<T> for Attention {
             gemm_batch(cpu, one, dscores, k, zero, self.heads_mut(dqkv, 0, across)?, scratch)?;
             gemm_batch(cpu, one, dscores.transpose(), q, zero, self.heads_mut(dqkv, 1, across)?, scratch)?;
         }
-        dense_backward(
-            cpu,
-            (x, rows * steps),
-            (w_in, features, 3 * features),
-            dqkv,
-            (dw_in, db_in),
-            dx,
-            scratch,
-        )
+        product_backward(cpu, x, w_in, dqkv, (dw_in, Some(db_in)), dx.map(|dx| (dx, false)), scratch)
     }
-}
-
-/// The parts of `x`, of these lengths.
-fn split<T, const N: usize>(mut x: &[T], lengths: [usize; N]) -> [&[T]; N] {
-    lengths.map(|len| {
-        let (part, rest) = x.split_at(len);
-        x = rest;
-        part
-    })
-}
-
-/// y = x w + b
-fn dense<T: Float>(
-    cpu: Cpu<'_>,
-    (x, rows): (&[T], usize),
-    (w, inputs, outputs): (&[T], usize, usize),
-    bias: &[T],
-    y: &mut [T],
-    scratch: &mut [T],
-) -> Result<(), Error> {
-    let (x, w) = (MatRef::row_major(x, rows, inputs)?, MatRef::row_major(w, inputs, outputs)?);
-    let y = MatMut::row_major(y, rows, outputs)?;
-    Ok(gemm(cpu, T::ONE, x, w, T::ZERO, y, Epilogue::bias(bias), scratch)?)
-}
-
-/// dw, db and dx of [`dense`].
-fn dense_backward<T: Float>(
-    cpu: Cpu<'_>,
-    (x, rows): (&[T], usize),
-    (w, inputs, outputs): (&[T], usize, usize),
-    dy: &[T],
-    (dw, db): (&mut [T], &mut [T]),
-    dx: Option<&mut [T]>,
-    scratch: &mut [T],
-) -> Result<(), Error> {
-    let (x, dy) = (MatRef::row_major(x, rows, inputs)?, MatRef::row_major(dy, rows, outputs)?);
-    let dw = MatMut::row_major(dw, inputs, outputs)?;
-    gemm(cpu, T::ONE, x.transpose(), dy, T::ZERO, dw, Epilogue::NONE.column_sums(db), scratch)?;
-    let Some(dx) = dx else { return Ok(()) };
-    let w = MatRef::row_major(w, inputs, outputs)?;
-    let dx = MatMut::row_major(dx, rows, inputs)?;
-    Ok(gemm(cpu, T::ONE, dy, w.transpose(), T::ZERO, dx, Epilogue::NONE, scratch)?)
 }

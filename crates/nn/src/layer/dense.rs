@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use kernels::activation::{Activation, Saved};
 use kernels::gemm::{Epilogue, gemm, gemm_scratch};
-use kernels::{MatMut, MatRef};
+use kernels::{Cpu, MatMut, MatRef};
 
 use crate::init::Fans;
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
@@ -102,19 +102,15 @@ impl<T: Float> Layer<T> for Dense {
     }
 
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
-        let Forward { cpu, rows, params, x, y, kept, scratch, .. } = pass;
-        let rows = rows * self.places;
+        let Forward { cpu, params, x, y, kept, scratch, .. } = pass;
         let (weight, bias) = params.split_at(self.weights());
         let epilogue = if self.bias { Epilogue::bias(bias) } else { Epilogue::NONE };
         let (epilogue, after) = match self.activation {
             Some(Activation::Relu) => (epilogue.relu(), None),
             after => (epilogue, after),
         };
-        let x = MatRef::row_major(x, rows, self.inputs)?;
-        let weight = MatRef::row_major(weight, self.inputs, self.outputs)?;
-        let z = if self.keeps().is_some() { &mut *kept } else { &mut *y };
-        let c = MatMut::row_major(z, rows, self.outputs)?;
-        gemm(cpu, T::ONE, x, weight, T::ZERO, c, epilogue, scratch)?;
+        let z = if self.keeps().is_some() { &mut kept[..y.len()] } else { &mut *y };
+        product(cpu, x, Weight::new(weight, self.inputs), epilogue, z, scratch)?;
         match after {
             Some(activation) if self.keeps().is_some() => Ok(activation.forward(cpu, &kept[..y.len()], y)?),
             Some(activation) => Ok(activation.forward_in_place(cpu, y)?),
@@ -123,24 +119,74 @@ impl<T: Float> Layer<T> for Dense {
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
-        let Backward { cpu, rows, params, x, y, kept, dy, folded, dx, fold, grads, scratch, .. } = pass;
-        let rows = rows * self.places;
+        let Backward { cpu, params, x, y, kept, dy, folded, dx, fold, grads, scratch, .. } = pass;
         if let (Some(activation), false) = (self.activation, folded) {
             let saved = if self.keeps().is_some() { &kept[..y.len()] } else { y };
             activation.backward(cpu, saved, dy)?;
         }
-        let x_matrix = MatRef::row_major(x, rows, self.inputs)?;
-        let dy = MatRef::row_major(dy, rows, self.outputs)?;
-        // dW = x^T dy and db, the column sums of dy, in one pass over dy.
+        let weight = Weight::new(&params[..self.weights()], self.inputs);
         let (dw, db) = grads.split_at_mut(self.weights());
-        let dw = MatMut::row_major(dw, self.inputs, self.outputs)?;
-        let epilogue = if self.bias { Epilogue::NONE.column_sums(db) } else { Epilogue::NONE };
-        gemm(cpu, T::ONE, x_matrix.transpose(), dy, T::ZERO, dw, epilogue, scratch)?;
-        // dx = dy W^T.
-        let Some(dx) = dx else { return Ok(()) };
-        let weight = MatRef::row_major(&params[..self.weights()], self.inputs, self.outputs)?;
-        let epilogue = if fold { Epilogue::NONE.relu_gradient(x_matrix) } else { Epilogue::NONE };
-        let dx = MatMut::row_major(dx, rows, self.inputs)?;
-        Ok(gemm(cpu, T::ONE, dy, weight.transpose(), T::ZERO, dx, epilogue, scratch)?)
+        let dx = dx.map(|dx| (dx, fold));
+        product_backward(cpu, x, weight, dy, (dw, self.bias.then_some(db)), dx, scratch)
     }
+}
+
+/// A matrix of weights, inputs x outputs.
+#[derive(Clone, Copy)]
+pub(super) struct Weight<'a, T> {
+    elements: &'a [T],
+    inputs: usize,
+    outputs: usize,
+}
+
+impl<'a, T> Weight<'a, T> {
+    /// All of `elements`, `inputs` of them to an output.
+    pub(super) fn new(elements: &'a [T], inputs: usize) -> Self {
+        Self { elements, inputs, outputs: elements.len() / inputs }
+    }
+
+    fn matrix(self) -> Result<MatRef<'a, T>, kernels::Error> {
+        MatRef::row_major(self.elements, self.inputs, self.outputs)
+    }
+}
+
+/// y = x W, and what the epilogue says.
+pub(super) fn product<T: Float>(
+    cpu: Cpu<'_>,
+    x: &[T],
+    weight: Weight<'_, T>,
+    epilogue: Epilogue<'_, T>,
+    y: &mut [T],
+    scratch: &mut [T],
+) -> Result<(), Error> {
+    let rows = x.len() / weight.inputs;
+    let x = MatRef::row_major(x, rows, weight.inputs)?;
+    let y = MatMut::row_major(y, rows, weight.outputs)?;
+    Ok(gemm(cpu, T::ONE, x, weight.matrix()?, T::ZERO, y, epilogue, scratch)?)
+}
+
+/// dW = x^T dy and db, the column sums of dy, in one pass over dy; dx = dy W^T, if it is wanted, times ReLU's gradient at its output
+/// x if that is asked for.
+pub(super) fn product_backward<T: Float>(
+    cpu: Cpu<'_>,
+    x: &[T],
+    weight: Weight<'_, T>,
+    dy: &[T],
+    (dw, db): (&mut [T], Option<&mut [T]>),
+    dx: Option<(&mut [T], bool)>,
+    scratch: &mut [T],
+) -> Result<(), Error> {
+    let Weight { inputs, outputs, .. } = weight;
+    let rows = x.len() / inputs;
+    let (x, dy) = (MatRef::row_major(x, rows, inputs)?, MatRef::row_major(dy, rows, outputs)?);
+    let dw = MatMut::row_major(dw, inputs, outputs)?;
+    let epilogue = match db {
+        Some(db) => Epilogue::NONE.column_sums(db),
+        None => Epilogue::NONE,
+    };
+    gemm(cpu, T::ONE, x.transpose(), dy, T::ZERO, dw, epilogue, scratch)?;
+    let Some((dx, fold)) = dx else { return Ok(()) };
+    let epilogue = if fold { Epilogue::NONE.relu_gradient(x) } else { Epilogue::NONE };
+    let dx = MatMut::row_major(dx, rows, inputs)?;
+    Ok(gemm(cpu, T::ONE, dy, weight.matrix()?.transpose(), T::ZERO, dx, epilogue, scratch)?)
 }

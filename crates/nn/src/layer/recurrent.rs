@@ -18,6 +18,7 @@ use kernels::gemm::{Epilogue, gemm, gemm_scratch};
 use kernels::{Cpu, MatMut, MatRef};
 
 use crate::init::Fans;
+use crate::layer::parts::{split, split_mut, split_mut_rest};
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
 use crate::spec::{Cell, Recurrent as Spec};
@@ -275,27 +276,4 @@ impl<T: Float> Layer<T> for Recurrent {
         }
         Ok(())
     }
-}
-
-/// The first parts of `x`, of these lengths.
-fn split<T, const N: usize>(mut x: &[T], lengths: [usize; N]) -> [&[T]; N] {
-    lengths.map(|len| {
-        let (part, rest) = x.split_at(len);
-        x = rest;
-        part
-    })
-}
-
-fn split_mut<T, const N: usize>(x: &mut [T], lengths: [usize; N]) -> [&mut [T]; N] {
-    split_mut_rest(x, lengths).0
-}
-
-/// The first parts of `x`, of these lengths, and what is left.
-fn split_mut_rest<T, const N: usize>(mut x: &mut [T], lengths: [usize; N]) -> ([&mut [T]; N], &mut [T]) {
-    let parts = lengths.map(|len| {
-        let (part, rest) = core::mem::take(&mut x).split_at_mut(len);
-        x = rest;
-        part
-    });
-    (parts, x)
 }
