@@ -3,12 +3,13 @@
 //! `main` calls [`main`]. Values are checked where they are used, so that a flag and the same key of a configuration
 //! file are refused in the same words.
 
+use std::mem::discriminant;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use nn::Optimizer;
 
 use crate::config::{Config, Dtype, Source, require};
@@ -73,12 +74,12 @@ struct TrainArgs {
     /// Images a step [default: 256]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
-    /// Learning rate [default: 0.004 for adam, 0.1 for sgd]
+    /// Learning rate [default: 0.004 for adam, 0.1 for sgd, what is usual for the others]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     lr: Option<f64>,
     /// What takes the steps; its settings are the usual ones, or a configuration file's [default: adam]
-    #[arg(long)]
-    optimizer: Option<OptimizerName>,
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
+    optimizer: Option<String>,
     /// Scale gradients with a larger norm down to it [default: none]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
@@ -189,10 +190,9 @@ struct ProofArgs {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum OptimizerName {
-    Sgd,
-    Adam,
+/// The optimizer of this name. `adam` is that of those who choose none, with a decay that suits it.
+fn named(name: &str) -> Option<Optimizer> {
+    if name == "adam" { Some(Config::ADAM) } else { Optimizer::named(name) }
 }
 
 /// Parses the types that there are; others are refused with their names.
@@ -274,12 +274,14 @@ impl TrainArgs {
                 config.threads = self.threads.or(config.threads);
                 config.isa = self.isa.unwrap_or(config.isa);
                 config.dtype = self.dtype.unwrap_or(config.dtype);
-                config.optimizer = match (self.optimizer, config.optimizer) {
-                    // The file's settings stay where the flag names the same optimizer.
-                    (Some(OptimizerName::Sgd), Optimizer::Adam { .. }) => Optimizer::sgd(),
-                    (Some(OptimizerName::Adam), Optimizer::Sgd { .. }) => Config::ADAM,
-                    (_, optimizer) => optimizer,
-                };
+                if let Some(name) = &self.optimizer {
+                    let named = named(name).unwrap_or(config.optimizer);
+                    let settings = ["momentum", "nesterov", "adamw", "amsgrad"].contains(&&name[..]);
+                    // The file's settings stay where the flag names the same optimizer, and none of its forms.
+                    if settings || discriminant(&named) != discriminant(&config.optimizer) {
+                        config.optimizer = named;
+                    }
+                }
                 train::Run::New { config, out: self.out, force: self.force }
             }
         };

@@ -5,7 +5,7 @@
 //! train  eval  dump  bench the commands
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
-//!   training              the loop: batches, steps, epochs
+//!   training  step        the loop: epochs and steps; what one step does
 //!   scoring  rows         loss and accuracy of a set of images; bytes become batches
 //!   run_folder            config.toml, metrics.jsonl, summary.json, model, checkpoint, report
 //!   weights  checkpoint   parameters as PyTorch has them; the state of a run to the bit
@@ -37,6 +37,7 @@ pub mod run_folder;
 pub mod scoring;
 pub mod setup;
 pub mod signal;
+mod step;
 pub mod streams;
 pub mod tensors;
 pub mod timing;

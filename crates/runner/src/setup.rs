@@ -49,6 +49,7 @@ impl Setup {
         let layers = config.layers.as_deref().unwrap_or_default();
         let [_, height, width] = dataset.train.dims().map(|dim| dim as usize);
         let network = Network::new(Shape::Image { height, width, channels: 1 }, layers)?;
+        let network = network.with_loss(config.loss.unwrap_or_default());
         if network.outputs() < dataset.classes {
             return Err(Error::Usage(format!(
                 "layers: expected at least {} outputs, one for each class of {}, got {} (key `layers`)",

@@ -178,12 +178,12 @@ impl Session<'_> {
         let identity = Identity::new(setup)?;
         let path = folder.file(run_folder::CHECKPOINT);
         let mut state = if resumed && path.is_file() {
-            checkpoint::read::<T>(&path, setup, &identity)?
+            checkpoint::read::<T>(&path, setup, &identity, cpu)?
         } else {
             State::fresh(setup, cpu)?
         };
 
-        let steps = steps_per_epoch(setup.split.train.len(), setup.config.batch);
+        let steps = steps_per_epoch(setup.split.train.len(), setup.config.images_per_step());
         let display = Display::new(quiet, setup.config.epochs, steps, &state.position);
         display.line(&self.describe());
         if resumed {
@@ -246,7 +246,7 @@ impl Session<'_> {
             lines.push('\n');
         }
         self.folder.write(run_folder::METRICS, lines.as_bytes())?;
-        self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(self.setup, identity, state)?)
+        self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(identity, state)?)
     }
 
     /// Writes the model of the best epoch, scores the test set if the run is done, and sums up.

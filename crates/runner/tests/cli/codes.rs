@@ -66,7 +66,7 @@ fn a_configuration_that_cannot_be_used_ends_with_2() {
         ("layers = [{ kind = \"dense\", units = 2 }]\n", &["layers", "3 outputs", "got 2"]),
         ("layers = [{ kind = \"conv\" }]\n", &["conv", "dense"]),
         ("[optimizer]\nkind = \"adam\"\nbeta1 = 1.5\n", &["optimizer", "1.5"]),
-        ("[schedule]\nkind = \"cosine\"\nend = 2.0\n", &["schedule.end", "got 2"]),
+        ("[schedule]\nkind = \"cosine\"\nend = 2.0\n", &["schedule", "end", "0 to 1", "2"]),
     ] {
         world.write("bad.toml", text);
         world.expect(2, "train --data tiny --config bad.toml --out run", texts);
