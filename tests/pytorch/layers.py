@@ -276,7 +276,8 @@ case("convolution", IMAGE, [convolution(2, 3, [3, 3])])
 case("convolution, stride and padding", IMAGE, [convolution(2, 3, [3, 2], stride=[2, 1], padding=[1, 1]), TANH])
 case("convolution, groups", IMAGE, [convolution(2, 4, [2, 3], padding=[0, 1], groups=2, bias=False), RELU])
 case("convolution, depthwise", (4, 5, 3), [convolution(4, 4, [3, 3], padding=[1, 1], groups=4)], 2)
-case("convolution, depthwise, two a channel", (3, 4, 4), [convolution(3, 6, [3, 3], stride=[2, 2], padding=[1, 1], groups=3)], 2)
+TWICE = convolution(3, 6, [3, 3], stride=[2, 2], padding=[1, 1], groups=3)
+case("convolution, depthwise, two a channel", (3, 4, 4), [TWICE], 2)
 case("convolution, one tap", IMAGE, [convolution(2, 5, [1, 1]), ({"kind": "gelu"}, nn.GELU())], 2)
 
 
@@ -288,8 +289,9 @@ def pooling(kind, kernel, stride, padding):
 TIES = (2 * numbers(1, 2, *IMAGE)).round(decimals=0)
 for kind, name in [(nn.MaxPool2d, "max pooling"), (nn.AvgPool2d, "mean pooling")]:
     case(name, IMAGE, [pooling(kind, [2, 2], [2, 2], [0, 0]), FLATTEN, dense(8, 2)], 2)
-    case(f"{name}, overlapping", IMAGE, [pooling(kind, [3, 2], [1, 2], [1, 1]), dense(30, 2, kind=FlatLinear)], 2)
-    case(f"{name}, ties", IMAGE, [pooling(kind, [3, 3], [1, 1], [1, 1]), dense(40, 2, kind=FlatLinear)], 2, inputs=TIES)
+    overlapping, dense_grid = pooling(kind, [3, 2], [1, 2], [1, 1]), pooling(kind, [3, 3], [1, 1], [1, 1])
+    case(f"{name}, overlapping", IMAGE, [overlapping, dense(30, 2, kind=FlatLinear)], 2)
+    case(f"{name}, ties", IMAGE, [dense_grid, dense(40, 2, kind=FlatLinear)], 2, inputs=TIES)
 case("global pooling of an image", IMAGE, [POOL, dense(2, 3)])
 case("global pooling of steps", STEPS, [MEAN, dense(6, 3)])
 case("flatten", IMAGE, [convolution(2, 3, [2, 2]), FLATTEN, dense(36, 2)], 2)
@@ -319,7 +321,8 @@ EMBEDDING = {"kind": "embedding", "count": 7, "features": 3}, IndexEmbedding(7, 
 case("embedding", (4,), [EMBEDDING], 2, inputs=INDICES)
 case("position", STEPS, [({"kind": "position"}, Position(*STEPS))], 2)
 case("standardise", (4,), [({"kind": "standardise"}, Standardise(4)), dense(4, 2)])
-case("standardise an image", (2, 3, 2), [({"kind": "standardise"}, Standardise(2, 3, 2)), dense(12, 2, kind=FlatLinear)])
+STANDARD = {"kind": "standardise"}, Standardise(2, 3, 2)
+case("standardise an image", (2, 3, 2), [STANDARD, dense(12, 2, kind=FlatLinear)])
 case("dropout, evaluation", (4,), [({"kind": "dropout", "p": 0.4}, nn.Dropout(0.4)), dense(4, 3)])
 
 for causal in [False, True]:
@@ -359,21 +362,24 @@ case("residual of convolutions, training", IMAGE, [residual(BODY, PROJECTION, 1.
 # Losses. Each is compared on both sides of its kinks.
 LABELS = torch.tensor([2, 0, 1, 1])
 SHARES = torch.tensor([[0.25, 0.25, 0.5], [1.0, 0.0, 0.0], [0.125, 0.75, 0.125], [0.0, 0.5, 0.5]])
+SMOOTH = {"kind": "cross_entropy", "smoothing": 0.1}
+WEIGHTED = {"kind": "binary_cross_entropy", "positive_weight": 2.5}
 for name, spec, loss, targets in [
     ("cross-entropy", {"kind": "cross_entropy"}, nn.CrossEntropyLoss(), LABELS),
-    ("cross-entropy, smoothing", {"kind": "cross_entropy", "smoothing": 0.1}, nn.CrossEntropyLoss(label_smoothing=0.1), LABELS),
+    ("cross-entropy, smoothing", SMOOTH, nn.CrossEntropyLoss(label_smoothing=0.1), LABELS),
     ("cross-entropy, shares", {"kind": "cross_entropy"}, nn.CrossEntropyLoss(), SHARES),
-    ("cross-entropy, both", {"kind": "cross_entropy", "smoothing": 0.2}, nn.CrossEntropyLoss(label_smoothing=0.2), SHARES),
+    ("cross-entropy, both", SMOOTH, nn.CrossEntropyLoss(label_smoothing=0.1), SHARES),
     ("binary cross-entropy", {"kind": "binary_cross_entropy"}, nn.BCEWithLogitsLoss(), SHARES),
-    ("binary cross-entropy, weighted", {"kind": "binary_cross_entropy", "positive_weight": 2.5}, nn.BCEWithLogitsLoss(pos_weight=torch.full([3], 2.5)), SHARES),
+    ("binary, weighted", WEIGHTED, nn.BCEWithLogitsLoss(pos_weight=torch.full([3], 2.5)), SHARES),
     ("hinge", {"kind": "hinge"}, nn.MultiMarginLoss(), LABELS),
     ("hinge, squared", {"kind": "hinge", "margin": 0.5, "squared": True}, nn.MultiMarginLoss(p=2, margin=0.5), LABELS),
     ("squared error", {"kind": "mse"}, nn.MSELoss(), None),
     ("absolute error", {"kind": "mae"}, nn.L1Loss(), None),
     ("Huber", {"kind": "huber", "delta": 0.7}, nn.HuberLoss(delta=0.7), None),
 ]:
+    far = 20 * numbers(1, 4, 4)
     case(name, (4,), [dense(4, 3)], 4, loss=(spec, loss), targets=targets)
-    case(f"{name}, far out", (4,), [dense(4, 3)], 4, inputs=20 * numbers(1, 4, 4), loss=(spec, loss), targets=targets)
+    case(f"{name}, far out", (4,), [dense(4, 3)], 4, inputs=far, loss=(spec, loss), targets=targets)
 
 print(f'{{"python": "{".".join(map(str, sys.version_info[:2]))}", "torch": "{torch.__version__}", "cases": [')
 print(",\n".join(json.dumps(case, separators=(",", ":")) for case in CASES))
