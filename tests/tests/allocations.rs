@@ -7,6 +7,7 @@ use std::alloc::System;
 use clap::ValueEnum;
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Isa};
+use nn::optimizer::{Decay, Sgd};
 use nn::{Batch, Float, Mode, Network, Optimizer, Shape, Weights, Workspace};
 use runner::pool::Pool;
 use runner::preset::Preset;
@@ -20,7 +21,7 @@ const LABELS: [u32; 4] = [0, 1, 2, 1];
 
 /// What training steps and evaluations allocate, once each of them has run.
 fn allocated<T: Float>(cpu: Cpu<'_>, preset: Preset, optimizer: Optimizer) -> Stats {
-    let network = Network::new(IMAGE, &preset.layers(3)).unwrap();
+    let network = Network::new(IMAGE, &preset.layers(3)).unwrap().with_loss(preset.loss());
     let mut params = vec![T::ZERO; network.layout().len()];
     let mut grads = params.clone();
     let mut buffers = vec![T::ZERO; network.buffers().len()];
@@ -30,7 +31,7 @@ fn allocated<T: Float>(cpu: Cpu<'_>, preset: Preset, optimizer: Optimizer) -> St
     fill_uniform(cpu, Stream::new(1, 1 << 20), T::ZERO, T::ONE, &mut inputs).unwrap();
     let mut training = Workspace::new(&network, cpu, LABELS.len()).unwrap();
     let mut inference = Workspace::inference(&network, cpu, LABELS.len()).unwrap();
-    let mut running = optimizer.start(params.len()).unwrap();
+    let mut running = optimizer.start(cpu, network.layout()).unwrap();
     let mut step = |step, rows: usize| {
         let batch = Batch { inputs: &inputs[..rows * network.inputs()], targets: LABELS[..rows].into() };
         let weights = Weights { params: &params, buffers: &mut buffers };
@@ -53,7 +54,7 @@ fn nothing_is_allocated_after_the_first_step() {
     drop(std::hint::black_box(Box::new(0)));
     assert!(counter.change().allocations > 0, "the allocator counts");
 
-    let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-4 };
+    let momentum = Sgd { momentum: 0.9, nesterov: true, decay: Decay::l2(1e-4) }.into();
     for threads in [1, 2] {
         let pool = Pool::new(threads).unwrap();
         for &preset in Preset::value_variants() {

@@ -11,6 +11,7 @@ use std::{env, fs};
 use clap::ValueEnum;
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Isa};
+use nn::optimizer::Sgd;
 use nn::{Batch, Float, Mode, Network, Optimizer, Shape, Weights, Workspace};
 use runner::pool::Pool;
 use runner::preset::Preset;
@@ -25,7 +26,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/losses.txt");
 
 /// The loss of each step. The numbers of f32 are those of f64, rounded, at first; images and what is dropped are the same in both.
 fn losses<T: Float>(cpu: Cpu<'_>, preset: Preset, optimizer: Optimizer, lr: f64) -> Vec<f64> {
-    let network = Network::new(IMAGE, &preset.layers(CLASSES as usize)).unwrap();
+    let network = Network::new(IMAGE, &preset.layers(CLASSES as usize)).unwrap().with_loss(preset.loss());
     let narrowed = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect::<Vec<_>>();
     let (mut params, mut buffers) = (vec![0.0; network.layout().len()], vec![0.0; network.buffers().len()]);
     network.init(cpu, SEED, &mut params).unwrap();
@@ -33,7 +34,7 @@ fn losses<T: Float>(cpu: Cpu<'_>, preset: Preset, optimizer: Optimizer, lr: f64)
     let (mut params, mut buffers) = (narrowed(params), narrowed(buffers));
     let mut grads = vec![T::ZERO; params.len()];
     let mut workspace = Workspace::new(&network, cpu, ROWS).unwrap();
-    let mut optimizer = optimizer.start(params.len()).unwrap();
+    let mut optimizer = optimizer.start(cpu, network.layout()).unwrap();
     let step = |step| {
         let stream = Stream::new(SEED, 1 << 20 | step);
         let mut inputs = vec![0.0; ROWS * network.inputs()];
@@ -90,8 +91,7 @@ const APART: f64 = 50.0 / (1 << 24) as f64;
 
 #[test]
 fn losses_of_f32_are_near_those_of_f64() {
-    let (cpu, momentum) =
-        (Cpu::detect(), Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 });
+    let (cpu, momentum) = (Cpu::detect(), Sgd { momentum: 0.9, ..Sgd::default() }.into());
     for &preset in Preset::value_variants() {
         let (narrow, wide) =
             (losses::<f32>(cpu, preset, momentum, 3e-3), losses::<f64>(cpu, preset, momentum, 3e-3));

@@ -89,8 +89,8 @@ struct TrainArgs {
     /// Instruction set: auto, scalar, avx2, avx512 or neon; the result does not depend on it [default: auto]
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
-    /// Type to compute in: f32 or f64 [default: f32]
-    #[arg(long, value_name = "TYPE", value_parser = dtype())]
+    /// Type to compute in: f32, f64, or bf16 for the factors of products and f32 for all else [default: f32]
+    #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64, Dtype::Bf16]))]
     dtype: Option<Dtype>,
     #[arg(long, value_name = "DIR", help = "Run folder [default: runs/<preset>-<n>]")]
     out: Option<PathBuf>,
@@ -157,7 +157,7 @@ struct DumpArgs {
     #[arg(long, value_name = "N", default_value_t = 8)]
     samples: usize,
     /// Type to compute in: f32 or f64 [default: the run's]
-    #[arg(long, value_name = "TYPE", value_parser = dtype())]
+    #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64]))]
     dtype: Option<Dtype>,
     /// How layers that behave differently while training behave
     #[arg(long, default_value = "eval")]
@@ -195,10 +195,12 @@ fn named(name: &str) -> Option<Optimizer> {
     if name == "adam" { Some(Config::ADAM) } else { Optimizer::named(name) }
 }
 
-/// Parses the types that there are; others are refused with their names.
-fn dtype() -> impl TypedValueParser<Value = Dtype> {
-    PossibleValuesParser::new([Dtype::F32, Dtype::F64].map(Dtype::name))
-        .map(|name| if name == Dtype::F64.name() { Dtype::F64 } else { Dtype::F32 })
+/// Parses the name of one of these types; others are refused with their names.
+fn dtype(allowed: &'static [Dtype]) -> impl TypedValueParser<Value = Dtype> {
+    PossibleValuesParser::new(allowed.iter().map(|dtype| dtype.name())).map(move |name| {
+        // The names have been looked at by then.
+        allowed.iter().copied().find(|dtype| dtype.name() == name).unwrap_or_default()
+    })
 }
 
 /// Runs the command that the process was started with, at `started`, and says how it ended.

@@ -17,7 +17,7 @@ use nn::optimizer::{Adam, Decay};
 use nn::pruning::Pruning;
 use nn::{
     Bound, Clip, EarlyStopping, Ema, Group, LayerSpec, Lookahead, Loss, Mixing, Noise, Optimizer, Plateau,
-    Sam, Schedule,
+    Precision, Sam, Schedule,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -117,14 +117,25 @@ pub enum Dtype {
     F32,
     /// IEEE 754 binary64.
     F64,
+    /// f32, with the factors of products rounded to bf16: see [`Precision::Bf16`].
+    Bf16,
 }
 
 impl Dtype {
+    /// What the factors of products are rounded to.
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::F32 | Self::F64 => Precision::Full,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+
     /// Its name, as flags and configuration files spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F64 => "f64",
+            Self::Bf16 => "bf16",
         }
     }
 }

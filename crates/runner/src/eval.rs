@@ -66,7 +66,7 @@ pub fn eval(request: &Request) -> Result<(), Error> {
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(isa, &pool);
     let (score, params_sha256) = pool.enter(|| match setup.config.dtype {
-        Dtype::F32 => score::<f32>(&folder, &setup, cpu, request.part),
+        Dtype::F32 | Dtype::Bf16 => score::<f32>(&folder, &setup, cpu, request.part),
         Dtype::F64 => score::<f64>(&folder, &setup, cpu, request.part),
     })?;
     let Interval { low, high } = Interval::wilson(score.correct, score.rows);

@@ -5,7 +5,7 @@
 use std::thread;
 
 use kernels::Isa;
-use nn::{Network, Shape, Tensor};
+use nn::{Network, Registry, Shape, Tensor};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -48,7 +48,12 @@ impl Setup {
             .map_err(|error| Error::Usage(error.to_string()))?;
         let layers = config.layers.as_deref().unwrap_or_default();
         let [_, height, width] = dataset.train.dims().map(|dim| dim as usize);
-        let network = Network::new(Shape::Image { height, width, channels: 1 }, layers)?;
+        let network = Network::with_precision(
+            Shape::Image { height, width, channels: 1 },
+            layers,
+            &Registry::new(),
+            config.dtype.precision(),
+        )?;
         let network = network.with_loss(config.loss.unwrap_or_default());
         if network.outputs() < dataset.classes {
             return Err(Error::Usage(format!(

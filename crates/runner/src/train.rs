@@ -102,7 +102,7 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
     let (isa, pool) = (setup::isa(&setup.config)?, setup::pool(&setup.config)?);
     let session = Session { setup: &setup, folder: &folder, isa, pool: &pool, started, signals };
     let summary = pool.enter(|| match setup.config.dtype {
-        Dtype::F32 => session.run::<f32>(request.quiet, resumed),
+        Dtype::F32 | Dtype::Bf16 => session.run::<f32>(request.quiet, resumed),
         Dtype::F64 => session.run::<f64>(request.quiet, resumed),
     })?;
     let (summary, end) = summary;

@@ -14,7 +14,7 @@ use crate::world::World;
 #[test]
 fn threads_and_instruction_sets_change_no_bit() {
     let world = World::new();
-    for dtype in ["f32", "f64"] {
+    for dtype in ["f32", "f64", "bf16"] {
         let common = format!(
             "train --data tiny --epochs 2 --batch 32 --clip-norm 0.5 --quiet --force --dtype {dtype}"
         );
@@ -126,12 +126,12 @@ optimizer = { kind = "muon" }
                 world.path("tiny").display()
             ),
         );
-        for dtype in [Dtype::F32, Dtype::F64] {
+        for dtype in [Dtype::F32, Dtype::F64, Dtype::Bf16] {
             let setup =
                 Setup::new(Config { dtype, ..Config::read(&world.path("run.toml")).unwrap() }).unwrap();
             let path = world.path("checkpoint");
             match dtype {
-                Dtype::F32 => stops_change_no_bit::<f32>(&setup, &path),
+                Dtype::F32 | Dtype::Bf16 => stops_change_no_bit::<f32>(&setup, &path),
                 Dtype::F64 => stops_change_no_bit::<f64>(&setup, &path),
             }
         }

@@ -21,7 +21,7 @@ fn usage_and_configuration_end_with_2() {
         ("train --min-accuracy -0.5", &["min-accuracy", "-0.5"]),
         ("train --threads 0", &["threads", "1 to 1024", "got 0"]),
         ("train --seed 9223372036854775808", &["seed", "9223372036854775808"]),
-        ("train --dtype bf16", &["bf16", "f32", "f64"]),
+        ("train --dtype f16", &["f16", "f32", "f64", "bf16"]),
         ("train --isa sse9", &["isa", "sse9", "scalar"]),
         (
             "train --isa neon --threads 1",
