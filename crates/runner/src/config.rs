@@ -347,6 +347,23 @@ mod tests {
         }
     }
 
+    /// The example in `docs/CONFIGURATION.md`.
+    #[test]
+    fn the_documented_example_is_a_configuration() {
+        let text = include_str!("../../../docs/CONFIGURATION.md");
+        let example =
+            text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+        let config: Config = toml::from_str(example).expect("a configuration");
+        config.check().expect("values in range");
+        let again: Config =
+            toml::from_str(&config.to_toml().expect("plain values")).expect("what was written");
+        assert_eq!(again, config);
+        assert_eq!((config.groups.len(), config.clips().len()), (2, 3));
+        let network =
+            nn::Network::new(784, config.layers.as_deref().expect("layers")).expect("layers that fit");
+        nn::Plan::new(network.layout(), config.optimizer, &config.groups).expect("groups that name tensors");
+    }
+
     #[test]
     fn a_misspelt_key_is_named_with_its_line() {
         let error = toml::from_str::<Config>("epochs = 3\nbacth = 8\n").expect_err("no such key").to_string();
