@@ -5,6 +5,7 @@
 //! train  eval  dump  bench the commands
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
+//!   initial               the weights that a run begins with
 //!   training  step        the loop: epochs and steps; what one step does
 //!   scoring  rows         loss and accuracy of a set of images; bytes become batches
 //!   run_folder            config.toml, metrics.jsonl, summary.json, model, checkpoint, report
@@ -25,6 +26,7 @@ pub mod element;
 mod error;
 pub mod eval;
 pub mod gradcheck;
+pub mod initial;
 pub mod interval;
 mod json;
 pub mod memory;
