@@ -22,7 +22,7 @@ use benches::peers::PyTorch;
 use kernels::{Cpu, Isa};
 use runner::timing::{Patience, Work, minima, repeat};
 
-const PATIENCE: Patience = Patience { slice: Duration::from_millis(5), rounds: 20, most: Duration::MAX };
+const PATIENCE: Patience = Patience { slice: Duration::from_millis(5), rounds: 40, most: Duration::MAX };
 const ANSWERS: &str = "PyTorch's process answers";
 
 fn main() {
