@@ -41,7 +41,8 @@ fn look<E: Element + Number>(problem: &Problem) {
     let expected =
         [count(|_| true), count(|x| x.is_nan()), count(|x| x.is_infinite()), count(|x| **x == 0.0)];
     assert_eq!(counts, expected);
-    assert!(sums[1..].iter().all(|sum| *sum >= 0.0));
+    // The squares of f64 can overflow, as is documented, and then differences of infinities are NaN.
+    assert!(sums[1..].iter().all(|sum| *sum >= 0.0 || size_of::<E>() == 8 && sum.is_nan()));
     let finite = || exact.iter().copied().filter(|x| x.is_finite());
     assert_eq!(
         extremes,
