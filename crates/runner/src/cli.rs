@@ -117,7 +117,7 @@ struct RunArgs {
     /// Configuration file; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Network [default: mlp]
+    /// Network, and how it is trained where nothing else is said [default: mlp]
     #[arg(long, conflicts_with = "config")]
     preset: Option<Preset>,
     /// Data set [default: auto]
@@ -248,7 +248,7 @@ impl RunArgs {
     fn config(&self) -> Result<Config, Error> {
         let mut config = match &self.config {
             Some(path) => Config::read(path)?,
-            None => Config { preset: self.preset.unwrap_or_default(), ..Config::default() },
+            None => self.preset.unwrap_or_default().recipe(),
         };
         if let Some(dataset) = self.dataset {
             (config.dataset, config.data) = (dataset, None);
@@ -268,7 +268,7 @@ impl TrainArgs {
         let run = match self.resume {
             Some(folder) => train::Run::Resume { folder, threads: self.threads, isa: self.isa },
             None => {
-                let mut config = self.run.config()?;
+                let (mut config, preset) = (self.run.config()?, self.run.config.is_none());
                 config.epochs = self.epochs.unwrap_or(config.epochs);
                 config.batch = self.batch.unwrap_or(config.batch);
                 config.lr = self.lr.or(config.lr);
@@ -282,6 +282,10 @@ impl TrainArgs {
                     // The file's settings stay where the flag names the same optimizer, and none of its forms.
                     if settings || discriminant(&named) != discriminant(&config.optimizer) {
                         config.optimizer = named;
+                        // A preset's rate is that of its optimizer.
+                        if preset && self.lr.is_none() {
+                            config.lr = None;
+                        }
                     }
                 }
                 train::Run::New { config, out: self.out, force: self.force }
