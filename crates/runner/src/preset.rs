@@ -99,8 +99,8 @@ impl Preset {
         let warm =
             || Schedule::Warmup { epochs: 1.0, start: 0.0, then: Box::new(Schedule::Cosine { end: 0.0 }) };
         match self {
-            Self::Cnn => Config {
-                epochs: 10,
+            Self::Cnn | Self::Resnet => Config {
+                epochs: if self == Self::Cnn { 10 } else { 8 },
                 batch: 128,
                 lr: Some(6e-3),
                 loss: smooth,
@@ -117,16 +117,6 @@ impl Preset {
                 ema: Some(Ema { decay: 0.999 }),
                 optimizer: adam(0.0),
                 bounds: vec![Bound::MaxNorm { limit: 2.0 }],
-                ..plain
-            },
-            Self::Resnet => Config {
-                epochs: 8,
-                batch: 128,
-                lr: Some(6e-3),
-                loss: smooth,
-                ema: Some(Ema { decay: 0.998 }),
-                optimizer: adam(0.1),
-                schedule: Schedule::OneCycle { rise: 0.3, start: 0.1, end: 0.0 },
                 ..plain
             },
             Self::VitTiny | Self::LstmRows => Config {
