@@ -106,7 +106,7 @@ impl Pruning {
         let past = |share: f64| share >= self.end;
         let last = past(share)
             && (progress.step == 0 || !past(Progress { step: progress.step - 1, ..progress }.share()));
-        if past(share) && !last || !last && !progress.step.is_multiple_of(self.every) {
+        if !last && (past(share) || !progress.step.is_multiple_of(self.every)) {
             return None;
         }
         let t = if last { 1.0 } else { (share - self.begin) / (self.end - self.begin) };
@@ -248,7 +248,7 @@ impl Pruner {
         for matrix in &matrices[of.clone()] {
             match rule.structure {
                 Structure::Weights => {
-                    sizes.extend(matrix.range.clone().map(|i| (params[i].to_f64().abs(), i)))
+                    sizes.extend(matrix.range.clone().map(|i| (params[i].to_f64().abs(), i)));
                 }
                 Structure::Units => sizes.extend((0..matrix.units).map(|unit| {
                     let square = |place: usize| params[place].to_f64() * params[place].to_f64();
