@@ -44,6 +44,7 @@ pub mod init;
 pub mod layer;
 mod layout;
 mod loss;
+pub mod metrics;
 mod network;
 mod optimizer;
 mod registry;
