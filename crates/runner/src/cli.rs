@@ -14,8 +14,10 @@ use nn::Optimizer;
 use crate::config::{Config, Dtype, Source, require};
 use crate::display::say;
 use crate::preset::Preset;
+use crate::report::command as report;
+use crate::scan::Invert;
 use crate::signal::Signals;
-use crate::{Error, bench, dump, eval, gradcheck, train, verify};
+use crate::{Error, bench, data, dump, eval, gradcheck, predict, train, verify};
 
 /// Trains neural networks with gradients on an even keel: the same bits on every machine.
 #[derive(Debug, Parser)]
@@ -44,6 +46,19 @@ enum Command {
     /// Score a run on its training, validation or test images
     #[command(after_help = "Example:\n  evenkeel eval runs/mlp-1 --split val --json")]
     Eval(EvalArgs),
+    /// Say what a run takes pictures for: PNG files, folders of them, or images in IDX form
+    ///
+    /// Pictures may have any size and colours: they are made grey, inverted where their background is light, and resized.
+    #[command(after_help = "Example:\n  evenkeel predict runs/mlp-1 seven.png drawings/ --json")]
+    Predict(PredictArgs),
+    /// Draw the report of a run anew, or several runs side by side
+    #[command(
+        after_help = "Examples:\n  evenkeel report runs/mlp-1\n  evenkeel report runs/mlp-1 runs/mlp-2 --out two.html"
+    )]
+    Report(ReportArgs),
+    /// Look at a data set, draw images of it, generate one, or download MNIST
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Write a batch with logits, loss, parameters and gradients as safetensors
     #[command(
         after_help = "Example:\n  evenkeel dump runs/mlp-1 --samples 32 --dtype f64 --out batch.safetensors"
@@ -145,6 +160,136 @@ struct EvalArgs {
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum DataCommand {
+    /// Print shape, classes, mean and deviation of the pixels, and checksums
+    #[command(after_help = "Example:\n  evenkeel data info --data my-digits --json")]
+    Info {
+        #[command(flatten)]
+        data: DataArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw images: on the terminal, or as a sheet in a PNG file
+    #[command(
+        after_help = "Examples:\n  evenkeel data show --count 5\n  evenkeel data show --dataset digits --class 7 \
+                            --count 100 --out sevens.png"
+    )]
+    Show {
+        #[command(flatten)]
+        data: DataArgs,
+        /// Which images
+        #[arg(long, value_name = "SPLIT", default_value = "train")]
+        split: data::command::Part,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        count: usize,
+        /// Of one class alone
+        #[arg(long, value_name = "CLASS")]
+        class: Option<usize>,
+        /// PNG file to write; without it, the terminal
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Replace the file
+        #[arg(long, requires = "out")]
+        force: bool,
+    },
+    /// Write generated digits as a folder in MNIST's form
+    #[command(
+        after_help = "Example:\n  evenkeel data synth --out my-digits --train 6000 --test 1000 --seed 3"
+    )]
+    Synth {
+        /// Folder to write
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// What every draw depends on
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// Training images
+        #[arg(long, value_name = "N", default_value_t = 60_000)]
+        train: u32,
+        /// Test images
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        test: u32,
+        /// Replace the files
+        #[arg(long)]
+        force: bool,
+    },
+    /// Download MNIST into the cache, and print where it is
+    #[command(after_help = "Example:\n  evenkeel data fetch")]
+    Fetch,
+}
+
+/// Which data set: shared by the commands that look at one.
+#[derive(Debug, Args)]
+struct DataArgs {
+    /// Data set [default: auto]
+    #[arg(long)]
+    dataset: Option<Source>,
+    /// Folder with the four files of a data set in MNIST's form
+    #[arg(long, value_name = "DIR", conflicts_with = "dataset")]
+    data: Option<PathBuf>,
+    /// Seed of generated digits
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+impl DataArgs {
+    /// The configuration of a run on it.
+    fn config(self) -> Config {
+        let Self { dataset, data, seed } = self;
+        Config { dataset: dataset.unwrap_or_default(), data, seed, ..Config::default() }
+    }
+}
+
+impl DataCommand {
+    fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Info { data, json } => data::command::info(&data.config(), json),
+            Self::Show { data, split, count, class, out, force } => {
+                let config = data.config();
+                data::command::show(&data::command::Show { config, part: split, count, class, out, force })
+            }
+            Self::Synth { out, seed, train, test, force } => {
+                data::command::synth(&data::command::Synth { out, seed, counts: [train, test], force })
+            }
+            Self::Fetch => data::command::fetch(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct PredictArgs {
+    /// Run folder
+    run: PathBuf,
+    /// PNG files, folders of PNG files, IDX files of images
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Whether pictures are inverted
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    invert: Invert,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// Run folders: one, or several to compare
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// File to write [default: RUN/report.html; of several runs comparison.html]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file
+    #[arg(long)]
+    force: bool,
+    /// Folder with the data, where they are no longer where the run found them
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 struct DumpArgs {
     /// Run folder; without one, the initial parameters of --config or --preset
@@ -221,6 +366,13 @@ impl Command {
             }
             Self::Eval(EvalArgs { run, split, data, json }) => {
                 eval::eval(&eval::Request { run, part: split, data, json })
+            }
+            Self::Data(command) => command.run(),
+            Self::Predict(PredictArgs { run, files, invert, json }) => {
+                predict::predict(&predict::Request { run, files, invert, json })
+            }
+            Self::Report(ReportArgs { runs, out, force, data }) => {
+                report::report(&report::Request { runs, out, force, data })
             }
             Self::Dump(args) => {
                 let DumpArgs { run, initial, samples, dtype, mode, out } = *args;

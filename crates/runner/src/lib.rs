@@ -6,14 +6,19 @@
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
 //!   training              the loop: batches, steps, epochs
+//!   health                what a few steps of each epoch did to gradients and parameters
 //!   scoring  rows         loss and accuracy of a set of images; bytes become batches
-//!   run_folder            config.toml, metrics.jsonl, summary.json, model, checkpoint, report
+//!   answers  measures     what a network answers to images, and how good that is
+//!   attribution           which pixels an answer comes from
+//!   run_folder            config.toml, metrics.jsonl, health.jsonl, summary.json, model, checkpoint, report
 //!   weights  checkpoint   parameters as PyTorch has them; the state of a run to the bit
 //!   timing                several calls in turn, and the least time of each
 //!   verify                what can be checked here: the error of the kernels' functions
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod answers;
+pub mod attribution;
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;
@@ -25,15 +30,20 @@ pub mod element;
 mod error;
 pub mod eval;
 pub mod gradcheck;
+pub mod health;
 pub mod interval;
 mod json;
+pub mod measures;
 pub mod memory;
 pub mod metrics;
+pub mod picture;
 pub mod pool;
+pub mod predict;
 pub mod preset;
-mod report;
+pub mod report;
 pub mod rows;
 pub mod run_folder;
+pub mod scan;
 pub mod scoring;
 pub mod setup;
 pub mod signal;

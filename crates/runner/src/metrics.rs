@@ -97,6 +97,9 @@ pub struct Summary {
     pub data_generated: bool,
     /// SHA-256 over its images and labels.
     pub data_sha256: String,
+    /// Rows and columns of an image.
+    #[serde(default)]
+    pub input: [usize; 2],
     /// Name of the network.
     pub preset: String,
     /// The type computed in.
@@ -113,6 +116,9 @@ pub struct Summary {
     pub run: String,
     /// The version of evenkeel.
     pub version: String,
+    /// The command line that ended the run.
+    #[serde(default)]
+    pub command: String,
 }
 
 #[cfg(test)]

@@ -115,7 +115,8 @@ pub fn pool(config: &Config) -> Result<Pool, Error> {
     Ok(Pool::new(config.threads.unwrap_or_else(most))?)
 }
 
-fn load(config: &Config) -> Result<Dataset, Error> {
+/// The images that `config` asks for. Notices go to stderr.
+pub(crate) fn load(config: &Config) -> Result<Dataset, Error> {
     let choice = match (&config.data, config.dataset) {
         (Some(folder), _) => Choice::Folder(folder.clone()),
         (None, Source::Auto) => Choice::Auto,

@@ -2,35 +2,36 @@
 //!
 //! ```text
 //! setup -> run folder with config.toml -> state: fresh, or the checkpoint's
-//! training::run        after each epoch: metrics.jsonl, checkpoint.safetensors, a line on stderr
+//! training::run        after each epoch: metrics.jsonl, health.jsonl, checkpoint.safetensors, a line on stderr
 //! model.safetensors -> the test set, once -> report.html, summary.json -> a line on stdout
 //! ```
 //!
 //! `summary.json` comes last: a run whose summary says `done` is complete.
 
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use kernels::{Cpu, Executor, Isa};
 
+use crate::Error;
+use crate::answers::Answers;
 use crate::checkpoint::{self, Identity};
 use crate::config::{Config, Dtype};
-use crate::data::{DataError, Origin};
+use crate::data::Origin;
 use crate::display::{self, Display};
 use crate::element::Element;
+use crate::health::{self, Health};
 use crate::interval::{self, Interval};
 use crate::memory::peak_rss_bytes;
 use crate::metrics::{self, Status, Summary};
 use crate::pool::Pool;
 use crate::report;
 use crate::run_folder::{self, RunFolder};
-use crate::scoring::Scorer;
 use crate::setup::{self, Setup};
 use crate::signal::{Signal, Signals};
 use crate::training::{self, End, Position, State, Watch, steps_per_epoch};
-use crate::{Error, tensors, weights};
+use crate::weights::{self, Weights};
 
 /// What `train` is asked to do.
 #[derive(Clone, Debug)]
@@ -114,13 +115,10 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
 
 /// The summary of a run that is done.
 fn finished(folder: &RunFolder) -> Result<Option<Summary>, Error> {
-    let path = folder.file(run_folder::SUMMARY);
-    if !path.is_file() {
+    if !folder.file(run_folder::SUMMARY).is_file() {
         return Ok(None);
     }
-    let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
-    let summary: Summary = serde_json::from_str(&text)
-        .map_err(|error| tensors::malformed(&path, "the summary of a run", error))?;
+    let summary = run_folder::summary(folder)?;
     Ok((summary.status == Status::Done).then_some(summary))
 }
 
@@ -190,17 +188,26 @@ impl Session<'_> {
             let Position { history, step, .. } = &state.position;
             display.line(&format!("going on after {} epochs and {step} steps", history.len()));
         }
+        let mut record = if resumed { health::read(&folder.file(run_folder::HEALTH))? } else { Vec::new() };
+        record.retain(|health| health.epoch as usize <= state.position.history.len());
         self.signals.defer();
-        let mut watch = Recorder { session: self, identity: &identity, display: &display, caught: None };
+        let mut watch =
+            Recorder { session: self, identity: &identity, display: &display, record, caught: None };
         let end = training::run(setup, cpu, &mut state, &mut watch)?;
-        let caught = watch.caught;
+        let Recorder { caught, mut record, .. } = watch;
         display.end();
         if end != End::Done {
-            self.save(&identity, &state)?;
+            self.save(&identity, &state, &mut record)?;
         }
 
-        let summary = self.summarise(cpu, &identity, &state, &end)?;
-        let report = report::html(setup, &summary, &state.position.history)?;
+        let test = match end {
+            End::Done => Some(self.test(cpu, &mut state.best)?),
+            _ => None,
+        };
+        let summary = self.summarise(&identity, &state, &end, test.as_ref())?;
+        let history = &state.position.history[..];
+        let material = report::Material { setup, summary: &summary, history, health: &record };
+        let report = report::html(material, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
         folder.write(run_folder::REPORT, report.as_bytes())?;
         folder.write(run_folder::SUMMARY, json(&summary)?.as_bytes())?;
         let folder = folder.path().to_path_buf();
@@ -236,8 +243,13 @@ impl Session<'_> {
         )
     }
 
-    /// Writes metrics and state.
-    fn save<T: Element>(&self, identity: &Identity, state: &State<T>) -> Result<(), Error> {
+    /// Writes metrics and state, and adds what was last seen of the gradients to `record`.
+    fn save<T: Element>(
+        &self,
+        identity: &Identity,
+        state: &State<T>,
+        record: &mut Vec<Health>,
+    ) -> Result<(), Error> {
         let mut lines = String::new();
         for epoch in &state.position.history {
             let line =
@@ -246,16 +258,27 @@ impl Session<'_> {
             lines.push('\n');
         }
         self.folder.write(run_folder::METRICS, lines.as_bytes())?;
+        let health = &state.position.health;
+        record.retain(|seen| seen.epoch < health.epoch);
+        record.extend((health.epoch > 0).then(|| health.clone()));
+        self.folder.write(run_folder::HEALTH, health::to_lines(&*record)?.as_bytes())?;
         self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(self.setup, identity, state)?)
     }
 
-    /// Writes the model of the best epoch, scores the test set if the run is done, and sums up.
+    /// The answers to the test set: read once, by the weights of the best epoch.
+    fn test<T: Element>(&self, cpu: Cpu<'_>, best: &mut Weights<T>) -> Result<Answers, Error> {
+        let Setup { dataset, network, .. } = self.setup;
+        let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
+        Answers::new(network, cpu, best, &dataset.test, &indices)
+    }
+
+    /// Writes the model of the best epoch, and sums up.
     fn summarise<T: Element>(
         &self,
-        cpu: Cpu<'_>,
         identity: &Identity,
         state: &State<T>,
         end: &End,
+        test: Option<&Answers>,
     ) -> Result<Summary, Error> {
         let Setup { config, dataset, network, .. } = self.setup;
         let history = &state.position.history;
@@ -266,14 +289,7 @@ impl Session<'_> {
             self.folder.write(run_folder::MODEL, &bytes)?;
             params_sha256 = Some(sha256);
         }
-        let test = match end {
-            End::Done => {
-                let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
-                let mut scorer = Scorer::new(network, cpu)?;
-                Some(scorer.score(network, cpu, &mut state.best.clone(), &dataset.test, &indices)?)
-            }
-            _ => None,
-        };
+        let test = test.map(|test| test.score);
         let interval = test.map(|test| Interval::wilson(test.correct, test.rows));
         Ok(Summary {
             status: match end {
@@ -297,6 +313,7 @@ impl Session<'_> {
             data_origin: dataset.origin.to_string(),
             data_generated: matches!(dataset.origin, Origin::Generated { .. }),
             data_sha256: identity.data_sha256.clone(),
+            input: [dataset.test.rows(), dataset.test.cols()],
             preset: config.preset.name().into(),
             dtype: config.dtype.name().into(),
             seed: config.seed,
@@ -305,6 +322,7 @@ impl Session<'_> {
             params_sha256,
             run: self.folder.path().display().to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
+            command: report::command_line(),
         })
     }
 }
@@ -314,6 +332,7 @@ struct Recorder<'a> {
     session: &'a Session<'a>,
     identity: &'a Identity,
     display: &'a Display,
+    record: Vec<Health>,
     caught: Option<Signal>,
 }
 
@@ -328,6 +347,6 @@ impl<T: Element> Watch<T> for Recorder<'_> {
         if let Some(epoch) = state.position.history.last() {
             self.display.epoch(epoch);
         }
-        self.session.save(self.identity, state)
+        self.session.save(self.identity, state, &mut self.record)
     }
 }

@@ -23,6 +23,7 @@ use nn::{Batch, Mode, Running, Workspace};
 use serde::{Deserialize, Serialize};
 
 use crate::element::Element;
+use crate::health::{self, Health};
 use crate::metrics::{self, Epoch};
 use crate::rows::Rows;
 use crate::scoring::Scorer;
@@ -53,6 +54,9 @@ pub struct Position {
     pub step: u64,
     /// Sums over those steps.
     pub sums: Sums,
+    /// What was seen of their gradients; before the first of them, of those of the epoch before.
+    #[serde(default)]
+    pub health: Health,
 }
 
 /// Sums over the steps of an epoch, added in their order.
@@ -156,6 +160,7 @@ pub fn run<T: Element>(
     let mut workspace = Workspace::new(network, cpu, batch)?;
     let mut scorer = Scorer::new(network, cpu)?;
     let mut grads = nn::zeros(network.layout().len())?;
+    let mut observer = health::Observer::new(network)?;
     let steps = steps_per_epoch(split.train.len(), config.batch);
     let steps_in_all = steps * u64::from(config.epochs);
     let rate = |step| config.rate() * config.schedule.factor(cpu, step, steps_in_all);
@@ -179,7 +184,13 @@ pub fn run<T: Element>(
                 loss: score.mean_loss(),
                 tensor,
             };
-            let norm = match norm::norm2(cpu, &grads) {
+            let norm = norm::norm2(cpu, &grads);
+            let looks = norm.is_err() || health::is_looked_at(state.position.step, steps);
+            if looks {
+                let (health, at) = (&mut state.position.health, (epochs_done + 1, step + 1));
+                observer.before(health, at, (cpu, network), &state.weights.params, &grads);
+            }
+            let norm = match norm {
                 Err(kernels::Error::NonFinite { index }) => {
                     return Ok(End::Diverged(diverged(
                         network.layout().owner(index).map(|t| t.name.clone()),
@@ -193,6 +204,10 @@ pub fn run<T: Element>(
                 None => 1.0,
             };
             state.optimizer.step(cpu, rate(step), scale, &mut state.weights.params, &grads)?;
+            if looks {
+                let health = &mut state.position.health;
+                observer.after(health, (cpu, network), &state.weights.params, rate(step));
+            }
 
             let Position { step, sums, .. } = &mut state.position;
             *step += 1;
@@ -207,7 +222,7 @@ pub fn run<T: Element>(
         }
 
         let validation = scorer.score(network, cpu, &mut state.weights, &dataset.train, &split.validation)?;
-        let Position { history, step, sums } = &mut state.position;
+        let Position { history, step, sums, .. } = &mut state.position;
         if !validation.loss.is_finite() {
             let loss = validation.mean_loss();
             return Ok(End::Diverged(Divergence { epoch: epochs_done + 1, step: *step, loss, tensor: None }));

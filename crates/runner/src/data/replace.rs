@@ -4,12 +4,21 @@
 //! [`idx::write`](super::idx::write) and [`download`](super::download) write through this.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 
 use super::error::DataError;
 
 /// How the names of unfinished files begin; a process that is killed leaves one behind.
 pub(crate) const PREFIX: &str = ".unfinished-";
+
+/// Makes `path` a file that holds `bytes`, as [`replace`] does.
+///
+/// # Errors
+/// As for [`replace`].
+pub(crate) fn replace_with(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    replace(path, |file| file.write_all(bytes).map_err(DataError::io("write", path)))
+}
 
 /// Makes `path` the file that `fill` writes, and the folders above it where there are none.
 ///

@@ -6,7 +6,10 @@
 mod batch;
 mod bits;
 mod codes;
+mod data;
 mod folder;
+mod predict;
+mod report;
 #[cfg(unix)]
 mod signals;
 mod speed;
