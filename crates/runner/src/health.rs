@@ -18,6 +18,7 @@ use nn::Network;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::activity::Activity;
 use crate::data::DataError;
 use crate::element::Element;
 use crate::tensors::malformed;
@@ -44,6 +45,9 @@ pub struct Health {
     pub rates: Vec<f64>,
     /// What was seen of each tensor of parameters, in their order.
     pub tensors: Vec<TensorHealth>,
+    /// What the units of activation layers do at the epoch's end; nothing before it.
+    #[serde(default)]
+    pub activity: Vec<Activity>,
 }
 
 /// What was seen of a tensor of parameters.
@@ -290,7 +294,8 @@ mod tests {
             update_ratios: vec![],
             magnitudes: Magnitudes { exponent: -3, counts: vec![1, 2], ..Magnitudes::default() },
         };
-        let health = Health { epoch: 3, steps: vec![7], rates: vec![0.1], tensors: vec![tensor] };
+        let health =
+            Health { epoch: 3, steps: vec![7], rates: vec![0.1], tensors: vec![tensor], activity: vec![] };
         fs::write(&path, to_lines([&health, &health]).expect("plain")).expect("written");
         assert_eq!(read(&path).expect("what was written"), [health.clone(), health]);
         fs::write(&path, "{}").expect("written");

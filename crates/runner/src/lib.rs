@@ -6,7 +6,7 @@
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
 //!   training              the loop: batches, steps, epochs
-//!   health                what a few steps of each epoch did to gradients and parameters
+//!   health  activity      what a few steps of each epoch did to gradients and parameters; units that do nothing
 //!   scoring  rows         loss and accuracy of a set of images; bytes become batches
 //!   answers  measures     what a network answers to images, and how good that is
 //!   attribution           which pixels an answer comes from
@@ -17,6 +17,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod activity;
 pub mod answers;
 pub mod attribution;
 pub mod bench;

@@ -15,6 +15,7 @@ use std::time::Instant;
 use kernels::{Cpu, Executor, Isa};
 
 use crate::Error;
+use crate::activity::Looker;
 use crate::answers::Answers;
 use crate::checkpoint::{self, Identity};
 use crate::config::{Config, Dtype};
@@ -191,20 +192,21 @@ impl Session<'_> {
         let mut record = if resumed { health::read(&folder.file(run_folder::HEALTH))? } else { Vec::new() };
         record.retain(|health| health.epoch as usize <= state.position.history.len());
         self.signals.defer();
-        let mut watch =
-            Recorder { session: self, identity: &identity, display: &display, record, caught: None };
+        let looker = Looker::new(setup);
+        let (identity, display, looker, caught) = (&identity, &display, &looker, None);
+        let mut watch = Recorder { session: self, cpu, identity, display, looker, record, caught };
         let end = training::run(setup, cpu, &mut state, &mut watch)?;
         let Recorder { caught, mut record, .. } = watch;
         display.end();
         if end != End::Done {
-            self.save(&identity, &state, &mut record)?;
+            self.save(identity, &state, &mut record)?;
         }
 
         let test = match end {
             End::Done => Some(self.test(cpu, &mut state.best)?),
             _ => None,
         };
-        let summary = self.summarise(&identity, &state, &end, test.as_ref())?;
+        let summary = self.summarise(identity, &state, &end, test.as_ref())?;
         let history = &state.position.history[..];
         let material = report::Material { setup, summary: &summary, history, health: &record };
         let report = report::html(material, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
@@ -259,8 +261,12 @@ impl Session<'_> {
         }
         self.folder.write(run_folder::METRICS, lines.as_bytes())?;
         let health = &state.position.health;
-        record.retain(|seen| seen.epoch < health.epoch);
-        record.extend((health.epoch > 0).then(|| health.clone()));
+        // What is recorded of a finished epoch holds more: it was looked at once again at its end.
+        let is_whole = record.iter().any(|seen| seen.epoch == health.epoch && !seen.activity.is_empty());
+        if health.epoch > 0 && !is_whole {
+            record.retain(|seen| seen.epoch < health.epoch);
+            record.push(health.clone());
+        }
         self.folder.write(run_folder::HEALTH, health::to_lines(&*record)?.as_bytes())?;
         self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(self.setup, identity, state)?)
     }
@@ -330,8 +336,10 @@ impl Session<'_> {
 /// Writes down each epoch, and stops the run when a signal has come.
 struct Recorder<'a> {
     session: &'a Session<'a>,
+    cpu: Cpu<'a>,
     identity: &'a Identity,
     display: &'a Display,
+    looker: &'a Looker,
     record: Vec<Health>,
     caught: Option<Signal>,
 }
@@ -347,6 +355,8 @@ impl<T: Element> Watch<T> for Recorder<'_> {
         if let Some(epoch) = state.position.history.last() {
             self.display.epoch(epoch);
         }
+        let activity = self.looker.look(self.session.setup, self.cpu, &state.weights)?;
+        self.record.push(Health { activity, ..state.position.health.clone() });
         self.session.save(self.identity, state, &mut self.record)
     }
 }

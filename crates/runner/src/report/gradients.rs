@@ -39,6 +39,7 @@ impl Display for Gradients<'_> {
         write!(f, "{}", rate(record))?;
         writeln!(f, "</div>")?;
         write!(f, "{}", Histograms { layers: &layers })?;
+        write!(f, "{}", Units { record })?;
         write!(f, "{}", Table { record })
     }
 }
@@ -298,6 +299,44 @@ impl<X: Fn(i32) -> f64> Display for Steps<'_, X> {
     }
 }
 
+/// Units that do nothing, through the run.
+struct Units<'a> {
+    record: &'a [Health],
+}
+
+impl Display for Units<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seen: Vec<_> = self.record.iter().filter(|health| !health.activity.is_empty()).collect();
+        let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return Ok(()) };
+        writeln!(
+            f,
+            "<figure id=\"units\"><figcaption>Units that do nothing <span class=\"soft\">on validation images: dead ones give 0 for \
+             all of them, saturated ones are at a bound; after epoch {} and after epoch {}</span></figcaption>\n<div \
+             class=\"scroll\"><table><tr><th>Layer</th><th>Units</th><th>Dead</th><th>Saturated</th><th>Outputs that are 0</th>\
+             <th>Outputs at a bound</th></tr>",
+            first.epoch, last.epoch
+        )?;
+        for (first, last) in first.activity.iter().zip(&last.activity) {
+            writeln!(
+                f,
+                "<tr><td>{} {}</td><td>{}</td><td>{} → {}</td><td>{} → {}</td><td>{:.1} → {:.1} %</td><td>{:.1} → {:.1} %</td></tr>",
+                last.layer,
+                Escaped(&last.kind),
+                last.units,
+                first.dead,
+                last.dead,
+                first.saturated,
+                last.saturated,
+                100.0 * first.zero_share,
+                100.0 * last.zero_share,
+                100.0 * first.saturated_share,
+                100.0 * last.saturated_share,
+            )?;
+        }
+        writeln!(f, "</table></div></figure>")
+    }
+}
+
 /// The last epoch in numbers.
 struct Table<'a> {
     record: &'a [Health],
@@ -347,7 +386,7 @@ mod tests {
     }
 
     fn health(epoch: u32, tensors: Vec<TensorHealth>) -> Health {
-        Health { epoch, steps: vec![1, 2], rates: vec![0.1, 0.05], tensors }
+        Health { epoch, steps: vec![1, 2], rates: vec![0.1, 0.05], tensors, activity: vec![] }
     }
 
     #[test]

@@ -64,7 +64,9 @@ fn a_browser_shows_every_figure_and_complains_of_nothing() {
     for (width, dark) in [(1200, false), (500, true)] {
         let (answer, complaints) = open(&world, browser, &page, width, dark);
         assert_eq!(complaints, "");
-        for id in ["curves", "heat", "histograms", "confusion", "classes", "digits", "maps", "environment"] {
+        for id in
+            ["curves", "heat", "histograms", "units", "confusion", "classes", "digits", "maps", "environment"]
+        {
             assert!(answer["ids"].as_array().unwrap().contains(&id.into()), "no {id}: {answer}");
         }
         assert!(answer["images"].as_u64() > Some(24) && answer["charts"].as_u64() > Some(6), "{answer}");
@@ -160,6 +162,9 @@ fn health_is_recorded_tensor_by_tensor() {
         }
     }
     assert_eq!(lines[1]["steps"][0], 19);
+    let activity = &lines[1]["activity"];
+    assert_eq!((&activity[0]["kind"], &activity[0]["units"]), (&"relu".into(), &512.into()));
+    assert!(activity[0]["zero_share"].as_f64() > Some(0.0) && activity[1].is_null(), "{activity}");
     assert_eq!(lines[0]["tensors"][1]["update_ratios"][0], "Infinity", "biases start at 0");
 
     // Where a gradient is not finite, that is what is recorded last.
