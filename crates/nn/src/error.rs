@@ -30,6 +30,13 @@ pub enum Error {
         /// Bytes that were asked for.
         bytes: usize,
     },
+    /// A group of tensors names none.
+    Group {
+        /// The name that no tensor has.
+        pattern: String,
+    },
+    /// All tensors are frozen.
+    Frozen,
     /// The workspace was made for another network, or for fewer threads.
     Workspace,
     /// The loss compares outputs with something else.
@@ -74,6 +81,13 @@ impl fmt::Display for Error {
             Self::Memory { bytes } => {
                 write!(f, "there is no memory for a buffer of {bytes} bytes: make batch or network smaller")
             }
+            Self::Group { pattern } => {
+                write!(
+                    f,
+                    "a group names `{pattern}`, but no tensor has this name (names are such as layers.0.weight)"
+                )
+            }
+            Self::Frozen => f.write_str("every tensor is frozen, expected at least one to train"),
             Self::Workspace => f.write_str(
                 "the workspace was made for another network or fewer threads, expected one made for these",
             ),

@@ -1,9 +1,11 @@
 //! Initialisers: how the weights of a layer are drawn, so that signals and gradients keep their size through depth.
 //!
 //! [`Init`] is one as data. [`gain`] and [`critical`] say how large weights must be for an activation; `orthogonal` draws
-//! matrices that keep every length.
+//! matrices that keep every length. [`fixup`] and [`Lsuv`] look at the whole network: at its blocks, at what it makes of data.
 
+mod fixup;
 mod gain;
+mod lsuv;
 mod orthogonal;
 
 use alloc::vec;
@@ -12,7 +14,9 @@ use kernels::random::{Stream, fill_normal, fill_uniform};
 use kernels::{Cpu, math};
 
 use crate::{Error, Float};
+pub use fixup::fixup;
 pub use gain::{Critical, critical, gain};
+pub use lsuv::Lsuv;
 use orthogonal::orthogonal;
 
 /// How a tensor of weights is drawn. With `fan_in` inputs to an output and `fan_out` outputs of an input, each of as many

@@ -37,6 +37,7 @@ use kernels::random::Stream;
 
 use crate::init::Fans;
 use crate::layout::Order;
+use crate::precision::Product;
 use crate::{Error, Init, Shape};
 
 /// Whether a network learns or is used.
@@ -176,7 +177,7 @@ pub trait AnyLayer: Layer<f32> + Layer<f64> {}
 impl<L: Layer<f32> + Layer<f64>> AnyLayer for L {}
 
 /// A type that networks compute in: f32 or f64.
-pub trait Float: kernels::Float {
+pub trait Float: Product {
     /// `layer`, in this type.
     fn layer(layer: &dyn AnyLayer) -> &dyn Layer<Self>;
 }

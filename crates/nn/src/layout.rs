@@ -6,6 +6,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use kernels::norm::Units;
+
 use crate::layer::{Parameter, Start};
 
 /// The tensors of a network, in order, without gaps: the layout of parameters, gradients and each moment.
@@ -59,6 +61,26 @@ pub enum Order {
 }
 
 impl Tensor {
+    /// Rows and columns of the matrix that the tensor is: inputs (times taps, for filters) and outputs. `None` for vectors, and
+    /// for tables of vectors.
+    pub fn matrix(&self) -> Option<[usize; 2]> {
+        match (self.order, &self.shape[..]) {
+            (Order::Transposed | Order::TransposedImage { .. } | Order::Filter, &[.., outputs]) => {
+                Some([self.range.len() / outputs.max(1), outputs])
+            }
+            _ => None,
+        }
+    }
+
+    /// The output units of the tensor, for clips and bounds that look at each: columns of a matrix, rows of a table.
+    pub fn units(&self) -> Units {
+        match (self.matrix(), &self.shape[..]) {
+            (Some([_, outputs]), _) => Units::Columns(outputs),
+            (None, &[_, width]) => Units::Rows(width),
+            _ => Units::Whole,
+        }
+    }
+
     /// Dimensions of the counterpart in PyTorch.
     pub fn torch_shape(&self) -> Vec<usize> {
         match (self.order, &self.shape[..]) {

@@ -23,7 +23,7 @@
 //! let (inputs, labels) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0, 1, 1, 0]);
 //! let batch = Batch { inputs: &inputs, targets: (&labels).into() };
 //! let mut workspace = Workspace::new(&network, cpu, 4)?;
-//! let mut optimizer = Optimizer::adam().start(params.len())?;
+//! let mut optimizer = Optimizer::adam().start(cpu, network.layout())?;
 //! let mut loss = f64::INFINITY;
 //! for step in 0..200 {
 //!     let mode = Mode::Train { seed: 42, step };
@@ -38,6 +38,8 @@
 
 extern crate alloc;
 
+mod averaging;
+mod clipping;
 mod error;
 mod gradcheck;
 pub mod init;
@@ -45,15 +47,22 @@ pub mod layer;
 mod layout;
 mod loss;
 pub mod metrics;
+mod mixing;
 mod network;
-mod optimizer;
+mod noise;
+pub mod optimizer;
+mod precision;
+pub mod pruning;
 mod registry;
 mod schedule;
 mod sequence;
 mod shape;
 mod spec;
+mod stopping;
 mod workspace;
 
+pub use averaging::{Ema, Lookahead, Sam};
+pub use clipping::{Bound, Clip, Clipping};
 pub use error::Error;
 pub use gradcheck::{Check, gradcheck};
 pub use init::{Fans, Init};
@@ -61,11 +70,15 @@ pub use kernels::activation::Activation;
 pub use layer::{Float, Mode};
 pub use layout::{Layout, Order, Tensor};
 pub use loss::{Loss, Targets};
+pub use mixing::Mixing;
 pub use network::{Batch, Network, Score, Weights};
-pub use optimizer::{Optimizer, Running};
+pub use noise::Noise;
+pub use optimizer::{Group, Optimizer, Plan, Running};
+pub use precision::{Precision, Product};
 pub use registry::{Options, Registry, Value};
-pub use schedule::Schedule;
+pub use schedule::{Plateau, Progress, Schedule};
 pub use sequence::Sequence;
 pub use shape::Shape;
 pub use spec::{BranchScale, Building, Cell, Convolution, LayerSpec, Pool, Recurrent};
+pub use stopping::{EarlyStopping, Monitor};
 pub use workspace::{Workspace, zeros};

@@ -13,10 +13,48 @@ use crate::layer::Float;
 /// What the outputs of a batch should have been.
 #[derive(Clone, Copy, Debug)]
 pub enum Targets<'a, T> {
-    /// A class for each row.
+    /// A class for each row. Losses that compare values take 1 for the class's output and 0 for the others.
     Labels(&'a [u32]),
     /// A number for each output of each row: probabilities, or values to be met.
     Values(&'a [T]),
+}
+
+impl<'a, T: Float> Targets<'a, T> {
+    /// Itself, if labels are as many as there are rows.
+    pub(crate) fn fitting(self, rows: usize) -> Result<Self, Error> {
+        if let Self::Labels(labels) = self {
+            check_length("labels", rows, labels.len())?;
+        }
+        Ok(self)
+    }
+
+    /// How many rows are answered right: whose largest output is that of their label. 0 where targets are no labels.
+    pub(crate) fn correct(
+        self,
+        cpu: Cpu<'_>,
+        outputs: &[T],
+        width: usize,
+        answers: &mut [u32],
+    ) -> Result<usize, Error> {
+        let Self::Labels(labels) = self else { return Ok(0) };
+        argmax(cpu, outputs, width, answers)?;
+        Ok(answers.iter().zip(labels).filter(|(answer, label)| answer == label).count())
+    }
+
+    /// What `loss` compares outputs of `width` with: labels become ones and zeros in `room`, if values are compared.
+    pub(crate) fn spread(self, loss: Loss, width: usize, room: &'a mut [T]) -> Result<Self, Error> {
+        let Self::Labels(labels) = self else { return Ok(self) };
+        if !loss.compares_values() {
+            return Ok(self);
+        }
+        let room = &mut room[..labels.len() * width];
+        room.fill(T::ZERO);
+        for (row, (values, &label)) in room.chunks_exact_mut(width).zip(labels).enumerate() {
+            let value = values.get_mut(label as usize);
+            *value.ok_or(kernels::Error::Label { row, classes: width, got: label as usize })? = T::ONE;
+        }
+        Ok(Self::Values(room))
+    }
 }
 
 impl<'a, T> From<&'a [u32]> for Targets<'a, T> {
@@ -105,6 +143,22 @@ impl Loss {
         }
     }
 
+    /// Whether it compares each output with a value, so that labels stand for ones and zeros.
+    pub(crate) fn compares_values(self) -> bool {
+        !matches!(self, Self::CrossEntropy { .. } | Self::Hinge { .. })
+    }
+
+    /// Whether its numbers are in range.
+    ///
+    /// # Errors
+    /// [`kernels::Error::Parameter`] for the first that is not.
+    pub fn check(self) -> Result<(), Error> {
+        // What the numbers may be, the kernels say where there are no rows.
+        let targets = if self.compares_values() { Targets::Values(&[]) } else { Targets::Labels(&[]) };
+        let outputs = Outputs::<f32> { rows: 0, width: 1, values: &[], targets };
+        self.run(Cpu::detect(), &outputs, &mut [], None).map(|_| ())
+    }
+
     /// Losses, and the gradient of their mean by the outputs if there is room for it. Returns the sum of the rows' losses, added in
     /// ascending order in f64.
     pub(crate) fn run<T: Float>(
@@ -115,11 +169,10 @@ impl Loss {
         doutputs: Option<&mut [T]>,
     ) -> Result<f64, Error> {
         let &Outputs { rows, width, values, targets } = outputs;
-        match targets {
-            Targets::Labels(labels) => check_length("labels", rows, labels.len())?,
-            Targets::Values(values) => check_length("values", rows * width, values.len())?,
+        if let Targets::Values(values) = targets.fitting(rows)? {
+            check_length("values", rows * width, values.len())?;
         }
-        let scale = T::from_f64(1.0 / rows as f64);
+        let scale = T::from_f64(1.0 / rows.max(1) as f64);
         match (self, targets) {
             (Self::CrossEntropy { smoothing }, _) => {
                 let targets = match targets {
@@ -142,6 +195,7 @@ impl Loss {
             (Self::Hinge { .. }, _) => {
                 return Err(Error::Targets { expected: "a class a row", got: "values" });
             }
+            // `Targets::spread` has made values of them.
             (_, Targets::Labels(_)) => {
                 return Err(Error::Targets { expected: "a value for each output", got: "a class a row" });
             }
@@ -169,21 +223,9 @@ impl Loss {
         let sum = losses.iter().fold(0.0, |sum, loss| sum + loss.to_f64());
         Ok(if self.per_row(width) == 1 { sum } else { sum / width as f64 })
     }
-
-    /// How many rows are answered right: whose largest output is that of their label. 0 where targets are no labels.
-    pub(crate) fn correct<T: Float>(
-        self,
-        cpu: Cpu<'_>,
-        outputs: &Outputs<'_, T>,
-        answers: &mut [u32],
-    ) -> Result<usize, Error> {
-        let Targets::Labels(labels) = outputs.targets else { return Ok(0) };
-        argmax(cpu, outputs.values, outputs.width, answers)?;
-        Ok(answers.iter().zip(labels).filter(|(answer, label)| answer == label).count())
-    }
 }
 
 /// The factor of each output's share in the mean.
 fn each<T: Float>(rows: usize, width: usize) -> T {
-    T::from_f64(1.0 / (rows as f64 * width as f64))
+    T::from_f64(1.0 / (rows.max(1) as f64 * width as f64))
 }

@@ -17,7 +17,7 @@ use crate::loss::{Loss, Outputs, Targets};
 use crate::sequence::Sequence;
 use crate::spec::Building;
 use crate::workspace::Parts;
-use crate::{Error, LayerSpec, Layout, Registry, Shape, Workspace};
+use crate::{Error, LayerSpec, Layout, Precision, Registry, Shape, Workspace};
 
 /// A network: shapes, and places of its tensors, but no numbers.
 #[derive(Debug)]
@@ -108,8 +108,21 @@ impl Network {
         layers: &[LayerSpec],
         registry: &Registry,
     ) -> Result<Self, Error> {
+        Self::with_precision(input, layers, registry, Precision::Full)
+    }
+
+    /// [`with_registry`](Self::with_registry), with products in this precision.
+    ///
+    /// # Errors
+    /// As [`with_registry`](Self::with_registry).
+    pub fn with_precision(
+        input: impl Into<Shape>,
+        layers: &[LayerSpec],
+        registry: &Registry,
+        precision: Precision,
+    ) -> Result<Self, Error> {
         let numbers = Cell::new(0);
-        let building = Building::new(registry, &numbers);
+        let building = Building::new(registry, precision, &numbers);
         let sequence = Sequence::new(input.into(), layers, &building)?;
         let (mut layout, mut buffers) = (Layout::default(), Layout::default());
         for (number, layer) in sequence.layers() {
@@ -167,6 +180,16 @@ impl Network {
         rows.saturating_mul(self.loss.per_row(self.outputs()))
     }
 
+    /// Targets of a batch of `rows` that need room of their own.
+    pub(crate) fn spread_targets(&self, rows: usize) -> usize {
+        if self.loss.compares_values() { rows.saturating_mul(self.outputs()) } else { 0 }
+    }
+
+    /// What outputs are compared with, and how.
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
     /// Draws all parameters as their layers say. A function of `seed` alone, in each type: the first tensor that layer `i` draws
     /// comes from stream `i` of the seed, its `n`th from stream `i + 2^32 (n - 1)`.
     ///
@@ -210,7 +233,22 @@ impl Network {
         inputs: &[T],
         workspace: &'a mut Workspace<T>,
     ) -> Result<&'a [T], Error> {
-        let rows = self.run(cpu, Mode::Eval, false, &mut weights.into(), inputs, workspace)?;
+        self.forward_in(cpu, Mode::Eval, weights, inputs, workspace)
+    }
+
+    /// As [`forward`](Self::forward), in any mode.
+    ///
+    /// # Errors
+    /// As for [`forward`](Self::forward).
+    pub fn forward_in<'a, T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        mode: Mode,
+        weights: impl Into<Weights<'a, T>>,
+        inputs: &[T],
+        workspace: &'a mut Workspace<T>,
+    ) -> Result<&'a [T], Error> {
+        let rows = self.run(cpu, mode, false, &mut weights.into(), inputs, workspace)?;
         Ok(&workspace.parts().outputs[..rows * self.outputs()])
     }
 
@@ -255,8 +293,10 @@ impl Network {
         }
         let mut weights = weights.into();
         let rows = self.run(cpu, mode, true, &mut weights, inputs, workspace)?;
-        let Parts { kept, outputs, doutputs, losses, scratch, statistics, .. } = workspace.parts();
+        let Parts { kept, outputs, doutputs, losses, targets: room, scratch, statistics, .. } =
+            workspace.parts();
         let width = self.outputs();
+        let targets = targets.fitting(rows)?.spread(self.loss, width, room)?;
         let (y, dy) = (&outputs[..rows * width], &mut doutputs[..rows * width]);
         let losses = &mut losses[..self.losses(rows)];
         let loss = self.loss.run(cpu, &Outputs { rows, width, values: y, targets }, losses, Some(dy))?;
@@ -308,12 +348,12 @@ impl Network {
         workspace: &mut Workspace<T>,
     ) -> Result<Score, Error> {
         let rows = self.run(cpu, mode, false, &mut weights.into(), batch.inputs, workspace)?;
-        let Parts { outputs, losses, predictions, .. } = workspace.parts();
-        let width = self.outputs();
-        let outputs = Outputs { rows, width, values: &outputs[..rows * width], targets: batch.targets };
-        let losses = &mut losses[..self.losses(rows)];
-        let loss = self.loss.run(cpu, &outputs, losses, None)?;
-        let correct = self.loss.correct(cpu, &outputs, &mut predictions[..rows])?;
+        let Parts { outputs, losses, targets: room, predictions, .. } = workspace.parts();
+        let (width, labels) = (self.outputs(), batch.targets.fitting(rows)?);
+        let values = &outputs[..rows * width];
+        let correct = labels.correct(cpu, values, width, &mut predictions[..rows])?;
+        let outputs = Outputs { rows, width, values, targets: labels.spread(self.loss, width, room)? };
+        let loss = self.loss.run(cpu, &outputs, &mut losses[..self.losses(rows)], None)?;
         Ok(Score { rows, loss, correct })
     }
 

@@ -28,7 +28,7 @@ use crate::layer::standardise::Standardise;
 use crate::layer::transformer::Transformer;
 use crate::layer::{AnyLayer, Describe};
 use crate::sequence::Sequence;
-use crate::{Error, Init, Options, Registry, Shape};
+use crate::{Error, Init, Options, Precision, Registry, Shape};
 
 /// One layer of a sequential network.
 ///
@@ -345,7 +345,9 @@ impl LayerSpec {
         let divides = |parts: usize, whole: usize| parts > 0 && whole.is_multiple_of(parts);
         Ok(match self {
             Self::Dense { units: 0, .. } => return misfit("at least one unit", &0),
-            &Self::Dense { units, init, bias } => Box::new(Dense::new(input, units, init, bias)),
+            &Self::Dense { units, init, bias } => {
+                Box::new(Dense::new(input, units, init, bias, building.precision))
+            }
             &Self::Activation(activation) => Box::new(Elementwise::new(input, activation)),
             &Self::Prelu { start } if !start.is_finite() => return misfit("a finite `start`", &start),
             &Self::Prelu { start } => Box::new(Prelu::new(input, start)),
@@ -420,7 +422,7 @@ impl LayerSpec {
             }
             &Self::Attention { heads, causal, init } => {
                 let (steps, features) = sequence()?;
-                Box::new(Attention::new(steps, features, heads, causal, init))
+                Box::new(Attention::new(steps, features, heads, causal, init, building.precision))
             }
             &Self::Transformer { heads, hidden, dropout, causal } => {
                 sequence()?;
@@ -473,13 +475,19 @@ pub struct Building<'a> {
     /// As in the names of tensors: `3`, or `3.body.0` in a block.
     path: String,
     registry: &'a Registry,
+    /// Of the products of layers.
+    precision: Precision,
     /// How many numbers have been given out.
     numbers: &'a core::cell::Cell<u32>,
 }
 
 impl<'a> Building<'a> {
-    pub(crate) fn new(registry: &'a Registry, numbers: &'a core::cell::Cell<u32>) -> Self {
-        Self { path: String::new(), registry, numbers }
+    pub(crate) fn new(
+        registry: &'a Registry,
+        precision: Precision,
+        numbers: &'a core::cell::Cell<u32>,
+    ) -> Self {
+        Self { path: String::new(), registry, precision, numbers }
     }
 
     /// The place called `name` inside of this one.

@@ -15,10 +15,10 @@ pub struct Workspace<T> {
     pub(crate) capacity: usize,
     /// Whether there is room for a backward pass.
     pub(crate) trains: bool,
-    /// `| what the layers keep | outputs | their gradients | losses | scratch |`.
+    /// `| what the layers keep | outputs | their gradients | losses | targets | scratch |`.
     arena: Vec<T>,
     /// The lengths of all but the last.
-    lengths: [usize; 4],
+    lengths: [usize; 5],
     /// What the layers keep in f64.
     statistics: Vec<f64>,
     /// One class a row.
@@ -31,6 +31,7 @@ pub(crate) struct Parts<'a, T> {
     pub(crate) outputs: &'a mut [T],
     pub(crate) doutputs: &'a mut [T],
     pub(crate) losses: &'a mut [T],
+    pub(crate) targets: &'a mut [T],
     pub(crate) scratch: &'a mut [T],
     pub(crate) statistics: &'a mut [f64],
     pub(crate) predictions: &'a mut [u32],
@@ -83,11 +84,12 @@ impl<T: Float> Workspace<T> {
             .saturating_add(capacity.saturating_mul(size_of::<u32>()))
     }
 
-    fn plan(network: &Network, threads: usize, capacity: usize, trains: bool) -> ([usize; 4], usize) {
+    fn plan(network: &Network, threads: usize, capacity: usize, trains: bool) -> ([usize; 5], usize) {
         let sequence = network.sequence();
         let kept = if trains { sequence.kept(capacity) } else { sequence.kept_for_nothing(capacity) };
         let outputs = capacity.saturating_mul(network.output().elements());
-        let lengths = [kept, outputs, if trains { outputs } else { 0 }, network.losses(capacity)];
+        let (losses, targets) = (network.losses(capacity), network.spread_targets(capacity));
+        let lengths = [kept, outputs, if trains { outputs } else { 0 }, losses, targets];
         (lengths, Layer::<T>::scratch(sequence, capacity, threads))
     }
 
@@ -103,13 +105,14 @@ impl<T: Float> Workspace<T> {
     }
 
     pub(crate) fn parts(&mut self) -> Parts<'_, T> {
-        let [kept, outputs, doutputs, losses] = self.lengths;
+        let [kept, outputs, doutputs, losses, targets] = self.lengths;
         let (kept, rest) = self.arena.split_at_mut(kept);
         let (outputs, rest) = rest.split_at_mut(outputs);
         let (doutputs, rest) = rest.split_at_mut(doutputs);
-        let (losses, scratch) = rest.split_at_mut(losses);
+        let (losses, rest) = rest.split_at_mut(losses);
+        let (targets, scratch) = rest.split_at_mut(targets);
         let (statistics, predictions) = (&mut self.statistics[..], &mut self.predictions[..]);
-        Parts { kept, outputs, doutputs, losses, scratch, statistics, predictions }
+        Parts { kept, outputs, doutputs, losses, targets, scratch, statistics, predictions }
     }
 
     /// Whether a pass of `network` on `threads` threads has room in every part.

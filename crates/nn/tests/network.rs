@@ -3,7 +3,7 @@
 
 use kernels::random::Stream;
 use kernels::{Cpu, Isa};
-use nn::{Activation, Batch, Error, Init, LayerSpec, Mode, Network, Optimizer, Workspace};
+use nn::{Activation, Batch, Error, Init, LayerSpec, Mode, Network, Workspace};
 
 const RELU: LayerSpec = LayerSpec::Activation(Activation::Relu);
 
@@ -155,26 +155,4 @@ fn the_seed_decides_every_parameter_on_every_instruction_set() {
     assert_ne!(drawn(Isa::detect(), 2), first);
     // Layers draw from streams of their own.
     assert_ne!(first[..10], first[30 * 20 + 20..][..10]);
-}
-
-#[test]
-fn an_optimizer_that_is_stopped_goes_on_to_the_same_bits() {
-    let cpu = Cpu::detect();
-    let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3 };
-    for optimizer in [Optimizer::sgd(), momentum, Optimizer::adam()] {
-        let grads =
-            |step: u64| -> Vec<f32> { (0..50).map(|i| Stream::new(5, step).uniform_f32(i) - 0.5).collect() };
-        let (mut whole, mut params) = (optimizer.start::<f32>(50).unwrap(), vec![1.0; 50]);
-        let (mut parts, mut again) = (whole.clone(), params.clone());
-        for step in 0..6 {
-            whole.step(cpu, 0.1, 0.5, &mut params, &grads(step)).unwrap();
-            parts.step(cpu, 0.1, 0.5, &mut again, &grads(step)).unwrap();
-            parts = optimizer.resume(parts.steps(), parts.moments().to_vec()).unwrap();
-        }
-        assert_eq!((whole.steps(), &whole, &params), (6, &parts, &again));
-        assert_eq!(whole.moments().len(), optimizer.moment_names().len());
-    }
-    let wrong = Optimizer::Adam { beta1: 1.5, beta2: 0.9, epsilon: 1e-8, weight_decay: 0.0 };
-    assert!(wrong.start::<f32>(3).unwrap_err().to_string().contains("beta1"));
-    assert!(Optimizer::adam().resume::<f32>(1, Vec::new()).is_err());
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::element::Element;
 use crate::rows::Rows;
-use crate::setup::Setup;
+use crate::setup::{self, Setup};
 
 /// Images that are looked at, at most: in an epoch of MNIST, one part in four hundred.
 const IMAGES: usize = 128;
@@ -70,7 +70,7 @@ impl Looker {
         let layers = setup.config.layers.as_deref().unwrap_or_default();
         let part = |(at, layer): (usize, &LayerSpec)| match layer {
             LayerSpec::Activation(activation) => {
-                let network = Network::new(setup.network.input(), &layers[..=at]).ok()?;
+                let network = setup::network(&setup.config, setup.network.input(), &layers[..=at]).ok()?;
                 Some((at, *activation, network))
             }
             _ => None,

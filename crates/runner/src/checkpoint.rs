@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | `params`, `best` | (parameters) | the parameters, and those of the best epoch |
 //! | `buffers`, `best_buffers` | (buffers) | likewise what is not trained, if there is any |
-//! | `exp_avg`, ... | (parameters) | the moments, by [`nn::Optimizer::moment_names`] |
+//! | `average`, `average_buffers` | likewise | the average of the weights, if the run has one |
+//! | `slow` | (parameters) | the slow weights, if it looks ahead |
+//! | `exp_avg`, ... | (parameters) | the moments, by [`nn::Plan::moment_names`] |
 //!
 //! The metadata holds `state` (JSON: position, steps, and what the state belongs to) and `sha256` over that text and all
 //! tensors, so that damage anywhere is seen before anything is used.
@@ -13,6 +15,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use kernels::Cpu;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +24,7 @@ use crate::data::DataError;
 use crate::element::Element;
 use crate::setup::Setup;
 use crate::tensors::{self, Array, malformed};
-use crate::training::{Position, State, steps_per_epoch};
+use crate::training::{Position, State, plan, steps_per_epoch};
 use crate::weights::Weights;
 
 /// The form of the file that this module writes and reads.
@@ -61,7 +64,7 @@ impl Identity {
 ///
 /// # Errors
 /// [`Error::Usage`] if the state cannot be written.
-pub fn encode<T: Element>(setup: &Setup, identity: &Identity, state: &State<T>) -> Result<Vec<u8>, Error> {
+pub fn encode<T: Element>(identity: &Identity, state: &State<T>) -> Result<Vec<u8>, Error> {
     let header = Header {
         format: FORMAT,
         identity: identity.clone(),
@@ -70,13 +73,16 @@ pub fn encode<T: Element>(setup: &Setup, identity: &Identity, state: &State<T>) 
     };
     let header =
         serde_json::to_string(&header).map_err(|error| Error::Usage(format!("checkpoint: {error}")))?;
-    let moments = setup.config.optimizer.moment_names().iter().copied().zip(state.optimizer.moments());
-    let State { weights, best, .. } = state;
-    let buffers = [("buffers", &weights.buffers), ("best_buffers", &best.buffers)];
+    let moments = state.optimizer.moment_names().iter().copied().zip(state.optimizer.moments());
+    let State { weights, best, average, slow, .. } = state;
+    let average = average.iter().flat_map(|w| [("average", &w.params), ("average_buffers", &w.buffers)]);
     let arrays: Vec<_> = [("params", &weights.params), ("best", &best.params)]
         .into_iter()
-        .chain(buffers.into_iter().filter(|(_, values)| !values.is_empty()))
+        .chain([("buffers", &weights.buffers), ("best_buffers", &best.buffers)])
+        .chain(average)
+        .chain(slow.iter().map(|slow| ("slow", slow)))
         .chain(moments)
+        .filter(|(_, values)| !values.is_empty())
         .map(|(name, values)| (name.to_owned(), Array::new(&[values.len()], values)))
         .collect();
     let sha256 = tensors::digest(&header, arrays.iter().map(|(name, array)| (&name[..], array.bytes())));
@@ -88,12 +94,17 @@ pub fn encode<T: Element>(setup: &Setup, identity: &Identity, state: &State<T>) 
 /// # Errors
 /// [`DataError::Io`] if it cannot be read; [`Error::Malformed`] if it is damaged, no checkpoint, or one of another
 /// run.
-pub fn read<T: Element>(path: &Path, setup: &Setup, identity: &Identity) -> Result<State<T>, Error> {
+pub fn read<T: Element>(
+    path: &Path,
+    setup: &Setup,
+    identity: &Identity,
+    cpu: Cpu<'_>,
+) -> Result<State<T>, Error> {
     let bytes = fs::read(path).map_err(DataError::io("read", path))?;
     let file = tensors::decode(&bytes, path)?;
     let Header { steps, position, .. } = header(&file, &bytes, path, identity)?;
 
-    let steps_per_epoch = steps_per_epoch(setup.split.train.len(), setup.config.batch);
+    let steps_per_epoch = steps_per_epoch(setup.split.train.len(), setup.config.images_per_step());
     let taken = position.history.len() as u64 * steps_per_epoch + position.step;
     if steps != taken
         || position.step > steps_per_epoch
@@ -107,12 +118,16 @@ pub fn read<T: Element>(path: &Path, setup: &Setup, identity: &Identity) -> Resu
         0 => Ok(Vec::new()),
         len => tensors::values(&file, path, name, &[len]),
     };
-    let optimizer = setup.config.optimizer;
-    let moments: Result<_, _> = optimizer.moment_names().iter().map(|name| buffer(name)).collect();
+    let plan = plan(setup)?;
+    let moments: Result<_, _> = plan.moment_names().iter().map(|name| buffer(name)).collect();
+    let weights =
+        |params, buffers| Ok::<_, Error>(Weights { params: buffer(params)?, buffers: beside(buffers)? });
     Ok(State {
-        weights: Weights { params: buffer("params")?, buffers: beside("buffers")? },
-        best: Weights { params: buffer("best")?, buffers: beside("best_buffers")? },
-        optimizer: optimizer.resume(steps, moments?)?,
+        weights: weights("params", "buffers")?,
+        best: weights("best", "best_buffers")?,
+        optimizer: plan.resume(cpu, steps, moments?)?,
+        average: setup.config.ema.map(|_| weights("average", "average_buffers")).transpose()?,
+        slow: setup.config.lookahead.map(|_| buffer("slow")).transpose()?,
         position,
     })
 }

@@ -3,12 +3,15 @@
 //! `main` calls [`main`]. Values are checked where they are used, so that a flag and the same key of a configuration
 //! file are refused in the same words.
 
+use std::mem::discriminant;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use kernels::Isa;
 use nn::Optimizer;
 
 use crate::config::{Config, Dtype, Source, require};
@@ -16,14 +19,15 @@ use crate::display::say;
 use crate::preset::Preset;
 use crate::report::command as report;
 use crate::scan::Invert;
+use crate::setup::Setup;
 use crate::signal::Signals;
-use crate::{Error, bench, data, dump, eval, gradcheck, predict, train, verify};
+use crate::{Error, bench, data, dry_run, dump, eval, export, gradcheck, overfit, predict, train, verify};
 
 /// Trains neural networks with gradients on an even keel: the same bits on every machine.
 #[derive(Debug, Parser)]
 #[command(
     name = "evenkeel",
-    version,
+    version = version(),
     after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged, \
                   130 SIGINT, 143 SIGTERM."
 )]
@@ -56,6 +60,12 @@ enum Command {
         after_help = "Examples:\n  evenkeel report runs/mlp-1\n  evenkeel report runs/mlp-1 runs/mlp-2 --out two.html"
     )]
     Report(ReportArgs),
+    /// Write a run's network for other programs: ONNX, or its tensors for NumPy
+    #[command(
+        after_help = "Examples:\n  evenkeel export runs/mlp-1 --format onnx\n  evenkeel export runs/mlp-1 --format npz --out \
+                            weights.npz"
+    )]
+    Export(ExportArgs),
     /// Look at a data set, draw images of it, generate one, or download MNIST
     #[command(subcommand)]
     Data(DataCommand),
@@ -88,12 +98,12 @@ struct TrainArgs {
     /// Images a step [default: 256]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
-    /// Learning rate [default: 0.004 for adam, 0.1 for sgd]
+    /// Learning rate [default: 0.004 for adam, 0.1 for sgd, what is usual for the others]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     lr: Option<f64>,
     /// What takes the steps; its settings are the usual ones, or a configuration file's [default: adam]
-    #[arg(long)]
-    optimizer: Option<OptimizerName>,
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
+    optimizer: Option<String>,
     /// Scale gradients with a larger norm down to it [default: none]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
@@ -103,8 +113,8 @@ struct TrainArgs {
     /// Instruction set: auto, scalar, avx2, avx512 or neon; the result does not depend on it [default: auto]
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
-    /// Type to compute in: f32 or f64 [default: f32]
-    #[arg(long, value_name = "TYPE", value_parser = dtype())]
+    /// Type to compute in: f32, f64, or bf16 for the factors of products and f32 for all else [default: f32]
+    #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64, Dtype::Bf16]))]
     dtype: Option<Dtype>,
     #[arg(long, value_name = "DIR", help = "Run folder [default: runs/<preset>-<n>]")]
     out: Option<PathBuf>,
@@ -117,6 +127,21 @@ struct TrainArgs {
     /// Exit with 4 if the test accuracy is below this fraction
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     min_accuracy: Option<f64>,
+    /// Stop after so many steps of the run, to be resumed
+    #[arg(long, value_name = "N")]
+    max_steps: Option<u64>,
+    /// Stop when the process has taken so many seconds, to be resumed
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    max_time: Option<f64>,
+    /// Print layers, parameters, bytes and FLOP, and train nothing
+    #[arg(long, conflicts_with_all = ["resume", "print_config", "overfit_batch"])]
+    dry_run: bool,
+    /// Print the configuration with everything resolved, and train nothing
+    #[arg(long, conflicts_with_all = ["resume", "overfit_batch"])]
+    print_config: bool,
+    /// Learn one batch by heart: exits with 4 if that fails. Makes no run folder
+    #[arg(long, conflicts_with_all = ["resume", "out"])]
+    overfit_batch: bool,
     /// Print the summary as JSON on stdout
     #[arg(long)]
     json: bool,
@@ -275,6 +300,21 @@ struct PredictArgs {
 }
 
 #[derive(Debug, Args)]
+struct ExportArgs {
+    /// Run folder
+    run: PathBuf,
+    /// Form of the file
+    #[arg(long)]
+    format: export::Format,
+    /// File to write [default: RUN/model.onnx or RUN/model.npz]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
 struct ReportArgs {
     /// Run folders: one, or several to compare
     #[arg(required = true, value_name = "RUN")]
@@ -301,7 +341,7 @@ struct DumpArgs {
     #[arg(long, value_name = "N", default_value_t = 8)]
     samples: usize,
     /// Type to compute in: f32 or f64 [default: the run's]
-    #[arg(long, value_name = "TYPE", value_parser = dtype())]
+    #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64]))]
     dtype: Option<Dtype>,
     /// How layers that behave differently while training behave
     #[arg(long, default_value = "eval")]
@@ -334,16 +374,26 @@ struct ProofArgs {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum OptimizerName {
-    Sgd,
-    Adam,
+/// The optimizer of this name. `adam` is that of those who choose none, with a decay that suits it.
+fn named(name: &str) -> Option<Optimizer> {
+    if name == "adam" { Some(Config::ADAM) } else { Optimizer::named(name) }
 }
 
-/// Parses the types that there are; others are refused with their names.
-fn dtype() -> impl TypedValueParser<Value = Dtype> {
-    PossibleValuesParser::new([Dtype::F32, Dtype::F64].map(Dtype::name))
-        .map(|name| if name == Dtype::F64.name() { Dtype::F64 } else { Dtype::F32 })
+/// Parses the name of one of these types; others are refused with their names.
+fn dtype(allowed: &'static [Dtype]) -> impl TypedValueParser<Value = Dtype> {
+    PossibleValuesParser::new(allowed.iter().map(|dtype| dtype.name())).map(move |name| {
+        // The names have been looked at by then.
+        allowed.iter().copied().find(|dtype| dtype.name() == name).unwrap_or_default()
+    })
+}
+
+/// The program's version, and what it finds on this machine.
+fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let found: Vec<_> = Isa::available().map(Isa::name).collect();
+        format!("{}\ninstruction sets here: {}", env!("CARGO_PKG_VERSION"), found.join(", "))
+    })
 }
 
 /// Runs the command that the process was started with, at `started`, and says how it ended.
@@ -360,12 +410,12 @@ pub fn main(started: Instant) -> ExitCode {
 impl Command {
     fn run(self, started: Instant) -> Result<(), Error> {
         match self {
-            Self::Train(args) => {
-                let signals = Signals::catch()?;
-                train::train(&args.request()?, started, &signals)
-            }
+            Self::Train(args) => args.run(started),
             Self::Eval(EvalArgs { run, split, data, json }) => {
                 eval::eval(&eval::Request { run, part: split, data, json })
+            }
+            Self::Export(ExportArgs { run, format, out, force }) => {
+                export::export(&export::Request { run, format, out, force })
             }
             Self::Data(command) => command.run(),
             Self::Predict(PredictArgs { run, files, invert, json }) => {
@@ -410,10 +460,36 @@ impl RunArgs {
 }
 
 impl TrainArgs {
+    /// Trains, or does what is asked for instead.
+    fn run(self, started: Instant) -> Result<(), Error> {
+        let Self { dry_run, print_config, overfit_batch, .. } = self;
+        let request = self.request()?;
+        match (&request.run, dry_run || print_config || overfit_batch) {
+            (train::Run::New { config, .. }, true) if overfit_batch => {
+                overfit::overfit((**config).clone(), request.limits.steps, request.json)
+            }
+            (train::Run::New { config, .. }, true) => {
+                let setup = Setup::new((**config).clone())?;
+                if dry_run {
+                    return dry_run::dry_run(&setup, request.json);
+                }
+                train::print(setup.config.to_toml()?.trim_end())
+            }
+            _ => train::train(&request, started, &Signals::catch()?),
+        }
+    }
+
     fn request(self) -> Result<train::Request, Error> {
         if let Some(least) = self.min_accuracy {
             require("min-accuracy", least, (0.0..=1.0).contains(&least), "0 to 1")?;
         }
+        if let Some(seconds) = self.max_time {
+            require("max-time", seconds, seconds > 0.0, "seconds above 0")?;
+        }
+        if let Some(steps) = self.max_steps {
+            require("max-steps", steps, steps > 0, "at least 1")?;
+        }
+        let limits = train::Limits { steps: self.max_steps, seconds: self.max_time };
         let (min_accuracy, json, quiet) = (self.min_accuracy, self.json, self.quiet);
         let run = match self.resume {
             Some(folder) => train::Run::Resume { folder, threads: self.threads, isa: self.isa },
@@ -426,16 +502,18 @@ impl TrainArgs {
                 config.threads = self.threads.or(config.threads);
                 config.isa = self.isa.unwrap_or(config.isa);
                 config.dtype = self.dtype.unwrap_or(config.dtype);
-                config.optimizer = match (self.optimizer, config.optimizer) {
-                    // The file's settings stay where the flag names the same optimizer.
-                    (Some(OptimizerName::Sgd), Optimizer::Adam { .. }) => Optimizer::sgd(),
-                    (Some(OptimizerName::Adam), Optimizer::Sgd { .. }) => Config::ADAM,
-                    (_, optimizer) => optimizer,
-                };
-                train::Run::New { config, out: self.out, force: self.force }
+                if let Some(name) = &self.optimizer {
+                    let named = named(name).unwrap_or(config.optimizer);
+                    let settings = ["momentum", "nesterov", "adamw", "amsgrad"].contains(&&name[..]);
+                    // The file's settings stay where the flag names the same optimizer, and none of its forms.
+                    if settings || discriminant(&named) != discriminant(&config.optimizer) {
+                        config.optimizer = named;
+                    }
+                }
+                train::Run::New { config: Box::new(config), out: self.out, force: self.force }
             }
         };
-        Ok(train::Request { run, min_accuracy, json, quiet })
+        Ok(train::Request { run, limits, min_accuracy, json, quiet })
     }
 }
 

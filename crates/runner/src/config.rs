@@ -12,7 +12,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nn::{LayerSpec, Optimizer, Schedule};
+use nn::init::Lsuv;
+use nn::optimizer::{Adam, Decay};
+use nn::pruning::Pruning;
+use nn::{
+    Bound, Clip, EarlyStopping, Ema, Group, LayerSpec, Lookahead, Loss, Mixing, Noise, Optimizer, Plateau,
+    Precision, Sam, Schedule,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -20,6 +26,7 @@ use crate::Error;
 use crate::data::{DataError, Dataset, Origin};
 use crate::pool::Pool;
 use crate::preset::Preset;
+use crate::spelling::with_suggestion;
 
 /// Everything that makes a run. The documentation of each field names its key's meaning and default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,9 +48,12 @@ pub struct Config {
     pub epochs: u32,
     /// Images a step; the last step of an epoch takes what is left. Default 256.
     pub batch: u32,
-    /// The learning rate before the schedule's factor. Default 0.004 for Adam, 0.1 for SGD.
+    /// How many batches make a step: their gradients are averaged. Default 1.
+    pub accumulate: u32,
+    /// The learning rate before the schedule's factor. Default 0.004 for Adam, else the optimizer's
+    /// [usual one](Optimizer::usual_rate).
     pub lr: Option<f64>,
-    /// Gradients with a larger Euclidean norm are scaled down to it. Default none.
+    /// Gradients with a larger Euclidean norm are scaled down to it, after all clips of `clip`. Default none.
     pub clip_norm: Option<f64>,
     /// Threads. Default as many as the machine runs at once.
     pub threads: Option<usize>,
@@ -53,6 +63,35 @@ pub struct Config {
     pub optimizer: Optimizer,
     /// How the rate changes over the run. Default half a cosine down to 0.
     pub schedule: Schedule,
+    /// How it falls besides when the validation loss no longer does. Default not at all.
+    pub plateau: Option<Plateau>,
+    /// When the run ends before the last epoch. Default never.
+    pub early_stopping: Option<EarlyStopping>,
+    /// What outputs are compared with labels by. Default the preset's.
+    pub loss: Option<Loss>,
+    /// Images that are mixed, with their labels. Default none.
+    pub mixing: Option<Mixing>,
+    /// Noise on gradients. Default none.
+    pub noise: Option<Noise>,
+    /// The average of the weights that is scored and kept. Default the weights themselves.
+    pub ema: Option<Ema>,
+    /// Slow weights that the weights are drawn back to. Default none.
+    pub lookahead: Option<Lookahead>,
+    /// Gradients from the worst place near the weights. Default from where the weights are.
+    pub sam: Option<Sam>,
+    /// Weights that become 0 over the run, and stay 0. Default none.
+    pub pruning: Option<Pruning>,
+    /// Weights scaled by what they do to the first batch. Default as drawn.
+    pub lsuv: Option<Lsuv>,
+    /// What is done to gradients that are too large, in order. Default nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clip: Vec<Clip>,
+    /// What is done to parameters after each step, in order. Default nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bounds: Vec<Bound>,
+    /// Tensors that are trained in another way than the rest. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
     /// The layers. Default those of the preset, with one output a class.
     pub layers: Option<Vec<LayerSpec>>,
 }
@@ -79,14 +118,25 @@ pub enum Dtype {
     F32,
     /// IEEE 754 binary64.
     F64,
+    /// f32, with the factors of products rounded to bf16: see [`Precision::Bf16`].
+    Bf16,
 }
 
 impl Dtype {
+    /// What the factors of products are rounded to.
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::F32 | Self::F64 => Precision::Full,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+
     /// Its name, as flags and configuration files spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F64 => "f64",
+            Self::Bf16 => "bf16",
         }
     }
 }
@@ -102,12 +152,26 @@ impl Default for Config {
             dtype: Dtype::default(),
             epochs: 10,
             batch: 256,
+            accumulate: 1,
             lr: None,
             clip_norm: None,
             threads: None,
             isa: "auto".into(),
             optimizer: Self::ADAM,
             schedule: Schedule::Cosine { end: 0.0 },
+            plateau: None,
+            early_stopping: None,
+            loss: None,
+            mixing: None,
+            noise: None,
+            ema: None,
+            lookahead: None,
+            sam: None,
+            pruning: None,
+            lsuv: None,
+            clip: Vec::new(),
+            bounds: Vec::new(),
+            groups: Vec::new(),
             layers: None,
         }
     }
@@ -117,8 +181,13 @@ impl Config {
     /// The optimizer of those who choose none. With batch, rate and schedule it was chosen by the validation accuracy of
     /// the preset `mlp` on MNIST, from fourteen such settings with three seeds each: the quickest of those within 0.1 % of the
     /// best.
-    pub const ADAM: Optimizer =
-        Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.2 };
+    pub const ADAM: Optimizer = Optimizer::Adam(Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        amsgrad: false,
+        decay: Decay::decoupled(0.2),
+    });
 
     /// Reads the file `path`.
     ///
@@ -128,7 +197,7 @@ impl Config {
         let text = fs::read_to_string(path).map_err(DataError::io("read", path))?;
         toml::from_str(&text).map_err(|error| Error::Config {
             path: path.into(),
-            message: error.to_string().trim_end().into(),
+            message: with_suggestion(error.to_string().trim_end()),
         })
     }
 
@@ -147,11 +216,11 @@ impl Config {
     /// [`Error::Usage`] names the first key that is out of range, its value, and what is allowed.
     pub fn check(&self) -> Result<(), Error> {
         let positive = |value: f64| value.is_finite() && value > 0.0;
-        let share = |value: f64| (0.0..=1.0).contains(&value);
         // TOML's integers are signed.
         require("seed", self.seed, self.seed <= i64::MAX as u64, "0 to 9223372036854775807")?;
         require("epochs", self.epochs, self.epochs > 0, "at least 1")?;
         require("batch", self.batch, self.batch > 0, "at least 1")?;
+        require("accumulate", self.accumulate, self.accumulate > 0, "at least 1")?;
         if let Some(lr) = self.lr {
             require("lr", lr, positive(lr), "a finite number above 0")?;
         }
@@ -162,15 +231,41 @@ impl Config {
             let allowed = (1..=Pool::MAX_THREADS).contains(&threads);
             require("threads", threads, allowed, &format!("1 to {}", Pool::MAX_THREADS))?;
         }
-        self.optimizer.check().map_err(|error| {
-            Error::Usage(format!("optimizer: {error} (table `optimizer` of the configuration)"))
-        })?;
-        match self.schedule {
-            Schedule::Cosine { end } | Schedule::Linear { end } => {
-                require("schedule.end", end, share(end), "0 to 1")
-            }
-            _ => Ok(()),
+        if self.pruning.is_some() && self.ema.is_some() {
+            let reason = "an average of weights is not 0 where the weights are";
+            return Err(Error::Usage(format!("pruning: expected no `ema` beside it, got one: {reason}")));
         }
+        let tables = [
+            ("optimizer", self.optimizer.check()),
+            ("schedule", self.schedule.check()),
+            ("plateau", self.plateau.map_or(Ok(()), |plateau| plateau.check())),
+            ("early_stopping", self.early_stopping.map_or(Ok(()), |rule| rule.check())),
+            ("loss", self.loss.map_or(Ok(()), Loss::check)),
+            ("mixing", self.mixing.map_or(Ok(()), |mixing| mixing.check())),
+            ("noise", self.noise.map_or(Ok(()), |noise| noise.check())),
+            ("ema", self.ema.map_or(Ok(()), |ema| ema.check())),
+            ("lookahead", self.lookahead.map_or(Ok(()), |lookahead| lookahead.check())),
+            ("sam", self.sam.map_or(Ok(()), |sam| sam.check())),
+            ("pruning", self.pruning.map_or(Ok(()), |pruning| pruning.check())),
+            ("lsuv", self.lsuv.map_or(Ok(()), |lsuv| lsuv.check())),
+            ("clip", self.clip.iter().try_for_each(Clip::check)),
+            ("bounds", self.bounds.iter().try_for_each(Bound::check)),
+        ];
+        tables.into_iter().try_for_each(|(key, checked)| {
+            checked
+                .map_err(|error| Error::Usage(format!("{key}: {error} (table `{key}` of the configuration)")))
+        })
+    }
+
+    /// Images that a step looks at.
+    pub fn images_per_step(&self) -> u64 {
+        u64::from(self.batch) * u64::from(self.accumulate)
+    }
+
+    /// Every clip, in order.
+    pub fn clips(&self) -> Vec<Clip> {
+        let last = self.clip_norm.map(|limit| Clip::GlobalNorm { limit });
+        self.clip.iter().copied().chain(last).collect()
     }
 
     /// Fills in whatever depends on `dataset`.
@@ -197,14 +292,15 @@ impl Config {
         self.validation.get_or_insert((images / 12).max(1));
         self.lr = Some(self.rate());
         self.layers.get_or_insert_with(|| self.preset.layers(dataset.classes));
+        self.loss.get_or_insert_with(|| self.preset.loss());
         Ok(())
     }
 
     /// The learning rate before the schedule's factor.
     pub fn rate(&self) -> f64 {
         self.lr.unwrap_or(match self.optimizer {
-            Optimizer::Sgd { .. } => 0.1,
-            _ => 4e-3,
+            Optimizer::Adam(_) => 4e-3,
+            other => other.usual_rate(),
         })
     }
 
@@ -252,6 +348,23 @@ mod tests {
         }
     }
 
+    /// The example in `docs/CONFIGURATION.md`.
+    #[test]
+    fn the_documented_example_is_a_configuration() {
+        let text = include_str!("../../../docs/CONFIGURATION.md");
+        let example =
+            text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+        let config: Config = toml::from_str(example).expect("a configuration");
+        config.check().expect("values in range");
+        let again: Config =
+            toml::from_str(&config.to_toml().expect("plain values")).expect("what was written");
+        assert_eq!(again, config);
+        assert_eq!((config.groups.len(), config.clips().len()), (2, 3));
+        let network =
+            nn::Network::new(784, config.layers.as_deref().expect("layers")).expect("layers that fit");
+        nn::Plan::new(network.layout(), config.optimizer, &config.groups).expect("groups that name tensors");
+    }
+
     #[test]
     fn a_misspelt_key_is_named_with_its_line() {
         let error = toml::from_str::<Config>("epochs = 3\nbacth = 8\n").expect_err("no such key").to_string();
@@ -269,7 +382,7 @@ mod tests {
         assert!(bad(|c| c.lr = Some(f64::NAN)).starts_with("lr: expected a finite number above 0, got NaN"));
         assert!(bad(|c| c.clip_norm = Some(0.0)).contains("key `clip_norm`"));
         assert!(bad(|c| c.threads = Some(0)).contains("expected 1 to 1024, got 0"));
-        assert!(bad(|c| c.schedule = Schedule::Linear { end: 1.5 }).contains("schedule.end"));
+        assert!(bad(|c| c.schedule = Schedule::Linear { end: 1.5 }).contains("schedule: "));
         assert!(Config::default().check().is_ok());
     }
 

@@ -62,7 +62,7 @@ pub enum Source {
 /// # Errors
 /// [`Error`], if run, data or file cannot be read or written.
 pub fn dump(request: &Request) -> Result<(), Error> {
-    let (folder, config) = match &request.source {
+    let (folder, mut config) = match &request.source {
         Source::Run(folder) => {
             let folder = RunFolder::open(folder)?;
             let config = Config::read(&folder.file(run_folder::CONFIG))?;
@@ -70,6 +70,9 @@ pub fn dump(request: &Request) -> Result<(), Error> {
         }
         Source::Initial(config) => (None, (**config).clone()),
     };
+    if (request.dtype, config.dtype) == (Some(Dtype::F32), Dtype::Bf16) {
+        config.dtype = Dtype::F32;
+    }
     let isa = setup::isa(&config)?;
     let setup = Setup::new(config)?;
     let images = setup.split.train.len();
@@ -79,7 +82,7 @@ pub fn dump(request: &Request) -> Result<(), Error> {
     let cpu = Cpu::new(isa, &pool);
     let folder = folder.as_ref();
     let bytes = pool.enter(|| match request.dtype.unwrap_or(setup.config.dtype) {
-        Dtype::F32 => contents::<f32>(folder, &setup, cpu, request),
+        Dtype::F32 | Dtype::Bf16 => contents::<f32>(folder, &setup, cpu, request),
         Dtype::F64 => contents::<f64>(folder, &setup, cpu, request),
     })?;
     Ok(replace_with(&request.out, &bytes)?)
@@ -100,13 +103,13 @@ fn contents<T: Element>(
     let Setup { config, dataset, split, network } = setup;
     let layout = network.layout();
     let mut weights: Weights<T> = match (folder, config.dtype) {
-        (Some(folder), Dtype::F32) => {
+        (Some(folder), Dtype::F32 | Dtype::Bf16) => {
             weights::read::<f32>(&folder.file(run_folder::MODEL), network)?.0.converted()
         }
         (Some(folder), Dtype::F64) => {
             weights::read::<f64>(&folder.file(run_folder::MODEL), network)?.0.converted()
         }
-        (None, Dtype::F32) => Weights::<f32>::initial(network, cpu, config.seed)?.converted(),
+        (None, Dtype::F32 | Dtype::Bf16) => Weights::<f32>::initial(network, cpu, config.seed)?.converted(),
         (None, Dtype::F64) => Weights::<f64>::initial(network, cpu, config.seed)?.converted(),
     };
     let mut rows = Rows::<T>::new(samples, network.inputs());

@@ -62,7 +62,7 @@ pub fn eval(request: &Request) -> Result<(), Error> {
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(isa, &pool);
     let (answers, params_sha256) = pool.enter(|| match setup.config.dtype {
-        Dtype::F32 => answers::<f32>(&folder, &setup, cpu, request.part),
+        Dtype::F32 | Dtype::Bf16 => answers::<f32>(&folder, &setup, cpu, request.part),
         Dtype::F64 => answers::<f64>(&folder, &setup, cpu, request.part),
     })?;
     let run = folder.path().display().to_string();

@@ -5,7 +5,7 @@
 //! train  eval  dump  bench the commands
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
-//!   training              the loop: batches, steps, epochs
+//!   training  step        the loop: epochs and steps; what one step does
 //!   health  activity      what a few steps of each epoch did to gradients and parameters; units that do nothing
 //!   scoring  rows         loss and accuracy of a set of images; bytes become batches
 //!   answers  measures     what a network answers to images, and how good that is
@@ -26,10 +26,12 @@ pub mod cli;
 pub mod config;
 pub mod data;
 mod display;
+pub mod dry_run;
 pub mod dump;
 pub mod element;
 mod error;
 pub mod eval;
+pub mod export;
 pub mod gradcheck;
 pub mod health;
 pub mod interval;
@@ -37,10 +39,12 @@ mod json;
 pub mod measures;
 pub mod memory;
 pub mod metrics;
+pub mod overfit;
 pub mod picture;
 pub mod pool;
 pub mod predict;
 pub mod preset;
+mod protobuf;
 pub mod report;
 pub mod rows;
 pub mod run_folder;
@@ -48,7 +52,10 @@ pub mod scan;
 pub mod scoring;
 pub mod setup;
 pub mod signal;
+mod spelling;
+mod step;
 pub mod streams;
+pub mod tensorboard;
 pub mod tensors;
 pub mod timing;
 pub mod train;

@@ -33,6 +33,19 @@ pub struct Epoch {
     pub grad_norm_max: f64,
 }
 
+/// `history` as a table of comma-separated values (RFC 4180, but for its line ends) with the names of `metrics.jsonl`.
+pub fn table(history: &[Epoch]) -> String {
+    let mut table = String::from(
+        "epoch,step,train_seconds,train_loss,val_loss,val_accuracy,lr,grad_norm,grad_norm_max\n",
+    );
+    for epoch in history {
+        let losses = format!("{},{},{}", epoch.train_loss, epoch.val_loss, epoch.val_accuracy);
+        let norms = format!("{},{},{}", epoch.lr, epoch.grad_norm, epoch.grad_norm_max);
+        table.push_str(&format!("{},{},{},{losses},{norms}\n", epoch.epoch, epoch.step, epoch.train_seconds));
+    }
+    table
+}
+
 /// The epoch whose parameters a run keeps: the best validation accuracy; of equals the lower loss; of equals the
 /// first.
 pub fn best(history: &[Epoch]) -> Option<&Epoch> {

@@ -79,7 +79,8 @@ pub fn predict(request: &Request) -> Result<(), Error> {
         let path = folder.file(run_folder::SUMMARY);
         return Err(malformed(&path, "the size of an image, as runs of this version have it", "none"));
     };
-    let network = Network::new(Shape::Image { height: rows, width: cols, channels: 1 }, layers)?;
+    let input = Shape::Image { height: rows, width: cols, channels: 1 };
+    let network = setup::network(&config, input, layers)?;
 
     let mut images = Images::default();
     for file in &request.files {
@@ -94,7 +95,7 @@ pub fn predict(request: &Request) -> Result<(), Error> {
     let pool = setup::pool(&config)?;
     let cpu = Cpu::new(isa, &pool);
     let answers = pool.enter(|| match config.dtype {
-        Dtype::F32 => answers::<f32>(&folder, &network, cpu, &set),
+        Dtype::F32 | Dtype::Bf16 => answers::<f32>(&folder, &network, cpu, &set),
         Dtype::F64 => answers::<f64>(&folder, &network, cpu, &set),
     })?;
 

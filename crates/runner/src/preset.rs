@@ -1,6 +1,6 @@
 //! Networks with a name, for those who do not want to write down layers.
 
-use nn::{Activation, BranchScale, Cell, Convolution, Init, LayerSpec, Pool, Recurrent};
+use nn::{Activation, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Pool, Recurrent};
 use serde::{Deserialize, Serialize};
 
 /// A named network. All take an image and give one logit a class.
@@ -10,8 +10,12 @@ pub enum Preset {
     /// One hidden layer of 512 ReLUs.
     #[default]
     Mlp,
+    /// No hidden layer, squared differences: linear regression on ones and zeros.
+    Linear,
     /// No hidden layer: softmax regression.
     Logistic,
+    /// No hidden layer, the hinge: a linear support vector machine.
+    Svm,
     /// Nine hidden layers of 256 ReLUs.
     DeepMlp,
     /// Two hidden layers of 1024 ReLUs, with dropout of the pixels and of each of them.
@@ -68,7 +72,9 @@ impl Preset {
     pub fn name(self) -> &'static str {
         match self {
             Self::Mlp => "mlp",
+            Self::Linear => "linear",
             Self::Logistic => "logistic",
+            Self::Svm => "svm",
             Self::DeepMlp => "deep-mlp",
             Self::MlpDropout => "mlp-dropout",
             Self::Lenet => "lenet",
@@ -79,6 +85,15 @@ impl Preset {
         }
     }
 
+    /// What its outputs are compared with labels by.
+    pub fn loss(self) -> Loss {
+        match self {
+            Self::Linear => Loss::Mse,
+            Self::Svm => Loss::Hinge { margin: 1.0, squared: false },
+            _ => Loss::default(),
+        }
+    }
+
     /// Its layers, for that many classes.
     pub fn layers(self, classes: usize) -> Vec<LayerSpec> {
         let hidden =
@@ -86,7 +101,7 @@ impl Preset {
         let dropout = |p| LayerSpec::Dropout { p };
         let mut layers = match self {
             Self::Mlp => hidden(&[512]),
-            Self::Logistic => Vec::new(),
+            Self::Linear | Self::Logistic | Self::Svm => Vec::new(),
             Self::DeepMlp => hidden(&[256; 9]),
             Self::MlpDropout => {
                 vec![dropout(0.2), dense(1024), RELU, dropout(0.5), dense(1024), RELU, dropout(0.5)]
@@ -170,7 +185,8 @@ mod tests {
     #[test]
     fn every_preset_learns_a_batch_by_heart() {
         for preset in Preset::value_variants() {
-            let network = Network::new(IMAGE, &preset.layers(4)).expect("layers that fit");
+            let network =
+                Network::new(IMAGE, &preset.layers(4)).expect("layers that fit").with_loss(preset.loss());
             let cpu = Cpu::detect();
             let mut params = vec![0.0_f32; network.layout().len()];
             let mut buffers = vec![0.0; network.buffers().len()];
@@ -180,7 +196,8 @@ mod tests {
             let inputs: Vec<f32> = (0..4 * 784).map(|i| stream.uniform_f32(i)).collect();
             let mut workspace = Workspace::new(&network, cpu, 4).expect("room");
             let mut grads = vec![0.0; params.len()];
-            let mut optimizer = nn::Optimizer::adam().start(params.len()).expect("settings in range");
+            let mut optimizer =
+                nn::Optimizer::adam().start(cpu, network.layout()).expect("settings in range");
             let loss = |params: &[f32], buffers: &mut [f32], workspace: &mut Workspace<f32>| {
                 let batch = Batch { inputs: &inputs, targets: (&[0, 1, 2, 3]).into() };
                 // As it learns, but with nothing dropped.

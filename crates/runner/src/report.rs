@@ -23,7 +23,6 @@ mod reading;
 use std::fmt::Write;
 
 use kernels::Cpu;
-use nn::Optimizer;
 
 use crate::Error;
 use crate::answers::Answers;
@@ -32,7 +31,7 @@ use crate::element::Element;
 use crate::health::Health;
 use crate::measures::{Measures, percent};
 use crate::metrics::{Epoch, Status, Summary};
-use crate::setup::Setup;
+use crate::setup::{self, Setup};
 use crate::weights::Weights;
 
 use axis::{Scale, short};
@@ -74,10 +73,13 @@ pub fn html<T: Element>(
     write!(body, "{}", Gradients(health)).map_err(unwritable)?;
     if let Some((weights, answers)) = test {
         let set = &setup.dataset.test;
-        let mut mapper = Mapper::new(&setup.network, cpu)?;
+        // Whatever the loss of the run, what is explained is a probability.
+        let layers = setup.config.layers.as_deref().unwrap_or_default();
+        let network = setup::network(&setup.config, setup.network.input(), layers)?;
+        let mut mapper = Mapper::new(&network, cpu)?;
         let maps = reading::explained(answers).into_iter().map(|at| {
             let image = set.image(answers.images[at] as usize).unwrap_or_default();
-            Ok((at, mapper.maps(&setup.network, cpu, weights, image, answers.answers[at])?))
+            Ok((at, mapper.maps(&network, cpu, weights, image, answers.answers[at])?))
         });
         let maps = maps.collect::<Result<Vec<_>, Error>>()?;
         let confusion = answers.confusion()?;
@@ -99,11 +101,9 @@ pub fn html<T: Element>(
 /// Three sentences, and a warning where the data were generated.
 fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
     let Material { setup, summary, .. } = material;
-    let optimizer = match setup.config.optimizer {
-        Optimizer::Sgd { .. } => "SGD",
-        Optimizer::Adam { .. } => "Adam",
-        _ => "its optimizer",
-    };
+    let optimizer = toml::Table::try_from(setup.config.optimizer).ok();
+    let kind = optimizer.as_ref().and_then(|table| table.get("kind")?.as_str());
+    let optimizer = kind.unwrap_or("its optimizer");
     let plural = if summary.epochs == 1 { "" } else { "s" };
     let what = format!(
         "A network of {} parameters ({}) was trained on {} images of {} for {} epoch{plural} with {optimizer}, in batches of {}.",

@@ -4,12 +4,14 @@
 //! |---|---|---|
 //! | `config.toml` | first | everything that makes the run |
 //! | `metrics.jsonl`, `health.jsonl` | after each epoch and at the end | progress; the health of the gradients |
+//! | `metrics.csv`, `events.out.tfevents.evenkeel` | likewise | progress, for spreadsheets and for TensorBoard |
 //! | `checkpoint.safetensors` | likewise | the state to the bit |
 //! | `model.safetensors`, `summary.json`, `report.html` | at the end | what came out |
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::Error;
 use crate::data::DataError;
@@ -21,6 +23,10 @@ use crate::tensors::malformed;
 pub const CONFIG: &str = "config.toml";
 /// One JSON object an epoch.
 pub const METRICS: &str = "metrics.jsonl";
+/// The same as a table.
+pub const TABLE: &str = "metrics.csv";
+/// The same for TensorBoard, which looks for `tfevents`.
+pub const EVENTS: &str = "events.out.tfevents.evenkeel";
 /// One JSON object an epoch: what its gradients looked like.
 pub const HEALTH: &str = "health.jsonl";
 /// The state to go on from.
@@ -88,7 +94,7 @@ impl RunFolder {
         let folder = Self { path: path.into() };
         folder.sweep()?;
         // The state goes first, so that nothing left over is ever resumed.
-        for name in [CHECKPOINT, SUMMARY, MODEL, METRICS, HEALTH, REPORT, CONFIG] {
+        for name in [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, CONFIG] {
             folder.remove(name)?;
         }
         Ok(folder)
@@ -115,6 +121,17 @@ impl RunFolder {
     /// The path of the file `name`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// When the run was begun, in seconds since 1970: its configuration is written once.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if that cannot be told.
+    pub fn began(&self) -> Result<f64, Error> {
+        let path = self.file(CONFIG);
+        let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let modified = modified.map_err(DataError::io("look at", &path))?;
+        Ok(modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
     }
 
     /// Makes the file `name` hold `bytes`. If that fails, it is as it was.

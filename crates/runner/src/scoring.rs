@@ -11,7 +11,7 @@ use crate::weights::Weights;
 
 /// Images at a time. Part of the bit contract of a loss, which is summed batch by batch; large enough that the
 /// products run at full speed.
-const ROWS: usize = 512;
+pub(crate) const ROWS: usize = 512;
 
 /// Buffers for scoring, allocated once.
 #[derive(Clone, Debug)]

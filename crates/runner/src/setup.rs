@@ -5,7 +5,7 @@
 use std::thread;
 
 use kernels::Isa;
-use nn::{Network, Shape, Tensor};
+use nn::{LayerSpec, Network, Registry, Shape, Tensor};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -48,7 +48,8 @@ impl Setup {
             .map_err(|error| Error::Usage(error.to_string()))?;
         let layers = config.layers.as_deref().unwrap_or_default();
         let [_, height, width] = dataset.train.dims().map(|dim| dim as usize);
-        let network = Network::new(Shape::Image { height, width, channels: 1 }, layers)?;
+        let network = network(&config, Shape::Image { height, width, channels: 1 }, layers)?;
+        let network = network.with_loss(config.loss.unwrap_or_default());
         if network.outputs() < dataset.classes {
             return Err(Error::Usage(format!(
                 "layers: expected at least {} outputs, one for each class of {}, got {} (key `layers`)",
@@ -86,6 +87,14 @@ impl Setup {
         }
         hex(&hash.finalize())
     }
+}
+
+/// The network of these layers, in the precision that `config` asks for; its loss is softmax cross-entropy.
+///
+/// # Errors
+/// [`Error::Network`] if the layers do not fit.
+pub(crate) fn network(config: &Config, input: Shape, layers: &[LayerSpec]) -> Result<Network, Error> {
+    Ok(Network::with_precision(input, layers, &Registry::new(), config.dtype.precision())?)
 }
 
 /// The instruction set that `config` asks for.

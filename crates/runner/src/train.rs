@@ -14,7 +14,6 @@ use std::time::Instant;
 
 use kernels::{Cpu, Executor, Isa};
 
-use crate::Error;
 use crate::activity::Looker;
 use crate::answers::Answers;
 use crate::checkpoint::{self, Identity};
@@ -33,12 +32,15 @@ use crate::setup::{self, Setup};
 use crate::signal::{Signal, Signals};
 use crate::training::{self, End, Position, State, Watch, steps_per_epoch};
 use crate::weights::{self, Weights};
+use crate::{Error, tensorboard};
 
 /// What `train` is asked to do.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Which run.
     pub run: Run,
+    /// When it stops before its end, to be resumed.
+    pub limits: Limits,
     /// The least test accuracy that is good enough, 0 to 1.
     pub min_accuracy: Option<f64>,
     /// Print the summary on stdout, not the line.
@@ -47,13 +49,22 @@ pub struct Request {
     pub quiet: bool,
 }
 
+/// When a run stops before its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// After so many steps of the run.
+    pub steps: Option<u64>,
+    /// After the step at which the process has taken so many seconds.
+    pub seconds: Option<f64>,
+}
+
 /// A run to begin or to go on with.
 #[derive(Clone, Debug)]
 pub enum Run {
     /// A new one.
     New {
         /// What it is.
-        config: Config,
+        config: Box<Config>,
         /// Its folder; `None` for the next free one.
         out: Option<PathBuf>,
         /// Whether a run in `out` is replaced.
@@ -78,7 +89,7 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
     let (setup, folder, resumed) = match &request.run {
         Run::New { config, out, force } => {
             setup::isa(config)?;
-            let setup = Setup::new(config.clone())?;
+            let setup = Setup::new((**config).clone())?;
             let folder = match out {
                 Some(out) => RunFolder::create(out, *force)?,
                 None => RunFolder::next(setup.config.preset.name())?,
@@ -102,9 +113,10 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
         }
     };
     let (isa, pool) = (setup::isa(&setup.config)?, setup::pool(&setup.config)?);
-    let session = Session { setup: &setup, folder: &folder, isa, pool: &pool, started, signals };
+    let limits = request.limits;
+    let session = Session { setup: &setup, folder: &folder, isa, pool: &pool, started, signals, limits };
     let summary = pool.enter(|| match setup.config.dtype {
-        Dtype::F32 => session.run::<f32>(request.quiet, resumed),
+        Dtype::F32 | Dtype::Bf16 => session.run::<f32>(request.quiet, resumed),
         Dtype::F64 => session.run::<f64>(request.quiet, resumed),
     })?;
     let (summary, end) = summary;
@@ -127,6 +139,8 @@ fn finished(folder: &RunFolder) -> Result<Option<Summary>, Error> {
 fn conclude(request: &Request, summary: &Summary) -> Result<(), Error> {
     let line = if request.json {
         json(summary)?
+    } else if summary.test_accuracy.is_none() {
+        format!("stopped after {} epochs, run {}", summary.epochs, summary.run)
     } else {
         let correct =
             (summary.test_accuracy.unwrap_or_default() * summary.test_images as f64).round() as usize;
@@ -167,6 +181,7 @@ struct Session<'a> {
     pool: &'a Pool,
     started: Instant,
     signals: &'a Signals,
+    limits: Limits,
 }
 
 impl Session<'_> {
@@ -177,12 +192,12 @@ impl Session<'_> {
         let identity = Identity::new(setup)?;
         let path = folder.file(run_folder::CHECKPOINT);
         let mut state = if resumed && path.is_file() {
-            checkpoint::read::<T>(&path, setup, &identity)?
+            checkpoint::read::<T>(&path, setup, &identity, cpu)?
         } else {
             State::fresh(setup, cpu)?
         };
 
-        let steps = steps_per_epoch(setup.split.train.len(), setup.config.batch);
+        let steps = steps_per_epoch(setup.split.train.len(), setup.config.images_per_step());
         let display = Display::new(quiet, setup.config.epochs, steps, &state.position);
         display.line(&self.describe());
         if resumed {
@@ -216,7 +231,12 @@ impl Session<'_> {
         let outcome = match (end, caught) {
             (End::Diverged(divergence), _) => Err(Error::Diverged { divergence, folder }),
             (End::Stopped, Some(signal)) => Err(Error::Interrupted { signal, folder }),
-            (End::Stopped, None) | (End::Done, _) => Ok(()),
+            (End::Stopped, None) => {
+                let folder = folder.display();
+                display::say(&format!("stopped as asked; go on with: evenkeel train --resume {folder}"));
+                Ok(())
+            }
+            (End::Done, _) => Ok(()),
         };
         Ok((summary, outcome))
     }
@@ -268,7 +288,10 @@ impl Session<'_> {
             record.push(health.clone());
         }
         self.folder.write(run_folder::HEALTH, health::to_lines(&*record)?.as_bytes())?;
-        self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(self.setup, identity, state)?)
+        let history = &state.position.history;
+        self.folder.write(run_folder::TABLE, metrics::table(history).as_bytes())?;
+        self.folder.write(run_folder::EVENTS, &tensorboard::encode(self.folder.began()?, history, record))?;
+        self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(identity, state)?)
     }
 
     /// The answers to the test set: read once, by the weights of the best epoch.
@@ -348,7 +371,13 @@ impl<T: Element> Watch<T> for Recorder<'_> {
     fn step(&mut self, position: &Position) -> bool {
         self.display.step(position);
         self.caught = self.session.signals.caught();
-        self.caught.is_none()
+        let Session { setup, started, limits, .. } = self.session;
+        let of_an_epoch = steps_per_epoch(setup.split.train.len(), setup.config.images_per_step());
+        let taken = of_an_epoch * position.history.len() as u64 + position.step;
+        let is_last = taken == of_an_epoch * u64::from(setup.config.epochs);
+        let is_enough = limits.steps.is_some_and(|most| taken >= most)
+            || limits.seconds.is_some_and(|most| started.elapsed().as_secs_f64() >= most);
+        self.caught.is_none() && (is_last || !is_enough)
     }
 
     fn epoch(&mut self, state: &State<T>) -> Result<(), Error> {

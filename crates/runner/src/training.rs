@@ -3,12 +3,12 @@
 //! ```text
 //! for each epoch e
 //!     order = the training images, shuffled by (seed, e)
-//!     for each batch of them
-//!         gradient of the mean loss                 not finite: diverged
-//!         norm of it; scale = clip(norm)
-//!         optimizer step at rate(step) along scale * gradient
+//!     for each step's images of them
+//!         gradient of the mean loss                 `step`; not finite: diverged
+//!         norm of it; clip
+//!         optimizer step at rate(step) along scale * gradient; bounds; averages
 //!         anyone wants to stop?                     interrupted, at this very step
-//!     score the validation set; keep the parameters if they are the best yet
+//!     score the validation set; keep the weights if they are the best yet
 //! ```
 //!
 //! The bits of everything but the seconds are a function of configuration and data. [`State`] is all that the loop
@@ -18,16 +18,16 @@
 use std::fmt;
 use std::time::Instant;
 
-use kernels::{Cpu, clip, norm};
-use nn::{Batch, Mode, Running, Workspace};
+use kernels::Cpu;
+use nn::{Monitor, Plan, Progress, Running};
 use serde::{Deserialize, Serialize};
 
 use crate::element::Element;
-use crate::health::{self, Health};
+use crate::health::Health;
 use crate::metrics::{self, Epoch};
-use crate::rows::Rows;
 use crate::scoring::Scorer;
 use crate::setup::Setup;
+use crate::step::{self, NotFinite, Stepper, Taken};
 use crate::weights::Weights;
 use crate::{Error, streams};
 
@@ -40,6 +40,10 @@ pub struct State<T> {
     pub best: Weights<T>,
     /// The moments.
     pub optimizer: Running<T>,
+    /// Their average, if the run has one.
+    pub average: Option<Weights<T>>,
+    /// The slow ones, if the run looks ahead.
+    pub slow: Option<Vec<T>>,
     /// How far the run is.
     pub position: Position,
 }
@@ -131,18 +135,37 @@ impl<T: Element> State<T> {
     /// [`Error::Network`] if a hyper-parameter is out of range.
     pub fn fresh(setup: &Setup, cpu: Cpu<'_>) -> Result<Self, Error> {
         let Setup { config, network, .. } = setup;
-        let weights = Weights::initial(network, cpu, config.seed)?;
-        let optimizer = config.optimizer.start(network.layout().len())?;
-        Ok(Self { weights, best: Weights::zeros(network)?, optimizer, position: Position::default() })
+        let mut weights = Weights::initial(network, cpu, config.seed)?;
+        if let Some(lsuv) = config.lsuv {
+            step::scale_by_data(setup, cpu, lsuv, &mut weights.params)?;
+        }
+        let optimizer = plan(setup)?.start(cpu)?;
+        let average = config.ema.map(|_| weights.clone());
+        let slow = config.lookahead.map(|_| weights.params.clone());
+        let best = Weights::zeros(network)?;
+        Ok(Self { weights, best, optimizer, average, slow, position: Position::default() })
+    }
+
+    /// What is scored, and kept if it is the best: the average of the weights, or else the weights.
+    fn scored(&mut self) -> &mut Weights<T> {
+        self.average.as_mut().unwrap_or(&mut self.weights)
     }
 }
 
-/// Steps of an epoch of `images` images in batches of `batch`; the last one may be smaller.
-pub fn steps_per_epoch(images: usize, batch: u32) -> u64 {
-    (images as u64).div_ceil(u64::from(batch))
+/// Which optimizer steps which tensors.
+///
+/// # Errors
+/// [`Error::Network`] if a hyper-parameter is out of range or a group names nothing.
+pub fn plan(setup: &Setup) -> Result<Plan, Error> {
+    Ok(Plan::new(setup.network.layout(), setup.config.optimizer, &setup.config.groups)?)
 }
 
-/// Trains from `state` on, until the end of the last epoch or until `watch` stops it.
+/// Steps of an epoch of `images` images, `batch` of them a step; the last one may have fewer.
+pub fn steps_per_epoch(images: usize, batch: u64) -> u64 {
+    (images as u64).div_ceil(batch)
+}
+
+/// Trains from `state` on, until the end of the last epoch, an early stop, or until `watch` stops it.
 ///
 /// # Errors
 /// [`Error::Network`] if the data do not fit the network, and what [`Watch::epoch`] returns. Divergence is no error
@@ -154,61 +177,35 @@ pub fn run<T: Element>(
     watch: &mut impl Watch<T>,
 ) -> Result<End, Error> {
     let Setup { config, dataset, split, network } = setup;
-    // A batch is never larger than the training set.
-    let batch = (config.batch as usize).min(split.train.len());
-    let mut rows = Rows::new(batch, network.inputs());
-    let mut workspace = Workspace::new(network, cpu, batch)?;
+    let mut stepper = Stepper::new(setup, cpu)?;
     let mut scorer = Scorer::new(network, cpu)?;
-    let mut grads = nn::zeros(network.layout().len())?;
-    let mut observer = health::Observer::new(network)?;
-    let steps = steps_per_epoch(split.train.len(), config.batch);
-    let steps_in_all = steps * u64::from(config.epochs);
-    let rate = |step| config.rate() * config.schedule.factor(cpu, step, steps_in_all);
+    let steps_per_epoch = steps_per_epoch(split.train.len(), config.images_per_step());
+    let steps = steps_per_epoch * u64::from(config.epochs);
+    let progress = |step| Progress { step, steps, steps_per_epoch };
+    let rate = |step, history: &[Epoch]| {
+        let plateau =
+            config.plateau.map_or(1.0, |plateau| plateau.factor(history.iter().map(|e| e.val_loss)));
+        config.rate() * plateau * config.schedule.factor(cpu, progress(step))
+    };
 
-    while state.position.history.len() < config.epochs as usize {
+    while state.position.history.len() < config.epochs as usize && !stops(setup, &state.position.history) {
         let epochs_done = state.position.history.len() as u32;
-        let first_step = steps * u64::from(epochs_done);
+        let first_step = steps_per_epoch * u64::from(epochs_done);
         let mut order = split.train.clone();
         streams::shuffle(config.seed, epochs_done).shuffle(&mut order);
-        for indices in order.chunks(batch).skip(state.position.step as usize) {
+        let of_a_step = order.chunks(config.images_per_step() as usize);
+        for indices in of_a_step.skip(state.position.step as usize) {
             let started = Instant::now();
             let step = first_step + state.position.step;
-            let (inputs, labels) = rows.fill(&dataset.train, indices)?;
-            let batch = Batch { inputs, targets: labels.into() };
-            let mode = Mode::Train { seed: config.seed, step };
-            let weights = state.weights.lend();
-            let score = network.gradient(cpu, mode, weights, batch, &mut workspace, &mut grads)?;
-            let diverged = |tensor| Divergence {
-                epoch: epochs_done + 1,
-                step: state.position.step + 1,
-                loss: score.mean_loss(),
-                tensor,
-            };
-            let norm = norm::norm2(cpu, &grads);
-            let looks = norm.is_err() || health::is_looked_at(state.position.step, steps);
-            if looks {
-                let (health, at) = (&mut state.position.health, (epochs_done + 1, step + 1));
-                observer.before(health, at, (cpu, network), &state.weights.params, &grads);
-            }
-            let norm = match norm {
-                Err(kernels::Error::NonFinite { index }) => {
-                    return Ok(End::Diverged(diverged(
-                        network.layout().owner(index).map(|t| t.name.clone()),
-                    )));
-                }
-                _ if !score.loss.is_finite() => return Ok(End::Diverged(diverged(None))),
-                norm => norm.map_err(nn::Error::from)?,
-            };
-            let scale = match config.clip_norm {
-                Some(limit) => clip::clip_factor(norm, limit).map_err(nn::Error::from)?,
-                None => 1.0,
-            };
-            state.optimizer.step(cpu, rate(step), scale, &mut state.weights.params, &grads)?;
-            if looks {
-                let health = &mut state.position.health;
-                observer.after(health, (cpu, network), &state.weights.params, rate(step));
-            }
-
+            let rate = rate(step, &state.position.history);
+            let Taken { score, norm } =
+                match stepper.take(setup, cpu, progress(step), rate, state, indices)? {
+                    Ok(taken) => taken,
+                    Err(NotFinite { loss, tensor }) => {
+                        let (epoch, step) = (epochs_done + 1, state.position.step + 1);
+                        return Ok(End::Diverged(Divergence { epoch, step, loss, tensor }));
+                    }
+                };
             let Position { step, sums, .. } = &mut state.position;
             *step += 1;
             sums.loss += score.loss;
@@ -221,7 +218,8 @@ pub fn run<T: Element>(
             }
         }
 
-        let validation = scorer.score(network, cpu, &mut state.weights, &dataset.train, &split.validation)?;
+        let validation = scorer.score(network, cpu, state.scored(), &dataset.train, &split.validation)?;
+        let lr = rate(first_step + steps_per_epoch - 1, &state.position.history);
         let Position { history, step, sums, .. } = &mut state.position;
         if !validation.loss.is_finite() {
             let loss = validation.mean_loss();
@@ -229,21 +227,33 @@ pub fn run<T: Element>(
         }
         let epoch = Epoch {
             epoch: epochs_done + 1,
-            step: first_step + steps,
+            step: first_step + steps_per_epoch,
             train_seconds: sums.seconds,
             train_loss: sums.loss / sums.rows as f64,
             val_loss: validation.mean_loss(),
             val_accuracy: validation.accuracy(),
-            lr: rate(first_step + steps - 1),
-            grad_norm: sums.norm / steps as f64,
+            lr,
+            grad_norm: sums.norm / steps_per_epoch as f64,
             grad_norm_max: sums.norm_max,
         };
-        if metrics::best(history).is_none_or(|best| epoch.is_better_than(best)) {
-            state.best.copy_from(&state.weights);
-        }
+        let best = metrics::best(history).is_none_or(|best| epoch.is_better_than(best));
         history.push(epoch);
         (*step, *sums) = (0, Sums::default());
+        if best {
+            let State { weights, best, average, .. } = state;
+            best.copy_from(average.as_ref().unwrap_or(weights));
+        }
         watch.epoch(state)?;
     }
     Ok(End::Done)
+}
+
+/// Whether a run with this history ends before its last epoch.
+fn stops(setup: &Setup, history: &[Epoch]) -> bool {
+    let Some(rule) = setup.config.early_stopping else { return false };
+    let result = |epoch: &Epoch| match rule.monitor {
+        Monitor::ValLoss => epoch.val_loss,
+        Monitor::ValAccuracy => epoch.val_accuracy,
+    };
+    rule.stops(&history.iter().map(result).collect::<Vec<_>>())
 }

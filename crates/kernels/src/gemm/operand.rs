@@ -10,6 +10,7 @@ use super::packed::Panels;
 use super::terms::{pair, settled};
 use crate::Float;
 use crate::MatRef;
+use crate::bf16::narrowed;
 use crate::matrix::Shape;
 use crate::simd::Simd;
 
@@ -34,9 +35,17 @@ impl<'a, T> Operand<'a, T> {
     }
 }
 
-/// One factor of a product of bf16: a matrix, or one that is packed.
+/// One factor of a product of bf16: a matrix of them, one that is rounded to them, or one that is packed.
 #[derive(Clone, Copy, Debug)]
 pub struct Bf16Operand<'a>(pub(super) Elements<'a, f32>);
+
+impl<'a> Bf16Operand<'a> {
+    /// Numbers of f32, each rounded to bf16: to nearest, ties to even. The product has the bits that it has for the rounded
+    /// matrix, which is never stored.
+    pub const fn rounded(matrix: MatRef<'a, f32>) -> Self {
+        Self(Elements::Rounded(matrix))
+    }
+}
 
 impl<'a> From<MatRef<'a, bf16>> for Bf16Operand<'a> {
     fn from(matrix: MatRef<'a, bf16>) -> Self {
@@ -59,6 +68,8 @@ pub(super) enum Elements<'a, T> {
     Bytes(MatRef<'a, u8>, T),
     /// Two neighbours in k are a word; at the end of an odd k the second is +0.
     Pairs(MatRef<'a, bf16>),
+    /// The same, each element rounded first.
+    Rounded(MatRef<'a, f32>),
     /// Words, packed beforehand.
     Panels(Panels<'a, T>),
 }
@@ -69,6 +80,7 @@ impl<'a, T: Float> Elements<'a, T> {
             Self::Words(matrix) => Self::Words(matrix.transpose()),
             Self::Bytes(matrix, scale) => Self::Bytes(matrix.transpose(), scale),
             Self::Pairs(matrix) => Self::Pairs(matrix.transpose()),
+            Self::Rounded(matrix) => Self::Rounded(matrix.transpose()),
             Self::Panels(panels) => Self::Panels(panels.transpose()),
         }
     }
@@ -78,6 +90,7 @@ impl<'a, T: Float> Elements<'a, T> {
             Self::Words(matrix) => matrix.shape(),
             Self::Bytes(matrix, _) => matrix.shape(),
             Self::Pairs(matrix) => matrix.shape(),
+            Self::Rounded(matrix) => matrix.shape(),
             Self::Panels(panels) => panels.shape(),
         }
     }
@@ -86,7 +99,7 @@ impl<'a, T: Float> Elements<'a, T> {
     pub(super) fn depth(&self) -> usize {
         match self {
             Self::Words(_) | Self::Bytes(..) => self.shape().rows,
-            Self::Pairs(matrix) => matrix.rows().div_ceil(2),
+            Self::Pairs(_) | Self::Rounded(_) => self.shape().rows.div_ceil(2),
             Self::Panels(panels) => panels.depth(),
         }
     }
@@ -113,7 +126,7 @@ impl<'a, T: Float> Elements<'a, T> {
     pub(super) fn in_place(&self) -> Option<Source<T>> {
         match self {
             Self::Words(matrix) => Some(Source::new(*matrix)),
-            Self::Bytes(..) | Self::Pairs(_) | Self::Panels(_) => None,
+            Self::Bytes(..) | Self::Pairs(_) | Self::Rounded(_) | Self::Panels(_) => None,
         }
     }
 
@@ -135,6 +148,11 @@ impl<'a, T: Float> Elements<'a, T> {
                     let odd =
                         if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j).to_bits() } else { 0 };
                     T::from_word(pair(even, odd))
+                }
+                Self::Rounded(matrix) => {
+                    let elements = Source::new(*matrix);
+                    let odd = if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j) } else { 0.0 };
+                    T::from_word(rounded(elements.get(2 * p, j), odd))
                 }
                 Self::Panels(panels) => panels.word(p, j),
             }
@@ -161,9 +179,18 @@ impl<'a, T: Float> Elements<'a, T> {
                     Self::Pairs(matrix) if 2 * p + 1 < matrix.rows() => {
                         let elements = Source::new(*matrix);
                         let even = elements.neighbours(2 * p, j, lanes);
-                        return join::<S, T>(s, even, elements.neighbours(2 * p + 1, j, lanes));
+                        let odd = elements.neighbours(2 * p + 1, j, lanes);
+                        return join::<S, T, _>(s, even.iter().zip(odd), |(x, y)| {
+                            pair(x.to_bits(), y.to_bits())
+                        });
                     }
-                    Self::Pairs(_) | Self::Panels(_) => {}
+                    Self::Rounded(matrix) if 2 * p + 1 < matrix.rows() => {
+                        let elements = Source::new(*matrix);
+                        let even = elements.neighbours(2 * p, j, lanes);
+                        let odd = elements.neighbours(2 * p + 1, j, lanes);
+                        return join::<S, T, _>(s, even.iter().zip(odd), |(&x, &y)| rounded(x, y));
+                    }
+                    Self::Pairs(_) | Self::Rounded(_) | Self::Panels(_) => {}
                 }
             }
             if let (Self::Words(matrix), true) = (self, self.runs_across()) {
@@ -200,7 +227,13 @@ impl<'a, T: Float> Elements<'a, T> {
                         let first = Source::new(*matrix).place(2 * p, j);
                         return settle::<S, T>(first.cast::<T::V<S>>().read_unaligned());
                     }
-                    Self::Pairs(_) | Self::Panels(_) => {}
+                    Self::Rounded(matrix) if 2 * (p + lanes) <= matrix.rows() => {
+                        let elements = Source::new(matrix.transpose()).neighbours(j, 2 * p, 2 * lanes);
+                        return join::<S, T, _>(s, elements.as_chunks().0, |&[x, y]: &[f32; 2]| {
+                            rounded(x, y)
+                        });
+                    }
+                    Self::Pairs(_) | Self::Rounded(_) | Self::Panels(_) => {}
                 }
             }
             if let (Self::Words(matrix), true) = (self, self.runs_along()) {
@@ -233,16 +266,22 @@ fn convert<S: Simd, T: Float>(s: S, bytes: &[u8], scale: T) -> T::V<S> {
     values
 }
 
-/// A register of pairs.
+/// A register of words, made of so many pairs.
 #[inline(always)]
-fn join<S: Simd, T: Float>(s: S, even: &[bf16], odd: &[bf16]) -> T::V<S> {
+fn join<S: Simd, T: Float, P>(s: S, pairs: impl IntoIterator<Item = P>, word: impl Fn(P) -> u32) -> T::V<S> {
     let mut values = T::splat(s, T::ZERO);
     let words: &mut [u32] =
         pulp::bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut values));
-    for (word, (even, odd)) in words.iter_mut().zip(even.iter().zip(odd)) {
-        *word = pair(even.to_bits(), odd.to_bits());
+    for (to, pair) in words.iter_mut().zip(pairs) {
+        *to = word(pair);
     }
     values
+}
+
+/// The word of two numbers of f32.
+#[inline(always)]
+fn rounded(even: f32, odd: f32) -> u32 {
+    pair(narrowed(even).to_bits(), narrowed(odd).to_bits())
 }
 
 /// A register of pairs as they stand in memory.

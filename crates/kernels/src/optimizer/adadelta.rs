@@ -14,6 +14,11 @@ use crate::{Cpu, Element, Error};
 /// u = rho * u + (1 - rho) * direction * direction
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct AdaDelta {
     /// How much of the means stays: in `[0, 1)`.
     pub rho: f64,

@@ -16,6 +16,11 @@ use crate::{Cpu, Element, Error};
 ///
 /// The sum may begin with another number than 0: PyTorch's `initial_accumulator_value`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct AdaGrad {
     /// How fast the rate itself falls: at least 0.
     pub lr_decay: f64,

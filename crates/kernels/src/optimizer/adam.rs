@@ -18,6 +18,11 @@ use crate::{Cpu, Element, Error};
 /// rate = lr / (1 - beta1^t)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Adam {
     /// How much of the mean of the gradient stays: in `[0, 1)`.
     pub beta1: f64,

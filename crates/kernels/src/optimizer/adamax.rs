@@ -17,6 +17,11 @@ use crate::{Cpu, Element, Error};
 ///
 /// With an epsilon of 0, an element without a gradient so far becomes NaN: 0 / 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct AdaMax {
     /// How much of the mean of the gradient stays: in `[0, 1)`.
     pub beta1: f64,

@@ -8,6 +8,11 @@ use crate::error::check_parameter;
 /// L2 and decoupled decay are the same for plain descent; under momentum or Adam they differ (Loshchilov, Hutter,
 /// "Decoupled weight decay regularization", ICLR 2019).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Decay {
     /// The gradient of `l1 * |p|` is added to the loss's: `l1 * sign(p)`. At 0, where any slope from `-l1` to `l1` would
     /// do, 0 is taken: what is 0 is not moved, but what is near to 0 steps over it.

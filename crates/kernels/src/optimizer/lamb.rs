@@ -23,6 +23,11 @@ use crate::{Cpu, Element, Error};
 /// The decoupled decay is part of `u`, whose length is then made that of `p`. Two passes: one renews the moments and takes
 /// the norms, in f64 (as [`Lars`](super::Lars) does), the other takes the step with the moments as they were stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Lamb {
     /// How much of the mean of the gradient stays: in `[0, 1)`.
     pub beta1: f64,

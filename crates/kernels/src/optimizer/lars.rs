@@ -18,6 +18,11 @@ use crate::{Cpu, Element, Error};
 /// Two passes: one reads parameters and gradient for their norms, in f64 (chunks of 16384 elements in 32 lanes, folded in
 /// halves, the chunks added in ascending order), the other is that of [`Sgd`]. Squares of f64 beyond 2^±1022 leave their range.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Lars {
     /// Momentum and regularisation.
     pub sgd: Sgd,

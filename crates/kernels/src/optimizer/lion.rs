@@ -13,6 +13,11 @@ use crate::{Cpu, Element, Error};
 /// m = m + (1 - beta2) * (g - m)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Lion {
     /// Share of the momentum in the direction: in `[0, 1)`.
     pub beta1: f64,

@@ -23,6 +23,11 @@ use crate::{Cpu, Error, MatMut, MatRef};
 
 /// How [`orthogonalise`] iterates.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct NewtonSchulz {
     /// a, b and c.
     pub coefficients: [f64; 3],
@@ -167,6 +172,11 @@ fn newton_schulz<T: Float>(
 /// p = (1 - lr * decay) * p - lr * sqrt(max(1, rows / cols)) * orthogonalise(u)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Muon {
     /// How much of the mean of the gradient stays: in `[0, 1)`.
     pub momentum: f64,

@@ -19,6 +19,11 @@ use crate::{Cpu, Element, Error};
 ///
 /// The product is taken anew at each step, as far as it is not lost beside 1, so that it is no state to be saved.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct NAdam {
     /// How much of the mean of the gradient stays: in `[0, 1)`.
     pub beta1: f64,

@@ -19,6 +19,11 @@ use crate::{Cpu, Element, Error};
 /// else:         direction = m,   rate = lr / (1 - beta1^t)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct RAdam {
     /// How much of the mean of the gradient stays: in `[0, 1)`.
     pub beta1: f64,

@@ -19,6 +19,11 @@ use crate::{Cpu, Element, Error};
 ///
 /// `v - m * m` is never below 0 but for rounding, which must not make a NaN: hence the `max`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct RmsProp {
     /// How much of the means stays: in `[0, 1)`.
     pub alpha: f64,

@@ -15,6 +15,11 @@ use crate::{Cpu, Element, Error};
 /// direction = g + momentum * v   with Nesterov's momentum, else v
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Sgd {
     /// How much of the velocity stays: in `[0, 1)`, 0 for plain descent, which has no moments.
     pub momentum: f64,

@@ -5,11 +5,11 @@ mod exact;
 pub(crate) mod oracle;
 
 use half::bf16;
-use kernels::gemm::{Bf16Result, Epilogue, gemm_bf16, gemm_bf16_scratch};
+use kernels::gemm::{Bf16Operand, Bf16Result, Epilogue, gemm_bf16, gemm_bf16_scratch};
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Isa, MatMut, MatRef};
 
-use crate::matrix::{LAYOUTS, Layout, Matrix};
+use crate::matrix::{LAYOUTS, Layout, Matrix, assert_same};
 use crate::oracle::{AFTER, After};
 use crate::threads::Threads;
 use exact::step;
@@ -311,4 +311,46 @@ fn little_scratch_is_an_error_and_none_is_one_where_sums_must_be_kept() {
     let error = Err(Error::Scratch { expected: enough, got: enough - 1 });
     assert_eq!(call(0.0_f32, 1025, 4, enough - 1), error);
     assert_eq!(call(bf16::ZERO, 1025, 4, enough - 1), error);
+}
+
+/// Numbers that f32 has and bf16 has not, and now and then one that rounding finds hard.
+fn unrounded(stream: u64) -> impl Fn(u64) -> f32 {
+    const HARD: [f32; 8] = [f32::NAN, f32::INFINITY, -0.0, 1e-40, -3.4e38, 1.003_906_3, 1.011_718_8, 5e-39];
+    move |i| {
+        let x = Stream::new(11, stream).uniform_f32(i) * 2.0 - 1.0;
+        if i % 61 == 60 { HARD[(i / 61 % 8) as usize] } else { x }
+    }
+}
+
+#[test]
+fn factors_that_are_rounded_have_the_bits_of_those_that_were() {
+    let mut turn = 0;
+    for (m, n, k) in [(1, 1, 1), (5, 17, 31), (7, 33, 64), (29, 48, 130), (40, 70, 1027), (13, 16, 0)] {
+        for layouts in [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [1, 2]] {
+            turn += 1;
+            let (a_fill, b_fill) = (unrounded(2 * turn), unrounded(2 * turn + 1));
+            let a = Matrix::new(m, k, LAYOUTS[layouts[0]], &a_fill);
+            let b = Matrix::new(k, n, LAYOUTS[layouts[1]], &b_fill);
+            let a_rounded = Matrix::new(m, k, LAYOUTS[layouts[0]], |i| bf16::from_f32(a_fill(i)));
+            let b_rounded = Matrix::new(k, n, LAYOUTS[layouts[1]], |i| bf16::from_f32(b_fill(i)));
+            for isa in Isa::available() {
+                let mut scratch = vec![f32::NAN; gemm_bf16_scratch(1, m, n, k)];
+                let mut multiply = |a: Bf16Operand<'_>, b: Bf16Operand<'_>| {
+                    let mut c = Matrix::dense(m, n, |_| 0.5_f32);
+                    let mut sums = vec![0.0; n];
+                    let epilogue = Epilogue::NONE.column_sums(&mut sums);
+                    let cpu = Cpu::serial(isa);
+                    gemm_bf16(cpu, 1.0, a, b, 0.0, c.view_mut(), epilogue, &mut scratch).unwrap();
+                    (c, sums)
+                };
+                let expected = multiply(a_rounded.view().into(), b_rounded.view().into());
+                let (a, b) = (Bf16Operand::rounded(a.view()), Bf16Operand::rounded(b.view()));
+                for got in [multiply(a, b), multiply(a_rounded.view().into(), b)] {
+                    let case = || format!("{m} x {k} by {k} x {n}, layouts {layouts:?}, {isa}");
+                    assert_same(&expected.0.data, &got.0.data, "C", &case);
+                    assert_same(&expected.1, &got.1, "the column sums", &case);
+                }
+            }
+        }
+    }
 }

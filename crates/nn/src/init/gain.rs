@@ -67,7 +67,9 @@ pub fn critical(
     if !(slopes > 0.0 && bias > -1e-9 * variance) {
         return refuse("variance", "one at which signals and gradients can both keep their size", variance);
     }
-    Ok(Critical { gain: math::sqrt(cpu, weights), bias_variance: bias.max(0.0) })
+    // What is left of the rounding of some thousand terms is 0, as it is for ReLU.
+    let bias_variance = if bias > 1e-12 * variance { bias } else { 0.0 };
+    Ok(Critical { gain: math::sqrt(cpu, weights), bias_variance })
 }
 
 /// Cells of the integration over ±[`REACH`] deviations.

@@ -21,7 +21,7 @@ use crate::layer::dense::{Weight, product, product_backward};
 use crate::layer::parts::{split, split_mut, split_mut_rest};
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
-use crate::{Error, Init, Shape};
+use crate::{Error, Init, Precision, Shape};
 
 /// Every step looks at every step (Vaswani et al., NIPS 2017). PyTorch: `MultiheadAttention` with `batch_first`, of x with
 /// itself.
@@ -33,12 +33,25 @@ pub(crate) struct Attention {
     /// Whether a step looks at itself and earlier ones alone.
     causal: bool,
     init: Init,
+    precision: Precision,
 }
 
 impl Attention {
     /// `heads` divides the features.
-    pub(crate) fn new(steps: usize, features: usize, heads: usize, causal: bool, init: Init) -> Self {
-        Self { steps, features, heads, causal, init }
+    pub(crate) fn new(
+        steps: usize,
+        features: usize,
+        heads: usize,
+        causal: bool,
+        init: Init,
+        precision: Precision,
+    ) -> Self {
+        Self { steps, features, heads, causal, init, precision }
+    }
+
+    /// A matrix of weights by the features.
+    fn weight<'a, T>(&self, elements: &'a [T]) -> Weight<'a, T> {
+        Weight::new(elements, self.features, self.precision)
     }
 
     /// Features of a head.
@@ -128,14 +141,15 @@ impl Describe for Attention {
 impl<T: Float> Layer<T> for Attention {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let (all, features, steps) = (rows.saturating_mul(self.steps), self.features, self.steps);
-        let product = |m, n, k| gemm_scratch::<T>(threads, m, n, k);
+        let product = |m, n, k| T::product_scratch(self.precision, threads, m, n, k);
+        let square = |m, n, k| gemm_scratch::<T>(threads, m, n, k);
         let products = [
             product(all, 3 * features, features),
             product(all, features, 3 * features),
             product(features, 3 * features, all),
             product(features, features, all),
-            product(steps, steps, self.width()),
-            product(steps, self.width(), steps),
+            square(steps, steps, self.width()),
+            square(steps, self.width(), steps),
         ];
         // Backward: the gradients of q, k and v, of o, and of one row's probabilities.
         let [qkv, probabilities, o] = self.lengths();
@@ -150,7 +164,7 @@ impl<T: Float> Layer<T> for Attention {
         let [qkv_len, p_len, o_len] = self.lengths();
         let [qkv, p, o] = split_mut(kept, [rows * qkv_len, rows * p_len, rows * o_len]);
 
-        let (w_in, w_out) = (Weight::new(w_in, features), Weight::new(w_out, features));
+        let (w_in, w_out) = (self.weight(w_in), self.weight(w_out));
         product(cpu, x, w_in, Epilogue::bias(b_in), qkv, scratch)?;
         let (one, zero) = (T::ONE, T::ZERO);
         let size = T::from_f64(1.0 / sqrt(cpu, self.width() as f64));
@@ -181,7 +195,7 @@ impl<T: Float> Layer<T> for Attention {
         let [qkv, p, o] = split_mut(kept, [rows * qkv_len, rows * p_len, rows * o_len]);
         let ([dqkv, d_o, dp], scratch) = split_mut_rest(scratch, [rows * qkv_len, rows * o_len, p_len]);
         let [dw_in, db_in, dw_out, db_out] = split_mut(grads, self.tensors());
-        let (w_in, w_out) = (Weight::new(w_in, features), Weight::new(w_out, features));
+        let (w_in, w_out) = (self.weight(w_in), self.weight(w_out));
 
         product_backward(cpu, o, w_out, dy, (dw_out, Some(db_out)), Some((&mut *d_o, false)), scratch)?;
         let (one, zero) = (T::ONE, T::ZERO);

@@ -6,13 +6,14 @@
 use alloc::vec::Vec;
 
 use kernels::activation::{Activation, Saved};
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::Epilogue;
 use kernels::{Cpu, MatMut, MatRef};
 
 use crate::init::Fans;
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
-use crate::{Error, Init, Shape};
+use crate::precision::Product;
+use crate::{Error, Init, Precision, Shape};
 
 /// `y = act(x W + b)` at each place of a row, with W: `inputs` x `outputs` and b: `outputs`.
 #[derive(Debug)]
@@ -25,17 +26,18 @@ pub(crate) struct Dense {
     places: usize,
     init: Init,
     bias: bool,
+    precision: Precision,
     activation: Option<Activation>,
 }
 
 impl Dense {
     /// Over the features of each step; or over all of an image, flattened in PyTorch's order.
-    pub(crate) fn new(input: Shape, outputs: usize, init: Init, bias: bool) -> Self {
+    pub(crate) fn new(input: Shape, outputs: usize, init: Init, bias: bool, precision: Precision) -> Self {
         let (inputs, places, output) = match input {
             Shape::Steps { steps, features } => (features, steps, Shape::Steps { steps, features: outputs }),
             _ => (input.elements(), 1, Shape::Features(outputs)),
         };
-        Self { input, output, inputs, outputs, places, init, bias, activation: None }
+        Self { input, output, inputs, outputs, places, init, bias, precision, activation: None }
     }
 
     fn weights(&self) -> usize {
@@ -97,7 +99,7 @@ impl Describe for Dense {
 impl<T: Float> Layer<T> for Dense {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let (m, k, n) = (rows.saturating_mul(self.places), self.inputs, self.outputs);
-        let product = |m, n, k| gemm_scratch::<T>(threads, m, n, k);
+        let product = |m, n, k| T::product_scratch(self.precision, threads, m, n, k);
         product(m, n, k).max(product(k, n, m)).max(product(m, k, n))
     }
 
@@ -110,7 +112,7 @@ impl<T: Float> Layer<T> for Dense {
             after => (epilogue, after),
         };
         let z = if self.keeps().is_some() { &mut kept[..y.len()] } else { &mut *y };
-        product(cpu, x, Weight::new(weight, self.inputs), epilogue, z, scratch)?;
+        product(cpu, x, Weight::new(weight, self.inputs, self.precision), epilogue, z, scratch)?;
         match after {
             Some(activation) if self.keeps().is_some() => Ok(activation.forward(cpu, &kept[..y.len()], y)?),
             Some(activation) => Ok(activation.forward_in_place(cpu, y)?),
@@ -124,7 +126,7 @@ impl<T: Float> Layer<T> for Dense {
             let saved = if self.keeps().is_some() { &kept[..y.len()] } else { y };
             activation.backward(cpu, saved, dy)?;
         }
-        let weight = Weight::new(&params[..self.weights()], self.inputs);
+        let weight = Weight::new(&params[..self.weights()], self.inputs, self.precision);
         let (dw, db) = grads.split_at_mut(self.weights());
         let dx = dx.map(|dx| (dx, fold));
         product_backward(cpu, x, weight, dy, (dw, self.bias.then_some(db)), dx, scratch)
@@ -137,12 +139,14 @@ pub(super) struct Weight<'a, T> {
     elements: &'a [T],
     inputs: usize,
     outputs: usize,
+    /// Of its products.
+    precision: Precision,
 }
 
 impl<'a, T> Weight<'a, T> {
     /// All of `elements`, `inputs` of them to an output.
-    pub(super) fn new(elements: &'a [T], inputs: usize) -> Self {
-        Self { elements, inputs, outputs: elements.len() / inputs }
+    pub(super) fn new(elements: &'a [T], inputs: usize, precision: Precision) -> Self {
+        Self { elements, inputs, outputs: elements.len() / inputs, precision }
     }
 
     fn matrix(self) -> Result<MatRef<'a, T>, kernels::Error> {
@@ -151,7 +155,7 @@ impl<'a, T> Weight<'a, T> {
 }
 
 /// y = x W, and what the epilogue says.
-pub(super) fn product<T: Float>(
+pub(super) fn product<T: Product>(
     cpu: Cpu<'_>,
     x: &[T],
     weight: Weight<'_, T>,
@@ -162,12 +166,12 @@ pub(super) fn product<T: Float>(
     let rows = x.len() / weight.inputs;
     let x = MatRef::row_major(x, rows, weight.inputs)?;
     let y = MatMut::row_major(y, rows, weight.outputs)?;
-    Ok(gemm(cpu, T::ONE, x, weight.matrix()?, T::ZERO, y, epilogue, scratch)?)
+    Ok(T::product(weight.precision, cpu, [x, weight.matrix()?], y, epilogue, scratch)?)
 }
 
 /// dW = x^T dy and db, the column sums of dy, in one pass over dy; dx = dy W^T, if it is wanted, times ReLU's gradient at its output
 /// x if that is asked for.
-pub(super) fn product_backward<T: Float>(
+pub(super) fn product_backward<T: Product>(
     cpu: Cpu<'_>,
     x: &[T],
     weight: Weight<'_, T>,
@@ -176,7 +180,7 @@ pub(super) fn product_backward<T: Float>(
     dx: Option<(&mut [T], bool)>,
     scratch: &mut [T],
 ) -> Result<(), Error> {
-    let Weight { inputs, outputs, .. } = weight;
+    let Weight { inputs, outputs, precision, .. } = weight;
     let rows = x.len() / inputs;
     let (x, dy) = (MatRef::row_major(x, rows, inputs)?, MatRef::row_major(dy, rows, outputs)?);
     let dw = MatMut::row_major(dw, inputs, outputs)?;
@@ -184,9 +188,9 @@ pub(super) fn product_backward<T: Float>(
         Some(db) => Epilogue::NONE.column_sums(db),
         None => Epilogue::NONE,
     };
-    gemm(cpu, T::ONE, x.transpose(), dy, T::ZERO, dw, epilogue, scratch)?;
+    T::product(precision, cpu, [x.transpose(), dy], dw, epilogue, scratch)?;
     let Some((dx, fold)) = dx else { return Ok(()) };
     let epilogue = if fold { Epilogue::NONE.relu_gradient(x) } else { Epilogue::NONE };
     let dx = MatMut::row_major(dx, rows, inputs)?;
-    Ok(gemm(cpu, T::ONE, dy, weight.matrix()?.transpose(), T::ZERO, dx, epilogue, scratch)?)
+    Ok(T::product(precision, cpu, [dy, weight.matrix()?.transpose()], dx, epilogue, scratch)?)
 }

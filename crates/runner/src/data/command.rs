@@ -1,7 +1,7 @@
 //! `evenkeel data`: looks at a data set, draws some of its images, generates one, or downloads MNIST.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
 use png::ColorType;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::digits::{SIDE, generate};
-use super::replace::replace_with;
+use super::replace::{refuse_if, replace_with};
 use super::{Choice, DataError, Labelled, Origin, Request, Terminal, folder, generated, load, mnist};
 use crate::config::{Config, hex, require};
 use crate::{Error, picture, setup, train};
@@ -160,7 +160,7 @@ fn sha256(dims: &[u32], data: &[u8]) -> String {
 /// [`Error::Data`] if it cannot be had, [`Error::Usage`] if there are no such images, or the file is there already.
 pub fn show(show: &Show) -> Result<(), Error> {
     if let Some(out) = &show.out {
-        refuse_to_replace(out, out.exists() && !show.force)?;
+        refuse_if(out.exists() && !show.force, out)?;
     }
     let dataset = setup::load(&show.config)?;
     let set = match show.part {
@@ -250,7 +250,7 @@ pub fn synth(synth: &Synth) -> Result<(), Error> {
         require(name, count, *count > 0, "at least 1 image")?;
     }
     let taken = folder::FILES.iter().any(|name| out.join(name).exists());
-    refuse_to_replace(out, taken && !force)?;
+    refuse_if(taken && !force, out)?;
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let draw = |part: usize| {
         let (pixels, labels) = generate(*seed, generated::STREAMS[part], counts[part] as usize, threads);
@@ -280,15 +280,6 @@ pub fn fetch() -> Result<(), Error> {
         }
         _ => Err(DataError::io("keep MNIST in", &cache)(std::io::ErrorKind::PermissionDenied.into()).into()),
     }
-}
-
-/// A usage error about `out`, if it is `taken`.
-fn refuse_to_replace(out: &Path, taken: bool) -> Result<(), Error> {
-    if !taken {
-        return Ok(());
-    }
-    let out = out.display();
-    Err(Error::Usage(format!("out: expected what is not there yet, got {out}; replace it with --force")))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{Material, html};
 use crate::answers::Answers;
 use crate::config::{Config, Dtype};
 use crate::data::DataError;
-use crate::data::replace::replace_with;
+use crate::data::replace::{refuse_if, replace_with};
 use crate::element::Element;
 use crate::metrics::{Epoch, Status};
 use crate::run_folder::{self, RunFolder};
@@ -46,27 +46,17 @@ pub fn report(request: &Request) -> Result<(), Error> {
         [folder] => {
             let out = request.out.clone().unwrap_or_else(|| folder.file(run_folder::REPORT));
             let own = request.out.is_none();
-            refuse_to_replace(&out, own || request.force)?;
+            refuse_if(out.exists() && !own && !request.force, &out)?;
             (out, one(folder, request.data.as_deref())?)
         }
         several => {
             let out = request.out.clone().unwrap_or_else(|| COMPARISON.into());
-            refuse_to_replace(&out, request.force)?;
+            refuse_if(out.exists() && !request.force, &out)?;
             (out, compared(several)?)
         }
     };
     replace_with(&out, page.as_bytes())?;
     train::print(&out.display().to_string())
-}
-
-fn refuse_to_replace(out: &Path, force: bool) -> Result<(), Error> {
-    if force || !out.exists() {
-        return Ok(());
-    }
-    Err(Error::Usage(format!(
-        "out: expected a file that is not there yet, got {}; replace it with --force, or name another by --out",
-        out.display()
-    )))
 }
 
 /// The report of the run in `folder`.
@@ -82,7 +72,7 @@ fn one(folder: &RunFolder, data: Option<&Path>) -> Result<String, Error> {
     let health = health::read(&folder.file(run_folder::HEALTH))?;
     let material = Material { setup: &setup, summary: &summary, history: &history, health: &health };
     pool.enter(|| match setup.config.dtype {
-        Dtype::F32 => drawn::<f32>(folder, material, cpu),
+        Dtype::F32 | Dtype::Bf16 => drawn::<f32>(folder, material, cpu),
         Dtype::F64 => drawn::<f64>(folder, material, cpu),
     })
 }

@@ -14,7 +14,7 @@ use crate::world::World;
 #[test]
 fn threads_and_instruction_sets_change_no_bit() {
     let world = World::new();
-    for dtype in ["f32", "f64"] {
+    for dtype in ["f32", "f64", "bf16"] {
         let common = format!(
             "train --data tiny --epochs 2 --batch 32 --clip-norm 0.5 --quiet --force --dtype {dtype}"
         );
@@ -66,7 +66,8 @@ fn bits<T: Element>(mut state: State<T>) -> (Vec<u64>, Position) {
         epoch.train_seconds = 0.0;
     }
     let moments = state.optimizer.moments().iter().flatten();
-    let numbers = state.weights.params.iter().chain(&state.best.params).chain(moments);
+    let beside = state.average.iter().flat_map(|average| &average.params).chain(state.slow.iter().flatten());
+    let numbers = state.weights.params.iter().chain(&state.best.params).chain(moments).chain(beside);
     (numbers.map(|value| value.to_f64().to_bits()).collect(), state.position)
 }
 
@@ -85,8 +86,8 @@ fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
         while training::run(setup, cpu, &mut state, &mut Stopping { every, seen: 0 }).unwrap() == End::Stopped
         {
             stops += 1;
-            std::fs::write(path, checkpoint::encode(setup, &identity, &state).unwrap()).unwrap();
-            state = checkpoint::read(path, setup, &identity).unwrap();
+            std::fs::write(path, checkpoint::encode(&identity, &state).unwrap()).unwrap();
+            state = checkpoint::read(path, setup, &identity, cpu).unwrap();
         }
         assert_eq!(stops, 3 * 18 / every, "every {every}");
         assert!(bits(state) == whole, "stopped every {every} steps");
@@ -96,21 +97,41 @@ fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
 #[test]
 fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bits() {
     let world = World::new();
-    for optimizer in ["kind = \"adam\"", "kind = \"sgd\"\nmomentum = 0.9"] {
+    let everything = r#"
+batch = 8
+accumulate = 2
+ema = { decay = 0.9 }
+lookahead = { steps = 4 }
+sam = { radius = 0.05 }
+noise = { scale = 0.001 }
+mixing = { kind = "mixup", alpha = 0.4 }
+lsuv = {}
+plateau = { patience = 0, factor = 0.5 }
+clip = [{ kind = "value", limit = 0.1 }, { kind = "adaptive", ratio = 0.5 }]
+bounds = [{ kind = "max_norm", limit = 3.0 }]
+groups = [{ tensors = ["*.bias"], rate = 2.0, optimizer = { kind = "lion" } }]
+optimizer = { kind = "muon" }
+"#;
+    for keys in [
+        "batch = 16\noptimizer = { kind = \"adam\" }",
+        "batch = 16\noptimizer = { kind = \"sgd\", momentum = 0.9 }",
+        "batch = 16\npruning = { sparsity = 0.5, begin = 0.2, every = 5 }\noptimizer = { kind = \"adadelta\" }",
+        everything,
+    ] {
         world.write(
             "run.toml",
             &format!(
-                "epochs = 3\nbatch = 16\nclip_norm = 0.5\ndata = \"{}\"\nlayers = [{{ kind = \"dense\", units = 8 }}, \
-                 {{ kind = \"relu\" }}, {{ kind = \"dense\", units = 3 }}]\n[optimizer]\n{optimizer}\n",
+                "epochs = 3\nclip_norm = 0.5\ndata = \"{}\"\nlayers = [{{ kind = \"dense\", units = 8 }}, \
+                 {{ kind = \"relu\" }}, {{ kind = \"dense\", units = 3 }}]\n{keys}\n",
                 world.path("tiny").display()
             ),
         );
-        for dtype in [Dtype::F32, Dtype::F64] {
+        for dtype in [Dtype::F32, Dtype::F64, Dtype::Bf16] {
             let setup =
                 Setup::new(Config { dtype, ..Config::read(&world.path("run.toml")).unwrap() }).unwrap();
             let path = world.path("checkpoint");
             match dtype {
-                Dtype::F32 => stops_change_no_bit::<f32>(&setup, &path),
+                Dtype::F32 | Dtype::Bf16 => stops_change_no_bit::<f32>(&setup, &path),
                 Dtype::F64 => stops_change_no_bit::<f64>(&setup, &path),
             }
         }
@@ -132,7 +153,9 @@ fn a_checkpoint_that_is_damaged_or_foreign_is_refused() {
     refuse(&finished[..finished.len() - 1], "safetensors");
     refuse(&finished[..100], "safetensors");
     refuse(b"", "safetensors");
-    for at in [finished.len() - 1, finished.len() / 2] {
+    // In the middle of the tensors, which come after the header, and at their end.
+    let header = 8 + u64::from_le_bytes(finished[..8].try_into().unwrap()) as usize;
+    for at in [finished.len() - 1, (header + finished.len()) / 2] {
         let mut flipped = finished.clone();
         flipped[at] ^= 1;
         refuse(&flipped, "damaged");

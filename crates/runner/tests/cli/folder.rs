@@ -18,7 +18,9 @@ fn every_file_is_there_with_the_keys_that_were_promised() {
     let expected = [
         "checkpoint.safetensors",
         "config.toml",
+        "events.out.tfevents.evenkeel",
         "health.jsonl",
+        "metrics.csv",
         "metrics.jsonl",
         "model.safetensors",
         "report.html",

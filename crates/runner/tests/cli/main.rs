@@ -9,6 +9,7 @@ mod codes;
 mod data;
 mod folder;
 mod predict;
+mod preflight;
 mod report;
 #[cfg(unix)]
 mod signals;

@@ -1,0 +1,216 @@
+//! An optimizer at work: which part of the flat buffers gets which steps, and the moments.
+//!
+//! ```text
+//! for each part, a run of tensors that are stepped alike            one tensor, where its norm or its shape matters
+//!     step(rate * part.rate, params[part], grads[part], moments[..][part])
+//! ```
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use kernels::optimizer::{AnyOptimizer, MOST_MOMENTS, Muon, Optimizer as _, Step};
+use kernels::{Cpu, math};
+
+use super::{Group, Optimizer};
+use crate::error::check_length;
+use crate::layout::{Layout, Tensor};
+use crate::workspace::zeros;
+use crate::{Error, Float};
+
+/// Which optimizer steps which tensors, and at which rate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    parts: Vec<Part>,
+    moments: &'static [&'static str],
+    /// Elements of all tensors, frozen ones included.
+    len: usize,
+}
+
+/// Parameters that one call steps.
+#[derive(Clone, Debug, PartialEq)]
+struct Part {
+    range: Range<usize>,
+    /// What the run's rate is multiplied by.
+    rate: f64,
+    rule: Rule,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rule {
+    Elementwise(AnyOptimizer),
+    /// Rows and columns in memory: inputs and outputs.
+    Matrix(Muon, [usize; 2]),
+}
+
+impl Rule {
+    fn new(optimizer: Optimizer, tensor: &Tensor) -> Self {
+        match (optimizer, tensor.matrix()) {
+            (Optimizer::Muon(muon), Some(shape)) => Self::Matrix(muon, shape),
+            _ => Self::Elementwise(optimizer.elementwise()),
+        }
+    }
+
+    fn moments(&self) -> &'static [&'static str] {
+        match self {
+            Self::Elementwise(optimizer) => optimizer.moments(),
+            Self::Matrix(..) => &["momentum_buffer"],
+        }
+    }
+
+    /// Whether a step of two tensors at once is the steps of both.
+    fn joins(&self) -> bool {
+        !matches!(self, Self::Elementwise(AnyOptimizer::Lars(_) | AnyOptimizer::Lamb(_)) | Self::Matrix(..))
+    }
+}
+
+impl Plan {
+    /// `optimizer` for all tensors of `layout` but those of `groups`.
+    ///
+    /// # Errors
+    /// A hyper-parameter outside its range; [`Error::Group`] for a group that names no tensor; [`Error::Frozen`] if nothing is
+    /// left to train.
+    pub fn new(layout: &Layout, optimizer: Optimizer, groups: &[Group]) -> Result<Self, Error> {
+        optimizer.check()?;
+        for group in groups {
+            group.optimizer.map_or(Ok(()), |optimizer| optimizer.check())?;
+            if !(group.rate >= 0.0 && group.rate.is_finite()) {
+                let (name, expected) = ("rate", "finite and at least 0");
+                return Err(kernels::Error::Parameter { name, expected, got: group.rate }.into());
+            }
+            for pattern in &group.tensors {
+                if !layout.tensors().iter().any(|tensor| super::group::matches(pattern, &tensor.name)) {
+                    return Err(Error::Group { pattern: pattern.to_string() });
+                }
+            }
+        }
+        let mut parts: Vec<Part> = Vec::new();
+        for tensor in layout.tensors() {
+            let group = groups.iter().find(|group| group.names(&tensor.name));
+            if group.is_some_and(|group| group.frozen) {
+                continue;
+            }
+            let (rate, own) = group.map_or((1.0, None), |group| (group.rate, group.optimizer));
+            let rule = Rule::new(own.unwrap_or(optimizer), tensor);
+            match parts.last_mut() {
+                Some(last)
+                    if rule.joins()
+                        && (last.rate, last.rule, last.range.end) == (rate, rule, tensor.range.start) =>
+                {
+                    last.range.end = tensor.range.end;
+                }
+                _ => parts.push(Part { range: tensor.range.clone(), rate, rule }),
+            }
+        }
+        let moments = parts
+            .iter()
+            .map(|part| part.rule.moments())
+            .reduce(|most, names| if names.len() > most.len() { names } else { most });
+        let moments = moments.ok_or(Error::Frozen)?;
+        Ok(Self { parts, moments, len: layout.len() })
+    }
+
+    /// The names of the moments, which are also those in a checkpoint: PyTorch's, of the optimizer that has the most.
+    pub fn moment_names(&self) -> &'static [&'static str] {
+        self.moments
+    }
+
+    /// Starts with moments of 0.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is no room for the moments.
+    pub fn start<T: Float>(self, cpu: Cpu<'_>) -> Result<Running<T>, Error> {
+        let moments = self.moments.iter().map(|_| zeros(self.len)).collect::<Result<_, _>>()?;
+        self.resume(cpu, 0, moments)
+    }
+
+    /// Goes on after `steps` steps with these moments, in the order of [`moment_names`](Self::moment_names).
+    ///
+    /// # Errors
+    /// [`Error::Length`] for another number of moments, or one that is not as long as the parameters; [`Error::Memory`].
+    pub fn resume<T: Float>(
+        self,
+        cpu: Cpu<'_>,
+        steps: u64,
+        moments: Vec<Vec<T>>,
+    ) -> Result<Running<T>, Error> {
+        check_length("moments", self.moments.len(), moments.len())?;
+        moments.iter().try_for_each(|moment| check_length("moment", self.len, moment.len()))?;
+        let scratch = |part: &Part| match part.rule {
+            Rule::Elementwise(_) => 0,
+            Rule::Matrix(_, [rows, cols]) => Muon::scratch::<T>(cpu.executor.threads(), rows, cols),
+        };
+        let scratch = zeros(self.parts.iter().map(scratch).max().unwrap_or(0))?;
+        Ok(Running { plan: self, moments, scratch, steps })
+    }
+}
+
+/// An optimizer at work: its moments, laid out as the parameters are, and how many steps it has taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Running<T> {
+    plan: Plan,
+    moments: Vec<Vec<T>>,
+    scratch: Vec<T>,
+    steps: u64,
+}
+
+impl<T: Float> Running<T> {
+    /// How many steps have been taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The names of the [`moments`](Self::moments).
+    pub fn moment_names(&self) -> &'static [&'static str] {
+        self.plan.moments
+    }
+
+    /// The moments, in the order of [`Plan::moment_names`]; each as long as the parameters, in their layout.
+    pub fn moments(&self) -> &[Vec<T>] {
+        &self.moments
+    }
+
+    /// One step with learning rate `rate` along `scale * grads`, where `scale` is 1 or what clipping calls for.
+    ///
+    /// # Errors
+    /// A length that is not that of the moments, or a rate that is negative or not finite. Nothing is changed then.
+    pub fn step(
+        &mut self,
+        cpu: Cpu<'_>,
+        rate: f64,
+        scale: f64,
+        params: &mut [T],
+        grads: &[T],
+    ) -> Result<(), Error> {
+        check_length("params", self.plan.len, params.len())?;
+        check_length("grads", self.plan.len, grads.len())?;
+        for part in &self.plan.parts {
+            let range = part.range.clone();
+            let step = Step { scale, ..Step::new(self.steps + 1, rate * part.rate) };
+            let (params, grads) = (&mut params[range.clone()], &grads[range.clone()]);
+            let mut moments: [&mut [T]; MOST_MOMENTS] = Default::default();
+            for (lent, moment) in moments.iter_mut().zip(&mut self.moments) {
+                *lent = &mut moment[range.clone()];
+            }
+            match part.rule {
+                Rule::Elementwise(optimizer) => {
+                    let moments = &mut moments[..optimizer.moments().len()];
+                    optimizer.step(cpu, step, params, grads, moments)?;
+                }
+                Rule::Matrix(muon, [rows, cols]) => {
+                    // Muon takes outputs for rows; here they are columns, so that its factor is another.
+                    let ratio = |above: usize, below: usize| {
+                        math::sqrt(cpu, (above as f64 / below.max(1) as f64).max(1.0))
+                    };
+                    let lr = step.lr * (ratio(cols, rows) / ratio(rows, cols));
+                    let decay = muon.decay * (ratio(rows, cols) / ratio(cols, rows));
+                    let (muon, step) = (Muon { decay, ..muon }, Step { lr, ..step });
+                    let [m, ..] = moments;
+                    muon.step(cpu, step, params, grads, [rows, cols], m, &mut self.scratch)?;
+                }
+            }
+        }
+        self.steps += 1;
+        Ok(())
+    }
+}

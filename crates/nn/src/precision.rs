@@ -1,0 +1,78 @@
+//! The precision of the factors of products: that of the parameters, or bf16.
+
+use kernels::gemm::{Bf16Operand, Epilogue, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
+use kernels::{Cpu, MatMut, MatRef};
+
+/// What the factors of products are rounded to. Sums, parameters and everything else keep the type that a network computes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Nothing.
+    #[default]
+    Full,
+    /// bf16, in a network that computes in f32; in f64 nothing: gradients are checked without rounding. Activations and weights of dense
+    /// layers, attention and transformer blocks are rounded while they are packed for a product, and stay f32 in memory, so that the
+    /// optimizer's small steps are not lost. bf16 has the exponents of f32: losses need no scaling.
+    Bf16,
+}
+
+/// A type whose matrices are multiplied in either precision.
+pub trait Product: kernels::Float {
+    /// C = A B, and what the epilogue says.
+    ///
+    /// # Errors
+    /// As for [`gemm`].
+    fn product(
+        precision: Precision,
+        cpu: Cpu<'_>,
+        factors: [MatRef<'_, Self>; 2],
+        c: MatMut<'_, Self>,
+        epilogue: Epilogue<'_, Self>,
+        scratch: &mut [Self],
+    ) -> Result<(), kernels::Error>;
+
+    /// Elements of scratch that the product of m x k and k x n takes.
+    fn product_scratch(precision: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize;
+}
+
+impl Product for f32 {
+    fn product(
+        precision: Precision,
+        cpu: Cpu<'_>,
+        [a, b]: [MatRef<'_, f32>; 2],
+        c: MatMut<'_, f32>,
+        epilogue: Epilogue<'_, f32>,
+        scratch: &mut [f32],
+    ) -> Result<(), kernels::Error> {
+        match precision {
+            Precision::Full => gemm(cpu, 1.0, a, b, 0.0, c, epilogue, scratch),
+            Precision::Bf16 => {
+                let (a, b) = (Bf16Operand::rounded(a), Bf16Operand::rounded(b));
+                gemm_bf16(cpu, 1.0, a, b, 0.0, c, epilogue, scratch)
+            }
+        }
+    }
+
+    fn product_scratch(precision: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize {
+        match precision {
+            Precision::Full => gemm_scratch::<f32>(threads, m, n, k),
+            Precision::Bf16 => gemm_bf16_scratch(threads, m, n, k),
+        }
+    }
+}
+
+impl Product for f64 {
+    fn product(
+        _: Precision,
+        cpu: Cpu<'_>,
+        [a, b]: [MatRef<'_, f64>; 2],
+        c: MatMut<'_, f64>,
+        epilogue: Epilogue<'_, f64>,
+        scratch: &mut [f64],
+    ) -> Result<(), kernels::Error> {
+        gemm(cpu, 1.0, a, b, 0.0, c, epilogue, scratch)
+    }
+
+    fn product_scratch(_: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize {
+        gemm_scratch::<f64>(threads, m, n, k)
+    }
+}

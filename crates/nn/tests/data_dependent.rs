@@ -1,0 +1,62 @@
+//! Initialisers that look at the whole network: at its blocks, at what it makes of data.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use kernels::Cpu;
+use kernels::random::{Stream, fill_uniform};
+use kernels::statistics::statistics;
+use nn::init::{Lsuv, fixup};
+use nn::{Activation, BranchScale, Convolution, Init, LayerSpec, Network, Registry, Shape, Workspace};
+
+#[test]
+fn weights_in_branches_shrink_with_the_number_of_blocks() {
+    let dense = || LayerSpec::dense(8, Init::HeNormal);
+    let body = vec![dense(), LayerSpec::Activation(Activation::Relu), dense()];
+    let block = LayerSpec::Residual { body, shortcut: vec![], scale: BranchScale::default() };
+    let mut layers = vec![dense()];
+    layers.extend(vec![block; 16]);
+    layers.push(dense());
+    let fixed = fixup(Cpu::detect(), &layers);
+    assert_eq!(fixed[0], layers[0]);
+    assert_eq!(fixed[17], LayerSpec::dense(8, Init::Zeros));
+    for block in &fixed[1..17] {
+        let LayerSpec::Residual { body, scale, .. } = block else { panic!("a block") };
+        assert_eq!(*scale, BranchScale::Learned(1.0));
+        assert_eq!(body[2], LayerSpec::dense(8, Init::Zeros));
+        // Two layers: 16^(-1/2).
+        let LayerSpec::Dense { init: Init::ScaledNormal { gain }, .. } = body[0] else { panic!("scaled") };
+        assert!((gain - 2.0_f64.sqrt() / 4.0).abs() < 1e-15, "{gain}");
+    }
+}
+
+#[test]
+fn every_layer_has_outputs_of_unit_variance() {
+    let cpu = Cpu::detect();
+    let dense = |units| LayerSpec::dense(units, Init::Normal { std: 0.3 });
+    let act = LayerSpec::Activation(Activation::Tanh);
+    let filters = LayerSpec::Convolution(Convolution::same(4, 3));
+    let layers =
+        [filters, act.clone(), dense(40), LayerSpec::Activation(Activation::Relu), dense(30), act, dense(5)];
+    let input = Shape::Image { height: 6, width: 6, channels: 1 };
+    let network = Network::new(input, &layers).unwrap();
+    let mut params = vec![0.0_f64; network.layout().len()];
+    network.init(cpu, 3, &mut params).unwrap();
+    let mut inputs = vec![0.0; 64 * 36];
+    fill_uniform(cpu, Stream::new(9, 9), -3.0, 5.0, &mut inputs).unwrap();
+    let variances = |params: &[f64]| {
+        [1, 3, 5, 7].map(|end| {
+            let part = Network::new(input, &layers[..end]).unwrap();
+            let mut workspace = Workspace::inference(&part, cpu, 64).unwrap();
+            let params = &params[..part.layout().len()];
+            statistics(cpu, part.forward(cpu, params, &inputs, &mut workspace).unwrap()).variance()
+        })
+    };
+    assert!(variances(&params).iter().any(|v| (v - 1.0).abs() > 0.5));
+    let lsuv = Lsuv { tolerance: 1e-3, attempts: 20 };
+    lsuv.scale(cpu, input, &layers, &Registry::new(), &mut params, &inputs).unwrap();
+    let found = variances(&params);
+    assert!(found.iter().all(|v| (v - 1.0).abs() <= 1e-3), "{found:?}");
+
+    let short: &mut Vec<f64> = &mut vec![0.0; 3];
+    assert!(lsuv.scale(cpu, input, &layers, &Registry::new(), short, &inputs).is_err());
+    assert!(Lsuv { attempts: 0, ..lsuv }.check().is_err());
+}

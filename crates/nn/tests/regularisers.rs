@@ -1,0 +1,130 @@
+//! What keeps a training from learning by heart: mixed images, noise, averages of weights.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use kernels::Cpu;
+use kernels::random::Stream;
+use nn::{Ema, Lookahead, Mixing, Noise, Sam, Shape};
+
+const IMAGE: Shape = Shape::Image { height: 10, width: 10, channels: 2 };
+
+fn mix(mixing: Mixing, stream: u64) -> (Vec<f64>, Vec<f64>) {
+    let inputs: Vec<f64> = (0..3 * 200).map(|i| f64::from(i / 200)).collect();
+    let (mut mixed, mut targets) = (Vec::from([f64::NAN; 600]), Vec::from([f64::NAN; 9]));
+    let (cpu, stream) = (Cpu::detect(), Stream::new(1, stream));
+    mixing.mix(cpu, stream, IMAGE, &inputs, &[0, 1, 2], 3, &mut mixed, &mut targets).unwrap();
+    (mixed, targets)
+}
+
+#[test]
+fn pixels_and_labels_are_mixed_alike() {
+    for mixing in [Mixing::Mixup { alpha: 0.4 }, Mixing::CutMix { alpha: 1.0 }] {
+        for stream in 0..50 {
+            let (mixed, targets) = mix(mixing, stream);
+            for (x, y) in mixed.chunks(200).zip(targets.chunks(3)) {
+                assert!((y.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+                // Pixels are the numbers of their images, so that their mean is that of the labels.
+                let mean = x.iter().sum::<f64>() / 200.0;
+                assert!((mean - (y[1] + 2.0 * y[2])).abs() < 1e-12, "{mixing:?} {y:?} {mean}");
+            }
+        }
+        assert_eq!(mix(mixing, 7), mix(mixing, 7));
+    }
+}
+
+/// What mixup takes of an image beside its own.
+fn share(alpha: f64, stream: u64) -> f64 {
+    let (shape, stream) = (Shape::from(1), Stream::new(3, stream << 32));
+    let (mut mixed, mut targets) = ([0.0_f64; 2], [0.0; 4]);
+    let mixing = Mixing::Mixup { alpha };
+    mixing.mix(Cpu::detect(), stream, shape, &[1.0, 0.0], &[0, 1], 2, &mut mixed, &mut targets).unwrap();
+    targets[0]
+}
+
+#[test]
+fn shares_have_the_moments_of_the_beta_distribution() {
+    for (alpha, variance) in [(0.2, 1.0 / 5.6), (0.5, 0.125), (1.0, 1.0 / 12.0), (3.0, 1.0 / 28.0)] {
+        let draws: Vec<f64> = (0..20_000).map(|i| share(alpha, i)).collect();
+        let mean = draws.iter().sum::<f64>() / 20_000.0;
+        let found = draws.iter().map(|x| (x - 0.5) * (x - 0.5)).sum::<f64>() / 20_000.0;
+        // Five deviations of the mean; squares vary less than their mean.
+        assert!((mean - 0.5).abs() < 5.0 * (variance / 20_000.0_f64).sqrt(), "{alpha}: mean {mean}");
+        assert!((found / variance - 1.0).abs() < 5.0 / 20_000.0_f64.sqrt(), "{alpha}: variance {found}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let (cpu, stream, mixup) = (Cpu::detect(), Stream::new(0, 0), Mixing::Mixup { alpha: 1.0 });
+    let mix = |mixing: Mixing, label, len: usize| {
+        let (inputs, mut mixed, mut targets) = ([0.0_f32; 200], Vec::from([0.0; 200]), Vec::new());
+        targets.resize(len, 0.0);
+        mixing.mix(cpu, stream, IMAGE, &inputs, &[label], 3, &mut mixed, &mut targets)
+    };
+    assert!(mix(mixup, 2, 3).is_ok());
+    assert!(mix(mixup, 3, 3).is_err() && mix(mixup, 2, 4).is_err());
+    assert!(mix(Mixing::CutMix { alpha: 0.0 }, 2, 3).is_err());
+}
+
+#[test]
+fn an_average_of_equal_weights_is_these_weights() {
+    let (cpu, ema) = (Cpu::detect(), Ema { decay: 0.9 });
+    let mut average = [0.0_f64];
+    ema.step(cpu, 0, &mut average, &[1.0]).unwrap();
+    // A tenth of the start is kept at first.
+    assert!((average[0] - 0.9).abs() < 1e-15);
+    for steps in 1..200 {
+        ema.step(cpu, steps, &mut average, &[1.0]).unwrap();
+    }
+    assert!((average[0] - 1.0).abs() < 1e-9, "{average:?}");
+    // From then on, a tenth of the way at each step.
+    ema.step(cpu, 1000, &mut average, &[2.0]).unwrap();
+    assert!((average[0] - 1.1).abs() < 1e-9, "{average:?}");
+    assert!(Ema { decay: 1.0 }.step(cpu, 0, &mut average, &[0.0]).is_err());
+}
+
+#[test]
+fn lookahead_goes_back_every_so_many_steps() {
+    let (cpu, lookahead) = (Cpu::detect(), Lookahead { steps: 3, share: 0.25 });
+    let (mut slow, mut weights) = ([0.0_f32, 4.0], [8.0_f32, 4.0]);
+    for steps in [1, 2] {
+        lookahead.step(cpu, steps, &mut slow, &mut weights).unwrap();
+        assert_eq!((slow, weights), ([0.0, 4.0], [8.0, 4.0]));
+    }
+    lookahead.step(cpu, 3, &mut slow, &mut weights).unwrap();
+    assert_eq!((slow, weights), ([2.0, 4.0], [2.0, 4.0]));
+    assert!(Lookahead { steps: 0, share: 0.5 }.check().is_err());
+}
+
+#[test]
+fn sam_climbs_by_its_radius() {
+    let (cpu, sam) = (Cpu::detect(), Sam { radius: 0.5 });
+    let (mut weights, mut origin) = ([1.0_f64, 1.0], [0.0; 2]);
+    sam.climb(cpu, &mut weights, &[3.0, -4.0], &mut origin).unwrap();
+    assert_eq!(origin, [1.0, 1.0]);
+    assert!((weights[0] - 1.3).abs() < 1e-15 && (weights[1] - 0.6).abs() < 1e-15);
+    sam.climb(cpu, &mut weights, &[0.0, 0.0], &mut origin).unwrap();
+    assert_eq!(weights, origin);
+    assert!(sam.climb(cpu, &mut weights, &[f64::NAN, 0.0], &mut origin).is_err());
+    assert_eq!(weights, origin);
+}
+
+#[test]
+fn its_variance_falls_as_the_paper_says() {
+    let (cpu, noise) = (Cpu::detect(), Noise { scale: 0.3, decay: 0.55 });
+    for (step, variance) in [(0, 0.3), (99, 0.3 / 12.589_254_117_941_675)] {
+        let mut grads = vec![0.0_f64; 100_000];
+        noise.add(cpu, 1, step, &mut grads).unwrap();
+        let found = grads.iter().map(|x| x * x).sum::<f64>() / 1e5;
+        // Five deviations of the estimate.
+        assert!((found / variance - 1.0).abs() < 5.0 * (2.0_f64 / 1e5).sqrt(), "{found}, not {variance}");
+    }
+    let draw = |seed, step| {
+        let mut grads = vec![1.0_f32; 3000];
+        noise.add(cpu, seed, step, &mut grads).unwrap();
+        grads
+    };
+    assert_eq!(draw(1, 2), draw(1, 2));
+    assert!(draw(1, 2) != draw(1, 3) && draw(1, 2) != draw(2, 2));
+    assert!(draw(1, 2)[..1024] != draw(1, 2)[1024..2048]);
+    assert!(Noise { scale: -1.0, decay: 0.0 }.add::<f32>(cpu, 0, 0, &mut []).is_err());
+}

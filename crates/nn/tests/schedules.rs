@@ -1,0 +1,150 @@
+//! Schedules, plateaus and early stopping at epochs that can be reckoned by hand.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use kernels::Cpu;
+use nn::{EarlyStopping, Monitor, Plateau, Progress, Schedule};
+
+const EPOCH: u64 = 10;
+
+fn factors(schedule: &Schedule, steps: u64) -> Vec<f64> {
+    schedule.check().unwrap();
+    let at = |step| schedule.factor(Cpu::detect(), Progress { step, steps, steps_per_epoch: EPOCH });
+    (0..steps + 5).map(at).collect()
+}
+
+fn near(got: f64, expected: f64) {
+    assert!((got - expected).abs() < 1e-12, "{got}, not {expected}");
+}
+
+#[test]
+fn what_falls_begins_at_one_and_ends_where_it_says() {
+    let falling = [
+        Schedule::Cosine { end: 0.1 },
+        Schedule::Linear { end: 0.1 },
+        Schedule::Polynomial { power: 1.0, end: 0.1 },
+    ];
+    for schedule in falling {
+        let factors = factors(&schedule, 101);
+        near(factors[0], 1.0);
+        near(factors[50], 0.55);
+        near(factors[100], 0.1);
+        assert_eq!(factors[100], factors[105]);
+        assert!(factors[..101].windows(2).all(|pair| pair[0] > pair[1]), "{schedule:?}");
+    }
+    assert!(factors(&Schedule::Constant, 7).iter().all(|&factor| factor == 1.0));
+    assert_eq!(factors(&Schedule::Linear { end: 0.0 }, 1)[0], 1.0);
+}
+
+#[test]
+fn steps_and_powers_go_by_epochs() {
+    let stepped = factors(&Schedule::Step { every: 2, factor: 0.5 }, 60);
+    for (step, expected) in [(0, 1.0), (19, 1.0), (20, 0.5), (39, 0.5), (40, 0.25), (59, 0.25)] {
+        near(stepped[step], expected);
+    }
+    let falling = factors(&Schedule::Exponential { factor: 0.81 }, 30);
+    for (step, expected) in [(0, 1.0), (5, 0.9), (10, 0.81), (20, 0.6561)] {
+        near(falling[step], expected);
+    }
+    near(factors(&Schedule::Polynomial { power: 2.0, end: 0.0 }, 101)[50], 0.25);
+}
+
+#[test]
+fn restarts_come_after_each_period() {
+    let alike = factors(&Schedule::CosineRestarts { epochs: 1.0, growth: 1.0, end: 0.0 }, 40);
+    let longer = factors(&Schedule::CosineRestarts { epochs: 1.0, growth: 2.0, end: 0.2 }, 70);
+    for step in [0, 10, 20, 30] {
+        near(alike[step], 1.0);
+        near(alike[step + 5], 0.5);
+    }
+    for step in [0, 10, 30] {
+        near(longer[step], 1.0);
+    }
+    for step in [5, 20, 50] {
+        near(longer[step], 0.6);
+    }
+}
+
+#[test]
+fn what_rises_meets_the_full_rate() {
+    let cycle = factors(&Schedule::OneCycle { rise: 0.3, start: 0.04, end: 4e-6 }, 101);
+    for (step, expected) in [(0, 0.04), (15, 0.52), (30, 1.0), (65, (1.0 + 4e-6) / 2.0), (100, 4e-6)] {
+        near(cycle[step], expected);
+    }
+    let root = factors(&Schedule::InverseSquareRoot { epochs: 2.5 }, 200);
+    for (step, expected) in [(0, 0.04), (12, 0.52), (24, 1.0), (99, 0.5)] {
+        near(root[step], expected);
+    }
+    let then = Box::new(Schedule::Linear { end: 0.0 });
+    let warm = factors(&Schedule::Warmup { epochs: 1.0, start: 0.2, then }, 111);
+    for (step, expected) in [(0, 0.2), (5, 0.6), (10, 1.0), (60, 0.5), (110, 0.0)] {
+        near(warm[step], expected);
+    }
+}
+
+#[test]
+fn a_sequence_is_one_schedule_and_then_the_other() {
+    let (first, then) = (Box::new(Schedule::Linear { end: 0.5 }), Box::new(Schedule::Cosine { end: 0.0 }));
+    let both = factors(&Schedule::Sequence { epochs: 1.1, first, then }, 112);
+    for (step, expected) in [(0, 1.0), (10, 0.5), (11, 1.0), (61, 0.5), (111, 0.0)] {
+        near(both[step], expected);
+    }
+}
+
+#[test]
+fn a_plateau_lowers_the_rate() {
+    let plateau = Plateau { factor: 0.5, patience: 1, min_delta: 0.1, least: 0.2 };
+    plateau.check().unwrap();
+    // 0.95 and 0.91 are no progress beyond 1.0, 0.5 is.
+    let losses = [1.0, 0.95, 0.91, 0.5, 0.5, f64::NAN, 0.5, 0.5, 0.5, 0.5];
+    let after = |epochs: usize| plateau.factor(losses[..epochs].iter().copied());
+    assert_eq!([0, 1, 2, 3, 4, 5, 6, 8, 10].map(after), [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.2, 0.2]);
+}
+
+#[test]
+fn numbers_out_of_range_are_refused() {
+    let then = Box::new(Schedule::Cosine { end: 2.0 });
+    for schedule in [
+        Schedule::Linear { end: f64::NAN },
+        Schedule::Step { every: 0, factor: 0.5 },
+        Schedule::Exponential { factor: 0.0 },
+        Schedule::CosineRestarts { epochs: 1.0, growth: 0.5, end: 0.0 },
+        Schedule::Warmup { epochs: 1.0, start: 0.0, then },
+    ] {
+        assert!(schedule.check().is_err(), "{schedule:?}");
+    }
+    assert!(Plateau { factor: 1.0, ..Plateau::default() }.check().is_err());
+}
+
+/// The epoch after which it stops.
+fn stop(rule: EarlyStopping, results: &[f64]) -> Option<usize> {
+    rule.check().unwrap();
+    (1..=results.len()).find(|&epochs| rule.stops(&results[..epochs]))
+}
+
+#[test]
+fn it_waits_as_long_as_it_is_told() {
+    let losses = [1.0, 0.9, 0.95, 0.8, 0.85, 0.82, 0.81, 0.9];
+    let rule = EarlyStopping::default();
+    assert_eq!(stop(rule, &losses), None);
+    assert_eq!(stop(EarlyStopping { patience: 2, ..rule }, &losses), Some(7));
+    assert_eq!(stop(EarlyStopping { patience: 0, ..rule }, &losses), Some(3));
+    // From 1.0 no loss is better by 0.25; nothing but NaN is no progress either.
+    assert_eq!(stop(EarlyStopping { patience: 1, min_delta: 0.25, ..rule }, &losses), Some(3));
+    assert_eq!(stop(EarlyStopping { patience: 1, ..rule }, &[f64::NAN; 3]), Some(2));
+}
+
+#[test]
+fn higher_is_better_where_accuracy_is_watched() {
+    let rule = EarlyStopping { monitor: Monitor::ValAccuracy, patience: 1, ..EarlyStopping::default() };
+    assert_eq!(stop(rule, &[0.1, 0.5, 0.6, 0.7]), None);
+    assert_eq!(stop(rule, &[0.7, 0.6, 0.5, 0.8]), Some(3));
+}
+
+#[test]
+fn means_of_several_epochs_do_not_mind_noise() {
+    let noisy = [1.0, 0.7, 0.9, 0.6, 0.8, 0.5, 0.7, 0.4];
+    let rule = EarlyStopping { patience: 0, ..EarlyStopping::default() };
+    assert_eq!(stop(rule, &noisy), Some(3));
+    assert_eq!(stop(EarlyStopping { window: 2, ..rule }, &noisy), None);
+    assert_eq!(stop(EarlyStopping { window: 4, ..rule }, &noisy), None);
+}

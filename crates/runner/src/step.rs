@@ -1,0 +1,224 @@
+//! One step of a training, in buffers that are made once.
+//!
+//! ```text
+//! for each batch of the step                        `accumulate` of them; their mean counts
+//!     images -> rows -> mixed? -> loss and gradient
+//! sam: once more, from the worst place nearby
+//! + noise -> finite? -> clips -> optimizer -> bounds -> zeros -> slow weights -> average
+//! ```
+//!
+//! The training loop takes steps; whatever is drawn is a function of seed, step and index.
+
+use kernels::{Cpu, vector};
+use nn::init::Lsuv;
+use nn::pruning::Pruner;
+use nn::{Batch, Clipping, Mode, Progress, Registry, Score, Targets, Workspace};
+
+use crate::element::Element;
+use crate::health::{self, Observer};
+use crate::rows::Rows;
+use crate::setup::Setup;
+use crate::training::State;
+use crate::weights::Weights;
+use crate::{Error, streams};
+
+/// The buffers of a step.
+#[derive(Debug)]
+pub(crate) struct Stepper<T> {
+    rows: Rows<T>,
+    workspace: Workspace<T>,
+    clipping: Clipping,
+    pruner: Option<Pruner>,
+    observer: Observer<T>,
+    grads: Vec<T>,
+    /// The gradient of one batch, where several make a step.
+    share: Vec<T>,
+    /// The weights, while the gradient is taken elsewhere.
+    origin: Vec<T>,
+    /// Images and labels, mixed.
+    mixed: Vec<T>,
+    targets: Vec<T>,
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// Of the images of the step.
+    pub(crate) score: Score,
+    /// The norm of the gradient before it was clipped.
+    pub(crate) norm: f64,
+}
+
+/// Why a step was not taken.
+#[derive(Clone, Debug)]
+pub(crate) struct NotFinite {
+    /// The mean loss.
+    pub(crate) loss: f64,
+    /// The first tensor with a gradient that is not finite.
+    pub(crate) tensor: Option<String>,
+}
+
+impl<T: Element> Stepper<T> {
+    /// Buffers for the run `setup`.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if there is no memory for them.
+    pub(crate) fn new(setup: &Setup, cpu: Cpu<'_>) -> Result<Self, Error> {
+        let Setup { config, network, .. } = setup;
+        let (batch, params) = (batch(setup), network.layout().len());
+        let wanted = |wanted: bool, len: usize| nn::zeros(if wanted { len } else { 0 });
+        let mixes = config.mixing.is_some();
+        Ok(Self {
+            rows: Rows::new(batch, network.inputs()),
+            workspace: Workspace::new(network, cpu, batch)?,
+            clipping: Clipping::new(network.layout(), &config.clips(), &config.bounds)?,
+            pruner: config.pruning.map(|rule| Pruner::new(network.layout(), rule)).transpose()?,
+            observer: Observer::new(network)?,
+            grads: nn::zeros(params)?,
+            share: wanted(config.accumulate > 1, params)?,
+            origin: wanted(config.sam.is_some(), params)?,
+            mixed: wanted(mixes, batch * network.inputs())?,
+            targets: wanted(mixes, batch * network.outputs())?,
+        })
+    }
+
+    /// Takes the step after `progress`, at this rate, by the images `indices`; or says why it cannot be taken.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the data do not fit the network.
+    pub(crate) fn take(
+        &mut self,
+        setup: &Setup,
+        cpu: Cpu<'_>,
+        progress: Progress,
+        rate: f64,
+        state: &mut State<T>,
+        indices: &[u32],
+    ) -> Result<Result<Taken, NotFinite>, Error> {
+        let Setup { config, network, .. } = setup;
+        let step = progress.step;
+        let score = self.gradient(setup, cpu, step, &mut state.weights, indices)?;
+        let not_finite = |index: Option<usize>| {
+            let tensor = index.and_then(|index| network.layout().tensors().get(index));
+            Ok(Err(NotFinite { loss: score.mean_loss(), tensor: tensor.map(|tensor| tensor.name.clone()) }))
+        };
+        if let Some(sam) = config.sam {
+            match sam.climb(cpu, &mut state.weights.params, &self.grads, &mut self.origin) {
+                Ok(()) => {
+                    self.gradient(setup, cpu, step, &mut state.weights, indices)?;
+                    state.weights.params.copy_from_slice(&self.origin);
+                }
+                // Which tensor it is, clipping says.
+                Err(nn::Error::Kernel(kernels::Error::NonFinite { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(noise) = config.noise {
+            noise.add(cpu, config.seed, step, &mut self.grads)?;
+        }
+        let (seen, with) = (&mut state.position.health, (cpu, network));
+        let at = ((step / progress.steps_per_epoch) as u32 + 1, step + 1);
+        let looks = health::is_looked_at(step % progress.steps_per_epoch, progress.steps_per_epoch);
+        if looks {
+            self.observer.before(seen, at, with, &state.weights.params, &self.grads);
+        }
+        let clipped = match self.clipping.clip(cpu, &state.weights.params, &mut self.grads) {
+            Ok(clipped) if score.loss.is_finite() => clipped,
+            Ok(_) => return not_finite(None),
+            Err(nn::Error::Kernel(kernels::Error::NonFiniteIn { tensor, .. })) => {
+                if !looks {
+                    self.observer.before(seen, at, with, &state.weights.params, &self.grads);
+                }
+                return not_finite(Some(tensor));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let State { weights, optimizer, average, slow, .. } = state;
+        if let Some(pruner) = &mut self.pruner {
+            pruner.note(progress, &weights.params)?;
+        }
+        optimizer.step(cpu, rate, clipped.scale, &mut weights.params, &self.grads)?;
+        match self.clipping.bound(cpu, &mut weights.params) {
+            Err(nn::Error::Kernel(kernels::Error::NonFinite { .. })) => return not_finite(None),
+            bounded => bounded?,
+        }
+        if let Some(pruner) = &mut self.pruner {
+            pruner.prune(progress, &mut weights.params)?;
+        }
+        if let (Some(lookahead), Some(slow)) = (config.lookahead, slow) {
+            lookahead.step(cpu, step + 1, slow, &mut weights.params)?;
+        }
+        if looks {
+            self.observer.after(seen, with, &weights.params, rate);
+        }
+        if let (Some(ema), Some(average)) = (config.ema, average) {
+            ema.step(cpu, step, &mut average.params, &weights.params)?;
+            average.buffers.copy_from_slice(&weights.buffers);
+        }
+        Ok(Ok(Taken { score, norm: clipped.norm }))
+    }
+
+    /// The gradient of the mean loss over the images `indices`.
+    fn gradient(
+        &mut self,
+        setup: &Setup,
+        cpu: Cpu<'_>,
+        step: u64,
+        weights: &mut Weights<T>,
+        indices: &[u32],
+    ) -> Result<Score, Error> {
+        let Setup { config, dataset, network, .. } = setup;
+        let Self { rows, workspace, grads, share, mixed, targets, .. } = self;
+        let mut total = Score::default();
+        for (part, batch) in indices.chunks(batch(setup)).enumerate() {
+            let (inputs, labels) = rows.fill(&dataset.train, batch)?;
+            // Each batch of each step draws its own numbers.
+            let number = step * u64::from(config.accumulate) + part as u64;
+            let batch = match config.mixing {
+                None => Batch { inputs, targets: labels.into() },
+                Some(mixing) => {
+                    let (stream, classes) = (streams::mixing(config.seed, number), network.outputs());
+                    let mixed = &mut mixed[..inputs.len()];
+                    let targets = &mut targets[..labels.len() * classes];
+                    mixing.mix(cpu, stream, network.input(), inputs, labels, classes, mixed, targets)?;
+                    Batch { inputs: mixed, targets: Targets::Values(targets) }
+                }
+            };
+            let mode = Mode::Train { seed: config.seed, step: number };
+            let into = if part == 0 { &mut *grads } else { &mut *share };
+            let score = network.gradient(cpu, mode, weights.lend(), batch, workspace, into)?;
+            if score.rows < indices.len() {
+                let weight = T::from_f64(score.rows as f64 / indices.len() as f64);
+                match part {
+                    0 => vector::scale(cpu, weight, grads),
+                    _ => vector::axpy(cpu, weight, share, grads).map_err(nn::Error::from)?,
+                }
+            }
+            total += score;
+        }
+        Ok(total)
+    }
+}
+
+/// Images of a batch: never more than there are to train on.
+fn batch(setup: &Setup) -> usize {
+    (setup.config.batch as usize).min(setup.split.train.len())
+}
+
+/// Scales the weights in `params` by what they make of the first images of the training set.
+///
+/// # Errors
+/// [`Error::Network`] if there is no memory for it.
+pub(crate) fn scale_by_data<T: Element>(
+    setup: &Setup,
+    cpu: Cpu<'_>,
+    lsuv: Lsuv,
+    params: &mut [T],
+) -> Result<(), Error> {
+    let Setup { config, dataset, split, network } = setup;
+    let count = batch(setup);
+    let mut rows = Rows::new(count, network.inputs());
+    let (inputs, _) = rows.fill(&dataset.train, &split.train[..count])?;
+    let layers = config.layers.as_deref().unwrap_or_default();
+    Ok(lsuv.scale(cpu, network.input(), layers, &Registry::new(), params, inputs)?)
+}
