@@ -1,12 +1,17 @@
-//! What the benchmarks share: the shapes, the implementations side by side, and how fast the processor could be.
+//! What the benchmarks share: what is measured, the implementations side by side, and how fast the processor could be.
 //!
-//! Every implementation multiplies the same row-major operands, stored plain or transposed, and its answer is checked
+//! *Products.* Every implementation multiplies the same row-major operands, stored plain or transposed, and its answer is checked
 //! before it is timed. `benches/gemm.rs` is the record (criterion); `src/bin/gemm_ratios.rs` prints a table of ratios
 //! from its own alternating runs, which is what to believe on a shared machine. `src/bin/gemm_once.rs` is for counting
 //! instructions.
+//!
+//! *Other kernels.* `kernel` lists them; `benches/kernels.rs` is the record, `src/bin/kernel_ratios.rs` prints ratios to a
+//! copy of the same bytes and to PyTorch.
 
+pub mod copy;
 pub mod element;
 pub mod fused;
+pub mod kernel;
 pub mod peak;
 pub mod peers;
 pub mod shape;

@@ -16,6 +16,7 @@ use runner::timing::repeat;
 use crate::element::Element;
 use crate::shape::Shape;
 pub use ours::Ours;
+pub use pytorch::PyTorch;
 
 /// A way to multiply matrices of `T`.
 pub trait Implementation<T> {
@@ -60,7 +61,7 @@ impl Multiplied for f32 {
 impl Multiplied for bf16 {
     fn implementations(threads: usize, isa: Isa) -> Vec<Box<dyn Implementation<bf16>>> {
         let mut all: Vec<Box<dyn Implementation<bf16>>> = vec![Box::new(Ours::new(threads, isa))];
-        match pytorch::PyTorch::new(threads) {
+        match PyTorch::new(threads) {
             Ok(peer) => all.push(Box::new(peer)),
             Err(reason) => eprintln!("pytorch: missing ({reason})"),
         }

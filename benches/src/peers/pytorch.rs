@@ -1,4 +1,4 @@
-//! PyTorch, if `EVENKEEL_TORCH_PYTHON` names a Python that has it: in a process of its own, which multiplies on request.
+//! PyTorch, if `EVENKEEL_TORCH_PYTHON` names a Python that has it: in a process of its own, which works on request.
 //!
 //! `pytorch.py` is that process, and says what is written to it and what it answers.
 
@@ -14,7 +14,8 @@ use crate::shape::Shape;
 const VARIABLE: &str = "EVENKEEL_TORCH_PYTHON";
 
 /// PyTorch.
-pub(super) struct PyTorch {
+#[derive(Debug)]
+pub struct PyTorch {
     process: Child,
     /// None when it is to end.
     requests: Option<ChildStdin>,
@@ -22,8 +23,8 @@ pub(super) struct PyTorch {
 }
 
 impl PyTorch {
-    /// The process, or why there is none.
-    pub(super) fn new(threads: usize) -> Result<Self, String> {
+    /// Its process, with so many threads, or why there is none.
+    pub fn new(threads: usize) -> Result<Self, String> {
         let python = std::env::var_os(VARIABLE).ok_or(format!("{VARIABLE} names no Python that has it"))?;
         let mut process = Command::new(&python)
             .args(["-c", include_str!("pytorch.py"), &threads.to_string()])
@@ -52,26 +53,46 @@ impl PyTorch {
         requests.flush()
     }
 
+    /// Does an operation of `pytorch.py` on `operands`, in rows of `cols`; `result` becomes what came of it.
+    pub fn operation(
+        &mut self,
+        name: &str,
+        cols: usize,
+        operands: &[Vec<f32>],
+        result: &mut [f32],
+    ) -> io::Result<()> {
+        let lengths: String = operands.iter().map(|x| format!(" {}", x.len())).collect();
+        self.send(&[format!("operation {name} {cols}{lengths}\n").as_bytes()])?;
+        operands.iter().try_for_each(|x| self.send(&[&bytes(x, f32::to_le_bytes)]))?;
+        self.receive(result, f32::from_le_bytes)
+    }
+
+    /// How long the last work takes `times` times, in its process alone.
+    pub fn time(&mut self, times: u32) -> io::Result<Duration> {
+        self.send(&[format!("time {times}\n").as_bytes()])?;
+        self.line()?.parse().map(Duration::from_secs_f64).map_err(io::Error::other)
+    }
+
     fn product(&mut self, shape: &Shape, a: &[bf16], b: &[bf16], c: &mut [bf16]) -> io::Result<()> {
         let &Shape { m, n, k, a_transposed, b_transposed, .. } = shape;
         let line = format!("product {m} {n} {k} {} {}\n", u8::from(a_transposed), u8::from(b_transposed));
-        self.send(&[line.as_bytes(), &bytes(a), &bytes(b)])?;
-        let mut answer = vec![0; 2 * c.len()];
+        let [a, b] = [a, b].map(|x| bytes(x, bf16::to_le_bytes));
+        self.send(&[line.as_bytes(), &a, &b])?;
+        self.receive(c, bf16::from_le_bytes)
+    }
+
+    fn receive<T, const N: usize>(&mut self, to: &mut [T], from_bytes: fn([u8; N]) -> T) -> io::Result<()> {
+        let mut answer = vec![0; N * to.len()];
         self.answers.read_exact(&mut answer)?;
-        for (c, &bytes) in c.iter_mut().zip(answer.as_chunks().0) {
-            *c = bf16::from_le_bytes(bytes);
+        for (to, &bytes) in to.iter_mut().zip(answer.as_chunks().0) {
+            *to = from_bytes(bytes);
         }
         Ok(())
     }
-
-    fn seconds(&mut self, times: u32) -> io::Result<f64> {
-        self.send(&[format!("time {times}\n").as_bytes()])?;
-        self.line()?.parse().map_err(io::Error::other)
-    }
 }
 
-fn bytes(x: &[bf16]) -> Vec<u8> {
-    x.iter().flat_map(|x| x.to_le_bytes()).collect()
+fn bytes<T: Copy, const N: usize>(x: &[T], to_bytes: fn(T) -> [u8; N]) -> Vec<u8> {
+    x.iter().flat_map(|x| to_bytes(*x)).collect()
 }
 
 impl Implementation<bf16> for PyTorch {
@@ -84,7 +105,7 @@ impl Implementation<bf16> for PyTorch {
     }
 
     fn time(&mut self, _: &Shape, _: &[bf16], _: &[bf16], _: &mut [bf16], times: u32) -> Duration {
-        Duration::from_secs_f64(self.seconds(times).expect("PyTorch's process answers"))
+        Self::time(self, times).expect("PyTorch's process answers")
     }
 }
 

@@ -52,11 +52,11 @@ fn every_layer_has_outputs_of_unit_variance() {
     };
     assert!(variances(&params).iter().any(|v| (v - 1.0).abs() > 0.5));
     let lsuv = Lsuv { tolerance: 1e-3, attempts: 20 };
-    lsuv.scale(cpu, input, &layers, &Registry::new(), &mut params, &inputs).unwrap();
+    lsuv.scale(cpu, input, &layers, &Registry::new(), &mut params, &[], &inputs).unwrap();
     let found = variances(&params);
     assert!(found.iter().all(|v| (v - 1.0).abs() <= 1e-3), "{found:?}");
 
     let short: &mut Vec<f64> = &mut vec![0.0; 3];
-    assert!(lsuv.scale(cpu, input, &layers, &Registry::new(), short, &inputs).is_err());
+    assert!(lsuv.scale(cpu, input, &layers, &Registry::new(), short, &[], &inputs).is_err());
     assert!(Lsuv { attempts: 0, ..lsuv }.check().is_err());
 }

@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use kernels::Cpu;
 use nn::{Batch, Workspace};
 
-use crate::Error;
 use crate::config::{Config, Dtype, require};
 use crate::data::replace::replace_with;
 use crate::element::Element;
@@ -23,6 +22,7 @@ use crate::run_folder::{self, RunFolder};
 use crate::setup::{self, Setup};
 use crate::tensors::{self, Array};
 use crate::weights::{self, Weights};
+use crate::{Error, initial};
 
 /// How layers that behave differently while training are to behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -109,8 +109,8 @@ fn contents<T: Element>(
         (Some(folder), Dtype::F64) => {
             weights::read::<f64>(&folder.file(run_folder::MODEL), network)?.0.converted()
         }
-        (None, Dtype::F32 | Dtype::Bf16) => Weights::<f32>::initial(network, cpu, config.seed)?.converted(),
-        (None, Dtype::F64) => Weights::<f64>::initial(network, cpu, config.seed)?.converted(),
+        (None, Dtype::F32 | Dtype::Bf16) => initial::weights::<f32>(setup, cpu)?.converted(),
+        (None, Dtype::F64) => initial::weights::<f64>(setup, cpu)?.converted(),
     };
     let mut rows = Rows::<T>::new(samples, network.inputs());
     let (inputs, labels) = rows.fill(&dataset.train, &split.train[..samples])?;

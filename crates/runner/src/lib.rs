@@ -5,6 +5,7 @@
 //! train  eval  dump  bench the commands
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
+//!   initial               the weights that a run begins with
 //!   training  step        the loop: epochs and steps; what one step does
 //!   health  activity      what a few steps of each epoch did to gradients and parameters; units that do nothing
 //!   scoring  rows         loss and accuracy of a set of images; bytes become batches
@@ -34,6 +35,7 @@ pub mod eval;
 pub mod export;
 pub mod gradcheck;
 pub mod health;
+pub mod initial;
 pub mod interval;
 mod json;
 pub mod measures;

@@ -10,9 +10,8 @@
 //! The training loop takes steps; whatever is drawn is a function of seed, step and index.
 
 use kernels::{Cpu, vector};
-use nn::init::Lsuv;
 use nn::pruning::Pruner;
-use nn::{Batch, Clipping, Mode, Progress, Registry, Score, Targets, Workspace};
+use nn::{Batch, Clipping, Mode, Progress, Score, Targets, Workspace};
 
 use crate::element::Element;
 use crate::health::{self, Observer};
@@ -201,24 +200,6 @@ impl<T: Element> Stepper<T> {
 }
 
 /// Images of a batch: never more than there are to train on.
-fn batch(setup: &Setup) -> usize {
+pub(crate) fn batch(setup: &Setup) -> usize {
     (setup.config.batch as usize).min(setup.split.train.len())
-}
-
-/// Scales the weights in `params` by what they make of the first images of the training set.
-///
-/// # Errors
-/// [`Error::Network`] if there is no memory for it.
-pub(crate) fn scale_by_data<T: Element>(
-    setup: &Setup,
-    cpu: Cpu<'_>,
-    lsuv: Lsuv,
-    params: &mut [T],
-) -> Result<(), Error> {
-    let Setup { config, dataset, split, network } = setup;
-    let count = batch(setup);
-    let mut rows = Rows::new(count, network.inputs());
-    let (inputs, _) = rows.fill(&dataset.train, &split.train[..count])?;
-    let layers = config.layers.as_deref().unwrap_or_default();
-    Ok(lsuv.scale(cpu, network.input(), layers, &Registry::new(), params, inputs)?)
 }

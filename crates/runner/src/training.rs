@@ -27,9 +27,9 @@ use crate::health::Health;
 use crate::metrics::{self, Epoch};
 use crate::scoring::Scorer;
 use crate::setup::Setup;
-use crate::step::{self, NotFinite, Stepper, Taken};
+use crate::step::{NotFinite, Stepper, Taken};
 use crate::weights::Weights;
-use crate::{Error, streams};
+use crate::{Error, initial, streams};
 
 /// All that a run carries from one step to the next.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,10 +135,7 @@ impl<T: Element> State<T> {
     /// [`Error::Network`] if a hyper-parameter is out of range.
     pub fn fresh(setup: &Setup, cpu: Cpu<'_>) -> Result<Self, Error> {
         let Setup { config, network, .. } = setup;
-        let mut weights = Weights::initial(network, cpu, config.seed)?;
-        if let Some(lsuv) = config.lsuv {
-            step::scale_by_data(setup, cpu, lsuv, &mut weights.params)?;
-        }
+        let weights = initial::weights(setup, cpu)?;
         let optimizer = plan(setup)?.start(cpu)?;
         let average = config.ema.map(|_| weights.clone());
         let slow = config.lookahead.map(|_| weights.params.clone());

@@ -51,11 +51,12 @@ impl Lsuv {
 
     /// Scales the weights in `params`, drawn before (the paper draws them [`Orthogonal`](crate::Init::Orthogonal)), of the network of
     /// `layers` over rows of shape `input`, by what they make of the batch `inputs`. Dense layers and convolutions of the outermost
-    /// sequence are scaled, before their activation; blocks are left as they are. Running statistics are those of the batch.
-    /// Outputs that are all alike are left too.
+    /// sequence are scaled, before their activation; blocks are left as they are. Batch norms use the statistics of the batch; `buffers`,
+    /// the network's, are read for what has been fitted. Outputs that are all alike are left too.
     ///
     /// # Errors
-    /// What [`check`](Self::check) says, or the network; [`Error::Length`] if `params` or `inputs` do not fit it.
+    /// What [`check`](Self::check) says, or the network; [`Error::Length`] if a buffer does not fit it.
+    #[expect(clippy::too_many_arguments, reason = "the network, its numbers and the batch")]
     pub fn scale<T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -63,11 +64,13 @@ impl Lsuv {
         layers: &[LayerSpec],
         registry: &Registry,
         params: &mut [T],
+        buffers: &[T],
         inputs: &[T],
     ) -> Result<(), Error> {
         self.check()?;
         let whole = Network::with_registry(input, layers, registry)?;
         crate::error::check_length("params", whole.layout().len(), params.len())?;
+        crate::error::check_length("buffers", whole.buffers().len(), buffers.len())?;
         for (i, layer) in layers.iter().enumerate() {
             if !matches!(layer, LayerSpec::Dense { .. } | LayerSpec::Convolution(_)) {
                 continue;
@@ -76,8 +79,7 @@ impl Lsuv {
             let network = Network::with_registry(input, &layers[..=i], registry)?;
             let rows = inputs.len() / network.inputs();
             let mut workspace = Workspace::inference(&network, cpu, rows)?;
-            let mut buffers = crate::zeros(network.buffers().len())?;
-            network.init_buffers(cpu, &mut buffers)?;
+            let mut buffers = buffers[..network.buffers().len()].to_vec();
             let own = network.layout().tensors().iter().find(|tensor| tensor.layer == i);
             let Some(own) = own.map(|tensor| tensor.range.clone()) else { continue };
             for _ in 0..self.attempts {

@@ -59,7 +59,7 @@ pub fn gather<T>(
     labels: &mut [u8],
 ) -> Result<(), GatherError>
 where
-    T: Copy + From<u8> + Mul<Output = T> + Div<Output = T>,
+    T: Copy + From<u8> + Mul<Output = T> + Div<Output = T> + Send,
 {
     let (count, image_len) = (indices.len(), from.image_len());
     if let Some(at) = indices.iter().position(|&index| index as usize >= from.len()) {
@@ -71,6 +71,29 @@ where
     if labels.len() != count {
         return Err(GatherError::Labels { expected: count, got: labels.len() });
     }
+    convert(indices, from, pixels, labels);
+    Ok(())
+}
+
+/// Images that are converted at a time: some microseconds' worth.
+const SHARE: usize = 16;
+
+/// What [`gather`] does once all fits; on all threads of the pool that it is called in, if there is one.
+fn convert<T>(indices: &[u32], from: &Labelled, pixels: &mut [T], labels: &mut [u8])
+where
+    T: Copy + From<u8> + Mul<Output = T> + Div<Output = T> + Send,
+{
+    let image_len = from.image_len();
+    if indices.len() > SHARE && rayon_core::current_thread_index().is_some() {
+        let half = indices.len() / 2;
+        let (pixels, more_pixels) = pixels.split_at_mut(half * image_len);
+        let (labels, more_labels) = labels.split_at_mut(half);
+        rayon_core::join(
+            || convert(&indices[..half], from, pixels, labels),
+            || convert(&indices[half..], from, more_pixels, more_labels),
+        );
+        return;
+    }
     let scale = scale::<T>();
     for ((&index, label), image) in indices.iter().zip(labels).zip(pixels.chunks_exact_mut(image_len)) {
         let index = index as usize;
@@ -80,7 +103,6 @@ where
             *pixel = T::from(byte) * scale;
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -123,5 +145,17 @@ mod tests {
             assert!(pixels.iter().all(|&p| p == 9.0) && labels.iter().all(|&l| l == 99));
         }
         assert_eq!(gather::<f32>(&[], &set(), &mut [], &mut []), Ok(()));
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        let order: Vec<u32> = (0..500).map(|i| i * 7 % 64).collect();
+        let gathered = || {
+            let (mut pixels, mut labels) = (vec![9.0_f32; 2000], vec![99; 500]);
+            gather(&order, &set(), &mut pixels, &mut labels).expect("all fits");
+            (pixels, labels)
+        };
+        let pool = crate::pool::Pool::new(3).expect("threads");
+        assert_eq!(pool.enter(gathered), gathered());
     }
 }

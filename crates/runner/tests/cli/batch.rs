@@ -132,3 +132,39 @@ fn without_a_type_a_dump_is_in_that_of_the_run() {
         assert_eq!(view.dtype(), if name == "labels" { Dtype::I64 } else { Dtype::F32 }, "{name}");
     }
 }
+
+/// `standardise` holds mean and deviation of the images that are trained on, which `dump` writes as inputs.
+#[test]
+fn a_first_layer_that_standardises_is_fitted_to_the_training_images() {
+    let world = World::new();
+    world.write(
+        "standard.toml",
+        "epochs = 1\nbatch = 30\nvalidation = 30\nlsuv = {}\nlayers = [{ kind = \"standardise\" }, { kind = \"dense\", units = 3 }]\n",
+    );
+    world.expect(0, "train --data tiny --config standard.toml --out run --quiet", &[]);
+    let count = 300 - 30;
+    world.expect(0, &format!("dump run --samples {count} --dtype f64 --out batch.safetensors"), &[]);
+    let (batch, model) = (
+        fs::read(world.path("batch.safetensors")).unwrap(),
+        fs::read(world.path("run/model.safetensors")).unwrap(),
+    );
+    let inputs = doubles(&SafeTensors::deserialize(&batch).unwrap(), "inputs", &[count, INPUTS]);
+    let model = SafeTensors::deserialize(&model).unwrap();
+    let singles = |name: &str| -> Vec<f64> {
+        let bytes = model.tensor(name).unwrap().data();
+        bytes.as_chunks().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes))).collect()
+    };
+    let (means, deviations) = (singles("layers.0.mean"), singles("layers.0.std"));
+    for pixel in 0..INPUTS {
+        let column = || inputs.iter().skip(pixel).step_by(INPUTS);
+        let mean = column().sum::<f64>() / count as f64;
+        let variance = column().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count as f64;
+        assert!((means[pixel] - mean).abs() < 1e-6, "{pixel}: {} is not {mean}", means[pixel]);
+        let expected = if variance.sqrt() < 1e-8 { 1.0 } else { variance.sqrt() };
+        assert!(
+            (deviations[pixel] - expected).abs() < 1e-6,
+            "{pixel}: {} is not {expected}",
+            deviations[pixel]
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! Prints, kernel by kernel, our time beside what bounds it, and beside PyTorch's:
+//! `cargo run --release -p benches --bin kernel-ratios -- [--isa NAME] [KERNEL...]`. A KERNEL is the beginning of a name.
+//!
+//! f32, one thread. All take turns within one run, and the least time of each counts, in nanoseconds an element:
+//!
+//! ```text
+//! ours      the kernel
+//! copy      a copy of the same streams, read and written (`benches::copy`)
+//! cached    the kernel on so few elements that they stay in the first-level cache: what its instructions take
+//! of bound  the greater of these two, over ours: 1 is the best that can be
+//! pytorch   PyTorch's, its answer compared with ours; missing without EVENKEEL_TORCH_PYTHON
+//! faster    PyTorch's over ours
+//! ```
+//!
+//! Below the table: what clipping adds to a step of Adam, and the statistics of all parameters to a training step.
+
+use std::time::Duration;
+
+use benches::copy::Copies;
+use benches::kernel::{Case, FIRST_LEVEL, Kernel, NETWORK};
+use benches::peers::PyTorch;
+use kernels::{Cpu, Isa};
+use runner::timing::{Patience, Work, minima, repeat};
+
+const PATIENCE: Patience = Patience { slice: Duration::from_millis(5), rounds: 40, most: Duration::MAX };
+const ANSWERS: &str = "PyTorch's process answers";
+
+fn main() {
+    let (isa, prefixes) = match parse(std::env::args().skip(1)) {
+        Ok(request) => request,
+        Err(reason) => {
+            eprintln!("{reason}\nusage: kernel-ratios [--isa NAME] [KERNEL...]");
+            std::process::exit(2);
+        }
+    };
+    let cpu = Cpu::serial(isa);
+    let mut pytorch = PyTorch::new(1).inspect_err(|reason| eprintln!("pytorch: missing ({reason})")).ok();
+    println!("f32, {isa}, 1 thread, nanoseconds an element");
+    println!("| kernel | elements | ours | copy | cached | of bound | pytorch | faster |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for kernel in Kernel::families(cpu).iter().flat_map(|(_, kernels)| kernels) {
+        if prefixes.is_empty() || prefixes.iter().any(|prefix| kernel.name.starts_with(prefix)) {
+            kernel.sizes.iter().for_each(|&elements| row(kernel, elements, pytorch.as_mut()));
+        }
+    }
+    if prefixes.is_empty() {
+        shares(cpu);
+    }
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Isa, Vec<String>), String> {
+    let (mut isa, mut prefixes) = (Isa::detect(), Vec::new());
+    while let Some(argument) = arguments.next() {
+        if argument == "--isa" {
+            let name = arguments.next().unwrap_or_default();
+            isa = Isa::named(&name).map_err(|error| format!("--isa {name}: {error}"))?;
+        } else {
+            prefixes.push(argument);
+        }
+    }
+    let known: Vec<_> =
+        Kernel::families(Cpu::serial(isa)).into_iter().flat_map(|(_, kernels)| kernels).collect();
+    match prefixes.iter().find(|prefix| !known.iter().any(|kernel| kernel.name.starts_with(*prefix))) {
+        Some(prefix) => Err(format!("{prefix}: no kernel begins like this")),
+        None => Ok((isa, prefixes)),
+    }
+}
+
+/// One line of the table.
+fn row(kernel: &Kernel, elements: usize, pytorch: Option<&mut PyTorch>) {
+    let mut case = kernel.on(elements);
+    let pytorch = pytorch.filter(|_| case.peer.is_some());
+    let pytorch = pytorch.map(|process| prepared(process, &mut case));
+    case.settle();
+    let mut copies = Copies::new(&case.streams);
+    let mut cached = kernel.is_elementwise().then(|| kernel.on(FIRST_LEVEL));
+    cached.iter_mut().for_each(Case::settle);
+
+    // What there is, in the order of the columns.
+    let there_is = [true, copies.is_some(), cached.is_some(), pytorch.is_some()];
+    let mut works: Vec<Work<'_>> = vec![Box::new(|times| repeat(times, || case.run()))];
+    if let Some(copies) = &mut copies {
+        works.push(Box::new(|times| repeat(times, || copies.run())));
+    }
+    if let Some(cached) = &mut cached {
+        works.push(Box::new(|times| repeat(times, || cached.run())));
+    }
+    if let Some(process) = pytorch {
+        works.push(Box::new(|times| process.time(times).expect(ANSWERS)));
+    }
+    let mut seconds = minima(&mut works, PATIENCE).into_iter();
+    let of = [elements, elements, FIRST_LEVEL, elements];
+    let columns = [0, 1, 2, 3].map(|column| {
+        let seconds = if there_is[column] { seconds.next() } else { None };
+        seconds.map(|seconds| seconds * 1e9 / of[column] as f64)
+    });
+    let [ours, copy, cached, pytorch] = columns;
+    let ours = ours.expect("it is always measured");
+    let bound = [copy, cached].into_iter().flatten().reduce(f64::max);
+    let show = |x: Option<f64>, digits: usize| x.map_or("-".into(), |x| format!("{x:.digits$}"));
+    println!(
+        "| {} | {elements} | {ours:.4} | {} | {} | {} | {} | {} |",
+        kernel.name,
+        show(copy, 4),
+        show(cached, 4),
+        show(bound.map(|bound| bound / ours), 2),
+        show(pytorch, 4),
+        show(pytorch.map(|theirs| theirs / ours), 2),
+    );
+}
+
+/// PyTorch with the operation of `case`, whose answer is near ours.
+fn prepared<'a>(process: &'a mut PyTorch, case: &mut Case) -> &'a mut PyTorch {
+    let peer = case.peer.expect("there is one");
+    let mut theirs = vec![0.0; case.operands[peer.result].len()];
+    let mut ask = |case: &Case, theirs: &mut [f32]| {
+        process.operation(peer.operation, peer.cols, &case.operands, theirs).expect(ANSWERS);
+    };
+    ask(case, &mut theirs);
+    case.run();
+    for (i, (ours, theirs)) in case.operands[peer.result].iter().zip(&theirs).enumerate() {
+        let near = (ours - theirs).abs() <= 1e-4 * ours.abs() + 1e-6;
+        assert!(near, "{}: element {i} is {ours}, PyTorch's {theirs}", peer.operation);
+    }
+    // Not of numbers that shrink, either.
+    case.settle();
+    ask(case, &mut theirs);
+    process
+}
+
+/// What is paid for keeping an eye on gradients.
+fn shares(cpu: Cpu<'static>) {
+    let names = ["adam", "adam clipped", "statistics", "histogram"];
+    let mut cases = names.map(|name| Kernel::named(cpu, name).on(NETWORK));
+    let mut products = Kernel::named(cpu, "products of a training step").on(1);
+    let mut works: Vec<Work<'_>> = Vec::new();
+    for case in cases.iter_mut().chain([&mut products]) {
+        works.push(Box::new(|times| repeat(times, || case.run())));
+    }
+    let seconds = minima(&mut works, PATIENCE);
+    let &[adam, clipped, statistics, histogram, products] = &seconds[..] else {
+        unreachable!("one for each")
+    };
+    let (added, step) = (clipped - adam, products + adam);
+    println!(
+        "\n784-512-10 at batch 128: a step's products {:.0} us, Adam {:.0} us",
+        products * 1e6,
+        adam * 1e6
+    );
+    println!(
+        "clipping adds {:.1} us: {:.1} % of Adam, {:.2} % of products and Adam",
+        added * 1e6,
+        100.0 * added / adam,
+        100.0 * added / step
+    );
+    for (name, seconds) in [("statistics", statistics), ("histogram", histogram)] {
+        println!(
+            "{name} of all gradients {:.1} us: {:.1} % of products and Adam",
+            seconds * 1e6,
+            100.0 * seconds / step
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! The weights that a run begins with: drawn, and then fitted to the training set where the configuration says so.
+//!
+//! ```text
+//! draw -> mean and deviation of the inputs, for a first layer that standardises -> LSUV
+//! ```
+//!
+//! `train` begins with them; `dump` shows them.
+
+use kernels::Cpu;
+use nn::Registry;
+
+use crate::Error;
+use crate::element::Element;
+use crate::rows::Rows;
+use crate::setup::Setup;
+use crate::step;
+use crate::weights::Weights;
+
+/// What the run `setup` begins with: a function of configuration and data.
+///
+/// # Errors
+/// [`Error::Network`] if there is no memory for them.
+pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Weights<T>, Error> {
+    let Setup { config, dataset, split, network } = setup;
+    let mut weights = Weights::<T>::initial(network, cpu, config.seed)?;
+
+    let mut one = Rows::<f64>::new(1, network.inputs());
+    let mut images = split.train.chunks(1);
+    let next = |row: &mut [f64]| match images.next().map(|index| one.fill(&dataset.train, index)) {
+        Some(Ok((pixels, _))) => {
+            row.copy_from_slice(pixels);
+            true
+        }
+        // The split has no index beyond the images.
+        _ => false,
+    };
+    let mut buffers = weights.buffers.iter().map(|value| value.to_f64()).collect::<Vec<_>>();
+    if network.fit(cpu, next, &mut buffers)? {
+        weights.buffers = buffers.into_iter().map(T::from_f64).collect();
+    }
+
+    if let Some(lsuv) = config.lsuv {
+        let count = step::batch(setup);
+        let mut rows = Rows::new(count, network.inputs());
+        let (inputs, _) = rows.fill(&dataset.train, &split.train[..count])?;
+        let (layers, registry) = (config.layers.as_deref().unwrap_or_default(), Registry::new());
+        let Weights { params, buffers } = &mut weights;
+        lsuv.scale(cpu, network.input(), layers, &registry, params, buffers, inputs)?;
+    }
+    Ok(weights)
+}

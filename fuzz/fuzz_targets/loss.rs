@@ -1,0 +1,165 @@
+//! Any loss of any logits: the same bits everywhere, whether the gradient is asked for or not, and what does not fit is refused;
+//! `cargo +nightly fuzz run loss`.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use fuzz::{Length, Misfit, Number, Parameter, Values, bits, same_everywhere};
+use half::bf16;
+use kernels::loss::{BinaryCrossEntropy, CrossEntropy, Hinge, HingeForm, Regression, Targets, mask_rows};
+use kernels::{Cpu, Element, Error, Float};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Debug, Arbitrary)]
+struct Problem {
+    loss: Loss,
+    rows: Length,
+    classes: u8,
+    of_logits: Misfit,
+    of_losses: Misfit,
+    of_targets: Misfit,
+    of_dlogits: Misfit,
+    number: Parameter,
+    scale: Parameter,
+    ignore: Option<u8>,
+    labels: Vec<u8>,
+    values: Values,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Loss {
+    Labels { double: bool, weights: bool },
+    Distributions { double: bool, weights: bool },
+    Hinge { double: bool, squared: bool, form: u8 },
+    Binary { half: bool },
+    Regression { half: bool, form: u8 },
+}
+
+fuzz_target!(|problem: Problem| match problem.loss {
+    Loss::Labels { double: false, .. }
+    | Loss::Distributions { double: false, .. }
+    | Loss::Hinge { double: false, .. } => rows::<f32>(&problem),
+    Loss::Labels { .. } | Loss::Distributions { .. } | Loss::Hinge { .. } => rows::<f64>(&problem),
+    Loss::Binary { half: false } | Loss::Regression { half: false, .. } => elements::<f32>(&problem),
+    Loss::Binary { .. } | Loss::Regression { .. } => elements::<bf16>(&problem),
+});
+
+/// A loss without its gradient and with it: asserts that the losses are the same, refused or not. `dlogits` is as long as the
+/// logits if it `fits`.
+fn both<T: Number>(
+    losses: &[T],
+    (dlogits, fits): (&[T], bool),
+    alone: impl Fn(Cpu<'_>, &mut [T]) -> Result<(), Error>,
+    with_gradient: impl Fn(Cpu<'_>, &mut [T], &mut [T]) -> Result<(), Error>,
+) -> Option<(Vec<T>, Vec<T>)> {
+    let alone = same_everywhere(&losses.to_vec(), |cpu, losses| alone(cpu, losses)).ok();
+    let both = same_everywhere(&(losses.to_vec(), dlogits.to_vec()), |cpu, (losses, dlogits)| {
+        with_gradient(cpu, losses, dlogits)
+    });
+    let both = both.ok().map(|(both, ())| both);
+    assert_eq!(alone.is_some() && fits, both.is_some());
+    if let (Some((alone, ())), Some((losses, _))) = (alone, &both) {
+        assert_eq!(bits(&alone), bits(losses));
+    }
+    both
+}
+
+fn rows<T: Float + Number>(problem: &Problem) {
+    let (rows, classes) = (problem.rows.get() % 300, usize::from(problem.classes % 40));
+    let label = |i: usize| problem.labels.get(i % problem.labels.len().max(1)).map_or(0, |&l| u32::from(l));
+    // At times one that there is not.
+    let labels: Vec<u32> = (0..problem.of_targets.of(rows))
+        .map(|i| label(i) % (classes as u32).max(1) + label(i) / 255)
+        .collect();
+    let logits = problem.values.take::<T>(0, problem.of_logits.of(rows * classes));
+    let (losses, dlogits) = (
+        vec![T::default(); problem.of_losses.of(rows)],
+        vec![T::default(); problem.of_dlogits.of(logits.len())],
+    );
+    let scale = <T as Number>::from_f64(problem.scale.get());
+    let (ignore, number) = (problem.ignore.map(u32::from), problem.number.get());
+    let written = match problem.loss {
+        Loss::Hinge { form, squared, .. } => {
+            let form =
+                [HingeForm::All, HingeForm::Greatest, HingeForm::OneAgainstRest][usize::from(form % 3)];
+            let hinge = Hinge { form, margin: number, squared, ignore };
+            both(
+                &losses,
+                (&dlogits, dlogits.len() == logits.len()),
+                |cpu, losses| hinge.losses(cpu, &logits, classes, &labels, losses),
+                |cpu, losses, dlogits| hinge.gradient(cpu, &logits, classes, &labels, scale, losses, dlogits),
+            )
+        }
+        Loss::Labels { weights, .. } | Loss::Distributions { weights, .. } => {
+            let weights = weights.then(|| problem.values.take::<T>(2, classes));
+            let loss = CrossEntropy { smoothing: number, weights: weights.as_deref(), ignore };
+            let distributions = problem.values.take::<T>(3, problem.of_targets.of(rows * classes));
+            let targets = match problem.loss {
+                Loss::Labels { .. } => Targets::Labels(&labels),
+                _ => Targets::Distributions(&distributions),
+            };
+            let written = both(
+                &losses,
+                (&dlogits, dlogits.len() == logits.len()),
+                |cpu, losses| loss.losses(cpu, &logits, classes, targets, losses),
+                |cpu, losses, dlogits| loss.gradient(cpu, &logits, classes, targets, scale, losses, dlogits),
+            );
+            let in_place = same_everywhere(&(losses.clone(), logits.clone()), |cpu, (losses, logits)| {
+                loss.gradient_in_place(cpu, logits, classes, targets, scale, losses)
+            });
+            if let (Ok((in_place, ())), Some(written)) = (in_place, &written) {
+                assert_eq!(bits(&in_place), bits(written));
+            }
+            let _ = loss.total_weight(classes, targets);
+            written
+        }
+        Loss::Binary { .. } | Loss::Regression { .. } => unreachable!("they are of elements"),
+    };
+    if let Some((losses, _)) = written {
+        assert_eq!([losses.len() * classes, losses.len()], [logits.len(), labels.len()]);
+        let keep: Vec<bool> = labels.iter().map(|label| label % 2 == 0).collect();
+        let masked = same_everywhere(&logits, |cpu, x| mask_rows(cpu, &keep, x)).expect("it fits").0;
+        for ((masked, row), keep) in
+            masked.chunks(classes.max(1)).zip(logits.chunks(classes.max(1))).zip(keep)
+        {
+            let expected = if keep { row.to_vec() } else { vec![T::default(); row.len()] };
+            assert_eq!(bits(&masked.to_vec()), bits(&expected));
+        }
+    }
+}
+
+fn elements<E: Element + Number>(problem: &Problem)
+where
+    E::Float: Number,
+{
+    let len = problem.rows.get();
+    let predictions = problem.values.take::<E>(0, problem.of_logits.of(len));
+    let targets = problem.values.take::<E>(1, problem.of_targets.of(len));
+    let (losses, dx) = (
+        vec![E::default(); problem.of_losses.of(len)],
+        vec![E::default(); problem.of_dlogits.of(predictions.len())],
+    );
+    let scale = <E::Float as Number>::from_f64(problem.scale.get());
+    let written = if let Loss::Regression { form, .. } = problem.loss {
+        let huber = Regression::Huber { delta: problem.number.get() };
+        let loss = [Regression::Squared, Regression::Absolute, huber][usize::from(form % 3)];
+        both(
+            &losses,
+            (&dx, dx.len() == predictions.len()),
+            |cpu, losses| loss.losses(cpu, &predictions, &targets, losses),
+            |cpu, losses, dx| loss.gradient(cpu, &predictions, &targets, scale, losses, dx),
+        )
+    } else {
+        let loss = BinaryCrossEntropy { positive_weight: problem.number.get() };
+        both(
+            &losses,
+            (&dx, dx.len() == predictions.len()),
+            |cpu, losses| loss.losses(cpu, &predictions, &targets, losses),
+            |cpu, losses, dx| loss.gradient(cpu, &predictions, &targets, scale, losses, dx),
+        )
+    };
+    if let Some((losses, _)) = written {
+        assert_eq!([predictions.len(), targets.len()], [losses.len(); 2]);
+        let is_nan = |x: &E| Number::to_f64(*x).is_nan();
+        assert!(predictions.iter().zip(&losses).all(|(x, loss)| !is_nan(x) || is_nan(loss)));
+    }
+}
