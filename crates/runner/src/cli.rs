@@ -21,7 +21,10 @@ use crate::report::command as report;
 use crate::scan::Invert;
 use crate::setup::Setup;
 use crate::signal::Signals;
-use crate::{Error, bench, data, dry_run, dump, eval, export, gradcheck, overfit, predict, train, verify};
+use crate::{
+    Error, bench, data, dry_run, dump, eval, export, gradcheck, lr_find, overfit, predict, sweep, train,
+    verify,
+};
 
 /// Trains neural networks with gradients on an even keel: the same bits on every machine.
 #[derive(Debug, Parser)]
@@ -60,6 +63,17 @@ enum Command {
         after_help = "Examples:\n  evenkeel report runs/mlp-1\n  evenkeel report runs/mlp-1 runs/mlp-2 --out two.html"
     )]
     Report(ReportArgs),
+    /// Train with several values of configuration keys, all of a grid or some at random, and name the best run
+    ///
+    /// Best is the run with the best validation accuracy; the test set chooses nothing. A sweep that was stopped goes on where it was.
+    #[command(
+        after_help = "Examples:\n  evenkeel sweep lr=0.001,0.004 batch=64,256 epochs=3 --out sweeps/grid\n  evenkeel sweep \
+                            'lr=log(1e-4,1e-1)' optimizer=adamw,lion --random 20 --out sweeps/random"
+    )]
+    Sweep(Box<SweepArgs>),
+    /// Find a learning rate: train with ever larger ones, and see where the loss falls and where it grows
+    #[command(after_help = "Example:\n  evenkeel lr-find --preset lenet --optimizer sgd --out rates.html")]
+    LrFind(Box<LrFindArgs>),
     /// Write a run's network for other programs: ONNX, or its tensors for NumPy
     #[command(
         after_help = "Examples:\n  evenkeel export runs/mlp-1 --format onnx\n  evenkeel export runs/mlp-1 --format npz --out \
@@ -300,6 +314,57 @@ struct PredictArgs {
 }
 
 #[derive(Debug, Args)]
+struct SweepArgs {
+    /// Keys and their values: KEY=A,B,C, or with --random KEY=log(LOW,HIGH) or KEY=uniform(LOW,HIGH)
+    #[arg(required = true, value_name = "KEY=VALUES")]
+    choices: Vec<String>,
+    #[command(flatten)]
+    run: RunArgs,
+    /// So many trials with values at random, not all of the grid
+    #[arg(long, value_name = "N")]
+    random: Option<usize>,
+    /// Folder of the sweep, which holds a run folder for each trial
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// No progress on stderr
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Args)]
+struct LrFindArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Images a step [default: 256]
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// What takes the steps
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
+    optimizer: Option<String>,
+    /// The first rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-6, allow_negative_numbers = true)]
+    from: f64,
+    /// The last rate
+    #[arg(long, value_name = "RATE", default_value_t = 10.0, allow_negative_numbers = true)]
+    to: f64,
+    /// Steps from the one to the other
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    steps: u32,
+    /// File for a plot (HTML)
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file
+    #[arg(long, requires = "out")]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct ExportArgs {
     /// Run folder
     run: PathBuf,
@@ -387,6 +452,17 @@ fn dtype(allowed: &'static [Dtype]) -> impl TypedValueParser<Value = Dtype> {
     })
 }
 
+/// The optimizer that a flag names, if there is one.
+fn set_optimizer(config: &mut Config, name: Option<&str>) {
+    let Some(name) = name else { return };
+    let named = named(name).unwrap_or(config.optimizer);
+    let settings = ["momentum", "nesterov", "adamw", "amsgrad"].contains(&name);
+    // The file's settings stay where the flag names the same optimizer, and none of its forms.
+    if settings || discriminant(&named) != discriminant(&config.optimizer) {
+        config.optimizer = named;
+    }
+}
+
 /// The program's version, and what it finds on this machine.
 fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
@@ -413,6 +489,18 @@ impl Command {
             Self::Train(args) => args.run(started),
             Self::Eval(EvalArgs { run, split, data, json }) => {
                 eval::eval(&eval::Request { run, part: split, data, json })
+            }
+            Self::Sweep(args) => {
+                let SweepArgs { choices, run, random, out, json, quiet } = *args;
+                let request = sweep::Request { config: run.config()?, choices, random, out, json, quiet };
+                sweep::sweep(&request, started, &Signals::catch()?)
+            }
+            Self::LrFind(args) => {
+                let LrFindArgs { run, batch, optimizer, from, to, steps, out, force, json } = *args;
+                let mut config = run.config()?;
+                config.batch = batch.unwrap_or(config.batch);
+                set_optimizer(&mut config, optimizer.as_deref());
+                lr_find::lr_find(&lr_find::Request { config, from, to, steps, out, force, json })
             }
             Self::Export(ExportArgs { run, format, out, force }) => {
                 export::export(&export::Request { run, format, out, force })
@@ -502,14 +590,7 @@ impl TrainArgs {
                 config.threads = self.threads.or(config.threads);
                 config.isa = self.isa.unwrap_or(config.isa);
                 config.dtype = self.dtype.unwrap_or(config.dtype);
-                if let Some(name) = &self.optimizer {
-                    let named = named(name).unwrap_or(config.optimizer);
-                    let settings = ["momentum", "nesterov", "adamw", "amsgrad"].contains(&&name[..]);
-                    // The file's settings stay where the flag names the same optimizer, and none of its forms.
-                    if settings || discriminant(&named) != discriminant(&config.optimizer) {
-                        config.optimizer = named;
-                    }
-                }
+                set_optimizer(&mut config, self.optimizer.as_deref());
                 train::Run::New { config: Box::new(config), out: self.out, force: self.force }
             }
         };

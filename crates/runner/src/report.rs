@@ -177,6 +177,22 @@ fn tiles(body: &mut String, summary: &Summary, answers: Option<&Answers>) -> Res
     Ok(())
 }
 
+/// A page with one chart, over numbers on a logarithmic scale.
+pub(crate) fn plot(
+    title: &str,
+    name: &str,
+    below: &str,
+    curves: Vec<(&str, Vec<(f64, f64)>)>,
+    mark: Option<(f64, String)>,
+) -> String {
+    // The last curve stands out.
+    let colours = [7, 0];
+    let curve = |((name, points), colour): ((&str, _), usize)| Curve::new(name, colour, points);
+    let curves = curves.into_iter().zip(colours).map(curve).collect();
+    let chart = Chart { title: name, below, across: Scale::Log, curves, mark, ..Chart::default() };
+    Page { title, body: &format!("<div style=\"max-width:44rem\">{chart}</div>") }.to_string()
+}
+
 /// A curve over the epochs.
 pub(crate) fn over_epochs(
     name: impl Into<String>,

@@ -86,6 +86,19 @@ pub enum Run {
 /// # Errors
 /// Whatever keeps the run from ending well: see [`Error`].
 pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
+    let (summary, end) = run(request, started, signals)?;
+    if request.json || end.is_ok() {
+        conclude(request, &summary)?;
+    }
+    end
+}
+
+/// Does it, and prints nothing on stdout: what the run came to, and whether it ended well.
+pub(crate) fn run(
+    request: &Request,
+    started: Instant,
+    signals: &Signals,
+) -> Result<(Summary, Result<(), Error>), Error> {
     let (setup, folder, resumed) = match &request.run {
         Run::New { config, out, force } => {
             setup::isa(config)?;
@@ -101,8 +114,10 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
             let folder = RunFolder::open(folder)?;
             if let Some(summary) = finished(&folder)? {
                 let name = folder.path().display();
-                display::say(&format!("{name} is finished: nothing is left to do, nothing was changed"));
-                return conclude(request, &summary);
+                if !request.quiet {
+                    display::say(&format!("{name} is finished: nothing is left to do, nothing was changed"));
+                }
+                return Ok((summary, Ok(())));
             }
             let mut config = Config::read(&folder.file(run_folder::CONFIG))?;
             folder.sweep()?;
@@ -115,15 +130,10 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
     let (isa, pool) = (setup::isa(&setup.config)?, setup::pool(&setup.config)?);
     let limits = request.limits;
     let session = Session { setup: &setup, folder: &folder, isa, pool: &pool, started, signals, limits };
-    let summary = pool.enter(|| match setup.config.dtype {
+    pool.enter(|| match setup.config.dtype {
         Dtype::F32 | Dtype::Bf16 => session.run::<f32>(request.quiet, resumed),
         Dtype::F64 => session.run::<f64>(request.quiet, resumed),
-    })?;
-    let (summary, end) = summary;
-    if request.json || end.is_ok() {
-        conclude(request, &summary)?;
-    }
-    end
+    })
 }
 
 /// The summary of a run that is done.

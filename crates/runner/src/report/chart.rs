@@ -42,6 +42,8 @@ pub(crate) struct Chart<'a> {
     pub(crate) title: &'a str,
     /// What is counted along the bottom.
     pub(crate) below: &'a str,
+    /// How that is laid out; numbers that are not whole are on a logarithmic scale alone.
+    pub(crate) across: Scale,
     pub(crate) scale: Scale,
     /// Whether values are shares, to be shown in per cent.
     pub(crate) percent: bool,
@@ -55,7 +57,8 @@ pub(crate) struct Chart<'a> {
 impl Default for Chart<'_> {
     fn default() -> Self {
         let (curves, mark, level) = (Vec::new(), None, None);
-        Self { title: "", below: "epoch", scale: Scale::Linear, percent: false, curves, mark, level }
+        let (across, scale) = (Scale::Linear, Scale::Linear);
+        Self { title: "", below: "epoch", across, scale, percent: false, curves, mark, level }
     }
 }
 
@@ -67,7 +70,11 @@ impl Display for Chart<'_> {
         let Some(y_axis) = Axis::new(self.scale, points().map(|&(_, y)| scaled(y))) else { return Ok(()) };
         let (first, last) = points()
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &(x, _)| (low.min(x), high.max(x)));
-        let x_axis = Axis::whole(first, last);
+        let x_axis = match self.across {
+            Scale::Linear => Some(Axis::whole(first, last)),
+            Scale::Log => Axis::new(Scale::Log, points().map(|&(x, _)| x)),
+        };
+        let Some(x_axis) = x_axis else { return Ok(()) };
 
         let [width, height] = SIZE;
         let [left, right, top, bottom] = MARGINS;
@@ -76,7 +83,7 @@ impl Display for Chart<'_> {
         let y = |value: f64| y_axis.place(scaled(value)).map(|place| base - place * (base - top));
 
         write!(f, "<figure><figcaption>{}", Escaped(self.title))?;
-        for Curve { name, colour, .. } in &self.curves {
+        for Curve { name, colour, .. } in self.curves.iter().filter(|curve| !curve.name.is_empty()) {
             write!(f, " <span class=\"key\"><i style=\"background:{colour}\"></i>{}</span>", Escaped(name))?;
         }
         writeln!(

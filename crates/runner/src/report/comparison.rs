@@ -129,8 +129,34 @@ pub(crate) fn settings(config: &toml::Table) -> BTreeMap<String, String> {
                 );
             }
             toml::Value::String(text) => drop(all.insert(key.clone(), text.clone())),
-            value => drop(all.insert(key.clone(), value.to_string())),
+            value => drop(all.insert(key.clone(), brief(value))),
         }
     }
     all
+}
+
+/// A value in a line; of a list of tables, such as layers, the kinds.
+fn brief(value: &toml::Value) -> String {
+    let kind = |value: &toml::Value| Some(value.get("kind")?.as_str()?.to_owned());
+    let kinds = value.as_array().and_then(|all| all.iter().map(kind).collect::<Option<Vec<_>>>());
+    let Some(kinds) = kinds.filter(|kinds| !kinds.is_empty()) else { return value.to_string() };
+    let runs = kinds.chunk_by(|a, b| a == b).map(|run| match run {
+        [one] => one.clone(),
+        several => format!("{} x {}", several.len(), several[0]),
+    });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_one_line_each() {
+        let text = "lr = 0.1\ndata = \"x\"\n[optimizer]\nkind = \"adam\"\n[[layers]]\nkind = \"relu\"\n[[layers]]\nkind = \"relu\"\n\
+                    [[layers]]\nkind = \"dense\"\nunits = 3\n";
+        let all = settings(&text.parse().expect("TOML"));
+        let all: Vec<_> = all.iter().map(|(key, value)| format!("{key} {value}")).collect();
+        assert_eq!(all, ["data x", "layers 2 x relu, dense", "lr 0.1", "optimizer.kind adam"]);
+    }
 }

@@ -163,7 +163,10 @@ fn ratios(layers: &Layers<'_>) -> Chart<'static> {
             0 | 1 => 6,
             count => 3 + at * 5 / (count - 1),
         };
-        Curve { name: name(tensors), colour: format!("var(--h{colour})"), points }
+        // Of many, the key names the ends.
+        let is_named = shown.len() <= 4 || at == 0 || at + 1 == shown.len();
+        let name = if is_named { name(tensors) } else { String::new() };
+        Curve { name, colour: format!("var(--h{colour})"), points }
     };
     Chart {
         title: "Update-to-weight ratio",
