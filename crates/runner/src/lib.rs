@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cli                     the command line: arguments, exit codes
-//! train  eval  dump  bench the commands
+//! train  eval  dump  bench the commands, with predict, report, sweep, lr_find, export, data::command
+//!   dry_run  overfit      what train does instead of training
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
 //!   initial               the weights that a run begins with

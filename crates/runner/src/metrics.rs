@@ -119,6 +119,9 @@ pub struct Summary {
     pub dtype: String,
     /// What every random draw depends on.
     pub seed: u64,
+    /// The operating system and processor that it ran on.
+    #[serde(default)]
+    pub machine: String,
     /// The instruction set used.
     pub isa: String,
     /// The number of threads used.

@@ -190,7 +190,7 @@ pub(crate) fn plot(
     let curve = |((name, points), colour): ((&str, _), usize)| Curve::new(name, colour, points);
     let curves = curves.into_iter().zip(colours).map(curve).collect();
     let chart = Chart { title: name, below, across: Scale::Log, curves, mark, ..Chart::default() };
-    Page { title, body: &format!("<div style=\"max-width:44rem\">{chart}</div>") }.to_string()
+    Page { title, body: &format!("<div style=\"max-width:34rem\">{chart}</div>") }.to_string()
 }
 
 /// A curve over the epochs.

@@ -190,6 +190,8 @@ fn weights(i: usize, to: usize, from: usize, scale: f64) -> Vec<(usize, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn scan(width: usize, height: usize, colour: ColorType, pixels: &[u8], rows: usize, cols: usize) -> Scan {
@@ -267,6 +269,25 @@ mod tests {
                     let sum: f64 = weights(i, to, from, scale).iter().map(|(_, weight)| weight).sum();
                     assert!((sum - 1.0).abs() < 1e-9, "{i} of {to} from {from}: {sum}");
                 }
+            }
+        }
+    }
+
+    proptest! {
+        /// Whatever happens to a file: no panic, and a picture of the size that was asked for or none.
+        #[test]
+        fn damaged_pictures_are_refused_or_read(
+            at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>(), colour in 0_usize..4,
+        ) {
+            let colour =
+                [ColorType::Grayscale, ColorType::GrayscaleAlpha, ColorType::Rgb, ColorType::Rgba][colour];
+            let pixels: Vec<u8> = (0..5 * 9 * colour.samples()).map(|i| (i * 7) as u8).collect();
+            let mut bytes = crate::picture::png(5, 9, colour, &pixels).expect("a picture");
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes.truncate(bytes.len() - cut.index(20));
+            if let Ok(scan) = parse(&bytes, Path::new("x.png"), 4, 6, Invert::Auto) {
+                prop_assert_eq!(scan.pixels.len(), 24);
             }
         }
     }

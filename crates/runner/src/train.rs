@@ -356,6 +356,7 @@ impl Session<'_> {
             preset: config.preset.name().into(),
             dtype: config.dtype.name().into(),
             seed: config.seed,
+            machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             isa: self.isa.name().into(),
             threads: self.pool.threads(),
             params_sha256,

@@ -29,7 +29,7 @@ impl Display for Environment<'_> {
             ("Data", format!("{} ({})", summary.dataset, summary.data_origin)),
             ("Images", images.clone()),
             ("Seed", summary.seed.to_string()),
-            ("Machine", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+            ("Machine", summary.machine.clone()),
             ("Computed with", format!("{} threads, {}", summary.threads, summary.isa)),
             ("Seconds in all", format!("{:.2}", summary.seconds_total)),
             ("Fastest epoch", summary.train_seconds_best_epoch.map_or_else(unknown, |s| format!("{s:.3} s"))),
