@@ -160,6 +160,8 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     const MANTISSA: u32;
     /// The value whose first 32 bits are `word`: for f32, a word of [`crate::gemm`].
     fn from_word(word: u32) -> Self;
+    /// The word that it is from.
+    fn word(self) -> u32;
 
     /// Lanes in a register.
     #[inline(always)]
@@ -262,6 +264,8 @@ macro_rules! forward {
             const MANTISSA: u32 = $float::MANTISSA_DIGITS - 1;
             #[inline(always)]
             fn from_word(word: u32) -> Self { Self::from_bits($bits::from(word)) }
+            #[inline(always)]
+            fn word(self) -> u32 { self.to_bits() as u32 }
 
             #[inline(always)]
             fn splat<S: Simd>(s: S, x: Self) -> Self::V<S> { Vector::<$float>::splat(s, x) }

@@ -35,9 +35,9 @@ use kernels::Cpu;
 use kernels::activation::Activation;
 use kernels::random::Stream;
 
+use crate::compute::Product;
 use crate::init::Fans;
 use crate::layout::Order;
-use crate::precision::Product;
 use crate::{Error, Init, Shape};
 
 /// Whether a network learns or is used.

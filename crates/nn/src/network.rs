@@ -17,7 +17,7 @@ use crate::loss::{Loss, Outputs, Targets};
 use crate::sequence::Sequence;
 use crate::spec::Building;
 use crate::workspace::Parts;
-use crate::{Error, LayerSpec, Layout, Precision, Registry, Shape, Workspace};
+use crate::{Compute, Error, LayerSpec, Layout, Registry, Shape, Workspace};
 
 /// A network: shapes, and places of its tensors, but no numbers.
 #[derive(Debug)]
@@ -108,21 +108,21 @@ impl Network {
         layers: &[LayerSpec],
         registry: &Registry,
     ) -> Result<Self, Error> {
-        Self::with_precision(input, layers, registry, Precision::Full)
+        Self::with_compute(input, layers, registry, Compute::default())
     }
 
-    /// [`with_registry`](Self::with_registry), with products in this precision.
+    /// [`with_registry`](Self::with_registry), with products computed in this way.
     ///
     /// # Errors
     /// As [`with_registry`](Self::with_registry).
-    pub fn with_precision(
+    pub fn with_compute(
         input: impl Into<Shape>,
         layers: &[LayerSpec],
         registry: &Registry,
-        precision: Precision,
+        compute: Compute,
     ) -> Result<Self, Error> {
         let numbers = Cell::new(0);
-        let building = Building::new(registry, precision, &numbers);
+        let building = Building::new(registry, compute, &numbers);
         let sequence = Sequence::new(input.into(), layers, &building)?;
         let (mut layout, mut buffers) = (Layout::default(), Layout::default());
         for (number, layer) in sequence.layers() {

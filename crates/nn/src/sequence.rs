@@ -54,8 +54,12 @@ impl Sequence {
     /// [`Error::Layer`] names the first layer that does not fit what comes before it.
     pub fn new(input: Shape, layers: &[LayerSpec], building: &Building<'_>) -> Result<Self, Error> {
         let mut sequence = Self { input, nodes: Vec::with_capacity(layers.len()) };
+        // What comes before the first layer of the network that does more than drop elements is still the network's input.
+        let mut sparse = building.compute.sparse_inputs;
         for (number, spec) in layers.iter().enumerate() {
-            let building = building.inside(number);
+            let mut building = building.inside(number);
+            building.compute.sparse_inputs = sparse;
+            sparse &= matches!(spec, LayerSpec::Dropout { .. });
             let input = sequence.output();
             if input.elements() == 0 {
                 return Err(building.misfit(spec.kind(), "an input of at least one element per row", input));

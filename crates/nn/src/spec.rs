@@ -28,7 +28,7 @@ use crate::layer::standardise::Standardise;
 use crate::layer::transformer::Transformer;
 use crate::layer::{AnyLayer, Describe};
 use crate::sequence::Sequence;
-use crate::{Error, Init, Options, Precision, Registry, Shape};
+use crate::{Compute, Error, Init, Options, Registry, Shape};
 
 /// One layer of a sequential network.
 ///
@@ -346,7 +346,7 @@ impl LayerSpec {
         Ok(match self {
             Self::Dense { units: 0, .. } => return misfit("at least one unit", &0),
             &Self::Dense { units, init, bias } => {
-                Box::new(Dense::new(input, units, init, bias, building.precision))
+                Box::new(Dense::new(input, units, init, bias, building.compute))
             }
             &Self::Activation(activation) => Box::new(Elementwise::new(input, activation)),
             &Self::Prelu { start } if !start.is_finite() => return misfit("a finite `start`", &start),
@@ -422,7 +422,7 @@ impl LayerSpec {
             }
             &Self::Attention { heads, causal, init } => {
                 let (steps, features) = sequence()?;
-                Box::new(Attention::new(steps, features, heads, causal, init, building.precision))
+                Box::new(Attention::new(steps, features, heads, causal, init, building.compute))
             }
             &Self::Transformer { heads, hidden, dropout, causal } => {
                 sequence()?;
@@ -475,19 +475,15 @@ pub struct Building<'a> {
     /// As in the names of tensors: `3`, or `3.body.0` in a block.
     path: String,
     registry: &'a Registry,
-    /// Of the products of layers.
-    precision: Precision,
+    /// Of the products of layers; sparse inputs are those of the layer that is being built.
+    pub(crate) compute: Compute,
     /// How many numbers have been given out.
     numbers: &'a core::cell::Cell<u32>,
 }
 
 impl<'a> Building<'a> {
-    pub(crate) fn new(
-        registry: &'a Registry,
-        precision: Precision,
-        numbers: &'a core::cell::Cell<u32>,
-    ) -> Self {
-        Self { path: String::new(), registry, precision, numbers }
+    pub(crate) fn new(registry: &'a Registry, compute: Compute, numbers: &'a core::cell::Cell<u32>) -> Self {
+        Self { path: String::new(), registry, compute, numbers }
     }
 
     /// The place called `name` inside of this one.

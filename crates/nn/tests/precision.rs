@@ -1,10 +1,13 @@
-//! Products of factors that are rounded to bf16.
+//! Products of factors that are rounded to bf16, and of inputs most of which are 0.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::Cpu;
 use kernels::random::{Stream, fill_normal};
-use nn::{Activation, Batch, Float, Init, LayerSpec, Mode, Network, Precision, Registry, Shape, Workspace};
+use nn::{
+    Activation, Batch, Compute, Float, Init, LayerSpec, Mode, Network, Precision, Registry, Shape, Workspace,
+};
 
+const BF16: Compute = Compute { precision: Precision::Bf16, sparse_inputs: false };
 const INPUT: Shape = Shape::Steps { steps: 5, features: 12 };
 
 fn layers() -> Vec<LayerSpec> {
@@ -18,9 +21,9 @@ fn layers() -> Vec<LayerSpec> {
 }
 
 /// Loss and gradient.
-fn gradient<T: Float>(precision: Precision) -> (f64, Vec<T>) {
+fn gradient<T: Float>(compute: Compute) -> (f64, Vec<T>) {
     let cpu = Cpu::detect();
-    let network = Network::with_precision(INPUT, &layers(), &Registry::new(), precision).unwrap();
+    let network = Network::with_compute(INPUT, &layers(), &Registry::new(), compute).unwrap();
     let mut params = vec![T::ZERO; network.layout().len()];
     network.init(cpu, 3, &mut params).unwrap();
     let mut inputs = vec![T::ZERO; 4 * 60];
@@ -34,8 +37,8 @@ fn gradient<T: Float>(precision: Precision) -> (f64, Vec<T>) {
 
 #[test]
 fn rounded_factors_change_a_gradient_by_their_rounding() {
-    let (loss, exact) = gradient::<f32>(Precision::Full);
-    let (rounded_loss, rounded) = gradient::<f32>(Precision::Bf16);
+    let (loss, exact) = gradient::<f32>(Compute::default());
+    let (rounded_loss, rounded) = gradient::<f32>(BF16);
     assert_ne!(exact, rounded);
     // A bf16 has 8 bits; a gradient goes through some ten products.
     assert!((rounded_loss / loss - 1.0).abs() < 10.0 / 256.0, "{loss} {rounded_loss}");
@@ -46,5 +49,35 @@ fn rounded_factors_change_a_gradient_by_their_rounding() {
 
 #[test]
 fn in_f64_nothing_is_rounded() {
-    assert_eq!(gradient::<f64>(Precision::Full), gradient::<f64>(Precision::Bf16));
+    assert_eq!(gradient::<f64>(Compute::default()), gradient::<f64>(BF16));
+}
+
+#[test]
+fn zeros_that_are_left_out_change_no_bit() {
+    let layers = [
+        LayerSpec::Dropout { p: 0.2 },
+        LayerSpec::dense(40, Init::HeNormal),
+        LayerSpec::Activation(Activation::Relu),
+        LayerSpec::dense(3, Init::HeNormal),
+    ];
+    let run = |sparse_inputs| {
+        let cpu = Cpu::detect();
+        let compute = Compute { sparse_inputs, ..Compute::default() };
+        let network = Network::with_compute(60, &layers, &Registry::new(), compute).unwrap();
+        let mut params = vec![0.0_f32; network.layout().len()];
+        network.init(cpu, 3, &mut params).unwrap();
+        let draw = |i: u64| if i % 60 / 7 % 3 == 1 { Stream::new(1, 1).uniform_f32(i) } else { 0.0 };
+        let inputs: Vec<f32> = (0..33 * 60).map(draw).collect();
+        let labels: Vec<u32> = (0..33).map(|i| i % 3).collect();
+        let (mut grads, mut dinputs) = (params.clone(), inputs.clone());
+        let mut workspace = Workspace::new(&network, cpu, 33).unwrap();
+        let batch = Batch { inputs: &inputs, targets: labels[..].into() };
+        let mode = Mode::Train { seed: 1, step: 1 };
+        let score = network
+            .gradients(cpu, mode, &params, batch, &mut workspace, &mut grads, Some(&mut dinputs))
+            .unwrap();
+        let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        (score.loss.to_bits(), bits(&grads), bits(&dinputs))
+    };
+    assert!(run(true) == run(false));
 }

@@ -68,9 +68,11 @@ impl Looker {
     /// blocks, are left out.
     pub fn new(setup: &Setup) -> Self {
         let layers = setup.config.layers.as_deref().unwrap_or_default();
+        let sparse = setup::is_sparse(&setup.dataset);
         let part = |(at, layer): (usize, &LayerSpec)| match layer {
             LayerSpec::Activation(activation) => {
-                let network = setup::network(&setup.config, setup.network.input(), &layers[..=at]).ok()?;
+                let input = setup.network.input();
+                let network = setup::network(&setup.config, input, &layers[..=at], sparse).ok()?;
                 Some((at, *activation, network))
             }
             _ => None,

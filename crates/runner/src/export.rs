@@ -57,7 +57,8 @@ pub fn export(request: &Request) -> Result<(), Error> {
         let path = folder.file(run_folder::SUMMARY);
         return Err(malformed(&path, "the size of an image, as runs of this version have it", "none"));
     };
-    let network = setup::network(&config, Shape::Image { height: rows, width: cols, channels: 1 }, layers)?;
+    let network =
+        setup::network(&config, Shape::Image { height: rows, width: cols, channels: 1 }, layers, false)?;
     let bytes = match (request.format, config.dtype) {
         (Format::Onnx, Dtype::F64) => {
             onnx::encode(&network, layers, &read::<f64>(&folder, &network)?.converted())?

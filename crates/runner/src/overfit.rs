@@ -46,7 +46,7 @@ pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Err
     let mut layers = config.layers.clone().unwrap_or_default();
     layers.iter_mut().for_each(drop_nothing);
     let changed =
-        setup::network(config, network.input(), &layers)?.with_loss(config.loss.unwrap_or_default());
+        setup::network(config, network.input(), &layers, false)?.with_loss(config.loss.unwrap_or_default());
     (*network, config.layers) = (changed, Some(layers));
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(setup::isa(&setup.config)?, &pool);

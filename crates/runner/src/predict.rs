@@ -80,7 +80,7 @@ pub fn predict(request: &Request) -> Result<(), Error> {
         return Err(malformed(&path, "the size of an image, as runs of this version have it", "none"));
     };
     let input = Shape::Image { height: rows, width: cols, channels: 1 };
-    let network = setup::network(&config, input, layers)?;
+    let network = setup::network(&config, input, layers, false)?;
 
     let mut images = Images::default();
     for file in &request.files {

@@ -75,7 +75,7 @@ pub fn html<T: Element>(
         let set = &setup.dataset.test;
         // Whatever the loss of the run, what is explained is a probability.
         let layers = setup.config.layers.as_deref().unwrap_or_default();
-        let network = setup::network(&setup.config, setup.network.input(), layers)?;
+        let network = setup::network(&setup.config, setup.network.input(), layers, false)?;
         let mut mapper = Mapper::new(&network, cpu)?;
         let maps = reading::explained(answers).into_iter().map(|at| {
             let image = set.image(answers.images[at] as usize).unwrap_or_default();

@@ -6,7 +6,7 @@ use half::bf16;
 
 use super::finish::{Finish, Sums};
 use super::operand::{Elements, Source};
-use super::pack::{self, CopyA, PackB, Reading};
+use super::pack::{self, CopyA, CopyNonzero, PackB, Reading, column};
 use super::packed::Panels;
 use super::target::{Beside, Stored, Target};
 use super::terms::{Pairs, Single, Terms};
@@ -58,7 +58,22 @@ impl<'a, K: Terms, O: Copy> Product<'a, K, O> {
     /// What becomes of the sums of one summation block: the first or not, the last or not, of no k at all or not.
     fn finish(&self, first: bool, last: bool, empty: bool) -> Finish<'a, K::Sum, O> {
         let &Self { alpha, beta, c, running, bias, keep, relu, gradient_at, turned, .. } = self;
-        Finish { alpha, beta, first, last, empty, c, running, bias, keep, relu, gradient_at, turned }
+        let unsigned = self.a.is_sparse() || self.b.is_sparse();
+        Finish {
+            alpha,
+            beta,
+            first,
+            last,
+            empty,
+            c,
+            running,
+            bias,
+            keep,
+            relu,
+            gradient_at,
+            turned,
+            unsigned,
+        }
     }
 
     /// The product of these factors for C, and nothing besides.
@@ -198,6 +213,8 @@ struct Plan<'a, K: Terms> {
     a_in_place: Option<Source<K::Sum>>,
     b_in_place: Option<Source<K::Sum>>,
     reading: Reading,
+    /// Whether columns of A that are 0 are left out of a tile's copy.
+    skips: bool,
     /// Whether copies of A's tiles are kept for further columns.
     keeps: bool,
     /// Words of a copied tile of A.
@@ -230,7 +247,8 @@ impl<'a, K: Terms> Plan<'a, K> {
         let (height, width) = (rows.1 - rows.0, cols.1 - cols.0);
         let lanes = <K::Sum as Lanes>::lanes::<S>();
         let panels = b.panels().filter(|panels| panels.panel() == 2 * lanes);
-        let reading = Reading::of(a);
+        let skips = K::SKIPS && a.is_sparse() && lent && column::<S>() > S::TILE_ROWS;
+        let reading = if skips { Reading::Columns } else { Reading::of(a) };
         let a_in_place = a.in_place().filter(|_| reading == Reading::InPlace || !lent);
         let turned = lanes > 1 && b.runs_along() && !b.runs_across();
         Self {
@@ -242,6 +260,7 @@ impl<'a, K: Terms> Plan<'a, K> {
             a_in_place,
             b_in_place: b.in_place().filter(|_| b.runs_across() || lanes == 1),
             reading,
+            skips,
             keeps: reading != Reading::InPlace && width > NC && lent,
             slot: pack::tile_len::<S>(most),
             lent,
@@ -283,7 +302,7 @@ impl<'a, K: Terms> Plan<'a, K> {
     ) {
         let Columns { run, tiles: (t0, t1), j, nc } = at;
         let Run { p, kc } = run;
-        let &Self { panel, panels, reading, keeps, lent, .. } = self;
+        let &Self { panel, panels, reading, skips, keeps, lent, .. } = self;
         let lanes = <K::Sum as Lanes>::lanes::<S>();
         let b_in_place = self.b_in_place.filter(|b| !lent || rests::<S, K::Sum>(b.row_stride, kc, t1 - t0));
         // Whole panels may be read in place. A last panel that is not full never is: its registers would reach past the
@@ -297,11 +316,22 @@ impl<'a, K: Terms> Plan<'a, K> {
         let copies = reading != Reading::InPlace && lent && (j == self.cols.0 || !keeps);
         for t in t0..t1 {
             let (i0, i1) = self.tile(t);
+            let mut words = kc;
             let a = match self.a_in_place {
                 Some(a) => Some(a.offset(p, i0)),
                 None if lent => {
                     let slot = &mut packed_a[if keeps { (t - t0) * self.slot } else { 0 }..][..self.slot];
-                    if copies {
+                    if skips {
+                        // The number of columns stands in the gap behind the last that there can be.
+                        let place = kc * column::<S>();
+                        if copies {
+                            let copy =
+                                CopyNonzero { a: &product.a, i: i0, mr: i1 - i0, p, kc, copy: &mut *slot };
+                            let kept = s.vectorize(copy);
+                            slot[place] = <K::Sum as Lanes>::from_word(kept as u32);
+                        }
+                        words = slot[place].word() as usize;
+                    } else if copies {
                         s.vectorize(CopyA { a: &product.a, i: i0, mr: i1 - i0, p, kc, reading, copy: slot });
                     }
                     Some(reading.source::<S, K::Sum>(slot, kc))
@@ -311,7 +341,8 @@ impl<'a, K: Terms> Plan<'a, K> {
             let mut jr = 0;
             while jr < nc {
                 let in_place = b_in_place.filter(|_| jr < whole);
-                let wide = in_place.is_some() && i1 - i0 <= S::WIDE_ROWS && whole - jr >= WIDE * lanes;
+                let wide =
+                    in_place.is_some() && i1 - i0 <= S::WIDE_ROWS && whole - jr >= WIDE * lanes && !skips;
                 let width = if wide { WIDE * lanes } else { panel.min(nc - jr) };
                 let b = match (panels, in_place) {
                     (Some(panels), _) => Some(Source::packed(panels.block(p, kc, j + jr), panel, 1)),
@@ -329,7 +360,8 @@ impl<'a, K: Terms> Plan<'a, K> {
                 if copies && t + 1 < t1 {
                     fetch_rows(&product.a, reading, self.tile(t + 1), run, (jr, width, nc));
                 }
-                let here = Piece { rows: (i0, i1), cols: (j + jr, j + jr + width), a, b, ahead };
+                let skips = skips.then_some(words);
+                let here = Piece { rows: (i0, i1), cols: (j + jr, j + jr + width), a, b, skips, ahead };
                 here.compute::<S, K, O>(s, [&product.a, &product.b], finish, run);
                 if let (Some(sums), 0) = (product.column_sums, i0) {
                     here.sum_columns::<S, K>(s, &product.b, sums, finish, run);
@@ -389,6 +421,8 @@ struct Piece<T> {
     cols: (usize, usize),
     a: Option<Source<T>>,
     b: Option<Source<T>>,
+    /// How many columns of a are not left out, where some are.
+    skips: Option<usize>,
     /// What to ask for meanwhile, with each row of b as much further on as that row is.
     ahead: *const T,
 }
@@ -403,7 +437,7 @@ impl<T: Float> Piece<T> {
         finish: &Finish<'_, T, O>,
         run: Run,
     ) {
-        let Self { rows: (i0, i1), cols: (j0, j1), a, b, ahead } = *self;
+        let Self { rows: (i0, i1), cols: (j0, j1), a, b, skips, ahead } = *self;
         let lanes = T::lanes::<S>();
         let (rows, cols) = (i1 - i0, j1 - j0);
         let registers = cols.div_ceil(lanes);
@@ -432,7 +466,8 @@ impl<T: Float> Piece<T> {
             Some(place) => (place, finish.running.row_stride),
             None => (sums, registers * lanes),
         };
-        let tile = Tile { a, b, kc: run.kc, sums, stride, ahead };
+        let (kc, skips) = (skips.unwrap_or(run.kc), skips.is_some());
+        let tile = Tile { a, b, kc, skips, sums, stride, ahead };
         // SAFETY: the factors hold kc words of these rows and columns, the latter in whole registers. The sums go to the
         // buffer, which has room for the largest tile, or to whole registers of C that belong to this task.
         unsafe { tile.run::<S, K>(s, rows, registers) };
@@ -458,7 +493,7 @@ impl<T: Float> Piece<T> {
         let ones = [K::ONE];
         // A row of `ones` is one word that is read again and again.
         let Ok(ones) = MatRef::strided(&ones, run.p + run.kc, 1, 0, 0) else { return };
-        let piece = Self { rows: (0, 1), a: Some(Source::new(ones)), ..*self };
+        let piece = Self { rows: (0, 1), a: Some(Source::new(ones)), skips: None, ..*self };
         piece.compute::<S, K, T>(s, [&Elements::Words(ones), b], &finish, run);
     }
 }

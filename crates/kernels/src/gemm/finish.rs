@@ -33,6 +33,8 @@ pub(super) struct Finish<'a, T, O> {
     pub(super) gradient_at: Option<Beside<'a, O>>,
     /// The tile's rows are C's columns.
     pub(super) turned: bool,
+    /// A p of -0 is +0: a factor is sparse.
+    pub(super) unsigned: bool,
 }
 
 impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
@@ -47,7 +49,12 @@ impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
     #[inline(always)]
     fn is_bare(&self) -> bool {
         let follows = self.bias.is_some() || self.keep.is_some() || self.relu || self.gradient_at.is_some();
-        self.first && !self.empty && self.beta.is_none() && self.alpha == T::ONE && !(self.last && follows)
+        !self.unsigned
+            && self.first
+            && !self.empty
+            && self.beta.is_none()
+            && self.alpha == T::ONE
+            && !(self.last && follows)
     }
 
     /// Asks for the places of C that a tile at `(i, j)` will write.
@@ -165,6 +172,7 @@ impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
         let (alpha, zero) = (T::splat(s, self.alpha), T::splat(s, T::ZERO));
         let (c, running) = (self.c, self.running);
         let stride = |stride: usize| if WHOLE { 1 } else { stride };
+        let p = if self.unsigned { T::add(s, p, zero) } else { p };
         let count = if WHOLE { T::lanes::<S>() } else { count };
         // SAFETY: the caller vouches for all of these elements.
         unsafe {

@@ -33,6 +33,14 @@ impl<'a, T> Operand<'a, T> {
     pub const fn bytes(matrix: MatRef<'a, u8>, scale: T) -> Self {
         Self(Elements::Bytes(matrix, scale))
     }
+
+    /// Numbers of which most are 0, in runs of rows or columns, as those of images are: some of them are left out of the sums, in
+    /// f32 where there is scratch, which takes about the share of the time that is left. The product is that of the same matrix
+    /// as it is, to the bit, but for two things that it makes independent of what is left out: NaN and infinities of the other factor
+    /// count as 0 beside zeros, or not; and a sum of one summation block that would be -0 is +0.
+    pub const fn sparse(matrix: MatRef<'a, T>) -> Self {
+        Self(Elements::Sparse(matrix))
+    }
 }
 
 /// One factor of a product of bf16: a matrix of them, one that is rounded to them, or one that is packed.
@@ -64,6 +72,8 @@ impl<'a, T> From<MatRef<'a, T>> for Operand<'a, T> {
 pub(super) enum Elements<'a, T> {
     /// Each is a word.
     Words(MatRef<'a, T>),
+    /// Likewise; many are 0.
+    Sparse(MatRef<'a, T>),
     /// Each is a word once it is converted and scaled.
     Bytes(MatRef<'a, u8>, T),
     /// Two neighbours in k are a word; at the end of an odd k the second is +0.
@@ -78,6 +88,7 @@ impl<'a, T: Float> Elements<'a, T> {
     pub(super) fn transpose(self) -> Self {
         match self {
             Self::Words(matrix) => Self::Words(matrix.transpose()),
+            Self::Sparse(matrix) => Self::Sparse(matrix.transpose()),
             Self::Bytes(matrix, scale) => Self::Bytes(matrix.transpose(), scale),
             Self::Pairs(matrix) => Self::Pairs(matrix.transpose()),
             Self::Rounded(matrix) => Self::Rounded(matrix.transpose()),
@@ -87,7 +98,7 @@ impl<'a, T: Float> Elements<'a, T> {
 
     pub(super) fn shape(&self) -> Shape {
         match self {
-            Self::Words(matrix) => matrix.shape(),
+            Self::Words(matrix) | Self::Sparse(matrix) => matrix.shape(),
             Self::Bytes(matrix, _) => matrix.shape(),
             Self::Pairs(matrix) => matrix.shape(),
             Self::Rounded(matrix) => matrix.shape(),
@@ -95,10 +106,15 @@ impl<'a, T: Float> Elements<'a, T> {
         }
     }
 
+    /// Whether many are 0.
+    pub(super) fn is_sparse(&self) -> bool {
+        matches!(self, Self::Sparse(_))
+    }
+
     /// Words along k.
     pub(super) fn depth(&self) -> usize {
         match self {
-            Self::Words(_) | Self::Bytes(..) => self.shape().rows,
+            Self::Words(_) | Self::Sparse(_) | Self::Bytes(..) => self.shape().rows,
             Self::Pairs(_) | Self::Rounded(_) => self.shape().rows.div_ceil(2),
             Self::Panels(panels) => panels.depth(),
         }
@@ -125,7 +141,7 @@ impl<'a, T: Float> Elements<'a, T> {
     /// The words where they stand, if they stand anywhere.
     pub(super) fn in_place(&self) -> Option<Source<T>> {
         match self {
-            Self::Words(matrix) => Some(Source::new(*matrix)),
+            Self::Words(matrix) | Self::Sparse(matrix) => Some(Source::new(*matrix)),
             Self::Bytes(..) | Self::Pairs(_) | Self::Rounded(_) | Self::Panels(_) => None,
         }
     }
@@ -140,7 +156,7 @@ impl<'a, T: Float> Elements<'a, T> {
         // SAFETY: the caller vouches for the place; the second half of a pair is read if k reaches that far.
         unsafe {
             match self {
-                Self::Words(matrix) => Source::new(*matrix).get(p, j),
+                Self::Words(matrix) | Self::Sparse(matrix) => Source::new(*matrix).get(p, j),
                 Self::Bytes(matrix, scale) => byte(Source::new(*matrix).get(p, j), *scale),
                 Self::Pairs(matrix) => {
                     let elements = Source::new(*matrix);
@@ -172,7 +188,9 @@ impl<'a, T: Float> Elements<'a, T> {
         unsafe {
             if self.runs_across() && count == lanes {
                 match self {
-                    Self::Words(matrix) => return Source::new(*matrix).whole::<S>(p, j),
+                    Self::Words(matrix) | Self::Sparse(matrix) => {
+                        return Source::new(*matrix).whole::<S>(p, j);
+                    }
                     Self::Bytes(matrix, scale) => {
                         return convert::<S, T>(s, Source::new(*matrix).neighbours(p, j, lanes), *scale);
                     }
@@ -193,7 +211,7 @@ impl<'a, T: Float> Elements<'a, T> {
                     Self::Pairs(_) | Self::Rounded(_) | Self::Panels(_) => {}
                 }
             }
-            if let (Self::Words(matrix), true) = (self, self.runs_across()) {
+            if let (Self::Words(matrix) | Self::Sparse(matrix), true) = (self, self.runs_across()) {
                 if count > 0 && matrix.has_behind(p, j, lanes) {
                     return Source::new(*matrix).whole::<S>(p, j);
                 }
@@ -216,7 +234,9 @@ impl<'a, T: Float> Elements<'a, T> {
         unsafe {
             if self.runs_along() && count == lanes {
                 match self {
-                    Self::Words(matrix) => return Source::new(matrix.transpose()).whole::<S>(j, p),
+                    Self::Words(matrix) | Self::Sparse(matrix) => {
+                        return Source::new(matrix.transpose()).whole::<S>(j, p);
+                    }
                     Self::Bytes(matrix, scale) => {
                         let bytes = Source::new(matrix.transpose()).neighbours(j, p, lanes);
                         return convert::<S, T>(s, bytes, *scale);
@@ -236,7 +256,7 @@ impl<'a, T: Float> Elements<'a, T> {
                     Self::Pairs(_) | Self::Rounded(_) | Self::Panels(_) => {}
                 }
             }
-            if let (Self::Words(matrix), true) = (self, self.runs_along()) {
+            if let (Self::Words(matrix) | Self::Sparse(matrix), true) = (self, self.runs_along()) {
                 if matrix.has_behind(p, j, lanes) {
                     return Source::new(matrix.transpose()).whole::<S>(j, p);
                 }

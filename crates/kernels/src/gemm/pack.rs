@@ -19,7 +19,7 @@ const GAP: usize = 16;
 const _: () = assert!(GAP >= MOST_LANES, "a register that ends a row stays in the gap behind it");
 
 /// Words from one k to the next in a tile of A that is copied as columns.
-const fn column<S: Simd>() -> usize {
+pub(super) const fn column<S: Simd>() -> usize {
     S::TILE_ROWS.next_power_of_two()
 }
 
@@ -243,5 +243,68 @@ impl<T: Float> WithSimd for CopyA<'_, T> {
                 write::<S, T>(column, v, unsafe { a.across(s, p, i + v, count) });
             }
         }
+    }
+}
+
+/// Copies the columns of a tile of A that have a word other than 0, of words `p..p + kc` of rows `i..i + mr`, to `copy`, which has
+/// [`tile_len`]`(kc)`: as columns, the last word of each being its place in the run. Gives their number.
+///
+/// What is left out adds 0 times an element of B to each sum.
+pub(super) struct CopyNonzero<'a, T> {
+    pub(super) a: &'a Elements<'a, T>,
+    pub(super) i: usize,
+    pub(super) mr: usize,
+    pub(super) p: usize,
+    pub(super) kc: usize,
+    pub(super) copy: &'a mut [T],
+}
+
+impl<T: Float> WithSimd for CopyNonzero<'_, T> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) -> usize {
+        let Self { a, i, mr, p, kc, copy } = self;
+        let (lanes, width) = (T::lanes::<S>(), column::<S>());
+        let mut kept = 0;
+        // Notes that the column behind those that are kept is that of word p + r, and keeps it if it is needed.
+        let mut note = |copy: &mut [T], r: usize| {
+            let column = &mut copy[kept * width..][..width];
+            let any = column[..mr].iter().fold(false, |any, &word| any | (word != T::ZERO));
+            column[width - 1] = T::from_word(r as u32);
+            kept += usize::from(any);
+            kept
+        };
+        let mut at = 0;
+        if lanes > 1 && a.runs_along() && !a.runs_across() && mr <= 2 * lanes {
+            for pr in (0..kc).step_by(lanes) {
+                let words = lanes.min(kc - pr);
+                let mut blocks = [[T::splat(s, T::ZERO); MOST_LANES]; 2];
+                for row in 0..mr {
+                    // SAFETY: `words` words from (p + pr, i + row) on lie inside A.
+                    blocks[row / lanes][row % lanes] = unsafe { a.along(s, p + pr, i + row, words) };
+                }
+                let [low, high] = blocks;
+                let blocks = [T::transpose(s, low), if mr > lanes { T::transpose(s, high) } else { high }];
+                for r in 0..words {
+                    for (v, block) in blocks.iter().enumerate().take(mr.div_ceil(lanes)) {
+                        write::<S, T>(copy, at * width + v * lanes, block[r]);
+                    }
+                    at = note(copy, pr + r);
+                }
+            }
+            return at;
+        }
+        let cols = a.shape().cols;
+        for r in 0..kc {
+            for v in (0..mr).step_by(lanes) {
+                // Past the tile's rows is no harm, past A's is.
+                let count = lanes.min(cols - i - v);
+                // SAFETY: the words lie inside A.
+                write::<S, T>(copy, at * width + v, unsafe { a.across(s, p + r, i + v, count) });
+            }
+            at = note(copy, r);
+        }
+        at
     }
 }

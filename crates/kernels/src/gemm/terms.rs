@@ -31,6 +31,8 @@ pub trait Terms: Send + Sync + Sized + 'static {
     ) -> <Self::Sum as Lanes>::V<S>;
     /// Elements to a word.
     const ELEMENTS: usize;
+    /// Whether tiles leave out words of a sparse factor: more code for each type.
+    const SKIPS: bool;
 }
 
 /// Elements of type `T`, one by one.
@@ -41,6 +43,7 @@ impl<T: Float> Terms for Single<T> {
     type Sum = T;
     const ONE: T = T::ONE;
     const ELEMENTS: usize = 1;
+    const SKIPS: bool = size_of::<T>() == size_of::<f32>();
     #[inline(always)]
     fn mul_add<S: Simd>(s: S, a: T::V<S>, b: T::V<S>, acc: T::V<S>) -> T::V<S> {
         T::mul_add(s, a, b, acc)
@@ -55,6 +58,7 @@ impl Terms for Pairs {
     type Sum = f32;
     const ONE: f32 = f32::from_bits(0x3F80_3F80);
     const ELEMENTS: usize = 2;
+    const SKIPS: bool = false;
     #[inline(always)]
     fn mul_add<S: Simd>(
         s: S,

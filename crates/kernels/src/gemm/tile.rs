@@ -18,6 +18,7 @@
 //! have been checked by then, and a bounds check per element would cost more than the arithmetic. Benchmark `gemm`.
 
 use super::operand::{Elements, Source};
+use super::pack::column;
 use super::terms::Terms;
 use crate::Float;
 use crate::simd::{Lanes, MOST_LANES, Simd, WithSimd, prefetch};
@@ -34,6 +35,8 @@ pub(super) struct Tile<T> {
     pub(super) a: Source<T>,
     pub(super) b: Source<T>,
     pub(super) kc: usize,
+    /// Whether the columns of a stand for rows of b that their last word says, and not for `kc` in order.
+    pub(super) skips: bool,
     /// Where the sums go: rows `stride` apart.
     pub(super) sums: *mut T,
     pub(super) stride: usize,
@@ -47,18 +50,23 @@ impl<T: Float> Tile<T> {
     ///
     /// # Safety
     /// `a` holds `kc` x `mr` words, `b` `kc` rows of `nv` whole registers, `sums` `mr` such rows, which
-    /// are the caller's to write.
+    /// are the caller's to write. If it skips, `a` is what [`CopyNonzero`](super::pack::CopyNonzero) leaves, `nv` 1 or 2, and `b` has
+    /// the rows that the columns of `a` name.
     #[inline(always)]
     pub(super) unsafe fn run<S: Simd, K: Terms<Sum = T>>(self, s: S, mr: usize, nv: usize) {
         macro_rules! run {
             ($($rows:literal)*) => {
                 match (mr, nv) {
-                    (1, WIDE) => apart(s, Chains::<K, 1, WIDE>(self)),
-                    (2, WIDE) if S::WIDE_ROWS >= 2 => apart(s, Chains::<K, 2, WIDE>(self)),
-                    (3, WIDE) if S::WIDE_ROWS >= 3 => apart(s, Chains::<K, 3, WIDE>(self)),
                     $(
-                        ($rows, 1) => apart(s, Chains::<K, $rows, 1>(self)),
-                        ($rows, 2) => apart(s, Chains::<K, $rows, 2>(self)),
+                        ($rows, 1) if K::SKIPS && self.skips => apart(s, Chains::<K, $rows, 1, true>(self)),
+                        ($rows, 2) if K::SKIPS && self.skips => apart(s, Chains::<K, $rows, 2, true>(self)),
+                    )*
+                    (1, WIDE) => apart(s, Chains::<K, 1, WIDE, false>(self)),
+                    (2, WIDE) if S::WIDE_ROWS >= 2 => apart(s, Chains::<K, 2, WIDE, false>(self)),
+                    (3, WIDE) if S::WIDE_ROWS >= 3 => apart(s, Chains::<K, 3, WIDE, false>(self)),
+                    $(
+                        ($rows, 1) => apart(s, Chains::<K, $rows, 1, false>(self)),
+                        ($rows, 2) => apart(s, Chains::<K, $rows, 2, false>(self)),
                     )*
                     _ => unreachable!("a tile of {mr} rows and {nv} registers"),
                 }
@@ -79,24 +87,31 @@ pub(super) fn apart<S: Simd, Op: WithSimd>(s: S, op: Op) -> Op::Output {
     s.vectorize(op)
 }
 
-/// A tile of exactly `MR` rows and `NV` registers. Made by [`Tile::run`] alone, whose safety conditions it relies on.
-struct Chains<K: Terms, const MR: usize, const NV: usize>(Tile<K::Sum>);
+/// A tile of exactly `MR` rows and `NV` registers, which goes by the rows of b that the columns of a name if it `SKIPS` others. Made
+/// by [`Tile::run`] alone, whose safety conditions it relies on.
+struct Chains<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool>(Tile<K::Sum>);
 
-impl<K: Terms, const MR: usize, const NV: usize> WithSimd for Chains<K, MR, NV> {
+impl<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd for Chains<K, MR, NV, SKIPS> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Tile { a, b, kc, sums, stride, ahead } = self.0;
+        let Tile { a, b, kc, sums, stride, ahead, .. } = self.0;
         let lanes = <K::Sum as Lanes>::lanes::<S>();
         let mut acc = [[<K::Sum as Lanes>::splat(s, <K::Sum as Float>::ZERO); NV]; MR];
         for p in 0..kc {
             // With one register to a row, loads are what a tile waits for.
-            if NV > 1 {
+            if NV > 1 && !SKIPS {
                 prefetch::<_, false>(ahead.wrapping_add(p * b.row_stride));
             }
-            // SAFETY: b has kc rows of NV registers.
-            let row: [_; NV] = core::array::from_fn(|v| unsafe { b.whole::<S>(p, v * lanes) });
+            let at = if SKIPS {
+                // SAFETY: a has kc columns, the last word of each being the number of a row.
+                unsafe { a.get(p, column::<S>() - 1) }.word() as usize
+            } else {
+                p
+            };
+            // SAFETY: b has kc rows of NV registers, or those that the columns of a name.
+            let row: [_; NV] = core::array::from_fn(|v| unsafe { b.whole::<S>(at, v * lanes) });
             each(&mut acc, |i, v, acc| {
                 // SAFETY: a has kc rows and MR columns.
                 let a = <K::Sum as Lanes>::splat(s, unsafe { a.get(p, i) });

@@ -11,5 +11,6 @@ mod matrix;
 mod oracle;
 mod shapes;
 mod slabs;
+mod sparse;
 mod threads;
 mod values;

@@ -70,12 +70,13 @@ impl After {
 pub(crate) enum Factor<T> {
     Numbers(Matrix<T>),
     Bytes(Matrix<u8>, T),
+    Sparse(Matrix<T>),
 }
 
 impl<T: Scalar> Factor<T> {
     pub(crate) fn at(&self, i: usize, j: usize) -> T {
         match self {
-            Self::Numbers(matrix) => matrix.at(i, j),
+            Self::Numbers(matrix) | Self::Sparse(matrix) => matrix.at(i, j),
             Self::Bytes(matrix, scale) => T::from_f64(f64::from(matrix.at(i, j))).times(*scale),
         }
     }
@@ -83,13 +84,14 @@ impl<T: Scalar> Factor<T> {
     fn operand(&self) -> Operand<'_, T> {
         match self {
             Self::Numbers(matrix) => matrix.view().into(),
+            Self::Sparse(matrix) => Operand::sparse(matrix.view()),
             Self::Bytes(matrix, scale) => Operand::bytes(matrix.view(), *scale),
         }
     }
 
     fn layout(&self) -> Layout {
         match self {
-            Self::Numbers(matrix) => matrix.layout,
+            Self::Numbers(matrix) | Self::Sparse(matrix) => matrix.layout,
             Self::Bytes(matrix, _) => matrix.layout,
         }
     }

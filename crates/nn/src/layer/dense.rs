@@ -9,11 +9,11 @@ use kernels::activation::{Activation, Saved};
 use kernels::gemm::Epilogue;
 use kernels::{Cpu, MatMut, MatRef};
 
+use crate::compute::Product;
 use crate::init::Fans;
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
-use crate::precision::Product;
-use crate::{Error, Init, Precision, Shape};
+use crate::{Compute, Error, Init, Shape};
 
 /// `y = act(x W + b)` at each place of a row, with W: `inputs` x `outputs` and b: `outputs`.
 #[derive(Debug)]
@@ -26,18 +26,18 @@ pub(crate) struct Dense {
     places: usize,
     init: Init,
     bias: bool,
-    precision: Precision,
+    compute: Compute,
     activation: Option<Activation>,
 }
 
 impl Dense {
     /// Over the features of each step; or over all of an image, flattened in PyTorch's order.
-    pub(crate) fn new(input: Shape, outputs: usize, init: Init, bias: bool, precision: Precision) -> Self {
+    pub(crate) fn new(input: Shape, outputs: usize, init: Init, bias: bool, compute: Compute) -> Self {
         let (inputs, places, output) = match input {
             Shape::Steps { steps, features } => (features, steps, Shape::Steps { steps, features: outputs }),
             _ => (input.elements(), 1, Shape::Features(outputs)),
         };
-        Self { input, output, inputs, outputs, places, init, bias, precision, activation: None }
+        Self { input, output, inputs, outputs, places, init, bias, compute, activation: None }
     }
 
     fn weights(&self) -> usize {
@@ -99,7 +99,7 @@ impl Describe for Dense {
 impl<T: Float> Layer<T> for Dense {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let (m, k, n) = (rows.saturating_mul(self.places), self.inputs, self.outputs);
-        let product = |m, n, k| T::product_scratch(self.precision, threads, m, n, k);
+        let product = |m, n, k| T::product_scratch(self.compute.precision, threads, m, n, k);
         product(m, n, k).max(product(k, n, m)).max(product(m, k, n))
     }
 
@@ -112,7 +112,7 @@ impl<T: Float> Layer<T> for Dense {
             after => (epilogue, after),
         };
         let z = if self.keeps().is_some() { &mut kept[..y.len()] } else { &mut *y };
-        product(cpu, x, Weight::new(weight, self.inputs, self.precision), epilogue, z, scratch)?;
+        product(cpu, x, Weight::new(weight, self.inputs, self.compute), epilogue, z, scratch)?;
         match after {
             Some(activation) if self.keeps().is_some() => Ok(activation.forward(cpu, &kept[..y.len()], y)?),
             Some(activation) => Ok(activation.forward_in_place(cpu, y)?),
@@ -126,7 +126,7 @@ impl<T: Float> Layer<T> for Dense {
             let saved = if self.keeps().is_some() { &kept[..y.len()] } else { y };
             activation.backward(cpu, saved, dy)?;
         }
-        let weight = Weight::new(&params[..self.weights()], self.inputs, self.precision);
+        let weight = Weight::new(&params[..self.weights()], self.inputs, self.compute);
         let (dw, db) = grads.split_at_mut(self.weights());
         let dx = dx.map(|dx| (dx, fold));
         product_backward(cpu, x, weight, dy, (dw, self.bias.then_some(db)), dx, scratch)
@@ -140,13 +140,13 @@ pub(super) struct Weight<'a, T> {
     inputs: usize,
     outputs: usize,
     /// Of its products.
-    precision: Precision,
+    compute: Compute,
 }
 
 impl<'a, T> Weight<'a, T> {
     /// All of `elements`, `inputs` of them to an output.
-    pub(super) fn new(elements: &'a [T], inputs: usize, precision: Precision) -> Self {
-        Self { elements, inputs, outputs: elements.len() / inputs, precision }
+    pub(super) fn new(elements: &'a [T], inputs: usize, compute: Compute) -> Self {
+        Self { elements, inputs, outputs: elements.len() / inputs, compute }
     }
 
     fn matrix(self) -> Result<MatRef<'a, T>, kernels::Error> {
@@ -166,7 +166,7 @@ pub(super) fn product<T: Product>(
     let rows = x.len() / weight.inputs;
     let x = MatRef::row_major(x, rows, weight.inputs)?;
     let y = MatMut::row_major(y, rows, weight.outputs)?;
-    Ok(T::product(weight.precision, cpu, [x, weight.matrix()?], y, epilogue, scratch)?)
+    Ok(T::product(weight.compute, cpu, [x, weight.matrix()?], y, epilogue, scratch)?)
 }
 
 /// dW = x^T dy and db, the column sums of dy, in one pass over dy; dx = dy W^T, if it is wanted, times ReLU's gradient at its output
@@ -180,7 +180,7 @@ pub(super) fn product_backward<T: Product>(
     dx: Option<(&mut [T], bool)>,
     scratch: &mut [T],
 ) -> Result<(), Error> {
-    let Weight { inputs, outputs, precision, .. } = weight;
+    let Weight { inputs, outputs, compute, .. } = weight;
     let rows = x.len() / inputs;
     let (x, dy) = (MatRef::row_major(x, rows, inputs)?, MatRef::row_major(dy, rows, outputs)?);
     let dw = MatMut::row_major(dw, inputs, outputs)?;
@@ -188,9 +188,10 @@ pub(super) fn product_backward<T: Product>(
         Some(db) => Epilogue::NONE.column_sums(db),
         None => Epilogue::NONE,
     };
-    T::product(precision, cpu, [x.transpose(), dy], dw, epilogue, scratch)?;
+    T::product(compute, cpu, [x.transpose(), dy], dw, epilogue, scratch)?;
     let Some((dx, fold)) = dx else { return Ok(()) };
     let epilogue = if fold { Epilogue::NONE.relu_gradient(x) } else { Epilogue::NONE };
     let dx = MatMut::row_major(dx, rows, inputs)?;
-    Ok(T::product(precision, cpu, [dy, weight.matrix()?.transpose()], dx, epilogue, scratch)?)
+    let compute = Compute { sparse_inputs: false, ..compute };
+    Ok(T::product(compute, cpu, [dy, weight.matrix()?.transpose()], dx, epilogue, scratch)?)
 }

@@ -17,7 +17,7 @@ use crate::layer::Describe;
 use crate::layout::Tensor;
 use crate::sequence::Sequence;
 use crate::spec::Building;
-use crate::{Error, Float, LayerSpec, Network, Precision, Registry, Shape};
+use crate::{Compute, Error, Float, LayerSpec, Network, Registry, Shape};
 
 /// A smaller network with the same outputs.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,7 +151,7 @@ pub fn compact<T: Float>(
 /// The shape of a row behind `layers`.
 fn output(input: Shape, layers: &[LayerSpec]) -> Result<Shape, Error> {
     let (registry, numbers) = (Registry::new(), Cell::new(0));
-    Ok(Sequence::new(input, layers, &Building::new(&registry, Precision::Full, &numbers))?.output())
+    Ok(Sequence::new(input, layers, &Building::new(&registry, Compute::default(), &numbers))?.output())
 }
 
 fn selected<'a, T: Float>(values: &'a [T], keep: &'a [bool]) -> impl Iterator<Item = T> + 'a {

@@ -1,7 +1,17 @@
-//! The precision of the factors of products: that of the parameters, or bf16.
+//! How the products of a network are computed: in which precision, and whether zeros are left out.
 
-use kernels::gemm::{Bf16Operand, Epilogue, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
+use kernels::gemm::{Bf16Operand, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
 use kernels::{Cpu, MatMut, MatRef};
+
+/// How the products of a network are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compute {
+    /// The precision of their factors.
+    pub precision: Precision,
+    /// Whether most inputs of the network are 0, as most pixels of a digit are: a first dense layer that computes in f32 then leaves out
+    /// some of them ([`Operand::sparse`]). That changes its speed, and no bit but the sign of a 0 that underflowed.
+    pub sparse_inputs: bool,
+}
 
 /// What the factors of products are rounded to. Sums, parameters and everything else keep the type that a network computes in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,12 +27,12 @@ pub enum Precision {
 
 /// A type whose matrices are multiplied in either precision.
 pub trait Product: kernels::Float {
-    /// C = A B, and what the epilogue says.
+    /// C = A B, and what the epilogue says; A is sparse if `compute` says so of inputs.
     ///
     /// # Errors
     /// As for [`gemm`].
     fn product(
-        precision: Precision,
+        compute: Compute,
         cpu: Cpu<'_>,
         factors: [MatRef<'_, Self>; 2],
         c: MatMut<'_, Self>,
@@ -36,15 +46,15 @@ pub trait Product: kernels::Float {
 
 impl Product for f32 {
     fn product(
-        precision: Precision,
+        compute: Compute,
         cpu: Cpu<'_>,
         [a, b]: [MatRef<'_, f32>; 2],
         c: MatMut<'_, f32>,
         epilogue: Epilogue<'_, f32>,
         scratch: &mut [f32],
     ) -> Result<(), kernels::Error> {
-        match precision {
-            Precision::Full => gemm(cpu, 1.0, a, b, 0.0, c, epilogue, scratch),
+        match compute.precision {
+            Precision::Full => gemm(cpu, 1.0, factor(compute, a), b, 0.0, c, epilogue, scratch),
             Precision::Bf16 => {
                 let (a, b) = (Bf16Operand::rounded(a), Bf16Operand::rounded(b));
                 gemm_bf16(cpu, 1.0, a, b, 0.0, c, epilogue, scratch)
@@ -62,17 +72,21 @@ impl Product for f32 {
 
 impl Product for f64 {
     fn product(
-        _: Precision,
+        compute: Compute,
         cpu: Cpu<'_>,
         [a, b]: [MatRef<'_, f64>; 2],
         c: MatMut<'_, f64>,
         epilogue: Epilogue<'_, f64>,
         scratch: &mut [f64],
     ) -> Result<(), kernels::Error> {
-        gemm(cpu, 1.0, a, b, 0.0, c, epilogue, scratch)
+        gemm(cpu, 1.0, factor(compute, a), b, 0.0, c, epilogue, scratch)
     }
 
     fn product_scratch(_: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize {
         gemm_scratch::<f64>(threads, m, n, k)
     }
+}
+
+fn factor<T>(compute: Compute, matrix: MatRef<'_, T>) -> Operand<'_, T> {
+    if compute.sparse_inputs { Operand::sparse(matrix) } else { matrix.into() }
 }

@@ -1,0 +1,99 @@
+//! Factors of which much is 0: the product has the bits that it has for the same matrix as it is.
+
+use kernels::gemm::{Epilogue, Operand, gemm, gemm_scratch};
+use kernels::{Cpu, Isa, MatMut, MatRef};
+
+use crate::matrix::{LAYOUTS, Layout, Matrix};
+use crate::oracle::{AFTER, Case, Factor, Scalar, uniform};
+
+/// Zeros in runs along rows and along columns of the buffer, of either sign; one in three is left.
+fn patches<T: Scalar>(rows: usize, cols: usize, layout: Layout, seed: u64) -> Factor<T> {
+    let (across, number) = ((cols + 2) as u64, uniform::<T>(seed, 20));
+    let draw = |i: u64| match (i / across / 5 + i % across / 7) % 3 {
+        0 => number(i),
+        1 => T::from_f64(0.0),
+        _ => T::from_f64(-0.0),
+    };
+    Factor::Sparse(Matrix::new(rows, cols, layout, draw))
+}
+
+/// As a, as b and as both, in every layout.
+fn every_layout<T: Scalar>() {
+    let mut turn = 0;
+    for (m, n, k) in
+        [(1, 1, 1), (15, 33, 20), (3, 257, 19), (70, 9, 40), (29, 300, 64), (33, 17, T::BLOCK + 5)]
+    {
+        for a in LAYOUTS {
+            for b in LAYOUTS {
+                for which in 1..=3 {
+                    turn += 1;
+                    let layouts = [a, b, LAYOUTS[turn % 3]];
+                    let mut case =
+                        Case::<T>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64).beside(turn / 2);
+                    if which & 1 != 0 {
+                        case.a = patches(m, k, a, 1);
+                    }
+                    if which & 2 != 0 {
+                        case.b = patches(k, n, b, 2);
+                    }
+                    case.check();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn zeros_that_are_left_out_change_no_bit_of_f32() {
+    every_layout::<f32>();
+}
+
+#[test]
+fn zeros_that_are_left_out_change_no_bit_of_f64() {
+    every_layout::<f64>();
+}
+
+fn product(isa: Isa, a: &[f32], k: usize, b: &[f32], scratch: bool) -> Vec<f32> {
+    let (m, n) = (a.len() / k, b.len() / k);
+    let mut c = vec![f32::NAN; m * n];
+    let mut scratch = vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, m, n, k) } else { 0 }];
+    gemm(
+        Cpu::serial(isa),
+        1.0,
+        Operand::sparse(MatRef::row_major(a, m, k).unwrap()),
+        MatRef::row_major(b, k, n).unwrap(),
+        0.0,
+        MatMut::row_major(&mut c, m, n).unwrap(),
+        Epilogue::NONE,
+        &mut scratch,
+    )
+    .unwrap();
+    c
+}
+
+/// A product that underflows to -0 stays it if nothing is added to it, and may become +0 by the 0 that is: which is left out, or
+/// not.
+#[test]
+fn a_sum_that_underflows_has_no_sign() {
+    let (mut a, mut b) = (vec![0.0_f32; 20 * 40], vec![1.0_f32; 40 * 40]);
+    for row in a.chunks_exact_mut(40) {
+        row[3] = -1e-30;
+    }
+    b[3 * 40..][..40].fill(1e-30);
+    for isa in Isa::available() {
+        for scratch in [false, true] {
+            let c = product(isa, &a, 40, &b, scratch);
+            assert!(c.iter().all(|c| c.to_bits() == 0), "{isa} {scratch}");
+        }
+    }
+}
+
+#[test]
+fn nan_is_not_left_out() {
+    let (mut a, b) = (vec![0.0_f32; 20 * 40], vec![1.0_f32; 40 * 40]);
+    a[5 * 40 + 7] = f32::NAN;
+    for isa in Isa::available() {
+        let c = product(isa, &a, 40, &b, true);
+        assert!(c.iter().enumerate().all(|(i, c)| c.is_nan() == (i / 40 == 5)), "{isa}");
+    }
+}
