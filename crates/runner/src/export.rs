@@ -45,9 +45,10 @@ pub struct Request {
 /// [`Error`], if the run cannot be read, a layer has no counterpart in ONNX, or the file is there already.
 pub fn export(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
+    let [onnx, npz] = run_folder::EXPORTS;
     let name = match request.format {
-        Format::Onnx => "model.onnx",
-        Format::Npz => "model.npz",
+        Format::Onnx => onnx,
+        Format::Npz => npz,
     };
     let out = request.out.clone().unwrap_or_else(|| folder.file(name));
     refuse_if(out.exists() && !request.force, &out)?;

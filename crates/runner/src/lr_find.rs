@@ -68,6 +68,7 @@ pub struct Point {
 
 #[derive(Serialize)]
 struct Outcome {
+    /// None where the loss does not fall at any rate.
     suggestion: Option<f64>,
     /// The rate at which the loss falls most steeply.
     steepest: Option<f64>,
@@ -107,7 +108,7 @@ pub fn lr_find(request: &Request) -> Result<(), Error> {
 
     let (steepest, least) = (steepest(&points), least(&points).map(|at| points[at].rate));
     let outcome = Outcome {
-        suggestion: steepest.or(least.map(|rate| rate / 10.0)),
+        suggestion: steepest,
         steepest,
         least,
         tenth_of_least: least.map(|rate| rate / 10.0),
@@ -125,6 +126,9 @@ pub fn lr_find(request: &Request) -> Result<(), Error> {
     if request.json {
         let text = serde_json::to_string_pretty(&outcome);
         return train::print(&text.map_err(|error| Error::Usage(format!("outcome: {error}")))?);
+    }
+    if outcome.suggestion.is_none() {
+        return train::print("no rate is suggested: the loss falls at none");
     }
     let rate = |rate: Option<f64>| rate.map_or_else(|| "none".into(), short);
     train::print(&format!(

@@ -33,6 +33,8 @@ pub const HEALTH: &str = "health.jsonl";
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The parameters of the best epoch.
 pub const MODEL: &str = "model.safetensors";
+/// The same as `export` writes it.
+pub const EXPORTS: [&str; 2] = ["model.onnx", "model.npz"];
 /// What the run came to.
 pub const SUMMARY: &str = "summary.json";
 /// The same for a person.
@@ -94,7 +96,10 @@ impl RunFolder {
         let folder = Self { path: path.into() };
         folder.sweep()?;
         // The state goes first, so that nothing left over is ever resumed.
-        for name in [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, CONFIG] {
+        for name in [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, CONFIG]
+            .into_iter()
+            .chain(EXPORTS)
+        {
             folder.remove(name)?;
         }
         Ok(folder)

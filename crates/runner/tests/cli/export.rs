@@ -44,6 +44,9 @@ fn an_onnx_model_has_the_nodes_and_the_weights_of_the_run() {
     world.expect(2, "export run --format onnx", &["model.onnx", "--force"]);
     world.expect(0, "export run --format onnx --force", &[]);
     assert_eq!(fs::read(world.path("run/model.onnx")).unwrap(), model, "the same bytes");
+    // It goes with the run that it is of.
+    world.expect(0, "train --data tiny --epochs 1 --batch 64 --seed 1 --out run --force --quiet", &[]);
+    assert!(!world.path("run/model.onnx").exists());
 }
 
 #[test]
@@ -97,20 +100,20 @@ fn onnx_runtime_gives_the_same_logits() {
         return;
     };
     let world = World::new();
-    world.expect(0, "data synth --out digits --train 600 --test 200", &[]);
+    world.expect(0, "data synth --out digits --train 120 --test 30", &[]);
     world.write("all.toml", ALL);
     let presets = ["mlp", "logistic", "deep-mlp", "mlp-dropout", "lenet", "cnn", "resnet"];
     let presets = presets.map(|preset| (preset, format!("--preset {preset}")));
     for (name, network) in presets.into_iter().chain([("all", "--config all.toml".into())]) {
         world.expect(
             0,
-            &format!("train --data digits {network} --epochs 1 --batch 64 --out {name} --quiet"),
+            &format!("train --data digits {network} --epochs 1 --batch 32 --out {name} --quiet"),
             &[],
         );
         world.expect(0, &format!("export {name} --format onnx"), &[]);
         world.expect(0, &format!("export {name} --format npz"), &[]);
-        world.expect(0, &format!("dump {name} --samples 100 --out {name}.safetensors"), &[]);
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx.py");
+        world.expect(0, &format!("dump {name} --samples 50 --out {name}.safetensors"), &[]);
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/exported.py");
         let output = Command::new(&python).arg(script).arg(world.path(name)).output().unwrap();
         assert!(output.status.success(), "{name}: {}", stderr(&output));
     }

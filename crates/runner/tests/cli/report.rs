@@ -61,7 +61,7 @@ fn a_browser_shows_every_figure_and_complains_of_nothing() {
     let world = World::new();
     world.expect(0, &format!("{SHORT} --out run"), &[]);
     let page = world.read("run/report.html");
-    for (width, dark) in [(1200, false), (500, true)] {
+    for (width, dark) in [(1200, false), (360, true)] {
         let (answer, complaints) = open(&world, browser, &page, width, dark);
         assert_eq!(complaints, "");
         for id in
@@ -85,7 +85,7 @@ fn a_browser_shows_every_figure_and_complains_of_nothing() {
 
     world.expect(0, &format!("{SHORT} --seed 1 --optimizer sgd --out other"), &[]);
     world.expect(0, "report run other --out both.html", &[]);
-    let (answer, complaints) = open(&world, browser, &world.read("both.html"), 500, true);
+    let (answer, complaints) = open(&world, browser, &world.read("both.html"), 360, true);
     assert_eq!(complaints, "");
     assert!(answer["width"].as_i64() <= Some(0) && answer["charts"] == 8, "{answer}");
 }

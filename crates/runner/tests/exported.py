@@ -1,4 +1,4 @@
-"""Compares an exported run with its dump: python onnx.py RUN, where RUN.safetensors is what `evenkeel dump RUN` has written.
+"""Compares an exported run with its dump: python exported.py RUN, where RUN.safetensors is what `evenkeel dump RUN` has written.
 
 Logits of RUN/model.onnx in ONNX Runtime must be within 1e-5 of the dumped ones, and the arrays of RUN/model.npz the same to the bit.
 """
