@@ -47,6 +47,7 @@ pub mod init;
 pub mod layer;
 mod layout;
 mod loss;
+pub mod metrics;
 mod mixing;
 mod network;
 mod noise;

@@ -6,23 +6,31 @@
 use std::mem::discriminant;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use kernels::Isa;
 use nn::Optimizer;
 
 use crate::config::{Config, Dtype, Source, require};
 use crate::display::say;
 use crate::preset::Preset;
+use crate::report::command as report;
+use crate::scan::Invert;
+use crate::setup::Setup;
 use crate::signal::Signals;
-use crate::{Error, bench, dump, eval, gradcheck, train, verify};
+use crate::{
+    Error, bench, data, dry_run, dump, eval, export, gradcheck, lr_find, overfit, predict, sweep, train,
+    verify,
+};
 
 /// Trains neural networks with gradients on an even keel: the same bits on every machine.
 #[derive(Debug, Parser)]
 #[command(
     name = "evenkeel",
-    version,
+    version = version(),
     after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged, \
                   130 SIGINT, 143 SIGTERM."
 )]
@@ -45,6 +53,36 @@ enum Command {
     /// Score a run on its training, validation or test images
     #[command(after_help = "Example:\n  evenkeel eval runs/mlp-1 --split val --json")]
     Eval(EvalArgs),
+    /// Say what a run takes pictures for: PNG files, folders of them, or images in IDX form
+    ///
+    /// Pictures may have any size and colours: they are made grey, inverted where their background is light, and resized.
+    #[command(after_help = "Example:\n  evenkeel predict runs/mlp-1 seven.png drawings/ --json")]
+    Predict(PredictArgs),
+    /// Draw the report of a run anew, or several runs side by side
+    #[command(
+        after_help = "Examples:\n  evenkeel report runs/mlp-1\n  evenkeel report runs/mlp-1 runs/mlp-2 --out two.html"
+    )]
+    Report(ReportArgs),
+    /// Train with several values of configuration keys, all of a grid or some at random, and name the best run
+    ///
+    /// Best is the run with the best validation accuracy; the test set chooses nothing. A sweep that was stopped goes on where it was.
+    #[command(
+        after_help = "Examples:\n  evenkeel sweep lr=0.001,0.004 batch=64,256 epochs=3 --out sweeps/grid\n  evenkeel sweep \
+                            'lr=log(1e-4,1e-1)' optimizer=adamw,lion --random 20 --out sweeps/random"
+    )]
+    Sweep(Box<SweepArgs>),
+    /// Find a learning rate: train with ever larger ones, and see where the loss falls and where it grows
+    #[command(after_help = "Example:\n  evenkeel lr-find --preset lenet --optimizer sgd --out rates.html")]
+    LrFind(Box<LrFindArgs>),
+    /// Write a run's network for other programs: ONNX, or its tensors for NumPy
+    #[command(
+        after_help = "Examples:\n  evenkeel export runs/mlp-1 --format onnx\n  evenkeel export runs/mlp-1 --format npz --out \
+                            weights.npz"
+    )]
+    Export(ExportArgs),
+    /// Look at a data set, draw images of it, generate one, or download MNIST
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Write a batch with logits, loss, parameters and gradients as safetensors
     #[command(
         after_help = "Example:\n  evenkeel dump runs/mlp-1 --samples 32 --dtype f64 --out batch.safetensors"
@@ -103,6 +141,21 @@ struct TrainArgs {
     /// Exit with 4 if the test accuracy is below this fraction
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     min_accuracy: Option<f64>,
+    /// Stop after so many steps of the run, to be resumed
+    #[arg(long, value_name = "N")]
+    max_steps: Option<u64>,
+    /// Stop when the process has taken so many seconds, to be resumed
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    max_time: Option<f64>,
+    /// Print layers, parameters, bytes and FLOP, and train nothing
+    #[arg(long, conflicts_with_all = ["resume", "print_config", "overfit_batch"])]
+    dry_run: bool,
+    /// Print the configuration with everything resolved, and train nothing
+    #[arg(long, conflicts_with_all = ["resume", "overfit_batch"])]
+    print_config: bool,
+    /// Learn one batch by heart: exits with 4 if that fails. Makes no run folder
+    #[arg(long, conflicts_with_all = ["resume", "out"])]
+    overfit_batch: bool,
     /// Print the summary as JSON on stdout
     #[arg(long)]
     json: bool,
@@ -144,6 +197,202 @@ struct EvalArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum DataCommand {
+    /// Print shape, classes, mean and deviation of the pixels, and checksums
+    #[command(after_help = "Example:\n  evenkeel data info --data my-digits --json")]
+    Info {
+        #[command(flatten)]
+        data: DataArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw images: on the terminal, or as a sheet in a PNG file
+    #[command(
+        after_help = "Examples:\n  evenkeel data show --count 5\n  evenkeel data show --dataset digits --class 7 \
+                            --count 100 --out sevens.png"
+    )]
+    Show {
+        #[command(flatten)]
+        data: DataArgs,
+        /// Which images
+        #[arg(long, value_name = "SPLIT", default_value = "train")]
+        split: data::command::Part,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        count: usize,
+        /// Of one class alone
+        #[arg(long, value_name = "CLASS")]
+        class: Option<usize>,
+        /// PNG file to write; without it, the terminal
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Replace the file
+        #[arg(long, requires = "out")]
+        force: bool,
+    },
+    /// Write generated digits as a folder in MNIST's form
+    #[command(
+        after_help = "Example:\n  evenkeel data synth --out my-digits --train 6000 --test 1000 --seed 3"
+    )]
+    Synth {
+        /// Folder to write
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// What every draw depends on
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// Training images
+        #[arg(long, value_name = "N", default_value_t = 60_000)]
+        train: u32,
+        /// Test images
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        test: u32,
+        /// Replace the files
+        #[arg(long)]
+        force: bool,
+    },
+    /// Download MNIST into the cache, and print where it is
+    #[command(after_help = "Example:\n  evenkeel data fetch")]
+    Fetch,
+}
+
+/// Which data set: shared by the commands that look at one.
+#[derive(Debug, Args)]
+struct DataArgs {
+    /// Data set [default: auto]
+    #[arg(long)]
+    dataset: Option<Source>,
+    /// Folder with the four files of a data set in MNIST's form
+    #[arg(long, value_name = "DIR", conflicts_with = "dataset")]
+    data: Option<PathBuf>,
+    /// Seed of generated digits
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+impl DataArgs {
+    /// The configuration of a run on it.
+    fn config(self) -> Config {
+        let Self { dataset, data, seed } = self;
+        Config { dataset: dataset.unwrap_or_default(), data, seed, ..Config::default() }
+    }
+}
+
+impl DataCommand {
+    fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Info { data, json } => data::command::info(&data.config(), json),
+            Self::Show { data, split, count, class, out, force } => {
+                let config = data.config();
+                data::command::show(&data::command::Show { config, part: split, count, class, out, force })
+            }
+            Self::Synth { out, seed, train, test, force } => {
+                data::command::synth(&data::command::Synth { out, seed, counts: [train, test], force })
+            }
+            Self::Fetch => data::command::fetch(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct PredictArgs {
+    /// Run folder
+    run: PathBuf,
+    /// PNG files, folders of PNG files, IDX files of images
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Whether pictures are inverted
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    invert: Invert,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct SweepArgs {
+    /// Keys and their values: KEY=A,B,C, or with --random KEY=log(LOW,HIGH) or KEY=uniform(LOW,HIGH)
+    #[arg(required = true, value_name = "KEY=VALUES")]
+    choices: Vec<String>,
+    #[command(flatten)]
+    run: RunArgs,
+    /// So many trials with values at random, not all of the grid
+    #[arg(long, value_name = "N")]
+    random: Option<usize>,
+    /// Folder of the sweep, which holds a run folder for each trial
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// No progress on stderr
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Args)]
+struct LrFindArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Images a step [default: 256]
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// What takes the steps
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
+    optimizer: Option<String>,
+    /// The first rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-6, allow_negative_numbers = true)]
+    from: f64,
+    /// The last rate
+    #[arg(long, value_name = "RATE", default_value_t = 10.0, allow_negative_numbers = true)]
+    to: f64,
+    /// Steps from the one to the other
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    steps: u32,
+    /// File for a plot (HTML)
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file
+    #[arg(long, requires = "out")]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// Run folder
+    run: PathBuf,
+    /// Form of the file
+    #[arg(long)]
+    format: export::Format,
+    /// File to write [default: RUN/model.onnx or RUN/model.npz]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// Run folders: one, or several to compare
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// File to write [default: RUN/report.html; of several runs comparison.html]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file
+    #[arg(long)]
+    force: bool,
+    /// Folder with the data, where they are no longer where the run found them
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -203,6 +452,15 @@ fn dtype(allowed: &'static [Dtype]) -> impl TypedValueParser<Value = Dtype> {
     })
 }
 
+/// The program's version, and what it finds on this machine.
+fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let found: Vec<_> = Isa::available().map(Isa::name).collect();
+        format!("{}\ninstruction sets here: {}", env!("CARGO_PKG_VERSION"), found.join(", "))
+    })
+}
+
 /// Runs the command that the process was started with, at `started`, and says how it ended.
 pub fn main(started: Instant) -> ExitCode {
     match Cli::parse().command.run(started) {
@@ -217,12 +475,30 @@ pub fn main(started: Instant) -> ExitCode {
 impl Command {
     fn run(self, started: Instant) -> Result<(), Error> {
         match self {
-            Self::Train(args) => {
-                let signals = Signals::catch()?;
-                train::train(&args.request()?, started, &signals)
-            }
+            Self::Train(args) => args.run(started),
             Self::Eval(EvalArgs { run, split, data, json }) => {
                 eval::eval(&eval::Request { run, part: split, data, json })
+            }
+            Self::Sweep(args) => {
+                let SweepArgs { choices, run, random, out, json, quiet } = *args;
+                let request = sweep::Request { config: run.config()?, choices, random, out, json, quiet };
+                sweep::sweep(&request, started, &Signals::catch()?)
+            }
+            Self::LrFind(args) => {
+                let LrFindArgs { run, batch, optimizer, from, to, steps, out, force, json } = *args;
+                let mut config = run.config_with(optimizer.as_deref())?;
+                config.batch = batch.unwrap_or(config.batch);
+                lr_find::lr_find(&lr_find::Request { config, from, to, steps, out, force, json })
+            }
+            Self::Export(ExportArgs { run, format, out, force }) => {
+                export::export(&export::Request { run, format, out, force })
+            }
+            Self::Data(command) => command.run(),
+            Self::Predict(PredictArgs { run, files, invert, json }) => {
+                predict::predict(&predict::Request { run, files, invert, json })
+            }
+            Self::Report(ReportArgs { runs, out, force, data }) => {
+                report::report(&report::Request { runs, out, force, data })
             }
             Self::Dump(args) => {
                 let DumpArgs { run, initial, samples, dtype, mode, out } = *args;
@@ -244,6 +520,23 @@ impl Command {
 }
 
 impl RunArgs {
+    /// [`config`](Self::config), with the optimizer that a flag names.
+    fn config_with(&self, optimizer: Option<&str>) -> Result<Config, Error> {
+        let mut config = self.config()?;
+        let Some(name) = optimizer else { return Ok(config) };
+        let named = named(name).unwrap_or(config.optimizer);
+        let form = ["momentum", "nesterov", "adamw", "amsgrad"].contains(&name);
+        // The settings stay where the flag names the same optimizer, and none of its forms.
+        if form || discriminant(&named) != discriminant(&config.optimizer) {
+            config.optimizer = named;
+            // A recipe's rate is that of its optimizer.
+            if self.config.is_none() {
+                config.lr = None;
+            }
+        }
+        Ok(config)
+    }
+
     /// The file's configuration or the preset's, with what the flags say.
     fn config(&self) -> Result<Config, Error> {
         let mut config = match &self.config {
@@ -260,15 +553,41 @@ impl RunArgs {
 }
 
 impl TrainArgs {
+    /// Trains, or does what is asked for instead.
+    fn run(self, started: Instant) -> Result<(), Error> {
+        let Self { dry_run, print_config, overfit_batch, .. } = self;
+        let request = self.request()?;
+        match (&request.run, dry_run || print_config || overfit_batch) {
+            (train::Run::New { config, .. }, true) if overfit_batch => {
+                overfit::overfit((**config).clone(), request.limits.steps, request.json)
+            }
+            (train::Run::New { config, .. }, true) => {
+                let setup = Setup::new((**config).clone())?;
+                if dry_run {
+                    return dry_run::dry_run(&setup, request.json);
+                }
+                train::print(setup.config.to_toml()?.trim_end())
+            }
+            _ => train::train(&request, started, &Signals::catch()?),
+        }
+    }
+
     fn request(self) -> Result<train::Request, Error> {
         if let Some(least) = self.min_accuracy {
             require("min-accuracy", least, (0.0..=1.0).contains(&least), "0 to 1")?;
         }
+        if let Some(seconds) = self.max_time {
+            require("max-time", seconds, seconds > 0.0, "seconds above 0")?;
+        }
+        if let Some(steps) = self.max_steps {
+            require("max-steps", steps, steps > 0, "at least 1")?;
+        }
+        let limits = train::Limits { steps: self.max_steps, seconds: self.max_time };
         let (min_accuracy, json, quiet) = (self.min_accuracy, self.json, self.quiet);
         let run = match self.resume {
             Some(folder) => train::Run::Resume { folder, threads: self.threads, isa: self.isa },
             None => {
-                let (mut config, preset) = (self.run.config()?, self.run.config.is_none());
+                let mut config = self.run.config_with(self.optimizer.as_deref())?;
                 config.epochs = self.epochs.unwrap_or(config.epochs);
                 config.batch = self.batch.unwrap_or(config.batch);
                 config.lr = self.lr.or(config.lr);
@@ -276,22 +595,10 @@ impl TrainArgs {
                 config.threads = self.threads.or(config.threads);
                 config.isa = self.isa.unwrap_or(config.isa);
                 config.dtype = self.dtype.unwrap_or(config.dtype);
-                if let Some(name) = &self.optimizer {
-                    let named = named(name).unwrap_or(config.optimizer);
-                    let settings = ["momentum", "nesterov", "adamw", "amsgrad"].contains(&&name[..]);
-                    // The file's settings stay where the flag names the same optimizer, and none of its forms.
-                    if settings || discriminant(&named) != discriminant(&config.optimizer) {
-                        config.optimizer = named;
-                        // A preset's rate is that of its optimizer.
-                        if preset && self.lr.is_none() {
-                            config.lr = None;
-                        }
-                    }
-                }
-                train::Run::New { config, out: self.out, force: self.force }
+                train::Run::New { config: Box::new(config), out: self.out, force: self.force }
             }
         };
-        Ok(train::Request { run, min_accuracy, json, quiet })
+        Ok(train::Request { run, limits, min_accuracy, json, quiet })
     }
 }
 

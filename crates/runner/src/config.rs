@@ -26,6 +26,7 @@ use crate::Error;
 use crate::data::{DataError, Dataset, Origin};
 use crate::pool::Pool;
 use crate::preset::Preset;
+use crate::spelling::with_suggestion;
 
 /// Everything that makes a run. The documentation of each field names its key's meaning and default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -196,7 +197,7 @@ impl Config {
         let text = fs::read_to_string(path).map_err(DataError::io("read", path))?;
         toml::from_str(&text).map_err(|error| Error::Config {
             path: path.into(),
-            message: error.to_string().trim_end().into(),
+            message: with_suggestion(error.to_string().trim_end()),
         })
     }
 

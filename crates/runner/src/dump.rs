@@ -9,15 +9,13 @@
 //!
 //! Gradients are those of the mean loss, before clipping and decay. Nothing is augmented or dropped.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use kernels::Cpu;
 use nn::{Batch, Workspace};
 
 use crate::config::{Config, Dtype, require};
-use crate::data::DataError;
-use crate::data::replace::replace;
+use crate::data::replace::replace_with;
 use crate::element::Element;
 use crate::rows::Rows;
 use crate::run_folder::{self, RunFolder};
@@ -87,9 +85,7 @@ pub fn dump(request: &Request) -> Result<(), Error> {
         Dtype::F32 | Dtype::Bf16 => contents::<f32>(folder, &setup, cpu, request),
         Dtype::F64 => contents::<f64>(folder, &setup, cpu, request),
     })?;
-    replace(&request.out, |file| {
-        file.write_all(&bytes).map_err(|error| DataError::io("write", &request.out)(error).into())
-    })
+    Ok(replace_with(&request.out, &bytes)?)
 }
 
 /// The bytes of the file.

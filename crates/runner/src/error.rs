@@ -61,6 +61,22 @@ pub enum Error {
         /// Of how many.
         of: usize,
     },
+    /// One batch was not learned by heart.
+    #[error(
+        "{steps} steps on one batch brought the loss from {first_loss:.4} to {last_loss:.4}, and {:.2} % of its images right; expected a \
+         tenth of the loss and all images. Look at rate, initialisers and losses before training on more, or give it more --max-steps",
+        100.0 * accuracy
+    )]
+    Unlearned {
+        /// Steps that were taken.
+        steps: u64,
+        /// The loss before them.
+        first_loss: f64,
+        /// The loss after them.
+        last_loss: f64,
+        /// The share of images read rightly after them.
+        accuracy: f64,
+    },
     /// Loss or gradient is no longer finite.
     #[error("diverged: {divergence}. What the run was is in {}; try a lower --lr or a --clip-norm", folder.display())]
     Diverged {
@@ -95,7 +111,7 @@ impl Error {
             Self::Data(DataError::Io { .. }) | Self::System { .. } => 1,
             Self::Usage(_) | Self::Config { .. } | Self::Network(_) | Self::Pool(_) => 2,
             Self::Data(_) | Self::Malformed { .. } => 3,
-            Self::Gate { .. } | Self::Unproven { .. } => 4,
+            Self::Gate { .. } | Self::Unproven { .. } | Self::Unlearned { .. } => 4,
             Self::Diverged { .. } => 5,
             Self::Interrupted { signal, .. } => signal.exit_code(),
         }

@@ -1,17 +1,17 @@
-//! `evenkeel eval`: the score of a run's parameters on one of the three sets of images.
+//! `evenkeel eval`: how good a run's parameters are on one of the three sets of images, in all measures.
 
 use std::path::PathBuf;
 
 use kernels::Cpu;
-use nn::Score;
 use serde::Serialize;
 
 use crate::Error;
+use crate::answers::Answers;
 use crate::config::{Config, Dtype};
 use crate::element::Element;
-use crate::interval::{self, Interval};
+use crate::interval;
+use crate::measures::Measures;
 use crate::run_folder::{self, RunFolder};
-use crate::scoring::Scorer;
 use crate::setup::{self, Setup};
 use crate::{train, weights};
 
@@ -44,16 +44,12 @@ pub struct Request {
 struct Evaluation {
     run: String,
     split: Part,
-    images: usize,
-    accuracy: f64,
-    accuracy_low: f64,
-    accuracy_high: f64,
-    #[serde(with = "crate::json")]
-    loss: f64,
     params_sha256: String,
+    #[serde(flatten)]
+    measures: Measures,
 }
 
-/// Does it: prints accuracy with its 95 % interval, and the mean loss.
+/// Does it: prints accuracy with its 95 % interval, the mean loss, and every other measure.
 ///
 /// # Errors
 /// [`Error`], if the run or its data cannot be read.
@@ -65,35 +61,29 @@ pub fn eval(request: &Request) -> Result<(), Error> {
     let setup = Setup::new(config)?;
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(isa, &pool);
-    let (score, params_sha256) = pool.enter(|| match setup.config.dtype {
-        Dtype::F32 | Dtype::Bf16 => score::<f32>(&folder, &setup, cpu, request.part),
-        Dtype::F64 => score::<f64>(&folder, &setup, cpu, request.part),
+    let (answers, params_sha256) = pool.enter(|| match setup.config.dtype {
+        Dtype::F32 | Dtype::Bf16 => answers::<f32>(&folder, &setup, cpu, request.part),
+        Dtype::F64 => answers::<f64>(&folder, &setup, cpu, request.part),
     })?;
-    let Interval { low, high } = Interval::wilson(score.correct, score.rows);
-    let evaluation = Evaluation {
-        run: folder.path().display().to_string(),
-        split: request.part,
-        images: score.rows,
-        accuracy: score.accuracy(),
-        accuracy_low: low,
-        accuracy_high: high,
-        loss: score.mean_loss(),
-        params_sha256,
-    };
+    let run = folder.path().display().to_string();
+    let measures = Measures::new(&answers)?;
+    let evaluation = Evaluation { run, split: request.part, params_sha256, measures };
     if request.json {
         let text = serde_json::to_string_pretty(&evaluation);
         return train::print(&text.map_err(|error| Error::Usage(format!("evaluation: {error}")))?);
     }
+    let (score, measures) = (answers.score, evaluation.measures);
     let accuracy = interval::percent(score.correct, score.rows);
-    train::print(&format!("accuracy {accuracy}, loss {:.4}, of {} images", evaluation.loss, score.rows))
+    let head = format!("accuracy {accuracy}, loss {:.4}, of {} images", measures.loss, score.rows);
+    train::print(&format!("{head}\n\n{measures}"))
 }
 
-fn score<T: Element>(
+fn answers<T: Element>(
     folder: &RunFolder,
     setup: &Setup,
     cpu: Cpu<'_>,
     part: Part,
-) -> Result<(Score, String), Error> {
+) -> Result<(Answers, String), Error> {
     let Setup { dataset, split, network, .. } = setup;
     let (mut weights, sha256) = weights::read::<T>(&folder.file(run_folder::MODEL), network)?;
     let all: Vec<u32>;
@@ -105,5 +95,5 @@ fn score<T: Element>(
             (&dataset.test, &all)
         }
     };
-    Ok((Scorer::new(network, cpu)?.score(network, cpu, &mut weights, set, indices)?, sha256))
+    Ok((Answers::new(network, cpu, &mut weights, set, indices)?, sha256))
 }

@@ -2,45 +2,65 @@
 //!
 //! ```text
 //! cli                     the command line: arguments, exit codes
-//! train  eval  dump  bench the commands
+//! train  eval  dump  bench the commands, with predict, report, sweep, lr_find, export, data::command
+//!   dry_run  overfit      what train does instead of training
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
 //!   initial               the weights that a run begins with
 //!   training  step        the loop: epochs and steps; what one step does
+//!   health  activity      what a few steps of each epoch did to gradients and parameters; units that do nothing
 //!   scoring  rows         loss and accuracy of a set of images; bytes become batches
-//!   run_folder            config.toml, metrics.jsonl, summary.json, model, checkpoint, report
+//!   answers  measures     what a network answers to images, and how good that is
+//!   attribution           which pixels an answer comes from
+//!   run_folder            config.toml, metrics.jsonl, health.jsonl, summary.json, model, checkpoint, report
 //!   weights  checkpoint   parameters as PyTorch has them; the state of a run to the bit
 //!   timing                several calls in turn, and the least time of each
 //!   verify                what can be checked here: the error of the kernels' functions
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod activity;
+pub mod answers;
+pub mod attribution;
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data;
 mod display;
+pub mod dry_run;
 pub mod dump;
 pub mod element;
 mod error;
 pub mod eval;
+pub mod export;
 pub mod gradcheck;
+pub mod health;
 pub mod initial;
 pub mod interval;
 mod json;
+pub mod lr_find;
+pub mod measures;
 pub mod memory;
 pub mod metrics;
+pub mod overfit;
+pub mod picture;
 pub mod pool;
+pub mod predict;
 pub mod preset;
-mod report;
+mod protobuf;
+pub mod report;
 pub mod rows;
 pub mod run_folder;
+pub mod scan;
 pub mod scoring;
 pub mod setup;
 pub mod signal;
+mod spelling;
 mod step;
 pub mod streams;
+pub mod sweep;
+pub mod tensorboard;
 pub mod tensors;
 pub mod timing;
 pub mod train;

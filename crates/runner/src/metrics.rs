@@ -33,6 +33,19 @@ pub struct Epoch {
     pub grad_norm_max: f64,
 }
 
+/// `history` as a table of comma-separated values (RFC 4180, but for its line ends) with the names of `metrics.jsonl`.
+pub fn table(history: &[Epoch]) -> String {
+    let mut table = String::from(
+        "epoch,step,train_seconds,train_loss,val_loss,val_accuracy,lr,grad_norm,grad_norm_max\n",
+    );
+    for epoch in history {
+        let losses = format!("{},{},{}", epoch.train_loss, epoch.val_loss, epoch.val_accuracy);
+        let norms = format!("{},{},{}", epoch.lr, epoch.grad_norm, epoch.grad_norm_max);
+        table.push_str(&format!("{},{},{},{losses},{norms}\n", epoch.epoch, epoch.step, epoch.train_seconds));
+    }
+    table
+}
+
 /// The epoch whose parameters a run keeps: the best validation accuracy; of equals the lower loss; of equals the
 /// first.
 pub fn best(history: &[Epoch]) -> Option<&Epoch> {
@@ -97,12 +110,18 @@ pub struct Summary {
     pub data_generated: bool,
     /// SHA-256 over its images and labels.
     pub data_sha256: String,
+    /// Rows and columns of an image.
+    #[serde(default)]
+    pub input: [usize; 2],
     /// Name of the network.
     pub preset: String,
     /// The type computed in.
     pub dtype: String,
     /// What every random draw depends on.
     pub seed: u64,
+    /// The operating system and processor that it ran on.
+    #[serde(default)]
+    pub machine: String,
     /// The instruction set used.
     pub isa: String,
     /// The number of threads used.
@@ -113,6 +132,9 @@ pub struct Summary {
     pub run: String,
     /// The version of evenkeel.
     pub version: String,
+    /// The command line that ended the run.
+    #[serde(default)]
+    pub command: String,
 }
 
 #[cfg(test)]

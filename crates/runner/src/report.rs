@@ -1,108 +1,254 @@
-//! `report.html`: what was trained, on what, how well, and how loss, accuracy and gradient norm went.
+//! `report.html`: what was trained, on what, how well, what the gradients did, and how single images are read.
 //!
-//! One file that needs no other and no network: styles and curves (SVG) are part of it. `train` writes it.
+//! ```text
+//! page  axis  chart     the parts of every report
+//! gradients             norms over time, sizes, ratios         from health.jsonl
+//! reading               confusion, digits, maps                from the answers to the test set
+//! environment           what it was made with
+//! comparison            several runs side by side
+//! ```
+//!
+//! One file that needs no other and no network: styles, curves (SVG) and pictures (PNG) are part of it, and it follows the
+//! reader's light or dark theme. `train` writes it; `evenkeel report` writes it anew, from the files of the run folder.
 
-use std::fmt::{self, Write};
+mod axis;
+mod chart;
+pub mod command;
+mod comparison;
+mod environment;
+mod gradients;
+mod page;
+mod reading;
+
+use std::fmt::Write;
+
+use kernels::Cpu;
 
 use crate::Error;
+use crate::answers::Answers;
+use crate::attribution::Mapper;
+use crate::element::Element;
+use crate::health::Health;
+use crate::measures::{Measures, percent};
 use crate::metrics::{Epoch, Status, Summary};
-use crate::setup::Setup;
+use crate::setup::{self, Setup};
+use crate::weights::Weights;
 
-/// Width and height of a chart, and the margin for its labels, in CSS pixels.
-const SIZE: [f64; 2] = [420.0, 220.0];
-const MARGIN: f64 = 44.0;
+use axis::{Scale, short};
+use chart::{Chart, Curve};
+use environment::Environment;
+pub(crate) use environment::command_line;
+use gradients::Gradients;
+use page::{Escaped, Page};
+use reading::Reading;
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
-color:#222;background:#fff}table{border-collapse:collapse}td,th{padding:.15rem .8rem;text-align:right;\
-border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}code,pre{font-size:.85rem;\
-overflow-wrap:anywhere;white-space:pre-wrap}figure{display:inline-block;margin:0 1rem 1rem 0}\
-.notice{background:#fff3cd;padding:.5rem 1rem}svg text{font-size:11px;fill:#555}";
-
-/// The page for a run with this `history`.
-///
-/// # Errors
-/// [`Error::Usage`] if the configuration cannot be written.
-pub(crate) fn html(setup: &Setup, summary: &Summary, history: &[Epoch]) -> Result<String, Error> {
-    let config = setup.config.to_toml()?;
-    let mut page = String::new();
-    write_page(&mut page, setup, summary, history, &config)
-        .map_err(|_| Error::Usage("report: a value cannot be written".into()))?;
-    Ok(page)
+/// Everything that a report is drawn from.
+#[derive(Clone, Copy, Debug)]
+pub struct Material<'a> {
+    /// The run.
+    pub setup: &'a Setup,
+    /// What it came to.
+    pub summary: &'a Summary,
+    /// Its epochs.
+    pub history: &'a [Epoch],
+    /// What was seen of its gradients.
+    pub health: &'a [Health],
 }
 
-fn write_page(
-    page: &mut String,
-    setup: &Setup,
-    summary: &Summary,
-    history: &[Epoch],
-    config: &str,
-) -> fmt::Result {
-    let title = format!("{} on {}", summary.preset, summary.dataset);
-    write!(
-        page,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\">\n<title>{0}</title><style>{STYLE}</style></head><body>\n<h1>{0}</h1>\n",
-        Escaped(&title)
-    )?;
-    writeln!(page, "<p>{}</p>", Escaped(&verdict(summary)))?;
-    if summary.data_generated {
-        page.push_str("<p class=\"notice\">The images were generated; no person wrote them. Accuracies on them say nothing \
-                       about MNIST.</p>\n");
+/// The page for a run; `test` are its best weights and their answers to the test set, if it is done.
+///
+/// # Errors
+/// [`Error::Usage`] if the configuration cannot be written, [`Error::Network`] if there is no memory for the maps.
+pub fn html<T: Element>(
+    material: Material<'_>,
+    cpu: Cpu<'_>,
+    test: Option<(&mut Weights<T>, &Answers)>,
+) -> Result<String, Error> {
+    let Material { setup, summary, history, health } = material;
+    let mut body = String::new();
+    let unwritable = |_| Error::Usage("report: a value cannot be written".into());
+    introduction(&mut body, material).map_err(unwritable)?;
+    tiles(&mut body, summary, test.as_ref().map(|(_, answers)| *answers))?;
+    curves(&mut body, summary, history).map_err(unwritable)?;
+    write!(body, "{}", Gradients(health)).map_err(unwritable)?;
+    if let Some((weights, answers)) = test {
+        let set = &setup.dataset.test;
+        // Whatever the loss of the run, what is explained is a probability.
+        let layers = setup.config.layers.as_deref().unwrap_or_default();
+        let network = setup::network(&setup.config, setup.network.input(), layers, false)?;
+        let mut mapper = Mapper::new(&network, cpu)?;
+        let maps = reading::explained(answers).into_iter().map(|at| {
+            let image = set.image(answers.images[at] as usize).unwrap_or_default();
+            Ok((at, mapper.maps(&network, cpu, weights, image, answers.answers[at])?))
+        });
+        let maps = maps.collect::<Result<Vec<_>, Error>>()?;
+        let confusion = answers.confusion()?;
+        write!(body, "{}", Reading::new(answers, &confusion, set, &maps)?).map_err(unwritable)?;
     }
-
-    page.push_str("<h2>Run</h2>\n<table>\n");
+    let config = setup.config.to_toml()?;
     let images = format!(
         "{} to train on, {} to validate, {} to test",
         setup.split.train.len(),
         setup.split.validation.len(),
         setup.dataset.test.len()
     );
-    let unknown = || "unknown".to_owned();
-    let rows = [
-        ("Network", format!("{}, {} parameters, {}", setup.widths(), summary.params, summary.dtype)),
-        ("Data", format!("{} ({})", summary.dataset, summary.data_origin)),
-        ("Images", images),
-        ("SHA-256 of the data", summary.data_sha256.clone()),
-        ("SHA-256 of the weights", summary.params_sha256.clone().unwrap_or_else(unknown)),
-        ("Seconds in all", format!("{:.2}", summary.seconds_total)),
-        (
-            "Fastest epoch, seconds",
-            summary.train_seconds_best_epoch.map_or_else(unknown, |s| format!("{s:.3}")),
-        ),
-        (
-            "Peak memory, MB",
-            summary.peak_rss_bytes.map_or_else(unknown, |b| format!("{:.0}", b as f64 / 1e6)),
-        ),
-        ("Machine", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
-        ("Computed with", format!("{} threads, {}", summary.threads, summary.isa)),
-        ("Program", format!("evenkeel {}", summary.version)),
-        ("Command", command()),
-    ];
-    for (name, value) in rows {
-        writeln!(page, "<tr><td>{name}</td><td>{}</td></tr>", Escaped(&value))?;
-    }
-    page.push_str("</table>\n<h2>Curves</h2>\n");
-    chart(
-        page,
-        history,
-        "Loss",
-        &[("training", |epoch| epoch.train_loss), ("validation", |epoch| epoch.val_loss)],
-    )?;
-    chart(page, history, "Accuracy", &[("validation", |epoch| epoch.val_accuracy)])?;
-    chart(
-        page,
-        history,
-        "Gradient norm",
-        &[("mean", |epoch| epoch.grad_norm), ("largest", |epoch| epoch.grad_norm_max)],
-    )?;
+    write!(body, "{}", Environment { summary, widths: setup.widths(), images, config: &config })
+        .map_err(unwritable)?;
+    let title = format!("{} on {}", summary.preset, summary.dataset);
+    Ok(Page { title: &title, body: &body }.to_string())
+}
 
-    page.push_str(
-        "<h2>Epochs</h2>\n<table>\n<tr><th>Epoch</th><th>Train loss</th><th>Val loss</th><th>Val accuracy</th>\
-         <th>Gradient norm</th><th>Largest</th><th>Last rate</th><th>Seconds</th></tr>\n",
+/// Three sentences, and a warning where the data were generated.
+fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
+    let Material { setup, summary, .. } = material;
+    let optimizer = toml::Table::try_from(setup.config.optimizer).ok();
+    let kind = optimizer.as_ref().and_then(|table| table.get("kind")?.as_str());
+    let optimizer = kind.unwrap_or("its optimizer");
+    let plural = if summary.epochs == 1 { "" } else { "s" };
+    let what = format!(
+        "A network of {} parameters ({}) was trained on {} images of {} for {} epoch{plural} with {optimizer}, in batches of {}.",
+        grouped(summary.params),
+        setup.widths(),
+        grouped(setup.split.train.len()),
+        summary.dataset,
+        summary.epochs,
+        setup.config.batch,
     );
+    let took = match (summary.best_epoch, summary.val_accuracy) {
+        (Some(epoch), Some(accuracy)) => format!(
+            "That took {:.1} seconds on {} thread{}; kept are the weights of epoch {epoch}, the best on {} images that were held out \
+             ({:.2} %).",
+            summary.seconds_total,
+            summary.threads,
+            if summary.threads == 1 { "" } else { "s" },
+            grouped(setup.split.validation.len()),
+            100.0 * accuracy
+        ),
+        _ => format!("That took {:.1} seconds; no epoch was finished.", summary.seconds_total),
+    };
+    writeln!(
+        body,
+        "<p class=\"lead\">{} {} {}</p>",
+        Escaped(&what),
+        Escaped(&verdict(summary)),
+        Escaped(&took)
+    )?;
+    if summary.data_generated {
+        writeln!(
+            body,
+            "<p class=\"notice\">The images were generated; no person wrote them. Accuracies on them say nothing about MNIST.</p>"
+        )?;
+    }
+    Ok(())
+}
+
+/// How the run ended, in a sentence.
+fn verdict(summary: &Summary) -> String {
+    match (summary.status, summary.test_accuracy, summary.test_accuracy_low, summary.test_accuracy_high) {
+        (Status::Done, Some(accuracy), Some(low), Some(high)) => format!(
+            "Test accuracy: {:.2} % (95 % interval {:.2} to {:.2} %) on {} images that took no part in training.",
+            100.0 * accuracy,
+            100.0 * low,
+            100.0 * high,
+            grouped(summary.test_images)
+        ),
+        (Status::Diverged, ..) => "The run diverged: loss or gradient was no longer finite.".into(),
+        _ => "The run was interrupted; it can be resumed.".into(),
+    }
+}
+
+/// The figures of the test set.
+fn tiles(body: &mut String, summary: &Summary, answers: Option<&Answers>) -> Result<(), Error> {
+    let Some(answers) = answers else { return Ok(()) };
+    let measures = Measures::new(answers)?;
+    let tiles = [
+        (percent(summary.test_accuracy), "test accuracy"),
+        (summary.test_loss.map_or("-".to_owned(), short), "test loss, nats"),
+        (percent(measures.f1_macro), "F1, mean of classes"),
+        (measures.roc_auc_macro.map_or("-".to_owned(), |area| format!("{area:.4}")), "area under ROC"),
+        (percent(Some(measures.calibration_error)), "calibration error"),
+        (summary.train_seconds_best_epoch.map_or("-".to_owned(), |s| format!("{s:.2} s")), "fastest epoch"),
+    ];
+    body.push_str("<div class=\"tiles\">");
+    for (value, name) in tiles {
+        body.push_str(&format!("<div class=\"tile\"><b>{}</b><span>{name}</span></div>", Escaped(&value)));
+    }
+    body.push_str("</div>\n");
+    Ok(())
+}
+
+/// A page with one chart, over numbers on a logarithmic scale.
+pub(crate) fn plot(
+    title: &str,
+    name: &str,
+    below: &str,
+    curves: Vec<(&str, Vec<(f64, f64)>)>,
+    mark: Option<(f64, String)>,
+) -> String {
+    // The last curve stands out.
+    let colours = [7, 0];
+    let curve = |((name, points), colour): ((&str, _), usize)| Curve::new(name, colour, points);
+    let curves = curves.into_iter().zip(colours).map(curve).collect();
+    let chart = Chart { title: name, below, across: Scale::Log, curves, mark, ..Chart::default() };
+    Page { title, body: &format!("<div style=\"max-width:34rem\">{chart}</div>") }.to_string()
+}
+
+/// A curve over the epochs.
+pub(crate) fn over_epochs(
+    name: impl Into<String>,
+    colour: usize,
+    history: &[Epoch],
+    value: impl Fn(&Epoch) -> f64,
+) -> Curve {
+    Curve::new(name, colour, history.iter().map(|epoch| (f64::from(epoch.epoch), value(epoch))).collect())
+}
+
+/// How loss, accuracy and gradient norm went, and the same in numbers.
+fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::Result {
+    if history.is_empty() {
+        return Ok(());
+    }
+    let best = || summary.best_epoch.map(|epoch| (f64::from(epoch), format!("best: {epoch}")));
+    let charts = [
+        Chart {
+            title: "Loss",
+            curves: vec![
+                over_epochs("training", 0, history, |epoch| epoch.train_loss),
+                over_epochs("validation", 1, history, |epoch| epoch.val_loss),
+            ],
+            mark: best(),
+            ..Chart::default()
+        },
+        Chart {
+            title: "Accuracy",
+            percent: true,
+            curves: vec![over_epochs("validation", 1, history, |epoch| epoch.val_accuracy)],
+            mark: best(),
+            ..Chart::default()
+        },
+        Chart {
+            title: "Gradient norm",
+            scale: Scale::Log,
+            curves: vec![
+                over_epochs("mean", 0, history, |epoch| epoch.grad_norm),
+                over_epochs("largest", 1, history, |epoch| epoch.grad_norm_max),
+            ],
+            ..Chart::default()
+        },
+    ];
+    writeln!(body, "<h2>Training</h2>\n<div class=\"charts\" id=\"curves\">")?;
+    for chart in charts {
+        write!(body, "{chart}")?;
+    }
+    writeln!(
+        body,
+        "</div>\n<details><summary>Every epoch</summary><div class=\"scroll\"><table>\n<tr><th>Epoch</th><th>Training loss</th>\
+         <th>Validation loss</th><th>Validation accuracy</th><th>Gradient norm</th><th>Largest</th><th>Last rate</th>\
+         <th>Seconds</th></tr>"
+    )?;
     for epoch in history {
         writeln!(
-            page,
+            body,
             "<tr><td>{}{}</td><td>{:.4}</td><td>{:.4}</td><td>{:.2} %</td><td>{:.3}</td><td>{:.3}</td><td>{:.2e}</td>\
              <td>{:.2}</td></tr>",
             epoch.epoch,
@@ -116,107 +262,17 @@ fn write_page(
             epoch.train_seconds,
         )?;
     }
-    write!(
-        page,
-        "</table>\n<h2>Configuration</h2>\n<p>This file alone repeats the run, to the bit: <code>evenkeel train --config \
-         config.toml</code></p>\n<pre>{}</pre>\n</body></html>\n",
-        Escaped(config)
-    )
+    writeln!(body, "</table></div></details>")
 }
 
-/// How the run ended, in a sentence.
-fn verdict(summary: &Summary) -> String {
-    match (summary.status, summary.test_accuracy, summary.test_accuracy_low, summary.test_accuracy_high) {
-        (Status::Done, Some(accuracy), Some(low), Some(high)) => format!(
-            "Test accuracy {:.2} % (95 % interval {:.2} to {:.2} %) on {} images that took no part in training.",
-            100.0 * accuracy,
-            100.0 * low,
-            100.0 * high,
-            summary.test_images
-        ),
-        (Status::Diverged, ..) => "The run diverged: loss or gradient was no longer finite.".into(),
-        _ => "The run was interrupted; --resume goes on with it.".into(),
-    }
-}
-
-/// The command line of this process, each argument quoted for a POSIX shell where need be.
-fn command() -> String {
-    let quoted = |argument: std::ffi::OsString| {
-        let text = argument.to_string_lossy();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@".contains(c);
-        if !text.is_empty() && text.chars().all(plain) {
-            text.into_owned()
-        } else {
-            format!("'{}'", text.replace('\'', "'\\''"))
-        }
-    };
-    let arguments = std::env::args_os().skip(1).map(quoted);
-    ["evenkeel".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
-}
-
-/// What a line is called, and its height at an epoch.
-type Series = (&'static str, fn(&Epoch) -> f64);
-
-/// A line for each of `series` over the epochs. Values that are not finite leave no point.
-fn chart(page: &mut String, history: &[Epoch], title: &str, series: &[Series]) -> fmt::Result {
-    let [width, height] = SIZE;
-    let values = || history.iter().flat_map(|epoch| series.iter().map(|(_, value)| value(epoch)));
-    let finite = || values().filter(|value| value.is_finite());
-    let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
-    if low > high {
-        return Ok(());
-    }
-    let span = if high > low { high - low } else { 1.0 };
-    let last = (history.len() - 1).max(1) as f64;
-    let x = |at: usize| MARGIN + at as f64 / last * (width - 2.0 * MARGIN);
-    let y = |value: f64| height - MARGIN - (value - low) / span * (height - 2.0 * MARGIN);
-    write!(
-        page,
-        "<figure><figcaption>{title}</figcaption><svg width=\"{width}\" height=\"{height}\" role=\"img\" \
-         aria-label=\"{title} over the epochs\">\n<path d=\"M{MARGIN} {MARGIN}V{bottom}H{right}\" fill=\"none\" \
-         stroke=\"#999\"/><text x=\"2\" y=\"{MARGIN}\">{high:.4}</text><text x=\"2\" y=\"{bottom}\">{low:.4}</text>\
-         <text x=\"{MARGIN}\" y=\"{below}\">epoch 1</text><text x=\"{right}\" y=\"{below}\" text-anchor=\"end\">{last_epoch}</text>\n",
-        bottom = height - MARGIN,
-        right = width - MARGIN,
-        below = height - MARGIN + 16.0,
-        last_epoch = history.len(),
-    )?;
-    for ((name, value), (colour, legend)) in series.iter().zip([("#0b6", 0.0), ("#c40", 100.0)]) {
-        let points = history.iter().map(value).enumerate().filter(|(_, value)| value.is_finite());
-        let points: Vec<_> = points.map(|(at, value)| format!("{:.1},{:.1}", x(at), y(value))).collect();
-        write!(
-            page,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
-            points.join(" ")
-        )?;
-        writeln!(
-            page,
-            "<text x=\"{}\" y=\"{}\" style=\"fill:{colour}\">{name}</text>",
-            MARGIN + legend,
-            height - 6.0
-        )?;
-    }
-    page.push_str("</svg></figure>\n");
-    Ok(())
-}
-
-/// Text in a page, wherever it comes from.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
+/// `407,050`.
+fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    let first = digits.len() % 3;
+    let (head, rest) = digits.split_at(first);
+    let groups = rest.as_bytes().chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
+    let head = (!head.is_empty()).then(|| head.to_owned());
+    head.into_iter().chain(groups).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -224,29 +280,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_cannot_become_markup() {
-        assert_eq!(Escaped("<b a='\"'>&").to_string(), "&lt;b a=&#39;&quot;&#39;&gt;&amp;");
-    }
-
-    #[test]
-    fn a_chart_leaves_out_what_is_not_finite() {
-        let epoch = |epoch, val_loss| Epoch {
-            epoch,
-            step: 1,
-            train_seconds: 1.0,
-            train_loss: 1.0,
-            val_loss,
-            val_accuracy: 0.5,
-            lr: 0.1,
-            grad_norm: 1.0,
-            grad_norm_max: 1.0,
-        };
-        let mut page = String::new();
-        let history = [epoch(1, 2.0), epoch(2, f64::NAN), epoch(3, 1.0)];
-        chart(&mut page, &history, "Loss", &[("validation", |epoch| epoch.val_loss)]).expect("text");
-        assert!(page.contains("points=\"44.0,44.0 376.0,176.0\""), "{page}");
-        let mut nothing = String::new();
-        chart(&mut nothing, &[], "Loss", &[("validation", |epoch| epoch.val_loss)]).expect("text");
-        assert_eq!(nothing, "");
+    fn large_numbers_are_grouped() {
+        assert_eq!(
+            [0, 999, 1000, 407_050, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "407,050", "1,234,567"]
+        );
     }
 }

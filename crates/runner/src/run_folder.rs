@@ -3,29 +3,52 @@
 //! | file | written | holds |
 //! |---|---|---|
 //! | `config.toml` | first | everything that makes the run |
-//! | `metrics.jsonl`, `checkpoint.safetensors` | after each epoch and at the end | progress; the state to the bit |
+//! | `metrics.jsonl`, `health.jsonl` | after each epoch and at the end | progress; the health of the gradients |
+//! | `metrics.csv`, `events.out.tfevents.evenkeel` | likewise | progress, for spreadsheets and for TensorBoard |
+//! | `checkpoint.safetensors` | likewise | the state to the bit |
 //! | `model.safetensors`, `summary.json`, `report.html` | at the end | what came out |
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::Error;
 use crate::data::DataError;
-use crate::data::replace::{self, replace};
+use crate::data::replace;
+use crate::metrics::Summary;
+use crate::tensors::malformed;
 
 /// The resolved configuration.
 pub const CONFIG: &str = "config.toml";
 /// One JSON object an epoch.
 pub const METRICS: &str = "metrics.jsonl";
+/// The same as a table.
+pub const TABLE: &str = "metrics.csv";
+/// The same for TensorBoard, which looks for `tfevents`.
+pub const EVENTS: &str = "events.out.tfevents.evenkeel";
+/// One JSON object an epoch: what its gradients looked like.
+pub const HEALTH: &str = "health.jsonl";
 /// The state to go on from.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The parameters of the best epoch.
 pub const MODEL: &str = "model.safetensors";
+/// The same as `export` writes it.
+pub const EXPORTS: [&str; 2] = ["model.onnx", "model.npz"];
 /// What the run came to.
 pub const SUMMARY: &str = "summary.json";
 /// The same for a person.
 pub const REPORT: &str = "report.html";
+
+/// What the run in `folder` came to.
+///
+/// # Errors
+/// [`DataError::Io`] if it has no summary, since it has not ended yet, or it cannot be read; [`Error::Malformed`] if it is none.
+pub fn summary(folder: &RunFolder) -> Result<Summary, Error> {
+    let path = folder.file(SUMMARY);
+    let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
+    serde_json::from_str(&text).map_err(|error| malformed(&path, "the summary of a run", error))
+}
 
 /// Where runs go whose folder is not named.
 const RUNS: &str = "runs";
@@ -55,7 +78,7 @@ impl RunFolder {
         }
     }
 
-    /// The folder `path` for a new run. With `force`, a run that is there is removed (its six files and no other);
+    /// The folder `path` for a new run. With `force`, a run that is there is removed (its own files and no other);
     /// without, the folder must be absent or empty.
     ///
     /// # Errors
@@ -73,7 +96,10 @@ impl RunFolder {
         let folder = Self { path: path.into() };
         folder.sweep()?;
         // The state goes first, so that nothing left over is ever resumed.
-        for name in [CHECKPOINT, SUMMARY, MODEL, METRICS, REPORT, CONFIG] {
+        for name in [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, CONFIG]
+            .into_iter()
+            .chain(EXPORTS)
+        {
             folder.remove(name)?;
         }
         Ok(folder)
@@ -102,15 +128,23 @@ impl RunFolder {
         self.path.join(name)
     }
 
+    /// When the run was begun, in seconds since 1970: its configuration is written once.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if that cannot be told.
+    pub fn began(&self) -> Result<f64, Error> {
+        let path = self.file(CONFIG);
+        let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let modified = modified.map_err(DataError::io("look at", &path))?;
+        Ok(modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
+    }
+
     /// Makes the file `name` hold `bytes`. If that fails, it is as it was.
     ///
     /// # Errors
     /// [`DataError::Io`] if it cannot be written, flushed to the disk or renamed.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let path = self.file(name);
-        replace(&path, |file| {
-            file.write_all(bytes).map_err(|error| DataError::io("write", &path)(error).into())
-        })
+        Ok(replace::replace_with(&self.file(name), bytes)?)
     }
 
     /// Removes the unfinished files that a killed process has left.

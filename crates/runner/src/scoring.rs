@@ -11,7 +11,7 @@ use crate::weights::Weights;
 
 /// Images at a time. Part of the bit contract of a loss, which is summed batch by batch; large enough that the
 /// products run at full speed.
-const ROWS: usize = 512;
+pub(crate) const ROWS: usize = 512;
 
 /// Buffers for scoring, allocated once.
 #[derive(Clone, Debug)]
@@ -42,11 +42,28 @@ impl<T: Element> Scorer<T> {
         set: &Labelled,
         indices: &[u32],
     ) -> Result<Score, Error> {
+        self.score_each(network, cpu, weights, set, indices, |_, _| {})
+    }
+
+    /// As [`score`](Self::score); `see` gets the labels and the outputs of the images, some at a time, in their order.
+    ///
+    /// # Errors
+    /// As for [`score`](Self::score).
+    pub fn score_each(
+        &mut self,
+        network: &Network,
+        cpu: Cpu<'_>,
+        weights: &mut Weights<T>,
+        set: &Labelled,
+        indices: &[u32],
+        mut see: impl FnMut(&[u32], &[T]),
+    ) -> Result<Score, Error> {
         let mut total = Score::default();
         for indices in indices.chunks(ROWS) {
             let (inputs, labels) = self.rows.fill(set, indices)?;
             let batch = Batch { inputs, targets: labels.into() };
             total += network.evaluate(cpu, weights.lend(), batch, &mut self.workspace)?;
+            see(labels, self.workspace.outputs(network, indices.len()));
         }
         Ok(total)
     }

@@ -5,7 +5,7 @@
 use std::thread;
 
 use kernels::Isa;
-use nn::{Compute, Network, Registry, Shape, Tensor};
+use nn::{Compute, LayerSpec, Network, Registry, Shape, Tensor};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -48,12 +48,8 @@ impl Setup {
             .map_err(|error| Error::Usage(error.to_string()))?;
         let layers = config.layers.as_deref().unwrap_or_default();
         let [_, height, width] = dataset.train.dims().map(|dim| dim as usize);
-        let network = Network::with_compute(
-            Shape::Image { height, width, channels: 1 },
-            layers,
-            &Registry::new(),
-            Compute { precision: config.dtype.precision(), sparse_inputs: is_sparse(&dataset) },
-        )?;
+        let input = Shape::Image { height, width, channels: 1 };
+        let network = network(&config, input, layers, is_sparse(&dataset))?;
         let network = network.with_loss(config.loss.unwrap_or_default());
         if network.outputs() < dataset.classes {
             return Err(Error::Usage(format!(
@@ -94,8 +90,23 @@ impl Setup {
     }
 }
 
+/// The network of these layers, in the precision that `config` asks for; its loss is softmax cross-entropy. That its inputs are sparse
+/// decides speed, and no bit.
+///
+/// # Errors
+/// [`Error::Network`] if the layers do not fit.
+pub(crate) fn network(
+    config: &Config,
+    input: Shape,
+    layers: &[LayerSpec],
+    sparse_inputs: bool,
+) -> Result<Network, Error> {
+    let compute = Compute { precision: config.dtype.precision(), sparse_inputs };
+    Ok(Network::with_compute(input, layers, &Registry::new(), compute)?)
+}
+
 /// Whether most pixels of the first training images are 0. It decides speed, and no bit.
-fn is_sparse(dataset: &Dataset) -> bool {
+pub(crate) fn is_sparse(dataset: &Dataset) -> bool {
     let pixels = dataset.train.pixels();
     let some = &pixels[..pixels.len().min(1 << 20)];
     some.iter().filter(|pixel| **pixel == 0).count() > some.len() / 2
@@ -128,7 +139,8 @@ pub fn pool(config: &Config) -> Result<Pool, Error> {
     Ok(Pool::new(config.threads.unwrap_or_else(most))?)
 }
 
-fn load(config: &Config) -> Result<Dataset, Error> {
+/// The images that `config` asks for. Notices go to stderr.
+pub(crate) fn load(config: &Config) -> Result<Dataset, Error> {
     let choice = match (&config.data, config.dataset) {
         (Some(folder), _) => Choice::Folder(folder.clone()),
         (None, Source::Auto) => Choice::Auto,

@@ -14,6 +14,7 @@ use nn::pruning::Pruner;
 use nn::{Batch, Clipping, Mode, Progress, Score, Targets, Workspace};
 
 use crate::element::Element;
+use crate::health::{self, Observer};
 use crate::rows::Rows;
 use crate::setup::Setup;
 use crate::training::State;
@@ -27,6 +28,7 @@ pub(crate) struct Stepper<T> {
     workspace: Workspace<T>,
     clipping: Clipping,
     pruner: Option<Pruner>,
+    observer: Observer<T>,
     grads: Vec<T>,
     /// The gradient of one batch, where several make a step.
     share: Vec<T>,
@@ -70,6 +72,7 @@ impl<T: Element> Stepper<T> {
             workspace: Workspace::new(network, cpu, batch)?,
             clipping: Clipping::new(network.layout(), &config.clips(), &config.bounds)?,
             pruner: config.pruning.map(|rule| Pruner::new(network.layout(), rule)).transpose()?,
+            observer: Observer::new(network)?,
             grads: nn::zeros(params)?,
             share: wanted(config.accumulate > 1, params)?,
             origin: wanted(config.sam.is_some(), params)?,
@@ -112,10 +115,19 @@ impl<T: Element> Stepper<T> {
         if let Some(noise) = config.noise {
             noise.add(cpu, config.seed, step, &mut self.grads)?;
         }
+        let (seen, with) = (&mut state.position.health, (cpu, network));
+        let at = ((step / progress.steps_per_epoch) as u32 + 1, step + 1);
+        let looks = health::is_looked_at(step % progress.steps_per_epoch, progress.steps_per_epoch);
+        if looks {
+            self.observer.before(seen, at, with, &state.weights.params, &self.grads);
+        }
         let clipped = match self.clipping.clip(cpu, &state.weights.params, &mut self.grads) {
             Ok(clipped) if score.loss.is_finite() => clipped,
             Ok(_) => return not_finite(None),
             Err(nn::Error::Kernel(kernels::Error::NonFiniteIn { tensor, .. })) => {
+                if !looks {
+                    self.observer.before(seen, at, with, &state.weights.params, &self.grads);
+                }
                 return not_finite(Some(tensor));
             }
             Err(error) => return Err(error.into()),
@@ -134,6 +146,9 @@ impl<T: Element> Stepper<T> {
         }
         if let (Some(lookahead), Some(slow)) = (config.lookahead, slow) {
             lookahead.step(cpu, step + 1, slow, &mut weights.params)?;
+        }
+        if looks {
+            self.observer.after(seen, with, &weights.params, rate);
         }
         if let (Some(ema), Some(average)) = (config.ema, average) {
             ema.step(cpu, step, &mut average.params, &weights.params)?;

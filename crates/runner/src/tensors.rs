@@ -42,6 +42,16 @@ impl Array {
         Self { dtype: Dtype::I64, shape: Vec::new(), bytes: count.to_le_bytes().into() }
     }
 
+    /// The type of its elements.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Its dimensions.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
     /// Its elements as they stand in a file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -2,41 +2,45 @@
 //!
 //! ```text
 //! setup -> run folder with config.toml -> state: fresh, or the checkpoint's
-//! training::run        after each epoch: metrics.jsonl, checkpoint.safetensors, a line on stderr
+//! training::run        after each epoch: metrics.jsonl, health.jsonl, checkpoint.safetensors, a line on stderr
 //! model.safetensors -> the test set, once -> report.html, summary.json -> a line on stdout
 //! ```
 //!
 //! `summary.json` comes last: a run whose summary says `done` is complete.
 
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use kernels::{Cpu, Executor, Isa};
 
+use crate::activity::Looker;
+use crate::answers::Answers;
 use crate::checkpoint::{self, Identity};
 use crate::config::{Config, Dtype};
-use crate::data::{DataError, Origin};
+use crate::data::Origin;
 use crate::display::{self, Display};
 use crate::element::Element;
+use crate::health::{self, Health};
 use crate::interval::{self, Interval};
 use crate::memory::peak_rss_bytes;
 use crate::metrics::{self, Status, Summary};
 use crate::pool::Pool;
 use crate::report;
 use crate::run_folder::{self, RunFolder};
-use crate::scoring::Scorer;
 use crate::setup::{self, Setup};
 use crate::signal::{Signal, Signals};
 use crate::training::{self, End, Position, State, Watch, steps_per_epoch};
-use crate::{Error, tensors, weights};
+use crate::weights::{self, Weights};
+use crate::{Error, tensorboard};
 
 /// What `train` is asked to do.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Which run.
     pub run: Run,
+    /// When it stops before its end, to be resumed.
+    pub limits: Limits,
     /// The least test accuracy that is good enough, 0 to 1.
     pub min_accuracy: Option<f64>,
     /// Print the summary on stdout, not the line.
@@ -45,13 +49,22 @@ pub struct Request {
     pub quiet: bool,
 }
 
+/// When a run stops before its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// After so many steps of the run.
+    pub steps: Option<u64>,
+    /// After the step at which the process has taken so many seconds.
+    pub seconds: Option<f64>,
+}
+
 /// A run to begin or to go on with.
 #[derive(Clone, Debug)]
 pub enum Run {
     /// A new one.
     New {
         /// What it is.
-        config: Config,
+        config: Box<Config>,
         /// Its folder; `None` for the next free one.
         out: Option<PathBuf>,
         /// Whether a run in `out` is replaced.
@@ -73,10 +86,23 @@ pub enum Run {
 /// # Errors
 /// Whatever keeps the run from ending well: see [`Error`].
 pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
+    let (summary, end) = run(request, started, signals)?;
+    if request.json || end.is_ok() {
+        conclude(request, &summary)?;
+    }
+    end
+}
+
+/// Does it, and prints nothing on stdout: what the run came to, and whether it ended well.
+pub(crate) fn run(
+    request: &Request,
+    started: Instant,
+    signals: &Signals,
+) -> Result<(Summary, Result<(), Error>), Error> {
     let (setup, folder, resumed) = match &request.run {
         Run::New { config, out, force } => {
             setup::isa(config)?;
-            let setup = Setup::new(config.clone())?;
+            let setup = Setup::new((**config).clone())?;
             let folder = match out {
                 Some(out) => RunFolder::create(out, *force)?,
                 None => RunFolder::next(setup.config.preset.name())?,
@@ -88,8 +114,10 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
             let folder = RunFolder::open(folder)?;
             if let Some(summary) = finished(&folder)? {
                 let name = folder.path().display();
-                display::say(&format!("{name} is finished: nothing is left to do, nothing was changed"));
-                return conclude(request, &summary);
+                if !request.quiet {
+                    display::say(&format!("{name} is finished: nothing is left to do, nothing was changed"));
+                }
+                return Ok((summary, Ok(())));
             }
             let mut config = Config::read(&folder.file(run_folder::CONFIG))?;
             folder.sweep()?;
@@ -100,27 +128,20 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
         }
     };
     let (isa, pool) = (setup::isa(&setup.config)?, setup::pool(&setup.config)?);
-    let session = Session { setup: &setup, folder: &folder, isa, pool: &pool, started, signals };
-    let summary = pool.enter(|| match setup.config.dtype {
+    let limits = request.limits;
+    let session = Session { setup: &setup, folder: &folder, isa, pool: &pool, started, signals, limits };
+    pool.enter(|| match setup.config.dtype {
         Dtype::F32 | Dtype::Bf16 => session.run::<f32>(request.quiet, resumed),
         Dtype::F64 => session.run::<f64>(request.quiet, resumed),
-    })?;
-    let (summary, end) = summary;
-    if request.json || end.is_ok() {
-        conclude(request, &summary)?;
-    }
-    end
+    })
 }
 
 /// The summary of a run that is done.
 fn finished(folder: &RunFolder) -> Result<Option<Summary>, Error> {
-    let path = folder.file(run_folder::SUMMARY);
-    if !path.is_file() {
+    if !folder.file(run_folder::SUMMARY).is_file() {
         return Ok(None);
     }
-    let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
-    let summary: Summary = serde_json::from_str(&text)
-        .map_err(|error| tensors::malformed(&path, "the summary of a run", error))?;
+    let summary = run_folder::summary(folder)?;
     Ok((summary.status == Status::Done).then_some(summary))
 }
 
@@ -128,6 +149,8 @@ fn finished(folder: &RunFolder) -> Result<Option<Summary>, Error> {
 fn conclude(request: &Request, summary: &Summary) -> Result<(), Error> {
     let line = if request.json {
         json(summary)?
+    } else if summary.test_accuracy.is_none() {
+        format!("stopped after {} epochs, run {}", summary.epochs, summary.run)
     } else {
         let correct =
             (summary.test_accuracy.unwrap_or_default() * summary.test_images as f64).round() as usize;
@@ -168,6 +191,7 @@ struct Session<'a> {
     pool: &'a Pool,
     started: Instant,
     signals: &'a Signals,
+    limits: Limits,
 }
 
 impl Session<'_> {
@@ -190,24 +214,39 @@ impl Session<'_> {
             let Position { history, step, .. } = &state.position;
             display.line(&format!("going on after {} epochs and {step} steps", history.len()));
         }
+        let mut record = if resumed { health::read(&folder.file(run_folder::HEALTH))? } else { Vec::new() };
+        record.retain(|health| health.epoch as usize <= state.position.history.len());
         self.signals.defer();
-        let mut watch = Recorder { session: self, identity: &identity, display: &display, caught: None };
+        let looker = Looker::new(setup);
+        let (identity, display, looker, caught) = (&identity, &display, &looker, None);
+        let mut watch = Recorder { session: self, cpu, identity, display, looker, record, caught };
         let end = training::run(setup, cpu, &mut state, &mut watch)?;
-        let caught = watch.caught;
+        let Recorder { caught, mut record, .. } = watch;
         display.end();
         if end != End::Done {
-            self.save(&identity, &state)?;
+            self.save(identity, &state, &mut record)?;
         }
 
-        let summary = self.summarise(cpu, &identity, &state, &end)?;
-        let report = report::html(setup, &summary, &state.position.history)?;
+        let test = match end {
+            End::Done => Some(self.test(cpu, &mut state.best)?),
+            _ => None,
+        };
+        let summary = self.summarise(identity, &state, &end, test.as_ref())?;
+        let history = &state.position.history[..];
+        let material = report::Material { setup, summary: &summary, history, health: &record };
+        let report = report::html(material, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
         folder.write(run_folder::REPORT, report.as_bytes())?;
         folder.write(run_folder::SUMMARY, json(&summary)?.as_bytes())?;
         let folder = folder.path().to_path_buf();
         let outcome = match (end, caught) {
             (End::Diverged(divergence), _) => Err(Error::Diverged { divergence, folder }),
             (End::Stopped, Some(signal)) => Err(Error::Interrupted { signal, folder }),
-            (End::Stopped, None) | (End::Done, _) => Ok(()),
+            (End::Stopped, None) => {
+                let folder = folder.display();
+                display::say(&format!("stopped as asked; go on with: evenkeel train --resume {folder}"));
+                Ok(())
+            }
+            (End::Done, _) => Ok(()),
         };
         Ok((summary, outcome))
     }
@@ -236,8 +275,13 @@ impl Session<'_> {
         )
     }
 
-    /// Writes metrics and state.
-    fn save<T: Element>(&self, identity: &Identity, state: &State<T>) -> Result<(), Error> {
+    /// Writes metrics and state, and adds what was last seen of the gradients to `record`.
+    fn save<T: Element>(
+        &self,
+        identity: &Identity,
+        state: &State<T>,
+        record: &mut Vec<Health>,
+    ) -> Result<(), Error> {
         let mut lines = String::new();
         for epoch in &state.position.history {
             let line =
@@ -246,16 +290,34 @@ impl Session<'_> {
             lines.push('\n');
         }
         self.folder.write(run_folder::METRICS, lines.as_bytes())?;
+        let health = &state.position.health;
+        // What is recorded of a finished epoch holds more: it was looked at once again at its end.
+        let is_whole = record.iter().any(|seen| seen.epoch == health.epoch && !seen.activity.is_empty());
+        if health.epoch > 0 && !is_whole {
+            record.retain(|seen| seen.epoch < health.epoch);
+            record.push(health.clone());
+        }
+        self.folder.write(run_folder::HEALTH, health::to_lines(&*record)?.as_bytes())?;
+        let history = &state.position.history;
+        self.folder.write(run_folder::TABLE, metrics::table(history).as_bytes())?;
+        self.folder.write(run_folder::EVENTS, &tensorboard::encode(self.folder.began()?, history, record))?;
         self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(identity, state)?)
     }
 
-    /// Writes the model of the best epoch, scores the test set if the run is done, and sums up.
+    /// The answers to the test set: read once, by the weights of the best epoch.
+    fn test<T: Element>(&self, cpu: Cpu<'_>, best: &mut Weights<T>) -> Result<Answers, Error> {
+        let Setup { dataset, network, .. } = self.setup;
+        let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
+        Answers::new(network, cpu, best, &dataset.test, &indices)
+    }
+
+    /// Writes the model of the best epoch, and sums up.
     fn summarise<T: Element>(
         &self,
-        cpu: Cpu<'_>,
         identity: &Identity,
         state: &State<T>,
         end: &End,
+        test: Option<&Answers>,
     ) -> Result<Summary, Error> {
         let Setup { config, dataset, network, .. } = self.setup;
         let history = &state.position.history;
@@ -266,14 +328,7 @@ impl Session<'_> {
             self.folder.write(run_folder::MODEL, &bytes)?;
             params_sha256 = Some(sha256);
         }
-        let test = match end {
-            End::Done => {
-                let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
-                let mut scorer = Scorer::new(network, cpu)?;
-                Some(scorer.score(network, cpu, &mut state.best.clone(), &dataset.test, &indices)?)
-            }
-            _ => None,
-        };
+        let test = test.map(|test| test.score);
         let interval = test.map(|test| Interval::wilson(test.correct, test.rows));
         Ok(Summary {
             status: match end {
@@ -297,14 +352,17 @@ impl Session<'_> {
             data_origin: dataset.origin.to_string(),
             data_generated: matches!(dataset.origin, Origin::Generated { .. }),
             data_sha256: identity.data_sha256.clone(),
+            input: [dataset.test.rows(), dataset.test.cols()],
             preset: config.preset.name().into(),
             dtype: config.dtype.name().into(),
             seed: config.seed,
+            machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             isa: self.isa.name().into(),
             threads: self.pool.threads(),
             params_sha256,
             run: self.folder.path().display().to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
+            command: report::command_line(),
         })
     }
 }
@@ -312,8 +370,11 @@ impl Session<'_> {
 /// Writes down each epoch, and stops the run when a signal has come.
 struct Recorder<'a> {
     session: &'a Session<'a>,
+    cpu: Cpu<'a>,
     identity: &'a Identity,
     display: &'a Display,
+    looker: &'a Looker,
+    record: Vec<Health>,
     caught: Option<Signal>,
 }
 
@@ -321,13 +382,21 @@ impl<T: Element> Watch<T> for Recorder<'_> {
     fn step(&mut self, position: &Position) -> bool {
         self.display.step(position);
         self.caught = self.session.signals.caught();
-        self.caught.is_none()
+        let Session { setup, started, limits, .. } = self.session;
+        let of_an_epoch = steps_per_epoch(setup.split.train.len(), setup.config.images_per_step());
+        let taken = of_an_epoch * position.history.len() as u64 + position.step;
+        let is_last = taken == of_an_epoch * u64::from(setup.config.epochs);
+        let is_enough = limits.steps.is_some_and(|most| taken >= most)
+            || limits.seconds.is_some_and(|most| started.elapsed().as_secs_f64() >= most);
+        self.caught.is_none() && (is_last || !is_enough)
     }
 
     fn epoch(&mut self, state: &State<T>) -> Result<(), Error> {
         if let Some(epoch) = state.position.history.last() {
             self.display.epoch(epoch);
         }
-        self.session.save(self.identity, state)
+        let activity = self.looker.look(self.session.setup, self.cpu, &state.weights)?;
+        self.record.push(Health { activity, ..state.position.health.clone() });
+        self.session.save(self.identity, state, &mut self.record)
     }
 }

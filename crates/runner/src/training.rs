@@ -23,6 +23,7 @@ use nn::{Monitor, Plan, Progress, Running};
 use serde::{Deserialize, Serialize};
 
 use crate::element::Element;
+use crate::health::Health;
 use crate::metrics::{self, Epoch};
 use crate::scoring::Scorer;
 use crate::setup::Setup;
@@ -57,6 +58,9 @@ pub struct Position {
     pub step: u64,
     /// Sums over those steps.
     pub sums: Sums,
+    /// What was seen of their gradients; before the first of them, of those of the epoch before.
+    #[serde(default)]
+    pub health: Health,
 }
 
 /// Sums over the steps of an epoch, added in their order.
@@ -213,7 +217,7 @@ pub fn run<T: Element>(
 
         let validation = scorer.score(network, cpu, state.scored(), &dataset.train, &split.validation)?;
         let lr = rate(first_step + steps_per_epoch - 1, &state.position.history);
-        let Position { history, step, sums } = &mut state.position;
+        let Position { history, step, sums, .. } = &mut state.position;
         if !validation.loss.is_finite() {
             let loss = validation.mean_loss();
             return Ok(End::Diverged(Divergence { epoch: epochs_done + 1, step: *step, loss, tensor: None }));

@@ -19,7 +19,7 @@ const CLASSES: usize = 10;
 const COUNTS: [usize; 2] = [60_000, 10_000];
 
 /// The streams of the training images and of the test images, among those that `streams` lists.
-const STREAMS: [u64; 2] = [u64::from_be_bytes(*b"dg train"), u64::from_be_bytes(*b"dg test\0")];
+pub(crate) const STREAMS: [u64; 2] = [u64::from_be_bytes(*b"dg train"), u64::from_be_bytes(*b"dg test\0")];
 
 /// The digits of `seed`: from the folder below `cache` if they are there, else drawn and, where that can be done,
 /// put there. A cache that cannot be read or written costs time alone.

@@ -10,6 +10,7 @@
 //! Images stay bytes in memory. The test set takes no part in any choice: a run scores it once, at its end.
 
 mod batch;
+pub mod command;
 pub mod digits;
 mod download;
 mod error;

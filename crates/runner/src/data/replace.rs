@@ -4,12 +4,33 @@
 //! [`idx::write`](super::idx::write) and [`download`](super::download) write through this.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 
 use super::error::DataError;
+use crate::Error;
 
 /// How the names of unfinished files begin; a process that is killed leaves one behind.
 pub(crate) const PREFIX: &str = ".unfinished-";
+
+/// A usage error about `path`, which a command was told to write, if it is `taken` by something else.
+pub(crate) fn refuse_if(taken: bool, path: &Path) -> Result<(), Error> {
+    if !taken {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Error::Usage(format!(
+        "out: expected what is not there yet, got {path}; replace it with --force, or name another by --out"
+    )))
+}
+
+/// Makes `path` a file that holds `bytes`, as [`replace`] does.
+///
+/// # Errors
+/// As for [`replace`].
+pub(crate) fn replace_with(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    replace(path, |file| file.write_all(bytes).map_err(DataError::io("write", path)))
+}
 
 /// Makes `path` the file that `fill` writes, and the folders above it where there are none.
 ///

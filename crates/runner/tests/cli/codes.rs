@@ -124,7 +124,23 @@ fn divergence_ends_with_5_and_says_where() {
 #[test]
 fn help_and_version_end_with_0() {
     let world = World::new();
-    for command in ["train", "eval", "dump", "bench"] {
+    for command in [
+        "train",
+        "eval",
+        "predict",
+        "report",
+        "dump",
+        "bench",
+        "lr-find",
+        "sweep",
+        "export",
+        "data info",
+        "data show",
+        "data synth",
+        "data fetch",
+        "gradcheck",
+        "verify",
+    ] {
         let help = stdout(&world.expect(0, &format!("{command} --help"), &[]));
         assert!(help.contains("Example"), "{help}");
     }

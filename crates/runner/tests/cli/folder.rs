@@ -18,6 +18,9 @@ fn every_file_is_there_with_the_keys_that_were_promised() {
     let expected = [
         "checkpoint.safetensors",
         "config.toml",
+        "events.out.tfevents.evenkeel",
+        "health.jsonl",
+        "metrics.csv",
         "metrics.jsonl",
         "model.safetensors",
         "report.html",
@@ -58,10 +61,11 @@ fn every_file_is_there_with_the_keys_that_were_promised() {
     assert!(line.trim_end().ends_with("run run"), "{line}");
 
     let report = world.read("run/report.html");
-    for text in ["<svg", "Test accuracy", "folder ", "train --data tiny", &sha] {
+    for text in ["<svg", "Test accuracy:", "folder ", "train --data tiny", &sha] {
         assert!(report.contains(text), "no `{text}` in the report");
     }
     assert!(!report.contains("generated;") && !report.contains("http"), "it needs nothing else");
+    assert!(!report.contains("<script"), "it does nothing");
 }
 
 #[test]
@@ -78,7 +82,31 @@ fn model_and_summary_belong_together() {
     let val: Value = serde_json::from_str(&stdout(&world.run("eval run --split val --json"))).unwrap();
     assert_eq!(val["accuracy"], summary["val_accuracy"]);
     assert_eq!(val["images"], 25);
-    assert!(stdout(&world.run("eval run --split train")).contains("of 275 images"));
+    let text = stdout(&world.run("eval run --split train"));
+    for part in [
+        "of 275 images",
+        "class among the first 2",
+        "area under ROC",
+        "calibration error",
+        "columns: answers",
+    ] {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+
+    // Every measure, from the confusion matrix.
+    let confusion: Vec<Vec<u64>> = serde_json::from_value(eval["confusion"].clone()).unwrap();
+    let right: u64 = (0..3).map(|class| confusion[class][class]).sum();
+    assert_eq!(eval["accuracy"], right as f64 / 90.0);
+    assert_eq!((&eval["top_k_accuracy"][0], &eval["top_k_accuracy"][2]), (&eval["accuracy"], &1.0.into()));
+    for (class, measures) in eval["classes"].as_array().unwrap().iter().enumerate() {
+        assert_eq!((&measures["class"], &measures["images"]), (&class.into(), &30.into()));
+        assert_eq!(measures["recall"], confusion[class][class] as f64 / 30.0);
+    }
+    for key in
+        ["precision_macro", "recall_macro", "f1_macro", "f1_micro", "roc_auc_macro", "calibration_error"]
+    {
+        assert!(eval[key].as_f64().is_some_and(|value| (0.0..=1.0).contains(&value)), "{key} in {eval}");
+    }
 
     // PyTorch's names and shapes.
     let bytes = fs::read(world.path("run/model.safetensors")).unwrap();

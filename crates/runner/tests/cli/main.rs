@@ -6,8 +6,16 @@
 mod batch;
 mod bits;
 mod codes;
+mod data;
+mod export;
 mod folder;
+mod lr_find;
+mod predict;
+mod preflight;
+mod report;
 #[cfg(unix)]
 mod signals;
 mod speed;
+mod sweep;
+mod wire;
 mod world;

@@ -69,6 +69,7 @@ fn stopped_and_killed_runs_go_on_to_the_same_bits() {
     world.expect(0, arguments, &[]);
     assert_eq!(world.sha("run"), world.sha("whole"));
     assert_eq!(world.read("run/metrics.jsonl").lines().count(), EPOCHS);
+    assert!(world.read("run/health.jsonl") == world.read("whole/health.jsonl"), "the same was seen");
     assert_eq!(world.summary("run")["test_loss"], world.summary("whole")["test_loss"]);
 
     let before = contents(&world.path("run"));

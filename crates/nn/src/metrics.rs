@@ -1,0 +1,401 @@
+//! How good classifications are, from labels and what a network answered.
+//!
+//! | measure | of | source |
+//! |---|---|---|
+//! | [`Confusion`]: accuracy, precision, recall, F1 | labels, answers | van Rijsbergen, "Information Retrieval", 1979 |
+//! | [`top_k`] | labels, outputs | Russakovsky et al., IJCV 2015 |
+//! | [`roc_auc`], [`roc_auc_macro`] | labels, probabilities | Hanley, McNeil 1982; Fawcett 2006 |
+//! | [`Calibration`] | labels, probabilities | Guo et al., ICML 2017 |
+//!
+//! All are additions, divisions and comparisons of f64 in the order of the rows: the same bits everywhere. They allocate, and
+//! choose nothing that is trained. Called by whoever scores a network.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::error::check_length;
+use crate::{Error, Float};
+
+/// How often each class was answered with each class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confusion {
+    classes: usize,
+    counts: Vec<u64>,
+}
+
+impl Confusion {
+    /// Of `answers` to images of these `labels`, in `classes` classes.
+    ///
+    /// ```
+    /// use nn::metrics::Confusion;
+    /// let confusion = Confusion::new(&[0, 0, 0, 1], &[0, 0, 1, 1], 2)?;
+    /// assert_eq!(confusion.accuracy(), 0.75);
+    /// assert_eq!((confusion.precision(1), confusion.recall(1)), (Some(0.5), Some(1.0)));
+    /// # Ok::<(), nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there are not as many answers as labels; [`kernels::Error::Label`] for the first label or answer that
+    /// is no class.
+    pub fn new(labels: &[u32], answers: &[u32], classes: usize) -> Result<Self, Error> {
+        check_length("answers", labels.len(), answers.len())?;
+        check_labels(labels, classes)?;
+        check_labels(answers, classes)?;
+        let mut counts = vec![0; classes * classes];
+        for (&label, &answer) in labels.iter().zip(answers) {
+            counts[label as usize * classes + answer as usize] += 1;
+        }
+        Ok(Self { classes, counts })
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Rows of class `label` that were answered with `answer`; 0 for what is no class.
+    pub fn count(&self, label: usize, answer: usize) -> u64 {
+        let inside = label < self.classes && answer < self.classes;
+        if inside { self.counts[label * self.classes + answer] } else { 0 }
+    }
+
+    /// Rows of class `label`.
+    pub fn support(&self, label: usize) -> u64 {
+        (0..self.classes).map(|answer| self.count(label, answer)).sum()
+    }
+
+    /// Rows answered with `answer`.
+    pub fn answered(&self, answer: usize) -> u64 {
+        (0..self.classes).map(|label| self.count(label, answer)).sum()
+    }
+
+    /// Rows in all.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Rows answered with their class.
+    pub fn correct(&self) -> u64 {
+        (0..self.classes).map(|class| self.count(class, class)).sum()
+    }
+
+    /// `correct / total`: the share of right answers. NaN of none.
+    ///
+    /// Where each row has one class and one answer, the micro averages of precision, recall and F1 are this number too: each wrong
+    /// answer is one false positive and one false negative, so that all three are `correct / (correct + wrong)`.
+    pub fn accuracy(&self) -> f64 {
+        self.correct() as f64 / self.total() as f64
+    }
+
+    /// `right / answered`: the share of the answers `class` that are right. `None` if there are none.
+    pub fn precision(&self, class: usize) -> Option<f64> {
+        share(self.count(class, class), self.answered(class))
+    }
+
+    /// `right / support`: the share of the rows of `class` that were found. `None` if there are none.
+    pub fn recall(&self, class: usize) -> Option<f64> {
+        share(self.count(class, class), self.support(class))
+    }
+
+    /// `2 right / (support + answered)`, the harmonic mean of precision and recall. `None` if the class neither occurs nor is
+    /// answered.
+    pub fn f1(&self, class: usize) -> Option<f64> {
+        share(2 * self.count(class, class), self.support(class) + self.answered(class))
+    }
+
+    /// The mean of [`precision`](Self::precision) over the classes that occur or are answered, where one that is never answered
+    /// counts as 0: scikit-learn's `average="macro", zero_division=0`. `None` of no rows.
+    pub fn macro_precision(&self) -> Option<f64> {
+        self.mean(|class| self.precision(class))
+    }
+
+    /// The mean of [`recall`](Self::recall) over the same classes, where one that does not occur counts as 0. `None` of no rows.
+    pub fn macro_recall(&self) -> Option<f64> {
+        self.mean(|class| self.recall(class))
+    }
+
+    /// The mean of [`f1`](Self::f1) over the same classes. `None` of no rows.
+    pub fn macro_f1(&self) -> Option<f64> {
+        self.mean(|class| self.f1(class))
+    }
+
+    fn mean(&self, of: impl Fn(usize) -> Option<f64>) -> Option<f64> {
+        let seen = || (0..self.classes).filter(|&class| self.support(class) + self.answered(class) > 0);
+        let count = seen().count();
+        (count > 0).then(|| seen().map(|class| of(class).unwrap_or(0.0)).sum::<f64>() / count as f64)
+    }
+}
+
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// How many rows of `outputs` (`[labels.len(), classes]`, logits or probabilities) have their label among the `k` greatest.
+///
+/// Of equals the lower class is the greater, and a NaN is greater than every number, as for
+/// [`argmax`](kernels::argmax::argmax): for `k = 1` this counts its right answers.
+///
+/// # Errors
+/// [`Error::Length`] if `outputs` does not have `classes` elements for each label; [`kernels::Error::Label`] for the first label
+/// that is no class.
+pub fn top_k<T: Float>(outputs: &[T], labels: &[u32], classes: usize, k: usize) -> Result<usize, Error> {
+    check_length("outputs", labels.len().saturating_mul(classes), outputs.len())?;
+    check_labels(labels, classes)?;
+    let is_hit = |row: &[T], label: usize| {
+        let mine = row[label].to_f64();
+        let ahead = |(class, x): (usize, &T)| {
+            let x = x.to_f64();
+            if x.is_nan() || mine.is_nan() {
+                x.is_nan() && (!mine.is_nan() || class < label)
+            } else {
+                x > mine || (x == mine && class < label)
+            }
+        };
+        row.iter().enumerate().filter(|&(class, x)| ahead((class, x))).count() < k
+    };
+    let rows = outputs.chunks_exact(classes.max(1)).zip(labels);
+    Ok(rows.filter(|&(row, &label)| is_hit(row, label as usize)).count())
+}
+
+/// The area under the receiver operating characteristic of `scores`: the chance that a row that is `positive` scores higher than one
+/// that is not, a tie counting half.
+///
+/// `(R - p (p + 1) / 2) / (p n)` with `p` positive rows, `n` others, and `R` the sum of the positive rows' ranks, equals having the
+/// mean of their ranks. `None` if there are no rows of one kind, or a score is NaN, which has no rank.
+///
+/// # Errors
+/// [`Error::Length`] if there are not as many scores as rows.
+pub fn roc_auc(scores: &[f64], positive: &[bool]) -> Result<Option<f64>, Error> {
+    check_length("scores", positive.len(), scores.len())?;
+    let positives = positive.iter().filter(|&&is| is).count();
+    let others = positive.len() - positives;
+    if positives == 0 || others == 0 || scores.iter().any(|score| score.is_nan()) {
+        return Ok(None);
+    }
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    // Zeros of either sign are equal, which `total_cmp` does not see.
+    order.sort_unstable_by(|&a, &b| (scores[a] + 0.0).total_cmp(&(scores[b] + 0.0)));
+    let mut ranks = 0.0;
+    let mut below = 0;
+    for equals in order.chunk_by(|&a, &b| scores[a] == scores[b]) {
+        // Ranks below + 1 to below + len.
+        let rank = below as f64 + (equals.len() + 1) as f64 / 2.0;
+        ranks += rank * equals.iter().filter(|&&row| positive[row]).count() as f64;
+        below += equals.len();
+    }
+    let (p, n) = (positives as f64, others as f64);
+    Ok(Some((ranks - p * (p + 1.0) / 2.0) / (p * n)))
+}
+
+/// The mean over the classes of the [`roc_auc`] of one class against the rest, by its column of `probabilities`
+/// (`[labels.len(), classes]`). Classes that have none are left out; `None` if all are.
+///
+/// # Errors
+/// As for [`top_k`].
+pub fn roc_auc_macro<T: Float>(
+    probabilities: &[T],
+    labels: &[u32],
+    classes: usize,
+) -> Result<Option<f64>, Error> {
+    check_length("probabilities", labels.len().saturating_mul(classes), probabilities.len())?;
+    check_labels(labels, classes)?;
+    let (mut sum, mut count) = (0.0, 0_u32);
+    let (mut scores, mut positive) = (Vec::new(), Vec::new());
+    for class in 0..classes {
+        scores.clear();
+        scores.extend(probabilities.iter().skip(class).step_by(classes).map(|p| p.to_f64()));
+        positive.clear();
+        positive.extend(labels.iter().map(|&label| label as usize == class));
+        if let Some(area) = roc_auc(&scores, &positive)? {
+            sum += area;
+            count += 1;
+        }
+    }
+    Ok((count > 0).then(|| sum / f64::from(count)))
+}
+
+/// Whether answers are right as often as their probabilities say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// From the least probabilities to the greatest: bin `b` of `m` has those above `b / m` and up to `(b + 1) / m`.
+    pub bins: Vec<CalibrationBin>,
+}
+
+/// Answers of about the same probability.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CalibrationBin {
+    /// How many.
+    pub count: u64,
+    /// How many of them are right.
+    pub correct: u64,
+    /// The sum of their probabilities.
+    pub confidence: f64,
+}
+
+impl Calibration {
+    /// Of answers with these probabilities, each of which is `correct` or not, in `bins` bins of equal width.
+    ///
+    /// Probabilities of 0 and less are in the first bin, those above 1 in the last; a NaN is in the first, and makes
+    /// [`error`](Self::error) NaN.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if one is longer than the other, or there are to be no bins.
+    pub fn new(confidences: &[f64], correct: &[bool], bins: usize) -> Result<Self, Error> {
+        check_length("correct", confidences.len(), correct.len())?;
+        if bins == 0 {
+            return Err(Error::Length { operand: "bins", expected: 1, got: 0 });
+        }
+        let mut all = vec![CalibrationBin::default(); bins];
+        for (&confidence, &correct) in confidences.iter().zip(correct) {
+            // The last bin whose lower end is below; ends are compared as the quotients that they are.
+            let inside = (1..bins).take_while(|&b| confidence > b as f64 / bins as f64).count();
+            let bin = &mut all[inside];
+            bin.count += 1;
+            bin.correct += u64::from(correct);
+            bin.confidence += confidence;
+        }
+        Ok(Self { bins: all })
+    }
+
+    /// The expected calibration error: the sum over the bins of `count / total * |correct / count - confidence / count|`. 0 of none.
+    pub fn error(&self) -> f64 {
+        let total: u64 = self.bins.iter().map(|bin| bin.count).sum();
+        let gaps = self.bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs());
+        gaps.sum::<f64>() / total.max(1) as f64
+    }
+}
+
+/// [`kernels::Error::Label`] for the first label that is no class.
+fn check_labels(labels: &[u32], classes: usize) -> Result<(), Error> {
+    match labels.iter().position(|&label| label as usize >= classes) {
+        Some(row) => Err(kernels::Error::Label { row, classes, got: labels[row] as usize }.into()),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three classes; the last is never answered. Rows are labels:
+    ///
+    /// ```text
+    /// 3 1 0
+    /// 2 2 0
+    /// 1 1 0
+    /// ```
+    fn confusion() -> Confusion {
+        let labels = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2];
+        let answers = [0, 0, 0, 1, 0, 0, 1, 1, 0, 1];
+        Confusion::new(&labels, &answers, 3).expect("classes")
+    }
+
+    #[test]
+    fn a_confusion_counted_by_hand() {
+        let confusion = confusion();
+        assert_eq!((confusion.total(), confusion.correct()), (10, 5));
+        assert_eq!((confusion.support(0), confusion.answered(0), confusion.count(1, 0)), (4, 6, 2));
+        assert_eq!(confusion.accuracy(), 0.5);
+        let all = |of: fn(&Confusion, usize) -> Option<f64>| [0, 1, 2].map(|class| of(&confusion, class));
+        assert_eq!(all(Confusion::precision), [Some(0.5), Some(0.5), None]);
+        assert_eq!(all(Confusion::recall), [Some(0.75), Some(0.5), Some(0.0)]);
+        assert_eq!(all(Confusion::f1), [Some(0.6), Some(0.5), Some(0.0)]);
+        assert_eq!(confusion.macro_precision(), Some(1.0 / 3.0));
+        assert_eq!(confusion.macro_recall(), Some(1.25 / 3.0));
+        assert_eq!(confusion.macro_f1(), Some((0.6 + 0.5) / 3.0));
+        assert_eq!((confusion.count(3, 0), confusion.count(0, 3)), (0, 0));
+    }
+
+    #[test]
+    fn classes_that_neither_occur_nor_are_answered_leave_the_means_alone() {
+        let few = Confusion::new(&[0, 0], &[0, 0], 1).expect("classes");
+        let many = Confusion::new(&[0, 0], &[0, 0], 100).expect("classes");
+        for of in [Confusion::macro_precision, Confusion::macro_recall, Confusion::macro_f1] {
+            assert_eq!((of(&few), of(&many)), (Some(1.0), Some(1.0)));
+        }
+        assert_eq!((many.precision(7), many.recall(7), many.f1(7)), (None, None, None));
+        let none = Confusion::new(&[], &[], 3).expect("no rows");
+        assert!(none.accuracy().is_nan() && none.macro_f1().is_none());
+    }
+
+    #[test]
+    fn what_is_no_class_is_refused() {
+        let label = |row, got| Err(Error::from(kernels::Error::Label { row, classes: 2, got }));
+        assert_eq!(Confusion::new(&[0, 2], &[0, 0], 2), label(1, 2));
+        assert_eq!(Confusion::new(&[0, 1], &[5, 0], 2), label(0, 5));
+        let length = |operand, expected, got| Err(Error::Length { operand, expected, got });
+        assert_eq!(Confusion::new(&[0, 1], &[0], 2), length("answers", 2, 1));
+        assert_eq!(top_k(&[0.0_f32; 3], &[0], 2, 1), length("outputs", 2, 3).map(|_: Confusion| 0));
+        assert!(top_k(&[0.0_f32; 2], &[2], 2, 1).is_err());
+        assert!(roc_auc(&[1.0], &[]).is_err() && roc_auc_macro(&[0.0_f32], &[0], 2).is_err());
+        assert!(Calibration::new(&[0.5], &[], 3).is_err() && Calibration::new(&[], &[], 0).is_err());
+    }
+
+    #[test]
+    fn the_first_k_with_ties_and_nan() {
+        let outputs = [0.1_f32, 0.5, 0.4, 0.3, 0.3, 0.3];
+        let hits = |labels: [u32; 2], k| top_k(&outputs, &labels, 3, k).expect("classes");
+        assert_eq!([1, 2, 3].map(|k| hits([2, 1], k)), [0, 2, 2]);
+        assert_eq!([0, 1, 2, 3].map(|k| hits([0, 2], k)), [0, 0, 0, 2]);
+        // As argmax has it, the first NaN is the greatest.
+        let outputs = [1.0_f32, f32::NAN, f32::NAN];
+        let hits = |label, k| top_k(&outputs, &[label], 3, k).expect("classes");
+        assert_eq!([1, 2, 3].map(|k| hits(0, k)), [0, 0, 1]);
+        assert_eq!([1, 2, 3].map(|k| hits(1, k)), [1, 1, 1]);
+        assert_eq!([1, 2, 3].map(|k| hits(2, k)), [0, 1, 1]);
+        assert_eq!(top_k::<f32>(&[], &[], 3, 1), Ok(0));
+    }
+
+    #[test]
+    fn areas_counted_by_hand() {
+        let area = |scores: &[f64], positive: &[bool]| roc_auc(scores, positive).expect("lengths");
+        // Of the six pairs, five are in order.
+        assert_eq!(area(&[0.1, 0.4, 0.35, 0.8, 0.9], &[false, false, true, true, true]), Some(5.0 / 6.0));
+        assert_eq!(area(&[1.0, 2.0], &[false, true]), Some(1.0));
+        assert_eq!(area(&[2.0, 1.0], &[false, true]), Some(0.0));
+        // Ties count half, zeros of either sign among them.
+        assert_eq!(area(&[0.0, -0.0, 0.0], &[true, false, false]), Some(0.5));
+        assert_eq!(area(&[0.0, -0.0, 1.0, 1.0], &[false, true, true, false]), Some(0.5));
+        assert_eq!(area(&[1.0, 1.0, 2.0], &[false, true, true]), Some(0.75));
+        assert_eq!(area(&[f64::NEG_INFINITY, f64::INFINITY], &[false, true]), Some(1.0));
+        // One kind alone, or a score without a rank.
+        assert_eq!(area(&[1.0, 2.0], &[true, true]), None);
+        assert_eq!(area(&[1.0, 2.0], &[false, false]), None);
+        assert_eq!(area(&[], &[]), None);
+        assert_eq!(area(&[f64::NAN, 2.0], &[false, true]), None);
+    }
+
+    #[test]
+    fn the_mean_of_areas_leaves_out_classes_that_do_not_occur() {
+        // Class 0: scores .8 .3 | .1; class 1: .5 | .1 .2; class 2 does not occur.
+        let probabilities = [0.8_f32, 0.1, 0.1, 0.3, 0.2, 0.5, 0.1, 0.5, 0.4];
+        let area = |labels: &[u32], p: &[f32]| roc_auc_macro(p, labels, 3).expect("classes");
+        assert_eq!(area(&[0, 0, 1], &probabilities), Some(1.0));
+        // Class 0: .3 | .8 .1: half of two pairs; class 1: .1 .5 | .2: half; class 2 does not occur.
+        assert_eq!(area(&[1, 0, 1], &probabilities), Some(0.5));
+        assert_eq!(area(&[2, 2, 2], &probabilities), None);
+        assert_eq!(area(&[], &[]), None);
+    }
+
+    #[test]
+    fn calibration_counted_by_hand() {
+        let confidences = [0.2, 0.5, 0.55, 1.0, 0.0];
+        let correct = [false, true, false, true, false];
+        let calibration = Calibration::new(&confidences, &correct, 2).expect("lengths");
+        // Up to one half: 0.2, 0.5, 0.0, of which one is right; above: 0.55, 1.0, of which one is right.
+        let [low, high] = calibration.bins[..] else { panic!("{calibration:?}") };
+        assert_eq!((low.count, low.correct, high.count, high.correct), (3, 1, 2, 1));
+        assert!((calibration.error() - (0.3 + 0.55) / 5.0).abs() < 1e-15);
+        // Each end belongs to the bin below it.
+        for bins in 1..40 {
+            let ends: Vec<f64> = (1..=bins).map(|b| b as f64 / bins as f64).collect();
+            let calibration = Calibration::new(&ends, &vec![true; bins], bins).expect("lengths");
+            assert!(calibration.bins.iter().all(|bin| bin.count == 1), "{bins}");
+        }
+        let perfect = Calibration::new(&[1.0; 3], &[true; 3], 15).expect("lengths");
+        assert_eq!((perfect.error(), perfect.bins[14].count), (0.0, 3));
+        assert_eq!(Calibration::new(&[], &[], 15).expect("none").error(), 0.0);
+        assert!(Calibration::new(&[f64::NAN], &[true], 15).expect("lengths").error().is_nan());
+        assert_eq!(Calibration::new(&[7.0, -1.0], &[true; 2], 2).expect("lengths").bins[1].count, 1);
+    }
+}

@@ -1,0 +1,116 @@
+//! `evenkeel export`: a run's network for other programs: ONNX, or its tensors for NumPy.
+//!
+//! Weights are those of `model.safetensors`, in PyTorch's names and layouts; those of a run in f64 are rounded to f32 for ONNX.
+
+mod npz;
+mod onnx;
+
+use std::path::PathBuf;
+
+use nn::{Network, Shape};
+
+use crate::config::{Config, Dtype};
+use crate::data::replace::{refuse_if, replace_with};
+use crate::element::Element;
+use crate::run_folder::{self, RunFolder};
+use crate::tensors::{Array, malformed};
+use crate::weights::{self, Weights};
+use crate::{Error, setup, train};
+
+/// The form of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Open Neural Network Exchange.
+    Onnx,
+    /// Arrays of NumPy.
+    Npz,
+}
+
+/// What `export` is asked to do.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The run folder.
+    pub run: PathBuf,
+    /// The form.
+    pub format: Format,
+    /// The file to write; `None` for `model.onnx` or `model.npz` in the run folder.
+    pub out: Option<PathBuf>,
+    /// Whether a file that is there is replaced.
+    pub force: bool,
+}
+
+/// Does it: prints the name of the file.
+///
+/// # Errors
+/// [`Error`], if the run cannot be read, a layer has no counterpart in ONNX, or the file is there already.
+pub fn export(request: &Request) -> Result<(), Error> {
+    let folder = RunFolder::open(&request.run)?;
+    let [onnx, npz] = run_folder::EXPORTS;
+    let name = match request.format {
+        Format::Onnx => onnx,
+        Format::Npz => npz,
+    };
+    let out = request.out.clone().unwrap_or_else(|| folder.file(name));
+    refuse_if(out.exists() && !request.force, &out)?;
+    let config = Config::read(&folder.file(run_folder::CONFIG))?;
+    let [rows, cols] = run_folder::summary(&folder)?.input;
+    let (Some(layers), true) = (&config.layers, rows * cols > 0) else {
+        let path = folder.file(run_folder::SUMMARY);
+        return Err(malformed(&path, "the size of an image, as runs of this version have it", "none"));
+    };
+    let network =
+        setup::network(&config, Shape::Image { height: rows, width: cols, channels: 1 }, layers, false)?;
+    let bytes = match (request.format, config.dtype) {
+        (Format::Onnx, Dtype::F64) => {
+            onnx::encode(&network, layers, &read::<f64>(&folder, &network)?.converted())?
+        }
+        (Format::Onnx, _) => onnx::encode(&network, layers, &read::<f32>(&folder, &network)?)?,
+        (Format::Npz, Dtype::F64) => npz::encode(&arrays(&network, &read::<f64>(&folder, &network)?)),
+        (Format::Npz, _) => npz::encode(&arrays(&network, &read::<f32>(&folder, &network)?)),
+    };
+    replace_with(&out, &bytes)?;
+    train::print(&out.display().to_string())
+}
+
+fn read<T: Element>(folder: &RunFolder, network: &Network) -> Result<Weights<T>, Error> {
+    Ok(weights::read::<T>(&folder.file(run_folder::MODEL), network)?.0)
+}
+
+/// Every tensor as PyTorch has it.
+fn arrays<T: Element>(network: &Network, weights: &Weights<T>) -> Vec<(String, Array)> {
+    let mut all = weights::arrays(network.layout(), &weights.params, "");
+    all.extend(weights::arrays(network.buffers(), &weights.buffers, ""));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::Cpu;
+
+    use super::*;
+    use crate::preset::Preset;
+
+    #[test]
+    fn presets_are_exported_or_refused_by_name() {
+        let input = Shape::Image { height: 28, width: 28, channels: 1 };
+        let encode = |preset: Preset| {
+            let layers = preset.layers(10);
+            let network = Network::new(input, &layers).expect("layers that fit");
+            let weights = Weights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
+            onnx::encode(&network, &layers, &weights)
+        };
+        for preset in [
+            Preset::Mlp,
+            Preset::Logistic,
+            Preset::DeepMlp,
+            Preset::MlpDropout,
+            Preset::Lenet,
+            Preset::Cnn,
+            Preset::Resnet,
+        ] {
+            assert!(encode(preset).is_ok_and(|bytes| bytes.len() > 10_000), "{}", preset.name());
+        }
+        let refused = encode(Preset::LstmRows).expect_err("no counterpart").to_string();
+        assert!(refused.contains("layer 0 (rows)") && refused.contains("npz"), "{refused}");
+    }
+}

@@ -1,0 +1,324 @@
+//! A network as a model of ONNX, operator set 17.
+//!
+//! ```text
+//! images [n, 1, height, width], 0 to 1  ->  a node or a few for each layer  ->  logits [n, classes]
+//! ```
+//!
+//! Sources: `onnx.proto` for the messages, and the operators' descriptions at <https://onnx.ai/onnx/operators>. Checked against ONNX
+//! Runtime.
+
+use std::collections::HashMap;
+
+use nn::{Activation, BranchScale, LayerSpec, Network, Pool, Shape};
+
+use super::arrays;
+use crate::Error;
+use crate::protobuf::Message;
+use crate::tensors::Array;
+use crate::weights::Weights;
+
+/// The version of the format, and of the operators.
+const IR_VERSION: i64 = 8;
+const OPERATOR_SET: i64 = 17;
+
+/// ONNX's code for f32.
+const FLOAT: i64 = 1;
+
+/// How rows lie between two layers, as far as it matters here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    /// `[n, channels, height, width]`.
+    Image,
+    /// `[n, features]`.
+    Vector,
+}
+
+/// A graph that grows.
+struct Graph<'a> {
+    message: Message,
+    arrays: HashMap<String, Array>,
+    shapes: &'a HashMap<String, Vec<usize>>,
+    /// Values so far: each has a name of its own.
+    values: usize,
+}
+
+/// The bytes of the model.
+///
+/// # Errors
+/// [`Error::Usage`] names the first layer that has no counterpart.
+pub(super) fn encode(
+    network: &Network,
+    layers: &[LayerSpec],
+    weights: &Weights<f32>,
+) -> Result<Vec<u8>, Error> {
+    let tensors = network.layout().tensors().iter().chain(network.buffers().tensors());
+    let shapes = tensors.map(|tensor| (tensor.name.clone(), tensor.torch_shape())).collect();
+    let arrays = arrays(network, weights).into_iter().collect();
+    let mut graph = Graph { message: Message::new(), arrays, shapes: &shapes, values: 0 };
+    let Shape::Image { height, width, channels } = network.input() else {
+        return Err(Error::Usage(format!("export: expected images as inputs, got {}", network.input())));
+    };
+    let (last, _) = graph.sequence("layers", layers, "images".into(), Rows::Image)?;
+    graph.node("Identity", &[&last], "logits", []);
+    let dims = [channels, height, width].map(|dim| dim as i64);
+    let graph = graph
+        .message
+        .text(2, "evenkeel")
+        .message(11, value("images", &dims))
+        .message(12, value("logits", &[network.outputs() as i64]));
+    let model = Message::new()
+        .int(1, IR_VERSION)
+        .text(2, "evenkeel")
+        .text(3, env!("CARGO_PKG_VERSION"))
+        .message(7, graph)
+        .message(8, Message::new().text(1, "").int(2, OPERATOR_SET));
+    Ok(model.into_bytes())
+}
+
+/// A value of the graph's surface: rows of these dimensions.
+fn value(name: &str, dims: &[i64]) -> Message {
+    let batch = Message::new().message(1, Message::new().text(2, "n"));
+    let shape = dims.iter().fold(batch, |shape, &dim| shape.message(1, Message::new().int(1, dim)));
+    let tensor = Message::new().int(1, FLOAT).message(2, shape);
+    Message::new().text(1, name).message(2, Message::new().message(1, tensor))
+}
+
+/// A named attribute of a node.
+enum Attribute<'a> {
+    Int(&'a str, i64),
+    Ints(&'a str, Vec<i64>),
+    Float(&'a str, f64),
+}
+
+impl Attribute<'_> {
+    fn message(&self) -> Message {
+        match self {
+            Self::Int(name, value) => Message::new().text(1, name).int(3, *value).int(20, 2),
+            Self::Ints(name, values) => {
+                let named = Message::new().text(1, name);
+                values.iter().fold(named, |message, &value| message.int(8, value)).int(20, 7)
+            }
+            Self::Float(name, value) => Message::new().text(1, name).float(2, *value as f32).int(20, 1),
+        }
+    }
+}
+
+impl Graph<'_> {
+    fn node<const N: usize>(
+        &mut self,
+        kind: &str,
+        inputs: &[&str],
+        output: &str,
+        attributes: [Attribute<'_>; N],
+    ) {
+        let node = inputs.iter().fold(Message::new(), |node, input| node.text(1, input));
+        let node = node.text(2, output).text(3, output).text(4, kind);
+        let node = attributes.iter().fold(node, |node, attribute| node.message(5, attribute.message()));
+        self.message = std::mem::take(&mut self.message).message(1, node);
+    }
+
+    /// A node whose output gets a name.
+    fn op<const N: usize>(&mut self, kind: &str, inputs: &[&str], attributes: [Attribute<'_>; N]) -> String {
+        self.values += 1;
+        let output = format!("{}_{}", kind.to_lowercase(), self.values);
+        self.node(kind, inputs, &output, attributes);
+        output
+    }
+
+    /// The tensor `name` as part of the model, with this shape or its own; empty, which stands for none, if there is none.
+    fn tensor(&mut self, name: &str, shape: Option<&[usize]>) -> String {
+        let (Some(array), Some(own)) = (self.arrays.get(name), self.shapes.get(name)) else {
+            return String::new();
+        };
+        let dims = shape.unwrap_or(own);
+        let tensor = dims.iter().fold(Message::new(), |tensor, &dim| tensor.int(1, dim as i64));
+        let tensor = tensor.int(2, FLOAT).text(8, name).blob(9, array.bytes());
+        self.message = std::mem::take(&mut self.message).message(5, tensor);
+        name.into()
+    }
+
+    /// A number as part of the model.
+    fn number(&mut self, value: f64) -> String {
+        self.values += 1;
+        let name = format!("number_{}", self.values);
+        let tensor = Message::new().int(2, FLOAT).text(8, &name).blob(9, &(value as f32).to_le_bytes());
+        self.message = std::mem::take(&mut self.message).message(5, tensor);
+        name
+    }
+
+    /// Layers one after the other, whose tensors are named `path.number.name`; returns what comes out.
+    fn sequence(
+        &mut self,
+        path: &str,
+        layers: &[LayerSpec],
+        x: String,
+        rows: Rows,
+    ) -> Result<(String, Rows), Error> {
+        layers.iter().enumerate().try_fold((x, rows), |(x, rows), (number, layer)| {
+            self.layer(&format!("{path}.{number}"), layer, x, rows)
+        })
+    }
+
+    fn layer(
+        &mut self,
+        path: &str,
+        layer: &LayerSpec,
+        x: String,
+        rows: Rows,
+    ) -> Result<(String, Rows), Error> {
+        let pair = |[a, b]: [usize; 2]| vec![a as i64, b as i64];
+        let around = |[a, b]: [usize; 2]| [a, b, a, b].map(|side| side as i64).to_vec();
+        Ok(match layer {
+            LayerSpec::Dense { .. } => {
+                let x = match rows {
+                    Rows::Image => self.op("Flatten", &[&x], []),
+                    Rows::Vector => x,
+                };
+                let weight = self.tensor(&format!("{path}.weight"), None);
+                let bias = self.tensor(&format!("{path}.bias"), None);
+                let inputs = [&x[..], &weight, &bias];
+                let inputs = if bias.is_empty() { &inputs[..2] } else { &inputs[..] };
+                (self.op("Gemm", inputs, [Attribute::Int("transB", 1)]), Rows::Vector)
+            }
+            LayerSpec::Activation(activation) => {
+                let y = self.activation(*activation, &x);
+                (y.ok_or_else(|| no_counterpart(path, layer))?, rows)
+            }
+            LayerSpec::Prelu { .. } => {
+                let name = format!("{path}.weight");
+                let channels = self.shapes.get(&name).and_then(|shape| shape.first()).copied().unwrap_or(1);
+                let shape = [channels, 1, 1];
+                let slope = self.tensor(&name, (rows == Rows::Image).then_some(&shape));
+                (self.op("PRelu", &[&x, &slope], []), rows)
+            }
+            LayerSpec::Convolution(spec) => {
+                let weight = self.tensor(&format!("{path}.weight"), None);
+                let bias = self.tensor(&format!("{path}.bias"), None);
+                let inputs = [&x[..], &weight, &bias];
+                let inputs = if bias.is_empty() { &inputs[..2] } else { &inputs[..] };
+                let attributes = [
+                    Attribute::Ints("kernel_shape", pair(spec.kernel)),
+                    Attribute::Ints("strides", pair(spec.stride)),
+                    Attribute::Ints("pads", around(spec.padding)),
+                    Attribute::Int("group", spec.groups as i64),
+                ];
+                (self.op("Conv", inputs, attributes), Rows::Image)
+            }
+            LayerSpec::Pooling { pool, kernel, stride, padding } => {
+                let window = [
+                    Attribute::Ints("kernel_shape", pair(*kernel)),
+                    Attribute::Ints("strides", pair(*stride)),
+                    Attribute::Ints("pads", around(*padding)),
+                ];
+                let [kernel, strides, pads] = window;
+                let pooled = match pool {
+                    Pool::Max => self.op("MaxPool", &[&x], [kernel, strides, pads]),
+                    Pool::Mean => {
+                        let padding = Attribute::Int("count_include_pad", 1);
+                        self.op("AveragePool", &[&x], [kernel, strides, pads, padding])
+                    }
+                };
+                (pooled, Rows::Image)
+            }
+            LayerSpec::GlobalPooling => {
+                let mean = self.op("GlobalAveragePool", &[&x], []);
+                (self.op("Flatten", &[&mean], []), Rows::Vector)
+            }
+            LayerSpec::Flatten => (self.op("Flatten", &[&x], []), Rows::Vector),
+            LayerSpec::Dropout { .. } => (x, rows),
+            LayerSpec::BatchNorm { epsilon, .. } => {
+                let names = ["weight", "bias", "running_mean", "running_var"];
+                let [weight, bias, mean, variance] =
+                    names.map(|name| self.tensor(&format!("{path}.{name}"), None));
+                let inputs = [&x[..], &weight, &bias, &mean, &variance];
+                (self.op("BatchNormalization", &inputs, [Attribute::Float("epsilon", *epsilon)]), rows)
+            }
+            LayerSpec::Residual { body, shortcut, scale } => {
+                let (branch, inside) = self.sequence(&format!("{path}.body"), body, x.clone(), rows)?;
+                let (beside, _) = self.sequence(&format!("{path}.shortcut"), shortcut, x, rows)?;
+                let factor = match scale {
+                    BranchScale::Fixed(1.0) => None,
+                    BranchScale::Fixed(scale) => Some(self.number(*scale)),
+                    BranchScale::Learned(_) => Some(self.tensor(&format!("{path}.scale"), None)),
+                };
+                let branch = match factor {
+                    Some(factor) => self.op("Mul", &[&branch, &factor], []),
+                    None => branch,
+                };
+                (self.op("Add", &[&beside, &branch], []), inside)
+            }
+            other => return Err(no_counterpart(path, other)),
+        })
+    }
+
+    fn activation(&mut self, activation: Activation, x: &str) -> Option<String> {
+        Some(match activation {
+            Activation::Relu => self.op("Relu", &[x], []),
+            Activation::CappedRelu { cap } => self.clip(x, 0.0, cap),
+            Activation::LeakyRelu { slope } => self.op("LeakyRelu", &[x], [Attribute::Float("alpha", slope)]),
+            Activation::Elu { alpha } => self.op("Elu", &[x], [Attribute::Float("alpha", alpha)]),
+            Activation::Selu => self.op("Selu", &[x], []),
+            Activation::Sigmoid => self.op("Sigmoid", &[x], []),
+            Activation::HardSigmoid => {
+                let attributes = [Attribute::Float("alpha", 1.0 / 6.0), Attribute::Float("beta", 0.5)];
+                self.op("HardSigmoid", &[x], attributes)
+            }
+            Activation::Tanh => self.op("Tanh", &[x], []),
+            Activation::HardTanh => self.clip(x, -1.0, 1.0),
+            Activation::Softplus => self.op("Softplus", &[x], []),
+            Activation::Softsign => self.op("Softsign", &[x], []),
+            Activation::Silu => {
+                let gate = self.op("Sigmoid", &[x], []);
+                self.op("Mul", &[x, &gate], [])
+            }
+            Activation::Mish => {
+                let soft = self.op("Softplus", &[x], []);
+                let gate = self.op("Tanh", &[&soft], []);
+                self.op("Mul", &[x, &gate], [])
+            }
+            // x / 2 (1 + erf(x / sqrt 2))
+            Activation::Gelu => {
+                let root = self.number(std::f64::consts::FRAC_1_SQRT_2);
+                let scaled = self.op("Mul", &[x, &root], []);
+                let erf = self.op("Erf", &[&scaled], []);
+                self.half_of_one_plus(x, &erf)
+            }
+            // x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+            Activation::GeluTanh => {
+                let square = self.op("Mul", &[x, x], []);
+                let (third, one) = (self.number(0.044_715), self.number(1.0));
+                let bent = self.op("Mul", &[&square, &third], []);
+                let bent = self.op("Add", &[&bent, &one], []);
+                let bent = self.op("Mul", &[x, &bent], []);
+                let root = self.number((2.0 / std::f64::consts::PI).sqrt());
+                let bent = self.op("Mul", &[&bent, &root], []);
+                let tanh = self.op("Tanh", &[&bent], []);
+                self.half_of_one_plus(x, &tanh)
+            }
+            _ => return None,
+        })
+    }
+
+    /// `x / 2 (1 + y)`.
+    fn half_of_one_plus(&mut self, x: &str, y: &str) -> String {
+        let (one, half) = (self.number(1.0), self.number(0.5));
+        let sum = self.op("Add", &[y, &one], []);
+        let product = self.op("Mul", &[x, &sum], []);
+        self.op("Mul", &[&product, &half], [])
+    }
+
+    fn clip(&mut self, x: &str, low: f64, high: f64) -> String {
+        let (low, high) = (self.number(low), self.number(high));
+        self.op("Clip", &[x, &low, &high], [])
+    }
+}
+
+/// What is said of a layer that cannot be written.
+fn no_counterpart(path: &str, layer: &LayerSpec) -> Error {
+    let place = path.strip_prefix("layers.").unwrap_or(path);
+    Error::Usage(format!(
+        "export: expected layers that have an ONNX form here (dense, activations, convolution, pooling, flatten, dropout, batch_norm, \
+         residual), got layer {place} ({}); --format npz takes every network",
+        layer.kind()
+    ))
+}

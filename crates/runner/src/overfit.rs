@@ -1,0 +1,111 @@
+//! `evenkeel train --overfit-batch`: whether a network can learn one batch by heart, which is the first thing to check of one that
+//! does not learn (Karpathy, "A recipe for training neural networks", 2019).
+//!
+//! The steps are those of the run, at its full rate throughout, always with the same images, and without what makes learning by heart
+//! hard: dropout, mixed images, noise and pruning. No run folder is made.
+
+use kernels::Cpu;
+use nn::{Batch, LayerSpec, Mode, Progress, Workspace};
+use serde::Serialize;
+
+use crate::config::{Config, Dtype};
+use crate::element::Element;
+use crate::rows::Rows;
+use crate::setup::{self, Setup};
+use crate::step::{NotFinite, Stepper};
+use crate::training::State;
+use crate::{Error, streams, train};
+
+/// Steps that are taken, unless it is said otherwise.
+const STEPS: u64 = 300;
+
+/// What share of the first loss may be left.
+const LEFT: f64 = 0.1;
+
+#[derive(Serialize)]
+struct Outcome {
+    images: usize,
+    steps: u64,
+    #[serde(with = "crate::json")]
+    first_loss: f64,
+    #[serde(with = "crate::json")]
+    last_loss: f64,
+    accuracy: f64,
+    learned: bool,
+}
+
+/// Does it, with `steps` steps, and prints what came out.
+///
+/// # Errors
+/// [`Error::Unlearned`] if an image is still read wrongly, or more than a tenth of the loss is left.
+pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Error> {
+    let mut setup = Setup::new(config)?;
+    let Setup { config, network, .. } = &mut setup;
+    (config.mixing, config.noise, config.pruning, config.ema, config.accumulate) =
+        (None, None, None, None, 1);
+    let mut layers = config.layers.clone().unwrap_or_default();
+    layers.iter_mut().for_each(drop_nothing);
+    let changed =
+        setup::network(config, network.input(), &layers, false)?.with_loss(config.loss.unwrap_or_default());
+    (*network, config.layers) = (changed, Some(layers));
+    let pool = setup::pool(&setup.config)?;
+    let cpu = Cpu::new(setup::isa(&setup.config)?, &pool);
+    let steps = steps.unwrap_or(STEPS);
+    let outcome = pool.enter(|| match setup.config.dtype {
+        Dtype::F32 | Dtype::Bf16 => run::<f32>(&setup, cpu, steps),
+        Dtype::F64 => run::<f64>(&setup, cpu, steps),
+    })?;
+    let Outcome { images, first_loss, last_loss, accuracy, learned, .. } = outcome;
+    if json {
+        let text = serde_json::to_string_pretty(&outcome);
+        train::print(&text.map_err(|error| Error::Usage(format!("outcome: {error}")))?)?;
+    } else {
+        train::print(&format!(
+            "{images} images, {steps} steps: loss {first_loss:.4} became {last_loss:.4}, accuracy {:.2} %",
+            100.0 * accuracy
+        ))?;
+    }
+    if learned { Ok(()) } else { Err(Error::Unlearned { steps, first_loss, last_loss, accuracy }) }
+}
+
+/// Without dropout, here and within.
+fn drop_nothing(layer: &mut LayerSpec) {
+    match layer {
+        LayerSpec::Dropout { p } => *p = 0.0,
+        LayerSpec::Transformer { dropout, .. } => *dropout = 0.0,
+        LayerSpec::Residual { body, shortcut, .. } => body.iter_mut().chain(shortcut).for_each(drop_nothing),
+        _ => {}
+    }
+}
+
+fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, Error> {
+    let Setup { config, dataset, split, network } = setup;
+    let mut order = split.train.clone();
+    streams::shuffle(config.seed, 0).shuffle(&mut order);
+    order.truncate(config.batch as usize);
+    let mut state = State::<T>::fresh(setup, cpu)?;
+    let mut stepper = Stepper::new(setup, cpu)?;
+
+    let mut rows = Rows::new(order.len(), network.inputs());
+    let (inputs, labels) = rows.fill(&dataset.train, &order)?;
+    let mut workspace = Workspace::inference(network, cpu, order.len())?;
+    let mut score = |state: &mut State<T>| {
+        let batch = Batch { inputs, targets: labels.into() };
+        // Statistics are those of the batch, as they are while it is learned.
+        network.score(cpu, Mode::Probe, state.weights.lend(), batch, &mut workspace)
+    };
+    let first_loss = score(&mut state)?.mean_loss();
+    for step in 0..steps {
+        let progress = Progress { step, steps, steps_per_epoch: steps };
+        if let Err(NotFinite { loss, .. }) =
+            stepper.take(setup, cpu, progress, config.rate(), &mut state, &order)?
+        {
+            let (images, last_loss) = (order.len(), loss);
+            return Ok(Outcome { images, steps: step, first_loss, last_loss, accuracy: 0.0, learned: false });
+        }
+    }
+    let last = score(&mut state)?;
+    let (last_loss, accuracy) = (last.mean_loss(), last.accuracy());
+    let learned = last.correct == last.rows && last_loss <= LEFT * first_loss;
+    Ok(Outcome { images: order.len(), steps, first_loss, last_loss, accuracy, learned })
+}

@@ -1,0 +1,430 @@
+//! What the gradients did: their norms over time, how large the steps were beside the parameters, the sizes of their elements.
+
+use std::fmt::{self, Display};
+
+use super::axis::{Axis, Scale, short, superscript};
+use super::chart::{Chart, Curve};
+use super::page::Escaped;
+use crate::health::{Health, Magnitudes, TensorHealth};
+
+/// Rows of the heat map, and histograms, at most; of more layers some are left out, evenly.
+const MOST_LAYERS: usize = 48;
+const MOST_HISTOGRAMS: usize = 16;
+
+/// Columns of the heat map at most: looks that follow each other share one, as their mean.
+const MOST_COLUMNS: usize = 120;
+
+/// Shades of the heat map.
+const SHADES: usize = 9;
+
+/// The section; nothing if nothing was seen.
+pub(crate) struct Gradients<'a>(pub(crate) &'a [Health]);
+
+impl Display for Gradients<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(record) = self;
+        let layers = Layers::of(record);
+        if layers.0.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "<h2>Gradients</h2>\n<p>Seen at a few evenly spaced steps of each epoch, before clipping. Healthy gradients have about \
+             the same norm in all layers and all through the run; where they fade towards the first layer they vanish, where they \
+             grow they explode.</p>"
+        )?;
+        write!(f, "{}", Heat { layers: &layers })?;
+        writeln!(f, "<div class=\"charts\">")?;
+        write!(f, "{}", ratios(&layers))?;
+        write!(f, "{}", rate(record))?;
+        writeln!(f, "</div>")?;
+        write!(f, "{}", Histograms { layers: &layers })?;
+        write!(f, "{}", Units { record })?;
+        write!(f, "{}", Table { record })
+    }
+}
+
+/// The weights of each layer through the run: tensors that are no biases.
+struct Layers<'a>(Vec<Vec<&'a TensorHealth>>);
+
+impl<'a> Layers<'a> {
+    fn of(record: &'a [Health]) -> Self {
+        let tensors = record.first().map_or(&[][..], |health| &health.tensors);
+        let weights =
+            (0..tensors.len()).filter(|&at| tensors[at].name.rsplit('.').next().is_some_and(is_weight));
+        Self(weights.map(|at| record.iter().filter_map(|health| health.tensors.get(at)).collect()).collect())
+    }
+
+    /// At most `most` of them, evenly spaced.
+    fn some(&self, most: usize) -> impl Iterator<Item = &[&'a TensorHealth]> {
+        let all = &self.0;
+        let shown = all.len().min(most);
+        (0..shown).map(move |i| &all[if shown < 2 { 0 } else { i * (all.len() - 1) / (shown - 1) }][..])
+    }
+}
+
+fn is_weight(name: &str) -> bool {
+    name.contains("weight")
+}
+
+/// `0.weight` for `layers.0.weight`.
+fn name(tensors: &[&TensorHealth]) -> String {
+    let name = tensors.first().map_or("", |tensor| &tensor.name);
+    name.strip_prefix("layers.").unwrap_or(name).into()
+}
+
+/// A row for each layer, a column for each look: the darker (on black, the brighter), the larger the norm.
+struct Heat<'a> {
+    layers: &'a Layers<'a>,
+}
+
+impl Display for Heat<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<(String, Vec<f64>)> = self
+            .layers
+            .some(MOST_LAYERS)
+            .map(|tensors| {
+                let norms: Vec<f64> = tensors.iter().flat_map(|tensor| &tensor.grad_norms).copied().collect();
+                (name(tensors), squeezed(&norms))
+            })
+            .collect();
+        let norms = || rows.iter().flat_map(|(_, norms)| norms).copied();
+        let placed = || norms().filter(|norm| norm.is_finite() && *norm > 0.0);
+        let (low, high) = placed().fold((f64::INFINITY, 0.0_f64), |(low, high), n| (low.min(n), high.max(n)));
+        let (low, high) = if high > 0.0 { (low, high) } else { (1.0, 1.0) };
+        let spread = (libm::log10(high) - libm::log10(low)).max(1e-9);
+        // 0 is the faintest of all; what is not finite is marked.
+        let shade = |norm: f64| {
+            let place = (libm::log10(norm) - libm::log10(low)) / spread;
+            norm.is_finite().then_some((place * SHADES as f64).clamp(0.0, SHADES as f64 - 1.0) as usize)
+        };
+        writeln!(
+            f,
+            "<figure id=\"heat\"><figcaption>Norm of each layer's gradient <span class=\"soft\">over the run, from left to \
+             right</span></figcaption>\n<div class=\"heat\">"
+        )?;
+        for (name, norms) in &rows {
+            let columns = norms.len();
+            let (first, last) =
+                (norms.first().map_or(f64::NAN, |n| *n), norms.last().map_or(f64::NAN, |n| *n));
+            write!(
+                f,
+                "<span>{0}</span><svg viewBox=\"0 0 {columns} 1\" preserveAspectRatio=\"none\" \
+                 shape-rendering=\"crispEdges\" role=\"img\" aria-label=\"{0}: from {1} to {2}\"><title>{0}: from {1} to \
+                 {2}</title>",
+                Escaped(name),
+                short(first),
+                short(last)
+            )?;
+            for level in (0..SHADES).map(Some).chain([None]) {
+                let cells = norms.iter().enumerate().filter(|(_, norm)| shade(**norm) == level);
+                let path: String = cells.map(|(at, _)| format!("M{at} 0h1v1h-1z")).collect();
+                if !path.is_empty() {
+                    let level = level.map_or("x".to_owned(), |level| level.to_string());
+                    write!(f, "<path class=\"h{level}\" d=\"{path}\"/>")?;
+                }
+            }
+            writeln!(f, "</svg>")?;
+        }
+        write!(
+            f,
+            "</div>\n<div class=\"ramp\">{}<svg viewBox=\"0 0 {SHADES} 1\" preserveAspectRatio=\"none\" \
+                   shape-rendering=\"crispEdges\" aria-hidden=\"true\">",
+            short(low)
+        )?;
+        for level in 0..SHADES {
+            write!(f, "<path class=\"h{level}\" d=\"M{level} 0h1v1h-1z\"/>")?;
+        }
+        write!(f, "</svg>{}", short(high))?;
+        if norms().any(|norm| !norm.is_finite()) {
+            write!(
+                f,
+                " <svg style=\"width:.7rem\" viewBox=\"0 0 1 1\" aria-hidden=\"true\"><path class=\"hx\" \
+                       d=\"M0 0h1v1h-1z\"/></svg>not finite"
+            )?;
+        }
+        writeln!(f, "</div></figure>")
+    }
+}
+
+/// At most [`MOST_COLUMNS`] values: neighbours become their mean.
+fn squeezed(values: &[f64]) -> Vec<f64> {
+    let together = values.len().div_ceil(MOST_COLUMNS).max(1);
+    values.chunks(together).map(|chunk| chunk.iter().sum::<f64>() / chunk.len() as f64).collect()
+}
+
+/// How large each step was beside the parameters, a curve a layer, from the first to the last in ever stronger colour.
+fn ratios(layers: &Layers<'_>) -> Chart<'static> {
+    let shown: Vec<_> = layers.some(super::chart::COLOURS).collect();
+    let curve = |(at, tensors): (usize, &&[&TensorHealth])| {
+        let ratios = tensors.iter().flat_map(|tensor| &tensor.update_ratios);
+        let points = (1..).map(f64::from).zip(ratios.copied()).collect();
+        let colour = match shown.len() {
+            0 | 1 => 6,
+            count => 3 + at * 5 / (count - 1),
+        };
+        // Of many, the key names the ends.
+        let is_named = shown.len() <= 4 || at == 0 || at + 1 == shown.len();
+        let name = if is_named { name(tensors) } else { String::new() };
+        Curve { name, colour: format!("var(--h{colour})"), points }
+    };
+    Chart {
+        title: "Update-to-weight ratio",
+        below: "look",
+        scale: Scale::Log,
+        curves: shown.iter().enumerate().map(curve).collect(),
+        level: Some((1e-3, "0.001 is usual")),
+        ..Chart::default()
+    }
+}
+
+/// The learning rate at each look.
+fn rate(record: &[Health]) -> Chart<'static> {
+    let looks = record.iter().flat_map(|health| health.steps.iter().zip(&health.rates));
+    let points = looks.map(|(&step, &rate)| (step as f64, rate)).collect();
+    Chart {
+        title: "Learning rate",
+        below: "step",
+        curves: vec![Curve::new("", 0, points)],
+        ..Chart::default()
+    }
+}
+
+/// How the sizes of a layer's gradients are spread, in the first epoch and in the last.
+struct Histograms<'a> {
+    layers: &'a Layers<'a>,
+}
+
+/// The place of a histogram on the paper.
+const PANEL: [f64; 2] = [220.0, 86.0];
+const FOOT: f64 = 16.0;
+
+impl Display for Histograms<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ends = || {
+            self.layers
+                .some(MOST_HISTOGRAMS)
+                .filter_map(|tensors| Some((tensors, tensors.first()?, tensors.last()?)))
+        };
+        let seen = || ends().flat_map(|(_, first, last)| [&first.magnitudes, &last.magnitudes]);
+        let low = seen().filter_map(|magnitudes| extent(magnitudes).map(|(low, _)| low)).min();
+        let high = seen().filter_map(|magnitudes| extent(magnitudes).map(|(_, high)| high)).max();
+        let (Some(low), Some(high)) = (low, high) else { return Ok(()) };
+        // Some room on both sides, so that a spike is not the whole picture.
+        let (low, high) = (low.min(high - 12), high);
+        let axis = Axis::whole(f64::from(low), f64::from(high));
+        writeln!(
+            f,
+            "<figure id=\"histograms\"><figcaption>Sizes of the gradients' elements, by powers of two \
+             <span class=\"key\"><i style=\"background:var(--s0)\"></i>last epoch</span><span class=\"key\"><i \
+             style=\"background:var(--soft)\"></i>first epoch</span></figcaption>\n<div class=\"small\">"
+        )?;
+        for (tensors, first, last) in ends() {
+            let (name, zero) = (name(tensors), 100.0 * last.magnitudes.zero_share());
+            write!(f, "<div><small class=\"soft\">{}", Escaped(&name))?;
+            if zero >= 0.05 {
+                write!(f, ", {zero:.1} % are 0")?;
+            }
+            if last.magnitudes.non_finite > 0 {
+                write!(f, ", {} not finite", last.magnitudes.non_finite)?;
+            }
+            // What lies beyond the paper is not drawn.
+            write!(
+                f,
+                "</small><svg style=\"overflow:hidden\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"sizes of the gradient of {}\">",
+                PANEL[0],
+                PANEL[1] + FOOT,
+                Escaped(&name)
+            )?;
+            let x = |exponent: i32| PANEL[0] * f64::from(exponent - low) / f64::from(high - low);
+            let tallest = tallest(&first.magnitudes).max(tallest(&last.magnitudes));
+            write!(
+                f,
+                "<path style=\"fill:var(--s0);opacity:.55\" d=\"{}\"/>",
+                Steps { of: &last.magnitudes, x: &x, tallest }
+            )?;
+            write!(
+                f,
+                "<path class=\"curve\" style=\"stroke:var(--soft);stroke-width:1.3\" d=\"{}\"/>",
+                Steps { of: &first.magnitudes, x: &x, tallest }
+            )?;
+            write!(f, "<path class=\"base\" d=\"M0 {0}H{1}\"/>", PANEL[1], PANEL[0])?;
+            for &tick in &axis.ticks {
+                let exponent = tick as i32;
+                let at = x(exponent);
+                if (12.0..PANEL[0] - 12.0).contains(&at) {
+                    write!(
+                        f,
+                        "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">2{}</text>",
+                        PANEL[1] + 13.0,
+                        superscript(exponent)
+                    )?;
+                }
+            }
+            writeln!(f, "</svg></div>")?;
+        }
+        writeln!(f, "</div></figure>")
+    }
+}
+
+/// The exponents between which all but a few thousandths of the numbers lie.
+fn extent(magnitudes: &Magnitudes) -> Option<(i32, i32)> {
+    let few = magnitudes.counts.iter().sum::<u64>() / 1000;
+    let first = magnitudes.counts.iter().position(|&count| count > few)?;
+    let last = magnitudes.counts.iter().rposition(|&count| count > few)?;
+    Some((magnitudes.exponent + first as i32, magnitudes.exponent + last as i32 + 1))
+}
+
+/// The share of the fullest bin.
+fn tallest(magnitudes: &Magnitudes) -> f64 {
+    let most = magnitudes.counts.iter().max().copied().unwrap_or_default();
+    most as f64 / magnitudes.total().max(1) as f64
+}
+
+/// The outline of a histogram.
+struct Steps<'a, X> {
+    of: &'a Magnitudes,
+    x: &'a X,
+    tallest: f64,
+}
+
+impl<X: Fn(i32) -> f64> Display for Steps<'_, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { of: magnitudes, x, tallest } = self;
+        let base = PANEL[1];
+        write!(f, "M{:.1} {base}", x(magnitudes.exponent))?;
+        for (exponent, &count) in (magnitudes.exponent..).zip(&magnitudes.counts) {
+            let share = count as f64 / magnitudes.total().max(1) as f64;
+            let top = base - (base - 4.0) * share / tallest.max(1e-300);
+            write!(f, "V{top:.1}H{:.1}", x(exponent + 1))?;
+        }
+        write!(f, "V{base}")
+    }
+}
+
+/// Units that do nothing, through the run.
+struct Units<'a> {
+    record: &'a [Health],
+}
+
+impl Display for Units<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seen: Vec<_> = self.record.iter().filter(|health| !health.activity.is_empty()).collect();
+        let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return Ok(()) };
+        writeln!(
+            f,
+            "<figure id=\"units\"><figcaption>Units that do nothing <span class=\"soft\">on validation images: dead ones give 0 for \
+             all of them, saturated ones are at a bound; after epoch {} and after epoch {}</span></figcaption>\n<div \
+             class=\"scroll\"><table><tr><th>Layer</th><th>Units</th><th>Dead</th><th>Saturated</th><th>Outputs that are 0</th>\
+             <th>Outputs at a bound</th></tr>",
+            first.epoch, last.epoch
+        )?;
+        for (first, last) in first.activity.iter().zip(&last.activity) {
+            writeln!(
+                f,
+                "<tr><td>{} {}</td><td>{}</td><td>{} → {}</td><td>{} → {}</td><td>{:.1} → {:.1} %</td><td>{:.1} → {:.1} %</td></tr>",
+                last.layer,
+                Escaped(&last.kind),
+                last.units,
+                first.dead,
+                last.dead,
+                first.saturated,
+                last.saturated,
+                100.0 * first.zero_share,
+                100.0 * last.zero_share,
+                100.0 * first.saturated_share,
+                100.0 * last.saturated_share,
+            )?;
+        }
+        writeln!(f, "</table></div></figure>")
+    }
+}
+
+/// The last epoch in numbers.
+struct Table<'a> {
+    record: &'a [Health],
+}
+
+impl Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(last) = self.record.last() else { return Ok(()) };
+        writeln!(
+            f,
+            "<details><summary>Every tensor, in epoch {}</summary><div class=\"scroll\"><table>\n<tr><th>Tensor</th>\
+             <th>Elements</th><th>Gradient norm</th><th>Parameter norm</th><th>Update / weight</th><th>Gradient 0</th>\
+             <th>Not finite</th></tr>",
+            last.epoch
+        )?;
+        let mean = |values: &[f64]| crate::health::finite_mean(values).map_or("-".to_owned(), short);
+        for tensor in &last.tensors {
+            writeln!(
+                f,
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.1} %</td><td>{}</td></tr>",
+                Escaped(&tensor.name),
+                tensor.elements,
+                mean(&tensor.grad_norms),
+                mean(&tensor.param_norms),
+                mean(&tensor.update_ratios),
+                100.0 * tensor.magnitudes.zero_share(),
+                tensor.magnitudes.non_finite,
+            )?;
+        }
+        writeln!(f, "</table></div></details>")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(name: &str, grad_norms: &[f64]) -> TensorHealth {
+        TensorHealth {
+            name: name.into(),
+            elements: 4,
+            grad_norms: grad_norms.into(),
+            param_norms: vec![1.0; grad_norms.len()],
+            update_ratios: vec![1e-3; grad_norms.len()],
+            magnitudes: Magnitudes { exponent: -3, counts: vec![1, 2], zero: 1, ..Magnitudes::default() },
+        }
+    }
+
+    fn health(epoch: u32, tensors: Vec<TensorHealth>) -> Health {
+        Health { epoch, steps: vec![1, 2], rates: vec![0.1, 0.05], tensors, activity: vec![] }
+    }
+
+    #[test]
+    fn every_weight_has_a_row_and_every_look_a_cell() {
+        let epoch = |epoch| {
+            health(
+                epoch,
+                vec![tensor("layers.0.weight", &[1e-6, 1e-3]), tensor("layers.0.bias", &[1.0, 1.0])],
+            )
+        };
+        let record = [epoch(1), epoch(2)];
+        let text = Gradients(&record).to_string();
+        assert!(
+            text.contains("<span>0.weight</span><svg viewBox=\"0 0 4 1\"") && !text.contains("<span>0.bias")
+        );
+        assert!(text.contains("class=\"h0\" d=\"M0 0h1v1h-1zM2 0h1v1h-1z\""), "{text}");
+        assert!(text.contains("class=\"h8\" d=\"M1 0h1v1h-1zM3 0h1v1h-1z\""), "{text}");
+        assert!(text.contains("25.0 % are 0") && text.contains("Learning rate"));
+        assert_eq!(Gradients(&[]).to_string(), "");
+    }
+
+    #[test]
+    fn what_is_not_finite_or_0_is_shown_and_breaks_nothing() {
+        let text = Gradients(&[health(1, vec![tensor("layers.0.weight", &[f64::NAN, 0.0])])]).to_string();
+        assert!(text.contains("class=\"hx\" d=\"M0 0h1v1h-1z\"") && text.contains("not finite"), "{text}");
+        assert!(!text.contains("NaN\"") && !text.contains("inf\""));
+    }
+
+    #[test]
+    fn long_runs_and_deep_networks_are_thinned() {
+        assert_eq!(squeezed(&[1.0, 3.0]), [1.0, 3.0]);
+        assert_eq!(squeezed(&[2.0; 1000]).len(), 112);
+        let tensors = (0..500).map(|i| tensor(&format!("layers.{i}.weight"), &[1.0, 2.0])).collect();
+        let text = Gradients(&[health(1, tensors)]).to_string();
+        assert_eq!(text.matches("preserveAspectRatio").count(), MOST_LAYERS + 1);
+        assert!(text.contains(">0.weight<") && text.contains(">499.weight<"));
+    }
+}

@@ -1,0 +1,317 @@
+//! A picture of any size and colour as a network's input: grey, light ink on dark paper, of the right size.
+//!
+//! ```text
+//! PNG -> grey (BT.601), transparent pixels as paper
+//! paper = the median of the picture's edge; where it is light, all is inverted
+//! fitted into rows x cols, centred: smaller by area averaging, larger by linear interpolation; beside it, paper
+//! ```
+//!
+//! `predict` reads pictures with this.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use png::{ColorType, Decoder, Limits, Transformations};
+
+use crate::Error;
+use crate::data::DataError;
+use crate::tensors::malformed;
+
+/// Pictures of more pixels than this are refused: they are no digits, or they claim a size to exhaust the memory.
+const MOST_PIXELS: u64 = 1 << 26;
+
+/// The first bytes of every PNG file.
+pub const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+
+/// When a picture is inverted, so that its paper is dark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Invert {
+    /// Where its paper is light.
+    #[default]
+    Auto,
+    /// Always.
+    Yes,
+    /// Never.
+    No,
+}
+
+/// A picture on its way into a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Its pixels, row by row: 0 for paper, 255 for ink.
+    pub pixels: Vec<u8>,
+    /// Width and height that the picture had.
+    pub size: [usize; 2],
+    /// Whether it was inverted.
+    pub inverted: bool,
+}
+
+/// The picture in the PNG file `path`, made to fit `rows` x `cols`.
+///
+/// # Errors
+/// [`DataError::Io`] if it cannot be read, [`Error::Malformed`] if it is no PNG file, a damaged or a huge one.
+pub fn read(path: &Path, rows: usize, cols: usize, invert: Invert) -> Result<Scan, Error> {
+    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+    parse(&bytes, path, rows, cols, invert)
+}
+
+/// The same of the file's contents; `path` is for the errors alone.
+///
+/// # Errors
+/// [`Error::Malformed`], as for [`read`].
+pub fn parse(bytes: &[u8], path: &Path, rows: usize, cols: usize, invert: Invert) -> Result<Scan, Error> {
+    let grey = grey(bytes, path)?;
+    let paper = grey.paper();
+    let inverted = match invert {
+        Invert::Auto => paper > 127.5,
+        Invert::Yes => true,
+        Invert::No => false,
+    };
+    let pixels = grey.fitted(rows, cols, paper).into_iter().map(|value| {
+        let value = if inverted { 255.0 - value } else { value };
+        value.round() as u8
+    });
+    Ok(Scan { pixels: pixels.collect(), size: [grey.width, grey.height], inverted })
+}
+
+/// A grey picture: 0 black, 255 white.
+struct Grey {
+    width: usize,
+    height: usize,
+    pixels: Vec<f64>,
+}
+
+/// The picture in a PNG file, its first frame if it has several.
+fn grey(bytes: &[u8], path: &Path) -> Result<Grey, Error> {
+    let refused = |error: png::DecodingError| malformed(path, "a whole PNG picture", error);
+    let limits = Limits { bytes: 1 << 30 };
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
+    decoder.set_transformations(Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().map_err(refused)?;
+    let (width, height) = (reader.info().width, reader.info().height);
+    let count = u64::from(width) * u64::from(height);
+    if count > MOST_PIXELS {
+        let expected = format!("a picture of at most {MOST_PIXELS} pixels");
+        return Err(malformed(path, expected, format!("{width} x {height}")));
+    }
+    let len = reader.output_buffer_size().unwrap_or(usize::MAX);
+    let mut buffer = Vec::new();
+    if buffer.try_reserve_exact(len).is_err() {
+        return Err(malformed(path, "a picture that fits into memory", format!("{width} x {height}")));
+    }
+    buffer.resize(len, 0_u8);
+    let info = reader.next_frame(&mut buffer).map_err(refused)?;
+    let channels = info.color_type.samples();
+    let has_alpha = matches!(info.color_type, ColorType::GrayscaleAlpha | ColorType::Rgba);
+    let luma = |pixel: &[u8]| match *pixel {
+        // ITU-R BT.601.
+        [r, g, b, ..] => 0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b),
+        [grey, ..] => f64::from(grey),
+        [] => 0.0,
+    };
+    let opacity = |pixel: &[u8]| match pixel.last() {
+        Some(&alpha) if has_alpha => f64::from(alpha) / 255.0,
+        _ => 1.0,
+    };
+    let pixels = || buffer[..info.buffer_size()].chunks_exact(channels);
+    // What lies under transparent pixels is paper, which contrasts with the ink that can be seen.
+    let ink: f64 = pixels().map(|pixel| luma(pixel) * opacity(pixel)).sum();
+    let seen: f64 = pixels().map(opacity).sum();
+    let under = if ink > 127.5 * seen { 0.0 } else { 255.0 };
+    let blended = pixels().map(|pixel| {
+        let opacity = opacity(pixel);
+        luma(pixel) * opacity + under * (1.0 - opacity)
+    });
+    Ok(Grey { width: info.width as usize, height: info.height as usize, pixels: blended.collect() })
+}
+
+impl Grey {
+    /// The brightness of the paper: the median of the outermost pixels.
+    fn paper(&self) -> f64 {
+        let edge = |at: usize| {
+            let (x, y) = (at % self.width, at / self.width);
+            x == 0 || y == 0 || x + 1 == self.width || y + 1 == self.height
+        };
+        let mut edge: Vec<f64> =
+            self.pixels.iter().enumerate().filter(|(at, _)| edge(*at)).map(|(_, &pixel)| pixel).collect();
+        edge.sort_by(f64::total_cmp);
+        edge.get(edge.len() / 2).copied().unwrap_or(0.0)
+    }
+
+    /// The picture in `rows` x `cols`, as large as fits, in the middle.
+    fn fitted(&self, rows: usize, cols: usize, paper: f64) -> Vec<f64> {
+        let (height, width) = (self.height as f64, self.width as f64);
+        let scale = (rows as f64 / height).min(cols as f64 / width);
+        let across: Vec<_> = (0..cols).map(|i| weights(i, cols, self.width, scale)).collect();
+        let down: Vec<_> = (0..rows).map(|i| weights(i, rows, self.height, scale)).collect();
+        // Relative to the paper, so that what lies outside is 0.
+        let mut wide = vec![0.0; self.height * cols];
+        for (line, row) in wide.chunks_exact_mut(cols).zip(self.pixels.chunks_exact(self.width)) {
+            for (value, weights) in line.iter_mut().zip(&across) {
+                *value = weights.iter().map(|&(at, weight)| weight * (row[at] - paper)).sum();
+            }
+        }
+        let mut small = Vec::with_capacity(rows * cols);
+        for weights in &down {
+            small.extend((0..cols).map(|x| {
+                let ink: f64 = weights.iter().map(|&(at, weight)| weight * wide[at * cols + x]).sum();
+                (paper + ink).clamp(0.0, 255.0)
+            }));
+        }
+        small
+    }
+}
+
+/// Which of `from` pixels in a row make up pixel `i` of `to`, and their weights; what is missing to 1 is paper.
+fn weights(i: usize, to: usize, from: usize, scale: f64) -> Vec<(usize, f64)> {
+    let start = (to as f64 - from as f64 * scale) / 2.0;
+    if scale < 1.0 {
+        // The part of each that the pixel covers.
+        let (low, high) = ((i as f64 - start) / scale, (i as f64 + 1.0 - start) / scale);
+        let covered = |at: usize| high.min(at as f64 + 1.0) - low.max(at as f64);
+        let first = low.max(0.0) as usize;
+        let end = (high.max(0.0).ceil() as usize).min(from);
+        return (first..end)
+            .map(|at| (at, covered(at) * scale))
+            .filter(|(_, weight)| *weight > 0.0)
+            .collect();
+    }
+    // Between the two nearest centres; within half a pixel of the edge, the edge.
+    let centre = (i as f64 + 0.5 - start) / scale - 0.5;
+    if !(-0.5..from as f64 - 0.5).contains(&centre) {
+        return Vec::new();
+    }
+    let centre = centre.clamp(0.0, from as f64 - 1.0);
+    let (at, part) = (centre as usize, centre.fract());
+    let next = (at + 1).min(from - 1);
+    vec![(at, 1.0 - part), (next, part)]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scan(width: usize, height: usize, colour: ColorType, pixels: &[u8], rows: usize, cols: usize) -> Scan {
+        let bytes = crate::picture::png(width, height, colour, pixels).expect("a picture");
+        parse(&bytes, Path::new("x.png"), rows, cols, Invert::Auto).expect("a picture")
+    }
+
+    #[test]
+    fn a_picture_of_the_right_size_is_taken_as_it_is() {
+        let pixels = [0, 0, 0, 0, 200, 0, 0, 0, 0];
+        let scan = scan(3, 3, ColorType::Grayscale, &pixels, 3, 3);
+        assert_eq!(scan, Scan { pixels: pixels.into(), size: [3, 3], inverted: false });
+    }
+
+    #[test]
+    fn light_paper_is_inverted() {
+        let pixels = [255, 255, 255, 255, 55, 255, 255, 255, 255];
+        let scan = scan(3, 3, ColorType::Grayscale, &pixels, 3, 3);
+        assert_eq!((scan.pixels, scan.inverted), (vec![0, 0, 0, 0, 200, 0, 0, 0, 0], true));
+        let bytes = crate::picture::png(3, 3, ColorType::Grayscale, &pixels).expect("a picture");
+        let kept = parse(&bytes, Path::new("x.png"), 3, 3, Invert::No).expect("a picture");
+        assert_eq!((&kept.pixels[..], kept.inverted), (&pixels[..], false));
+    }
+
+    #[test]
+    fn colours_become_grey_and_clear_pixels_paper() {
+        // Pure colours on black, by BT.601.
+        let pixels = [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [0, 0, 0]].concat();
+        let scan_of = |colour, pixels: &[u8], width| scan(width, 1, colour, pixels, 1, width);
+        assert_eq!(scan_of(ColorType::Rgb, &pixels, 6).pixels, [0, 76, 150, 29, 0, 0]);
+        // Ink on nothing: dark ink stands on white, which is inverted; light ink stands on black.
+        let dark = [[0, 0], [0, 255], [0, 0]].concat();
+        let light = [[0, 0], [255, 255], [0, 0]].concat();
+        let (dark, light) =
+            (scan_of(ColorType::GrayscaleAlpha, &dark, 3), scan_of(ColorType::GrayscaleAlpha, &light, 3));
+        assert_eq!((dark.pixels, dark.inverted), (vec![0, 255, 0], true));
+        assert_eq!((light.pixels, light.inverted), (vec![0, 255, 0], false));
+    }
+
+    #[test]
+    fn larger_pictures_are_averaged_and_smaller_ones_interpolated() {
+        // 4 x 4 to 2 x 2: each the mean of four.
+        let pixels = [0, 0, 0, 0, 0, 100, 0, 0, 0, 0, 200, 0, 0, 0, 0, 0];
+        assert_eq!(scan(4, 4, ColorType::Grayscale, &pixels, 2, 2).pixels, [25, 0, 0, 50]);
+        // 3 to 2: one and a half pixels each. The edge, a row of three, has the median 0.
+        let row = [0, 90, 0, 0, 90, 0, 0, 90, 0];
+        assert_eq!(scan(3, 3, ColorType::Grayscale, &row, 2, 2).pixels, [30; 4]);
+        // 1 x 2 to 1 x 4 by interpolation at 1/4 and 3/4.
+        assert_eq!(scan(2, 1, ColorType::Grayscale, &[0, 100], 2, 4).pixels[..4], [0, 25, 75, 100]);
+    }
+
+    #[test]
+    fn what_is_not_as_wide_as_high_is_not_stretched() {
+        // A bar of 2 x 4 in 4 x 4: one column of paper on either side.
+        let scan = scan(2, 4, ColorType::Grayscale, &[200; 8], 4, 4);
+        assert!(scan.inverted, "light paper, since nothing else is there");
+        let bar = [0, 200, 0, 0].repeat(4);
+        let scan = self::scan(4, 4, ColorType::Grayscale, &bar, 8, 16);
+        let sum = |columns: std::ops::Range<usize>| -> u32 {
+            (0..8)
+                .flat_map(|y| columns.clone().map(move |x| (x, y)))
+                .map(|(x, y)| u32::from(scan.pixels[y * 16 + x]))
+                .sum()
+        };
+        assert_eq!((sum(0..4), sum(12..16)), (0, 0));
+        assert!(sum(4..8) > 0);
+    }
+
+    #[test]
+    fn every_pixel_is_fully_covered_wherever_there_is_picture() {
+        for from in 1..40 {
+            for to in 1..40 {
+                let scale = to as f64 / from as f64;
+                for i in 0..to {
+                    let sum: f64 = weights(i, to, from, scale).iter().map(|(_, weight)| weight).sum();
+                    assert!((sum - 1.0).abs() < 1e-9, "{i} of {to} from {from}: {sum}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        /// Whatever happens to a file: no panic, and a picture of the size that was asked for or none.
+        #[test]
+        fn damaged_pictures_are_refused_or_read(
+            at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>(), colour in 0_usize..4,
+        ) {
+            let colour =
+                [ColorType::Grayscale, ColorType::GrayscaleAlpha, ColorType::Rgb, ColorType::Rgba][colour];
+            let pixels: Vec<u8> = (0..5 * 9 * colour.samples()).map(|i| (i * 7) as u8).collect();
+            let mut bytes = crate::picture::png(5, 9, colour, &pixels).expect("a picture");
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes.truncate(bytes.len() - cut.index(20));
+            if let Ok(scan) = parse(&bytes, Path::new("x.png"), 4, 6, Invert::Auto) {
+                prop_assert_eq!(scan.pixels.len(), 24);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_picture_is_named() {
+        let good = crate::picture::png(4, 4, ColorType::Grayscale, &[7; 16]).expect("a picture");
+        let refuse = |bytes: &[u8]| {
+            parse(bytes, Path::new("some.png"), 4, 4, Invert::Auto).expect_err("no picture").to_string()
+        };
+        for cut in [0, 7, 20, good.len() - 20] {
+            assert!(refuse(&good[..cut]).contains("some.png"), "{cut}");
+        }
+        // A header that claims a huge picture.
+        let mut huge = good.clone();
+        huge[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
+        let mut crc = 0xFFFF_FFFF_u32;
+        for &byte in &huge[12..29] {
+            crc ^= u32::from(byte);
+            for _ in 0..8 {
+                crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+            }
+        }
+        huge[29..33].copy_from_slice(&(!crc).to_be_bytes());
+        assert!(refuse(&huge).contains("65536 x 65536"), "{}", refuse(&huge));
+    }
+}

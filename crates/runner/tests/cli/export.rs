@@ -1,0 +1,133 @@
+//! `export`: models that other programs read, with the run's own weights.
+
+use std::fs;
+use std::process::Command;
+
+use safetensors::SafeTensors;
+
+use crate::wire::fields;
+use crate::world::{World, stderr, stdout};
+
+/// The values of all fields of this number.
+fn all(message: &[u8], field: u64) -> Vec<Vec<u8>> {
+    fields(message).into_iter().filter(|(number, _)| *number == field).map(|(_, value)| value).collect()
+}
+
+fn text(message: &[u8], field: u64) -> String {
+    String::from_utf8(all(message, field).swap_remove(0)).unwrap()
+}
+
+#[test]
+fn an_onnx_model_has_the_nodes_and_the_weights_of_the_run() {
+    let world = World::new();
+    world.expect(0, "train --data tiny --epochs 1 --batch 64 --out run --quiet", &[]);
+    let printed = stdout(&world.expect(0, "export run --format onnx", &[]));
+    assert_eq!(printed.trim(), "run/model.onnx");
+    let model = fs::read(world.path("run/model.onnx")).unwrap();
+    let graph = all(&model, 7).swap_remove(0);
+    let nodes: Vec<_> = all(&graph, 1).iter().map(|node| text(node, 4)).collect();
+    assert_eq!(nodes, ["Flatten", "Gemm", "Relu", "Gemm", "Identity"]);
+    let weights = fs::read(world.path("run/model.safetensors")).unwrap();
+    let weights = SafeTensors::deserialize(&weights).unwrap();
+    let tensors = all(&graph, 5);
+    assert_eq!(tensors.len(), 4);
+    for tensor in tensors {
+        let name = text(&tensor, 8);
+        let view = weights.tensor(&name).unwrap();
+        let dims: Vec<_> = all(&tensor, 1)
+            .iter()
+            .map(|dim| u64::from_le_bytes(dim[..].try_into().unwrap()) as usize)
+            .collect();
+        assert_eq!((&dims[..], &all(&tensor, 9)[0][..]), (view.shape(), view.data()), "{name}");
+    }
+    // Nothing is replaced unasked.
+    world.expect(2, "export run --format onnx", &["model.onnx", "--force"]);
+    world.expect(0, "export run --format onnx --force", &[]);
+    assert_eq!(fs::read(world.path("run/model.onnx")).unwrap(), model, "the same bytes");
+    // It goes with the run that it is of.
+    world.expect(0, "train --data tiny --epochs 1 --batch 64 --seed 1 --out run --force --quiet", &[]);
+    assert!(!world.path("run/model.onnx").exists());
+}
+
+#[test]
+fn npz_holds_every_tensor_of_every_network() {
+    let world = World::new();
+    world.write(
+        "lstm.toml",
+        "epochs = 1\nlayers = [{ kind = \"rows\" }, { kind = \"lstm\", units = 4, last = true }, { kind = \"batch_norm\" }, \
+         { kind = \"dense\", units = 3 }]\n",
+    );
+    world.expect(0, "train --data tiny --config lstm.toml --out run --quiet", &[]);
+    world.expect(2, "export run --format onnx", &["layer 0 (rows)", "npz"]);
+    assert!(!world.path("run/model.onnx").exists());
+    world.expect(0, "export run --format npz --out weights.npz", &[]);
+    let file = fs::read(world.path("weights.npz")).unwrap();
+    let weights = fs::read(world.path("run/model.safetensors")).unwrap();
+    let weights = SafeTensors::deserialize(&weights).unwrap();
+    let (mut rest, mut count) = (&file[..], 0);
+    while rest.starts_with(b"PK\x03\x04") {
+        let number = |at: usize| u32::from_le_bytes(rest[at..at + 4].try_into().unwrap());
+        let (crc, length, name) = (number(14), number(22) as usize, usize::from(rest[26]));
+        let (name, data) = (&rest[30..30 + name], &rest[30 + name..30 + name + length]);
+        assert_eq!(crc, crc32(data));
+        let name = std::str::from_utf8(name).unwrap().strip_suffix(".npy").unwrap();
+        let header = usize::from(u16::from_le_bytes([data[8], data[9]])) + 10;
+        assert_eq!((header % 64, &data[header..]), (0, weights.tensor(name).unwrap().data()), "{name}");
+        rest = &rest[30 + name.len() + 4 + length..];
+        count += 1;
+    }
+    assert!(count == weights.len() && rest.starts_with(b"PK\x01\x02"));
+    world.expect(2, "export run --format pickle", &["pickle", "onnx"]);
+    world.expect(2, "export tiny --format npz", &["tiny", "config.toml"]);
+}
+
+/// CRC-32 (IEEE 802.3), bit by bit.
+fn crc32(data: &[u8]) -> u32 {
+    let byte = |crc: u32, byte: &u8| {
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 },
+        )
+    };
+    !data.iter().fold(!0, byte)
+}
+
+/// What ONNX Runtime and NumPy make of the files, where `EVENKEEL_ONNX_PYTHON` names a Python that has them.
+#[test]
+fn onnx_runtime_gives_the_same_logits() {
+    let Some(python) = std::env::var_os("EVENKEEL_ONNX_PYTHON") else {
+        println!("skipped: EVENKEEL_ONNX_PYTHON names no Python with onnx, onnxruntime and numpy");
+        return;
+    };
+    let world = World::new();
+    world.expect(0, "data synth --out digits --train 120 --test 30", &[]);
+    world.write("all.toml", ALL);
+    let presets = ["mlp", "logistic", "deep-mlp", "mlp-dropout", "lenet", "cnn", "resnet"];
+    let presets = presets.map(|preset| (preset, format!("--preset {preset}")));
+    for (name, network) in presets.into_iter().chain([("all", "--config all.toml".into())]) {
+        world.expect(
+            0,
+            &format!("train --data digits {network} --epochs 1 --batch 32 --out {name} --quiet"),
+            &[],
+        );
+        world.expect(0, &format!("export {name} --format onnx"), &[]);
+        world.expect(0, &format!("export {name} --format npz"), &[]);
+        world.expect(0, &format!("dump {name} --samples 50 --out {name}.safetensors"), &[]);
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/exported.py");
+        let output = Command::new(&python).arg(script).arg(world.path(name)).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+    }
+}
+
+/// Every layer that has an ONNX form, but for those of the presets.
+const ALL: &str = r#"layers = [
+    { kind = "convolution", filters = 6, kernel = [5, 5], stride = [2, 2], padding = [2, 2] }, { kind = "gelu" },
+    { kind = "mean_pooling", kernel = [3, 3], stride = [2, 2], padding = [1, 1] }, { kind = "prelu" }, { kind = "silu" },
+    { kind = "batch_norm" }, { kind = "mish" },
+    { kind = "residual", scale = { learned = 0.5 }, body = [
+        { kind = "convolution", filters = 6, kernel = [3, 3], padding = [1, 1], groups = 2 }, { kind = "elu", alpha = 0.7 } ] },
+    { kind = "flatten" }, { kind = "dense", units = 20 }, { kind = "gelu_tanh" }, { kind = "batch_norm" },
+    { kind = "hard_sigmoid" }, { kind = "dense", units = 20 }, { kind = "softsign" }, { kind = "dense", units = 20 },
+    { kind = "selu" }, { kind = "residual", scale = { fixed = 0.3 }, body = [{ kind = "dense", units = 20 }, { kind = "hard_tanh" }] },
+    { kind = "softplus" }, { kind = "leaky_relu", slope = 0.1 }, { kind = "dense", units = 10 } ]
+"#;

@@ -1,0 +1,109 @@
+//! `predict`: pictures of any size and colour, images in IDX form, and files that are neither.
+
+use std::fs;
+
+use png::ColorType;
+use runner::picture;
+use serde_json::Value;
+
+use crate::world::{CLASSES, SIDE, World, images, stdout};
+
+/// A run that reads its tiny images rightly.
+fn trained() -> World {
+    let world = World::new();
+    world.expect(
+        0,
+        "train --data tiny --preset logistic --lr 0.01 --epochs 20 --batch 8 --out run --quiet",
+        &[],
+    );
+    world
+}
+
+/// Image `index` of the test set, each pixel `zoom` times as wide and high, as a PNG file.
+fn draw(world: &World, name: &str, index: usize, zoom: usize, light: bool) {
+    let set = images(90, 2);
+    let image = set.image(index).unwrap();
+    let side = SIDE * zoom;
+    let grey = (0..side * side).map(|at| image[at / side / zoom * SIDE + at % side / zoom]);
+    let grey: Vec<u8> = grey.map(|grey| if light { 255 - grey } else { grey }).collect();
+    fs::write(world.path(name), picture::png(side, side, ColorType::Grayscale, &grey).unwrap()).unwrap();
+}
+
+#[test]
+fn pictures_are_read_as_the_test_set_is() {
+    let world = trained();
+    fs::create_dir(world.path("drawings")).unwrap();
+    for index in 0..CLASSES {
+        draw(&world, &format!("drawings/{index}.png"), index, 1 + index, false);
+    }
+    world.write("drawings/notes.txt", "no picture, and not asked for");
+    // IDX images, and their place in the file.
+    let idx = world.expect(0, "predict run tiny/t10k-images-idx3-ubyte --json", &[]);
+    let idx: Vec<Value> = serde_json::from_str(&stdout(&idx)).unwrap();
+    assert_eq!((idx.len(), &idx[89]["index"]), (90, &89.into()));
+
+    // Made smaller by averaging, they are what they were.
+    let drawn = world.expect(0, "predict run drawings --json --invert no", &[]);
+    let drawn: Vec<Value> = serde_json::from_str(&stdout(&drawn)).unwrap();
+    assert_eq!(drawn.len(), CLASSES);
+    for (index, prediction) in drawn.iter().enumerate() {
+        assert_eq!(prediction["probabilities"], idx[index]["probabilities"]);
+        assert_eq!(prediction["label"], index);
+        assert_eq!(prediction["confidence"], prediction["probabilities"][index]);
+        assert_eq!(prediction["resized_from"].is_null(), index == 0);
+        assert!(prediction["file"].as_str().unwrap().ends_with(&format!("{index}.png")));
+    }
+    // The right answers are those that eval counts.
+    let eval: Value = serde_json::from_str(&stdout(&world.run("eval run --json"))).unwrap();
+    let right = idx.iter().enumerate().filter(|(at, p)| p["label"] == at % CLASSES).count();
+    assert_eq!(eval["accuracy"], right as f64 / 90.0);
+}
+
+#[test]
+fn the_table_says_what_was_done_to_a_picture() {
+    let world = trained();
+    draw(&world, "dark.png", 0, 1, false);
+    draw(&world, "light.png", 0, 3, true);
+    let text = stdout(&world.expect(0, "predict run dark.png light.png --invert auto", &[]));
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(lines[0].contains("label") && lines[0].contains("confidence"));
+    assert!(lines[2].contains("resized from 18 x 18") && lines[2].contains("inverted"), "{text}");
+    assert!(!lines[1].contains("resized"), "{text}");
+}
+
+#[test]
+fn neither_data_nor_dataset_are_needed() {
+    let world = trained();
+    draw(&world, "one.png", 1, 1, false);
+    fs::remove_dir_all(world.path("tiny")).unwrap();
+    world.expect(0, "predict run one.png", &[]);
+}
+
+#[test]
+fn bad_files_are_named_and_nothing_is_printed() {
+    let world = trained();
+    draw(&world, "good.png", 0, 1, false);
+    world.write("text.png", "this is no picture");
+    let good = fs::read(world.path("good.png")).unwrap();
+    fs::write(world.path("cut.png"), &good[..good.len() / 2]).unwrap();
+    fs::create_dir(world.path("none")).unwrap();
+    fs::write(world.path("empty.png"), "").unwrap();
+    for (code, files, texts) in [
+        (3, "good.png text.png", &["text.png", "PNG"][..]),
+        (3, "good.png cut.png", &["cut.png", "whole PNG"]),
+        (3, "empty.png", &["empty.png", "PNG"]),
+        (3, "none", &["none", "folder of PNG files"]),
+        (3, "tiny/t10k-labels-idx1-ubyte", &["t10k-labels", "dimensions"]),
+        (1, "absent.png", &["absent.png"]),
+        (2, "", &["FILE"]),
+    ] {
+        let output = world.expect(code, &format!("predict run {files}"), texts);
+        assert_eq!(stdout(&output), "", "{files}");
+    }
+    world.expect(2, "predict tiny good.png", &["tiny", "config.toml"]);
+    // Images of another size than the network's.
+    let other = runner::data::Labelled::new(vec![0; 20], vec![0; 5], 2, 2).unwrap();
+    runner::data::folder::write(&world.path("small"), &other, &other).unwrap();
+    world.expect(3, "predict run small/t10k-images-idx3-ubyte", &["6 x 6", "2 x 2"]);
+}

@@ -1,0 +1,164 @@
+//! What `train` does besides training, where it stops before its end, and its metrics for other programs.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::wire::fields;
+use crate::world::{World, stderr, stdout};
+
+#[test]
+fn a_dry_run_counts_and_trains_nothing() {
+    let world = World::new();
+    let text = stdout(&world.expect(0, "train --data tiny --dry-run --batch 32 --epochs 2", &[]));
+    for part in
+        ["dense", "relu", "20483 parameters", "275 images, 9 steps an epoch, 18 in all", "MB", "FLOP a step"]
+    {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+    let json = stdout(&world.expect(0, "train --data tiny --dry-run --batch 32 --json", &[]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["parameters"], &json["steps_per_epoch"]), (&20483.into(), &9.into()));
+    // Forward twice, backward four times, but for the gradient of the images.
+    assert_eq!(json["flop_per_step"], 32.0 * 2.0 * (2.0 * 36.0 * 512.0 + 3.0 * 512.0 * 3.0));
+    assert_eq!(json["layers"].as_array().unwrap().len(), 3);
+    assert!(json["bytes"]["workspace"].as_u64() > Some(32 * 512 * 4));
+    world.expect(2, "train --data tiny --dry-run --epochs 0", &["epochs"]);
+    world.expect(2, "train --resume tiny --dry-run", &["--dry-run"]);
+    assert!(!world.path("runs").exists());
+}
+
+#[test]
+fn the_printed_configuration_is_that_of_the_run() {
+    let world = World::new();
+    let flags = "--data tiny --batch 32 --epochs 1 --preset logistic";
+    let printed = stdout(&world.expect(0, &format!("train {flags} --print-config"), &[]));
+    assert!(!world.path("runs").exists());
+    world.expect(0, &format!("train {flags} --out run --quiet"), &[]);
+    assert_eq!(printed, world.read("run/config.toml"));
+}
+
+#[test]
+fn a_misspelt_key_suggests_the_right_one() {
+    let world = World::new();
+    for (text, meant) in [
+        ("bacth = 8\n", "did you mean `batch`?"),
+        ("layers = [{ kind = \"dence\", units = 3 }]\n", "did you mean `dense`?"),
+        ("preset = \"lenett\"\n", "did you mean `lenet`?"),
+    ] {
+        world.write("bad.toml", text);
+        world.expect(2, "train --data tiny --config bad.toml", &["bad.toml", "line 1", meant]);
+    }
+    world.write("bad.toml", "zzzzz = 1\n");
+    let output = world.expect(2, "train --data tiny --config bad.toml", &["zzzzz"]);
+    assert!(!stderr(&output).contains("did you mean"));
+}
+
+#[test]
+fn the_version_names_the_instruction_sets() {
+    let world = World::new();
+    let text = stdout(&world.expect(0, "--version", &[]));
+    assert!(text.starts_with("evenkeel ") && text.contains("instruction sets here: "), "{text}");
+    assert!(text.contains("scalar"), "{text}");
+}
+
+#[test]
+fn one_batch_is_learned_by_heart_or_not() {
+    let world = World::new();
+    let text = stdout(&world.expect(0, "train --data tiny --overfit-batch --batch 16", &[]));
+    assert!(text.contains("16 images, 300 steps") && text.contains("accuracy 100.00 %"), "{text}");
+    let arguments = "train --data tiny --overfit-batch --batch 16 --lr 1e-9 --max-steps 5 --json";
+    let output = world.expect(4, arguments, &["5 steps", "--max-steps"]);
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&json["learned"], &json["steps"]), (&false.into(), &5.into()));
+    assert!(!world.path("runs").exists());
+}
+
+#[test]
+fn a_run_that_stops_at_its_limit_goes_on_to_the_same_bits() {
+    let world = World::new();
+    let common = "train --data tiny --epochs 3 --batch 16 --quiet";
+    world.expect(0, &format!("{common} --out whole"), &[]);
+    let output = world.expect(0, &format!("{common} --max-steps 25 --out run"), &["--resume run"]);
+    assert!(stdout(&output).contains("stopped after 1 epochs"), "{}", stdout(&output));
+    assert_eq!(world.summary("run")["status"], "interrupted");
+    assert!(world.read("run/health.jsonl").lines().count() == 2, "a part of the second epoch as well");
+    world.expect(0, "train --resume run --max-time 1e-9 --quiet", &["--resume run"]);
+    world.expect(0, "train --resume run --quiet", &[]);
+    assert_eq!(world.sha("run"), world.sha("whole"));
+    assert_eq!(world.read("run/health.jsonl"), world.read("whole/health.jsonl"));
+    // A limit that is not reached, or at the end, is none.
+    world.expect(0, &format!("{common} --max-steps 54 --max-time 1e9 --out all"), &[]);
+    assert_eq!(world.summary("all")["status"], "done");
+    world.expect(2, &format!("{common} --max-steps 0"), &["max-steps", "at least 1"]);
+    world.expect(2, &format!("{common} --max-time 0"), &["max-time", "above 0"]);
+}
+
+/// CRC-32C by a table, which the program has none of.
+fn crc(data: &[u8]) -> u32 {
+    let table: Vec<u32> = (0..256)
+        .map(|i| (0..8).fold(i, |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82F6_3B78 } else { crc >> 1 }))
+        .collect();
+    !data.iter().fold(!0, |crc, &byte| table[((crc ^ u32::from(byte)) & 0xFF) as usize] ^ crc >> 8)
+}
+
+fn masked(data: &[u8]) -> u32 {
+    crc(data).rotate_right(15).wrapping_add(0xA282_EAD8)
+}
+
+#[test]
+fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
+    let world = World::new();
+    world.expect(0, "train --data tiny --epochs 2 --batch 16 --out run --quiet", &[]);
+    let lines: Vec<Value> =
+        world.read("run/metrics.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let table = world.read("run/metrics.csv");
+    let mut rows = table.lines().map(|row| row.split(',').collect::<Vec<_>>());
+    let head = rows.next().unwrap();
+    for (row, line) in rows.zip(&lines) {
+        assert_eq!(row.len(), line.as_object().unwrap().len());
+        for (name, value) in head.iter().zip(row) {
+            assert_eq!(value.parse::<f64>().unwrap(), line[name].as_f64().unwrap(), "{name}");
+        }
+    }
+    assert_eq!(table.lines().count(), 3);
+
+    let file = fs::read(world.path("run/events.out.tfevents.evenkeel")).unwrap();
+    let (mut rest, mut scalars, mut times) = (&file[..], Vec::new(), Vec::new());
+    while !rest.is_empty() {
+        let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+        let event = &rest[12..12 + length];
+        let sums = [&rest[8..12], &rest[12 + length..16 + length]]
+            .map(|b| u32::from_le_bytes(b.try_into().unwrap()));
+        assert_eq!(sums, [masked(&rest[..8]), masked(event)]);
+        rest = &rest[16 + length..];
+        let event = fields(event);
+        let number =
+            |field: u64| event.iter().find(|(number, _)| *number == field).map(|(_, value)| value.clone());
+        times.push(f64::from_le_bytes(number(1).unwrap().try_into().unwrap()));
+        let Some(summary) = number(5) else { continue };
+        let step = u64::from_le_bytes(number(2).unwrap().try_into().unwrap());
+        for (_, value) in fields(&summary) {
+            let [(1, tag), (2, scalar)] = &fields(&value)[..] else { panic!("no scalar") };
+            let scalar = f32::from_le_bytes(scalar[..].try_into().unwrap());
+            scalars.push((String::from_utf8(tag.clone()).unwrap(), step, scalar));
+        }
+    }
+    assert!(times.is_sorted() && times[0] > 1.7e9, "{times:?}");
+    let of = |tag: &str| {
+        scalars
+            .iter()
+            .filter(|(name, ..)| name == tag)
+            .map(|(_, at, value)| (*at, *value))
+            .collect::<Vec<_>>()
+    };
+    let expected: Vec<_> = lines
+        .iter()
+        .map(|line| (line["step"].as_u64().unwrap(), line["val_loss"].as_f64().unwrap() as f32))
+        .collect();
+    assert_eq!(of("loss/validation"), expected);
+    assert_eq!(of("gradient_norm/layers.0.weight").len(), 16);
+    let health: Value = serde_json::from_str(world.read("run/health.jsonl").lines().next().unwrap()).unwrap();
+    let first = health["tensors"][0]["grad_norms"][0].as_f64().unwrap() as f32;
+    assert_eq!(of("gradient_norm/layers.0.weight")[0], (1, first));
+}

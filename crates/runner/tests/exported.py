@@ -1,0 +1,44 @@
+"""Compares an exported run with its dump: python exported.py RUN, where RUN.safetensors is what `evenkeel dump RUN` has written.
+
+Logits of RUN/model.onnx in ONNX Runtime must be within 1e-5 of the dumped ones, and the arrays of RUN/model.npz the same to the bit.
+"""
+
+import json
+import struct
+import sys
+
+import numpy
+import onnx
+import onnxruntime
+
+TYPES = {"F32": numpy.float32, "F64": numpy.float64, "I64": numpy.int64}
+
+
+def safetensors(path):
+    with open(path, "rb") as file:
+        data = file.read()
+    (length,) = struct.unpack("<Q", data[:8])
+    tensors = {}
+    for name, entry in json.loads(data[8 : 8 + length]).items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            flat = numpy.frombuffer(data[8 + length :][start:end], TYPES[entry["dtype"]])
+            tensors[name] = flat.reshape(entry["shape"])
+    return tensors
+
+
+run = sys.argv[1]
+dump = safetensors(run + ".safetensors")
+onnx.checker.check_model(onnx.load(run + "/model.onnx"), full_check=True)
+session = onnxruntime.InferenceSession(run + "/model.onnx", providers=["CPUExecutionProvider"])
+shape = session.get_inputs()[0].shape
+images = dump["inputs"].reshape(-1, *shape[1:])
+(logits,) = session.run(["logits"], {"images": images})
+difference = abs(logits - dump["logits"]).max()
+assert difference < 1e-5, f"logits differ by {difference}"
+
+arrays = numpy.load(run + "/model.npz")
+parameters = {name.removeprefix("param."): value for name, value in dump.items() if name.startswith("param.")}
+assert set(parameters) <= set(arrays.files), set(parameters) - set(arrays.files)
+for name, value in parameters.items():
+    assert numpy.array_equal(arrays[name], value), f"{name} differs"
