@@ -347,8 +347,8 @@ fn factors_that_are_rounded_have_the_bits_of_those_that_were() {
                 let (a, b) = (Bf16Operand::rounded(a.view()), Bf16Operand::rounded(b.view()));
                 for got in [multiply(a, b), multiply(a_rounded.view().into(), b)] {
                     let case = || format!("{m} x {k} by {k} x {n}, layouts {layouts:?}, {isa}");
-                    assert_same(&expected.0.data, &got.0.data, "C", &case);
-                    assert_same(&expected.1, &got.1, "the column sums", &case);
+                    assert_same(&expected.0.data, &got.0.data, "C", case);
+                    assert_same(&expected.1, &got.1, "the column sums", case);
                 }
             }
         }
