@@ -44,8 +44,7 @@ fn where_nothing_can_be_learned_nothing_is_suggested() {
     assert!(text.contains("no rate is suggested"), "{text}");
     // Nor does anything else that looks at a run mind.
     world.expect(0, "train --data one --epochs 1 --out run --quiet", &[]);
-    let eval: Value =
-        serde_json::from_str(&stdout(&world.expect(0, "eval run --json", &[]))).unwrap();
+    let eval: Value = serde_json::from_str(&stdout(&world.expect(0, "eval run --json", &[]))).unwrap();
     assert_eq!((&eval["accuracy"], eval["roc_auc_macro"].is_null()), (&1.0.into(), true));
 }
 
