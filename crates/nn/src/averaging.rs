@@ -3,7 +3,7 @@
 use kernels::vector::lerp;
 use kernels::{Cpu, norm};
 
-use crate::error::check_length;
+use crate::error::{check_length, check_parameter};
 use crate::{Error, Float};
 
 /// The exponential moving average of the weights (Polyak, Juditsky 1992; Tarvainen, Valpola, NeurIPS 2017): what is scored and
@@ -26,7 +26,7 @@ impl Ema {
     /// # Errors
     /// [`kernels::Error::Parameter`] if it is not.
     pub fn check(&self) -> Result<(), Error> {
-        within("decay", self.decay, "in [0, 1)", (0.0..1.0).contains(&self.decay))
+        check_parameter("decay", "in [0, 1)", self.decay, (0.0..1.0).contains(&self.decay))
     }
 
     /// Takes in `weights`, after `steps` others.
@@ -75,8 +75,8 @@ impl Lookahead {
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
-        within("steps", self.steps as f64, "at least 1", self.steps >= 1)?;
-        within("share", self.share, "above 0 and at most 1", self.share > 0.0 && self.share <= 1.0)
+        check_parameter("steps", "at least 1", self.steps as f64, self.steps >= 1)?;
+        check_parameter("share", "above 0 and at most 1", self.share, self.share > 0.0 && self.share <= 1.0)
     }
 
     /// After `steps` steps in all: both become the new slow weights if it is time; else nothing is changed.
@@ -114,7 +114,12 @@ impl Sam {
     /// # Errors
     /// [`kernels::Error::Parameter`] if it is not.
     pub fn check(&self) -> Result<(), Error> {
-        within("radius", self.radius, "finite and above 0", self.radius > 0.0 && self.radius.is_finite())
+        check_parameter(
+            "radius",
+            "finite and above 0",
+            self.radius,
+            self.radius > 0.0 && self.radius.is_finite(),
+        )
     }
 
     /// Moves `weights` `radius` along `grads`, and keeps where they were in `origin`: after the second gradient, copy it back.
@@ -138,8 +143,4 @@ impl Sam {
         }
         Ok(())
     }
-}
-
-fn within(name: &'static str, got: f64, expected: &'static str, allowed: bool) -> Result<(), Error> {
-    if allowed { Ok(()) } else { Err(kernels::Error::Parameter { name, expected, got }.into()) }
 }

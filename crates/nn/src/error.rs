@@ -118,3 +118,13 @@ impl From<kernels::Error> for Error {
 pub(crate) fn check_length(operand: &'static str, expected: usize, got: usize) -> Result<(), Error> {
     if got == expected { Ok(()) } else { Err(Error::Length { operand, expected, got }) }
 }
+
+/// `Ok` if `allowed`, else [`kernels::Error::Parameter`]: `name` is not as `expected`, but `got`.
+pub(crate) fn check_parameter(
+    name: &'static str,
+    expected: &'static str,
+    got: f64,
+    allowed: bool,
+) -> Result<(), Error> {
+    if allowed { Ok(()) } else { Err(kernels::Error::Parameter { name, expected, got }.into()) }
+}

@@ -9,7 +9,7 @@
 use kernels::random::Stream;
 use kernels::{Cpu, math};
 
-use crate::error::check_length;
+use crate::error::{check_length, check_parameter};
 use crate::{Error, Float, Shape};
 
 /// How two images become one.
@@ -40,10 +40,7 @@ impl Mixing {
     /// [`kernels::Error::Parameter`] if it is not.
     pub fn check(&self) -> Result<(), Error> {
         let (Self::Mixup { alpha: got } | Self::CutMix { alpha: got }) = *self;
-        if got > 0.0 && got <= 4.0 {
-            return Ok(());
-        }
-        Err(kernels::Error::Parameter { name: "alpha", expected: "above 0 and at most 4", got }.into())
+        check_parameter("alpha", "above 0 and at most 4", got, got > 0.0 && got <= 4.0)
     }
 
     /// Mixes the rows of `inputs`, of `shape`, into `mixed`, and their `labels` into distributions over the classes, row after row in

@@ -3,6 +3,7 @@
 use kernels::random::{Stream, fill_normal};
 use kernels::{Cpu, math, vector};
 
+use crate::error::check_parameter;
 use crate::{Error, Float};
 
 /// Noise that is added to gradients: normal, of variance `scale / (1 + step)^decay` (Neelakantan et al. 2015, "Adding gradient noise
@@ -31,12 +32,10 @@ impl Noise {
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
-        for (name, got) in [("scale", self.scale), ("decay", self.decay)] {
-            if !(got >= 0.0 && got.is_finite()) {
-                return Err(kernels::Error::Parameter { name, expected: "finite and at least 0", got }.into());
-            }
-        }
-        Ok(())
+        let check =
+            |name, x: f64| check_parameter(name, "finite and at least 0", x, x >= 0.0 && x.is_finite());
+        check("scale", self.scale)?;
+        check("decay", self.decay)
     }
 
     /// Adds the noise of step `step` of a run to `grads`: a function of (`seed`, `step`, index).

@@ -16,7 +16,7 @@ use core::ops::Range;
 
 pub use compact::{Compacted, compact};
 
-use crate::error::check_length;
+use crate::error::{check_length, check_parameter};
 use crate::layout::Layout;
 use crate::schedule::Progress;
 use crate::{Error, Float};
@@ -89,20 +89,11 @@ impl Pruning {
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
-        let refuse = |name, expected, got| Err(kernels::Error::Parameter { name, expected, got }.into());
-        if !(0.0..1.0).contains(&self.sparsity) {
-            return refuse("sparsity", "at least 0 and below 1", self.sparsity);
-        }
-        if !(0.0..=1.0).contains(&self.begin) {
-            return refuse("begin", "0 to 1", self.begin);
-        }
-        if !(self.begin..=1.0).contains(&self.end) {
-            return refuse("end", "from `begin` to 1", self.end);
-        }
-        if self.every == 0 {
-            return refuse("every", "at least 1", 0.0);
-        }
-        Ok(())
+        let &Self { sparsity, begin, end, every, .. } = self;
+        check_parameter("sparsity", "at least 0 and below 1", sparsity, (0.0..1.0).contains(&sparsity))?;
+        check_parameter("begin", "0 to 1", begin, (0.0..=1.0).contains(&begin))?;
+        check_parameter("end", "from `begin` to 1", end, (begin..=1.0).contains(&end))?;
+        check_parameter("every", "at least 1", every as f64, every >= 1)
     }
 
     /// The share that is to be 0 after this step; `None` where nothing is pruned at it.
@@ -115,7 +106,7 @@ impl Pruning {
         let past = |share: f64| share >= self.end;
         let last = past(share)
             && (progress.step == 0 || !past(Progress { step: progress.step - 1, ..progress }.share()));
-        if past(share) && !last || !last && !progress.step.is_multiple_of(self.every) {
+        if !last && (past(share) || !progress.step.is_multiple_of(self.every)) {
             return None;
         }
         let t = if last { 1.0 } else { (share - self.begin) / (self.end - self.begin) };
@@ -257,7 +248,7 @@ impl Pruner {
         for matrix in &matrices[of.clone()] {
             match rule.structure {
                 Structure::Weights => {
-                    sizes.extend(matrix.range.clone().map(|i| (params[i].to_f64().abs(), i)))
+                    sizes.extend(matrix.range.clone().map(|i| (params[i].to_f64().abs(), i)));
                 }
                 Structure::Units => sizes.extend((0..matrix.units).map(|unit| {
                     let square = |place: usize| params[place].to_f64() * params[place].to_f64();

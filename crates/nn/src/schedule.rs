@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use kernels::{Cpu, math};
 
 use crate::Error;
+use crate::error::check_parameter;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,15 +156,13 @@ impl Schedule {
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
-        let within = |name, got: f64, expected, allowed: bool| {
-            if allowed { Ok(()) } else { Err(kernels::Error::Parameter { name, expected, got }.into()) }
-        };
-        let share = |name, x: f64| within(name, x, "0 to 1", (0.0..=1.0).contains(&x));
-        let positive = |name, x: f64| within(name, x, "finite and above 0", x > 0.0 && x.is_finite());
+        let share = |name, x: f64| check_parameter(name, "0 to 1", x, (0.0..=1.0).contains(&x));
+        let positive =
+            |name, x: f64| check_parameter(name, "finite and above 0", x, x > 0.0 && x.is_finite());
         match self {
             Self::Constant => Ok(()),
             Self::Step { every, factor } => {
-                within("every", *every as f64, "at least 1", *every >= 1)?;
+                check_parameter("every", "at least 1", *every as f64, *every >= 1)?;
                 positive("factor", *factor)
             }
             Self::Exponential { factor } => positive("factor", *factor),
@@ -174,7 +173,12 @@ impl Schedule {
             Self::Cosine { end } | Self::Linear { end } => share("end", *end),
             Self::CosineRestarts { epochs, growth, end } => {
                 positive("epochs", *epochs)?;
-                within("growth", *growth, "finite and at least 1", *growth >= 1.0 && growth.is_finite())?;
+                check_parameter(
+                    "growth",
+                    "finite and at least 1",
+                    *growth,
+                    *growth >= 1.0 && growth.is_finite(),
+                )?;
                 share("end", *end)
             }
             Self::OneCycle { rise, start, end } => {
@@ -307,17 +311,15 @@ impl Plateau {
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
-        let refuse = |name, expected, got| Err(kernels::Error::Parameter { name, expected, got }.into());
-        if !(self.factor > 0.0 && self.factor < 1.0) {
-            return refuse("factor", "above 0 and below 1", self.factor);
-        }
-        if !(self.min_delta >= 0.0 && self.min_delta.is_finite()) {
-            return refuse("min_delta", "finite and at least 0", self.min_delta);
-        }
-        if !(0.0..=1.0).contains(&self.least) {
-            return refuse("least", "0 to 1", self.least);
-        }
-        Ok(())
+        let &Self { factor, min_delta, least, .. } = self;
+        check_parameter("factor", "above 0 and below 1", factor, factor > 0.0 && factor < 1.0)?;
+        check_parameter(
+            "min_delta",
+            "finite and at least 0",
+            min_delta,
+            min_delta >= 0.0 && min_delta.is_finite(),
+        )?;
+        check_parameter("least", "0 to 1", least, (0.0..=1.0).contains(&least))
     }
 
     /// The factor on the rate after these losses, one an epoch, in order.

@@ -1,6 +1,9 @@
 //! Early stopping: when a training has no more to learn. A pure function of the results so far, so that a resumed run stops at the
 //! same epoch.
 
+use crate::Error;
+use crate::error::check_parameter;
+
 /// Stops when the results have not improved for so long (Prechelt 1998, "Early stopping, but when?").
 ///
 /// It prevents overfitting; it does not cure vanishing gradients. The weights that are kept are those of the best epoch whether or not
@@ -45,15 +48,10 @@ impl EarlyStopping {
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
-    pub fn check(&self) -> Result<(), crate::Error> {
-        let refuse = |name, expected, got| Err(kernels::Error::Parameter { name, expected, got }.into());
-        if !(self.min_delta >= 0.0 && self.min_delta.is_finite()) {
-            return refuse("min_delta", "finite and at least 0", self.min_delta);
-        }
-        if self.window == 0 {
-            return refuse("window", "at least 1", 0.0);
-        }
-        Ok(())
+    pub fn check(&self) -> Result<(), Error> {
+        let delta = self.min_delta;
+        check_parameter("min_delta", "finite and at least 0", delta, delta >= 0.0 && delta.is_finite())?;
+        check_parameter("window", "at least 1", f64::from(self.window), self.window >= 1)
     }
 
     /// Whether to stop after these results of what is monitored, one an epoch, in order.

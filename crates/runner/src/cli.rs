@@ -170,7 +170,7 @@ struct RunArgs {
     /// Configuration file; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Network [default: mlp]
+    /// Network, and how it is trained where nothing else is said [default: mlp]
     #[arg(long, conflicts_with = "config")]
     preset: Option<Preset>,
     /// Data set [default: auto]
@@ -452,15 +452,17 @@ fn dtype(allowed: &'static [Dtype]) -> impl TypedValueParser<Value = Dtype> {
     })
 }
 
-/// The optimizer that a flag names, if there is one.
-fn set_optimizer(config: &mut Config, name: Option<&str>) {
-    let Some(name) = name else { return };
+/// Takes the optimizer that a flag names, if there is one; whether that is another one.
+fn set_optimizer(config: &mut Config, name: Option<&str>) -> bool {
+    let Some(name) = name else { return false };
     let named = named(name).unwrap_or(config.optimizer);
     let settings = ["momentum", "nesterov", "adamw", "amsgrad"].contains(&name);
     // The file's settings stay where the flag names the same optimizer, and none of its forms.
-    if settings || discriminant(&named) != discriminant(&config.optimizer) {
+    let is_another = settings || discriminant(&named) != discriminant(&config.optimizer);
+    if is_another {
         config.optimizer = named;
     }
+    is_another
 }
 
 /// The program's version, and what it finds on this machine.
@@ -492,7 +494,8 @@ impl Command {
             }
             Self::Sweep(args) => {
                 let SweepArgs { choices, run, random, out, json, quiet } = *args;
-                let request = sweep::Request { config: run.config()?, choices, random, out, json, quiet };
+                let (config, recipe) = (run.config()?, run.config.is_none());
+                let request = sweep::Request { config, recipe, choices, random, out, json, quiet };
                 sweep::sweep(&request, started, &Signals::catch()?)
             }
             Self::LrFind(args) => {
@@ -536,7 +539,7 @@ impl RunArgs {
     fn config(&self) -> Result<Config, Error> {
         let mut config = match &self.config {
             Some(path) => Config::read(path)?,
-            None => Config { preset: self.preset.unwrap_or_default(), ..Config::default() },
+            None => self.preset.unwrap_or_default().recipe(),
         };
         if let Some(dataset) = self.dataset {
             (config.dataset, config.data) = (dataset, None);
@@ -582,7 +585,7 @@ impl TrainArgs {
         let run = match self.resume {
             Some(folder) => train::Run::Resume { folder, threads: self.threads, isa: self.isa },
             None => {
-                let mut config = self.run.config()?;
+                let (mut config, preset) = (self.run.config()?, self.run.config.is_none());
                 config.epochs = self.epochs.unwrap_or(config.epochs);
                 config.batch = self.batch.unwrap_or(config.batch);
                 config.lr = self.lr.or(config.lr);
@@ -590,7 +593,10 @@ impl TrainArgs {
                 config.threads = self.threads.or(config.threads);
                 config.isa = self.isa.unwrap_or(config.isa);
                 config.dtype = self.dtype.unwrap_or(config.dtype);
-                set_optimizer(&mut config, self.optimizer.as_deref());
+                // A preset's rate is that of its optimizer.
+                if set_optimizer(&mut config, self.optimizer.as_deref()) && preset && self.lr.is_none() {
+                    config.lr = None;
+                }
                 train::Run::New { config: Box::new(config), out: self.out, force: self.force }
             }
         };

@@ -1,7 +1,12 @@
 //! Networks with a name, for those who do not want to write down layers.
 
-use nn::{Activation, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Pool, Recurrent};
+use nn::optimizer::{Adam, Decay};
+use nn::{
+    Activation, Bound, BranchScale, Cell, Convolution, Ema, Init, LayerSpec, Loss, Pool, Recurrent, Schedule,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
 
 /// A named network. All take an image and give one logit a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -22,7 +27,7 @@ pub enum Preset {
     MlpDropout,
     /// Two convolutions, pooling, a hidden layer of 128 ReLUs: the convolutional network of many tutorials.
     Lenet,
-    /// Six convolutions with batch norm, two poolings, dropout.
+    /// Six convolutions of 16 to 64 filters with batch norm, two poolings, dropout: 72,666 parameters.
     Cnn,
     /// Four residual blocks with batch norm.
     Resnet,
@@ -85,6 +90,47 @@ impl Preset {
         }
     }
 
+    /// How it is trained where nothing else is asked for, found by the validation set of MNIST. A configuration file's keys have the same
+    /// defaults whatever its preset.
+    pub fn recipe(self) -> Config {
+        let plain = Config { preset: self, ..Config::default() };
+        let adam = |decoupled| Adam { decay: Decay::decoupled(decoupled), ..Adam::default() }.into();
+        let smooth = Some(Loss::CrossEntropy { smoothing: 0.05 });
+        let warm =
+            || Schedule::Warmup { epochs: 1.0, start: 0.0, then: Box::new(Schedule::Cosine { end: 0.0 }) };
+        match self {
+            Self::Cnn | Self::Resnet => Config {
+                epochs: if self == Self::Cnn { 10 } else { 8 },
+                batch: 128,
+                lr: Some(6e-3),
+                loss: smooth,
+                ema: Some(Ema { decay: 0.998 }),
+                optimizer: adam(0.1),
+                schedule: Schedule::OneCycle { rise: 0.3, start: 0.1, end: 0.0 },
+                ..plain
+            },
+            Self::MlpDropout => Config {
+                epochs: 40,
+                batch: 128,
+                lr: Some(2e-3),
+                loss: smooth,
+                ema: Some(Ema { decay: 0.999 }),
+                optimizer: adam(0.0),
+                bounds: vec![Bound::MaxNorm { limit: 2.0 }],
+                ..plain
+            },
+            Self::VitTiny | Self::LstmRows => Config {
+                batch: 128,
+                lr: Some(2e-3),
+                clip_norm: Some(1.0),
+                optimizer: adam(0.05),
+                schedule: warm(),
+                ..plain
+            },
+            _ => plain,
+        }
+    }
+
     /// What its outputs are compared with labels by.
     pub fn loss(self) -> Loss {
         match self {
@@ -115,12 +161,12 @@ impl Preset {
             }
             Self::Cnn => {
                 let stage = |count| [filters(count, 1), norm(), RELU, filters(count, 1), norm(), RELU];
-                let mut layers = Vec::from(stage(32));
+                let mut layers = Vec::from(stage(16));
+                layers.push(halving(Pool::Max));
+                layers.extend(stage(32));
                 layers.push(halving(Pool::Max));
                 layers.extend(stage(64));
-                layers.push(halving(Pool::Max));
-                layers.extend(stage(128));
-                layers.extend([LayerSpec::GlobalPooling, dropout(0.3)]);
+                layers.extend([LayerSpec::GlobalPooling, dropout(0.2)]);
                 layers
             }
             Self::Resnet => {
@@ -174,10 +220,20 @@ mod tests {
             (Preset::Mlp, 784 * 512 + 512 + 512 * 10 + 10),
             (Preset::Logistic, 7850),
             (Preset::Lenet, 1_199_882),
+            (Preset::Cnn, 72_666),
             (Preset::LstmRows, 4 * 128 * (28 + 128 + 2) + 1290),
         ] {
             let network = Network::new(IMAGE, &preset.layers(10)).expect("layers that fit");
             assert_eq!(network.layout().len(), parameters, "{}", preset.name());
+        }
+    }
+
+    #[test]
+    fn recipes_are_configurations_of_their_preset() {
+        for &preset in Preset::value_variants() {
+            let recipe = preset.recipe();
+            assert_eq!(recipe.preset, preset);
+            recipe.check().expect("values in range");
         }
     }
 

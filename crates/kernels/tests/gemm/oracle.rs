@@ -4,7 +4,7 @@ use kernels::gemm::{Epilogue, Operand, gemm, gemm_scratch};
 use kernels::random::Stream;
 use kernels::{Cpu, Float, Isa};
 
-use crate::matrix::{Bits, Layout, Matrix, assert_same};
+use crate::matrix::{Bits, LAYOUTS, Layout, Matrix, assert_same};
 
 /// What the oracle needs of f32 and f64 beyond the crate's public trait.
 pub(crate) trait Scalar: Float + Bits {
@@ -294,5 +294,31 @@ impl<T: Scalar> Case<T> {
             self.keeps,
             self.sums_columns,
         )
+    }
+}
+
+/// Checks products with such a factor as a, as b and as both, in every layout.
+pub(crate) fn every_layout<T: Scalar>(factor: impl Fn(usize, usize, Layout, u64) -> Factor<T>) {
+    let mut turn = 0;
+    for (m, n, k) in
+        [(1, 1, 1), (15, 33, 20), (3, 257, 19), (70, 9, 40), (29, 300, 64), (33, 17, T::BLOCK + 5)]
+    {
+        for a in LAYOUTS {
+            for b in LAYOUTS {
+                for which in 1..=3 {
+                    turn += 1;
+                    let layouts = [a, b, LAYOUTS[turn % 3]];
+                    let mut case =
+                        Case::<T>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64).beside(turn / 2);
+                    if which & 1 != 0 {
+                        case.a = factor(m, k, a, 1);
+                    }
+                    if which & 2 != 0 {
+                        case.b = factor(k, n, b, 2);
+                    }
+                    case.check();
+                }
+            }
+        }
     }
 }

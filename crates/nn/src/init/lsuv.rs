@@ -9,6 +9,7 @@
 use kernels::statistics::statistics;
 use kernels::{Cpu, math, vector};
 
+use crate::error::{check_length, check_parameter};
 use crate::workspace::Workspace;
 use crate::{Error, Float, LayerSpec, Network, Registry, Shape};
 
@@ -39,14 +40,14 @@ impl Lsuv {
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
-        let refuse = |name, expected, got| Err(kernels::Error::Parameter { name, expected, got }.into());
-        if !(self.tolerance > 0.0 && self.tolerance.is_finite()) {
-            return refuse("tolerance", "finite and above 0", self.tolerance);
-        }
-        if self.attempts == 0 {
-            return refuse("attempts", "at least 1", 0.0);
-        }
-        Ok(())
+        let tolerance = self.tolerance;
+        check_parameter(
+            "tolerance",
+            "finite and above 0",
+            tolerance,
+            tolerance > 0.0 && tolerance.is_finite(),
+        )?;
+        check_parameter("attempts", "at least 1", f64::from(self.attempts), self.attempts >= 1)
     }
 
     /// Scales the weights in `params`, drawn before (the paper draws them [`Orthogonal`](crate::Init::Orthogonal)), of the network of
@@ -69,8 +70,8 @@ impl Lsuv {
     ) -> Result<(), Error> {
         self.check()?;
         let whole = Network::with_registry(input, layers, registry)?;
-        crate::error::check_length("params", whole.layout().len(), params.len())?;
-        crate::error::check_length("buffers", whole.buffers().len(), buffers.len())?;
+        check_length("params", whole.layout().len(), params.len())?;
+        check_length("buffers", whole.buffers().len(), buffers.len())?;
         for (i, layer) in layers.iter().enumerate() {
             if !matches!(layer, LayerSpec::Dense { .. } | LayerSpec::Convolution(_)) {
                 continue;

@@ -13,7 +13,7 @@ use kernels::optimizer::{AnyOptimizer, MOST_MOMENTS, Muon, Optimizer as _, Step}
 use kernels::{Cpu, math};
 
 use super::{Group, Optimizer};
-use crate::error::check_length;
+use crate::error::{check_length, check_parameter};
 use crate::layout::{Layout, Tensor};
 use crate::workspace::zeros;
 use crate::{Error, Float};
@@ -74,10 +74,8 @@ impl Plan {
         optimizer.check()?;
         for group in groups {
             group.optimizer.map_or(Ok(()), |optimizer| optimizer.check())?;
-            if !(group.rate >= 0.0 && group.rate.is_finite()) {
-                let (name, expected) = ("rate", "finite and at least 0");
-                return Err(kernels::Error::Parameter { name, expected, got: group.rate }.into());
-            }
+            let rate = group.rate;
+            check_parameter("rate", "finite and at least 0", rate, rate >= 0.0 && rate.is_finite())?;
             for pattern in &group.tensors {
                 if !layout.tensors().iter().any(|tensor| super::group::matches(pattern, &tensor.name)) {
                     return Err(Error::Group { pattern: pattern.to_string() });

@@ -115,7 +115,7 @@ pub fn compact<T: Float>(
                 for tensor in &kept {
                     match tensor.len() {
                         len if len == channels => {
-                            small.buffers.extend(selected(&buffers[tensor.clone()], &by_channel))
+                            small.buffers.extend(selected(&buffers[tensor.clone()], &by_channel));
                         }
                         _ => small.buffers.extend_from_slice(&buffers[tensor.clone()]),
                     }
