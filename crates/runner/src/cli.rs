@@ -481,7 +481,8 @@ impl Command {
             }
             Self::Sweep(args) => {
                 let SweepArgs { choices, run, random, out, json, quiet } = *args;
-                let request = sweep::Request { config: run.config()?, choices, random, out, json, quiet };
+                let (config, recipe) = (run.config()?, run.config.is_none());
+                let request = sweep::Request { config, recipe, choices, random, out, json, quiet };
                 sweep::sweep(&request, started, &Signals::catch()?)
             }
             Self::LrFind(args) => {

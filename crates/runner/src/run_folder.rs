@@ -96,10 +96,8 @@ impl RunFolder {
         let folder = Self { path: path.into() };
         folder.sweep()?;
         // The state goes first, so that nothing left over is ever resumed.
-        for name in [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, CONFIG]
-            .into_iter()
-            .chain(EXPORTS)
-        {
+        let own = [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, CONFIG];
+        for name in own.into_iter().chain(EXPORTS) {
             folder.remove(name)?;
         }
         Ok(folder)

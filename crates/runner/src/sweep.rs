@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::ValueEnum;
 use kernels::random::Stream;
 use kernels::{Cpu, math};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ use crate::data::replace::replace_with;
 use crate::display::say;
 use crate::measures::percent;
 use crate::metrics::{Status, Summary};
+use crate::preset::Preset;
 use crate::run_folder;
 use crate::signal::Signals;
 use crate::tensors::malformed;
@@ -44,6 +46,9 @@ const MOST_TRIALS: usize = 10_000;
 pub struct Request {
     /// What is the same in all trials.
     pub config: Config,
+    /// Whether that is a preset's recipe: then a trial with another preset follows that one's, and one with another optimizer takes its
+    /// usual rate.
+    pub recipe: bool,
     /// The choices, as they were written.
     pub choices: Vec<String>,
     /// How many trials at random; `None` for all of the grid.
@@ -97,12 +102,13 @@ struct Outcome {
 /// [`Error::Usage`] if a choice cannot be read or does not fit, [`Error::Interrupted`] if a signal stops it, and whatever keeps a
 /// trial from ending, but for divergence, which is a result.
 pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
-    let config = request.config.to_toml()?;
-    let config: toml::Table =
-        config.parse().map_err(|error| Error::Usage(format!("the configuration cannot be read: {error}")))?;
+    let config = table_of(&request.config)?;
     let trials = trials(request)?;
     // Every trial is checked before the first begins.
-    let configs = trials.iter().map(|trial| applied(&config, trial)).collect::<Result<Vec<_>, _>>()?;
+    let configs = trials
+        .iter()
+        .map(|trial| applied(&based(request, &config, trial)?, trial))
+        .collect::<Result<Vec<_>, _>>()?;
     let plan = Plan { choices: request.choices.clone(), random: request.random, config };
     settle(&request.out, &plan)?;
 
@@ -205,6 +211,31 @@ fn run(folder: &Path, config: Config, started: Instant, signals: &Signals) -> Re
         Ok(()) | Err(Error::Diverged { .. }) => Ok(summary),
         Err(error) => Err(error),
     }
+}
+
+/// What the values of `trial` are set in: `config`, which is that of the request, or the recipe of the trial's preset.
+fn based(request: &Request, config: &toml::Table, trial: &Trial) -> Result<toml::Table, Error> {
+    let value = |key: &str| trial.iter().find(|(other, _)| other == key).map(|(_, value)| value);
+    let preset = value("preset").filter(|_| request.recipe).and_then(toml::Value::as_str);
+    // A name that is none is refused where it is set.
+    let preset = preset.and_then(|name| Preset::from_str(name, false).ok());
+    let mut table = match preset {
+        Some(preset) => {
+            let Config { dataset, data, seed, .. } = request.config.clone();
+            table_of(&Config { dataset, data, seed, ..preset.recipe() })?
+        }
+        None => config.clone(),
+    };
+    if request.recipe && value("optimizer").is_some() {
+        table.remove("lr");
+    }
+    Ok(table)
+}
+
+/// A configuration as its file has it.
+fn table_of(config: &Config) -> Result<toml::Table, Error> {
+    let text = config.to_toml()?;
+    text.parse().map_err(|error| Error::Usage(format!("the configuration cannot be read: {error}")))
 }
 
 /// `config` with the values of `trial`.
@@ -354,7 +385,15 @@ mod tests {
 
     fn request(choices: &[&str], random: Option<usize>) -> Request {
         let choices = choices.iter().map(ToString::to_string).collect();
-        Request { config: Config::default(), choices, random, out: "out".into(), json: false, quiet: true }
+        Request {
+            config: Config::default(),
+            recipe: true,
+            choices,
+            random,
+            out: "out".into(),
+            json: false,
+            quiet: true,
+        }
     }
 
     #[test]
@@ -406,6 +445,13 @@ mod tests {
             apply("optimizer", "lion".into()).expect("a name").optimizer,
             nn::Optimizer::named("lion").expect("one")
         );
+        // A preset in a trial brings its recipe; another optimizer does not keep the rate of the first.
+        let request = request(&["preset=cnn"], None);
+        let trial = |key: &str, value: &str| vec![(key.to_owned(), toml::Value::from(value))];
+        let base = |trial: &Trial| based(&request, &config, trial).expect("names");
+        let cnn = table_of(&Preset::Cnn.recipe()).expect("plain");
+        assert_eq!(base(&trial("preset", "cnn")), cnn);
+        assert_eq!(base(&trial("optimizer", "lion")).get("lr"), None);
         assert!(apply("bacth", 7.into()).expect_err("no key").to_string().contains("did you mean `batch`?"));
         assert!(apply("batch", 0.into()).expect_err("out of range").to_string().contains("at least 1"));
         assert!(apply("optimizer", "loin".into()).expect_err("no name").to_string().contains("lion"));
