@@ -456,7 +456,9 @@ fn dtype(allowed: &'static [Dtype]) -> impl TypedValueParser<Value = Dtype> {
 fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
-        let found: Vec<_> = Isa::available().map(Isa::name).collect();
+        let mut found: Vec<_> = Isa::available().map(Isa::name).collect();
+        // One name stands for avx512 with and without products of bf16.
+        found.dedup();
         format!("{}\ninstruction sets here: {}", env!("CARGO_PKG_VERSION"), found.join(", "))
     })
 }

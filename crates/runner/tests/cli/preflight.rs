@@ -59,7 +59,9 @@ fn the_version_names_the_instruction_sets() {
     let world = World::new();
     let text = stdout(&world.expect(0, "--version", &[]));
     assert!(text.starts_with("evenkeel ") && text.contains("instruction sets here: "), "{text}");
-    assert!(text.contains("scalar"), "{text}");
+    let (_, names) = text.trim_end().split_once("here: ").unwrap();
+    let names: Vec<_> = names.split(", ").collect();
+    assert!(names.contains(&"scalar") && names.windows(2).all(|pair| pair[0] != pair[1]), "{text}");
 }
 
 #[test]
