@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::data::{DataError, Dataset, Origin};
 use crate::pool::Pool;
-use crate::preset::Preset;
+use crate::preset::{Deep, Preset};
 use crate::spelling::with_suggestion;
 
 /// Everything that makes a run. The documentation of each field names its key's meaning and default.
@@ -92,6 +92,8 @@ pub struct Config {
     /// Tensors that are trained in another way than the rest. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
+    /// What the hidden layers of the preset `deep-mlp` are. Default nine of 256 ReLUs, drawn by He's initialisation.
+    pub deep: Option<Deep>,
     /// The layers. Default those of the preset, with one output a class.
     pub layers: Option<Vec<LayerSpec>>,
 }
@@ -172,6 +174,7 @@ impl Default for Config {
             clip: Vec::new(),
             bounds: Vec::new(),
             groups: Vec::new(),
+            deep: None,
             layers: None,
         }
     }
@@ -235,6 +238,12 @@ impl Config {
             let reason = "an average of weights is not 0 where the weights are";
             return Err(Error::Usage(format!("pruning: expected no `ema` beside it, got one: {reason}")));
         }
+        if let Some(Deep { depth, width, .. }) = &self.deep {
+            let meant = self.preset == Preset::DeepMlp && self.layers.is_none();
+            require("deep", self.preset.name(), meant, "the preset `deep-mlp` and no `layers` beside it")?;
+            require("deep.depth", depth, (1..=10_000).contains(depth), "1 to 10000")?;
+            require("deep.width", width, *width >= 1, "at least 1")?;
+        }
         let tables = [
             ("optimizer", self.optimizer.check()),
             ("schedule", self.schedule.check()),
@@ -291,7 +300,11 @@ impl Config {
         let [images, ..] = dataset.train.dims();
         self.validation.get_or_insert((images / 12).max(1));
         self.lr = Some(self.rate());
-        self.layers.get_or_insert_with(|| self.preset.layers(dataset.classes));
+        let (preset, deep) = (self.preset, self.deep.take());
+        self.layers.get_or_insert_with(|| match deep {
+            Some(deep) => deep.layers(dataset.classes),
+            None => preset.layers(dataset.classes),
+        });
         self.loss.get_or_insert_with(|| self.preset.loss());
         Ok(())
     }
@@ -363,6 +376,20 @@ mod tests {
         let network =
             nn::Network::new(784, config.layers.as_deref().expect("layers")).expect("layers that fit");
         nn::Plan::new(network.layout(), config.optimizer, &config.groups).expect("groups that name tensors");
+    }
+
+    #[test]
+    fn depth_width_activation_and_initialiser_of_deep_networks_are_keys() {
+        let text = "preset = \"deep-mlp\"\ndeep = { depth = 30, width = 64, activation = { kind = \"tanh\" }, init = \"orthogonal\" }";
+        let config: Config = toml::from_str(text).expect("a configuration");
+        config.check().expect("values in range");
+        let layers = config.deep.clone().expect("deep").layers(10);
+        assert_eq!(layers.len(), 61);
+        assert_eq!(layers[58], LayerSpec::dense(64, nn::Init::Orthogonal));
+        assert_eq!(layers[59], LayerSpec::Activation(nn::Activation::Tanh));
+        assert_eq!(Deep::default().layers(10), Preset::DeepMlp.layers(10));
+        assert!(Config { preset: Preset::Mlp, ..config.clone() }.check().is_err());
+        assert!(Config { deep: Some(Deep { depth: 0, ..Deep::default() }), ..config }.check().is_err());
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum Preset {
     Logistic,
     /// No hidden layer, the hinge: a linear support vector machine.
     Svm,
-    /// Nine hidden layers of 256 ReLUs.
+    /// Nine hidden layers of 256 ReLUs, or what [`Deep`] says.
     DeepMlp,
     /// Two hidden layers of 1024 ReLUs, with dropout of the pixels and of each of them.
     MlpDropout,
@@ -35,6 +35,36 @@ pub enum Preset {
     VitTiny,
     /// An LSTM of 128 units that reads an image row by row.
     LstmRows,
+}
+
+/// What the hidden layers of [`Preset::DeepMlp`] are: to see what depth, activation and initial weights do to gradients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deep {
+    /// How many: 1 to 10,000.
+    pub depth: u32,
+    /// Units of each: at least 1.
+    pub width: u32,
+    /// What follows each, as in `layers`.
+    pub activation: LayerSpec,
+    /// How their weights are drawn.
+    pub init: Init,
+}
+
+impl Default for Deep {
+    fn default() -> Self {
+        Self { depth: 9, width: 256, activation: RELU, init: Init::HeNormal }
+    }
+}
+
+impl Deep {
+    /// Its layers, for that many classes.
+    pub fn layers(&self, classes: usize) -> Vec<LayerSpec> {
+        let hidden = [LayerSpec::dense(self.width as usize, self.init), self.activation.clone()];
+        let mut layers: Vec<_> = std::iter::repeat_n(hidden, self.depth as usize).flatten().collect();
+        layers.push(LayerSpec::dense(classes, Init::GlorotUniform));
+        layers
+    }
 }
 
 fn dense(units: usize) -> LayerSpec {
@@ -110,13 +140,13 @@ impl Preset {
                 ..plain
             },
             Self::MlpDropout => Config {
-                epochs: 40,
+                epochs: 60,
                 batch: 128,
-                lr: Some(2e-3),
-                loss: smooth,
+                lr: Some(1e-3),
                 ema: Some(Ema { decay: 0.999 }),
                 optimizer: adam(0.0),
-                bounds: vec![Bound::MaxNorm { limit: 2.0 }],
+                schedule: Schedule::Linear { end: 0.0 },
+                bounds: vec![Bound::MaxNorm { limit: 3.0 }],
                 ..plain
             },
             Self::VitTiny | Self::LstmRows => Config {
@@ -148,7 +178,7 @@ impl Preset {
         let mut layers = match self {
             Self::Mlp => hidden(&[512]),
             Self::Linear | Self::Logistic | Self::Svm => Vec::new(),
-            Self::DeepMlp => hidden(&[256; 9]),
+            Self::DeepMlp => return Deep::default().layers(classes),
             Self::MlpDropout => {
                 vec![dropout(0.2), dense(1024), RELU, dropout(0.5), dense(1024), RELU, dropout(0.5)]
             }
