@@ -422,7 +422,7 @@ impl LayerSpec {
             }
             &Self::Attention { heads, causal, init } => {
                 let (steps, features) = sequence()?;
-                Box::new(Attention::new(steps, features, heads, causal, init, building.compute))
+                Box::new(Attention::new(steps, features, heads, causal, init, building.compute.precision))
             }
             &Self::Transformer { heads, hidden, dropout, causal } => {
                 sequence()?;

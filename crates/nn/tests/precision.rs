@@ -1,8 +1,8 @@
 //! Products of factors that are rounded to bf16, and of inputs most of which are 0.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use kernels::Cpu;
 use kernels::random::{Stream, fill_normal};
+use kernels::{Cpu, Isa};
 use nn::{
     Activation, Batch, Compute, Float, Init, LayerSpec, Mode, Network, Precision, Registry, Shape, Workspace,
 };
@@ -60,8 +60,8 @@ fn zeros_that_are_left_out_change_no_bit() {
         LayerSpec::Activation(Activation::Relu),
         LayerSpec::dense(3, Init::HeNormal),
     ];
-    let run = |sparse_inputs| {
-        let cpu = Cpu::detect();
+    let run = |isa, sparse_inputs| {
+        let cpu = Cpu::serial(isa);
         let compute = Compute { sparse_inputs, ..Compute::default() };
         let network = Network::with_compute(60, &layers, &Registry::new(), compute).unwrap();
         let mut params = vec![0.0_f32; network.layout().len()];
@@ -79,5 +79,8 @@ fn zeros_that_are_left_out_change_no_bit() {
         let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         (score.loss.to_bits(), bits(&grads), bits(&dinputs))
     };
-    assert!(run(true) == run(false));
+    let expected = run(Isa::detect(), false);
+    for isa in Isa::available() {
+        assert!(run(isa, true) == expected, "{isa}");
+    }
 }

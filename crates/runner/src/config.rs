@@ -238,6 +238,13 @@ impl Config {
             let reason = "an average of weights is not 0 where the weights are";
             return Err(Error::Usage(format!("pruning: expected no `ema` beside it, got one: {reason}")));
         }
+        let loss = self.loss.unwrap_or_else(|| self.preset.loss());
+        if self.mixing.is_some() && matches!(loss, Loss::Hinge { .. }) {
+            let reason = "the hinge compares with one class, and mixed images have two";
+            return Err(Error::Usage(format!(
+                "mixing: expected another loss than the hinge, got it: {reason}"
+            )));
+        }
         if let Some(Deep { depth, width, .. }) = &self.deep {
             let meant = self.preset == Preset::DeepMlp && self.layers.is_none();
             require("deep", self.preset.name(), meant, "the preset `deep-mlp` and no `layers` beside it")?;
@@ -410,6 +417,14 @@ mod tests {
         assert!(bad(|c| c.clip_norm = Some(0.0)).contains("key `clip_norm`"));
         assert!(bad(|c| c.threads = Some(0)).contains("expected 1 to 1024, got 0"));
         assert!(bad(|c| c.schedule = Schedule::Linear { end: 1.5 }).contains("schedule: "));
+        assert!(
+            bad(|c| (c.preset, c.mixing) = (Preset::Svm, Some(Mixing::Mixup { alpha: 1.0 })))
+                .contains("hinge")
+        );
+        assert!(
+            bad(|c| (c.ema, c.pruning) = (Some(Ema { decay: 0.9 }), Some(Pruning::default())))
+                .contains("ema")
+        );
         assert!(Config::default().check().is_ok());
     }
 

@@ -21,7 +21,7 @@ use crate::layer::dense::{Weight, product, product_backward};
 use crate::layer::parts::{split, split_mut, split_mut_rest};
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
-use crate::{Compute, Error, Init, Shape};
+use crate::{Compute, Error, Init, Precision, Shape};
 
 /// Every step looks at every step (Vaswani et al., NIPS 2017). PyTorch: `MultiheadAttention` with `batch_first`, of x with
 /// itself.
@@ -33,7 +33,7 @@ pub(crate) struct Attention {
     /// Whether a step looks at itself and earlier ones alone.
     causal: bool,
     init: Init,
-    compute: Compute,
+    precision: Precision,
 }
 
 impl Attention {
@@ -44,14 +44,14 @@ impl Attention {
         heads: usize,
         causal: bool,
         init: Init,
-        compute: Compute,
+        precision: Precision,
     ) -> Self {
-        Self { steps, features, heads, causal, init, compute }
+        Self { steps, features, heads, causal, init, precision }
     }
 
     /// A matrix of weights by the features.
     fn weight<'a, T>(&self, elements: &'a [T]) -> Weight<'a, T> {
-        Weight::new(elements, self.features, self.compute)
+        Weight::new(elements, self.features, Compute { precision: self.precision, sparse_inputs: false })
     }
 
     /// Features of a head.
@@ -141,7 +141,7 @@ impl Describe for Attention {
 impl<T: Float> Layer<T> for Attention {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let (all, features, steps) = (rows.saturating_mul(self.steps), self.features, self.steps);
-        let product = |m, n, k| T::product_scratch(self.compute.precision, threads, m, n, k);
+        let product = |m, n, k| T::product_scratch(self.precision, threads, m, n, k);
         let square = |m, n, k| gemm_scratch::<T>(threads, m, n, k);
         let products = [
             product(all, 3 * features, features),

@@ -23,7 +23,7 @@ use super::Optimizer;
 pub struct Group {
     /// Their names; `*` stands for any characters. A tensor belongs to the first group that names it.
     pub tensors: Vec<String>,
-    /// What the run's learning rate is multiplied by: 1 leaves it, 0 freezes the tensors but for their decay.
+    /// What the run's learning rate is multiplied by: 1 leaves it, 0 moves nothing but the moments.
     pub rate: f64,
     /// Whether they stay as they are.
     pub frozen: bool,
