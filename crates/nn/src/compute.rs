@@ -56,8 +56,8 @@ impl Product for f32 {
         match compute.precision {
             Precision::Full => gemm(cpu, 1.0, factor(compute, a), b, 0.0, c, epilogue, scratch),
             Precision::Bf16 => {
-                let (a, b) = (Bf16Operand::rounded(a), Bf16Operand::rounded(b));
-                gemm_bf16(cpu, 1.0, a, b, 0.0, c, epilogue, scratch)
+                let a = if compute.sparse_inputs { Bf16Operand::sparse(a) } else { Bf16Operand::rounded(a) };
+                gemm_bf16(cpu, 1.0, a, Bf16Operand::rounded(b), 0.0, c, epilogue, scratch)
             }
         }
     }

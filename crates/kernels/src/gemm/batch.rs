@@ -144,7 +144,7 @@ pub fn gemm_batch<T: Float>(
     let first = Target::new(&mut c.first);
     let call = |cpu: Cpu<'_>, i: usize, scratch: &mut [T]| {
         let c = first.shift(i * c.stride);
-        let factors = [Elements::Words(a.item(i)?), Elements::Words(b.item(i)?)];
+        let factors = [Elements::words(a.item(i)?), Elements::words(b.item(i)?)];
         let epilogue = Epilogue::NONE;
         let runs = Run { c: T::run, sums: T::run };
         Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs, slabs: true }.multiply(

@@ -6,7 +6,7 @@ use half::bf16;
 
 use super::finish::{Finish, Sums};
 use super::operand::{Elements, Source};
-use super::pack::{self, CopyA, CopyNonzero, PackB, Reading, column};
+use super::pack::{self, CopyA, CopyNonzero, PackB, Reading, sparse_column, sparse_rows};
 use super::packed::Panels;
 use super::target::{Beside, Stored, Target};
 use super::terms::{Pairs, Single, Terms};
@@ -26,10 +26,10 @@ pub(super) const MC: usize = 1024;
 /// fit half a second-level cache, or few tiles would use a copy. Rows a multiple of 4 KiB apart fall into the same few
 /// sets of the caches, and are copied unless they are few. A small tile waits for B more often, so that fewer of them pay
 /// for a copy. Benchmark `gemm`.
-fn rests<S: Simd, T>(stride: usize, kc: usize, tiles: usize) -> bool {
+fn rests<S: Simd, T>(stride: usize, kc: usize, tiles: usize, skips: bool) -> bool {
     let stride = stride * size_of::<T>();
     let few = if S::TILE_ROWS > 6 { 12 } else { 3 };
-    kc * stride <= 512 << 10 || (tiles <= few && !stride.is_multiple_of(4096))
+    kc * stride <= 512 << 10 || ((tiles <= few || skips && S::WIDE_ROWS >= 3) && !stride.is_multiple_of(4096))
 }
 
 /// The operands, after all checks: C <- act(alpha A^T B + beta C + bias), where A is k x m and B is k x n.
@@ -58,7 +58,6 @@ impl<'a, K: Terms, O: Copy> Product<'a, K, O> {
     /// What becomes of the sums of one summation block: the first or not, the last or not, of no k at all or not.
     fn finish(&self, first: bool, last: bool, empty: bool) -> Finish<'a, K::Sum, O> {
         let &Self { alpha, beta, c, running, bias, keep, relu, gradient_at, turned, .. } = self;
-        let unsigned = self.a.is_sparse() || self.b.is_sparse();
         Finish {
             alpha,
             beta,
@@ -72,7 +71,7 @@ impl<'a, K: Terms, O: Copy> Product<'a, K, O> {
             relu,
             gradient_at,
             turned,
-            unsigned,
+            unsigned: self.a.is_sparse() || self.b.is_sparse(),
         }
     }
 
@@ -173,6 +172,7 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
         for p in (start..end.max(start + 1)).step_by(<K::Sum as Lanes>::KB) {
             let run = Run { p, kc: <K::Sum as Lanes>::KB.min(end - p) };
             let finish = product.finish(p == start, p + run.kc == end, start == end);
+            let finish = Finish { unsigned: finish.unsigned && !plan.skips, ..finish };
             if let (Some(a), true) = (plan.a_in_place, plan.turning) {
                 let lanes = <K::Sum as Lanes>::lanes::<S>();
                 for j in (cols.0..cols.1).step_by(lanes) {
@@ -247,22 +247,27 @@ impl<'a, K: Terms> Plan<'a, K> {
         let (height, width) = (rows.1 - rows.0, cols.1 - cols.0);
         let lanes = <K::Sum as Lanes>::lanes::<S>();
         let panels = b.panels().filter(|panels| panels.panel() == 2 * lanes);
-        let skips = K::SKIPS && a.is_sparse() && lent && column::<S>() > S::TILE_ROWS;
+        let skips = K::SKIPS && a.is_sparse() && lent;
         let reading = if skips { Reading::Columns } else { Reading::of(a) };
         let a_in_place = a.in_place().filter(|_| reading == Reading::InPlace || !lent);
         let turned = lanes > 1 && b.runs_along() && !b.runs_across();
+        let wide = skips && S::WIDE_ROWS >= sparse_rows::<S>() && width.is_multiple_of(WIDE * lanes);
         Self {
             rows,
             cols,
-            tiles: height.div_ceil(S::TILE_ROWS),
-            panel: if width <= lanes && panels.is_none() { lanes } else { 2 * lanes },
+            tiles: height.div_ceil(if skips { sparse_rows::<S>() } else { S::TILE_ROWS }),
+            panel: match panels {
+                None if width <= lanes => lanes,
+                None if wide => WIDE * lanes,
+                _ => 2 * lanes,
+            },
             panels,
             a_in_place,
             b_in_place: b.in_place().filter(|_| b.runs_across() || lanes == 1),
             reading,
             skips,
-            keeps: reading != Reading::InPlace && width > NC && lent,
-            slot: pack::tile_len::<S>(most),
+            keeps: skips || reading != Reading::InPlace && width > NC && lent,
+            slot: if skips { pack::sparse_tile_len::<S>(most) } else { pack::tile_len::<S>(most) },
             lent,
             turning: turned
                 && height <= S::WIDE_ROWS
@@ -304,7 +309,8 @@ impl<'a, K: Terms> Plan<'a, K> {
         let Run { p, kc } = run;
         let &Self { panel, panels, reading, skips, keeps, lent, .. } = self;
         let lanes = <K::Sum as Lanes>::lanes::<S>();
-        let b_in_place = self.b_in_place.filter(|b| !lent || rests::<S, K::Sum>(b.row_stride, kc, t1 - t0));
+        let b_in_place =
+            self.b_in_place.filter(|b| !lent || rests::<S, K::Sum>(b.row_stride, kc, t1 - t0, skips));
         // Whole panels may be read in place. A last panel that is not full never is: its registers would reach past the
         // row.
         let whole = if b_in_place.is_some() { nc - nc % panel } else { 0 };
@@ -314,6 +320,11 @@ impl<'a, K: Terms> Plan<'a, K> {
         }
         // Copies that are kept are made with the first columns.
         let copies = reading != Reading::InPlace && lent && (j == self.cols.0 || !keeps);
+        if skips && copies {
+            let edge = |t| self.tile(t).0;
+            let copies = &mut *packed_a;
+            s.vectorize(CopyNonzero { a: &product.a, tiles: (t0, t1), edge, p, kc, slot: self.slot, copies });
+        }
         for t in t0..t1 {
             let (i0, i1) = self.tile(t);
             let mut words = kc;
@@ -322,27 +333,23 @@ impl<'a, K: Terms> Plan<'a, K> {
                 None if lent => {
                     let slot = &mut packed_a[if keeps { (t - t0) * self.slot } else { 0 }..][..self.slot];
                     if skips {
-                        // The number of columns stands in the gap behind the last that there can be.
-                        let place = kc * column::<S>();
+                        let column = sparse_column::<S>();
+                        words = slot[kc * column].word() as usize;
+                        Some(Source::packed(slot, column, 1))
+                    } else {
                         if copies {
-                            let copy =
-                                CopyNonzero { a: &product.a, i: i0, mr: i1 - i0, p, kc, copy: &mut *slot };
-                            let kept = s.vectorize(copy);
-                            slot[place] = <K::Sum as Lanes>::from_word(kept as u32);
+                            let mr = i1 - i0;
+                            s.vectorize(CopyA { a: &product.a, i: i0, mr, p, kc, reading, copy: &mut *slot });
                         }
-                        words = slot[place].word() as usize;
-                    } else if copies {
-                        s.vectorize(CopyA { a: &product.a, i: i0, mr: i1 - i0, p, kc, reading, copy: slot });
+                        Some(reading.source::<S, K::Sum>(slot, kc))
                     }
-                    Some(reading.source::<S, K::Sum>(slot, kc))
                 }
                 None => None,
             };
             let mut jr = 0;
             while jr < nc {
                 let in_place = b_in_place.filter(|_| jr < whole);
-                let wide =
-                    in_place.is_some() && i1 - i0 <= S::WIDE_ROWS && whole - jr >= WIDE * lanes && !skips;
+                let wide = in_place.is_some() && i1 - i0 <= S::WIDE_ROWS && whole - jr >= WIDE * lanes;
                 let width = if wide { WIDE * lanes } else { panel.min(nc - jr) };
                 let b = match (panels, in_place) {
                     (Some(panels), _) => Some(Source::packed(panels.block(p, kc, j + jr), panel, 1)),
@@ -494,7 +501,7 @@ impl<T: Float> Piece<T> {
         // A row of `ones` is one word that is read again and again.
         let Ok(ones) = MatRef::strided(&ones, run.p + run.kc, 1, 0, 0) else { return };
         let piece = Self { rows: (0, 1), a: Some(Source::new(ones)), skips: None, ..*self };
-        piece.compute::<S, K, T>(s, [&Elements::Words(ones), b], &finish, run);
+        piece.compute::<S, K, T>(s, [&Elements::words(ones), b], &finish, run);
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Finish<'a, T, O> {
     pub(super) gradient_at: Option<Beside<'a, O>>,
     /// The tile's rows are C's columns.
     pub(super) turned: bool,
-    /// A p of -0 is +0: a factor is sparse.
+    /// A p of -0 is +0: a factor is sparse, and the tile has not seen to that.
     pub(super) unsigned: bool,
 }
 

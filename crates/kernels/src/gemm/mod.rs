@@ -364,7 +364,7 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
         }
         let Some(sums) = beside else { return Ok(()) };
         let ones = [K::ONE];
-        let a = Elements::Words(MatRef::strided(&ones, b.depth(), 1, 0, 0)?);
+        let a = Elements::words(MatRef::strided(&ones, b.depth(), 1, 0, 0)?);
         let product = Product::<K, K::Sum>::bare(alpha, [a, b], beta, sums, sums);
         match slab {
             Some(words) => spread_slabs(cpu, &product, Run { c: runs.sums, sums: runs.sums }, words, scratch),

@@ -39,7 +39,7 @@ impl<'a, T> Operand<'a, T> {
     /// as it is, to the bit, but for two things that it makes independent of what is left out: NaN and infinities of the other factor
     /// count as 0 beside zeros, or not; and a sum of one summation block that would be -0 is +0.
     pub const fn sparse(matrix: MatRef<'a, T>) -> Self {
-        Self(Elements::Sparse(matrix))
+        Self(Elements::Words(matrix, Zeros::Many))
     }
 }
 
@@ -51,7 +51,12 @@ impl<'a> Bf16Operand<'a> {
     /// Numbers of f32, each rounded to bf16: to nearest, ties to even. The product has the bits that it has for the rounded
     /// matrix, which is never stored.
     pub const fn rounded(matrix: MatRef<'a, f32>) -> Self {
-        Self(Elements::Rounded(matrix))
+        Self(Elements::Rounded(matrix, Zeros::Few))
+    }
+
+    /// [`rounded`](Self::rounded) numbers of which most are 0, as [`Operand::sparse`] has them: pairs of zeros are left out.
+    pub const fn sparse(matrix: MatRef<'a, f32>) -> Self {
+        Self(Elements::Rounded(matrix, Zeros::Many))
     }
 }
 
@@ -63,59 +68,71 @@ impl<'a> From<MatRef<'a, bf16>> for Bf16Operand<'a> {
 
 impl<'a, T> From<MatRef<'a, T>> for Operand<'a, T> {
     fn from(matrix: MatRef<'a, T>) -> Self {
-        Self(Elements::Words(matrix))
+        Self(Elements::words(matrix))
     }
+}
+
+/// How many elements of a factor are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Zeros {
+    Few,
+    /// So many that it is worth the time to look for them.
+    Many,
 }
 
 /// The elements of a factor.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Elements<'a, T> {
     /// Each is a word.
-    Words(MatRef<'a, T>),
-    /// Likewise; many are 0.
-    Sparse(MatRef<'a, T>),
+    Words(MatRef<'a, T>, Zeros),
     /// Each is a word once it is converted and scaled.
     Bytes(MatRef<'a, u8>, T),
     /// Two neighbours in k are a word; at the end of an odd k the second is +0.
     Pairs(MatRef<'a, bf16>),
     /// The same, each element rounded first.
-    Rounded(MatRef<'a, f32>),
+    Rounded(MatRef<'a, f32>, Zeros),
     /// Words, packed beforehand.
     Panels(Panels<'a, T>),
+}
+
+impl<'a, T> Elements<'a, T> {
+    /// Those of a matrix of words.
+    pub(super) const fn words(matrix: MatRef<'a, T>) -> Self {
+        Self::Words(matrix, Zeros::Few)
+    }
 }
 
 impl<'a, T: Float> Elements<'a, T> {
     pub(super) fn transpose(self) -> Self {
         match self {
-            Self::Words(matrix) => Self::Words(matrix.transpose()),
-            Self::Sparse(matrix) => Self::Sparse(matrix.transpose()),
+            Self::Words(matrix, zeros) => Self::Words(matrix.transpose(), zeros),
             Self::Bytes(matrix, scale) => Self::Bytes(matrix.transpose(), scale),
             Self::Pairs(matrix) => Self::Pairs(matrix.transpose()),
-            Self::Rounded(matrix) => Self::Rounded(matrix.transpose()),
+            Self::Rounded(matrix, zeros) => Self::Rounded(matrix.transpose(), zeros),
             Self::Panels(panels) => Self::Panels(panels.transpose()),
         }
     }
 
     pub(super) fn shape(&self) -> Shape {
         match self {
-            Self::Words(matrix) | Self::Sparse(matrix) => matrix.shape(),
+            Self::Words(matrix, _) => matrix.shape(),
             Self::Bytes(matrix, _) => matrix.shape(),
             Self::Pairs(matrix) => matrix.shape(),
-            Self::Rounded(matrix) => matrix.shape(),
+            Self::Rounded(matrix, _) => matrix.shape(),
             Self::Panels(panels) => panels.shape(),
         }
     }
 
     /// Whether many are 0.
     pub(super) fn is_sparse(&self) -> bool {
-        matches!(self, Self::Sparse(_))
+        matches!(self, Self::Words(_, Zeros::Many) | Self::Rounded(_, Zeros::Many))
     }
 
     /// Words along k.
     pub(super) fn depth(&self) -> usize {
         match self {
-            Self::Words(_) | Self::Sparse(_) | Self::Bytes(..) => self.shape().rows,
-            Self::Pairs(_) | Self::Rounded(_) => self.shape().rows.div_ceil(2),
+            Self::Words(..) | Self::Bytes(..) => self.shape().rows,
+            Self::Pairs(_) | Self::Rounded(..) => self.shape().rows.div_ceil(2),
             Self::Panels(panels) => panels.depth(),
         }
     }
@@ -141,8 +158,8 @@ impl<'a, T: Float> Elements<'a, T> {
     /// The words where they stand, if they stand anywhere.
     pub(super) fn in_place(&self) -> Option<Source<T>> {
         match self {
-            Self::Words(matrix) | Self::Sparse(matrix) => Some(Source::new(*matrix)),
-            Self::Bytes(..) | Self::Pairs(_) | Self::Rounded(_) | Self::Panels(_) => None,
+            Self::Words(matrix, _) => Some(Source::new(*matrix)),
+            Self::Bytes(..) | Self::Pairs(_) | Self::Rounded(..) | Self::Panels(_) => None,
         }
     }
 
@@ -156,7 +173,7 @@ impl<'a, T: Float> Elements<'a, T> {
         // SAFETY: the caller vouches for the place; the second half of a pair is read if k reaches that far.
         unsafe {
             match self {
-                Self::Words(matrix) | Self::Sparse(matrix) => Source::new(*matrix).get(p, j),
+                Self::Words(matrix, _) => Source::new(*matrix).get(p, j),
                 Self::Bytes(matrix, scale) => byte(Source::new(*matrix).get(p, j), *scale),
                 Self::Pairs(matrix) => {
                     let elements = Source::new(*matrix);
@@ -165,7 +182,7 @@ impl<'a, T: Float> Elements<'a, T> {
                         if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j).to_bits() } else { 0 };
                     T::from_word(pair(even, odd))
                 }
-                Self::Rounded(matrix) => {
+                Self::Rounded(matrix, _) => {
                     let elements = Source::new(*matrix);
                     let odd = if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j) } else { 0.0 };
                     T::from_word(rounded(elements.get(2 * p, j), odd))
@@ -188,7 +205,7 @@ impl<'a, T: Float> Elements<'a, T> {
         unsafe {
             if self.runs_across() && count == lanes {
                 match self {
-                    Self::Words(matrix) | Self::Sparse(matrix) => {
+                    Self::Words(matrix, _) => {
                         return Source::new(*matrix).whole::<S>(p, j);
                     }
                     Self::Bytes(matrix, scale) => {
@@ -202,16 +219,16 @@ impl<'a, T: Float> Elements<'a, T> {
                             pair(x.to_bits(), y.to_bits())
                         });
                     }
-                    Self::Rounded(matrix) if 2 * p + 1 < matrix.rows() => {
+                    Self::Rounded(matrix, _) if 2 * p + 1 < matrix.rows() => {
                         let elements = Source::new(*matrix);
                         let even = elements.neighbours(2 * p, j, lanes);
                         let odd = elements.neighbours(2 * p + 1, j, lanes);
                         return join::<S, T, _>(s, even.iter().zip(odd), |(&x, &y)| rounded(x, y));
                     }
-                    Self::Pairs(_) | Self::Rounded(_) | Self::Panels(_) => {}
+                    Self::Pairs(_) | Self::Rounded(..) | Self::Panels(_) => {}
                 }
             }
-            if let (Self::Words(matrix) | Self::Sparse(matrix), true) = (self, self.runs_across()) {
+            if let (Self::Words(matrix, _), true) = (self, self.runs_across()) {
                 if count > 0 && matrix.has_behind(p, j, lanes) {
                     return Source::new(*matrix).whole::<S>(p, j);
                 }
@@ -234,7 +251,7 @@ impl<'a, T: Float> Elements<'a, T> {
         unsafe {
             if self.runs_along() && count == lanes {
                 match self {
-                    Self::Words(matrix) | Self::Sparse(matrix) => {
+                    Self::Words(matrix, _) => {
                         return Source::new(matrix.transpose()).whole::<S>(j, p);
                     }
                     Self::Bytes(matrix, scale) => {
@@ -247,16 +264,16 @@ impl<'a, T: Float> Elements<'a, T> {
                         let first = Source::new(*matrix).place(2 * p, j);
                         return settle::<S, T>(first.cast::<T::V<S>>().read_unaligned());
                     }
-                    Self::Rounded(matrix) if 2 * (p + lanes) <= matrix.rows() => {
+                    Self::Rounded(matrix, _) if 2 * (p + lanes) <= matrix.rows() => {
                         let elements = Source::new(matrix.transpose()).neighbours(j, 2 * p, 2 * lanes);
                         return join::<S, T, _>(s, elements.as_chunks().0, |&[x, y]: &[f32; 2]| {
                             rounded(x, y)
                         });
                     }
-                    Self::Pairs(_) | Self::Rounded(_) | Self::Panels(_) => {}
+                    Self::Pairs(_) | Self::Rounded(..) | Self::Panels(_) => {}
                 }
             }
-            if let (Self::Words(matrix) | Self::Sparse(matrix), true) = (self, self.runs_along()) {
+            if let (Self::Words(matrix, _), true) = (self, self.runs_along()) {
                 if matrix.has_behind(p, j, lanes) {
                     return Source::new(matrix.transpose()).whole::<S>(j, p);
                 }

@@ -13,6 +13,7 @@
 use super::operand::{Elements, Source};
 use crate::Float;
 use crate::simd::{MOST_LANES, Simd, WithSimd, prefetch};
+use pulp::bytemuck;
 
 /// Words between the rows of a copied tile of A: a cache line of f32, so that they do not fall into the same sets.
 const GAP: usize = 16;
@@ -246,65 +247,116 @@ impl<T: Float> WithSimd for CopyA<'_, T> {
     }
 }
 
-/// Copies the columns of a tile of A that have a word other than 0, of words `p..p + kc` of rows `i..i + mr`, to `copy`, which has
-/// [`tile_len`]`(kc)`: as columns, the last word of each being its place in the run. Gives their number.
-///
-/// What is left out adds 0 times an element of B to each sum.
-pub(super) struct CopyNonzero<'a, T> {
-    pub(super) a: &'a Elements<'a, T>,
-    pub(super) i: usize,
-    pub(super) mr: usize,
-    pub(super) p: usize,
-    pub(super) kc: usize,
-    pub(super) copy: &'a mut [T],
+/// Rows of a tile that leaves out columns of A that are 0. The fewer, the more columns are; but with one row, or two, a tile would
+/// wait for B. Benchmark `gemm`.
+pub(super) const fn sparse_rows<S: Simd>() -> usize {
+    if S::WIDE_ROWS < 3 { S::TILE_ROWS } else { 3 }
 }
 
-impl<T: Float> WithSimd for CopyNonzero<'_, T> {
-    type Output = usize;
+/// Words from one column of such a tile to the next: its rows, and the place of the column in the run of k.
+pub(super) const fn sparse_column<S: Simd>() -> usize {
+    (sparse_rows::<S>() + 1).next_power_of_two()
+}
+
+/// Words that such a tile takes.
+pub(super) const fn sparse_tile_len<S: Simd>(kc: usize) -> usize {
+    (kc + GAP) * sparse_column::<S>()
+}
+
+/// Copies the columns of tiles of A that have a word other than 0, of words `p..p + kc`, to `copies`, `slot` words to a tile, which are
+/// at least `kc` and a gap times [`sparse_column`]: column by column, the last word of each being its place in the run; behind the
+/// last that there can be, their number.
+///
+/// What is left out adds 0 times an element of B to each sum.
+pub(super) struct CopyNonzero<'a, T, E> {
+    pub(super) a: &'a Elements<'a, T>,
+    /// From and to.
+    pub(super) tiles: (usize, usize),
+    /// The first row of a tile.
+    pub(super) edge: E,
+    pub(super) p: usize,
+    pub(super) kc: usize,
+    pub(super) slot: usize,
+    pub(super) copies: &'a mut [T],
+}
+
+impl<T: Float, E: Fn(usize) -> usize> WithSimd for CopyNonzero<'_, T, E> {
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) -> usize {
-        let Self { a, i, mr, p, kc, copy } = self;
-        let (lanes, width) = (T::lanes::<S>(), column::<S>());
-        let mut kept = 0;
-        // Notes that the column behind those that are kept is that of word p + r, and keeps it if it is needed.
-        let mut note = |copy: &mut [T], r: usize| {
-            let column = &mut copy[kept * width..][..width];
-            let any = column[..mr].iter().fold(false, |any, &word| any | (word != T::ZERO));
-            column[width - 1] = T::from_word(r as u32);
-            kept += usize::from(any);
-            kept
-        };
-        let mut at = 0;
-        if lanes > 1 && a.runs_along() && !a.runs_across() && mr <= 2 * lanes {
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { a, tiles: (t0, t1), edge, p, kc, slot, copies } = self;
+        let (lanes, rows, width) = (T::lanes::<S>(), sparse_rows::<S>(), sparse_column::<S>());
+        // As many tiles as a register has rows for are read at once.
+        let together = (lanes / rows).max(1);
+        for first in (t0..t1).step_by(together) {
+            let last = t1.min(first + together);
+            let (i0, i1) = (edge(first), edge(last));
+            let across = a.runs_across() && i1 - i0 <= lanes;
+            let mut kept = [0; MOST_LANES];
             for pr in (0..kc).step_by(lanes) {
                 let words = lanes.min(kc - pr);
-                let mut blocks = [[T::splat(s, T::ZERO); MOST_LANES]; 2];
-                for row in 0..mr {
-                    // SAFETY: `words` words from (p + pr, i + row) on lie inside A.
-                    blocks[row / lanes][row % lanes] = unsafe { a.along(s, p + pr, i + row, words) };
-                }
-                let [low, high] = blocks;
-                let blocks = [T::transpose(s, low), if mr > lanes { T::transpose(s, high) } else { high }];
-                for r in 0..words {
-                    for (v, block) in blocks.iter().enumerate().take(mr.div_ceil(lanes)) {
-                        write::<S, T>(copy, at * width + v * lanes, block[r]);
+                let mut block = [T::splat(s, T::ZERO); MOST_LANES];
+                if across {
+                    for (r, register) in block.iter_mut().enumerate().take(words) {
+                        // SAFETY: the words of these rows lie inside A.
+                        *register = unsafe { a.across(s, p + pr + r, i0, i1 - i0) };
                     }
-                    at = note(copy, pr + r);
+                } else {
+                    for (row, register) in block.iter_mut().enumerate().take(i1 - i0) {
+                        // SAFETY: so many words from (p + pr, i0 + row) on lie inside A.
+                        *register = unsafe { a.along(s, p + pr, i0 + row, words) };
+                    }
+                }
+                let block = bytemuck::cast_slice::<T::V<S>, T>(&block);
+                for (tile, kept) in (first..last).zip(&mut kept) {
+                    let (from, to) = (edge(tile) - i0, edge(tile + 1) - i0);
+                    let copy = &mut copies[(tile - t0) * slot..][..slot];
+                    let strides = if across { (1, lanes) } else { (lanes, 1) };
+                    let tile = Gathered { block, strides, row: from, words, pr };
+                    // The number of rows is known to the compiler for all but a few tiles.
+                    *kept = if to - from == rows {
+                        tile.keep(rows, width, *kept, copy)
+                    } else {
+                        tile.keep(to - from, width, *kept, copy)
+                    };
                 }
             }
-            return at;
-        }
-        let cols = a.shape().cols;
-        for r in 0..kc {
-            for v in (0..mr).step_by(lanes) {
-                // Past the tile's rows is no harm, past A's is.
-                let count = lanes.min(cols - i - v);
-                // SAFETY: the words lie inside A.
-                write::<S, T>(copy, at * width + v, unsafe { a.across(s, p + r, i + v, count) });
+            for (tile, kept) in (first..last).zip(kept) {
+                copies[(tile - t0) * slot + kc * width] = T::from_word(kept as u32);
             }
-            at = note(copy, r);
         }
-        at
+    }
+}
+
+/// Some columns of a tile of A, in a block that has been read.
+struct Gathered<'a, T> {
+    block: &'a [T],
+    /// From row to row, and from column to column.
+    strides: (usize, usize),
+    /// The first row of the tile.
+    row: usize,
+    words: usize,
+    /// The place of the first column.
+    pr: usize,
+}
+
+impl<T: Float> Gathered<'_, T> {
+    /// Adds those with a word other than 0 to the `kept` in `copy`; gives how many there are then.
+    #[inline(always)]
+    fn keep(&self, rows: usize, width: usize, mut kept: usize, copy: &mut [T]) -> usize {
+        let (down, across) = self.strides;
+        for r in 0..self.words {
+            let column = &mut copy[kept * width..][..width];
+            let mut any = 0;
+            for (row, word) in column.iter_mut().enumerate().take(rows) {
+                *word = self.block[(self.row + row) * down + r * across];
+                any |= word.word();
+            }
+            column[width - 1] = T::from_word((self.pr + r) as u32);
+            // Written anyway, and over again unless it counts: cheaper than a branch that nobody can foresee.
+            kept += usize::from(any != 0);
+        }
+        kept
     }
 }

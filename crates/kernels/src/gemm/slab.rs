@@ -92,7 +92,7 @@ pub(super) fn spread_slabs<K: Terms, O: Stored<K::Sum>>(
     product.add(cpu, runs.c, Beside::new(MatRef::row_major(sums, down, across)?));
     if let Some(target) = product.column_sums {
         let ones = [K::ONE];
-        let ones = Elements::Words(MatRef::strided(&ones, depth, 1, 0, 0)?);
+        let ones = Elements::words(MatRef::strided(&ones, depth, 1, 0, 0)?);
         let sums = Product::<K, K::Sum>::bare(product.alpha, [ones, product.b], product.beta, target, target);
         sums.add(cpu, runs.sums, Beside::new(MatRef::row_major(column_sums, 1, cols)?));
     }

@@ -58,7 +58,7 @@ impl Terms for Pairs {
     type Sum = f32;
     const ONE: f32 = f32::from_bits(0x3F80_3F80);
     const ELEMENTS: usize = 2;
-    const SKIPS: bool = false;
+    const SKIPS: bool = true;
     #[inline(always)]
     fn mul_add<S: Simd>(
         s: S,

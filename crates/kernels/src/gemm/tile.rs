@@ -18,7 +18,6 @@
 //! have been checked by then, and a bounds check per element would cost more than the arithmetic. Benchmark `gemm`.
 
 use super::operand::{Elements, Source};
-use super::pack::column;
 use super::terms::Terms;
 use crate::Float;
 use crate::simd::{Lanes, MOST_LANES, Simd, WithSimd, prefetch};
@@ -45,37 +44,37 @@ pub(super) struct Tile<T> {
 }
 
 impl<T: Float> Tile<T> {
-    /// Computes `mr` x `nv` registers of sums, where `nv` is 1 or 2 and `mr` at most [`Simd::TILE_ROWS`], or `nv` is
-    /// [`WIDE`] and `mr` at most [`Simd::WIDE_ROWS`].
+    /// Computes `mr` x `nv` registers of sums, where `nv` is 1 or 2 and `mr` at most [`Simd::TILE_ROWS`], or at most
+    /// [`sparse_rows`](super::pack::sparse_rows) if it skips; or `nv` is [`WIDE`] and `mr` at most [`Simd::WIDE_ROWS`].
     ///
     /// # Safety
     /// `a` holds `kc` x `mr` words, `b` `kc` rows of `nv` whole registers, `sums` `mr` such rows, which
-    /// are the caller's to write. If it skips, `a` is what [`CopyNonzero`](super::pack::CopyNonzero) leaves, `nv` 1 or 2, and `b` has
-    /// the rows that the columns of `a` name.
+    /// are the caller's to write. If it skips, `a` is what [`CopyNonzero`](super::pack::CopyNonzero) leaves, and `b` has the
+    /// rows that the columns of `a` name.
     #[inline(always)]
     pub(super) unsafe fn run<S: Simd, K: Terms<Sum = T>>(self, s: S, mr: usize, nv: usize) {
         macro_rules! run {
-            ($($rows:literal)*) => {
+            ($skips:literal: $($rows:literal)*, wide: $($wide:literal)*) => {
                 match (mr, nv) {
                     $(
-                        ($rows, 1) if K::SKIPS && self.skips => apart(s, Chains::<K, $rows, 1, true>(self)),
-                        ($rows, 2) if K::SKIPS && self.skips => apart(s, Chains::<K, $rows, 2, true>(self)),
+                        ($rows, 1) => apart(s, Chains::<K, $rows, 1, $skips>(self)),
+                        ($rows, 2) => apart(s, Chains::<K, $rows, 2, $skips>(self)),
                     )*
-                    (1, WIDE) => apart(s, Chains::<K, 1, WIDE, false>(self)),
-                    (2, WIDE) if S::WIDE_ROWS >= 2 => apart(s, Chains::<K, 2, WIDE, false>(self)),
-                    (3, WIDE) if S::WIDE_ROWS >= 3 => apart(s, Chains::<K, 3, WIDE, false>(self)),
-                    $(
-                        ($rows, 1) => apart(s, Chains::<K, $rows, 1, false>(self)),
-                        ($rows, 2) => apart(s, Chains::<K, $rows, 2, false>(self)),
-                    )*
+                    $(($wide, WIDE) => apart(s, Chains::<K, $wide, WIDE, $skips>(self)),)*
                     _ => unreachable!("a tile of {mr} rows and {nv} registers"),
                 }
             };
         }
         if const { S::TILE_ROWS == 14 } {
-            run!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            if K::SKIPS && self.skips {
+                run!(true: 1 2 3, wide: 1 2 3);
+            } else {
+                run!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14, wide: 1 2 3);
+            }
+        } else if K::SKIPS && self.skips {
+            run!(true: 1 2 3 4 5 6, wide: );
         } else {
-            run!(1 2 3 4 5 6);
+            run!(false: 1 2 3 4 5 6, wide: 1);
         }
     }
 }
@@ -98,7 +97,8 @@ impl<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd for
     fn with_simd<S: Simd>(self, s: S) {
         let Tile { a, b, kc, sums, stride, ahead, .. } = self.0;
         let lanes = <K::Sum as Lanes>::lanes::<S>();
-        let mut acc = [[<K::Sum as Lanes>::splat(s, <K::Sum as Float>::ZERO); NV]; MR];
+        let zero = <K::Sum as Lanes>::splat(s, <K::Sum as Float>::ZERO);
+        let mut acc = [[zero; NV]; MR];
         for p in 0..kc {
             // With one register to a row, loads are what a tile waits for.
             if NV > 1 && !SKIPS {
@@ -106,7 +106,7 @@ impl<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd for
             }
             let at = if SKIPS {
                 // SAFETY: a has kc columns, the last word of each being the number of a row.
-                unsafe { a.get(p, column::<S>() - 1) }.word() as usize
+                unsafe { a.get(p, a.row_stride - 1) }.word() as usize
             } else {
                 p
             };
@@ -120,6 +120,8 @@ impl<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd for
         }
         each(&mut acc, |i, v, acc| {
             let place = sums.wrapping_add(i * stride + v * lanes).cast::<<K::Sum as Lanes>::V<S>>();
+            // What is left out may have been +0, which takes the sign of a sum of -0.
+            let acc = if SKIPS { <K::Sum as Lanes>::add(s, acc, zero) } else { acc };
             // SAFETY: `sums` has MR rows of NV registers, and is ours.
             unsafe { place.write_unaligned(acc) };
             acc
