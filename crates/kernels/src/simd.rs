@@ -49,6 +49,19 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
+    /// Words of `gemm::terms` of numbers that are rounded to bf16, a subnormal counting as a zero of its sign: word i has `even[i]` and
+    /// `odd[i]`. Only where there is an instruction.
+    fn round_pairs(
+        self,
+        even: <Self as Vector<f32>>::V,
+        odd: <Self as Vector<f32>>::V,
+    ) -> <Self as Vector<f32>>::V;
+    /// Likewise of neighbours: those of `low`, then those of `high`.
+    fn round_neighbours(
+        self,
+        low: <Self as Vector<f32>>::V,
+        high: <Self as Vector<f32>>::V,
+    ) -> <Self as Vector<f32>>::V;
     /// Integers of 32 bits in the places of the f32: `a + b`, wrapping.
     fn add_integers(
         self,
@@ -406,6 +419,16 @@ pub trait Token: Copy + Send + Sync + 'static {
     fn mul_add_pairs(self, _: F32s<Self>, _: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
         acc
     }
+    /// [`Simd::round_pairs`].
+    #[inline(always)]
+    fn round_pairs(self, even: F32s<Self>, _: F32s<Self>) -> F32s<Self> {
+        even
+    }
+    /// [`Simd::round_neighbours`].
+    #[inline(always)]
+    fn round_neighbours(self, low: F32s<Self>, _: F32s<Self>) -> F32s<Self> {
+        low
+    }
     /// [`Simd::add_integers`].
     #[inline(always)]
     fn add_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
@@ -447,6 +470,14 @@ impl<S: Token> Simd for S {
     #[inline(always)]
     fn mul_add_pairs(self, a: F32s<S>, b: F32s<S>, acc: F32s<S>) -> F32s<S> {
         Token::mul_add_pairs(self, a, b, acc)
+    }
+    #[inline(always)]
+    fn round_pairs(self, even: F32s<S>, odd: F32s<S>) -> F32s<S> {
+        Token::round_pairs(self, even, odd)
+    }
+    #[inline(always)]
+    fn round_neighbours(self, low: F32s<S>, high: F32s<S>) -> F32s<S> {
+        Token::round_neighbours(self, low, high)
     }
     #[inline(always)]
     fn add_integers(self, a: F32s<S>, b: F32s<S>) -> F32s<S> {
@@ -755,6 +786,37 @@ impl Token for Avx512Bf16 {
         pulp::cast(sums)
     }
     #[inline(always)]
+    #[expect(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "the instructions and the types of their arguments"
+    )]
+    fn round_pairs(self, even: F32s<Self>, odd: F32s<Self>) -> F32s<Self> {
+        use core::arch::x86_64::{__m512i, _mm512_permutexvar_epi16};
+        /// Half 2i is that of even number i, half 2i + 1 that of odd number i.
+        const IN_TURN: [u16; 32] = {
+            let mut places = [0; 32];
+            let mut half = 0;
+            while half < 32 {
+                places[half] = half as u16 / 2 + half as u16 % 2 * 16;
+                half += 1;
+            }
+            places
+        };
+        let halves: __m512i = pulp::cast(Token::round_neighbours(self, even, odd));
+        // SAFETY: the token has AVX-512 BW by `V4`.
+        pulp::cast(unsafe { _mm512_permutexvar_epi16(pulp::cast(IN_TURN), halves) })
+    }
+    #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the instruction and the type of its result")]
+    fn round_neighbours(self, low: F32s<Self>, high: F32s<Self>) -> F32s<Self> {
+        use core::arch::x86_64::{__m512bh, __m512i, _mm512_cvtne2ps_pbh};
+        use core::mem::transmute;
+        // SAFETY: `new` vouches for the instruction. The two types are 64 bytes without an invalid pattern.
+        pulp::cast(unsafe {
+            transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(pulp::cast(high), pulp::cast(low)))
+        })
+    }
+    #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
         #[target_feature(
             enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi1,bmi2,lzcnt,popcnt,fxsr"
@@ -880,6 +942,14 @@ impl Simd for OneLane {
     #[inline(always)]
     fn mul_add_pairs(self, _: f32, _: f32, acc: f32) -> f32 {
         acc
+    }
+    #[inline(always)]
+    fn round_pairs(self, even: f32, _: f32) -> f32 {
+        even
+    }
+    #[inline(always)]
+    fn round_neighbours(self, low: f32, _: f32) -> f32 {
+        low
     }
     #[inline(always)]
     fn add_integers(self, a: f32, b: f32) -> f32 {

@@ -5,6 +5,7 @@
 //! that is not stored as words becomes words while it is packed.
 
 use half::bf16;
+use pulp::bytemuck;
 
 use super::packed::Panels;
 use super::terms::{pair, settled};
@@ -12,7 +13,7 @@ use crate::Float;
 use crate::MatRef;
 use crate::bf16::narrowed;
 use crate::matrix::Shape;
-use crate::simd::Simd;
+use crate::simd::{Lanes, Simd};
 
 /// One factor of a matrix product.
 ///
@@ -48,8 +49,8 @@ impl<'a, T> Operand<'a, T> {
 pub struct Bf16Operand<'a>(pub(super) Elements<'a, f32>);
 
 impl<'a> Bf16Operand<'a> {
-    /// Numbers of f32, each rounded to bf16: to nearest, ties to even. The product has the bits that it has for the rounded
-    /// matrix, which is never stored.
+    /// Numbers of f32, each rounded to bf16: to nearest, ties to even, a subnormal one to a zero of its sign. The product has the bits
+    /// that it has for the rounded matrix, which is never stored.
     pub const fn rounded(matrix: MatRef<'a, f32>) -> Self {
         Self(Elements::Rounded(matrix, Zeros::Few))
     }
@@ -163,6 +164,18 @@ impl<'a, T: Float> Elements<'a, T> {
         }
     }
 
+    /// Whether memory goes on for `count` elements from those of word `(p, j)` on, whatever they are.
+    #[inline(always)]
+    fn has_behind(&self, p: usize, j: usize, count: usize) -> bool {
+        match self {
+            Self::Words(matrix, _) => matrix.has_behind(p, j, count),
+            Self::Bytes(matrix, _) => matrix.has_behind(p, j, count),
+            Self::Pairs(matrix) => matrix.has_behind(2 * p + 1, j, count),
+            Self::Rounded(matrix, _) => matrix.has_behind(2 * p + 1, j, count),
+            Self::Panels(_) => false,
+        }
+    }
+
     /// Word `(p, j)`.
     ///
     /// # Safety
@@ -203,11 +216,9 @@ impl<'a, T: Float> Elements<'a, T> {
         let lanes = T::lanes::<S>();
         // SAFETY: the caller vouches for all of these places.
         unsafe {
-            if self.runs_across() && count == lanes {
+            if self.runs_across() && (count == lanes || count > 0 && self.has_behind(p, j, lanes)) {
                 match self {
-                    Self::Words(matrix, _) => {
-                        return Source::new(*matrix).whole::<S>(p, j);
-                    }
+                    Self::Words(matrix, _) => return Source::new(*matrix).whole::<S>(p, j),
                     Self::Bytes(matrix, scale) => {
                         return convert::<S, T>(s, Source::new(*matrix).neighbours(p, j, lanes), *scale);
                     }
@@ -221,6 +232,11 @@ impl<'a, T: Float> Elements<'a, T> {
                     }
                     Self::Rounded(matrix, _) if 2 * p + 1 < matrix.rows() => {
                         let elements = Source::new(*matrix);
+                        if S::HAS_PAIRS {
+                            let (even, odd) =
+                                (elements.whole::<S>(2 * p, j), elements.whole::<S>(2 * p + 1, j));
+                            return words::<S, T>(s.round_pairs(even, odd));
+                        }
                         let even = elements.neighbours(2 * p, j, lanes);
                         let odd = elements.neighbours(2 * p + 1, j, lanes);
                         return join::<S, T, _>(s, even.iter().zip(odd), |(&x, &y)| rounded(x, y));
@@ -229,9 +245,6 @@ impl<'a, T: Float> Elements<'a, T> {
                 }
             }
             if let (Self::Words(matrix, _), true) = (self, self.runs_across()) {
-                if count > 0 && matrix.has_behind(p, j, lanes) {
-                    return Source::new(*matrix).whole::<S>(p, j);
-                }
                 return T::load(s, Source::new(*matrix).neighbours(p, j, count));
             }
             fill::<S, T>(s, count, |l| self.word(p, j + l))
@@ -265,6 +278,12 @@ impl<'a, T: Float> Elements<'a, T> {
                         return settle::<S, T>(first.cast::<T::V<S>>().read_unaligned());
                     }
                     Self::Rounded(matrix, _) if 2 * (p + lanes) <= matrix.rows() => {
+                        if S::HAS_PAIRS {
+                            let elements = Source::new(matrix.transpose());
+                            let (low, high) =
+                                (elements.whole::<S>(j, 2 * p), elements.whole::<S>(j, 2 * p + lanes));
+                            return words::<S, T>(s.round_neighbours(low, high));
+                        }
                         let elements = Source::new(matrix.transpose()).neighbours(j, 2 * p, 2 * lanes);
                         return join::<S, T, _>(s, elements.as_chunks().0, |&[x, y]: &[f32; 2]| {
                             rounded(x, y)
@@ -296,7 +315,7 @@ fn byte<T: Float>(byte: u8, scale: T) -> T {
 #[inline(always)]
 fn convert<S: Simd, T: Float>(s: S, bytes: &[u8], scale: T) -> T::V<S> {
     let mut values = T::splat(s, T::ZERO);
-    let lanes: &mut [T] = pulp::bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
+    let lanes: &mut [T] = bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
     for (lane, &x) in lanes.iter_mut().zip(bytes) {
         *lane = byte(x, scale);
     }
@@ -307,26 +326,39 @@ fn convert<S: Simd, T: Float>(s: S, bytes: &[u8], scale: T) -> T::V<S> {
 #[inline(always)]
 fn join<S: Simd, T: Float, P>(s: S, pairs: impl IntoIterator<Item = P>, word: impl Fn(P) -> u32) -> T::V<S> {
     let mut values = T::splat(s, T::ZERO);
-    let words: &mut [u32] =
-        pulp::bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut values));
+    let words: &mut [u32] = bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut values));
     for (to, pair) in words.iter_mut().zip(pairs) {
         *to = word(pair);
     }
     values
 }
 
-/// The word of two numbers of f32.
+/// The word of two numbers of f32. Subnormal ones count as zeros before they are rounded, as the instruction has it.
 #[inline(always)]
 fn rounded(even: f32, odd: f32) -> u32 {
-    pair(narrowed(even).to_bits(), narrowed(odd).to_bits())
+    let half = |x: f32| {
+        let subnormal = x.abs() < f32::MIN_POSITIVE;
+        let x = if subnormal { x.to_bits() & 0x8000_0000 } else { x.to_bits() };
+        u32::from(narrowed(f32::from_bits(x)).to_bits())
+    };
+    half(even) | half(odd) << 16
+}
+
+/// A register of f32, which `T` is.
+#[inline(always)]
+fn words<S: Simd, T: Float>(register: <f32 as Lanes>::V<S>) -> T::V<S> {
+    let mut words = bytemuck::Zeroable::zeroed();
+    let to: &mut [u8] = bytemuck::bytes_of_mut::<T::V<S>>(&mut words);
+    to.copy_from_slice(bytemuck::bytes_of(&register));
+    words
 }
 
 /// A register of pairs as they stand in memory.
 #[inline(always)]
 fn settle<S: Simd, T: Float>(words: T::V<S>) -> T::V<S> {
     let mut result = words;
-    let from = pulp::bytemuck::cast_slice::<T::V<S>, u32>(core::slice::from_ref(&words));
-    let to = pulp::bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut result));
+    let from = bytemuck::cast_slice::<T::V<S>, u32>(core::slice::from_ref(&words));
+    let to = bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut result));
     for (to, &from) in to.iter_mut().zip(from) {
         *to = settled(from);
     }
@@ -337,7 +369,7 @@ fn settle<S: Simd, T: Float>(words: T::V<S>) -> T::V<S> {
 #[inline(always)]
 fn fill<S: Simd, T: Float>(s: S, count: usize, f: impl Fn(usize) -> T) -> T::V<S> {
     let mut values = T::splat(s, T::ZERO);
-    let lanes: &mut [T] = pulp::bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
+    let lanes: &mut [T] = bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
     for (l, lane) in lanes.iter_mut().take(count).enumerate() {
         *lane = f(l);
     }

@@ -1,9 +1,9 @@
 //! Factors of which much is 0: the product has the bits that it has for the same matrix as it is.
 
-use kernels::gemm::{Epilogue, Operand, gemm, gemm_scratch};
+use kernels::gemm::{Bf16Operand, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut, MatRef};
 
-use crate::matrix::{Layout, Matrix};
+use crate::matrix::{LAYOUTS, Layout, Matrix, assert_same};
 use crate::oracle::{Factor, Scalar, every_layout, uniform};
 
 /// Zeros in runs along rows and along columns of the buffer, of either sign; one in three is left.
@@ -25,6 +25,31 @@ fn zeros_that_are_left_out_change_no_bit_of_f32() {
 #[test]
 fn zeros_that_are_left_out_change_no_bit_of_f64() {
     every_layout(patches::<f64>);
+}
+
+/// In pairs of bf16, where both must be 0.
+#[test]
+fn zeros_that_are_left_out_change_no_bit_of_bf16() {
+    for (m, n, k) in [(1, 1, 1), (5, 130, 31), (7, 33, 64), (29, 256, 130), (40, 300, 1100), (100, 16, 90)] {
+        for layout in LAYOUTS {
+            let Factor::Sparse(a) = patches::<f32>(m, k, layout, 5) else { unreachable!() };
+            let b = Matrix::dense(k, n, uniform::<f32>(6, 20));
+            for isa in Isa::available() {
+                let mut scratch = vec![f32::NAN; gemm_bf16_scratch(1, m, n, k)];
+                let mut multiply = |a: Bf16Operand<'_>| {
+                    let mut c = Matrix::dense(m, n, |_| 0.5_f32);
+                    let b = Bf16Operand::rounded(b.view());
+                    let (cpu, c_view) = (Cpu::serial(isa), c.view_mut());
+                    gemm_bf16(cpu, 1.0, a, b, 0.0, c_view, Epilogue::NONE, &mut scratch).unwrap();
+                    c
+                };
+                let (expected, got) =
+                    (multiply(Bf16Operand::rounded(a.view())), multiply(Bf16Operand::sparse(a.view())));
+                let case = || format!("{m} x {k} by {k} x {n}, {layout:?}, {isa}");
+                assert_same(&expected.data, &got.data, "C", case);
+            }
+        }
+    }
 }
 
 fn product(isa: Isa, a: &[f32], k: usize, b: &[f32], scratch: bool) -> Vec<f32> {
