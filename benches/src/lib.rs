@@ -7,11 +7,15 @@
 //!
 //! *Other kernels.* `kernel` lists them; `benches/kernels.rs` is the record, `src/bin/kernel_ratios.rs` prints ratios to a
 //! copy of the same bytes and to PyTorch.
+//!
+//! *Models.* `model` trains whole networks and asks them; `src/bin/model_ratios.rs` prints where the time goes, and ratios to
+//! frameworks that do the same.
 
 pub mod copy;
 pub mod element;
 pub mod fused;
 pub mod kernel;
+pub mod model;
 pub mod peak;
 pub mod peers;
 pub mod shape;

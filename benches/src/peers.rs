@@ -1,10 +1,12 @@
 //! The implementations, each behind the same trait: C = A B in f32 or bf16 on some threads.
 
 mod faer;
+mod frameworks;
 mod gemm;
 mod matrixmultiply;
 mod openblas;
 mod ours;
+mod process;
 mod pytorch;
 
 use std::time::Duration;
@@ -15,7 +17,9 @@ use runner::timing::repeat;
 
 use crate::element::Element;
 use crate::shape::Shape;
+pub use frameworks::{Framework, Frameworks, Training};
 pub use ours::Ours;
+pub use process::Process;
 pub use pytorch::PyTorch;
 
 /// A way to multiply matrices of `T`.

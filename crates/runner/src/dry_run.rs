@@ -104,6 +104,11 @@ impl Plan {
         })
     }
 
+    /// Multiplications and additions of a full step, forward and backward.
+    pub fn flop_per_step(&self) -> f64 {
+        self.flop_per_step
+    }
+
     fn text(&self) -> String {
         let mut text = String::new();
         let _ = writeln!(

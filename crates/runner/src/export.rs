@@ -7,7 +7,7 @@ mod onnx;
 
 use std::path::PathBuf;
 
-use nn::{Network, Shape};
+use nn::{LayerSpec, Network, Shape};
 
 use crate::config::{Config, Dtype};
 use crate::data::replace::{refuse_if, replace_with};
@@ -70,6 +70,14 @@ pub fn export(request: &Request) -> Result<(), Error> {
     };
     replace_with(&out, &bytes)?;
     train::print(&out.display().to_string())
+}
+
+/// A network of these layers as a model of ONNX.
+///
+/// # Errors
+/// [`Error::Usage`] names the first layer that has no counterpart.
+pub fn onnx(network: &Network, layers: &[LayerSpec], weights: &Weights<f32>) -> Result<Vec<u8>, Error> {
+    onnx::encode(network, layers, weights)
 }
 
 fn read<T: Element>(folder: &RunFolder, network: &Network) -> Result<Weights<T>, Error> {

@@ -1,0 +1,185 @@
+//! Prints, model by model, where the time of a training step goes, and how long frameworks take for the same:
+//! `cargo run --release -p benches --bin model-ratios -- [THREADS] [MODEL...]`. A MODEL is a preset's name.
+//!
+//! All take turns within one run, and the least time of each counts; frameworks work in processes of their own, without a word on
+//! the way. Images are those that `evenkeel train` would find.
+//!
+//! ```text
+//! gather .. optimizer   the parts of a step, microseconds, each by itself
+//! floor                 the step's multiplications and additions at the peak of the fastest instruction for them, on all threads
+//! ours / ..             a step of ours over one of theirs; missing without EVENKEEL_{TORCH,JAX,KERAS,ONNX}_PYTHON
+//! ```
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use benches::model::{Answerer, Model, Trainer};
+use benches::peak::Peak;
+use benches::peers::{Framework, Frameworks, Training};
+use half::bf16;
+use kernels::{Cpu, Isa};
+use runner::config::Dtype;
+use runner::dry_run;
+use runner::pool::Pool;
+use runner::setup::Setup;
+use runner::timing::{Patience, Work, minima, repeat};
+
+/// Each work takes tenths of a second.
+const PATIENCE: Patience = Patience { slice: Duration::from_millis(1), rounds: 7, most: Duration::MAX };
+/// Parts of a step are short.
+const SHORT: Patience = Patience { slice: Duration::from_millis(20), rounds: 15, most: Duration::MAX };
+const ANSWERS: &str = "the framework's process answers";
+
+fn main() {
+    let (threads, models) = match parse(std::env::args().skip(1)) {
+        Ok(request) => request,
+        Err(reason) => {
+            eprintln!("{reason}\nusage: model-ratios [THREADS] [MODEL...]");
+            std::process::exit(2);
+        }
+    };
+    let (isa, pool) = (Isa::detect(), Pool::new(threads).expect("so many threads can be had"));
+    println!("{isa}, {threads} thread(s)\n\nParts of a training step, microseconds:\n");
+    println!(
+        "| model | batch | type | gather | forward | backward | clip | optimizer | step | floor | step / floor |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    pool.enter(|| {
+        let cpu = Cpu::new(isa, &pool);
+        for (model, dtype) in each(&models) {
+            parts(&model, dtype, cpu, threads);
+        }
+    });
+    let any = models.first().expect("there is one").setup(Dtype::F32);
+    let mut frameworks = Frameworks::start(threads, &any.dataset.train);
+    println!("\nTraining, microseconds a step:\n");
+    println!(
+        "| model | batch | clipped | type | ours | torch | jax | keras | ours / torch | ours / jax | ours / keras |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    for (model, dtype) in each(&models) {
+        let setup = model.setup(dtype);
+        pool.enter(|| train(&model, &setup, Cpu::new(isa, &pool), &mut frameworks));
+    }
+    println!(
+        "\nAnswers, microseconds a batch:\n\n| model | batch | ours | onnx | ours / onnx |\n|---|---|---|---|---|"
+    );
+    let mut done = Vec::new();
+    for model in models {
+        if done.contains(&model.preset) {
+            continue;
+        }
+        done.push(model.preset);
+        let setup = model.setup(Dtype::F32);
+        for batch in [1, 1000] {
+            pool.enter(|| answer(&setup, batch, Cpu::new(isa, &pool), &mut frameworks));
+        }
+    }
+}
+
+fn parse(arguments: impl Iterator<Item = String>) -> Result<(usize, Vec<Model>), String> {
+    let (mut threads, mut names) = (2, Vec::new());
+    for argument in arguments {
+        match argument.parse() {
+            Ok(number @ 1..=64) => threads = number,
+            Ok(_) => return Err(format!("THREADS: expected 1 to 64, got {argument}")),
+            Err(_) => names.push(argument),
+        }
+    }
+    let known = |name: &String| Model::ALL.iter().any(|model| model.preset.name() == name);
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        return Err(format!("{name}: no such model is measured"));
+    }
+    let wanted = |model: &Model| names.is_empty() || names.iter().any(|name| model.preset.name() == name);
+    Ok((threads, Model::ALL.into_iter().filter(wanted).collect()))
+}
+
+/// The models, each in f32 and with factors in bf16.
+fn each(models: &[Model]) -> impl Iterator<Item = (Model, Dtype)> {
+    models.iter().flat_map(|&model| [(model, Dtype::F32), (model, Dtype::Bf16)])
+}
+
+/// Where the time of a step goes.
+fn parts(model: &Model, dtype: Dtype, cpu: Cpu<'_>, threads: usize) {
+    let setup = model.setup(dtype);
+    let mut trainer = Trainer::new(&setup, cpu);
+    trainer.step();
+    let trainer = RefCell::new(trainer);
+    let peak = match dtype {
+        Dtype::Bf16 => Peak::new::<bf16>(threads, cpu.isa),
+        _ => Peak::new::<f32>(threads, cpu.isa),
+    };
+    let trainer = &trainer;
+    // Each borrows the trainer while it is its turn.
+    let part = |part: fn(&mut Trainer<'_>)| repeat_part(trainer, part);
+    let mut works = [
+        part(|trainer| trainer.gather()),
+        part(|trainer| trainer.forward()),
+        part(|trainer| trainer.gradient()),
+        part(|trainer| _ = trainer.clip()),
+        part(|trainer| trainer.descend(1.0)),
+        part(|trainer| trainer.step()),
+        Box::new(|times| peak.time(times)),
+    ];
+    let seconds = minima(&mut works, SHORT);
+    let [gather, forward, gradient, clip, optimizer, step, chains] =
+        seconds.try_into().expect("one for each");
+    let plan = dry_run::Plan::new(&setup).expect("threads can be had");
+    let floor = plan.flop_per_step() / peak.flop() * chains;
+    let micro = [gather, forward, (gradient - forward).max(0.0), clip, optimizer, step, floor];
+    let micro: String = micro.iter().map(|seconds| format!(" {:.0} |", seconds * 1e6)).collect();
+    let (name, batch) = (model.preset.name(), model.batch);
+    println!("| {name} | {batch} | {} |{micro} {:.2} |", dtype.name(), step / floor);
+}
+
+fn repeat_part<'a>(trainer: &'a RefCell<Trainer<'a>>, part: fn(&mut Trainer<'_>)) -> Work<'a> {
+    Box::new(move |times| repeat(times, || part(&mut trainer.borrow_mut())))
+}
+
+/// A line of the table of steps.
+fn train(model: &Model, setup: &Setup, cpu: Cpu<'_>, frameworks: &mut Frameworks) {
+    let mut trainer = Trainer::new(setup, cpu);
+    let Model { batch, clip, steps, .. } = *model;
+    let (name, dtype) = (model.preset.name(), setup.config.dtype.name());
+    let training = Training { model: name, batch, clip: clip.unwrap_or_default(), dtype, steps };
+    let peers = frameworks.trainers(training).expect(ANSWERS);
+    let mut works: Vec<Work<'_>> = vec![Box::new(|times| repeat(times * steps, || trainer.step()))];
+    let mut names = Vec::new();
+    for (framework, process) in peers {
+        names.push(framework);
+        works.push(Box::new(|times| process.time(times).expect(ANSWERS)));
+    }
+    let seconds = minima(&mut works, PATIENCE);
+    let (ours, theirs) = seconds.split_first().expect("ours is always there");
+    let micro = |seconds: f64| format!("{:.0}", seconds * 1e6 / f64::from(steps));
+    let of = |framework: Framework, show: &dyn Fn(f64) -> String| {
+        let place = names.iter().position(|name| *name == framework);
+        place.map_or("-".into(), |place| show(theirs[place]))
+    };
+    let columns = [Framework::Torch, Framework::Jax, Framework::Keras];
+    let times: String = columns.iter().map(|&peer| format!(" {} |", of(peer, &micro))).collect();
+    let ratio = |theirs: f64| format!("{:.2}", ours / theirs);
+    let ratios: String = columns.iter().map(|&peer| format!(" {} |", of(peer, &ratio))).collect();
+    let clipped = if clip.is_some() { "yes" } else { "" };
+    println!("| {name} | {batch} | {clipped} | {dtype} | {} |{times}{ratios}", micro(*ours));
+}
+
+/// A line of the table of answers.
+fn answer(setup: &Setup, batch: usize, cpu: Cpu<'_>, frameworks: &mut Frameworks) {
+    let mut answerer = Answerer::new(setup, cpu, batch);
+    let peer = answerer.onnx().and_then(|model| frameworks.answerer(batch, &model).expect(ANSWERS));
+    let mut works: Vec<Work<'_>> = vec![Box::new(|times| repeat(times, || answerer.run()))];
+    if let Some(process) = peer {
+        works.push(Box::new(|times| process.time(times).expect(ANSWERS)));
+    }
+    let seconds = minima(&mut works, SHORT);
+    let (ours, theirs) = (seconds[0], seconds.get(1));
+    let micro = |seconds: f64| format!("{:.1}", seconds * 1e6);
+    println!(
+        "| {} | {batch} | {} | {} | {} |",
+        setup.config.preset.name(),
+        micro(ours),
+        theirs.map_or("-".into(), |&theirs| micro(theirs)),
+        theirs.map_or("-".into(), |theirs| format!("{:.2}", ours / theirs)),
+    );
+}

@@ -1,0 +1,184 @@
+//! Whole networks, trained step by step and asked, as the program does it but for its files and its reports.
+//!
+//! ```text
+//! gather -> forward -> loss, backward -> clip -> optimizer
+//! ```
+//!
+//! Called by `src/bin/model_ratios.rs`.
+
+use kernels::Cpu;
+use kernels::random::Stream;
+use nn::{Batch, Clipping, Mode, Optimizer, Plan, Running, Workspace};
+use runner::config::{Config, Dtype};
+use runner::data::gather;
+use runner::preset::Preset;
+use runner::setup::Setup;
+use runner::weights::Weights;
+
+const FITS: &str = "the buffers fit the network";
+
+/// A network and how it is trained.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    /// Its layers.
+    pub preset: Preset,
+    /// Images a step.
+    pub batch: usize,
+    /// The global norm that gradients are clipped to.
+    pub clip: Option<f64>,
+    /// Steps that take some tenths of a second.
+    pub steps: u32,
+}
+
+impl Model {
+    /// Those that are measured.
+    pub const ALL: [Self; 8] = [
+        Self { preset: Preset::Mlp, batch: 128, clip: None, steps: 200 },
+        Self { preset: Preset::Mlp, batch: 128, clip: Some(1.0), steps: 200 },
+        Self { preset: Preset::Mlp, batch: 32, clip: None, steps: 500 },
+        Self { preset: Preset::DeepMlp, batch: 128, clip: Some(1.0), steps: 100 },
+        Self { preset: Preset::DeepMlp, batch: 32, clip: Some(1.0), steps: 300 },
+        Self { preset: Preset::Lenet, batch: 128, clip: None, steps: 10 },
+        Self { preset: Preset::VitTiny, batch: 128, clip: None, steps: 10 },
+        Self { preset: Preset::LstmRows, batch: 128, clip: None, steps: 20 },
+    ];
+
+    /// The run that trains it.
+    pub fn setup(&self, dtype: Dtype) -> Setup {
+        let Self { preset, batch, clip, .. } = *self;
+        let config = Config { preset, batch: batch as u32, clip_norm: clip, dtype, ..Config::default() };
+        Setup::new(config).expect("the defaults are a run")
+    }
+}
+
+/// A network that learns, in buffers that are made once.
+pub struct Trainer<'a> {
+    setup: &'a Setup,
+    cpu: Cpu<'a>,
+    weights: Weights<f32>,
+    workspace: Workspace<f32>,
+    grads: Vec<f32>,
+    clipping: Clipping,
+    optimizer: Running<f32>,
+    order: Vec<u32>,
+    at: usize,
+    inputs: Vec<f32>,
+    classes: Vec<u8>,
+    labels: Vec<u32>,
+    step: u64,
+}
+
+impl<'a> Trainer<'a> {
+    /// The network of `setup` at its start, which Adam trains.
+    pub fn new(setup: &'a Setup, cpu: Cpu<'a>) -> Self {
+        let Setup { network, config, split, .. } = setup;
+        let batch = config.batch as usize;
+        let mut order = split.train.clone();
+        let random = Stream::new(1, 0);
+        for i in (1..order.len()).rev() {
+            order.swap(i, (random.uniform_f64(i as u64) * (i + 1) as f64) as usize);
+        }
+        let plan = Plan::new(network.layout(), Optimizer::adam(), &[]).expect("Adam has no demands");
+        Self {
+            setup,
+            cpu,
+            weights: Weights::initial(network, cpu, 1).expect(FITS),
+            workspace: Workspace::new(network, cpu, batch).expect(FITS),
+            grads: vec![0.0; network.layout().len()],
+            clipping: Clipping::new(network.layout(), &config.clips(), &[]).expect(FITS),
+            optimizer: plan.start(cpu).expect(FITS),
+            order,
+            at: 0,
+            inputs: vec![0.0; batch * network.inputs()],
+            classes: vec![0; batch],
+            labels: vec![0; batch],
+            step: 0,
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Train { seed: 1, step: self.step }
+    }
+
+    /// The next images become numbers.
+    pub fn gather(&mut self) {
+        let batch = self.labels.len();
+        if self.at + batch > self.order.len() {
+            self.at = 0;
+        }
+        let indices = &self.order[self.at..][..batch];
+        gather(indices, &self.setup.dataset.train, &mut self.inputs, &mut self.classes).expect(FITS);
+        for (label, &class) in self.labels.iter_mut().zip(&self.classes) {
+            *label = u32::from(class);
+        }
+        self.at += batch;
+    }
+
+    /// Their logits, as the network learns.
+    pub fn forward(&mut self) {
+        let (mode, Self { setup, cpu, weights, workspace, inputs, .. }) = (self.mode(), self);
+        setup.network.forward_in(*cpu, mode, weights.lend(), inputs, workspace).expect(FITS);
+    }
+
+    /// Loss and gradient.
+    pub fn gradient(&mut self) {
+        let (mode, Self { setup, cpu, weights, workspace, grads, inputs, labels, .. }) = (self.mode(), self);
+        let batch = Batch { inputs, targets: (&labels[..]).into() };
+        setup.network.gradient(*cpu, mode, weights.lend(), batch, workspace, grads).expect(FITS);
+    }
+
+    /// A look at the gradient, and the factor that clips it.
+    pub fn clip(&mut self) -> f64 {
+        let Self { cpu, weights, grads, clipping, .. } = self;
+        clipping.clip(*cpu, &weights.params, grads).expect("a gradient that is finite").scale
+    }
+
+    /// Adam's step.
+    pub fn descend(&mut self, scale: f64) {
+        let Self { cpu, weights, grads, optimizer, .. } = self;
+        optimizer.step(*cpu, 1e-3, scale, &mut weights.params, grads).expect(FITS);
+        self.step += 1;
+    }
+
+    /// All of it.
+    pub fn step(&mut self) {
+        self.gather();
+        self.gradient();
+        let scale = self.clip();
+        self.descend(scale);
+    }
+}
+
+/// A network that answers, `batch` images at a time.
+pub struct Answerer<'a> {
+    setup: &'a Setup,
+    cpu: Cpu<'a>,
+    weights: Weights<f32>,
+    workspace: Workspace<f32>,
+    inputs: Vec<f32>,
+}
+
+impl<'a> Answerer<'a> {
+    /// The network of `setup` at its start, and the first images.
+    pub fn new(setup: &'a Setup, cpu: Cpu<'a>, batch: usize) -> Self {
+        let (network, images) = (&setup.network, &setup.dataset.train);
+        let indices: Vec<u32> = (0..batch as u32).collect();
+        let mut inputs = vec![0.0; batch * network.inputs()];
+        gather(&indices, images, &mut inputs, &mut vec![0; batch]).expect(FITS);
+        let weights = Weights::initial(network, cpu, 1).expect(FITS);
+        let workspace = Workspace::inference(network, cpu, batch).expect(FITS);
+        Self { setup, cpu, weights, workspace, inputs }
+    }
+
+    /// As a model of ONNX, if every layer has a counterpart.
+    pub fn onnx(&self) -> Option<Vec<u8>> {
+        let layers = self.setup.config.layers.as_deref().expect("it is resolved");
+        runner::export::onnx(&self.setup.network, layers, &self.weights).ok()
+    }
+
+    /// Once.
+    pub fn run(&mut self) {
+        let Self { setup, cpu, weights, workspace, inputs } = self;
+        setup.network.forward(*cpu, weights.lend(), inputs, workspace).expect(FITS);
+    }
+}
