@@ -6,18 +6,23 @@
 //!
 //! ```text
 //! gather .. optimizer   the parts of a step, microseconds, each by itself
-//! floor                 the step's multiplications and additions at the peak of the fastest instruction for them, on all threads
+//! forks                 how often a step hands out tasks to threads, and waits for them
+//! copy                  a copy of what Adam reads and writes, each thread its share
+//! floor                 the step's multiplications and additions at the peak of the fastest instruction for them, on all threads; zeros
+//!                       that are left out count, too
 //! ours / ..             a step of ours over one of theirs; missing without EVENKEEL_{TORCH,JAX,KERAS,ONNX}_PYTHON
 //! ```
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use benches::copy::{Copies, Streams};
 use benches::model::{Answerer, Model, Trainer};
 use benches::peak::Peak;
 use benches::peers::{Framework, Frameworks, Training};
 use half::bf16;
-use kernels::{Cpu, Isa};
+use kernels::{Cpu, Executor, Isa};
 use runner::config::Dtype;
 use runner::dry_run;
 use runner::pool::Pool;
@@ -45,9 +50,10 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     pool.enter(|| {
-        let cpu = Cpu::new(isa, &pool);
+        let counted = Counted { pool: &pool, forks: AtomicU64::new(0) };
+        let cpu = Cpu::new(isa, &counted);
         for (model, dtype) in each(&models) {
-            parts(&model, dtype, cpu, threads);
+            parts(&model, dtype, cpu, &counted);
         }
     });
     let any = models.first().expect("there is one").setup(Dtype::F32);
@@ -99,11 +105,34 @@ fn each(models: &[Model]) -> impl Iterator<Item = (Model, Dtype)> {
     models.iter().flat_map(|&model| [(model, Dtype::F32), (model, Dtype::Bf16)])
 }
 
+/// A pool that counts its forks.
+struct Counted<'a> {
+    pool: &'a Pool,
+    forks: AtomicU64,
+}
+
+impl Executor for Counted<'_> {
+    fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        self.forks.fetch_add(u64::from(tasks > 1), Ordering::Relaxed);
+        self.pool.run(tasks, task);
+    }
+}
+
 /// Where the time of a step goes.
-fn parts(model: &Model, dtype: Dtype, cpu: Cpu<'_>, threads: usize) {
+fn parts(model: &Model, dtype: Dtype, cpu: Cpu<'_>, counted: &Counted<'_>) {
     let setup = model.setup(dtype);
+    let threads = counted.threads();
     let mut trainer = Trainer::new(&setup, cpu);
     trainer.step();
+    let before = counted.forks.load(Ordering::Relaxed);
+    trainer.step();
+    let forks = counted.forks.load(Ordering::Relaxed) - before;
+    let mut copies = Copies::new(&Streams::new(1, 3, setup.network.layout().len() / threads));
+    let copies = copies.as_mut().expect("there are streams");
     let trainer = RefCell::new(trainer);
     let peak = match dtype {
         Dtype::Bf16 => Peak::new::<bf16>(threads, cpu.isa),
@@ -120,16 +149,20 @@ fn parts(model: &Model, dtype: Dtype, cpu: Cpu<'_>, threads: usize) {
         part(|trainer| trainer.descend(1.0)),
         part(|trainer| trainer.step()),
         Box::new(|times| peak.time(times)),
+        Box::new(|times| repeat(times, || copies.run())),
     ];
     let seconds = minima(&mut works, SHORT);
-    let [gather, forward, gradient, clip, optimizer, step, chains] =
+    let [gather, forward, gradient, clip, optimizer, step, chains, copy] =
         seconds.try_into().expect("one for each");
     let plan = dry_run::Plan::new(&setup).expect("threads can be had");
     let floor = plan.flop_per_step() / peak.flop() * chains;
-    let micro = [gather, forward, (gradient - forward).max(0.0), clip, optimizer, step, floor];
-    let micro: String = micro.iter().map(|seconds| format!(" {:.0} |", seconds * 1e6)).collect();
+    let columns = |seconds: &[f64]| -> String {
+        seconds.iter().map(|seconds| format!(" {:.0} |", seconds * 1e6)).collect()
+    };
+    let first = columns(&[gather, forward, (gradient - forward).max(0.0), clip, optimizer, step]);
+    let last = columns(&[copy, floor]);
     let (name, batch) = (model.preset.name(), model.batch);
-    println!("| {name} | {batch} | {} |{micro} {:.2} |", dtype.name(), step / floor);
+    println!("| {name} | {batch} | {} |{first} {forks} |{last} {:.2} |", dtype.name(), step / floor);
 }
 
 fn repeat_part<'a>(trainer: &'a RefCell<Trainer<'a>>, part: fn(&mut Trainer<'_>)) -> Work<'a> {

@@ -158,8 +158,22 @@ impl Cpu<'_> {
 
 impl Cpu<'_> {
     /// Gives what `task` makes of each of `items` to `take`, in the order of the items: a reduction whose order no
-    /// thread changes.
-    pub(crate) fn in_order<I: Send, R: Copy + Send>(
+    /// thread changes. The tasks run on the executor's threads; what each of them owns is its item.
+    ///
+    /// ```
+    /// use kernels::{Cpu, Error};
+    /// let (mut x, mut all) = ([1.0_f32, 2.0, 3.0, 4.0], Ok(()));
+    /// Cpu::detect().in_order(
+    ///     x.chunks_mut(2),
+    ///     |half| {
+    ///         half.reverse();
+    ///         Ok::<(), Error>(())
+    ///     },
+    ///     |result| all = all.and(result),
+    /// );
+    /// assert_eq!((x, all), ([2.0, 1.0, 4.0, 3.0], Ok(())));
+    /// ```
+    pub fn in_order<I: Send, R: Copy + Send>(
         self,
         items: impl Iterator<Item = I>,
         task: impl Fn(I) -> R + Sync,

@@ -23,7 +23,7 @@ pub enum Preset {
     Svm,
     /// Nine hidden layers of 256 ReLUs, or what [`Deep`] says.
     DeepMlp,
-    /// Two hidden layers of 1024 ReLUs, with dropout of the pixels and of each of them.
+    /// Three hidden layers of 1024 ReLUs with batch norm, and dropout of the pixels and of each of them.
     MlpDropout,
     /// Two convolutions, pooling, a hidden layer of 128 ReLUs: the convolutional network of many tutorials.
     Lenet,
@@ -129,6 +129,14 @@ impl Preset {
         let warm =
             || Schedule::Warmup { epochs: 1.0, start: 0.0, then: Box::new(Schedule::Cosine { end: 0.0 }) };
         match self {
+            Self::Mlp => Config {
+                epochs: 4,
+                batch: 128,
+                lr: Some(4e-3),
+                optimizer: adam(0.05),
+                schedule: Schedule::OneCycle { rise: 0.2, start: 0.1, end: 0.0 },
+                ..plain
+            },
             Self::Cnn | Self::Resnet => Config {
                 epochs: if self == Self::Cnn { 10 } else { 8 },
                 batch: 128,
@@ -142,10 +150,10 @@ impl Preset {
             Self::MlpDropout => Config {
                 epochs: 60,
                 batch: 128,
-                lr: Some(1e-3),
+                lr: Some(3e-3),
                 ema: Some(Ema { decay: 0.999 }),
                 optimizer: adam(0.0),
-                schedule: Schedule::Linear { end: 0.0 },
+                schedule: Schedule::OneCycle { rise: 0.1, start: 0.1, end: 0.0 },
                 bounds: vec![Bound::MaxNorm { limit: 3.0 }],
                 ..plain
             },
@@ -180,7 +188,9 @@ impl Preset {
             Self::Linear | Self::Logistic | Self::Svm => Vec::new(),
             Self::DeepMlp => return Deep::default().layers(classes),
             Self::MlpDropout => {
-                vec![dropout(0.2), dense(1024), RELU, dropout(0.5), dense(1024), RELU, dropout(0.5)]
+                let hidden = [dense(1024), norm(), RELU, dropout(0.5)];
+                let hidden = std::iter::repeat_n(hidden, 3).flatten();
+                std::iter::once(dropout(0.2)).chain(hidden).collect()
             }
             Self::Lenet => {
                 let valid = |count| Convolution { padding: [0, 0], ..Convolution::same(count, 3) };

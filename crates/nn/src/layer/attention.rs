@@ -6,15 +6,16 @@
 //! y = o W_out + b_out
 //! ```
 //!
-//! Backward runs the same products the other way round; what softmax gave is kept.
+//! Backward runs the same products the other way round; what softmax gave is kept. Rows are apart from each other, and dealt out to
+//! the threads.
 
 use alloc::vec::Vec;
 
-use kernels::MatRef;
 use kernels::gemm::{Batch, BatchMut, Epilogue, gemm_batch, gemm_scratch};
 use kernels::math::sqrt;
 use kernels::softmax::{softmax_backward, softmax_in_place};
 use kernels::vector::scale;
+use kernels::{Cpu, MatRef};
 
 use crate::init::Fans;
 use crate::layer::dense::{Weight, product, product_backward};
@@ -107,6 +108,81 @@ impl Attention {
     }
 }
 
+/// What is done to rows, apart from the projections.
+impl Attention {
+    /// Scratch of one task: of the products of a row, and the gradients of its probabilities.
+    fn task_len<T: Float>(&self) -> usize {
+        let (steps, width) = (self.steps, self.width());
+        let products =
+            gemm_scratch::<T>(1, steps, steps, width).max(gemm_scratch::<T>(1, steps, width, steps));
+        products.saturating_add(self.lengths()[1])
+    }
+
+    /// Rows that each task gets: as many tasks as there are threads, and scratch for.
+    fn block<T: Float>(&self, cpu: Cpu<'_>, rows: usize, scratch: &[T]) -> usize {
+        let tasks = (scratch.len() / self.task_len::<T>().max(1)).min(cpu.executor.threads());
+        rows.div_ceil(tasks.max(1))
+    }
+
+    /// The probabilities and o of a row.
+    fn row<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        qkv: &[T],
+        p: &mut [T],
+        o: &mut [T],
+        scratch: &mut [T],
+    ) -> Result<(), kernels::Error> {
+        let (steps, features) = (self.steps, self.features);
+        let size = T::from_f64(1.0 / sqrt(cpu, self.width() as f64));
+        let (q, k, v) = (self.heads(qkv, 0)?, self.heads(qkv, 1)?, self.heads(qkv, 2)?);
+        gemm_batch(cpu, size, q, k.transpose(), T::ZERO, self.squares_mut(p)?, scratch)?;
+        if self.causal {
+            for head in p.chunks_exact_mut(steps * steps) {
+                for (step, scores) in head.chunks_exact_mut(steps).enumerate() {
+                    scores[step + 1..].fill(-T::INFINITY);
+                }
+            }
+        }
+        softmax_in_place(cpu, p, steps)?;
+        gemm_batch(cpu, T::ONE, self.squares(p)?, v, T::ZERO, self.heads_mut(o, 0, features)?, scratch)
+    }
+
+    /// The gradients of q, k and v of a row.
+    fn row_backward<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        qkv: &[T],
+        p: &[T],
+        d_o: &[T],
+        dqkv: &mut [T],
+        scratch: &mut [T],
+    ) -> Result<(), kernels::Error> {
+        let (dp, scratch) = scratch.split_at_mut(self.lengths()[1]);
+        let (one, zero, across) = (T::ONE, T::ZERO, 3 * self.features);
+        let (d_o, p_t) = (self.outputs(d_o)?, self.squares(p)?.transpose());
+        let (q, k, v) = (self.heads(qkv, 0)?, self.heads(qkv, 1)?, self.heads(qkv, 2)?);
+        gemm_batch(cpu, one, p_t, d_o, zero, self.heads_mut(dqkv, 2, across)?, scratch)?;
+        gemm_batch(cpu, one, d_o, v.transpose(), zero, self.squares_mut(dp)?, scratch)?;
+        softmax_backward(cpu, p, self.steps, dp)?;
+        scale(cpu, T::from_f64(1.0 / sqrt(cpu, self.width() as f64)), dp);
+        let dscores = self.squares(dp)?;
+        gemm_batch(cpu, one, dscores, k, zero, self.heads_mut(dqkv, 0, across)?, scratch)?;
+        gemm_batch(cpu, one, dscores.transpose(), q, zero, self.heads_mut(dqkv, 1, across)?, scratch)
+    }
+}
+
+/// Calls `task` with each of `items`, on as many threads; each works alone.
+fn spread<I: Send>(
+    cpu: Cpu<'_>,
+    items: impl Iterator<Item = I>,
+    task: impl Fn(Cpu<'_>, I) -> Result<(), kernels::Error> + Sync,
+) -> Result<(), Error> {
+    let mut all = Ok(());
+    cpu.in_order(items, |item| task(Cpu::serial(cpu.isa), item), |result| all = all.and(result));
+    Ok(all?)
+}
+
 impl Describe for Attention {
     fn output(&self) -> Shape {
         Shape::Steps { steps: self.steps, features: self.features }
@@ -140,89 +216,62 @@ impl Describe for Attention {
 
 impl<T: Float> Layer<T> for Attention {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
-        let (all, features, steps) = (rows.saturating_mul(self.steps), self.features, self.steps);
+        let (all, features) = (rows.saturating_mul(self.steps), self.features);
         let product = |m, n, k| T::product_scratch(self.precision, threads, m, n, k);
-        let square = |m, n, k| gemm_scratch::<T>(threads, m, n, k);
         let products = [
             product(all, 3 * features, features),
             product(all, features, 3 * features),
             product(features, 3 * features, all),
             product(features, features, all),
-            square(steps, steps, self.width()),
-            square(steps, self.width(), steps),
+            threads.saturating_mul(self.task_len::<T>()),
         ];
-        // Backward: the gradients of q, k and v, of o, and of one row's probabilities.
-        let [qkv, probabilities, o] = self.lengths();
-        let gradients = rows.saturating_mul(qkv.saturating_add(o)).saturating_add(probabilities);
+        // Backward: the gradients of q, k and v, and of o.
+        let [qkv, _, o] = self.lengths();
+        let gradients = rows.saturating_mul(qkv.saturating_add(o));
         products.into_iter().max().unwrap_or(0).saturating_add(gradients)
     }
 
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         let Forward { cpu, rows, params, x, y, kept, scratch, .. } = pass;
-        let (steps, features) = (self.steps, self.features);
         let [w_in, b_in, w_out, b_out] = split(params, self.tensors());
         let [qkv_len, p_len, o_len] = self.lengths();
         let [qkv, p, o] = split_mut(kept, [rows * qkv_len, rows * p_len, rows * o_len]);
 
         let (w_in, w_out) = (self.weight(w_in), self.weight(w_out));
         product(cpu, x, w_in, Epilogue::bias(b_in), qkv, scratch)?;
-        let (one, zero) = (T::ONE, T::ZERO);
-        let size = T::from_f64(1.0 / sqrt(cpu, self.width() as f64));
-        for row in 0..rows {
-            let qkv = &qkv[row * qkv_len..][..qkv_len];
-            let p = &mut p[row * p_len..][..p_len];
-            let (q, k, v) = (self.heads(qkv, 0)?, self.heads(qkv, 1)?, self.heads(qkv, 2)?);
-            gemm_batch(cpu, size, q, k.transpose(), zero, self.squares_mut(p)?, scratch)?;
-            if self.causal {
-                for head in p.chunks_exact_mut(steps * steps) {
-                    for (step, scores) in head.chunks_exact_mut(steps).enumerate() {
-                        scores[step + 1..].fill(-T::INFINITY);
-                    }
-                }
-            }
-            softmax_in_place(cpu, p, steps)?;
-            let o = self.heads_mut(&mut o[row * o_len..][..o_len], 0, features)?;
-            gemm_batch(cpu, one, self.squares(p)?, v, zero, o, scratch)?;
-        }
+        let block = self.block(cpu, rows, scratch);
+        let blocks =
+            qkv.chunks(block * qkv_len).zip(p.chunks_mut(block * p_len)).zip(o.chunks_mut(block * o_len));
+        spread(
+            cpu,
+            blocks.zip(scratch.chunks_mut(self.task_len::<T>())),
+            |cpu, (((qkv, p), o), scratch)| {
+                let mut rows = qkv.chunks(qkv_len).zip(p.chunks_mut(p_len)).zip(o.chunks_mut(o_len));
+                rows.try_for_each(|((qkv, p), o)| self.row(cpu, qkv, p, o, scratch))
+            },
+        )?;
         product(cpu, o, w_out, Epilogue::bias(b_out), y, scratch)
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
         let Backward { cpu, rows, params, x, kept, dy, dx, grads, scratch, .. } = pass;
-        let (steps, features) = (self.steps, self.features);
         let [w_in, _, w_out, _] = split(params, self.tensors());
         let [qkv_len, p_len, o_len] = self.lengths();
         let [qkv, p, o] = split_mut(kept, [rows * qkv_len, rows * p_len, rows * o_len]);
-        let ([dqkv, d_o, dp], scratch) = split_mut_rest(scratch, [rows * qkv_len, rows * o_len, p_len]);
+        let ([dqkv, d_o], scratch) = split_mut_rest(scratch, [rows * qkv_len, rows * o_len]);
         let [dw_in, db_in, dw_out, db_out] = split_mut(grads, self.tensors());
         let (w_in, w_out) = (self.weight(w_in), self.weight(w_out));
 
         product_backward(cpu, o, w_out, dy, (dw_out, Some(db_out)), Some((&mut *d_o, false)), scratch)?;
-        let (one, zero) = (T::ONE, T::ZERO);
-        let size = T::from_f64(1.0 / sqrt(cpu, self.width() as f64));
-        for row in 0..rows {
-            let qkv = &qkv[row * qkv_len..][..qkv_len];
-            let dqkv = &mut dqkv[row * qkv_len..][..qkv_len];
-            let p = &p[row * p_len..][..p_len];
-            let d_o = self.outputs(&d_o[row * o_len..][..o_len])?;
-            let (q, k, v) = (self.heads(qkv, 0)?, self.heads(qkv, 1)?, self.heads(qkv, 2)?);
-            let across = 3 * features;
-            gemm_batch(
-                cpu,
-                one,
-                self.squares(p)?.transpose(),
-                d_o,
-                zero,
-                self.heads_mut(dqkv, 2, across)?,
-                scratch,
-            )?;
-            gemm_batch(cpu, one, d_o, v.transpose(), zero, self.squares_mut(dp)?, scratch)?;
-            softmax_backward(cpu, p, steps, dp)?;
-            scale(cpu, size, dp);
-            let dscores = self.squares(dp)?;
-            gemm_batch(cpu, one, dscores, k, zero, self.heads_mut(dqkv, 0, across)?, scratch)?;
-            gemm_batch(cpu, one, dscores.transpose(), q, zero, self.heads_mut(dqkv, 1, across)?, scratch)?;
-        }
+        let block = self.block(cpu, rows, scratch);
+        let blocks = qkv.chunks(block * qkv_len).zip(p.chunks(block * p_len));
+        let blocks = blocks.zip(d_o.chunks(block * o_len)).zip(dqkv.chunks_mut(block * qkv_len));
+        let tasks = blocks.zip(scratch.chunks_mut(self.task_len::<T>()));
+        spread(cpu, tasks, |cpu, ((((qkv, p), d_o), dqkv), scratch)| {
+            let rows = qkv.chunks(qkv_len).zip(p.chunks(p_len)).zip(d_o.chunks(o_len));
+            rows.zip(dqkv.chunks_mut(qkv_len))
+                .try_for_each(|(((qkv, p), d_o), dqkv)| self.row_backward(cpu, qkv, p, d_o, dqkv, scratch))
+        })?;
         product_backward(cpu, x, w_in, dqkv, (dw_in, Some(db_in)), dx.map(|dx| (dx, false)), scratch)
     }
 }
