@@ -401,7 +401,11 @@ impl Config {
             };
             standardise.then_some(LayerSpec::Standardise).into_iter().chain(layers).collect()
         });
-        self.loss.get_or_insert_with(|| if dataset.has_values() { Loss::Mse } else { preset.loss() });
+        self.loss.get_or_insert_with(|| match preset.loss() {
+            // What classes are compared by in presets that do not stand for a loss of their own.
+            Loss::CrossEntropy { .. } if dataset.has_values() => Loss::Mse,
+            own => own,
+        });
         Ok(())
     }
 

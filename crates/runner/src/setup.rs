@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::config::{Config, Source, hex, is_table};
 use crate::data::table::Goal;
-use crate::data::{self, Choice, DataError, Dataset, Goals, Inputs, Request, Split, Terminal, generated};
+use crate::data::{self, Choice, Dataset, Goals, Inputs, Request, Split, Terminal, generated};
 use crate::metrics::Summary;
 use crate::pool::Pool;
 
@@ -140,12 +140,6 @@ fn fits(config: &Config, dataset: &Dataset) -> Result<(), Error> {
                 "mixing: expected classes, got {name}, whose rows have values (key `mixing`)"
             ));
         }
-    } else if let [first, rest @ ..] = dataset.train.labels()
-        && rest.iter().all(|label| label == first)
-    {
-        let class = dataset.names.classes.get(usize::from(*first)).cloned().unwrap_or(first.to_string());
-        let examples = dataset.train.len();
-        return Err(DataError::OneClass { name: name.clone(), examples, class }.into());
     }
     if !config.augment.is_empty() && !matches!(dataset.train.shape(), Shape::Image { .. }) {
         return refused(format!("augment: expected images, got {name}, a table (key `augment`)"));
