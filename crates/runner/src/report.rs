@@ -136,7 +136,8 @@ fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
         Escaped(&verdict(summary)),
         Escaped(&took)
     )?;
-    if summary.data_generated {
+    // Of other generated data, the name says what they are.
+    if summary.data_generated && summary.dataset == "digits" {
         writeln!(
             body,
             "<p class=\"notice\">The images were generated; no person wrote them. Accuracies on them say nothing about MNIST.</p>"
