@@ -306,10 +306,9 @@ impl Canvas {
             }
             Kind::Rotate { degrees } => {
                 let turn = degrees * signed(1) / 180.0;
-                let of = |function: fn(Cpu<'_>, &[f64], &mut [f64]) -> Result<(), kernels::Error>| {
-                    math::at(self.cpu, function, turn)
-                };
-                self.map = self.map.after(Map::rotation(of(math::sin_pi), of(math::cos_pi)));
+                let (sin, cos) =
+                    (math::at(self.cpu, math::sin_pi, turn), math::at(self.cpu, math::cos_pi, turn));
+                self.map = self.map.after(Map::rotation(sin, cos));
             }
             Kind::Scale { by } => self.map = self.map.after(Map::scaling(1.0 + by * signed(1))),
             Kind::Shear { by } => self.map = self.map.after(Map::shear(by * signed(1))),

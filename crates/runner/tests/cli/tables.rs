@@ -238,7 +238,7 @@ fn arrays_are_trained_on_as_the_same_images_in_idx_form() {
 
     // Rows, and predictions from an array of them.
     npz(&world, "rows.npz", &[("x", npy("<f8", "(300, 36)", &floats)), ("y", arrays[1].1.clone())]);
-    world.expect(0, &format!("train --data rows.npz --min-accuracy 0.9 --epochs 8 --out rows"), &[]);
+    world.expect(0, "train --data rows.npz --min-accuracy 0.9 --epochs 8 --out rows", &[]);
     fs::write(world.path("new.npy"), npy("<f8", "(3, 36)", &floats[..3 * 36 * 8])).unwrap();
     let predicted = json(&stdout(&world.expect(0, "predict rows new.npy --json", &[])));
     assert_eq!([0, 1, 2].map(|at| predicted[at]["label"].as_i64()), [Some(0), Some(1), Some(2)]);
