@@ -63,7 +63,6 @@ pub struct Trainer<'a> {
     order: Vec<u32>,
     at: usize,
     inputs: Vec<f32>,
-    classes: Vec<u8>,
     labels: Vec<u32>,
     step: u64,
 }
@@ -90,7 +89,6 @@ impl<'a> Trainer<'a> {
             order,
             at: 0,
             inputs: vec![0.0; batch * network.inputs()],
-            classes: vec![0; batch],
             labels: vec![0; batch],
             step: 0,
         }
@@ -107,9 +105,10 @@ impl<'a> Trainer<'a> {
             self.at = 0;
         }
         let indices = &self.order[self.at..][..batch];
-        gather(indices, &self.setup.dataset.train, &mut self.inputs, &mut self.classes).expect(FITS);
-        for (label, &class) in self.labels.iter_mut().zip(&self.classes) {
-            *label = u32::from(class);
+        let images = &self.setup.dataset.train;
+        gather(indices, images, &mut self.inputs).expect(FITS);
+        for (label, &index) in self.labels.iter_mut().zip(indices) {
+            *label = u32::from(images.labels()[index as usize]);
         }
         self.at += batch;
     }
@@ -164,7 +163,7 @@ impl<'a> Answerer<'a> {
         let (network, images) = (&setup.network, &setup.dataset.train);
         let indices: Vec<u32> = (0..batch as u32).collect();
         let mut inputs = vec![0.0; batch * network.inputs()];
-        gather(&indices, images, &mut inputs, &mut vec![0; batch]).expect(FITS);
+        gather(&indices, images, &mut inputs).expect(FITS);
         let weights = Weights::initial(network, cpu, 1).expect(FITS);
         let workspace = Workspace::inference(network, cpu, batch).expect(FITS);
         Self { setup, cpu, weights, workspace, inputs }

@@ -5,7 +5,7 @@
 use kernels::softmax::softmax_in_place;
 use kernels::{Cpu, argmax::argmax};
 use nn::metrics::Confusion;
-use nn::{Network, Score};
+use nn::{Network, Score, Targets};
 
 use crate::Error;
 use crate::data::Labelled;
@@ -58,7 +58,8 @@ impl Answers {
             weights,
             set,
             indices,
-            |labels, outputs| {
+            |targets, outputs| {
+                let Targets::Labels(labels) = targets else { return };
                 let first = all.labels.len();
                 all.labels.extend(labels);
                 all.answers.resize(first + labels.len(), 0);

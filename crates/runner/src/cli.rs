@@ -130,13 +130,16 @@ struct TrainArgs {
     /// Type to compute in: f32, f64, or bf16 for the factors of products and f32 for all else [default: f32]
     #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64, Dtype::Bf16]))]
     dtype: Option<Dtype>,
+    /// Cross-validate: a run for each of so many folds of the training images, in folders fold-1, fold-2, ... of the run folder
+    #[arg(long, value_name = "N")]
+    folds: Option<u32>,
     #[arg(long, value_name = "DIR", help = "Run folder [default: runs/<preset>-<n>]")]
     out: Option<PathBuf>,
     /// Replace the run in --out
     #[arg(long, requires = "out")]
     force: bool,
     /// Go on with the run in this folder, to the same bits as if it had never stopped
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "epochs", "batch", "lr", "optimizer", "clip_norm", "dtype", "out", "force"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "epochs", "batch", "lr", "optimizer", "clip_norm", "dtype", "folds", "out", "force"])]
     resume: Option<PathBuf>,
     /// Exit with 4 if the test accuracy is below this fraction
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
@@ -148,13 +151,13 @@ struct TrainArgs {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     max_time: Option<f64>,
     /// Print layers, parameters, bytes and FLOP, and train nothing
-    #[arg(long, conflicts_with_all = ["resume", "print_config", "overfit_batch"])]
+    #[arg(long, conflicts_with_all = ["resume", "print_config", "overfit_batch", "folds"])]
     dry_run: bool,
     /// Print the configuration with everything resolved, and train nothing
-    #[arg(long, conflicts_with_all = ["resume", "overfit_batch"])]
+    #[arg(long, conflicts_with_all = ["resume", "overfit_batch", "folds"])]
     print_config: bool,
     /// Learn one batch by heart: exits with 4 if that fails. Makes no run folder
-    #[arg(long, conflicts_with_all = ["resume", "out"])]
+    #[arg(long, conflicts_with_all = ["resume", "out", "folds"])]
     overfit_batch: bool,
     /// Print the summary as JSON on stdout
     #[arg(long)]
@@ -176,9 +179,15 @@ struct RunArgs {
     /// Data set [default: auto]
     #[arg(long)]
     dataset: Option<Source>,
-    /// Folder with the four files of a data set in MNIST's form
-    #[arg(long, value_name = "DIR", conflicts_with = "dataset")]
+    /// A data set of one's own: a table (.csv), arrays of NumPy (.npz, or a folder of .npy files), or a folder in MNIST's form
+    #[arg(long, value_name = "PATH", conflicts_with = "dataset")]
     data: Option<PathBuf>,
+    /// The column of a table that holds the classes
+    #[arg(long, value_name = "COLUMN", conflicts_with = "target")]
+    label: Option<String>,
+    /// The column of a table that holds values to be met
+    #[arg(long, value_name = "COLUMN")]
+    target: Option<String>,
     /// What every random draw depends on [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -213,7 +222,7 @@ enum DataCommand {
     /// Draw images: on the terminal, or as a sheet in a PNG file
     #[command(
         after_help = "Examples:\n  evenkeel data show --count 5\n  evenkeel data show --dataset digits --class 7 \
-                            --count 100 --out sevens.png"
+                            --count 100 --out sevens.png\n  evenkeel data show --augment run.toml --epoch 2 --count 64 --out sheet.png"
     )]
     Show {
         #[command(flatten)]
@@ -227,6 +236,12 @@ enum DataCommand {
         /// Of one class alone
         #[arg(long, value_name = "CLASS")]
         class: Option<usize>,
+        /// As the training of this configuration sees them, augmented: its data, where no others are named
+        #[arg(long, value_name = "FILE")]
+        augment: Option<PathBuf>,
+        /// In this epoch
+        #[arg(long, value_name = "N", default_value_t = 1, requires = "augment", value_parser = clap::value_parser!(u32).range(1..))]
+        epoch: u32,
         /// PNG file to write; without it, the terminal
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -234,13 +249,19 @@ enum DataCommand {
         #[arg(long, requires = "out")]
         force: bool,
     },
-    /// Write generated digits as a folder in MNIST's form
+    /// Write generated digits as a folder in MNIST's form, or a generated table as a CSV file
+    ///
+    /// A table has as many rows as --train and --test together; the column to learn is `class` or `value`.
     #[command(
-        after_help = "Example:\n  evenkeel data synth --out my-digits --train 6000 --test 1000 --seed 3"
+        after_help = "Examples:\n  evenkeel data synth --out my-digits --train 6000 --test 1000 --seed 3\n  evenkeel data synth \
+                            --dataset classification --train 800 --test 200 --out table.csv"
     )]
     Synth {
-        /// Folder to write
-        #[arg(long, value_name = "DIR")]
+        /// Which: digits, classification or linear
+        #[arg(long, value_name = "NAME", default_value = "digits", value_parser = generated())]
+        dataset: Source,
+        /// Folder or CSV file to write
+        #[arg(long, value_name = "PATH")]
         out: PathBuf,
         /// What every draw depends on
         #[arg(long, value_name = "N", default_value_t = 0)]
@@ -266,32 +287,66 @@ struct DataArgs {
     /// Data set [default: auto]
     #[arg(long)]
     dataset: Option<Source>,
-    /// Folder with the four files of a data set in MNIST's form
-    #[arg(long, value_name = "DIR", conflicts_with = "dataset")]
+    /// A data set of one's own: a table (.csv), arrays of NumPy (.npz, or a folder of .npy files), or a folder in MNIST's form
+    #[arg(long, value_name = "PATH", conflicts_with = "dataset")]
     data: Option<PathBuf>,
-    /// Seed of generated digits
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// The column of a table that holds the classes
+    #[arg(long, value_name = "COLUMN", conflicts_with = "target")]
+    label: Option<String>,
+    /// The column of a table that holds values to be met
+    #[arg(long, value_name = "COLUMN")]
+    target: Option<String>,
+    /// Seed of generated data, and of the test set of data that come without one
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+/// `config` with what flags say of the data.
+fn on(
+    mut config: Config,
+    dataset: Option<Source>,
+    data: Option<PathBuf>,
+    label: Option<String>,
+    target: Option<String>,
+    seed: Option<u64>,
+) -> Config {
+    if dataset.is_some() || data.is_some() {
+        config.dataset = dataset.unwrap_or(config.dataset);
+        // Columns of another table say nothing of this one, but of the same data elsewhere they do.
+        config.data = data;
+    }
+    if config.data.is_none() {
+        (config.label, config.target) = (None, None);
+    }
+    if label.is_some() || target.is_some() {
+        (config.label, config.target) = (label, target);
+    }
+    config.seed = seed.unwrap_or(config.seed);
+    config
 }
 
 impl DataArgs {
-    /// The configuration of a run on it.
-    fn config(self) -> Config {
-        let Self { dataset, data, seed } = self;
-        Config { dataset: dataset.unwrap_or_default(), data, seed, ..Config::default() }
+    /// `config` on this data set.
+    fn config(self, config: Config) -> Result<Config, Error> {
+        let Self { dataset, data, label, target, seed } = self;
+        let config = on(config, dataset, data, label, target, seed);
+        config.check()?;
+        Ok(config)
     }
 }
 
 impl DataCommand {
     fn run(self) -> Result<(), Error> {
         match self {
-            Self::Info { data, json } => data::command::info(&data.config(), json),
-            Self::Show { data, split, count, class, out, force } => {
-                let config = data.config();
-                data::command::show(&data::command::Show { config, part: split, count, class, out, force })
+            Self::Info { data, json } => data::command::info(&data.config(Config::default())?, json),
+            Self::Show { data, split: part, count, class, augment, epoch, out, force } => {
+                let base = augment.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+                let (config, epoch) = (data.config(base)?, augment.map(|_| epoch));
+                data::command::show(&data::command::Show { config, part, count, class, epoch, out, force })
             }
-            Self::Synth { out, seed, train, test, force } => {
-                data::command::synth(&data::command::Synth { out, seed, counts: [train, test], force })
+            Self::Synth { dataset: source, out, seed, train, test, force } => {
+                let counts = [train, test];
+                data::command::synth(&data::command::Synth { source, out, seed, counts, force })
             }
             Self::Fetch => data::command::fetch(),
         }
@@ -452,6 +507,16 @@ fn dtype(allowed: &'static [Dtype]) -> impl TypedValueParser<Value = Dtype> {
     })
 }
 
+/// Parses the name of a data set that is generated; others are refused with their names.
+fn generated() -> impl TypedValueParser<Value = Source> {
+    const MADE: [(&str, Source); 3] =
+        [("digits", Source::Digits), ("classification", Source::Classification), ("linear", Source::Linear)];
+    PossibleValuesParser::new(MADE.map(|(name, _)| name)).map(|name| {
+        // The names have been looked at by then.
+        MADE.into_iter().find(|(made, _)| *made == name).map_or(Source::Digits, |(_, source)| source)
+    })
+}
+
 /// The program's version, and what it finds on this machine.
 fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
@@ -542,16 +607,12 @@ impl RunArgs {
 
     /// The file's configuration or the preset's, with what the flags say.
     fn config(&self) -> Result<Config, Error> {
-        let mut config = match &self.config {
+        let config = match &self.config {
             Some(path) => Config::read(path)?,
             None => self.preset.unwrap_or_default().recipe(),
         };
-        if let Some(dataset) = self.dataset {
-            (config.dataset, config.data) = (dataset, None);
-        }
-        config.data = self.data.clone().or(config.data);
-        config.seed = self.seed.unwrap_or(config.seed);
-        Ok(config)
+        let Self { dataset, data, label, target, seed, .. } = self;
+        Ok(on(config, *dataset, data.clone(), label.clone(), target.clone(), *seed))
     }
 }
 
@@ -598,6 +659,7 @@ impl TrainArgs {
                 config.threads = self.threads.or(config.threads);
                 config.isa = self.isa.unwrap_or(config.isa);
                 config.dtype = self.dtype.unwrap_or(config.dtype);
+                config.folds = self.folds.or(config.folds);
                 train::Run::New { config: Box::new(config), out: self.out, force: self.force }
             }
         };

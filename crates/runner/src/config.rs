@@ -17,13 +17,15 @@ use nn::optimizer::{Adam, Decay};
 use nn::pruning::Pruning;
 use nn::{
     Bound, Clip, EarlyStopping, Ema, Group, LayerSpec, Lookahead, Loss, Mixing, Noise, Optimizer, Plateau,
-    Precision, Sam, Schedule,
+    Precision, Sam, Schedule, Shape,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::data::{DataError, Dataset, Origin};
+use crate::augment::Augment;
+use crate::data::synthetic::{Classification, Linear};
+use crate::data::{DataError, Dataset, Inputs, Origin};
 use crate::pool::Pool;
 use crate::preset::{Deep, Preset};
 use crate::spelling::with_suggestion;
@@ -36,10 +38,20 @@ pub struct Config {
     pub preset: Preset,
     /// Which data set. Default `auto`.
     pub dataset: Source,
-    /// A folder with a data set of MNIST's form, in place of `dataset`.
+    /// A data set in place of `dataset`: a folder of MNIST's form or of arrays, a table (`.csv`), or an archive of arrays (`.npz`).
     pub data: Option<PathBuf>,
+    /// The column of a table whose distinct texts are classes.
+    pub label: Option<String>,
+    /// The column of a table whose numbers are to be met, in place of `label`.
+    pub target: Option<String>,
+    /// Whether the preset's layers begin with one that standardises, by the training set. Default for tables of numbers.
+    pub standardise: Option<bool>,
     /// How many training images are held out for validation. Default one in twelve.
     pub validation: Option<u32>,
+    /// Into how many folds the training images are divided, for a run each that validates on it. Default none.
+    pub folds: Option<u32>,
+    /// Which of them this run validates on, from 1. Without it, a run of its own for each.
+    pub fold: Option<u32>,
     /// What every random draw depends on. Default 0.
     pub seed: u64,
     /// The type of parameters and of all that is computed from them. Default `f32`.
@@ -59,6 +71,10 @@ pub struct Config {
     pub threads: Option<usize>,
     /// The instruction set: `auto` or one of [`kernels::ISA_NAMES`]. Default `auto`, the fastest there is.
     pub isa: String,
+    /// What the data set `classification` is. Default 10,000 rows of 20 columns and two classes.
+    pub classification: Option<Classification>,
+    /// What the data set `linear` is. Default 10,000 rows of 10 columns.
+    pub linear: Option<Linear>,
     /// The optimizer. Default [`ADAM`](Self::ADAM).
     pub optimizer: Optimizer,
     /// How the rate changes over the run. Default half a cosine down to 0.
@@ -69,6 +85,9 @@ pub struct Config {
     pub early_stopping: Option<EarlyStopping>,
     /// What outputs are compared with labels by. Default the preset's.
     pub loss: Option<Loss>,
+    /// What is done to training images at random, in order. Default nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub augment: Vec<Augment>,
     /// Images that are mixed, with their labels. Default none.
     pub mixing: Option<Mixing>,
     /// Noise on gradients. Default none.
@@ -109,6 +128,10 @@ pub enum Source {
     Mnist,
     /// Generated digits.
     Digits,
+    /// A generated table: classes around the corners of a cube.
+    Classification,
+    /// A generated table: values that are a linear function of its columns, and noise.
+    Linear,
 }
 
 /// The type that a run computes in.
@@ -149,7 +172,12 @@ impl Default for Config {
             preset: Preset::default(),
             dataset: Source::default(),
             data: None,
+            label: None,
+            target: None,
+            standardise: None,
             validation: None,
+            folds: None,
+            fold: None,
             seed: 0,
             dtype: Dtype::default(),
             epochs: 10,
@@ -159,11 +187,14 @@ impl Default for Config {
             clip_norm: None,
             threads: None,
             isa: "auto".into(),
+            classification: None,
+            linear: None,
             optimizer: Self::ADAM,
             schedule: Schedule::Cosine { end: 0.0 },
             plateau: None,
             early_stopping: None,
             loss: None,
+            augment: Vec::new(),
             mixing: None,
             noise: None,
             ema: None,
@@ -230,6 +261,7 @@ impl Config {
         if let Some(limit) = self.clip_norm {
             require("clip-norm", limit, positive(limit), "a finite number above 0")?;
         }
+        self.check_data()?;
         if let Some(threads) = self.threads {
             let allowed = (1..=Pool::MAX_THREADS).contains(&threads);
             require("threads", threads, allowed, &format!("1 to {}", Pool::MAX_THREADS))?;
@@ -273,6 +305,54 @@ impl Config {
         })
     }
 
+    /// Checks the keys that say which data there are, and what is done to them.
+    fn check_data(&self) -> Result<(), Error> {
+        if let (Some(label), Some(_)) = (&self.label, &self.target) {
+            let expected = "no `target` beside it: a column of classes or one of values";
+            require("label", label, false, expected)?;
+        }
+        for (key, column) in [("label", &self.label), ("target", &self.target)] {
+            let table = self.data.as_deref().is_some_and(is_table);
+            require(
+                key,
+                column.as_deref().unwrap_or_default(),
+                column.is_none() || table,
+                "`data` to be a table (.csv)",
+            )?;
+        }
+        let sources = [
+            ("classification", Source::Classification, self.classification.map(|made| made.check())),
+            ("linear", Source::Linear, self.linear.map(|made| made.check())),
+        ];
+        for (key, source, checked) in sources {
+            let Some(checked) = checked else { continue };
+            if self.data.is_some() || self.dataset != source {
+                return Err(Error::Usage(format!(
+                    "{key}: expected `dataset = \"{key}\"` beside it, got another data set (table `{key}` of the configuration)"
+                )));
+            }
+            checked.map_err(|(setting, got, expected)| {
+                Error::Usage(format!(
+                    "{key}: {setting}: expected {expected}, got {got} (table `{key}` of the configuration)"
+                ))
+            })?;
+        }
+        if let Some(folds) = self.folds {
+            require("folds", folds, folds >= 2, "at least 2")?;
+            let both = "no `validation` beside it: each fold is held out in turn";
+            require("folds", folds, self.validation.is_none(), both)?;
+        }
+        if let Some(fold) = self.fold {
+            let folds = self.folds.unwrap_or(0);
+            require("fold", fold, (1..=folds).contains(&fold), &format!("1 to `folds` ({folds})"))?;
+        }
+        if let (Some(wanted), Some(_)) = (self.standardise, &self.layers) {
+            let expected = "no `layers` beside it: put `standardise` among them";
+            require("standardise", wanted, false, expected)?;
+        }
+        Augment::check(&self.augment)
+    }
+
     /// Images that a step looks at.
     pub fn images_per_step(&self) -> u64 {
         u64::from(self.batch) * u64::from(self.accumulate)
@@ -299,20 +379,33 @@ impl Config {
             }
             self.data = Some(full);
         } else {
-            self.dataset = match dataset.origin {
-                Origin::Generated { .. } => Source::Digits,
+            self.dataset = match (self.dataset, &dataset.origin) {
+                (tables @ (Source::Classification | Source::Linear), _) => tables,
+                (_, Origin::Generated { .. }) => Source::Digits,
                 _ => Source::Mnist,
             };
         }
-        let [images, ..] = dataset.train.dims();
-        self.validation.get_or_insert((images / 12).max(1));
+        if self.folds.is_none() {
+            let [images, ..] = dataset.train.dims();
+            self.validation.get_or_insert((images / 12).max(1));
+        }
         self.lr = Some(self.rate());
         let (preset, deep) = (self.preset, self.deep.take());
-        self.layers.get_or_insert_with(|| match deep {
-            Some(deep) => deep.layers(dataset.classes),
-            None => preset.layers(dataset.classes),
+        let is_table = matches!(dataset.train.shape(), Shape::Features(_));
+        let numbers = is_table && matches!(dataset.train.inputs(), Inputs::Numbers(_));
+        let standardise = self.standardise.take().unwrap_or(numbers);
+        self.layers.get_or_insert_with(|| {
+            let layers = match deep {
+                Some(deep) => deep.layers(dataset.outputs()),
+                None => preset.layers(dataset.outputs()),
+            };
+            standardise.then_some(LayerSpec::Standardise).into_iter().chain(layers).collect()
         });
-        self.loss.get_or_insert_with(|| self.preset.loss());
+        self.loss.get_or_insert_with(|| match preset.loss() {
+            // What classes are compared by in presets that do not stand for a loss of their own.
+            Loss::CrossEntropy { .. } if dataset.has_values() => Loss::Mse,
+            own => own,
+        });
         Ok(())
     }
 
@@ -332,6 +425,11 @@ impl Config {
         let same_bits = Self { threads: None, isa: String::new(), data: None, ..self.clone() };
         Ok(hex(&Sha256::digest(same_bits.to_toml()?)))
     }
+}
+
+/// Whether `path` is named as a table.
+pub(crate) fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
 /// `Ok` if `allowed`, else an error that names `key`, its `value`, and what is `expected`.

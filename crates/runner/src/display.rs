@@ -51,15 +51,13 @@ impl Display {
 
     /// An epoch is done.
     pub(crate) fn epoch(&self, epoch: &Epoch) {
+        let accuracy = match epoch.val_accuracy {
+            none if none.is_nan() => String::new(),
+            share => format!("val accuracy {:.2} %  ", 100.0 * share),
+        };
         self.line(&format!(
-            "epoch {:>2}/{}  train loss {:.4}  val loss {:.4}  val accuracy {:.2} %  gradient norm {:.3}  {:.2} s",
-            epoch.epoch,
-            self.epochs,
-            epoch.train_loss,
-            epoch.val_loss,
-            100.0 * epoch.val_accuracy,
-            epoch.grad_norm,
-            epoch.train_seconds,
+            "epoch {:>2}/{}  train loss {:.4}  val loss {:.4}  {accuracy}gradient norm {:.3}  {:.2} s",
+            epoch.epoch, self.epochs, epoch.train_loss, epoch.val_loss, epoch.grad_norm, epoch.train_seconds,
         ));
         self.begin(epoch.epoch as usize + 1);
     }

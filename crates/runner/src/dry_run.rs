@@ -97,7 +97,7 @@ impl Plan {
             flop_per_step: (config.images_per_step() as f64).min(split.train.len() as f64)
                 * (3.0 * forward - first),
             bytes: Bytes {
-                data: dataset.train.pixels().len() + dataset.test.pixels().len(),
+                data: dataset.train.inputs().size() + dataset.test.inputs().size(),
                 parameters: size * (copies * network.layout().len() + 2 * network.buffers().len()),
                 workspace: workspace(batch, true) + workspace(crate::scoring::ROWS, false),
             },

@@ -12,7 +12,7 @@
 use std::path::PathBuf;
 
 use kernels::Cpu;
-use nn::{Batch, Workspace};
+use nn::{Targets, Workspace};
 
 use crate::config::{Config, Dtype, require};
 use crate::data::replace::replace_with;
@@ -113,15 +113,18 @@ fn contents<T: Element>(
         (None, Dtype::F64) => initial::weights::<f64>(setup, cpu)?.converted(),
     };
     let mut rows = Rows::<T>::new(samples, network.inputs());
-    let (inputs, labels) = rows.fill(&dataset.train, &split.train[..samples])?;
-    let batch = Batch { inputs, targets: labels.into() };
+    let batch = rows.fill(&dataset.train, &split.train[..samples])?;
+    let labels = match batch.targets {
+        Targets::Labels(labels) => Array::classes(labels),
+        Targets::Values(values) => Array::new(&[samples], values),
+    };
     let mut workspace = Workspace::new(network, cpu, samples)?;
     let mut grads = nn::zeros(layout.len())?;
     let score = network.gradient(cpu, mode, weights.lend(), batch, &mut workspace, &mut grads)?;
     let logits = workspace.outputs(network, samples);
     let mut arrays = vec![
-        ("inputs".to_owned(), Array::new(&[samples, network.inputs()], inputs)),
-        ("labels".to_owned(), Array::classes(labels)),
+        ("inputs".to_owned(), Array::new(&[samples, network.inputs()], batch.inputs)),
+        ("labels".to_owned(), labels),
         ("logits".to_owned(), Array::new(&[samples, network.outputs()], logits)),
         ("loss".to_owned(), Array::new(&[], &[T::from_f64(score.mean_loss())])),
     ];

@@ -6,7 +6,7 @@ use nn::Float;
 use safetensors::Dtype;
 
 /// A type of parameters: `f32` or `f64`.
-pub trait Element: Float + From<u8> + Mul<Output = Self> + Div<Output = Self> {
+pub trait Element: Float + From<u8> + From<f32> + Mul<Output = Self> + Div<Output = Self> {
     /// Its name in safetensors files.
     const DTYPE: Dtype;
     /// Appends the little-endian bytes of `values` to `bytes`.

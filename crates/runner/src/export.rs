@@ -7,7 +7,7 @@ mod onnx;
 
 use std::path::PathBuf;
 
-use nn::{LayerSpec, Network, Shape};
+use nn::{LayerSpec, Network};
 
 use crate::config::{Config, Dtype};
 use crate::data::replace::{refuse_if, replace_with};
@@ -53,13 +53,12 @@ pub fn export(request: &Request) -> Result<(), Error> {
     let out = request.out.clone().unwrap_or_else(|| folder.file(name));
     refuse_if(out.exists() && !request.force, &out)?;
     let config = Config::read(&folder.file(run_folder::CONFIG))?;
-    let [rows, cols] = run_folder::summary(&folder)?.input;
-    let (Some(layers), true) = (&config.layers, rows * cols > 0) else {
+    let input = setup::input(&run_folder::summary(&folder)?);
+    let (Some(layers), Some(input)) = (&config.layers, input) else {
         let path = folder.file(run_folder::SUMMARY);
         return Err(malformed(&path, "the size of an image, as runs of this version have it", "none"));
     };
-    let network =
-        setup::network(&config, Shape::Image { height: rows, width: cols, channels: 1 }, layers, false)?;
+    let network = setup::network(&config, input, layers, false)?;
     let bytes = match (request.format, config.dtype) {
         (Format::Onnx, Dtype::F64) => {
             onnx::encode(&network, layers, &read::<f64>(&folder, &network)?.converted())?
@@ -94,6 +93,7 @@ fn arrays<T: Element>(network: &Network, weights: &Weights<T>) -> Vec<(String, A
 #[cfg(test)]
 mod tests {
     use kernels::Cpu;
+    use nn::Shape;
 
     use super::*;
     use crate::preset::Preset;

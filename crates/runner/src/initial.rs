@@ -27,8 +27,8 @@ pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Weights<T>, Er
     let mut one = Rows::<f64>::new(1, network.inputs());
     let mut images = split.train.chunks(1);
     let next = |row: &mut [f64]| match images.next().map(|index| one.fill(&dataset.train, index)) {
-        Some(Ok((pixels, _))) => {
-            row.copy_from_slice(pixels);
+        Some(Ok(batch)) => {
+            row.copy_from_slice(batch.inputs);
             true
         }
         // The split has no index beyond the images.
@@ -42,7 +42,7 @@ pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Weights<T>, Er
     if let Some(lsuv) = config.lsuv {
         let count = step::batch(setup);
         let mut rows = Rows::new(count, network.inputs());
-        let (inputs, _) = rows.fill(&dataset.train, &split.train[..count])?;
+        let inputs = rows.fill(&dataset.train, &split.train[..count])?.inputs;
         let (layers, registry) = (config.layers.as_deref().unwrap_or_default(), Registry::new());
         let Weights { params, buffers } = &mut weights;
         lsuv.scale(cpu, network.input(), layers, &registry, params, buffers, inputs)?;

@@ -4,13 +4,16 @@
 //! cli                     the command line: arguments, exit codes
 //! train  eval  dump  bench the commands, with predict, report, sweep, lr_find, export, data::command
 //!   dry_run  overfit      what train does instead of training
+//!   folds                 cross-validation: a run for each fold
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
 //!   initial               the weights that a run begins with
 //!   training  step        the loop: epochs and steps; what one step does
+//!   augment               training images, changed at random
 //!   health  activity      what a few steps of each epoch did to gradients and parameters; units that do nothing
 //!   scoring  rows         loss and accuracy of a set of images; bytes become batches
 //!   answers  measures     what a network answers to images, and how good that is
+//!   fit                   how near values come that a network answers with
 //!   attribution           which pixels an answer comes from
 //!   run_folder            config.toml, metrics.jsonl, health.jsonl, summary.json, model, checkpoint, report
 //!   weights  checkpoint   parameters as PyTorch has them; the state of a run to the bit
@@ -22,6 +25,7 @@
 pub mod activity;
 pub mod answers;
 pub mod attribution;
+pub mod augment;
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;
@@ -34,6 +38,8 @@ pub mod element;
 mod error;
 pub mod eval;
 pub mod export;
+pub mod fit;
+mod folds;
 pub mod gradcheck;
 pub mod health;
 pub mod initial;

@@ -1,5 +1,7 @@
 //! What a run reports: a line of `metrics.jsonl` for each epoch, and `summary.json` at its end.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 /// One epoch, as `metrics.jsonl` and the checkpoint hold it.
@@ -19,7 +21,7 @@ pub struct Epoch {
     /// Mean loss over the validation set after it; nats.
     #[serde(with = "crate::json")]
     pub val_loss: f64,
-    /// Share of the validation set that is classified rightly after it, 0 to 1.
+    /// Share of the validation set that is classified rightly after it, 0 to 1. NaN where examples have values.
     #[serde(with = "crate::json")]
     pub val_accuracy: f64,
     /// The learning rate of its last step.
@@ -55,8 +57,12 @@ pub fn best(history: &[Epoch]) -> Option<&Epoch> {
 impl Epoch {
     /// Whether this epoch, which is the later one, is to be kept rather than `other`.
     pub fn is_better_than(&self, other: &Self) -> bool {
-        self.val_accuracy > other.val_accuracy
-            || (self.val_accuracy == other.val_accuracy && self.val_loss < other.val_loss)
+        match self.val_accuracy.partial_cmp(&other.val_accuracy) {
+            Some(Ordering::Greater) => true,
+            Some(Ordering::Less) => false,
+            // Where there are no accuracies, the loss decides.
+            Some(Ordering::Equal) | None => self.val_loss < other.val_loss,
+        }
     }
 }
 
@@ -94,6 +100,9 @@ pub struct Summary {
     pub best_epoch: Option<u32>,
     /// Its accuracy on the validation set.
     pub val_accuracy: Option<f64>,
+    /// Its mean loss on the validation set.
+    #[serde(default)]
+    pub val_loss: Option<f64>,
     /// From the start of the process that ended the run.
     pub seconds_total: f64,
     /// Training seconds of the fastest epoch.
@@ -110,9 +119,15 @@ pub struct Summary {
     pub data_generated: bool,
     /// SHA-256 over its images and labels.
     pub data_sha256: String,
-    /// Rows and columns of an image.
+    /// Rows and columns of an image, or the number of columns of a table.
     #[serde(default)]
-    pub input: [usize; 2],
+    pub input: Vec<usize>,
+    /// The names of a table's columns that the network is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// The names of its classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// Name of the network.
     pub preset: String,
     /// The type computed in.
@@ -158,5 +173,7 @@ mod tests {
         assert_eq!(best_of(&[]), None);
         assert_eq!(best_of(&[epoch(1, 0.5, 1.0), epoch(2, 0.6, 2.0), epoch(3, 0.4, 0.1)]), Some(2));
         assert_eq!(best_of(&[epoch(1, 0.5, 1.0), epoch(2, 0.5, 0.9), epoch(3, 0.5, 0.9)]), Some(2));
+        let none = f64::NAN;
+        assert_eq!(best_of(&[epoch(1, none, 1.0), epoch(2, none, 0.8), epoch(3, none, 0.9)]), Some(2));
     }
 }

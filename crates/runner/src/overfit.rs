@@ -5,7 +5,7 @@
 //! hard: dropout, mixed images, noise and pruning. No run folder is made.
 
 use kernels::Cpu;
-use nn::{Batch, LayerSpec, Mode, Progress, Workspace};
+use nn::{LayerSpec, Mode, Progress, Workspace};
 use serde::Serialize;
 
 use crate::config::{Config, Dtype};
@@ -43,6 +43,7 @@ pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Err
     let Setup { config, network, .. } = &mut setup;
     (config.mixing, config.noise, config.pruning, config.ema, config.accumulate) =
         (None, None, None, None, 1);
+    config.augment.clear();
     let mut layers = config.layers.clone().unwrap_or_default();
     layers.iter_mut().for_each(drop_nothing);
     let changed =
@@ -87,10 +88,9 @@ fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, E
     let mut stepper = Stepper::new(setup, cpu)?;
 
     let mut rows = Rows::new(order.len(), network.inputs());
-    let (inputs, labels) = rows.fill(&dataset.train, &order)?;
+    let batch = rows.fill(&dataset.train, &order)?;
     let mut workspace = Workspace::inference(network, cpu, order.len())?;
     let mut score = |state: &mut State<T>| {
-        let batch = Batch { inputs, targets: labels.into() };
         // Statistics are those of the batch, as they are while it is learned.
         network.score(cpu, Mode::Probe, state.weights.lend(), batch, &mut workspace)
     };

@@ -1,6 +1,9 @@
-//! `evenkeel predict`: what a run's network takes pictures for, from PNG files, folders of them, or IDX files of images.
+//! `evenkeel predict`: what a run's network takes pictures for, from PNG files, folders of them, or IDX files of images; or rows of
+//! numbers, from CSV files or arrays.
 //!
 //! It needs the run folder alone, not the data that the run was trained on.
+
+mod rows;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -15,6 +18,7 @@ use crate::config::{Config, Dtype};
 use crate::data::idx::{Array, GZIP_MAGIC};
 use crate::data::{DataError, Labelled};
 use crate::element::Element;
+use crate::fit::Values;
 use crate::run_folder::{self, RunFolder};
 use crate::scan::{self, Invert, Scan};
 use crate::tensors::malformed;
@@ -33,16 +37,32 @@ pub struct Request {
     pub json: bool,
 }
 
-/// An image, and what it was taken for.
+/// An example, and what the network answers to it.
 #[derive(Clone, Debug, Serialize)]
 struct Prediction {
     #[serde(flatten)]
     source: Source,
-    label: u32,
-    #[serde(with = "crate::json")]
-    confidence: f64,
-    #[serde(with = "crate::json::list")]
-    probabilities: Vec<f64>,
+    #[serde(flatten)]
+    answer: Answer,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Class {
+        label: u32,
+        /// What the class is called in the table that was trained on.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        class: Option<String>,
+        #[serde(with = "crate::json")]
+        confidence: f64,
+        #[serde(with = "crate::json::list")]
+        probabilities: Vec<f64>,
+    },
+    Value {
+        #[serde(with = "crate::json")]
+        value: f64,
+    },
 }
 
 /// Where an image came from, and what was done to it.
@@ -59,7 +79,13 @@ struct Source {
     inverted: bool,
 }
 
-/// Images on their way into the network.
+/// Examples on their way into the network, and where they came from.
+struct Part {
+    set: Labelled,
+    sources: Vec<Source>,
+}
+
+/// Images on their way there.
 #[derive(Default)]
 struct Images {
     pixels: Vec<u8>,
@@ -74,38 +100,37 @@ pub fn predict(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
     let config = Config::read(&folder.file(run_folder::CONFIG))?;
     let summary = run_folder::summary(&folder)?;
-    let [rows, cols] = summary.input;
-    let (Some(layers), true) = (&config.layers, rows * cols > 0) else {
+    let (Some(layers), Some(input)) = (&config.layers, setup::input(&summary)) else {
         let path = folder.file(run_folder::SUMMARY);
         return Err(malformed(&path, "the size of an image, as runs of this version have it", "none"));
     };
-    let input = Shape::Image { height: rows, width: cols, channels: 1 };
     let network = setup::network(&config, input, layers, false)?;
 
-    let mut images = Images::default();
-    for file in &request.files {
-        images.read(file, rows, cols, request.invert)?;
-    }
-    let count = images.sources.len();
-    // A class is not known, and none is needed.
-    let uneven = |error: crate::data::Uneven| Error::Usage(format!("images: {error}"));
-    let set = Labelled::new(std::mem::take(&mut images.pixels), vec![0; count], rows as u32, cols as u32)
-        .map_err(uneven)?;
+    let parts = match input {
+        Shape::Image { height, width, .. } => {
+            let mut images = Images::default();
+            for file in &request.files {
+                images.read(file, height, width, request.invert)?;
+            }
+            vec![images.part(height, width)?]
+        }
+        _ => {
+            let read = |file: &PathBuf| rows::read(file, input.elements(), &summary.columns);
+            request.files.iter().map(read).collect::<Result<_, _>>()?
+        }
+    };
     let isa = setup::isa(&config)?;
     let pool = setup::pool(&config)?;
     let cpu = Cpu::new(isa, &pool);
-    let answers = pool.enter(|| match config.dtype {
-        Dtype::F32 | Dtype::Bf16 => answers::<f32>(&folder, &network, cpu, &set),
-        Dtype::F64 => answers::<f64>(&folder, &network, cpu, &set),
-    })?;
-
-    let predictions = images.sources.into_iter().enumerate().map(|(at, source)| Prediction {
-        source,
-        label: answers.answers[at],
-        confidence: answers.confidence(at),
-        probabilities: answers.row(at).into(),
-    });
-    let predictions: Vec<_> = predictions.collect();
+    let mut predictions = Vec::new();
+    for Part { set, sources } in parts {
+        let answers = pool.enter(|| match config.dtype {
+            Dtype::F32 | Dtype::Bf16 => answers::<f32>(&folder, &network, cpu, &set, &summary.classes),
+            Dtype::F64 => answers::<f64>(&folder, &network, cpu, &set, &summary.classes),
+        })?;
+        predictions
+            .extend(sources.into_iter().zip(answers).map(|(source, answer)| Prediction { source, answer }));
+    }
     if request.json {
         let text = serde_json::to_string_pretty(&predictions);
         return train::print(&text.map_err(|error| Error::Usage(format!("predictions: {error}")))?);
@@ -113,18 +138,40 @@ pub fn predict(request: &Request) -> Result<(), Error> {
     train::print(&table(&predictions))
 }
 
+/// What the network answers to each example of `set`. One with a single output answers with values.
 fn answers<T: Element>(
     folder: &RunFolder,
     network: &Network,
     cpu: Cpu<'_>,
     set: &Labelled,
-) -> Result<Answers, Error> {
+    classes: &[String],
+) -> Result<Vec<Answer>, Error> {
     let (mut weights, _) = weights::read::<T>(&folder.file(run_folder::MODEL), network)?;
     let all: Vec<u32> = (0..set.dims()[0]).collect();
-    Answers::new(network, cpu, &mut weights, set, &all)
+    if network.outputs() == 1 {
+        let values = Values::new(network, cpu, &mut weights, set, &all)?;
+        return Ok(values.answers.into_iter().map(|value| Answer::Value { value }).collect());
+    }
+    let answers = Answers::new(network, cpu, &mut weights, set, &all)?;
+    let answer = |at: usize| Answer::Class {
+        label: answers.answers[at],
+        class: classes.get(answers.answers[at] as usize).cloned(),
+        confidence: answers.confidence(at),
+        probabilities: answers.row(at).into(),
+    };
+    Ok((0..answers.len()).map(answer).collect())
 }
 
 impl Images {
+    /// All of them.
+    fn part(self, rows: usize, cols: usize) -> Result<Part, Error> {
+        let Self { pixels, sources } = self;
+        // A class is not known, and none is needed.
+        let set = Labelled::new(pixels, vec![0; sources.len()], rows as u32, cols as u32)
+            .map_err(|error| Error::Usage(format!("images: {error}")))?;
+        Ok(Part { set, sources })
+    }
+
     /// Reads `path`: a PNG file, an IDX file of images, or a folder of PNG files.
     fn read(&mut self, path: &Path, rows: usize, cols: usize, invert: Invert) -> Result<(), Error> {
         if path.is_dir() {
@@ -176,35 +223,43 @@ fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// A line an image: what it was taken for, how surely, all probabilities in per cent, and what was done to it.
+/// A line an example: what it was taken for, how surely, all probabilities in per cent, and what was done to it; or its value.
 fn table(predictions: &[Prediction]) -> String {
     let name = |Source { file, index, .. }: &Source| match index {
         Some(index) => format!("{file}[{index}]"),
         None => file.clone(),
     };
     let width = predictions.iter().map(|p| name(&p.source).chars().count()).max().unwrap_or(0).max(4);
-    let classes = predictions.first().map_or(0, |p| p.probabilities.len());
-    let mut lines = vec![format!(
-        "{:<width$}  label  confidence  {}",
-        "file",
-        (0..classes).map(|class| format!("{class:>5}")).collect::<String>()
-    )];
-    for prediction in predictions {
-        let shares = prediction.probabilities.iter().map(|p| format!("{:>5.1}", 100.0 * p));
-        let mut line = format!(
-            "{:<width$}  {:>5}  {:>8.2} %  {}",
-            name(&prediction.source),
-            prediction.label,
-            100.0 * prediction.confidence,
-            shares.collect::<String>()
-        );
-        if let Some([width, height]) = prediction.source.resized_from {
+    let called = |answer: &Answer| match answer {
+        Answer::Class { label, class, .. } => class.clone().unwrap_or_else(|| label.to_string()),
+        Answer::Value { .. } => String::new(),
+    };
+    let label = predictions.iter().map(|p| called(&p.answer).chars().count()).max().unwrap_or(0).max(5);
+    let head = match predictions.first().map(|prediction| &prediction.answer) {
+        Some(Answer::Value { .. }) => format!("{:<width$}  {:>12}", "file", "value"),
+        Some(Answer::Class { probabilities, .. }) => {
+            let classes: String = (0..probabilities.len()).map(|class| format!("{class:>5}")).collect();
+            format!("{:<width$}  {:>label$}  confidence  {classes}", "file", "label")
+        }
+        None => String::new(),
+    };
+    let line = |prediction: &Prediction| {
+        let Prediction { source, answer } = prediction;
+        let mut line = match answer {
+            Answer::Value { value } => format!("{:<width$}  {value:>12.6}", name(source)),
+            Answer::Class { confidence, probabilities, .. } => {
+                let shares: String = probabilities.iter().map(|p| format!("{:>5.1}", 100.0 * p)).collect();
+                let (name, called) = (name(source), called(answer));
+                format!("{name:<width$}  {called:>label$}  {:>8.2} %  {shares}", 100.0 * confidence)
+            }
+        };
+        if let Some([width, height]) = source.resized_from {
             line.push_str(&format!("  (resized from {width} x {height})"));
         }
-        if prediction.source.inverted {
+        if source.inverted {
             line.push_str("  (inverted: its background is light)");
         }
-        lines.push(line);
-    }
-    lines.join("\n")
+        line
+    };
+    std::iter::once(head).chain(predictions.iter().map(line)).collect::<Vec<_>>().join("\n")
 }

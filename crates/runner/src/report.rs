@@ -77,7 +77,9 @@ pub fn html<T: Element>(
         let layers = setup.config.layers.as_deref().unwrap_or_default();
         let network = setup::network(&setup.config, setup.network.input(), layers, false)?;
         let mut mapper = Mapper::new(&network, cpu)?;
-        let maps = reading::explained(answers).into_iter().map(|at| {
+        // What is not in bytes is not drawn.
+        let drawn = if set.pixels().is_empty() { Vec::new() } else { reading::explained(answers) };
+        let maps = drawn.into_iter().map(|at| {
             let image = set.image(answers.images[at] as usize).unwrap_or_default();
             Ok((at, mapper.maps(&network, cpu, weights, image, answers.answers[at])?))
         });
@@ -114,15 +116,16 @@ fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
         summary.epochs,
         setup.config.batch,
     );
-    let took = match (summary.best_epoch, summary.val_accuracy) {
-        (Some(epoch), Some(accuracy)) => format!(
+    let result = summary.val_accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy));
+    let result = result.or_else(|| Some(format!("loss {:.4}", summary.val_loss?)));
+    let took = match (summary.best_epoch, result) {
+        (Some(epoch), Some(result)) => format!(
             "That took {:.1} seconds on {} thread{}; kept are the weights of epoch {epoch}, the best on {} images that were held out \
-             ({:.2} %).",
+             ({result}).",
             summary.seconds_total,
             summary.threads,
             if summary.threads == 1 { "" } else { "s" },
             grouped(setup.split.validation.len()),
-            100.0 * accuracy
         ),
         _ => format!("That took {:.1} seconds; no epoch was finished.", summary.seconds_total),
     };
@@ -133,7 +136,8 @@ fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
         Escaped(&verdict(summary)),
         Escaped(&took)
     )?;
-    if summary.data_generated {
+    // Of other generated data, the name says what they are.
+    if summary.data_generated && summary.dataset == "digits" {
         writeln!(
             body,
             "<p class=\"notice\">The images were generated; no person wrote them. Accuracies on them say nothing about MNIST.</p>"
@@ -150,6 +154,11 @@ fn verdict(summary: &Summary) -> String {
             100.0 * accuracy,
             100.0 * low,
             100.0 * high,
+            grouped(summary.test_images)
+        ),
+        (Status::Done, ..) => format!(
+            "Test loss: {} on {} rows that took no part in training.",
+            summary.test_loss.map_or("-".to_owned(), short),
             grouped(summary.test_images)
         ),
         (Status::Diverged, ..) => "The run diverged: loss or gradient was no longer finite.".into(),
@@ -237,7 +246,8 @@ fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::
         },
     ];
     writeln!(body, "<h2>Training</h2>\n<div class=\"charts\" id=\"curves\">")?;
-    for chart in charts {
+    let has_accuracy = history.iter().any(|epoch| !epoch.val_accuracy.is_nan());
+    for chart in charts.iter().filter(|chart| !chart.percent || has_accuracy) {
         write!(body, "{chart}")?;
     }
     writeln!(

@@ -1,45 +1,74 @@
-//! The rows of a batch: images gathered from a data set into numbers, in buffers that are reused.
+//! The rows of a batch: examples gathered from a data set into numbers, in buffers that are reused.
 //!
 //! The training loop, [`scoring`](crate::scoring) and `dump` fill one.
 
+use nn::{Batch, Targets};
+
 use crate::Error;
-use crate::data::{Labelled, gather};
+use crate::augment::Augmentation;
+use crate::data::{Goals, Labelled, gather};
 use crate::element::Element;
 
-/// Buffers for some images and their classes.
+/// Buffers for some examples and their goals.
 #[derive(Clone, Debug)]
 pub struct Rows<T> {
-    pixels: Vec<T>,
-    classes: Vec<u8>,
+    inputs: Vec<T>,
     labels: Vec<u32>,
+    values: Vec<T>,
 }
 
 impl<T: Element> Rows<T> {
-    /// Room for `capacity` images of `image_len` pixels.
+    /// Room for `capacity` examples of `image_len` numbers.
     pub fn new(capacity: usize, image_len: usize) -> Self {
         Self {
-            pixels: vec![T::ZERO; capacity * image_len],
-            classes: vec![0; capacity],
+            inputs: vec![T::ZERO; capacity * image_len],
             labels: vec![0; capacity],
+            values: vec![T::ZERO; capacity],
         }
     }
 
-    /// The images `indices` of `from`, each pixel from 0 to 1, and their classes.
+    /// The examples `indices` of `from`, bytes from 0 to 1, and their classes or values.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there are more than there is room for, or no image of an index.
-    pub fn fill(&mut self, from: &Labelled, indices: &[u32]) -> Result<(&[T], &[u32]), Error> {
+    /// [`Error::Usage`] if there are more than there is room for, or no example of an index.
+    pub fn fill(&mut self, from: &Labelled, indices: &[u32]) -> Result<Batch<'_, T>, Error> {
+        self.fill_augmented(from, indices, None)
+    }
+
+    /// The same, with images changed as `augmentation` says.
+    ///
+    /// # Errors
+    /// As for [`fill`](Self::fill).
+    pub fn fill_augmented(
+        &mut self,
+        from: &Labelled,
+        indices: &[u32],
+        augmentation: Option<Augmentation<'_>>,
+    ) -> Result<Batch<'_, T>, Error> {
         let (count, len) = (indices.len(), indices.len() * from.image_len());
         let capacity = self.labels.len();
-        let (Some(pixels), Some(classes)) = (self.pixels.get_mut(..len), self.classes.get_mut(..count))
-        else {
+        let (Some(inputs), Some(labels)) = (self.inputs.get_mut(..len), self.labels.get_mut(..count)) else {
             return Err(Error::Usage(format!("batch: expected at most {capacity} images, got {count}")));
         };
-        gather(indices, from, pixels, classes).map_err(|error| Error::Usage(error.to_string()))?;
-        let labels = &mut self.labels[..count];
-        for (label, &class) in labels.iter_mut().zip(&*classes) {
-            *label = u32::from(class);
+        gather(indices, from, inputs).map_err(|error| Error::Usage(error.to_string()))?;
+        if let Some(augmentation) = augmentation {
+            augmentation.apply(indices, from, inputs);
         }
-        Ok((pixels, labels))
+        let targets = match from.goals() {
+            Goals::Classes(classes) => {
+                for (label, &index) in labels.iter_mut().zip(indices) {
+                    *label = u32::from(classes[index as usize]);
+                }
+                Targets::Labels(labels)
+            }
+            Goals::Values(goals) => {
+                let values = &mut self.values[..count];
+                for (value, &index) in values.iter_mut().zip(indices) {
+                    *value = T::from(goals[index as usize]);
+                }
+                Targets::Values(values)
+            }
+        };
+        Ok(Batch { inputs, targets })
     }
 }

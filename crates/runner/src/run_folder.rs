@@ -7,6 +7,8 @@
 //! | `metrics.csv`, `events.out.tfevents.evenkeel` | likewise | progress, for spreadsheets and for TensorBoard |
 //! | `checkpoint.safetensors` | likewise | the state to the bit |
 //! | `model.safetensors`, `summary.json`, `report.html` | at the end | what came out |
+//!
+//! That of a cross-validation holds a `config.toml`, a run folder `fold-<n>` for each fold, and `folds.json`.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -49,6 +51,9 @@ pub fn summary(folder: &RunFolder) -> Result<Summary, Error> {
     let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
     serde_json::from_str(&text).map_err(|error| malformed(&path, "the summary of a run", error))
 }
+
+/// What all folds of a cross-validation came to.
+pub const FOLDS: &str = "folds.json";
 
 /// Where runs go whose folder is not named.
 const RUNS: &str = "runs";
@@ -96,7 +101,7 @@ impl RunFolder {
         let folder = Self { path: path.into() };
         folder.sweep()?;
         // The state goes first, so that nothing left over is ever resumed.
-        let own = [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, CONFIG];
+        let own = [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, FOLDS, CONFIG];
         for name in own.into_iter().chain(EXPORTS) {
             folder.remove(name)?;
         }

@@ -1,7 +1,7 @@
 //! Loss and accuracy of a set of images: after each epoch on the validation set, once on the test set, in `eval`.
 
 use kernels::Cpu;
-use nn::{Batch, Network, Score, Workspace};
+use nn::{Network, Score, Targets, Workspace};
 
 use crate::Error;
 use crate::data::Labelled;
@@ -45,7 +45,7 @@ impl<T: Element> Scorer<T> {
         self.score_each(network, cpu, weights, set, indices, |_, _| {})
     }
 
-    /// As [`score`](Self::score); `see` gets the labels and the outputs of the images, some at a time, in their order.
+    /// As [`score`](Self::score); `see` gets the targets and the outputs of the images, some at a time, in their order.
     ///
     /// # Errors
     /// As for [`score`](Self::score).
@@ -56,14 +56,13 @@ impl<T: Element> Scorer<T> {
         weights: &mut Weights<T>,
         set: &Labelled,
         indices: &[u32],
-        mut see: impl FnMut(&[u32], &[T]),
+        mut see: impl FnMut(Targets<'_, T>, &[T]),
     ) -> Result<Score, Error> {
         let mut total = Score::default();
         for indices in indices.chunks(ROWS) {
-            let (inputs, labels) = self.rows.fill(set, indices)?;
-            let batch = Batch { inputs, targets: labels.into() };
+            let batch = self.rows.fill(set, indices)?;
             total += network.evaluate(cpu, weights.lend(), batch, &mut self.workspace)?;
-            see(labels, self.workspace.outputs(network, indices.len()));
+            see(batch.targets, self.workspace.outputs(network, indices.len()));
         }
         Ok(total)
     }

@@ -2,15 +2,18 @@
 //!
 //! `train`, `eval` and `dump` begin here.
 
+use std::path::Path;
 use std::thread;
 
 use kernels::Isa;
-use nn::{Compute, LayerSpec, Network, Registry, Shape, Tensor};
+use nn::{Compute, LayerSpec, Loss, Monitor, Network, Registry, Shape, Tensor};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::config::{Config, Source, hex};
-use crate::data::{self, Choice, Dataset, Request, Split, Terminal, generated};
+use crate::config::{Config, Source, hex, is_table};
+use crate::data::table::Goal;
+use crate::data::{self, Choice, Dataset, Goals, Inputs, Request, Split, Terminal, generated};
+use crate::metrics::Summary;
 use crate::pool::Pool;
 
 /// A configuration with everything that it stands for.
@@ -35,22 +38,20 @@ impl Setup {
         config.check()?;
         let dataset = load(&config)?;
         config.resolve(&dataset)?;
-        let held_out = config.validation.unwrap_or_default();
-        let usable = held_out > 0 && (held_out as usize) < dataset.train.len();
-        if !usable {
+        fits(&config, &dataset)?;
+        let split = split(&config, &dataset)?;
+        let layers = config.layers.as_deref().unwrap_or_default();
+        let input = dataset.train.shape();
+        let network = network(&config, input, layers, is_sparse(&dataset))
+            .map_err(|error| for_images(error, &config, input))?;
+        let network = network.with_loss(config.loss.unwrap_or_default());
+        if dataset.has_values() && network.outputs() != 1 {
             return Err(Error::Usage(format!(
-                "validation: expected 1 to {} of the {} training images, got {held_out} (key `validation`)",
-                dataset.train.len().saturating_sub(1),
-                dataset.train.len(),
+                "layers: expected 1 output, for the value of each row of {}, got {} (key `layers`)",
+                dataset.name,
+                network.outputs()
             )));
         }
-        let split = Split::stratified(&dataset.train, held_out, config.seed)
-            .map_err(|error| Error::Usage(error.to_string()))?;
-        let layers = config.layers.as_deref().unwrap_or_default();
-        let [_, height, width] = dataset.train.dims().map(|dim| dim as usize);
-        let input = Shape::Image { height, width, channels: 1 };
-        let network = network(&config, input, layers, is_sparse(&dataset))?;
-        let network = network.with_loss(config.loss.unwrap_or_default());
         if network.outputs() < dataset.classes {
             return Err(Error::Usage(format!(
                 "layers: expected at least {} outputs, one for each class of {}, got {} (key `layers`)",
@@ -83,8 +84,14 @@ impl Setup {
         let mut hash = Sha256::new();
         for set in [&self.dataset.train, &self.dataset.test] {
             hash.update(set.dims().map(u32::to_le_bytes).as_flattened());
-            hash.update(set.pixels());
-            hash.update(set.labels());
+            match set.inputs() {
+                Inputs::Bytes(bytes) => hash.update(bytes),
+                Inputs::Numbers(numbers) => numbers.iter().for_each(|x| hash.update(x.to_le_bytes())),
+            }
+            match set.goals() {
+                Goals::Classes(classes) => hash.update(classes),
+                Goals::Values(values) => values.iter().for_each(|x| hash.update(x.to_le_bytes())),
+            }
         }
         hex(&hash.finalize())
     }
@@ -107,9 +114,85 @@ pub(crate) fn network(
 
 /// Whether most pixels of the first training images are 0. It decides speed, and no bit.
 pub(crate) fn is_sparse(dataset: &Dataset) -> bool {
-    let pixels = dataset.train.pixels();
+    let Inputs::Bytes(pixels) = dataset.train.inputs() else { return false };
     let some = &pixels[..pixels.len().min(1 << 20)];
     some.iter().filter(|pixel| **pixel == 0).count() > some.len() / 2
+}
+
+/// Whether loss, mixing and augmentation go with the data.
+fn fits(config: &Config, dataset: &Dataset) -> Result<(), Error> {
+    let refused = |message: String| Err(Error::Usage(message));
+    let name = &dataset.name;
+    if dataset.has_values() {
+        let loss = config.loss.unwrap_or_default();
+        if !matches!(loss, Loss::Mse | Loss::Mae | Loss::Huber { .. }) {
+            return refused(format!(
+                "loss: expected mse, mae or huber for {name}, whose rows have values, got one that compares classes (key `loss`)"
+            ));
+        }
+        if config.early_stopping.is_some_and(|rule| rule.monitor == Monitor::ValAccuracy) {
+            return refused(format!(
+                "early_stopping: expected val_loss as its monitor for {name}, whose rows have values, got val_accuracy (key `early_stopping`)"
+            ));
+        }
+        if config.mixing.is_some() {
+            return refused(format!(
+                "mixing: expected classes, got {name}, whose rows have values (key `mixing`)"
+            ));
+        }
+    }
+    if !config.augment.is_empty() && !matches!(dataset.train.shape(), Shape::Image { .. }) {
+        return refused(format!("augment: expected images, got {name}, a table (key `augment`)"));
+    }
+    Ok(())
+}
+
+/// Which training images are held out.
+fn split(config: &Config, dataset: &Dataset) -> Result<Split, Error> {
+    let images = dataset.train.len();
+    if let Some(folds) = config.folds {
+        let Some(fold) = config.fold else {
+            return Err(Error::Usage(format!(
+                "folds: expected one fold of {folds}, got all of them, which `train` alone can work on (key `fold`)"
+            )));
+        };
+        return Split::fold(&dataset.train, fold - 1, folds, config.seed).map_err(|_| {
+            Error::Usage(format!(
+                "folds: expected 2 to the number of training images, {images}, got {folds} (flag --folds or key `folds`)"
+            ))
+        });
+    }
+    let held_out = config.validation.unwrap_or_default();
+    let usable = held_out > 0 && (held_out as usize) < images;
+    if !usable {
+        return Err(Error::Usage(format!(
+            "validation: expected 1 to {} of the {images} training images, got {held_out} (key `validation`)",
+            images.saturating_sub(1),
+        )));
+    }
+    Split::stratified(&dataset.train, held_out, config.seed).map_err(|error| Error::Usage(error.to_string()))
+}
+
+/// `error`, with the remedy where a network for images was given something else.
+fn for_images(error: Error, config: &Config, input: Shape) -> Error {
+    match error {
+        Error::Network(error @ nn::Error::Layer { .. }) if !matches!(input, Shape::Image { .. }) => {
+            Error::Usage(format!(
+                "preset {}: {error}. The data are a table of {input}: take a preset for any data, such as mlp, or other `layers`",
+                config.preset.name()
+            ))
+        }
+        error => error,
+    }
+}
+
+/// The shape of an input, as the summary of a run has it: rows and columns of an image, or the columns of a table.
+pub(crate) fn input(summary: &Summary) -> Option<Shape> {
+    match summary.input[..] {
+        [height, width] if height * width > 0 => Some(Shape::Image { height, width, channels: 1 }),
+        [columns] if columns > 0 => Some(Shape::Features(columns)),
+        _ => None,
+    }
 }
 
 /// The instruction set that `config` asks for.
@@ -142,12 +225,36 @@ pub fn pool(config: &Config) -> Result<Pool, Error> {
 /// The images that `config` asks for. Notices go to stderr.
 pub(crate) fn load(config: &Config) -> Result<Dataset, Error> {
     let choice = match (&config.data, config.dataset) {
-        (Some(folder), _) => Choice::Folder(folder.clone()),
+        (Some(path), _) => of_path(path, config)?,
         (None, Source::Auto) => Choice::Auto,
         (None, Source::Mnist) => Choice::Mnist,
         (None, Source::Digits) => Choice::Digits,
+        (None, Source::Classification) => Choice::Classification(config.classification.unwrap_or_default()),
+        (None, Source::Linear) => Choice::Linear(config.linear.unwrap_or_default()),
     };
     let request = Request::from_environment(choice, config.seed, generated::load);
     let mut terminal = Terminal::default();
     Ok(data::load(&request, &mut |event| terminal.hear(event))?)
+}
+
+/// The data in `path`: by its name, a table or an archive of arrays; else a folder.
+fn of_path(path: &Path, config: &Config) -> Result<Choice, Error> {
+    let goal = match (&config.label, &config.target) {
+        (Some(label), _) => Some(Goal::Label(label.clone())),
+        (None, target) => target.clone().map(Goal::Target),
+    };
+    if is_table(path) {
+        let name = path.display();
+        return match goal {
+            Some(goal) => Ok(Choice::Table(path.into(), goal)),
+            None => Err(Error::Usage(format!(
+                "label: expected the column of {name} that is to be learned, got none: name it by --label if it holds classes, by \
+                 --target if it holds values (keys `label`, `target`)"
+            ))),
+        };
+    }
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
+        return Ok(Choice::Archive(path.into()));
+    }
+    Ok(Choice::Folder(path.into()))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each batch of the step                        `accumulate` of them; their mean counts
-//!     images -> rows -> mixed? -> loss and gradient
+//!     images -> rows -> augmented? -> mixed? -> loss and gradient
 //! sam: once more, from the worst place nearby
 //! + noise -> finite? -> clips -> optimizer -> bounds -> zeros -> slow weights -> average
 //! ```
@@ -13,11 +13,12 @@ use kernels::{Cpu, vector};
 use nn::pruning::Pruner;
 use nn::{Batch, Clipping, Mode, Progress, Score, Targets, Workspace};
 
+use crate::augment::Augmentation;
 use crate::element::Element;
 use crate::health::{self, Observer};
 use crate::rows::Rows;
 use crate::setup::Setup;
-use crate::training::State;
+use crate::training::{State, steps_per_epoch};
 use crate::weights::Weights;
 use crate::{Error, streams};
 
@@ -169,19 +170,23 @@ impl<T: Element> Stepper<T> {
         let Setup { config, dataset, network, .. } = setup;
         let Self { rows, workspace, grads, share, mixed, targets, .. } = self;
         let mut total = Score::default();
+        let epoch = step / steps_per_epoch(setup.split.train.len(), config.images_per_step());
+        let (list, seed, isa) = (&config.augment[..], config.seed, cpu.isa);
+        let augmentation =
+            (!list.is_empty()).then_some(Augmentation { list, seed, epoch: epoch as u32, isa });
         for (part, batch) in indices.chunks(batch(setup)).enumerate() {
-            let (inputs, labels) = rows.fill(&dataset.train, batch)?;
+            let batch = rows.fill_augmented(&dataset.train, batch, augmentation)?;
             // Each batch of each step draws its own numbers.
             let number = step * u64::from(config.accumulate) + part as u64;
-            let batch = match config.mixing {
-                None => Batch { inputs, targets: labels.into() },
-                Some(mixing) => {
+            let batch = match (config.mixing, batch) {
+                (Some(mixing), Batch { inputs, targets: Targets::Labels(labels) }) => {
                     let (stream, classes) = (streams::mixing(config.seed, number), network.outputs());
                     let mixed = &mut mixed[..inputs.len()];
                     let targets = &mut targets[..labels.len() * classes];
                     mixing.mix(cpu, stream, network.input(), inputs, labels, classes, mixed, targets)?;
                     Batch { inputs: mixed, targets: Targets::Values(targets) }
                 }
+                (_, batch) => batch,
             };
             let mode = Mode::Train { seed: config.seed, step: number };
             let into = if part == 0 { &mut *grads } else { &mut *share };

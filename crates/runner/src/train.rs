@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use kernels::{Cpu, Executor, Isa};
+use nn::{Score, Shape};
 
 use crate::activity::Looker;
 use crate::answers::Answers;
@@ -28,11 +29,12 @@ use crate::metrics::{self, Status, Summary};
 use crate::pool::Pool;
 use crate::report;
 use crate::run_folder::{self, RunFolder};
+use crate::scoring::Scorer;
 use crate::setup::{self, Setup};
 use crate::signal::{Signal, Signals};
 use crate::training::{self, End, Position, State, Watch, steps_per_epoch};
 use crate::weights::{self, Weights};
-use crate::{Error, tensorboard};
+use crate::{Error, folds, tensorboard};
 
 /// What `train` is asked to do.
 #[derive(Clone, Debug)]
@@ -86,6 +88,9 @@ pub enum Run {
 /// # Errors
 /// Whatever keeps the run from ending well: see [`Error`].
 pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
+    if folds::are_asked_for(request)? {
+        return folds::train(request, started, signals);
+    }
     let (summary, end) = run(request, started, signals)?;
     if request.json || end.is_ok() {
         conclude(request, &summary)?;
@@ -149,8 +154,11 @@ fn finished(folder: &RunFolder) -> Result<Option<Summary>, Error> {
 fn conclude(request: &Request, summary: &Summary) -> Result<(), Error> {
     let line = if request.json {
         json(summary)?
-    } else if summary.test_accuracy.is_none() {
+    } else if summary.test_loss.is_none() {
         format!("stopped after {} epochs, run {}", summary.epochs, summary.run)
+    } else if let (None, Some(loss)) = (summary.test_accuracy, summary.test_loss) {
+        let sha256 = summary.params_sha256.as_deref().unwrap_or("unknown");
+        format!("test loss {loss:.4}, weights sha256 {sha256}, run {}", summary.run)
     } else {
         let correct =
             (summary.test_accuracy.unwrap_or_default() * summary.test_images as f64).round() as usize;
@@ -227,11 +235,16 @@ impl Session<'_> {
             self.save(identity, &state, &mut record)?;
         }
 
+        let has_values = setup.dataset.has_values();
         let test = match end {
-            End::Done => Some(self.test(cpu, &mut state.best)?),
+            End::Done if !has_values => Some(self.test(cpu, &mut state.best)?),
             _ => None,
         };
-        let summary = self.summarise(identity, &state, &end, test.as_ref())?;
+        let score = match (&test, &end) {
+            (None, End::Done) => Some(self.score(cpu, &mut state.best)?),
+            _ => test.as_ref().map(|test| test.score),
+        };
+        let summary = self.summarise(identity, &state, &end, score)?;
         let history = &state.position.history[..];
         let material = report::Material { setup, summary: &summary, history, health: &record };
         let report = report::html(material, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
@@ -260,12 +273,14 @@ impl Session<'_> {
             origin => origin.to_string(),
         };
         format!(
-            "{} ({}): {} images to train on, {} to validate, {} to test\n{} {}, {} parameters, {}, on {} threads with {}",
+            "{} ({}): {} {} to train on, {} to validate, {} to test{}\n{} {}, {} parameters, {}, on {} threads with {}",
             dataset.name,
             origin,
             split.train.len(),
+            if matches!(network.input(), Shape::Image { .. }) { "images" } else { "rows" },
             split.validation.len(),
             dataset.test.len(),
+            if dataset.test_is_held_out { " (held out by the seed)" } else { "" },
             config.preset.name(),
             self.setup.widths(),
             network.layout().len(),
@@ -311,13 +326,20 @@ impl Session<'_> {
         Answers::new(network, cpu, best, &dataset.test, &indices)
     }
 
+    /// How near the values of the test set are: likewise.
+    fn score<T: Element>(&self, cpu: Cpu<'_>, best: &mut Weights<T>) -> Result<Score, Error> {
+        let Setup { dataset, network, .. } = self.setup;
+        let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
+        Scorer::new(network, cpu)?.score(network, cpu, best, &dataset.test, &indices)
+    }
+
     /// Writes the model of the best epoch, and sums up.
     fn summarise<T: Element>(
         &self,
         identity: &Identity,
         state: &State<T>,
         end: &End,
-        test: Option<&Answers>,
+        test: Option<Score>,
     ) -> Result<Summary, Error> {
         let Setup { config, dataset, network, .. } = self.setup;
         let history = &state.position.history;
@@ -328,22 +350,23 @@ impl Session<'_> {
             self.folder.write(run_folder::MODEL, &bytes)?;
             params_sha256 = Some(sha256);
         }
-        let test = test.map(|test| test.score);
-        let interval = test.map(|test| Interval::wilson(test.correct, test.rows));
+        let classified = test.filter(|_| !dataset.has_values());
+        let interval = classified.map(|test| Interval::wilson(test.correct, test.rows));
         Ok(Summary {
             status: match end {
                 End::Done => Status::Done,
                 End::Stopped => Status::Interrupted,
                 End::Diverged(_) => Status::Diverged,
             },
-            test_accuracy: test.map(|test| test.accuracy()),
+            test_accuracy: classified.map(|test| test.accuracy()),
             test_accuracy_low: interval.map(|interval| interval.low),
             test_accuracy_high: interval.map(|interval| interval.high),
             test_loss: test.map(|test| test.mean_loss()),
             test_images: dataset.test.len(),
             epochs: history.len(),
             best_epoch: best.map(|epoch| epoch.epoch),
-            val_accuracy: best.map(|epoch| epoch.val_accuracy),
+            val_accuracy: best.map(|epoch| epoch.val_accuracy).filter(|accuracy| !accuracy.is_nan()),
+            val_loss: best.map(|epoch| epoch.val_loss),
             seconds_total: self.started.elapsed().as_secs_f64(),
             train_seconds_best_epoch: history.iter().map(|epoch| epoch.train_seconds).reduce(f64::min),
             params: network.layout().len(),
@@ -352,7 +375,12 @@ impl Session<'_> {
             data_origin: dataset.origin.to_string(),
             data_generated: matches!(dataset.origin, Origin::Generated { .. }),
             data_sha256: identity.data_sha256.clone(),
-            input: [dataset.test.rows(), dataset.test.cols()],
+            input: match dataset.test.shape() {
+                Shape::Image { height, width, .. } => vec![height, width],
+                shape => vec![shape.elements()],
+            },
+            columns: dataset.names.columns.clone(),
+            classes: dataset.names.classes.clone(),
             preset: config.preset.name().into(),
             dtype: config.dtype.name().into(),
             seed: config.seed,

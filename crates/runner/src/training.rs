@@ -228,7 +228,7 @@ pub fn run<T: Element>(
             train_seconds: sums.seconds,
             train_loss: sums.loss / sums.rows as f64,
             val_loss: validation.mean_loss(),
-            val_accuracy: validation.accuracy(),
+            val_accuracy: if dataset.has_values() { f64::NAN } else { validation.accuracy() },
             lr,
             grad_norm: sums.norm / steps_per_epoch as f64,
             grad_norm_max: sums.norm_max,

@@ -1,11 +1,12 @@
-//! Bytes become numbers on the way into a batch: a pixel p becomes T(p) * (1 / 255), rounded twice.
+//! Bytes become numbers on the way into a batch: a pixel p becomes T(p) * (1 / 255), rounded twice. Numbers stay what
+//! they are.
 //!
 //! The training loop gathers each batch with this, and evaluation too. The scale is one number so that a kernel
 //! which reads bytes itself gives the same bits: it converts and multiplies as here.
 
 use std::ops::{Div, Mul};
 
-use super::labelled::Labelled;
+use super::labelled::{Inputs, Labelled};
 
 /// What [`gather`] was given does not fit together. Nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,14 +29,6 @@ pub enum GatherError {
         /// The length that came.
         got: usize,
     },
-    /// `labels` has not one element for each index.
-    #[error("labels: expected {expected} elements, got {got}")]
-    Labels {
-        /// Number of indices.
-        expected: usize,
-        /// The length that came.
-        got: usize,
-    },
 }
 
 /// 1 / 255, correctly rounded: what converts a pixel into a number from 0 to 1.
@@ -45,21 +38,16 @@ pub fn scale<T: From<u8> + Div<Output = T>>() -> T {
     T::from(1) / T::from(255)
 }
 
-/// Writes the images `indices` of `from` into `pixels`, one after another, and their classes into `labels`.
+/// Writes the examples `indices` of `from` into `pixels`, one after another.
 ///
-/// `pixels` is `[indices.len(), rows * cols]`, row-major; `labels` is `[indices.len()]`. Each pixel p becomes
-/// `T::from(p) * scale()`, in `[0, 1]`: 255 becomes exactly 1. `T` is `f32` or `f64`.
+/// `pixels` is `[indices.len(), rows * cols]`, row-major. Each byte p becomes `T::from(p) * scale()`, in `[0, 1]`: 255
+/// becomes exactly 1. `T` is `f32` or `f64`.
 ///
 /// # Errors
-/// [`GatherError`] if a length does not fit or an index is too large; then nothing is written.
-pub fn gather<T>(
-    indices: &[u32],
-    from: &Labelled,
-    pixels: &mut [T],
-    labels: &mut [u8],
-) -> Result<(), GatherError>
+/// [`GatherError`] if the length does not fit or an index is too large; then nothing is written.
+pub fn gather<T>(indices: &[u32], from: &Labelled, pixels: &mut [T]) -> Result<(), GatherError>
 where
-    T: Copy + From<u8> + Mul<Output = T> + Div<Output = T> + Send,
+    T: Copy + From<u8> + From<f32> + Mul<Output = T> + Div<Output = T> + Send + Sync,
 {
     let (count, image_len) = (indices.len(), from.image_len());
     if let Some(at) = indices.iter().position(|&index| index as usize >= from.len()) {
@@ -68,39 +56,38 @@ where
     if count.checked_mul(image_len) != Some(pixels.len()) {
         return Err(GatherError::Pixels { expected: count.saturating_mul(image_len), got: pixels.len() });
     }
-    if labels.len() != count {
-        return Err(GatherError::Labels { expected: count, got: labels.len() });
+    let scale = scale::<T>();
+    match from.inputs() {
+        Inputs::Bytes(bytes) => convert(indices, bytes, pixels, image_len, |byte| T::from(byte) * scale),
+        Inputs::Numbers(numbers) => convert(indices, numbers, pixels, image_len, T::from),
     }
-    convert(indices, from, pixels, labels);
     Ok(())
 }
 
-/// Images that are converted at a time: some microseconds' worth.
+/// Examples that are converted at a time: some microseconds' worth.
 const SHARE: usize = 16;
 
 /// What [`gather`] does once all fits; on all threads of the pool that it is called in, if there is one.
-fn convert<T>(indices: &[u32], from: &Labelled, pixels: &mut [T], labels: &mut [u8])
-where
-    T: Copy + From<u8> + Mul<Output = T> + Div<Output = T> + Send,
-{
-    let image_len = from.image_len();
+fn convert<S: Copy + Sync, T: Send>(
+    indices: &[u32],
+    from: &[S],
+    pixels: &mut [T],
+    image_len: usize,
+    number: impl Fn(S) -> T + Copy + Sync,
+) {
     if indices.len() > SHARE && rayon_core::current_thread_index().is_some() {
         let half = indices.len() / 2;
         let (pixels, more_pixels) = pixels.split_at_mut(half * image_len);
-        let (labels, more_labels) = labels.split_at_mut(half);
         rayon_core::join(
-            || convert(&indices[..half], from, pixels, labels),
-            || convert(&indices[half..], from, more_pixels, more_labels),
+            || convert(&indices[..half], from, pixels, image_len, number),
+            || convert(&indices[half..], from, more_pixels, image_len, number),
         );
         return;
     }
-    let scale = scale::<T>();
-    for ((&index, label), image) in indices.iter().zip(labels).zip(pixels.chunks_exact_mut(image_len)) {
-        let index = index as usize;
-        *label = from.labels()[index];
-        let source = &from.pixels()[index * image_len..][..image_len];
-        for (pixel, &byte) in image.iter_mut().zip(source) {
-            *pixel = T::from(byte) * scale;
+    for (&index, image) in indices.iter().zip(pixels.chunks_exact_mut(image_len)) {
+        let source = &from[index as usize * image_len..][..image_len];
+        for (pixel, &value) in image.iter_mut().zip(source) {
+            *pixel = number(value);
         }
     }
 }
@@ -108,6 +95,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Goals;
 
     fn set() -> Labelled {
         let pixels = (0..=255).collect();
@@ -117,10 +105,9 @@ mod tests {
     #[test]
     fn every_byte_is_converted_then_scaled_once() {
         let order: Vec<u32> = (0..64).rev().collect();
-        let (mut single, mut double, mut labels) = ([9.0_f32; 256], [9.0_f64; 256], [99; 64]);
-        gather(&order, &set(), &mut single, &mut labels).expect("all fits");
-        gather(&order, &set(), &mut double, &mut labels).expect("all fits");
-        assert!(labels.iter().copied().eq((0..64).rev()));
+        let (mut single, mut double) = ([9.0_f32; 256], [9.0_f64; 256]);
+        gather(&order, &set(), &mut single).expect("all fits");
+        gather(&order, &set(), &mut double).expect("all fits");
         for (at, (single, double)) in single.iter().zip(double).enumerate() {
             let byte = 4 * (63 - at / 4) + at % 4;
             // 0x3B808081 and 0x3F70101010101010 are the nearest numbers to 1/255 in the two formats.
@@ -133,27 +120,34 @@ mod tests {
     #[test]
     fn what_does_not_fit_writes_nothing() {
         let cases = [
-            (&[1, 64][..], 8, 2, GatherError::Index { at: 1, got: 64, below: 64 }),
-            (&[1, 2], 7, 2, GatherError::Pixels { expected: 8, got: 7 }),
-            (&[1, 2], 9, 2, GatherError::Pixels { expected: 8, got: 9 }),
-            (&[1, 2], 8, 1, GatherError::Labels { expected: 2, got: 1 }),
-            (&[1, 2], 8, 3, GatherError::Labels { expected: 2, got: 3 }),
+            (&[1, 64][..], 8, GatherError::Index { at: 1, got: 64, below: 64 }),
+            (&[1, 2], 7, GatherError::Pixels { expected: 8, got: 7 }),
+            (&[1, 2], 9, GatherError::Pixels { expected: 8, got: 9 }),
         ];
-        for (indices, pixels, labels, expected) in cases {
-            let (mut pixels, mut labels) = (vec![9.0_f32; pixels], vec![99; labels]);
-            assert_eq!(gather(indices, &set(), &mut pixels, &mut labels), Err(expected));
-            assert!(pixels.iter().all(|&p| p == 9.0) && labels.iter().all(|&l| l == 99));
+        for (indices, pixels, expected) in cases {
+            let mut pixels = vec![9.0_f32; pixels];
+            assert_eq!(gather(indices, &set(), &mut pixels), Err(expected));
+            assert!(pixels.iter().all(|&p| p == 9.0));
         }
-        assert_eq!(gather::<f32>(&[], &set(), &mut [], &mut []), Ok(()));
+        assert_eq!(gather::<f32>(&[], &set(), &mut []), Ok(()));
+    }
+
+    #[test]
+    fn numbers_are_taken_as_they_are() {
+        let (inputs, goals) = (Inputs::Numbers(vec![-0.5, 300.0, 0.1, f32::MAX]), Goals::Classes(vec![0, 1]));
+        let set = Labelled::table(inputs, goals, 2).expect("2 rows of 2");
+        let mut double = [9.0_f64; 4];
+        gather(&[1, 0], &set, &mut double).expect("all fits");
+        assert_eq!(double, [0.1_f32, f32::MAX, -0.5, 300.0].map(f64::from));
     }
 
     #[test]
     fn threads_change_nothing() {
         let order: Vec<u32> = (0..500).map(|i| i * 7 % 64).collect();
         let gathered = || {
-            let (mut pixels, mut labels) = (vec![9.0_f32; 2000], vec![99; 500]);
-            gather(&order, &set(), &mut pixels, &mut labels).expect("all fits");
-            (pixels, labels)
+            let mut pixels = vec![9.0_f32; 2000];
+            gather(&order, &set(), &mut pixels).expect("all fits");
+            pixels
         };
         let pool = crate::pool::Pool::new(3).expect("threads");
         assert_eq!(pool.enter(gathered), gathered());

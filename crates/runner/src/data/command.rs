@@ -1,17 +1,24 @@
 //! `evenkeel data`: looks at a data set, draws some of its images, generates one, or downloads MNIST.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::thread;
 
+use nn::Shape;
 use png::ColorType;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::digits::{SIDE, generate};
 use super::replace::{refuse_if, replace_with};
-use super::{Choice, DataError, Labelled, Origin, Request, Terminal, folder, generated, load, mnist};
-use crate::config::{Config, hex, require};
+use super::synthetic::{Classification, Linear};
+use super::{
+    Choice, DataError, Goals, Inputs, Labelled, Origin, Request, Terminal, folder, generated, load, mnist,
+};
+use crate::augment::Augmentation;
+use crate::config::{Config, Source, hex, require};
+use crate::rows::Rows;
 use crate::{Error, picture, setup, train};
 
 /// Pixels between the images of a sheet.
@@ -37,6 +44,8 @@ pub struct Show {
     pub count: usize,
     /// Of this class alone.
     pub class: Option<usize>,
+    /// The epoch, from 1, as whose training they are augmented by the configuration; `None` draws them as they are.
+    pub epoch: Option<u32>,
     /// The PNG file to write; `None` draws on the terminal.
     pub out: Option<PathBuf>,
     /// Whether it may be there already.
@@ -46,11 +55,13 @@ pub struct Show {
 /// What is generated.
 #[derive(Clone, Debug)]
 pub struct Synth {
-    /// The folder to write.
+    /// What: digits, or one of the tables.
+    pub source: Source,
+    /// The folder to write, or the file of a table.
     pub out: PathBuf,
     /// What every draw depends on.
     pub seed: u64,
-    /// Training and test images.
+    /// Training and test images; of tables, their sum is the number of rows.
     pub counts: [u32; 2],
     /// Whether the files may be there already.
     pub force: bool,
@@ -64,6 +75,12 @@ struct Info {
     classes: usize,
     rows: usize,
     cols: usize,
+    /// The names of a table's columns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<String>,
+    /// Those of its classes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    class_names: Vec<String>,
     train: PartInfo,
     test: PartInfo,
 }
@@ -73,11 +90,11 @@ struct PartInfo {
     images: usize,
     /// Images of each class.
     counts: Vec<usize>,
-    /// Mean of the pixels, 0 to 1.
+    /// Mean of the pixels, 0 to 1, or of all numbers.
     mean: f64,
     /// Their standard deviation.
     std: f64,
-    /// SHA-256 of the uncompressed IDX files.
+    /// SHA-256 of the uncompressed IDX files; of what is not in bytes, of the same header before little-endian numbers.
     images_sha256: String,
     labels_sha256: String,
     /// Whether both are MNIST's.
@@ -99,6 +116,8 @@ pub fn info(config: &Config, json: bool) -> Result<(), Error> {
         classes: dataset.classes,
         rows: dataset.train.rows(),
         cols: dataset.train.cols(),
+        columns: dataset.names.columns.clone(),
+        class_names: dataset.names.classes.clone(),
         train,
         test,
     };
@@ -107,16 +126,30 @@ pub fn info(config: &Config, json: bool) -> Result<(), Error> {
         return train::print(&text.map_err(|error| Error::Usage(format!("data: {error}")))?);
     }
     let Info { name, origin, classes, rows, cols, .. } = &info;
-    let mut lines = vec![format!("{name} ({origin}): {classes} classes of images of {rows} x {cols}")];
+    let goals = if dataset.has_values() { "values".into() } else { format!("{classes} classes") };
+    let mut lines = vec![match dataset.train.shape() {
+        Shape::Image { .. } => format!("{name} ({origin}): {goals} of images of {rows} x {cols}"),
+        _ => format!("{name} ({origin}): {goals} of rows of {cols} columns"),
+    }];
+    for (what, names) in [("columns", &info.columns), ("classes", &info.class_names)] {
+        if !names.is_empty() {
+            lines.push(format!("{what}: {}", names.join(", ")));
+        }
+    }
     for (part, of) in [("train", &info.train), ("test", &info.test)] {
         let counts: String = of.counts.iter().map(|count| format!(" {count}")).collect();
         let mnist = if of.is_mnist { ", MNIST's" } else { "" };
-        lines.push(format!("\n{part}: {} images{mnist}", of.images));
-        lines.push(format!("  by class     {counts}"));
-        lines.push(format!(
-            "  pixels        mean {:.4}, standard deviation {:.4} (of 0 to 1)",
-            of.mean, of.std
-        ));
+        let (what, numbers) = match dataset.train.shape() {
+            Shape::Image { .. } => ("images", "pixels "),
+            _ => ("rows", "numbers"),
+        };
+        lines.push(format!("\n{part}: {} {what}{mnist}", of.images));
+        if !of.counts.is_empty() {
+            lines.push(format!("  by class     {counts}"));
+        }
+        let (mean, std) = (of.mean, of.std);
+        let scale = if matches!(dataset.train.inputs(), Inputs::Bytes(_)) { " (of 0 to 1)" } else { "" };
+        lines.push(format!("  {numbers}       mean {mean:.4}, standard deviation {std:.4}{scale}"));
         lines.push(format!("  images SHA-256  {}\n  labels SHA-256  {}", of.images_sha256, of.labels_sha256));
     }
     train::print(&lines.join("\n"))
@@ -129,18 +162,35 @@ impl PartInfo {
         for &label in set.labels() {
             counts[usize::from(label)] += 1;
         }
-        // Sums of integers: exact.
-        let (sum, squares) = set.pixels().iter().fold((0_u64, 0_u64), |(sum, squares), &pixel| {
-            (sum + u64::from(pixel), squares + u64::from(pixel) * u64::from(pixel))
-        });
-        let count = set.pixels().len() as f64;
-        let mean = sum as f64 / count;
-        let variance = (squares as f64 / count - mean * mean).max(0.0);
-        let images_sha256 = sha256(&set.dims(), set.pixels());
-        let labels_sha256 = sha256(&set.dims()[..1], set.labels());
+        let bytes = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let (mean, std, data) = match set.inputs() {
+            Inputs::Bytes(bytes) => {
+                // Sums of integers: exact.
+                let (sum, squares) = bytes.iter().fold((0_u64, 0_u64), |(sum, squares), &pixel| {
+                    (sum + u64::from(pixel), squares + u64::from(pixel) * u64::from(pixel))
+                });
+                let count = bytes.len() as f64;
+                let mean = sum as f64 / count;
+                let variance = (squares as f64 / count - mean * mean).max(0.0);
+                (mean / 255.0, variance.sqrt() / 255.0, Cow::from(bytes))
+            }
+            Inputs::Numbers(numbers) => {
+                let of = |value: &dyn Fn(f64) -> f64| {
+                    numbers.iter().map(|&number| value(number.into())).sum::<f64>() / numbers.len() as f64
+                };
+                let mean = of(&|number| number);
+                let variance = of(&|number| (number - mean) * (number - mean));
+                (mean, variance.sqrt(), Cow::Owned(bytes(numbers)))
+            }
+        };
+        let goals = match set.goals() {
+            Goals::Classes(classes) => Cow::from(classes),
+            Goals::Values(values) => Cow::Owned(bytes(values)),
+        };
+        let images_sha256 = sha256(&set.dims(), &data);
+        let labels_sha256 = sha256(&set.dims()[..1], &goals);
         let [images, labels] = [published, published + 1].map(|at| mnist::PUBLISHED[at].sha256);
         let is_mnist = images_sha256 == images && labels_sha256 == labels;
-        let (mean, std) = (mean / 255.0, variance.sqrt() / 255.0);
         Self { images: set.len(), counts, mean, std, images_sha256, labels_sha256, is_mnist }
     }
 }
@@ -167,7 +217,11 @@ pub fn show(show: &Show) -> Result<(), Error> {
         Part::Train => &dataset.train,
         Part::Test => &dataset.test,
     };
-    let wanted = |index: &usize| show.class.is_none_or(|class| usize::from(set.labels()[*index]) == class);
+    let class = |index: usize| set.labels().get(index).map(|&label| usize::from(label));
+    let wanted = |index: &usize| show.class.is_none_or(|wanted| class(*index) == Some(wanted));
+    if !matches!(set.shape(), Shape::Image { .. }) {
+        return Err(Error::Usage(format!("data: expected images to draw, got {}, a table", dataset.name)));
+    }
     let indices: Vec<_> = (0..set.len()).filter(wanted).take(show.count).collect();
     if indices.is_empty() {
         let class = show.class.map_or_else(|| "any".into(), |class| class.to_string());
@@ -176,10 +230,13 @@ pub fn show(show: &Show) -> Result<(), Error> {
             dataset.classes, show.count
         )));
     }
+    let labels: Vec<_> = indices.iter().filter_map(|&index| set.labels().get(index)).collect();
+    let set = &seen(show, set, &indices)?;
+    let indices: Vec<_> = (0..set.len()).collect();
     let Some(out) = &show.out else {
         // A narrow terminal has 80 columns.
         let columns = (80 / (set.cols() + 1)).clamp(1, indices.len());
-        let labels: Vec<_> = indices.iter().map(|&index| set.labels()[index].to_string()).collect();
+        let labels: Vec<_> = labels.into_iter().map(ToString::to_string).collect();
         let drawn = half_blocks(&Sheet::new(set, &indices, columns, 1));
         return train::print(&format!("{drawn}\n{}", labels.join(" ")));
     };
@@ -187,6 +244,20 @@ pub fn show(show: &Show) -> Result<(), Error> {
     let Sheet { width, height, pixels } = Sheet::new(set, &indices, columns, GAP);
     replace_with(out, &picture::png(width, height, ColorType::Grayscale, &pixels)?)?;
     train::print(&out.display().to_string())
+}
+
+/// The images `indices` of `set` as they are drawn: in bytes, and augmented where that is asked for.
+fn seen(show: &Show, set: &Labelled, indices: &[usize]) -> Result<Labelled, Error> {
+    let indices: Vec<u32> = indices.iter().map(|&index| index as u32).collect();
+    let (list, seed, isa) = (&show.config.augment[..], show.config.seed, setup::isa(&show.config)?);
+    let augmentation =
+        show.epoch.map(|epoch| Augmentation { list, seed, epoch: epoch.saturating_sub(1), isa });
+    let mut rows = Rows::<f32>::new(indices.len(), set.image_len());
+    let numbers = rows.fill_augmented(set, &indices, augmentation)?.inputs;
+    // A byte / 255 * 255 is rounded to that byte.
+    let pixels = numbers.iter().map(|number| (255.0 * number).clamp(0.0, 255.0).round() as u8).collect();
+    let [_, rows, cols] = set.dims();
+    Labelled::new(pixels, vec![0; indices.len()], rows, cols).map_err(|error| Error::Usage(error.to_string()))
 }
 
 /// Images side by side.
@@ -240,15 +311,39 @@ fn half_blocks(sheet: &Sheet) -> String {
     (0..sheet.height).step_by(2).map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Writes generated digits as a folder of four IDX files, which `--data` takes.
+/// Writes generated digits as a folder of four IDX files, or a generated table as a CSV file; `--data` takes both.
 ///
 /// # Errors
 /// [`Error::Usage`] if there are to be no images, or the folder has files in it; [`Error::Data`] if it cannot be written.
 pub fn synth(synth: &Synth) -> Result<(), Error> {
-    let Synth { out, seed, counts, force } = synth;
+    let Synth { source, out, seed, counts, force } = synth;
     for (name, count) in ["train", "test"].iter().zip(counts) {
         require(name, count, *count > 0, "at least 1 image")?;
     }
+    let samples = counts[0].saturating_add(counts[1]);
+    let (made, goal) = match source {
+        Source::Classification => {
+            let settings = Classification { samples, ..Classification::default() };
+            (settings.check().map(|()| settings.generate(*seed)), "class")
+        }
+        Source::Linear => {
+            let settings = Linear { samples, ..Linear::default() };
+            (settings.check().map(|()| settings.generate(*seed)), "value")
+        }
+        _ => return digits(synth),
+    };
+    refuse_if(out.exists() && !force, out)?;
+    let made = made.map_err(|(name, got, expected)| {
+        Error::Usage(format!("{name}: expected {expected}, got {got} (the sum of --train and --test)"))
+    })?;
+    let made = made.map_err(|error| Error::Usage(error.to_string()))?;
+    replace_with(out, &made.to_csv(goal))?;
+    train::print(&out.display().to_string())
+}
+
+/// Writes generated digits.
+fn digits(synth: &Synth) -> Result<(), Error> {
+    let Synth { out, seed, counts, force, .. } = synth;
     let taken = folder::FILES.iter().any(|name| out.join(name).exists());
     refuse_if(taken && !force, out)?;
     let threads = thread::available_parallelism().map_or(1, usize::from);

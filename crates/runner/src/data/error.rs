@@ -36,6 +36,22 @@ pub enum DataError {
         /// The names looked for and not found.
         files: Vec<&'static str>,
     },
+    /// There is no such file or folder.
+    #[error("{}: there is no such file or folder", path.display())]
+    Absent {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Nothing can be learned from the training set.
+    #[error("{name}: expected examples of at least two classes, found {} of class {class} alone", examples)]
+    OneClass {
+        /// The data set.
+        name: String,
+        /// How many there are.
+        examples: usize,
+        /// Their class.
+        class: String,
+    },
     /// MNIST is in none of the places looked at, and no mirror delivered it.
     #[error(
         "{}. Remedy: name a folder that holds its four files with --data or MNIST_DIR, or train on generated \
@@ -85,6 +101,27 @@ impl DataError {
 /// The rule that a malformed file breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
+    /// It is no array of NumPy, or one that is stored in another way.
+    #[error("not an array that can be read")]
+    Npy,
+    /// It is no ZIP archive, or a damaged one.
+    #[error("not an archive")]
+    Archive,
+    /// An array is missing.
+    #[error("missing array")]
+    Array,
+    /// A table has no column of this name, or several.
+    #[error("no such column")]
+    Column,
+    /// A row of a table is longer or shorter than its header.
+    #[error("ragged table")]
+    Ragged,
+    /// What should be a finite number is none.
+    #[error("not a number")]
+    Number,
+    /// A class of a table cannot be used.
+    #[error("bad label")]
+    Label,
     /// The file does not begin as IDX files do.
     #[error("not an IDX file")]
     Magic,

@@ -1,19 +1,79 @@
-//! Images with their labels, as bytes: the form in which a data set stays in memory.
+//! Examples with what each of them is: images as bytes or rows of numbers, and a class or a value each. The form in which
+//! a data set stays in memory.
 //!
-//! [`folder`](super::folder) reads them, [`Split`](super::Split) divides them, and [`gather`](super::gather)
-//! converts those of a batch.
+//! [`folder`](super::folder), [`table`](super::table) and [`numpy`](super::numpy) read them, [`Split`](super::Split) divides
+//! them, and [`gather`](super::gather) converts those of a batch.
 
-/// Grey images of one size, each with its class. Pixels run from 0 (background) to 255, row by row.
+use nn::Shape;
+
+/// What a network is shown, example after example.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Inputs {
+    /// From 0 to 255, which become 0 to 1.
+    Bytes(Vec<u8>),
+    /// Finite numbers, taken as they are.
+    Numbers(Vec<f32>),
+}
+
+impl Inputs {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Numbers(numbers) => numbers.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory that they take.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Numbers(numbers) => size_of_val(&numbers[..]),
+        }
+    }
+}
+
+/// What a network should answer, example by example.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Goals {
+    /// A class.
+    Classes(Vec<u8>),
+    /// A finite number.
+    Values(Vec<f32>),
+}
+
+impl Goals {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Classes(classes) => classes.len(),
+            Self::Values(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Examples of one shape, each with its goal. Pixels of images run row by row, bytes from 0 (background) to 255.
 ///
-/// Pixels, labels and size agree: that is checked once, when the set is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Inputs, goals and shape agree: that is checked once, when the set is made.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Labelled {
-    pixels: Vec<u8>,
-    labels: Vec<u8>,
+    inputs: Inputs,
+    goals: Goals,
+    shape: Shape,
     dims: [u32; 3],
 }
 
-/// `pixels` does not hold one image of the stated size for each label, or there are more labels than `u32` counts.
+/// The inputs do not make one example of the stated size for each label, or there are more labels than `u32` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{labels} labels with images of {rows} x {cols} do not make {pixels} pixels")]
 pub struct Uneven {
@@ -34,61 +94,123 @@ impl Labelled {
     /// [`Uneven`] unless `pixels.len()` is the product of the three, `rows` and `cols` are at least 1, and the
     /// number of images fits into `u32`.
     pub fn new(pixels: Vec<u8>, labels: Vec<u8>, rows: u32, cols: u32) -> Result<Self, Uneven> {
-        let uneven = Uneven { pixels: pixels.len(), labels: labels.len(), rows, cols };
-        let count = u32::try_from(labels.len()).map_err(|_| uneven)?;
+        Self::images(Inputs::Bytes(pixels), Goals::Classes(labels), rows, cols)
+    }
+
+    /// The same of any inputs and goals.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn images(inputs: Inputs, goals: Goals, rows: u32, cols: u32) -> Result<Self, Uneven> {
+        let shape = Shape::Image { height: rows as usize, width: cols as usize, channels: 1 };
+        Self::of_shape(inputs, goals, shape, rows, cols)
+    }
+
+    /// `goals.len()` rows of a table, of `columns` numbers each.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), for one row of pixels.
+    pub fn table(inputs: Inputs, goals: Goals, columns: u32) -> Result<Self, Uneven> {
+        Self::of_shape(inputs, goals, Shape::Features(columns as usize), 1, columns)
+    }
+
+    fn of_shape(inputs: Inputs, goals: Goals, shape: Shape, rows: u32, cols: u32) -> Result<Self, Uneven> {
+        let uneven = Uneven { pixels: inputs.len(), labels: goals.len(), rows, cols };
+        let count = u32::try_from(goals.len()).map_err(|_| uneven)?;
         let product =
             [count, rows, cols].iter().try_fold(1, |so_far: u64, &dim| so_far.checked_mul(dim.into()));
-        if rows == 0 || cols == 0 || product != Some(pixels.len() as u64) {
+        if rows == 0 || cols == 0 || product != Some(inputs.len() as u64) {
             return Err(uneven);
         }
-        Ok(Self { pixels, labels, dims: [count, rows, cols] })
+        Ok(Self { inputs, goals, shape, dims: [count, rows, cols] })
     }
 
-    /// Number of images.
+    /// The examples `indices`, in this order. Indices beyond the last are left out.
+    #[must_use]
+    pub fn subset(&self, indices: &[u32]) -> Self {
+        fn taken<T: Copy>(values: &[T], width: usize, indices: &[u32]) -> Vec<T> {
+            let example = |&index: &u32| values.get(index as usize * width..)?.get(..width);
+            indices.iter().filter_map(example).flatten().copied().collect()
+        }
+        let inputs = match &self.inputs {
+            Inputs::Bytes(bytes) => Inputs::Bytes(taken(bytes, self.image_len(), indices)),
+            Inputs::Numbers(numbers) => Inputs::Numbers(taken(numbers, self.image_len(), indices)),
+        };
+        let goals = match &self.goals {
+            Goals::Classes(classes) => Goals::Classes(taken(classes, 1, indices)),
+            Goals::Values(values) => Goals::Values(taken(values, 1, indices)),
+        };
+        let [_, rows, cols] = self.dims;
+        let dims = [goals.len() as u32, rows, cols];
+        Self { inputs, goals, shape: self.shape, dims }
+    }
+
+    /// Number of examples.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.goals.len()
     }
 
-    /// Whether there is no image at all.
+    /// Whether there is no example at all.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.goals.is_empty()
     }
 
-    /// Rows of an image.
+    /// Rows of an image; 1 of a table.
     pub fn rows(&self) -> usize {
         self.dims[1] as usize
     }
 
-    /// Columns of an image.
+    /// Columns of an image or of a table.
     pub fn cols(&self) -> usize {
         self.dims[2] as usize
     }
 
-    /// Pixels of an image: rows x columns.
+    /// Numbers of an example: rows x columns.
     pub fn image_len(&self) -> usize {
         self.rows() * self.cols()
     }
 
-    /// Number of images, rows and columns.
+    /// Number of examples, rows and columns.
     pub fn dims(&self) -> [u32; 3] {
         self.dims
     }
 
-    /// Every pixel: image after image, row after row.
+    /// What an example looks like to a network.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// What a network is shown.
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    /// What it should answer.
+    pub fn goals(&self) -> &Goals {
+        &self.goals
+    }
+
+    /// Every pixel of images in bytes: image after image, row after row. None of anything else.
     pub fn pixels(&self) -> &[u8] {
-        &self.pixels
+        match (&self.inputs, self.shape) {
+            (Inputs::Bytes(bytes), Shape::Image { .. }) => bytes,
+            _ => &[],
+        }
     }
 
-    /// The class of every image.
+    /// The class of every example; none where they are to be met with values.
     pub fn labels(&self) -> &[u8] {
-        &self.labels
+        match &self.goals {
+            Goals::Classes(classes) => classes,
+            Goals::Values(_) => &[],
+        }
     }
 
-    /// The pixels of image `index`, or `None` if there is no such image.
+    /// The pixels of image `index`, or `None` if there is no such image or it is not in bytes.
     pub fn image(&self, index: usize) -> Option<&[u8]> {
         let len = self.image_len();
         let start = index.checked_mul(len)?;
-        self.pixels.get(start..start.checked_add(len)?)
+        self.pixels().get(start..start.checked_add(len)?)
     }
 }
 
@@ -114,5 +236,16 @@ mod tests {
         }
         assert!(Labelled::new(vec![0], vec![0], u32::MAX, u32::MAX).is_err());
         assert!(Labelled::new(vec![], vec![], 28, 28).is_ok_and(|set| set.is_empty()));
+    }
+
+    #[test]
+    fn a_subset_has_its_examples_in_their_order() {
+        let (inputs, goals) = (Inputs::Numbers(vec![0.0, 0.5, 1.0, 1.5, 2.0, 2.5]), vec![10.0, 11.0, 12.0]);
+        let set = Labelled::table(inputs, Goals::Values(goals), 2).expect("3 rows of 2");
+        let some = set.subset(&[2, 0]);
+        assert_eq!(some.inputs(), &Inputs::Numbers(vec![2.0, 2.5, 0.0, 0.5]));
+        assert_eq!((some.goals(), some.dims()), (&Goals::Values(vec![12.0, 10.0]), [2, 1, 2]));
+        assert_eq!(some.shape(), Shape::Features(2));
+        assert!(some.labels().is_empty() && some.pixels().is_empty() && some.image(0).is_none());
     }
 }

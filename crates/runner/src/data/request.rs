@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::download::Mirrors;
+use super::synthetic::{Classification, Linear};
+use super::table::Goal;
 use super::{DataError, Dataset, mnist};
 
 /// The data set that is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
     /// MNIST; generated digits where it cannot be had.
     Auto,
@@ -20,8 +22,16 @@ pub enum Choice {
     Mnist,
     /// Generated digits.
     Digits,
-    /// Whatever set of the form of [`folder`](super::folder) is in this folder.
+    /// Whatever set of the form of [`folder`](super::folder) or of [`arrays`](super::arrays) is in this folder.
     Folder(PathBuf),
+    /// The table in this file, and which of its columns is to be learned.
+    Table(PathBuf, Goal),
+    /// The archive of arrays in this file.
+    Archive(PathBuf),
+    /// A generated table of classes.
+    Classification(Classification),
+    /// A generated table of values.
+    Linear(Linear),
 }
 
 /// A generator of digits: from a seed, and with a folder to cache what it made in.
@@ -32,7 +42,7 @@ pub type Generate = fn(seed: u64, cache: Option<&Path>) -> Result<Dataset, DataE
 pub struct Request {
     /// Which data set.
     pub choice: Choice,
-    /// The seed of generated digits.
+    /// The seed of what is generated, and of the test set of data that come without one.
     pub seed: u64,
     /// What generates them.
     pub digits: Generate,

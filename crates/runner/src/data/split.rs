@@ -3,9 +3,12 @@
 //! ```text
 //! quota of class c = held_out * count(c) / count, by largest remainder
 //! for index in a random order: to validation while its class has quota left, else to training
+//!
+//! fold k of K: of a random order, sorted by class, places k, k + K, k + 2 K, ...
 //! ```
 //!
-//! The training loop splits once; the test set has no part in it.
+//! The training loop splits once; the test set has no part in it. Data that come without a test set are split before that
+//! by the same rule. Where examples have values for goals, all are of one class.
 
 use std::cmp::Reverse;
 
@@ -13,8 +16,12 @@ use kernels::random::Stream;
 
 use super::labelled::Labelled;
 
-/// The stream of random numbers that the split draws from.
+/// The stream of random numbers that the validation set is drawn from.
 const STREAM: u64 = u64::from_be_bytes(*b"held out");
+/// That of a test set.
+const TEST_STREAM: u64 = u64::from_be_bytes(*b"test out");
+/// That of folds.
+const FOLDS_STREAM: u64 = u64::from_be_bytes(*b"k folds\0");
 
 /// Indices into one [`Labelled`], each in exactly one of the two lists, both ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,15 +52,51 @@ impl Split {
     /// # Errors
     /// [`TooManyHeldOut`] if no image would be left to train on.
     pub fn stratified(set: &Labelled, held_out: u32, seed: u64) -> Result<Self, TooManyHeldOut> {
+        Self::by(set, held_out, Stream::new(seed, STREAM))
+    }
+
+    /// Holds out `held_out` of the examples of `set` for a test, by the same rule.
+    ///
+    /// # Errors
+    /// As for [`stratified`](Self::stratified).
+    pub fn test(set: &Labelled, held_out: u32, seed: u64) -> Result<Self, TooManyHeldOut> {
+        Self::by(set, held_out, Stream::new(seed, TEST_STREAM))
+    }
+
+    /// Holds out fold number `fold`, from 0, of `folds`. Each example is in one fold; folds, and the parts of each class in them, differ
+    /// by at most one example. A function of the labels, `folds` and `seed`.
+    ///
+    /// # Errors
+    /// [`TooManyHeldOut`] unless every fold has an example, and leaves one to train on.
+    pub fn fold(set: &Labelled, fold: u32, folds: u32, seed: u64) -> Result<Self, TooManyHeldOut> {
+        let [images, ..] = set.dims();
+        if folds < 2 || folds > images {
+            return Err(TooManyHeldOut { images, held_out: images / folds.max(1) });
+        }
+        let mut order: Vec<u32> = (0..images).collect();
+        Stream::new(seed, FOLDS_STREAM).shuffle(&mut order);
+        order.sort_by_key(|&index| class(set, index));
+        let places = order.iter().enumerate();
+        let (mut validation, mut train) = (Vec::new(), Vec::new());
+        for (place, &index) in places {
+            let list = if place as u32 % folds == fold { &mut validation } else { &mut train };
+            list.push(index);
+        }
+        validation.sort_unstable();
+        train.sort_unstable();
+        Ok(Self { train, validation })
+    }
+
+    fn by(set: &Labelled, held_out: u32, stream: Stream) -> Result<Self, TooManyHeldOut> {
         let [images, ..] = set.dims();
         if held_out >= images {
             return Err(TooManyHeldOut { images, held_out });
         }
-        let mut quotas = quotas(set.labels(), held_out);
+        let mut quotas = quotas((0..images).map(|index| class(set, index)), held_out);
         let mut order: Vec<u32> = (0..images).collect();
-        Stream::new(seed, STREAM).shuffle(&mut order);
+        stream.shuffle(&mut order);
         let (mut validation, mut train): (Vec<u32>, Vec<u32>) = order.into_iter().partition(|&index| {
-            let quota = &mut quotas[usize::from(set.labels()[index as usize])];
+            let quota = &mut quotas[class(set, index)];
             let held = *quota > 0;
             *quota -= u32::from(held);
             held
@@ -64,13 +107,16 @@ impl Split {
     }
 }
 
+/// The class of example `index` of `set`; 0 where there are values.
+fn class(set: &Labelled, index: u32) -> usize {
+    set.labels().get(index as usize).map_or(0, |&label| usize::from(label))
+}
+
 /// How many of each class are held out: `held_out` in all, in proportion to the classes' sizes.
-fn quotas(labels: &[u8], held_out: u32) -> [u32; 256] {
+fn quotas(labels: impl Iterator<Item = usize>, held_out: u32) -> [u32; 256] {
     let mut counts = [0_u64; 256];
-    for &label in labels {
-        counts[usize::from(label)] += 1;
-    }
-    let total = labels.len() as u64;
+    labels.for_each(|label| counts[label] += 1);
+    let total: u64 = counts.iter().sum();
     // Below 2^32, since a class has no more than `total` images.
     let mut quotas = counts.map(|count| (u64::from(held_out) * count / total) as u32);
     let remainders = counts.map(|count| u64::from(held_out) * count % total);
@@ -86,6 +132,7 @@ fn quotas(labels: &[u8], held_out: u32) -> [u32; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Goals, Inputs};
     use proptest::prelude::*;
 
     fn labelled(labels: Vec<u8>) -> Labelled {
@@ -103,10 +150,10 @@ mod tests {
     #[test]
     fn remainders_go_to_the_largest_and_ties_to_the_lower_class() {
         // Shares of 5 of 10: 2.5, 1.5, 1.0; one is left after the whole parts, and the first two tie.
-        let labels = [0, 0, 0, 0, 0, 1, 1, 1, 2, 2];
-        assert_eq!(quotas(&labels, 5)[..4], [3, 1, 1, 0]);
+        let labels = [0, 0, 0, 0, 0, 1, 1, 1, 2, 2].into_iter();
+        assert_eq!(quotas(labels.clone(), 5)[..4], [3, 1, 1, 0]);
         // Shares of 4: 2.0, 1.2, 0.8.
-        assert_eq!(quotas(&labels, 4)[..4], [2, 1, 1, 0]);
+        assert_eq!(quotas(labels, 4)[..4], [2, 1, 1, 0]);
     }
 
     #[test]
@@ -119,7 +166,40 @@ mod tests {
         assert!(Split::stratified(&labelled(vec![]), 0, 1).is_err());
     }
 
+    #[test]
+    fn values_are_split_as_one_class() {
+        let (inputs, goals) = (Inputs::Numbers(vec![0.0; 30]), Goals::Values(vec![1.0; 30]));
+        let set = Labelled::table(inputs, goals, 1).expect("30 rows of 1");
+        let [validation, test] = [Split::stratified(&set, 10, 1), Split::test(&set, 10, 1)]
+            .map(|split| split.expect("10 of 30").validation);
+        assert_eq!((validation.len(), test.len()), (10, 10));
+        assert_ne!(validation, test, "streams of their own");
+        assert!(Split::fold(&set, 0, 1, 1).is_err() && Split::fold(&set, 0, 31, 1).is_err());
+    }
+
     proptest! {
+        #[test]
+        fn folds_take_turns_and_keep_the_classes_shares(
+            labels in prop::collection::vec(any::<u8>().prop_map(|b| b % 5), 2..200), folds in 2_u32..9, seed: u64,
+        ) {
+            let set = labelled(labels);
+            let folds = folds.min(set.len() as u32);
+            let all: Vec<_> = (0..folds).map(|fold| Split::fold(&set, fold, folds, seed).expect("few")).collect();
+            let mut held: Vec<u32> = all.iter().flat_map(|split| split.validation.clone()).collect();
+            held.sort_unstable();
+            prop_assert!(held.into_iter().eq(0..set.len() as u32), "each once");
+            for split in &all {
+                prop_assert_eq!(split.train.len() + split.validation.len(), set.len());
+                prop_assert!(split.train.iter().all(|index| !split.validation.contains(index)));
+            }
+            let differ = |counts: Vec<usize>| counts.iter().max().unwrap() - counts.iter().min().unwrap();
+            prop_assert!(differ(all.iter().map(|split| split.validation.len()).collect()) <= 1);
+            for class in 0..5 {
+                let of = |split: &Split| split.validation.iter().filter(|&&i| set.labels()[i as usize] == class).count();
+                prop_assert!(differ(all.iter().map(of).collect()) <= 1);
+            }
+        }
+
         #[test]
         fn every_index_is_in_one_list_and_classes_keep_their_share(
             labels in prop::collection::vec(any::<u8>().prop_map(|b| b % 11), 1..300), share in 0.0..1.0, seed: u64,

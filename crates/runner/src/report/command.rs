@@ -79,7 +79,7 @@ fn one(folder: &RunFolder, data: Option<&Path>) -> Result<String, Error> {
 
 fn drawn<T: Element>(folder: &RunFolder, material: Material<'_>, cpu: Cpu<'_>) -> Result<String, Error> {
     let Material { setup, summary, .. } = material;
-    if summary.status != Status::Done {
+    if summary.status != Status::Done || setup.dataset.has_values() {
         return html::<T>(material, cpu, None);
     }
     let (mut weights, _) = weights::read::<T>(&folder.file(run_folder::MODEL), &setup.network)?;

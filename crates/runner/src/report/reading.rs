@@ -72,6 +72,8 @@ impl<'a> Reading<'a> {
         };
         let right = (0..answers.len()).filter(|&at| answers.is_right(at)).take(RIGHT);
         let shown = mistakes(answers).into_iter().take(MISTAKES).chain(right);
+        // What is not in bytes is not drawn.
+        let shown = shown.filter(|_| !set.pixels().is_empty());
         let digits = shown.map(|at| Ok(Digit { at, picture: picture(at)? })).collect::<Result<_, Error>>()?;
         let explained = maps.iter().map(|(at, maps)| {
             let map = |pixels: &[u8]| {

@@ -3,12 +3,14 @@
 //! Each test has a folder of its own, with a tiny data set in MNIST's form and no way to the network.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod augment;
 mod batch;
 mod bits;
 mod codes;
 mod data;
 mod export;
 mod folder;
+mod folds;
 mod lr_find;
 mod predict;
 mod preflight;
@@ -17,5 +19,6 @@ mod report;
 mod signals;
 mod speed;
 mod sweep;
+mod tables;
 mod wire;
 mod world;

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use runner::data::{
-    Attempt, Choice, DataError, Dataset, Event, Labelled, Mirrors, Origin, Published, Reason, Request,
+    Attempt, Choice, DataError, Dataset, Event, Labelled, Mirrors, Names, Origin, Published, Reason, Request,
     folder::FILES, load,
 };
 use server::{Answer, Server, gzip};
@@ -37,7 +37,8 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
 fn digits(_seed: u64, _cache: Option<&Path>) -> Result<Dataset, DataError> {
     let set = || Labelled::new(vec![0], vec![0], 1, 1).expect("one pixel");
     let origin = Origin::Generated { instead_of: None };
-    Ok(Dataset { name: "digits".into(), origin, classes: 1, train: set(), test: set() })
+    let (name, names) = ("digits".into(), Names::default());
+    Ok(Dataset { name, origin, classes: 1, names, train: set(), test: set(), test_is_held_out: false })
 }
 
 /// A request for MNIST from `urls`, which are given all the time they need, into `cache`.

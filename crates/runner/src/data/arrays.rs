@@ -1,0 +1,270 @@
+//! Arrays of NumPy as a data set: an `.npz` archive, or a folder of `.npy` files.
+//!
+//! ```text
+//! x_train y_train x_test y_test     as in Keras' mnist.npz; or x_train y_train, or x y, of which a part is held out for the test
+//! x  [n, features] or [n, rows, cols]     bytes become 0 to 1, other numbers stay what they are
+//! y  [n] or [n, 1]                        integers are classes, other numbers values to be met
+//! ```
+//!
+//! An archive is ZIP, with or without compression. [`load`](super::load) reads data sets with this.
+
+use std::fs;
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::error::{DataError, Fault};
+use super::labelled::{Goals, Inputs, Labelled};
+use super::npy::{self, Elements, Npy};
+
+/// The names of the arrays, in the pairs of training and test.
+const PAIRS: [[&str; 2]; 3] = [["x_train", "y_train"], ["x", "y"], ["x_test", "y_test"]];
+
+/// A training set, and a test set if the arrays have one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arrays {
+    /// The training set.
+    pub train: Labelled,
+    /// The test set, of the same shape.
+    pub test: Option<Labelled>,
+}
+
+/// Whether `folder` holds arrays that are a data set.
+pub fn are_in(folder: &Path) -> bool {
+    PAIRS[..2].iter().any(|[x, _]| folder.join(format!("{x}.npy")).is_file())
+}
+
+/// Reads the arrays in the folder `folder`.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn read_folder(folder: &Path) -> Result<Arrays, DataError> {
+    of(folder, |name| {
+        let path = folder.join(format!("{name}.npy"));
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let file = fs::File::open(&path).map_err(DataError::io("read", &path))?;
+        Ok(Some((npy::parse(std::io::BufReader::new(file), &path)?, path)))
+    })
+}
+
+/// Reads the archive in `input`, which is the contents of `path`.
+///
+/// # Errors
+/// [`DataError::Malformed`] if it is no archive, an array is missing or malformed, arrays do not fit together or are empty, or a class is not one
+/// of 0 to 255; [`DataError::Io`] if it cannot be read.
+pub fn parse(input: impl Read + Seek, path: &Path) -> Result<Arrays, DataError> {
+    let mut archive = ZipArchive::new(input).map_err(|error| damaged(path, error))?;
+    of(path, |name| {
+        // As errors name it.
+        let place = path.join(name);
+        match archive.by_name(&format!("{name}.npy")) {
+            Ok(file) => Ok(Some((npy::parse(file, &place)?, place))),
+            Err(ZipError::FileNotFound) => Ok(None),
+            Err(error) => Err(damaged(path, error)),
+        }
+    })
+}
+
+fn damaged(path: &Path, error: ZipError) -> DataError {
+    match error {
+        ZipError::Io(cause) => DataError::io("read", path)(cause),
+        other => DataError::malformed(path, Fault::Archive, "an archive of arrays (.npz)", other),
+    }
+}
+
+/// The data set of the arrays that `array` finds by name.
+fn of(
+    path: &Path,
+    mut array: impl FnMut(&str) -> Result<Option<(Npy, PathBuf)>, DataError>,
+) -> Result<Arrays, DataError> {
+    let mut set = |[x, y]: [&str; 2]| match (array(x)?, array(y)?) {
+        (None, None) => Ok(None),
+        (Some((inputs, x)), Some((goals, y))) => Ok(Some((labelled(inputs, &x, goals, &y)?, x, y))),
+        (found, _) => {
+            let found = if found.is_some() { format!("{x} alone") } else { format!("{y} alone") };
+            Err(DataError::malformed(path, Fault::Array, format!("both {x} and {y}"), found))
+        }
+    };
+    let train = match set(PAIRS[0])? {
+        Some(train) => Some(train),
+        None => set(PAIRS[1])?,
+    };
+    let Some((train, _, y)) = train else {
+        let expected = "the arrays x_train and y_train, or x and y";
+        return Err(DataError::malformed(path, Fault::Array, expected, "none of them"));
+    };
+    let Some((test, x_test, y_test)) = set(PAIRS[2])? else { return Ok(Arrays { train, test: None }) };
+    if (test.shape(), std::mem::discriminant(test.inputs()))
+        != (train.shape(), std::mem::discriminant(train.inputs()))
+    {
+        let described = |set: &Labelled| match set.inputs() {
+            Inputs::Bytes(_) => format!("bytes, {}", set.shape()),
+            Inputs::Numbers(_) => format!("numbers, {}", set.shape()),
+        };
+        return Err(DataError::malformed(&x_test, Fault::ImageSize, described(&train), described(&test)));
+    }
+    match (train.goals(), test.goals()) {
+        (Goals::Values(_), Goals::Values(_)) => {}
+        (Goals::Classes(train), Goals::Classes(test)) => {
+            let classes = train.iter().max().map_or(0, |&largest| usize::from(largest) + 1);
+            if let Some(at) = test.iter().position(|&label| usize::from(label) >= classes) {
+                let found = format!("{} at index {at}", test[at]);
+                let expected = format!("labels below {classes}, as in {}", y.display());
+                return Err(DataError::malformed(&y_test, Fault::LabelRange, expected, found));
+            }
+        }
+        _ => {
+            let expected = "integers in both y_train and y_test, or in neither";
+            return Err(DataError::malformed(&y_test, Fault::ElementType, expected, "one of each"));
+        }
+    }
+    Ok(Arrays { train, test: Some(test) })
+}
+
+/// Examples and goals that came from the arrays `x` and `y`.
+fn labelled(inputs: Npy, x: &Path, goals: Npy, y: &Path) -> Result<Labelled, DataError> {
+    let inputs = Examples::new(inputs, x)?;
+    let count = inputs.count;
+    if goals.shape != [count] && goals.shape != [count, 1] {
+        let expected = format!("the shape ({count},), a goal for each example");
+        return Err(DataError::malformed(y, Fault::Count, expected, format!("{:?}", goals.shape)));
+    }
+    let goals = match goals.elements {
+        Elements::Bytes(labels) => Goals::Classes(labels),
+        Elements::Floats(values) => Goals::Values(values),
+        Elements::Integers(labels) => {
+            let class = |(at, label): (usize, i64)| {
+                u8::try_from(label).map_err(|_| {
+                    let found = format!("{label} at index {at}");
+                    let expected =
+                        "labels of 0 to 255 (values to be met are no integers: .astype(\"float32\"))";
+                    DataError::malformed(y, Fault::LabelRange, expected, found)
+                })
+            };
+            Goals::Classes(labels.into_iter().enumerate().map(class).collect::<Result<_, _>>()?)
+        }
+    };
+    inputs.labelled(goals, x)
+}
+
+/// Examples without goals.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Examples {
+    /// How many; at least one.
+    pub count: usize,
+    /// Rows and columns of images; none of a table.
+    pub rows: Option<u32>,
+    /// Columns of either.
+    pub cols: u32,
+    /// All of them.
+    pub inputs: Inputs,
+}
+
+impl Examples {
+    /// Those of `array`, which came from `path`.
+    ///
+    /// # Errors
+    /// [`DataError::Malformed`] if it has another shape or no elements.
+    pub fn new(array: Npy, path: &Path) -> Result<Self, DataError> {
+        let expected = "the shape (examples, features) or (examples, rows, columns)";
+        let refused = |fault| DataError::malformed(path, fault, expected, format!("{:?}", array.shape));
+        let side = |side: usize| u32::try_from(side).map_err(|_| refused(Fault::Length));
+        let (count, rows, cols) = match array.shape[..] {
+            [count, cols] => (count, None, side(cols)?),
+            [count, rows, cols] | [count, rows, cols, 1] => (count, Some(side(rows)?), side(cols)?),
+            _ => return Err(refused(Fault::Rank)),
+        };
+        if array.shape.contains(&0) {
+            return Err(refused(Fault::Empty));
+        }
+        let inputs = match array.elements {
+            Elements::Bytes(bytes) => Inputs::Bytes(bytes),
+            Elements::Integers(integers) => {
+                Inputs::Numbers(integers.into_iter().map(|integer| integer as f32).collect())
+            }
+            Elements::Floats(numbers) => Inputs::Numbers(numbers),
+        };
+        Ok(Self { count, rows, cols, inputs })
+    }
+
+    /// With their goals.
+    ///
+    /// # Errors
+    /// [`DataError::Malformed`] if there are more than can be counted in 32 bits.
+    pub fn labelled(self, goals: Goals, path: &Path) -> Result<Labelled, DataError> {
+        match self.rows {
+            Some(rows) => Labelled::images(self.inputs, goals, rows, self.cols),
+            None => Labelled::table(self.inputs, goals, self.cols),
+        }
+        .map_err(|uneven| DataError::malformed(path, Fault::Length, "fewer than 2^32 examples", uneven))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn array(shape: &[usize], elements: Elements) -> Npy {
+        Npy { shape: shape.to_vec(), elements }
+    }
+
+    fn bytes(shape: &[usize]) -> Npy {
+        array(shape, Elements::Bytes(vec![1; shape.iter().product()]))
+    }
+
+    fn read(arrays: &[(&str, Npy)]) -> Result<Arrays, String> {
+        let arrays: HashMap<_, _> = arrays.iter().cloned().collect();
+        let found = |name: &str| Ok(arrays.get(name).map(|array| (array.clone(), PathBuf::from(name))));
+        of(Path::new("set"), found).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn arrays_become_images_or_rows_with_classes_or_values() {
+        let integers = |labels: &[i64]| array(&[labels.len()], Elements::Integers(labels.to_vec()));
+        let set = read(&[("x", bytes(&[3, 2, 2])), ("y", integers(&[0, 2, 1]))]).expect("images");
+        assert_eq!((set.train.dims(), set.train.labels(), set.test), ([3, 2, 2], &[0, 2, 1][..], None));
+        let floats = |shape: &[usize]| array(shape, Elements::Floats(vec![0.5; shape.iter().product()]));
+        let set = read(&[
+            ("x_train", floats(&[3, 4])),
+            ("y_train", floats(&[3, 1])),
+            ("x_test", floats(&[2, 4])),
+            ("y_test", floats(&[2])),
+        ]);
+        let set = set.expect("rows");
+        assert_eq!(set.train.shape(), nn::Shape::Features(4));
+        assert_eq!(set.test.expect("a test set").goals(), &Goals::Values(vec![0.5; 2]));
+    }
+
+    #[test]
+    fn arrays_that_do_not_fit_are_refused_by_name() {
+        let (x, y) = (("x_train", bytes(&[2, 3])), ("y_train", array(&[2], Elements::Bytes(vec![0, 1]))));
+        let labels = |labels: &[i64]| array(&[labels.len()], Elements::Integers(labels.to_vec()));
+        let base = [x.clone(), y.clone()];
+        let with = |more: &[(&'static str, Npy)]| [&base[..], more].concat();
+        for (arrays, expected) in [
+            (vec![], "x_train and y_train, or x and y, found none"),
+            (vec![x.clone()], "both x_train and y_train, found x_train alone"),
+            (vec![x.clone(), ("y_train", labels(&[0, 1, 1]))], "y_train: images and labels do not pair up"),
+            (vec![x.clone(), ("y_train", labels(&[0, 256]))], "found 256 at index 1"),
+            (vec![x.clone(), ("y_train", labels(&[-1, 0]))], "found -1 at index 0"),
+            (vec![("x_train", bytes(&[2])), y.clone()], "(examples, features)"),
+            (vec![("x_train", bytes(&[2, 0])), y.clone()], "empty"),
+            (vec![("x_train", bytes(&[2, 4, 4, 3])), y.clone()], "[2, 4, 4, 3]"),
+            (with(&[("x_test", bytes(&[2, 4])), ("y_test", labels(&[0, 1]))]), "x_test: test images differ"),
+            (with(&[("x_test", bytes(&[2, 3])), ("y_test", labels(&[0, 2]))]), "labels below 2"),
+            (
+                with(&[("x_test", bytes(&[1, 3])), ("y_test", array(&[1], Elements::Floats(vec![1.0])))]),
+                "integers in both",
+            ),
+        ] {
+            let error = read(&arrays).expect_err(expected);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! An array as NumPy's `.npy`: a magic number, a header that is a literal of Python, and the elements.
+//!
+//! ```text
+//! \x93NUMPY major minor | length of header u16 (u32 from version 2) | {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } | elements
+//! ```
+//!
+//! Source: NumPy's `numpy.lib.format`. [`arrays`](super::arrays) reads data sets with this.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::error::{DataError, Fault};
+
+/// An array that was read: its elements row after row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Npy {
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its elements.
+    pub elements: Elements,
+}
+
+/// Elements by what they are, whatever their width was.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Elements {
+    /// Unsigned bytes.
+    Bytes(Vec<u8>),
+    /// Other integers, and truth values as 0 and 1.
+    Integers(Vec<i64>),
+    /// Numbers, rounded to f32; finite.
+    Floats(Vec<f32>),
+}
+
+/// Headers are short: those of plain arrays have some 100 bytes.
+const LONGEST_HEADER: usize = 1 << 16;
+
+/// Reads the array in `input`; errors call it `path`.
+///
+/// # Errors
+/// [`DataError::Malformed`] if it is no such file, has elements of another type, columns first, more or fewer elements than its header says, or
+/// some that are not finite; [`DataError::Io`] if it cannot be read.
+pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
+    let refused = |fault, expected: &str, found: String| DataError::malformed(path, fault, expected, found);
+    let mut take = |len: usize| {
+        let mut bytes = Vec::new();
+        input.by_ref().take(len as u64).read_to_end(&mut bytes).map_err(DataError::io("read", path))?;
+        Ok::<_, DataError>(bytes)
+    };
+    let start = take(8)?;
+    let Some(&[major, _]) = start.strip_prefix(b"\x93NUMPY") else {
+        return Err(refused(Fault::Npy, "a file that begins with \\x93NUMPY", format!("{start:02x?}")));
+    };
+    let width = if major == 1 { 2 } else { 4 };
+    let len = take(width)?.iter().rev().fold(0, |len, &byte| len << 8 | usize::from(byte));
+    if len > LONGEST_HEADER {
+        return Err(refused(Fault::Npy, "a header of at most 65536 bytes", len.to_string()));
+    }
+    let header = take(len)?;
+    let header = String::from_utf8_lossy(&header);
+    let Header { kind, width, big_endian, shape } = Header::parse(&header)
+        .map_err(|Unfit { fault, expected }| refused(fault, expected, header.trim().to_owned()))?;
+
+    let count = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
+    let bytes = count.and_then(|count| count.checked_mul(width));
+    let Some(len) = bytes else {
+        return Err(refused(Fault::Length, "an array that fits into memory", format!("{shape:?}")));
+    };
+    let mut bytes = take(len)?;
+    let rest = take(1)?.len();
+    if bytes.len() + rest != len {
+        let found = if rest > 0 { "more".into() } else { bytes.len().to_string() };
+        return Err(DataError::malformed(path, Fault::Length, format!("{len} bytes of elements"), found));
+    }
+    if big_endian {
+        bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+    }
+    let elements = match (kind, width) {
+        ('u', 1) => Elements::Bytes(bytes),
+        ('f', _) => Elements::Floats(floats(&bytes, width, path)?),
+        ('i', _) => Elements::Integers(bytes.chunks_exact(width).map(|bytes| integer(bytes, true)).collect()),
+        _ => Elements::Integers(bytes.chunks_exact(width).map(|bytes| integer(bytes, false)).collect()),
+    };
+    Ok(Npy { shape, elements })
+}
+
+/// The numbers in `bytes`, of 4 or 8 bytes each.
+fn floats(bytes: &[u8], width: usize, path: &Path) -> Result<Vec<f32>, DataError> {
+    let numbers: Vec<f32> = if width == 4 {
+        bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+    } else {
+        bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32).collect()
+    };
+    match numbers.iter().position(|number| !number.is_finite()) {
+        Some(at) => {
+            let found = format!("{} at index {at} of all elements", numbers[at]);
+            Err(DataError::malformed(path, Fault::Number, "finite numbers within the range of f32", found))
+        }
+        None => Ok(numbers),
+    }
+}
+
+/// The integer in `bytes`, the lowest first. One beyond `i64` becomes its largest.
+fn integer(bytes: &[u8], signed: bool) -> i64 {
+    let negative = signed && bytes.last().is_some_and(|&byte| byte > 127);
+    let mut wide = if negative { [255; 8] } else { [0; 8] };
+    wide[..bytes.len()].copy_from_slice(bytes);
+    if signed { i64::from_le_bytes(wide) } else { u64::from_le_bytes(wide).try_into().unwrap_or(i64::MAX) }
+}
+
+/// What a header says.
+struct Header {
+    /// `f`, `i`, `u` or `b`.
+    kind: char,
+    /// Bytes of an element.
+    width: usize,
+    big_endian: bool,
+    shape: Vec<usize>,
+}
+
+/// What a header should have said.
+struct Unfit {
+    fault: Fault,
+    expected: &'static str,
+}
+
+impl Header {
+    fn parse(text: &str) -> Result<Self, Unfit> {
+        let whole = Unfit { fault: Fault::Npy, expected: "a header with descr, fortran_order and shape" };
+        let value = |key: &str| {
+            let (_, rest) = text.split_once(key)?;
+            Some(rest.trim_start().strip_prefix(':')?.trim_start())
+        };
+        let (Some(descr), Some(order), Some(shape)) =
+            (value("'descr'"), value("'fortran_order'"), value("'shape'"))
+        else {
+            return Err(whole);
+        };
+        let types = "elements of type f4, f8, u1, b1 or integers (save with .astype(\"float32\"))";
+        let unfit = Unfit { fault: Fault::ElementType, expected: types };
+        let descr = descr.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
+        let Some((descr, _)) = descr else { return Err(unfit) };
+        let mut characters = descr.chars();
+        let (Some(order_of_bytes), Some(kind)) = (characters.next(), characters.next()) else {
+            return Err(unfit);
+        };
+        let width = match (kind, characters.as_str()) {
+            ('f' | 'i' | 'u', "4") => 4,
+            ('f' | 'i' | 'u', "8") => 8,
+            ('i' | 'u', "2") => 2,
+            ('i' | 'u' | 'b', "1") => 1,
+            _ => return Err(unfit),
+        };
+        let dims = shape.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+        let dims = dims.map(|(dims, _)| dims.split(',').map(str::trim).filter(|dim| !dim.is_empty()));
+        let shape: Option<Vec<usize>> = dims.and_then(|dims| dims.map(|dim| dim.parse().ok()).collect());
+        let Some(shape) = shape else { return Err(whole) };
+        if order.starts_with("True") && shape.len() > 1 {
+            let expected = "rows first (save with numpy.ascontiguousarray)";
+            return Err(Unfit { fault: Fault::Npy, expected });
+        }
+        Ok(Self { kind, width, big_endian: order_of_bytes == '>', shape })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `numpy.save` writes it.
+    pub(crate) fn file(descr: &str, shape: &str, elements: &[u8]) -> Vec<u8> {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let mut file = b"\x93NUMPY\x01\x00".to_vec();
+        file.extend((header.len() as u16).to_le_bytes());
+        file.extend(header.as_bytes());
+        file.extend(elements);
+        file
+    }
+
+    fn parsed(file: &[u8]) -> Result<Npy, String> {
+        parse(file, Path::new("a.npy")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_type_is_read() {
+        let elements = |descr: &str, bytes: &[u8]| {
+            let width = descr[2..].parse::<usize>().expect("a width");
+            let shape = format!("({},)", bytes.len() / width);
+            parsed(&file(descr, &shape, bytes)).expect(descr).elements
+        };
+        assert_eq!(elements("|u1", &[1, 255]), Elements::Bytes(vec![1, 255]));
+        assert_eq!(elements("|b1", &[1, 0]), Elements::Integers(vec![1, 0]));
+        assert_eq!(elements("|i1", &[255]), Elements::Integers(vec![-1]));
+        assert_eq!(elements("<i2", &[0, 128, 1, 0]), Elements::Integers(vec![-32768, 1]));
+        assert_eq!(elements(">i4", &[255, 255, 255, 254]), Elements::Integers(vec![-2]));
+        assert_eq!(elements("<u4", &[255; 4]), Elements::Integers(vec![i64::from(u32::MAX)]));
+        assert_eq!(elements("<u8", &[255; 8]), Elements::Integers(vec![i64::MAX]));
+        assert_eq!(elements("<f4", &1.5_f32.to_le_bytes()), Elements::Floats(vec![1.5]));
+        assert_eq!(elements(">f8", &0.1_f64.to_be_bytes()), Elements::Floats(vec![0.1]));
+    }
+
+    #[test]
+    fn shapes_are_read() {
+        let shape =
+            |shape: &str, count: usize| parsed(&file("|u1", shape, &vec![0; count])).expect("whole").shape;
+        assert_eq!(shape("(2, 3)", 6), [2, 3]);
+        assert_eq!(shape("(4,)", 4), [4]);
+        assert_eq!(shape("()", 1), [0; 0]);
+        assert_eq!(shape("(0, 3)", 0), [0, 3]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let nan = f32::NAN.to_le_bytes();
+        for (file, expected) in [
+            (b"PK\x03\x04".to_vec(), "begins with"),
+            (file("<f4", "(2,)", &[0; 7]), "expected 8 bytes of elements, found 7"),
+            (file("<f4", "(2,)", &[0; 9]), "found more"),
+            (file("<c8", "(1,)", &[0; 8]), "float32"),
+            (file("<f4", "(1,)", &nan), "finite numbers within the range of f32, found NaN at index 0"),
+            (file("<f8", "(1,)", &1e300_f64.to_le_bytes()), "inf"),
+            (file("<f4", "(-1,)", &[]), "shape"),
+            (file("<f8", "(4294967296, 4294967296)", &[]), "fits into memory"),
+        ] {
+            let error = parsed(&file).expect_err(expected);
+            assert!(error.starts_with("a.npy: ") && error.contains(expected), "{error}");
+        }
+        let columns_first = file("<f4", "(1, 1)", &[0; 4]);
+        let columns_first = String::from_utf8_lossy(&columns_first).replace("False", " True").into_bytes();
+        // The lossy text has the magic's first byte replaced.
+        let columns_first = [b"\x93".as_slice(), &columns_first[3..]].concat();
+        assert!(parsed(&columns_first).expect_err("columns first").contains("ascontiguousarray"));
+    }
+}

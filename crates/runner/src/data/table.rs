@@ -1,0 +1,318 @@
+//! Tables of comma-separated values (RFC 4180): a header with the names of the columns, then a row of numbers an example, one
+//! column of which is its class or its value.
+//!
+//! ```text
+//! sepal,petal,species          --label species      classes are the distinct texts, by number where all are numbers
+//! 5.1,1.4,setosa               --target petal       a number to be met
+//! ```
+//!
+//! [`load`](super::load) reads files with this; `predict` reads rows without a class.
+
+use std::io::Read;
+use std::path::Path;
+
+use csv::{ErrorKind, Position, ReaderBuilder, StringRecord, Trim};
+
+use super::error::{DataError, Fault};
+use super::labelled::{Goals, Inputs, Labelled};
+
+/// The column of a table that is to be learned, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Its distinct texts are classes.
+    Label(String),
+    /// Its numbers are values to be met.
+    Target(String),
+}
+
+impl Goal {
+    /// The column's name.
+    pub fn column(&self) -> &str {
+        let (Self::Label(column) | Self::Target(column)) = self;
+        column
+    }
+}
+
+/// A table in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// The names of the columns that a network is shown.
+    pub columns: Vec<String>,
+    /// The names of the classes; none where there are values.
+    pub classes: Vec<String>,
+    /// The rows.
+    pub rows: Labelled,
+}
+
+/// As many classes as a byte tells apart.
+const MOST_CLASSES: usize = 256;
+
+impl Table {
+    /// The bytes of a file with its rows: the goal last, in the column `goal`. Numbers are written so that they are read back to the bit.
+    pub(crate) fn to_csv(&self, goal: &str) -> Vec<u8> {
+        let mut text = self.columns.iter().map(|column| format!("{column},")).collect::<String>();
+        text.push_str(goal);
+        let numbers = match self.rows.inputs() {
+            Inputs::Numbers(numbers) => &numbers[..],
+            Inputs::Bytes(_) => &[],
+        };
+        for (at, row) in numbers.chunks_exact(self.rows.cols()).enumerate() {
+            text.push('\n');
+            row.iter().for_each(|number| text.push_str(&format!("{number},")));
+            match self.rows.goals() {
+                Goals::Classes(classes) => text.push_str(&classes[at].to_string()),
+                Goals::Values(values) => text.push_str(&values[at].to_string()),
+            }
+        }
+        text.push('\n');
+        text.into_bytes()
+    }
+}
+
+/// Reads the table in `input`, which is the contents of `path`.
+///
+/// # Errors
+/// [`DataError::Malformed`] with line and column if a number is none or is not finite, a row is longer or shorter than the header, there is
+/// no such column, no other column or no row, or there are more than 256 classes.
+pub fn parse(input: impl Read, path: &Path, goal: &Goal) -> Result<Table, DataError> {
+    let mut file = File::new(input, path)?;
+    let at = file.column(goal.column())?;
+    let shown: Vec<usize> = (0..file.header.len()).filter(|&column| column != at).collect();
+    if shown.is_empty() {
+        let expected = format!("a column beside `{}`", goal.column());
+        return Err(DataError::malformed(path, Fault::Column, expected, "none"));
+    }
+    let (mut numbers, mut texts, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(record) = file.next()? {
+        file.numbers(&record, &shown, &mut numbers)?;
+        match goal {
+            Goal::Target(_) => file.numbers(&record, &[at], &mut values)?,
+            Goal::Label(_) if record[at].is_empty() => {
+                return Err(file.refused(Fault::Label, "a class", &record, at));
+            }
+            Goal::Label(_) => texts.push(record[at].to_owned()),
+        }
+    }
+    let (goals, classes) = match goal {
+        Goal::Target(_) => (Goals::Values(values), Vec::new()),
+        Goal::Label(column) => {
+            let classes = classes(&texts);
+            if classes.len() > MOST_CLASSES {
+                let expected = format!(
+                    "at most {MOST_CLASSES} classes in column `{column}` (for a number to be met, name it by --target)"
+                );
+                return Err(DataError::malformed(path, Fault::Label, expected, classes.len()));
+            }
+            let number = |text: &String| classes.iter().position(|class| class == text).unwrap_or(0) as u8;
+            (Goals::Classes(texts.iter().map(number).collect()), classes)
+        }
+    };
+    let rows = labelled(path, numbers, goals, shown.len())?;
+    let columns = shown.into_iter().map(|column| file.header[column].to_owned()).collect();
+    Ok(Table { columns, classes, rows })
+}
+
+/// The numbers in the columns `columns` of the table in `input`, row after row; other columns may stand between them.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_rows(input: impl Read, path: &Path, columns: &[String]) -> Result<Vec<f32>, DataError> {
+    let mut file = File::new(input, path)?;
+    let shown = columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
+    let mut numbers = Vec::new();
+    while let Some(record) = file.next()? {
+        file.numbers(&record, &shown, &mut numbers)?;
+    }
+    Ok(numbers)
+}
+
+/// Rows of `columns` numbers with their goals; at least one.
+fn labelled(path: &Path, numbers: Vec<f32>, goals: Goals, columns: usize) -> Result<Labelled, DataError> {
+    if goals.is_empty() {
+        return Err(DataError::malformed(path, Fault::Empty, "at least one row below the header", "none"));
+    }
+    let width = u32::try_from(columns).unwrap_or(u32::MAX);
+    Labelled::table(Inputs::Numbers(numbers), goals, width)
+        .map_err(|uneven| DataError::malformed(path, Fault::Length, "fewer than 2^32 rows", uneven))
+}
+
+/// The distinct texts: in the order of numbers if all are some, else in that of their characters.
+fn classes(texts: &[String]) -> Vec<String> {
+    let mut classes = texts.to_vec();
+    classes.sort();
+    classes.dedup();
+    let numbers: Option<Vec<f64>> = classes.iter().map(|class| class.parse().ok()).collect();
+    if let Some(numbers) = numbers {
+        let mut by_number: Vec<_> = numbers.into_iter().zip(classes).collect();
+        by_number.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        return by_number.into_iter().map(|(_, class)| class).collect();
+    }
+    classes
+}
+
+/// A file that is being read.
+struct File<'a, R> {
+    path: &'a Path,
+    reader: csv::Reader<R>,
+    header: StringRecord,
+}
+
+impl<'a, R: Read> File<'a, R> {
+    fn new(input: R, path: &'a Path) -> Result<Self, DataError> {
+        let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(input);
+        let header = reader.headers().map_err(|error| unreadable(path, error))?.clone();
+        if header.is_empty() {
+            let expected = "a line with the names of the columns";
+            return Err(DataError::malformed(path, Fault::Empty, expected, "nothing"));
+        }
+        Ok(Self { path, reader, header })
+    }
+
+    /// Where the column `name` is.
+    fn column(&self, name: &str) -> Result<usize, DataError> {
+        let mut places = self.header.iter().enumerate().filter(|(_, column)| *column == name);
+        match (places.next(), places.next()) {
+            (Some((at, _)), None) => Ok(at),
+            (Some(_), Some(_)) => {
+                let expected = format!("one column `{name}`");
+                Err(DataError::malformed(self.path, Fault::Column, expected, "several"))
+            }
+            (None, _) => {
+                let columns: Vec<_> = self.header.iter().collect();
+                let expected = format!("a column `{name}`");
+                Err(DataError::malformed(self.path, Fault::Column, expected, columns.join(", ")))
+            }
+        }
+    }
+
+    /// The next row, if there is one.
+    fn next(&mut self) -> Result<Option<StringRecord>, DataError> {
+        let mut record = StringRecord::new();
+        let read = self.reader.read_record(&mut record).map_err(|error| unreadable(self.path, error))?;
+        Ok(read.then_some(record))
+    }
+
+    /// Adds the numbers in the columns `columns` of `record` to `numbers`.
+    fn numbers(
+        &self,
+        record: &StringRecord,
+        columns: &[usize],
+        numbers: &mut Vec<f32>,
+    ) -> Result<(), DataError> {
+        for &column in columns {
+            match record[column].parse::<f32>() {
+                Ok(number) if number.is_finite() => numbers.push(number),
+                _ => return Err(self.refused(Fault::Number, "a finite number", record, column)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with column number `column` of `record`.
+    fn refused(&self, fault: Fault, expected: &str, record: &StringRecord, column: usize) -> DataError {
+        let line = record.position().map_or(0, Position::line);
+        let expected = format!("{expected} in line {line}, column `{}`", &self.header[column]);
+        let found = match &record[column] {
+            "" => "nothing".to_owned(),
+            text => format!("`{text}`"),
+        };
+        DataError::malformed(self.path, fault, expected, found)
+    }
+}
+
+/// What the parser says, in our words.
+fn unreadable(path: &Path, error: csv::Error) -> DataError {
+    let line = |position: &Option<Position>| position.as_ref().map_or(1, Position::line);
+    match error.into_kind() {
+        ErrorKind::Io(cause) => DataError::io("read", path)(cause),
+        ErrorKind::UnequalLengths { pos, expected_len, len } => {
+            let expected = format!("{expected_len} columns, as in the header, in line {}", line(&pos));
+            DataError::malformed(path, Fault::Ragged, expected, len)
+        }
+        ErrorKind::Utf8 { pos, .. } => {
+            let expected = format!("text in UTF-8 in line {}", line(&pos));
+            DataError::malformed(path, Fault::Number, expected, "other bytes")
+        }
+        other => DataError::malformed(path, Fault::Ragged, "a table", format!("{other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str, goal: Goal) -> Result<Table, String> {
+        parse(text.as_bytes(), Path::new("t.csv"), &goal).map_err(|error| error.to_string())
+    }
+
+    fn label(column: &str) -> Goal {
+        Goal::Label(column.into())
+    }
+
+    #[test]
+    fn numbers_and_classes_are_told_apart_by_name() {
+        let text = "a, kind ,b\n1,x,2.5\n-3e2 ,\"w, v\", .5\n0,x,1\n";
+        let table = parsed(text, label("kind")).expect("a table");
+        assert_eq!(
+            (table.columns, table.classes),
+            (vec!["a".into(), "b".into()], vec!["w, v".into(), "x".into()])
+        );
+        assert_eq!(table.rows.inputs(), &Inputs::Numbers(vec![1.0, 2.5, -300.0, 0.5, 0.0, 1.0]));
+        assert_eq!(table.rows.labels(), [1, 0, 1]);
+        let table = parsed("a,b\n1,2\n3,4\n", Goal::Target("a".into())).expect("a table");
+        assert_eq!((table.rows.goals(), table.rows.cols()), (&Goals::Values(vec![1.0, 3.0]), 1));
+    }
+
+    #[test]
+    fn classes_that_are_numbers_are_in_their_order() {
+        let table = parsed("x,y\n1,10\n1,9\n1,-1\n", label("y")).expect("a table");
+        assert_eq!(table.classes, ["-1", "9", "10"]);
+        assert_eq!(table.rows.labels(), [2, 1, 0]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let made = crate::data::synthetic::Linear { samples: 10, ..Default::default() };
+        let made = made.generate(4).expect("as many as stated");
+        let file = made.to_csv("value");
+        let goal = Goal::Target("value".into());
+        assert_eq!(parse(&file[..], Path::new("t.csv"), &goal).expect("a table"), made);
+    }
+
+    #[test]
+    fn rows_are_read_by_the_names_of_their_columns() {
+        let rows = |text: &str| {
+            let columns = ["a".to_owned(), "b".to_owned()];
+            parse_rows(text.as_bytes(), Path::new("t.csv"), &columns).map_err(|error| error.to_string())
+        };
+        assert_eq!(rows("b,x,a\n1,?,2\n3,?,4\n"), Ok(vec![2.0, 1.0, 4.0, 3.0]));
+        assert!(rows("a,c\n1,2\n").expect_err("no b").contains("a column `b`"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line_and_column() {
+        for (text, expected) in [
+            ("", "a line with the names"),
+            ("a,y\n", "at least one row"),
+            ("y\n1\n", "a column beside `y`"),
+            ("a,b\n1,2\n", "no such column: expected a column `y`, found a, b"),
+            ("a,y,y\n1,2,3\n", "one column `y`, found several"),
+            ("a,y\n1,2\nNaN,2\n", "a finite number in line 3, column `a`, found `NaN`"),
+            ("a,y\n-inf,2\n", "line 2, column `a`, found `-inf`"),
+            ("a,y\n1e39,2\n", "found `1e39`"),
+            ("a,y\n1,2\n,2\n", "in line 3, column `a`, found nothing"),
+            ("a,y\none,2\n", "found `one`"),
+            ("a,y\n1,\n", "a class in line 2, column `y`, found nothing"),
+            ("a,y\n1,2\n1,2,3\n", "2 columns, as in the header, in line 3, found 3"),
+            ("a,y\n1\n", "in line 2, found 1"),
+        ] {
+            let error = parsed(text, label("y")).expect_err(text);
+            assert!(error.starts_with("t.csv: ") && error.contains(expected), "{text:?}: {error}");
+        }
+        let many: String = (0..257).map(|i| format!("1,{i}\n")).collect();
+        let error = parsed(&format!("a,y\n{many}"), label("y")).expect_err("too many");
+        assert!(error.contains("at most 256 classes") && error.contains("--target"), "{error}");
+        let utf8 = parse(&b"a,y\n\xff,1\n"[..], Path::new("t.csv"), &label("y")).expect_err("no text");
+        assert!(utf8.to_string().contains("UTF-8 in line 2"), "{utf8}");
+    }
+}

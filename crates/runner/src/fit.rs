@@ -1,0 +1,119 @@
+//! How near the values that a network answers with come to those that it should: what `eval` prints where examples have values.
+
+use std::fmt;
+
+use kernels::Cpu;
+use nn::{Network, Score, Targets};
+use serde::Serialize;
+
+use crate::Error;
+use crate::data::Labelled;
+use crate::element::Element;
+use crate::scoring::Scorer;
+use crate::weights::Weights;
+
+/// Answers to some rows, in their order.
+#[derive(Clone, Debug)]
+pub(crate) struct Values {
+    /// What should have been answered.
+    pub(crate) goals: Vec<f64>,
+    /// What was answered.
+    pub(crate) answers: Vec<f64>,
+    /// The loss.
+    pub(crate) score: Score,
+}
+
+impl Values {
+    /// Of `network` with `weights`, which has one output, to the rows `indices` of `set`.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::score`].
+    pub(crate) fn new<T: Element>(
+        network: &Network,
+        cpu: Cpu<'_>,
+        weights: &mut Weights<T>,
+        set: &Labelled,
+        indices: &[u32],
+    ) -> Result<Self, Error> {
+        let (mut goals, mut answers) = (Vec::new(), Vec::new());
+        let score = Scorer::new(network, cpu)?.score_each(
+            network,
+            cpu,
+            weights,
+            set,
+            indices,
+            |targets, outputs| {
+                if let Targets::Values(values) = targets {
+                    goals.extend(values.iter().map(|value| value.to_f64()));
+                }
+                answers.extend(outputs.iter().map(|value| value.to_f64()));
+            },
+        )?;
+        Ok(Self { goals, answers, score })
+    }
+}
+
+/// Measures of answers that are values, in the unit of these.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Fit {
+    /// Number of rows.
+    pub images: usize,
+    /// The mean of the run's loss.
+    #[serde(with = "crate::json")]
+    pub loss: f64,
+    /// The mean of absolute differences.
+    #[serde(with = "crate::json")]
+    pub mean_absolute_error: f64,
+    /// The root of the mean of squared differences.
+    #[serde(with = "crate::json")]
+    pub root_mean_squared_error: f64,
+    /// The share of the values' variance that the answers explain: 1 is all of it, 0 what their mean explains. `null` where they are all the
+    /// same.
+    pub r_squared: Option<f64>,
+}
+
+impl Fit {
+    /// Of `values`.
+    pub(crate) fn new(values: &Values) -> Self {
+        let Values { goals, answers, score } = values;
+        let count = goals.len() as f64;
+        let mean = goals.iter().sum::<f64>() / count;
+        let differences = || goals.iter().zip(answers).map(|(goal, answer)| goal - answer);
+        let squares: f64 = differences().map(|difference| difference * difference).sum();
+        let variance: f64 = goals.iter().map(|goal| (goal - mean) * (goal - mean)).sum();
+        Self {
+            images: goals.len(),
+            loss: score.mean_loss(),
+            mean_absolute_error: differences().map(f64::abs).sum::<f64>() / count,
+            root_mean_squared_error: (squares / count).sqrt(),
+            r_squared: (variance > 0.0).then(|| 1.0 - squares / variance),
+        }
+    }
+}
+
+impl fmt::Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { images, loss, mean_absolute_error, root_mean_squared_error, r_squared } = self;
+        writeln!(f, "loss {loss:.4}, of {images} rows\n")?;
+        writeln!(f, "mean absolute error      {mean_absolute_error:.4}")?;
+        writeln!(f, "root mean squared error  {root_mean_squared_error:.4}")?;
+        let r_squared = r_squared.map_or_else(|| "-".into(), |share| format!("{share:.4}"));
+        write!(f, "share explained (R²)     {r_squared}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_and_explained_share_are_by_their_formulas() {
+        let score = Score { rows: 4, loss: 2.0, correct: 0 };
+        let values = Values { goals: vec![1.0, 2.0, 3.0, 4.0], answers: vec![1.0, 2.0, 3.0, 2.0], score };
+        let fit = Fit::new(&values);
+        assert_eq!((fit.loss, fit.mean_absolute_error, fit.root_mean_squared_error), (0.5, 0.5, 1.0));
+        assert!((fit.r_squared.expect("they differ") - 0.2).abs() < 1e-12);
+        let same = Values { goals: vec![1.0; 4], ..values };
+        assert_eq!(Fit::new(&same).r_squared, None);
+    }
+}

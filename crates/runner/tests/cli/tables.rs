@@ -1,0 +1,288 @@
+//! Tables and arrays: trained on, scored, predicted, generated, and refused where they are not what they should be.
+
+use std::fs;
+use std::io::Write;
+
+use serde_json::Value;
+use zip::write::SimpleFileOptions;
+
+use crate::world::{World, stderr, stdout};
+
+/// 200 rows of three kinds of flowers, told apart by their columns on scales that differ a thousandfold.
+fn flowers(world: &World) {
+    let mut text = String::from("length,kind,weight\n");
+    for i in 0..200 {
+        let kind = i % 3;
+        let (length, weight) = (f64::from(kind) + 0.01 * f64::from(i % 7), 1000.0 * f64::from(kind * kind));
+        text.push_str(&format!(
+            "{length},{},{}\n",
+            ["aster", "bellis", "crocus"][kind as usize],
+            weight + f64::from(i % 5)
+        ));
+    }
+    world.write("flowers.csv", &text);
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+const TRAIN: &str = "train --data flowers.csv --label kind --epochs 20 --batch 16 --lr 0.02 --quiet";
+
+#[test]
+fn a_table_is_trained_on_scored_and_predicted() {
+    let world = World::new();
+    flowers(&world);
+    let shown = world.expect(0, &format!("{} --out run", TRAIN.replace(" --quiet", "")), &[]);
+    // 40 of 200 for the test, one in twelve of the rest to validate.
+    assert!(
+        stderr(&shown).contains("147 rows to train on, 13 to validate, 40 to test (held out by the seed)")
+    );
+    let summary = world.summary("run");
+    assert_eq!(summary["test_accuracy"], 1.0);
+    assert_eq!((&summary["input"], &summary["test_images"]), (&serde_json::json!([2]), &40.into()));
+    assert_eq!(summary["classes"], serde_json::json!(["aster", "bellis", "crocus"]));
+    let config = world.read("run/config.toml");
+    assert!(config.contains("standardise") && config.contains("label = \"kind\""), "{config}");
+    assert!(world.read("run/report.html").contains("Test accuracy"));
+
+    // The configuration alone repeats it; a resumed run ends the same.
+    world.expect(0, "train --config run/config.toml --out again --quiet", &[]);
+    assert_eq!(world.sha("again"), world.sha("run"));
+    world.expect(0, &format!("{TRAIN} --out stopped --max-steps 13"), &["--resume"]);
+    world.expect(0, "train --resume stopped --quiet", &[]);
+    assert_eq!(world.sha("stopped"), world.sha("run"));
+
+    let evaluation = json(&stdout(&world.expect(0, "eval run --split val --json", &[])));
+    assert_eq!((&evaluation["images"], &evaluation["accuracy"]), (&13.into(), &1.0.into()));
+    // New rows: columns in another order, one more, and no class.
+    world.write("new.csv", "note,weight,length\nx,4001,2\ny,1,0.02\n");
+    let predicted = json(&stdout(&world.expect(0, "predict run new.csv --json", &[])));
+    assert_eq!((&predicted[0]["class"], &predicted[1]["class"]), (&"crocus".into(), &"aster".into()));
+    assert_eq!((&predicted[0]["label"], &predicted[0]["index"]), (&2.into(), &0.into()));
+    let text = stdout(&world.expect(0, "predict run new.csv", &[]));
+    assert!(text.contains("new.csv[1]") && text.contains("aster"), "{text}");
+    world.write("other.csv", "length\n1\n");
+    world.expect(3, "predict run other.csv", &["other.csv", "a column `weight`", "length"]);
+    world.write("empty.csv", "length,weight\n");
+    world.expect(3, "predict run empty.csv", &["empty.csv", "at least one row"]);
+    world.expect(3, "predict run tiny/t10k-images-idx3-ubyte", &["table (.csv)"]);
+
+    // With its data elsewhere; and other commands that read the data.
+    fs::rename(world.path("flowers.csv"), world.path("moved.csv")).unwrap();
+    world.expect(3, "eval run", &["flowers.csv", "no such file"]);
+    world.expect(0, "eval run --data moved.csv", &[]);
+    world.expect(0, "report run --data moved.csv", &[]);
+    world.expect(0, "dump --data moved.csv --label kind --samples 4 --out batch.safetensors", &[]);
+    let info = stdout(&world.expect(0, "data info --data moved.csv --label kind", &[]));
+    assert!(
+        info.contains("3 classes of rows of 2 columns") && info.contains("aster, bellis, crocus"),
+        "{info}"
+    );
+    world.expect(2, "data show --data moved.csv --label kind", &["images to draw", "a table"]);
+    world.expect(0, "export run --format npz", &[]);
+}
+
+#[test]
+fn standardisation_is_of_the_training_part_and_can_be_left_out() {
+    let world = World::new();
+    flowers(&world);
+    world.write("plain.toml", "standardise = false\nepochs = 1\n");
+    let plain = "train --config plain.toml --data flowers.csv --label kind --out plain --quiet";
+    world.expect(0, plain, &[]);
+    assert!(!world.read("plain/config.toml").contains("standardise"));
+    world.expect(0, &TRAIN.replace("--epochs 20", "--epochs 1 --out run"), &[]);
+    // Before the first step: the buffers are the statistics, whose mean and deviation differ from 0 and 1.
+    let model = fs::read(world.path("run/model.safetensors")).unwrap();
+    let model = safetensors::SafeTensors::deserialize(&model).unwrap();
+    let mean = model.tensor("layers.0.mean").unwrap();
+    let mean = f32::from_le_bytes(mean.data()[..4].try_into().unwrap());
+    assert!((0.9..1.2).contains(&mean), "{mean}");
+    world.write("both.toml", "standardise = true\nlayers = [{ kind = \"dense\", units = 3 }]\n");
+    world.expect(2, "train --config both.toml --data flowers.csv --label kind", &["standardise", "`layers`"]);
+}
+
+#[test]
+fn values_are_met() {
+    let world = World::new();
+    world.write("run.toml", "dataset = \"linear\"\npreset = \"linear\"\nlinear = { samples = 600, features = 4, noise = 0.1 }\nepochs = 30\nbatch = 16\nlr = 0.02\noptimizer = { kind = \"adam\" }\n");
+    let line = stdout(&world.expect(0, "train --config run.toml --out run --quiet", &[]));
+    assert!(line.starts_with("test loss 0.0") && line.contains("weights sha256"), "{line}");
+    let summary = world.summary("run");
+    assert_eq!((&summary["test_accuracy"], &summary["val_accuracy"]), (&Value::Null, &Value::Null));
+    // The noise is all that is left: a variance of 0.01, from 120 rows within a third or so.
+    let loss = summary["test_loss"].as_f64().unwrap();
+    assert!((0.006..0.016).contains(&loss), "{loss}");
+    // Kept is the epoch with the least loss.
+    let losses: Vec<f64> = world
+        .read("run/metrics.jsonl")
+        .lines()
+        .map(|line| json(line)["val_loss"].as_f64().unwrap())
+        .collect();
+    let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert_eq!(summary["val_loss"], least);
+    assert!(world.read("run/report.html").contains("Test loss: "));
+    let fit = json(&stdout(&world.expect(0, "eval run --json", &[])));
+    assert_eq!(fit["loss"], loss);
+    assert!(fit["r_squared"].as_f64().unwrap() > 0.98, "{fit}");
+    assert!((fit["root_mean_squared_error"].as_f64().unwrap() - loss.sqrt()).abs() < 1e-5);
+    world.expect(0, "report run", &[]);
+    // One column is the sum of the others: what is predicted is it.
+    let text: String = (0..120).map(|i| format!("{},{},{}\n", i % 11, i % 7, i % 11 + i % 7)).collect();
+    world.write("sums.csv", &format!("a,b,sum\n{text}"));
+    let train = "train --data sums.csv --target sum --preset linear --epochs 200 --lr 0.1 --batch 16 --optimizer adamw --out sums --quiet";
+    world.expect(0, train, &[]);
+    let predicted = json(&stdout(&world.expect(0, "predict sums sums.csv --json", &[])));
+    assert!((predicted[10]["value"].as_f64().unwrap() - 13.0).abs() < 0.3, "{}", predicted[10]);
+    assert!(stdout(&world.expect(0, "predict sums sums.csv", &[])).contains("value"));
+
+    for (arguments, text) in [("--preset svm", "loss"), ("--preset logistic --config loss.toml", "--config")]
+    {
+        world.write("loss.toml", "loss = { kind = \"cross_entropy\" }\n");
+        world.expect(2, &format!("train --dataset linear {arguments}"), &[text]);
+    }
+    world.expect(2, "train --dataset linear --config loss.toml", &["loss", "mse, mae or huber"]);
+    world.write("early.toml", "early_stopping = { monitor = \"val_accuracy\" }\n");
+    world.expect(2, "train --dataset linear --config early.toml", &["early_stopping", "val_loss"]);
+    world.write("mixing.toml", "mixing = { kind = \"mixup\", alpha = 0.2 }\n");
+    world.expect(2, "train --dataset linear --config mixing.toml", &["mixing", "values"]);
+}
+
+#[test]
+fn generated_classes_are_learned_and_written() {
+    let world = World::new();
+    world.write("made.toml", "dataset = \"classification\"\nclassification = { samples = 600, features = 6, informative = 3, classes = 3, clusters = 1, separation = 3.0, flip = 0.0 }\nepochs = 10\nbatch = 16\n");
+    world.expect(0, "train --config made.toml --out run --quiet --min-accuracy 0.95", &[]);
+    assert!(world.read("run/config.toml").contains("dataset = \"classification\""));
+    let summary = world.summary("run");
+    assert_eq!((&summary["data_generated"], &summary["columns"][2]), (&true.into(), &"informative_3".into()));
+    world.expect(0, "train --config run/config.toml --out again --quiet --threads 1 --isa scalar", &[]);
+    assert_eq!(world.sha("again"), world.sha("run"));
+
+    world.expect(0, "data synth --dataset classification --train 80 --test 20 --seed 3 --out made.csv", &[]);
+    let text = world.read("made.csv");
+    assert_eq!(text.lines().count(), 101);
+    assert!(text.starts_with("informative_1,informative_2,redundant_1,"), "{}", &text[..100]);
+    world.expect(2, "data synth --dataset linear --out made.csv", &["made.csv", "--force"]);
+    world.expect(0, "data synth --dataset linear --train 80 --test 20 --out made.csv --force", &[]);
+    assert!(world.read("made.csv").lines().next().unwrap().ends_with("x_10,value"));
+    let info = stdout(&world.expect(0, "data info --data made.csv --target value", &[]));
+    assert!(info.contains("values of rows of 10 columns") && info.contains("80 rows"), "{info}");
+    world.expect(2, "data synth --dataset mnist --out x", &["mnist", "classification"]);
+
+    world.write("bad.toml", "dataset = \"classification\"\nclassification = { clusters = 4 }\n");
+    world.expect(2, "train --config bad.toml", &["classification", "clusters", "2^informative", "got 4"]);
+    world.expect(
+        2,
+        "train --config made.toml --dataset digits",
+        &["classification", "`dataset = \"classification\"`"],
+    );
+}
+
+/// As `numpy.save` writes it.
+fn npy(descr: &str, shape: &str, elements: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend(header.as_bytes());
+    file.extend(elements);
+    file
+}
+
+fn npz(world: &World, name: &str, arrays: &[(&str, Vec<u8>)]) {
+    let mut archive = zip::ZipWriter::new(fs::File::create(world.path(name)).unwrap());
+    let packed = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (at, (name, bytes)) in arrays.iter().enumerate() {
+        archive.start_file(format!("{name}.npy"), if at % 2 == 0 { packed } else { stored }).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap();
+}
+
+#[test]
+fn arrays_are_trained_on_as_the_same_images_in_idx_form() {
+    let world = World::new();
+    let (train, test) = (crate::world::images(300, 1), crate::world::images(90, 2));
+    let labels = |set: &runner::data::Labelled| {
+        set.labels().iter().flat_map(|&l| i64::from(l).to_le_bytes()).collect::<Vec<_>>()
+    };
+    let arrays = [
+        ("x_train", npy("|u1", "(300, 6, 6)", train.pixels())),
+        ("y_train", npy("<i8", "(300,)", &labels(&train))),
+        ("x_test", npy("|u1", "(90, 6, 6)", test.pixels())),
+        ("y_test", npy("|u1", "(90,)", test.labels())),
+    ];
+    npz(&world, "tiny.npz", &arrays);
+    let common = "--epochs 2 --quiet --out";
+    world.expect(0, &format!("train --data tiny {common} idx"), &[]);
+    world.expect(0, &format!("train --data tiny.npz {common} npz"), &[]);
+    assert_eq!(world.sha("npz"), world.sha("idx"));
+    fs::create_dir(world.path("arrays")).unwrap();
+    for (name, bytes) in &arrays {
+        fs::write(world.path(&format!("arrays/{name}.npy")), bytes).unwrap();
+    }
+    world.expect(0, &format!("train --data arrays {common} npy"), &[]);
+    assert_eq!(world.sha("npy"), world.sha("idx"));
+    world.expect(0, "data show --data tiny.npz --count 4 --out sheet.png", &[]);
+
+    // Numbers are taken as they are, and drawn; without a test set, a part is held out.
+    let floats: Vec<u8> = train.pixels().iter().flat_map(|&p| (f64::from(p) / 255.0).to_le_bytes()).collect();
+    npz(&world, "floats.npz", &[arrays[1].clone()]);
+    world.expect(3, "train --data floats.npz", &["both x_train and y_train, found y_train alone"]);
+    npz(&world, "floats.npz", &[("x", npy("<f8", "(300, 6, 6)", &floats)), ("y", arrays[1].1.clone())]);
+    world.expect(0, &format!("train --data floats.npz --preset lenet {common} floats"), &[]);
+    assert_eq!(world.summary("floats")["test_images"], 60);
+    world.expect(0, "data show --data floats.npz", &[]);
+    world.expect(0, "report floats", &[]);
+
+    // Rows, and predictions from an array of them.
+    npz(&world, "rows.npz", &[("x", npy("<f8", "(300, 36)", &floats)), ("y", arrays[1].1.clone())]);
+    world.expect(0, "train --data rows.npz --min-accuracy 0.9 --epochs 8 --out rows", &[]);
+    fs::write(world.path("new.npy"), npy("<f8", "(3, 36)", &floats[..3 * 36 * 8])).unwrap();
+    let predicted = json(&stdout(&world.expect(0, "predict rows new.npy --json", &[])));
+    assert_eq!([0, 1, 2].map(|at| predicted[at]["label"].as_i64()), [Some(0), Some(1), Some(2)]);
+    fs::write(world.path("wide.npy"), npy("<f8", "(3, 37)", &floats[..3 * 37 * 8])).unwrap();
+    world.expect(3, "predict rows wide.npy", &["rows of 36 columns", "37 columns"]);
+    world.write("new.csv", "a\n1\n");
+    world.expect(3, "predict rows new.csv", &["new.csv", ".npy"]);
+}
+
+#[test]
+fn data_that_cannot_be_learned_are_named() {
+    let world = World::new();
+    flowers(&world);
+    let files = [
+        ("nan.csv", "a,y\n1,0\nnan,1\n", "line 3, column `a`, found `nan`"),
+        ("inf.csv", "a,y\n1,0\ninf,1\n", "found `inf`"),
+        ("text.csv", "a,y\n1,0\nmany,1\n", "found `many`"),
+        ("ragged.csv", "a,y\n1,0\n1\n", "in line 3, found 1"),
+        ("hollow.csv", "a,y\n", "at least one row"),
+        ("void.csv", "", "names of the columns"),
+        ("column.csv", "a,z\n1,0\n", "a column `y`, found a, z"),
+        ("alone.csv", "a,y\n1,same\n2,same\n3,same\n", "at least two classes, found 2 of class same"),
+        ("single.csv", "a,y\n1,0\n", "at least 2 examples"),
+    ];
+    for (name, text, expected) in files {
+        world.write(name, text);
+        let output = world.expect(3, &format!("train --data {name} --label y --out run"), &[name, expected]);
+        assert!(stdout(&output).is_empty() && !world.path("run").exists(), "{name}");
+    }
+    world.expect(3, "train --data absent.csv --label y", &["absent.csv", "no such file"]);
+    world.expect(3, "train --data absent.npz", &["absent.npz", "no such file"]);
+    world.write("text.npz", "no archive");
+    world.expect(3, "train --data text.npz", &["text.npz", "not an archive"]);
+    world.expect(2, "train --data flowers.csv", &["flowers.csv", "--label", "--target"]);
+    world.expect(2, "train --data tiny --label y", &["label", "table (.csv)"]);
+    world.expect(2, "train --data flowers.csv --label kind --target kind", &["--label", "--target"]);
+    for preset in ["lenet", "cnn", "resnet", "vit-tiny", "lstm-rows"] {
+        let texts = ["preset", preset, "2 features", "mlp"];
+        world.expect(2, &format!("train --data flowers.csv --label kind --preset {preset}"), &texts);
+    }
+    world.write("augment.toml", "augment = [{ kind = \"shift\", pixels = 1 }]\n");
+    world.expect(2, "train --config augment.toml --data flowers.csv --label kind", &["augment", "images"]);
+
+    let one = [("x", npy("|u1", "(4, 2)", &[1; 8])), ("y", npy("|u1", "(4,)", &[1; 4]))];
+    npz(&world, "one.npz", &one);
+    world.expect(3, "train --data one.npz", &["one.npz", "two classes", "found 3 of class 1"]);
+}
