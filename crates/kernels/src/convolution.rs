@@ -41,12 +41,15 @@ mod columns;
 mod depthwise;
 mod direct;
 mod product;
+pub(crate) mod words;
 
 use crate::error::check_length;
+use crate::gemm::terms::Single;
 use crate::simd::Float;
 use crate::window::{Sweep, Window, length};
 use crate::{Cpu, Error};
 use columns::{Gather, Part};
+use words::Words;
 
 /// The geometry of a convolution; its methods compute it.
 ///
@@ -70,6 +73,7 @@ pub struct Convolution {
     sweep: Sweep,
     out_channels: usize,
     groups: usize,
+    rounded: bool,
 }
 
 /// What happens to the elements of `y` before they are stored.
@@ -130,9 +134,15 @@ impl Convolution {
         let y = [sweep.batch, sweep.down.out, sweep.across.out, out_channels];
         let w = [sweep.down.kernel, sweep.across.kernel, sweep.channels / groups, out_channels];
         match (length("y", &y), length("w", &w)) {
-            (Ok(_), Ok(_)) => Ok(Self { sweep, out_channels, groups }),
+            (Ok(_), Ok(_)) => Ok(Self { sweep, out_channels, groups, rounded: false }),
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
+    }
+
+    /// The same convolution, whose factors of f32 are rounded to bf16, to nearest, ties to even, before they are multiplied; sums stay
+    /// f32. Depthwise convolutions, which are no matrix products, and those of f64 round nothing.
+    pub const fn rounded(self) -> Self {
+        Self { rounded: true, ..self }
     }
 
     /// The shape of `y`: `[batch, out height, out width, out channels]`, where
@@ -266,13 +276,30 @@ impl Convolution {
         if y.is_empty() {
             return Ok(());
         }
-        match self.way::<T>() {
-            Way::Depthwise => depthwise::forward(self, cpu, x, w, epilogue, y),
-            Way::Direct => direct::forward(self, cpu, x, w, epilogue, y, scratch),
-            Way::Pointwise => product::forward_pointwise(self, cpu, x, w, epilogue, y, scratch),
-            Way::Product => product::forward(self, cpu, x, w, epilogue, y, scratch),
+        if self.rounded {
+            self.forward_of::<T::Rounded>(cpu, x, w, epilogue, y, scratch);
+        } else {
+            self.forward_of::<Single<T>>(cpu, x, w, epilogue, y, scratch);
         }
         Ok(())
+    }
+
+    /// [`forward`](Self::forward) of these words, after all checks.
+    fn forward_of<K: Words>(
+        &self,
+        cpu: Cpu<'_>,
+        x: &[K::Sum],
+        w: &[K::Sum],
+        epilogue: Epilogue<'_, K::Sum>,
+        y: &mut [K::Sum],
+        scratch: &mut [K::Sum],
+    ) {
+        match self.way::<K::Sum>() {
+            Way::Depthwise => depthwise::forward(self, cpu, x, w, epilogue, y),
+            Way::Direct => direct::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
+            Way::Pointwise => product::forward_pointwise::<K>(self, cpu, x, w, epilogue, y, scratch),
+            Way::Product => product::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
+        }
     }
 
     /// The gradient with respect to `x`, from that with respect to the sum, `dy`: `dx` is overwritten.
@@ -296,11 +323,28 @@ impl Convolution {
         if dx.is_empty() {
             return Ok(());
         }
-        match self.way::<T>() {
-            Way::Depthwise => depthwise::dx(self, cpu, dy, w, dx),
-            Way::Direct | Way::Pointwise | Way::Product => product::dx(self, cpu, dy, w, dx, scratch),
+        if self.rounded {
+            self.dx_of::<T::Rounded>(cpu, dy, w, dx, scratch);
+        } else {
+            self.dx_of::<Single<T>>(cpu, dy, w, dx, scratch);
         }
         Ok(())
+    }
+
+    /// [`dx`](Self::dx) of these words, after all checks.
+    fn dx_of<K: Words>(
+        &self,
+        cpu: Cpu<'_>,
+        dy: &[K::Sum],
+        w: &[K::Sum],
+        dx: &mut [K::Sum],
+        scratch: &mut [K::Sum],
+    ) {
+        match (self.way::<K::Sum>(), direct::turned::<K>(self)) {
+            (Way::Depthwise, _) => depthwise::dx(self, cpu, dy, w, dx),
+            (Way::Direct, Some(turned)) => direct::dx::<K>(&turned, cpu, dy, w, dx, scratch),
+            _ => product::dx::<K>(self, cpu, dy, w, dx, scratch),
+        }
     }
 
     /// The gradients with respect to `w` and, if it is wanted, to the bias: `dw[kh, kw, i, o]` is the sum of `x * dy[.., o]` over all
@@ -326,44 +370,86 @@ impl Convolution {
             check_length("db", self.out_channels, db.len())?;
         }
         check_scratch(self.dw_scratch::<T>(cpu.threads()), scratch.len())?;
-        match self.way::<T>() {
-            Way::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
-            Way::Direct => direct::dw(self, cpu, x, dy, dw, db, scratch),
-            Way::Pointwise => product::dw_pointwise(self, cpu, x, dy, dw, db, scratch),
-            Way::Product => product::dw(self, cpu, x, dy, dw, db, scratch),
+        if self.rounded {
+            self.dw_of::<T::Rounded>(cpu, x, dy, dw, db, scratch);
+        } else {
+            self.dw_of::<Single<T>>(cpu, x, dy, dw, db, scratch);
         }
         Ok(())
+    }
+
+    /// [`dw`](Self::dw) of these words, after all checks.
+    fn dw_of<K: Words>(
+        &self,
+        cpu: Cpu<'_>,
+        x: &[K::Sum],
+        dy: &[K::Sum],
+        dw: &mut [K::Sum],
+        db: Option<&mut [K::Sum]>,
+        scratch: &mut [K::Sum],
+    ) {
+        match self.way::<K::Sum>() {
+            Way::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
+            Way::Direct => direct::dw::<K>(self, cpu, x, dy, dw, db, scratch),
+            Way::Pointwise => product::dw_pointwise::<K>(self, cpu, x, dy, dw, db, scratch),
+            Way::Product => product::dw::<K>(self, cpu, x, dy, dw, db, scratch),
+        }
     }
 
     /// How many elements of scratch [`forward`](Self::forward) needs on an executor of `threads` threads, on any instruction set that is
     /// compiled in.
     pub const fn forward_scratch<T: Float>(&self, threads: usize) -> usize {
+        if self.rounded {
+            self.forward_scratch_of::<T::Rounded>(threads)
+        } else {
+            self.forward_scratch_of::<Single<T>>(threads)
+        }
+    }
+
+    const fn forward_scratch_of<K: Words>(&self, threads: usize) -> usize {
         let threads = if threads == 0 { 1 } else { threads };
-        match self.way::<T>() {
+        match self.way::<K::Sum>() {
             Way::Depthwise => 0,
-            Way::Direct => direct::forward_len(self, threads),
-            Way::Pointwise => product::pointwise_len::<T>(self, threads),
-            Way::Product => threads.saturating_mul(product::forward_task_len::<T>(self)),
+            Way::Direct => direct::forward_len::<K>(self, threads),
+            Way::Pointwise => product::pointwise_len::<K>(self, threads),
+            Way::Product => threads.saturating_mul(product::forward_task_len::<K>(self)),
         }
     }
 
     /// How many elements of scratch [`dx`](Self::dx) needs, as [`forward_scratch`](Self::forward_scratch).
     pub const fn dx_scratch<T: Float>(&self, threads: usize) -> usize {
+        if self.rounded {
+            self.dx_scratch_of::<T::Rounded>(threads)
+        } else {
+            self.dx_scratch_of::<Single<T>>(threads)
+        }
+    }
+
+    const fn dx_scratch_of<K: Words>(&self, threads: usize) -> usize {
         let threads = if threads == 0 { 1 } else { threads };
-        match self.way::<T>() {
-            Way::Depthwise => 0,
-            _ => product::dx_len::<T>(self, threads),
+        match (self.way::<K::Sum>(), direct::turned::<K>(self)) {
+            (Way::Depthwise, _) => 0,
+            (Way::Direct, Some(turned)) => direct::dx_len::<K>(&turned, threads),
+            _ => product::dx_len::<K>(self, threads),
         }
     }
 
     /// How many elements of scratch [`dw`](Self::dw) needs, as [`forward_scratch`](Self::forward_scratch).
     pub const fn dw_scratch<T: Float>(&self, threads: usize) -> usize {
+        if self.rounded {
+            self.dw_scratch_of::<T::Rounded>(threads)
+        } else {
+            self.dw_scratch_of::<Single<T>>(threads)
+        }
+    }
+
+    const fn dw_scratch_of<K: Words>(&self, threads: usize) -> usize {
         let threads = if threads == 0 { 1 } else { threads };
-        match self.way::<T>() {
-            Way::Depthwise => product::sums_len::<T>(self, threads),
-            Way::Direct => direct::dw_len(self, threads),
-            Way::Pointwise => product::pointwise_len::<T>(self, threads),
-            Way::Product => threads.saturating_mul(product::dw_task_len::<T>(self)),
+        match self.way::<K::Sum>() {
+            Way::Depthwise => product::sums_len::<Single<K::Sum>>(self, threads),
+            Way::Direct => direct::dw_len::<K>(self, threads),
+            Way::Pointwise => product::pointwise_len::<K>(self, threads),
+            Way::Product => threads.saturating_mul(product::dw_task_len::<K>(self)),
         }
     }
 

@@ -18,6 +18,7 @@ use core::ops::{AddAssign, BitAnd, BitOr, BitXor, DivAssign, MulAssign, Neg, Not
 use pulp::bytemuck::{self, Pod};
 
 use crate::activation::Normal;
+use crate::convolution::words::Rounds;
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;
@@ -990,6 +991,7 @@ pub trait Float:
     + Element<Float = Self>
     + Moment
     + Multiply
+    + Rounds
     + Stored<Self>
     + Exp
     + Ln
