@@ -439,7 +439,7 @@ impl LayerSpec {
             }
             &Self::Recurrent(spec) => {
                 let (steps, features) = sequence()?;
-                Box::new(RecurrentLayer::new(steps, features, spec))
+                Box::new(RecurrentLayer::new(steps, features, spec, building.compute.precision))
             }
             Self::Standardise => Box::new(Standardise::new(input)),
             Self::Custom { name, options } => return building.registry.build(name, input, options, building),

@@ -14,7 +14,7 @@
 //! step by step.
 
 use super::block::Block;
-use super::operand::{Elements, Operand};
+use super::operand::{Bf16Operand, Operand};
 use crate::simd::{Lanes, Simd};
 use crate::{Float, Isa, MatRef};
 
@@ -72,7 +72,7 @@ impl Terms for Pairs {
     const ELEMENTS: usize = 2;
     const SKIPS: bool = true;
     fn factor(matrix: MatRef<'_, f32>) -> Operand<'_, f32> {
-        Operand(Elements::Rounded(matrix))
+        Operand(Bf16Operand::rounded(matrix).0)
     }
     fn run(isa: Isa, block: Block<'_, Self, f32>) {
         isa.run_pairs(block);
