@@ -23,10 +23,16 @@
 //! | `dw`, `db` | the windows' transpose times `dy`; ones times `dy` | (n, oh, ow), ascending, in blocks of `KB` |
 //! | `dx` | `dy` times `w`'s transpose, then added up | o, ascending, in blocks of `KB`; then the taps (kh, kw) that reach a window, ascending from +0 |
 //!
+//! [Rounded](Convolution::rounded) factors are multiplied in pairs, as [`gemm_bf16`](crate::gemm::gemm_bf16) has them: neighbours in
+//! those sums, but for the direct way. There an odd number of channels ends with one of +0, an odd number of windows in a row with one
+//! of +0, and `dx`, where windows move by one pixel and padding is no wider than the kernel's reach, is the convolution of `dy` with the
+//! taps of `w` in reverse, its channels and filters exchanged.
+//!
 //! Padding takes part as +0: a weight that is not finite makes NaN of it, as in a product. Nothing depends on the number of threads,
 //! nor on the other images of the batch, but for `dw` and `db`, which are sums over it.
 //!
-//! **How.** Each of three ways gives these bits, and the shape alone chooses between them:
+//! **How.** Each of three ways gives these bits, or rounded those that are said to be its own, and the shape alone chooses between
+//! them:
 //!
 //! ```text
 //! depthwise   a filter for each channel: channels in lanes                        -- `depthwise`
@@ -453,7 +459,7 @@ impl Convolution {
         }
     }
 
-    /// How the convolution is computed: no bit depends on it.
+    /// How the convolution is computed: no bit depends on it, unless factors are rounded.
     const fn way<T: Float>(&self) -> Way {
         let Self { sweep: Sweep { down, across, .. }, .. } = self;
         let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
