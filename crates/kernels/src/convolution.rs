@@ -146,7 +146,8 @@ impl Convolution {
     }
 
     /// The same convolution, whose factors of f32 are rounded to bf16, to nearest, ties to even, before they are multiplied; sums stay
-    /// f32. Depthwise convolutions, which are no matrix products, and those of f64 round nothing.
+    /// f32. Those of one channel to a filter, such as depthwise ones, those whose filters have at most 16 weights, and those of
+    /// f64 round nothing.
     pub const fn rounded(self) -> Self {
         Self { rounded: true, ..self }
     }
@@ -282,7 +283,7 @@ impl Convolution {
         if y.is_empty() {
             return Ok(());
         }
-        if self.rounded {
+        if self.rounds() {
             self.forward_of::<T::Rounded>(cpu, x, w, epilogue, y, scratch);
         } else {
             self.forward_of::<Single<T>>(cpu, x, w, epilogue, y, scratch);
@@ -329,7 +330,7 @@ impl Convolution {
         if dx.is_empty() {
             return Ok(());
         }
-        if self.rounded {
+        if self.rounds() {
             self.dx_of::<T::Rounded>(cpu, dy, w, dx, scratch);
         } else {
             self.dx_of::<Single<T>>(cpu, dy, w, dx, scratch);
@@ -376,7 +377,7 @@ impl Convolution {
             check_length("db", self.out_channels, db.len())?;
         }
         check_scratch(self.dw_scratch::<T>(cpu.threads()), scratch.len())?;
-        if self.rounded {
+        if self.rounds() {
             self.dw_of::<T::Rounded>(cpu, x, dy, dw, db, scratch);
         } else {
             self.dw_of::<Single<T>>(cpu, x, dy, dw, db, scratch);
@@ -405,7 +406,7 @@ impl Convolution {
     /// How many elements of scratch [`forward`](Self::forward) needs on an executor of `threads` threads, on any instruction set that is
     /// compiled in.
     pub const fn forward_scratch<T: Float>(&self, threads: usize) -> usize {
-        if self.rounded {
+        if self.rounds() {
             self.forward_scratch_of::<T::Rounded>(threads)
         } else {
             self.forward_scratch_of::<Single<T>>(threads)
@@ -424,7 +425,7 @@ impl Convolution {
 
     /// How many elements of scratch [`dx`](Self::dx) needs, as [`forward_scratch`](Self::forward_scratch).
     pub const fn dx_scratch<T: Float>(&self, threads: usize) -> usize {
-        if self.rounded {
+        if self.rounds() {
             self.dx_scratch_of::<T::Rounded>(threads)
         } else {
             self.dx_scratch_of::<Single<T>>(threads)
@@ -442,7 +443,7 @@ impl Convolution {
 
     /// How many elements of scratch [`dw`](Self::dw) needs, as [`forward_scratch`](Self::forward_scratch).
     pub const fn dw_scratch<T: Float>(&self, threads: usize) -> usize {
-        if self.rounded {
+        if self.rounds() {
             self.dw_scratch_of::<T::Rounded>(threads)
         } else {
             self.dw_scratch_of::<Single<T>>(threads)
@@ -457,6 +458,11 @@ impl Convolution {
             Way::Pointwise => product::pointwise_len::<K>(self, threads),
             Way::Product => threads.saturating_mul(product::dw_task_len::<K>(self)),
         }
+    }
+
+    /// Whether factors of f32 are rounded: of few terms the rounding takes longer than the products, and one channel makes no pair.
+    const fn rounds(&self) -> bool {
+        self.rounded && self.group_channels() > 1 && self.depth() > 16
     }
 
     /// How the convolution is computed: no bit depends on it, unless factors are rounded.

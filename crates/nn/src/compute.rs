@@ -21,8 +21,8 @@ pub enum Precision {
     Full,
     /// bf16, in a network that computes in f32; in f64 nothing: gradients are checked without rounding. Activations, gradients and
     /// weights of dense, convolutional and recurrent layers, attention and transformer blocks are rounded while they are packed for a
-    /// product, and stay f32 in memory, so that the optimizer's small steps are not lost. Depthwise convolutions, and the products of
-    /// attention's heads with one another, stay in f32. bf16 has the exponents of f32: losses need no scaling.
+    /// product, and stay f32 in memory, so that the optimizer's small steps are not lost. Filters of one channel or of at most 16
+    /// weights, and the products of attention's heads with one another, are not rounded. bf16 has the exponents of f32: losses need no scaling.
     Bf16,
 }
 

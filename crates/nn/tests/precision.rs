@@ -28,7 +28,7 @@ fn networks() -> Vec<(&'static str, Shape, Vec<LayerSpec>)> {
         (
             "grouped convolution",
             image,
-            vec![LayerSpec::Convolution(strided), relu, filters(3), LayerSpec::GlobalPooling],
+            vec![filters(8), LayerSpec::Convolution(strided), relu, filters(3), LayerSpec::GlobalPooling],
         ),
         ("rnn", steps, vec![inner(rnn), last(rnn)]),
         ("lstm", steps, vec![inner(Cell::Lstm), last(Cell::Lstm)]),

@@ -30,7 +30,7 @@ pub(in super::super) fn dw<K: Words>(
     mut db: Option<&mut [K::Sum]>,
     scratch: &mut [K::Sum],
 ) {
-    if c.sweep.positions() == 0 {
+    if dy.is_empty() {
         dw.fill(Float::ZERO);
         db.into_iter().for_each(|db| db.fill(Float::ZERO));
         return;

@@ -68,7 +68,7 @@ fn matrices(case: Case, group: usize, [x, w, dy]: [&[f32]; 3]) -> Matrices {
     m
 }
 
-/// The documented order of a convolution that is not depthwise.
+/// The documented order of a convolution that rounds.
 fn ordered_rounded(case: Case, [x, w, bias, dy]: [&[f32]; 4]) -> Ordered<f32> {
     let c = case.convolution();
     let (own, filters, out) = (c.group_channels(), c.group_filters(), case.out);
@@ -128,10 +128,8 @@ pub(super) fn rounded_has_the_bits_of_its_products(case: Case, spoil: impl Fn(&m
         spoil(operand);
     }
     let operands = [&*x, &w, &bias, &dy];
-    let expected = match c.way::<f32>() {
-        Way::Depthwise => ordered(case, operands),
-        _ => ordered_rounded(case, operands),
-    };
+    let expected =
+        if c.rounded().rounds() { ordered_rounded(case, operands) } else { ordered(case, operands) };
     let y: Vec<f32> = expected.z.iter().map(|&z| if z <= 0.0 { 0.0 } else { z }).collect();
     same_on_every_cpu(|cpu| {
         let got = run(&c.rounded(), cpu, operands);
@@ -173,6 +171,24 @@ fn large_images_are_cut_without_a_seam() {
         Case::new([1, 130, 60, 9], [3, 3], 2).padding([1, 1]),
     ] {
         rounded_has_the_bits_of_its_products(case, |_| {});
+    }
+}
+
+#[test]
+fn none_of_anything_has_gradients_of_zero() {
+    for case in CASES {
+        let [_, height, width, channels] = case.x;
+        let none = Case { x: [0, height, width, channels], ..case };
+        let [y, _, dx, dw, db] = run(
+            &none.convolution().rounded(),
+            Cpu::detect(),
+            [&[], &draw::<f32>(1, none.convolution().w_len()), &vec![0.0; case.out], &[]],
+        );
+        assert!(y.is_empty() && dx.is_empty());
+        assert_eq!((bits(&dw), bits(&db)), (vec![0; dw.len()], vec![0; db.len()]));
+        let none = Case { out: 0, ..case }.convolution().rounded();
+        let [.., dx, dw, _] = run::<f32>(&none, Cpu::detect(), [&vec![1.0; none.x_len()], &[], &[], &[]]);
+        assert_eq!((bits(&dx), dw.len()), (vec![0; none.x_len()], 0));
     }
 }
 
