@@ -471,10 +471,10 @@ impl Convolution {
         let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
         if self.group_channels() == 1 && self.group_filters() == 1 && self.sweep.taps() <= T::KB {
             Way::Depthwise
+        } else if direct::wins(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
+            Way::Direct
         } else if self.sweep.taps() == 1 && !moves {
             Way::Pointwise
-        } else if direct::wins(self) {
-            Way::Direct
         } else {
             Way::Product
         }
@@ -486,7 +486,7 @@ impl Convolution {
 enum Way {
     Depthwise,
     Direct,
-    /// A product whose windows are the pixels themselves.
+    /// A product whose windows are the pixels themselves. Not of pairs, which `gemm` would make again for each tile.
     Pointwise,
     Product,
 }

@@ -87,7 +87,7 @@ struct Pack<'a, K: Words> {
 impl<K: Words> WithSimd for Pack<'_, K> {
     type Output = ();
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, s: S) {
         let Self { c, w, mut panels } = self;
         let (lanes, out) = (<K::Sum as Lanes>::lanes::<S>(), c.out_channels);
         let depth = of_channels::<K>(c).depth();
@@ -101,7 +101,7 @@ impl<K: Words> WithSimd for Pack<'_, K> {
                         let filters = channels.get(e * out + j..(e + 1) * out).unwrap_or_default();
                         &filters[..width.min(filters.len())]
                     };
-                    K::of_rows(of_channel(0), of_channel(1), to);
+                    K::of_rows(s, of_channel(0), of_channel(1), to);
                 }
             }
             panels = rest;
@@ -131,7 +131,7 @@ impl<K: Words> WithSimd for Forward<'_, K> {
         let tiles = out.div_ceil(rows);
         let geometry = Frame::new(c);
         for (n, image) in self.images.clone().enumerate() {
-            geometry.fill_channels::<K>(self.c, self.x, image, self.frame);
+            geometry.fill_channels::<S, K>(s, self.c, self.x, image, self.frame);
             let mut panels = self.panels;
             for j in (0..c.out_channels).step_by(2 * lanes) {
                 let registers = panel::<S, K::Sum>(c, j);

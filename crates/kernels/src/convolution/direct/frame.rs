@@ -2,7 +2,7 @@
 
 use super::super::Convolution;
 use super::super::words::Words;
-use crate::simd::Float;
+use crate::simd::{Float, Simd};
 
 /// Where the words of windows are in the frame.
 #[derive(Clone, Copy)]
@@ -53,8 +53,9 @@ impl Frame {
 
     /// Copies an image of `c`, each word from channels that are neighbours; the padding around it is +0.
     #[inline(always)]
-    pub(super) fn fill_channels<K: Words>(
+    pub(super) fn fill_channels<S: Simd, K: Words>(
         self,
+        s: S,
         c: &Convolution,
         x: &[K::Sum],
         image: usize,
@@ -64,19 +65,20 @@ impl Frame {
         for (to, from) in self.lines(c, x, image, frame) {
             let to = &mut to[across.padding * self.pixel..][..across.len * self.pixel];
             if channels.is_multiple_of(K::ELEMENTS) {
-                K::of_neighbours(from, to);
+                K::of_neighbours(s, from, to);
                 continue;
             }
             for (to, from) in to.chunks_exact_mut(self.pixel).zip(from.chunks_exact(channels)) {
-                K::of_neighbours(from, to);
+                K::of_neighbours(s, from, to);
             }
         }
     }
 
     /// Copies an image of `c`, each word from the same elements of windows that are neighbours; the padding around it is +0.
     #[inline(always)]
-    pub(super) fn fill_windows<K: Words>(
+    pub(super) fn fill_windows<S: Simd, K: Words>(
         self,
+        s: S,
         c: &Convolution,
         x: &[K::Sum],
         image: usize,
@@ -86,12 +88,12 @@ impl Frame {
         let (at, apart) = (across.padding * channels, across.stride.saturating_mul(channels));
         for (to, from) in self.lines(c, x, image, frame) {
             let (first, behind) = from.split_at(apart.min(from.len()));
-            K::of_rows(from, behind, &mut to[at..][..from.len()]);
+            K::of_rows(s, from, behind, &mut to[at..][..from.len()]);
             if K::ELEMENTS > 1 {
                 // Words whose first element is in the padding.
                 let (before, end) = first.split_at(apart.saturating_sub(at).min(first.len()));
                 let start = (at + before.len()).saturating_sub(apart);
-                K::of_rows(&[], end, &mut to[start..][..end.len()]);
+                K::of_rows(s, &[], end, &mut to[start..][..end.len()]);
             }
         }
     }

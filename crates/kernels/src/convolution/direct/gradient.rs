@@ -7,7 +7,7 @@ use super::super::words::Words;
 use super::frame::Frame;
 use super::{ROWS, apart, frame_len, of_windows, width};
 use crate::Cpu;
-use crate::simd::{Float, Simd, WithSimd};
+use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::window::Run;
 
 /// `dy` in words, if these are not its elements; a frame and sums for each task.
@@ -89,12 +89,12 @@ struct MakeWords<'a, K: Words> {
 impl<K: Words> WithSimd for MakeWords<'_, K> {
     type Output = ();
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, s: S) {
         let Self { dy, words, row, row_words, width } = self;
         for (dy, words) in dy.chunks_exact(row).zip(words.chunks_exact_mut(row_words)) {
             for (windows, words) in dy.chunks(K::ELEMENTS * width).zip(words.chunks_exact_mut(width)) {
                 let (first, second) = windows.split_at(width);
-                K::of_rows(first, second, words);
+                K::of_rows(s, first, second, words);
             }
         }
     }
@@ -133,7 +133,7 @@ impl<T: Float, K: Words<Sum = T>> WithSimd for Dw<'_, K> {
             sums.fill(T::ZERO);
             for image in start / of_image..end.div_ceil(of_image) {
                 if framed != Some(image) {
-                    geometry.fill_windows::<K>(of, x, image, frame);
+                    geometry.fill_windows::<S, K>(s, of, x, image, frame);
                     framed = Some(image);
                 }
                 let windows = start.max(image * of_image)..end.min((image + 1) * of_image);
@@ -241,7 +241,7 @@ where
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Elements { c, geometry, frame, dy, v: first, windows, odd, sums, row, .. } = self.0;
-        let (zero, ones) = (T::splat(s, T::ZERO), T::splat(s, K::ONE));
+        let zero = T::splat(s, T::ZERO);
         let registers = c.out_channels.div_ceil(T::lanes::<S>());
         let (sums, _) = T::split_mut::<S>(sums);
         let last = sums.len() - registers;
@@ -259,23 +259,24 @@ where
             let line = image * c.sweep.down.out + o;
             let dy = &dy[line * of_row + across.start * width + from..];
             let mut at = geometry.window(o, across.start);
-            // The number of the word that ends the row with one window, if it is among these.
-            let last = if K::ELEMENTS > 1 && odd { c.sweep.across.out - 1 } else { usize::MAX };
-            for (ow, dy) in across.zip(dy.chunks(width)) {
-                let mut terms = [zero; NV];
-                load::<S, T, NV>(s, dy, width - from, &mut terms);
-                let Some(x) = frame[at..].first_chunk::<MR>() else { return };
-                at += geometry.across;
-                for (acc, &x) in acc.iter_mut().zip(x) {
-                    let x = T::splat(s, if ow == last { K::first(x) } else { x });
-                    for (acc, dy) in acc.iter_mut().zip(&terms) {
-                        *acc = K::mul_add(s, x, *dy, *acc);
-                    }
-                }
+            // A row of an odd number of windows ends with a word of one.
+            let half = K::ELEMENTS > 1 && odd && across.end == c.sweep.across.out;
+            let mut windows = dy.chunks(width).take(across.len());
+            for dy in windows.by_ref().take(across.len() - usize::from(half)) {
+                let Some(x) = frame[at..].first_chunk() else { return };
+                let terms = load::<S, T, NV>(s, dy, width - from);
+                add::<S, K, MR, NV>(s, x, &terms, &mut acc);
                 if DB {
-                    for (sum, dy) in columns.iter_mut().zip(&terms) {
-                        *sum = K::mul_add(s, ones, *dy, *sum);
-                    }
+                    add::<S, K, 1, NV>(s, &[K::ONE], &terms, core::array::from_mut(&mut columns));
+                }
+                at += geometry.across;
+            }
+            for dy in windows {
+                let Some(x) = frame[at..].first_chunk::<MR>() else { return };
+                let terms = load::<S, T, NV>(s, dy, width - from);
+                add::<S, K, MR, NV>(s, &x.map(K::first), &terms, &mut acc);
+                if DB {
+                    add::<S, K, 1, NV>(s, &[K::ONE], &terms, core::array::from_mut(&mut columns));
                 }
             }
         }
@@ -290,10 +291,27 @@ where
     }
 }
 
+/// Adds the product of each of `x` with the same registers.
+#[inline(always)]
+fn add<S: Simd, K: Words, const MR: usize, const NV: usize>(
+    s: S,
+    x: &[K::Sum; MR],
+    terms: &[<K::Sum as Lanes>::V<S>; NV],
+    acc: &mut [[<K::Sum as Lanes>::V<S>; NV]; MR],
+) {
+    for (acc, &x) in acc.iter_mut().zip(x) {
+        let x = <K::Sum as Lanes>::splat(s, x);
+        for (acc, dy) in acc.iter_mut().zip(terms) {
+            *acc = K::mul_add(s, x, *dy, *acc);
+        }
+    }
+}
+
 /// The registers from the front of `dy`, of which `count` elements are this window's; +0 in the lanes behind.
 #[inline(always)]
-fn load<S: Simd, T: Float, const NV: usize>(s: S, dy: &[T], count: usize, terms: &mut [T::V<S>; NV]) {
+fn load<S: Simd, T: Float, const NV: usize>(s: S, dy: &[T], count: usize) -> [T::V<S>; NV] {
     let lanes = T::lanes::<S>();
+    let mut terms = [T::splat(s, T::ZERO); NV];
     for (v, term) in terms.iter_mut().enumerate() {
         let dy = &dy[v * lanes..count.min((v + 1) * lanes)];
         *term = match T::split::<S>(dy).0 {
@@ -301,4 +319,5 @@ fn load<S: Simd, T: Float, const NV: usize>(s: S, dy: &[T], count: usize, terms:
             [] => T::load(s, dy),
         };
     }
+    terms
 }

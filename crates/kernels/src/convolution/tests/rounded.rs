@@ -35,7 +35,7 @@ struct Matrices {
 /// Of `group`. In the direct way, an odd number of channels, or of windows in a row, is made even by one of zeros.
 fn matrices(case: Case, group: usize, [x, w, dy]: [&[f32]; 3]) -> Matrices {
     let c = case.convolution();
-    let even = |n: usize| if c.way::<f32>() == Way::Direct { n.next_multiple_of(2) } else { n };
+    let even = |n: usize| if direct::wins(&c) { n.next_multiple_of(2) } else { n };
     let [batch, oh, ow, out] = c.output();
     let (own, filters, taps) = (c.group_channels(), c.group_filters(), case.kernel[0] * case.kernel[1]);
     let (terms, row) = (taps * even(own), even(ow));
@@ -116,8 +116,8 @@ fn turned(case: Case) -> Option<Case> {
     let possible = case.stride == [1, 1] && (0..2).all(|axis| case.padding[axis] <= reach[axis]);
     let padding = [0, 1].map(|axis| reach[axis] - case.padding[axis].min(reach[axis]));
     let turned = Case { x: [batch, oh, ow, out], out: case.x[3], padding, ..case };
-    let direct = |case: Case| case.convolution().way::<f32>() == Way::Direct;
-    (possible && direct(case) && direct(turned)).then_some(turned)
+    let wins = |case: Case| direct::wins(&case.convolution());
+    (possible && wins(case) && wins(turned)).then_some(turned)
 }
 
 pub(super) fn rounded_has_the_bits_of_its_products(case: Case, spoil: impl Fn(&mut [f32])) {
