@@ -47,6 +47,7 @@ mod columns;
 mod depthwise;
 mod direct;
 mod product;
+mod way;
 pub(crate) mod words;
 
 use crate::error::check_length;
@@ -55,7 +56,6 @@ use crate::simd::Float;
 use crate::window::{Sweep, Window, length};
 use crate::{Cpu, Error};
 use columns::{Gather, Part};
-use words::Words;
 
 /// The geometry of a convolution; its methods compute it.
 ///
@@ -291,24 +291,6 @@ impl Convolution {
         Ok(())
     }
 
-    /// [`forward`](Self::forward) of these words, after all checks.
-    fn forward_of<K: Words>(
-        &self,
-        cpu: Cpu<'_>,
-        x: &[K::Sum],
-        w: &[K::Sum],
-        epilogue: Epilogue<'_, K::Sum>,
-        y: &mut [K::Sum],
-        scratch: &mut [K::Sum],
-    ) {
-        match self.way::<K::Sum>() {
-            Way::Depthwise => depthwise::forward(self, cpu, x, w, epilogue, y),
-            Way::Direct => direct::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
-            Way::Pointwise => product::forward_pointwise::<K>(self, cpu, x, w, epilogue, y, scratch),
-            Way::Product => product::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
-        }
-    }
-
     /// The gradient with respect to `x`, from that with respect to the sum, `dy`: `dx` is overwritten.
     ///
     /// `scratch` has at least [`dx_scratch`](Self::dx_scratch)`(threads)` elements, which are overwritten.
@@ -336,22 +318,6 @@ impl Convolution {
             self.dx_of::<Single<T>>(cpu, dy, w, dx, scratch);
         }
         Ok(())
-    }
-
-    /// [`dx`](Self::dx) of these words, after all checks.
-    fn dx_of<K: Words>(
-        &self,
-        cpu: Cpu<'_>,
-        dy: &[K::Sum],
-        w: &[K::Sum],
-        dx: &mut [K::Sum],
-        scratch: &mut [K::Sum],
-    ) {
-        match (self.way::<K::Sum>(), direct::turned::<K>(self)) {
-            (Way::Depthwise, _) => depthwise::dx(self, cpu, dy, w, dx),
-            (Way::Direct, Some(turned)) => direct::dx::<K>(&turned, cpu, dy, w, dx, scratch),
-            _ => product::dx::<K>(self, cpu, dy, w, dx, scratch),
-        }
     }
 
     /// The gradients with respect to `w` and, if it is wanted, to the bias: `dw[kh, kw, i, o]` is the sum of `x * dy[.., o]` over all
@@ -385,24 +351,6 @@ impl Convolution {
         Ok(())
     }
 
-    /// [`dw`](Self::dw) of these words, after all checks.
-    fn dw_of<K: Words>(
-        &self,
-        cpu: Cpu<'_>,
-        x: &[K::Sum],
-        dy: &[K::Sum],
-        dw: &mut [K::Sum],
-        db: Option<&mut [K::Sum]>,
-        scratch: &mut [K::Sum],
-    ) {
-        match self.way::<K::Sum>() {
-            Way::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
-            Way::Direct => direct::dw::<K>(self, cpu, x, dy, dw, db, scratch),
-            Way::Pointwise => product::dw_pointwise::<K>(self, cpu, x, dy, dw, db, scratch),
-            Way::Product => product::dw::<K>(self, cpu, x, dy, dw, db, scratch),
-        }
-    }
-
     /// How many elements of scratch [`forward`](Self::forward) needs on an executor of `threads` threads, on any instruction set that is
     /// compiled in.
     pub const fn forward_scratch<T: Float>(&self, threads: usize) -> usize {
@@ -410,16 +358,6 @@ impl Convolution {
             self.forward_scratch_of::<T::Rounded>(threads)
         } else {
             self.forward_scratch_of::<Single<T>>(threads)
-        }
-    }
-
-    const fn forward_scratch_of<K: Words>(&self, threads: usize) -> usize {
-        let threads = if threads == 0 { 1 } else { threads };
-        match self.way::<K::Sum>() {
-            Way::Depthwise => 0,
-            Way::Direct => direct::forward_len::<K>(self, threads),
-            Way::Pointwise => product::pointwise_len::<K>(self, threads),
-            Way::Product => threads.saturating_mul(product::forward_task_len::<K>(self)),
         }
     }
 
@@ -432,15 +370,6 @@ impl Convolution {
         }
     }
 
-    const fn dx_scratch_of<K: Words>(&self, threads: usize) -> usize {
-        let threads = if threads == 0 { 1 } else { threads };
-        match (self.way::<K::Sum>(), direct::turned::<K>(self)) {
-            (Way::Depthwise, _) => 0,
-            (Way::Direct, Some(turned)) => direct::dx_len::<K>(&turned, threads),
-            _ => product::dx_len::<K>(self, threads),
-        }
-    }
-
     /// How many elements of scratch [`dw`](Self::dw) needs, as [`forward_scratch`](Self::forward_scratch).
     pub const fn dw_scratch<T: Float>(&self, threads: usize) -> usize {
         if self.rounds() {
@@ -450,45 +379,10 @@ impl Convolution {
         }
     }
 
-    const fn dw_scratch_of<K: Words>(&self, threads: usize) -> usize {
-        let threads = if threads == 0 { 1 } else { threads };
-        match self.way::<K::Sum>() {
-            Way::Depthwise => product::sums_len::<Single<K::Sum>>(self, threads),
-            Way::Direct => direct::dw_len::<K>(self, threads),
-            Way::Pointwise => product::pointwise_len::<K>(self, threads),
-            Way::Product => threads.saturating_mul(product::dw_task_len::<K>(self)),
-        }
-    }
-
     /// Whether factors of f32 are rounded: of few terms the rounding takes longer than the products, and one channel makes no pair.
     const fn rounds(&self) -> bool {
         self.rounded && self.group_channels() > 1 && self.depth() > 16
     }
-
-    /// How the convolution is computed: no bit depends on it, unless factors are rounded.
-    const fn way<T: Float>(&self) -> Way {
-        let Self { sweep: Sweep { down, across, .. }, .. } = self;
-        let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
-        if self.group_channels() == 1 && self.group_filters() == 1 && self.sweep.taps() <= T::KB {
-            Way::Depthwise
-        } else if direct::wins(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
-            Way::Direct
-        } else if self.sweep.taps() == 1 && !moves {
-            Way::Pointwise
-        } else {
-            Way::Product
-        }
-    }
-}
-
-/// See the head of this module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Depthwise,
-    Direct,
-    /// A product whose windows are the pixels themselves. Not of pairs, which `gemm` would make again for each tile.
-    Pointwise,
-    Product,
 }
 
 fn check_scratch(expected: usize, got: usize) -> Result<(), Error> {

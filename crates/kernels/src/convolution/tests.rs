@@ -6,6 +6,7 @@ mod rounded;
 
 use std::{vec, vec::Vec};
 
+use super::way::Way;
 use super::*;
 use crate::random::Stream;
 use crate::testing::{bits, centred_difference, same_on_every_cpu};

@@ -82,10 +82,6 @@ impl Token for Avx512Bf16 {
         pulp::cast(sums)
     }
     #[inline(always)]
-    #[expect(
-        clippy::multiple_unsafe_ops_per_block,
-        reason = "the instructions and the types of their arguments"
-    )]
     fn round_pairs(self, even: F32s<Self>, odd: F32s<Self>) -> F32s<Self> {
         use core::arch::x86_64::{__m512i, _mm512_permutexvar_epi16};
         /// Half 2i is that of even number i, half 2i + 1 that of odd number i.
