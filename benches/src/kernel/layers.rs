@@ -36,7 +36,8 @@ pub(super) fn all(cpu: Cpu<'static>) -> Vec<Kernel> {
         Kernel::new("layer norm, gradients", &[BATCH * CHANNELS], move |n| layer_gradients(cpu, n)),
         Kernel::new("batch norm", &[BATCH * CHANNELS], move |n| batch(cpu, n)),
         Kernel::new("batch norm, gradients", &[BATCH * CHANNELS], move |n| batch_gradients(cpu, n)),
-        Kernel::new("conv 3x3", &[PIXELS], move |_| convolution(cpu)),
+        Kernel::new("conv 3x3", &[PIXELS], move |_| convolution(cpu, false)),
+        Kernel::new("conv 3x3, rounded to bf16", &[PIXELS], move |_| convolution(cpu, true)),
         Kernel::new("max pooling 2x2", &[PIXELS], move |n| pooling(cpu, n)),
         Kernel::new("product of bytes 128,512,784", &[BYTES[0] * BYTES[1]], move |n| bytes(cpu, n)),
         Kernel::new("products of a training step", &[1], |_| step()),
@@ -87,9 +88,10 @@ fn batch_gradients(cpu: Cpu<'static>, n: usize) -> Case {
     .shrinking(1)
 }
 
-fn convolution(cpu: Cpu<'static>) -> Case {
+fn convolution(cpu: Cpu<'static>, rounded: bool) -> Case {
     let window = Window::new([3, 3]).padding([1, 1]);
     let convolution = Convolution::new(IMAGES, window, FILTERS, 1).expect(FITS);
+    let convolution = if rounded { convolution.rounded() } else { convolution };
     let (w, bias) = (draw(1, convolution.w_len()), draw(2, FILTERS));
     let mut scratch = vec![0.0; convolution.forward_scratch::<f32>(1)];
     let operands = [draw(0, convolution.x_len()), vec![0.0; convolution.y_len()]];

@@ -23,10 +23,16 @@
 //! | `dw`, `db` | the windows' transpose times `dy`; ones times `dy` | (n, oh, ow), ascending, in blocks of `KB` |
 //! | `dx` | `dy` times `w`'s transpose, then added up | o, ascending, in blocks of `KB`; then the taps (kh, kw) that reach a window, ascending from +0 |
 //!
+//! [Rounded](Convolution::rounded) factors are multiplied in pairs, as [`gemm_bf16`](crate::gemm::gemm_bf16) has them: neighbours in
+//! those sums, but for the direct way. There an odd number of channels ends with one of +0, an odd number of windows in a row with one
+//! of +0, and `dx`, where windows move by one pixel and padding is no wider than the kernel's reach, is the convolution of `dy` with the
+//! taps of `w` in reverse, its channels and filters exchanged.
+//!
 //! Padding takes part as +0: a weight that is not finite makes NaN of it, as in a product. Nothing depends on the number of threads,
 //! nor on the other images of the batch, but for `dw` and `db`, which are sums over it.
 //!
-//! **How.** Each of three ways gives these bits, and the shape alone chooses between them:
+//! **How.** Each of three ways gives these bits, or rounded those that are said to be its own, and the shape alone chooses between
+//! them:
 //!
 //! ```text
 //! depthwise   a filter for each channel: channels in lanes                        -- `depthwise`
@@ -41,8 +47,11 @@ mod columns;
 mod depthwise;
 mod direct;
 mod product;
+mod way;
+pub(crate) mod words;
 
 use crate::error::check_length;
+use crate::gemm::terms::Single;
 use crate::simd::Float;
 use crate::window::{Sweep, Window, length};
 use crate::{Cpu, Error};
@@ -70,6 +79,7 @@ pub struct Convolution {
     sweep: Sweep,
     out_channels: usize,
     groups: usize,
+    rounded: bool,
 }
 
 /// What happens to the elements of `y` before they are stored.
@@ -130,9 +140,16 @@ impl Convolution {
         let y = [sweep.batch, sweep.down.out, sweep.across.out, out_channels];
         let w = [sweep.down.kernel, sweep.across.kernel, sweep.channels / groups, out_channels];
         match (length("y", &y), length("w", &w)) {
-            (Ok(_), Ok(_)) => Ok(Self { sweep, out_channels, groups }),
+            (Ok(_), Ok(_)) => Ok(Self { sweep, out_channels, groups, rounded: false }),
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
+    }
+
+    /// The same convolution, whose factors of f32 are rounded to bf16, to nearest, ties to even, before they are multiplied; sums stay
+    /// f32. Those of one channel to a filter, such as depthwise ones, those whose filters have at most 16 weights, and those of
+    /// f64 round nothing.
+    pub const fn rounded(self) -> Self {
+        Self { rounded: true, ..self }
     }
 
     /// The shape of `y`: `[batch, out height, out width, out channels]`, where
@@ -266,11 +283,10 @@ impl Convolution {
         if y.is_empty() {
             return Ok(());
         }
-        match self.way::<T>() {
-            Way::Depthwise => depthwise::forward(self, cpu, x, w, epilogue, y),
-            Way::Direct => direct::forward(self, cpu, x, w, epilogue, y, scratch),
-            Way::Pointwise => product::forward_pointwise(self, cpu, x, w, epilogue, y, scratch),
-            Way::Product => product::forward(self, cpu, x, w, epilogue, y, scratch),
+        if self.rounds() {
+            self.forward_of::<T::Rounded>(cpu, x, w, epilogue, y, scratch);
+        } else {
+            self.forward_of::<Single<T>>(cpu, x, w, epilogue, y, scratch);
         }
         Ok(())
     }
@@ -296,9 +312,10 @@ impl Convolution {
         if dx.is_empty() {
             return Ok(());
         }
-        match self.way::<T>() {
-            Way::Depthwise => depthwise::dx(self, cpu, dy, w, dx),
-            Way::Direct | Way::Pointwise | Way::Product => product::dx(self, cpu, dy, w, dx, scratch),
+        if self.rounds() {
+            self.dx_of::<T::Rounded>(cpu, dy, w, dx, scratch);
+        } else {
+            self.dx_of::<Single<T>>(cpu, dy, w, dx, scratch);
         }
         Ok(())
     }
@@ -326,11 +343,10 @@ impl Convolution {
             check_length("db", self.out_channels, db.len())?;
         }
         check_scratch(self.dw_scratch::<T>(cpu.threads()), scratch.len())?;
-        match self.way::<T>() {
-            Way::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
-            Way::Direct => direct::dw(self, cpu, x, dy, dw, db, scratch),
-            Way::Pointwise => product::dw_pointwise(self, cpu, x, dy, dw, db, scratch),
-            Way::Product => product::dw(self, cpu, x, dy, dw, db, scratch),
+        if self.rounds() {
+            self.dw_of::<T::Rounded>(cpu, x, dy, dw, db, scratch);
+        } else {
+            self.dw_of::<Single<T>>(cpu, x, dy, dw, db, scratch);
         }
         Ok(())
     }
@@ -338,59 +354,35 @@ impl Convolution {
     /// How many elements of scratch [`forward`](Self::forward) needs on an executor of `threads` threads, on any instruction set that is
     /// compiled in.
     pub const fn forward_scratch<T: Float>(&self, threads: usize) -> usize {
-        let threads = if threads == 0 { 1 } else { threads };
-        match self.way::<T>() {
-            Way::Depthwise => 0,
-            Way::Direct => direct::forward_len(self, threads),
-            Way::Pointwise => product::pointwise_len::<T>(self, threads),
-            Way::Product => threads.saturating_mul(product::forward_task_len::<T>(self)),
+        if self.rounds() {
+            self.forward_scratch_of::<T::Rounded>(threads)
+        } else {
+            self.forward_scratch_of::<Single<T>>(threads)
         }
     }
 
     /// How many elements of scratch [`dx`](Self::dx) needs, as [`forward_scratch`](Self::forward_scratch).
     pub const fn dx_scratch<T: Float>(&self, threads: usize) -> usize {
-        let threads = if threads == 0 { 1 } else { threads };
-        match self.way::<T>() {
-            Way::Depthwise => 0,
-            _ => product::dx_len::<T>(self, threads),
+        if self.rounds() {
+            self.dx_scratch_of::<T::Rounded>(threads)
+        } else {
+            self.dx_scratch_of::<Single<T>>(threads)
         }
     }
 
     /// How many elements of scratch [`dw`](Self::dw) needs, as [`forward_scratch`](Self::forward_scratch).
     pub const fn dw_scratch<T: Float>(&self, threads: usize) -> usize {
-        let threads = if threads == 0 { 1 } else { threads };
-        match self.way::<T>() {
-            Way::Depthwise => product::sums_len::<T>(self, threads),
-            Way::Direct => direct::dw_len(self, threads),
-            Way::Pointwise => product::pointwise_len::<T>(self, threads),
-            Way::Product => threads.saturating_mul(product::dw_task_len::<T>(self)),
-        }
-    }
-
-    /// How the convolution is computed: no bit depends on it.
-    const fn way<T: Float>(&self) -> Way {
-        let Self { sweep: Sweep { down, across, .. }, .. } = self;
-        let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
-        if self.group_channels() == 1 && self.group_filters() == 1 && self.sweep.taps() <= T::KB {
-            Way::Depthwise
-        } else if self.sweep.taps() == 1 && !moves {
-            Way::Pointwise
-        } else if direct::wins(self) {
-            Way::Direct
+        if self.rounds() {
+            self.dw_scratch_of::<T::Rounded>(threads)
         } else {
-            Way::Product
+            self.dw_scratch_of::<Single<T>>(threads)
         }
     }
-}
 
-/// See the head of this module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Depthwise,
-    Direct,
-    /// A product whose windows are the pixels themselves.
-    Pointwise,
-    Product,
+    /// Whether factors of f32 are rounded: of few terms the rounding takes longer than the products, and one channel makes no pair.
+    const fn rounds(&self) -> bool {
+        self.rounded && self.group_channels() > 1 && self.depth() > 16
+    }
 }
 
 fn check_scratch(expected: usize, got: usize) -> Result<(), Error> {

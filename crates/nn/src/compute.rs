@@ -19,15 +19,16 @@ pub enum Precision {
     /// Nothing.
     #[default]
     Full,
-    /// bf16, in a network that computes in f32; in f64 nothing: gradients are checked without rounding. Activations and weights of dense
-    /// layers, attention and transformer blocks are rounded while they are packed for a product, and stay f32 in memory, so that the
-    /// optimizer's small steps are not lost. bf16 has the exponents of f32: losses need no scaling.
+    /// bf16, in a network that computes in f32; in f64 nothing: gradients are checked without rounding. Activations, gradients and
+    /// weights of dense, convolutional and recurrent layers, attention and transformer blocks are rounded while they are packed for a
+    /// product, and stay f32 in memory, so that the optimizer's small steps are not lost. Filters of one channel or of at most 16
+    /// weights, and the products of attention's heads with one another, are not rounded. bf16 has the exponents of f32: losses need no scaling.
     Bf16,
 }
 
 /// A type whose matrices are multiplied in either precision.
 pub trait Product: kernels::Float {
-    /// C = A B, and what the epilogue says; A is sparse if `compute` says so of inputs.
+    /// C = A B + beta C, and what the epilogue says; A is sparse if `compute` says so of inputs.
     ///
     /// # Errors
     /// As for [`gemm`].
@@ -35,6 +36,7 @@ pub trait Product: kernels::Float {
         compute: Compute,
         cpu: Cpu<'_>,
         factors: [MatRef<'_, Self>; 2],
+        beta: Self,
         c: MatMut<'_, Self>,
         epilogue: Epilogue<'_, Self>,
         scratch: &mut [Self],
@@ -49,15 +51,16 @@ impl Product for f32 {
         compute: Compute,
         cpu: Cpu<'_>,
         [a, b]: [MatRef<'_, f32>; 2],
+        beta: f32,
         c: MatMut<'_, f32>,
         epilogue: Epilogue<'_, f32>,
         scratch: &mut [f32],
     ) -> Result<(), kernels::Error> {
         match compute.precision {
-            Precision::Full => gemm(cpu, 1.0, factor(compute, a), b, 0.0, c, epilogue, scratch),
+            Precision::Full => gemm(cpu, 1.0, factor(compute, a), b, beta, c, epilogue, scratch),
             Precision::Bf16 => {
                 let a = if compute.sparse_inputs { Bf16Operand::sparse(a) } else { Bf16Operand::rounded(a) };
-                gemm_bf16(cpu, 1.0, a, Bf16Operand::rounded(b), 0.0, c, epilogue, scratch)
+                gemm_bf16(cpu, 1.0, a, Bf16Operand::rounded(b), beta, c, epilogue, scratch)
             }
         }
     }
@@ -75,11 +78,12 @@ impl Product for f64 {
         compute: Compute,
         cpu: Cpu<'_>,
         [a, b]: [MatRef<'_, f64>; 2],
+        beta: f64,
         c: MatMut<'_, f64>,
         epilogue: Epilogue<'_, f64>,
         scratch: &mut [f64],
     ) -> Result<(), kernels::Error> {
-        gemm(cpu, 1.0, factor(compute, a), b, 0.0, c, epilogue, scratch)
+        gemm(cpu, 1.0, factor(compute, a), b, beta, c, epilogue, scratch)
     }
 
     fn product_scratch(_: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize {

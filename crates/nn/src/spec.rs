@@ -352,7 +352,10 @@ impl LayerSpec {
             &Self::Prelu { start } if !start.is_finite() => return misfit("a finite `start`", &start),
             &Self::Prelu { start } => Box::new(Prelu::new(input, start)),
             Self::Convolution(Convolution { filters: 0, .. }) => return misfit("at least one filter", &0),
-            &Self::Convolution(spec) => Box::new(ConvolutionLayer::new(image()?, spec).map_err(refused)?),
+            &Self::Convolution(spec) => {
+                let precision = building.compute.precision;
+                Box::new(ConvolutionLayer::new(image()?, spec, precision).map_err(refused)?)
+            }
             &Self::Pooling { pool, kernel, stride, padding } => {
                 let window = Window::new(kernel).stride(stride).padding(padding);
                 Box::new(Pooling::new(image()?, pool, window).map_err(refused)?)
@@ -439,7 +442,7 @@ impl LayerSpec {
             }
             &Self::Recurrent(spec) => {
                 let (steps, features) = sequence()?;
-                Box::new(RecurrentLayer::new(steps, features, spec))
+                Box::new(RecurrentLayer::new(steps, features, spec, building.compute.precision))
             }
             Self::Standardise => Box::new(Standardise::new(input)),
             Self::Custom { name, options } => return building.registry.build(name, input, options, building),

@@ -4,29 +4,48 @@
 use kernels::random::{Stream, fill_normal};
 use kernels::{Cpu, Isa};
 use nn::{
-    Activation, Batch, Compute, Float, Init, LayerSpec, Mode, Network, Precision, Registry, Shape, Workspace,
+    Activation, Batch, Cell, Compute, Convolution, Float, Init, LayerSpec, Mode, Network, Precision,
+    Recurrent, Registry, Shape, Workspace,
 };
 
 const BF16: Compute = Compute { precision: Precision::Bf16, sparse_inputs: false };
-const INPUT: Shape = Shape::Steps { steps: 5, features: 12 };
 
-fn layers() -> Vec<LayerSpec> {
+/// Networks whose products are all of one kind of layer, with what they see.
+fn networks() -> Vec<(&'static str, Shape, Vec<LayerSpec>)> {
+    let steps = Shape::Steps { steps: 5, features: 12 };
+    let image = Shape::Image { height: 9, width: 8, channels: 2 };
+    let filters = |count| LayerSpec::Convolution(Convolution::same(count, 3));
+    let strided = Convolution { stride: [2, 2], groups: 2, ..Convolution::same(6, 3) };
+    let last = |cell| LayerSpec::Recurrent(Recurrent { last: true, ..Recurrent::new(cell, 3) });
+    let inner = |cell| LayerSpec::Recurrent(Recurrent::new(cell, 20));
+    let relu = LayerSpec::Activation(Activation::Relu);
+    let transformer = LayerSpec::Transformer { heads: 2, hidden: 24, dropout: 0.0, causal: false };
+    let (dense, head) = (LayerSpec::dense(16, Init::HeNormal), LayerSpec::dense(3, Init::HeNormal));
+    let rnn = Cell::Rnn { activation: Activation::Tanh };
     vec![
-        LayerSpec::dense(16, Init::HeNormal),
-        LayerSpec::Activation(Activation::Relu),
-        LayerSpec::Transformer { heads: 2, hidden: 24, dropout: 0.0, causal: false },
-        LayerSpec::GlobalPooling,
-        LayerSpec::dense(3, Init::HeNormal),
+        ("transformer", steps, vec![dense, relu.clone(), transformer, LayerSpec::GlobalPooling, head]),
+        ("convolution", image, vec![filters(8), relu.clone(), filters(3), LayerSpec::GlobalPooling]),
+        (
+            "grouped convolution",
+            image,
+            vec![filters(8), LayerSpec::Convolution(strided), relu, filters(3), LayerSpec::GlobalPooling],
+        ),
+        ("rnn", steps, vec![inner(rnn), last(rnn)]),
+        ("lstm", steps, vec![inner(Cell::Lstm), last(Cell::Lstm)]),
+        ("gru", steps, vec![inner(Cell::Gru), last(Cell::Gru)]),
     ]
 }
 
 /// Loss and gradient.
-fn gradient<T: Float>(compute: Compute) -> (f64, Vec<T>) {
-    let cpu = Cpu::detect();
-    let network = Network::with_compute(INPUT, &layers(), &Registry::new(), compute).unwrap();
+fn gradient<T: Float>(
+    cpu: Cpu<'_>,
+    (_, input, layers): &(&str, Shape, Vec<LayerSpec>),
+    compute: Compute,
+) -> (f64, Vec<T>) {
+    let network = Network::with_compute(*input, layers, &Registry::new(), compute).unwrap();
     let mut params = vec![T::ZERO; network.layout().len()];
     network.init(cpu, 3, &mut params).unwrap();
-    let mut inputs = vec![T::ZERO; 4 * 60];
+    let mut inputs = vec![T::ZERO; 4 * input.elements()];
     fill_normal(cpu, Stream::new(1, 1), T::ZERO, T::ONE, &mut inputs).unwrap();
     let mut grads = params.clone();
     let mut workspace = Workspace::new(&network, cpu, 4).unwrap();
@@ -37,19 +56,39 @@ fn gradient<T: Float>(compute: Compute) -> (f64, Vec<T>) {
 
 #[test]
 fn rounded_factors_change_a_gradient_by_their_rounding() {
-    let (loss, exact) = gradient::<f32>(Compute::default());
-    let (rounded_loss, rounded) = gradient::<f32>(BF16);
-    assert_ne!(exact, rounded);
-    // A bf16 has 8 bits; a gradient goes through some ten products.
-    assert!((rounded_loss / loss - 1.0).abs() < 10.0 / 256.0, "{loss} {rounded_loss}");
-    let norm = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
-    let apart: Vec<f32> = exact.iter().zip(&rounded).map(|(x, y)| x - y).collect();
-    assert!(norm(&apart) < 10.0 / 256.0 * norm(&exact), "{} of {}", norm(&apart), norm(&exact));
+    for network in networks() {
+        let (loss, exact) = gradient::<f32>(Cpu::detect(), &network, Compute::default());
+        let (rounded_loss, rounded) = gradient::<f32>(Cpu::detect(), &network, BF16);
+        let name = network.0;
+        assert_ne!(exact, rounded, "{name}");
+        // A bf16 has 8 bits; a gradient goes through some ten products.
+        assert!((rounded_loss / loss - 1.0).abs() < 10.0 / 256.0, "{name}: {loss} {rounded_loss}");
+        let norm = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let apart: Vec<f32> = exact.iter().zip(&rounded).map(|(x, y)| x - y).collect();
+        assert!(norm(&apart) < 10.0 / 256.0 * norm(&exact), "{name}: {} of {}", norm(&apart), norm(&exact));
+    }
+}
+
+#[test]
+fn rounded_factors_have_the_same_bits_on_every_instruction_set() {
+    for network in networks() {
+        let run = |isa| {
+            let (loss, grads) = gradient::<f32>(Cpu::serial(isa), &network, BF16);
+            (loss.to_bits(), grads.iter().map(|x| x.to_bits()).collect::<Vec<_>>())
+        };
+        let expected = run(Isa::detect());
+        for isa in Isa::available() {
+            assert!(run(isa) == expected, "{} on {isa}", network.0);
+        }
+    }
 }
 
 #[test]
 fn in_f64_nothing_is_rounded() {
-    assert_eq!(gradient::<f64>(Compute::default()), gradient::<f64>(BF16));
+    for network in networks() {
+        let run = |compute| gradient::<f64>(Cpu::detect(), &network, compute);
+        assert_eq!(run(Compute::default()), run(BF16), "{}", network.0);
+    }
 }
 
 #[test]

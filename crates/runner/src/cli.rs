@@ -127,7 +127,7 @@ struct TrainArgs {
     /// Instruction set: auto, scalar, avx2, avx512 or neon; the result does not depend on it [default: auto]
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
-    /// Type to compute in: f32, f64, or bf16 for the factors of products and f32 for all else [default: f32]
+    /// Type to compute in: f32, f64, or bf16 for the factors of products with weights and f32 for all else [default: f32]
     #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64, Dtype::Bf16]))]
     dtype: Option<Dtype>,
     /// Cross-validate: a run for each of so many folds of the training images, in folders fold-1, fold-2, ... of the run folder

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use clap::ValueEnum;
     use kernels::Cpu;
-    use nn::{Batch, Mode, Network, Shape, Weights, Workspace};
+    use nn::{Batch, Compute, Mode, Network, Precision, Registry, Shape, Weights, Workspace};
 
     const IMAGE: Shape = Shape::Image { height: 28, width: 28, channels: 1 };
 
@@ -277,12 +277,17 @@ mod tests {
         }
     }
 
-    /// A few steps on one batch bring its loss down, in whatever way the network is built.
+    /// A few steps on one batch bring its loss down, in whatever way the network is built and computed.
     #[test]
     fn every_preset_learns_a_batch_by_heart() {
-        for preset in Preset::value_variants() {
-            let network =
-                Network::new(IMAGE, &preset.layers(4)).expect("layers that fit").with_loss(preset.loss());
+        let presets = Preset::value_variants().iter();
+        for (preset, precision) in
+            presets.flat_map(|preset| [(preset, Precision::Full), (preset, Precision::Bf16)])
+        {
+            let compute = Compute { precision, ..Compute::default() };
+            let network = Network::with_compute(IMAGE, &preset.layers(4), &Registry::new(), compute)
+                .expect("layers that fit")
+                .with_loss(preset.loss());
             let cpu = Cpu::detect();
             let mut params = vec![0.0_f32; network.layout().len()];
             let mut buffers = vec![0.0; network.buffers().len()];
@@ -314,7 +319,7 @@ mod tests {
                 optimizer.step(cpu, 1e-3, 1.0, &mut params, &grads).expect("finite numbers");
             }
             let last = loss(&params, &mut buffers, &mut workspace);
-            assert!(last < 0.7 * first, "{}: {first} became {last}", preset.name());
+            assert!(last < 0.7 * first, "{}, {precision:?}: {first} became {last}", preset.name());
         }
     }
 }

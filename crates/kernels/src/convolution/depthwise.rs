@@ -13,6 +13,7 @@ use core::ops::Range;
 use super::{Convolution, Epilogue, product};
 use crate::Cpu;
 use crate::channels::Channels;
+use crate::gemm::terms::Single;
 use crate::simd::{Float, Simd, WithSimd};
 use crate::window::Run;
 
@@ -220,7 +221,7 @@ pub(super) fn dw<T: Float>(
     scratch: &mut [T],
 ) {
     if let Some(db) = db {
-        product::db(c, cpu, dy, db, scratch);
+        product::db::<Single<T>>(c, cpu, dy, db, scratch);
     }
     if c.out_channels == 0 {
         return;

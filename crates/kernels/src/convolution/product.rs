@@ -4,19 +4,20 @@
 //! y    each task its windows;   for each block of windows:  copy; y = windows * w
 //! dx   each task its strips of images, a few rows or a few images each:
 //!                               windows that cover the strip = dy * w^T;  each pixel adds up its taps
-//! dw   each task its taps;      for each KB windows or a multiple:  copy; dw += windows^T * dy
+//! dw   each task its taps;      for each summation block of windows, or some:  copy; dw += windows^T * dy
 //! ```
 //!
 //! Blocks and tasks change no bit: an element of `y` or of the windows' gradient is one product's, whatever the rows beside
-//! it, and that of `dw` adds whole blocks of `KB` in order, as the one product over all windows would. Called by
+//! it, and that of `dw` adds whole summation blocks in order, as the one product over all windows would. Called by
 //! `convolution`.
 
 use core::ops::Range;
 
 use super::{BLOCK, Convolution, Epilogue, Gather, Part};
-use crate::gemm::{self, gemm_scratch, gemm_whole};
+use crate::gemm::terms::Terms;
+use crate::gemm::{self, gemm_whole, gemm_whole_scratch};
 use crate::matrix::{MatMut, MatRef};
-use crate::simd::Float;
+use crate::simd::{Float, Lanes};
 use crate::{Cpu, Error};
 
 /// Windows of a block of `y`.
@@ -25,22 +26,22 @@ const fn forward_block(c: &Convolution) -> usize {
     least(most(BLOCK / most(depth, 1), 64), c.sweep.positions())
 }
 
-pub(super) const fn forward_task_len<T: Float>(c: &Convolution) -> usize {
+pub(super) const fn forward_task_len<K: Terms>(c: &Convolution) -> usize {
     let (block, depth) = (forward_block(c), c.depth());
-    block * depth + gemm_scratch::<T>(1, block, c.group_filters(), depth)
+    block * depth + gemm_whole_scratch::<K>(1, block, c.group_filters(), depth)
 }
 
 /// `y` has elements.
-pub(super) fn forward<T: Float>(
+pub(super) fn forward<K: Terms>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[T],
-    w: &[T],
-    mut epilogue: Epilogue<'_, T>,
-    mut y: &mut [T],
-    scratch: &mut [T],
+    x: &[K::Sum],
+    w: &[K::Sum],
+    mut epilogue: Epilogue<'_, K::Sum>,
+    mut y: &mut [K::Sum],
+    scratch: &mut [K::Sum],
 ) {
-    let (positions, task_len) = (c.sweep.positions(), forward_task_len::<T>(c));
+    let (positions, task_len) = (c.sweep.positions(), forward_task_len::<K>(c));
     let tasks = c.tasks(cpu.threads(), positions).min(scratch.len() / task_len.max(1)).max(1);
     let mut slots = scratch.chunks_mut(task_len.max(1));
     let items = (0..tasks).map_while(|task| {
@@ -63,21 +64,21 @@ pub(super) fn forward<T: Float>(
                     let columns = MatRef::row_major(columns, windows.len(), depth)?;
                     let (w, y) = (filters(c, w, group)?, result(c, y, windows.len(), group)?);
                     let epilogue = of_group(c, &mut epilogue, windows.len(), group)?;
-                    gemm_whole(cpu, T::ONE, columns, w, T::ZERO, y, epilogue, scratch)
+                    gemm_whole::<K>(cpu, [columns, w], Float::ZERO, y, epilogue, scratch)
                 })());
             }
         }
     });
 }
 
-pub(super) fn forward_pointwise<T: Float>(
+pub(super) fn forward_pointwise<K: Terms>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[T],
-    w: &[T],
-    mut epilogue: Epilogue<'_, T>,
-    y: &mut [T],
-    scratch: &mut [T],
+    x: &[K::Sum],
+    w: &[K::Sum],
+    mut epilogue: Epilogue<'_, K::Sum>,
+    y: &mut [K::Sum],
+    scratch: &mut [K::Sum],
 ) {
     let positions = c.sweep.positions();
     for group in 0..c.groups {
@@ -85,78 +86,85 @@ pub(super) fn forward_pointwise<T: Float>(
             let (x, w) = (pixels(c, x, group)?, filters(c, w, group)?);
             let y = result(c, y, positions, group)?;
             let epilogue = of_group(c, &mut epilogue, positions, group)?;
-            gemm_whole(cpu, T::ONE, x, w, T::ZERO, y, epilogue, scratch)
+            gemm_whole::<K>(cpu, [x, w], Float::ZERO, y, epilogue, scratch)
         })());
     }
 }
 
 /// Scratch of a product whose windows are pixels, and of its gradient.
-pub(super) const fn pointwise_len<T: Float>(c: &Convolution, threads: usize) -> usize {
+pub(super) const fn pointwise_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
     let (positions, channels, filters) = (c.sweep.positions(), c.group_channels(), c.group_filters());
-    let forward = gemm_scratch::<T>(threads, positions, filters, channels);
-    most(forward, gemm_scratch::<T>(threads, channels, filters, positions))
+    let forward = gemm_whole_scratch::<K>(threads, positions, filters, channels);
+    most(forward, gemm_whole_scratch::<K>(threads, channels, filters, positions))
 }
 
-pub(super) fn dw_pointwise<T: Float>(
+pub(super) fn dw_pointwise<K: Terms>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[T],
-    dy: &[T],
-    dw: &mut [T],
-    mut db: Option<&mut [T]>,
-    scratch: &mut [T],
+    x: &[K::Sum],
+    dy: &[K::Sum],
+    dw: &mut [K::Sum],
+    mut db: Option<&mut [K::Sum]>,
+    scratch: &mut [K::Sum],
 ) {
     for group in 0..c.groups {
         certain((|| {
             let x = pixels(c, x, group)?.transpose();
             let dy = gradient(c, dy, c.sweep.positions(), group)?;
             let dw = result(c, dw, c.depth(), group)?;
-            gemm_whole(cpu, T::ONE, x, dy, T::ZERO, dw, sums(c, &mut db, group), scratch)
+            gemm_whole::<K>(cpu, [x, dy], Float::ZERO, dw, sums(c, &mut db, group), scratch)
         })());
     }
 }
 
 /// Elements of scratch of [`sums`] alone.
-pub(super) const fn sums_len<T: Float>(c: &Convolution, threads: usize) -> usize {
-    gemm_scratch::<T>(threads, 1, c.out_channels, c.sweep.positions())
+pub(super) const fn sums_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
+    gemm_whole_scratch::<K>(threads, 1, c.out_channels, c.sweep.positions())
 }
 
 /// `db` alone, as a product.
-pub(super) fn db<T: Float>(c: &Convolution, cpu: Cpu<'_>, dy: &[T], db: &mut [T], scratch: &mut [T]) {
+pub(super) fn db<K: Terms>(
+    c: &Convolution,
+    cpu: Cpu<'_>,
+    dy: &[K::Sum],
+    db: &mut [K::Sum],
+    scratch: &mut [K::Sum],
+) {
     let positions = c.sweep.positions();
     certain((|| {
-        let one = [T::ONE];
+        let one = [Float::ONE];
         let ones = MatRef::strided(&one, 1, positions, 0, 0)?;
         let dy = MatRef::row_major(dy, positions, c.out_channels)?;
         let db = MatMut::row_major(db, 1, c.out_channels)?;
-        gemm_whole(cpu, T::ONE, ones, dy, T::ZERO, db, gemm::Epilogue::NONE, scratch)
+        gemm_whole::<K>(cpu, [ones, dy], Float::ZERO, db, gemm::Epilogue::NONE, scratch)
     })());
 }
 
-/// Taps whose windows are copied at a time for `dw`, and windows: a multiple of `KB`, so that products add up as one.
-const fn dw_block<T: Float>(c: &Convolution) -> (usize, usize) {
+/// Taps whose windows are copied at a time for `dw`, and windows: whole summation blocks, so that products add up as one.
+const fn dw_block<K: Terms>(c: &Convolution) -> (usize, usize) {
     let channels = most(c.group_channels(), 1);
-    let taps = least(most(BLOCK / T::KB / channels, 1), c.sweep.taps());
-    let blocks = most(BLOCK / T::KB / (taps * channels), 1);
-    (taps, least(blocks * T::KB, c.sweep.positions()))
+    let summed = K::ELEMENTS * <K::Sum as Lanes>::KB;
+    let taps = least(most(BLOCK / summed / channels, 1), c.sweep.taps());
+    let blocks = most(BLOCK / summed / (taps * channels), 1);
+    (taps, least(blocks * summed, c.sweep.positions()))
 }
 
-pub(super) const fn dw_task_len<T: Float>(c: &Convolution) -> usize {
-    let (taps, windows) = dw_block::<T>(c);
+pub(super) const fn dw_task_len<K: Terms>(c: &Convolution) -> usize {
+    let (taps, windows) = dw_block::<K>(c);
     let rows = taps * c.group_channels();
-    windows * rows + gemm_scratch::<T>(1, rows, c.group_filters(), windows)
+    windows * rows + gemm_whole_scratch::<K>(1, rows, c.group_filters(), windows)
 }
 
-pub(super) fn dw<T: Float>(
+pub(super) fn dw<K: Terms>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[T],
-    dy: &[T],
-    mut dw: &mut [T],
-    mut db: Option<&mut [T]>,
-    scratch: &mut [T],
+    x: &[K::Sum],
+    dy: &[K::Sum],
+    mut dw: &mut [K::Sum],
+    mut db: Option<&mut [K::Sum]>,
+    scratch: &mut [K::Sum],
 ) {
-    let (taps, task_len) = (c.sweep.taps(), dw_task_len::<T>(c));
+    let (taps, task_len) = (c.sweep.taps(), dw_task_len::<K>(c));
     let tasks = c.tasks(cpu.threads(), taps).min(scratch.len() / task_len.max(1)).max(1);
     let mut slots = scratch.chunks_mut(task_len.max(1));
     let items = (0..tasks).map_while(|task| {
@@ -167,13 +175,13 @@ pub(super) fn dw<T: Float>(
     });
     cpu.for_each_item(items, |(own, dw, mut db, scratch)| {
         let cpu = Cpu::serial(cpu.isa);
-        let (taps, block) = dw_block::<T>(c);
+        let (taps, block) = dw_block::<K>(c);
         let (columns, scratch) = scratch.split_at_mut(block * taps * c.group_channels());
         let positions = c.sweep.positions();
         // One pass without windows too: the sums are 0 then.
         for start in (0..positions.max(1)).step_by(block.max(1)) {
             let windows = start..positions.min(start + block);
-            let beta = if start == 0 { T::ZERO } else { T::ONE };
+            let beta: K::Sum = if start == 0 { Float::ZERO } else { Float::ONE };
             for group in 0..c.groups {
                 for first in own.clone().step_by(taps) {
                     let taps = first..own.end.min(first + taps);
@@ -185,7 +193,7 @@ pub(super) fn dw<T: Float>(
                         let dy = gradient(c, &dy[start * c.out_channels..], windows.len(), group)?;
                         let sums =
                             if first == own.start { sums(c, &mut db, group) } else { gemm::Epilogue::NONE };
-                        gemm_whole(cpu, T::ONE, columns, dy, beta, result(c, dw, rows, group)?, sums, scratch)
+                        gemm_whole::<K>(cpu, [columns, dy], beta, result(c, dw, rows, group)?, sums, scratch)
                     })());
                 }
             }
@@ -239,25 +247,25 @@ impl Strips {
         (first..c.sweep.batch.min(first + self.images), row..c.sweep.down.len.min(row + self.rows))
     }
 
-    const fn task_len<T: Float>(self, c: &Convolution) -> usize {
+    const fn task_len<K: Terms>(self, c: &Convolution) -> usize {
         let windows = self.images * self.windows * c.sweep.across.out;
-        windows * c.depth() + gemm_scratch::<T>(1, windows, c.depth(), c.group_filters())
+        windows * c.depth() + gemm_whole_scratch::<K>(1, windows, c.depth(), c.group_filters())
     }
 }
 
 /// The turned filters, and a slot for each task.
-pub(super) const fn dx_len<T: Float>(c: &Convolution, threads: usize) -> usize {
-    threads.saturating_mul(Strips::new(c).task_len::<T>(c)).saturating_add(c.w_len())
+pub(super) const fn dx_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
+    threads.saturating_mul(Strips::new(c).task_len::<K>(c)).saturating_add(c.w_len())
 }
 
 /// `dx` has elements.
-pub(super) fn dx<T: Float>(
+pub(super) fn dx<K: Terms>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    dy: &[T],
-    w: &[T],
-    mut dx: &mut [T],
-    scratch: &mut [T],
+    dy: &[K::Sum],
+    w: &[K::Sum],
+    mut dx: &mut [K::Sum],
+    scratch: &mut [K::Sum],
 ) {
     let (depth, filters, down) = (c.depth(), c.group_filters(), c.sweep.down);
     // All products read the same filters: turned once, they are read where they stand.
@@ -270,7 +278,7 @@ pub(super) fn dx<T: Float>(
     let turned = &*turned;
 
     let strips = Strips::new(c);
-    let task_len = strips.task_len::<T>(c).max(1);
+    let task_len = strips.task_len::<K>(c).max(1);
     let line = c.sweep.across.len * c.sweep.channels;
     let count = strips.count(c);
     let tasks = c.tasks(cpu.threads(), count).min(scratch.len() / task_len).max(1);
@@ -285,7 +293,7 @@ pub(super) fn dx<T: Float>(
         let serial = Cpu::serial(cpu.isa);
         for (images, pixels) in own.map(|strip| strips.get(c, strip)) {
             let Some(dx) = dx.split_off_mut(..images.len() * pixels.len() * line) else { return };
-            dx.fill(T::ZERO);
+            dx.fill(Float::ZERO);
             // Of several images a strip has all windows, also those on nothing but padding, so that they are neighbours.
             let windows = if images.len() == 1 { down.windows(&pixels) } else { 0..down.out };
             let start = (images.start * down.out + windows.start) * c.sweep.across.out;
@@ -296,7 +304,7 @@ pub(super) fn dx<T: Float>(
                     let dy = gradient(c, &dy[start * c.out_channels..], rows, group)?;
                     let w = MatRef::row_major(&turned[group * filters * depth..], filters, depth)?;
                     let columns = MatMut::row_major(columns, rows, depth)?;
-                    gemm_whole(serial, T::ONE, dy, w, T::ZERO, columns, gemm::Epilogue::NONE, scratch)
+                    gemm_whole::<K>(serial, [dy, w], Float::ZERO, columns, gemm::Epilogue::NONE, scratch)
                 })());
                 let (columns, windows, pixels) = (&*columns, windows.clone(), pixels.clone());
                 cpu.isa.run(Gather { convolution: c, group, columns, windows, dx: &mut *dx, pixels });

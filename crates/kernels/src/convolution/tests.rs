@@ -2,8 +2,11 @@
 
 extern crate std;
 
+mod rounded;
+
 use std::{vec, vec::Vec};
 
+use super::way::Way;
 use super::*;
 use crate::random::Stream;
 use crate::testing::{bits, centred_difference, same_on_every_cpu};
@@ -420,11 +423,11 @@ fn alignment_and_the_way_change_nothing() {
     }
     assert_eq!(c.way::<f32>(), Way::Direct);
     let mut z = vec![0.0; c.y_len()];
-    let mut scratch = vec![0.0; product::forward_task_len::<f32>(&c)];
-    product::forward(&c, cpu, &x, &w, Epilogue::bias(&bias), &mut z, &mut scratch);
+    let mut scratch = vec![0.0; product::forward_task_len::<Single<f32>>(&c)];
+    product::forward::<Single<f32>>(&c, cpu, &x, &w, Epilogue::bias(&bias), &mut z, &mut scratch);
     let (mut dw, mut db) = (vec![0.0; c.w_len()], vec![0.0; 20]);
-    let mut scratch = vec![0.0; product::dw_task_len::<f32>(&c)];
-    product::dw(&c, cpu, &x, &dy, &mut dw, Some(&mut db), &mut scratch);
+    let mut scratch = vec![0.0; product::dw_task_len::<Single<f32>>(&c)];
+    product::dw::<Single<f32>>(&c, cpu, &x, &dy, &mut dw, Some(&mut db), &mut scratch);
     assert_eq!([z, dw, db], [&expected[1], &expected[3], &expected[4]].map(Clone::clone));
 }
 
@@ -553,5 +556,6 @@ proptest::proptest! {
             groups,
         };
         has_the_bits_of_the_documented_order::<f32>(case, |_| {});
+        rounded::rounded_has_the_bits_of_its_products(case, |_| {});
     }
 }

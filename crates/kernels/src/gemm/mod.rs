@@ -47,12 +47,13 @@ pub use block::Bf16Result;
 use block::{Block, Product, task_len};
 use grid::Grid;
 use operand::Elements;
+pub(crate) use operand::rounded;
 pub use operand::{Bf16Operand, Operand};
 use orientation::turns;
 pub use packed::{Packed, PackedBf16, packed_bf16_len, packed_len};
 use slab::{slab, slot_len, spread_slabs};
 use target::{Beside, Stored, Target};
-use terms::{Pairs, Terms};
+use terms::{Pairs, Single, Terms};
 
 /// The widest register that is compiled in, in f32 lanes.
 const MAX_LANES: usize = if cfg!(target_arch = "x86_64") {
@@ -170,39 +171,42 @@ pub fn gemm<'a, T: Float>(
     epilogue: Epilogue<'_, T>,
     scratch: &mut [T],
 ) -> Result<(), Error> {
-    single(cpu, alpha, [a.into().0, b.into().0], beta, c, epilogue, scratch, true)
+    single::<Single<T>>(cpu, alpha, [a.into().0, b.into().0], beta, c, epilogue, scratch, true)
 }
 
-/// [`gemm`] that never cuts k into slabs: for those who cut a product into parts, and want its bits whatever the shapes of these.
-#[expect(clippy::too_many_arguments, reason = "they are the operands of BLAS, in its order")]
-pub(crate) fn gemm_whole<'a, T: Float>(
+/// C <- A B + beta C, of words of any kind, as [`gemm`] and [`gemm_bf16`] have it, but never cut into slabs: for those who cut a
+/// product into parts, and want its bits whatever the shapes of these.
+pub(crate) fn gemm_whole<K: Terms>(
     cpu: Cpu<'_>,
-    alpha: T,
-    a: impl Into<Operand<'a, T>>,
-    b: impl Into<Operand<'a, T>>,
-    beta: T,
-    c: MatMut<'_, T>,
-    epilogue: Epilogue<'_, T>,
-    scratch: &mut [T],
+    [a, b]: [MatRef<'_, K::Sum>; 2],
+    beta: K::Sum,
+    c: MatMut<'_, K::Sum>,
+    epilogue: Epilogue<'_, K::Sum>,
+    scratch: &mut [K::Sum],
 ) -> Result<(), Error> {
-    single(cpu, alpha, [a.into().0, b.into().0], beta, c, epilogue, scratch, false)
+    single::<K>(cpu, Float::ONE, [K::factor(a).0, K::factor(b).0], beta, c, epilogue, scratch, false)
+}
+
+/// How many elements of scratch [`gemm_whole`] needs, as [`gemm_scratch`].
+pub(crate) const fn gemm_whole_scratch<K: Terms>(threads: usize, m: usize, n: usize, k: usize) -> usize {
+    gemm_scratch::<K::Sum>(threads, m, n, k.div_ceil(K::ELEMENTS))
 }
 
 #[expect(clippy::too_many_arguments, reason = "they are the operands of BLAS, in its order")]
-fn single<T: Float>(
+fn single<K: Terms>(
     cpu: Cpu<'_>,
-    alpha: T,
-    factors: [Elements<'_, T>; 2],
-    beta: T,
-    mut c: MatMut<'_, T>,
-    epilogue: Epilogue<'_, T>,
-    scratch: &mut [T],
+    alpha: K::Sum,
+    factors: [Elements<'_, K::Sum>; 2],
+    beta: K::Sum,
+    mut c: MatMut<'_, K::Sum>,
+    epilogue: Epilogue<'_, K::Sum>,
+    scratch: &mut [K::Sum],
     slabs: bool,
 ) -> Result<(), Error> {
-    let expected = gemm_scratch::<T>(cpu.threads(), c.rows(), c.cols(), factors[1].shape().rows);
+    let expected = gemm_scratch::<K::Sum>(cpu.threads(), c.rows(), c.cols(), factors[1].depth());
     let dimensions = (c.rows(), c.cols());
     let c = Target::new(&mut c);
-    let runs = Run { c: T::run, sums: T::run };
+    let runs = Run { c: K::run, sums: K::run };
     Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs, slabs }
         .multiply(dimensions, expected, scratch)
 }

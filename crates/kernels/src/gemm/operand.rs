@@ -335,7 +335,7 @@ fn join<S: Simd, T: Float, P>(s: S, pairs: impl IntoIterator<Item = P>, word: im
 
 /// The word of two numbers of f32. Subnormal ones count as zeros before they are rounded, as the instruction has it.
 #[inline(always)]
-fn rounded(even: f32, odd: f32) -> u32 {
+pub(crate) fn rounded(even: f32, odd: f32) -> u32 {
     let half = |x: f32| {
         let subnormal = x.abs() < f32::MIN_POSITIVE;
         let x = if subnormal { x.to_bits() & 0x8000_0000 } else { x.to_bits() };

@@ -13,8 +13,10 @@
 //! where subnormal x and y count as zeros of their sign. Where there is no such instruction the same bits are computed
 //! step by step.
 
-use crate::Float;
+use super::block::Block;
+use super::operand::{Bf16Operand, Operand};
 use crate::simd::{Lanes, Simd};
+use crate::{Float, Isa, MatRef};
 
 /// How words are multiplied.
 pub trait Terms: Send + Sync + Sized + 'static {
@@ -33,6 +35,10 @@ pub trait Terms: Send + Sync + Sized + 'static {
     const ELEMENTS: usize;
     /// Whether tiles leave out words of a sparse factor: more code for each type.
     const SKIPS: bool;
+    /// The matrix as a factor of these words, rounded to their elements.
+    fn factor(matrix: MatRef<'_, Self::Sum>) -> Operand<'_, Self::Sum>;
+    /// Computes `block` with `isa`.
+    fn run(isa: Isa, block: Block<'_, Self, Self::Sum>);
 }
 
 /// Elements of type `T`, one by one.
@@ -44,6 +50,12 @@ impl<T: Float> Terms for Single<T> {
     const ONE: T = T::ONE;
     const ELEMENTS: usize = 1;
     const SKIPS: bool = size_of::<T>() == size_of::<f32>();
+    fn factor(matrix: MatRef<'_, T>) -> Operand<'_, T> {
+        matrix.into()
+    }
+    fn run(isa: Isa, block: Block<'_, Self, T>) {
+        T::run(isa, block);
+    }
     #[inline(always)]
     fn mul_add<S: Simd>(s: S, a: T::V<S>, b: T::V<S>, acc: T::V<S>) -> T::V<S> {
         T::mul_add(s, a, b, acc)
@@ -59,6 +71,12 @@ impl Terms for Pairs {
     const ONE: f32 = f32::from_bits(0x3F80_3F80);
     const ELEMENTS: usize = 2;
     const SKIPS: bool = true;
+    fn factor(matrix: MatRef<'_, f32>) -> Operand<'_, f32> {
+        Operand(Bf16Operand::rounded(matrix).0)
+    }
+    fn run(isa: Isa, block: Block<'_, Self, f32>) {
+        isa.run_pairs(block);
+    }
     #[inline(always)]
     fn mul_add<S: Simd>(
         s: S,

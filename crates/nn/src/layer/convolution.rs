@@ -10,13 +10,14 @@ use crate::init::Fans;
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
 use crate::spec::Convolution as Spec;
-use crate::{Error, Shape};
+use crate::{Error, Precision, Shape};
 
 /// `y = act(filters over x + b)`. PyTorch: `Conv2d`.
 #[derive(Debug)]
 pub(crate) struct Convolution {
     input: [usize; 3],
     spec: Spec,
+    precision: Precision,
     output: Shape,
     activation: Option<Activation>,
 }
@@ -24,8 +25,8 @@ pub(crate) struct Convolution {
 impl Convolution {
     /// # Errors
     /// What the kernel says of a window that does not fit.
-    pub(crate) fn new(input: [usize; 3], spec: Spec) -> Result<Self, Error> {
-        let mut layer = Self { input, spec, output: Shape::Features(0), activation: None };
+    pub(crate) fn new(input: [usize; 3], spec: Spec, precision: Precision) -> Result<Self, Error> {
+        let mut layer = Self { input, spec, precision, output: Shape::Features(0), activation: None };
         let [_, height, width, channels] = layer.kernel(1)?.output();
         layer.output = Shape::Image { height, width, channels };
         Ok(layer)
@@ -35,7 +36,11 @@ impl Convolution {
         let Spec { filters, kernel, stride, padding, groups, .. } = self.spec;
         let [height, width, channels] = self.input;
         let window = Window::new(kernel).stride(stride).padding(padding);
-        Kernel::new([rows, height, width, channels], window, filters, groups)
+        let kernel = Kernel::new([rows, height, width, channels], window, filters, groups)?;
+        Ok(match self.precision {
+            Precision::Full => kernel,
+            Precision::Bf16 => kernel.rounded(),
+        })
     }
 
     fn weights(&self) -> usize {

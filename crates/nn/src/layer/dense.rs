@@ -166,7 +166,7 @@ pub(super) fn product<T: Product>(
     let rows = x.len() / weight.inputs;
     let x = MatRef::row_major(x, rows, weight.inputs)?;
     let y = MatMut::row_major(y, rows, weight.outputs)?;
-    Ok(T::product(weight.compute, cpu, [x, weight.matrix()?], y, epilogue, scratch)?)
+    Ok(T::product(weight.compute, cpu, [x, weight.matrix()?], T::ZERO, y, epilogue, scratch)?)
 }
 
 /// dW = x^T dy and db, the column sums of dy, in one pass over dy; dx = dy W^T, if it is wanted, times ReLU's gradient at its output
@@ -188,10 +188,10 @@ pub(super) fn product_backward<T: Product>(
         Some(db) => Epilogue::NONE.column_sums(db),
         None => Epilogue::NONE,
     };
-    T::product(compute, cpu, [x.transpose(), dy], dw, epilogue, scratch)?;
+    T::product(compute, cpu, [x.transpose(), dy], T::ZERO, dw, epilogue, scratch)?;
     let Some((dx, fold)) = dx else { return Ok(()) };
     let epilogue = if fold { Epilogue::NONE.relu_gradient(x) } else { Epilogue::NONE };
     let dx = MatMut::row_major(dx, rows, inputs)?;
     let compute = Compute { sparse_inputs: false, ..compute };
-    Ok(T::product(compute, cpu, [dy, weight.matrix()?.transpose()], dx, epilogue, scratch)?)
+    Ok(T::product(compute, cpu, [dy, weight.matrix()?.transpose()], T::ZERO, dx, epilogue, scratch)?)
 }

@@ -14,7 +14,7 @@ mod cell;
 
 use alloc::vec::Vec;
 
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::Epilogue;
 use kernels::{Cpu, MatMut, MatRef};
 
 use crate::init::Fans;
@@ -22,7 +22,7 @@ use crate::layer::parts::{split, split_mut, split_mut_rest};
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
 use crate::spec::{Cell, Recurrent as Spec};
-use crate::{Error, Shape};
+use crate::{Compute, Error, Precision, Shape};
 
 /// A recurrent layer over the steps of a sequence. PyTorch: `RNN`, `LSTM`, `GRU`, with one layer and `batch_first`.
 #[derive(Debug)]
@@ -30,11 +30,12 @@ pub(crate) struct Recurrent {
     steps: usize,
     inputs: usize,
     spec: Spec,
+    precision: Precision,
 }
 
 impl Recurrent {
-    pub(crate) fn new(steps: usize, inputs: usize, spec: Spec) -> Self {
-        Self { steps, inputs, spec }
+    pub(crate) fn new(steps: usize, inputs: usize, spec: Spec, precision: Precision) -> Self {
+        Self { steps, inputs, spec, precision }
     }
 
     fn gates(&self) -> usize {
@@ -72,6 +73,10 @@ impl Recurrent {
     ) -> Result<MatRef<'a, T>, kernels::Error> {
         let (units, width) = (self.spec.units, self.gates() * self.spec.units);
         MatRef::strided(&weight[gate * units..], rows, units, width, 1)
+    }
+
+    fn products<'a, T>(&self, cpu: Cpu<'a>, scratch: &'a mut [T]) -> Products<'a, T> {
+        Products { compute: Compute { precision: self.precision, sparse_inputs: false }, cpu, scratch }
     }
 
     /// Whether the gradient is cut off behind step `t`, counted from 0.
@@ -123,8 +128,9 @@ impl Describe for Recurrent {
     }
 }
 
-/// A product, without scratch for a name.
+/// A product, without what is the same for all of them.
 struct Products<'a, T> {
+    compute: Compute,
     cpu: Cpu<'a>,
     scratch: &'a mut [T],
 }
@@ -136,18 +142,17 @@ impl<T: Float> Products<'_, T> {
         a: MatRef<'_, T>,
         b: MatRef<'_, T>,
         beta: T,
-        c: &mut [T],
+        c: MatMut<'_, T>,
         epilogue: Epilogue<'_, T>,
     ) -> Result<(), Error> {
-        let c = MatMut::row_major(c, a.rows(), b.cols())?;
-        Ok(gemm(self.cpu, T::ONE, a, b, beta, c, epilogue, self.scratch)?)
+        Ok(T::product(self.compute, self.cpu, [a, b], beta, c, epilogue, self.scratch)?)
     }
 }
 
 impl<T: Float> Layer<T> for Recurrent {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let (units, inputs, all) = (self.spec.units, self.inputs, rows.saturating_mul(self.steps));
-        let product = |m, n, k| gemm_scratch::<T>(threads, m, n, k);
+        let product = |m, n, k| T::product_scratch(self.precision, threads, m, n, k);
         let products = [
             product(all, units, inputs),
             product(rows, units, units),
@@ -167,13 +172,14 @@ impl<T: Float> Layer<T> for Recurrent {
         let (steps, gates, state) = (self.steps, self.gates(), self.state(rows));
         let [w_ih, w_hh, b_ih, b_hh] = split(params, self.lengths());
         let [x_time, u, v, cells, h] = split_mut(kept, self.rooms(rows));
-        let mut products = Products { cpu, scratch };
+        let mut products = self.products(cpu, scratch);
 
         swap_outer(x, (rows, steps), self.inputs, x_time);
         let x_all = MatRef::row_major(x_time, rows * steps, self.inputs)?;
         for gate in 0..gates {
             let bias = Epilogue::bias(&b_ih[gate * units..][..units]);
             let u = &mut u[gate * steps * state..][..steps * state];
+            let u = MatMut::row_major(u, rows * steps, units)?;
             products.add(x_all, self.of_gate(w_ih, self.inputs, gate)?, T::ZERO, u, bias)?;
         }
         h[..state].fill(T::ZERO);
@@ -183,7 +189,7 @@ impl<T: Float> Layer<T> for Recurrent {
             let before_all = MatRef::row_major(before, rows, units)?;
             for gate in 0..gates {
                 let bias = Epilogue::bias(&b_hh[gate * units..][..units]);
-                let v = &mut v[(gate * steps + t) * state..][..state];
+                let v = MatMut::row_major(&mut v[(gate * steps + t) * state..][..state], rows, units)?;
                 products.add(before_all, self.of_gate(w_hh, units, gate)?, T::ZERO, v, bias)?;
             }
             let step = cell::Step { cpu, t, steps, state };
@@ -211,7 +217,7 @@ impl<T: Float> Layer<T> for Recurrent {
         let lengths = [gates_len, gates_len, x_time.len(), state, state, state, state, state];
         let ([du, dv, dx_time, dh, dcell, dh_step, dcell_step, temporary], scratch) =
             split_mut_rest(scratch, lengths);
-        let mut products = Products { cpu, scratch };
+        let mut products = self.products(cpu, scratch);
 
         dh.fill(T::ZERO);
         dcell.fill(T::ZERO);
@@ -233,13 +239,9 @@ impl<T: Float> Layer<T> for Recurrent {
             cell.backward(step, u, v, cells, [before, now], reached, du, dv)?;
             for gate in 0..gates {
                 let dv = MatRef::row_major(&dv[(gate * steps + t) * state..][..state], rows, units)?;
-                products.add(
-                    dv,
-                    self.of_gate(w_hh, units, gate)?.transpose(),
-                    T::ONE,
-                    dh_step,
-                    Epilogue::NONE,
-                )?;
+                let w = self.of_gate(w_hh, units, gate)?.transpose();
+                let dh = MatMut::row_major(dh_step, rows, units)?;
+                products.add(dv, w, T::ONE, dh, Epilogue::NONE)?;
             }
             dh.copy_from_slice(dh_step);
             dcell.copy_from_slice(dcell_step);
@@ -262,13 +264,14 @@ impl<T: Float> Layer<T> for Recurrent {
                 let d = MatRef::row_major(d, rows * steps, units)?;
                 let dw = MatMut::strided(&mut dw[gate * units..], inputs, units, width, 1)?;
                 let epilogue = Epilogue::NONE.column_sums(&mut db[gate * units..][..units]);
-                gemm(cpu, T::ONE, x.transpose(), d, T::ZERO, dw, epilogue, products.scratch)?;
+                products.add(x.transpose(), d, T::ZERO, dw, epilogue)?;
             }
             if dx.is_some() {
                 let du = MatRef::row_major(&du[here], rows * steps, units)?;
                 let w = self.of_gate(w_ih, self.inputs, gate)?.transpose();
                 let beta = if gate == 0 { T::ZERO } else { T::ONE };
-                products.add(du, w, beta, dx_time, Epilogue::NONE)?;
+                let dx = MatMut::row_major(dx_time, rows * steps, self.inputs)?;
+                products.add(du, w, beta, dx, Epilogue::NONE)?;
             }
         }
         if let Some(dx) = dx {

@@ -1,0 +1,323 @@
+//! `dw` and `db`: words of a window beside each other, each in two registers of filters.
+
+use core::ops::Range;
+
+use super::super::Convolution;
+use super::super::words::Words;
+use super::frame::Frame;
+use super::{ROWS, apart, frame_len, of_windows, width};
+use crate::Cpu;
+use crate::simd::{Float, Lanes, Simd, WithSimd};
+use crate::window::Run;
+
+/// `dy` in words, if these are not its elements; a frame and sums for each task.
+pub(in super::super) const fn dw_len<K: Words>(c: &Convolution, threads: usize) -> usize {
+    let sums = (c.depth().div_ceil(threads) + 1) * width(c);
+    threads.saturating_mul(frame_len(c) + sums).saturating_add(words_len::<K>(c))
+}
+
+/// Words that are made of `dy`.
+const fn words_len<K: Words>(c: &Convolution) -> usize {
+    if K::ELEMENTS > 1 { of_windows::<K>(c).y_len() } else { 0 }
+}
+
+pub(in super::super) fn dw<K: Words>(
+    c: &Convolution,
+    cpu: Cpu<'_>,
+    x: &[K::Sum],
+    dy: &[K::Sum],
+    mut dw: &mut [K::Sum],
+    mut db: Option<&mut [K::Sum]>,
+    scratch: &mut [K::Sum],
+) {
+    if dy.is_empty() {
+        dw.fill(Float::ZERO);
+        db.into_iter().for_each(|db| db.fill(Float::ZERO));
+        return;
+    }
+    let words = &of_windows::<K>(c);
+    let (made, scratch) = scratch.split_at_mut(words_len::<K>(c));
+    let dy = if K::ELEMENTS > 1 {
+        make_words::<K>(c, cpu, dy, made);
+        made
+    } else {
+        dy
+    };
+    let depth = c.depth();
+    let slot = |tasks: usize| frame_len(c) + (depth.div_ceil(tasks) + 1) * width(c);
+    // Not from the executor alone, which might give another answer each time.
+    let mut tasks = c.tasks(cpu.threads(), depth);
+    while tasks > 1 && tasks * slot(tasks) > scratch.len() {
+        tasks -= 1;
+    }
+    let mut slots = scratch.chunks_mut(slot(tasks).max(1));
+    let items = (0..tasks).map_while(|task| {
+        let rows = depth * task / tasks..depth * (task + 1) / tasks;
+        let dw = dw.split_off_mut(..rows.len() * c.out_channels)?;
+        // The first task has the sums of `dy`'s columns besides.
+        Some((rows, dw, db.take(), slots.next().unwrap_or_default()))
+    });
+    cpu.for_each_item(items, |(rows, dw, db, scratch)| {
+        let (frame, sums) = scratch.split_at_mut(frame_len(c));
+        K::vectorize(cpu.isa, Dw::<K> { c, words, x, dy, rows, dw, db, frame, sums });
+    });
+}
+
+/// Makes words of `dy`, of windows that are neighbours in a row.
+fn make_words<K: Words>(c: &Convolution, cpu: Cpu<'_>, dy: &[K::Sum], mut words: &mut [K::Sum]) {
+    let (rows, width) = (c.sweep.batch * c.sweep.down.out, c.out_channels);
+    let (row, row_words) = (c.sweep.across.out * width, of_windows::<K>(c).sweep.across.out * width);
+    let tasks = c.tasks(cpu.threads(), rows);
+    let items = (0..tasks).map_while(|task| {
+        let (start, end) = (rows * task / tasks, rows * (task + 1) / tasks);
+        Some((&dy[start * row..end * row], words.split_off_mut(..(end - start) * row_words)?))
+    });
+    cpu.for_each_item(items, |(dy, words)| {
+        K::vectorize(cpu.isa, MakeWords::<K> { dy, words, row, row_words, width });
+    });
+}
+
+struct MakeWords<'a, K: Words> {
+    dy: &'a [K::Sum],
+    words: &'a mut [K::Sum],
+    /// Elements and words of a row of windows, and of a window.
+    row: usize,
+    row_words: usize,
+    width: usize,
+}
+
+impl<K: Words> WithSimd for MakeWords<'_, K> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { dy, words, row, row_words, width } = self;
+        for (dy, words) in dy.chunks_exact(row).zip(words.chunks_exact_mut(row_words)) {
+            for (windows, words) in dy.chunks(K::ELEMENTS * width).zip(words.chunks_exact_mut(width)) {
+                let (first, second) = windows.split_at(width);
+                K::of_rows(s, first, second, words);
+            }
+        }
+    }
+}
+
+struct Dw<'a, K: Words> {
+    c: &'a Convolution,
+    /// Of words of windows.
+    words: &'a Convolution,
+    x: &'a [K::Sum],
+    /// Words.
+    dy: &'a [K::Sum],
+    /// These rows of `dw`.
+    rows: Range<usize>,
+    dw: &'a mut [K::Sum],
+    db: Option<&'a mut [K::Sum]>,
+    frame: &'a mut [K::Sum],
+    /// The sums of a summation block: those of `dw`, then those of `db`.
+    sums: &'a mut [K::Sum],
+}
+
+impl<T: Float, K: Words<Sum = T>> WithSimd for Dw<'_, K> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { c: of, words: c, x, dy, rows, dw, mut db, frame, sums } = self;
+        let geometry = Frame::new(c);
+        let (positions, of_image) = (c.sweep.positions(), c.sweep.down.out * c.sweep.across.out);
+        let lanes = T::lanes::<S>();
+        let registers = c.out_channels.div_ceil(lanes);
+        let most = ROWS.min(S::TILE_ROWS);
+        let sums = &mut sums[..(rows.len() + 1) * registers * lanes];
+        let mut framed = None;
+        for start in (0..positions).step_by(T::KB) {
+            let end = positions.min(start + T::KB);
+            sums.fill(T::ZERO);
+            for image in start / of_image..end.div_ceil(of_image) {
+                if framed != Some(image) {
+                    geometry.fill_windows::<S, K>(s, of, x, image, frame);
+                    framed = Some(image);
+                }
+                let windows = start.max(image * of_image)..end.min((image + 1) * of_image);
+                let mut with_db = db.is_some();
+                // Rows of `dw` that are neighbours in the frame.
+                let mut row = rows.start;
+                while row < rows.end {
+                    let (run, from) = (row / geometry.run, row % geometry.run);
+                    let len = (geometry.run - from).min(rows.end - row);
+                    let tiles = len.div_ceil(most);
+                    for tile in 0..tiles {
+                        let (first, last) = (len * tile / tiles, len * (tile + 1) / tiles);
+                        for v in (0..registers).step_by(2) {
+                            let elements = Elements {
+                                c,
+                                geometry,
+                                frame: &frame[geometry.run(run) + from + first..],
+                                dy,
+                                v,
+                                windows: windows.clone(),
+                                odd: !of.sweep.across.out.is_multiple_of(K::ELEMENTS),
+                                sums: &mut *sums,
+                                row: row - rows.start + first,
+                                with_db,
+                            };
+                            elements.run::<S, K>(s, last - first, 2.min(registers - v));
+                        }
+                        with_db = false;
+                    }
+                    row += len;
+                }
+            }
+            let (sums, sums_db) = sums.split_at(rows.len() * registers * lanes);
+            add_block(start == 0, c.out_channels, registers * lanes, sums, dw);
+            if let Some(db) = &mut db {
+                add_block(start == 0, c.out_channels, registers * lanes, sums_db, db);
+            }
+        }
+    }
+}
+
+/// Adds a summation block's sums, in rows of whole registers, to those of the blocks before it.
+#[inline(always)]
+fn add_block<T: Float>(first: bool, width: usize, registers: usize, sums: &[T], to: &mut [T]) {
+    for (to, sums) in to.chunks_exact_mut(width.max(1)).zip(sums.chunks_exact(registers.max(1))) {
+        if first {
+            to.copy_from_slice(&sums[..width]);
+        } else {
+            to.iter_mut().zip(sums).for_each(|(to, &sum)| *to += sum);
+        }
+    }
+}
+
+/// Elements of a run beside each other, and one or two registers of filters.
+struct Elements<'a, T> {
+    c: &'a Convolution,
+    geometry: Frame,
+    /// From the first element on, of the first window.
+    frame: &'a [T],
+    dy: &'a [T],
+    /// The first register.
+    v: usize,
+    /// Of one image.
+    windows: Range<usize>,
+    /// Whether the last word of a row of windows is made of one.
+    odd: bool,
+    sums: &'a mut [T],
+    /// The first of the rows of `sums`, whose last is that of `db`.
+    row: usize,
+    with_db: bool,
+}
+
+impl<T: Float> Elements<'_, T> {
+    #[inline(always)]
+    fn run<S: Simd, K: Words<Sum = T>>(self, s: S, rows: usize, registers: usize) {
+        macro_rules! run {
+            ($($rows:literal)*) => {
+                match (rows, registers, self.with_db) {
+                    $(
+                        ($rows, 1, false) => apart(s, Chains::<K, $rows, 1, false>(self)),
+                        ($rows, 1, true) => apart(s, Chains::<K, $rows, 1, true>(self)),
+                        ($rows, 2, false) => apart(s, Chains::<K, $rows, 2, false>(self)),
+                        ($rows, 2, true) => apart(s, Chains::<K, $rows, 2, true>(self)),
+                    )*
+                    _ => {}
+                }
+            };
+        }
+        if const { S::TILE_ROWS >= ROWS } {
+            run!(1 2 3 4 5 6 7 8);
+        } else {
+            run!(1 2 3 4 5 6);
+        }
+    }
+}
+
+struct Chains<'a, K: Words, const MR: usize, const NV: usize, const DB: bool>(Elements<'a, K::Sum>);
+
+impl<T, K, const MR: usize, const NV: usize, const DB: bool> WithSimd for Chains<'_, K, MR, NV, DB>
+where
+    T: Float,
+    K: Words<Sum = T>,
+{
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Elements { c, geometry, frame, dy, v: first, windows, odd, sums, row, .. } = self.0;
+        let zero = T::splat(s, T::ZERO);
+        let registers = c.out_channels.div_ceil(T::lanes::<S>());
+        let (sums, _) = T::split_mut::<S>(sums);
+        let last = sums.len() - registers;
+        let mut acc = [[zero; NV]; MR];
+        let mut columns = [zero; NV];
+        for v in 0..NV {
+            for i in 0..MR {
+                acc[i][v] = sums[(row + i) * registers + first + v];
+            }
+            columns[v] = sums[last + first + v];
+        }
+        let width = c.out_channels;
+        let (of_row, from) = (c.sweep.across.out * width, first * T::lanes::<S>());
+        for Run { image, o, across } in c.sweep.runs(windows) {
+            let line = image * c.sweep.down.out + o;
+            let dy = &dy[line * of_row + across.start * width + from..];
+            let mut at = geometry.window(o, across.start);
+            // A row of an odd number of windows ends with a word of one.
+            let half = K::ELEMENTS > 1 && odd && across.end == c.sweep.across.out;
+            let mut windows = dy.chunks(width).take(across.len());
+            for dy in windows.by_ref().take(across.len() - usize::from(half)) {
+                let Some(x) = frame[at..].first_chunk() else { return };
+                let terms = load::<S, T, NV>(s, dy, width - from);
+                add::<S, K, MR, NV>(s, x, &terms, &mut acc);
+                if DB {
+                    add::<S, K, 1, NV>(s, &[K::ONE], &terms, core::array::from_mut(&mut columns));
+                }
+                at += geometry.across;
+            }
+            for dy in windows {
+                let Some(x) = frame[at..].first_chunk::<MR>() else { return };
+                let terms = load::<S, T, NV>(s, dy, width - from);
+                add::<S, K, MR, NV>(s, &x.map(K::first), &terms, &mut acc);
+                if DB {
+                    add::<S, K, 1, NV>(s, &[K::ONE], &terms, core::array::from_mut(&mut columns));
+                }
+            }
+        }
+        for v in 0..NV {
+            for i in 0..MR {
+                sums[(row + i) * registers + first + v] = acc[i][v];
+            }
+            if DB {
+                sums[last + first + v] = columns[v];
+            }
+        }
+    }
+}
+
+/// Adds the product of each of `x` with the same registers.
+#[inline(always)]
+fn add<S: Simd, K: Words, const MR: usize, const NV: usize>(
+    s: S,
+    x: &[K::Sum; MR],
+    terms: &[<K::Sum as Lanes>::V<S>; NV],
+    acc: &mut [[<K::Sum as Lanes>::V<S>; NV]; MR],
+) {
+    for (acc, &x) in acc.iter_mut().zip(x) {
+        let x = <K::Sum as Lanes>::splat(s, x);
+        for (acc, dy) in acc.iter_mut().zip(terms) {
+            *acc = K::mul_add(s, x, *dy, *acc);
+        }
+    }
+}
+
+/// The registers from the front of `dy`, of which `count` elements are this window's; +0 in the lanes behind.
+#[inline(always)]
+fn load<S: Simd, T: Float, const NV: usize>(s: S, dy: &[T], count: usize) -> [T::V<S>; NV] {
+    let lanes = T::lanes::<S>();
+    let mut terms = [T::splat(s, T::ZERO); NV];
+    for (v, term) in terms.iter_mut().enumerate() {
+        let dy = &dy[v * lanes..count.min((v + 1) * lanes)];
+        *term = match T::split::<S>(dy).0 {
+            [whole, ..] => *whole,
+            [] => T::load(s, dy),
+        };
+    }
+    terms
+}

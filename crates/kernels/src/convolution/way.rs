@@ -1,0 +1,118 @@
+//! Which way a convolution is computed: the shape alone decides.
+//!
+//! Called by the methods of `Convolution`, after all checks.
+
+use super::words::Words;
+use super::{Convolution, Epilogue, depthwise, direct, product};
+use crate::Cpu;
+use crate::gemm::terms::Single;
+use crate::simd::Float;
+use crate::window::Sweep;
+
+/// See the head of `convolution`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Depthwise,
+    Direct,
+    /// A product whose windows are the pixels themselves. Not of pairs, which `gemm` would make again for each tile.
+    Pointwise,
+    Product,
+}
+
+impl Convolution {
+    /// How the convolution is computed: no bit depends on it, unless factors are rounded.
+    pub(super) const fn way<T: Float>(&self) -> Way {
+        let Self { sweep: Sweep { down, across, .. }, .. } = self;
+        let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
+        if self.group_channels() == 1 && self.group_filters() == 1 && self.sweep.taps() <= T::KB {
+            Way::Depthwise
+        } else if direct::wins(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
+            Way::Direct
+        } else if self.sweep.taps() == 1 && !moves {
+            Way::Pointwise
+        } else {
+            Way::Product
+        }
+    }
+
+    /// [`forward`](Self::forward) of these words, after all checks.
+    pub(super) fn forward_of<K: Words>(
+        &self,
+        cpu: Cpu<'_>,
+        x: &[K::Sum],
+        w: &[K::Sum],
+        epilogue: Epilogue<'_, K::Sum>,
+        y: &mut [K::Sum],
+        scratch: &mut [K::Sum],
+    ) {
+        match self.way::<K::Sum>() {
+            Way::Depthwise => depthwise::forward(self, cpu, x, w, epilogue, y),
+            Way::Direct => direct::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
+            Way::Pointwise => product::forward_pointwise::<K>(self, cpu, x, w, epilogue, y, scratch),
+            Way::Product => product::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
+        }
+    }
+
+    /// [`dx`](Self::dx) of these words, after all checks.
+    pub(super) fn dx_of<K: Words>(
+        &self,
+        cpu: Cpu<'_>,
+        dy: &[K::Sum],
+        w: &[K::Sum],
+        dx: &mut [K::Sum],
+        scratch: &mut [K::Sum],
+    ) {
+        match (self.way::<K::Sum>(), direct::turned::<K>(self)) {
+            (Way::Depthwise, _) => depthwise::dx(self, cpu, dy, w, dx),
+            (Way::Direct, Some(turned)) => direct::dx::<K>(&turned, cpu, dy, w, dx, scratch),
+            _ => product::dx::<K>(self, cpu, dy, w, dx, scratch),
+        }
+    }
+
+    /// [`dw`](Self::dw) of these words, after all checks.
+    pub(super) fn dw_of<K: Words>(
+        &self,
+        cpu: Cpu<'_>,
+        x: &[K::Sum],
+        dy: &[K::Sum],
+        dw: &mut [K::Sum],
+        db: Option<&mut [K::Sum]>,
+        scratch: &mut [K::Sum],
+    ) {
+        match self.way::<K::Sum>() {
+            Way::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
+            Way::Direct => direct::dw::<K>(self, cpu, x, dy, dw, db, scratch),
+            Way::Pointwise => product::dw_pointwise::<K>(self, cpu, x, dy, dw, db, scratch),
+            Way::Product => product::dw::<K>(self, cpu, x, dy, dw, db, scratch),
+        }
+    }
+
+    pub(super) const fn forward_scratch_of<K: Words>(&self, threads: usize) -> usize {
+        let threads = if threads == 0 { 1 } else { threads };
+        match self.way::<K::Sum>() {
+            Way::Depthwise => 0,
+            Way::Direct => direct::forward_len::<K>(self, threads),
+            Way::Pointwise => product::pointwise_len::<K>(self, threads),
+            Way::Product => threads.saturating_mul(product::forward_task_len::<K>(self)),
+        }
+    }
+
+    pub(super) const fn dx_scratch_of<K: Words>(&self, threads: usize) -> usize {
+        let threads = if threads == 0 { 1 } else { threads };
+        match (self.way::<K::Sum>(), direct::turned::<K>(self)) {
+            (Way::Depthwise, _) => 0,
+            (Way::Direct, Some(turned)) => direct::dx_len::<K>(&turned, threads),
+            _ => product::dx_len::<K>(self, threads),
+        }
+    }
+
+    pub(super) const fn dw_scratch_of<K: Words>(&self, threads: usize) -> usize {
+        let threads = if threads == 0 { 1 } else { threads };
+        match self.way::<K::Sum>() {
+            Way::Depthwise => product::sums_len::<Single<K::Sum>>(self, threads),
+            Way::Direct => direct::dw_len::<K>(self, threads),
+            Way::Pointwise => product::pointwise_len::<K>(self, threads),
+            Way::Product => threads.saturating_mul(product::dw_task_len::<K>(self)),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The lanes of f32 and f64: what a kernel does with registers, and that every instruction set has it.
+
+use core::ops::{BitAnd, BitOr, BitXor, Not, Shl, Shr};
+use pulp::bytemuck::{self, Pod};
+
+use super::token::Token;
+use super::{MOST_LANES, Simd};
+
+/// The lanes of `T` on one instruction set. Kernels use it through [`Lanes`].
+pub trait Vector<T>: Copy {
+    /// A register of values.
+    type V: Pod;
+    /// A register of truth values.
+    type M: Copy;
+    fn splat(self, x: T) -> Self::V;
+    fn load(self, x: &[T]) -> Self::V;
+    fn store(self, x: &mut [T], v: Self::V);
+    fn split(x: &[T]) -> (&[Self::V], &[T]);
+    fn split_mut(x: &mut [T]) -> (&mut [Self::V], &mut [T]);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(self, a: Self::V) -> Self::V;
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn less(self, a: Self::V, b: Self::V) -> Self::M;
+    fn less_or_equal(self, a: Self::V, b: Self::V) -> Self::M;
+    fn select(self, m: Self::M, a: Self::V, b: Self::V) -> Self::V;
+    fn transpose(self, block: [Self::V; MOST_LANES]) -> [Self::V; MOST_LANES];
+}
+
+/// f32 or f64, as an element of registers.
+pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + core::fmt::Display {
+    /// The unsigned integer of the same width.
+    type Bits: Pod
+        + BitAnd<Output = Self::Bits>
+        + BitOr<Output = Self::Bits>
+        + BitXor<Output = Self::Bits>
+        + Not<Output = Self::Bits>
+        + Shl<u32, Output = Self::Bits>
+        + Shr<u32, Output = Self::Bits>;
+    /// A register of values.
+    type V<S: Simd>: Pod;
+    /// A register of truth values.
+    type M<S: Simd>: Copy;
+    /// Summation block of a GEMM: after this many k, the partial sum is added to the element.
+    ///
+    /// Part of the bit contract. 14 rows of 512 f32 (256 f64) take 28 KiB, most of a first-level cache of 32 to
+    /// 48 KiB; benchmark `gemm`.
+    const KB: usize;
+    /// The sign bit.
+    const SIGN: Self::Bits;
+    /// How many bits of the significand are stored.
+    const MANTISSA: u32;
+    /// The value whose first 32 bits are `word`: for f32, a word of [`crate::gemm`].
+    fn from_word(word: u32) -> Self;
+    /// The word that it is from.
+    fn word(self) -> u32;
+
+    /// Lanes in a register.
+    #[inline(always)]
+    fn lanes<S: Simd>() -> usize {
+        const { size_of::<Self::V<S>>() / size_of::<Self>() }
+    }
+    /// All lanes are `x`.
+    fn splat<S: Simd>(s: S, x: Self) -> Self::V<S>;
+    /// The first lanes from `x`, which may be shorter than a register; +0 in the rest.
+    fn load<S: Simd>(s: S, x: &[Self]) -> Self::V<S>;
+    /// The first lanes into `x`, which may be shorter than a register.
+    fn store<S: Simd>(s: S, x: &mut [Self], v: Self::V<S>);
+    /// `x` as whole registers and a rest.
+    fn split<S: Simd>(x: &[Self]) -> (&[Self::V<S>], &[Self]);
+    /// `x` as whole registers and a rest.
+    fn split_mut<S: Simd>(x: &mut [Self]) -> (&mut [Self::V<S>], &mut [Self]);
+    /// `a + b`.
+    fn add<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a - b`.
+    fn sub<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a * b`.
+    fn mul<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a / b`.
+    fn div<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// Square root.
+    fn sqrt<S: Simd>(s: S, a: Self::V<S>) -> Self::V<S>;
+    /// `a * b + c`, rounded once.
+    fn mul_add<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>, c: Self::V<S>) -> Self::V<S>;
+    /// `a < b`, false where either is NaN.
+    fn less<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::M<S>;
+    /// `a <= b`, false where either is NaN.
+    fn less_or_equal<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::M<S>;
+    /// `a` where `m`, else `b`.
+    fn select<S: Simd>(s: S, m: Self::M<S>, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// Lane `l` of register `r` becomes lane `r` of register `l`, for as many registers as one has lanes.
+    fn transpose<S: Simd>(s: S, block: [Self::V<S>; MOST_LANES]) -> [Self::V<S>; MOST_LANES];
+
+    /// Each lane's bits through `f`: integer work, which the compiler vectorises by itself.
+    ///
+    /// From one register to another: written in place, rustc 1.95 was seen to let the argument share the place of the
+    /// caller's register, so that the caller saw it changed.
+    #[inline(always)]
+    fn map_bits<S: Simd>(v: Self::V<S>, f: impl Fn(Self::Bits) -> Self::Bits) -> Self::V<S> {
+        let mut mapped = v;
+        let from = bytemuck::cast_slice::<Self::V<S>, Self::Bits>(core::slice::from_ref(&v));
+        let to = bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut mapped));
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = f(from);
+        }
+        mapped
+    }
+    /// Absolute value; NaN stays NaN.
+    #[inline(always)]
+    fn abs<S: Simd>(v: Self::V<S>) -> Self::V<S> {
+        Self::map_bits::<S>(v, |bits| bits & !Self::SIGN)
+    }
+    /// `v` with its sign flipped where that of `sign` is set.
+    #[inline(always)]
+    fn xor_sign<S: Simd>(v: Self::V<S>, sign: Self::V<S>) -> Self::V<S> {
+        let mut flipped = v;
+        let values = bytemuck::cast_slice::<Self::V<S>, Self::Bits>(core::slice::from_ref(&v));
+        let signs = bytemuck::cast_slice::<Self::V<S>, Self::Bits>(core::slice::from_ref(&sign));
+        let to = bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut flipped));
+        for ((to, &value), &sign) in to.iter_mut().zip(values).zip(signs) {
+            *to = value ^ (sign & Self::SIGN);
+        }
+        flipped
+    }
+}
+
+/// [`Vector`] for every token of pulp, by forwarding to its method for the type; and [`Lanes`] for the type.
+macro_rules! forward {
+    ($float:ident, $bits:ident, $kb:literal, $v:ident, $m:ident, {$($to:ident: $from:ident($($arg:ident: $kind:ident),*) -> $out:ident;)*},
+     $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident, $transpose:ident) => {
+        impl<S: Token> Vector<$float> for S {
+            type V = <S::Pulp as pulp::Simd>::$v;
+            type M = <S::Pulp as pulp::Simd>::$m;
+            #[inline(always)]
+            fn splat(self, x: $float) -> Self::V { pulp::Simd::$splat(self.pulp(), x) }
+            #[inline(always)]
+            fn load(self, x: &[$float]) -> Self::V { Token::$load(self, x) }
+            #[inline(always)]
+            fn store(self, x: &mut [$float], v: Self::V) { Token::$store(self, x, v) }
+            #[inline(always)]
+            fn split(x: &[$float]) -> (&[Self::V], &[$float]) { <S::Pulp as pulp::Simd>::$split(x) }
+            #[inline(always)]
+            fn split_mut(x: &mut [$float]) -> (&mut [Self::V], &mut [$float]) { <S::Pulp as pulp::Simd>::$split_mut(x) }
+            #[inline(always)]
+            fn transpose(self, block: [Self::V; MOST_LANES]) -> [Self::V; MOST_LANES] { Token::$transpose(self, block) }
+            $(#[inline(always)]
+            fn $to(self, $($arg: Self::$kind),*) -> Self::$out { pulp::Simd::$from(self.pulp(), $($arg),*) })*
+        }
+
+        impl Lanes for $float {
+            type Bits = $bits;
+            type V<S: Simd> = <S as Vector<$float>>::V;
+            type M<S: Simd> = <S as Vector<$float>>::M;
+            const KB: usize = $kb;
+            const SIGN: $bits = 1 << ($bits::BITS - 1);
+            const MANTISSA: u32 = $float::MANTISSA_DIGITS - 1;
+            #[inline(always)]
+            fn from_word(word: u32) -> Self { Self::from_bits($bits::from(word)) }
+            #[inline(always)]
+            fn word(self) -> u32 { self.to_bits() as u32 }
+
+            #[inline(always)]
+            fn splat<S: Simd>(s: S, x: Self) -> Self::V<S> { Vector::<$float>::splat(s, x) }
+            #[inline(always)]
+            fn load<S: Simd>(s: S, x: &[Self]) -> Self::V<S> { s.load(x) }
+            #[inline(always)]
+            fn store<S: Simd>(s: S, x: &mut [Self], v: Self::V<S>) { s.store(x, v) }
+            #[inline(always)]
+            fn split<S: Simd>(x: &[Self]) -> (&[Self::V<S>], &[Self]) { S::split(x) }
+            #[inline(always)]
+            fn split_mut<S: Simd>(x: &mut [Self]) -> (&mut [Self::V<S>], &mut [Self]) { S::split_mut(x) }
+            #[inline(always)]
+            fn transpose<S: Simd>(s: S, block: [Self::V<S>; MOST_LANES]) -> [Self::V<S>; MOST_LANES] {
+                Vector::<$float>::transpose(s, block)
+            }
+            $(#[inline(always)]
+            fn $to<S: Simd>(s: S, $($arg: Self::$kind<S>),*) -> Self::$out<S> {
+                <S as Vector<$float>>::$to(s, $($arg),*)
+            })*
+        }
+    };
+}
+
+forward!(f32, u32, 512, f32s, m32s, {
+    add: add_f32s(a: V, b: V) -> V;
+    sub: sub_f32s(a: V, b: V) -> V;
+    mul: mul_f32s(a: V, b: V) -> V;
+    div: div_f32s(a: V, b: V) -> V;
+    sqrt: sqrt_f32s(a: V) -> V;
+    mul_add: mul_add_f32s(a: V, b: V, c: V) -> V;
+    less: less_than_f32s(a: V, b: V) -> M;
+    less_or_equal: less_than_or_equal_f32s(a: V, b: V) -> M;
+    select: select_f32s(m: M, a: V, b: V) -> V;
+}, as_simd_f32s, as_mut_simd_f32s, store_f32, load_f32, splat_f32s, transpose_f32);
+forward!(f64, u64, 256, f64s, m64s, {
+    add: add_f64s(a: V, b: V) -> V;
+    sub: sub_f64s(a: V, b: V) -> V;
+    mul: mul_f64s(a: V, b: V) -> V;
+    div: div_f64s(a: V, b: V) -> V;
+    sqrt: sqrt_f64s(a: V) -> V;
+    mul_add: mul_add_f64s(a: V, b: V, c: V) -> V;
+    less: less_than_f64s(a: V, b: V) -> M;
+    less_or_equal: less_than_or_equal_f64s(a: V, b: V) -> M;
+    select: select_f64s(m: M, a: V, b: V) -> V;
+}, as_simd_f64s, as_mut_simd_f64s, store_f64, load_f64, splat_f64s, transpose_f64);
