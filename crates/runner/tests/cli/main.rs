@@ -9,13 +9,20 @@ mod codes;
 mod data;
 mod export;
 mod folder;
+#[cfg(unix)]
+mod kills;
 mod lr_find;
+mod manual;
+mod non_finite;
 mod predict;
 mod preflight;
 mod report;
 #[cfg(unix)]
+mod robust;
+#[cfg(unix)]
 mod signals;
 mod speed;
 mod sweep;
+mod transfer;
 mod wire;
 mod world;
