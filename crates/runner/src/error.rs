@@ -78,7 +78,7 @@ pub enum Error {
         accuracy: f64,
     },
     /// Loss or gradient is no longer finite.
-    #[error("diverged: {divergence}. What the run was is in {}; try a lower --lr, a --clip-norm or --non-finite rollback", folder.display())]
+    #[error("diverged: {divergence}. What the run was is in {}; try {}", folder.display(), divergence.remedy())]
     Diverged {
         /// What happened, and where.
         divergence: Divergence,

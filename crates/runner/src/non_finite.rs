@@ -71,6 +71,16 @@ impl fmt::Display for Divergence {
     }
 }
 
+impl Divergence {
+    /// What to try next.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self.given_up {
+            None => "a lower --lr, a --clip-norm or --non-finite rollback",
+            Some(_) => "a lower --lr or a --clip-norm",
+        }
+    }
+}
+
 /// What has been done about steps that were not finite.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
