@@ -7,6 +7,7 @@
 //! | `average`, `average_buffers` | likewise | the average of the weights, if the run has one |
 //! | `slow` | (parameters) | the slow weights, if it looks ahead |
 //! | `exp_avg`, ... | (parameters) | the moments, by [`nn::Plan::moment_names`] |
+//! | `anchor.NAME` | as NAME | what the run goes back to, within an epoch of one that does |
 //!
 //! The metadata holds `state` (JSON: position, steps, and what the state belongs to) and `sha256` over that text and all
 //! tensors, so that damage anywhere is seen before anything is used.
@@ -16,12 +17,15 @@ use std::fs;
 use std::path::Path;
 
 use kernels::Cpu;
+use nn::Running;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::config::Config;
 use crate::data::DataError;
 use crate::element::Element;
+use crate::non_finite::{Anchor, NonFinite};
 use crate::setup::Setup;
 use crate::tensors::{self, Array, malformed};
 use crate::training::{Position, State, plan, steps_per_epoch};
@@ -73,20 +77,41 @@ pub fn encode<T: Element>(identity: &Identity, state: &State<T>) -> Result<Vec<u
     };
     let header =
         serde_json::to_string(&header).map_err(|error| Error::Usage(format!("checkpoint: {error}")))?;
-    let moments = state.optimizer.moment_names().iter().copied().zip(state.optimizer.moments());
-    let State { weights, best, average, slow, .. } = state;
-    let average = average.iter().flat_map(|w| [("average", &w.params), ("average_buffers", &w.buffers)]);
-    let arrays: Vec<_> = [("params", &weights.params), ("best", &best.params)]
-        .into_iter()
-        .chain([("buffers", &weights.buffers), ("best_buffers", &best.buffers)])
-        .chain(average)
-        .chain(slow.iter().map(|slow| ("slow", slow)))
-        .chain(moments)
-        .filter(|(_, values)| !values.is_empty())
-        .map(|(name, values)| (name.to_owned(), Array::new(&[values.len()], values)))
-        .collect();
+    let State { weights, best, optimizer, average, slow, anchor, position } = state;
+    let mut arrays = carried("", weights, optimizer, average.as_ref(), slow.as_ref());
+    arrays.extend([("best", &best.params), ("best_buffers", &best.buffers)].map(array));
+    // Between epochs the run would go back to where it stands.
+    if let Some(Anchor { weights, optimizer, average, slow }) = anchor.as_ref().filter(|_| position.step > 0)
+    {
+        arrays.extend(carried("anchor.", weights, optimizer, average.as_ref(), slow.as_ref()));
+    }
+    arrays.retain(|(_, array)| !array.bytes().is_empty());
     let sha256 = tensors::digest(&header, arrays.iter().map(|(name, array)| (&name[..], array.bytes())));
     tensors::encode(&arrays, Some(HashMap::from([("state".into(), header), ("sha256".into(), sha256)])))
+}
+
+/// A flat buffer under its name.
+fn array<T: Element>((name, values): (impl Into<String>, &Vec<T>)) -> (String, Array) {
+    (name.into(), Array::new(&[values.len()], values))
+}
+
+/// What a run carries from step to step, under names with this prefix.
+fn carried<T: Element>(
+    prefix: &str,
+    weights: &Weights<T>,
+    optimizer: &Running<T>,
+    average: Option<&Weights<T>>,
+    slow: Option<&Vec<T>>,
+) -> Vec<(String, Array)> {
+    let average = average.into_iter().flat_map(|w| [("average", &w.params), ("average_buffers", &w.buffers)]);
+    let moments = optimizer.moment_names().iter().copied().zip(optimizer.moments());
+    [("params", &weights.params), ("buffers", &weights.buffers)]
+        .into_iter()
+        .chain(average)
+        .chain(slow.map(|slow| ("slow", slow)))
+        .chain(moments)
+        .map(|(name, values)| array((format!("{prefix}{name}"), values)))
+        .collect()
 }
 
 /// The state in the file `path`, if it belongs to the run `setup`.
@@ -101,35 +126,83 @@ pub fn read<T: Element>(
     cpu: Cpu<'_>,
 ) -> Result<State<T>, Error> {
     let bytes = fs::read(path).map_err(DataError::io("read", path))?;
-    let file = tensors::decode(&bytes, path)?;
-    let Header { steps, position, .. } = header(&file, &bytes, path, identity)?;
+    decode(&bytes, path, setup, identity, cpu)
+}
+
+/// The state in `bytes`, which came from the file `path`, if it belongs to the run `setup`.
+///
+/// # Errors
+/// As for [`read`], but for reading.
+pub fn decode<T: Element>(
+    bytes: &[u8],
+    path: &Path,
+    setup: &Setup,
+    identity: &Identity,
+    cpu: Cpu<'_>,
+) -> Result<State<T>, Error> {
+    let file = tensors::decode(bytes, path)?;
+    let Header { steps, position, .. } = header(&file, bytes, path, identity)?;
 
     let steps_per_epoch = steps_per_epoch(setup.split.train.len(), setup.config.images_per_step());
-    let taken = position.history.len() as u64 * steps_per_epoch + position.step;
-    if steps != taken
+    let done = position.history.len() as u64 * steps_per_epoch;
+    let of_each = position.history.iter().map(|epoch| epoch.skipped).chain([position.sums.skipped, steps]);
+    let (met, expected) =
+        (of_each.map(u128::from).sum::<u128>(), u128::from(done) + u128::from(position.step));
+    if met != expected
         || position.step > steps_per_epoch
         || position.history.len() > setup.config.epochs as usize
     {
-        return Err(malformed(path, format!("{taken} steps, within the run"), steps));
+        return Err(malformed(path, format!("{expected} steps, within the run"), met));
     }
-    let shape = [setup.network.layout().len()];
-    let buffer = |name: &str| tensors::values(&file, path, name, &shape);
-    let beside = |name: &str| match setup.network.buffers().len() {
-        0 => Ok(Vec::new()),
-        len => tensors::values(&file, path, name, &[len]),
-    };
-    let plan = plan(setup)?;
-    let moments: Result<_, _> = plan.moment_names().iter().map(|name| buffer(name)).collect();
-    let weights =
-        |params, buffers| Ok::<_, Error>(Weights { params: buffer(params)?, buffers: beside(buffers)? });
-    Ok(State {
-        weights: weights("params", "buffers")?,
-        best: weights("best", "best_buffers")?,
-        optimizer: plan.resume(cpu, steps, moments?)?,
-        average: setup.config.ema.map(|_| weights("average", "average_buffers")).transpose()?,
-        slow: setup.config.lookahead.map(|_| buffer("slow")).transpose()?,
-        position,
-    })
+    let stored = Stored { file: &file, path, setup, cpu };
+    let best = stored.weights("best", "best_buffers")?;
+    let Anchor { weights, optimizer, average, slow } = stored.carried("", steps)?;
+    let mut state = State { weights, best, optimizer, average, slow, anchor: None, position };
+    match setup.config.non_finite {
+        NonFinite::Rollback if state.position.step > 0 => {
+            state.anchor = Some(stored.carried("anchor.", done)?);
+        }
+        policy => state.drop_anchor(policy),
+    }
+    Ok(state)
+}
+
+/// A checkpoint whose tensors are asked for by name.
+struct Stored<'a> {
+    file: &'a SafeTensors<'a>,
+    path: &'a Path,
+    setup: &'a Setup,
+    cpu: Cpu<'a>,
+}
+
+impl Stored<'_> {
+    fn params<T: Element>(&self, name: &str) -> Result<Vec<T>, Error> {
+        tensors::values(self.file, self.path, name, &[self.setup.network.layout().len()])
+    }
+
+    fn weights<T: Element>(&self, params: &str, buffers: &str) -> Result<Weights<T>, Error> {
+        let buffers = match self.setup.network.buffers().len() {
+            0 => Vec::new(),
+            len => tensors::values(self.file, self.path, buffers, &[len])?,
+        };
+        Ok(Weights { params: self.params(params)?, buffers })
+    }
+
+    /// What a run carries after `steps` steps, under names with this prefix.
+    fn carried<T: Element>(&self, prefix: &str, steps: u64) -> Result<Anchor<T>, Error> {
+        let Config { ema, lookahead, .. } = &self.setup.config;
+        let named = |name: &str| format!("{prefix}{name}");
+        let weights = |params, buffers| self.weights(&named(params), &named(buffers));
+        let plan = plan(self.setup)?;
+        let moments: Result<_, _> =
+            plan.moment_names().iter().map(|name| self.params(&named(name))).collect();
+        Ok(Anchor {
+            weights: weights("params", "buffers")?,
+            optimizer: plan.resume(self.cpu, steps, moments?)?,
+            average: ema.map(|_| weights("average", "average_buffers")).transpose()?,
+            slow: lookahead.map(|_| self.params(&named("slow"))).transpose()?,
+        })
+    }
 }
 
 /// The header of a checkpoint that is whole and belongs to `identity`.

@@ -10,20 +10,23 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use kernels::Isa;
-use nn::Optimizer;
+use nn::{Group, Optimizer};
 
 use crate::config::{Config, Dtype, Source, require};
 use crate::display::say;
+use crate::non_finite::NonFinite;
 use crate::preset::Preset;
 use crate::report::command as report;
 use crate::scan::Invert;
 use crate::setup::Setup;
 use crate::signal::Signals;
+use crate::transfer::InitFrom;
 use crate::{
-    Error, bench, data, dry_run, dump, eval, export, gradcheck, lr_find, overfit, predict, sweep, train,
-    verify,
+    Error, bench, data, dry_run, dump, eval, export, gradcheck, lr_find, manual, overfit, predict, sweep,
+    train, verify,
 };
 
 /// Trains neural networks with gradients on an even keel: the same bits on every machine.
@@ -47,7 +50,7 @@ enum Command {
     #[command(
         after_help = "Examples:\n  evenkeel train\n  evenkeel train --preset deep-mlp --clip-norm 1 --epochs 20 \
                             --out runs/deep\n  evenkeel train --config runs/deep/config.toml\n  evenkeel train \
-                            --resume runs/deep"
+                            --resume runs/deep\n  evenkeel train --init-from runs/deep --reinit 'layers.18.*' --freeze 'layers.0.*'"
     )]
     Train(Box<TrainArgs>),
     /// Score a run on its training, validation or test images
@@ -100,6 +103,24 @@ enum Command {
     /// Print the verification table: gradients, accuracy of functions, clipping of bad input, hashes to compare between machines
     #[command(after_help = "Example:\n  evenkeel verify --json > here.json")]
     Verify(ProofArgs),
+    /// Print the script by which a shell completes commands and flags
+    #[command(
+        after_help = "Example:\n  evenkeel completions bash > ~/.local/share/bash-completion/completions/evenkeel"
+    )]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write manual pages: one of the program, and one of each command
+    #[command(after_help = "Example:\n  evenkeel man ~/.local/share/man/man1")]
+    Man {
+        /// Folder to write
+        #[arg(value_name = "DIR")]
+        out: PathBuf,
+        /// Replace pages that are there
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +142,19 @@ struct TrainArgs {
     /// Scale gradients with a larger norm down to it [default: none]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
+    /// What is done where loss or gradient is not finite: end the run, leave the step out, or go back to the end of the last epoch with
+    /// half the rate [default: stop]
+    #[arg(long, value_name = "POLICY")]
+    non_finite: Option<NonFinite>,
+    /// Begin with the weights of this run, or of this file of safetensors, where names and shapes are the same
+    #[arg(long, value_name = "RUN|FILE")]
+    init_from: Option<PathBuf>,
+    /// With --init-from: tensors that are drawn anew all the same; * stands for any characters
+    #[arg(long, value_name = "PATTERN", requires = "init_from")]
+    reinit: Vec<String>,
+    /// Tensors that stay as they are; * stands for any characters
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
     /// Threads; the result does not depend on it [default: what the machine runs at once]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -139,7 +173,7 @@ struct TrainArgs {
     #[arg(long, requires = "out")]
     force: bool,
     /// Go on with the run in this folder, to the same bits as if it had never stopped
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "epochs", "batch", "lr", "optimizer", "clip_norm", "dtype", "folds", "out", "force"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "epochs", "batch", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "freeze", "dtype", "folds", "out", "force"])]
     resume: Option<PathBuf>,
     /// Exit with 4 if the test accuracy is below this fraction
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
@@ -579,6 +613,8 @@ impl Command {
             Self::Gradcheck(ProofArgs { isa, json }) => {
                 gradcheck::gradcheck(&gradcheck::Request { isa, json })
             }
+            Self::Completions { shell } => manual::completions(Cli::command(), shell),
+            Self::Man { out, force } => manual::pages(Cli::command(), &out, force),
             Self::Verify(ProofArgs { isa, json }) => verify::verify(&verify::Request { isa, json }),
             Self::Bench(BenchArgs { threads, isa, json }) => {
                 bench::bench(&bench::Request { threads, isa, json })
@@ -656,6 +692,14 @@ impl TrainArgs {
                 config.batch = self.batch.unwrap_or(config.batch);
                 config.lr = self.lr.or(config.lr);
                 config.clip_norm = self.clip_norm.or(config.clip_norm);
+                config.non_finite = self.non_finite.unwrap_or(config.non_finite);
+                if let Some(path) = self.init_from {
+                    config.init_from = Some(InitFrom { path, sha256: None, reinit: self.reinit });
+                }
+                if !self.freeze.is_empty() {
+                    let frozen = Group { tensors: self.freeze, frozen: true, ..Group::default() };
+                    config.groups.insert(0, frozen);
+                }
                 config.threads = self.threads.or(config.threads);
                 config.isa = self.isa.unwrap_or(config.isa);
                 config.dtype = self.dtype.unwrap_or(config.dtype);
@@ -670,7 +714,6 @@ impl TrainArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_of_the_command_line_holds_together() {

@@ -26,9 +26,11 @@ use crate::Error;
 use crate::augment::Augment;
 use crate::data::synthetic::{Classification, Linear};
 use crate::data::{DataError, Dataset, Inputs, Origin};
+use crate::non_finite::NonFinite;
 use crate::pool::Pool;
 use crate::preset::{Deep, Preset};
 use crate::spelling::with_suggestion;
+use crate::transfer::InitFrom;
 
 /// Everything that makes a run. The documentation of each field names its key's meaning and default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +69,8 @@ pub struct Config {
     pub lr: Option<f64>,
     /// Gradients with a larger Euclidean norm are scaled down to it, after all clips of `clip`. Default none.
     pub clip_norm: Option<f64>,
+    /// What is done where loss or gradient is not finite. Default the run ends.
+    pub non_finite: NonFinite,
     /// Threads. Default as many as the machine runs at once.
     pub threads: Option<usize>,
     /// The instruction set: `auto` or one of [`kernels::ISA_NAMES`]. Default `auto`, the fastest there is.
@@ -100,6 +104,8 @@ pub struct Config {
     pub sam: Option<Sam>,
     /// Weights that become 0 over the run, and stay 0. Default none.
     pub pruning: Option<Pruning>,
+    /// Weights of another run or program to begin with. Default drawn.
+    pub init_from: Option<InitFrom>,
     /// Weights scaled by what they do to the first batch. Default as drawn.
     pub lsuv: Option<Lsuv>,
     /// What is done to gradients that are too large, in order. Default nothing.
@@ -185,6 +191,7 @@ impl Default for Config {
             accumulate: 1,
             lr: None,
             clip_norm: None,
+            non_finite: NonFinite::default(),
             threads: None,
             isa: "auto".into(),
             classification: None,
@@ -201,6 +208,7 @@ impl Default for Config {
             lookahead: None,
             sam: None,
             pruning: None,
+            init_from: None,
             lsuv: None,
             clip: Vec::new(),
             bounds: Vec::new(),
@@ -228,8 +236,15 @@ impl Config {
     /// # Errors
     /// [`DataError::Io`] if it cannot be read, [`Error::Config`] if it is no configuration.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(path).map_err(DataError::io("read", path))?;
-        toml::from_str(&text).map_err(|error| Error::Config {
+        Self::parse(&fs::read_to_string(path).map_err(DataError::io("read", path))?, path)
+    }
+
+    /// Reads `text`, which came from the file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it is no configuration.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| Error::Config {
             path: path.into(),
             message: with_suggestion(error.to_string().trim_end()),
         })
@@ -269,6 +284,10 @@ impl Config {
         if self.pruning.is_some() && self.ema.is_some() {
             let reason = "an average of weights is not 0 where the weights are";
             return Err(Error::Usage(format!("pruning: expected no `ema` beside it, got one: {reason}")));
+        }
+        if self.lsuv.is_some() && self.init_from.is_some() {
+            let reason = "it would scale the weights that were loaded";
+            return Err(Error::Usage(format!("lsuv: expected no `init_from` beside it, got one: {reason}")));
         }
         let loss = self.loss.unwrap_or_else(|| self.preset.loss());
         if self.mixing.is_some() && matches!(loss, Loss::Hinge { .. }) {
@@ -385,6 +404,9 @@ impl Config {
                 _ => Source::Mnist,
             };
         }
+        if let Some(from) = &mut self.init_from {
+            from.resolve()?;
+        }
         if self.folds.is_none() {
             let [images, ..] = dataset.train.dims();
             self.validation.get_or_insert((images / 12).max(1));
@@ -422,7 +444,10 @@ impl Config {
     /// # Errors
     /// As [`to_toml`](Self::to_toml).
     pub fn sha256(&self) -> Result<String, Error> {
-        let same_bits = Self { threads: None, isa: String::new(), data: None, ..self.clone() };
+        let mut same_bits = Self { threads: None, isa: String::new(), data: None, ..self.clone() };
+        if let Some(from) = &mut same_bits.init_from {
+            from.path = PathBuf::new();
+        }
         Ok(hex(&Sha256::digest(same_bits.to_toml()?)))
     }
 }

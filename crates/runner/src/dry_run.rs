@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::config::Dtype;
+use crate::memory::available_bytes;
+use crate::non_finite::NonFinite;
 use crate::setup::{self, Setup};
-use crate::{train, training};
+use crate::{step, train, training};
 
 /// What a run would be.
 #[derive(Clone, Debug, Serialize)]
@@ -38,14 +40,54 @@ struct Layer {
     flop: f64,
 }
 
+/// What a run takes of memory.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Bytes {
-    /// The images in memory.
+pub struct Bytes {
+    /// The images.
     data: usize,
-    /// Parameters, those of the best epoch, gradients, moments and what health keeps.
+    /// Parameters, those of the best epoch, gradients, moments, what health keeps, and whatever else is as large as the parameters.
     parameters: usize,
     /// Activations, their gradients and scratch, of training and of scoring.
     workspace: usize,
+}
+
+impl Bytes {
+    /// What `setup` takes on that many threads.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if a hyper-parameter is out of range or a group names nothing.
+    pub fn new(setup: &Setup, threads: usize) -> Result<Self, Error> {
+        let Setup { config, dataset, network, .. } = setup;
+        let size = match config.dtype {
+            Dtype::F64 => size_of::<f64>(),
+            _ => size_of::<f32>(),
+        };
+        let workspace = |rows, trains| match config.dtype {
+            Dtype::F64 => Workspace::<f64>::bytes(network, threads, rows, trains),
+            _ => Workspace::<f32>::bytes(network, threads, rows, trains),
+        };
+        let moments = training::plan(setup)?.moment_names().len();
+        let beside =
+            [config.ema.is_some(), config.lookahead.is_some()].map(usize::from).iter().sum::<usize>();
+        let carried = 1 + moments + beside;
+        let anchor = if config.non_finite == NonFinite::Rollback { carried } else { 0 };
+        let passing = [config.sam.is_some(), config.accumulate > 1].map(usize::from).iter().sum::<usize>();
+        // The best epoch's, gradients, and what health keeps.
+        let copies = carried + anchor + passing + 3;
+        let of_parameters = network.layout().len().saturating_mul(copies);
+        let of_buffers = network.buffers().len().saturating_mul(2);
+        Ok(Self {
+            data: dataset.train.inputs().size() + dataset.test.inputs().size(),
+            parameters: of_parameters.saturating_add(of_buffers).saturating_mul(size),
+            workspace: workspace(step::batch(setup), true)
+                .saturating_add(workspace(crate::scoring::ROWS, false)),
+        })
+    }
+
+    /// All of it.
+    pub fn total(self) -> usize {
+        self.data.saturating_add(self.parameters).saturating_add(self.workspace)
+    }
 }
 
 /// Prints the plan for `setup`.
@@ -61,29 +103,31 @@ pub fn dry_run(setup: &Setup, json: bool) -> Result<(), Error> {
     train::print(&plan.text())
 }
 
+/// Checks that there is memory for a run: systems grant more than there is, and end the process that comes to use it.
+///
+/// # Errors
+/// [`nn::Error::Memory`] if there is less, as far as that is known; as for [`Bytes::new`].
+pub(crate) fn room(setup: &Setup) -> Result<(), Error> {
+    let bytes = Bytes::new(setup, setup::threads(&setup.config))?.total();
+    match available_bytes() {
+        Some(available) if bytes as u64 > available => Err(nn::Error::Memory { bytes }.into()),
+        _ => Ok(()),
+    }
+}
+
 impl Plan {
     /// What `setup` comes to.
     ///
     /// # Errors
     /// As for [`dry_run`].
     pub fn new(setup: &Setup) -> Result<Self, Error> {
-        let Setup { config, dataset, split, network } = setup;
+        let Setup { config, split, network, .. } = setup;
         let (isa, pool) = (setup::isa(config)?, setup::pool(config)?);
-        let batch = (config.batch as usize).min(split.train.len());
         let layers = layers(network, config.layers.as_deref().unwrap_or_default());
 
         // Backward is two products where forward is one, but for the first layer: nobody asks for the gradient of the images.
         let forward: f64 = layers.iter().map(|layer| layer.flop).sum();
         let first = layers.iter().map(|layer| layer.flop).find(|flop| *flop > 0.0).unwrap_or(0.0);
-        let size = match config.dtype {
-            Dtype::F64 => size_of::<f64>(),
-            _ => size_of::<f32>(),
-        };
-        let workspace = |rows, trains| match config.dtype {
-            Dtype::F64 => Workspace::<f64>::bytes(network, pool.threads(), rows, trains),
-            _ => Workspace::<f32>::bytes(network, pool.threads(), rows, trains),
-        };
-        let copies = 4 + training::plan(setup)?.moment_names().len();
         let steps_per_epoch = training::steps_per_epoch(split.train.len(), config.images_per_step());
         Ok(Self {
             layers,
@@ -96,11 +140,7 @@ impl Plan {
             isa: isa.name().into(),
             flop_per_step: (config.images_per_step() as f64).min(split.train.len() as f64)
                 * (3.0 * forward - first),
-            bytes: Bytes {
-                data: dataset.train.inputs().size() + dataset.test.inputs().size(),
-                parameters: size * (copies * network.layout().len() + 2 * network.buffers().len()),
-                workspace: workspace(batch, true) + workspace(crate::scoring::ROWS, false),
-            },
+            bytes: Bytes::new(setup, pool.threads())?,
         })
     }
 

@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 
 use crate::data::DataError;
+use crate::non_finite::Divergence;
 use crate::pool::PoolError;
 use crate::signal::Signal;
-use crate::training::Divergence;
 
 /// Why a command did not end with exit code 0.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,7 @@ pub enum Error {
         accuracy: f64,
     },
     /// Loss or gradient is no longer finite.
-    #[error("diverged: {divergence}. What the run was is in {}; try a lower --lr or a --clip-norm", folder.display())]
+    #[error("diverged: {divergence}. What the run was is in {}; try {}", folder.display(), divergence.remedy())]
     Diverged {
         /// What happened, and where.
         divergence: Divergence,

@@ -95,17 +95,18 @@ mod tests {
     use kernels::Cpu;
     use nn::Shape;
 
+    use nn::LayerSpec;
+
     use super::*;
     use crate::preset::Preset;
 
     #[test]
     fn presets_are_exported_or_refused_by_name() {
         let input = Shape::Image { height: 28, width: 28, channels: 1 };
-        let encode = |preset: Preset| {
-            let layers = preset.layers(10);
-            let network = Network::new(input, &layers).expect("layers that fit");
+        let encode = |layers: &[LayerSpec]| {
+            let network = Network::new(input, layers).expect("layers that fit");
             let weights = Weights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
-            onnx::encode(&network, &layers, &weights)
+            onnx::encode(&network, layers, &weights)
         };
         for preset in [
             Preset::Mlp,
@@ -115,10 +116,14 @@ mod tests {
             Preset::Lenet,
             Preset::Cnn,
             Preset::Resnet,
+            Preset::VitTiny,
+            Preset::LstmRows,
         ] {
-            assert!(encode(preset).is_ok_and(|bytes| bytes.len() > 10_000), "{}", preset.name());
+            assert!(encode(&preset.layers(10)).is_ok_and(|bytes| bytes.len() > 10_000), "{}", preset.name());
         }
-        let refused = encode(Preset::LstmRows).expect_err("no counterpart").to_string();
-        assert!(refused.contains("layer 0 (rows)") && refused.contains("npz"), "{refused}");
+        let refused = encode(&[LayerSpec::Standardise, LayerSpec::dense(10, nn::Init::Zeros)])
+            .expect_err("no counterpart")
+            .to_string();
+        assert!(refused.contains("layer 0 (standardise)") && refused.contains("npz"), "{refused}");
     }
 }

@@ -21,6 +21,7 @@ use crate::Error;
 use crate::activity::Activity;
 use crate::data::DataError;
 use crate::element::Element;
+use crate::non_finite::Divergence;
 use crate::tensors::malformed;
 
 /// Steps of an epoch that are looked at. One costs about a tenth of a training step of the preset `mlp`, which has two hundred
@@ -48,6 +49,9 @@ pub struct Health {
     /// What the units of activation layers do at the epoch's end; nothing before it.
     #[serde(default)]
     pub activity: Vec<Activity>,
+    /// Where the epoch left the finite numbers and the run went on all the same: the first few places.
+    #[serde(default)]
+    pub met: Vec<Divergence>,
 }
 
 /// What was seen of a tensor of parameters.
@@ -198,21 +202,8 @@ impl<T: Element> Observer<T> {
     }
 }
 
-/// The lines of `health.jsonl`.
-///
-/// # Errors
-/// [`Error::Usage`] if one cannot be written.
-pub fn to_lines<'a>(record: impl IntoIterator<Item = &'a Health>) -> Result<String, Error> {
-    let mut lines = String::new();
-    for health in record {
-        let line = serde_json::to_string(health).map_err(|error| Error::Usage(format!("health: {error}")))?;
-        lines.push_str(&line);
-        lines.push('\n');
-    }
-    Ok(lines)
-}
-
-/// What [`to_lines`] has written to the file `path`; nothing if there is no such file.
+/// What the file `path` holds, which is `health.jsonl`; nothing if there is no such file. A last line without an end is what a killed
+/// process has left of it, and counts as none.
 ///
 /// # Errors
 /// [`DataError::Io`] if it cannot be read, [`Error::Malformed`] if a line is no [`Health`].
@@ -225,13 +216,18 @@ pub fn read(path: &Path) -> Result<Vec<Health>, Error> {
         let expected = format!("the health of an epoch in line {}", at + 1);
         serde_json::from_str(line).map_err(|error| malformed(path, expected, error))
     };
-    text.lines().enumerate().map(parse).collect()
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole.enumerate().map(parse).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use nn::{Init, LayerSpec};
+
+    fn line(health: &Health) -> String {
+        serde_json::to_string(health).expect("plain") + "\n"
+    }
 
     #[test]
     fn at_most_eight_steps_are_looked_at_the_first_and_then_evenly() {
@@ -276,7 +272,7 @@ mod tests {
         // The same step again is not seen twice; another epoch begins anew.
         let again = health.clone();
         observer.before(&mut health, (1, 9), with, &[0.0; 4], &[1.0; 4]);
-        assert_eq!(to_lines([&health]).expect("plain"), to_lines([&again]).expect("plain"));
+        assert_eq!(line(&health), line(&again));
         observer.before(&mut health, (2, 10), with, &[0.0; 4], &[1.0; 4]);
         assert_eq!((health.epoch, &health.steps[..]), (2, &[10][..]));
     }
@@ -295,10 +291,13 @@ mod tests {
             magnitudes: Magnitudes { exponent: -3, counts: vec![1, 2], ..Magnitudes::default() },
         };
         let health =
-            Health { epoch: 3, steps: vec![7], rates: vec![0.1], tensors: vec![tensor], activity: vec![] };
-        fs::write(&path, to_lines([&health, &health]).expect("plain")).expect("written");
-        assert_eq!(read(&path).expect("what was written"), [health.clone(), health]);
-        fs::write(&path, "{}").expect("written");
+            Health { epoch: 3, steps: vec![7], rates: vec![0.1], tensors: vec![tensor], ..Health::default() };
+        fs::write(&path, line(&health).repeat(2)).expect("written");
+        assert_eq!(read(&path).expect("what was written"), [health.clone(), health.clone()]);
+        let unfinished = line(&health);
+        fs::write(&path, line(&health) + &unfinished[..unfinished.len() - 1]).expect("written");
+        assert_eq!(read(&path).expect("what was written"), [health]);
+        fs::write(&path, "{}\n").expect("written");
         let error = read(&path).expect_err("no health").to_string();
         assert!(error.contains("health.jsonl") && error.contains("line 1"), "{error}");
     }

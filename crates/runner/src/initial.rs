@@ -1,7 +1,7 @@
-//! The weights that a run begins with: drawn, and then fitted to the training set where the configuration says so.
+//! The weights that a run begins with: drawn, and then fitted to the training set or replaced where the configuration says so.
 //!
 //! ```text
-//! draw -> mean and deviation of the inputs, for a first layer that standardises -> LSUV
+//! draw -> mean and deviation of the inputs, for a first layer that standardises -> those of another run -> LSUV
 //! ```
 //!
 //! `train` begins with them; `dump` shows them.
@@ -13,13 +13,13 @@ use crate::Error;
 use crate::element::Element;
 use crate::rows::Rows;
 use crate::setup::Setup;
-use crate::step;
 use crate::weights::Weights;
+use crate::{step, transfer};
 
 /// What the run `setup` begins with: a function of configuration and data.
 ///
 /// # Errors
-/// [`Error::Network`] if there is no memory for them.
+/// [`Error::Network`] if there is no memory for them, and what [`transfer::load`] returns.
 pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Weights<T>, Error> {
     let Setup { config, dataset, split, network } = setup;
     let mut weights = Weights::<T>::initial(network, cpu, config.seed)?;
@@ -38,6 +38,8 @@ pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Weights<T>, Er
     if network.fit(cpu, next, &mut buffers)? {
         weights.buffers = buffers.into_iter().map(T::from_f64).collect();
     }
+
+    transfer::load(setup, &mut weights)?;
 
     if let Some(lsuv) = config.lsuv {
         let count = step::batch(setup);

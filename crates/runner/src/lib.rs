@@ -7,17 +7,20 @@
 //!   folds                 cross-validation: a run for each fold
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
-//!   initial               the weights that a run begins with
+//!   initial  transfer     the weights that a run begins with: drawn, or another's
 //!   training  step        the loop: epochs and steps; what one step does
 //!   augment               training images, changed at random
+//!   non_finite  origin    what is done where loss or gradient is not finite, and where that began
 //!   health  activity      what a few steps of each epoch did to gradients and parameters; units that do nothing
 //!   scoring  rows         loss and accuracy of a set of images; bytes become batches
 //!   answers  measures     what a network answers to images, and how good that is
 //!   fit                   how near values come that a network answers with
 //!   attribution           which pixels an answer comes from
+//!   journal               the files that grow by an epoch at a time
 //!   run_folder            config.toml, metrics.jsonl, health.jsonl, summary.json, model, checkpoint, report
 //!   weights  checkpoint   parameters as PyTorch has them; the state of a run to the bit
 //!   timing                several calls in turn, and the least time of each
+//!   manual                completions for shells, manual pages
 //!   verify                what can be checked here: the error of the kernels' functions
 //! ```
 #![forbid(unsafe_code)]
@@ -44,11 +47,15 @@ pub mod gradcheck;
 pub mod health;
 pub mod initial;
 pub mod interval;
+pub mod journal;
 mod json;
 pub mod lr_find;
+mod manual;
 pub mod measures;
 pub mod memory;
 pub mod metrics;
+pub mod non_finite;
+mod origin;
 pub mod overfit;
 pub mod picture;
 pub mod pool;
@@ -71,6 +78,7 @@ pub mod tensors;
 pub mod timing;
 pub mod train;
 pub mod training;
+pub mod transfer;
 pub mod verify;
 pub mod weights;
 

@@ -25,7 +25,7 @@ use crate::report::plot;
 use crate::setup::{self, Setup};
 use crate::step::{NotFinite, Stepper};
 use crate::training::{State, steps_per_epoch};
-use crate::{Error, streams, train};
+use crate::{Error, dry_run, streams, train};
 
 /// What an earlier loss counts beside the next one, while it goes on.
 const RECENT: f64 = 0.9;
@@ -99,6 +99,7 @@ pub fn lr_find(request: &Request) -> Result<(), Error> {
         refuse_if(out.exists() && !request.force, out)?;
     }
     let setup = Setup::new(request.config.clone())?;
+    dry_run::room(&setup)?;
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(setup::isa(&setup.config)?, &pool);
     let points = pool.enter(|| match setup.config.dtype {

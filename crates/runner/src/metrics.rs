@@ -33,19 +33,23 @@ pub struct Epoch {
     /// The largest of those norms.
     #[serde(with = "crate::json")]
     pub grad_norm_max: f64,
+    /// Its steps that were left out, since loss or gradient was not finite: they are part of no mean.
+    #[serde(default)]
+    pub skipped: u64,
+    /// How often it was begun anew for the same reason, each time with half the rate.
+    #[serde(default)]
+    pub rollbacks: u32,
 }
 
-/// `history` as a table of comma-separated values (RFC 4180, but for its line ends) with the names of `metrics.jsonl`.
-pub fn table(history: &[Epoch]) -> String {
-    let mut table = String::from(
-        "epoch,step,train_seconds,train_loss,val_loss,val_accuracy,lr,grad_norm,grad_norm_max\n",
-    );
-    for epoch in history {
-        let losses = format!("{},{},{}", epoch.train_loss, epoch.val_loss, epoch.val_accuracy);
-        let norms = format!("{},{},{}", epoch.lr, epoch.grad_norm, epoch.grad_norm_max);
-        table.push_str(&format!("{},{},{},{losses},{norms}\n", epoch.epoch, epoch.step, epoch.train_seconds));
-    }
-    table
+/// The head of a table of epochs: comma-separated values (RFC 4180, but for its line ends) with the names of `metrics.jsonl`.
+pub const HEAD: &str = "epoch,step,train_seconds,train_loss,val_loss,val_accuracy,lr,grad_norm,grad_norm_max,skipped,rollbacks\n";
+
+/// The row of `epoch` in that table.
+pub fn row(epoch: &Epoch) -> String {
+    let losses = format!("{},{},{}", epoch.train_loss, epoch.val_loss, epoch.val_accuracy);
+    let norms = format!("{},{},{}", epoch.lr, epoch.grad_norm, epoch.grad_norm_max);
+    let missed = format!("{},{}", epoch.skipped, epoch.rollbacks);
+    format!("{},{},{},{losses},{norms},{missed}\n", epoch.epoch, epoch.step, epoch.train_seconds)
 }
 
 /// The epoch whose parameters a run keeps: the best validation accuracy; of equals the lower loss; of equals the
@@ -168,6 +172,8 @@ mod tests {
             lr: 0.0,
             grad_norm: 0.0,
             grad_norm_max: 0.0,
+            skipped: 0,
+            rollbacks: 0,
         };
         let best_of = |history: &[Epoch]| best(history).map(|epoch| epoch.epoch);
         assert_eq!(best_of(&[]), None);

@@ -14,7 +14,7 @@ use crate::rows::Rows;
 use crate::setup::{self, Setup};
 use crate::step::{NotFinite, Stepper};
 use crate::training::State;
-use crate::{Error, streams, train};
+use crate::{Error, dry_run, streams, train};
 
 /// Steps that are taken, unless it is said otherwise.
 const STEPS: u64 = 300;
@@ -40,6 +40,7 @@ struct Outcome {
 /// [`Error::Unlearned`] if an image is still read wrongly, or more than a tenth of the loss is left.
 pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Error> {
     let mut setup = Setup::new(config)?;
+    dry_run::room(&setup)?;
     let Setup { config, network, .. } = &mut setup;
     (config.mixing, config.noise, config.pruning, config.ema, config.accumulate) =
         (None, None, None, None, 1);

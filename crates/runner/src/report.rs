@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! page  axis  chart     the parts of every report
+//! recovery              steps that were not finite
 //! gradients             norms over time, sizes, ratios         from health.jsonl
 //! reading               confusion, digits, maps                from the answers to the test set
 //! environment           what it was made with
@@ -19,6 +20,7 @@ mod environment;
 mod gradients;
 mod page;
 mod reading;
+mod recovery;
 
 use std::fmt::Write;
 
@@ -41,6 +43,7 @@ pub(crate) use environment::command_line;
 use gradients::Gradients;
 use page::{Escaped, Page};
 use reading::Reading;
+use recovery::Recovered;
 
 /// Everything that a report is drawn from.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +73,7 @@ pub fn html<T: Element>(
     introduction(&mut body, material).map_err(unwritable)?;
     tiles(&mut body, summary, test.as_ref().map(|(_, answers)| *answers))?;
     curves(&mut body, summary, history).map_err(unwritable)?;
-    write!(body, "{}", Gradients(health)).map_err(unwritable)?;
+    write!(body, "{}{}", Recovered { history, record: health }, Gradients(health)).map_err(unwritable)?;
     if let Some((weights, answers)) = test {
         let set = &setup.dataset.test;
         // Whatever the loss of the run, what is explained is a probability.

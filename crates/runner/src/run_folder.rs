@@ -1,17 +1,17 @@
-//! The folder of a run: its files by name, each replaced whole or not at all.
+//! The folder of a run: its files by name, each replaced whole or not at all, or appended to a line at a time.
 //!
 //! | file | written | holds |
 //! |---|---|---|
 //! | `config.toml` | first | everything that makes the run |
-//! | `metrics.jsonl`, `health.jsonl` | after each epoch and at the end | progress; the health of the gradients |
+//! | `metrics.jsonl`, `health.jsonl` | after each epoch and at the end: the [journal](crate::journal) | progress; the health of the gradients |
 //! | `metrics.csv`, `events.out.tfevents.evenkeel` | likewise | progress, for spreadsheets and for TensorBoard |
-//! | `checkpoint.safetensors` | likewise | the state to the bit |
+//! | `checkpoint.safetensors` | after them | the state to the bit |
 //! | `model.safetensors`, `summary.json`, `report.html` | at the end | what came out |
 //!
 //! That of a cross-validation holds a `config.toml`, a run folder `fold-<n>` for each fold, and `folds.json`.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -87,7 +87,7 @@ impl RunFolder {
     /// without, the folder must be absent or empty.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is taken, [`DataError::Io`] if it cannot be made or emptied.
+    /// [`Error::Usage`] if it is taken, or another process trains there; [`DataError::Io`] if it cannot be made or emptied.
     pub fn create(path: &Path, force: bool) -> Result<Self, Error> {
         fs::create_dir_all(path).map_err(DataError::io("create the folder", path))?;
         let taken = fs::read_dir(path).map_err(DataError::io("read", path))?.next().is_some();
@@ -99,6 +99,7 @@ impl RunFolder {
             )));
         }
         let folder = Self { path: path.into() };
+        let _lock = folder.file(CONFIG).is_file().then(|| folder.lock()).transpose()?;
         folder.sweep()?;
         // The state goes first, so that nothing left over is ever resumed.
         let own = [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, FOLDS, CONFIG];
@@ -142,12 +143,72 @@ impl RunFolder {
         Ok(modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
     }
 
+    /// Makes `config` the configuration of the run that begins here.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if another process has begun one in the meantime; [`DataError::Io`] as for [`write`](Self::write).
+    pub fn begin(&self, config: &str) -> Result<(), Error> {
+        let path = self.file(CONFIG);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(replace::PREFIX);
+        // As for every other file, the user's umask decides who may read it.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut unfinished =
+            builder.tempfile_in(&self.path).map_err(DataError::io("create a file in", &self.path))?;
+        unfinished.write_all(config.as_bytes()).map_err(DataError::io("write", &path))?;
+        unfinished.as_file().sync_data().map_err(DataError::io("write", &path))?;
+        match unfinished.persist_noclobber(&path) {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.error.kind() == ErrorKind::AlreadyExists => Err(self.taken()),
+            Err(failure) => Err(DataError::io("write", &path)(failure.error).into()),
+        }
+    }
+
+    /// Keeps other processes from training here, until what is returned is dropped or this process ends.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if another one trains here, [`DataError::Io`] if its configuration cannot be opened.
+    pub fn lock(&self) -> Result<File, Error> {
+        let path = self.file(CONFIG);
+        let file = File::open(&path).map_err(DataError::io("open", &path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(self.taken()),
+            // Some network file systems have no locks: there it is the user who knows.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        }
+    }
+
+    fn taken(&self) -> Error {
+        Error::Usage(format!(
+            "expected a folder that no other process trains in, got {}: wait for its end, or name another one by --out",
+            self.path.display()
+        ))
+    }
+
     /// Makes the file `name` hold `bytes`. If that fails, it is as it was.
     ///
     /// # Errors
     /// [`DataError::Io`] if it cannot be written, flushed to the disk or renamed.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         Ok(replace::replace_with(&self.file(name), bytes)?)
+    }
+
+    /// Appends `bytes` to the file `name`. If that fails, it is as it was.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if it cannot be opened, written or flushed to the disk.
+    pub fn append(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.file(name);
+        let opened = fs::OpenOptions::new().append(true).create(true).open(&path);
+        let mut file = opened.map_err(DataError::io("open", &path))?;
+        let length = file.metadata().map_err(DataError::io("look at", &path))?.len();
+        if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_data()) {
+            // The first error is the one to tell: a disk without room still lets a file become shorter.
+            let _ = file.set_len(length);
+            return Err(DataError::io("write", &path)(error).into());
+        }
+        Ok(())
     }
 
     /// Removes the unfinished files that a killed process has left.

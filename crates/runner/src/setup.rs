@@ -213,13 +213,18 @@ pub fn isa(config: &Config) -> Result<Isa, Error> {
     })
 }
 
+/// How many threads `config` asks for.
+pub(crate) fn threads(config: &Config) -> usize {
+    let most = || thread::available_parallelism().map_or(1, usize::from).min(Pool::MAX_THREADS);
+    config.threads.unwrap_or_else(most)
+}
+
 /// The threads that `config` asks for.
 ///
 /// # Errors
 /// [`Error::Pool`] if the system does not grant them.
 pub fn pool(config: &Config) -> Result<Pool, Error> {
-    let most = || thread::available_parallelism().map_or(1, usize::from).min(Pool::MAX_THREADS);
-    Ok(Pool::new(config.threads.unwrap_or_else(most))?)
+    Ok(Pool::new(threads(config))?)
 }
 
 /// The images that `config` asks for. Notices go to stderr.

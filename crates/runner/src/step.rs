@@ -16,11 +16,12 @@ use nn::{Batch, Clipping, Mode, Progress, Score, Targets, Workspace};
 use crate::augment::Augmentation;
 use crate::element::Element;
 use crate::health::{self, Observer};
+use crate::non_finite::NonFinite;
 use crate::rows::Rows;
 use crate::setup::Setup;
 use crate::training::{State, steps_per_epoch};
 use crate::weights::Weights;
-use crate::{Error, streams};
+use crate::{Error, origin, streams};
 
 /// The buffers of a step.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Stepper<T> {
     share: Vec<T>,
     /// The weights, while the gradient is taken elsewhere.
     origin: Vec<T>,
+    /// Running statistics before the step, for when it is not taken.
+    buffers: Vec<T>,
     /// Images and labels, mixed.
     mixed: Vec<T>,
     targets: Vec<T>,
@@ -54,8 +57,8 @@ pub(crate) struct Taken {
 pub(crate) struct NotFinite {
     /// The mean loss.
     pub(crate) loss: f64,
-    /// The first tensor with a gradient that is not finite.
-    pub(crate) tensor: Option<String>,
+    /// Where it began: [`origin`].
+    pub(crate) origin: Option<String>,
 }
 
 impl<T: Element> Stepper<T> {
@@ -77,12 +80,14 @@ impl<T: Element> Stepper<T> {
             grads: nn::zeros(params)?,
             share: wanted(config.accumulate > 1, params)?,
             origin: wanted(config.sam.is_some(), params)?,
+            buffers: nn::zeros(network.buffers().len())?,
             mixed: wanted(mixes, batch * network.inputs())?,
             targets: wanted(mixes, batch * network.outputs())?,
         })
     }
 
-    /// Takes the step after `progress`, at this rate, by the images `indices`; or says why it cannot be taken.
+    /// Takes the step after `progress`, at this rate, by the images `indices`; or says why it cannot be taken. Running statistics are
+    /// then as before, and so is all else but where the bounds of parameters meet one that is not finite.
     ///
     /// # Errors
     /// [`Error::Network`] if the data do not fit the network.
@@ -97,11 +102,9 @@ impl<T: Element> Stepper<T> {
     ) -> Result<Result<Taken, NotFinite>, Error> {
         let Setup { config, network, .. } = setup;
         let step = progress.step;
+        self.buffers.copy_from_slice(&state.weights.buffers);
         let score = self.gradient(setup, cpu, step, &mut state.weights, indices)?;
-        let not_finite = |index: Option<usize>| {
-            let tensor = index.and_then(|index| network.layout().tensors().get(index));
-            Ok(Err(NotFinite { loss: score.mean_loss(), tensor: tensor.map(|tensor| tensor.name.clone()) }))
-        };
+        let loss = score.mean_loss();
         if let Some(sam) = config.sam {
             match sam.climb(cpu, &mut state.weights.params, &self.grads, &mut self.origin) {
                 Ok(()) => {
@@ -124,12 +127,18 @@ impl<T: Element> Stepper<T> {
         }
         let clipped = match self.clipping.clip(cpu, &state.weights.params, &mut self.grads) {
             Ok(clipped) if score.loss.is_finite() => clipped,
-            Ok(_) => return not_finite(None),
-            Err(nn::Error::Kernel(kernels::Error::NonFiniteIn { tensor, .. })) => {
-                if !looks {
-                    self.observer.before(seen, at, with, &state.weights.params, &self.grads);
+            Ok(_) | Err(nn::Error::Kernel(kernels::Error::NonFiniteIn { .. })) => {
+                state.weights.buffers.copy_from_slice(&self.buffers);
+                let params = &state.weights.params;
+                match config.non_finite {
+                    // The step is one of many that were looked at: it changes nothing.
+                    NonFinite::Skip if looks => self.observer.after(seen, with, params, rate),
+                    NonFinite::Stop | NonFinite::Rollback if !looks => {
+                        self.observer.before(seen, at, with, params, &self.grads);
+                    }
+                    _ => {}
                 }
-                return not_finite(Some(tensor));
+                return self.not_finite(setup, cpu, step, &state.weights, indices, loss);
             }
             Err(error) => return Err(error.into()),
         };
@@ -139,7 +148,9 @@ impl<T: Element> Stepper<T> {
         }
         optimizer.step(cpu, rate, clipped.scale, &mut weights.params, &self.grads)?;
         match self.clipping.bound(cpu, &mut weights.params) {
-            Err(nn::Error::Kernel(kernels::Error::NonFinite { .. })) => return not_finite(None),
+            Err(nn::Error::Kernel(kernels::Error::NonFinite { .. })) => {
+                return self.not_finite(setup, cpu, step, &state.weights, indices, loss);
+            }
             bounded => bounded?,
         }
         if let Some(pruner) = &mut self.pruner {
@@ -156,6 +167,20 @@ impl<T: Element> Stepper<T> {
             average.buffers.copy_from_slice(&weights.buffers);
         }
         Ok(Ok(Taken { score, norm: clipped.norm }))
+    }
+
+    /// Why the step by these images, with this loss, is not taken.
+    fn not_finite(
+        &self,
+        setup: &Setup,
+        cpu: Cpu<'_>,
+        step: u64,
+        weights: &Weights<T>,
+        indices: &[u32],
+        loss: f64,
+    ) -> Result<Result<Taken, NotFinite>, Error> {
+        let origin = origin::of(setup, cpu, step, weights, indices, &self.grads)?;
+        Ok(Err(NotFinite { loss, origin }))
     }
 
     /// The gradient of the mean loss over the images `indices`.

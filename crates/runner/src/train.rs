@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! setup -> run folder with config.toml -> state: fresh, or the checkpoint's
-//! training::run        after each epoch: metrics.jsonl, health.jsonl, checkpoint.safetensors, a line on stderr
+//! training::run        after each epoch: the journal, checkpoint.safetensors, a line on stderr
 //! model.safetensors -> the test set, once -> report.html, summary.json -> a line on stdout
 //! ```
 //!
@@ -24,8 +24,10 @@ use crate::display::{self, Display};
 use crate::element::Element;
 use crate::health::{self, Health};
 use crate::interval::{self, Interval};
+use crate::journal::Journal;
 use crate::memory::peak_rss_bytes;
 use crate::metrics::{self, Status, Summary};
+use crate::non_finite::{Divergence, Remedy};
 use crate::pool::Pool;
 use crate::report;
 use crate::run_folder::{self, RunFolder};
@@ -34,7 +36,7 @@ use crate::setup::{self, Setup};
 use crate::signal::{Signal, Signals};
 use crate::training::{self, End, Position, State, Watch, steps_per_epoch};
 use crate::weights::{self, Weights};
-use crate::{Error, folds, tensorboard};
+use crate::{Error, dry_run, folds, transfer};
 
 /// What `train` is asked to do.
 #[derive(Clone, Debug)]
@@ -104,16 +106,26 @@ pub(crate) fn run(
     started: Instant,
     signals: &Signals,
 ) -> Result<(Summary, Result<(), Error>), Error> {
-    let (setup, folder, resumed) = match &request.run {
+    let (setup, folder, _lock, resumed) = match &request.run {
         Run::New { config, out, force } => {
             setup::isa(config)?;
             let setup = Setup::new((**config).clone())?;
+            // What cannot be stepped, held or loaded is said before there is a folder.
+            dry_run::room(&setup)?;
+            let loaded = match setup.config.init_from {
+                Some(_) => transfer::load(&setup, &mut Weights::<f32>::zeros(&setup.network)?)?,
+                None => None,
+            };
+            if let Some(outcome) = loaded.filter(|_| !request.quiet) {
+                display::say(&outcome.to_string());
+            }
             let folder = match out {
                 Some(out) => RunFolder::create(out, *force)?,
                 None => RunFolder::next(setup.config.preset.name())?,
             };
-            folder.write(run_folder::CONFIG, setup.config.to_toml()?.as_bytes())?;
-            (setup, folder, false)
+            folder.begin(&setup.config.to_toml()?)?;
+            let lock = folder.lock()?;
+            (setup, folder, lock, false)
         }
         Run::Resume { folder, threads, isa } => {
             let folder = RunFolder::open(folder)?;
@@ -124,12 +136,13 @@ pub(crate) fn run(
                 }
                 return Ok((summary, Ok(())));
             }
+            let lock = folder.lock()?;
             let mut config = Config::read(&folder.file(run_folder::CONFIG))?;
             folder.sweep()?;
             config.threads = threads.or(config.threads);
             config.isa = isa.clone().unwrap_or(config.isa);
             setup::isa(&config)?;
-            (Setup::new(config)?, folder, true)
+            (Setup::new(config)?, folder, lock, true)
         }
     };
     let (isa, pool) = (setup::isa(&setup.config)?, setup::pool(&setup.config)?);
@@ -224,15 +237,18 @@ impl Session<'_> {
         }
         let mut record = if resumed { health::read(&folder.file(run_folder::HEALTH))? } else { Vec::new() };
         record.retain(|health| health.epoch as usize <= state.position.history.len());
+        let journal = Journal::new(folder)?;
+        journal.rewrite(&state.position.history, &record)?;
         self.signals.defer();
         let looker = Looker::new(setup);
-        let (identity, display, looker, caught) = (&identity, &display, &looker, None);
-        let mut watch = Recorder { session: self, cpu, identity, display, looker, record, caught };
+        let (identity, display, looker, journal, caught) = (&identity, &display, &looker, &journal, None);
+        let mut watch = Recorder { session: self, cpu, identity, display, looker, journal, record, caught };
         let end = training::run(setup, cpu, &mut state, &mut watch)?;
         let Recorder { caught, mut record, .. } = watch;
         display.end();
         if end != End::Done {
-            self.save(identity, &state, &mut record)?;
+            self.save(journal, &state, &mut record)?;
+            self.keep(identity, &state)?;
         }
 
         let has_values = setup.dataset.has_values();
@@ -290,32 +306,25 @@ impl Session<'_> {
         )
     }
 
-    /// Writes metrics and state, and adds what was last seen of the gradients to `record`.
+    /// Writes down where a run stands that has not come to its end, and what was last seen of its gradients.
     fn save<T: Element>(
         &self,
-        identity: &Identity,
+        journal: &Journal<'_>,
         state: &State<T>,
         record: &mut Vec<Health>,
     ) -> Result<(), Error> {
-        let mut lines = String::new();
-        for epoch in &state.position.history {
-            let line =
-                serde_json::to_string(epoch).map_err(|error| Error::Usage(format!("metrics: {error}")))?;
-            lines.push_str(&line);
-            lines.push('\n');
-        }
-        self.folder.write(run_folder::METRICS, lines.as_bytes())?;
-        let health = &state.position.health;
+        let health = seen(&state.position);
         // What is recorded of a finished epoch holds more: it was looked at once again at its end.
         let is_whole = record.iter().any(|seen| seen.epoch == health.epoch && !seen.activity.is_empty());
         if health.epoch > 0 && !is_whole {
             record.retain(|seen| seen.epoch < health.epoch);
-            record.push(health.clone());
+            record.push(health);
         }
-        self.folder.write(run_folder::HEALTH, health::to_lines(&*record)?.as_bytes())?;
-        let history = &state.position.history;
-        self.folder.write(run_folder::TABLE, metrics::table(history).as_bytes())?;
-        self.folder.write(run_folder::EVENTS, &tensorboard::encode(self.folder.began()?, history, record))?;
+        journal.rewrite(&state.position.history, record)
+    }
+
+    /// Writes the state to go on from.
+    fn keep<T: Element>(&self, identity: &Identity, state: &State<T>) -> Result<(), Error> {
         self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(identity, state)?)
     }
 
@@ -395,6 +404,12 @@ impl Session<'_> {
     }
 }
 
+/// What was seen of the epoch at hand, or before its first step of the one before.
+fn seen(Position { health, recovery, .. }: &Position) -> Health {
+    let met = recovery.met.iter().filter(|met| met.epoch == health.epoch);
+    Health { met: met.cloned().collect(), ..health.clone() }
+}
+
 /// Writes down each epoch, and stops the run when a signal has come.
 struct Recorder<'a> {
     session: &'a Session<'a>,
@@ -402,6 +417,7 @@ struct Recorder<'a> {
     identity: &'a Identity,
     display: &'a Display,
     looker: &'a Looker,
+    journal: &'a Journal<'a>,
     record: Vec<Health>,
     caught: Option<Signal>,
 }
@@ -419,12 +435,17 @@ impl<T: Element> Watch<T> for Recorder<'_> {
         self.caught.is_none() && (is_last || !is_enough)
     }
 
+    fn met(&mut self, found: &Divergence, remedy: Remedy) {
+        self.display.line(&format!("{found}: {remedy}"));
+    }
+
     fn epoch(&mut self, state: &State<T>) -> Result<(), Error> {
         if let Some(epoch) = state.position.history.last() {
             self.display.epoch(epoch);
         }
         let activity = self.looker.look(self.session.setup, self.cpu, &state.weights)?;
-        self.record.push(Health { activity, ..state.position.health.clone() });
-        self.session.save(self.identity, state, &mut self.record)
+        self.record.push(Health { activity, ..seen(&state.position) });
+        self.journal.append(&state.position.history, &self.record)?;
+        self.session.keep(self.identity, state)
     }
 }

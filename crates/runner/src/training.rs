@@ -4,7 +4,7 @@
 //! for each epoch e
 //!     order = the training images, shuffled by (seed, e)
 //!     for each step's images of them
-//!         gradient of the mean loss                 `step`; not finite: diverged
+//!         gradient of the mean loss                 `step`; not finite: diverged, left out, or back to the epoch's begin
 //!         norm of it; clip
 //!         optimizer step at rate(step) along scale * gradient; bounds; averages
 //!         anyone wants to stop?                     interrupted, at this very step
@@ -15,7 +15,6 @@
 //! carries from one step to the next, so that a run that is stopped anywhere goes on to the same bits.
 //! `train` calls it, and watches through [`Watch`].
 
-use std::fmt;
 use std::time::Instant;
 
 use kernels::Cpu;
@@ -25,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::element::Element;
 use crate::health::Health;
 use crate::metrics::{self, Epoch};
+use crate::non_finite::{Anchor, Divergence, NonFinite, Recovery, Remedy};
 use crate::scoring::Scorer;
 use crate::setup::Setup;
 use crate::step::{NotFinite, Stepper, Taken};
@@ -44,6 +44,8 @@ pub struct State<T> {
     pub average: Option<Weights<T>>,
     /// The slow ones, if the run looks ahead.
     pub slow: Option<Vec<T>>,
+    /// What the run goes back to where a step is not finite, if that is its policy: the end of the last epoch.
+    pub anchor: Option<Anchor<T>>,
     /// How far the run is.
     pub position: Position,
 }
@@ -61,6 +63,23 @@ pub struct Position {
     /// What was seen of their gradients; before the first of them, of those of the epoch before.
     #[serde(default)]
     pub health: Health,
+    /// What was done about steps that were not finite.
+    #[serde(default)]
+    pub recovery: Recovery,
+}
+
+impl Position {
+    /// Counts a step that took `seconds`.
+    fn count(&mut self, Taken { score, norm }: Taken, seconds: f64) {
+        let Self { step, sums, recovery, .. } = self;
+        *step += 1;
+        recovery.in_a_row = 0;
+        sums.loss += score.loss;
+        sums.rows += score.rows as u64;
+        sums.norm += norm;
+        sums.norm_max = sums.norm_max.max(norm);
+        sums.seconds += seconds;
+    }
 }
 
 /// Sums over the steps of an epoch, added in their order.
@@ -77,6 +96,9 @@ pub struct Sums {
     pub norm_max: f64,
     /// Seconds.
     pub seconds: f64,
+    /// Steps that were left out.
+    #[serde(default)]
+    pub skipped: u64,
 }
 
 /// Why the loop returned.
@@ -90,37 +112,12 @@ pub enum End {
     Diverged(Divergence),
 }
 
-/// Where a run left the finite numbers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Divergence {
-    /// The epoch, from 1.
-    pub epoch: u32,
-    /// The step within it, from 1.
-    pub step: u64,
-    /// The loss: of the batch, or of the validation set after the last step.
-    pub loss: f64,
-    /// The first tensor with a gradient that is not finite.
-    pub tensor: Option<String>,
-}
-
-impl fmt::Display for Divergence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "expected finite numbers, got loss {} in epoch {}, step {}",
-            self.loss, self.epoch, self.step
-        )?;
-        match &self.tensor {
-            Some(name) => write!(f, ", and a gradient of {name} that is not finite"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// Whoever watches a run.
 pub trait Watch<T> {
     /// A step was taken; `false` stops the run.
     fn step(&mut self, position: &Position) -> bool;
+    /// Loss or gradient was not finite, and something was done about it.
+    fn met(&mut self, _found: &Divergence, _remedy: Remedy) {}
     /// An epoch is done: the last of the state's history.
     ///
     /// # Errors
@@ -140,7 +137,15 @@ impl<T: Element> State<T> {
         let average = config.ema.map(|_| weights.clone());
         let slow = config.lookahead.map(|_| weights.params.clone());
         let best = Weights::zeros(network)?;
-        Ok(Self { weights, best, optimizer, average, slow, position: Position::default() })
+        let position = Position::default();
+        let mut state = Self { weights, best, optimizer, average, slow, anchor: None, position };
+        state.drop_anchor(config.non_finite);
+        Ok(state)
+    }
+
+    /// Remembers where the run stands, if it is to go back there.
+    pub(crate) fn drop_anchor(&mut self, policy: NonFinite) {
+        self.anchor = (policy == NonFinite::Rollback).then(|| Anchor::of(self));
     }
 
     /// What is scored, and kept if it is the best: the average of the weights, or else the weights.
@@ -179,13 +184,15 @@ pub fn run<T: Element>(
     let steps_per_epoch = steps_per_epoch(split.train.len(), config.images_per_step());
     let steps = steps_per_epoch * u64::from(config.epochs);
     let progress = |step| Progress { step, steps, steps_per_epoch };
-    let rate = |step, history: &[Epoch]| {
+    let rate = |step, Position { history, recovery, .. }: &Position| {
         let plateau =
             config.plateau.map_or(1.0, |plateau| plateau.factor(history.iter().map(|e| e.val_loss)));
-        config.rate() * plateau * config.schedule.factor(cpu, progress(step))
+        config.rate() * plateau * config.schedule.factor(cpu, progress(step)) * recovery.rate()
     };
 
-    while state.position.history.len() < config.epochs as usize && !stops(setup, &state.position.history) {
+    'epochs: while state.position.history.len() < config.epochs as usize
+        && !stops(setup, &state.position.history)
+    {
         let epochs_done = state.position.history.len() as u32;
         let first_step = steps_per_epoch * u64::from(epochs_done);
         let mut order = split.train.clone();
@@ -194,34 +201,45 @@ pub fn run<T: Element>(
         for indices in of_a_step.skip(state.position.step as usize) {
             let started = Instant::now();
             let step = first_step + state.position.step;
-            let rate = rate(step, &state.position.history);
-            let Taken { score, norm } =
-                match stepper.take(setup, cpu, progress(step), rate, state, indices)? {
-                    Ok(taken) => taken,
-                    Err(NotFinite { loss, tensor }) => {
-                        let (epoch, step) = (epochs_done + 1, state.position.step + 1);
-                        return Ok(End::Diverged(Divergence { epoch, step, loss, tensor }));
+            let rate = rate(step, &state.position);
+            let taken = state.optimizer.steps();
+            match stepper.take(setup, cpu, progress(step), rate, state, indices)? {
+                Ok(taken) => state.position.count(taken, started.elapsed().as_secs_f64()),
+                Err(NotFinite { loss, origin }) => {
+                    let (epoch, step) = (epochs_done + 1, state.position.step + 1);
+                    let found = Divergence { epoch, step, loss, origin, given_up: None };
+                    // Bounds look at parameters after the optimizer's step.
+                    state.position.step += state.optimizer.steps() - taken;
+                    match meet(config.non_finite, state, watch, found) {
+                        Ok(Remedy::Skipped) => {}
+                        Ok(Remedy::RolledBack) => continue 'epochs,
+                        Err(found) => return Ok(End::Diverged(found)),
                     }
-                };
-            let Position { step, sums, .. } = &mut state.position;
-            *step += 1;
-            sums.loss += score.loss;
-            sums.rows += score.rows as u64;
-            sums.norm += norm;
-            sums.norm_max = sums.norm_max.max(norm);
-            sums.seconds += started.elapsed().as_secs_f64();
+                }
+            }
             if !watch.step(&state.position) {
                 return Ok(End::Stopped);
             }
         }
 
         let validation = scorer.score(network, cpu, state.scored(), &dataset.train, &split.validation)?;
-        let lr = rate(first_step + steps_per_epoch - 1, &state.position.history);
-        let Position { history, step, sums, .. } = &mut state.position;
+        let lr = rate(first_step + steps_per_epoch - 1, &state.position);
         if !validation.loss.is_finite() {
-            let loss = validation.mean_loss();
-            return Ok(End::Diverged(Divergence { epoch: epochs_done + 1, step: *step, loss, tensor: None }));
+            let (epoch, step, loss) = (epochs_done + 1, state.position.step, validation.mean_loss());
+            let origin = Some("the answers to the validation set, after that step".into());
+            let found = Divergence { epoch, step, loss, origin, given_up: None };
+            // All steps are taken: there is none to leave out.
+            let policy = match config.non_finite {
+                NonFinite::Skip => NonFinite::Stop,
+                policy => policy,
+            };
+            match meet(policy, state, watch, found) {
+                Ok(_) => continue,
+                Err(found) => return Ok(End::Diverged(found)),
+            }
         }
+        let Position { history, step, sums, recovery, .. } = &mut state.position;
+        let before = history.iter().fold(0_u32, |sum, epoch| sum.saturating_add(epoch.rollbacks));
         let epoch = Epoch {
             epoch: epochs_done + 1,
             step: first_step + steps_per_epoch,
@@ -230,8 +248,10 @@ pub fn run<T: Element>(
             val_loss: validation.mean_loss(),
             val_accuracy: if dataset.has_values() { f64::NAN } else { validation.accuracy() },
             lr,
-            grad_norm: sums.norm / steps_per_epoch as f64,
+            grad_norm: sums.norm / (steps_per_epoch - sums.skipped) as f64,
             grad_norm_max: sums.norm_max,
+            skipped: sums.skipped,
+            rollbacks: recovery.rollbacks.saturating_sub(before),
         };
         let best = metrics::best(history).is_none_or(|best| epoch.is_better_than(best));
         history.push(epoch);
@@ -241,8 +261,21 @@ pub fn run<T: Element>(
             best.copy_from(average.as_ref().unwrap_or(weights));
         }
         watch.epoch(state)?;
+        state.drop_anchor(config.non_finite);
     }
     Ok(End::Done)
+}
+
+/// Has `policy` do what is to be done about `found`, and says so to `watch`.
+fn meet<T: Element>(
+    policy: NonFinite,
+    state: &mut State<T>,
+    watch: &mut impl Watch<T>,
+    found: Divergence,
+) -> Result<Remedy, Divergence> {
+    let remedy = policy.meet(state, found.clone())?;
+    watch.met(&found, remedy);
+    Ok(remedy)
 }
 
 /// Whether a run with this history ends before its last epoch.

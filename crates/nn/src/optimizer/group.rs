@@ -46,7 +46,7 @@ impl Group {
     }
 
     /// Whether the tensor `name` is named.
-    pub(super) fn names(&self, name: &str) -> bool {
+    pub fn names(&self, name: &str) -> bool {
         self.tensors.iter().any(|pattern| matches(pattern, name))
     }
 }

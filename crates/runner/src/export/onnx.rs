@@ -7,6 +7,8 @@
 //! Sources: `onnx.proto` for the messages, and the operators' descriptions at <https://onnx.ai/onnx/operators>. Checked against ONNX
 //! Runtime.
 
+mod steps;
+
 use std::collections::HashMap;
 
 use nn::{Activation, BranchScale, LayerSpec, Network, Pool, Shape};
@@ -31,6 +33,8 @@ enum Rows {
     Image,
     /// `[n, features]`.
     Vector,
+    /// `[n, steps, features]`.
+    Steps,
 }
 
 /// A graph that grows.
@@ -59,7 +63,7 @@ pub(super) fn encode(
         return Err(Error::Usage(format!("export: expected images as inputs, got {}", network.input())));
     };
     let (last, _) = graph.sequence("layers", layers, "images".into(), Rows::Image)?;
-    graph.node("Identity", &[&last], "logits", []);
+    graph.node("Identity", &[&last], &["logits"], []);
     let dims = [channels, height, width].map(|dim| dim as i64);
     let graph = graph
         .message
@@ -88,6 +92,7 @@ enum Attribute<'a> {
     Int(&'a str, i64),
     Ints(&'a str, Vec<i64>),
     Float(&'a str, f64),
+    Texts(&'a str, Vec<&'a str>),
 }
 
 impl Attribute<'_> {
@@ -99,6 +104,10 @@ impl Attribute<'_> {
                 values.iter().fold(named, |message, &value| message.int(8, value)).int(20, 7)
             }
             Self::Float(name, value) => Message::new().text(1, name).float(2, *value as f32).int(20, 1),
+            Self::Texts(name, values) => {
+                let named = Message::new().text(1, name);
+                values.iter().fold(named, |message, value| message.text(9, value)).int(20, 8)
+            }
         }
     }
 }
@@ -108,11 +117,12 @@ impl Graph<'_> {
         &mut self,
         kind: &str,
         inputs: &[&str],
-        output: &str,
+        outputs: &[&str],
         attributes: [Attribute<'_>; N],
     ) {
         let node = inputs.iter().fold(Message::new(), |node, input| node.text(1, input));
-        let node = node.text(2, output).text(3, output).text(4, kind);
+        let node = outputs.iter().fold(node, |node, output| node.text(2, output));
+        let node = node.text(3, outputs[0]).text(4, kind);
         let node = attributes.iter().fold(node, |node, attribute| node.message(5, attribute.message()));
         self.message = std::mem::take(&mut self.message).message(1, node);
     }
@@ -121,7 +131,7 @@ impl Graph<'_> {
     fn op<const N: usize>(&mut self, kind: &str, inputs: &[&str], attributes: [Attribute<'_>; N]) -> String {
         self.values += 1;
         let output = format!("{}_{}", kind.to_lowercase(), self.values);
-        self.node(kind, inputs, &output, attributes);
+        self.node(kind, inputs, &[&output], attributes);
         output
     }
 
@@ -169,11 +179,12 @@ impl Graph<'_> {
         let pair = |[a, b]: [usize; 2]| vec![a as i64, b as i64];
         let around = |[a, b]: [usize; 2]| [a, b, a, b].map(|side| side as i64).to_vec();
         Ok(match layer {
+            LayerSpec::Dense { .. } if rows == Rows::Steps => {
+                let (weight, bias) = (format!("{path}.weight"), format!("{path}.bias"));
+                (self.dense_at_each(&x, &weight, &bias), rows)
+            }
             LayerSpec::Dense { .. } => {
-                let x = match rows {
-                    Rows::Image => self.op("Flatten", &[&x], []),
-                    Rows::Vector => x,
-                };
+                let x = if rows == Rows::Image { self.op("Flatten", &[&x], []) } else { x };
                 let weight = self.tensor(&format!("{path}.weight"), None);
                 let bias = self.tensor(&format!("{path}.bias"), None);
                 let inputs = [&x[..], &weight, &bias];
@@ -220,13 +231,17 @@ impl Graph<'_> {
                 };
                 (pooled, Rows::Image)
             }
+            LayerSpec::GlobalPooling if rows == Rows::Steps => {
+                let attributes = [Attribute::Ints("axes", vec![1]), Attribute::Int("keepdims", 0)];
+                (self.op("ReduceMean", &[&x], attributes), Rows::Vector)
+            }
             LayerSpec::GlobalPooling => {
                 let mean = self.op("GlobalAveragePool", &[&x], []);
                 (self.op("Flatten", &[&mean], []), Rows::Vector)
             }
             LayerSpec::Flatten => (self.op("Flatten", &[&x], []), Rows::Vector),
             LayerSpec::Dropout { .. } => (x, rows),
-            LayerSpec::BatchNorm { epsilon, .. } => {
+            LayerSpec::BatchNorm { epsilon, .. } if rows != Rows::Steps => {
                 let names = ["weight", "bias", "running_mean", "running_var"];
                 let [weight, bias, mean, variance] =
                     names.map(|name| self.tensor(&format!("{path}.{name}"), None));
@@ -246,6 +261,22 @@ impl Graph<'_> {
                     None => branch,
                 };
                 (self.op("Add", &[&beside, &branch], []), inside)
+            }
+            LayerSpec::Places => (self.places(&x), Rows::Steps),
+            LayerSpec::Rows => (self.rows(&x), Rows::Steps),
+            LayerSpec::Position { .. } => {
+                let weight = self.tensor(&format!("{path}.weight"), None);
+                (self.op("Add", &[&x, &weight], []), rows)
+            }
+            LayerSpec::LayerNorm { epsilon } => (self.layer_norm(path, &x, rows, *epsilon), rows),
+            LayerSpec::RmsNorm { epsilon } => (self.rms_norm(path, &x, rows, *epsilon), rows),
+            LayerSpec::Attention { heads, causal, .. } => (self.attention(path, &x, *heads, *causal), rows),
+            LayerSpec::Transformer { heads, causal, .. } => {
+                (self.transformer(path, &x, *heads, *causal)?, rows)
+            }
+            LayerSpec::Recurrent(spec) => {
+                let rows = if spec.last { Rows::Vector } else { Rows::Steps };
+                (self.recurrent(path, &x, spec), rows)
             }
             other => return Err(no_counterpart(path, other)),
         })
@@ -318,7 +349,7 @@ fn no_counterpart(path: &str, layer: &LayerSpec) -> Error {
     let place = path.strip_prefix("layers.").unwrap_or(path);
     Error::Usage(format!(
         "export: expected layers that have an ONNX form here (dense, activations, convolution, pooling, flatten, dropout, batch_norm, \
-         residual), got layer {place} ({}); --format npz takes every network",
+         layer_norm, rms_norm, residual, places, rows, position, attention, transformer, recurrent), got layer {place} ({}); --format npz takes every network",
         layer.kind()
     ))
 }

@@ -389,7 +389,7 @@ mod tests {
     }
 
     fn health(epoch: u32, tensors: Vec<TensorHealth>) -> Health {
-        Health { epoch, steps: vec![1, 2], rates: vec![0.1, 0.05], tensors, activity: vec![] }
+        Health { epoch, steps: vec![1, 2], rates: vec![0.1, 0.05], tensors, ..Health::default() }
     }
 
     #[test]

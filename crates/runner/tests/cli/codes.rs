@@ -140,6 +140,8 @@ fn help_and_version_end_with_0() {
         "data fetch",
         "gradcheck",
         "verify",
+        "completions",
+        "man",
     ] {
         let help = stdout(&world.expect(0, &format!("{command} --help"), &[]));
         assert!(help.contains("Example"), "{help}");

@@ -54,11 +54,11 @@ fn npz_holds_every_tensor_of_every_network() {
     let world = World::new();
     world.write(
         "lstm.toml",
-        "epochs = 1\nlayers = [{ kind = \"rows\" }, { kind = \"lstm\", units = 4, last = true }, { kind = \"batch_norm\" }, \
+        "epochs = 1\nlayers = [{ kind = \"standardise\" }, { kind = \"rows\" }, { kind = \"lstm\", units = 4, last = true }, { kind = \"batch_norm\" }, \
          { kind = \"dense\", units = 3 }]\n",
     );
     world.expect(0, "train --data tiny --config lstm.toml --out run --quiet", &[]);
-    world.expect(2, "export run --format onnx", &["layer 0 (rows)", "npz"]);
+    world.expect(2, "export run --format onnx", &["layer 0 (standardise)", "npz"]);
     assert!(!world.path("run/model.onnx").exists());
     world.expect(0, "export run --format npz --out weights.npz", &[]);
     let file = fs::read(world.path("weights.npz")).unwrap();
@@ -102,9 +102,12 @@ fn onnx_runtime_gives_the_same_logits() {
     let world = World::new();
     world.expect(0, "data synth --out digits --train 120 --test 30", &[]);
     world.write("all.toml", ALL);
-    let presets = ["mlp", "logistic", "deep-mlp", "mlp-dropout", "lenet", "cnn", "resnet"];
+    let presets =
+        ["mlp", "logistic", "deep-mlp", "mlp-dropout", "lenet", "cnn", "resnet", "vit-tiny", "lstm-rows"];
     let presets = presets.map(|preset| (preset, format!("--preset {preset}")));
-    for (name, network) in presets.into_iter().chain([("all", "--config all.toml".into())]) {
+    world.write("steps.toml", STEPS);
+    let all = ["all", "steps"].map(|name| (name, format!("--config {name}.toml")));
+    for (name, network) in presets.into_iter().chain(all) {
         world.expect(
             0,
             &format!("train --data digits {network} --epochs 1 --batch 32 --out {name} --quiet"),
@@ -130,4 +133,13 @@ const ALL: &str = r#"layers = [
     { kind = "hard_sigmoid" }, { kind = "dense", units = 20 }, { kind = "softsign" }, { kind = "dense", units = 20 },
     { kind = "selu" }, { kind = "residual", scale = { fixed = 0.3 }, body = [{ kind = "dense", units = 20 }, { kind = "hard_tanh" }] },
     { kind = "softplus" }, { kind = "leaky_relu", slope = 0.1 }, { kind = "dense", units = 10 } ]
+"#;
+
+/// Likewise of those over sequences.
+const STEPS: &str = r#"layers = [
+    { kind = "convolution", filters = 4, kernel = [4, 4], stride = [4, 4] }, { kind = "layer_norm" }, { kind = "rms_norm" }, { kind = "places" },
+    { kind = "attention", heads = 2, causal = true }, { kind = "prelu" }, { kind = "dense", units = 6 }, { kind = "rms_norm" },
+    { kind = "gru", units = 7 }, { kind = "rnn", units = 5 }, { kind = "rnn", units = 8, activation = "relu" },
+    { kind = "transformer", heads = 4, hidden = 12, causal = true }, { kind = "residual", body = [{ kind = "lstm", units = 8 }] },
+    { kind = "flatten" }, { kind = "dense", units = 10 }, { kind = "layer_norm" } ]
 "#;

@@ -11,14 +11,21 @@ mod data;
 mod export;
 mod folder;
 mod folds;
+#[cfg(unix)]
+mod kills;
 mod lr_find;
+mod manual;
+mod non_finite;
 mod predict;
 mod preflight;
 mod report;
+#[cfg(unix)]
+mod robust;
 #[cfg(unix)]
 mod signals;
 mod speed;
 mod sweep;
 mod tables;
+mod transfer;
 mod wire;
 mod world;

@@ -126,7 +126,7 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
     assert_eq!(table.lines().count(), 3);
 
     let file = fs::read(world.path("run/events.out.tfevents.evenkeel")).unwrap();
-    let (mut rest, mut scalars, mut times) = (&file[..], Vec::new(), Vec::new());
+    let (mut rest, mut scalars, mut histograms, mut times) = (&file[..], Vec::new(), Vec::new(), Vec::new());
     while !rest.is_empty() {
         let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
         let event = &rest[12..12 + length];
@@ -141,9 +141,13 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
         let Some(summary) = number(5) else { continue };
         let step = u64::from_le_bytes(number(2).unwrap().try_into().unwrap());
         for (_, value) in fields(&summary) {
-            let [(1, tag), (2, scalar)] = &fields(&value)[..] else { panic!("no scalar") };
-            let scalar = f32::from_le_bytes(scalar[..].try_into().unwrap());
-            scalars.push((String::from_utf8(tag.clone()).unwrap(), step, scalar));
+            let [(1, tag), (kind, value)] = &fields(&value)[..] else { panic!("no value") };
+            let tag = String::from_utf8(tag.clone()).unwrap();
+            match kind {
+                2 => scalars.push((tag, step, f32::from_le_bytes(value[..].try_into().unwrap()))),
+                5 => histograms.push((tag, step, fields(value))),
+                other => panic!("field {other}"),
+            }
         }
     }
     assert!(times.is_sorted() && times[0] > 1.7e9, "{times:?}");
@@ -163,4 +167,17 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
     let health: Value = serde_json::from_str(world.read("run/health.jsonl").lines().next().unwrap()).unwrap();
     let first = health["tensors"][0]["grad_norms"][0].as_f64().unwrap() as f32;
     assert_eq!(of("gradient_norm/layers.0.weight")[0], (1, first));
+
+    // A histogram for each tensor and epoch: its buckets are the counts of the record.
+    assert_eq!(histograms.len(), 2 * 4);
+    let (tag, step, histogram) = &histograms[0];
+    assert_eq!((&tag[..], Some(*step)), ("gradient_log2/layers.0.weight", lines[0]["step"].as_u64()));
+    let doubles = |at: usize| histogram[at].1.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap()));
+    let magnitudes = &health["tensors"][0]["magnitudes"];
+    let counts: Vec<f64> = serde_json::from_value(magnitudes["counts"].clone()).unwrap();
+    let exponent = magnitudes["exponent"].as_f64().unwrap();
+    assert_eq!(histogram.iter().map(|(field, _)| *field).collect::<Vec<_>>(), (1..=7).collect::<Vec<_>>());
+    assert!(doubles(6).eq(counts.iter().copied()));
+    assert!(doubles(5).eq((1..=counts.len()).map(|i| exponent + i as f64)));
+    assert_eq!((doubles(0).next(), doubles(2).next()), (Some(exponent), Some(counts.iter().sum())));
 }

@@ -1,0 +1,205 @@
+//! Layers over the steps of a sequence, and what makes a sequence of an image: rows of `[n, steps, features]`.
+//!
+//! PyTorch and ONNX differ in the order of gates: input, forget, cell, output there and input, output, forget, cell here; reset, update,
+//! new there and update, reset, new here.
+
+use nn::{Activation, Cell, LayerSpec, Recurrent};
+
+use super::{Attribute, FLOAT, Graph, Rows, no_counterpart};
+use crate::Error;
+use crate::protobuf::Message;
+
+/// ONNX's codes for 64-bit integers and for truth values.
+const INT: i64 = 7;
+const BOOL: i64 = 9;
+
+/// Bytes of an f32.
+const WIDTH: usize = 4;
+
+impl Graph<'_> {
+    /// An image's places as steps.
+    pub(super) fn places(&mut self, x: &str) -> String {
+        let flat = self.reshape(x, &[0, 0, -1]);
+        self.transpose(&flat, &[0, 2, 1])
+    }
+
+    /// An image's rows as steps: in each, the channels of a pixel lie together.
+    pub(super) fn rows(&mut self, x: &str) -> String {
+        let last = self.transpose(x, &[0, 2, 3, 1]);
+        self.reshape(&last, &[0, 0, -1])
+    }
+
+    /// `x W^T + b` at each step, with the tensors of these names.
+    pub(super) fn dense_at_each(&mut self, x: &str, weight: &str, bias: &str) -> String {
+        let (weight, bias) = (self.tensor(weight, None), self.tensor(bias, None));
+        let weight = self.transpose(&weight, &[1, 0]);
+        let product = self.op("MatMul", &[x, &weight], []);
+        if bias.is_empty() { product } else { self.op("Add", &[&product, &bias], []) }
+    }
+
+    /// The features of each place with mean 0 and variance 1.
+    pub(super) fn layer_norm(&mut self, path: &str, x: &str, rows: Rows, epsilon: f64) -> String {
+        self.features_last(x, rows, |graph, x| {
+            let [weight, bias] = ["weight", "bias"].map(|name| graph.tensor(&format!("{path}.{name}"), None));
+            let attributes = [Attribute::Int("axis", -1), Attribute::Float("epsilon", epsilon)];
+            graph.op("LayerNormalization", &[x, &weight, &bias], attributes)
+        })
+    }
+
+    /// The features of each place with mean square 1.
+    pub(super) fn rms_norm(&mut self, path: &str, x: &str, rows: Rows, epsilon: f64) -> String {
+        self.features_last(x, rows, |graph, x| {
+            let (weight, epsilon) = (graph.tensor(&format!("{path}.weight"), None), graph.number(epsilon));
+            let square = graph.op("Mul", &[x, x], []);
+            let mean = graph.op("ReduceMean", &[&square], [Attribute::Ints("axes", vec![-1])]);
+            let shifted = graph.op("Add", &[&mean, &epsilon], []);
+            let root = graph.op("Sqrt", &[&shifted], []);
+            let scaled = graph.op("Div", &[x, &root], []);
+            graph.op("Mul", &[&scaled, &weight], [])
+        })
+    }
+
+    /// What `make` makes of `x`, whose last dimension are the features of a place.
+    fn features_last(&mut self, x: &str, rows: Rows, make: impl FnOnce(&mut Self, &str) -> String) -> String {
+        if rows != Rows::Image {
+            return make(self, x);
+        }
+        let last = self.transpose(x, &[0, 2, 3, 1]);
+        let made = make(self, &last);
+        self.transpose(&made, &[0, 3, 1, 2])
+    }
+
+    /// Multi-head self-attention.
+    pub(super) fn attention(&mut self, path: &str, x: &str, heads: usize, causal: bool) -> String {
+        let name = |name: &str| format!("{path}.{name}");
+        let features = self.shapes.get(&name("out_proj.bias")).and_then(|shape| shape.first()).copied();
+        let width = features.unwrap_or_default() / heads.max(1);
+        let qkv = self.dense_at_each(x, &name("in_proj_weight"), &name("in_proj_bias"));
+        let qkv = self.reshape(&qkv, &[0, 0, 3, heads as i64, width as i64]);
+        let qkv = self.transpose(&qkv, &[2, 0, 3, 1, 4]);
+        let [q, k, v] = [0, 1, 2].map(|which| {
+            let which = self.integers(&[], &[which]);
+            self.op("Gather", &[&qkv, &which], [Attribute::Int("axis", 0)])
+        });
+        let (k, size) = (self.transpose(&k, &[0, 1, 3, 2]), self.number(1.0 / (width as f64).sqrt()));
+        let scores = self.op("MatMul", &[&q, &k], []);
+        let mut scores = self.op("Mul", &[&scores, &size], []);
+        if causal {
+            scores = self.no_later(&scores);
+        }
+        let shares = self.op("Softmax", &[&scores], [Attribute::Int("axis", -1)]);
+        let seen = self.op("MatMul", &[&shares, &v], []);
+        let seen = self.transpose(&seen, &[0, 2, 1, 3]);
+        let seen = self.reshape(&seen, &[0, 0, -1]);
+        self.dense_at_each(&seen, &name("out_proj.weight"), &name("out_proj.bias"))
+    }
+
+    /// Scores of which those by later steps are minus infinity.
+    fn no_later(&mut self, scores: &str) -> String {
+        let shape = self.op("Shape", &[scores], []);
+        let (zeros, one) = (self.op("ConstantOfShape", &[&shape], []), self.number(1.0));
+        let ones = self.op("Add", &[&zeros, &one], []);
+        let lower = self.op("Trilu", &[&ones], [Attribute::Int("upper", 0)]);
+        let lower = self.op("Cast", &[&lower], [Attribute::Int("to", BOOL)]);
+        let never = self.number(f64::NEG_INFINITY);
+        self.op("Where", &[&lower, scores, &never], [])
+    }
+
+    /// A pre-norm transformer block.
+    pub(super) fn transformer(
+        &mut self,
+        path: &str,
+        x: &str,
+        heads: usize,
+        causal: bool,
+    ) -> Result<String, Error> {
+        let norm = self.layer_norm(&format!("{path}.norm1"), x, Rows::Steps, 1e-5);
+        let branch = self.attention(&format!("{path}.self_attn"), &norm, heads, causal);
+        let x = self.op("Add", &[x, &branch], []);
+        let norm = self.layer_norm(&format!("{path}.norm2"), &x, Rows::Steps, 1e-5);
+        let name = |name: &str| format!("{path}.{name}");
+        let hidden = self.dense_at_each(&norm, &name("linear1.weight"), &name("linear1.bias"));
+        let hidden = self
+            .activation(Activation::Gelu, &hidden)
+            .ok_or_else(|| no_counterpart(path, &LayerSpec::Activation(Activation::Gelu)))?;
+        let branch = self.dense_at_each(&hidden, &name("linear2.weight"), &name("linear2.bias"));
+        Ok(self.op("Add", &[&x, &branch], []))
+    }
+
+    /// A recurrent layer: its steps, or the last of them.
+    pub(super) fn recurrent(&mut self, path: &str, x: &str, spec: &Recurrent) -> String {
+        let (kind, order): (_, &[usize]) = match spec.cell {
+            Cell::Rnn { .. } => ("RNN", &[0]),
+            Cell::Lstm => ("LSTM", &[0, 3, 1, 2]),
+            Cell::Gru => ("GRU", &[1, 0, 2]),
+        };
+        let first = self.transpose(x, &[1, 0, 2]);
+        let weight = self.gates(path, &["weight_ih_l0"], order);
+        let recurrent = self.gates(path, &["weight_hh_l0"], order);
+        let bias = self.gates(path, &["bias_ih_l0", "bias_hh_l0"], order);
+        let inputs = [&first[..], &weight, &recurrent, &bias];
+        let size = Attribute::Int("hidden_size", spec.units as i64);
+        self.values += 1;
+        let [all, last] =
+            ["all", "last"].map(|name| format!("{}_{}_{name}", kind.to_lowercase(), self.values));
+        let outputs = [&all[..], &last];
+        match spec.cell {
+            Cell::Rnn { activation } => {
+                let name = if activation == Activation::Relu { "Relu" } else { "Tanh" };
+                self.node(kind, &inputs, &outputs, [size, Attribute::Texts("activations", vec![name])]);
+            }
+            Cell::Lstm => self.node(kind, &inputs, &outputs, [size]),
+            // PyTorch applies the reset gate to the product, not to the state.
+            Cell::Gru => self.node(kind, &inputs, &outputs, [size, Attribute::Int("linear_before_reset", 1)]),
+        }
+        // A dimension of ONNX's counts directions, of which there is one.
+        if spec.last {
+            let direction = self.integers(&[1], &[0]);
+            return self.op("Squeeze", &[&last, &direction], []);
+        }
+        let direction = self.integers(&[1], &[1]);
+        let all = self.op("Squeeze", &[&all, &direction], []);
+        self.transpose(&all, &[1, 0, 2])
+    }
+
+    /// Tensors of gates one after the other, each with its gates in this order, for one direction.
+    fn gates(&mut self, path: &str, names: &[&str], order: &[usize]) -> String {
+        let (mut bytes, mut tail) = (Vec::new(), Vec::new());
+        for name in names.iter().map(|name| format!("{path}.{name}")) {
+            let (Some(array), Some(shape)) = (self.arrays.get(&name), self.shapes.get(&name)) else {
+                continue;
+            };
+            let gate = array.bytes().len() / order.len();
+            bytes.extend(order.iter().flat_map(|&at| &array.bytes()[at * gate..][..gate]));
+            tail = shape[1..].to_vec();
+        }
+        let rows = bytes.len() / WIDTH / tail.iter().product::<usize>().max(1);
+        let dims = [vec![1, rows], tail].concat();
+        self.constant(&dims, FLOAT, &bytes)
+    }
+
+    fn reshape(&mut self, x: &str, shape: &[i64]) -> String {
+        let shape = self.integers(&[shape.len()], shape);
+        self.op("Reshape", &[x, &shape], [])
+    }
+
+    fn transpose(&mut self, x: &str, order: &[i64]) -> String {
+        self.op("Transpose", &[x], [Attribute::Ints("perm", order.to_vec())])
+    }
+
+    /// Integers as part of the model.
+    fn integers(&mut self, dims: &[usize], values: &[i64]) -> String {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(dims, INT, &bytes)
+    }
+
+    /// An array as part of the model.
+    fn constant(&mut self, dims: &[usize], kind: i64, bytes: &[u8]) -> String {
+        self.values += 1;
+        let name = format!("constant_{}", self.values);
+        let tensor = dims.iter().fold(Message::new(), |tensor, &dim| tensor.int(1, dim as i64));
+        let tensor = tensor.int(2, kind).text(8, &name).blob(9, bytes);
+        self.message = std::mem::take(&mut self.message).message(5, tensor);
+        name
+    }
+}

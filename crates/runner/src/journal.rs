@@ -1,0 +1,82 @@
+//! The files of a run folder that grow by an epoch at a time: `metrics.jsonl`, `metrics.csv`, `health.jsonl` and TensorBoard's events.
+//!
+//! ```text
+//! when a process takes up a run       each is written anew: what the checkpoint knows and no more
+//! after each epoch                    its line is appended, and on the disk before the checkpoint is
+//! when the run ends or is stopped     each is written anew
+//! ```
+//!
+//! Whatever a killed process has left of its last line is thus gone before the next one is written. `train` calls it.
+
+use serde::Serialize;
+
+use crate::health::Health;
+use crate::metrics::{self, Epoch};
+use crate::run_folder::{self, RunFolder};
+use crate::{Error, tensorboard};
+
+/// The files of one run.
+#[derive(Debug)]
+pub struct Journal<'a> {
+    folder: &'a RunFolder,
+    /// When the run was begun, in seconds since 1970.
+    began: f64,
+}
+
+impl<'a> Journal<'a> {
+    /// Of the run in `folder`, which has its configuration.
+    ///
+    /// # Errors
+    /// [`DataError::Io`](crate::data::DataError::Io) if it cannot be told when it was begun.
+    pub fn new(folder: &'a RunFolder) -> Result<Self, Error> {
+        Ok(Self { folder, began: folder.began()? })
+    }
+
+    /// Makes the files hold these epochs, and what was seen of them.
+    ///
+    /// # Errors
+    /// As [`RunFolder::write`].
+    pub fn rewrite(&self, history: &[Epoch], record: &[Health]) -> Result<(), Error> {
+        let events = (0..history.len()).flat_map(|last| self.events(&history[..=last], record));
+        let events: Vec<u8> = tensorboard::head(self.began).into_iter().chain(events).collect();
+        let table = format!("{}{}", metrics::HEAD, history.iter().map(metrics::row).collect::<String>());
+        self.folder.write(run_folder::METRICS, lines(history)?.as_bytes())?;
+        self.folder.write(run_folder::HEALTH, lines(record)?.as_bytes())?;
+        self.folder.write(run_folder::TABLE, table.as_bytes())?;
+        self.folder.write(run_folder::EVENTS, &events)
+    }
+
+    /// Appends the last of these epochs to the files, which hold the others.
+    ///
+    /// # Errors
+    /// As [`RunFolder::append`].
+    pub fn append(&self, history: &[Epoch], record: &[Health]) -> Result<(), Error> {
+        let (Some(epoch), Some(health)) = (history.last(), record.last()) else { return Ok(()) };
+        self.folder.append(run_folder::METRICS, lines([epoch])?.as_bytes())?;
+        self.folder.append(run_folder::HEALTH, lines([health])?.as_bytes())?;
+        self.folder.append(run_folder::TABLE, metrics::row(epoch).as_bytes())?;
+        self.folder.append(run_folder::EVENTS, &self.events(history, record))
+    }
+
+    /// The events of the last of these epochs.
+    fn events(&self, history: &[Epoch], record: &[Health]) -> Vec<u8> {
+        let Some((epoch, before)) = history.split_last() else { return Vec::new() };
+        let now = before.iter().fold(self.began, |now, epoch| now + epoch.train_seconds);
+        let health = record.iter().find(|health| health.epoch == epoch.epoch);
+        tensorboard::epoch(now, epoch, health)
+    }
+}
+
+/// A line of JSON for each.
+///
+/// # Errors
+/// [`Error::Usage`] if one cannot be written.
+fn lines<'a, T: Serialize + 'a>(all: impl IntoIterator<Item = &'a T>) -> Result<String, Error> {
+    let mut lines = String::new();
+    for one in all {
+        let line = serde_json::to_string(one).map_err(|error| Error::Usage(format!("metrics: {error}")))?;
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    Ok(lines)
+}

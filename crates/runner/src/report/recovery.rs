@@ -1,0 +1,42 @@
+//! Steps that were not finite, and what was done about them.
+
+use std::fmt::{self, Display};
+
+use super::page::Escaped;
+use crate::health::Health;
+use crate::metrics::Epoch;
+
+/// The section; nothing if every step was finite.
+pub(crate) struct Recovered<'a> {
+    pub(crate) history: &'a [Epoch],
+    pub(crate) record: &'a [Health],
+}
+
+impl Display for Recovered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut places = self.record.iter().flat_map(|health| &health.met).peekable();
+        if places.peek().is_none() {
+            return Ok(());
+        }
+        let skipped: u64 = self.history.iter().map(|epoch| epoch.skipped).sum();
+        let rollbacks: u32 = self.history.iter().map(|epoch| epoch.rollbacks).sum();
+        writeln!(
+            f,
+            "<h2>Steps that were not finite</h2>\n<p>In the epochs that were finished, {skipped} steps were left out, and {rollbacks} \
+             times the run went back to the end of the epoch before, with half the learning rate from there on. The first few of each \
+             epoch:</p>\n<div class=\"scroll\"><table id=\"recovery\">\n<tr><th>Epoch</th><th>Step</th><th>Loss</th><th>It began in</th></tr>"
+        )?;
+        for place in places {
+            let origin = place.origin.as_deref().unwrap_or("no place that could be found");
+            writeln!(
+                f,
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                place.epoch,
+                place.step,
+                place.loss,
+                Escaped(origin)
+            )?;
+        }
+        writeln!(f, "</table></div>")
+    }
+}

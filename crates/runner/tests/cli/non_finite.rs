@@ -1,0 +1,113 @@
+//! `--non-finite`: what a run does where loss or gradient is not finite, to the same bits however often it is stopped.
+
+use serde_json::Value;
+
+use crate::world::World;
+
+/// Noise that overflows f32 in some steps, clipped to next to nothing in the others.
+const NOISY: &str = "epochs = 3\nbatch = 16\nclip_norm = 0.01\nnoise = { scale = 1e76, decay = 0.0 }\nlayers = [\
+                     { kind = \"dense\", units = 4 }, { kind = \"batch_norm\" }, { kind = \"relu\" }, { kind = \"dense\", units = 3 }]\n";
+
+/// A line fitted with steps that are too long: each makes the error larger.
+const TOO_LONG: &str = "epochs = 3\nbatch = 2\nlr = 4.0\noptimizer = { kind = \"sgd\" }\nschedule = { kind = \"constant\" }\n\
+                        loss = { kind = \"mse\" }\nlayers = [{ kind = \"dense\", units = 3 }]\n";
+
+fn lines(world: &World, file: &str) -> Vec<Value> {
+    world.read(file).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn sum(lines: &[Value], key: &str) -> u64 {
+    lines.iter().map(|line| line[key].as_u64().unwrap()).sum()
+}
+
+/// Makes a run in pieces of `steps` steps, and compares it with `whole`.
+fn pieces_come_to_the_same(world: &World, arguments: &str, steps: usize) {
+    world.expect(0, &format!("{arguments} --out pieces --force --max-steps {steps}"), &["stopped as asked"]);
+    let (mut most, mut stops) = (steps, 1);
+    while world.summary("pieces")["status"] == "interrupted" {
+        most += steps;
+        world.expect(0, &format!("train --resume pieces --quiet --max-steps {most}"), &[]);
+        stops += 1;
+    }
+    assert!(stops > 3, "{stops} pieces");
+    assert_eq!(world.sha("pieces"), world.sha("whole"));
+    assert!(world.read("pieces/health.jsonl") == world.read("whole/health.jsonl"), "the same was seen");
+}
+
+#[test]
+fn stopping_names_where_it_began() {
+    let world = World::new();
+    let thrown = "train --data tiny --optimizer sgd --lr 1e300 --epochs 1 --batch 64 --out thrown --quiet";
+    world.expect(5, thrown, &["epoch 1, step 2", "it began in the parameters layers.0.", "--non-finite"]);
+    // Finite weights whose products are not: of three dense layers, the last.
+    let layer = |units: usize, limit: &str| {
+        format!("{{ kind = \"dense\", units = {units}, init = {{ uniform = {{ limit = {limit} }} }} }}")
+    };
+    let layers = [layer(8, "1e15"), layer(8, "1e15"), layer(3, "1e15")].join(", { kind = \"relu\" }, ");
+    world.write("far.toml", &format!("layers = [{layers}]\n"));
+    world.expect(
+        5,
+        "train --data tiny --config far.toml --out far --quiet",
+        &["epoch 1, step 1", "the outputs of layers.4 (dense)"],
+    );
+    world.write("noisy.toml", NOISY);
+    world.expect(
+        5,
+        "train --data tiny --config noisy.toml --out noisy --quiet",
+        &["the gradient of layers."],
+    );
+}
+
+#[test]
+fn steps_are_left_out_and_counted() {
+    let world = World::new();
+    world.write("noisy.toml", NOISY);
+    let arguments = "train --data tiny --config noisy.toml --non-finite skip";
+    world.expect(
+        0,
+        &format!("{arguments} --out whole"),
+        &["the gradient of layers.", "the step is left out"],
+    );
+    let (metrics, health) = (lines(&world, "whole/metrics.jsonl"), lines(&world, "whole/health.jsonl"));
+    let skipped = sum(&metrics, "skipped");
+    assert!((1..54).contains(&skipped) && sum(&metrics, "rollbacks") == 0, "{skipped} steps");
+    assert!(metrics.iter().all(|epoch| epoch["train_loss"].is_f64() && epoch["grad_norm"].is_f64()));
+    let met: usize = health.iter().map(|epoch| epoch["met"].as_array().unwrap().len()).sum();
+    assert_eq!(met as u64, skipped);
+    assert!(health.iter().all(|epoch| epoch["steps"].as_array().unwrap().len() == epoch["rates"].as_array().unwrap().len()));
+    assert!(world.read("whole/report.html").contains("Steps that were not finite"));
+    assert!(world.read("whole/config.toml").contains("non_finite = \"skip\""));
+    pieces_come_to_the_same(&world, arguments, 7);
+
+    // What is never finite is not left out for ever.
+    world.write("never.toml", &NOISY.replace("1e76", "1e77"));
+    let never = "train --data tiny --config never.toml --non-finite skip --out never --quiet";
+    world.expect(5, never, &["epoch 1, step 11", "the 10 steps before it were left out as well"]);
+    world.expect(5, "train --resume never --quiet", &["epoch 1, step 11", "the 10 steps before it"]);
+    // Nor does it help where the parameters are lost.
+    let lost = "train --data tiny --optimizer sgd --lr 1e300 --non-finite skip --batch 64 --out lost --quiet";
+    world.expect(5, lost, &["the parameters layers.0.", "leaving it out helps nothing"]);
+}
+
+#[test]
+fn a_run_goes_back_with_half_the_rate() {
+    let world = World::new();
+    world.write("long.toml", TOO_LONG);
+    world.expect(5, "train --data tiny --config long.toml --out stopped --quiet", &["diverged"]);
+    let arguments = "train --data tiny --config long.toml --non-finite rollback";
+    world.expect(0, &format!("{arguments} --out whole"), &["back to the end of the epoch before"]);
+    let metrics = lines(&world, "whole/metrics.jsonl");
+    let rollbacks = sum(&metrics, "rollbacks");
+    assert!(rollbacks >= 2 && sum(&metrics, "skipped") == 0, "{rollbacks}");
+    let halved = (0..rollbacks).fold(4.0, |rate, _| rate / 2.0);
+    assert_eq!(metrics[2]["lr"], halved);
+    assert!(world.read("whole/health.jsonl").contains("\"met\":[{"));
+    assert!(world.read("whole/report.html").contains("Steps that were not finite"));
+    pieces_come_to_the_same(&world, arguments, 61);
+
+    // Noise is that of the step, whatever the rate.
+    world.write("noisy.toml", NOISY);
+    let never = "train --data tiny --config noisy.toml --non-finite rollback --out never --quiet";
+    world.expect(5, never, &["the run went back 10 times before"]);
+    world.expect(5, "train --resume never --quiet", &["the run went back 10 times before"]);
+}
