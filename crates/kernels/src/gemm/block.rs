@@ -22,6 +22,9 @@ pub(super) const NC: usize = 256;
 /// read once per [`NC`] columns. Benchmark `gemm`.
 pub(super) const MC: usize = 1024;
 
+/// Tiles of a sparse factor whose copies are kept: with three rows each, what they take beside B's columns in a second-level cache.
+const SPARSE_TILES: usize = 32;
+
 /// Whether rows of B this far apart, `kc` of them, are read where they stand by so many tiles: from the first to the last they
 /// fit half a second-level cache, or few tiles would use a copy. Rows a multiple of 4 KiB apart fall into the same few
 /// sets of the caches, and are copied unless they are few. A small tile waits for B more often, so that fewer of them pay
@@ -167,6 +170,7 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
         let (packed_b, packed_a) = plan.rooms(scratch, most);
         // Copies of A are kept if they serve again, and as many tiles done at a time as there is room for.
         let group = if plan.keeps { packed_a.len() / plan.slot } else { plan.tiles };
+        let group = if plan.skips { group.min(SPARSE_TILES) } else { group };
 
         // One pass for k = 0 too: the epilogue still applies.
         for p in (start..end.max(start + 1)).step_by(<K::Sum as Lanes>::KB) {

@@ -380,6 +380,9 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
     }
 }
 
+/// What part of a sparse factor's columns is multiplied, one in so many: of a digit's pixels one in five.
+const SPARSE_SHARE: usize = 4;
+
 /// Cuts `product` into tasks and runs them.
 fn spread<K: Terms, O: Stored<K::Sum>>(
     cpu: Cpu<'_>,
@@ -392,7 +395,9 @@ fn spread<K: Terms, O: Stored<K::Sum>>(
         return;
     }
     let slots = Slots::new(scratch, task_len::<K::Sum>(rows.max(cols), depth));
-    let grid = Grid::new(slots.count.min(cpu.threads()), (rows, cols), depth);
+    // Of a sparse factor's columns, about so many are left.
+    let left = if product.a.is_sparse() { depth / SPARSE_SHARE } else { depth };
+    let grid = Grid::new(slots.count.min(cpu.threads()), (rows, cols), left);
     cpu.for_each(grid.tasks(), &|task| {
         let (rows, cols) = grid.block(task);
         // SAFETY: there is a slot for each task, and `for_each` passes each number once.
