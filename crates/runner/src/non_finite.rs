@@ -6,7 +6,7 @@
 //! | `skip` | the step is left out: no parameter, moment or running statistic changes |
 //! | `rollback` | the run goes back to the end of the last epoch, with half the rate from there on |
 //!
-//! What was done is part of the run's [`Position`](crate::training::Position), so that a run that is stopped and resumed meets the same
+//! What was done is part of the run's [`Position`], so that a run that is stopped and resumed meets the same
 //! steps in the same way. Both remedies end: a gradient that is never finite is not cured by patience. The training loop calls
 //! [`NonFinite::meet`].
 
@@ -53,7 +53,7 @@ pub struct Divergence {
     /// The loss: of the batch, or of the validation set after the last step.
     #[serde(with = "crate::json")]
     pub loss: f64,
-    /// Where it began, in words that name a layer: [`origin`](crate::origin).
+    /// Where it began, in words that name a layer.
     pub origin: Option<String>,
     /// Why the run ended although its policy is another than to stop.
     #[serde(skip)]
