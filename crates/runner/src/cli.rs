@@ -127,10 +127,10 @@ enum Command {
 struct TrainArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// How often each image is seen [default: 10]
+    /// How often each image is seen [default: what suits the preset, 4 for mlp; 10 in a file]
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Images a step [default: 256]
+    /// Images a step [default: what suits the preset, 128 for mlp; 256 in a file]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
     /// Learning rate [default: 0.004 for adam, 0.1 for sgd, what is usual for the others]
@@ -427,7 +427,7 @@ struct SweepArgs {
 struct LrFindArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// Images a step [default: 256]
+    /// Images a step [default: what suits the preset, 128 for mlp; 256 in a file]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
     /// What takes the steps
