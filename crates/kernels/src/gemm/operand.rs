@@ -216,9 +216,14 @@ impl<'a, T: Float> Elements<'a, T> {
         let lanes = T::lanes::<S>();
         // SAFETY: the caller vouches for all of these places.
         unsafe {
+            if let (Self::Words(matrix, _), true) = (self, self.runs_across()) {
+                if count == lanes || count > 0 && matrix.has_behind(p, j, lanes) {
+                    return Source::new(*matrix).whole::<S>(p, j);
+                }
+                return T::load(s, Source::new(*matrix).neighbours(p, j, count));
+            }
             if self.runs_across() && (count == lanes || count > 0 && self.has_behind(p, j, lanes)) {
                 match self {
-                    Self::Words(matrix, _) => return Source::new(*matrix).whole::<S>(p, j),
                     Self::Bytes(matrix, scale) => {
                         return convert::<S, T>(s, Source::new(*matrix).neighbours(p, j, lanes), *scale);
                     }
@@ -241,11 +246,8 @@ impl<'a, T: Float> Elements<'a, T> {
                         let odd = elements.neighbours(2 * p + 1, j, lanes);
                         return join::<S, T, _>(s, even.iter().zip(odd), |(&x, &y)| rounded(x, y));
                     }
-                    Self::Pairs(_) | Self::Rounded(..) | Self::Panels(_) => {}
+                    Self::Words(..) | Self::Pairs(_) | Self::Rounded(..) | Self::Panels(_) => {}
                 }
-            }
-            if let (Self::Words(matrix, _), true) = (self, self.runs_across()) {
-                return T::load(s, Source::new(*matrix).neighbours(p, j, count));
             }
             fill::<S, T>(s, count, |l| self.word(p, j + l))
         }
