@@ -217,10 +217,7 @@ impl<'a, T: Float> Elements<'a, T> {
         // SAFETY: the caller vouches for all of these places.
         unsafe {
             if let (Self::Words(matrix, _), true) = (self, self.runs_across()) {
-                if count == lanes || count > 0 && matrix.has_behind(p, j, lanes) {
-                    return Source::new(*matrix).whole::<S>(p, j);
-                }
-                return T::load(s, Source::new(*matrix).neighbours(p, j, count));
+                return words_across(s, *matrix, p, j, count);
             }
             if self.runs_across() && (count == lanes || count > 0 && self.has_behind(p, j, lanes)) {
                 match self {
@@ -392,6 +389,31 @@ impl<T> Clone for Source<T> {
     }
 }
 impl<T> Copy for Source<T> {}
+
+/// Words `(p, j)`, `(p, j + 1)`, ... `count` of them, at most a register; the other lanes may hold anything.
+///
+/// # Safety
+/// They lie inside the matrix, whose column stride is 1.
+#[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "either reads the same words")]
+pub(super) unsafe fn words_across<S: Simd, T: Float>(
+    s: S,
+    matrix: MatRef<'_, T>,
+    p: usize,
+    j: usize,
+    count: usize,
+) -> T::V<S> {
+    let lanes = T::lanes::<S>();
+    let source = Source::new(matrix);
+    // SAFETY: the caller vouches for these places; whatever is behind them may be read too, if memory goes on.
+    unsafe {
+        if count == lanes || count > 0 && matrix.has_behind(p, j, lanes) {
+            source.whole::<S>(p, j)
+        } else {
+            T::load(s, source.neighbours(p, j, count))
+        }
+    }
+}
 
 impl<T: Copy> Source<T> {
     #[inline(always)]

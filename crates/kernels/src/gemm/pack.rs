@@ -10,7 +10,7 @@
 //! the next row (column) is not one at which all of a tile's rows fall into the same few sets of a cache. Else its
 //! rows for one tile are copied next to each other, as rows or as columns, whichever are neighbours.
 
-use super::operand::{Elements, Source};
+use super::operand::{Elements, Source, words_across};
 use crate::Float;
 use crate::simd::{MOST_LANES, Simd, WithSimd, prefetch};
 use pulp::bytemuck;
@@ -56,7 +56,6 @@ impl<T: Float> WithSimd for PackB<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "either reads the same words")]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { b, p, kc, j, nc, panel, packed } = self;
         if kc == 0 || nc == 0 {
@@ -73,36 +72,55 @@ impl<T: Float> WithSimd for PackB<'_, T> {
             }
             return;
         }
-        // Row by row, so that what is read lies together.
-        let line = (64 / size_of::<T>()).max(1);
-        let ahead = b.in_place().filter(|_| b.runs_across());
-        for pr in 0..kc {
-            if let Some(b) = ahead {
-                (0..nc).step_by(line).for_each(|jr| prefetch::<_, true>(b.place(p + pr + AHEAD, j + jr)));
+        // A way for each: what it is is asked once, not at each register.
+        match b {
+            &Elements::Words(words, _) if b.runs_across() => {
+                let line = (64 / size_of::<T>()).max(1);
+                let source = Source::new(words);
+                let ahead = move |pr| {
+                    (0..nc)
+                        .step_by(line)
+                        .for_each(|jr| prefetch::<_, true>(source.place(p + pr + AHEAD, j + jr)));
+                };
+                // SAFETY: `count` words from (p + pr, j + jr) on lie inside B, as neighbours.
+                let across = move |pr, jr, count| unsafe { words_across(s, words, p + pr, j + jr, count) };
+                pack_rows::<S, T>(packed, (kc, nc, panel), ahead, across);
             }
-            // Whole panels, then the last, which is filled up.
-            let mut place = pr * panel;
-            for jr in (0..nc - nc % panel).step_by(panel) {
-                for v in (0..panel).step_by(lanes) {
-                    // SAFETY: a register of words from (p + pr, j + jr + v) on lies inside B; where it stands, they are
-                    // neighbours.
-                    let words = unsafe {
-                        match ahead {
-                            Some(b) => b.whole::<S>(p + pr, j + jr + v),
-                            None => b.across(s, p + pr, j + jr + v, lanes),
-                        }
-                    };
-                    write::<S, T>(packed, place + v, words);
-                }
-                place += panel * kc;
+            // SAFETY: `count` words from (p + pr, j + jr) on lie inside B.
+            _ => pack_rows::<S, T>(
+                packed,
+                (kc, nc, panel),
+                |_| (),
+                |pr, jr, count| unsafe { b.across(s, p + pr, j + jr, count) },
+            ),
+        }
+    }
+}
+
+/// Packs B row by row, so that what is read lies together: whole panels, then the last, which is filled up. `ahead` is called
+/// before each row; `words` reads so many from a row and a column on.
+#[inline(always)]
+fn pack_rows<S: Simd, T: Float>(
+    packed: &mut [T],
+    (kc, nc, panel): (usize, usize, usize),
+    ahead: impl Fn(usize),
+    words: impl Fn(usize, usize, usize) -> T::V<S>,
+) {
+    let lanes = T::lanes::<S>();
+    let whole = nc - nc % panel;
+    for pr in 0..kc {
+        ahead(pr);
+        let mut place = pr * panel;
+        for jr in (0..whole).step_by(panel) {
+            for v in (0..panel).step_by(lanes) {
+                write::<S, T>(packed, place + v, words(pr, jr + v, lanes));
             }
-            if !nc.is_multiple_of(panel) {
-                let jr = nc - nc % panel;
-                for v in (0..panel).step_by(lanes) {
-                    let count = lanes.min((nc - jr).saturating_sub(v));
-                    // SAFETY: `count` words from (p + pr, j + jr + v) on lie inside B.
-                    write::<S, T>(packed, place + v, unsafe { b.across(s, p + pr, j + jr + v, count) });
-                }
+            place += panel * kc;
+        }
+        if whole < nc {
+            for v in (0..panel).step_by(lanes) {
+                let count = lanes.min((nc - whole).saturating_sub(v));
+                write::<S, T>(packed, place + v, words(pr, whole + v, count));
             }
         }
     }
