@@ -37,25 +37,6 @@ pub(super) const fn wins(c: &Convolution) -> bool {
     c.groups == 1 && pixels * c.depth() > 0 && frame_len(c) <= BLOCK
 }
 
-/// The convolution that `dx` is of `dy`, with the filters turned: that of pairs whose windows move by one pixel, if it is had in
-/// this way too.
-pub(super) const fn turned<K: Words>(c: &Convolution) -> Option<Convolution> {
-    let Sweep { batch, channels, down, across } = c.sweep;
-    let (Some(down), Some(across)) = (turned_axis(down), turned_axis(across)) else { return None };
-    let sweep = Sweep { batch, channels: c.out_channels, down, across };
-    let turned = Convolution { sweep, out_channels: channels, ..*c };
-    if K::ELEMENTS > 1 && wins(c) && wins(&turned) { Some(turned) } else { None }
-}
-
-const fn turned_axis(axis: Axis) -> Option<Axis> {
-    let Axis { len, kernel, stride, padding, dilation, out } = axis;
-    let reach = (kernel - 1) * dilation;
-    if stride > 1 || padding > reach {
-        return None;
-    }
-    Some(Axis { len: out, kernel, stride, padding: reach - padding, dilation, out: len })
-}
-
 /// The convolution with words of channels in the place of channels; those of an odd number end with +0.
 const fn of_channels<K: Words>(c: &Convolution) -> Convolution {
     let channels = c.sweep.channels.div_ceil(K::ELEMENTS);

@@ -3,6 +3,7 @@
 extern crate std;
 
 mod rounded;
+mod winograd;
 
 use std::{vec, vec::Vec};
 

@@ -3,7 +3,7 @@
 //! Called by the methods of `Convolution`, after all checks.
 
 use super::words::Words;
-use super::{Convolution, Epilogue, depthwise, direct, product};
+use super::{Convolution, Epilogue, depthwise, direct, product, turned, winograd};
 use crate::Cpu;
 use crate::gemm::terms::Single;
 use crate::simd::Float;
@@ -13,6 +13,8 @@ use crate::window::Sweep;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Depthwise,
+    /// Of exact factors: it has bits of its own.
+    Winograd,
     Direct,
     /// A product whose windows are the pixels themselves. Not of pairs, which `gemm` would make again for each tile.
     Pointwise,
@@ -26,6 +28,8 @@ impl Convolution {
         let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
         if self.group_channels() == 1 && self.group_filters() == 1 && self.sweep.taps() <= T::KB {
             Way::Depthwise
+        } else if !self.rounds() && winograd::wins(self) {
+            Way::Winograd
         } else if direct::wins(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
             Way::Direct
         } else if self.sweep.taps() == 1 && !moves {
@@ -33,6 +37,17 @@ impl Convolution {
         } else {
             Way::Product
         }
+    }
+
+    /// The convolution that `dx` is of `dy`, if it is had in the same way.
+    const fn turned<K: Words>(&self) -> Option<Self> {
+        let Some(turned) = turned::turned(self) else { return None };
+        let wins = match self.way::<K::Sum>() {
+            Way::Winograd => winograd::wins(&turned),
+            Way::Direct => K::ELEMENTS > 1 && direct::wins(&turned),
+            Way::Depthwise | Way::Pointwise | Way::Product => false,
+        };
+        if wins { Some(turned) } else { None }
     }
 
     /// [`forward`](Self::forward) of these words, after all checks.
@@ -47,6 +62,7 @@ impl Convolution {
     ) {
         match self.way::<K::Sum>() {
             Way::Depthwise => depthwise::forward(self, cpu, x, w, epilogue, y),
+            Way::Winograd => winograd::forward(self, cpu, x, w, epilogue, y, scratch),
             Way::Direct => direct::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
             Way::Pointwise => product::forward_pointwise::<K>(self, cpu, x, w, epilogue, y, scratch),
             Way::Product => product::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
@@ -62,8 +78,9 @@ impl Convolution {
         dx: &mut [K::Sum],
         scratch: &mut [K::Sum],
     ) {
-        match (self.way::<K::Sum>(), direct::turned::<K>(self)) {
+        match (self.way::<K::Sum>(), self.turned::<K>()) {
             (Way::Depthwise, _) => depthwise::dx(self, cpu, dy, w, dx),
+            (Way::Winograd, Some(turned)) => winograd::dx(&turned, cpu, dy, w, dx, scratch),
             (Way::Direct, Some(turned)) => direct::dx::<K>(&turned, cpu, dy, w, dx, scratch),
             _ => product::dx::<K>(self, cpu, dy, w, dx, scratch),
         }
@@ -81,6 +98,7 @@ impl Convolution {
     ) {
         match self.way::<K::Sum>() {
             Way::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
+            Way::Winograd => winograd::dw(self, cpu, x, dy, dw, db, scratch),
             Way::Direct => direct::dw::<K>(self, cpu, x, dy, dw, db, scratch),
             Way::Pointwise => product::dw_pointwise::<K>(self, cpu, x, dy, dw, db, scratch),
             Way::Product => product::dw::<K>(self, cpu, x, dy, dw, db, scratch),
@@ -91,6 +109,7 @@ impl Convolution {
         let threads = if threads == 0 { 1 } else { threads };
         match self.way::<K::Sum>() {
             Way::Depthwise => 0,
+            Way::Winograd => winograd::forward_len::<K::Sum>(self, threads),
             Way::Direct => direct::forward_len::<K>(self, threads),
             Way::Pointwise => product::pointwise_len::<K>(self, threads),
             Way::Product => threads.saturating_mul(product::forward_task_len::<K>(self)),
@@ -99,8 +118,9 @@ impl Convolution {
 
     pub(super) const fn dx_scratch_of<K: Words>(&self, threads: usize) -> usize {
         let threads = if threads == 0 { 1 } else { threads };
-        match (self.way::<K::Sum>(), direct::turned::<K>(self)) {
+        match (self.way::<K::Sum>(), self.turned::<K>()) {
             (Way::Depthwise, _) => 0,
+            (Way::Winograd, Some(turned)) => winograd::dx_len::<K::Sum>(&turned, threads),
             (Way::Direct, Some(turned)) => direct::dx_len::<K>(&turned, threads),
             _ => product::dx_len::<K>(self, threads),
         }
@@ -110,6 +130,7 @@ impl Convolution {
         let threads = if threads == 0 { 1 } else { threads };
         match self.way::<K::Sum>() {
             Way::Depthwise => product::sums_len::<Single<K::Sum>>(self, threads),
+            Way::Winograd => winograd::dw_len::<K::Sum>(self, threads),
             Way::Direct => direct::dw_len::<K>(self, threads),
             Way::Pointwise => product::pointwise_len::<K>(self, threads),
             Way::Product => threads.saturating_mul(product::dw_task_len::<K>(self)),

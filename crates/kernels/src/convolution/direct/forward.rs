@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::super::words::Words;
-use super::super::{Convolution, Epilogue};
+use super::super::{Convolution, Epilogue, turned as turning};
 use super::frame::Frame;
 use super::{ROWS, apart, frame_len, of_channels, width};
 use crate::Cpu;
@@ -49,7 +49,7 @@ pub(in super::super) const fn dx_len<K: Words>(turned: &Convolution, threads: us
     forward_len::<K>(turned, threads).saturating_add(turned.w_len())
 }
 
-/// The convolution of `dy` with the filters turned: their taps in reverse, their channels and filters exchanged. `dx` has elements.
+/// The convolution of `dy` with the filters turned. `dx` has elements.
 pub(in super::super) fn dx<K: Words>(
     turned: &Convolution,
     cpu: Cpu<'_>,
@@ -59,15 +59,7 @@ pub(in super::super) fn dx<K: Words>(
     scratch: &mut [K::Sum],
 ) {
     let (filters, scratch) = scratch.split_at_mut(turned.w_len());
-    let (channels, out_channels) = (turned.out_channels, turned.sweep.channels);
-    let of_tap = channels * out_channels;
-    for (to, from) in filters.chunks_exact_mut(of_tap).rev().zip(w.chunks_exact(of_tap)) {
-        for (o, to) in to.chunks_exact_mut(channels).enumerate() {
-            for (to, from) in to.iter_mut().zip(from.chunks_exact(out_channels)) {
-                *to = from[o];
-            }
-        }
-    }
+    turning::filters(turned, w, filters);
     forward::<K>(turned, cpu, dy, filters, Epilogue::NONE, dx, scratch);
 }
 
@@ -237,17 +229,7 @@ impl<T: Float, K: Words<Sum = T>, const MR: usize, const NV: usize> WithSimd for
                 break;
             };
             for (i, sums) in total.iter().enumerate() {
-                let mut sum = sums[v];
-                if let Some(bias) = epilogue.bias {
-                    sum = T::add(s, sum, channels.get(s, bias, 0));
-                }
-                if let Some(z) = &mut epilogue.keep {
-                    channels.put(s, z, window + i, sum);
-                }
-                if epilogue.relu {
-                    sum = T::select(s, T::less_or_equal(s, sum, zero), zero, sum);
-                }
-                channels.put(s, y, window + i, sum);
+                epilogue.store(s, channels, y, window + i, sums[v]);
             }
         }
     }
