@@ -53,10 +53,12 @@ enum Command {
                             --resume runs/deep\n  evenkeel train --init-from runs/deep --reinit 'layers.18.*' --freeze 'layers.0.*'"
     )]
     Train(Box<TrainArgs>),
-    /// Score a run on its training, validation or test images
-    #[command(after_help = "Example:\n  evenkeel eval runs/mlp-1 --split val --json")]
+    /// Score a run on its training, validation or test examples, or on new labelled rows
+    #[command(
+        after_help = "Examples:\n  evenkeel eval runs/mlp-1 --split val --json\n  evenkeel eval runs/flowers --data new.csv"
+    )]
     Eval(EvalArgs),
-    /// Say what a run takes pictures for: PNG files, folders of them, or images in IDX form
+    /// Say what a run makes of pictures (PNG, IDX) or of rows of numbers (CSV, NPY)
     ///
     /// Pictures may have any size and colours: they are made grey, inverted where their background is light, and resized.
     #[command(after_help = "Example:\n  evenkeel predict runs/mlp-1 seven.png drawings/ --json")]
@@ -127,10 +129,10 @@ enum Command {
 struct TrainArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// How often each image is seen [default: what suits the preset, 4 for mlp; 10 in a file]
+    /// How often each example is seen [default: what suits the preset, 4 for mlp; 10 in a file]
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Images a step [default: what suits the preset, 128 for mlp; 256 in a file]
+    /// Examples a step [default: what suits the preset, 128 for mlp; 256 in a file]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
     /// Learning rate [default: 0.004 for adam, 0.1 for sgd, what is usual for the others]
@@ -164,7 +166,7 @@ struct TrainArgs {
     /// Type to compute in: f32, f64, or bf16 for the factors of products with weights and f32 for all else [default: f32]
     #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64, Dtype::Bf16]))]
     dtype: Option<Dtype>,
-    /// Cross-validate: a run for each of so many folds of the training images, in folders fold-1, fold-2, ... of the run folder
+    /// Cross-validate: a run for each of so many folds of the training examples, in folders fold-1, fold-2, ... of the run folder
     #[arg(long, value_name = "N")]
     folds: Option<u32>,
     #[arg(long, value_name = "DIR", help = "Run folder [default: runs/<preset>-<n>]")]
@@ -231,11 +233,12 @@ struct RunArgs {
 struct EvalArgs {
     /// Run folder
     run: PathBuf,
-    /// Which images
-    #[arg(long, value_name = "SPLIT", default_value = "test")]
-    split: eval::Part,
-    /// Folder with the data, where they are no longer where the run found them
-    #[arg(long, value_name = "DIR")]
+    /// Which examples [default: test, or all new ones]
+    #[arg(long, value_name = "SPLIT")]
+    split: Option<eval::Part>,
+    /// The data, where they are no longer where the run found them; or new rows: a table (.csv) with the run's columns, or arrays of NumPy
+    /// (.npz, or a folder of .npy files)
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -391,7 +394,7 @@ impl DataCommand {
 struct PredictArgs {
     /// Run folder
     run: PathBuf,
-    /// PNG files, folders of PNG files, IDX files of images
+    /// PNG files, folders of PNG files, IDX files of images; for runs on rows of numbers, tables (.csv) or arrays (.npy)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Whether pictures are inverted
@@ -427,7 +430,7 @@ struct SweepArgs {
 struct LrFindArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// Images a step [default: what suits the preset, 128 for mlp; 256 in a file]
+    /// Examples a step [default: what suits the preset, 128 for mlp; 256 in a file]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
     /// What takes the steps
@@ -491,7 +494,7 @@ struct DumpArgs {
     run: Option<PathBuf>,
     #[command(flatten)]
     initial: RunArgs,
-    /// How many images
+    /// How many examples
     #[arg(long, value_name = "N", default_value_t = 8)]
     samples: usize,
     /// Type to compute in: f32 or f64 [default: the run's]

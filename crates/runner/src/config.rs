@@ -48,9 +48,9 @@ pub struct Config {
     pub target: Option<String>,
     /// Whether the preset's layers begin with one that standardises, by the training set. Default for tables of numbers.
     pub standardise: Option<bool>,
-    /// How many training images are held out for validation. Default one in twelve.
+    /// How many training examples are held out for validation. Default one in twelve.
     pub validation: Option<u32>,
-    /// Into how many folds the training images are divided, for a run each that validates on it. Default none.
+    /// Into how many folds the training examples are divided, for a run each that validates on it. Default none.
     pub folds: Option<u32>,
     /// Which of them this run validates on, from 1. Without it, a run of its own for each.
     pub fold: Option<u32>,
@@ -58,9 +58,9 @@ pub struct Config {
     pub seed: u64,
     /// The type of parameters and of all that is computed from them. Default `f32`.
     pub dtype: Dtype,
-    /// How often each training image is seen. Default 10.
+    /// How often each training example is seen. Default 10.
     pub epochs: u32,
-    /// Images a step; the last step of an epoch takes what is left. Default 256.
+    /// Examples a step; the last step of an epoch takes what is left. Default 256.
     pub batch: u32,
     /// How many batches make a step: their gradients are averaged. Default 1.
     pub accumulate: u32,
@@ -372,7 +372,7 @@ impl Config {
         Augment::check(&self.augment)
     }
 
-    /// Images that a step looks at.
+    /// Examples that a step looks at.
     pub fn images_per_step(&self) -> u64 {
         u64::from(self.batch) * u64::from(self.accumulate)
     }

@@ -293,7 +293,7 @@ impl Session<'_> {
             dataset.name,
             origin,
             split.train.len(),
-            if matches!(network.input(), Shape::Image { .. }) { "images" } else { "rows" },
+            dataset.train.noun(),
             split.validation.len(),
             dataset.test.len(),
             if dataset.test_is_held_out { " (held out by the seed)" } else { "" },

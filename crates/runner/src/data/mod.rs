@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 pub use batch::{GatherError, gather, scale};
 pub use download::{Attempt, Mirrors, Published, Reason};
 pub use error::{DataError, Fault};
-pub use labelled::{Goals, Inputs, Labelled, Uneven};
+pub use labelled::{Goals, Inputs, Labelled, Uneven, noun};
 pub use progress::Terminal;
 pub use request::{Choice, Generate, Request};
 pub use split::{Split, TooManyHeldOut};
@@ -202,7 +202,7 @@ impl Dataset {
 const TEST_SHARE: u32 = 5;
 
 /// `set` without its test set, and that.
-fn with_test(set: &Labelled, path: &Path, seed: u64) -> Result<[Labelled; 2], DataError> {
+pub(crate) fn with_test(set: &Labelled, path: &Path, seed: u64) -> Result<[Labelled; 2], DataError> {
     let [count, ..] = set.dims();
     let split = Split::test(set, (count / TEST_SHARE).max(1), seed)
         .map_err(|_| DataError::malformed(path, Fault::Empty, "at least 2 examples", count))?;

@@ -15,6 +15,7 @@ mod folds;
 mod kills;
 mod lr_find;
 mod manual;
+mod new_rows;
 mod non_finite;
 mod predict;
 mod preflight;
