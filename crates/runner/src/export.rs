@@ -117,9 +117,11 @@ mod tests {
         ] {
             assert!(encode(&preset.layers(10)).is_ok_and(|bytes| bytes.len() > 10_000), "{}", preset.name());
         }
-        let refused = encode(&[LayerSpec::Standardise, LayerSpec::dense(10, nn::Init::Zeros)])
-            .expect_err("no counterpart")
-            .to_string();
-        assert!(refused.contains("layer 0 (standardise)") && refused.contains("npz"), "{refused}");
+        // Whatever a layer of one's own does, it cannot be told here.
+        let network = Network::new(input, &Preset::Logistic.layers(10)).expect("layers that fit");
+        let weights = Weights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
+        let own = [LayerSpec::custom("own", nn::Options::new())];
+        let refused = onnx::encode(&network, &own, &weights).expect_err("no counterpart").to_string();
+        assert!(refused.contains("layer 0 (custom)") && refused.contains("npz"), "{refused}");
     }
 }
