@@ -17,7 +17,8 @@ use super::{
     Choice, DataError, Goals, Inputs, Labelled, Origin, Request, Terminal, folder, generated, load, mnist,
 };
 use crate::augment::Augmentation;
-use crate::config::{Config, Source, hex, require};
+use crate::config::{Config, Source, require};
+use crate::hex::hex;
 use crate::rows::Rows;
 use crate::{Error, picture, setup, train};
 
