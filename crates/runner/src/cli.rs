@@ -83,7 +83,7 @@ enum Command {
     Report(ReportArgs),
     /// Train with several values of configuration keys, all of a grid or some at random, and name the best run
     ///
-    /// Best is the run with the best validation accuracy; the test set chooses nothing. A sweep that was stopped goes on where it was.
+    /// Best is the run with the best validation accuracy, or with the least validation loss where examples have values; the test set chooses nothing. A sweep that was stopped goes on where it was.
     #[command(
         after_help = "Examples:\n  evenkeel sweep lr=0.001,0.004 batch=64,256 epochs=3 --out sweeps/grid\n  evenkeel sweep \
                             'lr=log(1e-4,1e-1)' optimizer=adamw,lion --random 20 --out sweeps/random"

@@ -38,6 +38,7 @@ impl Setup {
     pub fn new(mut config: Config) -> Result<Self, Error> {
         config.check()?;
         let dataset = load(&config)?;
+        dataset.check()?;
         config.resolve(&dataset)?;
         fits(&config, &dataset)?;
         let split = split(&config, &dataset)?;

@@ -28,5 +28,6 @@ mod speed;
 mod sweep;
 mod tables;
 mod transfer;
+mod unlearnable;
 mod wire;
 mod world;

@@ -43,6 +43,8 @@ fn new_rows_are_scored_all_together_by_the_names_of_the_run() {
     // One row is enough, and need not tell classes apart.
     world.write("one.csv", "length,weight,kind\n0,2,aster\n");
     assert!(stdout(&world.expect(0, "eval run --data one.csv", &[])).contains("of 1 rows of one.csv"));
+    let one = json(&stdout(&world.expect(0, "eval run --data one.csv --json", &[])));
+    assert_eq!((&one["accuracy"], one["roc_auc_macro"].is_null()), (&1.0.into(), true));
 
     // The run's own table is its own wherever it lies, and in whatever order its columns are.
     let own = |data: &str| json(&stdout(&world.expect(0, &format!("eval run --json{data}"), &[])));
