@@ -1,4 +1,4 @@
-//! What a network answers to a set of images: a class each, and how probable it holds every class.
+//! What a network answers to a set of examples: a class each, and how probable it holds every class.
 //!
 //! `eval`, `predict` and the [report](crate::report) begin here.
 
@@ -13,25 +13,25 @@ use crate::element::Element;
 use crate::scoring::Scorer;
 use crate::weights::Weights;
 
-/// Answers to some images of a set, in their order.
+/// Answers to some examples of a set, in their order.
 #[derive(Clone, Debug)]
 pub struct Answers {
     /// Outputs of the network: at least as many as the set has classes.
     pub classes: usize,
-    /// The images, by their place in the set.
-    pub images: Vec<u32>,
+    /// The examples, by their place in the set.
+    pub examples: Vec<u32>,
     /// Their classes.
     pub labels: Vec<u32>,
     /// The classes that the network answers with: the first of the most probable.
     pub answers: Vec<u32>,
-    /// How probable it holds each class of each image: `[images, classes]`.
+    /// How probable it holds each class of each example: `[examples, classes]`.
     pub probabilities: Vec<f64>,
     /// Loss and hits.
     pub score: Score,
 }
 
 impl Answers {
-    /// The answers of `network` with `weights` to the images `indices` of `set`.
+    /// The answers of `network` with `weights` to the examples `indices` of `set`.
     ///
     /// # Errors
     /// Those of [`Scorer::score`].
@@ -45,7 +45,7 @@ impl Answers {
         let classes = network.outputs();
         let mut all = Self {
             classes,
-            images: indices.into(),
+            examples: indices.into(),
             labels: Vec::with_capacity(indices.len()),
             answers: Vec::with_capacity(indices.len()),
             probabilities: Vec::with_capacity(indices.len() * classes),
@@ -77,7 +77,7 @@ impl Answers {
         }
     }
 
-    /// Number of images.
+    /// Number of examples.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
@@ -87,17 +87,17 @@ impl Answers {
         self.labels.is_empty()
     }
 
-    /// The probabilities of the classes of image `at`.
+    /// The probabilities of the classes of example `at`.
     pub fn row(&self, at: usize) -> &[f64] {
         &self.probabilities[at * self.classes..][..self.classes]
     }
 
-    /// How probable the network holds what it answers to image `at`.
+    /// How probable the network holds what it answers to example `at`.
     pub fn confidence(&self, at: usize) -> f64 {
         self.row(at)[self.answers[at] as usize]
     }
 
-    /// Whether the answer to image `at` is right.
+    /// Whether the answer to example `at` is right.
     pub fn is_right(&self, at: usize) -> bool {
         self.labels[at] == self.answers[at]
     }

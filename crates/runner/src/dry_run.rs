@@ -19,6 +19,9 @@ pub struct Plan {
     layers: Vec<Layer>,
     parameters: usize,
     buffers: usize,
+    /// What examples are called.
+    #[serde(skip)]
+    noun: &'static str,
     images: usize,
     steps_per_epoch: u64,
     steps: u64,
@@ -43,7 +46,7 @@ struct Layer {
 /// What a run takes of memory.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Bytes {
-    /// The images.
+    /// The examples.
     data: usize,
     /// Parameters, those of the best epoch, gradients, moments, what health keeps, and whatever else is as large as the parameters.
     parameters: usize,
@@ -121,7 +124,7 @@ impl Plan {
     /// # Errors
     /// As for [`dry_run`].
     pub fn new(setup: &Setup) -> Result<Self, Error> {
-        let Setup { config, split, network, .. } = setup;
+        let Setup { config, dataset, split, network } = setup;
         let (isa, pool) = (setup::isa(config)?, setup::pool(config)?);
         let layers = layers(network, config.layers.as_deref().unwrap_or_default());
 
@@ -133,6 +136,7 @@ impl Plan {
             layers,
             parameters: network.layout().len(),
             buffers: network.buffers().len(),
+            noun: dataset.train.noun(),
             images: split.train.len(),
             steps_per_epoch,
             steps: steps_per_epoch * u64::from(config.epochs),
@@ -162,12 +166,12 @@ impl Plan {
                 amount(*flop)
             );
         }
-        let Bytes { data, parameters, workspace } = self.bytes;
+        let (Bytes { data, parameters, workspace }, noun) = (self.bytes, self.noun);
         let megabytes = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
         let _ = write!(
             text,
-            "\n{} parameters, {} buffers\n{} images, {} steps an epoch, {} in all\n{}FLOP a step, on {} threads with {}\n\
-             memory: images {}, parameters with gradients and moments {}, activations {}",
+            "\n{} parameters, {} buffers\n{} {noun}, {} steps an epoch, {} in all\n{}FLOP a step, on {} threads with {}\n\
+             memory: {noun} {}, parameters with gradients and moments {}, activations {}",
             self.parameters,
             self.buffers,
             self.images,

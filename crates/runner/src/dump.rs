@@ -2,7 +2,7 @@
 //!
 //! | tensor | shape | holds |
 //! |---|---|---|
-//! | `inputs`, `labels` | (n, inputs), (n) | the first images that are trained on, in the order of the file |
+//! | `inputs`, `labels` | (n, inputs), (n) | the first examples that are trained on, in the order of the file |
 //! | `logits` | (n, classes) | the network's output |
 //! | `loss` | () | the mean softmax cross-entropy, in nats |
 //! | `param.NAME`, `grad.NAME` | PyTorch's | each parameter, and the mean loss's gradient by it |
@@ -38,7 +38,7 @@ pub enum Mode {
 pub struct Request {
     /// Whose parameters.
     pub source: Source,
-    /// How many images.
+    /// How many examples.
     pub samples: usize,
     /// The type to compute in; `None` for the configuration's.
     pub dtype: Option<Dtype>,
@@ -75,9 +75,9 @@ pub fn dump(request: &Request) -> Result<(), Error> {
     }
     let isa = setup::isa(&config)?;
     let setup = Setup::new(config)?;
-    let images = setup.split.train.len();
-    let allowed = (1..=images).contains(&request.samples);
-    require("samples", request.samples, allowed, &format!("1 to the {images} images that are trained on"))?;
+    let (count, noun) = (setup.split.train.len(), setup.dataset.train.noun());
+    let allowed = (1..=count).contains(&request.samples);
+    require("samples", request.samples, allowed, &format!("1 to the {count} {noun} that are trained on"))?;
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(isa, &pool);
     let folder = folder.as_ref();

@@ -63,19 +63,26 @@ pub enum Error {
     },
     /// One batch was not learned by heart.
     #[error(
-        "{steps} steps on one batch brought the loss from {first_loss:.4} to {last_loss:.4}, and {:.2} % of its images right; expected a \
-         tenth of the loss and all images. Look at rate, initialisers and losses before training on more, or give it more --max-steps",
-        100.0 * accuracy
+        "{steps} steps on one batch brought the loss from {first_loss:.4} to {last_loss:.4}{}. Look at rate, initialisers and losses \
+         before training on more, or give it more --max-steps",
+        match accuracy {
+            Some(share) => format!(
+                ", and {:.2} % of its {noun} right; expected a tenth of the loss and all {noun}", 100.0 * share
+            ),
+            None => "; expected a tenth of it".into(),
+        }
     )]
     Unlearned {
+        /// What examples are called.
+        noun: &'static str,
         /// Steps that were taken.
         steps: u64,
         /// The loss before them.
         first_loss: f64,
         /// The loss after them.
         last_loss: f64,
-        /// The share of images read rightly after them.
-        accuracy: f64,
+        /// The share of examples answered rightly after them; none where they have values.
+        accuracy: Option<f64>,
     },
     /// Loss or gradient is no longer finite.
     #[error("diverged: {divergence}. What the run was is in {}; try {}", folder.display(), divergence.remedy())]

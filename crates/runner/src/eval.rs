@@ -1,15 +1,23 @@
-//! `evenkeel eval`: how good a run's parameters are on one of the three sets of images, in all measures.
+//! `evenkeel eval`: how good a run's parameters are on one of its three sets of examples, or on new ones, in all measures.
+//!
+//! ```text
+//! no --data, or the run's own data elsewhere   the part that --split names, divided as the run did
+//! --data with other labelled rows              all of them: see `rows`
+//! ```
+
+mod rows;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
 use kernels::Cpu;
+use nn::Network;
 use serde::Serialize;
 
 use crate::Error;
 use crate::answers::Answers;
 use crate::config::{Config, Dtype};
-use crate::data::Labelled;
+use crate::data::{Goals, Labelled};
 use crate::element::Element;
 use crate::fit::{Fit, Values};
 use crate::interval;
@@ -18,7 +26,7 @@ use crate::run_folder::{self, RunFolder};
 use crate::setup::{self, Setup};
 use crate::{train, weights};
 
-/// A set of images.
+/// A set of examples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
@@ -35,9 +43,9 @@ pub enum Part {
 pub struct Request {
     /// The run folder.
     pub run: PathBuf,
-    /// Which images.
-    pub part: Part,
-    /// A folder with the data, where they are no longer where the run found them.
+    /// Which examples; `None` for the test set, or all rows that are new.
+    pub part: Option<Part>,
+    /// The data, where they are no longer where the run found them; or other ones.
     pub data: Option<PathBuf>,
     /// Print JSON.
     pub json: bool,
@@ -46,46 +54,86 @@ pub struct Request {
 #[derive(Serialize)]
 struct Evaluation<M> {
     run: String,
-    split: Part,
+    /// `null` of rows that are new.
+    split: Option<Part>,
+    /// The file of those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
     params_sha256: String,
     #[serde(flatten)]
     measures: M,
 }
 
+/// What is scored.
+struct Subject<'a> {
+    network: &'a Network,
+    /// What the classes of a table are called.
+    classes: &'a [String],
+    set: &'a Labelled,
+    /// Which of its examples.
+    indices: Cow<'a, [u32]>,
+    split: Option<Part>,
+    /// Where they came from, if they are new.
+    data: Option<String>,
+}
+
 /// Does it: prints accuracy with its 95 % interval, the mean loss, and every other measure.
 ///
 /// # Errors
-/// [`Error`], if the run or its data cannot be read.
+/// [`Error`], if the run or its data cannot be read, or new rows are not such as it was trained on.
 pub fn eval(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
     let mut config = Config::read(&folder.file(run_folder::CONFIG))?;
-    config.data = request.data.clone().or(config.data);
-    let isa = setup::isa(&config)?;
-    let setup = Setup::new(config)?;
-    let pool = setup::pool(&setup.config)?;
-    let cpu = Cpu::new(isa, &pool);
-    if setup.dataset.has_values() {
-        let (fit, params_sha256) = pool.enter(|| match setup.config.dtype {
-            Dtype::F32 | Dtype::Bf16 => fit::<f32>(&folder, &setup, cpu, request.part),
-            Dtype::F64 => fit::<f64>(&folder, &setup, cpu, request.part),
-        })?;
-        return print(request, &folder, params_sha256, fit, &fit.to_string());
+    // What the machine lacks is said before anything is read.
+    setup::isa(&config)?;
+    if let Some(path) = request.data.as_deref().filter(|path| rows::are_in(path)) {
+        let (network, summary) = setup::of_run(&folder, &config)?;
+        let network = network.with_loss(config.loss.unwrap_or_default());
+        if let Some((set, split)) = rows::read(path, &config, &summary, &network, request.part)? {
+            let (data, indices) = (Some(path.display().to_string()), set.indices().collect());
+            let classes = &summary.classes;
+            let subject = Subject { network: &network, classes, set: &set, indices, split, data };
+            return score(request, &folder, &config, &subject);
+        }
     }
-    let (answers, params_sha256) = pool.enter(|| match setup.config.dtype {
-        Dtype::F32 | Dtype::Bf16 => answers::<f32>(&folder, &setup, cpu, request.part),
-        Dtype::F64 => answers::<f64>(&folder, &setup, cpu, request.part),
+    config.data = request.data.clone().or(config.data);
+    let setup = Setup::new(config)?;
+    let part = request.part.unwrap_or(Part::Test);
+    let (set, indices) = part.of(&setup);
+    let (network, classes) = (&setup.network, &setup.dataset.names.classes);
+    let subject = Subject { network, classes, set, indices, split: Some(part), data: None };
+    score(request, &folder, &setup.config, &subject)
+}
+
+/// Scores `subject`, in the type of the run, and prints the result.
+fn score(request: &Request, folder: &RunFolder, config: &Config, subject: &Subject<'_>) -> Result<(), Error> {
+    let pool = setup::pool(config)?;
+    let cpu = Cpu::new(setup::isa(config)?, &pool);
+    let of = subject.data.as_ref().map(|data| format!(" of {data}")).unwrap_or_default();
+    let of = format!("of {} {}{of}", subject.indices.len(), subject.set.noun());
+    if matches!(subject.set.goals(), Goals::Values(_)) {
+        let (fit, params_sha256) = pool.enter(|| match config.dtype {
+            Dtype::F32 | Dtype::Bf16 => fit::<f32>(folder, cpu, subject),
+            Dtype::F64 => fit::<f64>(folder, cpu, subject),
+        })?;
+        let text = format!("loss {:.4}, {of}\n\n{fit}", fit.loss);
+        return print(request, folder, subject, params_sha256, fit, &text);
+    }
+    let (answers, params_sha256) = pool.enter(|| match config.dtype {
+        Dtype::F32 | Dtype::Bf16 => answers::<f32>(folder, cpu, subject),
+        Dtype::F64 => answers::<f64>(folder, cpu, subject),
     })?;
-    let (score, measures) = (answers.score, Measures::new(&answers)?);
-    let accuracy = interval::percent(score.correct, score.rows);
-    let head = format!("accuracy {accuracy}, loss {:.4}, of {} images", measures.loss, score.rows);
-    let text = format!("{head}\n\n{measures}");
-    print(request, &folder, params_sha256, measures, &text)
+    let measures = Measures::new(&answers, subject.set.noun(), subject.classes)?;
+    let accuracy = interval::percent(answers.score.correct, answers.score.rows);
+    let text = format!("accuracy {accuracy}, loss {:.4}, {of}\n\n{measures}", measures.loss);
+    print(request, folder, subject, params_sha256, measures, &text)
 }
 
 /// Prints `measures`: as JSON, or as `text`.
 fn print<M: Serialize>(
     request: &Request,
     folder: &RunFolder,
+    subject: &Subject<'_>,
     params_sha256: String,
     measures: M,
     text: &str,
@@ -94,41 +142,36 @@ fn print<M: Serialize>(
         return train::print(text);
     }
     let run = folder.path().display().to_string();
-    let evaluation = Evaluation { run, split: request.part, params_sha256, measures };
+    let Subject { split, data, .. } = subject;
+    let evaluation = Evaluation { run, split: *split, data: data.clone(), params_sha256, measures };
     let text = serde_json::to_string_pretty(&evaluation);
     train::print(&text.map_err(|error| Error::Usage(format!("evaluation: {error}")))?)
 }
 
-fn fit<T: Element>(
-    folder: &RunFolder,
-    setup: &Setup,
-    cpu: Cpu<'_>,
-    part: Part,
-) -> Result<(Fit, String), Error> {
-    let (mut weights, sha256) = weights::read::<T>(&folder.file(run_folder::MODEL), &setup.network)?;
-    let (set, indices) = part.of(setup);
-    Ok((Fit::new(&Values::new(&setup.network, cpu, &mut weights, set, &indices)?), sha256))
+fn fit<T: Element>(folder: &RunFolder, cpu: Cpu<'_>, subject: &Subject<'_>) -> Result<(Fit, String), Error> {
+    let Subject { network, set, indices, .. } = subject;
+    let (mut weights, sha256) = weights::read::<T>(&folder.file(run_folder::MODEL), network)?;
+    Ok((Fit::new(&Values::new(network, cpu, &mut weights, set, indices)?), sha256))
 }
 
 fn answers<T: Element>(
     folder: &RunFolder,
-    setup: &Setup,
     cpu: Cpu<'_>,
-    part: Part,
+    subject: &Subject<'_>,
 ) -> Result<(Answers, String), Error> {
-    let (mut weights, sha256) = weights::read::<T>(&folder.file(run_folder::MODEL), &setup.network)?;
-    let (set, indices) = part.of(setup);
-    Ok((Answers::new(&setup.network, cpu, &mut weights, set, &indices)?, sha256))
+    let Subject { network, set, indices, .. } = subject;
+    let (mut weights, sha256) = weights::read::<T>(&folder.file(run_folder::MODEL), network)?;
+    Ok((Answers::new(network, cpu, &mut weights, set, indices)?, sha256))
 }
 
 impl Part {
-    /// The images: the set that they are in, and their places in it.
+    /// The examples: the set that they are in, and their places in it.
     fn of(self, setup: &Setup) -> (&Labelled, Cow<'_, [u32]>) {
         let Setup { dataset, split, .. } = setup;
         match self {
             Self::Train => (&dataset.train, Cow::from(&split.train)),
             Self::Val => (&dataset.train, Cow::from(&split.validation)),
-            Self::Test => (&dataset.test, (0..dataset.test.dims()[0]).collect()),
+            Self::Test => (&dataset.test, dataset.test.indices().collect()),
         }
     }
 }

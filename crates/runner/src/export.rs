@@ -13,7 +13,7 @@ use crate::config::{Config, Dtype};
 use crate::data::replace::{refuse_if, replace_with};
 use crate::element::Element;
 use crate::run_folder::{self, RunFolder};
-use crate::tensors::{Array, malformed};
+use crate::tensors::Array;
 use crate::weights::{self, Weights};
 use crate::{Error, setup, train};
 
@@ -53,12 +53,8 @@ pub fn export(request: &Request) -> Result<(), Error> {
     let out = request.out.clone().unwrap_or_else(|| folder.file(name));
     refuse_if(out.exists() && !request.force, &out)?;
     let config = Config::read(&folder.file(run_folder::CONFIG))?;
-    let input = setup::input(&run_folder::summary(&folder)?);
-    let (Some(layers), Some(input)) = (&config.layers, input) else {
-        let path = folder.file(run_folder::SUMMARY);
-        return Err(malformed(&path, "the size of an image, as runs of this version have it", "none"));
-    };
-    let network = setup::network(&config, input, layers, false)?;
+    let (network, _) = setup::of_run(&folder, &config)?;
+    let layers = config.layers.as_deref().unwrap_or_default();
     let bytes = match (request.format, config.dtype) {
         (Format::Onnx, Dtype::F64) => {
             onnx::encode(&network, layers, &read::<f64>(&folder, &network)?.converted())?
@@ -121,9 +117,11 @@ mod tests {
         ] {
             assert!(encode(&preset.layers(10)).is_ok_and(|bytes| bytes.len() > 10_000), "{}", preset.name());
         }
-        let refused = encode(&[LayerSpec::Standardise, LayerSpec::dense(10, nn::Init::Zeros)])
-            .expect_err("no counterpart")
-            .to_string();
-        assert!(refused.contains("layer 0 (standardise)") && refused.contains("npz"), "{refused}");
+        // Whatever a layer of one's own does, it cannot be told here.
+        let network = Network::new(input, &Preset::Logistic.layers(10)).expect("layers that fit");
+        let weights = Weights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
+        let own = [LayerSpec::custom("own", nn::Options::new())];
+        let refused = onnx::encode(&network, &own, &weights).expect_err("no counterpart").to_string();
+        assert!(refused.contains("layer 0 (custom)") && refused.contains("npz"), "{refused}");
     }
 }

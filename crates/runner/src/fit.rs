@@ -92,9 +92,9 @@ impl Fit {
 }
 
 impl fmt::Display for Fit {
+    /// All but the loss, for a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { images, loss, mean_absolute_error, root_mean_squared_error, r_squared } = self;
-        writeln!(f, "loss {loss:.4}, of {images} rows\n")?;
+        let Self { mean_absolute_error, root_mean_squared_error, r_squared, .. } = self;
         writeln!(f, "mean absolute error      {mean_absolute_error:.4}")?;
         writeln!(f, "root mean squared error  {root_mean_squared_error:.4}")?;
         let r_squared = r_squared.map_or_else(|| "-".into(), |share| format!("{share:.4}"));

@@ -95,7 +95,9 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
             setup::isa(config)?;
             // That the first fold can be set up says that all can.
             let first = Config { fold: Some(1), ..(**config).clone() };
-            let config = Config { fold: None, ..Setup::new(first)?.config };
+            let first = Setup::new(first)?;
+            request.check_gate(&first.dataset.name, first.dataset.has_values())?;
+            let config = Config { fold: None, ..first.config };
             let folder = match out {
                 Some(out) => RunFolder::create(out, *force)?,
                 None => RunFolder::next(config.preset.name())?,

@@ -45,6 +45,7 @@ pub mod fit;
 mod folds;
 pub mod gradcheck;
 pub mod health;
+mod hex;
 pub mod initial;
 pub mod interval;
 pub mod journal;

@@ -15,11 +15,11 @@ const BINS: usize = 15;
 /// The most classes among which the label is looked for.
 const MOST_TOP: usize = 5;
 
-/// Measures of answers to some images. Shares are fractions; what is not defined is `null`, such as the precision of a class that is
+/// Measures of answers to some examples. Shares are fractions; what is not defined is `null`, such as the precision of a class that is
 /// never answered.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measures {
-    /// Number of images.
+    /// Number of examples.
     pub images: usize,
     /// Share of right answers. The micro averages of precision, recall and F1 are the same number.
     pub accuracy: f64,
@@ -30,7 +30,7 @@ pub struct Measures {
     /// Mean loss; nats.
     #[serde(with = "crate::json")]
     pub loss: f64,
-    /// Share of images whose class is among the k most probable, for k = 1 to 5 at most.
+    /// Share of examples whose class is among the k most probable, for k = 1 to 5 at most.
     pub top_k_accuracy: Vec<f64>,
     /// Mean of the classes' precision.
     pub precision_macro: Option<f64>,
@@ -40,7 +40,7 @@ pub struct Measures {
     pub f1_macro: Option<f64>,
     /// Right answers among all answers, whatever the class.
     pub precision_micro: f64,
-    /// Images found among all images, whatever the class.
+    /// Examples found among all of them, whatever the class.
     pub recall_micro: f64,
     /// The harmonic mean of these two.
     pub f1_micro: f64,
@@ -51,18 +51,24 @@ pub struct Measures {
     pub calibration_error: f64,
     /// Class by class.
     pub classes: Vec<ClassMeasures>,
-    /// `confusion[label][answer]`: images of that label with that answer.
+    /// `confusion[label][answer]`: examples of that label with that answer.
     pub confusion: Vec<Vec<u64>>,
+    /// What examples are called.
+    #[serde(skip)]
+    noun: &'static str,
 }
 
 /// Measures of a class.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ClassMeasures {
     /// Which class.
     pub class: usize,
-    /// Its images.
+    /// What it is called in the table that was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its examples.
     pub images: u64,
-    /// Images answered with it.
+    /// Examples answered with it.
     pub answered: u64,
     /// Share of those answers that are right.
     pub precision: Option<f64>,
@@ -75,11 +81,11 @@ pub struct ClassMeasures {
 }
 
 impl Measures {
-    /// Of `answers`.
+    /// Of `answers` to examples that are called `noun`, whose classes are called `names` where they have any.
     ///
     /// # Errors
     /// None: answers belong to their labels.
-    pub fn new(answers: &Answers) -> Result<Self, Error> {
+    pub fn new(answers: &Answers, noun: &'static str, names: &[String]) -> Result<Self, Error> {
         let Answers { classes, labels, probabilities, score, .. } = answers;
         let (&classes, confusion) = (classes, answers.confusion()?);
         let Interval { low, high } = Interval::wilson(score.correct, score.rows);
@@ -103,22 +109,29 @@ impl Measures {
             roc_auc_macro: roc_auc_macro(probabilities, labels, classes)?,
             calibration_error: Calibration::new(&confidences, &right, BINS)?.error(),
             classes: (0..classes)
-                .map(|class| ClassMeasures::new(answers, &confusion, class))
+                .map(|class| ClassMeasures::new(answers, &confusion, class, names.get(class).cloned()))
                 .collect::<Result<_, _>>()?,
             confusion: (0..classes)
                 .map(|label| (0..classes).map(|answer| confusion.count(label, answer)).collect())
                 .collect(),
+            noun,
         })
     }
 }
 
 impl ClassMeasures {
-    fn new(answers: &Answers, confusion: &Confusion, class: usize) -> Result<Self, Error> {
+    fn new(
+        answers: &Answers,
+        confusion: &Confusion,
+        class: usize,
+        name: Option<String>,
+    ) -> Result<Self, Error> {
         let scores: Vec<_> =
             answers.probabilities.iter().skip(class).step_by(answers.classes).copied().collect();
         let positive: Vec<_> = answers.labels.iter().map(|&label| label as usize == class).collect();
         Ok(Self {
             class,
+            name,
             images: confusion.support(class),
             answered: confusion.answered(class),
             precision: confusion.precision(class),
@@ -152,13 +165,14 @@ impl Display for Measures {
         }
         writeln!(f, "{:<27}{:>9}", "area under ROC, mean", area(self.roc_auc_macro))?;
 
-        writeln!(f, "\nclass  images  precision     recall         F1     ROC")?;
+        writeln!(f, "\nclass {:>7}  precision     recall         F1     ROC", self.noun)?;
         for class in &self.classes {
-            let ClassMeasures { class, images, precision, recall, f1, roc_auc, .. } = class;
+            let ClassMeasures { class, name, images, precision, recall, f1, roc_auc, .. } = class;
             let [precision, recall, f1] = [precision, recall, f1].map(|share| percent(*share));
+            let name = name.as_ref().map(|name| format!("  {name}")).unwrap_or_default();
             writeln!(
                 f,
-                "{class:>5} {images:>7} {precision:>10} {recall:>10} {f1:>10} {:>7}",
+                "{class:>5} {images:>7} {precision:>10} {recall:>10} {f1:>10} {:>7}{name}",
                 area(*roc_auc)
             )?;
         }

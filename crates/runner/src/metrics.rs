@@ -15,7 +15,7 @@ pub struct Epoch {
     /// Seconds spent on its training steps, without validation.
     #[serde(with = "crate::json")]
     pub train_seconds: f64,
-    /// Mean loss over its images, each before the step that it was part of; nats.
+    /// Mean loss over its examples, each before the step that it was part of; nats.
     #[serde(with = "crate::json")]
     pub train_loss: f64,
     /// Mean loss over the validation set after it; nats.
@@ -96,7 +96,7 @@ pub struct Summary {
     pub test_accuracy_high: Option<f64>,
     /// Mean loss over the test set; nats.
     pub test_loss: Option<f64>,
-    /// Images of the test set.
+    /// Examples of the test set.
     pub test_images: usize,
     /// Epochs done.
     pub epochs: usize,
@@ -119,9 +119,9 @@ pub struct Summary {
     pub dataset: String,
     /// Where it came from, in words.
     pub data_origin: String,
-    /// Whether the images were generated, not written by hand.
+    /// Whether they were generated.
     pub data_generated: bool,
-    /// SHA-256 over its images and labels.
+    /// SHA-256 over its examples and their goals.
     pub data_sha256: String,
     /// Rows and columns of an image, or the number of columns of a table.
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! `evenkeel train --overfit-batch`: whether a network can learn one batch by heart, which is the first thing to check of one that
 //! does not learn (Karpathy, "A recipe for training neural networks", 2019).
 //!
-//! The steps are those of the run, at its full rate throughout, always with the same images, and without what makes learning by heart
+//! The steps are those of the run, at its full rate throughout, always with the same examples, and without what makes learning by heart
 //! hard: dropout, mixed images, noise and pruning. No run folder is made.
 
 use kernels::Cpu;
@@ -24,20 +24,24 @@ const LEFT: f64 = 0.1;
 
 #[derive(Serialize)]
 struct Outcome {
+    /// What examples are called.
+    #[serde(skip)]
+    noun: &'static str,
     images: usize,
     steps: u64,
     #[serde(with = "crate::json")]
     first_loss: f64,
     #[serde(with = "crate::json")]
     last_loss: f64,
-    accuracy: f64,
+    /// The share of examples answered rightly; `null` where they have values.
+    accuracy: Option<f64>,
     learned: bool,
 }
 
 /// Does it, with `steps` steps, and prints what came out.
 ///
 /// # Errors
-/// [`Error::Unlearned`] if an image is still read wrongly, or more than a tenth of the loss is left.
+/// [`Error::Unlearned`] if an example is still answered wrongly, or more than a tenth of the loss is left.
 pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Error> {
     let mut setup = Setup::new(config)?;
     dry_run::room(&setup)?;
@@ -57,17 +61,18 @@ pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Err
         Dtype::F32 | Dtype::Bf16 => run::<f32>(&setup, cpu, steps),
         Dtype::F64 => run::<f64>(&setup, cpu, steps),
     })?;
-    let Outcome { images, first_loss, last_loss, accuracy, learned, .. } = outcome;
+    let Outcome { noun, images, first_loss, last_loss, accuracy, learned, .. } = outcome;
     if json {
         let text = serde_json::to_string_pretty(&outcome);
         train::print(&text.map_err(|error| Error::Usage(format!("outcome: {error}")))?)?;
     } else {
+        let share = accuracy.map(|accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy));
         train::print(&format!(
-            "{images} images, {steps} steps: loss {first_loss:.4} became {last_loss:.4}, accuracy {:.2} %",
-            100.0 * accuracy
+            "{images} {noun}, {steps} steps: loss {first_loss:.4} became {last_loss:.4}{}",
+            share.unwrap_or_default()
         ))?;
     }
-    if learned { Ok(()) } else { Err(Error::Unlearned { steps, first_loss, last_loss, accuracy }) }
+    if learned { Ok(()) } else { Err(Error::Unlearned { noun, steps, first_loss, last_loss, accuracy }) }
 }
 
 /// Without dropout, here and within.
@@ -95,18 +100,28 @@ fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, E
         // Statistics are those of the batch, as they are while it is learned.
         network.score(cpu, Mode::Probe, state.weights.lend(), batch, &mut workspace)
     };
+    let noun = dataset.train.noun();
+    let share = |correct: usize| (!dataset.has_values()).then(|| correct as f64 / order.len() as f64);
     let first_loss = score(&mut state)?.mean_loss();
     for step in 0..steps {
         let progress = Progress { step, steps, steps_per_epoch: steps };
         if let Err(NotFinite { loss, .. }) =
             stepper.take(setup, cpu, progress, config.rate(), &mut state, &order)?
         {
-            let (images, last_loss) = (order.len(), loss);
-            return Ok(Outcome { images, steps: step, first_loss, last_loss, accuracy: 0.0, learned: false });
+            let (images, last_loss, accuracy) = (order.len(), loss, share(0));
+            return Ok(Outcome {
+                noun,
+                images,
+                steps: step,
+                first_loss,
+                last_loss,
+                accuracy,
+                learned: false,
+            });
         }
     }
     let last = score(&mut state)?;
-    let (last_loss, accuracy) = (last.mean_loss(), last.accuracy());
-    let learned = last.correct == last.rows && last_loss <= LEFT * first_loss;
-    Ok(Outcome { images: order.len(), steps, first_loss, last_loss, accuracy, learned })
+    let (last_loss, accuracy) = (last.mean_loss(), share(last.correct));
+    let learned = accuracy.is_none_or(|share| share == 1.0) && last_loss <= LEFT * first_loss;
+    Ok(Outcome { noun, images: order.len(), steps, first_loss, last_loss, accuracy, learned })
 }

@@ -65,11 +65,11 @@ enum Answer {
     },
 }
 
-/// Where an image came from, and what was done to it.
+/// Where an example came from, and what was done to it.
 #[derive(Clone, Debug, Serialize)]
 struct Source {
     file: String,
-    /// Which image of the file, from 0, if it holds several.
+    /// Which example of the file, from 0, if it holds several.
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<usize>,
     /// Width and height of a picture, if it had to be resized.
@@ -92,19 +92,15 @@ struct Images {
     sources: Vec<Source>,
 }
 
-/// Does it: prints a line an image, or JSON.
+/// Does it: prints a line an example, or JSON.
 ///
 /// # Errors
 /// [`Error`], if the run or a file cannot be read. Then nothing is printed.
 pub fn predict(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
     let config = Config::read(&folder.file(run_folder::CONFIG))?;
-    let summary = run_folder::summary(&folder)?;
-    let (Some(layers), Some(input)) = (&config.layers, setup::input(&summary)) else {
-        let path = folder.file(run_folder::SUMMARY);
-        return Err(malformed(&path, "the size of an image, as runs of this version have it", "none"));
-    };
-    let network = setup::network(&config, input, layers, false)?;
+    let (network, summary) = setup::of_run(&folder, &config)?;
+    let input = network.input();
 
     let parts = match input {
         Shape::Image { height, width, .. } => {

@@ -1,10 +1,10 @@
-//! `report.html`: what was trained, on what, how well, what the gradients did, and how single images are read.
+//! `report.html`: what was trained, on what, how well, what the gradients did, and how the test set was answered.
 //!
 //! ```text
 //! page  axis  chart     the parts of every report
 //! recovery              steps that were not finite
 //! gradients             norms over time, sizes, ratios         from health.jsonl
-//! reading               confusion, digits, maps                from the answers to the test set
+//! reading               confusion, images, maps                from the answers to the test set
 //! environment           what it was made with
 //! comparison            several runs side by side
 //! ```
@@ -41,7 +41,7 @@ use chart::{Chart, Curve};
 use environment::Environment;
 pub(crate) use environment::command_line;
 use gradients::Gradients;
-use page::{Escaped, Page};
+use page::{Escaped, Page, capital};
 use reading::Reading;
 use recovery::Recovered;
 
@@ -68,12 +68,14 @@ pub fn html<T: Element>(
     test: Option<(&mut Weights<T>, &Answers)>,
 ) -> Result<String, Error> {
     let Material { setup, summary, history, health } = material;
+    let noun = setup.dataset.train.noun();
     let mut body = String::new();
     let unwritable = |_| Error::Usage("report: a value cannot be written".into());
     introduction(&mut body, material).map_err(unwritable)?;
-    tiles(&mut body, summary, test.as_ref().map(|(_, answers)| *answers))?;
+    tiles(&mut body, material, test.as_ref().map(|(_, answers)| *answers))?;
     curves(&mut body, summary, history).map_err(unwritable)?;
-    write!(body, "{}{}", Recovered { history, record: health }, Gradients(health)).map_err(unwritable)?;
+    write!(body, "{}{}", Recovered { history, record: health }, Gradients { record: health, noun })
+        .map_err(unwritable)?;
     if let Some((weights, answers)) = test {
         let set = &setup.dataset.test;
         // Whatever the loss of the run, what is explained is a probability.
@@ -83,22 +85,27 @@ pub fn html<T: Element>(
         // What is not in bytes is not drawn.
         let drawn = if set.pixels().is_empty() { Vec::new() } else { reading::explained(answers) };
         let maps = drawn.into_iter().map(|at| {
-            let image = set.image(answers.images[at] as usize).unwrap_or_default();
+            let image = set.image(answers.examples[at] as usize).unwrap_or_default();
             Ok((at, mapper.maps(&network, cpu, weights, image, answers.answers[at])?))
         });
         let maps = maps.collect::<Result<Vec<_>, Error>>()?;
         let confusion = answers.confusion()?;
-        write!(body, "{}", Reading::new(answers, &confusion, set, &maps)?).map_err(unwritable)?;
+        write!(body, "{}", Reading::new(answers, &confusion, &setup.dataset.names.classes, set, &maps)?)
+            .map_err(unwritable)?;
     }
     let config = setup.config.to_toml()?;
-    let images = format!(
+    let counts = format!(
         "{} to train on, {} to validate, {} to test",
         setup.split.train.len(),
         setup.split.validation.len(),
         setup.dataset.test.len()
     );
-    write!(body, "{}", Environment { summary, widths: setup.widths(), images, config: &config })
-        .map_err(unwritable)?;
+    write!(
+        body,
+        "{}",
+        Environment { summary, widths: setup.widths(), examples: (capital(noun), counts), config: &config }
+    )
+    .map_err(unwritable)?;
     let title = format!("{} on {}", summary.preset, summary.dataset);
     Ok(Page { title: &title, body: &body }.to_string())
 }
@@ -106,12 +113,13 @@ pub fn html<T: Element>(
 /// Three sentences, and a warning where the data were generated.
 fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
     let Material { setup, summary, .. } = material;
+    let noun = setup.dataset.train.noun();
     let optimizer = toml::Table::try_from(setup.config.optimizer).ok();
     let kind = optimizer.as_ref().and_then(|table| table.get("kind")?.as_str());
     let optimizer = kind.unwrap_or("its optimizer");
     let plural = if summary.epochs == 1 { "" } else { "s" };
     let what = format!(
-        "A network of {} parameters ({}) was trained on {} images of {} for {} epoch{plural} with {optimizer}, in batches of {}.",
+        "A network of {} parameters ({}) was trained on {} {noun} of {} for {} epoch{plural} with {optimizer}, in batches of {}.",
         grouped(summary.params),
         setup.widths(),
         grouped(setup.split.train.len()),
@@ -123,7 +131,7 @@ fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
     let result = result.or_else(|| Some(format!("loss {:.4}", summary.val_loss?)));
     let took = match (summary.best_epoch, result) {
         (Some(epoch), Some(result)) => format!(
-            "That took {:.1} seconds on {} thread{}; kept are the weights of epoch {epoch}, the best on {} images that were held out \
+            "That took {:.1} seconds on {} thread{}; kept are the weights of epoch {epoch}, the best on {} {noun} that were held out \
              ({result}).",
             summary.seconds_total,
             summary.threads,
@@ -136,7 +144,7 @@ fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
         body,
         "<p class=\"lead\">{} {} {}</p>",
         Escaped(&what),
-        Escaped(&verdict(summary)),
+        Escaped(&verdict(summary, noun)),
         Escaped(&took)
     )?;
     // Of other generated data, the name says what they are.
@@ -150,17 +158,17 @@ fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
 }
 
 /// How the run ended, in a sentence.
-fn verdict(summary: &Summary) -> String {
+fn verdict(summary: &Summary, noun: &str) -> String {
     match (summary.status, summary.test_accuracy, summary.test_accuracy_low, summary.test_accuracy_high) {
         (Status::Done, Some(accuracy), Some(low), Some(high)) => format!(
-            "Test accuracy: {:.2} % (95 % interval {:.2} to {:.2} %) on {} images that took no part in training.",
+            "Test accuracy: {:.2} % (95 % interval {:.2} to {:.2} %) on {} {noun} that took no part in training.",
             100.0 * accuracy,
             100.0 * low,
             100.0 * high,
             grouped(summary.test_images)
         ),
         (Status::Done, ..) => format!(
-            "Test loss: {} on {} rows that took no part in training.",
+            "Test loss: {} on {} {noun} that took no part in training.",
             summary.test_loss.map_or("-".to_owned(), short),
             grouped(summary.test_images)
         ),
@@ -170,9 +178,10 @@ fn verdict(summary: &Summary) -> String {
 }
 
 /// The figures of the test set.
-fn tiles(body: &mut String, summary: &Summary, answers: Option<&Answers>) -> Result<(), Error> {
+fn tiles(body: &mut String, material: Material<'_>, answers: Option<&Answers>) -> Result<(), Error> {
     let Some(answers) = answers else { return Ok(()) };
-    let measures = Measures::new(answers)?;
+    let Material { setup, summary, .. } = material;
+    let measures = Measures::new(answers, setup.dataset.test.noun(), &setup.dataset.names.classes)?;
     let tiles = [
         (percent(summary.test_accuracy), "test accuracy"),
         (summary.test_loss.map_or("-".to_owned(), short), "test loss, nats"),
@@ -256,19 +265,20 @@ fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::
     writeln!(
         body,
         "</div>\n<details><summary>Every epoch</summary><div class=\"scroll\"><table>\n<tr><th>Epoch</th><th>Training loss</th>\
-         <th>Validation loss</th><th>Validation accuracy</th><th>Gradient norm</th><th>Largest</th><th>Last rate</th>\
-         <th>Seconds</th></tr>"
+         <th>Validation loss</th>{}<th>Gradient norm</th><th>Largest</th><th>Last rate</th><th>Seconds</th></tr>",
+        if has_accuracy { "<th>Validation accuracy</th>" } else { "" }
     )?;
     for epoch in history {
+        let accuracy = format!("<td>{:.2} %</td>", 100.0 * epoch.val_accuracy);
+        let accuracy = if has_accuracy { accuracy } else { String::new() };
         writeln!(
             body,
-            "<tr><td>{}{}</td><td>{:.4}</td><td>{:.4}</td><td>{:.2} %</td><td>{:.3}</td><td>{:.3}</td><td>{:.2e}</td>\
+            "<tr><td>{}{}</td><td>{:.4}</td><td>{:.4}</td>{accuracy}<td>{:.3}</td><td>{:.3}</td><td>{:.2e}</td>\
              <td>{:.2}</td></tr>",
             epoch.epoch,
             if Some(epoch.epoch) == summary.best_epoch { " (kept)" } else { "" },
             epoch.train_loss,
             epoch.val_loss,
-            100.0 * epoch.val_accuracy,
             epoch.grad_norm,
             epoch.grad_norm_max,
             epoch.lr,

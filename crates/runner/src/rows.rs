@@ -48,7 +48,7 @@ impl<T: Element> Rows<T> {
         let (count, len) = (indices.len(), indices.len() * from.image_len());
         let capacity = self.labels.len();
         let (Some(inputs), Some(labels)) = (self.inputs.get_mut(..len), self.labels.get_mut(..count)) else {
-            return Err(Error::Usage(format!("batch: expected at most {capacity} images, got {count}")));
+            return Err(Error::Usage(format!("batch: expected at most {capacity} examples, got {count}")));
         };
         gather(indices, from, inputs).map_err(|error| Error::Usage(error.to_string()))?;
         if let Some(augmentation) = augmentation {

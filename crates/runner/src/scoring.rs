@@ -1,4 +1,4 @@
-//! Loss and accuracy of a set of images: after each epoch on the validation set, once on the test set, in `eval`.
+//! Loss and accuracy of a set of examples: after each epoch on the validation set, once on the test set, in `eval`.
 
 use kernels::Cpu;
 use nn::{Network, Score, Targets, Workspace};
@@ -9,7 +9,7 @@ use crate::element::Element;
 use crate::rows::Rows;
 use crate::weights::Weights;
 
-/// Images at a time. Part of the bit contract of a loss, which is summed batch by batch; large enough that the
+/// Examples at a time. Part of the bit contract of a loss, which is summed batch by batch; large enough that the
 /// products run at full speed.
 pub(crate) const ROWS: usize = 512;
 
@@ -30,10 +30,10 @@ impl<T: Element> Scorer<T> {
         Ok(Self { rows, workspace: Workspace::inference(network, cpu, ROWS)? })
     }
 
-    /// The score of the images `indices` of `set` under `weights`.
+    /// The score of the examples `indices` of `set` under `weights`.
     ///
     /// # Errors
-    /// [`Error::Network`] if images or labels do not fit the network, [`Error::Usage`] if an index does not fit `set`.
+    /// [`Error::Network`] if examples or labels do not fit the network, [`Error::Usage`] if an index does not fit `set`.
     pub fn score(
         &mut self,
         network: &Network,
@@ -45,7 +45,7 @@ impl<T: Element> Scorer<T> {
         self.score_each(network, cpu, weights, set, indices, |_, _| {})
     }
 
-    /// As [`score`](Self::score); `see` gets the targets and the outputs of the images, some at a time, in their order.
+    /// As [`score`](Self::score); `see` gets the targets and the outputs of the examples, some at a time, in their order.
     ///
     /// # Errors
     /// As for [`score`](Self::score).

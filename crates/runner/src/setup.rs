@@ -7,23 +7,24 @@ use std::thread;
 
 use kernels::Isa;
 use nn::{Compute, LayerSpec, Loss, Monitor, Network, Registry, Shape, Tensor};
-use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::config::{Config, Source, hex, is_table};
+use crate::config::{Config, Source, is_table};
 use crate::data::table::Goal;
-use crate::data::{self, Choice, Dataset, Goals, Inputs, Request, Split, Terminal, generated};
+use crate::data::{self, Choice, Dataset, Inputs, Labelled, Request, Split, Terminal, generated};
 use crate::metrics::Summary;
 use crate::pool::Pool;
+use crate::run_folder::{self, RunFolder};
+use crate::tensors::malformed;
 
 /// A configuration with everything that it stands for.
 #[derive(Debug)]
 pub struct Setup {
     /// The configuration, resolved.
     pub config: Config,
-    /// The images.
+    /// The data.
     pub dataset: Dataset,
-    /// Which training images are trained on, and which held out.
+    /// Which training examples are trained on, and which held out.
     pub split: Split,
     /// The network.
     pub network: Network,
@@ -37,6 +38,7 @@ impl Setup {
     pub fn new(mut config: Config) -> Result<Self, Error> {
         config.check()?;
         let dataset = load(&config)?;
+        dataset.check()?;
         config.resolve(&dataset)?;
         fits(&config, &dataset)?;
         let split = split(&config, &dataset)?;
@@ -79,21 +81,9 @@ impl Setup {
         format!("{}{widths}", network.inputs())
     }
 
-    /// SHA-256 over every image and label: what a checkpoint is tied to.
+    /// SHA-256 over every example and its goal: what a checkpoint is tied to.
     pub fn data_sha256(&self) -> String {
-        let mut hash = Sha256::new();
-        for set in [&self.dataset.train, &self.dataset.test] {
-            hash.update(set.dims().map(u32::to_le_bytes).as_flattened());
-            match set.inputs() {
-                Inputs::Bytes(bytes) => hash.update(bytes),
-                Inputs::Numbers(numbers) => numbers.iter().for_each(|x| hash.update(x.to_le_bytes())),
-            }
-            match set.goals() {
-                Goals::Classes(classes) => hash.update(classes),
-                Goals::Values(values) => values.iter().for_each(|x| hash.update(x.to_le_bytes())),
-            }
-        }
-        hex(&hash.finalize())
+        Labelled::sha256([&self.dataset.train, &self.dataset.test])
     }
 }
 
@@ -147,9 +137,9 @@ fn fits(config: &Config, dataset: &Dataset) -> Result<(), Error> {
     Ok(())
 }
 
-/// Which training images are held out.
+/// Which training examples are held out.
 fn split(config: &Config, dataset: &Dataset) -> Result<Split, Error> {
-    let images = dataset.train.len();
+    let (count, noun) = (dataset.train.len(), dataset.train.noun());
     if let Some(folds) = config.folds {
         let Some(fold) = config.fold else {
             return Err(Error::Usage(format!(
@@ -158,16 +148,16 @@ fn split(config: &Config, dataset: &Dataset) -> Result<Split, Error> {
         };
         return Split::fold(&dataset.train, fold - 1, folds, config.seed).map_err(|_| {
             Error::Usage(format!(
-                "folds: expected 2 to the number of training images, {images}, got {folds} (flag --folds or key `folds`)"
+                "folds: expected 2 to the number of training {noun}, {count}, got {folds} (flag --folds or key `folds`)"
             ))
         });
     }
     let held_out = config.validation.unwrap_or_default();
-    let usable = held_out > 0 && (held_out as usize) < images;
+    let usable = held_out > 0 && (held_out as usize) < count;
     if !usable {
         return Err(Error::Usage(format!(
-            "validation: expected 1 to {} of the {images} training images, got {held_out} (key `validation`)",
-            images.saturating_sub(1),
+            "validation: expected 1 to {} of the {count} training {noun}, got {held_out} (key `validation`)",
+            count.saturating_sub(1),
         )));
     }
     Split::stratified(&dataset.train, held_out, config.seed).map_err(|error| Error::Usage(error.to_string()))
@@ -187,12 +177,25 @@ fn for_images(error: Error, config: &Config, input: Shape) -> Error {
 }
 
 /// The shape of an input, as the summary of a run has it: rows and columns of an image, or the columns of a table.
-pub(crate) fn input(summary: &Summary) -> Option<Shape> {
+fn input(summary: &Summary) -> Option<Shape> {
     match summary.input[..] {
         [height, width] if height * width > 0 => Some(Shape::Image { height, width, channels: 1 }),
         [columns] if columns > 0 => Some(Shape::Features(columns)),
         _ => None,
     }
+}
+
+/// The network of the run in `folder`, which `config` is that of, and what the run came to: without its data.
+///
+/// # Errors
+/// As for [`run_folder::summary`]; [`Error::Malformed`] if the summary does not say what examples look like.
+pub(crate) fn of_run(folder: &RunFolder, config: &Config) -> Result<(Network, Summary), Error> {
+    let summary = run_folder::summary(folder)?;
+    let (Some(layers), Some(input)) = (&config.layers, input(&summary)) else {
+        let path = folder.file(run_folder::SUMMARY);
+        return Err(malformed(&path, "the shape of an example, as runs of this version have it", "none"));
+    };
+    Ok((network(config, input, layers, false)?, summary))
 }
 
 /// The instruction set that `config` asks for.
@@ -227,7 +230,7 @@ pub fn pool(config: &Config) -> Result<Pool, Error> {
     Ok(Pool::new(threads(config))?)
 }
 
-/// The images that `config` asks for. Notices go to stderr.
+/// The data that `config` asks for. Notices go to stderr.
 pub(crate) fn load(config: &Config) -> Result<Dataset, Error> {
     let choice = match (&config.data, config.dataset) {
         (Some(path), _) => of_path(path, config)?,

@@ -91,7 +91,9 @@ struct Outcome {
     values: toml::Table,
     status: Status,
     val_accuracy: Option<f64>,
+    val_loss: Option<f64>,
     test_accuracy: Option<f64>,
+    test_loss: Option<f64>,
     best_epoch: Option<u32>,
     seconds: f64,
 }
@@ -125,7 +127,9 @@ pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(
             values: trial.into_iter().collect(),
             status: summary.status,
             val_accuracy: summary.val_accuracy.filter(|_| summary.status == Status::Done),
+            val_loss: summary.val_loss.filter(|_| summary.status == Status::Done),
             test_accuracy: summary.test_accuracy,
+            test_loss: summary.test_loss,
             best_epoch: summary.best_epoch,
             seconds: summary.seconds_total,
         });
@@ -136,10 +140,16 @@ pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(
     train::print(&if request.json { json(&outcomes)? } else { table(&outcomes) })
 }
 
-/// The best first, by validation accuracy; of equals the earlier one. What did not end well comes last.
+/// The best first, by validation accuracy, or by validation loss where examples have values; of equals the earlier one. What did not end
+/// well comes last.
 fn ranked(outcomes: &[Outcome]) -> Vec<Outcome> {
     let mut ranked = outcomes.to_vec();
-    ranked.sort_by(|a, b| b.val_accuracy.unwrap_or(-1.0).total_cmp(&a.val_accuracy.unwrap_or(-1.0)));
+    let worth = |outcome: &Outcome| match (outcome.val_accuracy, outcome.val_loss) {
+        (Some(accuracy), _) => accuracy,
+        (None, Some(loss)) => -loss,
+        (None, None) => f64::NEG_INFINITY,
+    };
+    ranked.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
     ranked
 }
 
@@ -149,6 +159,10 @@ fn json(outcomes: &[Outcome]) -> Result<String, Error> {
 
 /// A line a trial.
 fn table(outcomes: &[Outcome]) -> String {
+    let result = |accuracy: Option<f64>, loss: Option<f64>| match (accuracy, loss) {
+        (None, Some(loss)) => format!("{loss:.4}"),
+        (accuracy, _) => percent(accuracy),
+    };
     let mut lines = vec!["validation       test  run and values".to_owned()];
     for outcome in outcomes {
         let values: Vec<_> = outcome.values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
@@ -157,14 +171,14 @@ fn table(outcomes: &[Outcome]) -> String {
             if outcome.status == Status::Diverged {
                 "diverged".into()
             } else {
-                percent(outcome.val_accuracy)
+                result(outcome.val_accuracy, outcome.val_loss)
             },
-            percent(outcome.test_accuracy),
+            result(outcome.test_accuracy, outcome.test_loss),
             outcome.run,
             values.join(", ")
         ));
     }
-    if let Some(best) = outcomes.first().filter(|best| best.val_accuracy.is_some()) {
+    if let Some(best) = outcomes.first().filter(|best| best.val_loss.is_some()) {
         lines.push(format!("best: {}", best.run));
     }
     lines.join("\n")

@@ -12,8 +12,8 @@ use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::config::hex;
 use crate::element::Element;
+use crate::hex::hex;
 
 /// An array on its way into a file.
 #[derive(Clone, Debug, PartialEq)]

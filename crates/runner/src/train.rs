@@ -53,6 +53,21 @@ pub struct Request {
     pub quiet: bool,
 }
 
+impl Request {
+    /// Whether the data called `name` have what `--min-accuracy` asks for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if their examples have values, of which there is no accuracy.
+    pub(crate) fn check_gate(&self, name: &str, has_values: bool) -> Result<(), Error> {
+        match self.min_accuracy {
+            Some(least) if has_values => Err(Error::Usage(format!(
+                "min-accuracy: expected data with classes, got {least} for {name}, whose examples have values (flag --min-accuracy)"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// When a run stops before its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
@@ -110,6 +125,7 @@ pub(crate) fn run(
         Run::New { config, out, force } => {
             setup::isa(config)?;
             let setup = Setup::new((**config).clone())?;
+            request.check_gate(&setup.dataset.name, setup.dataset.has_values())?;
             // What cannot be stepped, held or loaded is said before there is a folder.
             dry_run::room(&setup)?;
             let loaded = match setup.config.init_from {
@@ -130,6 +146,7 @@ pub(crate) fn run(
         Run::Resume { folder, threads, isa } => {
             let folder = RunFolder::open(folder)?;
             if let Some(summary) = finished(&folder)? {
+                request.check_gate(&summary.dataset, summary.test_accuracy.is_none())?;
                 let name = folder.path().display();
                 if !request.quiet {
                     display::say(&format!("{name} is finished: nothing is left to do, nothing was changed"));
@@ -142,7 +159,9 @@ pub(crate) fn run(
             config.threads = threads.or(config.threads);
             config.isa = isa.clone().unwrap_or(config.isa);
             setup::isa(&config)?;
-            (Setup::new(config)?, folder, lock, true)
+            let setup = Setup::new(config)?;
+            request.check_gate(&setup.dataset.name, setup.dataset.has_values())?;
+            (setup, folder, lock, true)
         }
     };
     let (isa, pool) = (setup::isa(&setup.config)?, setup::pool(&setup.config)?);
@@ -293,7 +312,7 @@ impl Session<'_> {
             dataset.name,
             origin,
             split.train.len(),
-            if matches!(network.input(), Shape::Image { .. }) { "images" } else { "rows" },
+            dataset.train.noun(),
             split.validation.len(),
             dataset.test.len(),
             if dataset.test_is_held_out { " (held out by the seed)" } else { "" },

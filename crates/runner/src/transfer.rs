@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::config::hex;
 use crate::data::DataError;
 use crate::element::Element;
+use crate::hex::hex;
 use crate::run_folder;
 use crate::setup::Setup;
 use crate::tensors::{self, malformed};

@@ -32,8 +32,8 @@ dump = safetensors(run + ".safetensors")
 onnx.checker.check_model(onnx.load(run + "/model.onnx"), full_check=True)
 session = onnxruntime.InferenceSession(run + "/model.onnx", providers=["CPUExecutionProvider"])
 shape = session.get_inputs()[0].shape
-images = dump["inputs"].reshape(-1, *shape[1:])
-(logits,) = session.run(["logits"], {"images": images})
+inputs = dump["inputs"].reshape(-1, *shape[1:])
+(logits,) = session.run(None, {session.get_inputs()[0].name: inputs})
 difference = abs(logits - dump["logits"]).max()
 assert difference < 1e-5, f"logits differ by {difference}"
 

@@ -105,7 +105,7 @@ fn of(
             Inputs::Bytes(_) => format!("bytes, {}", set.shape()),
             Inputs::Numbers(_) => format!("numbers, {}", set.shape()),
         };
-        return Err(DataError::malformed(&x_test, Fault::ImageSize, described(&train), described(&test)));
+        return Err(DataError::malformed(&x_test, Fault::Shape, described(&train), described(&test)));
     }
     match (train.goals(), test.goals()) {
         (Goals::Values(_), Goals::Values(_)) => {}
@@ -131,7 +131,7 @@ fn labelled(inputs: Npy, x: &Path, goals: Npy, y: &Path) -> Result<Labelled, Dat
     let count = inputs.count;
     if goals.shape != [count] && goals.shape != [count, 1] {
         let expected = format!("the shape ({count},), a goal for each example");
-        return Err(DataError::malformed(y, Fault::Count, expected, format!("{:?}", goals.shape)));
+        return Err(DataError::malformed(y, Fault::Pairs, expected, format!("{:?}", goals.shape)));
     }
     let goals = match goals.elements {
         Elements::Bytes(labels) => Goals::Classes(labels),
@@ -250,13 +250,16 @@ mod tests {
         for (arrays, expected) in [
             (vec![], "x_train and y_train, or x and y, found none"),
             (vec![x.clone()], "both x_train and y_train, found x_train alone"),
-            (vec![x.clone(), ("y_train", labels(&[0, 1, 1]))], "y_train: images and labels do not pair up"),
+            (vec![x.clone(), ("y_train", labels(&[0, 1, 1]))], "y_train: arrays do not pair up"),
             (vec![x.clone(), ("y_train", labels(&[0, 256]))], "found 256 at index 1"),
             (vec![x.clone(), ("y_train", labels(&[-1, 0]))], "found -1 at index 0"),
             (vec![("x_train", bytes(&[2])), y.clone()], "(examples, features)"),
             (vec![("x_train", bytes(&[2, 0])), y.clone()], "empty"),
             (vec![("x_train", bytes(&[2, 4, 4, 3])), y.clone()], "[2, 4, 4, 3]"),
-            (with(&[("x_test", bytes(&[2, 4])), ("y_test", labels(&[0, 1]))]), "x_test: test images differ"),
+            (
+                with(&[("x_test", bytes(&[2, 4])), ("y_test", labels(&[0, 1]))]),
+                "x_test: test examples differ",
+            ),
             (with(&[("x_test", bytes(&[2, 3])), ("y_test", labels(&[0, 2]))]), "labels below 2"),
             (
                 with(&[("x_test", bytes(&[1, 3])), ("y_test", array(&[1], Elements::Floats(vec![1.0])))]),

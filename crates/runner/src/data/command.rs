@@ -17,7 +17,8 @@ use super::{
     Choice, DataError, Goals, Inputs, Labelled, Origin, Request, Terminal, folder, generated, load, mnist,
 };
 use crate::augment::Augmentation;
-use crate::config::{Config, Source, hex, require};
+use crate::config::{Config, Source, require};
+use crate::hex::hex;
 use crate::rows::Rows;
 use crate::{Error, picture, setup, train};
 
@@ -139,9 +140,9 @@ pub fn info(config: &Config, json: bool) -> Result<(), Error> {
     for (part, of) in [("train", &info.train), ("test", &info.test)] {
         let counts: String = of.counts.iter().map(|count| format!(" {count}")).collect();
         let mnist = if of.is_mnist { ", MNIST's" } else { "" };
-        let (what, numbers) = match dataset.train.shape() {
-            Shape::Image { .. } => ("images", "pixels "),
-            _ => ("rows", "numbers"),
+        let (what, numbers) = match dataset.train.noun() {
+            "images" => ("images", "pixels "),
+            rows => (rows, "numbers"),
         };
         lines.push(format!("\n{part}: {} {what}{mnist}", of.images));
         if !of.counts.is_empty() {
@@ -150,7 +151,10 @@ pub fn info(config: &Config, json: bool) -> Result<(), Error> {
         let (mean, std) = (of.mean, of.std);
         let scale = if matches!(dataset.train.inputs(), Inputs::Bytes(_)) { " (of 0 to 1)" } else { "" };
         lines.push(format!("  {numbers}       mean {mean:.4}, standard deviation {std:.4}{scale}"));
-        lines.push(format!("  images SHA-256  {}\n  labels SHA-256  {}", of.images_sha256, of.labels_sha256));
+        lines.push(format!(
+            "  {what:<6} SHA-256  {}\n  labels SHA-256  {}",
+            of.images_sha256, of.labels_sha256
+        ));
     }
     train::print(&lines.join("\n"))
 }
@@ -318,7 +322,7 @@ fn half_blocks(sheet: &Sheet) -> String {
 pub fn synth(synth: &Synth) -> Result<(), Error> {
     let Synth { source, out, seed, counts, force } = synth;
     for (name, count) in ["train", "test"].iter().zip(counts) {
-        require(name, count, *count > 0, "at least 1 image")?;
+        require(name, count, *count > 0, "at least 1")?;
     }
     let samples = counts[0].saturating_add(counts[1]);
     let (made, goal) = match source {

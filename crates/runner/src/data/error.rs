@@ -143,9 +143,21 @@ pub enum Fault {
     /// Images and labels differ in number.
     #[error("images and labels do not pair up")]
     Count,
+    /// Two arrays have not as many entries.
+    #[error("arrays do not pair up")]
+    Pairs,
+    /// An example has another shape than those of a run.
+    #[error("examples of another shape")]
+    Width,
+    /// Goals are classes where values are needed, or the other way round.
+    #[error("goals of another kind")]
+    Goals,
     /// A label names a class that the data set does not have.
     #[error("label out of range")]
     LabelRange,
+    /// Test examples have another shape or type than those trained on.
+    #[error("test examples differ from training examples")]
+    Shape,
     /// Test images have another size than training images.
     #[error("test images differ in size from training images")]
     ImageSize,

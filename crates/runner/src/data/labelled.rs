@@ -5,6 +5,9 @@
 //! them, and [`gather`](super::gather) converts those of a batch.
 
 use nn::Shape;
+use sha2::{Digest, Sha256};
+
+use crate::hex::hex;
 
 /// What a network is shown, example after example.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +62,14 @@ impl Goals {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// What examples of this shape are called: `images`, or the `rows` of a table.
+pub fn noun(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Image { .. } => "images",
+        _ => "rows",
     }
 }
 
@@ -155,6 +166,28 @@ impl Labelled {
         self.goals.is_empty()
     }
 
+    /// The places of all examples.
+    pub fn indices(&self) -> std::ops::Range<u32> {
+        0..self.dims[0]
+    }
+
+    /// SHA-256 over every example and its goal of a training and a test set.
+    pub fn sha256(sets: [&Self; 2]) -> String {
+        let mut hash = Sha256::new();
+        for set in sets {
+            hash.update(set.dims.map(u32::to_le_bytes).as_flattened());
+            match &set.inputs {
+                Inputs::Bytes(bytes) => hash.update(bytes),
+                Inputs::Numbers(numbers) => numbers.iter().for_each(|x| hash.update(x.to_le_bytes())),
+            }
+            match &set.goals {
+                Goals::Classes(classes) => hash.update(classes),
+                Goals::Values(values) => values.iter().for_each(|x| hash.update(x.to_le_bytes())),
+            }
+        }
+        hex(&hash.finalize())
+    }
+
     /// Rows of an image; 1 of a table.
     pub fn rows(&self) -> usize {
         self.dims[1] as usize
@@ -178,6 +211,11 @@ impl Labelled {
     /// What an example looks like to a network.
     pub fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// What its examples are called: see [`noun`].
+    pub fn noun(&self) -> &'static str {
+        noun(self.shape)
     }
 
     /// What a network is shown.

@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 pub use batch::{GatherError, gather, scale};
 pub use download::{Attempt, Mirrors, Published, Reason};
 pub use error::{DataError, Fault};
-pub use labelled::{Goals, Inputs, Labelled, Uneven};
+pub use labelled::{Goals, Inputs, Labelled, Uneven, noun};
 pub use progress::Terminal;
 pub use request::{Choice, Generate, Request};
 pub use split::{Split, TooManyHeldOut};
@@ -133,7 +133,7 @@ pub enum Event<'a> {
 /// # Errors
 /// [`DataError::Malformed`] if a file that was found is not what it should be, except in the cache, which is
 /// downloaded anew; [`DataError::Missing`] if the folder of [`Choice::Folder`] lacks a file;
-/// [`DataError::Absent`] if the file of a table or of arrays is not there, [`DataError::OneClass`] if all its examples are of one class;
+/// [`DataError::Absent`] if the file of a table or of arrays is not there;
 /// [`DataError::Unavailable`] if [`Choice::Mnist`] is nowhere; [`DataError::Io`] if the machine refuses.
 pub fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result<Dataset, DataError> {
     let digits = || (request.digits)(request.seed, request.cache.as_deref());
@@ -175,15 +175,18 @@ impl Dataset {
         Self { name, origin, classes, names: Names::default(), train, test, test_is_held_out: false }
     }
 
-    /// Itself, unless all of its training set is of one class.
-    fn with_several_classes(self) -> Result<Self, DataError> {
+    /// Whether there is anything to learn.
+    ///
+    /// # Errors
+    /// [`DataError::OneClass`] if all of the training set is of one class.
+    pub fn check(&self) -> Result<(), DataError> {
         match self.train.labels() {
             [first, rest @ ..] if rest.iter().all(|label| label == first) => {
                 let class = self.names.classes.get(usize::from(*first)).cloned();
                 let (class, examples) = (class.unwrap_or(first.to_string()), self.train.len());
-                Err(DataError::OneClass { name: self.name, examples, class })
+                Err(DataError::OneClass { name: self.name.clone(), examples, class })
             }
-            _ => Ok(self),
+            _ => Ok(()),
         }
     }
 
@@ -202,7 +205,7 @@ impl Dataset {
 const TEST_SHARE: u32 = 5;
 
 /// `set` without its test set, and that.
-fn with_test(set: &Labelled, path: &Path, seed: u64) -> Result<[Labelled; 2], DataError> {
+pub(crate) fn with_test(set: &Labelled, path: &Path, seed: u64) -> Result<[Labelled; 2], DataError> {
     let [count, ..] = set.dims();
     let split = Split::test(set, (count / TEST_SHARE).max(1), seed)
         .map_err(|_| DataError::malformed(path, Fault::Empty, "at least 2 examples", count))?;
@@ -220,7 +223,7 @@ fn from_table(
     let [train, test] = with_test(&rows, path, seed)?;
     let names = Names { columns, classes };
     let classes = names.classes.len();
-    Dataset { name, origin, classes, names, train, test, test_is_held_out: true }.with_several_classes()
+    Ok(Dataset { name, origin, classes, names, train, test, test_is_held_out: true })
 }
 
 /// The generated table `table`, called `name`.
@@ -241,7 +244,7 @@ fn from_arrays(arrays: arrays::Arrays, path: &Path, origin: Origin, seed: u64) -
     };
     let classes = largest.map_or(0, |largest| largest + 1);
     let names = Names::default();
-    Dataset { name: name(path), origin, classes, names, train, test, test_is_held_out }.with_several_classes()
+    Ok(Dataset { name: name(path), origin, classes, names, train, test, test_is_held_out })
 }
 
 /// The file `path`, to be read.

@@ -34,16 +34,16 @@ pub struct Split {
 
 /// More was to be held out than leaves one image to train on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("validation set: expected fewer than the {images} training images, got {held_out}")]
+#[error("validation set: expected fewer than the {examples} training examples, got {held_out}")]
 pub struct TooManyHeldOut {
-    /// Number of images there are.
-    pub images: u32,
+    /// Number of examples there are.
+    pub examples: u32,
     /// Number that was to be held out.
     pub held_out: u32,
 }
 
 impl Split {
-    /// Holds out `held_out` of the images of `set`.
+    /// Holds out `held_out` of the examples of `set`.
     ///
     /// The result is a function of the labels, `held_out` and `seed` alone, and the same on every machine. The
     /// number held out of a class differs by less than 1 from its share `held_out * count(c) / count`; the
@@ -69,11 +69,11 @@ impl Split {
     /// # Errors
     /// [`TooManyHeldOut`] unless every fold has an example, and leaves one to train on.
     pub fn fold(set: &Labelled, fold: u32, folds: u32, seed: u64) -> Result<Self, TooManyHeldOut> {
-        let [images, ..] = set.dims();
-        if folds < 2 || folds > images {
-            return Err(TooManyHeldOut { images, held_out: images / folds.max(1) });
+        let [examples, ..] = set.dims();
+        if folds < 2 || folds > examples {
+            return Err(TooManyHeldOut { examples, held_out: examples / folds.max(1) });
         }
-        let mut order: Vec<u32> = (0..images).collect();
+        let mut order: Vec<u32> = (0..examples).collect();
         Stream::new(seed, FOLDS_STREAM).shuffle(&mut order);
         order.sort_by_key(|&index| class(set, index));
         let places = order.iter().enumerate();
@@ -88,12 +88,12 @@ impl Split {
     }
 
     fn by(set: &Labelled, held_out: u32, stream: Stream) -> Result<Self, TooManyHeldOut> {
-        let [images, ..] = set.dims();
-        if held_out >= images {
-            return Err(TooManyHeldOut { images, held_out });
+        let [examples, ..] = set.dims();
+        if held_out >= examples {
+            return Err(TooManyHeldOut { examples, held_out });
         }
-        let mut quotas = quotas((0..images).map(|index| class(set, index)), held_out);
-        let mut order: Vec<u32> = (0..images).collect();
+        let mut quotas = quotas((0..examples).map(|index| class(set, index)), held_out);
+        let mut order: Vec<u32> = (0..examples).collect();
         stream.shuffle(&mut order);
         let (mut validation, mut train): (Vec<u32>, Vec<u32>) = order.into_iter().partition(|&index| {
             let quota = &mut quotas[class(set, index)];
@@ -117,7 +117,7 @@ fn quotas(labels: impl Iterator<Item = usize>, held_out: u32) -> [u32; 256] {
     let mut counts = [0_u64; 256];
     labels.for_each(|label| counts[label] += 1);
     let total: u64 = counts.iter().sum();
-    // Below 2^32, since a class has no more than `total` images.
+    // Below 2^32, since a class has no more than `total` examples.
     let mut quotas = counts.map(|count| (u64::from(held_out) * count / total) as u32);
     let remainders = counts.map(|count| u64::from(held_out) * count % total);
     let left = held_out - quotas.iter().sum::<u32>();
@@ -162,7 +162,7 @@ mod tests {
         let [a, b] = [1, 2].map(|seed| Split::stratified(&set, 50, seed).expect("50 of 100"));
         assert_ne!(a, b);
         let refused = Split::stratified(&set, 100, 1);
-        assert_eq!(refused, Err(TooManyHeldOut { images: 100, held_out: 100 }));
+        assert_eq!(refused, Err(TooManyHeldOut { examples: 100, held_out: 100 }));
         assert!(Split::stratified(&labelled(vec![]), 0, 1).is_err());
     }
 

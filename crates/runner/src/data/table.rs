@@ -13,6 +13,7 @@ use std::path::Path;
 
 use csv::{ErrorKind, Position, ReaderBuilder, StringRecord, Trim};
 
+use super::Names;
 use super::error::{DataError, Fault};
 use super::labelled::{Goals, Inputs, Labelled};
 
@@ -110,6 +111,36 @@ pub fn parse(input: impl Read, path: &Path, goal: &Goal) -> Result<Table, DataEr
     let rows = labelled(path, numbers, goals, shown.len())?;
     let columns = shown.into_iter().map(|column| file.header[column].to_owned()).collect();
     Ok(Table { columns, classes, rows })
+}
+
+/// The rows of the table in `input` with their goals, by the `names` of columns and classes that a network was trained on; other columns
+/// may stand between them.
+///
+/// # Errors
+/// As for [`parse`]; and if a class has none of the names.
+pub fn parse_known(input: impl Read, path: &Path, goal: &Goal, names: &Names) -> Result<Labelled, DataError> {
+    let mut file = File::new(input, path)?;
+    let shown = names.columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
+    let at = file.column(goal.column())?;
+    let (mut numbers, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(record) = file.next()? {
+        file.numbers(&record, &shown, &mut numbers)?;
+        match goal {
+            Goal::Target(_) => file.numbers(&record, &[at], &mut values)?,
+            Goal::Label(_) => match names.classes.iter().position(|class| *class == record[at]) {
+                Some(class) => classes.push(class as u8),
+                None => {
+                    let expected = format!("one of the run's classes ({})", names.classes.join(", "));
+                    return Err(file.refused(Fault::Label, &expected, &record, at));
+                }
+            },
+        }
+    }
+    let goals = match goal {
+        Goal::Target(_) => Goals::Values(values),
+        Goal::Label(_) => Goals::Classes(classes),
+    };
+    labelled(path, numbers, goals, shown.len())
 }
 
 /// The numbers in the columns `columns` of the table in `input`, row after row; other columns may stand between them.
@@ -287,6 +318,30 @@ mod tests {
         };
         assert_eq!(rows("b,x,a\n1,?,2\n3,?,4\n"), Ok(vec![2.0, 1.0, 4.0, 3.0]));
         assert!(rows("a,c\n1,2\n").expect_err("no b").contains("a column `b`"));
+    }
+
+    #[test]
+    fn labelled_rows_are_read_by_the_names_that_are_known() {
+        let read = |text: &str, goal: Goal| {
+            let text_of = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+            let names = Names { columns: text_of(&["a", "b"]), classes: text_of(&["w", "x"]) };
+            parse_known(text.as_bytes(), Path::new("t.csv"), &goal, &names).map_err(|error| error.to_string())
+        };
+        let rows = read("b,kind,note,a\n1,x,?,2\n", label("kind")).expect("a row");
+        assert_eq!((rows.inputs(), rows.labels()), (&Inputs::Numbers(vec![2.0, 1.0]), &[1][..]));
+        let rows = read("a,y,b\n1,-2.5,2\n", Goal::Target("y".into())).expect("a row");
+        assert_eq!((rows.goals(), rows.cols()), (&Goals::Values(vec![-2.5]), 2));
+        for (text, expected) in [
+            ("a,b\n1,2\n", "a column `kind`"),
+            ("a,kind\n1,w\n", "a column `b`"),
+            ("a,b,kind\n", "at least one row"),
+            ("a,b,kind\n1,2,w\n1,2,y\n", "classes (w, x) in line 3, column `kind`, found `y`"),
+            ("a,b,kind\n1,2,\n", "column `kind`, found nothing"),
+            ("a,b,kind\n1,nan,w\n", "line 2, column `b`, found `nan`"),
+        ] {
+            let error = read(text, label("kind")).expect_err(text);
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
     }
 
     #[test]

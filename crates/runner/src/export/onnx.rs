@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! images [n, 1, height, width], 0 to 1  ->  a node or a few for each layer  ->  logits [n, classes]
+//! rows [n, columns]                     ->                                  ->  values [n, 1], where there is one output
 //! ```
 //!
 //! Sources: `onnx.proto` for the messages, and the operators' descriptions at <https://onnx.ai/onnx/operators>. Checked against ONNX
 //! Runtime.
 
+mod norms;
 mod steps;
 
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use nn::{Activation, BranchScale, LayerSpec, Network, Pool, Shape};
 
 use super::arrays;
 use crate::Error;
+use crate::data::noun;
 use crate::protobuf::Message;
 use crate::tensors::Array;
 use crate::weights::Weights;
@@ -59,17 +62,20 @@ pub(super) fn encode(
     let shapes = tensors.map(|tensor| (tensor.name.clone(), tensor.torch_shape())).collect();
     let arrays = arrays(network, weights).into_iter().collect();
     let mut graph = Graph { message: Message::new(), arrays, shapes: &shapes, values: 0 };
-    let Shape::Image { height, width, channels } = network.input() else {
-        return Err(Error::Usage(format!("export: expected images as inputs, got {}", network.input())));
+    let (rows, dims) = match network.input() {
+        Shape::Image { height, width, channels } => (Rows::Image, vec![channels, height, width]),
+        Shape::Steps { steps, features } => (Rows::Steps, vec![steps, features]),
+        Shape::Features(features) => (Rows::Vector, vec![features]),
     };
-    let (last, _) = graph.sequence("layers", layers, "images".into(), Rows::Image)?;
-    graph.node("Identity", &[&last], &["logits"], []);
-    let dims = [channels, height, width].map(|dim| dim as i64);
+    let dims: Vec<_> = dims.into_iter().map(|dim| dim as i64).collect();
+    let (inputs, outputs) = (noun(network.input()), if network.outputs() == 1 { "values" } else { "logits" });
+    let (last, _) = graph.sequence("layers", layers, inputs.into(), rows)?;
+    graph.node("Identity", &[&last], &[outputs], []);
     let graph = graph
         .message
         .text(2, "evenkeel")
-        .message(11, value("images", &dims))
-        .message(12, value("logits", &[network.outputs() as i64]));
+        .message(11, value(inputs, &dims))
+        .message(12, value(outputs, &[network.outputs() as i64]));
     let model = Message::new()
         .int(1, IR_VERSION)
         .text(2, "evenkeel")
@@ -241,13 +247,7 @@ impl Graph<'_> {
             }
             LayerSpec::Flatten => (self.op("Flatten", &[&x], []), Rows::Vector),
             LayerSpec::Dropout { .. } => (x, rows),
-            LayerSpec::BatchNorm { epsilon, .. } if rows != Rows::Steps => {
-                let names = ["weight", "bias", "running_mean", "running_var"];
-                let [weight, bias, mean, variance] =
-                    names.map(|name| self.tensor(&format!("{path}.{name}"), None));
-                let inputs = [&x[..], &weight, &bias, &mean, &variance];
-                (self.op("BatchNormalization", &inputs, [Attribute::Float("epsilon", *epsilon)]), rows)
-            }
+            LayerSpec::BatchNorm { epsilon, .. } => (self.batch_norm(path, &x, rows, *epsilon), rows),
             LayerSpec::Residual { body, shortcut, scale } => {
                 let (branch, inside) = self.sequence(&format!("{path}.body"), body, x.clone(), rows)?;
                 let (beside, _) = self.sequence(&format!("{path}.shortcut"), shortcut, x, rows)?;
@@ -268,6 +268,11 @@ impl Graph<'_> {
                 let weight = self.tensor(&format!("{path}.weight"), None);
                 (self.op("Add", &[&x, &weight], []), rows)
             }
+            LayerSpec::GroupNorm { groups, epsilon } => {
+                (self.group_norm(path, &x, rows, *groups, *epsilon), rows)
+            }
+            LayerSpec::Standardise => (self.standardise(path, &x, rows), rows),
+            LayerSpec::Embedding { count, .. } => (self.embedding(path, &x, rows, *count), Rows::Steps),
             LayerSpec::LayerNorm { epsilon } => (self.layer_norm(path, &x, rows, *epsilon), rows),
             LayerSpec::RmsNorm { epsilon } => (self.rms_norm(path, &x, rows, *epsilon), rows),
             LayerSpec::Attention { heads, causal, .. } => (self.attention(path, &x, *heads, *causal), rows),
@@ -349,7 +354,8 @@ fn no_counterpart(path: &str, layer: &LayerSpec) -> Error {
     let place = path.strip_prefix("layers.").unwrap_or(path);
     Error::Usage(format!(
         "export: expected layers that have an ONNX form here (dense, activations, convolution, pooling, flatten, dropout, batch_norm, \
-         layer_norm, rms_norm, residual, places, rows, position, attention, transformer, recurrent), got layer {place} ({}); --format npz takes every network",
+         group_norm, layer_norm, rms_norm, standardise, residual, places, rows, embedding, position, attention, transformer, \
+         recurrent), got layer {place} ({}); --format npz takes every network",
         layer.kind()
     ))
 }

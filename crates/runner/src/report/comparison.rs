@@ -27,19 +27,13 @@ impl Display for Comparison<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(runs) = self;
         let number = |value: Option<f64>| value.map_or("-".to_owned(), short);
-        let best = |a: &&Compared, b: &&Compared| {
-            let of = |run: &Compared| run.summary.val_accuracy.unwrap_or(-1.0);
-            of(a).total_cmp(&of(b))
-        };
-        // Of equals the first: `max_by` takes the last.
-        if let Some(best) = runs.iter().rev().max_by(best).filter(|run| run.summary.val_accuracy.is_some()) {
+        if let Some((best, result)) = best(runs) {
             writeln!(
                 f,
-                "<p class=\"lead\">{} runs. The best on its validation set is <b>{}</b>, with {}; test accuracies are shown, but chose \
-                 nothing.</p>",
+                "<p class=\"lead\">{} runs. The best on its validation set is <b>{}</b>, with {result}; results on test sets are \
+                 shown, but chose nothing.</p>",
                 runs.len(),
                 Escaped(&best.name),
-                percent(best.summary.val_accuracy)
             )?;
         }
         writeln!(
@@ -82,7 +76,9 @@ impl Display for Comparison<'_> {
         };
         write!(f, "{}", chart("Training loss", Scale::Linear, false, |epoch| epoch.train_loss))?;
         write!(f, "{}", chart("Validation loss", Scale::Linear, false, |epoch| epoch.val_loss))?;
-        write!(f, "{}", chart("Validation accuracy", Scale::Linear, true, |epoch| epoch.val_accuracy))?;
+        if runs.iter().flat_map(|run| &run.history).any(|epoch| !epoch.val_accuracy.is_nan()) {
+            write!(f, "{}", chart("Validation accuracy", Scale::Linear, true, |epoch| epoch.val_accuracy))?;
+        }
         write!(f, "{}", chart("Gradient norm", Scale::Log, false, |epoch| epoch.grad_norm))?;
         writeln!(f, "</div>")
     }
@@ -116,6 +112,17 @@ impl Comparison<'_> {
         }
         writeln!(f, "</table></div>")
     }
+}
+
+/// The run with the best validation accuracy, and that; where none has any, with the least validation loss. Of equals the first.
+fn best(runs: &[Compared]) -> Option<(&Compared, String)> {
+    let by = |measure: fn(&Summary) -> Option<f64>| {
+        let measured = runs.iter().rev().filter_map(move |run| Some((run, measure(&run.summary)?)));
+        measured.max_by(|(_, a), (_, b)| a.total_cmp(b))
+    };
+    let accurate = by(|summary| summary.val_accuracy).map(|(run, share)| (run, percent(Some(share))));
+    let near = || by(|summary| summary.val_loss.map(|loss| -loss));
+    accurate.or_else(|| near().map(|(run, loss)| (run, format!("a loss of {}", short(-loss)))))
 }
 
 /// Each key of a configuration with its value; those of tables as `table.key`.

@@ -11,15 +11,15 @@ pub(crate) struct Environment<'a> {
     pub(crate) summary: &'a Summary,
     /// The network's widths.
     pub(crate) widths: String,
-    /// How many images were for what.
-    pub(crate) images: String,
+    /// What examples are called, with a capital, and how many were for what.
+    pub(crate) examples: (String, String),
     /// The resolved configuration.
     pub(crate) config: &'a str,
 }
 
 impl Display for Environment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { summary, widths, images, config } = self;
+        let Self { summary, widths, examples: (noun, counts), config } = self;
         let unknown = || "unknown".to_owned();
         let rows = [
             (
@@ -27,7 +27,7 @@ impl Display for Environment<'_> {
                 format!("{} ({widths}), {} parameters, {}", summary.preset, summary.params, summary.dtype),
             ),
             ("Data", format!("{} ({})", summary.dataset, summary.data_origin)),
-            ("Images", images.clone()),
+            (noun.as_str(), counts.clone()),
             ("Seed", summary.seed.to_string()),
             ("Machine", summary.machine.clone()),
             ("Computed with", format!("{} threads, {}", summary.threads, summary.isa)),

@@ -18,11 +18,15 @@ const MOST_COLUMNS: usize = 120;
 const SHADES: usize = 9;
 
 /// The section; nothing if nothing was seen.
-pub(crate) struct Gradients<'a>(pub(crate) &'a [Health]);
+pub(crate) struct Gradients<'a> {
+    pub(crate) record: &'a [Health],
+    /// What examples are called.
+    pub(crate) noun: &'static str,
+}
 
 impl Display for Gradients<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(record) = self;
+        let Self { record, noun } = self;
         let layers = Layers::of(record);
         if layers.0.is_empty() {
             return Ok(());
@@ -39,7 +43,7 @@ impl Display for Gradients<'_> {
         write!(f, "{}", rate(record))?;
         writeln!(f, "</div>")?;
         write!(f, "{}", Histograms { layers: &layers })?;
-        write!(f, "{}", Units { record })?;
+        write!(f, "{}", Units { record, noun })?;
         write!(f, "{}", Table { record })
     }
 }
@@ -305,6 +309,7 @@ impl<X: Fn(i32) -> f64> Display for Steps<'_, X> {
 /// Units that do nothing, through the run.
 struct Units<'a> {
     record: &'a [Health],
+    noun: &'static str,
 }
 
 impl Display for Units<'_> {
@@ -313,11 +318,11 @@ impl Display for Units<'_> {
         let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return Ok(()) };
         writeln!(
             f,
-            "<figure id=\"units\"><figcaption>Units that do nothing <span class=\"soft\">on validation images: dead ones give 0 for \
+            "<figure id=\"units\"><figcaption>Units that do nothing <span class=\"soft\">on validation {}: dead ones give 0 for \
              all of them, saturated ones are at a bound; after epoch {} and after epoch {}</span></figcaption>\n<div \
              class=\"scroll\"><table><tr><th>Layer</th><th>Units</th><th>Dead</th><th>Saturated</th><th>Outputs that are 0</th>\
              <th>Outputs at a bound</th></tr>",
-            first.epoch, last.epoch
+            self.noun, first.epoch, last.epoch
         )?;
         for (first, last) in first.activity.iter().zip(&last.activity) {
             writeln!(
@@ -401,19 +406,20 @@ mod tests {
             )
         };
         let record = [epoch(1), epoch(2)];
-        let text = Gradients(&record).to_string();
+        let text = Gradients { record: &record, noun: "rows" }.to_string();
         assert!(
             text.contains("<span>0.weight</span><svg viewBox=\"0 0 4 1\"") && !text.contains("<span>0.bias")
         );
         assert!(text.contains("class=\"h0\" d=\"M0 0h1v1h-1zM2 0h1v1h-1z\""), "{text}");
         assert!(text.contains("class=\"h8\" d=\"M1 0h1v1h-1zM3 0h1v1h-1z\""), "{text}");
         assert!(text.contains("25.0 % are 0") && text.contains("Learning rate"));
-        assert_eq!(Gradients(&[]).to_string(), "");
+        assert_eq!(Gradients { record: &[], noun: "rows" }.to_string(), "");
     }
 
     #[test]
     fn what_is_not_finite_or_0_is_shown_and_breaks_nothing() {
-        let text = Gradients(&[health(1, vec![tensor("layers.0.weight", &[f64::NAN, 0.0])])]).to_string();
+        let record = [health(1, vec![tensor("layers.0.weight", &[f64::NAN, 0.0])])];
+        let text = Gradients { record: &record, noun: "rows" }.to_string();
         assert!(text.contains("class=\"hx\" d=\"M0 0h1v1h-1z\"") && text.contains("not finite"), "{text}");
         assert!(!text.contains("NaN\"") && !text.contains("inf\""));
     }
@@ -423,7 +429,7 @@ mod tests {
         assert_eq!(squeezed(&[1.0, 3.0]), [1.0, 3.0]);
         assert_eq!(squeezed(&[2.0; 1000]).len(), 112);
         let tensors = (0..500).map(|i| tensor(&format!("layers.{i}.weight"), &[1.0, 2.0])).collect();
-        let text = Gradients(&[health(1, tensors)]).to_string();
+        let text = Gradients { record: &[health(1, tensors)], noun: "rows" }.to_string();
         assert_eq!(text.matches("preserveAspectRatio").count(), MOST_LAYERS + 1);
         assert!(text.contains(">0.weight<") && text.contains(">499.weight<"));
     }

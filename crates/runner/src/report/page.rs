@@ -25,6 +25,12 @@ impl Display for Page<'_> {
     }
 }
 
+/// `word` with a capital.
+pub(crate) fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
 /// Text in a page, wherever it comes from.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 

@@ -1,10 +1,11 @@
-//! How the test images were read: which class was taken for which, and single images with what the network made of them.
+//! How the test set was answered: which class was taken for which, and single images with what the network made of them.
 
 use std::fmt::{self, Display};
 
 use nn::metrics::Confusion;
 use png::ColorType;
 
+use super::page::{Escaped, capital};
 use crate::Error;
 use crate::answers::Answers;
 use crate::attribution::Maps;
@@ -39,6 +40,10 @@ pub(crate) fn explained(answers: &Answers) -> Vec<usize> {
 pub(crate) struct Reading<'a> {
     pub(crate) answers: &'a Answers,
     pub(crate) confusion: &'a Confusion,
+    /// What examples are called.
+    pub(crate) noun: &'static str,
+    /// What the classes of a table are called; nothing of images.
+    pub(crate) names: &'a [String],
     pub(crate) digits: Vec<Digit>,
     pub(crate) explained: Vec<Explained>,
 }
@@ -56,17 +61,18 @@ pub(crate) struct Explained {
 }
 
 impl<'a> Reading<'a> {
-    /// Of `answers` to images of `set`, with the maps of those that [`explained`] names.
+    /// Of `answers` to examples of `set`, whose classes are called `names`, with the maps of those that [`explained`] names.
     ///
     /// # Errors
     /// [`Error::Usage`] if a picture cannot be encoded.
     pub(crate) fn new(
         answers: &'a Answers,
         confusion: &'a Confusion,
+        names: &'a [String],
         set: &Labelled,
         maps: &[(usize, Maps)],
     ) -> Result<Self, Error> {
-        let image = |at: usize| set.image(answers.images[at] as usize).unwrap_or_default();
+        let image = |at: usize| set.image(answers.examples[at] as usize).unwrap_or_default();
         let picture = |at: usize| {
             Ok::<_, Error>(data_uri(&png(set.cols(), set.rows(), ColorType::Grayscale, image(at))?))
         };
@@ -84,7 +90,7 @@ impl<'a> Reading<'a> {
             Ok(Explained { at: *at, pictures })
         });
         let explained = explained.collect::<Result<_, Error>>()?;
-        Ok(Self { answers, confusion, digits, explained })
+        Ok(Self { answers, confusion, noun: set.noun(), names, digits, explained })
     }
 
     /// `3 read as 5`, `3`.
@@ -117,20 +123,26 @@ fn class(right: bool) -> &'static str {
 impl Display for Reading<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let answers = self.answers;
+        let (verb, wrongly) = match self.noun {
+            "images" => ("read as", "read wrongly"),
+            _ => ("taken for", "classified wrongly"),
+        };
         writeln!(
             f,
-            "<h2>What was read as what</h2>\n<div class=\"charts\">{}{}</div>",
-            Matrix(self.confusion),
-            Table(self.confusion)
+            "<h2>What was {verb} what</h2>\n<div class=\"charts\">{}{}</div>",
+            Matrix { confusion: self.confusion, verb },
+            Table { confusion: self.confusion, noun: self.noun, names: self.names }
         )?;
         let wrong = mistakes(answers).len();
+        write!(f, "<h2>Test {}</h2>\n<p>{wrong} of {} are {wrongly}.", self.noun, answers.len())?;
+        if self.digits.is_empty() {
+            return writeln!(f, "</p>");
+        }
         writeln!(
             f,
-            "<h2>Test images</h2>\n<p>{} of {} are read wrongly. First come the mistakes that the network was surest of, then some \
-             images that it reads rightly; bars are the probabilities of the classes, <span style=\"color:var(--right)\">blue</span> \
-             the right one, <span style=\"color:var(--wrong)\">red</span> a wrong answer.</p>\n<div class=\"digits\" id=\"digits\">",
-            wrong,
-            answers.len()
+            " First come the mistakes that the network was surest of, then some images that it reads rightly; bars are the \
+             probabilities of the classes, <span style=\"color:var(--right)\">blue</span> the right one, <span \
+             style=\"color:var(--wrong)\">red</span> a wrong answer.</p>\n<div class=\"digits\" id=\"digits\">"
         )?;
         for digit in &self.digits {
             let right = answers.is_right(digit.at);
@@ -140,7 +152,7 @@ impl Display for Reading<'_> {
                 class(right),
                 self.caption(digit.at),
                 digit.picture,
-                answers.images[digit.at],
+                answers.examples[digit.at],
                 Bars { answers, at: digit.at },
             )?;
         }
@@ -208,11 +220,15 @@ impl Display for Bars<'_> {
 }
 
 /// Rows are labels, columns answers.
-struct Matrix<'a>(&'a Confusion);
+struct Matrix<'a> {
+    confusion: &'a Confusion,
+    /// What the network did to them: `read as`, say.
+    verb: &'static str,
+}
 
 impl Display for Matrix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(confusion) = self;
+        let Self { confusion, verb } = self;
         let classes = confusion.classes();
         let (cell, edge) = (320.0 / classes as f64, 34.0);
         let most = |label: usize| {
@@ -222,7 +238,7 @@ impl Display for Matrix<'_> {
         writeln!(
             f,
             "<figure class=\"confusion\" id=\"confusion\"><figcaption>Confusion matrix</figcaption><svg viewBox=\"0 0 360 360\" \
-             role=\"img\" aria-label=\"Confusion matrix: {} of {} right\"><text x=\"{middle}\" y=\"8\">read as</text><text \
+             role=\"img\" aria-label=\"Confusion matrix: {} of {} right\"><text x=\"{middle}\" y=\"8\">{verb}</text><text \
              x=\"8\" y=\"{middle}\" transform=\"rotate(-90 8 {middle})\">was</text>",
             confusion.correct(),
             confusion.total(),
@@ -272,20 +288,26 @@ impl Display for Matrix<'_> {
 }
 
 /// The classes one by one.
-struct Table<'a>(&'a Confusion);
+struct Table<'a> {
+    confusion: &'a Confusion,
+    noun: &'static str,
+    names: &'a [String],
+}
 
 impl Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(confusion) = self;
+        let Self { confusion, noun, names } = self;
         writeln!(
             f,
             "<figure id=\"classes\"><figcaption>Class by class</figcaption><div class=\"scroll\"><table>\n<tr><th>Class</th>\
-             <th>Images</th><th>Precision</th><th>Recall</th><th>F1</th></tr>"
+             <th>{}</th><th>Precision</th><th>Recall</th><th>F1</th></tr>",
+            capital(noun)
         )?;
         for class in 0..confusion.classes() {
             writeln!(
                 f,
-                "<tr><td>{class}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                "<tr><td>{class}{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                Escaped(&names.get(class).map(|name| format!(" {name}")).unwrap_or_default()),
                 confusion.support(class),
                 percent(confusion.precision(class)),
                 percent(confusion.recall(class)),
@@ -312,7 +334,7 @@ mod tests {
     fn answers() -> (Answers, Labelled) {
         let answers = Answers {
             classes: 2,
-            images: vec![0, 1, 2],
+            examples: vec![0, 1, 2],
             labels: vec![0, 0, 1],
             answers: vec![0, 1, 0],
             probabilities: vec![0.9, 0.1, 0.4, 0.6, 0.8, 0.2],
@@ -328,7 +350,7 @@ mod tests {
         assert_eq!(explained(&answers), [2, 1, 0]);
         let confusion = answers.confusion().expect("classes");
         let maps = Maps { saliency: vec![0.0, -2.0], integrated: vec![1.0, -0.5] };
-        let reading = Reading::new(&answers, &confusion, &set, &[(2, maps)]).expect("pictures");
+        let reading = Reading::new(&answers, &confusion, &[], &set, &[(2, maps)]).expect("pictures");
         let text = reading.to_string();
         let [surest, other, right] =
             ["1 read as 0, 80.0\u{a0}%", "0 read as 1, 60.0\u{a0}%", "0, 90.0\u{a0}%"];

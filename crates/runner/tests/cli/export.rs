@@ -58,8 +58,6 @@ fn npz_holds_every_tensor_of_every_network() {
          { kind = \"dense\", units = 3 }]\n",
     );
     world.expect(0, "train --data tiny --config lstm.toml --out run --quiet", &[]);
-    world.expect(2, "export run --format onnx", &["layer 0 (standardise)", "npz"]);
-    assert!(!world.path("run/model.onnx").exists());
     world.expect(0, "export run --format npz --out weights.npz", &[]);
     let file = fs::read(world.path("weights.npz")).unwrap();
     let weights = fs::read(world.path("run/model.safetensors")).unwrap();
@@ -107,12 +105,20 @@ fn onnx_runtime_gives_the_same_logits() {
     let presets = presets.map(|preset| (preset, format!("--preset {preset}")));
     world.write("steps.toml", STEPS);
     let all = ["all", "steps"].map(|name| (name, format!("--config {name}.toml")));
-    for (name, network) in presets.into_iter().chain(all) {
-        world.expect(
-            0,
-            &format!("train --data digits {network} --epochs 1 --batch 32 --out {name} --quiet"),
-            &[],
-        );
+    let images =
+        presets.into_iter().chain(all).map(|(name, network)| (name, format!("--data digits {network}")));
+    // Rows of a table: standardised, with values, and as the indices of vectors.
+    let row = |i: i32| format!("{},{},{},{}\n", i % 5, i % 7, i % 3, i % 5 + i % 7);
+    let rows: String = (0..120).map(row).collect();
+    world.write("rows.csv", &format!("a,b,c,y\n{rows}"));
+    world.write("vectors.toml", VECTORS);
+    let tables = ["columns --label c", "values --target y", "vectors --label c --config vectors.toml"];
+    let tables = tables.map(|table| {
+        let (name, goal) = table.split_once(' ').unwrap();
+        (name, format!("--data rows.csv {goal}"))
+    });
+    for (name, data) in images.chain(tables) {
+        world.expect(0, &format!("train {data} --epochs 1 --batch 32 --out {name} --quiet"), &[]);
         world.expect(0, &format!("export {name} --format onnx"), &[]);
         world.expect(0, &format!("export {name} --format npz"), &[]);
         world.expect(0, &format!("dump {name} --samples 50 --out {name}.safetensors"), &[]);
@@ -120,17 +126,20 @@ fn onnx_runtime_gives_the_same_logits() {
         let output = Command::new(&python).arg(script).arg(world.path(name)).output().unwrap();
         assert!(output.status.success(), "{name}: {}", stderr(&output));
     }
+    let model = world.path("vectors/model.onnx");
+    let output = Command::new(&python).args(["-c", NO_INDICES]).arg(model).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
 }
 
 /// Every layer that has an ONNX form, but for those of the presets.
-const ALL: &str = r#"layers = [
+const ALL: &str = r#"layers = [ { kind = "standardise" },
     { kind = "convolution", filters = 6, kernel = [5, 5], stride = [2, 2], padding = [2, 2] }, { kind = "gelu" },
     { kind = "mean_pooling", kernel = [3, 3], stride = [2, 2], padding = [1, 1] }, { kind = "prelu" }, { kind = "silu" },
-    { kind = "batch_norm" }, { kind = "mish" },
+    { kind = "batch_norm" }, { kind = "mish" }, { kind = "group_norm", groups = 3 }, { kind = "standardise" },
     { kind = "residual", scale = { learned = 0.5 }, body = [
         { kind = "convolution", filters = 6, kernel = [3, 3], padding = [1, 1], groups = 2 }, { kind = "elu", alpha = 0.7 } ] },
     { kind = "flatten" }, { kind = "dense", units = 20 }, { kind = "gelu_tanh" }, { kind = "batch_norm" },
-    { kind = "hard_sigmoid" }, { kind = "dense", units = 20 }, { kind = "softsign" }, { kind = "dense", units = 20 },
+    { kind = "group_norm", groups = 5 }, { kind = "hard_sigmoid" }, { kind = "dense", units = 20 }, { kind = "softsign" }, { kind = "dense", units = 20 },
     { kind = "selu" }, { kind = "residual", scale = { fixed = 0.3 }, body = [{ kind = "dense", units = 20 }, { kind = "hard_tanh" }] },
     { kind = "softplus" }, { kind = "leaky_relu", slope = 0.1 }, { kind = "dense", units = 10 } ]
 "#;
@@ -139,7 +148,19 @@ const ALL: &str = r#"layers = [
 const STEPS: &str = r#"layers = [
     { kind = "convolution", filters = 4, kernel = [4, 4], stride = [4, 4] }, { kind = "layer_norm" }, { kind = "rms_norm" }, { kind = "places" },
     { kind = "attention", heads = 2, causal = true }, { kind = "prelu" }, { kind = "dense", units = 6 }, { kind = "rms_norm" },
-    { kind = "gru", units = 7 }, { kind = "rnn", units = 5 }, { kind = "rnn", units = 8, activation = "relu" },
+    { kind = "gru", units = 7 }, { kind = "batch_norm" }, { kind = "rnn", units = 5 }, { kind = "rnn", units = 8, activation = "relu" }, { kind = "group_norm", groups = 4 }, { kind = "standardise" },
     { kind = "transformer", heads = 4, hidden = 12, causal = true }, { kind = "residual", body = [{ kind = "lstm", units = 8 }] },
     { kind = "flatten" }, { kind = "dense", units = 10 }, { kind = "layer_norm" } ]
 "#;
+
+/// Vectors for indices, which all numbers of the table are.
+const VECTORS: &str = r#"layers = [
+    { kind = "embedding", count = 11, features = 6 }, { kind = "group_norm", groups = 2 }, { kind = "flatten" }, { kind = "dense", units = 3 } ]
+"#;
+
+/// What is no index has no vector.
+const NO_INDICES: &str = "import numpy, onnxruntime, sys
+session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])
+rows = numpy.array([[0.5, 0, 0], [-1, 0, 0], [11, 0, 0], [numpy.nan, 0, 0], [numpy.inf, 0, 0], [-0.0, 10, 0]], 'f')
+(logits,) = session.run(None, {'rows': rows})
+assert numpy.isnan(logits).all(axis=1).tolist() == [True] * 5 + [False], logits";

@@ -37,15 +37,13 @@ fn a_rate_is_suggested_that_trains() {
 #[test]
 fn where_nothing_can_be_learned_nothing_is_suggested() {
     let world = World::new();
-    // One class: the loss is 0 from the start.
-    let one = runner::data::Labelled::new(vec![9; 40 * 4], vec![0; 40], 2, 2).unwrap();
-    runner::data::folder::write(&world.path("one"), &one, &one).unwrap();
-    let text = stdout(&world.expect(0, "lr-find --data one --steps 10", &[]));
+    // Black images and no bias: whatever the weights are, outputs and gradients are 0.
+    let labels = (0..40).map(|at| at % 2).collect();
+    let black = runner::data::Labelled::new(vec![0; 40 * 4], labels, 2, 2).unwrap();
+    runner::data::folder::write(&world.path("black"), &black, &black).unwrap();
+    world.write("flat.toml", "layers = [{ kind = \"dense\", units = 2, bias = false }]\n");
+    let text = stdout(&world.expect(0, "lr-find --config flat.toml --data black --steps 10", &[]));
     assert!(text.contains("no rate is suggested"), "{text}");
-    // Nor does anything else that looks at a run mind.
-    world.expect(0, "train --data one --epochs 1 --out run --quiet", &[]);
-    let eval: Value = serde_json::from_str(&stdout(&world.expect(0, "eval run --json", &[]))).unwrap();
-    assert_eq!((&eval["accuracy"], eval["roc_auc_macro"].is_null()), (&1.0.into(), true));
 }
 
 #[test]

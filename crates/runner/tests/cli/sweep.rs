@@ -64,3 +64,17 @@ fn random_values_are_drawn_and_divergence_is_a_result() {
     assert_eq!(text.matches("diverged").count(), 2, "{text}");
     assert!(!text.contains("best:"), "{text}");
 }
+
+#[test]
+fn of_values_the_least_validation_loss_is_the_best() {
+    let world = World::new();
+    world.write("sums.csv", &format!("a,sum\n{}", (0..60).map(|i| format!("{i},{i}\n")).collect::<String>()));
+    let sweep = "sweep lr=1e-9,0.05 --data sums.csv --target sum --preset linear --out grid --quiet";
+    let text = stdout(&world.expect(0, sweep, &[]));
+    assert!(text.trim_end().ends_with("best: grid/002") && !text.contains('%'), "{text}");
+    let results: Vec<Value> = serde_json::from_str(&world.read("grid/sweep.json")).unwrap();
+    assert_eq!((&results[0]["run"], &results[0]["val_accuracy"]), (&"grid/002".into(), &Value::Null));
+    let loss = results[0]["val_loss"].as_f64().unwrap();
+    assert!(loss < results[1]["val_loss"].as_f64().unwrap());
+    assert!(text.contains(&format!("{loss:.4}")), "{text}");
+}

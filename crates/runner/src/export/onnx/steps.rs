@@ -37,36 +37,23 @@ impl Graph<'_> {
         if bias.is_empty() { product } else { self.op("Add", &[&product, &bias], []) }
     }
 
-    /// The features of each place with mean 0 and variance 1.
-    pub(super) fn layer_norm(&mut self, path: &str, x: &str, rows: Rows, epsilon: f64) -> String {
-        self.features_last(x, rows, |graph, x| {
-            let [weight, bias] = ["weight", "bias"].map(|name| graph.tensor(&format!("{path}.{name}"), None));
-            let attributes = [Attribute::Int("axis", -1), Attribute::Float("epsilon", epsilon)];
-            graph.op("LayerNormalization", &[x, &weight, &bias], attributes)
-        })
-    }
-
-    /// The features of each place with mean square 1.
-    pub(super) fn rms_norm(&mut self, path: &str, x: &str, rows: Rows, epsilon: f64) -> String {
-        self.features_last(x, rows, |graph, x| {
-            let (weight, epsilon) = (graph.tensor(&format!("{path}.weight"), None), graph.number(epsilon));
-            let square = graph.op("Mul", &[x, x], []);
-            let mean = graph.op("ReduceMean", &[&square], [Attribute::Ints("axes", vec![-1])]);
-            let shifted = graph.op("Add", &[&mean, &epsilon], []);
-            let root = graph.op("Sqrt", &[&shifted], []);
-            let scaled = graph.op("Div", &[x, &root], []);
-            graph.op("Mul", &[&scaled, &weight], [])
-        })
-    }
-
-    /// What `make` makes of `x`, whose last dimension are the features of a place.
-    fn features_last(&mut self, x: &str, rows: Rows, make: impl FnOnce(&mut Self, &str) -> String) -> String {
-        if rows != Rows::Image {
-            return make(self, x);
-        }
-        let last = self.transpose(x, &[0, 2, 3, 1]);
-        let made = make(self, &last);
-        self.transpose(&made, &[0, 3, 1, 2])
+    /// A vector for each element, which is an index; NaN for what is none.
+    pub(super) fn embedding(&mut self, path: &str, x: &str, rows: Rows, count: usize) -> String {
+        // In memory, the channels of an image's pixel lie together.
+        let x = if rows == Rows::Image { self.transpose(x, &[0, 2, 3, 1]) } else { x.into() };
+        let x = self.op("Flatten", &[&x], []);
+        let near = self.clip(&x, 0.0, count as f64 - 1.0);
+        let whole = self.op("Floor", &[&near], []);
+        let is_index = self.op("Equal", &[&whole, &x], []);
+        // NaN has no integer that every runtime agrees on.
+        let first = self.number(0.0);
+        let index = self.op("Where", &[&is_index, &whole, &first], []);
+        let index = self.op("Cast", &[&index], [Attribute::Int("to", INT)]);
+        let weight = self.tensor(&format!("{path}.weight"), None);
+        let vectors = self.op("Gather", &[&weight, &index], [Attribute::Int("axis", 0)]);
+        let (features, none) = (self.integers(&[1], &[2]), self.number(f64::NAN));
+        let is_index = self.op("Unsqueeze", &[&is_index, &features], []);
+        self.op("Where", &[&is_index, &vectors, &none], [])
     }
 
     /// Multi-head self-attention.
@@ -178,12 +165,12 @@ impl Graph<'_> {
         self.constant(&dims, FLOAT, &bytes)
     }
 
-    fn reshape(&mut self, x: &str, shape: &[i64]) -> String {
+    pub(super) fn reshape(&mut self, x: &str, shape: &[i64]) -> String {
         let shape = self.integers(&[shape.len()], shape);
         self.op("Reshape", &[x, &shape], [])
     }
 
-    fn transpose(&mut self, x: &str, order: &[i64]) -> String {
+    pub(super) fn transpose(&mut self, x: &str, order: &[i64]) -> String {
         self.op("Transpose", &[x], [Attribute::Ints("perm", order.to_vec())])
     }
 
@@ -194,7 +181,7 @@ impl Graph<'_> {
     }
 
     /// An array as part of the model.
-    fn constant(&mut self, dims: &[usize], kind: i64, bytes: &[u8]) -> String {
+    pub(super) fn constant(&mut self, dims: &[usize], kind: i64, bytes: &[u8]) -> String {
         self.values += 1;
         let name = format!("constant_{}", self.values);
         let tensor = dims.iter().fold(Message::new(), |tensor, &dim| tensor.int(1, dim as i64));

@@ -1,0 +1,139 @@
+//! Flags that make a configuration: a file or a preset, which data, and names that are parsed for several commands.
+
+use std::mem::discriminant;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use nn::Optimizer;
+
+use crate::Error;
+use crate::config::{Config, Dtype, Source};
+use crate::preset::Preset;
+
+/// What a run is of: shared by the commands that begin with a configuration.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Configuration file; flags override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Network, and how it is trained where nothing else is said [default: mlp]
+    #[arg(long, conflicts_with = "config")]
+    preset: Option<Preset>,
+    /// Data set [default: auto]
+    #[arg(long)]
+    dataset: Option<Source>,
+    /// A data set of one's own: a table (.csv), arrays of NumPy (.npz, or a folder of .npy files), or a folder in MNIST's form
+    #[arg(long, value_name = "PATH", conflicts_with = "dataset")]
+    data: Option<PathBuf>,
+    /// The column of a table that holds the classes
+    #[arg(long, value_name = "COLUMN", conflicts_with = "target")]
+    label: Option<String>,
+    /// The column of a table that holds values to be met
+    #[arg(long, value_name = "COLUMN")]
+    target: Option<String>,
+    /// What every random draw depends on [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl RunArgs {
+    /// [`config`](Self::config), with the optimizer that a flag names.
+    pub(super) fn config_with(&self, optimizer: Option<&str>) -> Result<Config, Error> {
+        let mut config = self.config()?;
+        let Some(name) = optimizer else { return Ok(config) };
+        let named = named(name).unwrap_or(config.optimizer);
+        let form = ["momentum", "nesterov", "adamw", "amsgrad"].contains(&name);
+        // The settings stay where the flag names the same optimizer, and none of its forms.
+        if form || discriminant(&named) != discriminant(&config.optimizer) {
+            config.optimizer = named;
+            // A recipe's rate is that of its optimizer.
+            if self.is_recipe() {
+                config.lr = None;
+            }
+        }
+        Ok(config)
+    }
+
+    /// The file's configuration or the preset's, with what the flags say.
+    pub(super) fn config(&self) -> Result<Config, Error> {
+        let config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => self.preset.unwrap_or_default().recipe(),
+        };
+        let Self { dataset, data, label, target, seed, .. } = self;
+        Ok(on(config, *dataset, data.clone(), label.clone(), target.clone(), *seed))
+    }
+
+    /// Whether that is a preset's, with how it is trained.
+    pub(super) fn is_recipe(&self) -> bool {
+        self.config.is_none()
+    }
+}
+
+/// Which data set: shared by the commands that look at one.
+#[derive(Debug, Args)]
+pub(super) struct DataArgs {
+    /// Data set [default: auto]
+    #[arg(long)]
+    dataset: Option<Source>,
+    /// A data set of one's own: a table (.csv), arrays of NumPy (.npz, or a folder of .npy files), or a folder in MNIST's form
+    #[arg(long, value_name = "PATH", conflicts_with = "dataset")]
+    data: Option<PathBuf>,
+    /// The column of a table that holds the classes
+    #[arg(long, value_name = "COLUMN", conflicts_with = "target")]
+    label: Option<String>,
+    /// The column of a table that holds values to be met
+    #[arg(long, value_name = "COLUMN")]
+    target: Option<String>,
+    /// Seed of generated data, and of the test set of data that come without one
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl DataArgs {
+    /// `config` on this data set.
+    pub(super) fn config(self, config: Config) -> Result<Config, Error> {
+        let Self { dataset, data, label, target, seed } = self;
+        let config = on(config, dataset, data, label, target, seed);
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// `config` with what flags say of the data.
+fn on(
+    mut config: Config,
+    dataset: Option<Source>,
+    data: Option<PathBuf>,
+    label: Option<String>,
+    target: Option<String>,
+    seed: Option<u64>,
+) -> Config {
+    if dataset.is_some() || data.is_some() {
+        config.dataset = dataset.unwrap_or(config.dataset);
+        // Columns of another table say nothing of this one, but of the same data elsewhere they do.
+        config.data = data;
+    }
+    if config.data.is_none() {
+        (config.label, config.target) = (None, None);
+    }
+    if label.is_some() || target.is_some() {
+        (config.label, config.target) = (label, target);
+    }
+    config.seed = seed.unwrap_or(config.seed);
+    config
+}
+
+/// The optimizer of this name. `adam` is that of those who choose none, with a decay that suits it.
+fn named(name: &str) -> Option<Optimizer> {
+    if name == "adam" { Some(Config::ADAM) } else { Optimizer::named(name) }
+}
+
+/// Parses the name of one of these types; others are refused with their names.
+pub(super) fn dtype(allowed: &'static [Dtype]) -> impl TypedValueParser<Value = Dtype> {
+    PossibleValuesParser::new(allowed.iter().map(|dtype| dtype.name())).map(move |name| {
+        // The names have been looked at by then.
+        allowed.iter().copied().find(|dtype| dtype.name() == name).unwrap_or_default()
+    })
+}

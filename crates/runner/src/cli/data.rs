@@ -1,0 +1,111 @@
+//! `evenkeel data` and its commands.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::config::DataArgs;
+use crate::config::{Config, Source};
+use crate::{Error, data};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DataCommand {
+    /// Print shape, classes, mean and deviation of the pixels, and checksums
+    #[command(after_help = "Example:\n  evenkeel data info --data my-digits --json")]
+    Info {
+        #[command(flatten)]
+        data: DataArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw images: on the terminal, or as a sheet in a PNG file
+    #[command(
+        after_help = "Examples:\n  evenkeel data show --count 5\n  evenkeel data show --dataset digits --class 7 \
+                            --count 100 --out sevens.png\n  evenkeel data show --augment run.toml --epoch 2 --count 64 --out sheet.png"
+    )]
+    Show {
+        #[command(flatten)]
+        data: DataArgs,
+        /// Which images
+        #[arg(long, value_name = "SPLIT", default_value = "train")]
+        split: data::command::Part,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        count: usize,
+        /// Of one class alone
+        #[arg(long, value_name = "CLASS")]
+        class: Option<usize>,
+        /// As the training of this configuration sees them, augmented: its data, where no others are named
+        #[arg(long, value_name = "FILE")]
+        augment: Option<PathBuf>,
+        /// In this epoch
+        #[arg(long, value_name = "N", default_value_t = 1, requires = "augment", value_parser = clap::value_parser!(u32).range(1..))]
+        epoch: u32,
+        /// PNG file to write; without it, the terminal
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Replace the file
+        #[arg(long, requires = "out")]
+        force: bool,
+    },
+    /// Write generated digits as a folder in MNIST's form, or a generated table as a CSV file
+    ///
+    /// A table has as many rows as --train and --test together; the column to learn is `class` or `value`.
+    #[command(
+        after_help = "Examples:\n  evenkeel data synth --out my-digits --train 6000 --test 1000 --seed 3\n  evenkeel data synth \
+                            --dataset classification --train 800 --test 200 --out table.csv"
+    )]
+    Synth {
+        /// Which: digits, classification or linear
+        #[arg(long, value_name = "NAME", default_value = "digits", value_parser = generated())]
+        dataset: Source,
+        /// Folder or CSV file to write
+        #[arg(long, value_name = "PATH")]
+        out: PathBuf,
+        /// What every draw depends on
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// Training images
+        #[arg(long, value_name = "N", default_value_t = 60_000)]
+        train: u32,
+        /// Test images
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        test: u32,
+        /// Replace the files
+        #[arg(long)]
+        force: bool,
+    },
+    /// Download MNIST into the cache, and print where it is
+    #[command(after_help = "Example:\n  evenkeel data fetch")]
+    Fetch,
+}
+
+impl DataCommand {
+    pub(super) fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Info { data, json } => data::command::info(&data.config(Config::default())?, json),
+            Self::Show { data, split: part, count, class, augment, epoch, out, force } => {
+                let base = augment.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+                let (config, epoch) = (data.config(base)?, augment.map(|_| epoch));
+                data::command::show(&data::command::Show { config, part, count, class, epoch, out, force })
+            }
+            Self::Synth { dataset: source, out, seed, train, test, force } => {
+                let counts = [train, test];
+                data::command::synth(&data::command::Synth { source, out, seed, counts, force })
+            }
+            Self::Fetch => data::command::fetch(),
+        }
+    }
+}
+
+/// Parses the name of a data set that is generated; others are refused with their names.
+fn generated() -> impl TypedValueParser<Value = Source> {
+    const MADE: [(&str, Source); 3] =
+        [("digits", Source::Digits), ("classification", Source::Classification), ("linear", Source::Linear)];
+    PossibleValuesParser::new(MADE.map(|(name, _)| name)).map(|name| {
+        // The names have been looked at by then.
+        MADE.into_iter().find(|(made, _)| *made == name).map_or(Source::Digits, |(_, source)| source)
+    })
+}

@@ -1,0 +1,41 @@
+//! `evenkeel dump`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::config::{RunArgs, dtype};
+use crate::config::Dtype;
+use crate::{Error, dump};
+
+#[derive(Debug, Args)]
+pub(super) struct DumpArgs {
+    /// Run folder; without one, the initial parameters of --config or --preset
+    #[arg(conflicts_with = "RunArgs")]
+    run: Option<PathBuf>,
+    #[command(flatten)]
+    initial: RunArgs,
+    /// How many examples
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    samples: usize,
+    /// Type to compute in: f32 or f64 [default: the run's]
+    #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64]))]
+    dtype: Option<Dtype>,
+    /// How layers that behave differently while training behave
+    #[arg(long, default_value = "eval")]
+    mode: dump::Mode,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl DumpArgs {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { run, initial, samples, dtype, mode, out } = self;
+        let source = match run {
+            Some(run) => dump::Source::Run(run),
+            None => dump::Source::Initial(Box::new(initial.config()?)),
+        };
+        dump::dump(&dump::Request { source, samples, dtype, mode, out })
+    }
+}

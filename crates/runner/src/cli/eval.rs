@@ -1,0 +1,30 @@
+//! `evenkeel eval`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{Error, eval};
+
+#[derive(Debug, Args)]
+pub(super) struct EvalArgs {
+    /// Run folder
+    run: PathBuf,
+    /// Which examples [default: test, or all new ones]
+    #[arg(long, value_name = "SPLIT")]
+    split: Option<eval::Part>,
+    /// The data, where they are no longer where the run found them; or new rows: a table (.csv) with the run's columns, or arrays of NumPy
+    /// (.npz, or a folder of .npy files)
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl EvalArgs {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { run, split: part, data, json } = self;
+        eval::eval(&eval::Request { run, part, data, json })
+    }
+}

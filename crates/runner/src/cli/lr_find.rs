@@ -1,0 +1,49 @@
+//! `evenkeel lr-find`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use nn::Optimizer;
+
+use super::config::RunArgs;
+use crate::{Error, lr_find};
+
+#[derive(Debug, Args)]
+pub(super) struct LrFindArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Examples a step [default: what suits the preset, 128 for mlp; 256 in a file]
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// What takes the steps
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
+    optimizer: Option<String>,
+    /// The first rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-6, allow_negative_numbers = true)]
+    from: f64,
+    /// The last rate
+    #[arg(long, value_name = "RATE", default_value_t = 10.0, allow_negative_numbers = true)]
+    to: f64,
+    /// Steps from the one to the other
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    steps: u32,
+    /// File for a plot (HTML)
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file
+    #[arg(long, requires = "out")]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl LrFindArgs {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { run, batch, optimizer, from, to, steps, out, force, json } = self;
+        let mut config = run.config_with(optimizer.as_deref())?;
+        config.batch = batch.unwrap_or(config.batch);
+        lr_find::lr_find(&lr_find::Request { config, from, to, steps, out, force, json })
+    }
+}

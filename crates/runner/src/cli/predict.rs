@@ -1,0 +1,30 @@
+//! `evenkeel predict`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::scan::Invert;
+use crate::{Error, predict};
+
+#[derive(Debug, Args)]
+pub(super) struct PredictArgs {
+    /// Run folder
+    run: PathBuf,
+    /// PNG files, folders of PNG files, IDX files of images; for runs on rows of numbers, tables (.csv) or arrays (.npy)
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Whether pictures are inverted
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    invert: Invert,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl PredictArgs {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { run, files, invert, json } = self;
+        predict::predict(&predict::Request { run, files, invert, json })
+    }
+}

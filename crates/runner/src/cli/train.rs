@@ -1,0 +1,153 @@
+//! `evenkeel train`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use nn::{Group, Optimizer};
+
+use super::config::{RunArgs, dtype};
+use crate::config::{Dtype, require};
+use crate::non_finite::NonFinite;
+use crate::setup::Setup;
+use crate::signal::Signals;
+use crate::transfer::InitFrom;
+use crate::{Error, dry_run, overfit, train};
+
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// How often each example is seen [default: what suits the preset, 4 for mlp; 10 in a file]
+    #[arg(long, value_name = "N")]
+    epochs: Option<u32>,
+    /// Examples a step [default: what suits the preset, 128 for mlp; 256 in a file]
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// Learning rate [default: 0.004 for adam, 0.1 for sgd, what is usual for the others]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    lr: Option<f64>,
+    /// What takes the steps; its settings are the usual ones, or a configuration file's [default: adam]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
+    optimizer: Option<String>,
+    /// Scale gradients with a larger norm down to it [default: none]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
+    clip_norm: Option<f64>,
+    /// What is done where loss or gradient is not finite: end the run, leave the step out, or go back to the end of the last epoch with
+    /// half the rate [default: stop]
+    #[arg(long, value_name = "POLICY")]
+    non_finite: Option<NonFinite>,
+    /// Begin with the weights of this run, or of this file of safetensors, where names and shapes are the same
+    #[arg(long, value_name = "RUN|FILE")]
+    init_from: Option<PathBuf>,
+    /// With --init-from: tensors that are drawn anew all the same; * stands for any characters
+    #[arg(long, value_name = "PATTERN", requires = "init_from")]
+    reinit: Vec<String>,
+    /// Tensors that stay as they are; * stands for any characters
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
+    /// Threads; the result does not depend on it [default: what the machine runs at once]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Instruction set: auto, scalar, avx2, avx512 or neon; the result does not depend on it [default: auto]
+    #[arg(long, value_name = "NAME")]
+    isa: Option<String>,
+    /// Type to compute in: f32, f64, or bf16 for the factors of products with weights and f32 for all else [default: f32]
+    #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64, Dtype::Bf16]))]
+    dtype: Option<Dtype>,
+    /// Cross-validate: a run for each of so many folds of the training examples, in folders fold-1, fold-2, ... of the run folder
+    #[arg(long, value_name = "N")]
+    folds: Option<u32>,
+    #[arg(long, value_name = "DIR", help = "Run folder [default: runs/<preset>-<n>]")]
+    out: Option<PathBuf>,
+    /// Replace the run in --out
+    #[arg(long, requires = "out")]
+    force: bool,
+    /// Go on with the run in this folder, to the same bits as if it had never stopped
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "epochs", "batch", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "freeze", "dtype", "folds", "out", "force"])]
+    resume: Option<PathBuf>,
+    /// Exit with 4 if the test accuracy is below this fraction
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    min_accuracy: Option<f64>,
+    /// Stop after so many steps of the run, to be resumed
+    #[arg(long, value_name = "N")]
+    max_steps: Option<u64>,
+    /// Stop when the process has taken so many seconds, to be resumed
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    max_time: Option<f64>,
+    /// Print layers, parameters, bytes and FLOP, and train nothing
+    #[arg(long, conflicts_with_all = ["resume", "print_config", "overfit_batch", "folds"])]
+    dry_run: bool,
+    /// Print the configuration with everything resolved, and train nothing
+    #[arg(long, conflicts_with_all = ["resume", "overfit_batch", "folds"])]
+    print_config: bool,
+    /// Learn one batch by heart: exits with 4 if that fails. Makes no run folder
+    #[arg(long, conflicts_with_all = ["resume", "out", "folds"])]
+    overfit_batch: bool,
+    /// Print the summary as JSON on stdout
+    #[arg(long)]
+    json: bool,
+    /// No progress on stderr
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl TrainArgs {
+    /// Trains, or does what is asked for instead.
+    pub(super) fn run(self, started: Instant) -> Result<(), Error> {
+        let Self { dry_run, print_config, overfit_batch, .. } = self;
+        let request = self.request()?;
+        match (&request.run, dry_run || print_config || overfit_batch) {
+            (train::Run::New { config, .. }, true) if overfit_batch => {
+                overfit::overfit((**config).clone(), request.limits.steps, request.json)
+            }
+            (train::Run::New { config, .. }, true) => {
+                let setup = Setup::new((**config).clone())?;
+                if dry_run {
+                    return dry_run::dry_run(&setup, request.json);
+                }
+                train::print(setup.config.to_toml()?.trim_end())
+            }
+            _ => train::train(&request, started, &Signals::catch()?),
+        }
+    }
+
+    fn request(self) -> Result<train::Request, Error> {
+        if let Some(least) = self.min_accuracy {
+            require("min-accuracy", least, (0.0..=1.0).contains(&least), "0 to 1")?;
+        }
+        if let Some(seconds) = self.max_time {
+            require("max-time", seconds, seconds > 0.0, "seconds above 0")?;
+        }
+        if let Some(steps) = self.max_steps {
+            require("max-steps", steps, steps > 0, "at least 1")?;
+        }
+        let limits = train::Limits { steps: self.max_steps, seconds: self.max_time };
+        let (min_accuracy, json, quiet) = (self.min_accuracy, self.json, self.quiet);
+        let run = match self.resume {
+            Some(folder) => train::Run::Resume { folder, threads: self.threads, isa: self.isa },
+            None => {
+                let mut config = self.run.config_with(self.optimizer.as_deref())?;
+                config.epochs = self.epochs.unwrap_or(config.epochs);
+                config.batch = self.batch.unwrap_or(config.batch);
+                config.lr = self.lr.or(config.lr);
+                config.clip_norm = self.clip_norm.or(config.clip_norm);
+                config.non_finite = self.non_finite.unwrap_or(config.non_finite);
+                if let Some(path) = self.init_from {
+                    config.init_from = Some(InitFrom { path, sha256: None, reinit: self.reinit });
+                }
+                if !self.freeze.is_empty() {
+                    let frozen = Group { tensors: self.freeze, frozen: true, ..Group::default() };
+                    config.groups.insert(0, frozen);
+                }
+                config.threads = self.threads.or(config.threads);
+                config.isa = self.isa.unwrap_or(config.isa);
+                config.dtype = self.dtype.unwrap_or(config.dtype);
+                config.folds = self.folds.or(config.folds);
+                train::Run::New { config: Box::new(config), out: self.out, force: self.force }
+            }
+        };
+        Ok(train::Request { run, limits, min_accuracy, json, quiet })
+    }
+}
