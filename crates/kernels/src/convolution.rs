@@ -95,11 +95,13 @@ pub struct Epilogue<'a, T> {
     bias: Option<&'a [T]>,
     keep: Option<&'a mut [T]>,
     relu: bool,
+    /// Where ReLU's gradient is taken.
+    gradient_at: Option<&'a [T]>,
 }
 
 impl<'a, T> Epilogue<'a, T> {
     /// They are stored as they are.
-    pub const NONE: Self = Self { bias: None, keep: None, relu: false };
+    pub const NONE: Self = Self { bias: None, keep: None, relu: false, gradient_at: None };
 
     /// `bias[o]` is added to the elements of channel `o`.
     pub const fn bias(bias: &'a [T]) -> Self {
@@ -312,6 +314,36 @@ impl Convolution {
         dx: &mut [T],
         scratch: &mut [T],
     ) -> Result<(), Error> {
+        self.dx_at(cpu, dy, w, None, dx, scratch)
+    }
+
+    /// [`dx`](Self::dx), times ReLU's gradient where `x` is ReLU's output: 0 where `x` is at most 0.
+    ///
+    /// # Errors
+    /// As for [`forward`](Self::forward).
+    pub fn dx_relu<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        dy: &[T],
+        w: &[T],
+        x: &[T],
+        dx: &mut [T],
+        scratch: &mut [T],
+    ) -> Result<(), Error> {
+        check_length("x", self.x_len(), x.len())?;
+        self.dx_at(cpu, dy, w, Some(x), dx, scratch)
+    }
+
+    /// Times ReLU's gradient at `relu`, if there is one.
+    fn dx_at<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        dy: &[T],
+        w: &[T],
+        relu: Option<&[T]>,
+        dx: &mut [T],
+        scratch: &mut [T],
+    ) -> Result<(), Error> {
         check_length("dy", self.y_len(), dy.len())?;
         check_length("w", self.w_len(), w.len())?;
         check_length("dx", self.x_len(), dx.len())?;
@@ -320,11 +352,10 @@ impl Convolution {
             return Ok(());
         }
         if self.rounds() {
-            self.dx_of::<T::Rounded>(cpu, dy, w, dx, scratch);
+            self.dx_of::<T::Rounded>(cpu, dy, w, relu, dx, scratch)
         } else {
-            self.dx_of::<Single<T>>(cpu, dy, w, dx, scratch);
+            self.dx_of::<Single<T>>(cpu, dy, w, relu, dx, scratch)
         }
-        Ok(())
     }
 
     /// The gradients with respect to `w` and, if it is wanted, to the bias: `dw[kh, kw, i, o]` is the sum of `x * dy[.., o]` over all
@@ -413,13 +444,18 @@ impl<'a, T> Epilogue<'a, T> {
             let zero = T::splat(s, T::ZERO);
             sum = T::select(s, T::less_or_equal(s, sum, zero), zero, sum);
         }
+        if let Some(at) = self.gradient_at {
+            let zero = T::splat(s, T::ZERO);
+            sum = T::select(s, T::less_or_equal(s, channels.get(s, at, window), zero), zero, sum);
+        }
         channels.put(s, y, window, sum);
     }
 
     /// That of the first `len` elements, which it then has no more.
     fn split_off(&mut self, len: usize) -> Epilogue<'a, T> {
         let keep = self.keep.as_mut().and_then(|z| z.split_off_mut(..len));
-        Epilogue { bias: self.bias, keep, relu: self.relu }
+        let gradient_at = self.gradient_at.as_mut().and_then(|at| at.split_off(..len));
+        Epilogue { bias: self.bias, keep, relu: self.relu, gradient_at }
     }
 }
 

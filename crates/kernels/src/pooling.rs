@@ -25,7 +25,7 @@ use core::ops::Range;
 use crate::channels::Channels;
 use crate::error::check_length;
 use crate::simd::{Float, Simd, WithSimd};
-use crate::window::{Sweep, Window};
+use crate::window::{Axis, Sweep, Window};
 use crate::{Cpu, Error};
 
 /// Elements that a task reads at least: 64 KiB of f32, as for the element-wise operations.
@@ -141,7 +141,22 @@ impl Pooling {
     /// [`Error::Length`] if `x`, `dy` or `dx` has another length.
     pub fn max_backward<T: Float>(&self, cpu: Cpu<'_>, x: &[T], dy: &[T], dx: &mut [T]) -> Result<(), Error> {
         check_length("x", self.x_len(), x.len())?;
-        self.backward(cpu, MaxBackward { x }, dy, dx)
+        self.backward(cpu, MaxBackward::<T, false> { x }, dy, dx)
+    }
+
+    /// [`max_backward`](Self::max_backward), times ReLU's gradient where `x` is ReLU's output: `dx` is 0 where `x` is at most 0.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `x`, `dy` or `dx` has another length.
+    pub fn max_relu_backward<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        x: &[T],
+        dy: &[T],
+        dx: &mut [T],
+    ) -> Result<(), Error> {
+        check_length("x", self.x_len(), x.len())?;
+        self.backward(cpu, MaxBackward::<T, true> { x }, dy, dx)
     }
 
     /// The mean of each window, of as many pixels as `count` says. PyTorch's `avg_pool2d`.
@@ -311,7 +326,13 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { sweep, op, dy, image, pixels, dx } = self;
         let (down, across) = (sweep.down, sweep.across);
-        dx.fill(T::ZERO);
+        // Windows that do not overlap add to nothing.
+        let apart = down.stride >= down.kernel && across.stride >= across.kernel;
+        let covers = |axis: Axis| axis.out * axis.stride == axis.len && axis.kernel == axis.stride;
+        if !(apart && covers(down) && covers(across)) {
+            dx.fill(T::ZERO);
+        }
+        let zero = T::splat(s, T::ZERO);
         // Pixel number 0 of `dx`.
         let first = (image * down.len + pixels.start) * across.len;
         for o in down.windows(&pixels) {
@@ -330,7 +351,8 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
                             let (share, rest) = op.share::<S>(s, window, pixel, channels);
                             window = rest;
                             if here {
-                                let sum = T::add(s, channels.get(s, dx, pixel - first), share);
+                                let before = if apart { zero } else { channels.get(s, dx, pixel - first) };
+                                let sum = T::add(s, before, share);
                                 channels.put(s, dx, pixel - first, sum);
                             }
                         }
@@ -359,12 +381,12 @@ impl Forward for Max {
     }
 }
 
-/// The gradient of [`Max`].
-struct MaxBackward<'a, T> {
+/// The gradient of [`Max`], and of ReLU before it if `RELU`.
+struct MaxBackward<'a, T, const RELU: bool> {
     x: &'a [T],
 }
 
-impl<T: Float> Backward<T> for MaxBackward<'_, T> {
+impl<T: Float, const RELU: bool> Backward<T> for MaxBackward<'_, T, RELU> {
     /// The greatest, and what is left of `dy`.
     type Window<S: Simd> = [T::V<S>; 2];
 
@@ -388,7 +410,11 @@ impl<T: Float> Backward<T> for MaxBackward<'_, T> {
         let number = T::select(s, T::less_or_equal(s, x, x), one, zero);
         let missed = T::select(s, T::less_or_equal(s, greatest, greatest), less, number);
         let missed = T::less(s, zero, missed);
-        (T::select(s, missed, zero, left), [greatest, T::select(s, missed, left, zero)])
+        let mut share = T::select(s, missed, zero, left);
+        if RELU {
+            share = T::select(s, T::less_or_equal(s, x, zero), zero, share);
+        }
+        (share, [greatest, T::select(s, missed, left, zero)])
     }
 }
 

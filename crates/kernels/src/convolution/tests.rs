@@ -169,6 +169,13 @@ fn run<T: Float>(c: &Convolution, cpu: Cpu<'_>, [x, w, bias, dy]: [&[T]; 4]) -> 
     let mut scratch = Guarded::new(c.dx_scratch::<T>(threads));
     c.dx(cpu, dy, w, dx.get(), scratch.get()).unwrap();
     scratch.take();
+    let mut masked = Guarded::new(c.x_len());
+    let mut scratch = Guarded::new(c.dx_scratch::<T>(threads));
+    c.dx_relu(cpu, dy, w, x, masked.get(), scratch.get()).unwrap();
+    scratch.take();
+    let expected: Vec<T> =
+        x.iter().zip(dx.get()).map(|(&x, &mut dx)| if x <= T::ZERO { T::ZERO } else { dx }).collect();
+    assert_eq!(bits(&masked.take()), bits(&expected));
     let (mut dw, mut db) = (Guarded::new(c.w_len()), Guarded::new(bias.len()));
     let mut scratch = Guarded::new(c.dw_scratch::<T>(threads));
     c.dw(cpu, x, dy, dw.get(), Some(db.get()), scratch.get()).unwrap();

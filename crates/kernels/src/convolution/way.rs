@@ -4,10 +4,11 @@
 
 use super::words::Words;
 use super::{Convolution, Epilogue, depthwise, direct, product, turned, winograd};
-use crate::Cpu;
+use crate::activation::Activation;
 use crate::gemm::terms::Single;
 use crate::simd::Float;
 use crate::window::Sweep;
+use crate::{Cpu, Error};
 
 /// See the head of `convolution`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,15 +76,24 @@ impl Convolution {
         cpu: Cpu<'_>,
         dy: &[K::Sum],
         w: &[K::Sum],
+        relu: Option<&[K::Sum]>,
         dx: &mut [K::Sum],
         scratch: &mut [K::Sum],
-    ) {
+    ) -> Result<(), Error> {
+        let epilogue = Epilogue { gradient_at: relu, ..Epilogue::NONE };
         match (self.way::<K::Sum>(), self.turned::<K>()) {
+            (Way::Winograd, Some(turned)) => {
+                winograd::dx(&turned, cpu, dy, w, epilogue, dx, scratch);
+                return Ok(());
+            }
+            (Way::Direct, Some(turned)) => {
+                direct::dx::<K>(&turned, cpu, dy, w, epilogue, dx, scratch);
+                return Ok(());
+            }
             (Way::Depthwise, _) => depthwise::dx(self, cpu, dy, w, dx),
-            (Way::Winograd, Some(turned)) => winograd::dx(&turned, cpu, dy, w, dx, scratch),
-            (Way::Direct, Some(turned)) => direct::dx::<K>(&turned, cpu, dy, w, dx, scratch),
             _ => product::dx::<K>(self, cpu, dy, w, dx, scratch),
         }
+        relu.map_or(Ok(()), |x| Activation::Relu.backward(cpu, x, dx))
     }
 
     /// [`dw`](Self::dw) of these words, after all checks.

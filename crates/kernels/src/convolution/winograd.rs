@@ -188,12 +188,13 @@ pub(super) fn dx<T: Float>(
     cpu: Cpu<'_>,
     dy: &[T],
     w: &[T],
+    epilogue: Epilogue<'_, T>,
     dx: &mut [T],
     scratch: &mut [T],
 ) {
     let (filters, scratch) = scratch.split_at_mut(turned.w_len());
     turning::filters(turned, w, filters);
-    forward(turned, cpu, dy, filters, Epilogue::NONE, dx, scratch);
+    forward(turned, cpu, dy, filters, epilogue, dx, scratch);
 }
 
 /// The sums of a slab: those of the transformed filters' gradient, then of `db`.

@@ -142,6 +142,11 @@ fn has_the_bits_of_the_documented_order<T: Float>(case: Case, x: &[T], dy: &[T])
         p.max_backward(cpu, x, dy, &mut dx[1..=x_len]).unwrap();
         assert!(intact(y) == bits(&max), "maxima of {case:?} on {cpu:?}");
         assert!(intact(dx) == bits(&dmax), "gradient of the maxima of {case:?} on {cpu:?}");
+        let mut dx = guarded(x_len);
+        p.max_relu_backward(cpu, x, dy, &mut dx[1..=x_len]).unwrap();
+        let of_relu = x.iter().zip(&dmax).map(|(&x, &dx)| if x <= T::ZERO { T::ZERO } else { dx });
+        let of_relu: Vec<T> = of_relu.collect();
+        assert!(intact(dx) == bits(&of_relu), "gradient of ReLU and the maxima of {case:?} on {cpu:?}");
         for (by, mean, dmean) in &means {
             let (mut y, mut dx) = (guarded(y_len), guarded(x_len));
             p.mean(cpu, *by, x, &mut y[1..=y_len]).unwrap();

@@ -86,6 +86,14 @@ impl Describe for Convolution {
         self.activation = Some(activation);
         true
     }
+
+    fn rectifies(&self) -> bool {
+        self.activation == Some(Activation::Relu)
+    }
+
+    fn folds(&self) -> bool {
+        true
+    }
 }
 
 impl<T: Float> Layer<T> for Convolution {
@@ -119,16 +127,18 @@ impl<T: Float> Layer<T> for Convolution {
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
-        let Backward { cpu, rows, params, x, y, kept, dy, dx, grads, scratch, .. } = pass;
-        if let Some(activation) = self.activation {
+        let Backward { cpu, rows, params, x, y, kept, dy, folded, dx, fold, grads, scratch, .. } = pass;
+        if let (Some(activation), false) = (self.activation, folded) {
             let saved = if self.keeps().is_some() { &kept[..y.len()] } else { y };
             activation.backward(cpu, saved, dy)?;
         }
         let kernel = self.kernel(rows)?;
         let (dw, db) = grads.split_at_mut(self.weights());
         kernel.dw(cpu, x, dy, dw, self.spec.bias.then_some(db), scratch)?;
+        let w = &params[..self.weights()];
         match dx {
-            Some(dx) => Ok(kernel.dx(cpu, dy, &params[..self.weights()], dx, scratch)?),
+            Some(dx) if fold => Ok(kernel.dx_relu(cpu, dy, w, x, dx, scratch)?),
+            Some(dx) => Ok(kernel.dx(cpu, dy, w, dx, scratch)?),
             None => Ok(()),
         }
     }

@@ -46,6 +46,10 @@ impl Describe for Pooling {
     fn output(&self) -> Shape {
         self.output
     }
+
+    fn folds(&self) -> bool {
+        self.pool == Pool::Max
+    }
 }
 
 impl<T: Float> Layer<T> for Pooling {
@@ -61,6 +65,7 @@ impl<T: Float> Layer<T> for Pooling {
         let Some(dx) = pass.dx else { return Ok(()) };
         let kernel = self.kernel(pass.rows)?;
         match self.pool {
+            Pool::Max if pass.fold => Ok(kernel.max_relu_backward(pass.cpu, pass.x, pass.dy, dx)?),
             Pool::Max => Ok(kernel.max_backward(pass.cpu, pass.x, pass.dy, dx)?),
             Pool::Mean => Ok(kernel.mean_backward(pass.cpu, Count::Window, pass.dy, dx)?),
         }

@@ -55,12 +55,13 @@ pub(in super::super) fn dx<K: Words>(
     cpu: Cpu<'_>,
     dy: &[K::Sum],
     w: &[K::Sum],
+    epilogue: Epilogue<'_, K::Sum>,
     dx: &mut [K::Sum],
     scratch: &mut [K::Sum],
 ) {
     let (filters, scratch) = scratch.split_at_mut(turned.w_len());
     turning::filters(turned, w, filters);
-    forward::<K>(turned, cpu, dy, filters, Epilogue::NONE, dx, scratch);
+    forward::<K>(turned, cpu, dy, filters, epilogue, dx, scratch);
 }
 
 /// How many registers of filters from `j` on are worked on together.
