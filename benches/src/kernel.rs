@@ -153,7 +153,7 @@ impl fmt::Debug for Case {
 }
 
 /// `len` numbers between -4 and 4, the same for the same `stream`.
-fn draw(stream: u64, len: usize) -> Vec<f32> {
+pub(crate) fn draw(stream: u64, len: usize) -> Vec<f32> {
     /// A prime, so that no pattern meets a boundary of lanes or pages.
     const PERIOD: usize = 16_411;
     let draws = Stream::new(1, stream);

@@ -19,3 +19,4 @@ pub mod model;
 pub mod peak;
 pub mod peers;
 pub mod shape;
+pub mod ways;

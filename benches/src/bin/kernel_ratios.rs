@@ -12,13 +12,15 @@
 //! faster    PyTorch's over ours
 //! ```
 //!
-//! Below the table: what clipping adds to a step of Adam, and the statistics of all parameters to a training step.
+//! Below the table: what clipping adds to a step of Adam, and the statistics of all parameters to a training step; and what Winograd's
+//! way of a convolution takes over the others.
 
 use std::time::Duration;
 
 use benches::copy::Copies;
 use benches::kernel::{Case, FIRST_LEVEL, Kernel, NETWORK};
 use benches::peers::PyTorch;
+use benches::ways::{SHAPES, ratios};
 use kernels::{Cpu, Isa};
 use runner::timing::{Patience, Work, minima, repeat};
 
@@ -45,6 +47,7 @@ fn main() {
     }
     if prefixes.is_empty() {
         shares(cpu);
+        ways(cpu);
     }
 }
 
@@ -126,6 +129,20 @@ fn prepared<'a>(process: &'a mut PyTorch, case: &mut Case) -> &'a mut PyTorch {
     case.settle();
     ask(case, &mut theirs);
     process
+}
+
+/// The shapes of convolutions, and the ratios of each pass.
+fn ways(cpu: Cpu<'static>) {
+    println!("\n3 x 3 convolutions, Winograd's way over the direct one or that by products");
+    println!("| images | pixels | channels | filters | padding | y | dx | dw |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for shape in SHAPES {
+        let [batch, side, channels, padding, filters] = shape;
+        let [y, dx, dw] = ratios(cpu, shape, PATIENCE);
+        println!(
+            "| {batch} | {side} x {side} | {channels} | {filters} | {padding} | {y:.2} | {dx:.2} | {dw:.2} |"
+        );
+    }
 }
 
 /// What is paid for keeping an eye on gradients.

@@ -30,7 +30,7 @@
 //!
 //! Exact 3 x 3 kernels over channels and filters that are sixteens, with stride 1, are computed by Winograd's algorithm where that is
 //! faster: in tiles of 2 x 2 windows, in an order of its own, whose error is about the same (docs/NUMERICS.md). What is not finite then
-//! spoils its whole tile.
+//! spoils its whole tile. [`Convolution::in_order`] keeps to the products.
 //!
 //! Padding takes part as +0: a weight that is not finite makes NaN of it, as in a product. Nothing depends on the number of threads,
 //! nor on the other images of the batch, but for `dw` and `db`, which are sums over it.
@@ -87,6 +87,7 @@ pub struct Convolution {
     out_channels: usize,
     groups: usize,
     rounded: bool,
+    in_order: bool,
 }
 
 /// What happens to the elements of `y` before they are stored.
@@ -149,7 +150,7 @@ impl Convolution {
         let y = [sweep.batch, sweep.down.out, sweep.across.out, out_channels];
         let w = [sweep.down.kernel, sweep.across.kernel, sweep.channels / groups, out_channels];
         match (length("y", &y), length("w", &w)) {
-            (Ok(_), Ok(_)) => Ok(Self { sweep, out_channels, groups, rounded: false }),
+            (Ok(_), Ok(_)) => Ok(Self { sweep, out_channels, groups, rounded: false, in_order: false }),
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
     }
@@ -159,6 +160,12 @@ impl Convolution {
     /// f64 round nothing.
     pub const fn rounded(self) -> Self {
         Self { rounded: true, ..self }
+    }
+
+    /// The same convolution, with the bits of the product whatever its shape, and what is not finite in its own windows alone: not
+    /// by Winograd's algorithm.
+    pub const fn in_order(self) -> Self {
+        Self { in_order: true, ..self }
     }
 
     /// The shape of `y`: `[batch, out height, out width, out channels]`, where

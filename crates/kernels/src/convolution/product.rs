@@ -369,7 +369,7 @@ fn sums<'a, T>(c: &Convolution, db: &'a mut Option<&mut [T]>, group: usize) -> g
 }
 
 /// The shapes of these products have been checked by the constructor and by the caller.
-fn certain(done: Result<(), Error>) {
+pub(super) fn certain(done: Result<(), Error>) {
     debug_assert!(done.is_ok(), "{done:?}");
 }
 

@@ -29,7 +29,7 @@ impl Convolution {
         let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
         if self.group_channels() == 1 && self.group_filters() == 1 && self.sweep.taps() <= T::KB {
             Way::Depthwise
-        } else if !self.rounds() && winograd::wins(self) {
+        } else if !self.rounds() && !self.in_order && winograd::wins(self) {
             Way::Winograd
         } else if direct::wins(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
             Way::Direct

@@ -26,9 +26,9 @@ mod transform;
 
 use core::ops::Range;
 
+use super::product::certain;
 use super::{Convolution, Epilogue, turned as turning};
 use crate::Cpu;
-use crate::error::Error;
 use crate::gemm::terms::Single;
 use crate::gemm::{self, gemm_whole, gemm_whole_scratch};
 use crate::matrix::{MatMut, MatRef};
@@ -295,9 +295,4 @@ impl<T: Float> WithSimd for AddTo<'_, T> {
             *total = T::add(s, *total, *slab);
         }
     }
-}
-
-/// The shapes of these products are those of the geometry.
-fn certain(done: Result<(), Error>) {
-    debug_assert!(done.is_ok(), "{done:?}");
 }

@@ -278,6 +278,18 @@ fn values_are_within_the_stated_error() {
 }
 
 #[test]
+fn in_order_it_is_a_product_like_the_others() {
+    let case = CASES[0];
+    let c = case.convolution().in_order();
+    assert_eq!(c.way::<f32>(), Way::Direct);
+    let [x, w, bias, dy] =
+        [draw::<f32>(37, c.x_len()), draw(38, c.w_len()), draw(39, case.out), draw(40, c.y_len())];
+    let expected = ordered(case, [&x, &w, &bias, &dy]);
+    let [_, z, dx, dw, db] = run(&c, Cpu::detect(), [&x, &w, &bias, &dy]);
+    assert_eq!([z, dx, dw, db], [expected.z, expected.dx, expected.dw, expected.db]);
+}
+
+#[test]
 fn gradients_are_those_of_finite_differences() {
     let case = Case::new([2, 5, 5, 16], [3, 3], 16).padding([1, 1]);
     let c = case.convolution();
