@@ -7,6 +7,7 @@ use nn::{
     Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool, Recurrent,
     Shape, Targets, Weights, gradcheck,
 };
+use runner::pool::Pool as Threads;
 
 const TRAIN: Mode = Mode::Train { seed: 3, step: 1 };
 const IMAGE: Shape = Shape::Image { height: 5, width: 6, channels: 2 };
@@ -167,6 +168,38 @@ fn recurrent_layers_have_the_right_gradient() {
             let layer = LayerSpec::Recurrent(Recurrent { last, ..Recurrent::new(cell, 5) });
             check(STEPS, &[layer.clone(), LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
             check(IMAGE, &[LayerSpec::Rows, layer, LayerSpec::Flatten, dense(3)], &[Mode::Eval]);
+        }
+    }
+}
+
+/// Enough rows and units for as many blocks as there are threads, the last block shorter than the others.
+#[test]
+fn recurrent_layers_have_the_same_bits_on_any_number_of_threads() {
+    let (rows, units) = (70, 64);
+    for cell in [Cell::Rnn { activation: Activation::Tanh }, Cell::Lstm, Cell::Gru] {
+        let layer = |last, truncate| {
+            LayerSpec::Recurrent(Recurrent { last, truncate, ..Recurrent::new(cell, units) })
+        };
+        let layers = [layer(false, Some(2)), layer(false, None), layer(true, None), dense(3)];
+        let network = Network::new(STEPS, &layers).unwrap();
+        let params: Vec<f64> = uniform(1, network.layout().len()).iter().map(|p| 0.2 * p).collect();
+        let inputs = uniform(2, rows * network.inputs());
+        let labels: Vec<u32> = (0..rows as u32).map(|row| row % 3).collect();
+        let batch = Batch { inputs: &inputs, targets: (&labels[..]).into() };
+        let gradients = |cpu: Cpu<'_>| {
+            let mut workspace = nn::Workspace::new(&network, cpu, rows).unwrap();
+            let (mut grads, mut dinputs) = (vec![0.0; params.len()], vec![0.0; inputs.len()]);
+            let dx = Some(&mut dinputs[..]);
+            let score =
+                network.gradients(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads, dx).unwrap();
+            assert!(grads.iter().chain(&dinputs).all(|g| g.is_finite()) && grads.iter().any(|g| *g != 0.0));
+            let all = grads.into_iter().chain(dinputs).chain([score.mean_loss()]);
+            all.map(f64::to_bits).collect::<Vec<_>>()
+        };
+        let alone = gradients(Cpu::detect());
+        for threads in [2, 3, 8] {
+            let pool = Threads::new(threads).unwrap();
+            assert!(gradients(Cpu::new(Isa::detect(), &pool)) == alone, "{cell:?} on {threads} threads");
         }
     }
 }

@@ -27,10 +27,11 @@ mod sigmoidal;
 use exponential::{Elu, Softplus};
 use gated::{Gelu, GeluTanh, Mish, Silu};
 use piecewise::{Clamp, HardSigmoid, LeakyRelu, Relu};
-use sigmoidal::{Sigmoid, Softsign, Tanh};
+use sigmoidal::Softsign;
 
 pub(crate) use normal::Normal;
 pub use prelu::{prelu, prelu_backward, prelu_scratch};
+pub(crate) use sigmoidal::{Sigmoid, Tanh};
 
 use crate::elementwise::CHUNK;
 use crate::error::{check_length, check_parameter};
@@ -245,7 +246,7 @@ impl Activation {
 }
 
 /// An activation at one register.
-trait Curve<T: Float>: Sync {
+pub(crate) trait Curve<T: Float>: Sync {
     /// The activation of `x`. Mark it `#[inline(always)]`.
     fn value<S: Simd>(&self, s: S, x: T::V<S>) -> T::V<S>;
     /// `dy` times the derivative, from what [`Activation::saved`] names. Mark it `#[inline(always)]`.

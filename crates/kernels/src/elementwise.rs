@@ -9,7 +9,7 @@
 //!
 //! Element `i` of the results depends on element `i` of the operands alone, so that chunks, threads and the width
 //! of a register change no bit. Operands may be stored as bf16: they are widened on the way in and rounded on the way out.
-//! What `apply` does not use is not loaded. Called by `math`, `activation`,
+//! What `apply` does not use is not loaded. Called by `math`, `activation`, `recurrent`,
 //! `row`, `softmax`, `loss` and `optimizer`.
 
 use crate::element::Element;

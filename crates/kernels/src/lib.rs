@@ -28,6 +28,7 @@
 //! | [`loss`] | losses from logits, each with its gradient: softmax and binary cross-entropy, hinge, squared, absolute, Huber |
 //! | [`normalisation`] | batch, layer, RMS and group normalisation with their gradients |
 //! | [`convolution`], [`pooling`] | two-dimensional convolution, its gradients, im2col and col2im; maxima and means over windows, of channels-last images |
+//! | [`recurrent`] | a step of LSTM and of GRU, all their gates in one pass, and its gradient |
 //! | [`norm`], [`vector`] | sums and norms that cannot overflow, of slices, tensors and output units; scaling, adding, dot products |
 //! | [`clip`], [`spectral`] | clipping that refuses what is not finite, alone or in a chain; the spectral norm |
 //! | [`statistics`] | what a tensor's numbers look like: counts of what is not finite, moments, a histogram of magnitudes |
@@ -72,6 +73,7 @@ pub mod peak;
 pub mod pooling;
 pub mod quantised;
 pub mod random;
+pub mod recurrent;
 mod row;
 mod simd;
 pub mod softmax;

@@ -1,7 +1,10 @@
 //! How the products of a network are computed: in which precision, and whether zeros are left out.
 
-use kernels::gemm::{Bf16Operand, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
-use kernels::{Cpu, MatMut, MatRef};
+use kernels::gemm::{
+    Bf16Operand, Epilogue, Operand, Packed, PackedBf16, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
+    packed_bf16_len, packed_len,
+};
+use kernels::{Cpu, Isa, MatMut, MatRef};
 
 /// How the products of a network are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +47,46 @@ pub trait Product: kernels::Float {
 
     /// Elements of scratch that the product of m x k and k x n takes.
     fn product_scratch(precision: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize;
+
+    /// A right factor that is packed once for several products, in either precision.
+    type Packed<'a>: Copy + Send + Sync;
+
+    /// Packs `b`, k x n, for products on `isa`, into the first [`packed_len`](Self::packed_len) elements of `panels`.
+    ///
+    /// # Errors
+    /// As for [`Packed::right`].
+    fn pack<'a>(
+        precision: Precision,
+        isa: Isa,
+        b: MatRef<'a, Self>,
+        panels: &'a mut [Self],
+    ) -> Result<Self::Packed<'a>, kernels::Error>;
+
+    /// Elements that a packed factor takes which is k x n.
+    fn packed_len(precision: Precision, k: usize, n: usize) -> usize;
+
+    /// [`product`](Self::product) with a packed right factor: the same bits.
+    ///
+    /// # Errors
+    /// As for [`gemm`].
+    fn packed_product(
+        cpu: Cpu<'_>,
+        a: MatRef<'_, Self>,
+        b: Self::Packed<'_>,
+        beta: Self,
+        c: MatMut<'_, Self>,
+        epilogue: Epilogue<'_, Self>,
+        scratch: &mut [Self],
+    ) -> Result<(), kernels::Error>;
+}
+
+/// A packed factor of f32, whose precision is that of its products.
+#[derive(Clone, Copy, Debug)]
+pub enum PackedF32<'a> {
+    /// As it is.
+    Full(Packed<'a, f32>),
+    /// Rounded to bf16.
+    Bf16(PackedBf16<'a>),
 }
 
 impl Product for f32 {
@@ -71,6 +114,42 @@ impl Product for f32 {
             Precision::Bf16 => gemm_bf16_scratch(threads, m, n, k),
         }
     }
+
+    type Packed<'a> = PackedF32<'a>;
+
+    fn pack<'a>(
+        precision: Precision,
+        isa: Isa,
+        b: MatRef<'a, f32>,
+        panels: &'a mut [f32],
+    ) -> Result<PackedF32<'a>, kernels::Error> {
+        match precision {
+            Precision::Full => Packed::right(isa, b, panels).map(PackedF32::Full),
+            Precision::Bf16 => PackedBf16::right(isa, Bf16Operand::rounded(b), panels).map(PackedF32::Bf16),
+        }
+    }
+
+    fn packed_len(precision: Precision, k: usize, n: usize) -> usize {
+        match precision {
+            Precision::Full => packed_len::<f32>(k, n),
+            Precision::Bf16 => packed_bf16_len(k, n),
+        }
+    }
+
+    fn packed_product(
+        cpu: Cpu<'_>,
+        a: MatRef<'_, f32>,
+        b: PackedF32<'_>,
+        beta: f32,
+        c: MatMut<'_, f32>,
+        epilogue: Epilogue<'_, f32>,
+        scratch: &mut [f32],
+    ) -> Result<(), kernels::Error> {
+        match b {
+            PackedF32::Full(b) => gemm(cpu, 1.0, a, b, beta, c, epilogue, scratch),
+            PackedF32::Bf16(b) => gemm_bf16(cpu, 1.0, Bf16Operand::rounded(a), b, beta, c, epilogue, scratch),
+        }
+    }
 }
 
 impl Product for f64 {
@@ -88,6 +167,33 @@ impl Product for f64 {
 
     fn product_scratch(_: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize {
         gemm_scratch::<f64>(threads, m, n, k)
+    }
+
+    type Packed<'a> = Packed<'a, f64>;
+
+    fn pack<'a>(
+        _: Precision,
+        isa: Isa,
+        b: MatRef<'a, f64>,
+        panels: &'a mut [f64],
+    ) -> Result<Packed<'a, f64>, kernels::Error> {
+        Packed::right(isa, b, panels)
+    }
+
+    fn packed_len(_: Precision, k: usize, n: usize) -> usize {
+        packed_len::<f64>(k, n)
+    }
+
+    fn packed_product(
+        cpu: Cpu<'_>,
+        a: MatRef<'_, f64>,
+        b: Packed<'_, f64>,
+        beta: f64,
+        c: MatMut<'_, f64>,
+        epilogue: Epilogue<'_, f64>,
+        scratch: &mut [f64],
+    ) -> Result<(), kernels::Error> {
+        gemm(cpu, 1.0, a, b, beta, c, epilogue, scratch)
     }
 }
 

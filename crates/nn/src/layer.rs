@@ -26,6 +26,7 @@ pub(crate) mod recurrent;
 pub(crate) mod reshape;
 pub(crate) mod residual;
 pub(crate) mod standardise;
+mod tasks;
 pub(crate) mod transformer;
 
 use alloc::string::String;

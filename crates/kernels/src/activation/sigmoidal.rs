@@ -1,14 +1,14 @@
 //! Activations between two bounds: sigmoid, tanh, softsign.
 //!
 //! Their derivatives are polynomials of the outputs. Those with a subtraction round once, by a fused multiply-add, so
-//! that nothing but the output's own rounding is lost where it nears a bound. Called by `activation`.
+//! that nothing but the output's own rounding is lost where it nears a bound. Called by `activation` and `recurrent`.
 
 use super::{Curve, at_most};
 use crate::math::{sigmoid::sigmoid, tanh::tanh};
 use crate::simd::{Float, Simd};
 
 /// `1 / (1 + e^-x)`.
-pub(super) struct Sigmoid;
+pub(crate) struct Sigmoid;
 
 impl<T: Float> Curve<T> for Sigmoid {
     #[inline(always)]
@@ -22,7 +22,7 @@ impl<T: Float> Curve<T> for Sigmoid {
 }
 
 /// The hyperbolic tangent.
-pub(super) struct Tanh;
+pub(crate) struct Tanh;
 
 impl<T: Float> Curve<T> for Tanh {
     #[inline(always)]

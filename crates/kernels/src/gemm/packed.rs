@@ -6,15 +6,13 @@
 //!
 //! The layout depends on the width of the instruction set's registers. A product on another one reads it too, slowly.
 
-use half::bf16;
-
 use super::operand::{Bf16Operand, Elements, Operand};
 use super::pack::PackB;
 use crate::Error;
 use crate::error::check_length;
 use crate::matrix::Shape;
 use crate::simd::{Lanes, Simd, WithSimd};
-use crate::{Float, Isa, MatRef};
+use crate::{Float, Isa};
 
 /// A packed factor of a product.
 ///
@@ -81,16 +79,16 @@ impl<'a> PackedBf16<'a> {
     ///
     /// # Errors
     /// [`Error::Length`] if `panels` is shorter.
-    pub fn right(isa: Isa, b: MatRef<'a, bf16>, panels: &'a mut [f32]) -> Result<Self, Error> {
-        Panels::new(isa, Elements::Pairs(b), panels).map(Self)
+    pub fn right(isa: Isa, b: impl Into<Bf16Operand<'a>>, panels: &'a mut [f32]) -> Result<Self, Error> {
+        Panels::new(isa, b.into().0, panels).map(Self)
     }
 
     /// Packs a left factor, m x k, for products on `isa`, into the first [`packed_bf16_len`]`(k, m)` elements of `panels`.
     ///
     /// # Errors
     /// [`Error::Length`] if `panels` is shorter.
-    pub fn left(isa: Isa, a: MatRef<'a, bf16>, panels: &'a mut [f32]) -> Result<Self, Error> {
-        Panels::new(isa, Elements::Pairs(a.transpose()), panels).map(|panels| Self(panels.transpose()))
+    pub fn left(isa: Isa, a: impl Into<Bf16Operand<'a>>, panels: &'a mut [f32]) -> Result<Self, Error> {
+        Panels::new(isa, a.into().0.transpose(), panels).map(|panels| Self(panels.transpose()))
     }
 }
 

@@ -20,6 +20,7 @@ use kernels::{Cpu, MatRef};
 use crate::init::Fans;
 use crate::layer::dense::{Weight, product, product_backward};
 use crate::layer::parts::{split, split_mut, split_mut_rest};
+use crate::layer::tasks::spread;
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
 use crate::{Compute, Error, Init, Precision, Shape};
@@ -170,17 +171,6 @@ impl Attention {
         gemm_batch(cpu, one, dscores, k, zero, self.heads_mut(dqkv, 0, across)?, scratch)?;
         gemm_batch(cpu, one, dscores.transpose(), q, zero, self.heads_mut(dqkv, 1, across)?, scratch)
     }
-}
-
-/// Calls `task` with each of `items`, on as many threads; each works alone.
-fn spread<I: Send>(
-    cpu: Cpu<'_>,
-    items: impl Iterator<Item = I>,
-    task: impl Fn(Cpu<'_>, I) -> Result<(), kernels::Error> + Sync,
-) -> Result<(), Error> {
-    let mut all = Ok(());
-    cpu.in_order(items, |item| task(Cpu::serial(cpu.isa), item), |result| all = all.and(result));
-    Ok(all?)
 }
 
 impl Describe for Attention {

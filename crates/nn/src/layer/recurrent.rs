@@ -2,23 +2,27 @@
 //!
 //! ```text
 //! forward    u_g = x W_ih,g + b_ih,g                      for all steps at once, one product a gate g
-//!            for each step t:  v_g = h W_hh,g + b_hh,g;  h = cell(u[t], v, state)
-//! backward   for each step t, the last first:  du[t], dv[t], dh = cell backward;  dh += dv_g W_hh,g^T
+//!            for each step t, for each block of rows:  v_g = h W_hh,g + b_hh,g;  h = cell(u[t], v, state)
+//! backward   for each step t, the last first, for each block of rows:
+//!                du[t], dv[t], dh = cell backward;  dh += dv_g W_hh,g^T
 //!            dW_ih,g = x^T du_g;  dW_hh,g = h^T dv_g;  db = column sums;  dx = sum over g of du_g W_ih,g^T
 //! ```
 //!
-//! Inside, time comes first: a step's rows of the batch lie together, gate by gate. Sums over steps and rows are those of one
-//! product, in ascending order of time. The cells stand in `cell`.
+//! Inside, time comes first: a step's rows of the batch lie together, gate by gate. Rows are apart from each other, and dealt out to
+//! the threads, once a step; W_hh is packed once a pass. Sums over steps and rows are those of one product, in ascending order of time.
+//! The cells stand in `cell`.
 
 mod cell;
 
 use alloc::vec::Vec;
 
+use cell::{Ahead, Back, GATES};
 use kernels::gemm::Epilogue;
 use kernels::{Cpu, MatMut, MatRef};
 
 use crate::init::Fans;
 use crate::layer::parts::{split, split_mut, split_mut_rest};
+use crate::layer::tasks::{deal, spread};
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
 use crate::spec::{Cell, Recurrent as Spec};
@@ -53,15 +57,61 @@ impl Recurrent {
         rows.saturating_mul(self.spec.units)
     }
 
-    /// What forward keeps: x with time first; u and v, each with a gate's steps together; the states; h from before the first
-    /// step on.
+    /// What forward keeps: x with time first; u, with a gate's steps together; v of the gate that needs it; the cell's states and
+    /// h, both from before the first step on.
     fn rooms(&self, rows: usize) -> [usize; 5] {
-        let (state, steps) = (self.state(rows), self.steps);
+        let (state, steps, cell) = (self.state(rows), self.steps, self.spec.cell);
         let x = rows.saturating_mul(steps).saturating_mul(self.inputs);
         let gate = state.saturating_mul(steps);
-        let gates = gate.saturating_mul(self.gates());
-        let cells = gate.saturating_mul(self.spec.cell.states());
-        [x, gates, gates, cells.saturating_add(state), gate.saturating_add(state)]
+        let states = gate.saturating_add(state);
+        let kept = if cell.keeps().is_some() { gate } else { 0 };
+        [x, gate.saturating_mul(self.gates()), kept, states.saturating_mul(cell.states()), states]
+    }
+
+    /// Elements of W_hh, packed.
+    fn panels<T: Float>(&self) -> usize {
+        T::packed_len(self.precision, self.spec.units, self.spec.units).saturating_mul(self.gates())
+    }
+
+    /// W_hh of each gate, or the transposes.
+    fn pack<'a, T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        w_hh: &'a [T],
+        transposed: bool,
+        panels: &'a mut [T],
+    ) -> Result<[Option<T::Packed<'a>>; GATES], Error> {
+        let units = self.spec.units;
+        let panels = panels.chunks_exact_mut(T::packed_len(self.precision, units, units));
+        let mut packed = [None; GATES];
+        for (gate, (packed, panels)) in packed.iter_mut().zip(panels).enumerate() {
+            let w = self.of_gate(w_hh, units, gate)?;
+            let w = if transposed { w.transpose() } else { w };
+            *packed = Some(T::pack(self.precision, cpu.isa, w, panels)?);
+        }
+        Ok(packed)
+    }
+
+    /// Rows of a block, and scratch of its products. Each thread gets a block, if there is work and `scratch` for as many. One block
+    /// alone has all threads, and all of the scratch: where W_hh is large, they had better share it than the rows.
+    fn block<T: Float>(&self, cpu: Cpu<'_>, rows: usize, scratch: usize) -> (usize, usize) {
+        let units = self.spec.units;
+        let slot = T::product_scratch(self.precision, 1, rows, units, units).max(1);
+        let work = self.state(rows).saturating_mul(units).saturating_mul(self.gates()) / BLOCK_WORK;
+        let most = if units < WIDE { work.min(cpu.executor.threads()).min(scratch / slot).max(1) } else { 1 };
+        let block = rows.div_ceil(most).next_multiple_of(STRIP).max(STRIP);
+        (block, if block < rows { slot } else { scratch.max(1) })
+    }
+
+    /// What each gate has in step `t`.
+    fn step<'a, T>(&self, gates: &'a [T], state: usize, t: usize) -> [&'a [T]; GATES] {
+        let mut gates = gates.chunks_exact((self.steps * state).max(1));
+        core::array::from_fn(|_| gates.next().map_or(&[][..], |gate| &gate[t * state..][..state]))
+    }
+
+    fn step_mut<'a, T>(&self, gates: &'a mut [T], state: usize, t: usize) -> [&'a mut [T]; GATES] {
+        let mut gates = gates.chunks_exact_mut((self.steps * state).max(1));
+        core::array::from_fn(|_| gates.next().map_or(&mut [][..], |gate| &mut gate[t * state..][..state]))
     }
 
     /// Columns `gate * units ..` of a matrix with all gates side by side.
@@ -83,6 +133,21 @@ impl Recurrent {
     fn is_cut(&self, t: usize) -> bool {
         self.spec.truncate.is_some_and(|length| t.is_multiple_of(length))
     }
+}
+
+/// Multiply-adds of a step that are worth another thread.
+const BLOCK_WORK: usize = 1 << 17;
+
+/// Rows are dealt out in units of this many: half a tile of a product.
+const STRIP: usize = 8;
+
+/// From so many units on W_hh of a gate, 4 MiB of f32, no longer fits the caches of each core. Fewer terms are never cut into slabs,
+/// so that no block's bits depend on its rows.
+const WIDE: usize = 1024;
+
+/// Elements `from..from + len`, or none of none.
+fn part<T>(x: &[T], from: usize, len: usize) -> &[T] {
+    if x.is_empty() { x } else { &x[from..][..len] }
 }
 
 /// `to[b][a] = from[a][b]`, where an element is `len` numbers.
@@ -156,13 +221,16 @@ impl<T: Float> Layer<T> for Recurrent {
         let products = [
             product(all, units, inputs),
             product(rows, units, units),
+            T::product_scratch(self.precision, 1, rows, units, units).saturating_mul(threads),
             product(inputs, units, all),
             product(units, units, all),
             product(all, inputs, units),
         ];
-        let [x, gates, ..] = self.rooms(rows);
-        // Backward: du and dv, dx with time first, and five states.
-        let gradients = gates.saturating_mul(2).saturating_add(x).saturating_add(5 * self.state(rows));
+        let [x, gates, kept, ..] = self.rooms(rows);
+        // Backward: du and what of dv is another, dx with time first, and the states; forward: v of a step.
+        let states = self.state(rows).saturating_mul(1 + self.spec.cell.states());
+        let gradients =
+            [gates, kept, x, states, self.panels::<T>()].into_iter().fold(0, usize::saturating_add);
         products.into_iter().max().unwrap_or(0).saturating_add(gradients)
     }
 
@@ -171,38 +239,52 @@ impl<T: Float> Layer<T> for Recurrent {
         let Spec { units, cell, last, .. } = self.spec;
         let (steps, gates, state) = (self.steps, self.gates(), self.state(rows));
         let [w_ih, w_hh, b_ih, b_hh] = split(params, self.lengths());
-        let [x_time, u, v, cells, h] = split_mut(kept, self.rooms(rows));
-        let mut products = self.products(cpu, scratch);
+        let states = state * cell.states();
+        let [x_time, u, kept, cells, h] = split_mut(kept, self.rooms(rows));
+        let ([panels, v], scratch) = split_mut_rest(scratch, [self.panels::<T>(), gates * state]);
 
         swap_outer(x, (rows, steps), self.inputs, x_time);
         let x_all = MatRef::row_major(x_time, rows * steps, self.inputs)?;
-        for gate in 0..gates {
+        let mut products = self.products(cpu, scratch);
+        for (gate, u) in u.chunks_exact_mut((steps * state).max(1)).enumerate() {
             let bias = Epilogue::bias(&b_ih[gate * units..][..units]);
-            let u = &mut u[gate * steps * state..][..steps * state];
             let u = MatMut::row_major(u, rows * steps, units)?;
             products.add(x_all, self.of_gate(w_ih, self.inputs, gate)?, T::ZERO, u, bias)?;
         }
+        let w_hh = self.pack(cpu, w_hh, false, panels)?;
+        let (block, slot) = self.block::<T>(cpu, rows, scratch.len());
+        let (len, count) = (block * units, rows.div_ceil(block));
         h[..state].fill(T::ZERO);
-        cells[..state].fill(T::ZERO);
+        cells[..states].fill(T::ZERO);
         for t in 0..steps {
-            let (before, now) = h[t * state..][..2 * state].split_at_mut(state);
-            let before_all = MatRef::row_major(before, rows, units)?;
-            for gate in 0..gates {
-                let bias = Epilogue::bias(&b_hh[gate * units..][..units]);
-                let v = MatMut::row_major(&mut v[(gate * steps + t) * state..][..state], rows, units)?;
-                products.add(before_all, self.of_gate(w_hh, units, gate)?, T::ZERO, v, bias)?;
-            }
-            let step = cell::Step { cpu, t, steps, state };
-            cell.forward(step, u, v, cells, before, now)?;
-            match last {
-                true if t + 1 == steps => y.copy_from_slice(now),
-                true => {}
-                false => {
-                    for (row, h) in now.chunks_exact(units).enumerate() {
-                        y[(row * steps + t) * units..][..units].copy_from_slice(h);
-                    }
+            let (h_before, h) = h[t * state..].split_at_mut(state);
+            let (cells_before, cells) = cells[t * states..].split_at_mut(states);
+            let [u0, u1, u2, u3] = self.step_mut(u, state, t);
+            let [kept, ..] = self.step_mut(kept, state, t);
+            let cells = &mut cells[..states];
+            let (h_before, cells_before) = (&*h_before, &*cells_before);
+            let blocks = deal([u0, u1, u2, u3, kept, &mut h[..state], cells], len, count);
+            let blocks = blocks.zip(v.chunks_mut(gates * len)).zip(scratch.chunks_mut(slot)).enumerate();
+            spread(cpu, blocks, |serial, (number, (([u0, u1, u2, u3, kept, h, cell_now], v), scratch))| {
+                let cpu = if count == 1 { cpu } else { serial };
+                let (from, len) = (number * len, h.len());
+                let h_before = part(h_before, from, len);
+                for (gate, (v, w)) in v.chunks_exact_mut(len).zip(w_hh.into_iter().flatten()).enumerate() {
+                    let bias = Epilogue::bias(&b_hh[gate * units..][..units]);
+                    let h = MatRef::row_major(h_before, len / units, units)?;
+                    let v = MatMut::row_major(v, len / units, units)?;
+                    T::packed_product(cpu, h, w, T::ZERO, v, bias, scratch)?;
                 }
-            }
+                let mut v = v.chunks_exact(len);
+                let v = core::array::from_fn(|_| v.next().unwrap_or_default());
+                let cell_before = part(cells_before, from, len);
+                let u = [u0, u1, u2, u3];
+                cell.forward(cpu, Ahead { u, v, kept, h_before, cell_before, h, cell: cell_now })
+            })?;
+        }
+        match last {
+            true => y.copy_from_slice(&h[steps * state..]),
+            false => swap_outer(&h[state..], (steps, rows), units, y),
         }
         Ok(())
     }
@@ -212,54 +294,77 @@ impl<T: Float> Layer<T> for Recurrent {
         let Spec { units, cell, last, .. } = self.spec;
         let (steps, gates, state) = (self.steps, self.gates(), self.state(rows));
         let [w_ih, w_hh, ..] = split(params, self.lengths());
-        let [x_time, u, v, cells, h] = split_mut(kept, self.rooms(rows));
-        let gates_len = gates * steps * state;
-        let lengths = [gates_len, gates_len, x_time.len(), state, state, state, state, state];
-        let ([du, dv, dx_time, dh, dcell, dh_step, dcell_step, temporary], scratch) =
-            split_mut_rest(scratch, lengths);
-        let mut products = self.products(cpu, scratch);
+        let rooms @ [x_len, gates_len, kept_len, ..] = self.rooms(rows);
+        let [x_time, u, kept, cells, h] = split_mut(kept, rooms);
+        let states = state * cell.states();
+        let lengths = [self.panels::<T>(), gates_len, kept_len, x_len, state, states];
+        let ([panels, du, dkept, dx_time, dh, dcell], scratch) = split_mut_rest(scratch, lengths);
+        let (u, kept, cells, h) = (&*u, &*kept, &*cells, &*h);
 
+        let w_hh_t = self.pack(cpu, w_hh, true, panels)?;
+        let (block, slot) = self.block::<T>(cpu, rows, scratch.len());
+        let (len, count) = (block * units, rows.div_ceil(block));
         dh.fill(T::ZERO);
         dcell.fill(T::ZERO);
         for t in (0..steps).rev() {
-            // What reaches h[t]: from the steps behind it, and from above.
-            if !last {
-                for (row, dh) in dh.chunks_exact_mut(units).enumerate() {
-                    for (dh, &dy) in dh.iter_mut().zip(&dy[(row * steps + t) * units..][..units]) {
-                        *dh += dy;
-                    }
-                }
-            } else if t + 1 == steps {
+            if last && t + 1 == steps {
                 dh.copy_from_slice(dy);
             }
-            let step = cell::Step { cpu, t, steps, state };
-            let (before, now) = h[t * state..][..2 * state].split_at(state);
-            let reached =
-                cell::Reached { dh, dcell, dh_before: dh_step, dcell_before: dcell_step, temporary };
-            cell.backward(step, u, v, cells, [before, now], reached, du, dv)?;
-            for gate in 0..gates {
-                let dv = MatRef::row_major(&dv[(gate * steps + t) * state..][..state], rows, units)?;
-                let w = self.of_gate(w_hh, units, gate)?.transpose();
-                let dh = MatMut::row_major(dh_step, rows, units)?;
-                products.add(dv, w, T::ONE, dh, Epilogue::NONE)?;
-            }
-            dh.copy_from_slice(dh_step);
-            dcell.copy_from_slice(dcell_step);
-            if self.is_cut(t) {
-                dh.fill(T::ZERO);
-                dcell.fill(T::ZERO);
-            }
+            let dy = &*dy;
+            let (gates, [kept, ..]) = (self.step(u, state, t), self.step(kept, state, t));
+            let [du0, du1, du2, du3] = self.step_mut(du, state, t);
+            let [dkept, ..] = self.step_mut(dkept, state, t);
+            let blocks = deal([du0, du1, du2, du3, dkept, &mut *dh, &mut *dcell], len, count);
+            let blocks = blocks.zip(scratch.chunks_mut(slot)).enumerate();
+            spread(cpu, blocks, |serial, (number, ([du0, du1, du2, du3, dkept, dh, dcell], scratch))| {
+                let cpu = if count == 1 { cpu } else { serial };
+                let (from, len) = (number * len, dh.len());
+                if !last {
+                    // From above; the rest from the steps behind it.
+                    for (row, dh) in dh.chunks_exact_mut(units).enumerate() {
+                        let dy = &dy[((number * block + row) * steps + t) * units..][..units];
+                        dh.iter_mut().zip(dy).for_each(|(dh, &dy)| *dh += dy);
+                    }
+                }
+                let step = Back {
+                    gates: gates.map(|gate| part(gate, from, len)),
+                    kept: part(kept, from, len),
+                    h_before: part(h, t * state + from, len),
+                    cells: [t, t + 1].map(|t| part(cells, t * state + from, len)),
+                    dh: &mut *dh,
+                    dcell: &mut *dcell,
+                    du: [&mut *du0, &mut *du1, &mut *du2, &mut *du3],
+                    dkept: &mut *dkept,
+                };
+                cell.backward(cpu, step)?;
+                let mut dv = [&*du0, &*du1, &*du2, &*du3];
+                if let Some(gate) = cell.keeps() {
+                    dv[gate] = dkept;
+                }
+                for (dv, w) in dv.into_iter().zip(w_hh_t.into_iter().flatten()) {
+                    let dv = MatRef::row_major(dv, len / units, units)?;
+                    let dh = MatMut::row_major(dh, len / units, units)?;
+                    T::packed_product(cpu, dv, w, T::ONE, dh, Epilogue::NONE, scratch)?;
+                }
+                if self.is_cut(t) {
+                    dh.fill(T::ZERO);
+                    dcell.fill(T::ZERO);
+                }
+                Ok(())
+            })?;
         }
 
+        let mut products = self.products(cpu, scratch);
         let [dw_ih, dw_hh, db_ih, db_hh] = split_mut(grads, self.lengths());
         let width = gates * units;
         let x_all = MatRef::row_major(x_time, rows * steps, self.inputs)?;
         let h_all = MatRef::row_major(&h[..steps * state], rows * steps, units)?;
         for gate in 0..gates {
             let here = gate * steps * state..(gate + 1) * steps * state;
+            let dv = if cell.keeps() == Some(gate) { &*dkept } else { &du[here.clone()] };
             for (x, d, dw, db, inputs) in [
                 (x_all, &du[here.clone()], &mut *dw_ih, &mut *db_ih, self.inputs),
-                (h_all, &dv[here.clone()], &mut *dw_hh, &mut *db_hh, units),
+                (h_all, dv, &mut *dw_hh, &mut *db_hh, units),
             ] {
                 let d = MatRef::row_major(d, rows * steps, units)?;
                 let dw = MatMut::strided(&mut dw[gate * units..], inputs, units, width, 1)?;

@@ -1,79 +1,52 @@
 //! What happens in one step of a recurrent layer, element by element, and its gradients.
 //!
 //! ```text
-//! RNN    h' = act(u + v)
-//! LSTM   i, f, o = sigmoid(u + v);  g = tanh(u + v);  c' = f c + i g;  h' = o tanh(c')
-//! GRU    r, z = sigmoid(u + v);  n = tanh(u_n + r v_n);  h' = (1 - z) n + z h
+//! RNN          h' = act(u + v)
+//! LSTM, GRU    as `kernels::recurrent` has them
 //! ```
 //!
-//! u comes from the input and v from h, each with a gate's steps together; the order of the gates is PyTorch's: i f g o, r z n.
-//! In the forward pass the gates themselves take the place of their u. Each operation is rounded by itself.
+//! u comes from the input and v from h, gate by gate; the order of the gates is PyTorch's: i f g o, r z n. In the forward pass the
+//! gates themselves take the place of their u. Backward, v's gradients are u's but for the last gate of GRU, whose v is kept.
 
 use kernels::Cpu;
-use kernels::activation::Activation;
+use kernels::recurrent::{gru, gru_backward, lstm, lstm_backward};
+use kernels::vector::accumulate;
 
-use crate::Error;
 use crate::layer::Float;
 use crate::spec::Cell;
 
-/// Which step it is.
-#[derive(Clone, Copy)]
-pub(super) struct Step<'a> {
-    pub(super) cpu: Cpu<'a>,
-    pub(super) t: usize,
-    pub(super) steps: usize,
-    /// Elements of a gate in one step.
-    pub(super) state: usize,
+/// The most gates that a cell has. What is said of each has this many places, the last ones empty where there are fewer.
+pub(super) const GATES: usize = 4;
+
+/// Some rows of a step, forward.
+pub(super) struct Ahead<'a, T> {
+    /// Gets the gates.
+    pub(super) u: [&'a mut [T]; GATES],
+    pub(super) v: [&'a [T]; GATES],
+    /// Gets v of GRU's last gate.
+    pub(super) kept: &'a mut [T],
+    /// The states before the step.
+    pub(super) h_before: &'a [T],
+    pub(super) cell_before: &'a [T],
+    /// Get those after it.
+    pub(super) h: &'a mut [T],
+    pub(super) cell: &'a mut [T],
 }
 
-impl Step<'_> {
-    /// This step's elements of `gate`.
-    fn of<'a, T>(&self, gates: &'a [T], gate: usize) -> &'a [T] {
-        &gates[(gate * self.steps + self.t) * self.state..][..self.state]
-    }
-
-    fn of_mut<'a, T>(&self, gates: &'a mut [T], gate: usize) -> &'a mut [T] {
-        &mut gates[(gate * self.steps + self.t) * self.state..][..self.state]
-    }
-}
-
-impl Step<'_> {
-    /// Makes the gradient by what entered a gate, u + v, of that by the gate, which stands in `du`. By v it is the same.
-    fn close<T: Float>(
-        &self,
-        gate: usize,
-        activation: Activation,
-        output: &[T],
-        du: &mut [T],
-        dv: &mut [T],
-    ) -> Result<(), Error> {
-        let du = self.of_mut(du, gate);
-        activation.backward(self.cpu, output, du)?;
-        self.of_mut(dv, gate).copy_from_slice(du);
-        Ok(())
-    }
-}
-
-/// What has reached the state from behind, and where it goes on to.
-pub(super) struct Reached<'a, T> {
+/// Some rows of a step, backward.
+pub(super) struct Back<'a, T> {
+    pub(super) gates: [&'a [T]; GATES],
+    /// v of GRU's last gate.
+    pub(super) kept: &'a [T],
+    pub(super) h_before: &'a [T],
+    /// The cell's states before the step and after it.
+    pub(super) cells: [&'a [T]; 2],
+    /// What has reached the states from later steps; gets what goes on to the step before, but for what passes through v.
     pub(super) dh: &'a mut [T],
     pub(super) dcell: &'a mut [T],
-    /// Gets what does not pass through v.
-    pub(super) dh_before: &'a mut [T],
-    pub(super) dcell_before: &'a mut [T],
-    pub(super) temporary: &'a mut [T],
-}
-
-fn sum<T: Float>(a: T, b: T) -> T {
-    let mut sum = a;
-    sum += b;
-    sum
-}
-
-fn product<T: Float>(a: T, b: T) -> T {
-    let mut product = a;
-    product *= b;
-    product
+    pub(super) du: [&'a mut [T]; GATES],
+    /// Gets the gradient by `kept`.
+    pub(super) dkept: &'a mut [T],
 }
 
 impl Cell {
@@ -86,137 +59,53 @@ impl Cell {
     }
 
     /// States of each step besides h.
-    pub(crate) fn states(self) -> usize {
+    pub(super) fn states(self) -> usize {
         usize::from(self == Self::Lstm)
     }
 
-    /// `now` is h of this step, `before` that of the step before; `cells` has the state of each step, from before the first.
-    pub(super) fn forward<T: Float>(
-        self,
-        step: Step<'_>,
-        u: &mut [T],
-        v: &[T],
-        cells: &mut [T],
-        before: &[T],
-        now: &mut [T],
-    ) -> Result<(), Error> {
-        let Step { cpu, t, state, .. } = step;
-        let mut gate = |gate: usize, activation: Activation| {
-            let u = step.of_mut(u, gate);
-            for (u, &v) in u.iter_mut().zip(step.of(v, gate)) {
-                *u += v;
-            }
-            activation.forward_in_place(cpu, u)
-        };
-        match self {
-            Self::Rnn { activation } => {
-                gate(0, activation)?;
-                now.copy_from_slice(step.of(u, 0));
-            }
-            Self::Lstm => {
-                let (sigmoid, tanh) = (Activation::Sigmoid, Activation::Tanh);
-                for (number, activation) in [sigmoid, sigmoid, tanh, sigmoid].into_iter().enumerate() {
-                    gate(number, activation)?;
-                }
-                let (cell_before, cell) = cells[t * state..][..2 * state].split_at_mut(state);
-                let [input, forget, value, output] = [0, 1, 2, 3].map(|gate| step.of(u, gate));
-                for (j, cell) in cell.iter_mut().enumerate() {
-                    *cell = sum(product(forget[j], cell_before[j]), product(input[j], value[j]));
-                }
-                tanh.forward(cpu, cell, now)?;
-                for (h, &output) in now.iter_mut().zip(output) {
-                    *h *= output;
-                }
-            }
-            Self::Gru => {
-                gate(0, Activation::Sigmoid)?;
-                gate(1, Activation::Sigmoid)?;
-                let (rest, value) = u.split_at_mut(2 * step.steps * state);
-                let (reset, update) = (step.of(rest, 0), step.of(rest, 1));
-                let value = &mut value[t * state..][..state];
-                for ((value, &reset), &v) in value.iter_mut().zip(reset).zip(step.of(v, 2)) {
-                    *value += product(reset, v);
-                }
-                Activation::Tanh.forward_in_place(cpu, value)?;
-                for (j, h) in now.iter_mut().enumerate() {
-                    let mut kept = T::ONE;
-                    kept -= update[j];
-                    *h = sum(product(kept, value[j]), product(update[j], before[j]));
-                }
-            }
-        }
-        Ok(())
+    /// The gate whose v is kept, since its gradient is another than u's.
+    pub(super) fn keeps(self) -> Option<usize> {
+        (self == Self::Gru).then_some(2)
     }
 
-    /// `u` holds the gates.
-    #[expect(clippy::too_many_arguments, reason = "what a step read, and what it gave")]
-    pub(super) fn backward<T: Float>(
-        self,
-        step: Step<'_>,
-        u: &[T],
-        v: &[T],
-        cells: &[T],
-        [before, now]: [&[T]; 2],
-        reached: Reached<'_, T>,
-        du: &mut [T],
-        dv: &mut [T],
-    ) -> Result<(), Error> {
-        let Step { cpu, t, state, .. } = step;
-        let Reached { dh, dcell, dh_before, dcell_before, temporary } = reached;
-        dh_before.fill(T::ZERO);
+    pub(super) fn forward<T: Float>(self, cpu: Cpu<'_>, step: Ahead<'_, T>) -> Result<(), kernels::Error> {
+        let Ahead { u, v, kept, h_before, cell_before, h, cell } = step;
         match self {
             Self::Rnn { activation } => {
-                step.of_mut(du, 0).copy_from_slice(dh);
-                step.close(0, activation, now, du, dv)?;
+                let [u, ..] = u;
+                accumulate(cpu, v[0], u)?;
+                activation.forward_in_place(cpu, u)?;
+                h.copy_from_slice(u);
+                Ok(())
             }
-            Self::Lstm => {
-                let (cell_before, cell) = cells[t * state..][..2 * state].split_at(state);
-                let [input, forget, value, output] = [0, 1, 2, 3].map(|gate| step.of(u, gate));
-                // dcell gets what comes through h = o tanh(c).
-                Activation::Tanh.forward(cpu, cell, temporary)?;
-                for (j, dh) in dh.iter_mut().enumerate() {
-                    let doutput = product(*dh, temporary[j]);
-                    *dh *= output[j];
-                    step.of_mut(du, 3)[j] = doutput;
-                }
-                Activation::Tanh.backward(cpu, temporary, dh)?;
-                for j in 0..state {
-                    let d = sum(dcell[j], dh[j]);
-                    step.of_mut(du, 0)[j] = product(d, value[j]);
-                    step.of_mut(du, 1)[j] = product(d, cell_before[j]);
-                    step.of_mut(du, 2)[j] = product(d, input[j]);
-                    dcell_before[j] = product(d, forget[j]);
-                }
-                for (gate, activation) in
-                    [Activation::Sigmoid, Activation::Sigmoid, Activation::Tanh, Activation::Sigmoid]
-                        .into_iter()
-                        .enumerate()
-                {
-                    step.close(gate, activation, step.of(u, gate), du, dv)?;
-                }
-            }
+            Self::Lstm => lstm(cpu, v, cell_before, u, cell, h),
             Self::Gru => {
-                let [reset, update, value] = [0, 1, 2].map(|gate| step.of(u, gate));
-                for j in 0..state {
-                    let mut kept = T::ONE;
-                    kept -= update[j];
-                    let mut fall = before[j];
-                    fall -= value[j];
-                    step.of_mut(du, 1)[j] = product(dh[j], fall);
-                    step.of_mut(du, 2)[j] = product(dh[j], kept);
-                    dh_before[j] = product(dh[j], update[j]);
-                }
-                Activation::Tanh.backward(cpu, value, step.of_mut(du, 2))?;
-                for (j, &v) in step.of(v, 2).iter().enumerate() {
-                    let dvalue = step.of(du, 2)[j];
-                    step.of_mut(du, 0)[j] = product(dvalue, v);
-                    step.of_mut(dv, 2)[j] = product(dvalue, reset[j]);
-                }
-                for gate in [0, 1] {
-                    step.close(gate, Activation::Sigmoid, step.of(u, gate), du, dv)?;
-                }
+                let ([r, z, n, _], [vr, vz, vn, _]) = (u, v);
+                kept.copy_from_slice(vn);
+                gru(cpu, [vr, vz, vn], h_before, [r, z, n], h)
             }
         }
-        Ok(())
+    }
+
+    pub(super) fn backward<T: Float>(self, cpu: Cpu<'_>, step: Back<'_, T>) -> Result<(), kernels::Error> {
+        let Back { gates, kept, h_before, cells, dh, dcell, du, dkept } = step;
+        match self {
+            Self::Rnn { activation } => {
+                let [du, ..] = du;
+                du.copy_from_slice(dh);
+                activation.backward(cpu, gates[0], du)?;
+                dh.fill(T::ZERO);
+                Ok(())
+            }
+            Self::Lstm => {
+                lstm_backward(cpu, gates, cells, dh, dcell, du)?;
+                dh.fill(T::ZERO);
+                Ok(())
+            }
+            Self::Gru => {
+                let ([r, z, n, _], [dr, dz, dn, _]) = (gates, du);
+                gru_backward(cpu, [r, z, n], kept, h_before, dh, [dr, dz, dn], dkept)
+            }
+        }
     }
 }
