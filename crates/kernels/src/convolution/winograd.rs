@@ -58,9 +58,8 @@ pub(super) const fn wins(c: &Convolution) -> bool {
         return false;
     }
     let tiles = Tiles::new(c);
-    let row = PLACES * tiles.across * (channels + filters);
     // Where tiles reach far beyond the last windows, there is too little to gain.
-    row <= 2 * STRIP && 4 * PLACES * tiles.down * tiles.across <= 3 * 9 * down.out * across.out
+    tiles.row <= 2 * STRIP && 4 * PLACES * tiles.down * tiles.across <= 3 * 9 * down.out * across.out
 }
 
 /// How an image, and a batch, is cut.
@@ -69,6 +68,8 @@ struct Tiles {
     /// Tiles of an image.
     down: usize,
     across: usize,
+    /// Elements of a row of tiles' transforms.
+    row: usize,
     /// Rows of tiles of a batch, and of a strip.
     all: usize,
     strip: usize,
@@ -77,11 +78,11 @@ struct Tiles {
 impl Tiles {
     const fn new(c: &Convolution) -> Self {
         let (down, across) = (c.sweep.down.out.div_ceil(2), c.sweep.across.out.div_ceil(2));
-        let row = PLACES * across * (c.sweep.channels + c.out_channels);
+        let row = (PLACES * (c.sweep.channels + c.out_channels)).saturating_mul(across);
         let all = c.sweep.batch * down;
         let strip = STRIP / if row == 0 { 1 } else { row };
         let strip = if strip == 0 { 1 } else { strip };
-        Self { down, across, all, strip: if strip < all { strip } else { all } }
+        Self { down, across, row, all, strip: if strip < all { strip } else { all } }
     }
 
     /// Parts of the sum of `dw`.

@@ -290,6 +290,12 @@ fn in_order_it_is_a_product_like_the_others() {
 }
 
 #[test]
+fn an_image_that_no_memory_holds_is_no_error_before_it_is_given() {
+    let c = Convolution::new([1, 3, usize::MAX >> 10, 16], Window::new([3, 3]), 128, 1).unwrap();
+    assert_ne!(c.way::<f32>(), Way::Winograd);
+}
+
+#[test]
 fn gradients_are_those_of_finite_differences() {
     let case = Case::new([2, 5, 5, 16], [3, 3], 16).padding([1, 1]);
     let c = case.convolution();
