@@ -91,6 +91,8 @@ impl<T: Float> WithSimd for PackB<'_, T> {
                 packed,
                 (kc, nc, panel),
                 |_| (),
+                // Else it may become a function without the instruction set.
+                #[inline(always)]
                 |pr, jr, count| unsafe { b.across(s, p + pr, j + jr, count) },
             ),
         }
