@@ -328,7 +328,9 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
         let (down, across) = (sweep.down, sweep.across);
         // Windows that do not overlap add to nothing.
         let apart = down.stride >= down.kernel && across.stride >= across.kernel;
-        let covers = |axis: Axis| axis.out * axis.stride == axis.len && axis.kernel == axis.stride;
+        let covers = |axis: Axis| {
+            axis.padding == 0 && axis.kernel == axis.stride && axis.out * axis.stride == axis.len
+        };
         if !(apart && covers(down) && covers(across)) {
             dx.fill(T::ZERO);
         }

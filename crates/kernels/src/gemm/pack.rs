@@ -86,12 +86,12 @@ impl<T: Float> WithSimd for PackB<'_, T> {
                 let across = move |pr, jr, count| unsafe { words_across(s, words, p + pr, j + jr, count) };
                 pack_rows::<S, T>(packed, (kc, nc, panel), ahead, across);
             }
-            // SAFETY: `count` words from (p + pr, j + jr) on lie inside B.
             _ => pack_rows::<S, T>(
                 packed,
                 (kc, nc, panel),
                 |_| (),
-                // Else it may become a function without the instruction set.
+                // Inline, or it may become a function without the instruction set.
+                // SAFETY: `count` words from (p + pr, j + jr) on lie inside B.
                 #[inline(always)]
                 |pr, jr, count| unsafe { b.across(s, p + pr, j + jr, count) },
             ),

@@ -24,7 +24,9 @@ const fn case(x: [usize; 4], kernel: [usize; 2], stride: [usize; 2], padding: [u
     Case { x, kernel, stride, padding }
 }
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 13] = [
+    // As many windows as would cover the image without its padding.
+    case([2, 3, 6, 3], [3, 3], [3, 3], [1, 1]),
     case([2, 4, 6, 3], [2, 2], [2, 2], [0, 0]),
     case([2, 5, 7, 1], [2, 2], [2, 2], [0, 0]),
     case([1, 7, 6, 17], [3, 3], [1, 1], [1, 1]),
