@@ -5,7 +5,7 @@
 //! the way. Images are those that `evenkeel train` would find.
 //!
 //! ```text
-//! gather .. optimizer   the parts of a step, microseconds, each by itself
+//! gather .. optimizer   the parts of a step, microseconds, in their order; and the step as a whole
 //! forks                 how often a step hands out tasks to threads, and waits for them
 //! copy                  a copy of what Adam reads and writes, each thread its share
 //! floor                 the step's multiplications and additions at the peak of the fastest instruction for them, on all threads; zeros
@@ -31,8 +31,12 @@ use runner::timing::{Patience, Work, minima, repeat};
 
 /// Each work takes tenths of a second.
 const PATIENCE: Patience = Patience { slice: Duration::from_millis(1), rounds: 7, most: Duration::MAX };
-/// Parts of a step are short.
+/// Parts of a step take their turns as they do in training, so that each finds what the one before it has left.
+const IN_ORDER: Patience = Patience { slice: Duration::ZERO, rounds: 300, most: Duration::from_secs(5) };
+/// Answers are short.
 const SHORT: Patience = Patience { slice: Duration::from_millis(20), rounds: 15, most: Duration::MAX };
+/// How often what is shorter than a step is done in its turn.
+const OFTEN: u32 = 32;
 const ANSWERS: &str = "the framework's process answers";
 
 fn main() {
@@ -46,9 +50,9 @@ fn main() {
     let (isa, pool) = (Isa::detect(), Pool::new(threads).expect("so many threads can be had"));
     println!("{isa}, {threads} thread(s)\n\nParts of a training step, microseconds:\n");
     println!(
-        "| model | batch | type | gather | forward | backward | clip | optimizer | step | floor | step / floor |"
+        "| model | batch | type | gather | forward | backward | clip | optimizer | step | forks | copy | floor | step / floor |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     pool.enter(|| {
         let counted = Counted { pool: &pool, forks: AtomicU64::new(0) };
         let cpu = Cpu::new(isa, &counted);
@@ -148,10 +152,10 @@ fn parts(model: &Model, dtype: Dtype, cpu: Cpu<'_>, counted: &Counted<'_>) {
         part(|trainer| _ = trainer.clip()),
         part(|trainer| trainer.descend(1.0)),
         part(|trainer| trainer.step()),
-        Box::new(|times| peak.time(times)),
-        Box::new(|times| repeat(times, || copies.run())),
+        Box::new(|times| peak.time(times * OFTEN) / OFTEN),
+        Box::new(|times| repeat(times * OFTEN, || copies.run()) / OFTEN),
     ];
-    let seconds = minima(&mut works, SHORT);
+    let seconds = minima(&mut works, IN_ORDER);
     let [gather, forward, gradient, clip, optimizer, step, chains, copy] =
         seconds.try_into().expect("one for each");
     let plan = dry_run::Plan::new(&setup).expect("threads can be had");

@@ -17,8 +17,8 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np  # noqa: E402
 
-# How long a thread may go on looking for work: it must not slow down whoever is measured next.
-SETTLE = 0.02
+# How long a thread may go on looking for work, seconds: it must not slow down whoever is measured next. OpenMP's may do so for 200 ms.
+SETTLE = 0.25
 
 
 class Data:
