@@ -7,7 +7,7 @@ use runner::timing::{Patience, Work, minima, repeat};
 use crate::kernel::draw;
 
 /// Images, pixels down and across, channels, padding, filters.
-pub const SHAPES: [[usize; 5]; 10] = [
+pub const SHAPES: [[usize; 5]; 11] = [
     [128, 28, 16, 1, 16],
     [128, 28, 16, 1, 32],
     [128, 28, 32, 1, 32],
@@ -17,6 +17,7 @@ pub const SHAPES: [[usize; 5]; 10] = [
     [128, 7, 64, 1, 64],
     [128, 7, 64, 1, 128],
     [128, 5, 64, 1, 64],
+    [128, 3, 64, 1, 64],
     [1, 26, 32, 0, 64],
 ];
 

@@ -33,10 +33,8 @@ use runner::timing::{Patience, Work, minima, repeat};
 const PATIENCE: Patience = Patience { slice: Duration::from_millis(1), rounds: 7, most: Duration::MAX };
 /// Parts of a step take their turns as they do in training, so that each finds what the one before it has left.
 const IN_ORDER: Patience = Patience { slice: Duration::ZERO, rounds: 300, most: Duration::from_secs(5) };
-/// Answers are short.
+/// Answers and floors are short.
 const SHORT: Patience = Patience { slice: Duration::from_millis(20), rounds: 15, most: Duration::MAX };
-/// How often what is shorter than a step is done in its turn.
-const OFTEN: u32 = 32;
 const ANSWERS: &str = "the framework's process answers";
 
 fn main() {
@@ -152,12 +150,12 @@ fn parts(model: &Model, dtype: Dtype, cpu: Cpu<'_>, counted: &Counted<'_>) {
         part(|trainer| _ = trainer.clip()),
         part(|trainer| trainer.descend(1.0)),
         part(|trainer| trainer.step()),
-        Box::new(|times| peak.time(times * OFTEN) / OFTEN),
-        Box::new(|times| repeat(times * OFTEN, || copies.run()) / OFTEN),
     ];
     let seconds = minima(&mut works, IN_ORDER);
-    let [gather, forward, gradient, clip, optimizer, step, chains, copy] =
-        seconds.try_into().expect("one for each");
+    let [gather, forward, gradient, clip, optimizer, step] = seconds.try_into().expect("one for each");
+    let mut works: [Work<'_>; 2] =
+        [Box::new(|times| peak.time(times)), Box::new(|times| repeat(times, || copies.run()))];
+    let [chains, copy] = minima(&mut works, SHORT).try_into().expect("one for each");
     let plan = dry_run::Plan::new(&setup).expect("threads can be had");
     let floor = plan.flop_per_step() / peak.flop() * chains;
     let columns = |seconds: &[f64]| -> String {

@@ -29,8 +29,8 @@
 //! taps of `w` in reverse, its channels and filters exchanged.
 //!
 //! Exact 3 x 3 kernels over channels and filters that are sixteens, with stride 1, are computed by Winograd's algorithm where that is
-//! faster: in tiles of 2 x 2 windows, in an order of its own, whose error is about the same (docs/NUMERICS.md). What is not finite then
-//! spoils its whole tile. [`Convolution::in_order`] keeps to the products.
+//! faster: in tiles of 4 x 4 windows, in an order of its own, whose errors are two to five times as large (docs/NUMERICS.md). What is not
+//! finite then spoils its whole tile. [`Convolution::in_order`] keeps to the products.
 //!
 //! Padding takes part as +0: a weight that is not finite makes NaN of it, as in a product. Nothing depends on the number of threads,
 //! nor on the other images of the batch, but for `dw` and `db`, which are sums over it.
@@ -39,7 +39,7 @@
 //!
 //! ```text
 //! depthwise   a filter for each channel: channels in lanes                        -- `depthwise`
-//! winograd    3 x 3 pixels in tiles of 2 x 2 windows, with fewer multiplications    -- `winograd`
+//! winograd    3 x 3 pixels in tiles of 4 x 4 windows, a quarter of the products    -- `winograd`
 //! direct      the image is copied into a frame of zeros, where a window's
 //!             rows are read in place                                              -- `direct`
 //! product     the windows are copied into a matrix, some rows at a time           -- `columns`, `product`

@@ -1,20 +1,15 @@
-//! Convolution by 3 x 3 kernels in tiles of 2 x 2 windows, by the minimal filtering algorithm of Winograd: 16 multiplications for
-//! what takes 36.
+//! Convolution by 3 x 3 kernels in tiles of 4 x 4 windows, by the minimal filtering algorithm of Winograd: 36 multiplications for
+//! what takes 144.
 //!
 //! ```text
-//! filters   u[a, b][i, o] = (G w[.., i, o] G^T)[a, b]                              a, b: four places down, four across
-//! pixels    v[a, b][t, i] = (B^T x[4 x 4 pixels of tile t, i] B)[a, b]             -- `transform`
-//! y         m[a, b] = v[a, b] u[a, b]: sixteen products                            -- `gemm`
-//!           y[2 x 2 windows of tile t, o] = A^T m[.., ..][t, o] A, bias, activation
+//! filters   u[a, b][i, o] = (G w[.., i, o] G^T)[a, b]                              a, b: six places down, six across
+//! pixels    v[a, b][t, i] = (B^T x[6 x 6 pixels of tile t, i] B)[a, b]             -- `transform` has the matrices
+//! y         m[a, b] = v[a, b] u[a, b]: a product for each place                    -- `gemm`
+//!           y[4 x 4 windows of tile t, o] = A^T m[.., ..][t, o] A, bias, activation
 //! dx        y of dy, with the filters turned
-//! dw        e[a, b][t, o] = (A dy[2 x 2 windows of tile t, o] A^T)[a, b]
+//! dw        e[a, b][t, o] = (A dy[4 x 4 windows of tile t, o] A^T)[a, b]
 //!           du[a, b] = v[a, b]^T e[a, b], summed over the tiles
 //!           dw[.., i, o] = G^T du[.., ..][i, o] G
-//!
-//!       | 1  0 -1  0 |       |  1    0    0  |       | 1  0 |
-//! B^T = | 0  1  1  0 |   G = | 1/2  1/2  1/2 |   A = | 1  1 |
-//!       | 0 -1  1  0 |       | 1/2 -1/2  1/2 |       | 1 -1 |
-//!       | 0  1  0 -1 |       |  0    0    1  |       | 0 -1 |
 //! ```
 //!
 //! Each task takes rows of tiles, a strip of a few at a time. The tiles of `dw` are summed in slabs, whose number the shape decides,
@@ -35,8 +30,14 @@ use crate::matrix::{MatMut, MatRef};
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
 use transform::{FilterGradient, Filters, Gradients, Pixels, Results};
 
+/// Windows of a tile, down and across.
+const OUT: usize = 4;
+
+/// Pixels that they cover, and places of what is transformed, down and across.
+const SIDE: usize = OUT + 2;
+
 /// Places of a transformed tile.
-const PLACES: usize = 16;
+const PLACES: usize = SIDE * SIDE;
 
 /// Elements of a strip's transformed pixels and results, or less: 512 KiB of f32, half of a second-level cache.
 const STRIP: usize = 1 << 17;
@@ -59,7 +60,7 @@ pub(super) const fn wins(c: &Convolution) -> bool {
     }
     let tiles = Tiles::new(c);
     // Where tiles reach far beyond the last windows, there is too little to gain.
-    tiles.row <= 2 * STRIP && 4 * PLACES * tiles.down * tiles.across <= 3 * 9 * down.out * across.out
+    tiles.row <= 2 * STRIP && 8 * tiles.down * tiles.across <= down.out * across.out
 }
 
 /// How an image, and a batch, is cut.
@@ -77,7 +78,7 @@ struct Tiles {
 
 impl Tiles {
     const fn new(c: &Convolution) -> Self {
-        let (down, across) = (c.sweep.down.out.div_ceil(2), c.sweep.across.out.div_ceil(2));
+        let (down, across) = (c.sweep.down.out.div_ceil(OUT), c.sweep.across.out.div_ceil(OUT));
         let row = (PLACES * (c.sweep.channels + c.out_channels)).saturating_mul(across);
         let all = c.sweep.batch * down;
         let strip = STRIP / if row == 0 { 1 } else { row };
@@ -100,7 +101,7 @@ impl Tiles {
     fn windows(self, c: &Convolution, rows: Range<usize>) -> Range<usize> {
         let start = |row: usize| {
             let (image, row) = (row / self.down, row % self.down);
-            (image * c.sweep.down.out + 2 * row) * c.sweep.across.out
+            (image * c.sweep.down.out + OUT * row) * c.sweep.across.out
         };
         start(rows.start)..start(rows.end)
     }
@@ -241,25 +242,21 @@ pub(super) fn dw<T: Float>(
         for (slab, sums) in own.zip(sums.chunks_exact_mut(slab_len(c))) {
             let rows = tiles.all * slab / slabs..tiles.all * (slab + 1) / slabs;
             let (du, db) = sums.split_at_mut(filters_len(c));
+            let db = &mut db[..filters];
+            db.fill(T::ZERO);
             let mut beta = T::ZERO;
             for rows in tiles.strips(rows) {
                 cpu.isa.run(Pixels { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
-                cpu.isa.run(Gradients { c, tiles, dy, rows: rows.clone(), e: &mut *e });
+                cpu.isa.run(Gradients { c, tiles, dy, rows: rows.clone(), e: &mut *e, sums: &mut *db });
                 let count = rows.len() * tiles.across;
                 let factors = v.chunks_exact(count * channels).zip(e.chunks_exact(count * filters));
-                let du = du.chunks_exact_mut(channels * filters);
-                for (place, ((v, e), du)) in factors.zip(du).enumerate() {
-                    // Here a tile's gradients are added up, so that its sums are those of `dy`.
-                    let epilogue = if place == transform::TOTAL {
-                        gemm::Epilogue::NONE.column_sums(&mut db[..filters])
-                    } else {
-                        gemm::Epilogue::NONE
-                    };
+                for ((v, e), du) in factors.zip(du.chunks_exact_mut(channels * filters)) {
                     certain((|| {
                         let v = MatRef::strided(v, count, channels, channels, 1)?.transpose();
                         let e = MatRef::strided(e, count, filters, filters, 1)?;
                         let du = MatMut::strided(du, channels, filters, filters, 1)?;
-                        gemm_whole::<Single<T>>(Cpu::serial(cpu.isa), [v, e], beta, du, epilogue, scratch)
+                        let serial = Cpu::serial(cpu.isa);
+                        gemm_whole::<Single<T>>(serial, [v, e], beta, du, gemm::Epilogue::NONE, scratch)
                     })());
                 }
                 beta = T::ONE;
