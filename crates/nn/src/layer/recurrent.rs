@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Inside, time comes first: a step's rows of the batch lie together, gate by gate. Rows are apart from each other, and dealt out to
-//! the threads, once a step; W_hh is packed once a pass, unless rows are few. Sums over steps and rows are those of one product, in ascending order of time.
+//! the threads, once a step; W_hh is packed once a pass. Sums over steps and rows are those of one product, in ascending order of time.
 //! The cells stand in `cell`.
 
 mod cell;
@@ -73,26 +73,23 @@ impl Recurrent {
         T::packed_len(self.precision, self.spec.units, self.spec.units).saturating_mul(self.gates())
     }
 
-    /// W_hh of each gate, or the transposes, as the products with so many rows had best have them.
-    fn factors<'a, T: Float>(
+    /// W_hh of each gate, or the transposes.
+    fn pack<'a, T: Float>(
         &self,
-        (cpu, rows): (Cpu<'_>, usize),
+        cpu: Cpu<'_>,
         w_hh: &'a [T],
         transposed: bool,
         panels: &'a mut [T],
-    ) -> Result<[Option<Factor<'a, T>>; GATES], Error> {
+    ) -> Result<[Option<T::Packed<'a>>; GATES], Error> {
         let units = self.spec.units;
         let panels = panels.chunks_exact_mut(T::packed_len(self.precision, units, units));
-        let mut factors = [None; GATES];
-        for (gate, (factor, panels)) in factors.iter_mut().zip(panels).enumerate() {
+        let mut packed = [None; GATES];
+        for (gate, (packed, panels)) in packed.iter_mut().zip(panels).enumerate() {
             let w = self.of_gate(w_hh, units, gate)?;
-            *factor = Some(match (transposed, rows <= FEW && self.precision == Precision::Full) {
-                (false, true) => Factor::AsIs(w),
-                (false, false) => Factor::Packed(T::pack(self.precision, cpu.isa, w, panels)?),
-                (true, _) => Factor::Packed(T::pack(self.precision, cpu.isa, w.transpose(), panels)?),
-            });
+            let w = if transposed { w.transpose() } else { w };
+            *packed = Some(T::pack(self.precision, cpu.isa, w, panels)?);
         }
-        Ok(factors)
+        Ok(packed)
     }
 
     /// Rows of a block, and scratch of its products. Each thread gets a block, if there is work and `scratch` for as many. One block
@@ -147,34 +144,6 @@ const STRIP: usize = 8;
 /// From so many units on W_hh of a gate, 4 MiB of f32, no longer fits the caches of each core. Fewer terms are never cut into slabs,
 /// so that no block's bits depend on its rows.
 const WIDE: usize = 1024;
-
-/// Up to so many rows read W_hh where it stands, once a step, as fast as panels: packing is another pass over it.
-const FEW: usize = 3;
-
-/// W_hh of a gate, as the products of all steps have it.
-#[derive(Clone, Copy)]
-enum Factor<'a, T: Float> {
-    AsIs(MatRef<'a, T>),
-    Packed(T::Packed<'a>),
-}
-
-impl<T: Float> Factor<'_, T> {
-    /// c = a w + beta c, and what the epilogue says: the same bits either way.
-    fn product(
-        self,
-        cpu: Cpu<'_>,
-        a: MatRef<'_, T>,
-        beta: T,
-        c: MatMut<'_, T>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut [T],
-    ) -> Result<(), kernels::Error> {
-        match self {
-            Self::AsIs(w) => T::product(Compute::default(), cpu, [a, w], beta, c, epilogue, scratch),
-            Self::Packed(w) => T::packed_product(cpu, a, w, beta, c, epilogue, scratch),
-        }
-    }
-}
 
 /// Elements `from..from + len`, or none of none.
 fn part<T>(x: &[T], from: usize, len: usize) -> &[T] {
@@ -282,7 +251,7 @@ impl<T: Float> Layer<T> for Recurrent {
             let u = MatMut::row_major(u, rows * steps, units)?;
             products.add(x_all, self.of_gate(w_ih, self.inputs, gate)?, T::ZERO, u, bias)?;
         }
-        let w_hh = self.factors((cpu, rows), w_hh, false, panels)?;
+        let w_hh = self.pack(cpu, w_hh, false, panels)?;
         let (block, slot) = self.block::<T>(cpu, rows, scratch.len());
         let (len, count) = (block * units, rows.div_ceil(block));
         h[..state].fill(T::ZERO);
@@ -304,7 +273,7 @@ impl<T: Float> Layer<T> for Recurrent {
                     let bias = Epilogue::bias(&b_hh[gate * units..][..units]);
                     let h = MatRef::row_major(h_before, len / units, units)?;
                     let v = MatMut::row_major(v, len / units, units)?;
-                    w.product(cpu, h, T::ZERO, v, bias, scratch)?;
+                    T::packed_product(cpu, h, w, T::ZERO, v, bias, scratch)?;
                 }
                 let mut v = v.chunks_exact(len);
                 let v = core::array::from_fn(|_| v.next().unwrap_or_default());
@@ -332,7 +301,7 @@ impl<T: Float> Layer<T> for Recurrent {
         let ([panels, du, dkept, dx_time, dh, dcell], scratch) = split_mut_rest(scratch, lengths);
         let (u, kept, cells, h) = (&*u, &*kept, &*cells, &*h);
 
-        let w_hh_t = self.factors((cpu, rows), w_hh, true, panels)?;
+        let w_hh_t = self.pack(cpu, w_hh, true, panels)?;
         let (block, slot) = self.block::<T>(cpu, rows, scratch.len());
         let (len, count) = (block * units, rows.div_ceil(block));
         dh.fill(T::ZERO);
@@ -375,7 +344,7 @@ impl<T: Float> Layer<T> for Recurrent {
                 for (dv, w) in dv.into_iter().zip(w_hh_t.into_iter().flatten()) {
                     let dv = MatRef::row_major(dv, len / units, units)?;
                     let dh = MatMut::row_major(dh, len / units, units)?;
-                    w.product(cpu, dv, T::ONE, dh, Epilogue::NONE, scratch)?;
+                    T::packed_product(cpu, dv, w, T::ONE, dh, Epilogue::NONE, scratch)?;
                 }
                 if self.is_cut(t) {
                     dh.fill(T::ZERO);
