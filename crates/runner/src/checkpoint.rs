@@ -64,49 +64,30 @@ impl Identity {
     }
 }
 
-/// A copy of a state: what a file of it is made from, while the run goes on.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    header: String,
-    arrays: Vec<(String, Array)>,
-}
-
-impl Snapshot {
-    /// That of `state`, which belongs to `identity`.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] if the state cannot be written.
-    pub fn new<T: Element>(identity: &Identity, state: &State<T>) -> Result<Self, Error> {
-        let header = Header {
-            format: FORMAT,
-            identity: identity.clone(),
-            steps: state.optimizer.steps(),
-            position: state.position.clone(),
-        };
-        let header =
-            serde_json::to_string(&header).map_err(|error| Error::Usage(format!("checkpoint: {error}")))?;
-        let State { weights, best, optimizer, average, slow, anchor, position } = state;
-        let mut arrays = carried("", weights, optimizer, average.as_ref(), slow.as_ref());
-        arrays.extend([("best", &best.params), ("best_buffers", &best.buffers)].map(array));
-        // Between epochs the run would go back to where it stands.
-        if let Some(Anchor { weights, optimizer, average, slow }) =
-            anchor.as_ref().filter(|_| position.step > 0)
-        {
-            arrays.extend(carried("anchor.", weights, optimizer, average.as_ref(), slow.as_ref()));
-        }
-        arrays.retain(|(_, array)| !array.bytes().is_empty());
-        Ok(Self { header, arrays })
+/// The bytes of the file for `state`.
+///
+/// # Errors
+/// [`Error::Usage`] if the state cannot be written.
+pub fn encode<T: Element>(identity: &Identity, state: &State<T>) -> Result<Vec<u8>, Error> {
+    let header = Header {
+        format: FORMAT,
+        identity: identity.clone(),
+        steps: state.optimizer.steps(),
+        position: state.position.clone(),
+    };
+    let header =
+        serde_json::to_string(&header).map_err(|error| Error::Usage(format!("checkpoint: {error}")))?;
+    let State { weights, best, optimizer, average, slow, anchor, position } = state;
+    let mut arrays = carried("", weights, optimizer, average.as_ref(), slow.as_ref());
+    arrays.extend([("best", &best.params), ("best_buffers", &best.buffers)].map(array));
+    // Between epochs the run would go back to where it stands.
+    if let Some(Anchor { weights, optimizer, average, slow }) = anchor.as_ref().filter(|_| position.step > 0)
+    {
+        arrays.extend(carried("anchor.", weights, optimizer, average.as_ref(), slow.as_ref()));
     }
-
-    /// The bytes of the file.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] if they are more than a file can hold.
-    pub fn encode(self) -> Result<Vec<u8>, Error> {
-        let Self { header, arrays } = self;
-        let sha256 = tensors::digest(&header, arrays.iter().map(|(name, array)| (&name[..], array.bytes())));
-        tensors::encode(&arrays, Some(HashMap::from([("state".into(), header), ("sha256".into(), sha256)])))
-    }
+    arrays.retain(|(_, array)| !array.bytes().is_empty());
+    let sha256 = tensors::digest(&header, arrays.iter().map(|(name, array)| (&name[..], array.bytes())));
+    tensors::encode(&arrays, Some(HashMap::from([("state".into(), header), ("sha256".into(), sha256)])))
 }
 
 /// A flat buffer under its name.

@@ -49,7 +49,6 @@ mod hex;
 pub mod initial;
 pub mod interval;
 pub mod journal;
-pub mod keeper;
 mod json;
 pub mod lr_find;
 mod manual;

@@ -17,7 +17,7 @@ use nn::{Score, Shape};
 
 use crate::activity::Looker;
 use crate::answers::Answers;
-use crate::checkpoint::{self, Identity, Snapshot};
+use crate::checkpoint::{self, Identity};
 use crate::config::{Config, Dtype};
 use crate::data::Origin;
 use crate::display::{self, Display};
@@ -25,7 +25,6 @@ use crate::element::Element;
 use crate::health::{self, Health};
 use crate::interval::{self, Interval};
 use crate::journal::Journal;
-use crate::keeper::Keeper;
 use crate::memory::peak_rss_bytes;
 use crate::metrics::{self, Status, Summary};
 use crate::non_finite::{Divergence, Remedy};
@@ -262,15 +261,13 @@ impl Session<'_> {
         self.signals.defer();
         let looker = Looker::new(setup);
         let (identity, display, looker, journal, caught) = (&identity, &display, &looker, &journal, None);
-        let keeper = Keeper::new(folder);
-        let mut watch =
-            Recorder { session: self, cpu, identity, display, looker, journal, keeper, record, caught };
+        let mut watch = Recorder { session: self, cpu, identity, display, looker, journal, record, caught };
         let end = training::run(setup, cpu, &mut state, &mut watch)?;
-        let Recorder { caught, mut record, mut keeper, .. } = watch;
+        let Recorder { caught, mut record, .. } = watch;
         display.end();
         if end != End::Done {
             self.save(journal, &state, &mut record)?;
-            keeper.keep(Snapshot::new(identity, &state)?)?;
+            self.keep(identity, &state)?;
         }
 
         let has_values = setup.dataset.has_values();
@@ -287,7 +284,6 @@ impl Session<'_> {
         let material = report::Material { setup, summary: &summary, history, health: &record };
         let report = report::html(material, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
         folder.write(run_folder::REPORT, report.as_bytes())?;
-        keeper.finish()?;
         folder.write(run_folder::SUMMARY, json(&summary)?.as_bytes())?;
         let folder = folder.path().to_path_buf();
         let outcome = match (end, caught) {
@@ -344,6 +340,11 @@ impl Session<'_> {
             record.push(health);
         }
         journal.rewrite(&state.position.history, record)
+    }
+
+    /// Writes the state to go on from.
+    fn keep<T: Element>(&self, identity: &Identity, state: &State<T>) -> Result<(), Error> {
+        self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(identity, state)?)
     }
 
     /// The answers to the test set: read once, by the weights of the best epoch.
@@ -436,7 +437,6 @@ struct Recorder<'a> {
     display: &'a Display,
     looker: &'a Looker,
     journal: &'a Journal<'a>,
-    keeper: Keeper<'a>,
     record: Vec<Health>,
     caught: Option<Signal>,
 }
@@ -465,6 +465,6 @@ impl<T: Element> Watch<T> for Recorder<'_> {
         let activity = self.looker.look(self.session.setup, self.cpu, &state.weights)?;
         self.record.push(Health { activity, ..seen(&state.position) });
         self.journal.append(&state.position.history, &self.record)?;
-        self.keeper.keep(Snapshot::new(self.identity, state)?)
+        self.session.keep(self.identity, state)
     }
 }

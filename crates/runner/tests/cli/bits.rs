@@ -3,7 +3,7 @@
 
 use kernels::{Cpu, Isa};
 use runner::Error;
-use runner::checkpoint::{self, Identity, Snapshot};
+use runner::checkpoint::{self, Identity};
 use runner::config::{Config, Dtype};
 use runner::element::Element;
 use runner::setup::Setup;
@@ -86,7 +86,7 @@ fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
         while training::run(setup, cpu, &mut state, &mut Stopping { every, seen: 0 }).unwrap() == End::Stopped
         {
             stops += 1;
-            std::fs::write(path, Snapshot::new(&identity, &state).and_then(Snapshot::encode).unwrap()).unwrap();
+            std::fs::write(path, checkpoint::encode(&identity, &state).unwrap()).unwrap();
             state = checkpoint::read(path, setup, &identity, cpu).unwrap();
         }
         assert_eq!(stops, 3 * 18 / every, "every {every}");
