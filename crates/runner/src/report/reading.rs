@@ -129,7 +129,7 @@ impl Display for Reading<'_> {
         };
         writeln!(
             f,
-            "<h2>What was {verb} what</h2>\n<div class=\"charts\">{}{}</div>",
+            "<h2>What was {verb} what</h2>\n<div class=\"charts pair\">{}{}</div>",
             Matrix { confusion: self.confusion, verb },
             Table { confusion: self.confusion, noun: self.noun, names: self.names }
         )?;
