@@ -11,8 +11,8 @@
 //!       | 0    a b   0   -a-b  0  1 |         | 0      0     1    |         | 0   0    0    1   |
 //! ```
 //!
-//! A polynomial of degree 3 is told by its values at 0, at p, -p, q and -q, and by its last coefficient. Points near 1 in size
-//! keep the rounding errors small: of those with few digits, these leave half the error of the usual 1 and 2.
+//! The product of two polynomials, of three and of four coefficients, is told by its values at 0, p, -p, q and -q, and by its last
+//! coefficient. Points near 1 in size keep rounding errors small: these leave half the error of the usual 1 and 2.
 //!
 //! A transformed operand is planes, one for each place, of rows of channels, which are whole registers.
 //! What a tile reaches outside the image is +0, and what it would write there is dropped.
