@@ -29,7 +29,7 @@
 //! taps of `w` in reverse, its channels and filters exchanged.
 //!
 //! Exact 3 x 3 kernels over channels and filters that are sixteens, with stride 1, are computed by Winograd's algorithm where that is
-//! faster: in tiles of 4 x 4 windows, in an order of its own, whose errors are two to five times as large (docs/NUMERICS.md). What is not
+//! faster: in tiles of 4 x 4 windows, in an order of its own, whose errors are several times as large (docs/NUMERICS.md). What is not
 //! finite then spoils its whole tile. [`Convolution::in_order`] keeps to the products.
 //!
 //! Padding takes part as +0: a weight that is not finite makes NaN of it, as in a product. Nothing depends on the number of threads,

@@ -56,12 +56,9 @@ where
     if count.checked_mul(image_len) != Some(pixels.len()) {
         return Err(GatherError::Pixels { expected: count.saturating_mul(image_len), got: pixels.len() });
     }
+    let scale = scale::<T>();
     match from.inputs() {
-        Inputs::Bytes(bytes) => {
-            // Looking it up takes a fraction of the time of converting.
-            let numbers: [T; 256] = std::array::from_fn(|byte| T::from(byte as u8) * scale());
-            convert(indices, bytes, pixels, image_len, |byte| numbers[usize::from(byte)]);
-        }
+        Inputs::Bytes(bytes) => convert(indices, bytes, pixels, image_len, |byte| T::from(byte) * scale),
         Inputs::Numbers(numbers) => convert(indices, numbers, pixels, image_len, T::from),
     }
     Ok(())
