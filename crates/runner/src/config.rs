@@ -76,6 +76,10 @@ pub struct Config {
     pub clip_norm: Option<f64>,
     /// What is done where loss or gradient is not finite. Default the run ends.
     pub non_finite: NonFinite,
+    /// After how many steps each the state is written to go on from. Default not within an epoch.
+    pub checkpoint_steps: Option<u64>,
+    /// After how many epochs each. Default, without `checkpoint_steps`, as often as takes a hundredth of the time.
+    pub checkpoint_epochs: Option<u32>,
     /// Threads. Default as many as the machine runs at once.
     pub threads: Option<usize>,
     /// The instruction set: `auto` or one of [`kernels::ISA_NAMES`]. Default `auto`, the fastest there is.
@@ -197,6 +201,8 @@ impl Default for Config {
             lr: None,
             clip_norm: None,
             non_finite: NonFinite::default(),
+            checkpoint_steps: None,
+            checkpoint_epochs: None,
             threads: None,
             isa: "auto".into(),
             classification: None,
@@ -288,7 +294,14 @@ impl Config {
     /// # Errors
     /// As [`to_toml`](Self::to_toml).
     pub fn sha256(&self) -> Result<String, Error> {
-        let mut same_bits = Self { threads: None, isa: String::new(), data: None, ..self.clone() };
+        let mut same_bits = Self {
+            checkpoint_steps: None,
+            checkpoint_epochs: None,
+            threads: None,
+            isa: String::new(),
+            data: None,
+            ..self.clone()
+        };
         if let Some(from) = &mut same_bits.init_from {
             from.path = PathBuf::new();
         }
@@ -356,7 +369,13 @@ mod tests {
     #[test]
     fn the_hash_leaves_out_what_changes_no_bit() {
         let config = Config::default();
-        let machine = Config { threads: Some(7), isa: "scalar".into(), ..Config::default() };
+        let machine = Config {
+            checkpoint_steps: Some(9),
+            checkpoint_epochs: Some(2),
+            threads: Some(7),
+            isa: "scalar".into(),
+            ..Config::default()
+        };
         let other = Config { seed: 1, ..Config::default() };
         assert_eq!(config.sha256().expect("plain"), machine.sha256().expect("plain"));
         assert_ne!(config.sha256().expect("plain"), other.sha256().expect("plain"));

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! when a process takes up a run       each is written anew: what the checkpoint knows and no more
-//! after each epoch                    its line is appended, and on the disk before the checkpoint is
+//! after each epoch                    its line is appended
+//! before a checkpoint                 what it does not hold itself, the health, is on the disk
 //! when the run ends or is stopped     each is written anew
 //! ```
 //!
@@ -56,6 +57,14 @@ impl<'a> Journal<'a> {
         self.folder.append(run_folder::HEALTH, lines([health])?.as_bytes())?;
         self.folder.append(run_folder::TABLE, metrics::row(epoch).as_bytes())?;
         self.folder.append(run_folder::EVENTS, &self.events(history, record))
+    }
+
+    /// Has the health on the disk, of which a checkpoint holds only the epoch at hand.
+    ///
+    /// # Errors
+    /// As [`RunFolder::sync`].
+    pub fn sync(&self) -> Result<(), Error> {
+        self.folder.sync(run_folder::HEALTH)
     }
 
     /// The events of the last of these epochs.

@@ -30,6 +30,7 @@ pub mod answers;
 pub mod attribution;
 pub mod augment;
 pub mod bench;
+mod cadence;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

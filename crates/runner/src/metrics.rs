@@ -109,6 +109,15 @@ pub struct Summary {
     pub val_loss: Option<f64>,
     /// From the start of the process that ended the run.
     pub seconds_total: f64,
+    /// From its start until its first step was taken.
+    #[serde(default)]
+    pub seconds_to_first_step: Option<f64>,
+    /// What it spent on checkpoints.
+    #[serde(default)]
+    pub seconds_checkpoints: f64,
+    /// What it spent on the lines of metrics and health, and on the looks at units, at the ends of epochs.
+    #[serde(default)]
+    pub seconds_journal: f64,
     /// Training seconds of the fastest epoch.
     pub train_seconds_best_epoch: Option<f64>,
     /// Number of parameters.

@@ -5,7 +5,7 @@
 //! | `config.toml` | first | everything that makes the run |
 //! | `metrics.jsonl`, `health.jsonl` | after each epoch and at the end: the [journal](crate::journal) | progress; the health of the gradients |
 //! | `metrics.csv`, `events.out.tfevents.evenkeel` | likewise | progress, for spreadsheets and for TensorBoard |
-//! | `checkpoint.safetensors` | after them | the state to the bit |
+//! | `checkpoint.safetensors` | after them, at a [cadence](crate::cadence) | the state to the bit |
 //! | `model.safetensors`, `summary.json`, `report.html` | at the end | what came out |
 //!
 //! That of a cross-validation holds a `config.toml`, a run folder `fold-<n>` for each fold, and `folds.json`.
@@ -197,18 +197,28 @@ impl RunFolder {
     /// Appends `bytes` to the file `name`. If that fails, it is as it was.
     ///
     /// # Errors
-    /// [`DataError::Io`] if it cannot be opened, written or flushed to the disk.
+    /// [`DataError::Io`] if it cannot be opened or written.
     pub fn append(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.file(name);
         let opened = fs::OpenOptions::new().append(true).create(true).open(&path);
         let mut file = opened.map_err(DataError::io("open", &path))?;
         let length = file.metadata().map_err(DataError::io("look at", &path))?.len();
-        if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_data()) {
+        if let Err(error) = file.write_all(bytes) {
             // The first error is the one to tell: a disk without room still lets a file become shorter.
             let _ = file.set_len(length);
             return Err(DataError::io("write", &path)(error).into());
         }
         Ok(())
+    }
+
+    /// Has what was appended to the file `name` on the disk.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if it cannot be opened or flushed.
+    pub fn sync(&self, name: &str) -> Result<(), Error> {
+        let path = self.file(name);
+        let synced = File::options().append(true).open(&path).and_then(|file| file.sync_data());
+        Ok(synced.map_err(DataError::io("write", &path))?)
     }
 
     /// Removes the unfinished files that a killed process has left.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! setup -> run folder with config.toml -> state: fresh, or the checkpoint's
-//! training::run        after each epoch: the journal, checkpoint.safetensors, a line on stderr
+//! training::run        after each epoch: the journal, a line on stderr; checkpoint.safetensors at its cadence, and at the end
 //! model.safetensors -> the test set, once -> report.html, summary.json -> a line on stdout
 //! ```
 //!
@@ -10,13 +10,14 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kernels::{Cpu, Executor, Isa};
 use nn::{Score, Shape};
 
 use crate::activity::Looker;
 use crate::answers::Answers;
+use crate::cadence::Cadence;
 use crate::checkpoint::{self, Identity};
 use crate::config::{Config, Dtype};
 use crate::data::Origin;
@@ -260,15 +261,28 @@ impl Session<'_> {
         journal.rewrite(&state.position.history, &record)?;
         self.signals.defer();
         let looker = Looker::new(setup);
-        let (identity, display, looker, journal, caught) = (&identity, &display, &looker, &journal, None);
-        let mut watch = Recorder { session: self, cpu, identity, display, looker, journal, record, caught };
+        let mut watch = Recorder {
+            session: self,
+            cpu,
+            identity: &identity,
+            display: &display,
+            looker: &looker,
+            journal: &journal,
+            record,
+            caught: None,
+            cadence: Cadence::new(&setup.config, Instant::now()),
+            is_kept: false,
+            spent: Spent::default(),
+        };
         let end = training::run(setup, cpu, &mut state, &mut watch)?;
-        let Recorder { caught, mut record, .. } = watch;
         display.end();
         if end != End::Done {
-            self.save(journal, &state, &mut record)?;
-            self.keep(identity, &state)?;
+            self.save(&journal, &state, &mut watch.record)?;
         }
+        if !watch.is_kept {
+            watch.keep(&state)?;
+        }
+        let Recorder { caught, record, spent, .. } = watch;
 
         let has_values = setup.dataset.has_values();
         let test = match end {
@@ -279,7 +293,7 @@ impl Session<'_> {
             (None, End::Done) => Some(self.score(cpu, &mut state.best)?),
             _ => test.as_ref().map(|test| test.score),
         };
-        let summary = self.summarise(identity, &state, &end, score)?;
+        let summary = self.summarise(&identity, &state, &end, score, spent)?;
         let history = &state.position.history[..];
         let material = report::Material { setup, summary: &summary, history, health: &record };
         let report = report::html(material, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
@@ -342,11 +356,6 @@ impl Session<'_> {
         journal.rewrite(&state.position.history, record)
     }
 
-    /// Writes the state to go on from.
-    fn keep<T: Element>(&self, identity: &Identity, state: &State<T>) -> Result<(), Error> {
-        self.folder.write(run_folder::CHECKPOINT, &checkpoint::encode(identity, state)?)
-    }
-
     /// The answers to the test set: read once, by the weights of the best epoch.
     fn test<T: Element>(&self, cpu: Cpu<'_>, best: &mut Weights<T>) -> Result<Answers, Error> {
         let Setup { dataset, network, .. } = self.setup;
@@ -368,6 +377,7 @@ impl Session<'_> {
         state: &State<T>,
         end: &End,
         test: Option<Score>,
+        spent: Spent,
     ) -> Result<Summary, Error> {
         let Setup { config, dataset, network, .. } = self.setup;
         let history = &state.position.history;
@@ -396,6 +406,9 @@ impl Session<'_> {
             val_accuracy: best.map(|epoch| epoch.val_accuracy).filter(|accuracy| !accuracy.is_nan()),
             val_loss: best.map(|epoch| epoch.val_loss),
             seconds_total: self.started.elapsed().as_secs_f64(),
+            seconds_to_first_step: spent.to_first_step.map(|spent| spent.as_secs_f64()),
+            seconds_checkpoints: spent.checkpoints.as_secs_f64(),
+            seconds_journal: spent.journal.as_secs_f64(),
             train_seconds_best_epoch: history.iter().map(|epoch| epoch.train_seconds).reduce(f64::min),
             params: network.layout().len(),
             peak_rss_bytes: peak_rss_bytes(),
@@ -429,7 +442,15 @@ fn seen(Position { health, recovery, .. }: &Position) -> Health {
     Health { met: met.cloned().collect(), ..health.clone() }
 }
 
-/// Writes down each epoch, and stops the run when a signal has come.
+/// Where a process's time went besides steps and scores.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    to_first_step: Option<Duration>,
+    checkpoints: Duration,
+    journal: Duration,
+}
+
+/// Writes down each epoch and, at its cadence, the state; stops the run when a signal has come.
 struct Recorder<'a> {
     session: &'a Session<'a>,
     cpu: Cpu<'a>,
@@ -439,19 +460,44 @@ struct Recorder<'a> {
     journal: &'a Journal<'a>,
     record: Vec<Health>,
     caught: Option<Signal>,
+    cadence: Cadence,
+    /// Whether the checkpoint is of the state as it is.
+    is_kept: bool,
+    spent: Spent,
+}
+
+impl Recorder<'_> {
+    /// Writes the state to go on from.
+    fn keep<T: Element>(&mut self, state: &State<T>) -> Result<(), Error> {
+        let begun = Instant::now();
+        self.journal.sync()?;
+        let bytes = checkpoint::encode(self.identity, state)?;
+        self.session.folder.write(run_folder::CHECKPOINT, &bytes)?;
+        self.is_kept = true;
+        self.spent.checkpoints += begun.elapsed();
+        self.cadence.wrote(Instant::now(), begun.elapsed());
+        Ok(())
+    }
 }
 
 impl<T: Element> Watch<T> for Recorder<'_> {
-    fn step(&mut self, position: &Position) -> bool {
+    fn step(&mut self, state: &State<T>) -> Result<bool, Error> {
+        let position = &state.position;
+        self.is_kept = false;
         self.display.step(position);
         self.caught = self.session.signals.caught();
         let Session { setup, started, limits, .. } = self.session;
         let of_an_epoch = steps_per_epoch(setup.split.train.len(), setup.config.images_per_step());
         let taken = of_an_epoch * position.history.len() as u64 + position.step;
+        self.spent.to_first_step.get_or_insert_with(|| started.elapsed());
         let is_last = taken == of_an_epoch * u64::from(setup.config.epochs);
         let is_enough = limits.steps.is_some_and(|most| taken >= most)
             || limits.seconds.is_some_and(|most| started.elapsed().as_secs_f64() >= most);
-        self.caught.is_none() && (is_last || !is_enough)
+        let goes_on = self.caught.is_none() && (is_last || !is_enough);
+        if goes_on && self.cadence.is_due_after_steps(taken) {
+            self.keep(state)?;
+        }
+        Ok(goes_on)
     }
 
     fn met(&mut self, found: &Divergence, remedy: Remedy) {
@@ -462,9 +508,15 @@ impl<T: Element> Watch<T> for Recorder<'_> {
         if let Some(epoch) = state.position.history.last() {
             self.display.epoch(epoch);
         }
+        let begun = Instant::now();
+        self.is_kept = false;
         let activity = self.looker.look(self.session.setup, self.cpu, &state.weights)?;
         self.record.push(Health { activity, ..seen(&state.position) });
         self.journal.append(&state.position.history, &self.record)?;
-        self.session.keep(self.identity, state)
+        self.spent.journal += begun.elapsed();
+        if self.cadence.is_due_after_epochs(state.position.history.len(), Instant::now()) {
+            self.keep(state)?;
+        }
+        Ok(())
     }
 }

@@ -115,7 +115,10 @@ pub enum End {
 /// Whoever watches a run.
 pub trait Watch<T> {
     /// A step was taken; `false` stops the run.
-    fn step(&mut self, position: &Position) -> bool;
+    ///
+    /// # Errors
+    /// Whatever stands in the way of going on.
+    fn step(&mut self, state: &State<T>) -> Result<bool, Error>;
     /// Loss or gradient was not finite, and something was done about it.
     fn met(&mut self, _found: &Divergence, _remedy: Remedy) {}
     /// An epoch is done: the last of the state's history.
@@ -170,7 +173,7 @@ pub fn steps_per_epoch(images: usize, batch: u64) -> u64 {
 /// Trains from `state` on, until the end of the last epoch, an early stop, or until `watch` stops it.
 ///
 /// # Errors
-/// [`Error::Network`] if the data do not fit the network, and what [`Watch::epoch`] returns. Divergence is no error
+/// [`Error::Network`] if the data do not fit the network, and what `watch` returns. Divergence is no error
 /// but an [`End`].
 pub fn run<T: Element>(
     setup: &Setup,
@@ -217,7 +220,7 @@ pub fn run<T: Element>(
                     }
                 }
             }
-            if !watch.step(&state.position) {
+            if !watch.step(state)? {
                 return Ok(End::Stopped);
             }
         }

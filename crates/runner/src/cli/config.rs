@@ -20,21 +20,8 @@ pub(super) struct RunArgs {
     /// Network, and how it is trained where nothing else is said [default: mlp]
     #[arg(long, conflicts_with = "config")]
     preset: Option<Preset>,
-    /// Data set [default: auto]
-    #[arg(long)]
-    dataset: Option<Source>,
-    /// A data set of one's own: a table (.csv), arrays of NumPy (.npz, or a folder of .npy files), or a folder in MNIST's form
-    #[arg(long, value_name = "PATH", conflicts_with = "dataset")]
-    data: Option<PathBuf>,
-    /// The column of a table that holds the classes
-    #[arg(long, value_name = "COLUMN", conflicts_with = "target")]
-    label: Option<String>,
-    /// The column of a table that holds values to be met
-    #[arg(long, value_name = "COLUMN")]
-    target: Option<String>,
-    /// What every random draw depends on [default: 0]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 impl RunArgs {
@@ -61,8 +48,7 @@ impl RunArgs {
             Some(path) => Config::read(path)?,
             None => self.preset.unwrap_or_default().recipe(),
         };
-        let Self { dataset, data, label, target, seed, .. } = self;
-        Ok(on(config, *dataset, data.clone(), label.clone(), target.clone(), *seed))
+        Ok(self.data.on(config))
     }
 
     /// Whether that is a preset's, with how it is trained.
@@ -86,43 +72,36 @@ pub(super) struct DataArgs {
     /// The column of a table that holds values to be met
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
-    /// Seed of generated data, and of the test set of data that come without one
+    /// What every random draw depends on, generated data and held-out examples too [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
 impl DataArgs {
     /// `config` on this data set.
-    pub(super) fn config(self, config: Config) -> Result<Config, Error> {
-        let Self { dataset, data, label, target, seed } = self;
-        let config = on(config, dataset, data, label, target, seed);
+    pub(super) fn config(&self, config: Config) -> Result<Config, Error> {
+        let config = self.on(config);
         config.check()?;
         Ok(config)
     }
-}
 
-/// `config` with what flags say of the data.
-fn on(
-    mut config: Config,
-    dataset: Option<Source>,
-    data: Option<PathBuf>,
-    label: Option<String>,
-    target: Option<String>,
-    seed: Option<u64>,
-) -> Config {
-    if dataset.is_some() || data.is_some() {
-        config.dataset = dataset.unwrap_or(config.dataset);
-        // Columns of another table say nothing of this one, but of the same data elsewhere they do.
-        config.data = data;
+    /// The same, unchecked.
+    fn on(&self, mut config: Config) -> Config {
+        let Self { dataset, data, label, target, seed } = self;
+        if dataset.is_some() || data.is_some() {
+            config.dataset = dataset.unwrap_or(config.dataset);
+            // Columns of another table say nothing of this one, but of the same data elsewhere they do.
+            config.data = data.clone();
+        }
+        if config.data.is_none() {
+            (config.label, config.target) = (None, None);
+        }
+        if label.is_some() || target.is_some() {
+            (config.label, config.target) = (label.clone(), target.clone());
+        }
+        config.seed = seed.unwrap_or(config.seed);
+        config
     }
-    if config.data.is_none() {
-        (config.label, config.target) = (None, None);
-    }
-    if label.is_some() || target.is_some() {
-        (config.label, config.target) = (label, target);
-    }
-    config.seed = seed.unwrap_or(config.seed);
-    config
 }
 
 /// The optimizer of this name. `adam` is that of those who choose none, with a decay that suits it.

@@ -11,7 +11,7 @@ use crate::{Error, dump};
 #[derive(Debug, Args)]
 pub(super) struct DumpArgs {
     /// Run folder; without one, the initial parameters of --config or --preset
-    #[arg(conflicts_with = "RunArgs")]
+    #[arg(conflicts_with_all = ["RunArgs", "DataArgs"])]
     run: Option<PathBuf>,
     #[command(flatten)]
     initial: RunArgs,

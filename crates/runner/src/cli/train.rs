@@ -47,6 +47,12 @@ pub(super) struct TrainArgs {
     /// Tensors that stay as they are; * stands for any characters
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
+    /// Write the state to go on from after every N steps
+    #[arg(long, value_name = "N")]
+    checkpoint_steps: Option<u64>,
+    /// Write it after every N epochs [default, without --checkpoint-steps: as often as takes a hundredth of the time]
+    #[arg(long, value_name = "N")]
+    checkpoint_epochs: Option<u32>,
     /// Threads; the result does not depend on it [default: what the machine runs at once]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -65,7 +71,7 @@ pub(super) struct TrainArgs {
     #[arg(long, requires = "out")]
     force: bool,
     /// Go on with the run in this folder, to the same bits as if it had never stopped
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "epochs", "batch", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "freeze", "dtype", "folds", "out", "force"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "DataArgs", "epochs", "batch", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "freeze", "checkpoint_steps", "checkpoint_epochs", "dtype", "folds", "out", "force"])]
     resume: Option<PathBuf>,
     /// Exit with 4 if the test accuracy is below this fraction
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
@@ -141,6 +147,8 @@ impl TrainArgs {
                     let frozen = Group { tensors: self.freeze, frozen: true, ..Group::default() };
                     config.groups.insert(0, frozen);
                 }
+                config.checkpoint_steps = self.checkpoint_steps.or(config.checkpoint_steps);
+                config.checkpoint_epochs = self.checkpoint_epochs.or(config.checkpoint_epochs);
                 config.threads = self.threads.or(config.threads);
                 config.isa = self.isa.unwrap_or(config.isa);
                 config.dtype = self.dtype.unwrap_or(config.dtype);

@@ -27,6 +27,12 @@ impl Config {
         if let Some(limit) = self.clip_norm {
             require("clip-norm", limit, positive(limit), "a finite number above 0")?;
         }
+        for (key, every) in [
+            ("checkpoint-steps", self.checkpoint_steps),
+            ("checkpoint-epochs", self.checkpoint_epochs.map(u64::from)),
+        ] {
+            require(key, every.unwrap_or_default(), every != Some(0), "at least 1")?;
+        }
         self.check_data()?;
         if let Some(threads) = self.threads {
             let allowed = (1..=Pool::MAX_THREADS).contains(&threads);

@@ -50,9 +50,9 @@ struct Stopping {
 }
 
 impl<T> Watch<T> for Stopping {
-    fn step(&mut self, _: &Position) -> bool {
+    fn step(&mut self, _: &State<T>) -> Result<bool, Error> {
         self.seen += 1;
-        !self.seen.is_multiple_of(self.every)
+        Ok(!self.seen.is_multiple_of(self.every))
     }
 
     fn epoch(&mut self, _: &State<T>) -> Result<(), Error> {

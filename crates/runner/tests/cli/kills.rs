@@ -9,8 +9,8 @@ use kernels::random::Stream;
 
 use crate::world::World;
 
-/// Many short epochs: most of the time goes into files.
-const CONFIG: &str = "epochs = 12\nbatch = 16\nseed = 4\nlayers = [{ kind = \"dense\", units = 16 }, { kind = \"batch_norm\" }, \
+/// Many short epochs, with checkpoints within them and at their ends: most of the time goes into files.
+const CONFIG: &str = "epochs = 12\nbatch = 16\nseed = 4\ncheckpoint_steps = 9\ncheckpoint_epochs = 1\nlayers = [{ kind = \"dense\", units = 16 }, { kind = \"batch_norm\" }, \
                       { kind = \"relu\" }, { kind = \"dense\", units = 10 }]\n";
 
 /// Kills, if `EVENKEEL_KILLS` asks for no other number.

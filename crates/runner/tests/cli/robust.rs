@@ -9,7 +9,7 @@ use kernels::random::Stream;
 
 use crate::world::{World, contents, stderr};
 
-const SHORT: &str = "train --data tiny --preset logistic --epochs 4 --batch 32 --quiet";
+const SHORT: &str = "train --data tiny --preset logistic --epochs 4 --checkpoint-epochs 1 --batch 32 --quiet";
 
 #[test]
 fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {

@@ -11,7 +11,7 @@ use crate::world::{World, contents, stderr, stdout};
 
 /// Long enough that a signal after the first epochs always comes in time: many short epochs, each of which is saved.
 const EPOCHS: usize = 70;
-const CONFIG: &str = "epochs = 70\nbatch = 2\nlr = 1e-4\ndtype = \"f64\"\nthreads = 1\nlayers = [\
+const CONFIG: &str = "epochs = 70\ncheckpoint_epochs = 1\nbatch = 2\nlr = 1e-4\ndtype = \"f64\"\nthreads = 1\nlayers = [\
                       { kind = \"dense\", units = 32 }, { kind = \"relu\" }, { kind = \"dense\", units = 3 }]\n";
 const LONG: &str = "train --data tiny --config long.toml --quiet";
 
