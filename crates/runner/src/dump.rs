@@ -74,7 +74,10 @@ pub fn dump(request: &Request) -> Result<(), Error> {
         config.dtype = Dtype::F32;
     }
     let isa = setup::isa(&config)?;
-    let setup = Setup::new(config)?;
+    let setup = match &folder {
+        Some(folder) => Setup::again(config, folder)?,
+        None => Setup::new(config)?,
+    };
     let (count, noun) = (setup.split.train.len(), setup.dataset.train.noun());
     let allowed = (1..=count).contains(&request.samples);
     require("samples", request.samples, allowed, &format!("1 to the {count} {noun} that are trained on"))?;

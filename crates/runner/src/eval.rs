@@ -83,7 +83,7 @@ struct Subject<'a> {
 /// [`Error`], if the run or its data cannot be read, or new rows are not such as it was trained on.
 pub fn eval(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
-    let mut config = Config::read(&folder.file(run_folder::CONFIG))?;
+    let config = Config::read(&folder.file(run_folder::CONFIG))?;
     // What the machine lacks is said before anything is read.
     setup::isa(&config)?;
     if let Some(path) = request.data.as_deref().filter(|path| rows::are_in(path)) {
@@ -96,8 +96,11 @@ pub fn eval(request: &Request) -> Result<(), Error> {
             return score(request, &folder, &config, &subject);
         }
     }
-    config.data = request.data.clone().or(config.data);
-    let setup = Setup::new(config)?;
+    let setup = match &request.data {
+        // Images of another folder may well be others.
+        Some(path) => Setup::new(Config { data: Some(path.clone()), ..config })?,
+        None => Setup::again(config, &folder)?,
+    };
     let part = request.part.unwrap_or(Part::Test);
     let (set, indices) = part.of(&setup);
     let (network, classes) = (&setup.network, &setup.dataset.names.classes);

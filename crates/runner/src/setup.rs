@@ -65,6 +65,28 @@ impl Setup {
         Ok(Self { config, dataset, split, network })
     }
 
+    /// The same for the run in `folder`, on the data that it was trained on and no others.
+    ///
+    /// # Errors
+    /// Those of [`Setup::new`] and [`run_folder::summary`]; [`Error::Malformed`] if the data have changed since.
+    pub(crate) fn again(config: Config, folder: &RunFolder) -> Result<Self, Error> {
+        let expected = run_folder::summary(folder)?.data_sha256;
+        let setup = Self::new(config)?;
+        let found = setup.data_sha256();
+        if found == expected {
+            return Ok(setup);
+        }
+        let name = Path::new(&setup.dataset.name);
+        let expected =
+            format!("the data that {} was trained on, with SHA-256 {expected}", folder.path().display());
+        let remedy = "they have changed since; new ones are scored by `eval --data`";
+        Err(malformed(
+            setup.config.data.as_deref().unwrap_or(name),
+            expected,
+            format!("others, with {found}: {remedy}"),
+        ))
+    }
+
     /// Units from input to output, `784-512-10`; of a network that is more than dense layers, the two ends of it, `784-...-10`.
     pub fn widths(&self) -> String {
         let (network, tensors) = (&self.network, self.network.layout().tensors());

@@ -31,7 +31,7 @@ pub struct Request {
     pub out: Option<PathBuf>,
     /// Whether a file that is there is replaced. The report in a run's own folder always is.
     pub force: bool,
-    /// A folder with the data, where they are no longer where the run found them.
+    /// The data, where they are no longer where the run found them.
     pub data: Option<PathBuf>,
 }
 
@@ -66,7 +66,7 @@ fn one(folder: &RunFolder, data: Option<&Path>) -> Result<String, Error> {
     config.data = data.map(Path::to_path_buf).or(config.data);
     // It has been resolved by the run; that the machine lacks what it asked for is no hindrance to drawing.
     let isa = setup::isa(&config).unwrap_or_else(|_| kernels::Isa::detect());
-    let setup = Setup::new(config)?;
+    let setup = Setup::again(config, folder)?;
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(isa, &pool);
     let health = health::read(&folder.file(run_folder::HEALTH))?;

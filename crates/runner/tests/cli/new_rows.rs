@@ -155,6 +155,20 @@ fn new_arrays_are_scored() {
 }
 
 #[test]
+fn a_table_that_has_changed_since_is_not_taken_for_the_run_s_own() {
+    let world = flowers_and_new_ones();
+    let before = world.read("flowers.csv");
+    let last = before.lines().last().unwrap();
+    world.write("flowers.csv", &format!("{before}{last}\n"));
+    for command in ["eval run", "report run", "dump run --out x"] {
+        world.expect(3, command, &["flowers.csv", "run was trained on", "changed"]);
+    }
+    world.expect(0, "eval run --data flowers.csv", &[]);
+    world.write("flowers.csv", &before);
+    world.expect(0, "eval run", &[]);
+}
+
+#[test]
 fn rows_that_do_not_fit_the_run_are_named() {
     let world = flowers_and_new_ones();
     let files = [
