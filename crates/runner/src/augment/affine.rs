@@ -76,25 +76,31 @@ impl Sampler {
             to[1..=width].copy_from_slice(from);
         }
         let middle = [(height as f64 - 1.0) / 2.0, (width as f64 - 1.0) / 2.0];
-        for (at, pixel) in pixels.iter_mut().enumerate() {
-            let [dy, dx] = field.map_or([0.0; 2], |field| [field[at], field[height * width + at]]);
-            let (y, x) = ((at / width) as f64 + dy, (at % width) as f64 + dx);
+        let sample = |y: f64, x: f64| {
             let [y, x] = map.turned([y - middle[0], x - middle[1]]);
             // With the margin, what lies within a pixel of the image is between two pixels that there are.
             let (y, x) = (y + map.offset[0] + middle[0] + 1.0, x + map.offset[1] + middle[1] + 1.0);
             let inside = y >= 0.0 && x >= 0.0 && y < height as f64 + 1.0 && x < width as f64 + 1.0;
             if !inside {
-                *pixel = 0.0;
-                continue;
+                return 0.0;
             }
             // Truncation: both are at least 0.
-            let (row, column) = (y as usize, x as usize);
-            let (v, u) = (y - row as f64, x - column as f64);
-            let corner = &source[row * stride + column..];
-            let (above, below) = (&corner[..2], &corner[stride..stride + 2]);
-            let upper = (1.0 - u) * above[0] + u * above[1];
-            let lower = (1.0 - u) * below[0] + u * below[1];
-            *pixel = (1.0 - v) * upper + v * lower;
+            let (row, column) = (y as u32, x as u32);
+            let (v, u) = (y - f64::from(row), x - f64::from(column));
+            let corner = &source[row as usize * stride + column as usize..][..stride + 2];
+            let upper = (1.0 - u) * corner[0] + u * corner[1];
+            let lower = (1.0 - u) * corner[stride] + u * corner[stride + 1];
+            (1.0 - v) * upper + v * lower
+        };
+        for (row, pixels) in pixels.chunks_exact_mut(width).enumerate() {
+            let field = field.map(|field| {
+                let (down, across) = field.split_at(height * width);
+                (&down[row * width..][..width], &across[row * width..][..width])
+            });
+            for (column, pixel) in pixels.iter_mut().enumerate() {
+                let (dy, dx) = field.map_or((0.0, 0.0), |(down, across)| (down[column], across[column]));
+                *pixel = sample(row as f64 + dy, column as f64 + dx);
+            }
         }
     }
 }
