@@ -1,16 +1,18 @@
-//! What a training run tells a person on stderr: a line at its start, a line an epoch, and on a terminal a bar between.
+//! What a training run tells a person on stderr: a line at its start, a line an epoch, and on a terminal a bar of the whole run.
 //!
 //! `train` calls it. With `--quiet` it says nothing.
 
+use std::fmt;
 use std::io::Write;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::metrics::Epoch;
-use crate::training::Position;
+use crate::setup::Setup;
+use crate::training::{Position, steps_per_epoch};
 
-/// What the bar shows.
-const TEMPLATE: &str = "{msg} {wide_bar} {pos}/{len} {eta}";
+/// What the bar shows: the epoch, the steps of the run, how fast it goes, and how long it still takes.
+const TEMPLATE: &str = "{msg} {wide_bar} {pos}/{len} {speed} {eta}";
 
 /// Prints a line on stderr. Where nobody listens, nothing is lost.
 pub(crate) fn say(line: &str) {
@@ -22,18 +24,33 @@ pub(crate) fn say(line: &str) {
 pub(crate) struct Display {
     quiet: bool,
     epochs: u32,
+    /// Steps of an epoch.
+    steps: u64,
+    /// Examples of an epoch, and what they are called.
+    images: usize,
+    noun: &'static str,
     bar: ProgressBar,
 }
 
 impl Display {
-    /// For a run of `epochs` epochs of `steps` steps that is at `position`.
-    pub(crate) fn new(quiet: bool, epochs: u32, steps: u64, position: &Position) -> Self {
+    /// For the run `setup`, which is at `position`.
+    pub(crate) fn new(quiet: bool, setup: &Setup, position: &Position) -> Self {
+        let (epochs, images) = (setup.config.epochs, setup.split.train.len());
+        let (noun, per_step) = (setup.dataset.train.noun(), setup.config.images_per_step());
+        let steps = steps_per_epoch(images, per_step);
         // indicatif draws to stderr, and not at all where that is no terminal.
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(steps * u64::from(epochs)), target);
+        let speed = move |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A line that cannot be drawn is no matter.
+            let _ = out.write_str(&speed(state.per_sec() * per_step as f64, noun));
+        };
         let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::with_draw_target(Some(steps), target).with_style(style);
-        let display = Self { quiet, epochs, bar };
+        let display =
+            Self { quiet, epochs, steps, images, noun, bar: bar.with_style(style.with_key("speed", speed)) };
         display.begin(position.history.len() + 1);
+        display.step(position);
+        display.bar.reset_eta();
         display
     }
 
@@ -46,7 +63,7 @@ impl Display {
 
     /// A step was taken.
     pub(crate) fn step(&self, position: &Position) {
-        self.bar.set_position(position.step);
+        self.bar.set_position(position.history.len() as u64 * self.steps + position.step);
     }
 
     /// An epoch is done.
@@ -55,9 +72,12 @@ impl Display {
             none if none.is_nan() => String::new(),
             share => format!("val accuracy {:.2} %  ", 100.0 * share),
         };
+        let Epoch { epoch: number, train_loss, val_loss, grad_norm, train_seconds, .. } = epoch;
+        let speed = speed(self.images as f64 / train_seconds, self.noun);
         self.line(&format!(
-            "epoch {:>2}/{}  train loss {:.4}  val loss {:.4}  {accuracy}gradient norm {:.3}  {:.2} s",
-            epoch.epoch, self.epochs, epoch.train_loss, epoch.val_loss, epoch.grad_norm, epoch.train_seconds,
+            "epoch {number:>2}/{}  train loss {train_loss:.4}  val loss {val_loss:.4}  {accuracy}gradient norm {grad_norm:.3}  \
+             {train_seconds:.2} s  {speed}",
+            self.epochs,
         ));
         self.begin(epoch.epoch as usize + 1);
     }
@@ -65,13 +85,19 @@ impl Display {
     /// The bar is that of epoch `number`.
     fn begin(&self, number: usize) {
         self.bar.set_message(format!("epoch {number:>2}/{}", self.epochs));
-        self.bar.set_position(0);
-        self.bar.reset_eta();
     }
 
     /// The run is over: the bar goes.
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// So many a second.
+fn speed(a_second: f64, noun: &str) -> String {
+    match a_second {
+        few if few < 1e4 => format!("{few:.0} {noun}/s"),
+        many => format!("{:.0}k {noun}/s", many / 1e3),
     }
 }
 

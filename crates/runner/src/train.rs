@@ -248,8 +248,7 @@ impl Session<'_> {
             State::fresh(setup, cpu)?
         };
 
-        let steps = steps_per_epoch(setup.split.train.len(), setup.config.images_per_step());
-        let display = Display::new(quiet, setup.config.epochs, steps, &state.position);
+        let display = Display::new(quiet, setup, &state.position);
         display.line(&self.describe());
         if resumed {
             let Position { history, step, .. } = &state.position;
