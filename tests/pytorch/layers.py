@@ -295,6 +295,8 @@ for kind, name in [(nn.MaxPool2d, "max pooling"), (nn.AvgPool2d, "mean pooling")
 case("global pooling of an image", IMAGE, [POOL, dense(2, 3)])
 case("global pooling of steps", STEPS, [MEAN, dense(6, 3)])
 case("flatten", IMAGE, [convolution(2, 3, [2, 2]), FLATTEN, dense(36, 2)], 2)
+case("flatten, dense further on", IMAGE, [convolution(2, 3, [2, 2]), FLATTEN, TANH, dense(36, 2)], 2)
+case("flatten, no dense", IMAGE, [FLATTEN, ({"kind": "rms_norm"}, nn.RMSNorm(40, eps=1e-5))], 2)
 case("places", IMAGE, [PLACES, dense(2, 3)], 2)
 case("rows", IMAGE, [ROWS, dense(8, 2)], 2)
 

@@ -31,7 +31,7 @@ pub struct Sequence {
 #[derive(Debug)]
 struct Node {
     layer: Box<dyn AnyLayer>,
-    /// Its number in the sequence, counting what has been fused into others.
+    /// Its number in the sequence, counting what has been left to others.
     number: usize,
     /// Elements of a row of its output.
     width: usize,
@@ -45,6 +45,15 @@ fn elements(parameters: &[Parameter]) -> usize {
     let len =
         |parameter: &Parameter| parameter.shape.iter().fold(1_usize, |len, dim| len.saturating_mul(*dim));
     parameters.iter().map(len).fold(0, usize::saturating_add)
+}
+
+/// Whether layer `number`, over rows of shape `input`, is a flattening that a dense layer does as well: it takes images as they are, with
+/// its weights in another order, and so does what goes element by element in between.
+pub(crate) fn flattens_later(layers: &[LayerSpec], number: usize, input: Shape) -> bool {
+    let mut behind = layers[number..].iter();
+    let is_image = matches!(input, Shape::Image { .. }) && behind.next() == Some(&LayerSpec::Flatten);
+    let by_element = |layer: &&LayerSpec| matches!(layer, LayerSpec::Activation(_) | LayerSpec::Dropout { .. });
+    is_image && matches!(behind.find(|layer| !by_element(layer)), Some(LayerSpec::Dense { .. }))
 }
 
 impl Sequence {
@@ -71,6 +80,9 @@ impl Sequence {
                     continue;
                 }
             }
+            if flattens_later(layers, number, input) {
+                continue;
+            }
             let layer = spec.build(input, &building)?;
             let width = layer.output().checked_len().filter(|&len| len <= isize::MAX as usize / 8);
             let width = width.ok_or_else(|| building.too_large())?;
@@ -92,7 +104,8 @@ impl Sequence {
         self.input
     }
 
-    /// The layers, each with its number in the sequence; activations that were fused into the layer before are not among them.
+    /// The layers, each with its number in the sequence. Not among them are activations that were fused into the layer before, and
+    /// flattenings that were left to a dense layer behind.
     pub fn layers(&self) -> impl Iterator<Item = (usize, &dyn AnyLayer)> {
         self.nodes.iter().map(|node| (node.number, &*node.layer))
     }

@@ -203,7 +203,11 @@ fn layers(network: &Network, specs: &[LayerSpec]) -> Vec<Layer> {
     let mut all = Vec::with_capacity(specs.len());
     for (number, spec) in specs.iter().enumerate() {
         let built = network.sequence().layers().find(|(built, _)| *built == number);
-        let output = built.map_or(shape, |(_, layer)| layer.output());
+        let output = match (built, spec) {
+            (Some((_, layer)), _) => layer.output(),
+            (None, LayerSpec::Flatten) => Shape::Features(shape.elements()),
+            (None, _) => shape,
+        };
         let of_layer = network.layout().tensors().iter().filter(|tensor| tensor.layer == number);
         all.push(Layer {
             number,

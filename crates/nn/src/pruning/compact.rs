@@ -15,7 +15,7 @@ use kernels::Cpu;
 
 use crate::layer::Describe;
 use crate::layout::Tensor;
-use crate::sequence::Sequence;
+use crate::sequence::{Sequence, flattens_later};
 use crate::spec::Building;
 use crate::{Compute, Error, Float, LayerSpec, Network, Registry, Shape};
 
@@ -130,6 +130,8 @@ pub fn compact<T: Float>(
             }
             LayerSpec::Dropout { .. } => {}
             LayerSpec::Pooling { .. } | LayerSpec::GlobalPooling => live = through(&by_channel),
+            // The dense layer behind sees the image.
+            LayerSpec::Flatten if flattens_later(layers, i, shape) => continue,
             LayerSpec::Flatten => {
                 let places = shape.places();
                 live = (0..output.elements()).map(|e| by_channel[e / places]).collect();
