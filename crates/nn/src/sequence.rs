@@ -52,7 +52,8 @@ fn elements(parameters: &[Parameter]) -> usize {
 pub(crate) fn flattens_later(layers: &[LayerSpec], number: usize, input: Shape) -> bool {
     let mut behind = layers[number..].iter();
     let is_image = matches!(input, Shape::Image { .. }) && behind.next() == Some(&LayerSpec::Flatten);
-    let by_element = |layer: &&LayerSpec| matches!(layer, LayerSpec::Activation(_) | LayerSpec::Dropout { .. });
+    let by_element =
+        |layer: &&LayerSpec| matches!(layer, LayerSpec::Activation(_) | LayerSpec::Dropout { .. });
     is_image && matches!(behind.find(|layer| !by_element(layer)), Some(LayerSpec::Dense { .. }))
 }
 

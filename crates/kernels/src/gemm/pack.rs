@@ -11,8 +11,8 @@
 //! rows for one tile are copied next to each other, as rows or as columns, whichever are neighbours.
 
 use super::operand::{Elements, Source, words_across};
-use crate::Float;
 use crate::simd::{MOST_LANES, Simd, WithSimd, prefetch};
+use crate::{Float, MatRef};
 use pulp::bytemuck;
 
 /// Words between the rows of a copied tile of A: a cache line of f32, so that they do not fall into the same sets.
@@ -73,24 +73,33 @@ impl<T: Float> WithSimd for PackB<'_, T> {
             return;
         }
         // A way for each: what it is is asked once, not at each register.
-        match b {
-            &Elements::Words(words, _) if b.runs_across() => {
-                let line = (64 / size_of::<T>()).max(1);
-                let source = Source::new(words);
-                let ahead = move |pr| {
-                    (0..nc)
-                        .step_by(line)
-                        .for_each(|jr| prefetch::<_, true>(source.place(p + pr + AHEAD, j + jr)));
-                };
+        match *b {
+            Elements::Words(words, _) if b.runs_across() => {
+                let ahead = move |pr| ask(words, p + pr + AHEAD, (j, nc));
                 // SAFETY: `count` words from (p + pr, j + jr) on lie inside B, as neighbours.
                 let across = move |pr, jr, count| unsafe { words_across(s, words, p + pr, j + jr, count) };
                 pack_rows::<S, T>(packed, (kc, nc, panel), ahead, across);
+            }
+            Elements::Rounded(matrix, zeros) if b.runs_across() => {
+                let ahead = move |pr| {
+                    (0..2).for_each(|half| ask(matrix, 2 * (p + pr + AHEAD / 2) + half, (j, nc)));
+                };
+                let pairs = Elements::<T>::Rounded(matrix, zeros);
+                pack_rows::<S, T>(
+                    packed,
+                    (kc, nc, panel),
+                    ahead,
+                    // Inline, or it may become a function without the instruction set.
+                    // SAFETY: `count` words from (p + pr, j + jr) on lie inside B.
+                    #[inline(always)]
+                    |pr, jr, count| unsafe { pairs.across(s, p + pr, j + jr, count) },
+                );
             }
             _ => pack_rows::<S, T>(
                 packed,
                 (kc, nc, panel),
                 |_| (),
-                // Inline, or it may become a function without the instruction set.
+                // Likewise.
                 // SAFETY: `count` words from (p + pr, j + jr) on lie inside B.
                 #[inline(always)]
                 |pr, jr, count| unsafe { b.across(s, p + pr, j + jr, count) },
@@ -126,6 +135,15 @@ fn pack_rows<S: Simd, T: Float>(
             }
         }
     }
+}
+
+/// Asks memory for elements `j..j + nc` of a row.
+#[inline(always)]
+fn ask<E: Copy>(matrix: MatRef<'_, E>, row: usize, (j, nc): (usize, usize)) {
+    let source = Source::new(matrix);
+    (0..nc)
+        .step_by((64 / size_of::<E>()).max(1))
+        .for_each(|jr| prefetch::<_, true>(source.place(row, j + jr)));
 }
 
 /// Rows of B between the one that is packed and the one that is asked for: each may lie in a page of its own, whose address

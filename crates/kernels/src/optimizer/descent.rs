@@ -19,6 +19,9 @@ use crate::error::check_length;
 use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Element, Error};
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// What one optimizer makes of a gradient.
 ///
 /// It is copied into each kernel: what a kernel only borrows would be read again for every register, since it might be written to
@@ -127,12 +130,26 @@ impl<'a, T, G, M, const N: usize> Operands<'a, T, G, M, N> {
     /// Cut at the same places, every `len` elements.
     #[inline(always)]
     pub(super) fn chunks(self, len: usize) -> Chunks<'a, T, G, M, N> {
-        Chunks { rest: self, len }
+        Chunks { rest: self, first: len, len }
+    }
+
+    /// The same behind a shorter chunk up to the edge of a cache line: an allocator puts all long buffers as far behind one, and a register
+    /// that straddles two lines takes twice as long to read and write.
+    #[inline(always)]
+    fn chunks_from_edge(self, len: usize) -> Chunks<'a, T, G, M, N> {
+        let first = match self.params.as_ptr().align_offset(LINE) {
+            0 => len,
+            edge => len.min(edge),
+        };
+        Chunks { rest: self, first, len }
     }
 }
 
 pub(super) struct Chunks<'a, T, G, M, const N: usize> {
     rest: Operands<'a, T, G, M, N>,
+    /// The length of the next one; 1 at least.
+    first: usize,
+    /// That of those behind it.
     len: usize,
 }
 
@@ -146,7 +163,7 @@ impl<'a, T, G, M, const N: usize> Iterator for Chunks<'a, T, G, M, N> {
             return None;
         }
         // All have one length, so that there is never less to take from one than from another.
-        let len = self.len.min(rest.params.len());
+        let len = core::mem::replace(&mut self.first, self.len).min(rest.params.len());
         let mut moments: [&mut [M]; N] = core::array::from_fn(|_| Default::default());
         for (chunk, moment) in moments.iter_mut().zip(&mut rest.moments) {
             *chunk = moment.split_off_mut(..len)?;
@@ -176,7 +193,9 @@ impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>, R: Rule<T, N>, const
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { rule, descent, step, chunk } = self;
-        for mut tile in chunk.chunks(M::TILE) {
+        // Moments that are rounded draw tile by tile.
+        let tiles = if M::TILE == CHUNK { chunk.chunks_from_edge(CHUNK) } else { chunk.chunks(M::TILE) };
+        for mut tile in tiles {
             let rounding = tile.rounding(step);
             let (len, lanes) = (tile.params.len(), T::lanes::<S>());
             for i in 0..len / lanes {
