@@ -5,7 +5,7 @@
 //! | `config.toml` | first | everything that makes the run |
 //! | `metrics.jsonl`, `health.jsonl` | after each epoch and at the end: the [journal](crate::journal) | progress; the health of the gradients |
 //! | `metrics.csv`, `events.out.tfevents.evenkeel` | likewise | progress, for spreadsheets and for TensorBoard |
-//! | `checkpoint.safetensors` | after them, at a [cadence](crate::cadence) | the state to the bit |
+//! | `checkpoint.safetensors` | after them, at a cadence of its own | the state to the bit |
 //! | `model.safetensors`, `summary.json`, `report.html` | at the end | what came out |
 //!
 //! That of a cross-validation holds a `config.toml`, a run folder `fold-<n>` for each fold, and `folds.json`.

@@ -39,6 +39,8 @@ fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
         (layers("{ kind = \"dropout\", p = 1.5 }"), &["layer 0 (dropout)"]),
         ("batch = 4294967296\n".into(), &["batch"]),
         ("accumulate = 0\n".into(), &["accumulate", "at least 1"]),
+        ("checkpoint_steps = 0\n".into(), &["checkpoint-steps", "at least 1"]),
+        ("checkpoint_epochs = 0\n".into(), &["checkpoint-epochs", "at least 1"]),
         ("lr = 1e400\n".into(), &["lr"]),
         ("seed = -1\n".into(), &["seed"]),
         ("epochs = -3\n".into(), &["epochs"]),
