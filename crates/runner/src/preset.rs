@@ -21,7 +21,7 @@ pub enum Preset {
     Logistic,
     /// No hidden layer, the hinge: a linear support vector machine.
     Svm,
-    /// Nine hidden layers of 256 ReLUs, or what [`Deep`] says.
+    /// Nine hidden layers of 256 ReLUs, or what `deep` says in a configuration file.
     DeepMlp,
     /// Three hidden layers of 1024 ReLUs with batch norm, and dropout of the pixels and of each of them.
     MlpDropout,
