@@ -50,6 +50,7 @@
 mod columns;
 mod depthwise;
 mod direct;
+mod greatest;
 mod product;
 mod turned;
 mod way;
@@ -63,6 +64,8 @@ use crate::simd::{Float, Simd};
 use crate::window::{Sweep, Window, length};
 use crate::{Cpu, Error};
 use columns::{Gather, Part};
+use greatest::POOL;
+use way::Way;
 
 /// The geometry of a convolution; its methods compute it.
 ///
@@ -98,11 +101,35 @@ pub struct Epilogue<'a, T> {
     relu: bool,
     /// Where ReLU's gradient is taken.
     gradient_at: Option<&'a [T]>,
+    /// If only the greatest of a pool is stored: which that was.
+    which: Option<&'a mut [T]>,
+}
+
+/// The gradient with respect to what [`forward`](Convolution::forward) stored: to the sum, or to the greatest of each pool.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputGradient<'a, T> {
+    /// The gradient, as long as what was stored.
+    pub dy: &'a [T],
+    /// What [`Epilogue::greatest`] wrote, if it was asked to: ReLU's gradient is in it.
+    pub which: Option<&'a [T]>,
+}
+
+/// Where the gradients of a convolution go: all are overwritten.
+#[derive(Debug)]
+pub struct Gradients<'a, T> {
+    /// With respect to `w`.
+    pub dw: &'a mut [T],
+    /// With respect to the bias, if it is wanted.
+    pub db: Option<&'a mut [T]>,
+    /// With respect to `x`, if it is wanted.
+    pub dx: Option<&'a mut [T]>,
+    /// Whether `dx` is times ReLU's gradient where `x` is ReLU's output: 0 where `x` is at most 0.
+    pub at_relu: bool,
 }
 
 impl<'a, T> Epilogue<'a, T> {
     /// They are stored as they are.
-    pub const NONE: Self = Self { bias: None, keep: None, relu: false, gradient_at: None };
+    pub const NONE: Self = Self { bias: None, keep: None, relu: false, gradient_at: None, which: None };
 
     /// `bias[o]` is added to the elements of channel `o`.
     pub const fn bias(bias: &'a [T]) -> Self {
@@ -117,6 +144,13 @@ impl<'a, T> Epilogue<'a, T> {
     /// Then the rectifier: 0 where the element is at most 0, else the element. NaN stays NaN.
     pub fn relu(self) -> Self {
         Self { relu: true, ..self }
+    }
+
+    /// Then, of each 2 x 2 windows, the greatest alone is stored, as [`Pooling::max`](crate::pooling::Pooling::max) has it, and to
+    /// `which` its number among them, 0 to 3 in the order (down, across): 4 if the rectifier's gradient there is 0. For a convolution
+    /// that [pools](Convolution::pools); `y` and `which` have a quarter of the elements.
+    pub fn greatest(self, which: &'a mut [T]) -> Self {
+        Self { which: Some(which), ..self }
     }
 }
 
@@ -192,6 +226,18 @@ impl Convolution {
     /// Elements of `w`.
     pub const fn w_len(&self) -> usize {
         self.depth() * self.out_channels
+    }
+
+    /// Whether it can store the greatest of each 2 x 2 windows in the same pass ([`Epilogue::greatest`]): by Winograd's way, and
+    /// where such windows are all there are.
+    pub const fn pools(&self) -> bool {
+        let (down, across) = (self.sweep.down.out, self.sweep.across.out);
+        matches!(self.way::<f32>(), Way::Winograd) && (down | across).is_multiple_of(2)
+    }
+
+    /// Elements of what is stored of `y`.
+    const fn stored_len(&self, which: bool) -> usize {
+        if which { self.y_len() / POOL } else { self.y_len() }
     }
 
     /// Elements of the matrix that [`im2col`](Self::im2col) writes.
@@ -288,7 +334,13 @@ impl Convolution {
     ) -> Result<(), Error> {
         check_length("x", self.x_len(), x.len())?;
         check_length("w", self.w_len(), w.len())?;
-        check_length("y", self.y_len(), y.len())?;
+        let pooled = epilogue.which.as_deref();
+        check_length("y", self.stored_len(pooled.is_some()), y.len())?;
+        self.check_which(pooled)?;
+        if let (Some(_), Some(z)) = (pooled, &epilogue.keep) {
+            let expected = "nothing kept before the activation where only the greatest is stored";
+            return Err(Error::Parameter { name: "z", expected, got: z.len() as f64 });
+        }
         if let Some(bias) = epilogue.bias {
             check_length("bias", self.out_channels, bias.len())?;
         }
@@ -296,7 +348,7 @@ impl Convolution {
             check_length("z", self.y_len(), z.len())?;
         }
         check_scratch(self.forward_scratch::<T>(cpu.threads()), scratch.len())?;
-        if y.is_empty() {
+        if self.y_len() == 0 {
             return Ok(());
         }
         if self.rounds() {
@@ -321,36 +373,6 @@ impl Convolution {
         dx: &mut [T],
         scratch: &mut [T],
     ) -> Result<(), Error> {
-        self.dx_at(cpu, dy, w, None, dx, scratch)
-    }
-
-    /// [`dx`](Self::dx), times ReLU's gradient where `x` is ReLU's output: 0 where `x` is at most 0.
-    ///
-    /// # Errors
-    /// As for [`forward`](Self::forward).
-    pub fn dx_relu<T: Float>(
-        &self,
-        cpu: Cpu<'_>,
-        dy: &[T],
-        w: &[T],
-        x: &[T],
-        dx: &mut [T],
-        scratch: &mut [T],
-    ) -> Result<(), Error> {
-        check_length("x", self.x_len(), x.len())?;
-        self.dx_at(cpu, dy, w, Some(x), dx, scratch)
-    }
-
-    /// Times ReLU's gradient at `relu`, if there is one.
-    fn dx_at<T: Float>(
-        &self,
-        cpu: Cpu<'_>,
-        dy: &[T],
-        w: &[T],
-        relu: Option<&[T]>,
-        dx: &mut [T],
-        scratch: &mut [T],
-    ) -> Result<(), Error> {
         check_length("dy", self.y_len(), dy.len())?;
         check_length("w", self.w_len(), w.len())?;
         check_length("dx", self.x_len(), dx.len())?;
@@ -359,9 +381,9 @@ impl Convolution {
             return Ok(());
         }
         if self.rounds() {
-            self.dx_of::<T::Rounded>(cpu, dy, w, relu, dx, scratch)
+            self.dx_of::<T::Rounded>(cpu, dy, w, None, dx, scratch)
         } else {
-            self.dx_of::<Single<T>>(cpu, dy, w, relu, dx, scratch)
+            self.dx_of::<Single<T>>(cpu, dy, w, None, dx, scratch)
         }
     }
 
@@ -396,6 +418,50 @@ impl Convolution {
         Ok(())
     }
 
+    /// Both in one pass over `of`: [`dw`](Self::dw) and, where it is wanted, [`dx`](Self::dx), with their bits.
+    ///
+    /// `scratch` has at least [`backward_scratch`](Self::backward_scratch)`(threads)` elements, which are overwritten.
+    ///
+    /// # Errors
+    /// As for [`forward`](Self::forward).
+    pub fn backward<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        x: &[T],
+        w: &[T],
+        of: OutputGradient<'_, T>,
+        to: Gradients<'_, T>,
+        scratch: &mut [T],
+    ) -> Result<(), Error> {
+        check_length("x", self.x_len(), x.len())?;
+        check_length("w", self.w_len(), w.len())?;
+        check_length("dy", self.stored_len(of.which.is_some()), of.dy.len())?;
+        self.check_which(of.which)?;
+        check_length("dw", self.w_len(), to.dw.len())?;
+        if let Some(db) = &to.db {
+            check_length("db", self.out_channels, db.len())?;
+        }
+        if let Some(dx) = &to.dx {
+            check_length("dx", self.x_len(), dx.len())?;
+        }
+        check_scratch(self.backward_scratch::<T>(cpu.threads()), scratch.len())?;
+        if self.rounds() {
+            self.backward_of::<T::Rounded>(cpu, [x, w], of, to, scratch)
+        } else {
+            self.backward_of::<Single<T>>(cpu, [x, w], of, to, scratch)
+        }
+    }
+
+    /// Of what tells which of each pool was the greatest, if anything does.
+    fn check_which<T>(&self, which: Option<&[T]>) -> Result<(), Error> {
+        let Some(which) = which else { return Ok(()) };
+        if !self.pools() {
+            let expected = "none where the convolution does not store the greatest of each pool";
+            return Err(Error::Parameter { name: "which", expected, got: which.len() as f64 });
+        }
+        check_length("which", self.stored_len(true), which.len())
+    }
+
     /// How many elements of scratch [`forward`](Self::forward) needs on an executor of `threads` threads, on any instruction set that is
     /// compiled in.
     pub const fn forward_scratch<T: Float>(&self, threads: usize) -> usize {
@@ -424,6 +490,15 @@ impl Convolution {
         }
     }
 
+    /// How many elements of scratch [`backward`](Self::backward) needs, as [`forward_scratch`](Self::forward_scratch).
+    pub const fn backward_scratch<T: Float>(&self, threads: usize) -> usize {
+        if self.rounds() {
+            self.backward_scratch_of::<T::Rounded>(threads)
+        } else {
+            self.backward_scratch_of::<Single<T>>(threads)
+        }
+    }
+
     /// Whether factors of f32 are rounded: of few terms the rounding takes longer than the products, and one channel makes no pair.
     const fn rounds(&self) -> bool {
         self.rounded && self.group_channels() > 1 && self.depth() > 16
@@ -441,16 +516,11 @@ impl<'a, T> Epilogue<'a, T> {
     where
         T: Float,
     {
-        if let Some(bias) = self.bias {
-            sum = T::add(s, sum, channels.get(s, bias, 0));
-        }
         if let Some(z) = &mut self.keep {
-            channels.put(s, z, window, sum);
+            let plain = Epilogue { bias: self.bias, ..Epilogue::NONE };
+            channels.put(s, z, window, plain.activated(s, channels, sum));
         }
-        if self.relu {
-            let zero = T::splat(s, T::ZERO);
-            sum = T::select(s, T::less_or_equal(s, sum, zero), zero, sum);
-        }
+        sum = self.activated(s, channels, sum);
         if let Some(at) = self.gradient_at {
             let zero = T::splat(s, T::ZERO);
             sum = T::select(s, T::less_or_equal(s, channels.get(s, at, window), zero), zero, sum);
@@ -458,11 +528,28 @@ impl<'a, T> Epilogue<'a, T> {
         channels.put(s, y, window, sum);
     }
 
-    /// That of the first `len` elements, which it then has no more.
+    /// A window's sums of these channels with their bias and the activation.
+    #[inline(always)]
+    fn activated<S: Simd>(&self, s: S, channels: Channels, mut sum: T::V<S>) -> T::V<S>
+    where
+        T: Float,
+    {
+        if let Some(bias) = self.bias {
+            sum = T::add(s, sum, channels.get(s, bias, 0));
+        }
+        if self.relu {
+            let zero = T::splat(s, T::ZERO);
+            sum = T::select(s, T::less_or_equal(s, sum, zero), zero, sum);
+        }
+        sum
+    }
+
+    /// That of the first `len` elements of `y`, which it then has no more.
     fn split_off(&mut self, len: usize) -> Epilogue<'a, T> {
         let keep = self.keep.as_mut().and_then(|z| z.split_off_mut(..len));
         let gradient_at = self.gradient_at.as_mut().and_then(|at| at.split_off(..len));
-        Epilogue { bias: self.bias, keep, relu: self.relu, gradient_at }
+        let which = self.which.as_mut().and_then(|which| which.split_off_mut(..len / POOL));
+        Epilogue { bias: self.bias, keep, relu: self.relu, gradient_at, which }
     }
 }
 

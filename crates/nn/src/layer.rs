@@ -32,13 +32,14 @@ pub(crate) mod transformer;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use kernels::Cpu;
+use kernels::{Cpu, Window};
 use kernels::activation::Activation;
 use kernels::random::Stream;
 
 use crate::compute::Product;
 use crate::init::Fans;
 use crate::layout::Order;
+use crate::spec::Pool;
 use crate::{Error, Init, Shape};
 
 /// Whether a network learns or is used.
@@ -142,6 +143,12 @@ pub trait Describe: core::fmt::Debug + Send + Sync {
     /// the network is built.
     fn fuse(&mut self, activation: Activation) -> bool {
         let _ = activation;
+        false
+    }
+    /// Takes the pooling by `window` that follows, behind what it has [fused](Self::fuse), into itself, if it can: its output is the
+    /// pool's from then on. `false` leaves it to a layer of its own. Asked once, while the network is built.
+    fn fuse_pooling(&mut self, pool: Pool, window: Window) -> bool {
+        let _ = (pool, window);
         false
     }
     /// Whether its output is that of ReLU, so that the layer above may apply ReLU's gradient for it.

@@ -13,7 +13,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use kernels::Cpu;
+use kernels::{Cpu, Window};
 use kernels::activation::Activation;
 
 use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer, Parameter};
@@ -25,6 +25,8 @@ use crate::{Error, Shape};
 pub struct Sequence {
     input: Shape,
     nodes: Vec<Node>,
+    /// Of a row of what each layer puts out, also of those that were left to others.
+    shapes: Vec<Shape>,
 }
 
 /// A layer in its place.
@@ -38,6 +40,21 @@ struct Node {
     /// Its tensors among those of the sequence.
     params: Range<usize>,
     buffers: Range<usize>,
+}
+
+impl Node {
+    /// Takes the layer that follows into this one, if it can.
+    fn fuse(&mut self, spec: &LayerSpec) -> bool {
+        let fused = match spec {
+            LayerSpec::Activation(activation) => self.layer.fuse(*activation),
+            &LayerSpec::Pooling { pool, kernel, stride, padding } => {
+                self.layer.fuse_pooling(pool, Window::new(kernel).stride(stride).padding(padding))
+            }
+            _ => false,
+        };
+        self.width = self.layer.output().elements();
+        fused
+    }
 }
 
 /// The elements of these tensors. A count too large to address stays too large.
@@ -63,7 +80,10 @@ impl Sequence {
     /// # Errors
     /// [`Error::Layer`] names the first layer that does not fit what comes before it.
     pub fn new(input: Shape, layers: &[LayerSpec], building: &Building<'_>) -> Result<Self, Error> {
-        let mut sequence = Self { input, nodes: Vec::with_capacity(layers.len()) };
+        let (nodes, shapes) = (Vec::with_capacity(layers.len()), Vec::with_capacity(layers.len()));
+        let mut sequence = Self { input, nodes, shapes };
+        // Layers that the last one has taken into itself.
+        let mut fused = 0;
         // What comes before the first layer of the network that does more than drop elements is still the network's input.
         let mut sparse = building.compute.sparse_inputs;
         for (number, spec) in layers.iter().enumerate() {
@@ -74,17 +94,23 @@ impl Sequence {
             if input.elements() == 0 {
                 return Err(building.misfit(spec.kind(), "an input of at least one element per row", input));
             }
-            if let (LayerSpec::Activation(activation), Some(node)) = (spec, sequence.nodes.last_mut()) {
+            if let LayerSpec::Activation(activation) = spec {
                 activation.check()?;
-                // What has been fused into a layer has no place of its own.
-                if node.number + 1 == number && node.layer.fuse(*activation) {
-                    continue;
-                }
+            }
+            // What stands behind a layer, and behind what that has taken into itself, may have no place of its own.
+            let behind = sequence.nodes.last_mut().filter(|node| node.number + fused + 1 == number);
+            if behind.is_some_and(|node| node.fuse(spec)) {
+                fused += 1;
+                sequence.shapes.push(sequence.output());
+                continue;
             }
             if flattens_later(layers, number, input) {
+                sequence.shapes.push(Shape::Features(input.elements()));
                 continue;
             }
             let layer = spec.build(input, &building)?;
+            fused = 0;
+            sequence.shapes.push(layer.output());
             let width = layer.output().checked_len().filter(|&len| len <= isize::MAX as usize / 8);
             let width = width.ok_or_else(|| building.too_large())?;
             let end = |node: &Node| (node.params.end, node.buffers.end);
@@ -105,10 +131,15 @@ impl Sequence {
         self.input
     }
 
-    /// The layers, each with its number in the sequence. Not among them are activations that were fused into the layer before, and
-    /// flattenings that were left to a dense layer behind.
+    /// The layers, each with its number in the sequence. Not among them are activations and maxima that were fused into the layer before,
+    /// and flattenings that were left to a dense layer behind.
     pub fn layers(&self) -> impl Iterator<Item = (usize, &dyn AnyLayer)> {
         self.nodes.iter().map(|node| (node.number, &*node.layer))
+    }
+
+    /// The shape of a row of what each layer puts out, by its number: also of those that are not among [`layers`](Self::layers).
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
     }
 
     /// Elements of all its parameters.

@@ -197,17 +197,11 @@ fn amount(value: f64) -> String {
     }
 }
 
-/// The layers of `network`, which were made of `specs`. What is fused into the layer before has its shape.
+/// The layers of `network`, which were made of `specs`.
 fn layers(network: &Network, specs: &[LayerSpec]) -> Vec<Layer> {
     let mut shape = network.input();
     let mut all = Vec::with_capacity(specs.len());
-    for (number, spec) in specs.iter().enumerate() {
-        let built = network.sequence().layers().find(|(built, _)| *built == number);
-        let output = match (built, spec) {
-            (Some((_, layer)), _) => layer.output(),
-            (None, LayerSpec::Flatten) => Shape::Features(shape.elements()),
-            (None, _) => shape,
-        };
+    for ((number, spec), &output) in specs.iter().enumerate().zip(network.sequence().shapes()) {
         let of_layer = network.layout().tensors().iter().filter(|tensor| tensor.layer == number);
         all.push(Layer {
             number,

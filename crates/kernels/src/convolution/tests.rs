@@ -169,18 +169,36 @@ fn run<T: Float>(c: &Convolution, cpu: Cpu<'_>, [x, w, bias, dy]: [&[T]; 4]) -> 
     let mut scratch = Guarded::new(c.dx_scratch::<T>(threads));
     c.dx(cpu, dy, w, dx.get(), scratch.get()).unwrap();
     scratch.take();
-    let mut masked = Guarded::new(c.x_len());
-    let mut scratch = Guarded::new(c.dx_scratch::<T>(threads));
-    c.dx_relu(cpu, dy, w, x, masked.get(), scratch.get()).unwrap();
-    scratch.take();
-    let expected: Vec<T> =
-        x.iter().zip(dx.get()).map(|(&x, &mut dx)| if x <= T::ZERO { T::ZERO } else { dx }).collect();
-    assert_eq!(bits(&masked.take()), bits(&expected));
     let (mut dw, mut db) = (Guarded::new(c.w_len()), Guarded::new(bias.len()));
     let mut scratch = Guarded::new(c.dw_scratch::<T>(threads));
     c.dw(cpu, x, dy, dw.get(), Some(db.get()), scratch.get()).unwrap();
     scratch.take();
-    [y.take(), z.take(), dx.take(), dw.take(), db.take()]
+    let [dx, dw, db] = [dx, dw, db].map(Guarded::take);
+    // In one pass, and at ReLU's output.
+    let masked = x.iter().zip(&dx).map(|(&x, &dx)| if x <= T::ZERO { T::ZERO } else { dx }).collect::<Vec<_>>();
+    for (at_relu, dx) in [(false, &dx), (true, &masked)] {
+        let got = backward(c, cpu, [x, w], OutputGradient { dy, which: None }, at_relu);
+        for ((name, got), expected) in ["dx", "dw", "db"].iter().zip(&got).zip([dx, &dw, &db]) {
+            assert!(bits(got) == bits(expected), "{name} of {c:?} in one pass, at ReLU's output: {at_relu}");
+        }
+    }
+    [y.take(), z.take(), dx, dw, db]
+}
+
+/// `dx`, `dw` and `db` of one pass.
+fn backward<T: Float>(
+    c: &Convolution,
+    cpu: Cpu<'_>,
+    [x, w]: [&[T]; 2],
+    of: OutputGradient<'_, T>,
+    at_relu: bool,
+) -> [Vec<T>; 3] {
+    let [mut dx, mut dw, mut db] = [c.x_len(), c.w_len(), c.out_channels].map(Guarded::new);
+    let mut scratch = Guarded::new(c.backward_scratch::<T>(cpu.threads()));
+    let to = Gradients { dw: dw.get(), db: Some(db.get()), dx: Some(dx.get()), at_relu };
+    c.backward(cpu, x, w, of, to, scratch.get()).unwrap();
+    scratch.take();
+    [dx, dw, db].map(Guarded::take)
 }
 
 /// The documented order, in scalars.

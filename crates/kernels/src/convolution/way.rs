@@ -3,7 +3,7 @@
 //! Called by the methods of `Convolution`, after all checks.
 
 use super::words::Words;
-use super::{Convolution, Epilogue, depthwise, direct, product, turned, winograd};
+use super::{Convolution, Epilogue, Gradients, OutputGradient, depthwise, direct, product, turned, winograd};
 use crate::activation::Activation;
 use crate::gemm::terms::Single;
 use crate::simd::Float;
@@ -14,7 +14,7 @@ use crate::{Cpu, Error};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Depthwise,
-    /// Of exact factors: it has bits of its own.
+    /// It has bits of its own, and rounds no factors.
     Winograd,
     Direct,
     /// A product whose windows are the pixels themselves. Not of pairs, which `gemm` would make again for each tile.
@@ -29,7 +29,7 @@ impl Convolution {
         let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
         if self.group_channels() == 1 && self.group_filters() == 1 && self.sweep.taps() <= T::KB {
             Way::Depthwise
-        } else if !self.rounds() && !self.in_order && winograd::wins(self) {
+        } else if !self.in_order && winograd::wins(self) {
             Way::Winograd
         } else if direct::wins(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
             Way::Direct
@@ -40,14 +40,10 @@ impl Convolution {
         }
     }
 
-    /// The convolution that `dx` is of `dy`, if it is had in the same way.
+    /// The convolution that `dx` is of `dy`, if it is had in the direct way.
     const fn turned<K: Words>(&self) -> Option<Self> {
         let Some(turned) = turned::turned(self) else { return None };
-        let wins = match self.way::<K::Sum>() {
-            Way::Winograd => winograd::wins(&turned),
-            Way::Direct => K::ELEMENTS > 1 && direct::wins(&turned),
-            Way::Depthwise | Way::Pointwise | Way::Product => false,
-        };
+        let wins = K::ELEMENTS > 1 && matches!(self.way::<K::Sum>(), Way::Direct) && direct::wins(&turned);
         if wins { Some(turned) } else { None }
     }
 
@@ -70,7 +66,7 @@ impl Convolution {
         }
     }
 
-    /// [`dx`](Self::dx) of these words, after all checks.
+    /// [`dx`](Self::dx) of these words, times ReLU's gradient at `relu`, after all checks.
     pub(super) fn dx_of<K: Words>(
         &self,
         cpu: Cpu<'_>,
@@ -80,13 +76,14 @@ impl Convolution {
         dx: &mut [K::Sum],
         scratch: &mut [K::Sum],
     ) -> Result<(), Error> {
-        let epilogue = Epilogue { gradient_at: relu, ..Epilogue::NONE };
         match (self.way::<K::Sum>(), self.turned::<K>()) {
-            (Way::Winograd, Some(turned)) => {
-                winograd::dx(&turned, cpu, dy, w, epilogue, dx, scratch);
+            (Way::Winograd, _) => {
+                let (of, to) = (OutputGradient { dy, which: None }, winograd::ByPixels { w, relu, dx });
+                winograd::backward(self, cpu, of, None, Some(to), scratch);
                 return Ok(());
             }
             (Way::Direct, Some(turned)) => {
+                let epilogue = Epilogue { gradient_at: relu, ..Epilogue::NONE };
                 direct::dx::<K>(&turned, cpu, dy, w, epilogue, dx, scratch);
                 return Ok(());
             }
@@ -108,10 +105,36 @@ impl Convolution {
     ) {
         match self.way::<K::Sum>() {
             Way::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
-            Way::Winograd => winograd::dw(self, cpu, x, dy, dw, db, scratch),
+            Way::Winograd => {
+                let (of, to) = (OutputGradient { dy, which: None }, winograd::ByWeights { x, dw, db });
+                winograd::backward(self, cpu, of, Some(to), None, scratch);
+            }
             Way::Direct => direct::dw::<K>(self, cpu, x, dy, dw, db, scratch),
             Way::Pointwise => product::dw_pointwise::<K>(self, cpu, x, dy, dw, db, scratch),
             Way::Product => product::dw::<K>(self, cpu, x, dy, dw, db, scratch),
+        }
+    }
+
+    /// [`backward`](Self::backward) of these words, after all checks.
+    pub(super) fn backward_of<K: Words>(
+        &self,
+        cpu: Cpu<'_>,
+        [x, w]: [&[K::Sum]; 2],
+        of: OutputGradient<'_, K::Sum>,
+        to: Gradients<'_, K::Sum>,
+        scratch: &mut [K::Sum],
+    ) -> Result<(), Error> {
+        let Gradients { dw, db, dx, at_relu } = to;
+        let relu = at_relu.then_some(x);
+        if self.way::<K::Sum>() == Way::Winograd {
+            let by_pixels = dx.map(|dx| winograd::ByPixels { w, relu, dx });
+            winograd::backward(self, cpu, of, Some(winograd::ByWeights { x, dw, db }), by_pixels, scratch);
+            return Ok(());
+        }
+        self.dw_of::<K>(cpu, x, of.dy, dw, db, scratch);
+        match dx {
+            Some(dx) if !dx.is_empty() => self.dx_of::<K>(cpu, of.dy, w, relu, dx, scratch),
+            _ => Ok(()),
         }
     }
 
@@ -130,7 +153,7 @@ impl Convolution {
         let threads = if threads == 0 { 1 } else { threads };
         match (self.way::<K::Sum>(), self.turned::<K>()) {
             (Way::Depthwise, _) => 0,
-            (Way::Winograd, Some(turned)) => winograd::dx_len::<K::Sum>(&turned, threads),
+            (Way::Winograd, _) => winograd::backward_len::<K::Sum>(self, threads, false, true),
             (Way::Direct, Some(turned)) => direct::dx_len::<K>(&turned, threads),
             _ => product::dx_len::<K>(self, threads),
         }
@@ -140,10 +163,18 @@ impl Convolution {
         let threads = if threads == 0 { 1 } else { threads };
         match self.way::<K::Sum>() {
             Way::Depthwise => product::sums_len::<Single<K::Sum>>(self, threads),
-            Way::Winograd => winograd::dw_len::<K::Sum>(self, threads),
+            Way::Winograd => winograd::backward_len::<K::Sum>(self, threads, true, false),
             Way::Direct => direct::dw_len::<K>(self, threads),
             Way::Pointwise => product::pointwise_len::<K>(self, threads),
             Way::Product => threads.saturating_mul(product::dw_task_len::<K>(self)),
         }
+    }
+
+    pub(super) const fn backward_scratch_of<K: Words>(&self, threads: usize) -> usize {
+        if let Way::Winograd = self.way::<K::Sum>() {
+            return winograd::backward_len::<K::Sum>(self, threads, true, true);
+        }
+        let (dw, dx) = (self.dw_scratch_of::<K>(threads), self.dx_scratch_of::<K>(threads));
+        if dw > dx { dw } else { dx }
     }
 }

@@ -6,29 +6,35 @@
 //! pixels    v[a, b][t, i] = (B^T x[6 x 6 pixels of tile t, i] B)[a, b]             -- `transform` has the matrices
 //! y         m[a, b] = v[a, b] u[a, b]: a product for each place                    -- `gemm`
 //!           y[4 x 4 windows of tile t, o] = A^T m[.., ..][t, o] A, bias, activation
-//! dx        y of dy, with the filters turned
-//! dw        e[a, b][t, o] = (A dy[4 x 4 windows of tile t, o] A^T)[a, b]
-//!           du[a, b] = v[a, b]^T e[a, b], summed over the tiles
+//! dx, dw    e[a, b][t, o] = (A dy[4 x 4 windows of tile t, o] A^T)[a, b]
+//! dx        m[a, b] = e[a, b] u[a, b]^T
+//!           dx[6 x 6 pixels of tile t, i] = B m[.., ..][t, i] B^T, added up where tiles overlap
+//! dw        du[a, b] = v[a, b]^T e[a, b], summed over the tiles
 //!           dw[.., i, o] = G^T du[.., ..][i, o] G
 //! ```
 //!
-//! Each task takes rows of tiles, a strip of a few at a time. The tiles of `dw` are summed in slabs, whose number the shape decides,
-//! a strip being a summation block: no bit depends on threads.
+//! Each task takes rows of tiles, a strip of a few at a time. Gradients are had in slabs of rows, whose number the shape decides: `dw`
+//! is summed within each, a strip being a summation block; `dx` is added up within each, and then where a slab reaches into the next.
+//! No bit depends on threads.
 //!
 //! A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016. Called by `convolution`.
 
+mod places;
 mod transform;
 
 use core::ops::Range;
 
 use super::product::certain;
-use super::{Convolution, Epilogue, turned as turning};
+use super::greatest::POOL;
+use super::{Convolution, Epilogue, OutputGradient};
 use crate::Cpu;
 use crate::gemm::terms::Single;
 use crate::gemm::{self, gemm_whole, gemm_whole_scratch};
 use crate::matrix::{MatMut, MatRef};
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
-use transform::{FilterGradient, Filters, Gradients, Pixels, Results};
+use transform::{
+    Carried, FilterGradient, Filters, Gradients, PixelGradients, PixelTarget, Pixels, Results, carry_len, lines_len,
+};
 
 /// Windows of a tile, down and across.
 const OUT: usize = 4;
@@ -48,7 +54,7 @@ const MOST_WEIGHTS: usize = 1 << 13;
 /// Parts that the sum of `dw` has at most.
 const SLABS: usize = 16;
 
-/// Whether this is the fastest way, of exact factors.
+/// Whether this is the fastest way.
 pub(super) const fn wins(c: &Convolution) -> bool {
     let (down, across) = (c.sweep.down, c.sweep.across);
     let three = down.kernel == 3 && across.kernel == 3;
@@ -97,6 +103,21 @@ impl Tiles {
         rows.clone().step_by(self.strip.max(1)).map(move |start| start..rows.end.min(start + self.strip))
     }
 
+    /// The first of a slab's rows.
+    fn slab(self, slab: usize) -> usize {
+        self.all * slab / self.slabs().max(1)
+    }
+
+    /// The pixels that these rows of tiles are the last to add to.
+    fn pixels(self, c: &Convolution, rows: Range<usize>) -> Range<usize> {
+        let down = c.sweep.down;
+        let start = |row: usize| {
+            let line = (OUT * (row % self.down)).saturating_sub(down.padding).min(down.len);
+            (row / self.down * down.len + line) * c.sweep.across.len
+        };
+        start(rows.start)..start(rows.end)
+    }
+
     /// The windows in these rows.
     fn windows(self, c: &Convolution, rows: Range<usize>) -> Range<usize> {
         let start = |row: usize| {
@@ -124,8 +145,13 @@ const fn task_len<T: Float>(c: &Convolution) -> usize {
     let (tiles, (pixels, results)) = (Tiles::new(c), strip_lens(c));
     let (rows, channels, filters) = (tiles.strip * tiles.across, c.sweep.channels, c.out_channels);
     let forward = gemm_whole_scratch::<Single<T>>(1, rows, filters, channels);
-    let backward = gemm_whole_scratch::<Single<T>>(1, channels, filters, rows);
-    transform::lines_len(c, tiles) + pixels + results + if forward > backward { forward } else { backward }
+    let [dw, dx] = [[channels, filters, rows], [rows, channels, filters]];
+    let [dw, dx] = [
+        gemm_whole_scratch::<Single<T>>(1, dw[0], dw[1], dw[2]),
+        gemm_whole_scratch::<Single<T>>(1, dx[0], dx[1], dx[2]),
+    ];
+    let backward = if dw > dx { dw } else { dx };
+    lines_len(c, tiles) + pixels + results + if forward > backward { forward } else { backward }
 }
 
 pub(super) const fn forward_len<T: Float>(c: &Convolution, threads: usize) -> usize {
@@ -144,23 +170,26 @@ pub(super) fn forward<T: Float>(
 ) {
     let (tiles, task_len) = (Tiles::new(c), task_len::<T>(c));
     let (u, scratch) = scratch.split_at_mut(filters_len(c));
-    cpu.isa.run(Filters { c, w, u: &mut *u });
+    cpu.isa.run(Filters { channels: c.sweep.channels, filters: c.out_channels, w, u: &mut *u });
     let u = &*u;
+    // Elements of what is stored.
+    let pools = if epilogue.which.is_some() { POOL } else { 1 };
+    let len = |rows| tiles.windows(c, rows).len() * c.out_channels;
     let tasks = c.tasks(cpu.threads(), tiles.all).min(scratch.len() / task_len).max(1);
     let mut slots = scratch.chunks_mut(task_len);
     let items = (0..tasks).map_while(|task| {
         let rows = tiles.all * task / tasks..tiles.all * (task + 1) / tasks;
-        let len = tiles.windows(c, rows.clone()).len() * c.out_channels;
-        Some((rows, epilogue.split_off(len), y.split_off_mut(..len)?, slots.next()?))
+        let len = len(rows.clone());
+        Some((rows, epilogue.split_off(len), y.split_off_mut(..len / pools)?, slots.next()?))
     });
     cpu.for_each_item(items, |(rows, mut epilogue, mut y, scratch)| {
         let (pixels, results) = strip_lens(c);
-        let (lines, rest) = scratch.split_at_mut(transform::lines_len(c, tiles));
+        let (lines, rest) = scratch.split_at_mut(lines_len(c, tiles));
         let (v, rest) = rest.split_at_mut(pixels);
         let (m, scratch) = rest.split_at_mut(results);
         for rows in tiles.strips(rows) {
-            let len = tiles.windows(c, rows.clone()).len() * c.out_channels;
-            let (epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len)) else { return };
+            let len = len(rows.clone());
+            let (epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len / pools)) else { return };
             cpu.isa.run(Pixels { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
             let (count, channels, filters) = (rows.len() * tiles.across, c.sweep.channels, c.out_channels);
             let m_planes = m.chunks_exact_mut(count * filters);
@@ -179,96 +208,187 @@ pub(super) fn forward<T: Float>(
     });
 }
 
-/// The filters turned, and what the convolution with them takes.
-pub(super) const fn dx_len<T: Float>(turned: &Convolution, threads: usize) -> usize {
-    forward_len::<T>(turned, threads).saturating_add(turned.w_len())
+/// What the gradient by the filters is of, and where it goes.
+pub(super) struct ByWeights<'a, T> {
+    pub(super) x: &'a [T],
+    pub(super) dw: &'a mut [T],
+    pub(super) db: Option<&'a mut [T]>,
 }
 
-/// The convolution of `dy` with the filters turned. `dx` has elements.
-pub(super) fn dx<T: Float>(
-    turned: &Convolution,
-    cpu: Cpu<'_>,
-    dy: &[T],
-    w: &[T],
-    epilogue: Epilogue<'_, T>,
-    dx: &mut [T],
-    scratch: &mut [T],
-) {
-    let (filters, scratch) = scratch.split_at_mut(turned.w_len());
-    turning::filters(turned, w, filters);
-    forward(turned, cpu, dy, filters, epilogue, dx, scratch);
+/// What the gradient by the pixels is of, and where it goes.
+pub(super) struct ByPixels<'a, T> {
+    pub(super) w: &'a [T],
+    /// Where ReLU's gradient is taken.
+    pub(super) relu: Option<&'a [T]>,
+    pub(super) dx: &'a mut [T],
 }
 
-/// The sums of a slab: those of the transformed filters' gradient, then of `db`.
-const fn slab_len(c: &Convolution) -> usize {
-    filters_len(c) + c.out_channels
+/// What a slab leaves for after all slabs.
+#[derive(Clone, Copy)]
+struct Left {
+    /// The sums of the transformed filters' gradient, then of `db`.
+    sums: usize,
+    /// What is carried to the next slab.
+    carry: usize,
 }
 
-pub(super) const fn dw_len<T: Float>(c: &Convolution, threads: usize) -> usize {
-    let slabs = Tiles::new(c).slabs() * slab_len(c);
-    threads.saturating_mul(task_len::<T>(c)).saturating_add(slabs)
+impl Left {
+    const fn new(c: &Convolution, weights: bool, pixels: bool) -> Self {
+        let sums = if weights { filters_len(c) + c.out_channels } else { 0 };
+        Self { sums, carry: if pixels { carry_len(c, Tiles::new(c)) } else { 0 } }
+    }
 }
 
-pub(super) fn dw<T: Float>(
+/// For the gradients by the weights, by the pixels, or both.
+pub(super) const fn backward_len<T: Float>(
+    c: &Convolution,
+    threads: usize,
+    weights: bool,
+    pixels: bool,
+) -> usize {
+    let Left { sums, carry } = Left::new(c, weights, pixels);
+    let filters = if pixels { filters_len(c) + c.w_len() } else { 0 };
+    threads.saturating_mul(task_len::<T>(c)).saturating_add(Tiles::new(c).slabs() * (sums + carry) + filters)
+}
+
+/// The filters with channels in the place of filters, transformed: `scratch` without them.
+fn exchanged<'a, T: Float>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[T],
-    dy: &[T],
-    dw: &mut [T],
-    db: Option<&mut [T]>,
+    w: &[T],
+    scratch: &'a mut [T],
+) -> (&'a [T], &'a mut [T]) {
+    let (channels, filters) = (c.sweep.channels, c.out_channels);
+    let (u, scratch) = scratch.split_at_mut(filters_len(c));
+    let (turned, scratch) = scratch.split_at_mut(c.w_len());
+    for (to, from) in turned.chunks_exact_mut(channels * filters).zip(w.chunks_exact(channels * filters)) {
+        for (o, to) in to.chunks_exact_mut(channels).enumerate() {
+            for (to, from) in to.iter_mut().zip(from.chunks_exact(filters)) {
+                *to = from[o];
+            }
+        }
+    }
+    cpu.isa.run(Filters { channels: filters, filters: channels, w: turned, u: &mut *u });
+    (u, scratch)
+}
+
+pub(super) fn backward<T: Float>(
+    c: &Convolution,
+    cpu: Cpu<'_>,
+    of: OutputGradient<'_, T>,
+    weights: Option<ByWeights<'_, T>>,
+    pixels: Option<ByPixels<'_, T>>,
     scratch: &mut [T],
 ) {
     let (tiles, task_len) = (Tiles::new(c), task_len::<T>(c));
-    let slabs = tiles.slabs();
-    if slabs == 0 {
-        dw.fill(T::ZERO);
-        db.into_iter().for_each(|db| db.fill(T::ZERO));
-        return;
-    }
-    let (sums, scratch) = scratch.split_at_mut(slabs * slab_len(c));
+    let (slabs, left) = (tiles.slabs(), Left::new(c, weights.is_some(), pixels.is_some()));
+    let (u, scratch) = match &pixels {
+        Some(pixels) => exchanged(c, cpu, pixels.w, scratch),
+        None => (&[][..], scratch),
+    };
+    let relu = pixels.as_ref().and_then(|pixels| pixels.relu);
+    let x = weights.as_ref().map(|weights| weights.x);
+    let mut dx = pixels.map(|pixels| pixels.dx);
+    let (sums, scratch) = scratch.split_at_mut(slabs * left.sums);
+    let (carries, scratch) = scratch.split_at_mut(slabs * left.carry);
     let tasks = c.tasks(cpu.threads(), slabs).min(scratch.len() / task_len).max(1);
-    let (mut slots, mut rest) = (scratch.chunks_mut(task_len), &mut *sums);
+    let mut slots = scratch.chunks_mut(task_len);
+    let (mut all_sums, mut all_carries, mut all_dx) = (&mut *sums, &mut *carries, dx.as_deref_mut());
     let items = (0..tasks).map_while(|task| {
         let own = slabs * task / tasks..slabs * (task + 1) / tasks;
-        let sums = rest.split_off_mut(..own.len() * slab_len(c))?;
-        Some((own, sums, slots.next()?))
+        let sums = all_sums.split_off_mut(..own.len() * left.sums)?;
+        let carries = all_carries.split_off_mut(..own.len() * left.carry)?;
+        let pixels = tiles.pixels(c, tiles.slab(own.start)..tiles.slab(own.end));
+        let len = pixels.len() * c.sweep.channels;
+        let dx = all_dx.as_mut().and_then(|dx| dx.split_off_mut(..len));
+        let to = dx.map(|dx| PixelTarget { relu, first: pixels.start, dx });
+        Some((own, sums, carries, to, slots.next()?))
     });
-    cpu.for_each_item(items, |(own, sums, scratch)| {
+    cpu.for_each_item(items, |(own, mut sums, mut carries, mut to, scratch)| {
         let (pixels, gradients) = strip_lens(c);
-        let (lines, rest) = scratch.split_at_mut(transform::lines_len(c, tiles));
+        let (lines, rest) = scratch.split_at_mut(lines_len(c, tiles));
         let (v, rest) = rest.split_at_mut(pixels);
         let (e, scratch) = rest.split_at_mut(gradients);
         let (channels, filters) = (c.sweep.channels, c.out_channels);
-        for (slab, sums) in own.zip(sums.chunks_exact_mut(slab_len(c))) {
-            let rows = tiles.all * slab / slabs..tiles.all * (slab + 1) / slabs;
-            let (du, db) = sums.split_at_mut(filters_len(c));
-            let db = &mut db[..filters];
+        for slab in own {
+            let (Some(sums), Some(carry)) =
+                (sums.split_off_mut(..left.sums), carries.split_off_mut(..left.carry))
+            else {
+                return;
+            };
+            let (du, db) = sums.split_at_mut(left.sums.saturating_sub(filters));
             db.fill(T::ZERO);
             let mut beta = T::ZERO;
-            for rows in tiles.strips(rows) {
-                cpu.isa.run(Pixels { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
-                cpu.isa.run(Gradients { c, tiles, dy, rows: rows.clone(), e: &mut *e, sums: &mut *db });
+            for rows in tiles.strips(tiles.slab(slab)..tiles.slab(slab + 1)) {
                 let count = rows.len() * tiles.across;
-                let factors = v.chunks_exact(count * channels).zip(e.chunks_exact(count * filters));
-                for ((v, e), du) in factors.zip(du.chunks_exact_mut(channels * filters)) {
-                    certain((|| {
-                        let v = MatRef::strided(v, count, channels, channels, 1)?.transpose();
-                        let e = MatRef::strided(e, count, filters, filters, 1)?;
-                        let du = MatMut::strided(du, channels, filters, filters, 1)?;
-                        let serial = Cpu::serial(cpu.isa);
-                        gemm_whole::<Single<T>>(serial, [v, e], beta, du, gemm::Epilogue::NONE, scratch)
-                    })());
+                cpu.isa.run(Gradients { c, tiles, of, rows: rows.clone(), e: &mut *e, sums: &mut *db });
+                let (v_len, e_len) = (count * channels, count * filters);
+                if let Some(x) = x {
+                    cpu.isa.run(Pixels { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
+                    let factors = v.chunks_exact(v_len).zip(e.chunks_exact(e_len));
+                    for ((v, e), du) in factors.zip(du.chunks_exact_mut(channels * filters)) {
+                        certain((|| {
+                            let v = MatRef::strided(v, count, channels, channels, 1)?.transpose();
+                            let e = MatRef::strided(e, count, filters, filters, 1)?;
+                            let du = MatMut::strided(du, channels, filters, filters, 1)?;
+                            let serial = Cpu::serial(cpu.isa);
+                            gemm_whole::<Single<T>>(serial, [v, e], beta, du, gemm::Epilogue::NONE, scratch)
+                        })());
+                    }
+                }
+                if let Some(to) = &mut to {
+                    let factors = e.chunks_exact(e_len).zip(u.chunks_exact(channels * filters));
+                    // The transformed pixels have had their use.
+                    for ((e, u), m) in factors.zip(v.chunks_exact_mut(v_len)) {
+                        certain((|| {
+                            let e = MatRef::strided(e, count, filters, filters, 1)?;
+                            let u = MatRef::strided(u, filters, channels, channels, 1)?;
+                            let m = MatMut::strided(m, count, channels, channels, 1)?;
+                            let serial = Cpu::serial(cpu.isa);
+                            gemm_whole::<Single<T>>(serial, [e, u], T::ZERO, m, gemm::Epilogue::NONE, scratch)
+                        })());
+                    }
+                    let carried = rows.start > tiles.slab(slab);
+                    cpu.isa.run(PixelGradients { c, tiles, rows, carried, m: &*v, to, carry: &mut *carry });
                 }
                 beta = T::ONE;
             }
         }
     });
-    let (total, others) = sums.split_at_mut(slab_len(c));
+    if let Some(dx) = dx {
+        for (slab, carry) in (1..slabs).zip(carries.chunks_exact(left.carry)) {
+            let row = tiles.slab(slab);
+            if !row.is_multiple_of(tiles.down) {
+                cpu.isa.run(Carried { c, tiles, row, carry, to: &mut PixelTarget { relu, first: 0, dx: &mut *dx } });
+            }
+        }
+    }
+    if let Some(ByWeights { dw, db, .. }) = weights {
+        filter_gradient(c, cpu, tasks, sums, dw, db);
+    }
+}
+
+/// The filters' gradient of the sums of all slabs.
+fn filter_gradient<T: Float>(
+    c: &Convolution,
+    cpu: Cpu<'_>,
+    tasks: usize,
+    sums: &mut [T],
+    dw: &mut [T],
+    db: Option<&mut [T]>,
+) {
+    let len = filters_len(c) + c.out_channels;
+    let Some((total, others)) = sums.split_at_mut_checked(len) else {
+        // No image.
+        dw.fill(T::ZERO);
+        db.into_iter().for_each(|db| db.fill(T::ZERO));
+        return;
+    };
     let others = &*others;
-    let chunk = slab_len(c).div_ceil(tasks).next_multiple_of(MOST_LANES);
+    let chunk = len.div_ceil(tasks).next_multiple_of(MOST_LANES);
     cpu.for_each_item(total.chunks_mut(chunk).enumerate(), |(task, total)| {
         let own = task * chunk..task * chunk + total.len();
-        for slab in others.chunks_exact(slab_len(c)) {
+        for slab in others.chunks_exact(len) {
             cpu.isa.run(AddTo { total: &mut *total, slab: &slab[own.clone()] });
         }
     });

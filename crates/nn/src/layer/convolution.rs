@@ -1,18 +1,18 @@
-//! Two-dimensional convolution with the activation that follows it.
+//! Two-dimensional convolution with the activation and the maxima that follow it.
 
 use alloc::vec::Vec;
 
 use kernels::Window;
 use kernels::activation::{Activation, Saved};
-use kernels::convolution::{Convolution as Kernel, Epilogue};
+use kernels::convolution::{Convolution as Kernel, Epilogue, Gradients, OutputGradient};
 
 use crate::init::Fans;
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
-use crate::spec::Convolution as Spec;
+use crate::spec::{Convolution as Spec, Pool};
 use crate::{Error, Precision, Shape};
 
-/// `y = act(filters over x + b)`. PyTorch: `Conv2d`.
+/// `y = act(filters over x + b)`, or the greatest of each 2 x 2 of them. PyTorch: `Conv2d`.
 #[derive(Debug)]
 pub(crate) struct Convolution {
     input: [usize; 3],
@@ -20,13 +20,14 @@ pub(crate) struct Convolution {
     precision: Precision,
     output: Shape,
     activation: Option<Activation>,
+    pooled: bool,
 }
 
 impl Convolution {
     /// # Errors
     /// What the kernel says of a window that does not fit.
     pub(crate) fn new(input: [usize; 3], spec: Spec, precision: Precision) -> Result<Self, Error> {
-        let mut layer = Self { input, spec, precision, output: Shape::Features(0), activation: None };
+        let mut layer = Self { input, spec, precision, output: Shape::Features(0), activation: None, pooled: false };
         let [_, height, width, channels] = layer.kernel(1)?.output();
         layer.output = Shape::Image { height, width, channels };
         Ok(layer)
@@ -76,19 +77,33 @@ impl Describe for Convolution {
     }
 
     fn kept(&self, rows: usize) -> usize {
-        self.keeps().map_or(0, |_| rows.saturating_mul(self.output.elements()))
+        let keeps = self.keeps().is_some() || self.pooled;
+        if keeps { rows.saturating_mul(self.output.elements()) } else { 0 }
     }
 
     fn fuse(&mut self, activation: Activation) -> bool {
-        if self.activation.is_some() {
+        if self.activation.is_some() || self.pooled {
             return false;
         }
         self.activation = Some(activation);
         true
     }
 
+    fn fuse_pooling(&mut self, pool: Pool, window: Window) -> bool {
+        let halves = pool == Pool::Max && window == Window::new([2, 2]).stride([2, 2]);
+        let pools = self.kernel(1).is_ok_and(|kernel| kernel.pools());
+        let Shape::Image { height, width, channels } = self.output else { return false };
+        if self.pooled || !halves || !pools || !matches!(self.activation, None | Some(Activation::Relu)) {
+            return false;
+        }
+        self.output = Shape::Image { height: height / 2, width: width / 2, channels };
+        self.pooled = true;
+        true
+    }
+
+    /// Of maxima, it knows which are 0 itself.
     fn rectifies(&self) -> bool {
-        self.activation == Some(Activation::Relu)
+        self.activation == Some(Activation::Relu) && !self.pooled
     }
 
     fn folds(&self) -> bool {
@@ -99,8 +114,7 @@ impl Describe for Convolution {
 impl<T: Float> Layer<T> for Convolution {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let most = |kernel: Kernel| {
-            let (forward, dx) = (kernel.forward_scratch::<T>(threads), kernel.dx_scratch::<T>(threads));
-            forward.max(dx).max(kernel.dw_scratch::<T>(threads))
+            kernel.forward_scratch::<T>(threads).max(kernel.backward_scratch::<T>(threads))
         };
         self.kernel(rows).map_or(usize::MAX, most)
     }
@@ -109,10 +123,14 @@ impl<T: Float> Layer<T> for Convolution {
         let Forward { cpu, rows, params, x, y, kept, scratch, .. } = pass;
         let (w, bias) = params.split_at(self.weights());
         let epilogue = if self.spec.bias { Epilogue::bias(bias) } else { Epilogue::NONE };
+        let epilogue = if self.activation == Some(Activation::Relu) { epilogue.relu() } else { epilogue };
         let kernel = self.kernel(rows)?;
         match self.activation {
-            None => kernel.forward(cpu, x, w, epilogue, y, scratch)?,
-            Some(Activation::Relu) => kernel.forward(cpu, x, w, epilogue.relu(), y, scratch)?,
+            _ if self.pooled => {
+                let which = &mut kept[..y.len()];
+                kernel.forward(cpu, x, w, epilogue.greatest(which), y, scratch)?;
+            }
+            None | Some(Activation::Relu) => kernel.forward(cpu, x, w, epilogue, y, scratch)?,
             Some(activation) if self.keeps().is_some() => {
                 let z = &mut kept[..y.len()];
                 kernel.forward(cpu, x, w, epilogue, z, scratch)?;
@@ -128,18 +146,13 @@ impl<T: Float> Layer<T> for Convolution {
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
         let Backward { cpu, rows, params, x, y, kept, dy, folded, dx, fold, grads, scratch, .. } = pass;
-        if let (Some(activation), false) = (self.activation, folded) {
+        if let (Some(activation), false) = (self.activation, folded || self.pooled) {
             let saved = if self.keeps().is_some() { &kept[..y.len()] } else { y };
             activation.backward(cpu, saved, dy)?;
         }
-        let kernel = self.kernel(rows)?;
+        let (w, which) = (&params[..self.weights()], self.pooled.then(|| &kept[..dy.len()]));
         let (dw, db) = grads.split_at_mut(self.weights());
-        kernel.dw(cpu, x, dy, dw, self.spec.bias.then_some(db), scratch)?;
-        let w = &params[..self.weights()];
-        match dx {
-            Some(dx) if fold => Ok(kernel.dx_relu(cpu, dy, w, x, dx, scratch)?),
-            Some(dx) => Ok(kernel.dx(cpu, dy, w, dx, scratch)?),
-            None => Ok(()),
-        }
+        let to = Gradients { dw, db: self.spec.bias.then_some(db), dx, at_relu: fold };
+        Ok(self.kernel(rows)?.backward(cpu, x, w, OutputGradient { dy, which }, to, scratch)?)
     }
 }

@@ -1,12 +1,13 @@
 //! Winograd's way: the bits of its documented order, written out in scalars, and values near those of the exact sums.
 
 use super::*;
+use crate::pooling::Pooling;
 
 /// Sixteens of channels and of filters, and few tiles that reach beyond the image.
 const CASES: [Case; 7] = [
     Case::new([2, 6, 8, 16], [3, 3], 16),
     Case::new([1, 9, 7, 32], [3, 3], 48).padding([1, 1]),
-    // Turned, its tile reaches too far beyond the windows.
+    // More windows than pixels.
     Case::new([2, 2, 2, 16], [3, 3], 16).padding([2, 2]),
     // More padding than the kernel reaches.
     Case::new([1, 4, 4, 16], [3, 3], 32).padding([3, 3]),
@@ -14,7 +15,7 @@ const CASES: [Case; 7] = [
     Case::new([1, 6, 6, 272], [3, 3], 16),
     Case::new([1, 6, 6, 16], [3, 3], 272).padding([1, 1]),
     // Several strips, slabs and tasks.
-    Case::new([9, 26, 25, 16], [3, 3], 32).padding([1, 1]),
+    Case::new([8, 26, 25, 16], [3, 3], 32).padding([1, 1]),
 ];
 
 fn rows_for_columns<T: Copy + Default, const M: usize, const N: usize>(x: [[T; M]; N]) -> [[T; N]; M] {
@@ -100,6 +101,19 @@ fn of_gradients<T: Fused>(dy: [T; 4]) -> [T; 6] {
     [dy[0], near, less_near, far, less_far, dy[3]]
 }
 
+fn of_places<T: Fused>(m: [T; 6]) -> [T; 6] {
+    let (near, rise) = (sum(m[1], m[2]), difference(m[1], m[2]));
+    let (far, climb) = (sum(m[3], m[4]), difference(m[3], m[4]));
+    [
+        times(A * B, m[0]),
+        plus(-P * B, rise, plus(-Q * A, climb, times(A * B, m[5]))),
+        plus(-B, near, plus(-A, far, times(-A - B, m[0]))),
+        plus(P, rise, plus(Q, climb, times(-A - B, m[5]))),
+        sum(sum(m[0], near), far),
+        m[5],
+    ]
+}
+
 fn of_filter_gradients<T: Fused>(u: [T; 6]) -> [T; 3] {
     let (np, nq) = (1.0 / (2.0 * A * (A - B)), 1.0 / (2.0 * B * (B - A)));
     let (near, rise) = (times(np, sum(u[1], u[2])), times(np, difference(u[1], u[2])));
@@ -181,32 +195,70 @@ fn forward<T: Fused>(case: Case, x: &[T], w: &[T]) -> Vec<T> {
     y
 }
 
-/// The convolution that `dx` is of `dy`.
-fn turned(case: Case) -> Option<Case> {
-    let [batch, height, width, out] = case.convolution().output();
-    let [up, left] = case.padding;
-    let turned = Case::new([batch, height, width, out], [3, 3], case.x[3])
-        .padding([2_usize.checked_sub(up)?, 2_usize.checked_sub(left)?]);
-    (turned.convolution().way::<f32>() == Way::Winograd).then_some(turned)
+/// Rows of tiles of all images, of a strip, and the slabs that they are dealt to.
+fn slabs(case: Case) -> [usize; 3] {
+    let ([down, across], _) = cut(case);
+    let all = case.x[0] * down;
+    let strip = ((1 << 17) / (36 * across * (case.x[3] + case.out))).max(1).min(all);
+    [all, strip, all.div_ceil(strip).min(16)]
 }
 
-fn turned_filters<T: Float>(case: Case, w: &[T]) -> Vec<T> {
-    let (channels, out) = (case.x[3], case.out);
-    let mut filters = vec![T::ZERO; w.len()];
-    for (at, &w) in w.iter().enumerate() {
-        let (tap, i, o) = (at / (channels * out), at / out % channels, at % out);
-        filters[((8 - tap) * out + o) * channels + i] = w;
+/// The gradient by the pixels: what each tile gives to those that it covers, the tiles of a row from left to right, then the rows.
+fn pixel_gradients<T: Fused>(case: Case, w: &[T], dy: &[T]) -> Vec<T> {
+    let c = case.convolution();
+    let (shape, channels, out) = (c.output(), case.x[3], case.out);
+    let ([down, across], padding) = cut(case);
+    let [_, height, width, _] = case.x;
+    let dy = Image { x: dy, shape };
+    let filter = |i: usize, o: usize| {
+        let tap = |kh: usize, kw: usize| w[((3 * kh + kw) * channels + i) * out + o];
+        both([0, 1, 2].map(|kh| [0, 1, 2].map(|kw| tap(kh, kw))), of_filter)
+    };
+    let filters: Vec<_> = (0..channels * out).map(|at| filter(at / out, at % out)).collect();
+    let mut dx = vec![T::ZERO; c.x_len()];
+    for (n, i) in (0..shape[0] * channels).map(|at| (at / channels, at % channels)) {
+        // The lower two lines of the row of tiles above.
+        let mut above = [vec![T::ZERO; 4 * across + 2], vec![T::ZERO; 4 * across + 2]];
+        for row in 0..down {
+            let mut lines = [(); 6].map(|()| vec![None; 4 * across + 2]);
+            for tile in 0..across {
+                let mut sums = [[Sum::ZERO; 6]; 6];
+                for o in 0..out {
+                    let e = both(dy.tile::<4>(n, [4 * row as isize, 4 * tile as isize], o), of_gradients);
+                    for (a, b) in (0..36).map(|place| (place / 6, place % 6)) {
+                        sums[a][b].add(e[a][b], filters[i * out + o][a][b]);
+                    }
+                }
+                let pixels = both(sums.map(|row| row.map(Sum::get)), of_places);
+                for (line, pixels) in lines.iter_mut().zip(pixels) {
+                    for (to, pixel) in line[4 * tile..].iter_mut().zip(pixels) {
+                        *to = Some(to.map_or(pixel, |left| sum(left, pixel)));
+                    }
+                }
+            }
+            for (l, line) in lines.iter().enumerate() {
+                let last = row + 1 == down;
+                for (column, pixel) in line.iter().enumerate() {
+                    let pixel = pixel.expect("tiles cover each column");
+                    let all = if l < 2 && row > 0 { sum(above[l][column], pixel) } else { pixel };
+                    let at = [(4 * row + l) as isize - padding[0], column as isize - padding[1]];
+                    if l >= 4 && !last {
+                        above[l - 4][column] = all;
+                    } else if (0..height as isize).contains(&at[0]) && (0..width as isize).contains(&at[1]) {
+                        dx[((n * height + at[0] as usize) * width + at[1] as usize) * channels + i] = all;
+                    }
+                }
+            }
+        }
     }
-    filters
+    dx
 }
 
 fn gradients<T: Fused>(case: Case, x: &[T], dy: &[T]) -> [Vec<T>; 2] {
     let c = case.convolution();
     let (shape, channels, out) = (c.output(), case.x[3], case.out);
     let ([down, across], padding) = cut(case);
-    let all = shape[0] * down;
-    let strip = ((1 << 17) / (36 * across * (channels + out))).max(1).min(all);
-    let slabs = all.div_ceil(strip).min(16);
+    let [all, strip, slabs] = slabs(case);
     let (x, dy) = (Image { x, shape: case.x }, Image { x: dy, shape });
     // By channel and filter.
     let (mut total, mut db) = (vec![[[T::ZERO; 6]; 6]; channels * out], vec![T::ZERO; out]);
@@ -266,10 +318,7 @@ fn has_the_bits_of_the_documented_order<T: Fused>(case: Case) {
     let z: Vec<T> =
         forward(case, &x, &w).into_iter().zip(bias.iter().cycle()).map(|(z, &b)| sum(z, b)).collect();
     let y: Vec<T> = z.iter().map(|&z| if z <= T::ZERO { T::ZERO } else { z }).collect();
-    let dx = match turned(case) {
-        Some(turned) => forward(turned, &dy, &turned_filters(case, &w)),
-        None => ordered(case, [&x, &w, &bias, &dy]).dx,
-    };
+    let dx = pixel_gradients(case, &w, &dy);
     let [dw, db] = gradients(case, &x, &dy);
     same_on_every_cpu(|cpu| {
         let got = run(&c, cpu, [&x, &w, &bias, &dy]);
@@ -287,7 +336,104 @@ fn it_has_the_bits_of_the_documented_order() {
         has_the_bits_of_the_documented_order::<f32>(case);
         has_the_bits_of_the_documented_order::<f64>(case);
     }
-    assert!(CASES.iter().any(|&case| turned(case).is_none() && case.padding[0] < 3));
+    // Slabs end within images, and between them.
+    let ends = |case: &Case| {
+        let ([down, _], _) = cut(*case);
+        let [all, _, slabs] = slabs(*case);
+        (1..slabs).map(move |slab| (all * slab / slabs).is_multiple_of(down)).collect::<Vec<_>>()
+    };
+    let ends: Vec<bool> = CASES.iter().flat_map(ends).collect();
+    assert!(ends.contains(&true) && ends.contains(&false), "{ends:?}");
+}
+
+/// Pooled in the same pass, it is what `pooling` makes of its results, and so are the gradients.
+#[test]
+fn the_greatest_are_those_of_pooling() {
+    fn check<T: Fused>(case: Case, spoil: impl Fn(&mut [T])) {
+        let c = case.convolution();
+        assert!(c.pools(), "{case:?}");
+        let [mut x, w, bias] = [draw::<T>(41, c.x_len()), draw(42, c.w_len()), draw(43, case.out)];
+        spoil(&mut x);
+        let pooling = Pooling::new(c.output(), Window::new([2, 2]).stride([2, 2])).unwrap();
+        let dy: Vec<T> = draw(44, pooling.y_len());
+        let cpu = Cpu::detect();
+        let [y, z, ..] = run(&c, cpu, [&x, &w, &bias, &vec![T::ZERO; c.y_len()]]);
+        for (relu, y) in [(false, z), (true, y)] {
+            let (mut pooled, mut at_windows) = (vec![T::NAN; dy.len()], vec![T::NAN; c.y_len()]);
+            pooling.max(cpu, &y, &mut pooled).unwrap();
+            if relu {
+                pooling.max_relu_backward(cpu, &y, &dy, &mut at_windows).unwrap();
+            } else {
+                pooling.max_backward(cpu, &y, &dy, &mut at_windows).unwrap();
+            }
+            let of = OutputGradient { dy: &at_windows, which: None };
+            let expected = backward(&c, cpu, [&x, &w], of, true);
+            same_on_every_cpu(|cpu| {
+                let [mut got, mut which] = [0; 2].map(|_| Guarded::new(dy.len()));
+                let mut scratch = Guarded::new(c.forward_scratch::<T>(cpu.threads()));
+                let epilogue = Epilogue::bias(&bias).greatest(which.get());
+                let epilogue = if relu { epilogue.relu() } else { epilogue };
+                c.forward(cpu, &x, &w, epilogue, got.get(), scratch.get()).unwrap();
+                scratch.take();
+                let (got, which) = (got.take(), which.take());
+                assert!(same(&got, &pooled), "y of {case:?}, relu {relu}");
+                let got = backward(&c, cpu, [&x, &w], OutputGradient { dy: &dy, which: Some(&which) }, true);
+                for ((name, got), expected) in ["dx", "dw", "db"].iter().zip(&got).zip(&expected) {
+                    assert!(same(got, expected), "{name} of {case:?}, relu {relu}");
+                }
+            });
+        }
+    }
+    // Bits, but for those of a NaN.
+    fn same<T: Float>(got: &[T], expected: &[T]) -> bool {
+        let number = |x: &T| if x.to_f64().is_nan() { T::NAN } else { *x };
+        let numbers = |x: &[T]| bits(&x.iter().map(number).collect::<Vec<_>>());
+        numbers(got) == numbers(expected)
+    }
+    for case in [
+        Case::new([2, 8, 6, 16], [3, 3], 32),
+        Case::new([3, 6, 10, 16], [3, 3], 16).padding([1, 1]),
+        Case::new([9, 26, 26, 16], [3, 3], 32).padding([1, 0]),
+    ] {
+        check::<f32>(case, |_| {});
+        check::<f64>(case, |_| {});
+        // Pools of which all are 0, some are, or some are no numbers.
+        check::<f32>(case, |x| x[..case.x[1] * case.x[2] * 16].fill(0.0));
+        check::<f32>(case, |x| x[7] = f32::NAN);
+        check::<f32>(case, |x| x[16] = f32::INFINITY);
+    }
+}
+
+#[test]
+fn the_greatest_are_refused_where_they_cannot_be_had() {
+    let (odd, other) = (Case::new([1, 7, 8, 16], [3, 3], 16), Case::new([1, 8, 8, 3], [3, 3], 16));
+    for case in [odd, other] {
+        let c = case.convolution();
+        assert!(!c.pools());
+        let [x, w] = [c.x_len(), c.w_len()].map(|len| vec![0.0_f32; len]);
+        let [mut y, mut which] = [0; 2].map(|_| vec![0.0; c.y_len() / 4]);
+        let mut scratch = vec![0.0; c.forward_scratch::<f32>(1).max(c.backward_scratch::<f32>(1))];
+        let epilogue = Epilogue::NONE.greatest(&mut which);
+        let error = c.forward(Cpu::detect(), &x, &w, epilogue, &mut y, &mut scratch).unwrap_err();
+        assert!(matches!(error, Error::Parameter { name: "which", .. }), "{error}");
+        let (mut dw, of) = (w.clone(), OutputGradient { dy: &y, which: Some(&which) });
+        let to = Gradients { dw: &mut dw, db: None, dx: None, at_relu: false };
+        let error = c.backward(Cpu::detect(), &x, &w, of, to, &mut scratch).unwrap_err();
+        assert!(matches!(error, Error::Parameter { name: "which", .. }), "{error}");
+    }
+    let c = Case::new([1, 8, 8, 16], [3, 3], 16).convolution();
+    let [x, w, mut z, mut y, mut which] =
+        [c.x_len(), c.w_len(), c.y_len(), c.y_len() / 4, c.y_len() / 4].map(|len| vec![0.0_f32; len]);
+    let mut scratch = vec![0.0; c.forward_scratch::<f32>(1)];
+    let mut forward = |epilogue: Epilogue<'_, f32>, y: &mut [f32]| {
+        c.forward(Cpu::detect(), &x, &w, epilogue, y, &mut scratch)
+    };
+    let error = forward(Epilogue::NONE.keep(&mut z).greatest(&mut which), &mut y).unwrap_err();
+    assert!(matches!(error, Error::Parameter { name: "z", .. }), "{error}");
+    let error = forward(Epilogue::NONE.greatest(&mut which[1..]), &mut y).unwrap_err();
+    assert!(matches!(error, Error::Length { operand: "which", .. }), "{error}");
+    let error = forward(Epilogue::NONE.greatest(&mut which), &mut z).unwrap_err();
+    assert!(matches!(error, Error::Length { operand: "y", .. }), "{error}");
 }
 
 /// docs/NUMERICS.md: within the bound, which takes all errors for the worst; and near the exact values on the whole.

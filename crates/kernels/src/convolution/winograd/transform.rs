@@ -14,7 +14,6 @@
 //! The product of two polynomials, of three and of four coefficients, is told by its values at 0, p, -p, q and -q, and by its last
 //! coefficient. Points near 1 in size keep rounding errors small: these leave half the error of the usual 1 and 2.
 //!
-//! A transformed operand is planes, one for each place, of rows of channels, which are whole registers.
 //! What a tile reaches outside the image is +0, and what it would write there is dropped.
 //!
 //! Called by `winograd`.
@@ -23,7 +22,9 @@ use core::ops::Range;
 
 use pulp::bytemuck::Pod;
 
-use super::super::{Convolution, Epilogue};
+use super::super::greatest::{POOL, of_greatest};
+use super::super::{Convolution, Epilogue, OutputGradient};
+use super::places::{Places, Planes, Windows};
 use super::{OUT, SIDE, Tiles};
 use crate::channels::Channels;
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd, prefetch};
@@ -68,7 +69,8 @@ fn pair<S: Simd, T: Float>(s: S, point: f64, even: T::V<S>, odd: T::V<S>) -> [T:
 
 /// `u = G w G^T`, of each pair of a channel and a filter.
 pub(super) struct Filters<'a, T> {
-    pub(super) c: &'a Convolution,
+    pub(super) channels: usize,
+    pub(super) filters: usize,
     pub(super) w: &'a [T],
     pub(super) u: &'a mut [T],
 }
@@ -77,14 +79,14 @@ impl<T: Float> WithSimd for Filters<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { c, w, u } = self;
-        let mut planes = Planes::<S, T>::new(u, c.sweep.channels, c.out_channels);
-        for i in 0..c.sweep.channels {
-            for (register, filters) in Channels::of::<S, T>(c.out_channels).enumerate() {
+        let Self { channels, filters, w, u } = self;
+        let mut planes = Planes::<S, T>::new(u, channels, filters);
+        for i in 0..channels {
+            for (register, filters) in Channels::of::<S, T>(filters).enumerate() {
                 let mut taps = [[T::splat(s, T::ZERO); 3]; 3];
                 for (kh, row) in taps.iter_mut().enumerate() {
                     for (kw, tap) in row.iter_mut().enumerate() {
-                        *tap = filters.get(s, w, (3 * kh + kw) * c.sweep.channels + i);
+                        *tap = filters.get(s, w, (3 * kh + kw) * channels + i);
                     }
                 }
                 planes.put(
@@ -236,7 +238,7 @@ pub(super) struct Results<'a, T> {
     pub(super) rows: Range<usize>,
     pub(super) m: &'a [T],
     pub(super) epilogue: Epilogue<'a, T>,
-    /// The windows of these rows.
+    /// The windows of these rows, or their pools.
     pub(super) y: &'a mut [T],
 }
 
@@ -257,6 +259,15 @@ impl<T: Float> WithSimd for Results<'_, T> {
                         #[inline(always)]
                         |m| of_results::<S, T>(s, m),
                     );
+                    if epilogue.which.is_some() {
+                        for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                            if let Some(pool) = windows.pool(tile, a, b) {
+                                let four = four(&sums, a, b);
+                                epilogue.store_greatest(s, filters, y, pool - first / POOL, four);
+                            }
+                        }
+                        continue;
+                    }
                     for (a, row) in sums.iter().enumerate() {
                         for (b, sum) in row.iter().enumerate() {
                             if let Some(window) = windows.get(tile, a, b) {
@@ -268,6 +279,13 @@ impl<T: Float> WithSimd for Results<'_, T> {
             }
         }
     }
+}
+
+/// Those of the windows that pool (a, b) of a tile takes the greatest of.
+#[inline(always)]
+fn four<V: Copy>(tile: &[[V; OUT]; OUT], a: usize, b: usize) -> [V; POOL] {
+    let (row, col) = (2 * a, 2 * b);
+    [tile[row][col], tile[row][col + 1], tile[row + 1][col], tile[row + 1][col + 1]]
 }
 
 /// `A^T` times six.
@@ -287,10 +305,10 @@ fn of_results<S: Simd, T: Float>(s: S, m: [T::V<S>; SIDE]) -> [T::V<S>; OUT] {
 pub(super) struct Gradients<'a, T> {
     pub(super) c: &'a Convolution,
     pub(super) tiles: Tiles,
-    pub(super) dy: &'a [T],
+    pub(super) of: OutputGradient<'a, T>,
     pub(super) rows: Range<usize>,
     pub(super) e: &'a mut [T],
-    /// One for each filter: what these rows are added to, tile by tile.
+    /// One for each filter: what these rows are added to, tile by tile. Or none.
     pub(super) sums: &'a mut [T],
 }
 
@@ -298,28 +316,44 @@ impl<T: Float> WithSimd for Gradients<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { c, tiles, dy, rows, e, sums } = self;
+        let Self { c, tiles, of: OutputGradient { dy, which }, rows, e, sums } = self;
         let mut planes = Planes::<S, T>::new(e, rows.len() * tiles.across, c.out_channels);
         for (row, start) in rows.zip((0..).step_by(tiles.across)) {
             let windows = Windows::new(c, tiles, row);
-            let line = windows.width * c.out_channels;
-            ahead(dy, windows.first * c.out_channels + OUT * line, OUT * line);
+            if which.is_none() {
+                let line = windows.width * c.out_channels;
+                ahead(dy, windows.first * c.out_channels + OUT * line, OUT * line);
+            }
             for tile in 0..tiles.across {
                 for (register, filters) in Channels::of::<S, T>(c.out_channels).enumerate() {
                     let mut gradients = [[T::splat(s, T::ZERO); OUT]; OUT];
-                    for (a, row) in gradients.iter_mut().enumerate() {
-                        for (b, gradient) in row.iter_mut().enumerate() {
-                            if let Some(window) = windows.get(tile, a, b) {
-                                *gradient = filters.get(s, dy, window);
+                    if let Some(which) = which {
+                        for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                            if let Some(pool) = windows.pool(tile, a, b) {
+                                let dy = filters.get(s, dy, pool);
+                                let four = of_greatest::<S, T>(s, dy, filters.get(s, which, pool));
+                                for (k, dy) in four.into_iter().enumerate() {
+                                    gradients[2 * a + k / 2][2 * b + k % 2] = dy;
+                                }
+                            }
+                        }
+                    } else {
+                        for (a, row) in gradients.iter_mut().enumerate() {
+                            for (b, gradient) in row.iter_mut().enumerate() {
+                                if let Some(window) = windows.get(tile, a, b) {
+                                    *gradient = filters.get(s, dy, window);
+                                }
                             }
                         }
                     }
-                    let mut lines = [T::splat(s, T::ZERO); OUT];
-                    for (total, row) in lines.iter_mut().zip(&gradients) {
-                        *total = halves::<S, T>(s, *row);
+                    if !sums.is_empty() {
+                        let mut lines = [T::splat(s, T::ZERO); OUT];
+                        for (total, row) in lines.iter_mut().zip(&gradients) {
+                            *total = halves::<S, T>(s, *row);
+                        }
+                        let sum = T::add(s, filters.get(s, sums, 0), halves::<S, T>(s, lines));
+                        filters.put(s, sums, 0, sum);
                     }
-                    let sum = T::add(s, filters.get(s, sums, 0), halves::<S, T>(s, lines));
-                    filters.put(s, sums, 0, sum);
                     let places = both(
                         gradients,
                         #[inline(always)]
@@ -344,6 +378,146 @@ fn of_gradients<S: Simd, T: Float>(s: S, dy: [T::V<S>; OUT]) -> [T::V<S>; SIDE] 
     let near = pair::<S, T>(s, P, plus::<S, T>(s, A, dy[2], dy[0]), plus::<S, T>(s, A, dy[3], dy[1]));
     let far = pair::<S, T>(s, Q, plus::<S, T>(s, B, dy[2], dy[0]), plus::<S, T>(s, B, dy[3], dy[1]));
     [dy[0], near[0], near[1], far[0], far[1], dy[3]]
+}
+
+/// `dx = B m B^T`, added up where tiles overlap.
+pub(super) struct PixelGradients<'a, 'b, T> {
+    pub(super) c: &'a Convolution,
+    pub(super) tiles: Tiles,
+    pub(super) rows: Range<usize>,
+    /// Whether the row of tiles above the first is in the carry, where it reaches into that.
+    pub(super) carried: bool,
+    pub(super) m: &'a [T],
+    pub(super) to: &'a mut PixelTarget<'b, T>,
+    /// The two lower lines of the last row of tiles, which the next row adds to: [`carry_len`] elements.
+    pub(super) carry: &'a mut [T],
+}
+
+/// Pixels from number `first` on.
+pub(super) struct PixelTarget<'a, T> {
+    /// Where ReLU's gradient is taken: all pixels.
+    pub(super) relu: Option<&'a [T]>,
+    pub(super) first: usize,
+    pub(super) dx: &'a mut [T],
+}
+
+impl<T: Float> PixelTarget<'_, T> {
+    /// Adds these channels of a pixel to what is there, if there is anything, or stores them.
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, s: S, channels: Channels, pixel: usize, mut dx: T::V<S>, adds: bool) {
+        if let Some(x) = self.relu {
+            let zero = T::splat(s, T::ZERO);
+            dx = T::select(s, T::less_or_equal(s, channels.get(s, x, pixel), zero), zero, dx);
+        }
+        if adds {
+            dx = T::add(s, dx, channels.get(s, self.dx, pixel - self.first));
+        }
+        channels.put(s, self.dx, pixel - self.first, dx);
+    }
+}
+
+/// Elements of two lines of pixels, with their padding.
+pub(super) const fn carry_len(c: &Convolution, tiles: Tiles) -> usize {
+    2 * padded(tiles) * c.sweep.channels
+}
+
+/// Columns that a row of tiles covers.
+const fn padded(tiles: Tiles) -> usize {
+    OUT * tiles.across + 2
+}
+
+impl<T: Float> WithSimd for PixelGradients<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { c, tiles, rows, carried, m, to, carry } = self;
+        let (down, across) = (c.sweep.down, c.sweep.across);
+        let planes = Places::<S, T>::new(m, rows.len() * tiles.across, c.sweep.channels);
+        let above = rows.start;
+        for (row, start) in rows.zip((0..).step_by(tiles.across)) {
+            let (image, of_image) = (row / tiles.down, row % tiles.down);
+            let (adds, last) = (of_image > 0 && (carried || row > above), of_image + 1 == tiles.down);
+            for (register, channels) in Channels::of::<S, T>(c.sweep.channels).enumerate() {
+                let mut before = [[T::splat(s, T::ZERO); 2]; SIDE];
+                for tile in 0..tiles.across {
+                    let mut pixels = both(
+                        planes.get(s, start + tile, register),
+                        #[inline(always)]
+                        |m| of_places::<S, T>(s, m),
+                    );
+                    for (line, before) in pixels.iter_mut().zip(&mut before) {
+                        if tile > 0 {
+                            line[0] = T::add(s, before[0], line[0]);
+                            line[1] = T::add(s, before[1], line[1]);
+                        }
+                        *before = [line[OUT], line[OUT + 1]];
+                    }
+                    let columns = if tile + 1 == tiles.across { SIDE } else { OUT };
+                    for (l, line) in pixels.iter().enumerate() {
+                        let row = down.pixel(0, OUT * of_image + l);
+                        for (b, sum) in line.iter().enumerate().take(columns) {
+                            let (mut sum, column) = (*sum, OUT * tile + b);
+                            if l < 2 && adds {
+                                sum = T::add(s, channels.get(s, carry, l * padded(tiles) + column), sum);
+                            }
+                            if l >= OUT && !last {
+                                channels.put(s, carry, (l - OUT) * padded(tiles) + column, sum);
+                            } else if let (Some(row), Some(column)) = (row, across.pixel(0, column)) {
+                                let pixel = (image * down.len + row) * across.len + column;
+                                to.put::<S>(s, channels, pixel, sum, false);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `B` times six.
+#[inline(always)]
+fn of_places<S: Simd, T: Float>(s: S, m: [T::V<S>; SIDE]) -> [T::V<S>; SIDE] {
+    let (near, rise) = (T::add(s, m[1], m[2]), T::sub(s, m[1], m[2]));
+    let (far, climb) = (T::add(s, m[3], m[4]), T::sub(s, m[3], m[4]));
+    let (first, last) = (times::<S, T>(s, A * B, m[0]), times::<S, T>(s, A * B, m[5]));
+    let (first_but_two, last_but_two) = (times::<S, T>(s, -A - B, m[0]), times::<S, T>(s, -A - B, m[5]));
+    [
+        first,
+        plus::<S, T>(s, -P * B, rise, plus::<S, T>(s, -Q * A, climb, last)),
+        plus::<S, T>(s, -B, near, plus::<S, T>(s, -A, far, first_but_two)),
+        plus::<S, T>(s, P, rise, plus::<S, T>(s, Q, climb, last_but_two)),
+        T::add(s, T::add(s, m[0], near), far),
+        m[5],
+    ]
+}
+
+/// Adds what a row of tiles has carried to the lines that it reaches into.
+pub(super) struct Carried<'a, 'b, T> {
+    pub(super) c: &'a Convolution,
+    pub(super) tiles: Tiles,
+    /// The row of tiles below.
+    pub(super) row: usize,
+    pub(super) carry: &'a [T],
+    pub(super) to: &'a mut PixelTarget<'b, T>,
+}
+
+impl<T: Float> WithSimd for Carried<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { c, tiles, row, carry, to } = self;
+        let (down, across) = (c.sweep.down, c.sweep.across);
+        let (image, top) = (row / tiles.down, OUT * (row % tiles.down));
+        for (l, column) in (0..2 * padded(tiles)).map(|at| (at / padded(tiles), at % padded(tiles))) {
+            if let (Some(row), Some(pixel)) = (down.pixel(0, top + l), across.pixel(0, column)) {
+                let pixel = (image * down.len + row) * across.len + pixel;
+                for channels in Channels::of::<S, T>(c.sweep.channels) {
+                    let sum = channels.get(s, carry, l * padded(tiles) + column);
+                    to.put::<S>(s, channels, pixel, sum, true);
+                }
+            }
+        }
+    }
 }
 
 /// `f` of each column, then of each row of what that gives.
@@ -371,86 +545,4 @@ fn both<V: Pod, const M: usize, const N: usize>(x: [[V; M]; M], f: impl Fn([V; M
 fn ahead<V>(x: &[V], start: usize, len: usize) {
     let line = (64 / size_of::<V>()).max(1);
     (start..start + len).step_by(line).for_each(|at| prefetch::<_, true>(x.as_ptr().wrapping_add(at)));
-}
-
-/// The windows of a row of tiles.
-#[derive(Clone, Copy)]
-struct Windows {
-    /// The first, and those of a row of windows.
-    first: usize,
-    width: usize,
-    /// Rows of windows that there are: at least one.
-    rows: usize,
-}
-
-impl Windows {
-    #[inline(always)]
-    fn new(c: &Convolution, tiles: Tiles, row: usize) -> Self {
-        let (width, top) = (c.sweep.across.out, OUT * (row % tiles.down));
-        let first = (row / tiles.down * c.sweep.down.out + top) * width;
-        Self { first, width, rows: OUT.min(c.sweep.down.out - top) }
-    }
-
-    /// Window (a, b) of a tile, if there is one.
-    #[inline(always)]
-    fn get(self, tile: usize, a: usize, b: usize) -> Option<usize> {
-        let across = OUT * tile + b;
-        (a < self.rows && across < self.width).then(|| self.first + a * self.width + across)
-    }
-}
-
-/// Planes that are written.
-struct Planes<'a, S: Simd, T: Float> {
-    registers: &'a mut [T::V<S>],
-    /// Registers of a row, and of a plane.
-    row: usize,
-    plane: usize,
-}
-
-impl<'a, S: Simd, T: Float> Planes<'a, S, T> {
-    /// Of `rows` rows of `channels`.
-    #[inline(always)]
-    fn new(x: &'a mut [T], rows: usize, channels: usize) -> Self {
-        let row = channels / T::lanes::<S>();
-        Self { registers: T::split_mut::<S>(x).0, row, plane: rows * row }
-    }
-
-    #[inline(always)]
-    fn put(&mut self, row: usize, register: usize, places: [[T::V<S>; SIDE]; SIDE]) {
-        let mut at = row * self.row + register;
-        for row in &places {
-            for place in row {
-                self.registers[at] = *place;
-                at += self.plane;
-            }
-        }
-    }
-}
-
-/// What [`Planes`] has written.
-struct Places<'a, S: Simd, T: Float> {
-    registers: &'a [T::V<S>],
-    row: usize,
-    plane: usize,
-}
-
-impl<'a, S: Simd, T: Float> Places<'a, S, T> {
-    #[inline(always)]
-    fn new(x: &'a [T], rows: usize, channels: usize) -> Self {
-        let row = channels / T::lanes::<S>();
-        Self { registers: T::split::<S>(x).0, row, plane: rows * row }
-    }
-
-    #[inline(always)]
-    fn get(&self, s: S, row: usize, register: usize) -> [[T::V<S>; SIDE]; SIDE] {
-        let mut places = [[T::splat(s, T::ZERO); SIDE]; SIDE];
-        let mut at = row * self.row + register;
-        for row in &mut places {
-            for place in row {
-                *place = self.registers[at];
-                at += self.plane;
-            }
-        }
-        places
-    }
 }
