@@ -1,6 +1,6 @@
 //! What Winograd's way of a 3 x 3 convolution takes over the others, by its shape: the measurements behind the choice between them.
 
-use kernels::convolution::{Convolution, Epilogue};
+use kernels::convolution::{Convolution, Epilogue, Gradients, OutputGradient};
 use kernels::{Cpu, Window};
 use runner::timing::{Patience, Work, minima, repeat};
 
@@ -21,49 +21,51 @@ pub const SHAPES: [[usize; 5]; 11] = [
     [1, 26, 32, 0, 64],
 ];
 
-/// The time over that in the order of the products: of `y`, `dx` and `dw`.
+/// A pass of Winograd's way over that by the other, of exact factors and of those rounded to bf16.
+#[derive(Clone, Copy, Debug)]
+pub struct Ratios {
+    /// Of exact factors.
+    pub exact: f64,
+    /// Of factors rounded to bf16.
+    pub rounded: f64,
+}
+
+/// Of `y`, and of all gradients in one pass.
 pub fn ratios(
     cpu: Cpu<'static>,
     [batch, side, channels, padding, filters]: [usize; 5],
     patience: Patience,
-) -> [f64; 3] {
+) -> [Ratios; 2] {
     let window = Window::new([3, 3]).padding([padding, padding]);
     let chosen = Convolution::new([batch, side, side, channels], window, filters, 1).expect("it fits");
     let [x, w, bias] = [chosen.x_len(), chosen.w_len(), filters].map(|len| draw(0, len));
     let dy = draw(1, chosen.y_len());
-    let pair = [chosen, chosen.in_order()];
-    let scratch = |len: fn(&Convolution, usize) -> usize| pair.map(|c| vec![0.0_f32; len(&c, 1)]);
+    let all = [chosen, chosen.in_order(), chosen.in_order().rounded()];
 
-    let mut scratches = scratch(Convolution::forward_scratch::<f32>);
-    let mut results = pair.map(|c| vec![0.0; c.y_len()]);
-    let forward = over(&pair, &mut scratches, &mut results, patience, |c, y, scratch| {
+    let mut buffers = all.map(|c| [c.forward_scratch::<f32>(1), c.y_len()].map(|len| vec![0.0; len]));
+    let forward = over(&all, &mut buffers, patience, |c, [scratch, y]| {
         c.forward(cpu, &x, &w, Epilogue::bias(&bias).relu(), y, scratch).expect("it fits");
     });
-    let mut scratches = scratch(Convolution::dx_scratch::<f32>);
-    let mut results = pair.map(|c| vec![0.0; c.x_len()]);
-    let dx = over(&pair, &mut scratches, &mut results, patience, |c, dx, scratch| {
-        c.dx(cpu, &dy, &w, dx, scratch).expect("it fits");
+    let lens = |c: Convolution| [c.backward_scratch::<f32>(1), c.x_len(), c.w_len(), filters];
+    let mut buffers = all.map(|c| lens(c).map(|len| vec![0.0; len]));
+    let backward = over(&all, &mut buffers, patience, |c, [scratch, dx, dw, db]| {
+        let to = Gradients { dw, db: Some(db), dx: Some(dx), at_relu: true };
+        c.backward(cpu, &x, &w, OutputGradient { dy: &dy, which: None }, to, scratch).expect("it fits");
     });
-    let mut scratches = scratch(Convolution::dw_scratch::<f32>);
-    let mut results = pair.map(|c| vec![0.0; c.w_len()]);
-    let dw = over(&pair, &mut scratches, &mut results, patience, |c, dw, scratch| {
-        c.dw(cpu, &x, &dy, dw, None, scratch).expect("it fits");
-    });
-    [forward, dx, dw]
+    [forward, backward]
 }
 
-/// A pass of the first over that of the second.
-fn over(
-    pair: &[Convolution; 2],
-    scratches: &mut [Vec<f32>; 2],
-    results: &mut [Vec<f32>; 2],
+/// A pass of the first over those of the others.
+fn over<const N: usize>(
+    all: &[Convolution; 3],
+    buffers: &mut [[Vec<f32>; N]; 3],
     patience: Patience,
-    pass: impl Fn(&Convolution, &mut [f32], &mut [f32]),
-) -> f64 {
+    pass: impl Fn(&Convolution, &mut [Vec<f32>; N]),
+) -> Ratios {
     let (pass, mut works) = (&pass, Vec::<Work<'_>>::new());
-    for ((c, scratch), result) in pair.iter().zip(scratches).zip(results) {
-        works.push(Box::new(move |times| repeat(times, || pass(c, result, scratch))));
+    for (c, buffers) in all.iter().zip(buffers) {
+        works.push(Box::new(move |times| repeat(times, || pass(c, buffers))));
     }
     let seconds = minima(&mut works, patience);
-    seconds[0] / seconds[1]
+    Ratios { exact: seconds[0] / seconds[1], rounded: seconds[0] / seconds[2] }
 }

@@ -292,6 +292,8 @@ for kind, name in [(nn.MaxPool2d, "max pooling"), (nn.AvgPool2d, "mean pooling")
     overlapping, dense_grid = pooling(kind, [3, 2], [1, 2], [1, 1]), pooling(kind, [3, 3], [1, 1], [1, 1])
     case(f"{name}, overlapping", IMAGE, [overlapping, dense(30, 2, kind=FlatLinear)], 2)
     case(f"{name}, ties", IMAGE, [dense_grid, dense(40, 2, kind=FlatLinear)], 2, inputs=TIES)
+SIXTEEN = [convolution(16, 16, [3, 3], padding=[1, 1]), RELU, pooling(nn.MaxPool2d, [2, 2], [2, 2], [0, 0])]
+case("max pooling of a convolution of sixteens", (16, 4, 4), SIXTEEN, 2, size=0.3)
 case("global pooling of an image", IMAGE, [POOL, dense(2, 3)])
 case("global pooling of steps", STEPS, [MEAN, dense(6, 3)])
 case("flatten", IMAGE, [convolution(2, 3, [2, 2]), FLATTEN, dense(36, 2)], 2)

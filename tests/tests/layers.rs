@@ -5,7 +5,7 @@ use kernels::random::Stream;
 use kernels::{Cpu, Isa};
 use nn::{
     Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool, Recurrent,
-    Shape, Targets, Weights, gradcheck,
+    Shape, Targets, Weights, Workspace, gradcheck,
 };
 use runner::pool::Pool as Threads;
 
@@ -120,6 +120,40 @@ fn convolutions_and_pooling_have_the_right_gradient() {
     check(STEPS, &[LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
 }
 
+/// Taken into the convolution, or kept from it by a dropout of nothing: the same bits, and the right gradient.
+#[test]
+fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
+    let image = Shape::Image { height: 6, width: 8, channels: 16 };
+    let convolution = LayerSpec::Convolution(Convolution::same(16, 3));
+    let maxima = LayerSpec::Pooling { pool: Pool::Max, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
+    let (relu, nothing) = (act(Activation::Relu), LayerSpec::Dropout { p: 0.0 });
+    let gradient = |layers: &[LayerSpec], built: usize| {
+        let network = Network::new(image, layers).unwrap();
+        assert_eq!(network.sequence().layers().count(), built, "{layers:?}");
+        let params = uniform(1, network.layout().len());
+        let (inputs, mut grads) = (uniform(2, 3 * network.inputs()), vec![0.0; params.len()]);
+        let batch = Batch { inputs: &inputs, targets: (&[0, 2, 1][..]).into() };
+        let cpu = Cpu::detect();
+        let mut workspace = Workspace::new(&network, cpu, 3).unwrap();
+        let score = network.gradient(cpu, TRAIN, &params, batch, &mut workspace, &mut grads).unwrap();
+        (score.loss.to_bits(), grads.iter().map(|g: &f64| g.to_bits()).collect::<Vec<_>>())
+    };
+    let head = [LayerSpec::Flatten, dense(3)];
+    for activation in [vec![relu.clone()], vec![]] {
+        let behind = |between: &[LayerSpec]| {
+            let first = std::iter::once(&convolution).chain(&activation).chain(between).chain([&maxima]);
+            first.chain(&head).cloned().collect::<Vec<_>>()
+        };
+        let (fused, apart) = (behind(&[]), behind(&[nothing.clone()]));
+        assert!(gradient(&fused, 2) == gradient(&apart, 4), "{activation:?}");
+        check(image, &fused, &[Mode::Eval]);
+    }
+    // Behind the maxima nothing is fused.
+    let late = [convolution.clone(), maxima.clone(), relu.clone(), LayerSpec::Flatten, dense(3)];
+    let apart = [convolution, nothing, maxima, relu, LayerSpec::Flatten, dense(3)];
+    assert!(gradient(&late, 3) == gradient(&apart, 5));
+}
+
 #[test]
 fn normalisation_has_the_right_gradient_in_every_mode() {
     let epsilon = 1e-3;
@@ -187,7 +221,7 @@ fn recurrent_layers_have_the_same_bits_on_any_number_of_threads() {
         let labels: Vec<u32> = (0..rows as u32).map(|row| row % 3).collect();
         let batch = Batch { inputs: &inputs, targets: (&labels[..]).into() };
         let gradients = |cpu: Cpu<'_>| {
-            let mut workspace = nn::Workspace::new(&network, cpu, rows).unwrap();
+            let mut workspace = Workspace::new(&network, cpu, rows).unwrap();
             let (mut grads, mut dinputs) = (vec![0.0; params.len()], vec![0.0; inputs.len()]);
             let dx = Some(&mut dinputs[..]);
             let score =
@@ -213,7 +247,7 @@ fn truncated_gradients_stop_at_the_boundary() {
         let network = Network::new(STEPS, &[LayerSpec::Recurrent(spec(truncate)), dense(3)]).unwrap();
         let params = uniform(1, network.layout().len());
         let inputs = uniform(2, 2 * network.inputs());
-        let mut workspace = nn::Workspace::new(&network, Cpu::detect(), 2).unwrap();
+        let mut workspace = Workspace::new(&network, Cpu::detect(), 2).unwrap();
         let (mut grads, mut dinputs) = (vec![0.0; params.len()], vec![0.0; inputs.len()]);
         let batch = Batch { inputs: &inputs, targets: (&[0, 2]).into() };
         let cpu = Cpu::detect();
@@ -261,7 +295,7 @@ fn embeddings_have_the_right_gradient() {
     let params = uniform(1, network.layout().len());
     let inputs = [0.0, 6.0, 3.0, 3.0, 1.0, 3.0, 5.0, 0.0];
     let batch = Batch { inputs: &inputs, targets: (&[0, 1]).into() };
-    let mut workspace = nn::Workspace::new(&network, Cpu::detect(), 2).unwrap();
+    let mut workspace = Workspace::new(&network, Cpu::detect(), 2).unwrap();
     let mut grads = vec![0.0; params.len()];
     network.gradient(Cpu::detect(), Mode::Eval, &params, batch, &mut workspace, &mut grads).unwrap();
     let numeric = tests::differences::gradient(&params, 1e-3, |params| {

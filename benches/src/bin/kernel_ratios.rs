@@ -133,14 +133,19 @@ fn prepared<'a>(process: &'a mut PyTorch, case: &mut Case) -> &'a mut PyTorch {
 
 /// The shapes of convolutions, and the ratios of each pass.
 fn ways(cpu: Cpu<'static>) {
-    println!("\n3 x 3 convolutions, Winograd's way over the direct one or that by products");
-    println!("| images | pixels | channels | filters | padding | y | dx | dw |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!(
+        "\n3 x 3 convolutions, Winograd's way over the direct one or that by products, and over that with factors rounded to bf16"
+    );
+    println!(
+        "| images | pixels | channels | filters | padding | y | gradients | y, bf16 | gradients, bf16 |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
     for shape in SHAPES {
         let [batch, side, channels, padding, filters] = shape;
-        let [y, dx, dw] = ratios(cpu, shape, PATIENCE);
+        let [y, gradients] = ratios(cpu, shape, PATIENCE);
         println!(
-            "| {batch} | {side} x {side} | {channels} | {filters} | {padding} | {y:.2} | {dx:.2} | {dw:.2} |"
+            "| {batch} | {side} x {side} | {channels} | {filters} | {padding} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            y.exact, gradients.exact, y.rounded, gradients.rounded
         );
     }
 }

@@ -28,9 +28,10 @@
 //! of +0, and `dx`, where windows move by one pixel and padding is no wider than the kernel's reach, is the convolution of `dy` with the
 //! taps of `w` in reverse, its channels and filters exchanged.
 //!
-//! Exact 3 x 3 kernels over channels and filters that are sixteens, with stride 1, are computed by Winograd's algorithm where that is
-//! faster: in tiles of 4 x 4 windows, in an order of its own, whose errors are several times as large (docs/NUMERICS.md). What is not
-//! finite then spoils its whole tile. [`Convolution::in_order`] keeps to the products.
+//! 3 x 3 kernels over channels and filters that are sixteens, with stride 1, are computed by Winograd's algorithm where that is
+//! faster than the product: in tiles of 4 x 4 windows, in an order of its own, whose errors are several times as large
+//! (docs/NUMERICS.md). It rounds no factors. What is not finite then spoils its whole tile. [`Convolution::in_order`] keeps to the
+//! products.
 //!
 //! Padding takes part as +0: a weight that is not finite makes NaN of it, as in a product. Nothing depends on the number of threads,
 //! nor on the other images of the batch, but for `dw` and `db`, which are sums over it.
@@ -189,9 +190,9 @@ impl Convolution {
         }
     }
 
-    /// The same convolution, whose factors of f32 are rounded to bf16, to nearest, ties to even, before they are multiplied; sums stay
-    /// f32. Those of one channel to a filter, such as depthwise ones, those whose filters have at most 16 weights, and those of
-    /// f64 round nothing.
+    /// The same convolution, whose factors of f32 may be rounded to bf16, to nearest, ties to even, before they are multiplied; sums
+    /// stay f32. Those of one channel to a filter, such as depthwise ones, those whose filters have at most 16 weights, those by
+    /// Winograd's algorithm, which is as fast without, and those of f64 round nothing.
     pub const fn rounded(self) -> Self {
         Self { rounded: true, ..self }
     }

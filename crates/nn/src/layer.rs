@@ -32,9 +32,9 @@ pub(crate) mod transformer;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use kernels::{Cpu, Window};
 use kernels::activation::Activation;
 use kernels::random::Stream;
+use kernels::{Cpu, Window};
 
 use crate::compute::Product;
 use crate::init::Fans;

@@ -13,8 +13,8 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use kernels::{Cpu, Window};
 use kernels::activation::Activation;
+use kernels::{Cpu, Window};
 
 use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer, Parameter};
 use crate::spec::{Building, LayerSpec};

@@ -175,7 +175,8 @@ fn run<T: Float>(c: &Convolution, cpu: Cpu<'_>, [x, w, bias, dy]: [&[T]; 4]) -> 
     scratch.take();
     let [dx, dw, db] = [dx, dw, db].map(Guarded::take);
     // In one pass, and at ReLU's output.
-    let masked = x.iter().zip(&dx).map(|(&x, &dx)| if x <= T::ZERO { T::ZERO } else { dx }).collect::<Vec<_>>();
+    let masked =
+        x.iter().zip(&dx).map(|(&x, &dx)| if x <= T::ZERO { T::ZERO } else { dx }).collect::<Vec<_>>();
     for (at_relu, dx) in [(false, &dx), (true, &masked)] {
         let got = backward(c, cpu, [x, w], OutputGradient { dy, which: None }, at_relu);
         for ((name, got), expected) in ["dx", "dw", "db"].iter().zip(&got).zip([dx, &dw, &db]) {

@@ -1,7 +1,7 @@
 //! `dx` as a convolution: of `dy`, with the taps of the filters in reverse, their channels and filters exchanged, and as much padding
 //! as the first lacks.
 //!
-//! Called by the ways that compute it so.
+//! Called by the ways that exchange channels and filters.
 
 use super::Convolution;
 use crate::window::{Axis, Sweep};
@@ -28,10 +28,15 @@ pub(super) fn filters<T: Copy>(turned: &Convolution, w: &[T], filters: &mut [T])
     let (channels, out_channels) = (turned.out_channels, turned.sweep.channels);
     let of_tap = channels * out_channels;
     for (to, from) in filters.chunks_exact_mut(of_tap).rev().zip(w.chunks_exact(of_tap)) {
-        for (o, to) in to.chunks_exact_mut(channels).enumerate() {
-            for (to, from) in to.iter_mut().zip(from.chunks_exact(out_channels)) {
-                *to = from[o];
-            }
+        exchange(channels, out_channels, from, to);
+    }
+}
+
+/// The weights of a tap with channels and filters exchanged.
+pub(super) fn exchange<T: Copy>(channels: usize, filters: usize, from: &[T], to: &mut [T]) {
+    for (o, to) in to.chunks_exact_mut(channels).enumerate() {
+        for (to, from) in to.iter_mut().zip(from.chunks_exact(filters)) {
+            *to = from[o];
         }
     }
 }

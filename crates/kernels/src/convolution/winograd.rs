@@ -24,8 +24,9 @@ mod transform;
 
 use core::ops::Range;
 
-use super::product::certain;
 use super::greatest::POOL;
+use super::product::certain;
+use super::turned::exchange;
 use super::{Convolution, Epilogue, OutputGradient};
 use crate::Cpu;
 use crate::gemm::terms::Single;
@@ -33,7 +34,8 @@ use crate::gemm::{self, gemm_whole, gemm_whole_scratch};
 use crate::matrix::{MatMut, MatRef};
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
 use transform::{
-    Carried, FilterGradient, Filters, Gradients, PixelGradients, PixelTarget, Pixels, Results, carry_len, lines_len,
+    Carried, FilterGradient, Filters, Gradients, PixelGradients, PixelTarget, Pixels, Results, carry_len,
+    lines_len,
 };
 
 /// Windows of a tile, down and across.
@@ -189,7 +191,9 @@ pub(super) fn forward<T: Float>(
         let (m, scratch) = rest.split_at_mut(results);
         for rows in tiles.strips(rows) {
             let len = len(rows.clone());
-            let (epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len / pools)) else { return };
+            let (epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len / pools)) else {
+                return;
+            };
             cpu.isa.run(Pixels { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
             let (count, channels, filters) = (rows.len() * tiles.across, c.sweep.channels, c.out_channels);
             let m_planes = m.chunks_exact_mut(count * filters);
@@ -252,7 +256,7 @@ pub(super) const fn backward_len<T: Float>(
 }
 
 /// The filters with channels in the place of filters, transformed: `scratch` without them.
-fn exchanged<'a, T: Float>(
+fn filters_by_channels<'a, T: Float>(
     c: &Convolution,
     cpu: Cpu<'_>,
     w: &[T],
@@ -262,11 +266,7 @@ fn exchanged<'a, T: Float>(
     let (u, scratch) = scratch.split_at_mut(filters_len(c));
     let (turned, scratch) = scratch.split_at_mut(c.w_len());
     for (to, from) in turned.chunks_exact_mut(channels * filters).zip(w.chunks_exact(channels * filters)) {
-        for (o, to) in to.chunks_exact_mut(channels).enumerate() {
-            for (to, from) in to.iter_mut().zip(from.chunks_exact(filters)) {
-                *to = from[o];
-            }
-        }
+        exchange(channels, filters, from, to);
     }
     cpu.isa.run(Filters { channels: filters, filters: channels, w: turned, u: &mut *u });
     (u, scratch)
@@ -283,7 +283,7 @@ pub(super) fn backward<T: Float>(
     let (tiles, task_len) = (Tiles::new(c), task_len::<T>(c));
     let (slabs, left) = (tiles.slabs(), Left::new(c, weights.is_some(), pixels.is_some()));
     let (u, scratch) = match &pixels {
-        Some(pixels) => exchanged(c, cpu, pixels.w, scratch),
+        Some(pixels) => filters_by_channels(c, cpu, pixels.w, scratch),
         None => (&[][..], scratch),
     };
     let relu = pixels.as_ref().and_then(|pixels| pixels.relu);
@@ -359,7 +359,13 @@ pub(super) fn backward<T: Float>(
         for (slab, carry) in (1..slabs).zip(carries.chunks_exact(left.carry)) {
             let row = tiles.slab(slab);
             if !row.is_multiple_of(tiles.down) {
-                cpu.isa.run(Carried { c, tiles, row, carry, to: &mut PixelTarget { relu, first: 0, dx: &mut *dx } });
+                cpu.isa.run(Carried {
+                    c,
+                    tiles,
+                    row,
+                    carry,
+                    to: &mut PixelTarget { relu, first: 0, dx: &mut *dx },
+                });
             }
         }
     }

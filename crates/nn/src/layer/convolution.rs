@@ -27,7 +27,8 @@ impl Convolution {
     /// # Errors
     /// What the kernel says of a window that does not fit.
     pub(crate) fn new(input: [usize; 3], spec: Spec, precision: Precision) -> Result<Self, Error> {
-        let mut layer = Self { input, spec, precision, output: Shape::Features(0), activation: None, pooled: false };
+        let mut layer =
+            Self { input, spec, precision, output: Shape::Features(0), activation: None, pooled: false };
         let [_, height, width, channels] = layer.kernel(1)?.output();
         layer.output = Shape::Image { height, width, channels };
         Ok(layer)
@@ -113,9 +114,8 @@ impl Describe for Convolution {
 
 impl<T: Float> Layer<T> for Convolution {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
-        let most = |kernel: Kernel| {
-            kernel.forward_scratch::<T>(threads).max(kernel.backward_scratch::<T>(threads))
-        };
+        let most =
+            |kernel: Kernel| kernel.forward_scratch::<T>(threads).max(kernel.backward_scratch::<T>(threads));
         self.kernel(rows).map_or(usize::MAX, most)
     }
 

@@ -320,14 +320,17 @@ fn has_the_bits_of_the_documented_order<T: Fused>(case: Case) {
     let y: Vec<T> = z.iter().map(|&z| if z <= T::ZERO { T::ZERO } else { z }).collect();
     let dx = pixel_gradients(case, &w, &dy);
     let [dw, db] = gradients(case, &x, &dy);
-    same_on_every_cpu(|cpu| {
-        let got = run(&c, cpu, [&x, &w, &bias, &dy]);
-        for ((name, got), expected) in
-            ["y", "z", "dx", "dw", "db"].iter().zip(&got).zip([&y, &z, &dx, &dw, &db])
-        {
-            assert!(bits(got) == bits(expected), "{name} of {case:?} on {cpu:?}");
-        }
-    });
+    // Nothing is rounded.
+    for c in [c, c.rounded()] {
+        same_on_every_cpu(|cpu| {
+            let got = run(&c, cpu, [&x, &w, &bias, &dy]);
+            for ((name, got), expected) in
+                ["y", "z", "dx", "dw", "db"].iter().zip(&got).zip([&y, &z, &dx, &dw, &db])
+            {
+                assert!(bits(got) == bits(expected), "{name} of {c:?} on {cpu:?}");
+            }
+        });
+    }
 }
 
 #[test]
@@ -451,7 +454,7 @@ fn values_are_within_the_stated_error() {
         let u = f64::from(f32::EPSILON) / 2.0;
         for (name, got, exact, terms, products) in [
             ("z", z, exact.z, case.x[3], 564 * case.x[3]),
-            ("dx", dx, exact.dx, case.out, 564 * case.out),
+            ("dx", dx, exact.dx, case.out, 430 * case.out),
             ("dw", dw, exact.dw, windows, 803 * tiles),
         ] {
             // Each factor is below 1/2.
