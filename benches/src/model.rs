@@ -106,7 +106,7 @@ impl<'a> Trainer<'a> {
         }
         let indices = &self.order[self.at..][..batch];
         let images = &self.setup.dataset.train;
-        gather(indices, images, &mut self.inputs).expect(FITS);
+        gather(self.cpu.isa, indices, images, &mut self.inputs).expect(FITS);
         for (label, &index) in self.labels.iter_mut().zip(indices) {
             *label = u32::from(images.labels()[index as usize]);
         }
@@ -163,7 +163,7 @@ impl<'a> Answerer<'a> {
         let (network, images) = (&setup.network, &setup.dataset.train);
         let indices: Vec<u32> = (0..batch as u32).collect();
         let mut inputs = vec![0.0; batch * network.inputs()];
-        gather(&indices, images, &mut inputs).expect(FITS);
+        gather(cpu.isa, &indices, images, &mut inputs).expect(FITS);
         let weights = Weights::initial(network, cpu, 1).expect(FITS);
         let workspace = Workspace::inference(network, cpu, batch).expect(FITS);
         Self { setup, cpu, weights, workspace, inputs }

@@ -10,7 +10,8 @@
 //! copy                  a copy of what Adam reads and writes, each thread its share
 //! floor                 the step's multiplications and additions at the peak of the fastest instruction for them, on all threads; zeros
 //!                       that are left out count, too
-//! ours / ..             a step of ours over one of theirs; missing without EVENKEEL_{TORCH,JAX,KERAS,ONNX}_PYTHON
+//! ours / ..             a step of ours over one of theirs; missing without EVENKEEL_{TORCH,JAX,KERAS,ONNX}_PYTHON. JAX's are in f32, also
+//!                       beside ours with factors in bf16
 //! ```
 
 use std::cell::RefCell;

@@ -99,12 +99,13 @@ def torch_trainer(data, model, batch, clip, dtype, steps):
 
 
 def jax_trainer(data, model, batch, clip, dtype, steps):
+    """In f32 whatever `dtype` is: it has no automatic casts."""
     import jax
     import jax.numpy as jnp
     import optax
 
     widths = {"mlp": [784, 512, 10], "deep-mlp": [784, *[256] * 9, 10]}.get(model)
-    if widths is None or dtype != "f32":
+    if widths is None:
         return "not written for JAX"
     keys = jax.random.split(jax.random.PRNGKey(0), len(widths))
     params = [

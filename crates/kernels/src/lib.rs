@@ -89,5 +89,5 @@ pub use error::Error;
 pub use isa::{Isa, IsaError, NAMES as ISA_NAMES};
 pub use matrix::{MatMut, MatRef};
 pub use parallel::{Cpu, Executor, Serial};
-pub use simd::Float;
+pub use simd::{Float, prefetch_slice};
 pub use window::Window;

@@ -42,6 +42,7 @@ pub(crate) use lanes::{Lanes, Vector};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use one_lane::OneLane;
 pub(crate) use prefetch::prefetch;
+pub use prefetch::prefetch_slice;
 
 /// A kernel: arguments that wait for an instruction set.
 pub trait WithSimd {

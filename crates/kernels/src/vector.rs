@@ -3,7 +3,7 @@
 //! What goes element by element has no order. A dot product is summed in f64 in the lanes and chunks of `norm`. Called
 //! where gradients are accumulated, averages of parameters kept, or directions compared.
 
-use crate::elementwise::{Elementwise, for_each_element};
+use crate::elementwise::{self, Elementwise, for_each_element};
 use crate::error::check_length;
 use crate::norm::{CHUNK, LANES, Sum, join_lanes, scaled_norm2};
 use crate::simd::{Float, Simd, WithSimd};
@@ -23,6 +23,42 @@ impl<T: Float> Elementwise<T, 0, 1> for Scale<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, []: [T::V<S>; 0], [x]: [T::V<S>; 1]) -> [T::V<S>; 1] {
         [T::mul(s, T::splat(s, self.0), x)]
+    }
+}
+
+/// `y[i] = alpha * x[i]`, rounded once: pixels become numbers.
+///
+/// ```
+/// use kernels::{Cpu, vector};
+/// let mut y = [0.0_f32; 3];
+/// vector::scale_bytes(Cpu::detect(), 1.0 / 255.0, &[0, 51, 255], &mut y)?;
+/// assert_eq!(y, [0.0, 0.2, 1.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Length`] if `x` and `y` differ in length.
+pub fn scale_bytes<T: Float>(cpu: Cpu<'_>, alpha: T, x: &[u8], y: &mut [T]) -> Result<(), Error> {
+    check_length("x", y.len(), x.len())?;
+    let chunks = x.chunks(elementwise::CHUNK).zip(y.chunks_mut(elementwise::CHUNK));
+    cpu.for_each_item(chunks, |(x, y)| cpu.isa.run(ScaleBytes { alpha, x, y }));
+    Ok(())
+}
+
+struct ScaleBytes<'a, T> {
+    alpha: T,
+    x: &'a [u8],
+    y: &'a mut [T],
+}
+
+impl<T: Float> WithSimd for ScaleBytes<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (y, &x) in self.y.iter_mut().zip(self.x) {
+            *y = T::from_u8(x);
+            *y *= self.alpha;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The training loop, [`scoring`](crate::scoring) and `dump` fill one.
 
+use kernels::Isa;
 use nn::{Batch, Targets};
 
 use crate::Error;
@@ -12,6 +13,7 @@ use crate::element::Element;
 /// Buffers for some examples and their goals.
 #[derive(Clone, Debug)]
 pub struct Rows<T> {
+    isa: Isa,
     inputs: Vec<T>,
     labels: Vec<u32>,
     values: Vec<T>,
@@ -21,6 +23,7 @@ impl<T: Element> Rows<T> {
     /// Room for `capacity` examples of `image_len` numbers.
     pub fn new(capacity: usize, image_len: usize) -> Self {
         Self {
+            isa: Isa::detect(),
             inputs: vec![T::ZERO; capacity * image_len],
             labels: vec![0; capacity],
             values: vec![T::ZERO; capacity],
@@ -50,7 +53,7 @@ impl<T: Element> Rows<T> {
         let (Some(inputs), Some(labels)) = (self.inputs.get_mut(..len), self.labels.get_mut(..count)) else {
             return Err(Error::Usage(format!("batch: expected at most {capacity} examples, got {count}")));
         };
-        gather(indices, from, inputs).map_err(|error| Error::Usage(error.to_string()))?;
+        gather(self.isa, indices, from, inputs).map_err(|error| Error::Usage(error.to_string()))?;
         if let Some(augmentation) = augmentation {
             augmentation.apply(indices, from, inputs);
         }

@@ -27,3 +27,9 @@ pub(crate) fn prefetch<T, const FAR: bool>(place: *const T) {
     #[cfg(any(miri, not(any(all(target_arch = "x86_64", target_feature = "sse"), target_arch = "aarch64"))))]
     let _ = place;
 }
+
+/// Asks for `x` ahead of its use, in the nearest cache: for what is read next, from a place that no processor can guess, such as the
+/// next rows of a shuffled batch.
+pub fn prefetch_slice<T>(x: &[T]) {
+    x.chunks((64 / size_of::<T>().max(1)).max(1)).for_each(|line| prefetch::<_, false>(line.as_ptr()));
+}

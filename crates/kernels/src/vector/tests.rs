@@ -1,6 +1,6 @@
 extern crate std;
 
-use std::vec::Vec;
+use std::{vec, vec::Vec};
 
 use half::bf16;
 
@@ -167,4 +167,30 @@ fn lengths_that_differ_are_refused() {
     assert_eq!(y, [2.0; 2]);
     assert_eq!(dot(cpu, &x, &y), Err(Error::Length { operand: "y", expected: 3, got: 2 }));
     assert_eq!(cosine(cpu, &x, &y), Err(Error::Length { operand: "y", expected: 3, got: 2 }));
+}
+
+#[test]
+fn every_byte_is_converted_then_scaled_once() {
+    fn check<T: Float>(alpha: T) {
+        // Registers, what is left of one, and several tasks.
+        for len in [0, 1, 15, 16, 33, 784, 40_000] {
+            let x: Vec<u8> = (0..len).map(|i| (i * 7 + i / 256) as u8).collect();
+            let expected = x.iter().map(|&x| {
+                let mut y = T::from_u8(x);
+                y *= alpha;
+                y
+            });
+            let expected: Vec<T> = expected.collect();
+            same_on_every_cpu(|cpu| {
+                let mut y = vec![T::NAN; len];
+                scale_bytes(cpu, alpha, &x, &mut y).unwrap();
+                assert_eq!(bits(&y), bits(&expected));
+            });
+        }
+        let mut y = [T::ONE; 2];
+        let error = scale_bytes(Cpu::detect(), alpha, &[1], &mut y).unwrap_err();
+        assert_eq!((error, y), (Error::Length { operand: "x", expected: 2, got: 1 }, [T::ONE; 2]));
+    }
+    check::<f32>(1.0 / 255.0);
+    check::<f64>(1.0 / 255.0);
 }

@@ -4,7 +4,10 @@
 //! The training loop gathers each batch with this, and evaluation too. The scale is one number so that a kernel
 //! which reads bytes itself gives the same bits: it converts and multiplies as here.
 
-use std::ops::{Div, Mul};
+use std::ops::Div;
+
+use kernels::vector::scale_bytes;
+use kernels::{Cpu, Float, Isa, prefetch_slice};
 
 use super::labelled::{Inputs, Labelled};
 
@@ -45,9 +48,9 @@ pub fn scale<T: From<u8> + Div<Output = T>>() -> T {
 ///
 /// # Errors
 /// [`GatherError`] if the length does not fit or an index is too large; then nothing is written.
-pub fn gather<T>(indices: &[u32], from: &Labelled, pixels: &mut [T]) -> Result<(), GatherError>
+pub fn gather<T>(isa: Isa, indices: &[u32], from: &Labelled, pixels: &mut [T]) -> Result<(), GatherError>
 where
-    T: Copy + From<u8> + From<f32> + Mul<Output = T> + Div<Output = T> + Send + Sync,
+    T: Float + From<u8> + From<f32> + Div<Output = T>,
 {
     let (count, image_len) = (indices.len(), from.image_len());
     if let Some(at) = indices.iter().position(|&index| index as usize >= from.len()) {
@@ -56,10 +59,17 @@ where
     if count.checked_mul(image_len) != Some(pixels.len()) {
         return Err(GatherError::Pixels { expected: count.saturating_mul(image_len), got: pixels.len() });
     }
-    let scale = scale::<T>();
+    let (cpu, scale) = (Cpu::serial(isa), scale::<T>());
     match from.inputs() {
-        Inputs::Bytes(bytes) => convert(indices, bytes, pixels, image_len, |byte| T::from(byte) * scale),
-        Inputs::Numbers(numbers) => convert(indices, numbers, pixels, image_len, T::from),
+        Inputs::Bytes(bytes) => convert(indices, bytes, pixels, image_len, |bytes, pixels| {
+            // Both are an image.
+            _ = scale_bytes(cpu, scale, bytes, pixels);
+        }),
+        Inputs::Numbers(numbers) => convert(indices, numbers, pixels, image_len, |numbers, pixels| {
+            for (pixel, &number) in pixels.iter_mut().zip(numbers) {
+                *pixel = <T as From<f32>>::from(number);
+            }
+        }),
     }
     Ok(())
 }
@@ -67,28 +77,34 @@ where
 /// Examples that are converted at a time: some microseconds' worth.
 const SHARE: usize = 16;
 
+/// Examples that are asked for ahead of their use: they lie anywhere in memory.
+const AHEAD: usize = 4;
+
 /// What [`gather`] does once all fits; on all threads of the pool that it is called in, if there is one.
 fn convert<S: Copy + Sync, T: Send>(
     indices: &[u32],
     from: &[S],
     pixels: &mut [T],
     image_len: usize,
-    number: impl Fn(S) -> T + Copy + Sync,
+    one: impl Fn(&[S], &mut [T]) + Copy + Sync,
 ) {
     if indices.len() > SHARE && rayon_core::current_thread_index().is_some() {
         let half = indices.len() / 2;
         let (pixels, more_pixels) = pixels.split_at_mut(half * image_len);
         rayon_core::join(
-            || convert(&indices[..half], from, pixels, image_len, number),
-            || convert(&indices[half..], from, more_pixels, image_len, number),
+            || convert(&indices[..half], from, pixels, image_len, one),
+            || convert(&indices[half..], from, more_pixels, image_len, one),
         );
         return;
     }
-    for (&index, image) in indices.iter().zip(pixels.chunks_exact_mut(image_len)) {
-        let source = &from[index as usize * image_len..][..image_len];
-        for (pixel, &value) in image.iter_mut().zip(source) {
-            *pixel = number(value);
+    let source = |index: u32| &from[index as usize * image_len..][..image_len];
+    indices.iter().take(AHEAD).for_each(|&index| prefetch_slice(source(index)));
+    let ahead = indices.iter().skip(AHEAD).map(Some).chain(std::iter::repeat(None));
+    for ((&index, ahead), image) in indices.iter().zip(ahead).zip(pixels.chunks_exact_mut(image_len)) {
+        if let Some(&ahead) = ahead {
+            prefetch_slice(source(ahead));
         }
+        one(source(index), image);
     }
 }
 
@@ -106,8 +122,8 @@ mod tests {
     fn every_byte_is_converted_then_scaled_once() {
         let order: Vec<u32> = (0..64).rev().collect();
         let (mut single, mut double) = ([9.0_f32; 256], [9.0_f64; 256]);
-        gather(&order, &set(), &mut single).expect("all fits");
-        gather(&order, &set(), &mut double).expect("all fits");
+        gather(Isa::detect(), &order, &set(), &mut single).expect("all fits");
+        gather(Isa::detect(), &order, &set(), &mut double).expect("all fits");
         for (at, (single, double)) in single.iter().zip(double).enumerate() {
             let byte = 4 * (63 - at / 4) + at % 4;
             // 0x3B808081 and 0x3F70101010101010 are the nearest numbers to 1/255 in the two formats.
@@ -126,10 +142,10 @@ mod tests {
         ];
         for (indices, pixels, expected) in cases {
             let mut pixels = vec![9.0_f32; pixels];
-            assert_eq!(gather(indices, &set(), &mut pixels), Err(expected));
+            assert_eq!(gather(Isa::detect(), indices, &set(), &mut pixels), Err(expected));
             assert!(pixels.iter().all(|&p| p == 9.0));
         }
-        assert_eq!(gather::<f32>(&[], &set(), &mut []), Ok(()));
+        assert_eq!(gather::<f32>(Isa::detect(), &[], &set(), &mut []), Ok(()));
     }
 
     #[test]
@@ -137,7 +153,7 @@ mod tests {
         let (inputs, goals) = (Inputs::Numbers(vec![-0.5, 300.0, 0.1, f32::MAX]), Goals::Classes(vec![0, 1]));
         let set = Labelled::table(inputs, goals, 2).expect("2 rows of 2");
         let mut double = [9.0_f64; 4];
-        gather(&[1, 0], &set, &mut double).expect("all fits");
+        gather(Isa::detect(), &[1, 0], &set, &mut double).expect("all fits");
         assert_eq!(double, [0.1_f32, f32::MAX, -0.5, 300.0].map(f64::from));
     }
 
@@ -146,7 +162,7 @@ mod tests {
         let order: Vec<u32> = (0..500).map(|i| i * 7 % 64).collect();
         let gathered = || {
             let mut pixels = vec![9.0_f32; 2000];
-            gather(&order, &set(), &mut pixels).expect("all fits");
+            gather(Isa::detect(), &order, &set(), &mut pixels).expect("all fits");
             pixels
         };
         let pool = crate::pool::Pool::new(3).expect("threads");
