@@ -19,7 +19,10 @@
 //!
 //! A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016. Called by `convolution`.
 
+mod filters;
+mod pixels;
 mod places;
+mod results;
 mod transform;
 
 use core::ops::Range;
@@ -28,15 +31,14 @@ use super::greatest::POOL;
 use super::product::certain;
 use super::turned::exchange;
 use super::{Convolution, Epilogue, OutputGradient};
-use crate::Cpu;
 use crate::gemm::terms::Single;
 use crate::gemm::{self, gemm_whole, gemm_whole_scratch};
 use crate::matrix::{MatMut, MatRef};
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
-use transform::{
-    Carried, FilterGradient, Filters, Gradients, PixelGradients, PixelTarget, Pixels, Results, carry_len,
-    lines_len,
-};
+use crate::{Cpu, Isa};
+use filters::{FilterGradient, Filters};
+use pixels::{Carried, PixelGradients, PixelTarget, Pixels, carry_len, lines_len};
+use results::{Gradients, Results};
 
 /// Windows of a tile, down and across.
 const OUT: usize = 4;
@@ -156,6 +158,30 @@ const fn task_len<T: Float>(c: &Convolution) -> usize {
     lines_len(c, tiles) + pixels + results + if forward > backward { forward } else { backward }
 }
 
+/// The product of each place, m x n over k: of planes of A, k x m if it is `transposed`, and of planes of B, on top of `beta` times C.
+fn products<T: Float>(
+    isa: Isa,
+    [m, n, k]: [usize; 3],
+    transposed: bool,
+    [a, b]: [&[T]; 2],
+    beta: T,
+    c: &mut [T],
+    scratch: &mut [T],
+) {
+    let factors = a.chunks_exact(m * k).zip(b.chunks_exact(k * n));
+    for ((a, b), c) in factors.zip(c.chunks_exact_mut(m * n)).take(PLACES) {
+        certain((|| {
+            let a = if transposed {
+                MatRef::row_major(a, k, m)?.transpose()
+            } else {
+                MatRef::row_major(a, m, k)?
+            };
+            let (b, c) = (MatRef::row_major(b, k, n)?, MatMut::row_major(c, m, n)?);
+            gemm_whole::<Single<T>>(Cpu::serial(isa), [a, b], beta, c, gemm::Epilogue::NONE, scratch)
+        })());
+    }
+}
+
 pub(super) const fn forward_len<T: Float>(c: &Convolution, threads: usize) -> usize {
     threads.saturating_mul(task_len::<T>(c)).saturating_add(filters_len(c))
 }
@@ -196,17 +222,7 @@ pub(super) fn forward<T: Float>(
             };
             cpu.isa.run(Pixels { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
             let (count, channels, filters) = (rows.len() * tiles.across, c.sweep.channels, c.out_channels);
-            let m_planes = m.chunks_exact_mut(count * filters);
-            let factors = v.chunks_exact(count * channels).zip(u.chunks_exact(channels * filters));
-            for ((v, u), m) in factors.zip(m_planes).take(PLACES) {
-                certain((|| {
-                    let v = MatRef::strided(v, count, channels, channels, 1)?;
-                    let u = MatRef::strided(u, channels, filters, filters, 1)?;
-                    let m = MatMut::strided(m, count, filters, filters, 1)?;
-                    let serial = Cpu::serial(cpu.isa);
-                    gemm_whole::<Single<T>>(serial, [v, u], T::ZERO, m, gemm::Epilogue::NONE, scratch)
-                })());
-            }
+            products(cpu.isa, [count, filters, channels], false, [v, u], T::ZERO, m, scratch);
             cpu.isa.run(Results { c, tiles, rows, m: &*m, epilogue, y });
         }
     });
@@ -322,34 +338,18 @@ pub(super) fn backward<T: Float>(
             for rows in tiles.strips(tiles.slab(slab)..tiles.slab(slab + 1)) {
                 let count = rows.len() * tiles.across;
                 cpu.isa.run(Gradients { c, tiles, of, rows: rows.clone(), e: &mut *e, sums: &mut *db });
-                let (v_len, e_len) = (count * channels, count * filters);
                 if let Some(x) = x {
                     cpu.isa.run(Pixels { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
-                    let factors = v.chunks_exact(v_len).zip(e.chunks_exact(e_len));
-                    for ((v, e), du) in factors.zip(du.chunks_exact_mut(channels * filters)) {
-                        certain((|| {
-                            let v = MatRef::strided(v, count, channels, channels, 1)?.transpose();
-                            let e = MatRef::strided(e, count, filters, filters, 1)?;
-                            let du = MatMut::strided(du, channels, filters, filters, 1)?;
-                            let serial = Cpu::serial(cpu.isa);
-                            gemm_whole::<Single<T>>(serial, [v, e], beta, du, gemm::Epilogue::NONE, scratch)
-                        })());
-                    }
+                    let shape = [channels, filters, count];
+                    products(cpu.isa, shape, true, [v, e], beta, du, scratch);
                 }
                 if let Some(to) = &mut to {
-                    let factors = e.chunks_exact(e_len).zip(u.chunks_exact(channels * filters));
                     // The transformed pixels have had their use.
-                    for ((e, u), m) in factors.zip(v.chunks_exact_mut(v_len)) {
-                        certain((|| {
-                            let e = MatRef::strided(e, count, filters, filters, 1)?;
-                            let u = MatRef::strided(u, filters, channels, channels, 1)?;
-                            let m = MatMut::strided(m, count, channels, channels, 1)?;
-                            let serial = Cpu::serial(cpu.isa);
-                            gemm_whole::<Single<T>>(serial, [e, u], T::ZERO, m, gemm::Epilogue::NONE, scratch)
-                        })());
-                    }
+                    let m = &mut *v;
+                    let shape = [count, channels, filters];
+                    products(cpu.isa, shape, false, [e, u], T::ZERO, m, scratch);
                     let carried = rows.start > tiles.slab(slab);
-                    cpu.isa.run(PixelGradients { c, tiles, rows, carried, m: &*v, to, carry: &mut *carry });
+                    cpu.isa.run(PixelGradients { c, tiles, rows, carried, m, to, carry: &mut *carry });
                 }
                 beta = T::ONE;
             }

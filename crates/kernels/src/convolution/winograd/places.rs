@@ -1,6 +1,6 @@
 //! Where the transforms of tiles lie: planes, one for each place of a tile, of rows of channels, which are whole registers.
 //!
-//! Called by `transform`.
+//! Called by `filters`, `pixels` and `results`.
 
 use super::super::Convolution;
 use super::super::greatest::POOL;
