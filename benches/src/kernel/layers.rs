@@ -91,7 +91,7 @@ fn batch_gradients(cpu: Cpu<'static>, n: usize) -> Case {
 fn convolution(cpu: Cpu<'static>, rounded: bool) -> Case {
     let window = Window::new([3, 3]).padding([1, 1]);
     let convolution = Convolution::new(IMAGES, window, FILTERS, 1).expect(FITS);
-    let convolution = if rounded { convolution.rounded() } else { convolution };
+    let convolution = if rounded { convolution.rounded().in_order() } else { convolution };
     let (w, bias) = (draw(1, convolution.w_len()), draw(2, FILTERS));
     let mut scratch = vec![0.0; convolution.forward_scratch::<f32>(1)];
     let operands = [draw(0, convolution.x_len()), vec![0.0; convolution.y_len()]];
