@@ -144,7 +144,7 @@ fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
             let first = std::iter::once(&convolution).chain(&activation).chain(between).chain([&maxima]);
             first.chain(&head).cloned().collect::<Vec<_>>()
         };
-        let (fused, apart) = (behind(&[]), behind(&[nothing.clone()]));
+        let (fused, apart) = (behind(&[]), behind(std::slice::from_ref(&nothing)));
         assert!(gradient(&fused, 2) == gradient(&apart, 4), "{activation:?}");
         check(image, &fused, &[Mode::Eval]);
     }

@@ -322,8 +322,9 @@ impl Convolution {
     /// `conv2d`, but for the layout.
     ///
     /// # Errors
-    /// [`Error::Length`] if an operand has another length than the geometry says, [`Error::Scratch`] if `scratch` is too small. Nothing
-    /// has been written then.
+    /// [`Error::Length`] if an operand has another length than the geometry says, [`Error::Scratch`] if `scratch` is too small;
+    /// [`Error::Parameter`] if the greatest are asked of a convolution that does not [pool](Self::pools), or beside what is kept
+    /// before the activation. Nothing has been written then.
     pub fn forward<T: Float>(
         &self,
         cpu: Cpu<'_>,

@@ -31,8 +31,8 @@ impl<T: Float> Elementwise<T, 0, 1> for Scale<T> {
 /// ```
 /// use kernels::{Cpu, vector};
 /// let mut y = [0.0_f32; 3];
-/// vector::scale_bytes(Cpu::detect(), 1.0 / 255.0, &[0, 51, 255], &mut y)?;
-/// assert_eq!(y, [0.0, 0.2, 1.0]);
+/// vector::scale_bytes(Cpu::detect(), 1.0 / 255.0, &[0, 255, 0], &mut y)?;
+/// assert_eq!(y, [0.0, 1.0, 0.0]);
 /// # Ok::<(), kernels::Error>(())
 /// ```
 ///

@@ -47,7 +47,8 @@ impl<T: Float> Epilogue<'_, T> {
 #[inline(always)]
 pub(super) fn of_greatest<S: Simd, T: Float>(s: S, dy: T::V<S>, which: T::V<S>) -> [T::V<S>; POOL] {
     let zero = T::splat(s, T::ZERO);
-    let (mut left, mut shares) = (dy, [zero; POOL]);
+    // A gradient of -0 is added to +0, as `pooling` has it.
+    let (mut left, mut shares) = (T::add(s, zero, dy), [zero; POOL]);
     for (k, share) in shares.iter_mut().enumerate() {
         let here = T::less_or_equal(s, which, T::splat(s, T::from_u8(k as u8)));
         *share = T::select(s, here, left, zero);
