@@ -206,6 +206,7 @@ impl Activation {
     /// # Errors
     /// [`Error::Parameter`] if [`check`](Self::check) says so, [`Error::Length`] if `x` and `y` differ in length.
     /// Nothing has been written then.
+    #[inline(never)]
     pub fn forward<E: Element>(self, cpu: Cpu<'_>, x: &[E], y: &mut [E]) -> Result<(), Error> {
         self.check()?;
         with_curve!(self, E, |curve| along(cpu, Forward(curve), "x", Some(x), y))
@@ -215,6 +216,7 @@ impl Activation {
     ///
     /// # Errors
     /// [`Error::Parameter`] if [`check`](Self::check) says so. Nothing has been written then.
+    #[inline(never)]
     pub fn forward_in_place<E: Element>(self, cpu: Cpu<'_>, x: &mut [E]) -> Result<(), Error> {
         self.check()?;
         with_curve!(self, E, |curve| along(cpu, Forward(curve), "x", None, x))
@@ -239,6 +241,7 @@ impl Activation {
     /// # Errors
     /// [`Error::Parameter`] if [`check`](Self::check) says so, [`Error::Length`] if `saved` and `dy` differ in length.
     /// Nothing has been written then.
+    #[inline(never)]
     pub fn backward<E: Element>(self, cpu: Cpu<'_>, saved: &[E], dy: &mut [E]) -> Result<(), Error> {
         self.check()?;
         with_curve!(self, E, |curve| along(cpu, Backward(curve), "saved", Some(saved), dy))

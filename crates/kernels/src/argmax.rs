@@ -21,6 +21,7 @@ use crate::{Cpu, Error, error::check_length};
 /// # Errors
 /// [`Error::Length`] if `logits` is not `answers.len() * classes` long, or if `classes` is 0 and there are answers
 /// to give.
+#[inline(never)]
 pub fn argmax<T: Float>(
     cpu: Cpu<'_>,
     logits: &[T],

@@ -57,6 +57,7 @@ pub fn clip_factor(norm: f64, limit: f64) -> Result<f64, Error> {
 /// # Errors
 /// [`Error::Parameter`] if `limit` is not finite and above 0, [`Error::NonFinite`] with the index of the first NaN or
 /// infinity in `g`. Nothing has been changed then.
+#[inline(never)]
 pub fn clip_norm<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64, Error> {
     check_limit(limit)?;
     let Scaled { norm, scale } = scaled_norm2(cpu, g)?;
@@ -83,6 +84,7 @@ pub fn clip_norm<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64,
 /// [`Error::Parameter`] if `limit` is not finite and above 0, [`Error::Length`] unless there are as many `norms` as
 /// tensors, [`Error::NonFiniteIn`] with the first tensor that holds a NaN or an infinity. No tensor has been changed
 /// then.
+#[inline(never)]
 pub fn clip_global_norm<T: Float>(
     cpu: Cpu<'_>,
     tensors: &mut [&mut [T]],
@@ -115,6 +117,7 @@ pub fn clip_global_norm<T: Float>(
 ///
 /// # Errors
 /// As [`clip_norm`].
+#[inline(never)]
 pub fn clip_value<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64, Error> {
     check_limit(limit)?;
     let before = norm_max(cpu, g)?;
@@ -151,6 +154,7 @@ pub struct ClippedUnits {
 /// [`Error::Parameter`] if `ratio` or `epsilon` is not finite and above 0, [`Error::Length`] if `g`, `w` and `units` do
 /// not fit, [`Error::Scratch`] if `norms` is too short, [`Error::NonFinite`] with the index of the first NaN or
 /// infinity in `g`. `g` has not been changed then.
+#[inline(never)]
 pub fn clip_adaptive<T: Float>(
     cpu: Cpu<'_>,
     g: &mut [T],
@@ -190,6 +194,7 @@ pub fn clip_adaptive<T: Float>(
 /// # Errors
 /// [`Error::Parameter`] if `limit` is not finite and above 0, [`Error::Length`] if `w`, `units` and `norms` do not fit,
 /// [`Error::NonFinite`] with the index of the first NaN or infinity. `w` has not been changed then.
+#[inline(never)]
 pub fn max_norm<T: Float>(
     cpu: Cpu<'_>,
     w: &mut [T],

@@ -274,6 +274,7 @@ impl Convolution {
     ///
     /// # Errors
     /// [`Error::Length`] if `x` or `columns` has another length.
+    #[inline(never)]
     pub fn im2col<T: Float>(&self, cpu: Cpu<'_>, x: &[T], columns: &mut [T]) -> Result<(), Error> {
         check_length("x", self.x_len(), x.len())?;
         check_length("columns", self.columns_len(), columns.len())?;
@@ -297,6 +298,7 @@ impl Convolution {
     ///
     /// # Errors
     /// [`Error::Length`] if `columns` or `dx` has another length.
+    #[inline(never)]
     pub fn col2im<T: Float>(&self, cpu: Cpu<'_>, columns: &[T], dx: &mut [T]) -> Result<(), Error> {
         check_length("columns", self.columns_len(), columns.len())?;
         check_length("dx", self.x_len(), dx.len())?;
@@ -325,6 +327,7 @@ impl Convolution {
     /// [`Error::Length`] if an operand has another length than the geometry says, [`Error::Scratch`] if `scratch` is too small;
     /// [`Error::Parameter`] if the greatest are asked of a convolution that does not [pool](Self::pools), or beside what is kept
     /// before the activation. Nothing has been written then.
+    #[inline(never)]
     pub fn forward<T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -367,6 +370,7 @@ impl Convolution {
     ///
     /// # Errors
     /// As for [`forward`](Self::forward).
+    #[inline(never)]
     pub fn dx<T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -396,6 +400,7 @@ impl Convolution {
     ///
     /// # Errors
     /// As for [`forward`](Self::forward).
+    #[inline(never)]
     pub fn dw<T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -426,6 +431,7 @@ impl Convolution {
     ///
     /// # Errors
     /// As for [`forward`](Self::forward).
+    #[inline(never)]
     pub fn backward<T: Float>(
         &self,
         cpu: Cpu<'_>,

@@ -60,6 +60,7 @@ impl Dropout {
     /// # Errors
     /// [`Error::Parameter`] if [`check`](Self::check) says so or `offset` plus the length is past `u64::MAX`,
     /// [`Error::Length`] if `x` and `y` differ in length. Nothing has been written then.
+    #[inline(never)]
     pub fn forward<E: Element>(self, cpu: Cpu<'_>, offset: u64, x: &[E], y: &mut [E]) -> Result<(), Error> {
         check_length("x", y.len(), x.len())?;
         self.run(cpu, offset, x.chunks(CHUNK).map(Some), y)
@@ -69,6 +70,7 @@ impl Dropout {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
+    #[inline(never)]
     pub fn forward_in_place<E: Element>(self, cpu: Cpu<'_>, offset: u64, x: &mut [E]) -> Result<(), Error> {
         self.run(cpu, offset, core::iter::repeat(None), x)
     }
@@ -78,6 +80,7 @@ impl Dropout {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
+    #[inline(never)]
     pub fn backward<E: Element>(self, cpu: Cpu<'_>, offset: u64, dy: &mut [E]) -> Result<(), Error> {
         self.forward_in_place(cpu, offset, dy)
     }
@@ -87,7 +90,7 @@ impl Dropout {
         self,
         cpu: Cpu<'_>,
         offset: u64,
-        x: impl Iterator<Item = Option<&'a [E]>>,
+        x: impl Iterator<Item = Option<&'a [E]>> + Send,
         y: &mut [E],
     ) -> Result<(), Error> {
         let dropped = Bernoulli::new(self.stream, self.p)?;

@@ -39,15 +39,22 @@ pub(crate) fn for_each_element<E: Element, const READ: usize, const WRITE: usize
     write: [(&'static str, &mut [E]); WRITE],
 ) -> Result<(), Error> {
     let len = write.first().map_or(0, |(_, x)| x.len());
-    for (operand, x) in &read {
+    let mut chunks = Chunks { read: [&[] as &[_]; READ], write: no_slices() };
+    for ((operand, x), chunk) in read.into_iter().zip(&mut chunks.read) {
         check_length(operand, len, x.len())?;
+        *chunk = x;
     }
-    for (operand, x) in &write {
+    for ((operand, x), chunk) in write.into_iter().zip(&mut chunks.write) {
         check_length(operand, len, x.len())?;
+        *chunk = x;
     }
-    let chunks = Chunks { read: read.map(|(_, x)| x), write: write.map(|(_, x)| x) };
     cpu.for_each_item(chunks, |(read, write)| cpu.isa.run(Kernel { op, read, write }));
     Ok(())
+}
+
+/// Empty slices, to be replaced.
+pub(crate) fn no_slices<'a, E, const N: usize>() -> [&'a mut [E]; N] {
+    core::array::from_fn(|_| Default::default())
 }
 
 /// Cuts all operands at the same places.
@@ -63,10 +70,20 @@ impl<'a, E, const READ: usize, const WRITE: usize> Iterator for Chunks<'a, E, RE
         if self.write.first().is_none_or(|x| x.is_empty()) {
             return None;
         }
-        // `None` only past the end, which the lengths, being equal, rule out.
-        let read = self.read.each_mut().map(|x| x.split_off(..CHUNK.min(x.len())).unwrap_or_default());
-        let write = self.write.each_mut().map(|x| x.split_off_mut(..CHUNK.min(x.len())).unwrap_or_default());
+        // Loops, since `map` of an array takes the compiler several functions, each for every operation.
+        let (mut read, mut write) = ([&[] as &[_]; READ], no_slices());
+        for (chunk, rest) in read.iter_mut().zip(&mut self.read) {
+            *chunk = rest.split_off(..CHUNK.min(rest.len()))?;
+        }
+        for (chunk, rest) in write.iter_mut().zip(&mut self.write) {
+            *chunk = rest.split_off_mut(..CHUNK.min(rest.len()))?;
+        }
         Some((read, write))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let chunks = self.write.first().map_or(0, |x| x.len().div_ceil(CHUNK));
+        (chunks, Some(chunks))
     }
 }
 
@@ -91,8 +108,8 @@ impl<E: Element, Op: Elementwise<E::Float, READ, WRITE>, const READ: usize, cons
 pub(crate) fn along<S: Simd, E: Element, const READ: usize, const WRITE: usize>(
     s: S,
     op: &impl Elementwise<E::Float, READ, WRITE>,
-    read: [&[E]; READ],
-    write: [&mut [E]; WRITE],
+    mut read: [&[E]; READ],
+    mut write: [&mut [E]; WRITE],
 ) {
     let mut len = usize::MAX;
     for x in &read {
@@ -102,33 +119,38 @@ pub(crate) fn along<S: Simd, E: Element, const READ: usize, const WRITE: usize>(
         len = len.min(x.len());
     }
     let lanes = <E::Float as Lanes>::lanes::<S>();
-    let read = read.map(|x| x[..len].split_at(len / lanes * lanes));
-    let mut write = write.map(|x| x[..len].split_at_mut(len / lanes * lanes));
+    let whole = len / lanes * lanes;
+    for x in &mut read {
+        *x = &x[..len];
+    }
+    for x in &mut write {
+        *x = &mut core::mem::take(x)[..len];
+    }
 
     let zero = <E::Float as Lanes>::splat(s, E::Float::ZERO);
     let (mut inputs, mut outputs) = ([zero; READ], [zero; WRITE]);
     for i in 0..len / lanes {
-        for (v, (whole, _)) in inputs.iter_mut().zip(&read) {
-            *v = E::register(s, whole, i);
+        for (v, x) in inputs.iter_mut().zip(&read) {
+            *v = E::register(s, x, i);
         }
-        for (v, (whole, _)) in outputs.iter_mut().zip(&write) {
-            *v = E::register(s, whole, i);
+        for (v, x) in outputs.iter_mut().zip(&write) {
+            *v = E::register(s, x, i);
         }
         outputs = op.apply(s, inputs, outputs);
-        for (v, (whole, _)) in outputs.iter().zip(&mut write) {
-            E::put_register(s, whole, i, *v);
+        for (v, x) in outputs.iter().zip(&mut write) {
+            E::put_register(s, x, i, *v);
         }
     }
     if !len.is_multiple_of(lanes) {
-        for (v, (_, rest)) in inputs.iter_mut().zip(&read) {
-            *v = E::rest(s, rest);
+        for (v, x) in inputs.iter_mut().zip(&read) {
+            *v = E::rest(s, &x[whole..]);
         }
-        for (v, (_, rest)) in outputs.iter_mut().zip(&write) {
-            *v = E::rest(s, rest);
+        for (v, x) in outputs.iter_mut().zip(&write) {
+            *v = E::rest(s, &x[whole..]);
         }
         outputs = op.apply(s, inputs, outputs);
-        for (v, (_, rest)) in outputs.iter().zip(&mut write) {
-            E::put_rest(s, rest, *v);
+        for (v, x) in outputs.iter().zip(&mut write) {
+            E::put_rest(s, &mut x[whole..], *v);
         }
     }
 }

@@ -10,6 +10,8 @@
 
 use core::fmt;
 
+#[cfg(target_arch = "x86_64")]
+use crate::simd::OneLane;
 use crate::simd::{Simd, WithSimd};
 
 /// An instruction set that this machine has.
@@ -142,12 +144,17 @@ impl Isa {
     #[inline(never)]
     pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
         match self.0 {
+            #[cfg(not(target_arch = "x86_64"))]
             Kind::Scalar => Simd::vectorize(pulp::Scalar::new(), op),
             #[cfg(target_arch = "x86_64")]
-            Kind::ScalarFma => {
-                // SAFETY: a `ScalarFma` comes from `kinds` alone, after `x86::detect` found AVX2 and FMA.
-                let v3 = unsafe { pulp::x86::V3::new_unchecked() };
-                crate::simd::OneLane(v3).vectorize(op)
+            Kind::Scalar | Kind::ScalarFma => {
+                let lane = if self.0 == Kind::Scalar {
+                    OneLane::in_software()
+                } else {
+                    // SAFETY: a `ScalarFma` comes from `kinds` alone, after `x86::detect` found AVX2 and FMA.
+                    unsafe { OneLane::with_fma() }
+                };
+                Simd::vectorize(lane, op)
             }
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => {

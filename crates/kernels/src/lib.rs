@@ -61,6 +61,8 @@ mod element;
 mod elementwise;
 mod error;
 pub mod gemm;
+#[cfg(not(test))]
+mod instances;
 mod isa;
 pub mod loss;
 pub mod math;
@@ -86,6 +88,9 @@ mod window;
 
 pub use element::Element;
 pub use error::Error;
+#[cfg(not(test))]
+#[doc(hidden)]
+pub use instances::instances;
 pub use isa::{Isa, IsaError, NAMES as ISA_NAMES};
 pub use matrix::{MatMut, MatRef};
 pub use parallel::{Cpu, Executor, Serial};

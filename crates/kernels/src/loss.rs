@@ -54,6 +54,7 @@ use crate::{Cpu, Element, Error, error::check_length};
 ///
 /// # Errors
 /// [`Error::Length`] if `x` is no whole number of elements for each of `keep`.
+#[inline(never)]
 pub fn mask_rows<E: Element>(cpu: Cpu<'_>, keep: &[bool], x: &mut [E]) -> Result<(), Error> {
     let width = x.len().checked_div(keep.len()).unwrap_or(0);
     check_length("x", keep.len() * width, x.len())?;

@@ -44,6 +44,7 @@ macro_rules! along_slices {
         ///
         /// # Errors
         /// [`Error::Length`] if `x` and `y` differ in length.
+        #[inline(never)]
         pub fn $name<E: Element>(cpu: Cpu<'_>, x: &[E], y: &mut [E]) -> Result<(), Error> {
             for_each_element(cpu, &$op, [("x", x)], [("y", y)])
         }
@@ -143,6 +144,7 @@ impl<T: Float> Elementwise<T, 1, 1> for PowScalar<T> {
 ///
 /// # Errors
 /// [`Error::Length`] if `x` or `y` differs from `z` in length.
+#[inline(never)]
 pub fn pow<E: Element>(cpu: Cpu<'_>, x: &[E], y: &[E], z: &mut [E]) -> Result<(), Error> {
     for_each_element(cpu, &Pow, [("x", x), ("y", y)], [("z", z)])
 }
@@ -151,6 +153,7 @@ pub fn pow<E: Element>(cpu: Cpu<'_>, x: &[E], y: &[E], z: &mut [E]) -> Result<()
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `z` differ in length.
+#[inline(never)]
 pub fn pow_scalar<E: Element>(cpu: Cpu<'_>, x: &[E], y: E::Float, z: &mut [E]) -> Result<(), Error> {
     for_each_element(cpu, &PowScalar(y), [("x", x)], [("z", z)])
 }

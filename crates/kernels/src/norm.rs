@@ -52,6 +52,7 @@ pub fn sum<T: Float>(cpu: Cpu<'_>, x: &[T]) -> f64 {
 ///
 /// # Errors
 /// [`Error::NonFinite`] with the index of the first NaN or infinity.
+#[inline(never)]
 pub fn norm1<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
     finite_or_first(reduce(cpu, Absolute, x), x)
 }
@@ -70,6 +71,7 @@ pub fn norm1<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
 ///
 /// # Errors
 /// [`Error::NonFinite`] with the index of the first NaN or infinity.
+#[inline(never)]
 pub fn norm2<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
     scaled_norm2(cpu, x).map(Scaled::value)
 }
@@ -78,6 +80,7 @@ pub fn norm2<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
 ///
 /// # Errors
 /// [`Error::NonFinite`] with the index of the first NaN or infinity.
+#[inline(never)]
 pub fn norm_max<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
     finite_or_first(reduce(cpu, Largest, x), x)
 }
@@ -99,6 +102,7 @@ pub fn norm_max<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
 /// # Errors
 /// [`Error::Length`] unless there are as many `norms` as tensors, [`Error::NonFiniteIn`] with the first tensor that
 /// holds a NaN or an infinity; then `norms` has been written, and that of each such tensor is not finite.
+#[inline(never)]
 pub fn tensor_norms<T: Float>(cpu: Cpu<'_>, tensors: &[&[T]], norms: &mut [f64]) -> Result<f64, Error> {
     check_length("norms", tensors.len(), norms.len())?;
     scaled_tensor_norms(cpu, tensors.iter().copied(), norms).map(Scaled::value)
@@ -156,6 +160,7 @@ impl Units {
 ///
 /// # Errors
 /// [`Error::Length`] if `x` is not made of whole rows, or `norms` not as long as there are units.
+#[inline(never)]
 pub fn unit_norms<T: Float>(
     cpu: Cpu<'_>,
     norm: Norm,
@@ -236,7 +241,7 @@ pub(crate) fn scaled_norm2<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<Scaled, Er
 /// [`tensor_norms`], which cannot overflow; cut to the shorter of the two.
 pub(crate) fn scaled_tensor_norms<'a, T: Float>(
     cpu: Cpu<'_>,
-    tensors: impl Iterator<Item = &'a [T]> + Clone,
+    tensors: impl Iterator<Item = &'a [T]> + Send + Clone,
     norms: &mut [f64],
 ) -> Result<Scaled, Error> {
     let total = squares_of_tensors(cpu, Squares, tensors.clone(), norms);
@@ -271,7 +276,7 @@ pub(crate) fn scaled_tensor_norms<'a, T: Float>(
 fn squares_of_tensors<'a, T: Float>(
     cpu: Cpu<'_>,
     squares: impl Fold,
-    tensors: impl Iterator<Item = &'a [T]>,
+    tensors: impl Iterator<Item = &'a [T]> + Send,
     sums: &mut [f64],
 ) -> f64 {
     sums.fill(0.0);

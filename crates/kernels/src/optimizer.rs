@@ -155,6 +155,7 @@ macro_rules! any_of {
                 match self { $(Self::$name(optimizer) => optimizer.moments(),)* }
             }
 
+            #[inline(never)]
             fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
                 &self,
                 cpu: Cpu<'_>,

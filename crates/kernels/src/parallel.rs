@@ -6,9 +6,10 @@
 //! calls the closure too often, and the kernel itself finishes what was left when it calls too seldom. Where
 //! the target has no atomic ticket, the kernel runs all tasks itself.
 
+#[cfg(target_has_atomic = "ptr")]
 use core::cell::UnsafeCell;
 #[cfg(target_has_atomic = "ptr")]
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::Isa;
 
@@ -115,46 +116,72 @@ impl<'a> Cpu<'a> {
     }
 }
 
-/// How many items [`Cpu::for_each_item`] hands out before it waits for all of them. It bounds the stack that
-/// the slots take (a few KiB); a power of two far above any number of cores that one step of training keeps busy.
-pub(crate) const GROUP: usize = 64;
+/// Items that wait in line: the next goes to whichever thread asks first.
+#[cfg(target_has_atomic = "ptr")]
+struct Queue<Items> {
+    items: UnsafeCell<Items>,
+    locked: AtomicBool,
+}
 
-/// An item that waits for the one task that takes it.
-struct Slot<I>(UnsafeCell<Option<I>>);
+// SAFETY: `next` alone touches the items, and one thread at a time, since it holds the lock. That thread may be another
+// than the queue's maker: hence `Send`.
+#[cfg(target_has_atomic = "ptr")]
+unsafe impl<Items: Send> Sync for Queue<Items> {}
 
-// SAFETY: a slot is shared between threads, but `for_each` runs the task that touches it exactly once, so that
-// only one thread ever does. That thread may be another one than the slot's maker: hence `Send`.
-unsafe impl<I: Send> Sync for Slot<I> {}
+#[cfg(target_has_atomic = "ptr")]
+impl<Items: Iterator> Queue<Items> {
+    fn new(items: Items) -> Self {
+        Self { items: UnsafeCell::new(items), locked: AtomicBool::new(false) }
+    }
 
-impl Cpu<'_> {
-    /// Calls `task` once with each of `items`, on the executor's threads, in groups of [`GROUP`].
-    ///
-    /// An item is what one task owns: say, a chunk of a slice that is read beside the same chunk, `&mut`, of a
-    /// slice that is written, as `chunks`, `chunks_mut` and `zip` make them. A single item, and all items where
-    /// there is one thread, run on the calling thread.
-    pub(crate) fn for_each_item<I: Send>(self, items: impl Iterator<Item = I>, task: impl Fn(I) + Sync) {
-        if self.threads() == 1 {
-            return items.for_each(task);
+    /// The next item. Should the iterator panic, the queue stays locked, and the panic ends the kernel's other threads as
+    /// the executor does it.
+    fn next(&self) -> Option<Items::Item> {
+        while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            core::hint::spin_loop();
         }
-        let mut items = items.fuse();
-        loop {
-            let mut filled = 0;
-            let slots: [_; GROUP] = core::array::from_fn(|_| {
-                let item = items.next();
-                filled += usize::from(item.is_some());
-                Slot(UnsafeCell::new(item))
-            });
-            self.for_each(filled, &|i| {
-                // SAFETY: `for_each` runs task `i` exactly once, and no other task touches slot `i`.
-                let item = unsafe { (*slots[i].0.get()).take() };
-                item.into_iter().for_each(&task);
-            });
-            if filled < GROUP {
-                return;
-            }
-        }
+        // SAFETY: the lock is held, so that no other reference to the items exists.
+        let item = unsafe { &mut *self.items.get() }.next();
+        self.locked.store(false, Ordering::Release);
+        item
     }
 }
+
+impl Cpu<'_> {
+    /// Calls `task` once with each of `items`, on the executor's threads.
+    ///
+    /// An item is what one task owns: say, a chunk of a slice that is read, with the same chunk, `&mut`, of a slice that
+    /// is written, as `chunks`, `chunks_mut` and `zip` make them. A single item, and all items where there is one thread,
+    /// run on the calling thread.
+    pub(crate) fn for_each_item<I: Send>(
+        self,
+        items: impl Iterator<Item = I> + Send,
+        task: impl Fn(I) + Sync,
+    ) {
+        let threads = items.size_hint().1.unwrap_or(usize::MAX).min(self.threads());
+        #[cfg(target_has_atomic = "ptr")]
+        if threads > 1 {
+            let queue = Queue::new(items.fuse());
+            return self.share_queue(threads, &|| queue.next().map(&task).is_some());
+        }
+        _ = threads;
+        items.for_each(task);
+    }
+
+    /// Calls `task` on the executor's threads until it returns `false`: a queue is empty.
+    ///
+    /// However often the executor calls, each item is taken from the queue once, and the calling thread takes what is left.
+    #[cfg(target_has_atomic = "ptr")]
+    fn share_queue(self, threads: usize, task: &(dyn Fn() -> bool + Sync)) {
+        let work = || while task() {};
+        self.executor.run(threads, &|_| work());
+        work();
+    }
+}
+
+/// Number of results of [`Cpu::in_order`] that wait for each other. It bounds the stack that they take (a few KiB); a power
+/// of two far above any number of cores that one step of training keeps busy.
+const GROUP: usize = 64;
 
 impl Cpu<'_> {
     /// Gives what `task` makes of each of `items` to `take`, in the order of the items: a reduction whose order no
@@ -175,7 +202,7 @@ impl Cpu<'_> {
     /// ```
     pub fn in_order<I: Send, R: Copy + Send>(
         self,
-        items: impl Iterator<Item = I>,
+        items: impl Iterator<Item = I> + Send,
         task: impl Fn(I) -> R + Sync,
         mut take: impl FnMut(R),
     ) {
@@ -190,7 +217,7 @@ impl Cpu<'_> {
     #[inline(never)]
     fn share_in_order<I: Send, R: Copy + Send>(
         self,
-        mut items: impl Iterator<Item = I>,
+        mut items: impl Iterator<Item = I> + Send,
         task: impl Fn(I) -> R + Sync,
         mut take: impl FnMut(R),
     ) {

@@ -130,6 +130,7 @@ impl Pooling {
     ///
     /// # Errors
     /// [`Error::Length`] if `x` or `y` has another length.
+    #[inline(never)]
     pub fn max<T: Float>(&self, cpu: Cpu<'_>, x: &[T], y: &mut [T]) -> Result<(), Error> {
         self.forward::<T, Max>(cpu, x, y, Max)
     }
@@ -139,6 +140,7 @@ impl Pooling {
     ///
     /// # Errors
     /// [`Error::Length`] if `x`, `dy` or `dx` has another length.
+    #[inline(never)]
     pub fn max_backward<T: Float>(&self, cpu: Cpu<'_>, x: &[T], dy: &[T], dx: &mut [T]) -> Result<(), Error> {
         check_length("x", self.x_len(), x.len())?;
         self.backward(cpu, MaxBackward::<T, false> { x }, dy, dx)
@@ -148,6 +150,7 @@ impl Pooling {
     ///
     /// # Errors
     /// [`Error::Length`] if `x`, `dy` or `dx` has another length.
+    #[inline(never)]
     pub fn max_relu_backward<T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -165,6 +168,7 @@ impl Pooling {
     ///
     /// # Errors
     /// [`Error::Length`] if `x` or `y` has another length.
+    #[inline(never)]
     pub fn mean<T: Float>(&self, cpu: Cpu<'_>, count: Count, x: &[T], y: &mut [T]) -> Result<(), Error> {
         self.forward::<T, Mean>(cpu, x, y, Mean(count))
     }
@@ -174,6 +178,7 @@ impl Pooling {
     ///
     /// # Errors
     /// [`Error::Length`] if `dy` or `dx` has another length.
+    #[inline(never)]
     pub fn mean_backward<T: Float>(
         &self,
         cpu: Cpu<'_>,

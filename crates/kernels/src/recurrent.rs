@@ -27,6 +27,7 @@ use crate::{Cpu, Error};
 ///
 /// # Errors
 /// [`Error::Length`] if two operands differ in length. Nothing is written then.
+#[inline(never)]
 pub fn lstm<T: Float>(
     cpu: Cpu<'_>,
     v: [&[T]; 4],
@@ -67,6 +68,7 @@ impl<T: Float> Elementwise<T, 5, 6> for Lstm {
 ///
 /// # Errors
 /// [`Error::Length`] if two operands differ in length. Nothing is written then.
+#[inline(never)]
 pub fn lstm_backward<T: Float>(
     cpu: Cpu<'_>,
     gates: [&[T]; 4],
@@ -108,6 +110,7 @@ impl<T: Float> Elementwise<T, 7, 5> for LstmBackward {
 ///
 /// # Errors
 /// [`Error::Length`] if two operands differ in length. Nothing is written then.
+#[inline(never)]
 pub fn gru<T: Float>(
     cpu: Cpu<'_>,
     v: [&[T]; 3],
@@ -143,6 +146,7 @@ impl<T: Float> Elementwise<T, 4, 4> for Gru {
 ///
 /// # Errors
 /// [`Error::Length`] if two operands differ in length. Nothing is written then.
+#[inline(never)]
 pub fn gru_backward<T: Float>(
     cpu: Cpu<'_>,
     gates: [&[T]; 3],

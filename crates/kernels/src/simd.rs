@@ -102,5 +102,8 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
 }
 
+/// [`Simd::TILE_ROWS`] of one lane: eight chains hide the latency of an FMA, and more shapes would only take time to compile.
+pub(crate) const ONE_LANE_TILE_ROWS: usize = 4;
+
 /// The most lanes of any register.
 pub(crate) const MOST_LANES: usize = 16;

@@ -34,6 +34,7 @@ use crate::{Cpu, Error, error::check_length};
 ///
 /// # Errors
 /// [`Error::Length`] if `logits` are no whole rows of `classes`, or `probabilities` differ in length.
+#[inline(never)]
 pub fn softmax<T: Float>(
     cpu: Cpu<'_>,
     logits: &[T],
@@ -53,6 +54,7 @@ pub fn softmax<T: Float>(
 ///
 /// # Errors
 /// [`Error::Length`] if `logits` are no whole rows of `classes`.
+#[inline(never)]
 pub fn softmax_in_place<T: Float>(cpu: Cpu<'_>, logits: &mut [T], classes: usize) -> Result<(), Error> {
     check_rows("logits", logits.len(), classes)?;
     let (_, block) = block(classes);
@@ -67,6 +69,7 @@ pub fn softmax_in_place<T: Float>(cpu: Cpu<'_>, logits: &mut [T], classes: usize
 ///
 /// # Errors
 /// [`Error::Length`] if `y` are no whole rows of `classes`, or `dy` differs in length.
+#[inline(never)]
 pub fn softmax_backward<T: Float>(cpu: Cpu<'_>, y: &[T], classes: usize, dy: &mut [T]) -> Result<(), Error> {
     check_rows("y", y.len(), classes)?;
     check_length("dy", y.len(), dy.len())?;
@@ -84,6 +87,7 @@ pub fn softmax_backward<T: Float>(cpu: Cpu<'_>, y: &[T], classes: usize, dy: &mu
 ///
 /// # Errors
 /// [`Error::Length`] if `logits` are no whole rows of `classes`, or `log_probabilities` differ in length.
+#[inline(never)]
 pub fn log_softmax<T: Float>(
     cpu: Cpu<'_>,
     logits: &[T],
@@ -103,6 +107,7 @@ pub fn log_softmax<T: Float>(
 ///
 /// # Errors
 /// [`Error::Length`] if `logits` are no whole rows of `classes`.
+#[inline(never)]
 pub fn log_softmax_in_place<T: Float>(cpu: Cpu<'_>, logits: &mut [T], classes: usize) -> Result<(), Error> {
     check_rows("logits", logits.len(), classes)?;
     let (_, block) = block(classes);

@@ -153,6 +153,7 @@ impl Statistics {
 /// assert_eq!((gradient.count, gradient.nan, gradient.zero, gradient.subnormal), (6, 1, 1, 1));
 /// assert_eq!((gradient.min, gradient.max, gradient.mean as f32, gradient.absolute_mean() as f32), (-3.0, 2.0, 0.0, 1.2));
 /// ```
+#[inline(never)]
 pub fn statistics<E: Element>(cpu: Cpu<'_>, x: &[E]) -> Statistics {
     let mut total = Statistics::default();
     cpu.in_order(x.chunks(CHUNK), |x| cpu.isa.run(Chunk { x }), |chunk| total = total.merge(&chunk));

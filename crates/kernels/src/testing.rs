@@ -24,6 +24,13 @@ impl Executor for Threads {
     }
 }
 
+/// All `cases`; one in N of them, beginning with the first, where a processor is emulated (`EVENKEEL_SAMPLE=N`).
+pub(crate) fn sample<C>(cases: impl IntoIterator<Item = C>) -> impl Iterator<Item = C> {
+    let every =
+        std::env::var("EVENKEEL_SAMPLE").map_or(1, |n| n.parse().expect("EVENKEEL_SAMPLE is a number"));
+    cases.into_iter().step_by(every)
+}
+
 /// Every instruction set of this machine, on one thread and on three. The first is the reference.
 pub(crate) fn cpus() -> impl Iterator<Item = Cpu<'static>> {
     Isa::available().flat_map(|isa| [Cpu::serial(isa), Cpu::new(isa, &Threads(3))])

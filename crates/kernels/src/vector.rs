@@ -12,6 +12,7 @@ use crate::{Cpu, Element, Error};
 /// `x[i] = alpha * x[i]`, rounded once.
 ///
 /// NaN, infinities and signs of zeros are what multiplication makes of them, also where `alpha` is 0 or 1.
+#[inline(never)]
 pub fn scale<E: Element>(cpu: Cpu<'_>, alpha: E::Float, x: &mut [E]) {
     // The one operand always has its own length.
     _ = for_each_element(cpu, &Scale(alpha), [], [("x", x)]);
@@ -38,6 +39,7 @@ impl<T: Float> Elementwise<T, 0, 1> for Scale<T> {
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length.
+#[inline(never)]
 pub fn scale_bytes<T: Float>(cpu: Cpu<'_>, alpha: T, x: &[u8], y: &mut [T]) -> Result<(), Error> {
     check_length("x", y.len(), x.len())?;
     let chunks = x.chunks(elementwise::CHUNK).zip(y.chunks_mut(elementwise::CHUNK));
@@ -66,6 +68,7 @@ impl<T: Float> WithSimd for ScaleBytes<'_, T> {
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length.
+#[inline(never)]
 pub fn accumulate<E: Element>(cpu: Cpu<'_>, x: &[E], y: &mut [E]) -> Result<(), Error> {
     for_each_element(cpu, &Accumulate, [("x", x)], [("y", y)])
 }
@@ -91,6 +94,7 @@ impl<T: Float> Elementwise<T, 1, 1> for Accumulate {
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length.
+#[inline(never)]
 pub fn axpy<E: Element>(cpu: Cpu<'_>, alpha: E::Float, x: &[E], y: &mut [E]) -> Result<(), Error> {
     for_each_element(cpu, &Axpy(alpha), [("x", x)], [("y", y)])
 }
@@ -120,6 +124,7 @@ impl<T: Float> Elementwise<T, 1, 1> for Axpy<T> {
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length.
+#[inline(never)]
 pub fn lerp<E: Element>(cpu: Cpu<'_>, t: E::Float, x: &[E], y: &mut [E]) -> Result<(), Error> {
     for_each_element(cpu, &Lerp(t), [("x", x)], [("y", y)])
 }
@@ -145,6 +150,7 @@ impl<T: Float> Elementwise<T, 1, 1> for Lerp<T> {
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length.
+#[inline(never)]
 pub fn dot<T: Float>(cpu: Cpu<'_>, x: &[T], y: &[T]) -> Result<f64, Error> {
     check_length("y", x.len(), y.len())?;
     Ok(chunked_dot(cpu, x, y, |x, y| Dot { x: Itself, y: Itself, operands: (x, y) }))
@@ -162,6 +168,7 @@ pub fn dot<T: Float>(cpu: Cpu<'_>, x: &[T], y: &[T]) -> Result<f64, Error> {
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length.
+#[inline(never)]
 pub fn cosine<T: Float>(cpu: Cpu<'_>, x: &[T], y: &[T]) -> Result<f64, Error> {
     check_length("y", x.len(), y.len())?;
     let (Ok(x_norm), Ok(y_norm)) = (scaled_norm2(cpu, x), scaled_norm2(cpu, y)) else { return Ok(f64::NAN) };

@@ -41,6 +41,7 @@ const LANES: usize = 128;
 ///
 /// # Errors
 /// [`Error::Length`] if `x` are no whole rows of `slopes` or `y` differs in length. Nothing has been written then.
+#[inline(never)]
 pub fn prelu<T: Float>(cpu: Cpu<'_>, x: &[T], slopes: &[T], y: &mut [T]) -> Result<(), Error> {
     check_rows(x, slopes)?;
     check_length("y", x.len(), y.len())?;
@@ -67,6 +68,7 @@ pub fn prelu<T: Float>(cpu: Cpu<'_>, x: &[T], slopes: &[T], y: &mut [T]) -> Resu
 /// # Errors
 /// [`Error::Length`] if `x` are no whole rows of `slopes`, or `dy` or `dslopes` have another length than `x` and
 /// `slopes`; [`Error::Scratch`]. Nothing has been written then.
+#[inline(never)]
 pub fn prelu_backward<T: Float>(
     cpu: Cpu<'_>,
     x: &[T],

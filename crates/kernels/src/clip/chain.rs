@@ -101,6 +101,7 @@ fn is_adaptive(chain: &[Clip]) -> bool {
 /// [`Error::Parameter`] for a limit, ratio or epsilon that is not finite and above 0, [`Error::Length`] if the lengths
 /// do not fit, [`Error::Scratch`] if there is too little, [`Error::NonFiniteIn`] with the first tensor that holds a NaN
 /// or an infinity. `g` has not been changed then.
+#[inline(never)]
 pub fn clip_chain<T: Float>(
     cpu: Cpu<'_>,
     chain: &[Clip],

@@ -31,10 +31,16 @@ pub(super) use gradient::{dw, dw_len};
 /// Rows of sums that are kept in registers, two each where there are 32: sixteen for sums, two for the factor that is in lanes.
 const ROWS: usize = 8;
 
+/// `true` if there is direct convolution for elements of type `T`. Those of f64 are left to the products, which give the same
+/// bits: f64 is for checking gradients, not worth the time that its tiles take to compile.
+pub(super) const fn compiled<T>() -> bool {
+    size_of::<T>() == size_of::<f32>()
+}
+
 /// Whether this is the fastest way.
-pub(super) const fn wins(c: &Convolution) -> bool {
+pub(super) const fn wins<T>(c: &Convolution) -> bool {
     let pixels = c.sweep.down.len * c.sweep.across.len;
-    c.groups == 1 && pixels * c.depth() > 0 && frame_len(c) <= BLOCK
+    compiled::<T>() && c.groups == 1 && pixels * c.depth() > 0 && frame_len(c) <= BLOCK
 }
 
 /// The convolution with words of channels in the place of channels; those of an odd number end with +0.

@@ -31,7 +31,7 @@ impl Convolution {
             Way::Depthwise
         } else if !self.in_order && winograd::wins(self) {
             Way::Winograd
-        } else if direct::wins(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
+        } else if direct::wins::<T>(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
             Way::Direct
         } else if self.sweep.taps() == 1 && !moves {
             Way::Pointwise
@@ -43,7 +43,8 @@ impl Convolution {
     /// The convolution that `dx` is of `dy`, if it is had in the direct way.
     const fn turned<K: Words>(&self) -> Option<Self> {
         let Some(turned) = turned::turned(self) else { return None };
-        let wins = K::ELEMENTS > 1 && matches!(self.way::<K::Sum>(), Way::Direct) && direct::wins(&turned);
+        let wins =
+            K::ELEMENTS > 1 && matches!(self.way::<K::Sum>(), Way::Direct) && direct::wins::<K::Sum>(&turned);
         if wins { Some(turned) } else { None }
     }
 
@@ -60,9 +61,11 @@ impl Convolution {
         match self.way::<K::Sum>() {
             Way::Depthwise => depthwise::forward(self, cpu, x, w, epilogue, y),
             Way::Winograd => winograd::forward(self, cpu, x, w, epilogue, y, scratch),
-            Way::Direct => direct::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
+            Way::Direct if const { direct::compiled::<K::Sum>() } => {
+                direct::forward::<K>(self, cpu, x, w, epilogue, y, scratch);
+            }
             Way::Pointwise => product::forward_pointwise::<K>(self, cpu, x, w, epilogue, y, scratch),
-            Way::Product => product::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
+            Way::Direct | Way::Product => product::forward::<K>(self, cpu, x, w, epilogue, y, scratch),
         }
     }
 
@@ -82,7 +85,7 @@ impl Convolution {
                 winograd::backward(self, cpu, of, None, Some(to), scratch);
                 return Ok(());
             }
-            (Way::Direct, Some(turned)) => {
+            (Way::Direct, Some(turned)) if const { direct::compiled::<K::Sum>() } => {
                 let epilogue = Epilogue { gradient_at: relu, ..Epilogue::NONE };
                 direct::dx::<K>(&turned, cpu, dy, w, epilogue, dx, scratch);
                 return Ok(());
@@ -109,9 +112,11 @@ impl Convolution {
                 let (of, to) = (OutputGradient { dy, which: None }, winograd::ByWeights { x, dw, db });
                 winograd::backward(self, cpu, of, Some(to), None, scratch);
             }
-            Way::Direct => direct::dw::<K>(self, cpu, x, dy, dw, db, scratch),
+            Way::Direct if const { direct::compiled::<K::Sum>() } => {
+                direct::dw::<K>(self, cpu, x, dy, dw, db, scratch);
+            }
             Way::Pointwise => product::dw_pointwise::<K>(self, cpu, x, dy, dw, db, scratch),
-            Way::Product => product::dw::<K>(self, cpu, x, dy, dw, db, scratch),
+            Way::Direct | Way::Product => product::dw::<K>(self, cpu, x, dy, dw, db, scratch),
         }
     }
 

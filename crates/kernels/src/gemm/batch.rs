@@ -122,6 +122,7 @@ impl<'a, T> BatchMut<'a, T> {
 /// assert_eq!(c, [10.0, 20.0, 3.0, 4.0]);
 /// # Ok::<(), kernels::Error>(())
 /// ```
+#[inline(never)]
 pub fn gemm_batch<T: Float>(
     cpu: Cpu<'_>,
     alpha: T,

@@ -6,11 +6,11 @@ use half::bf16;
 
 use super::finish::{Finish, Sums};
 use super::operand::{Elements, Source};
-use super::pack::{self, CopyA, CopyNonzero, PackB, Reading, sparse_column, sparse_rows};
+use super::pack::{self, CopyA, CopyNonzero, PackB, Reading, sparse_column};
 use super::packed::Panels;
 use super::target::{Beside, Stored, Target};
 use super::terms::{Pairs, Single, Terms};
-use super::tile::{LOOSE_ROWS, Loose, SUMS, Tile, Turning, WIDE, apart};
+use super::tile::{LOOSE_ROWS, Loose, SUMS, Shapes, Tile, Turning, apart};
 use crate::simd::{Lanes, Simd, WithSimd, prefetch};
 use crate::{Float, Isa, MatRef};
 
@@ -255,16 +255,12 @@ impl<'a, K: Terms> Plan<'a, K> {
         let reading = if skips { Reading::Columns } else { Reading::of(a) };
         let a_in_place = a.in_place().filter(|_| reading == Reading::InPlace || !lent);
         let turned = lanes > 1 && b.runs_along() && !b.runs_across();
-        let wide = skips && S::WIDE_ROWS >= sparse_rows::<S>() && width.is_multiple_of(WIDE * lanes);
+        let shapes = Shapes::of::<S>();
         Self {
             rows,
             cols,
-            tiles: height.div_ceil(if skips { sparse_rows::<S>() } else { S::TILE_ROWS }),
-            panel: match panels {
-                None if width <= lanes => lanes,
-                None if wide => WIDE * lanes,
-                _ => 2 * lanes,
-            },
+            tiles: height.div_ceil(shapes.rows(skips)),
+            panel: panels.map_or_else(|| shapes.panel(lanes, width, skips), |panels| panels.panel()),
             panels,
             a_in_place,
             b_in_place: b.in_place().filter(|_| b.runs_across() || lanes == 1),
@@ -353,8 +349,7 @@ impl<'a, K: Terms> Plan<'a, K> {
             let mut jr = 0;
             while jr < nc {
                 let in_place = b_in_place.filter(|_| jr < whole);
-                let wide = in_place.is_some() && i1 - i0 <= S::WIDE_ROWS && whole - jr >= WIDE * lanes;
-                let width = if wide { WIDE * lanes } else { panel.min(nc - jr) };
+                let width = Shapes::of::<S>().columns(lanes, i1 - i0, skips, panel, (jr, whole, nc));
                 let b = match (panels, in_place) {
                     (Some(panels), _) => Some(Source::packed(panels.block(p, kc, j + jr), panel, 1)),
                     (None, Some(b)) => Some(b.offset(p, j + jr)),

@@ -171,7 +171,7 @@ pub fn gemm<'a, T: Float>(
     epilogue: Epilogue<'_, T>,
     scratch: &mut [T],
 ) -> Result<(), Error> {
-    single::<Single<T>>(cpu, alpha, [a.into().0, b.into().0], beta, c, epilogue, scratch, true)
+    multiply::<Single<T>>(cpu, alpha, [a.into().0, b.into().0], beta, c, epilogue, scratch, true)
 }
 
 /// C <- A B + beta C, of words of any kind, as [`gemm`] and [`gemm_bf16`] have it, but never cut into slabs: for those who cut a
@@ -184,7 +184,7 @@ pub(crate) fn gemm_whole<K: Terms>(
     epilogue: Epilogue<'_, K::Sum>,
     scratch: &mut [K::Sum],
 ) -> Result<(), Error> {
-    single::<K>(cpu, Float::ONE, [K::factor(a).0, K::factor(b).0], beta, c, epilogue, scratch, false)
+    multiply::<K>(cpu, Float::ONE, [K::factor(a).0, K::factor(b).0], beta, c, epilogue, scratch, false)
 }
 
 /// How many elements of scratch [`gemm_whole`] needs, as [`gemm_scratch`].
@@ -192,8 +192,10 @@ pub(crate) const fn gemm_whole_scratch<K: Terms>(threads: usize, m: usize, n: us
     gemm_scratch::<K::Sum>(threads, m, n, k.div_ceil(K::ELEMENTS))
 }
 
+/// [`gemm`] of operands in whatever form.
+#[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "they are the operands of BLAS, in its order")]
-fn single<K: Terms>(
+pub(crate) fn multiply<K: Terms>(
     cpu: Cpu<'_>,
     alpha: K::Sum,
     factors: [Elements<'_, K::Sum>; 2],
@@ -230,11 +232,24 @@ pub fn gemm_bf16<'a, O: Bf16Result>(
     a: impl Into<Bf16Operand<'a>>,
     b: impl Into<Bf16Operand<'a>>,
     beta: f32,
+    c: MatMut<'_, O>,
+    epilogue: Epilogue<'_, f32, O>,
+    scratch: &mut [f32],
+) -> Result<(), Error> {
+    multiply_bf16(cpu, alpha, [a.into().0, b.into().0], beta, c, epilogue, scratch)
+}
+
+/// [`gemm_bf16`] of operands in whatever form.
+#[inline(never)]
+pub(crate) fn multiply_bf16<O: Bf16Result>(
+    cpu: Cpu<'_>,
+    alpha: f32,
+    factors: [Elements<'_, f32>; 2],
+    beta: f32,
     mut c: MatMut<'_, O>,
     epilogue: Epilogue<'_, f32, O>,
     scratch: &mut [f32],
 ) -> Result<(), Error> {
-    let factors = [a.into().0, b.into().0];
     let k = factors[1].shape().rows;
     let expected = gemm_bf16_scratch(cpu.threads(), c.rows(), c.cols(), k);
     // Between two summation blocks the sums are kept in f32: in C, or before the rest of the scratch.

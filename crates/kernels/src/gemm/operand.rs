@@ -75,7 +75,7 @@ impl<'a, T> From<MatRef<'a, T>> for Operand<'a, T> {
 
 /// How many elements of a factor are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Zeros {
+pub(crate) enum Zeros {
     Few,
     /// So many that it is worth the time to look for them.
     Many,
@@ -83,7 +83,7 @@ pub(super) enum Zeros {
 
 /// The elements of a factor.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Elements<'a, T> {
+pub(crate) enum Elements<'a, T> {
     /// Each is a word.
     Words(MatRef<'a, T>, Zeros),
     /// Each is a word once it is converted and scaled.

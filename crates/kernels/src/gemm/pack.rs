@@ -11,6 +11,7 @@
 //! rows for one tile are copied next to each other, as rows or as columns, whichever are neighbours.
 
 use super::operand::{Elements, Source, words_across};
+use super::tile::Shapes;
 use crate::simd::{MOST_LANES, Simd, WithSimd, prefetch};
 use crate::{Float, MatRef};
 use pulp::bytemuck;
@@ -285,15 +286,9 @@ impl<T: Float> WithSimd for CopyA<'_, T> {
     }
 }
 
-/// Rows of a tile that leaves out columns of A that are 0. The fewer, the more columns are; but with one row, or two, a tile would
-/// wait for B. Benchmark `gemm`.
-pub(super) const fn sparse_rows<S: Simd>() -> usize {
-    if S::WIDE_ROWS < 3 { S::TILE_ROWS } else { 3 }
-}
-
-/// Words from one column of such a tile to the next: its rows, and the place of the column in the run of k.
+/// Elements from one column of a tile that skips columns to the next: its rows, and the place of the column in the run of k.
 pub(super) const fn sparse_column<S: Simd>() -> usize {
-    (sparse_rows::<S>() + 1).next_power_of_two()
+    (Shapes::of::<S>().rows(true) + 1).next_power_of_two()
 }
 
 /// Words that such a tile takes.
@@ -324,7 +319,7 @@ impl<T: Float, E: Fn(usize) -> usize> WithSimd for CopyNonzero<'_, T, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { a, tiles: (t0, t1), edge, p, kc, slot, copies } = self;
-        let (lanes, rows, width) = (T::lanes::<S>(), sparse_rows::<S>(), sparse_column::<S>());
+        let (lanes, rows, width) = (T::lanes::<S>(), Shapes::of::<S>().rows(true), sparse_column::<S>());
         // As many tiles as a register has rows for are read at once.
         let together = (lanes / rows).max(1);
         for first in (t0..t1).step_by(together) {

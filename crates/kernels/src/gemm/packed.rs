@@ -105,7 +105,7 @@ pub const fn packed_bf16_len(k: usize, width: usize) -> usize {
 
 /// The panels of a factor of `depth` words of k and `width`, or of its transpose.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Panels<'a, T> {
+pub(crate) struct Panels<'a, T> {
     words: &'a [T],
     depth: usize,
     /// Elements along k.
@@ -116,6 +116,7 @@ pub(super) struct Panels<'a, T> {
 }
 
 impl<'a, T: Float> Panels<'a, T> {
+    #[inline(never)]
     fn new(isa: Isa, b: Elements<'_, T>, panels: &'a mut [T]) -> Result<Self, Error> {
         let (depth, width, rows) = (b.depth(), b.shape().cols, b.shape().rows);
         let len = depth * width.next_multiple_of(2 * super::most_lanes::<T>());

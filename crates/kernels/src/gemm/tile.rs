@@ -24,10 +24,83 @@ use crate::simd::{Lanes, MOST_LANES, Simd, WithSimd, prefetch};
 
 /// Registers of B in a row of a wide tile.
 pub(super) const WIDE: usize = 8;
+/// Rows of a tile that leaves out columns of a sparse operand, where there are wide tiles of as many rows.
+const SPARSE_ROWS: usize = 3;
 /// Registers that the sums of any tile take.
 pub(super) const SUMS: usize = 28;
 /// Rows of a tile that reads words as it finds them.
 pub(super) const LOOSE_ROWS: usize = 4;
+
+/// The register tiles that are compiled for an instruction set, and the choice among them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shapes {
+    /// [`Simd::TILE_ROWS`].
+    pub(super) tile_rows: usize,
+    /// [`Simd::WIDE_ROWS`].
+    pub(super) wide_rows: usize,
+}
+
+impl Shapes {
+    /// The shapes of instruction set `S`.
+    pub(super) const fn of<S: Simd>() -> Self {
+        Self { tile_rows: S::TILE_ROWS, wide_rows: S::WIDE_ROWS }
+    }
+
+    /// The most rows of a tile with one or two registers to a row; `skips`: of a sparse operand.
+    ///
+    /// A sparse tile leaves out columns of A that are 0 in all of its rows: the fewer rows, the more columns. With one row or
+    /// two, a tile would wait for B. Benchmark `gemm`.
+    pub(super) const fn rows(self, skips: bool) -> usize {
+        if skips && self.wide_rows >= SPARSE_ROWS { SPARSE_ROWS } else { self.tile_rows }
+    }
+
+    /// The most rows of a tile with [`WIDE`] registers to a row. A sparse operand has such tiles only where all of its tiles
+    /// can be wide.
+    pub(super) const fn wide_rows(self, skips: bool) -> usize {
+        if skips && self.wide_rows < SPARSE_ROWS { 0 } else { self.wide_rows }
+    }
+
+    /// `true` if there is a tile of `mr` rows and `nv` registers to a row.
+    pub(super) const fn has(self, mr: usize, nv: usize, skips: bool) -> bool {
+        let most = match nv {
+            1 | 2 => self.rows(skips),
+            WIDE => self.wide_rows(skips),
+            _ => 0,
+        };
+        0 < mr && mr <= most
+    }
+
+    /// Columns of a packed panel of B, where a task has `width` columns and a register `lanes`.
+    pub(super) const fn panel(self, lanes: usize, width: usize, skips: bool) -> usize {
+        if width <= lanes {
+            lanes
+        } else if skips && self.wide_rows(skips) >= self.rows(skips) && width.is_multiple_of(WIDE * lanes) {
+            WIDE * lanes
+        } else {
+            2 * lanes
+        }
+    }
+
+    /// Columns of the tile of `rows` rows that begins with column `j` of `end`; whole panels up to column `whole` are read
+    /// unpacked.
+    #[inline(always)]
+    pub(super) const fn columns(
+        self,
+        lanes: usize,
+        rows: usize,
+        skips: bool,
+        panel: usize,
+        (j, whole, end): (usize, usize, usize),
+    ) -> usize {
+        if rows <= self.wide_rows(skips) && j + WIDE * lanes <= whole {
+            WIDE * lanes
+        } else if end - j < panel {
+            end - j
+        } else {
+            panel
+        }
+    }
+}
 
 /// The operands of one tile: `kc` words of `mr` columns of a, and of `nv` registers of b.
 pub(super) struct Tile<T> {
@@ -44,8 +117,7 @@ pub(super) struct Tile<T> {
 }
 
 impl<T: Float> Tile<T> {
-    /// Computes `mr` x `nv` registers of sums, where `nv` is 1 or 2 and `mr` at most [`Simd::TILE_ROWS`], or at most
-    /// [`sparse_rows`](super::pack::sparse_rows) if it skips; or `nv` is [`WIDE`] and `mr` at most [`Simd::WIDE_ROWS`].
+    /// Computes `mr` x `nv` registers of accumulators: a shape that [`Shapes::has`], which all that [`Shapes`] chooses are.
     ///
     /// # Safety
     /// `a` holds `kc` x `mr` words, `b` `kc` rows of `nv` whole registers, `sums` `mr` such rows, which
@@ -53,28 +125,32 @@ impl<T: Float> Tile<T> {
     /// rows that the columns of `a` name.
     #[inline(always)]
     pub(super) unsafe fn run<S: Simd, K: Terms<Sum = T>>(self, s: S, mr: usize, nv: usize) {
+        // Only the tiles that `Shapes` names are compiled.
+        macro_rules! tile {
+            ($rows:literal, $registers:expr, $skips:literal) => {
+                if const { Shapes::of::<S>().has($rows, $registers, $skips) } {
+                    apart(s, Chains::<K, $rows, { $registers }, $skips>(self));
+                } else {
+                    debug_assert!(false, "no tile of {mr} rows and {nv} registers");
+                }
+            };
+        }
         macro_rules! run {
             ($skips:literal: $($rows:literal)*, wide: $($wide:literal)*) => {
                 match (mr, nv) {
                     $(
-                        ($rows, 1) => apart(s, Chains::<K, $rows, 1, $skips>(self)),
-                        ($rows, 2) => apart(s, Chains::<K, $rows, 2, $skips>(self)),
+                        ($rows, 1) => tile!($rows, 1, $skips),
+                        ($rows, 2) => tile!($rows, 2, $skips),
                     )*
-                    $(($wide, WIDE) => apart(s, Chains::<K, $wide, WIDE, $skips>(self)),)*
-                    _ => unreachable!("a tile of {mr} rows and {nv} registers"),
+                    $(($wide, WIDE) => tile!($wide, WIDE, $skips),)*
+                    _ => debug_assert!(false, "no tile of {mr} rows and {nv} registers"),
                 }
             };
         }
-        if const { S::TILE_ROWS == 14 } {
-            if K::SKIPS && self.skips {
-                run!(true: 1 2 3, wide: 1 2 3);
-            } else {
-                run!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14, wide: 1 2 3);
-            }
-        } else if K::SKIPS && self.skips {
-            run!(true: 1 2 3 4 5 6, wide: );
+        if K::SKIPS && self.skips {
+            run!(true: 1 2 3 4 5 6, wide: 1 2 3);
         } else {
-            run!(false: 1 2 3 4 5 6, wide: 1);
+            run!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14, wide: 1 2 3);
         }
     }
 }
@@ -110,22 +186,28 @@ impl<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd for
             } else {
                 p
             };
-            // SAFETY: b has kc rows of NV registers, or those that the columns of a name.
-            let row: [_; NV] = core::array::from_fn(|v| unsafe { b.whole::<S>(at, v * lanes) });
-            each(&mut acc, |i, v, acc| {
+            let mut row = [zero; NV];
+            for (v, register) in row.iter_mut().enumerate() {
+                // SAFETY: b has kc rows of NV registers, or those that the columns of a name.
+                *register = unsafe { b.whole::<S>(at, v * lanes) };
+            }
+            for (i, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: a has kc rows and MR columns.
                 let a = <K::Sum as Lanes>::splat(s, unsafe { a.get(p, i) });
-                K::mul_add(s, a, row[v], acc)
-            });
+                for (acc, b) in acc.iter_mut().zip(row) {
+                    *acc = K::mul_add(s, a, b, *acc);
+                }
+            }
         }
-        each(&mut acc, |i, v, acc| {
-            let place = sums.wrapping_add(i * stride + v * lanes).cast::<<K::Sum as Lanes>::V<S>>();
-            // What is left out may have been +0, which takes the sign of a sum of -0.
-            let acc = if SKIPS { <K::Sum as Lanes>::add(s, acc, zero) } else { acc };
-            // SAFETY: `sums` has MR rows of NV registers, and is ours.
-            unsafe { place.write_unaligned(acc) };
-            acc
-        });
+        for (i, acc) in acc.iter().enumerate() {
+            for (v, &acc) in acc.iter().enumerate() {
+                let place = sums.wrapping_add(i * stride + v * lanes).cast::<<K::Sum as Lanes>::V<S>>();
+                // What is left out may have been +0, which takes the sign of a sum of -0.
+                let acc = if SKIPS { <K::Sum as Lanes>::add(s, acc, zero) } else { acc };
+                // SAFETY: `sums` has MR rows of NV registers, and is ours.
+                unsafe { place.write_unaligned(acc) };
+            }
+        }
     }
 }
 
@@ -234,28 +316,43 @@ impl<K: Terms> WithSimd for Loose<'_, K> {
     }
 }
 
-/// Replaces register `v` of row `i` by `f(i, v, register)`, for all of them.
-///
-/// Written out row by row: a loop would address the accumulators by a variable, which takes them out of registers.
-#[inline(always)]
-fn each<V: Copy, const MR: usize, const NV: usize>(
-    acc: &mut [[V; NV]; MR],
-    mut f: impl FnMut(usize, usize, V) -> V,
-) {
-    macro_rules! registers {
-        ($i:literal: $($v:literal)*) => {
-            $(if $v < NV {
-                acc[$i][$v] = f($i, $v, acc[$i][$v]);
-            })*
-        };
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every tile that a block can be cut into exists, whatever the instruction set has registers and lanes for.
+    #[test]
+    fn every_tile_that_is_chosen_exists() {
+        for (tile_rows, wide_rows) in [(4, 1), (6, 1), (14, 3)] {
+            let shapes = Shapes { tile_rows, wide_rows };
+            for skips in [false, true] {
+                for lanes in [1, 2, 4, 8, 16] {
+                    for height in 1..=40 {
+                        for width in 1..=300 {
+                            check_block(shapes, skips, lanes, height, width);
+                        }
+                    }
+                }
+            }
+        }
     }
-    macro_rules! rows {
-        ($($i:literal)*) => {
-            $(if $i < MR {
-                registers!($i: 0 1 2 3 4 5 6 7);
-            })*
-        };
+
+    /// Cuts a block as `block` does, with B packed here, packed before (`2 * lanes` columns to a panel) and unpacked.
+    fn check_block(shapes: Shapes, skips: bool, lanes: usize, height: usize, width: usize) {
+        let tiles = height.div_ceil(shapes.rows(skips));
+        let nc = width.min(super::super::block::NC);
+        for panel in [shapes.panel(lanes, width, skips), 2 * lanes] {
+            for whole in [0, nc - nc % panel] {
+                for rows in [height / tiles, height.div_ceil(tiles)] {
+                    let mut j = 0;
+                    while j < nc {
+                        let columns = shapes.columns(lanes, rows, skips, panel, (j, whole, nc));
+                        let nv = columns.div_ceil(lanes);
+                        assert!(shapes.has(rows, nv, skips), "{shapes:?} {skips} {lanes} {rows} x {nv}");
+                        j += columns;
+                    }
+                }
+            }
+        }
     }
-    const { assert!(MR <= 14 && NV <= WIDE && MR * NV <= SUMS) };
-    rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
 }

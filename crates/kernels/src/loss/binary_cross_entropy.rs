@@ -43,6 +43,7 @@ impl BinaryCrossEntropy {
     ///
     /// # Errors
     /// [`Error::Parameter`] if `positive_weight` is out of range, [`Error::Length`] if the lengths differ.
+    #[inline(never)]
     pub fn losses<E: Element>(
         &self,
         cpu: Cpu<'_>,
@@ -57,6 +58,7 @@ impl BinaryCrossEntropy {
     ///
     /// # Errors
     /// As [`losses`](Self::losses).
+    #[inline(never)]
     pub fn gradient<E: Element>(
         &self,
         cpu: Cpu<'_>,

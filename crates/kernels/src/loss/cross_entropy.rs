@@ -72,6 +72,7 @@ impl<T: Float> CrossEntropy<'_, T> {
     /// [`Error::Parameter`] if `smoothing` is out of range; [`Error::Length`] if `weights` is not `[classes]`, if
     /// `targets` or `logits` do not fit `losses` and `classes`, or if there are rows but no classes; [`Error::Label`] for the
     /// first label that is neither below `classes` nor ignored. Nothing has been written then.
+    #[inline(never)]
     pub fn losses(
         &self,
         cpu: Cpu<'_>,
@@ -94,6 +95,7 @@ impl<T: Float> CrossEntropy<'_, T> {
     /// # Errors
     /// As [`losses`](Self::losses); and [`Error::Length`] if `dlogits` differs from `logits` in length.
     #[expect(clippy::too_many_arguments, reason = "four operands and what is known only at the step")]
+    #[inline(never)]
     pub fn gradient(
         &self,
         cpu: Cpu<'_>,
@@ -119,6 +121,7 @@ impl<T: Float> CrossEntropy<'_, T> {
     ///
     /// # Errors
     /// As [`losses`](Self::losses).
+    #[inline(never)]
     pub fn gradient_in_place(
         &self,
         cpu: Cpu<'_>,

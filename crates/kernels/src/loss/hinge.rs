@@ -69,6 +69,7 @@ impl Hinge {
     /// [`Error::Parameter`] if `margin` is not finite; [`Error::Length`] if `losses` or `logits` do not fit `labels` and
     /// `classes`, or if there are rows but no classes; [`Error::Label`] for the first label that is neither below `classes` nor
     /// ignored. Nothing has been written then.
+    #[inline(never)]
     pub fn losses<T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -91,6 +92,7 @@ impl Hinge {
     /// # Errors
     /// As [`losses`](Self::losses); and [`Error::Length`] if `dlogits` differs from `logits` in length.
     #[expect(clippy::too_many_arguments, reason = "four operands and what is known only at the step")]
+    #[inline(never)]
     pub fn gradient<T: Float>(
         &self,
         cpu: Cpu<'_>,

@@ -43,6 +43,7 @@ impl Regression {
     ///
     /// # Errors
     /// [`Error::Parameter`] if `delta` is out of range, [`Error::Length`] if the lengths differ.
+    #[inline(never)]
     pub fn losses<E: Element>(
         &self,
         cpu: Cpu<'_>,
@@ -64,6 +65,7 @@ impl Regression {
     ///
     /// # Errors
     /// As [`losses`](Self::losses).
+    #[inline(never)]
     pub fn gradient<E: Element>(
         &self,
         cpu: Cpu<'_>,

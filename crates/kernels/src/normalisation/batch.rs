@@ -59,6 +59,7 @@ pub const fn batch_norm_scratch(rows: usize, channels: usize) -> usize {
 /// and for a single row, which has no variance (refused by PyTorch as well), [`Error::Scratch`] if there is less than
 /// [`batch_norm_scratch`]. Nothing has been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
+#[inline(never)]
 pub fn batch_norm<T: Float>(
     cpu: Cpu<'_>,
     x: &[T],
@@ -153,6 +154,7 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
 /// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`batch_norm_scratch`]. Nothing
 /// has been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+#[inline(never)]
 pub fn batch_norm_backward<T: Float>(
     cpu: Cpu<'_>,
     x: &[T],
@@ -231,6 +233,7 @@ pub const fn batch_norm_inference_scratch(channels: usize) -> usize {
 /// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`, [`Error::Scratch`] if there
 /// is less than [`batch_norm_inference_scratch`]. Nothing has been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what was learnt, what comes out")]
+#[inline(never)]
 pub fn batch_norm_inference<T: Float>(
     cpu: Cpu<'_>,
     x: &[T],
@@ -265,6 +268,7 @@ pub fn batch_norm_inference<T: Float>(
 ///
 /// # Errors
 /// [`Error::Length`] if lengths differ, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written then.
+#[inline(never)]
 pub fn fold_batch_norm<T: Float>(
     cpu: Cpu<'_>,
     running_mean: &[T],
@@ -333,6 +337,7 @@ impl<T: Float> PerChannel<T, 2, 0> for ScaleShift {
 ///
 /// # Errors
 /// [`Error::Length`] if lengths do not fit.
+#[inline(never)]
 pub fn scale_shift<T: Float>(cpu: Cpu<'_>, scale: &[T], shift: &[T], x: &mut [T]) -> Result<(), Error> {
     check_length("shift", scale.len(), shift.len())?;
     let shape = check_rows(x.len(), scale.len(), ("x", x.len()))?;

@@ -136,7 +136,7 @@ pub(super) fn gradient_sums<'a, T: Float>(
     shape: Shape,
     dy: &'a [T],
     x: &'a [T],
-    centre: impl Fn(usize) -> &'a [T],
+    centre: impl Fn(usize) -> &'a [T] + Sync,
     partials: &'a mut [T],
 ) {
     let Shape { channels, .. } = shape;
@@ -365,7 +365,7 @@ pub(super) fn for_each_row<'a, T: Float, const CONSTANTS: usize, const READ: usi
     cpu: Cpu<'_>,
     shape: Shape,
     op: &impl PerChannel<T, CONSTANTS, READ>,
-    constants: impl Fn(usize) -> [&'a [T]; CONSTANTS],
+    constants: impl Fn(usize) -> [&'a [T]; CONSTANTS] + Sync,
     read: [&'a [T]; READ],
     write: &'a mut [T],
 ) {
@@ -422,14 +422,16 @@ impl<T: Float, Op: PerChannel<T, CONSTANTS, READ>, const CONSTANTS: usize, const
 fn apply_rows<S: Simd, T: Float, const CONSTANTS: usize, const READ: usize, const ROWS: usize>(
     s: S,
     op: &impl PerChannel<T, CONSTANTS, READ>,
-    constants: [&[T]; CONSTANTS],
+    mut constants: [&[T]; CONSTANTS],
     read: [&[T]; READ],
     write: &mut [T],
 ) {
     let channels = write.len() / ROWS;
     let lanes = T::lanes::<S>();
     let whole = channels / lanes * lanes;
-    let constants = constants.map(|x| &x[..channels]);
+    for x in &mut constants {
+        *x = &x[..channels];
+    }
     let read = read.map(|x| rows::<T, ROWS>(x, channels));
     let write = rows_mut::<T, ROWS>(write, channels);
 

@@ -90,6 +90,7 @@ impl Groups {
 /// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`Groups::scratch`]. Nothing has
 /// been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
+#[inline(never)]
 pub fn group_norm<T: Float>(
     cpu: Cpu<'_>,
     groups: Groups,
@@ -186,6 +187,7 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
 /// # Errors
 /// As [`group_norm`], but for `epsilon`.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+#[inline(never)]
 pub fn group_norm_backward<T: Float>(
     cpu: Cpu<'_>,
     groups: Groups,

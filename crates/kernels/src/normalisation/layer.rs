@@ -28,6 +28,7 @@ use crate::{Cpu, Error, Float};
 /// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written
 /// then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
+#[inline(never)]
 pub fn layer_norm<T: Float>(
     cpu: Cpu<'_>,
     x: &[T],
@@ -62,6 +63,7 @@ pub const fn layer_norm_backward_scratch(rows: usize, channels: usize) -> usize 
 /// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`layer_norm_backward_scratch`].
 /// Nothing has been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+#[inline(never)]
 pub fn layer_norm_backward<T: Float>(
     cpu: Cpu<'_>,
     x: &[T],

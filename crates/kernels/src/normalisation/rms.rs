@@ -26,6 +26,7 @@ use crate::{Cpu, Error, Float};
 /// # Errors
 /// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written
 /// then.
+#[inline(never)]
 pub fn rms_norm<T: Float>(
     cpu: Cpu<'_>,
     x: &[T],
@@ -57,6 +58,7 @@ pub const fn rms_norm_backward_scratch(rows: usize, channels: usize) -> usize {
 /// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`rms_norm_backward_scratch`].
 /// Nothing has been written then.
 #[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+#[inline(never)]
 pub fn rms_norm_backward<T: Float>(
     cpu: Cpu<'_>,
     x: &[T],

@@ -72,14 +72,20 @@ impl<T: Float> Terms<T, 2> for Pull<T> {
 
 /// The sums of `a` and of `a * b` along a row.
 #[inline(always)]
-fn sums<S: Simd, T: Float, const READ: usize>(s: S, op: &impl Terms<T, READ>, read: [&[T]; READ]) -> (T, T) {
+fn sums<S: Simd, T: Float, const READ: usize>(
+    s: S,
+    op: &impl Terms<T, READ>,
+    mut read: [&[T]; READ],
+) -> (T, T) {
     let lanes = T::lanes::<S>();
     // Registers of a row of lanes.
     let count = const { LANE_BYTES / size_of::<T::V<S>>() };
     let zero = T::splat(s, T::ZERO);
     let (mut a_sums, mut ab_sums, mut inputs) = ([zero; MOST], [zero; MOST], [zero; READ]);
     let len = read.iter().fold(usize::MAX, |len, x| len.min(x.len()));
-    let read = read.map(|x| &x[..len]);
+    for x in &mut read {
+        *x = &x[..len];
+    }
     let whole = len / (count * lanes) * count;
     for i in (0..whole).step_by(count) {
         for l in 0..count {

@@ -14,7 +14,7 @@
 
 use super::moment::{Moment, Rounding};
 use super::{Decay, Step};
-use crate::elementwise::CHUNK;
+use crate::elementwise::{CHUNK, no_slices};
 use crate::error::check_length;
 use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Element, Error};
@@ -124,7 +124,11 @@ impl<'a, T, G, M, const N: usize> Operands<'a, T, G, M, N> {
         for (name, moment) in names.iter().zip(&*moments) {
             check_length(name, params.len(), moment.len())?;
         }
-        Ok(Self { first: 0, params, grads, moments: moments.each_mut().map(|x| &mut **x) })
+        let mut lent = no_slices();
+        for (lent, moment) in lent.iter_mut().zip(moments) {
+            *lent = moment;
+        }
+        Ok(Self { first: 0, params, grads, moments: lent })
     }
 
     /// Cut at the same places, every `len` elements.
@@ -164,7 +168,7 @@ impl<'a, T, G, M, const N: usize> Iterator for Chunks<'a, T, G, M, N> {
         }
         // All have one length, so that there is never less to take from one than from another.
         let len = core::mem::replace(&mut self.first, self.len).min(rest.params.len());
-        let mut moments: [&mut [M]; N] = core::array::from_fn(|_| Default::default());
+        let mut moments = no_slices();
         for (chunk, moment) in moments.iter_mut().zip(&mut rest.moments) {
             *chunk = moment.split_off_mut(..len)?;
         }
@@ -176,6 +180,13 @@ impl<'a, T, G, M, const N: usize> Iterator for Chunks<'a, T, G, M, N> {
             grads: rest.grads.split_off(..len)?,
             moments,
         })
+    }
+
+    #[inline(always)]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let len = self.rest.params.len();
+        let chunks = usize::from(len > 0) + len.saturating_sub(self.first).div_ceil(self.len);
+        (chunks, Some(chunks))
     }
 }
 

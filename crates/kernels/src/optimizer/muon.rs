@@ -86,6 +86,7 @@ pub const fn orthogonalise_scratch<T: Float>(threads: usize, rows: usize, cols: 
 /// # Errors
 /// [`Error::Parameter`] if a number of `iteration` is out of range, [`Error::Length`] if `x` or `y` is not of this shape,
 /// [`Error::Scratch`] if `scratch` is too small. Nothing has been written then.
+#[inline(never)]
 pub fn orthogonalise<T: Float>(
     cpu: Cpu<'_>,
     iteration: NewtonSchulz,
@@ -219,6 +220,7 @@ impl Muon {
     /// [`Error::Parameter`] if [`check`](Self::check) says so or `step` is out of range, [`Error::Length`] if an operand is not
     /// of this shape, [`Error::Scratch`] if `scratch` is too small. Nothing has been changed then.
     #[expect(clippy::too_many_arguments, reason = "those of the other optimizers, the shape and the scratch")]
+    #[inline(never)]
     pub fn step<T: Float>(
         &self,
         cpu: Cpu<'_>,

@@ -9,7 +9,6 @@
 
 use crate::elementwise::CHUNK;
 use crate::math::sqrt;
-use crate::parallel::GROUP;
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Element};
 
@@ -53,23 +52,16 @@ impl Squares {
     }
 }
 
-/// The roots of the sums of both squares that `squares` gives for each of `chunks`.
+/// The roots of the sums of both squares that `squares` gives for each of `chunks`, added in ascending order.
 pub(super) fn roots<I: Send>(
     cpu: Cpu<'_>,
-    chunks: impl Iterator<Item = I>,
+    chunks: impl Iterator<Item = I> + Send,
     squares: impl Fn(I) -> [f64; 2] + Sync,
 ) -> [f64; 2] {
-    let mut chunks = chunks.fuse().peekable();
     let mut totals = [0.0; 2];
-    while chunks.peek().is_some() {
-        let mut results = [[0.0; 2]; GROUP];
-        let group = chunks.by_ref().take(GROUP).zip(&mut results);
-        cpu.for_each_item(group, |(chunk, result)| *result = squares(chunk));
-        // +0 where there was no chunk, which changes no sum of squares.
-        for result in results {
-            totals.iter_mut().zip(result).for_each(|(total, x)| *total += x);
-        }
-    }
+    cpu.in_order(chunks, squares, |result| {
+        totals.iter_mut().zip(result).for_each(|(total, x)| *total += x);
+    });
     totals.map(|x| sqrt(cpu, x))
 }
 

@@ -6,7 +6,7 @@ use std::{vec, vec::Vec};
 
 use super::*;
 use crate::random::Stream;
-use crate::testing::{bits, centred_difference, same_on_every_cpu};
+use crate::testing::{bits, centred_difference, same_on_every_cpu, sample};
 
 fn draw<T: Float>(stream: u64, n: usize) -> Vec<T> {
     (0..n as u64).map(|i| T::from_f64(Stream::new(43, stream).uniform_f64(i) - 0.5)).collect()
@@ -161,7 +161,7 @@ fn has_the_bits_of_the_documented_order<T: Float>(case: Case, x: &[T], dy: &[T])
 
 #[test]
 fn all_have_the_bits_of_the_documented_order() {
-    for case in CASES {
+    for case in sample(CASES) {
         let p = case.pooling();
         has_the_bits_of_the_documented_order(case, &draw::<f32>(1, p.x_len()), &draw(2, p.y_len()));
         has_the_bits_of_the_documented_order(case, &draw::<f64>(1, p.x_len()), &draw(2, p.y_len()));
@@ -172,7 +172,7 @@ fn all_have_the_bits_of_the_documented_order() {
 #[test]
 fn ties_and_special_values_are_as_documented() {
     let special = [0.0, -0.0, 1.0, f64::NAN, f64::NEG_INFINITY, 1.0, f64::INFINITY, 1e-310, -1e-310];
-    for case in CASES {
+    for case in sample(CASES) {
         let p = case.pooling();
         for one_in in [1, 5] {
             let pick = |stream, n: usize| -> Vec<f64> {

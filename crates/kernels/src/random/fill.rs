@@ -74,6 +74,7 @@ impl Draw for f64 {
 /// # Errors
 /// [`Error::Parameter`] unless `low`, `high` and `high - low` are finite and `low <= high`. Nothing has been written
 /// then.
+#[inline(never)]
 pub fn fill_uniform<T: Float>(
     cpu: Cpu<'_>,
     stream: Stream,
@@ -98,6 +99,7 @@ pub fn fill_uniform<T: Float>(
 ///
 /// # Errors
 /// [`Error::Parameter`] unless `mean` and `std` are finite and `std` at least 0. Nothing has been written then.
+#[inline(never)]
 pub fn fill_normal<T: Float>(
     cpu: Cpu<'_>,
     stream: Stream,

@@ -1,14 +1,38 @@
-//! One lane with the hardware's fused multiply-add.
+//! One lane of x86-64: with the FMA instruction where the machine has it, else with FMA in software.
+//!
+//! One token for both, since all else is the same: twice the code would take the compiler twice the time. The instruction is
+//! written as assembly, so that functions need not be compiled for machines that have it; and loops of it are not
+//! vectorised, which would make code of one lane wider than that of eight.
+
+use core::arch::asm;
+use core::arch::x86_64::{_mm_cvtsd_f64, _mm_cvtss_f32, _mm_set_sd, _mm_set_ss, _mm_sqrt_sd, _mm_sqrt_ss};
 
 use super::plain::{add_integers, mul_integers, padded, widen_bytes};
-use super::{MOST_LANES, Simd, Vector, WithSimd};
+use super::{MOST_LANES, ONE_LANE_TILE_ROWS, Simd, Vector, WithSimd};
 
-/// One lane with the hardware's FMA, which pulp's own one-lane token lacks without std.
+/// One lane, and whether the machine has FMA.
 #[derive(Clone, Copy)]
-pub(crate) struct OneLane(pub(crate) pulp::x86::V3);
+pub(crate) struct OneLane {
+    fma: bool,
+}
+
+impl OneLane {
+    /// One lane with FMA in software.
+    pub(crate) const fn in_software() -> Self {
+        Self { fma: false }
+    }
+
+    /// One lane with the FMA instruction.
+    ///
+    /// # Safety
+    /// The machine has FMA, and the operating system saves its registers.
+    pub(crate) const unsafe fn with_fma() -> Self {
+        Self { fma: true }
+    }
+}
 
 macro_rules! one_lane {
-    ($float:ident, $sse:ident, $set:ident, $get:ident, $sqrt:ident, $fma:ident) => {
+    ($float:ident, |$x:ident| $sqrt:expr, $fma:literal, $software:ident) => {
         impl Vector<$float> for OneLane {
             type V = $float;
             type M = bool;
@@ -51,14 +75,27 @@ macro_rules! one_lane {
                 a / b
             }
             #[inline(always)]
-            fn sqrt(self, a: $float) -> $float {
-                let OneLane(v3) = self;
-                v3.$sse.$get(v3.$sse.$sqrt(v3.$sse.$set(a)))
+            fn sqrt(self, $x: $float) -> $float {
+                // SAFETY: SSE2 is part of x86-64.
+                unsafe { $sqrt }
             }
             #[inline(always)]
             fn mul_add(self, a: $float, b: $float, c: $float) -> $float {
-                let OneLane(v3) = self;
-                v3.$sse.$get(v3.fma.$fma(v3.$sse.$set(a), v3.$sse.$set(b), v3.$sse.$set(c)))
+                if !self.fma {
+                    return $software(a, b, c);
+                }
+                let mut result = a;
+                // SAFETY: `fma` is set by `with_fma` alone, whose caller has seen that the machine has the instruction.
+                unsafe {
+                    asm!(
+                        $fma,
+                        inout(xmm_reg) result,
+                        in(xmm_reg) b,
+                        in(xmm_reg) c,
+                        options(pure, nomem, nostack, preserves_flags),
+                    );
+                }
+                result
             }
             #[inline(always)]
             fn less(self, a: $float, b: $float) -> bool {
@@ -79,11 +116,30 @@ macro_rules! one_lane {
         }
     };
 }
-one_lane!(f32, sse, _mm_set_ss, _mm_cvtss_f32, _mm_sqrt_ps, _mm_fmadd_ss);
-one_lane!(f64, sse2, _mm_set_sd, _mm_cvtsd_f64, _mm_sqrt_pd, _mm_fmadd_sd);
+one_lane!(f32, |x| _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))), "vfmadd213ss {}, {}, {}", fma_f32);
+one_lane!(
+    f64,
+    |x| _mm_cvtsd_f64(_mm_sqrt_sd(_mm_set_sd(0.0), _mm_set_sd(x))),
+    "vfmadd213sd {}, {}, {}",
+    fma_f64
+);
+
+/// `a * b + c`, rounded once, in software.
+#[cold]
+#[inline(never)]
+fn fma_f32(a: f32, b: f32, c: f32) -> f32 {
+    Vector::<f32>::mul_add(pulp::Scalar::new(), a, b, c)
+}
+
+/// `a * b + c`, rounded once, in software.
+#[cold]
+#[inline(never)]
+fn fma_f64(a: f64, b: f64, c: f64) -> f64 {
+    Vector::<f64>::mul_add(pulp::Scalar::new(), a, b, c)
+}
 
 impl Simd for OneLane {
-    const TILE_ROWS: usize = 6;
+    const TILE_ROWS: usize = ONE_LANE_TILE_ROWS;
     const WIDE_ROWS: usize = 1;
     const HAS_PAIRS: bool = false;
     #[inline(always)]
@@ -117,14 +173,6 @@ impl Simd for OneLane {
     }
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
-        struct In<Op>(OneLane, Op);
-        impl<Op: WithSimd> pulp::NullaryFnOnce for In<Op> {
-            type Output = Op::Output;
-            #[inline(always)]
-            fn call(self) -> Op::Output {
-                self.1.with_simd(self.0)
-            }
-        }
-        self.0.vectorize(In(self, op))
+        op.with_simd(self)
     }
 }

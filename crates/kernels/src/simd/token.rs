@@ -1,7 +1,7 @@
 //! An instruction set of pulp's as a [`Simd`].
 
 use super::plain::{add_integers, mul_integers, widen_bytes};
-use super::{MOST_LANES, Simd, WithSimd};
+use super::{MOST_LANES, ONE_LANE_TILE_ROWS, Simd, WithSimd};
 
 /// An instruction set of pulp's, with what pulp lacks.
 pub trait Token: Copy + Send + Sync + 'static {
@@ -80,7 +80,13 @@ pub(super) type F32s<T> = <<T as Token>::Pulp as pulp::Simd>::f32s;
 pub(super) type F64s<T> = <<T as Token>::Pulp as pulp::Simd>::f64s;
 
 impl<S: Token> Simd for S {
-    const TILE_ROWS: usize = if <S::Pulp as pulp::Simd>::REGISTER_COUNT >= 32 { 14 } else { 6 };
+    const TILE_ROWS: usize = if size_of::<F32s<S>>() == size_of::<f32>() {
+        ONE_LANE_TILE_ROWS
+    } else if <S::Pulp as pulp::Simd>::REGISTER_COUNT >= 32 {
+        14
+    } else {
+        6
+    };
     const WIDE_ROWS: usize = if <S::Pulp as pulp::Simd>::REGISTER_COUNT >= 32 { 3 } else { 1 };
     const HAS_PAIRS: bool = S::PAIRS;
     #[inline(always)]

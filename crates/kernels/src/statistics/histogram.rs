@@ -87,6 +87,7 @@ impl Histogram {
 /// assert_eq!(spread.bins[one..][..2], [2, 1]);
 /// assert_eq!((spread.zero, spread.below, spread.above, spread.non_finite), (1, 1, 0, 1));
 /// ```
+#[inline(never)]
 pub fn histogram<E: Element>(cpu: Cpu<'_>, x: &[E]) -> Histogram {
     let mut total = Histogram::default();
     cpu.in_order(x.chunks(CHUNK), |x| cpu.isa.run(Chunk { x }), |chunk| total.add(&chunk));

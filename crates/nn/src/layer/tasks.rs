@@ -7,7 +7,7 @@ use crate::Error;
 /// Calls `task` with each of `items`, on as many threads; each works alone.
 pub(super) fn spread<I: Send>(
     cpu: Cpu<'_>,
-    items: impl Iterator<Item = I>,
+    items: impl Iterator<Item = I> + Send,
     task: impl Fn(Cpu<'_>, I) -> Result<(), kernels::Error> + Sync,
 ) -> Result<(), Error> {
     let mut all = Ok(());

@@ -166,18 +166,18 @@ impl<T: Float> Tile<'_, '_, T> {
             ($($rows:literal)*) => {
                 match (rows, registers) {
                     $(
-                        ($rows, 1) => apart(s, Windows::<K, $rows, 1>(self)),
-                        ($rows, 2) => apart(s, Windows::<K, $rows, 2>(self)),
+                        ($rows, 1) => if const { $rows <= S::TILE_ROWS } {
+                            apart(s, Windows::<K, $rows, 1>(self));
+                        },
+                        ($rows, 2) => if const { $rows <= S::TILE_ROWS } {
+                            apart(s, Windows::<K, $rows, 2>(self));
+                        },
                     )*
-                    _ => {}
+                    _ => debug_assert!(false, "no tile of {rows} rows and {registers} registers"),
                 }
             };
         }
-        if const { S::TILE_ROWS >= ROWS } {
-            run!(1 2 3 4 5 6 7 8);
-        } else {
-            run!(1 2 3 4 5 6);
-        }
+        run!(1 2 3 4 5 6 7 8);
     }
 }
 

@@ -213,20 +213,23 @@ impl<T: Float> Elements<'_, T> {
             ($($rows:literal)*) => {
                 match (rows, registers, self.with_db) {
                     $(
-                        ($rows, 1, false) => apart(s, Chains::<K, $rows, 1, false>(self)),
-                        ($rows, 1, true) => apart(s, Chains::<K, $rows, 1, true>(self)),
-                        ($rows, 2, false) => apart(s, Chains::<K, $rows, 2, false>(self)),
-                        ($rows, 2, true) => apart(s, Chains::<K, $rows, 2, true>(self)),
+                        ($rows, 1, false) => tile!($rows, 1, false),
+                        ($rows, 1, true) => tile!($rows, 1, true),
+                        ($rows, 2, false) => tile!($rows, 2, false),
+                        ($rows, 2, true) => tile!($rows, 2, true),
                     )*
-                    _ => {}
+                    _ => debug_assert!(false, "no tile of {rows} rows and {registers} registers"),
                 }
             };
         }
-        if const { S::TILE_ROWS >= ROWS } {
-            run!(1 2 3 4 5 6 7 8);
-        } else {
-            run!(1 2 3 4 5 6);
+        macro_rules! tile {
+            ($rows:literal, $registers:literal, $db:literal) => {
+                if const { $rows <= S::TILE_ROWS } {
+                    apart(s, Chains::<K, $rows, $registers, $db>(self));
+                }
+            };
         }
+        run!(1 2 3 4 5 6 7 8);
     }
 }
 

@@ -35,7 +35,7 @@ struct Matrices {
 /// Of `group`. In the direct way, an odd number of channels, or of windows in a row, is made even by one of zeros.
 fn matrices(case: Case, group: usize, [x, w, dy]: [&[f32]; 3]) -> Matrices {
     let c = case.convolution();
-    let even = |n: usize| if direct::wins(&c) { n.next_multiple_of(2) } else { n };
+    let even = |n: usize| if direct::wins::<f32>(&c) { n.next_multiple_of(2) } else { n };
     let [batch, oh, ow, out] = c.output();
     let (own, filters, taps) = (c.group_channels(), c.group_filters(), case.kernel[0] * case.kernel[1]);
     let (terms, row) = (taps * even(own), even(ow));
@@ -116,7 +116,7 @@ fn turned(case: Case) -> Option<Case> {
     let possible = case.stride == [1, 1] && (0..2).all(|axis| case.padding[axis] <= reach[axis]);
     let padding = [0, 1].map(|axis| reach[axis] - case.padding[axis].min(reach[axis]));
     let turned = Case { x: [batch, oh, ow, out], out: case.x[3], padding, ..case };
-    let wins = |case: Case| direct::wins(&case.convolution());
+    let wins = |case: Case| direct::wins::<f32>(&case.convolution());
     (possible && wins(case) && wins(turned)).then_some(turned)
 }
 
@@ -142,14 +142,14 @@ pub(super) fn rounded_has_the_bits_of_its_products(case: Case, spoil: impl Fn(&m
 
 #[test]
 fn every_way_has_the_bits_of_its_products() {
-    for case in CASES {
+    for case in sample(CASES) {
         rounded_has_the_bits_of_its_products(case, |_| {});
     }
 }
 
 #[test]
 fn special_values_flow_as_in_products() {
-    for case in CASES {
+    for case in sample(CASES) {
         rounded_has_the_bits_of_its_products(case, |x| {
             let special = [f32::NAN, f32::INFINITY, -f32::INFINITY, -0.0, 1e-39, -1e-30, f32::MIN_POSITIVE];
             for (x, special) in x.iter_mut().step_by(37).zip(special) {
@@ -162,21 +162,21 @@ fn special_values_flow_as_in_products() {
 /// Long enough for several summation blocks, tasks and frames.
 #[test]
 fn large_images_are_cut_without_a_seam() {
-    for case in [
+    for case in sample([
         Case::new([5, 23, 21, 5], [3, 3], 18).padding([1, 1]),
         Case::new([3, 30, 41, 2], [3, 3], 5).padding([1, 1]).stride([2, 2]),
         Case::new([1, 10, 12, 120], [3, 3], 6),
         Case::new([2, 40, 50, 8], [3, 3], 4).groups(2).padding([1, 1]),
         Case::new([5, 30, 31, 5], [1, 1], 7),
         Case::new([1, 130, 60, 9], [3, 3], 2).padding([1, 1]),
-    ] {
+    ]) {
         rounded_has_the_bits_of_its_products(case, |_| {});
     }
 }
 
 #[test]
 fn none_of_anything_has_gradients_of_zero() {
-    for case in CASES {
+    for case in sample(CASES) {
         let [_, height, width, channels] = case.x;
         let none = Case { x: [0, height, width, channels], ..case };
         let [y, _, dx, dw, db] = run(
@@ -194,7 +194,7 @@ fn none_of_anything_has_gradients_of_zero() {
 
 #[test]
 fn in_f64_nothing_is_rounded() {
-    for case in CASES {
+    for case in sample(CASES) {
         let c = case.convolution();
         let [x, w, bias, dy] =
             [draw::<f64>(1, c.x_len()), draw(2, c.w_len()), draw(3, case.out), draw(4, c.y_len())];
@@ -206,7 +206,7 @@ fn in_f64_nothing_is_rounded() {
 /// Each factor is off by 2^-8 of itself at most, and each product by about 2^-7.
 #[test]
 fn values_are_within_the_rounding_of_the_factors() {
-    for case in CASES {
+    for case in sample(CASES) {
         let c = case.convolution();
         let [x, w, dy] = [draw::<f32>(5, c.x_len()), draw(6, c.w_len()), draw(8, c.y_len())];
         let bias = vec![0.0; case.out];
