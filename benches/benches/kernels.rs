@@ -7,6 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use kernels::{Cpu, Isa};
 
 fn kernels(criterion: &mut Criterion) {
+    benches::copy::check();
     for (family, kernels) in Kernel::families(Cpu::serial(Isa::detect())) {
         let mut group = criterion.benchmark_group(family);
         group

@@ -2,8 +2,7 @@
 //!
 //! *Products.* Every implementation multiplies the same row-major operands, stored plain or transposed, and its answer is checked
 //! before it is timed. `benches/gemm.rs` is the record (criterion); `src/bin/gemm_ratios.rs` prints a table of ratios
-//! from its own alternating runs, which is what to believe on a shared machine. `src/bin/gemm_once.rs` is for counting
-//! instructions.
+//! from its own alternating runs, which is what to believe on a shared machine.
 //!
 //! *Other kernels.* `kernel` lists them; `benches/kernels.rs` is the record, `src/bin/kernel_ratios.rs` prints ratios to a
 //! copy of the same bytes and to PyTorch.

@@ -9,6 +9,7 @@ mod epilogues;
 mod errors;
 mod matrix;
 mod oracle;
+mod sample;
 mod shapes;
 mod slabs;
 mod sparse;

@@ -269,6 +269,9 @@ impl<T: Scalar> Case<T> {
 
     /// Compares every instruction set of this machine, with and without scratch, to the oracle.
     pub(crate) fn check(&self) {
+        if !crate::sample::takes_case() {
+            return;
+        }
         let expected = self.expected();
         for isa in Isa::available() {
             // Slabs ask for scratch.

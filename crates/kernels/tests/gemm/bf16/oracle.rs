@@ -205,6 +205,9 @@ impl<O: Store> Case<O> {
 
     /// Compares every instruction set of this machine to the oracle, with scratch, and without where that is allowed.
     pub(crate) fn check(&self) {
+        if !crate::sample::takes_case() {
+            return;
+        }
         let expected = self.expected();
         let sums_are_kept_in_c = size_of::<O>() == size_of::<f32>();
         for isa in Isa::available() {
