@@ -93,6 +93,8 @@ pub enum Schedule {
     },
     /// Up from `start` to the full rate over the first share `rise` of the run, then down to `end`, both along half cosines
     /// (Smith, Topin 2018, "Super-convergence"). PyTorch: `OneCycleLR`, whose defaults are 0.3, 1/25 and 1/250,000.
+    ///
+    /// The full rate is that of step `rise * steps - 1`, counted from 0. Where that is not above 0, the run begins with it.
     OneCycle {
         /// The share of the run that rises, 0 to 1.
         #[cfg_attr(feature = "serde", serde(default = "rise"))]
@@ -206,7 +208,7 @@ impl Schedule {
         match self {
             Self::Constant => 1.0,
             &Self::Step { every, factor } => {
-                power(cpu, factor, (progress.step / (progress.steps_per_epoch.max(1) * every.max(1))) as f64)
+                power(cpu, factor, (progress.step / progress.steps_per_epoch.max(1) / every.max(1)) as f64)
             }
             &Self::Exponential { factor } => power(cpu, factor, progress.epochs()),
             &Self::Polynomial { power: exponent, end } => {
@@ -214,32 +216,24 @@ impl Schedule {
             }
             &Self::Cosine { end } => between(end, 1.0, half_cosine(cpu, share)),
             &Self::CosineRestarts { epochs, growth, end } => {
-                let (mut into, mut length) = (progress.epochs(), epochs);
-                // With a growth of 1 all are alike; else each is longer, so that few are passed.
-                if growth <= 1.0 {
-                    into -= length * (into / length) as u64 as f64;
-                }
-                while into >= length {
-                    into -= length;
-                    length *= growth;
-                }
-                between(end, 1.0, half_cosine(cpu, into / length))
+                let cycle = Cycle::new(epochs * progress.steps_per_epoch as f64, growth);
+                between(end, 1.0, half_cosine(cpu, cycle.share(cpu, progress.step as f64)))
             }
             &Self::Linear { end } => between(end, 1.0, 1.0 - share),
             &Self::OneCycle { rise, start, end } => {
-                if share < rise {
-                    between(1.0, start, half_cosine(cpu, share / rise))
+                let last = progress.steps.saturating_sub(1);
+                let (step, last) = (progress.step.min(last) as f64, last as f64);
+                let peak = (rise * progress.steps as f64 - 1.0).max(0.0);
+                if step < peak {
+                    between(1.0, start, half_cosine(cpu, step / peak))
                 } else {
-                    between(
-                        end,
-                        1.0,
-                        half_cosine(cpu, if rise < 1.0 { (share - rise) / (1.0 - rise) } else { 0.0 }),
-                    )
+                    let fall = if last > peak { (step - peak) / (last - peak) } else { 0.0 };
+                    between(end, 1.0, half_cosine(cpu, fall))
                 }
             }
             &Self::InverseSquareRoot { epochs } => {
                 let rise = epochs * progress.steps_per_epoch.max(1) as f64;
-                let step = (progress.step + 1) as f64;
+                let step = progress.step.saturating_add(1) as f64;
                 f64::min(step / rise, math::sqrt(cpu, rise / step))
             }
             Self::Warmup { epochs, start, then } => match progress.after(*epochs) {
@@ -263,6 +257,47 @@ impl Progress {
             Some(step) => Ok(Self { step, steps: self.steps.saturating_sub(first), ..self }),
             None => Err(first),
         }
+    }
+}
+
+/// Cycles one after the other, the first of `length` steps, each `growth` times as long as the one before.
+struct Cycle {
+    length: f64,
+    growth: f64,
+}
+
+/// Cycles that are passed one by one, before the rest are passed at once.
+const COUNTED_CYCLES: f64 = 64.0;
+
+impl Cycle {
+    /// A cycle has at least one step. A length that is whole but for rounding is whole: 0.07 epochs of 100 steps are 7.
+    fn new(length: f64, growth: f64) -> Self {
+        let whole = (length + 0.5) as u64 as f64;
+        let length = if (length - whole).abs() <= 1e-12 * whole { whole } else { length };
+        Self { length: length.max(1.0), growth }
+    }
+
+    /// The share of its cycle that has passed at step `step`: 0 up to, not including, 1.
+    fn share(&self, cpu: Cpu<'_>, step: f64) -> f64 {
+        let Self { mut length, growth } = *self;
+        if growth <= 1.0 {
+            let into = step - length * (step / length) as u64 as f64;
+            return (into / length).max(0.0);
+        }
+        // Cycle n begins at step length (growth^n - 1) / (growth - 1).
+        let mut into = step;
+        let rate = math::at(cpu, math::ln_1p, growth - 1.0);
+        let passed = math::at(cpu, math::ln_1p, step / length * (growth - 1.0)) / rate;
+        if passed > COUNTED_CYCLES {
+            let n = (passed - 1.0) as u64 as f64;
+            into -= length * math::at(cpu, math::exp_m1, n * rate) / (growth - 1.0);
+            length *= math::at(cpu, math::exp, n * rate);
+        }
+        while into >= length {
+            into -= length;
+            length *= growth;
+        }
+        (into / length).max(0.0)
     }
 }
 

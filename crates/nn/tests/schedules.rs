@@ -65,10 +65,18 @@ fn restarts_come_after_each_period() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the cosine of std is the reference")]
 fn what_rises_meets_the_full_rate() {
-    let cycle = factors(&Schedule::OneCycle { rise: 0.3, start: 0.04, end: 4e-6 }, 101);
-    for (step, expected) in [(0, 0.04), (15, 0.52), (30, 1.0), (65, (1.0 + 4e-6) / 2.0), (100, 4e-6)] {
+    // PyTorch's peak: step 0.31 * 100 - 1.
+    let cycle = factors(&Schedule::OneCycle { rise: 0.31, start: 0.04, end: 4e-6 }, 100);
+    let middle = 0.5 * (1.0 + (std::f64::consts::PI * 34.0 / 69.0).cos());
+    for (step, expected) in [(0, 0.04), (15, 0.52), (30, 1.0), (64, 4e-6 + (1.0 - 4e-6) * middle), (99, 4e-6)]
+    {
         near(cycle[step], expected);
+    }
+    // No step is left to rise in.
+    for steps in [1, 2, 10] {
+        near(factors(&Schedule::OneCycle { rise: 0.1, start: 0.04, end: 0.0 }, steps)[0], 1.0);
     }
     let root = factors(&Schedule::InverseSquareRoot { epochs: 2.5 }, 200);
     for (step, expected) in [(0, 0.04), (12, 0.52), (24, 1.0), (99, 0.5)] {
@@ -147,4 +155,89 @@ fn means_of_several_epochs_do_not_mind_noise() {
     assert_eq!(stop(rule, &noisy), Some(3));
     assert_eq!(stop(EarlyStopping { window: 2, ..rule }, &noisy), None);
     assert_eq!(stop(EarlyStopping { window: 4, ..rule }, &noisy), None);
+}
+
+/// Values at the ends of an f64's range and between, for what is above 0.
+const POSITIVE: [f64; 14] =
+    [5e-324, 1e-300, 1e-20, 1e-3, 0.07, 0.1, 0.3, 1.0, 2.5, 1e3, 1e18, 1e20, 1e300, f64::MAX];
+const SHARES: [f64; 4] = [0.0, 1e-300, 0.3, 1.0];
+
+/// All schedules but those that multiply by a factor of the user's, over the whole domain of their numbers.
+fn over_the_domain() -> Vec<Schedule> {
+    let mut all = vec![Schedule::Constant];
+    for end in SHARES {
+        all.extend([Schedule::Cosine { end }, Schedule::Linear { end }]);
+        for start in SHARES {
+            all.extend(SHARES.map(|rise| Schedule::OneCycle { rise, start, end }));
+        }
+        for x in POSITIVE {
+            all.push(Schedule::Polynomial { power: x, end });
+            for growth in [1.0, 1.0 + f64::EPSILON, 1.000_1, 2.0, 1e10, 1e300] {
+                all.push(Schedule::CosineRestarts { epochs: x, growth, end });
+            }
+            let then = Box::new(Schedule::CosineRestarts { epochs: x, growth: 1.5, end });
+            all.push(Schedule::Warmup { epochs: x, start: end, then: then.clone() });
+            all.push(Schedule::Sequence { epochs: x, first: Box::new(Schedule::Linear { end }), then });
+        }
+    }
+    all.extend(POSITIVE.map(|epochs| Schedule::InverseSquareRoot { epochs }));
+    for every in [1, 2, u64::MAX / 2, u64::MAX] {
+        all.extend([1e-300, 0.1, 1.0].map(|factor| Schedule::Step { every, factor }));
+    }
+    all
+}
+
+#[test]
+fn every_factor_over_the_whole_domain_is_a_share() {
+    let cpu = Cpu::detect();
+    for schedule in over_the_domain() {
+        schedule.check().unwrap();
+        for steps_per_epoch in [0, 1, 10, 1 << 40, u64::MAX] {
+            for steps in [0, 1, 2, 1000, u64::MAX] {
+                for step in [0, 1, 2, 9, 10, 999, 1_000_003, u64::MAX - 1, u64::MAX] {
+                    let progress = Progress { step, steps, steps_per_epoch };
+                    let factor = schedule.factor(cpu, progress);
+                    assert!((0.0..=1.0).contains(&factor), "{schedule:?} at {progress:?}: {factor}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_do_not_wrap_around() {
+    let schedule = Schedule::Step { every: u64::MAX / 4, factor: 0.5 };
+    assert!(factors(&schedule, 100).iter().all(|&factor| factor == 1.0));
+}
+
+/// 10 steps an epoch: a cycle of a tenth of an epoch, or less, is one step long, at its full rate.
+#[test]
+fn cycles_of_one_step_have_the_full_rate() {
+    for epochs in [0.1, 0.01, 1e-20] {
+        let schedule = Schedule::CosineRestarts { epochs, growth: 1.0, end: 0.0 };
+        assert!(factors(&schedule, 100).iter().all(|&factor| factor == 1.0), "{epochs}");
+    }
+    let three = factors(&Schedule::CosineRestarts { epochs: 0.3, growth: 1.0, end: 0.0 }, 100);
+    for (step, factor) in three.iter().enumerate() {
+        near(*factor, [1.0, 0.75, 0.25][step % 3]);
+    }
+}
+
+/// The cycles that are passed at once are those that would be passed one by one.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the cosine of std is the reference")]
+fn late_cycles_begin_where_the_sum_of_the_earlier_ones_ends() {
+    let schedule = Schedule::CosineRestarts { epochs: 0.3, growth: 1.01, end: 0.0 };
+    let factors = factors(&schedule, 2000);
+    let (mut begin, mut length) = (0.0, 3.0);
+    for (step, factor) in factors.iter().enumerate() {
+        while step as f64 >= begin + length {
+            begin += length;
+            length *= 1.01;
+        }
+        let expected = 0.5 * (1.0 + (std::f64::consts::PI * (step as f64 - begin) / length).cos());
+        // A step at the seam of two cycles may fall on either side of it.
+        let seam = (step as f64 - begin) / length < 1e-9;
+        assert!(seam || (factor - expected).abs() < 1e-9, "step {step}: {factor}, not {expected}");
+    }
 }
