@@ -137,15 +137,22 @@ fn cut(
 }
 
 /// A draw from Beta(`alpha`, `alpha`), by Jöhnk's method (1964): with u and v uniform, `u^(1/alpha)` over the sum of both such powers,
-/// once that sum is at most 1, which for the largest `alpha` takes 70 attempts on average.
+/// once that sum is at most 1, which for the largest `alpha` takes 70 attempts on average. For the smallest, where both powers are
+/// below the range of f64, their ratio comes from the logarithms.
 fn beta(cpu: Cpu<'_>, stream: Stream, alpha: f64) -> f64 {
     let power = |x: f64| math::at(cpu, |cpu, x, y| math::pow_scalar(cpu, x, 1.0 / alpha, y), x);
     for attempt in 0..4096 {
         // Draws past those of the box and the shift.
         let uniform = |which: u64| stream.uniform_f64(16 + 2 * attempt + which);
-        let (u, v) = (power(uniform(0)), power(uniform(1)));
-        if u + v <= 1.0 && u + v > 0.0 {
-            return u / (u + v);
+        let (u, v) = (uniform(0), uniform(1));
+        let (x, y) = (power(u), power(v));
+        if x + y <= 1.0 && x + y > 0.0 {
+            return x / (x + y);
+        }
+        let ln = |x: f64| math::at(cpu, math::ln, x);
+        let difference = (ln(v) - ln(u)) / alpha;
+        if x + y == 0.0 && !difference.is_nan() {
+            return math::at(cpu, math::sigmoid, -difference);
         }
     }
     0.5

@@ -60,3 +60,32 @@ fn every_layer_has_outputs_of_unit_variance() {
     assert!(lsuv.scale(cpu, input, &layers, &Registry::new(), short, &[], &inputs).is_err());
     assert!(Lsuv { attempts: 0, ..lsuv }.check().is_err());
 }
+
+/// Means, then deviations, that standardise these rows.
+fn fitted(rows: &[[f64; 2]]) -> Vec<f64> {
+    let cpu = Cpu::detect();
+    let layers = [LayerSpec::Standardise, LayerSpec::dense(1, Init::Constant { value: 1.0 })];
+    let network = Network::new(2, &layers).unwrap();
+    let mut buffers = vec![0.0; network.buffers().len()];
+    network.init_buffers(cpu, &mut buffers).unwrap();
+    let mut left = rows.iter();
+    let mut next = |row: &mut [f64]| left.next().map(|values| row.copy_from_slice(values)).is_some();
+    assert!(network.fit(cpu, &mut next, &mut buffers).unwrap());
+    buffers
+}
+
+/// Units of a column change its mean and deviation by their ratio, a power of two exactly, and nothing else.
+#[test]
+fn standardisation_knows_no_unit() {
+    let rows: Vec<[f64; 2]> = (0..50).map(|i| [f64::from(i % 7) - 2.0, 3.0]).collect();
+    let plain = fitted(&rows);
+    assert!((plain[2] - 1.99).abs() < 0.05, "{plain:?}");
+    for exponent in [-300_i64, -100, -30, 30, 300] {
+        let unit = f64::from_bits(((1023 + exponent) as u64) << 52);
+        let scaled = fitted(&rows.iter().map(|[a, b]| [a * unit, b * unit]).collect::<Vec<_>>());
+        assert_eq!(scaled[0], plain[0] * unit, "{exponent}");
+        assert_eq!(scaled[2], plain[2] * unit, "{exponent}");
+        // The constant column.
+        assert_eq!((scaled[1], scaled[3]), (plain[1] * unit, 1.0), "{exponent}");
+    }
+}

@@ -52,6 +52,19 @@ fn shares_have_the_moments_of_the_beta_distribution() {
     }
 }
 
+/// Beta(alpha, alpha) is 0 or 1, each half of the time, in the limit of alpha = 0: images are left as they are.
+#[test]
+fn the_smallest_alpha_mixes_nothing() {
+    for alpha in [1e-3, 1e-9, 1e-300, 5e-324] {
+        let draws: Vec<f64> = (0..2000).map(|i| share(alpha, i)).collect();
+        let mixed = draws.iter().filter(|&&x| x.min(1.0 - x) > 0.01).count();
+        let ones = draws.iter().filter(|&&x| x > 0.5).count();
+        // Of alpha = 0.001 about one draw in 100 lies between, as the density alpha / (2 x) near 0 says.
+        assert!(mixed <= if alpha == 1e-3 { 60 } else { 0 }, "{alpha}: {mixed} draws between");
+        assert!((900..1100).contains(&ones), "{alpha}: {ones} ones");
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused() {
     let (cpu, stream, mixup) = (Cpu::detect(), Stream::new(0, 0), Mixing::Mixup { alpha: 1.0 });

@@ -55,10 +55,10 @@ impl Describe for Standardise {
                 *squares += before * (x - *mean);
             }
         }
-        for squares in deviation {
+        for (squares, mean) in deviation.iter_mut().zip(mean) {
             let std = sqrt(cpu, *squares / f64::max(count, 1.0));
-            // What is constant stays 0.
-            *squares = if std < 1e-8 { 1.0 } else { std };
+            // A constant column stays 0. One whose deviation is that of the mean's rounding is constant, whatever its unit.
+            *squares = if std <= f64::EPSILON * mean.abs() { 1.0 } else { std };
         }
         true
     }
