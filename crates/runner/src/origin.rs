@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! parameters    the first tensor that is not finite: the step before was too large
+//! inputs        a batch that holds such numbers
 //! outputs       the first layer whose outputs are not, for the images of the step
 //! gradient      the last tensor whose gradient is not: gradients come from the last layer down to the first
 //! ```
@@ -9,7 +10,7 @@
 //! A NaN reaches every gradient before it, so that the first tensor of the gradient says nothing. A step calls it when it cannot be taken.
 
 use kernels::Cpu;
-use nn::{LayerSpec, Mode, Network, Tensor, Weights, Workspace};
+use nn::{Mode, Tensor, Weights, Workspace};
 
 use crate::Error;
 use crate::element::Element;
@@ -38,33 +39,40 @@ pub(crate) fn of<T: Element>(
     let accumulate = u64::from(setup.config.accumulate);
     for (part, images) in (0..).zip(indices.chunks(step::batch(setup))) {
         let mode = Mode::Train { seed: setup.config.seed, step: number * accumulate + part };
-        if let Some((at, layer)) = first_broken_layer(setup, cpu, mode, weights, images)? {
-            return Ok(Some(format!("the outputs of layers.{at} ({})", layer.kind())));
+        if let Some(place) = first_broken_outputs(setup, cpu, mode, weights, images)? {
+            return Ok(Some(place));
         }
     }
     let last = tensors.iter().rev().find(|tensor| is_broken(grads, tensor));
     Ok(last.map(|tensor| format!("the gradient of {}", tensor.name)))
 }
 
-/// The first layer with outputs that are not finite. The layers up to each are a network of their own, whose parameters are the first of
-/// those of the whole.
-fn first_broken_layer<'a, T: Element>(
-    setup: &'a Setup,
+/// The inputs, if they are non-finite, else the first layer with non-finite outputs. The layers up to each are a network of their own,
+/// whose parameters are the first of those of the whole. Layers before the first parameter are no network: should one of them be
+/// the first, the layer of that parameter is named.
+fn first_broken_outputs<T: Element>(
+    setup: &Setup,
     cpu: Cpu<'_>,
     mode: Mode,
     weights: &weights::Weights<T>,
     images: &[u32],
-) -> Result<Option<(usize, &'a LayerSpec)>, Error> {
+) -> Result<Option<String>, Error> {
     let mut rows = Rows::<T>::new(images.len(), setup.network.inputs());
     let inputs = rows.fill(&setup.dataset.train, images)?.inputs;
+    if !is_finite(inputs) {
+        return Ok(Some("the inputs".into()));
+    }
     let layers = setup.config.layers.as_deref().unwrap_or_default();
     for (at, layer) in layers.iter().enumerate() {
-        let network: Network = setup::network(&setup.config, setup.network.input(), &layers[..=at], false)?;
+        let network = match setup::network(&setup.config, setup.network.input(), &layers[..=at], false) {
+            Err(Error::Network(nn::Error::NoLayers)) => continue,
+            network => network?,
+        };
         let mut buffers = weights.buffers[..network.buffers().len()].to_vec();
         let weights = Weights { params: &weights.params[..network.layout().len()], buffers: &mut buffers };
         let mut workspace = Workspace::inference(&network, cpu, images.len())?;
         if !is_finite(network.forward_in(cpu, mode, weights, inputs, &mut workspace)?) {
-            return Ok(Some((at, layer)));
+            return Ok(Some(format!("the outputs of layers.{at} ({})", layer.kind())));
         }
     }
     Ok(None)

@@ -138,7 +138,7 @@ impl<T: Element> Stepper<T> {
                     }
                     _ => {}
                 }
-                return self.not_finite(setup, cpu, step, &state.weights, indices, loss);
+                return Ok(Err(self.not_finite(setup, cpu, step, &state.weights, indices, loss)));
             }
             Err(error) => return Err(error.into()),
         };
@@ -149,7 +149,7 @@ impl<T: Element> Stepper<T> {
         optimizer.step(cpu, rate, clipped.scale, &mut weights.params, &self.grads)?;
         match self.clipping.bound(cpu, &mut weights.params) {
             Err(nn::Error::Kernel(kernels::Error::NonFinite { .. })) => {
-                return self.not_finite(setup, cpu, step, &state.weights, indices, loss);
+                return Ok(Err(self.not_finite(setup, cpu, step, &state.weights, indices, loss)));
             }
             bounded => bounded?,
         }
@@ -178,9 +178,10 @@ impl<T: Element> Stepper<T> {
         weights: &Weights<T>,
         indices: &[u32],
         loss: f64,
-    ) -> Result<Result<Taken, NotFinite>, Error> {
-        let origin = origin::of(setup, cpu, step, weights, indices, &self.grads)?;
-        Ok(Err(NotFinite { loss, origin }))
+    ) -> NotFinite {
+        // A search that fails finds nothing: the step is what the run has to answer for.
+        let origin = origin::of(setup, cpu, step, weights, indices, &self.grads).unwrap_or_default();
+        NotFinite { loss, origin }
     }
 
     /// The gradient of the mean loss over the images `indices`.

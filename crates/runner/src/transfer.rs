@@ -99,7 +99,7 @@ impl fmt::Display for Outcome {
 ///
 /// # Errors
 /// [`DataError::Io`] if the file cannot be read; [`Error::Malformed`] if it is another than before, damaged, or has a tensor of another
-/// shape or of integers; [`Error::Usage`] if nothing in it has the name of a tensor, or a pattern names none.
+/// shape, of integers, or with a value that is non-finite in the type of the run; [`Error::Usage`] if nothing in it has the name of a tensor, or a pattern names none.
 pub fn load<T: Element>(setup: &Setup, weights: &mut Weights<T>) -> Result<Option<Outcome>, Error> {
     let Some(InitFrom { path, sha256: known, reinit }) = &setup.config.init_from else { return Ok(None) };
     let bytes = fs::read(path).map_err(DataError::io("read", path))?;
@@ -182,7 +182,14 @@ fn take<T: Element>(
         malformed(path, expected, format!("type {}", view.dtype()))
     })?;
     for (i, value) in here.iter_mut().enumerate() {
-        *value = T::from_f64(values[tensor.torch_place(i)]);
+        let read = values[tensor.torch_place(i)];
+        *value = T::from_f64(read);
+        if !value.to_f64().is_finite() {
+            let dtype = if size_of::<T>() == size_of::<f32>() { "f32" } else { "f64" };
+            let expected =
+                format!("`{name}` with finite values of {dtype} (or --reinit {name}, which draws it anew)");
+            return Err(malformed(path, expected, format!("{read:e} at index {}", tensor.torch_place(i))));
+        }
     }
     Ok(())
 }

@@ -27,6 +27,23 @@ pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+/// The first layer of a table's network standardises and has no parameters: the search for the place of a non-finite number
+/// has to pass it.
+#[test]
+fn a_table_that_diverges_says_so() {
+    let world = World::new();
+    flowers(&world);
+    let diverge =
+        "train --data flowers.csv --label kind --batch 16 --epochs 2 --optimizer sgd --lr 1e30 --quiet";
+    let shown = world.expect(5, &format!("{diverge} --out run"), &["diverged", "lr"]);
+    assert!(!stderr(&shown).contains("no layer with parameters"));
+    assert_eq!(world.summary("run")["status"], "diverged");
+    let sweep =
+        "sweep --data flowers.csv --label kind lr=1e30,0.01 optimizer=sgd epochs=2 batch=16 --out grid";
+    let table = stdout(&world.expect(0, sweep, &[]));
+    assert!(table.contains("diverged") && table.contains("best: grid/002"), "{table}");
+}
+
 const TRAIN: &str = "train --data flowers.csv --label kind --epochs 20 --batch 16 --lr 0.02 --quiet";
 
 #[test]

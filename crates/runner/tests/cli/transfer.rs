@@ -89,6 +89,13 @@ fn what_does_not_fit_is_named_before_there_is_a_folder() {
     let foreign = [0_u8; 8];
     let views = [("weight", TensorView::new(Dtype::F32, vec![2], &foreign).unwrap())];
     fs::write(world.path("foreign"), safetensors::serialize(views, None).unwrap()).unwrap();
+    // Weights that are non-finite, or become so in f32.
+    for (name, value) in [("nan", f64::NAN), ("infinite", f64::INFINITY), ("large", 1e300)] {
+        let mut bytes = [0_u8; 8 * 36 * 8];
+        bytes[8 * 40..][..8].copy_from_slice(&value.to_le_bytes());
+        let views = [("layers.0.weight", TensorView::new(Dtype::F64, vec![8, 36], &bytes).unwrap())];
+        fs::write(world.path(name), safetensors::serialize(views, None).unwrap()).unwrap();
+    }
     for (code, arguments, texts) in [
         (
             3,
@@ -97,6 +104,13 @@ fn what_does_not_fit_is_named_before_there_is_a_folder() {
         ),
         (3, "--config net.toml --init-from damaged", &["damaged", "whole safetensors file"]),
         (2, "--config net.toml --init-from foreign", &["foreign", "layers.0.weight", "weight"]),
+        (
+            3,
+            "--config net.toml --init-from nan",
+            &["`layers.0.weight` with finite values of f32", "NaN at index 40"],
+        ),
+        (3, "--config net.toml --init-from infinite", &["layers.0.weight", "inf at index 40"]),
+        (3, "--config net.toml --init-from large", &["layers.0.weight", "1e300 at index 40"]),
         (1, "--config net.toml --init-from absent", &["absent"]),
         (1, "--config net.toml --init-from tiny", &["tiny/model.safetensors"]),
         (
