@@ -93,8 +93,6 @@ pub enum Schedule {
     },
     /// Up from `start` to the full rate over the first share `rise` of the run, then down to `end`, both along half cosines
     /// (Smith, Topin 2018, "Super-convergence"). PyTorch: `OneCycleLR`, whose defaults are 0.3, 1/25 and 1/250,000.
-    ///
-    /// The full rate is that of step `rise * steps - 1`, counted from 0. Where that is not above 0, the run begins with it.
     OneCycle {
         /// The share of the run that rises, 0 to 1.
         #[cfg_attr(feature = "serde", serde(default = "rise"))]
@@ -221,14 +219,14 @@ impl Schedule {
             }
             &Self::Linear { end } => between(end, 1.0, 1.0 - share),
             &Self::OneCycle { rise, start, end } => {
-                let last = progress.steps.saturating_sub(1);
-                let (step, last) = (progress.step.min(last) as f64, last as f64);
-                let peak = (rise * progress.steps as f64 - 1.0).max(0.0);
-                if step < peak {
-                    between(1.0, start, half_cosine(cpu, step / peak))
+                if share < rise {
+                    between(1.0, start, half_cosine(cpu, share / rise))
                 } else {
-                    let fall = if last > peak { (step - peak) / (last - peak) } else { 0.0 };
-                    between(end, 1.0, half_cosine(cpu, fall))
+                    between(
+                        end,
+                        1.0,
+                        half_cosine(cpu, if rise < 1.0 { (share - rise) / (1.0 - rise) } else { 0.0 }),
+                    )
                 }
             }
             &Self::InverseSquareRoot { epochs } => {
