@@ -134,16 +134,25 @@ impl<Items: Iterator> Queue<Items> {
         Self { items: UnsafeCell::new(items), locked: AtomicBool::new(false) }
     }
 
-    /// The next item. Should the iterator panic, the queue stays locked, and the panic ends the kernel's other threads as
-    /// the executor does it.
+    /// The next item. The lock is released even if the iterator panics: no other thread waits for it in vain.
     fn next(&self) -> Option<Items::Item> {
         while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             core::hint::spin_loop();
         }
+        let _release = Release(&self.locked);
         // SAFETY: the lock is held, so that no other reference to the items exists.
-        let item = unsafe { &mut *self.items.get() }.next();
-        self.locked.store(false, Ordering::Release);
-        item
+        unsafe { &mut *self.items.get() }.next()
+    }
+}
+
+/// Releases the lock when dropped.
+#[cfg(target_has_atomic = "ptr")]
+struct Release<'a>(&'a AtomicBool);
+
+#[cfg(target_has_atomic = "ptr")]
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
