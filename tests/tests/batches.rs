@@ -78,7 +78,7 @@ fn no_batch_size_is_beyond_any_preset() {
     }
 }
 
-/// Whether a layer of this kind, by its name in Rust, is among these or within one of them.
+/// `true` if `layers`, or layers nested in them, include one of this kind.
 fn contains(layers: &[LayerSpec], kind: &str) -> bool {
     format!("{layers:?}").contains(kind)
 }

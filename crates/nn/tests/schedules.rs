@@ -154,7 +154,7 @@ const POSITIVE: [f64; 14] =
     [5e-324, 1e-300, 1e-20, 1e-3, 0.07, 0.1, 0.3, 1.0, 2.5, 1e3, 1e18, 1e20, 1e300, f64::MAX];
 const SHARES: [f64; 4] = [0.0, 1e-300, 0.3, 1.0];
 
-/// All schedules but those that multiply by a factor of the user's, over the whole domain of their numbers.
+/// Every schedule over the domain of its parameters; growth factors above 1 excepted.
 fn over_the_domain() -> Vec<Schedule> {
     let mut all = vec![Schedule::Constant];
     for end in SHARES {

@@ -31,8 +31,9 @@ pub(super) use gradient::{dw, dw_len};
 /// Rows of sums that are kept in registers, two each where there are 32: sixteen for sums, two for the factor that is in lanes.
 const ROWS: usize = 8;
 
-/// `true` if there is direct convolution for elements of type `T`. Those of f64 are left to the products, which give the same
-/// bits: f64 is for checking gradients, not worth the time that its tiles take to compile.
+/// `true` if direct convolution is compiled for elements of type `T`.
+///
+/// f64 uses the product algorithm, with the same bits: its tiles are not worth their compile time.
 pub(super) const fn compiled<T>() -> bool {
     size_of::<T>() == size_of::<f32>()
 }

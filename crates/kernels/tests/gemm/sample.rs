@@ -1,9 +1,9 @@
-//! Which cases are checked: all of them, or a sample where the processor is emulated and each takes long.
+//! Sampling of test cases on emulated processors, where each case takes long.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-/// Whether this case is checked. With `EVENKEEL_SAMPLE=N` one case in N is, beginning with the first of each test.
+/// Returns `true` if this case is checked: every case, or with `EVENKEEL_SAMPLE=N` one in N of each test.
 pub(crate) fn takes_case() -> bool {
     static EVERY: OnceLock<usize> = OnceLock::new();
     thread_local!(static CASES: Cell<usize> = const { Cell::new(0) });
