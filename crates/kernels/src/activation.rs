@@ -353,6 +353,3 @@ fn at_most<S: Simd, T: Float>(s: S, x: T::V<S>, high: T) -> T::V<S> {
     let high = T::splat(s, high);
     T::select(s, T::less_or_equal(s, high, x), high, x)
 }
-
-#[cfg(test)]
-mod tests;

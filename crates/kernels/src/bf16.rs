@@ -143,6 +143,3 @@ impl WithSimd for NarrowStochastic<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -335,6 +335,3 @@ impl<T: Float> Elementwise<T, 0, 1> for Bound<T> {
         [T::select(s, T::less(s, most, x), most, x)]
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -48,13 +48,13 @@
 //!
 //! Called by the layers of a network.
 
+mod algorithm;
 mod columns;
 mod depthwise;
 mod direct;
 mod greatest;
 mod product;
 mod turned;
-mod way;
 mod winograd;
 pub(crate) mod words;
 
@@ -64,9 +64,9 @@ use crate::gemm::terms::Single;
 use crate::simd::{Float, Simd};
 use crate::window::{Sweep, Window, length};
 use crate::{Cpu, Error};
+pub use algorithm::Algorithm;
 use columns::{Gather, Part};
 use greatest::POOL;
-use way::Way;
 
 /// The geometry of a convolution; its methods compute it.
 ///
@@ -233,7 +233,7 @@ impl Convolution {
     /// where such windows are all there are.
     pub const fn pools(&self) -> bool {
         let (down, across) = (self.sweep.down.out, self.sweep.across.out);
-        matches!(self.way::<f32>(), Way::Winograd) && (down | across).is_multiple_of(2)
+        matches!(self.algorithm::<f32>(), Algorithm::Winograd) && (down | across).is_multiple_of(2)
     }
 
     /// Elements of what is stored of `y`.
@@ -560,6 +560,3 @@ impl<'a, T> Epilogue<'a, T> {
         Epilogue { bias: self.bias, keep, relu: self.relu, gradient_at, which }
     }
 }
-
-#[cfg(test)]
-mod tests;

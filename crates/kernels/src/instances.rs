@@ -5,6 +5,8 @@
 //! function, and all SIMD code of a kernel is inlined into it, or called from it. So it is enough to name each kernel here
 //! with the types that `nn` and the program use. A kernel that is not named works all the same: its callers compile it.
 //!
+//! Bare metal and WebAssembly have no instances here: a program there calls few kernels, and compiles those.
+//!
 //! `.ci/size` counts the LLVM lines of each crate against a record, which shows a kernel that was left out.
 //!
 //! [`Isa::run`]: crate::Isa

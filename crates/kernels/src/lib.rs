@@ -61,7 +61,7 @@ mod element;
 mod elementwise;
 mod error;
 pub mod gemm;
-#[cfg(not(test))]
+#[cfg(not(any(test, target_os = "none", target_os = "unknown")))]
 mod instances;
 mod isa;
 pub mod loss;
@@ -88,7 +88,7 @@ mod window;
 
 pub use element::Element;
 pub use error::Error;
-#[cfg(not(test))]
+#[cfg(not(any(test, target_os = "none", target_os = "unknown")))]
 #[doc(hidden)]
 pub use instances::instances;
 pub use isa::{Isa, IsaError, NAMES as ISA_NAMES};

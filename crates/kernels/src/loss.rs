@@ -75,6 +75,3 @@ fn check_labels(labels: &[u32], classes: usize, ignore: Option<u32>) -> Result<(
         None => Ok(()),
     }
 }
-
-#[cfg(test)]
-mod tests;

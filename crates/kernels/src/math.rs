@@ -223,6 +223,3 @@ fn quotient<S: Simd, T: Float>(s: S, n: T::V<S>, c: T::V<S>, d: T::V<S>) -> T::V
     let rest = T::mul_add(s, minus_q, lost, T::mul_add(s, minus_q, sum, n));
     T::mul_add(s, rest, inverse, q)
 }
-
-#[cfg(test)]
-mod tests;

@@ -515,6 +515,3 @@ impl<F: Fold, T: Float> WithSimd for Columns<'_, F, T> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -142,6 +142,3 @@ impl Elementwise<f64, 0, 1> for InverseRoot {
 fn at_least_zero(variance: f64) -> f64 {
     if variance < 0.0 { 0.0 } else { variance }
 }
-
-#[cfg(test)]
-mod tests;

@@ -72,7 +72,7 @@ impl<'a> Cpu<'a> {
     }
 
     /// The executor's number of threads, at least 1.
-    pub(crate) fn threads(&self) -> usize {
+    pub fn threads(&self) -> usize {
         self.executor.threads().max(1)
     }
 

@@ -470,6 +470,3 @@ impl<T: Float> Backward<T> for Mean {
 fn number<S: Simd, T: Float>(s: S, tap: usize) -> T::V<S> {
     T::splat(s, T::from_f64(tap as f64))
 }
-
-#[cfg(test)]
-mod tests;

@@ -509,6 +509,3 @@ fn add_products<S: Simd, const ROWS: usize>(
     }
     added
 }
-
-#[cfg(test)]
-mod tests;

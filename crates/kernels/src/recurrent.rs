@@ -183,6 +183,3 @@ impl<T: Float> Elementwise<T, 5, 5> for GruBackward {
         ]
     }
 }
-
-#[cfg(test)]
-mod tests;

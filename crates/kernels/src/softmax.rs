@@ -269,6 +269,3 @@ impl<T: Float> Elementwise<T, 1, 1> for LessPower<T> {
         [T::mul_add(s, T::splat(s, self.factor), exp::<S, T>(s, y), dy)]
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -165,6 +165,3 @@ fn dot_chunk<T: Float>(w: &[T], v: &[f64]) -> f64 {
     }
     join_lanes(Sum, lanes)
 }
-
-#[cfg(test)]
-mod tests;

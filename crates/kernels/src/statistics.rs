@@ -362,6 +362,3 @@ impl<S: Simd> Sums<S> {
         totals
     }
 }
-
-#[cfg(test)]
-mod tests;

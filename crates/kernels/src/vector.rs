@@ -259,6 +259,3 @@ impl<T: Float, M: Factor> WithSimd for Dot<'_, T, M> {
         join_lanes(Sum, lanes)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -225,6 +225,3 @@ impl<T: Float> Elementwise<T, 1, 1> for Add {
         [T::add(s, sum, x)]
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -205,6 +205,3 @@ impl<'a, T> Iterator for PartsMut<'a, T> {
         self.rest.split_off_mut(..self.tensors.split_off_first()?.len)
     }
 }
-
-#[cfg(test)]
-mod tests;

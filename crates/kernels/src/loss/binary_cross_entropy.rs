@@ -112,6 +112,3 @@ impl<T: Float> Pointwise<T> for Weighted<T> {
         (T::add(s, a_term, b_term), slope)
     }
 }
-
-#[cfg(test)]
-mod tests;

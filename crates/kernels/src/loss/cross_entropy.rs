@@ -491,6 +491,3 @@ impl<T: Float> Elementwise<T, 1, 1> for ShareLessStake<T> {
         [T::mul_add(s, power, T::splat(s, self.share), less)]
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -299,6 +299,3 @@ impl<T: Float> WithSimd for Gradient<'_, T> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -137,6 +137,3 @@ impl<T: Float> Pointwise<T> for Huber<T> {
         (T::select(s, T::less_or_equal(s, size, delta), near, far), slope)
     }
 }
-
-#[cfg(test)]
-mod tests;

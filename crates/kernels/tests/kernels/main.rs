@@ -1,0 +1,31 @@
+//! Each kernel against its definition, on every instruction set, serial and on threads.
+//!
+//! One program of its own, not unit tests: it links the instances that the library holds, in place of compiling every
+//! kernel again.
+
+mod activation;
+mod argmax;
+mod bernoulli;
+mod bf16;
+mod binary_cross_entropy;
+mod clip;
+mod clip_chain;
+mod convolution;
+mod cross_entropy;
+mod dropout;
+mod hinge;
+mod loss;
+mod math;
+mod norm;
+mod normalisation;
+mod pooling;
+mod prelu;
+mod quantised;
+mod random_fill;
+mod recurrent;
+mod regression;
+mod softmax;
+mod spectral;
+mod statistics;
+mod testing;
+mod vector;
