@@ -2,13 +2,13 @@
 
 use half::bf16;
 
-use crate::testing::same_on_every_cpu;
+use crate::testing::{same_on_every_cpu, sample};
 use kernels::random::*;
 use kernels::{Cpu, Element, Error, Float};
 
 fn ones_are_where_the_words_say<E: Element>() {
     let stream = Stream::new(4, 1);
-    for n in (0..=70).chain([127, 128, 129, 16_383, 16_384, 16_385, 40_001]) {
+    for n in sample((0..=70).chain([127, 128, 129, 16_383, 16_384, 16_385, 40_001])) {
         same_on_every_cpu(|cpu| {
             let canary = E::from_float(E::Float::from_f64(7.0));
             let mut x = vec![canary; n + 2];
