@@ -23,7 +23,7 @@ use crate::gemm::terms::Single;
 use crate::gemm::{Packed, PackedBf16, gemm_batch, multiply, multiply_bf16};
 use crate::loss::{BinaryCrossEntropy, CrossEntropy, Hinge, Regression};
 use crate::normalisation::{batch, group, layer, rms};
-use crate::optimizer::{AnyOptimizer, Muon, Optimizer, orthogonalise};
+use crate::optimizer::{AnyOptimizer, Muon, Optimizer, SecondMoment, orthogonalise};
 use crate::pooling::Pooling;
 use crate::{Element, Float, MatRef, clip, loss, math, norm, random, recurrent, softmax, statistics, vector};
 
@@ -151,7 +151,7 @@ fn elements<E: Element>() {
 /// Optimizer steps.
 #[inline(never)]
 fn steps<T: Float>() {
-    name(&[AnyOptimizer::step::<T, T, T> as *const ()]);
+    name(&[AnyOptimizer::step::<T, T, T> as *const (), SecondMoment::check::<T, T, T> as *const ()]);
 }
 
 /// Keeps the optimiser from dropping these functions.

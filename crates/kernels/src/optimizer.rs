@@ -24,9 +24,14 @@
 //!
 //! **Bits.** The elements are independent, so that chunks and threads change no bit; [`Lars`] and [`Lamb`] take norms
 //! besides, in a fixed order. What does not depend on the element is computed in f64 and rounded once. Each product that is
-//! added to something is one fused multiply-add. A moment below 2^-100 (f32) or 2^-996 (f64) in size becomes 0, but for
-//! the greatest gradient of [`AdaMax`]; 0 where this is not said otherwise. NaN and infinities spread to the
-//! elements they belong to.
+//! added to something is one fused multiply-add. NaN and infinities spread to the elements they belong to.
+//!
+//! **Small moments.** A moment below 2^-100 (f32) or 2^-996 (f64) in size becomes 0; a second moment, the mean
+//! or sum of squares, below 2^-126 (f32) or 2^-1022 (f64). The max of [`AdaMax`] fades without a threshold.
+//! Where a second moment is 0, it divides nothing: the direction is 0.
+//!
+//! **Large gradients.** A second moment that overflows would stop its element for good. [`SecondMoment`]
+//! finds that before a step.
 //!
 //! Called by the optimizers of a network.
 
@@ -44,6 +49,7 @@ mod muon;
 mod nadam;
 mod radam;
 mod rmsprop;
+mod second_moment;
 mod sgd;
 mod trust;
 
@@ -65,6 +71,7 @@ pub use muon::{Muon, NewtonSchulz, orthogonalise, orthogonalise_scratch};
 pub use nadam::NAdam;
 pub use radam::RAdam;
 pub use rmsprop::RmsProp;
+pub use second_moment::SecondMoment;
 pub use sgd::Sgd;
 
 /// What changes from step to step.
@@ -108,6 +115,11 @@ pub trait Optimizer: Copy {
 
     /// The moments that it needs, at most [`MOST_MOMENTS`], by PyTorch's names where it has them.
     fn moments(&self) -> &'static [&'static str];
+
+    /// The moment that is a mean or a sum of squares; `None` if there is none.
+    fn second_moment(&self) -> Option<SecondMoment> {
+        None
+    }
 
     /// One step: `params` follow the gradient `grads`.
     ///
@@ -153,6 +165,10 @@ macro_rules! any_of {
 
             fn moments(&self) -> &'static [&'static str] {
                 match self { $(Self::$name(optimizer) => optimizer.moments(),)* }
+            }
+
+            fn second_moment(&self) -> Option<SecondMoment> {
+                match self { $(Self::$name(optimizer) => optimizer.second_moment(),)* }
             }
 
             #[inline(never)]

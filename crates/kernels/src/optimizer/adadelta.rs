@@ -1,8 +1,8 @@
 //! AdaDelta: steps in the units of the parameters, by the running mean square of the steps themselves.
 
 use super::descent::{Descent, Rule, descend};
-use super::moment::{Moment, mean_square};
-use super::{Decay, Optimizer, Step, check_at_least_0, check_beta};
+use super::moment::{Moment, mean_square, unless_settled};
+use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
@@ -46,6 +46,10 @@ impl Optimizer for AdaDelta {
         &["square_avg", "acc_delta"]
     }
 
+    fn second_moment(&self) -> Option<SecondMoment> {
+        Some(SecondMoment { index: 0, factors: [self.rho, 1.0 - self.rho], decay: self.decay })
+    }
+
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
         &self,
         cpu: Cpu<'_>,
@@ -76,7 +80,7 @@ impl<T: Float> Rule<T, 2> for Delta<T> {
         let epsilon = T::splat(s, self.epsilon);
         let v = mean_square::<S, T>(s, self.factors, v, g);
         let (before, size) = (T::sqrt(s, T::add(s, u, epsilon)), T::sqrt(s, T::add(s, v, epsilon)));
-        let direction = T::mul(s, T::div(s, before, size), g);
+        let direction = unless_settled::<S, T>(s, v, T::mul(s, T::div(s, before, size), g));
         (direction, [v, mean_square::<S, T>(s, self.factors, u, direction)])
     }
 }

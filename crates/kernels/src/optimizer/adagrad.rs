@@ -1,8 +1,8 @@
 //! AdaGrad: steps that shrink with the gradients seen so far, element by element.
 
 use super::descent::{Descent, Rule, descend};
-use super::moment::{Moment, settle};
-use super::{Decay, Optimizer, Step, check_at_least_0};
+use super::moment::{Moment, settle_square, unless_settled};
+use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
@@ -48,6 +48,10 @@ impl Optimizer for AdaGrad {
         &["sum"]
     }
 
+    fn second_moment(&self) -> Option<SecondMoment> {
+        Some(SecondMoment { index: 0, factors: [1.0, 1.0], decay: self.decay })
+    }
+
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
         &self,
         cpu: Cpu<'_>,
@@ -73,8 +77,8 @@ struct Sum<T> {
 impl<T: Float> Rule<T, 1> for Sum<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, [sum]: [T::V<S>; 1]) -> (T::V<S>, [T::V<S>; 1]) {
-        let sum = settle::<S, T>(s, T::mul_add(s, g, g, sum));
+        let sum = settle_square::<S, T>(s, T::mul_add(s, g, g, sum));
         let size = T::add(s, T::sqrt(s, sum), T::splat(s, self.epsilon));
-        (T::div(s, g, size), [sum])
+        (unless_settled::<S, T>(s, sum, T::div(s, g, size)), [sum])
     }
 }

@@ -1,8 +1,8 @@
 //! Adam, AdamW and AMSGrad: steps along the running mean of the gradient, divided by its size.
 
 use super::descent::{Descent, Rule, descend};
-use super::moment::{Moment, mean, mean_square};
-use super::{Decay, Optimizer, Step, check_at_least_0, check_beta, power};
+use super::moment::{Moment, mean, mean_square, unless_settled};
+use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta, power};
 use crate::math::sqrt;
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
@@ -62,6 +62,10 @@ impl Optimizer for Adam {
         if self.amsgrad { &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"] } else { &["exp_avg", "exp_avg_sq"] }
     }
 
+    fn second_moment(&self) -> Option<SecondMoment> {
+        Some(SecondMoment { index: 1, factors: [self.beta2, 1.0 - self.beta2], decay: self.decay })
+    }
+
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
         &self,
         cpu: Cpu<'_>,
@@ -105,7 +109,7 @@ impl<T: Float> MeanAndSquare<T> {
     }
 }
 
-/// `sqrt(v) * unbias + epsilon`.
+/// The divisor `sqrt(v) * unbias + epsilon`.
 #[derive(Clone, Copy)]
 pub(super) struct Size<T> {
     pub(super) unbias: T,
@@ -113,9 +117,11 @@ pub(super) struct Size<T> {
 }
 
 impl<T: Float> Size<T> {
+    /// `m / (sqrt(v) * unbias + epsilon)`, or 0 where `v` is 0.
     #[inline(always)]
-    pub(super) fn of<S: Simd>(&self, s: S, v: T::V<S>) -> T::V<S> {
-        T::mul_add(s, T::sqrt(s, v), T::splat(s, self.unbias), T::splat(s, self.epsilon))
+    pub(super) fn divide<S: Simd>(&self, s: S, m: T::V<S>, v: T::V<S>) -> T::V<S> {
+        let size = T::mul_add(s, T::sqrt(s, v), T::splat(s, self.unbias), T::splat(s, self.epsilon));
+        unless_settled::<S, T>(s, v, T::div(s, m, size))
     }
 }
 
@@ -129,7 +135,7 @@ impl<T: Float> Rule<T, 2> for Means<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
         let [m, v] = self.means.update(s, g, moments);
-        (T::div(s, m, self.size.of(s, v)), [m, v])
+        (self.size.divide(s, m, v), [m, v])
     }
 }
 
@@ -144,6 +150,6 @@ impl<T: Float> Rule<T, 3> for Greatest<T> {
         let [m, v] = means.update(s, g, [m, v]);
         // Once a NaN, `v` stays one: there is none in `w` to lose.
         let w = T::select(s, T::less_or_equal(s, v, w), w, v);
-        (T::div(s, m, size.of(s, w)), [m, v, w])
+        (size.divide(s, m, w), [m, v, w])
     }
 }

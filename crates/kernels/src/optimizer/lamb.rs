@@ -4,7 +4,7 @@ use super::adam::{MeanAndSquare, Size};
 use super::descent::{Descent, Operands, load, put};
 use super::moment::Moment;
 use super::trust::{Squares, ratio, roots};
-use super::{Decay, Optimizer, Step, check_at_least_0, check_beta, power};
+use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta, power};
 use crate::bf16::TILE;
 use crate::elementwise::CHUNK;
 use crate::math::sqrt;
@@ -58,6 +58,10 @@ impl Optimizer for Lamb {
         &["exp_avg", "exp_avg_sq"]
     }
 
+    fn second_moment(&self) -> Option<SecondMoment> {
+        Some(SecondMoment { index: 1, factors: [self.beta2, 1.0 - self.beta2], decay: self.decay })
+    }
+
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
         &self,
         cpu: Cpu<'_>,
@@ -102,7 +106,7 @@ struct Update<T> {
 impl<T: Float> Update<T> {
     #[inline(always)]
     fn of<S: Simd>(&self, s: S, p: T::V<S>, [m, v]: [T::V<S>; 2]) -> T::V<S> {
-        let quotient = T::div(s, m, self.size.of(s, v));
+        let quotient = self.size.divide(s, m, v);
         T::mul_add(s, T::splat(s, self.unbias), quotient, T::mul(s, T::splat(s, self.decay), p))
     }
 }

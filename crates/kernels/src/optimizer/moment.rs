@@ -31,11 +31,29 @@ pub(super) fn mean<S: Simd, T: Float>(s: S, new: T, m: T::V<S>, x: T::V<S>) -> T
     settle::<S, T>(s, T::mul_add(s, T::splat(s, new), T::sub(s, x, m), m))
 }
 
-/// `keep * v + (new * x) * x`, settled: a running mean of `x^2`.
+/// `v`, at least 0, or +0 below the smallest normal number: 2^-126 (f32), 2^-1022 (f64). NaN stays NaN.
+///
+/// A second moment is a square: the threshold of [`settle`] would drop it while the first moment still
+/// counts, and the quotient of both would be the first moment over epsilon. A fading square costs one
+/// slow multiplication here, at the step that takes it below the threshold.
+#[inline(always)]
+pub(super) fn settle_square<S: Simd, T: Float>(s: S, v: T::V<S>) -> T::V<S> {
+    T::select(s, T::less(s, v, T::splat(s, T::MIN_POSITIVE)), T::splat(s, T::ZERO), v)
+}
+
+/// `keep * v + (new * x) * x`, settled as a square: a running mean of `x^2`.
 #[inline(always)]
 pub(super) fn mean_square<S: Simd, T: Float>(s: S, [keep, new]: [T; 2], v: T::V<S>, x: T::V<S>) -> T::V<S> {
     let kept = T::mul(s, T::splat(s, keep), v);
-    settle::<S, T>(s, T::mul_add(s, T::mul(s, T::splat(s, new), x), x, kept))
+    settle_square::<S, T>(s, T::mul_add(s, T::mul(s, T::splat(s, new), x), x, kept))
+}
+
+/// `x`, or +0 where the second moment `v`, at least 0, has settled to 0: the size to divide `x` by is
+/// unknown there. A NaN in `v` leaves `x`.
+#[inline(always)]
+pub(super) fn unless_settled<S: Simd, T: Float>(s: S, v: T::V<S>, x: T::V<S>) -> T::V<S> {
+    let zero = T::splat(s, T::ZERO);
+    T::select(s, T::less_or_equal(s, v, zero), zero, x)
 }
 
 /// A type in which moments are stored: `f32` and `f64` as they are; `bf16`, rounded at random with bits that are a
@@ -143,6 +161,27 @@ mod tests {
     use crate::Cpu;
     use crate::elementwise::{Elementwise, for_each_element};
     use crate::testing::{bits, same_on_every_cpu};
+
+    struct SettleSquare;
+    impl<T: Float> Elementwise<T, 1, 1> for SettleSquare {
+        #[inline(always)]
+        fn apply<S: Simd>(&self, s: S, [v]: [T::V<S>; 1], _: [T::V<S>; 1]) -> [T::V<S>; 1] {
+            [settle_square::<S, T>(s, v)]
+        }
+    }
+
+    #[test]
+    fn squares_below_the_smallest_normal_number_become_zero() {
+        let least = f32::MIN_POSITIVE;
+        let below = f32::from_bits(least.to_bits() - 1);
+        let v = [least, below, 1e-45, 0.0, 1.0, f32::INFINITY, f32::NAN];
+        let expected = [least, 0.0, 0.0, 0.0, 1.0, f32::INFINITY, f32::NAN];
+        same_on_every_cpu(|cpu| {
+            let mut y = [f32::NAN; 7];
+            for_each_element(cpu, &SettleSquare, [("v", &v[..])], [("y", &mut y[..])]).unwrap();
+            assert_eq!(bits(&y), bits(&expected));
+        });
+    }
 
     struct Settle;
     impl<T: Float> Elementwise<T, 1, 1> for Settle {

@@ -3,7 +3,7 @@
 use super::adam::{MeanAndSquare, Size};
 use super::descent::{Descent, Rule, descend};
 use super::moment::Moment;
-use super::{Decay, Optimizer, Step, check_at_least_0, check_beta, power};
+use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta, power};
 use crate::math::{exp, sqrt};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
@@ -82,6 +82,10 @@ impl Optimizer for NAdam {
         &["exp_avg", "exp_avg_sq"]
     }
 
+    fn second_moment(&self) -> Option<SecondMoment> {
+        Some(SecondMoment { index: 1, factors: [self.beta2, 1.0 - self.beta2], decay: self.decay })
+    }
+
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
         &self,
         cpu: Cpu<'_>,
@@ -118,6 +122,6 @@ impl<T: Float> Rule<T, 2> for Nesterov<T> {
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
         let [m, v] = self.means.update(s, g, moments);
         let ahead = T::mul_add(s, T::splat(s, self.of_g), g, T::mul(s, T::splat(s, self.of_m), m));
-        (T::div(s, ahead, self.size.of(s, v)), [m, v])
+        (self.size.divide(s, ahead, v), [m, v])
     }
 }

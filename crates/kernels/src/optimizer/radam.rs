@@ -3,7 +3,7 @@
 use super::adam::{MeanAndSquare, Size};
 use super::descent::{Descent, Rule, descend};
 use super::moment::Moment;
-use super::{Decay, Optimizer, Step, check_at_least_0, check_beta, power};
+use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta, power};
 use crate::math::sqrt;
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
@@ -65,6 +65,10 @@ impl Optimizer for RAdam {
         &["exp_avg", "exp_avg_sq"]
     }
 
+    fn second_moment(&self) -> Option<SecondMoment> {
+        Some(SecondMoment { index: 1, factors: [self.beta2, 1.0 - self.beta2], decay: self.decay })
+    }
+
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
         &self,
         cpu: Cpu<'_>,
@@ -98,6 +102,6 @@ impl<T: Float> Rule<T, 2> for Rectified<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
         let [m, v] = self.means.update(s, g, moments);
-        (if self.divides { T::div(s, m, self.size.of(s, v)) } else { m }, [m, v])
+        (if self.divides { self.size.divide(s, m, v) } else { m }, [m, v])
     }
 }

@@ -1,8 +1,8 @@
 //! RMSprop: steps divided by the root of the gradient's running mean square, or of its variance.
 
 use super::descent::{Descent, Rule, descend};
-use super::moment::{Moment, mean, mean_square, settle};
-use super::{Decay, Optimizer, Step, check_at_least_0, check_beta};
+use super::moment::{Moment, mean, mean_square, settle, unless_settled};
+use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
@@ -61,6 +61,10 @@ impl Optimizer for RmsProp {
         }
     }
 
+    fn second_moment(&self) -> Option<SecondMoment> {
+        Some(SecondMoment { index: 0, factors: [self.alpha, 1.0 - self.alpha], decay: self.decay })
+    }
+
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
         &self,
         cpu: Cpu<'_>,
@@ -105,10 +109,11 @@ impl<T: Float> Size<T> {
         mean_square::<S, T>(s, [self.alpha, self.new], v, g)
     }
 
-    /// `g / (sqrt(square) + epsilon)`.
+    /// `g / (sqrt(square) + epsilon)`, or 0 where `v` is 0. `square` is `v` or the variance.
     #[inline(always)]
-    fn divide<S: Simd>(&self, s: S, g: T::V<S>, square: T::V<S>) -> T::V<S> {
-        T::div(s, g, T::add(s, T::sqrt(s, square), T::splat(s, self.epsilon)))
+    fn divide<S: Simd>(&self, s: S, g: T::V<S>, v: T::V<S>, square: T::V<S>) -> T::V<S> {
+        let size = T::add(s, T::sqrt(s, square), T::splat(s, self.epsilon));
+        unless_settled::<S, T>(s, v, T::div(s, g, size))
     }
 }
 
@@ -116,7 +121,7 @@ impl<T: Float> Rule<T, 1> for Size<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, [v]: [T::V<S>; 1]) -> (T::V<S>, [T::V<S>; 1]) {
         let v = self.square(s, v, g);
-        (self.divide(s, g, v), [v])
+        (self.divide(s, g, v, v), [v])
     }
 }
 
@@ -133,7 +138,7 @@ impl<T: Float> Rule<T, 2> for Centred<T> {
         let zero = T::splat(s, T::ZERO);
         let variance = T::mul_add(s, T::sub(s, zero, m), m, v);
         let variance = T::select(s, T::less(s, variance, zero), zero, variance);
-        (size.divide(s, g, variance), [v, m])
+        (size.divide(s, g, v, variance), [v, m])
     }
 }
 

@@ -1,0 +1,84 @@
+//! Second moments before a step: a gradient whose square overflows them is found before any write.
+//!
+//! ```text
+//! g = |scale * grads| + l2 * |p| + l1          upper bound of the regularised gradient
+//! v = keep * v + new * g * g                   must stay finite
+//! ```
+//!
+//! An infinite second moment stays infinite, and each later step of its element is 0: a training would
+//! go on and say nothing. Called by the optimizer of a network.
+
+use super::Decay;
+use crate::math::sqrt;
+use crate::norm::norm_max;
+use crate::simd::Float;
+use crate::{Cpu, Element, Error};
+
+/// Second moments from here on count as infinite, in units of 1/4 of what overflows: 1 - 2^-20 of it.
+/// The difference is more than the rounding errors of a step.
+const LIMIT: f64 = 4.0 - 4.0 / (1 << 20) as f64;
+
+/// Squares below this, in the same units, are less than half the last digit of the largest number: added
+/// to any finite moment they leave it finite.
+const HARMLESS: f64 = 1.0 / (1_u64 << 60) as f64;
+
+/// The moment of an optimizer that is a mean or a sum of squares of the gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SecondMoment {
+    /// Index among the optimizer's moments.
+    pub index: usize,
+    /// Factors of the moment and of the square at each step: keep and new.
+    pub factors: [f64; 2],
+    /// Regularisation, which adds to the gradient.
+    pub decay: Decay,
+}
+
+impl SecondMoment {
+    /// Checks that the step of `scale * grads` leaves the moment `v` finite. `largest` is at least each
+    /// `|grads[i]|`, such as their norm: unless that is above 2^33 (f32) or 2^481 (f64), times the scale,
+    /// nothing but it is read (and `params`, with an L2 decay).
+    ///
+    /// The slices have one length; what is past the shortest is not read.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] with the index of the first element whose moment would be above 1 - 2^-20 of
+    /// the largest number, NaN included.
+    ///
+    /// ```
+    /// use kernels::Cpu;
+    /// use kernels::optimizer::{Adam, Optimizer};
+    /// let moment = Adam::default().second_moment().ok_or("Adam has one")?;
+    /// let check = |g: f32| moment.check(Cpu::detect(), 1.0, g.into(), &[0.0], &[g], &[0.0_f32]);
+    /// assert!(check(5e20).is_ok() && check(6e20).is_err());
+    /// # Ok::<(), &str>(())
+    /// ```
+    #[inline(never)]
+    pub fn check<T: Float, G: Element<Float = T>, M: Element<Float = T>>(
+        &self,
+        cpu: Cpu<'_>,
+        scale: f64,
+        largest: f64,
+        params: &[T],
+        grads: &[G],
+        v: &[M],
+    ) -> Result<(), Error> {
+        let Self { factors: [keep, new], decay: Decay { l1, l2, .. }, .. } = *self;
+        // Powers of two: products with them are exact.
+        let unit = T::MIN_POSITIVE.to_f64();
+        let root = sqrt(cpu, unit);
+        let bound = |g: f64, p: f64| (scale * g).abs() * root + (l2 * p).abs() * root + l1 * root;
+        let params_max = if l2 > 0.0 { norm_max(cpu, params).unwrap_or(f64::INFINITY) } else { 0.0 };
+        let most = bound(largest, params_max);
+        if most * most < HARMLESS {
+            return Ok(());
+        }
+        for (index, ((p, g), v)) in params.iter().zip(grads).zip(v).enumerate() {
+            let g = bound(g.to_float().to_f64(), p.to_f64());
+            let next = keep * (v.to_float().to_f64() * unit) + new * g * g;
+            if !(next < LIMIT) {
+                return Err(Error::NonFinite { index });
+            }
+        }
+        Ok(())
+    }
+}
