@@ -62,6 +62,15 @@ pub enum Error {
         /// Rows that came.
         got: usize,
     },
+    /// Class weights stand beside another loss than the cross-entropy.
+    ClassWeights,
+    /// The square of a gradient overflows the optimizer's second moment.
+    SecondMoment {
+        /// Name of the moment: [`Plan::moment_names`](crate::Plan::moment_names).
+        moment: &'static str,
+        /// Index of the first such element, in the flat buffers.
+        index: usize,
+    },
     /// A kernel refused its arguments.
     Kernel(kernels::Error),
 }
@@ -101,6 +110,14 @@ impl fmt::Display for Error {
                     "a batch of {got} rows, expected 1 to {capacity} (what the workspace was built for)"
                 )
             }
+            Self::ClassWeights => {
+                f.write_str("class weights need the loss cross_entropy, got them with another loss")
+            }
+            Self::SecondMoment { moment, index } => write!(
+                f,
+                "the square of element {index} of the gradient is too large for the moment `{moment}`, \
+                 expected a finite one: a lower rate, or clipping"
+            ),
             Self::Kernel(error) => error.fmt(f),
         }
     }

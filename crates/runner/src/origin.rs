@@ -5,12 +5,13 @@
 //! inputs        a batch that holds such numbers
 //! outputs       the first layer whose outputs are not, for the images of the step
 //! gradient      the last tensor whose gradient is not: gradients come from the last layer down to the first
+//! second moment the tensor whose squared gradient the optimizer cannot hold
 //! ```
 //!
 //! A NaN reaches every gradient before it, so that the first tensor of the gradient says nothing. A step calls it when it cannot be taken.
 
 use kernels::Cpu;
-use nn::{Mode, Tensor, Weights, Workspace};
+use nn::{Mode, Network, Tensor, Weights, Workspace};
 
 use crate::Error;
 use crate::element::Element;
@@ -45,6 +46,14 @@ pub(crate) fn of<T: Element>(
     }
     let last = tensors.iter().rev().find(|tensor| is_broken(grads, tensor));
     Ok(last.map(|tensor| format!("the gradient of {}", tensor.name)))
+}
+
+/// The second moment `moment` of the tensor that has element `index` of the parameters: the square of its
+/// gradient overflows.
+pub(crate) fn of_second_moment(network: &Network, moment: &str, index: usize) -> Option<String> {
+    let tensor = network.layout().tensors().iter().find(|tensor| tensor.range.contains(&index))?;
+    let name = &tensor.name;
+    Some(format!("the second moment `{moment}` of {name}: the square of the gradient overflows"))
 }
 
 /// The inputs, if they are non-finite, else the first layer with non-finite outputs. The layers up to each are a network of their own,

@@ -125,9 +125,15 @@ impl<T: Element> Stepper<T> {
         if looks {
             self.observer.before(seen, at, with, &state.weights.params, &self.grads);
         }
-        let clipped = match self.clipping.clip(cpu, &state.weights.params, &mut self.grads) {
+        let params = &state.weights.params;
+        let clipped = self.clipping.clip(cpu, params, &mut self.grads).and_then(|clipped| {
+            state.optimizer.check_squares(cpu, clipped.norm, clipped.scale, params, &self.grads)?;
+            Ok(clipped)
+        });
+        let clipped = match clipped {
             Ok(clipped) if score.loss.is_finite() => clipped,
-            Ok(_) | Err(nn::Error::Kernel(kernels::Error::NonFiniteIn { .. })) => {
+            Ok(_)
+            | Err(nn::Error::SecondMoment { .. } | nn::Error::Kernel(kernels::Error::NonFiniteIn { .. })) => {
                 state.weights.buffers.copy_from_slice(&self.buffers);
                 let params = &state.weights.params;
                 match config.non_finite {
@@ -137,6 +143,10 @@ impl<T: Element> Stepper<T> {
                         self.observer.before(seen, at, with, params, &self.grads);
                     }
                     _ => {}
+                }
+                if let Err(nn::Error::SecondMoment { moment, index }) = clipped {
+                    let origin = origin::of_second_moment(network, moment, index);
+                    return Ok(Err(NotFinite { loss, origin }));
                 }
                 return Ok(Err(self.not_finite(setup, cpu, step, &state.weights, indices, loss)));
             }

@@ -168,6 +168,41 @@ impl<T: Float> Running<T> {
         &self.moments
     }
 
+    /// Checks that a step along `scale * grads` leaves every second moment finite. `norm` is at least each
+    /// `|grads[i]|`, such as [`Clipped::norm`](kernels::clip::Clipped::norm). The gradient is read only
+    /// where the norm is above 2^33 (f32) or 2^481 (f64), the parameters where there is an L2 decay.
+    ///
+    /// Call it before [`step`](Self::step): an infinite second moment stops its element for good.
+    ///
+    /// # Errors
+    /// [`Error::SecondMoment`] for the first element that is too large; a length that is not that of the
+    /// moments.
+    pub fn check_squares(
+        &self,
+        cpu: Cpu<'_>,
+        norm: f64,
+        scale: f64,
+        params: &[T],
+        grads: &[T],
+    ) -> Result<(), Error> {
+        check_length("params", self.plan.len, params.len())?;
+        check_length("grads", self.plan.len, grads.len())?;
+        for Part { range, rule, .. } in &self.plan.parts {
+            let Rule::Elementwise(optimizer) = rule else { continue };
+            let Some(second) = optimizer.second_moment() else { continue };
+            let (params, grads) = (&params[range.clone()], &grads[range.clone()]);
+            let v = &self.moments[second.index][range.clone()];
+            second.check(cpu, scale, norm, params, grads, v).map_err(|error| match error {
+                kernels::Error::NonFinite { index } => Error::SecondMoment {
+                    moment: optimizer.moments()[second.index],
+                    index: range.start + index,
+                },
+                error => error.into(),
+            })?;
+        }
+        Ok(())
+    }
+
     /// One step with learning rate `rate` along `scale * grads`, where `scale` is 1 or what clipping calls for.
     ///
     /// # Errors

@@ -111,3 +111,30 @@ fn a_run_goes_back_with_half_the_rate() {
     world.expect(5, never, &["the run went back 10 times before"]);
     world.expect(5, "train --resume never --quiet", &["the run went back 10 times before"]);
 }
+
+/// Gradients whose squares overflow in f32: Adam would never move these weights again.
+#[test]
+fn a_square_that_overflows_is_met_before_the_step() {
+    let world = World::new();
+    let layer = "{ kind = \"dense\", units = 3, init = { uniform = { limit = 1e17 } } }";
+    let loss = "loss = { kind = \"mse\" }\nepochs = 2\nbatch = 64\n";
+    let write = |noise: &str, name: &str| {
+        world.write(name, &format!("{loss}{noise}optimizer = {{ kind = \"adam\" }}\nlayers = [{layer}]\n"));
+    };
+    // Noise of 1e21 on weights that would do without.
+    let noisy = "noise = { scale = 1e42, decay = 1.0 }\n";
+    write(noisy, "square.toml");
+    let run = "train --data tiny --config square.toml --out square --quiet";
+    world.expect(
+        5,
+        run,
+        &["epoch 1, step 1", "second moment `exp_avg_sq` of layers.0.weight", "--clip-norm"],
+    );
+    // Clipped, the square is small; in f64 it is as well.
+    world.expect(0, &format!("{run} --force --clip-norm 1"), &[]);
+    world.expect(0, &format!("{run} --force --dtype f64"), &[]);
+    // Left out, the run goes on until too many follow one another; 10 are let pass.
+    world.expect(5, &format!("{run} --force --non-finite skip"), &["exp_avg_sq"]);
+    // Momentum has no squares.
+    world.expect(0, &format!("{run} --force --optimizer momentum --lr 1e-30"), &[]);
+}
