@@ -11,6 +11,7 @@
 
 mod check;
 mod resolve;
+mod rounding;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -78,7 +78,8 @@ impl Config {
         tables.into_iter().try_for_each(|(key, checked)| {
             checked
                 .map_err(|error| Error::Usage(format!("{key}: {error} (table `{key}` of the configuration)")))
-        })
+        })?;
+        self.check_rounding()
     }
 
     /// Checks the keys that say which data there are, and what is done to them.

@@ -37,7 +37,11 @@ fn pieces_come_to_the_same(world: &World, arguments: &str, steps: usize) {
 #[test]
 fn stopping_names_where_it_began() {
     let world = World::new();
-    let thrown = "train --data tiny --optimizer sgd --lr 1e300 --epochs 1 --batch 64 --out thrown --quiet";
+    // The gradient is above 1, the rate near the largest f32.
+    let large = "{ kind = \"dense\", units = 3, init = { uniform = { limit = 100.0 } } }";
+    world.write("thrown.toml", &format!("loss = {{ kind = \"mse\" }}\nlayers = [{large}]\n"));
+    let thrown = "train --data tiny --config thrown.toml --optimizer sgd --lr 3e38 --epochs 1 --batch 64 --out thrown \
+                  --quiet";
     world.expect(5, thrown, &["epoch 1, step 2", "it began in the parameters layers.0.", "--non-finite"]);
     // Finite weights whose products are not: of three dense layers, the last.
     let layer = |units: usize, limit: &str| {
