@@ -246,6 +246,55 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// Upper bound of [`factor`](Self::factor) over a run of `steps` steps: 1, or what a step or an exponential
+    /// schedule with a factor above 1 grows to. Infinite where that overflows.
+    pub fn largest(&self, cpu: Cpu<'_>, steps: u64, steps_per_epoch: u64) -> f64 {
+        let last = Progress { step: steps.saturating_sub(1), steps, steps_per_epoch };
+        match self {
+            Self::Step { .. } | Self::Exponential { .. } => f64::max(1.0, self.factor(cpu, last)),
+            Self::Warmup { epochs, then, .. } => match last.after(*epochs) {
+                Err(_) => 1.0,
+                Ok(rest) => then.largest(cpu, rest.steps, steps_per_epoch),
+            },
+            Self::Sequence { epochs, first, then } => match last.after(*epochs) {
+                Err(_) => first.largest(cpu, steps, steps_per_epoch),
+                Ok(rest) => {
+                    let first = first.largest(cpu, steps - rest.steps, steps_per_epoch);
+                    first.max(then.largest(cpu, rest.steps, steps_per_epoch))
+                }
+            },
+            _ => 1.0,
+        }
+    }
+
+    /// Checks that each part of a schedule with parts ends within a run of `steps` steps, and that a rise does.
+    ///
+    /// # Errors
+    /// [`kernels::Error::Parameter`] names the first number of epochs that is longer than what is left of the
+    /// run.
+    pub fn check_length(&self, steps: u64, steps_per_epoch: u64) -> Result<(), Error> {
+        let end = Progress { step: steps, steps, steps_per_epoch };
+        let rest = |epochs: f64| match end.after(epochs) {
+            Ok(rest) => Ok(rest.steps),
+            Err(_) => {
+                check_parameter("epochs", "at most what is left of the run's epochs", epochs, false)?;
+                Ok(0)
+            }
+        };
+        match self {
+            Self::InverseSquareRoot { epochs } => rest(*epochs).map(|_| ()),
+            Self::Warmup { epochs, then, .. } => then.check_length(rest(*epochs)?, steps_per_epoch),
+            Self::Sequence { epochs, first, then } => {
+                let rest = rest(*epochs)?;
+                first.check_length(steps - rest, steps_per_epoch)?;
+                then.check_length(rest, steps_per_epoch)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Progress {
     /// How far what begins after `epochs` is; before that, the steps of these epochs, at least 1.
     fn after(self, epochs: f64) -> Result<Self, u64> {

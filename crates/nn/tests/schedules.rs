@@ -154,7 +154,7 @@ const POSITIVE: [f64; 14] =
     [5e-324, 1e-300, 1e-20, 1e-3, 0.07, 0.1, 0.3, 1.0, 2.5, 1e3, 1e18, 1e20, 1e300, f64::MAX];
 const SHARES: [f64; 4] = [0.0, 1e-300, 0.3, 1.0];
 
-/// Every schedule over the domain of its parameters; growth factors above 1 excepted.
+/// Every schedule over the domain of its parameters; factors above 1 are those of `growing`.
 fn over_the_domain() -> Vec<Schedule> {
     let mut all = vec![Schedule::Constant];
     for end in SHARES {
@@ -232,4 +232,59 @@ fn late_cycles_begin_where_the_sum_of_the_earlier_ones_ends() {
         let seam = (step as f64 - begin) / length < 1e-9;
         assert!(seam || (factor - expected).abs() < 1e-9, "step {step}: {factor}, not {expected}");
     }
+}
+
+/// Schedules with a factor above 1, alone and within others.
+fn growing() -> Vec<Schedule> {
+    let mut all = Vec::new();
+    for factor in [1.0 + f64::EPSILON, 1.1, 2.0, 1e10, 1e300, f64::MAX] {
+        let grows = [Schedule::Exponential { factor }, Schedule::Step { every: 3, factor }];
+        for schedule in grows.clone() {
+            let (epochs, constant) = (1.5, Box::new(Schedule::Constant));
+            let warm = Schedule::Warmup { epochs, start: 0.1, then: Box::new(schedule.clone()) };
+            let first = Box::new(schedule.clone());
+            all.push(Schedule::Sequence { epochs, first: first.clone(), then: constant.clone() });
+            all.push(Schedule::Sequence { epochs, first: constant, then: first });
+            all.extend([warm, schedule]);
+        }
+    }
+    all
+}
+
+#[test]
+fn factors_stay_below_the_largest_of_the_run() {
+    let cpu = Cpu::detect();
+    for schedule in over_the_domain().into_iter().step_by(7).chain(growing()) {
+        for (steps, steps_per_epoch) in [(1, 1), (30, 10), (1000, 10), (20_000, 1), (u64::MAX, 3)] {
+            let largest = schedule.largest(cpu, steps, steps_per_epoch);
+            assert!(largest >= 1.0, "{schedule:?}: {largest}");
+            for step in [0, 1, 14, 15, 16, 29, 500, 19_999, steps / 2, steps - 1] {
+                let step = step.min(steps - 1);
+                let factor = schedule.factor(cpu, Progress { step, steps, steps_per_epoch });
+                let bound = largest * (1.0 + 1e-12);
+                assert!((0.0..=bound).contains(&factor), "{schedule:?}, {step}: {factor}, {largest}");
+            }
+        }
+    }
+    let doubling = Schedule::Exponential { factor: 2.0 };
+    assert_eq!(doubling.largest(cpu, 101, 10), 1024.0);
+    assert_eq!(doubling.largest(cpu, 20_000, 10), f64::INFINITY);
+    let then = Box::new(doubling);
+    assert_eq!(Schedule::Warmup { epochs: 2.0, start: 0.0, then }.largest(cpu, 121, 10), 1024.0);
+}
+
+#[test]
+fn spans_that_do_not_end_within_the_run_are_refused() {
+    let constant = || Box::new(Schedule::Constant);
+    let warm = |epochs| Schedule::Warmup { epochs, start: 0.0, then: constant() };
+    assert!(warm(3.0).check_length(30, 10).is_ok());
+    assert!(warm(3.1).check_length(30, 10).is_err());
+    assert!(Schedule::InverseSquareRoot { epochs: 1e300 }.check_length(30, 10).is_err());
+    // What is left after the first part decides about the second.
+    let both = |then| Schedule::Sequence { epochs: 2.0, first: constant(), then: Box::new(then) };
+    assert!(both(warm(1.0)).check_length(30, 10).is_ok());
+    let error = both(warm(1.5)).check_length(30, 10).unwrap_err().to_string();
+    assert_eq!(error, "`epochs` is 1.5, expected at most what is left of the run's epochs");
+    let first = Schedule::Sequence { epochs: 2.0, first: Box::new(warm(2.5)), then: constant() };
+    assert!(first.check_length(30, 10).is_err());
 }
