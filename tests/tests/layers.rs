@@ -330,3 +330,81 @@ fn every_loss_has_the_right_gradient() {
         check_against(&network(loss), 3, Targets::Values(&values), &[Mode::Eval]);
     }
 }
+
+/// PyTorch's weighted mean: the sum of weight times loss over the sum of the weights, by the formula in f64.
+#[test]
+fn class_weights_give_the_weighted_mean_and_its_gradient() {
+    let layers = [dense(5), act(Activation::Tanh), dense(3)];
+    let (weights, labels) = ([0.25, 4.0, 1.5], [2, 0, 1, 1]);
+    let values: Vec<f64> = uniform(5, 12).iter().map(|x| 0.5 + 0.5 * x).collect();
+    for smoothing in [0.0, 0.1] {
+        let plain = plain_with(&layers, smoothing);
+        let weighted = |weights: &[f64]| plain_with(&layers, smoothing).with_class_weights(weights).unwrap();
+        let network = weighted(&weights);
+        check_against(&network, 4, Targets::Labels(&labels), &[Mode::Eval]);
+        check_against(&network, 4, Targets::Values(&values), &[Mode::Eval]);
+
+        let (params, inputs) = (uniform(1, network.layout().len()), uniform(2, 16));
+        let cpu = Cpu::detect();
+        let mut workspace = Workspace::new(&network, cpu, 4).unwrap();
+        let logits = network.forward(cpu, &params, &inputs, &mut workspace).unwrap().to_vec();
+        let loss_of = |row: usize, target: usize| {
+            let z = &logits[3 * row..][..3];
+            let ln_sum = z.iter().map(|z| z.exp()).sum::<f64>().ln();
+            ln_sum - z[target]
+        };
+        let (mut sum, mut divisor) = (0.0, 0.0);
+        for (row, &label) in labels.iter().enumerate() {
+            divisor += weights[label as usize];
+            sum += (1.0 - smoothing) * weights[label as usize] * loss_of(row, label as usize);
+            sum += (0..3).map(|k| smoothing / 3.0 * weights[k] * loss_of(row, k)).sum::<f64>();
+        }
+        let batch = Batch { inputs: &inputs, targets: (&labels).into() };
+        let score = network.evaluate(cpu, &params, batch, &mut workspace).unwrap();
+        assert_eq!((score.weight, score.rows), (divisor, 4));
+        assert!((score.mean_loss() - sum / divisor).abs() < 1e-14, "{} {}", score.mean_loss(), sum / divisor);
+        assert_eq!(network.weight_of::<f64>(labels.into_iter()), divisor);
+
+        // Equal weights that are powers of two change no bit.
+        let halves = weighted(&[0.5; 3]);
+        let [halves, plain] = [&halves, &plain].map(|network| {
+            let mut grads = vec![0.0; params.len()];
+            let mode = Mode::Eval;
+            let score = network.gradient(cpu, mode, &params, batch, &mut workspace, &mut grads).unwrap();
+            (score.mean_loss().to_bits(), grads.iter().map(|g| g.to_bits()).collect::<Vec<_>>())
+        });
+        assert_eq!(halves, plain);
+    }
+}
+
+fn plain_with(layers: &[LayerSpec], smoothing: f64) -> Network {
+    Network::new(4, layers).unwrap().with_loss(Loss::CrossEntropy { smoothing })
+}
+
+#[test]
+fn class_weights_that_do_not_fit_are_refused() {
+    let network = || plain_with(&[dense(3)], 0.0);
+    assert!(matches!(network().with_class_weights(&[1.0, 2.0]), Err(nn::Error::Length { .. })));
+    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-50, 1e39] {
+        assert!(network().with_class_weights(&[1.0, bad, 1.0]).is_err(), "{bad}");
+    }
+    let hinge = network().with_loss(Loss::Mse);
+    assert!(matches!(hinge.with_class_weights(&[1.0; 3]), Err(nn::Error::ClassWeights)));
+}
+
+#[test]
+fn networks_know_the_least_batch_that_they_learn_from() {
+    let norm = LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
+    let least = |input: Shape, layers: &[LayerSpec]| Network::new(input, layers).unwrap().least_rows();
+    assert_eq!(least(Shape::Features(4), &[dense(3)]), 1);
+    assert_eq!(least(Shape::Features(4), &[dense(3), norm.clone(), dense(2)]), 2);
+    // Each place of an image is a value of its channel.
+    assert_eq!(least(IMAGE, &[norm.clone(), dense(2)]), 1);
+    assert_eq!(least(Shape::Image { height: 1, width: 1, channels: 3 }, &[norm.clone(), dense(2)]), 2);
+    let residual = LayerSpec::Residual {
+        body: vec![dense(4), norm],
+        shortcut: Vec::new(),
+        scale: BranchScale::default(),
+    };
+    assert_eq!(least(Shape::Features(4), &[residual, dense(2)]), 2);
+}

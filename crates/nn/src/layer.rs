@@ -139,6 +139,11 @@ pub trait Describe: core::fmt::Debug + Send + Sync {
         let _ = (cpu, next, buffers);
         false
     }
+    /// Least number of rows of a batch that the layer learns from: more than 1 where it takes statistics of
+    /// the batch.
+    fn least_rows(&self) -> usize {
+        1
+    }
     /// Takes the activation that follows into itself, if it can; `false` leaves it to a layer of its own. Asked once, while
     /// the network is built.
     fn fuse(&mut self, activation: Activation) -> bool {
@@ -188,13 +193,21 @@ impl<L: Layer<f32> + Layer<f64>> AnyLayer for L {}
 pub trait Float: Product {
     /// `layer`, in this type.
     fn layer(layer: &dyn AnyLayer) -> &dyn Layer<Self>;
+    /// The vector of this type, of one in f32 and one in f64.
+    fn of<'a>(narrow: &'a [f32], wide: &'a [f64]) -> &'a [Self];
 }
 impl Float for f32 {
+    fn of<'a>(narrow: &'a [f32], _: &'a [f64]) -> &'a [Self] {
+        narrow
+    }
     fn layer(layer: &dyn AnyLayer) -> &dyn Layer<Self> {
         layer
     }
 }
 impl Float for f64 {
+    fn of<'a>(_: &'a [f32], wide: &'a [f64]) -> &'a [Self] {
+        wide
+    }
     fn layer(layer: &dyn AnyLayer) -> &dyn Layer<Self> {
         layer
     }

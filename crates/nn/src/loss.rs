@@ -2,12 +2,14 @@
 //!
 //! Losses take logits: softmax and its like live inside them, so that applying one twice cannot be written.
 
+use alloc::vec::Vec;
+
 use kernels::Cpu;
 use kernels::argmax::argmax;
 use kernels::loss::{self as kernel, BinaryCrossEntropy, CrossEntropy, Hinge, HingeForm, Regression};
 
 use crate::Error;
-use crate::error::check_length;
+use crate::error::{check_length, check_parameter};
 use crate::layer::Float;
 
 /// What the outputs of a batch should have been.
@@ -125,6 +127,40 @@ impl Default for Loss {
     }
 }
 
+/// One factor a class on the cross-entropy of its rows, in each type that a network computes in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClassWeights {
+    pub(crate) narrow: Vec<f32>,
+    pub(crate) wide: Vec<f64>,
+}
+
+impl ClassWeights {
+    /// # Errors
+    /// [`Error::ClassWeights`] unless `loss` is the cross-entropy; [`Error::Length`] unless there is a weight for
+    /// each of `width` outputs; [`kernels::Error::Parameter`] unless each is finite and above 0, as an f32 too.
+    pub(crate) fn new(loss: Loss, width: usize, weights: &[f64]) -> Result<Self, Error> {
+        if !matches!(loss, Loss::CrossEntropy { .. }) {
+            return Err(Error::ClassWeights);
+        }
+        check_length("class_weights", width, weights.len())?;
+        let narrow: Vec<f32> = weights.iter().map(|&weight| weight as f32).collect();
+        for (&weight, &rounded) in weights.iter().zip(&narrow) {
+            let allowed = weight.is_finite() && rounded > 0.0 && rounded.is_finite();
+            check_parameter("class_weights", "finite numbers above 0, as f32 too", weight, allowed)?;
+        }
+        Ok(Self { narrow, wide: weights.into() })
+    }
+}
+
+/// Losses of a batch, summed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sum {
+    /// Sum of the rows' losses.
+    pub(crate) loss: f64,
+    /// Divisor of their mean: the rows, or the sum of their classes' weights.
+    pub(crate) weight: f64,
+}
+
 /// Rows and what they are compared with.
 pub(crate) struct Outputs<'a, T> {
     pub(crate) rows: usize,
@@ -132,6 +168,8 @@ pub(crate) struct Outputs<'a, T> {
     pub(crate) width: usize,
     pub(crate) values: &'a [T],
     pub(crate) targets: Targets<'a, T>,
+    /// One factor for each of `width` classes; of the cross-entropy alone.
+    pub(crate) class_weights: Option<&'a [T]>,
 }
 
 impl Loss {
@@ -155,31 +193,36 @@ impl Loss {
     pub fn check(self) -> Result<(), Error> {
         // What the numbers may be, the kernels say where there are no rows.
         let targets = if self.compares_values() { Targets::Values(&[]) } else { Targets::Labels(&[]) };
-        let outputs = Outputs::<f32> { rows: 0, width: 1, values: &[], targets };
+        let outputs = Outputs::<f32> { rows: 0, width: 1, values: &[], targets, class_weights: None };
         self.run(Cpu::detect(), &outputs, &mut [], None).map(|_| ())
     }
 
-    /// Losses, and the gradient of their mean by the outputs if there is room for it. Returns the sum of the rows' losses, added in
-    /// ascending order in f64.
+    /// Losses, and the gradient of their mean by the outputs if there is room for it. The sums of the rows'
+    /// losses and weights are added in ascending order in f64.
     pub(crate) fn run<T: Float>(
         self,
         cpu: Cpu<'_>,
         outputs: &Outputs<'_, T>,
         losses: &mut [T],
         doutputs: Option<&mut [T]>,
-    ) -> Result<f64, Error> {
-        let &Outputs { rows, width, values, targets } = outputs;
+    ) -> Result<Sum, Error> {
+        let &Outputs { rows, width, values, targets, class_weights } = outputs;
         if let Targets::Values(values) = targets.fitting(rows)? {
             check_length("values", rows * width, values.len())?;
         }
-        let scale = T::from_f64(1.0 / rows.max(1) as f64);
+        let (scale, mut weight) = (T::from_f64(1.0 / rows.max(1) as f64), rows as f64);
         match (self, targets) {
             (Self::CrossEntropy { smoothing }, _) => {
                 let targets = match targets {
                     Targets::Labels(labels) => kernel::Targets::Labels(labels),
                     Targets::Values(values) => kernel::Targets::Distributions(values),
                 };
-                let loss = CrossEntropy { smoothing, ..CrossEntropy::default() };
+                let loss = CrossEntropy { smoothing, weights: class_weights, ignore: None };
+                let mut scale = scale;
+                if class_weights.is_some() {
+                    weight = loss.total_weight(width, targets)?;
+                    scale = T::from_f64(1.0 / weight);
+                }
                 match doutputs {
                     Some(dvalues) => loss.gradient(cpu, values, width, targets, scale, losses, dvalues)?,
                     None => loss.losses(cpu, values, width, targets, losses)?,
@@ -221,7 +264,8 @@ impl Loss {
             }
         }
         let sum = losses.iter().fold(0.0, |sum, loss| sum + loss.to_f64());
-        Ok(if self.per_row(width) == 1 { sum } else { sum / width as f64 })
+        let loss = if self.per_row(width) == 1 { sum } else { sum / width as f64 };
+        Ok(Sum { loss, weight })
     }
 }
 

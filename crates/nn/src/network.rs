@@ -13,7 +13,7 @@ use kernels::random::Stream;
 
 use crate::error::check_length;
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode, Start};
-use crate::loss::{Loss, Outputs, Targets};
+use crate::loss::{ClassWeights, Loss, Outputs, Sum, Targets};
 use crate::sequence::Sequence;
 use crate::spec::Building;
 use crate::workspace::Parts;
@@ -26,6 +26,7 @@ pub struct Network {
     layout: Layout,
     buffers: Layout,
     loss: Loss,
+    class_weights: Option<ClassWeights>,
 }
 
 /// The numbers of a network, each in the layout that the network says.
@@ -65,14 +66,17 @@ pub struct Score {
     pub rows: usize,
     /// The sum of the rows' losses, added in ascending order in f64; nats.
     pub loss: f64,
+    /// Divisor of the mean loss: the rows, or the sum of their weights where
+    /// [classes have weights](Network::with_class_weights).
+    pub weight: f64,
     /// Rows whose largest output is that of their label; counted by [`Network::evaluate`] alone.
     pub correct: usize,
 }
 
 impl Score {
-    /// Loss per row, in nats. NaN for no rows.
+    /// Mean loss of the rows, in nats: weighted where classes have weights. NaN for no rows.
     pub fn mean_loss(&self) -> f64 {
-        self.loss / self.rows as f64
+        self.loss / self.weight
     }
 
     /// The share of correct rows, 0 to 1. NaN for no rows.
@@ -85,6 +89,7 @@ impl core::ops::AddAssign for Score {
     fn add_assign(&mut self, other: Self) {
         self.rows += other.rows;
         self.loss += other.loss;
+        self.weight += other.weight;
         self.correct += other.correct;
     }
 }
@@ -132,12 +137,51 @@ impl Network {
         if layout.is_empty() {
             return Err(Error::NoLayers);
         }
-        Ok(Self { sequence, layout, buffers, loss: Loss::default() })
+        Ok(Self { sequence, layout, buffers, loss: Loss::default(), class_weights: None })
     }
 
-    /// The same network with another loss.
+    /// The same network with another loss, and no class weights.
     pub fn with_loss(self, loss: Loss) -> Self {
-        Self { loss, ..self }
+        Self { loss, class_weights: None, ..self }
+    }
+
+    /// The same network, whose rows count as much as their classes weigh: PyTorch's
+    /// `CrossEntropyLoss(weight=...)`.
+    ///
+    /// ```text
+    /// loss of a batch = sum of weights[label] * loss / sum of weights[label]
+    /// ```
+    ///
+    /// Targets that are distributions weigh each class of theirs, and the divisor is the number of rows. The
+    /// gradient is that of this mean.
+    ///
+    /// # Errors
+    /// [`Error::ClassWeights`] if the loss is not the cross-entropy; [`Error::Length`] unless there is a weight
+    /// for each output; [`kernels::Error::Parameter`] for a weight that is not finite and above 0.
+    pub fn with_class_weights(self, weights: &[f64]) -> Result<Self, Error> {
+        let class_weights = Some(ClassWeights::new(self.loss, self.outputs(), weights)?);
+        Ok(Self { class_weights, ..self })
+    }
+
+    /// Divisor of the mean loss of rows with these labels: their number, or the sum of their weights.
+    pub fn weight_of<T: Float>(&self, labels: impl Iterator<Item = u32>) -> f64 {
+        match self.weights_in::<T>() {
+            Some(weights) => labels
+                .filter_map(|label| weights.get(label as usize))
+                .fold(0.0, |sum, weight| sum + weight.to_f64()),
+            None => labels.count() as f64,
+        }
+    }
+
+    /// The class weights, in `T`.
+    fn weights_in<T: Float>(&self) -> Option<&[T]> {
+        self.class_weights.as_ref().map(|weights| T::of(&weights.narrow, &weights.wide))
+    }
+
+    /// Least number of rows of a batch that the network learns from: 2 where it normalises single values over
+    /// the batch, else 1.
+    pub fn least_rows(&self) -> usize {
+        self.sequence.least_rows()
     }
 
     /// The shape of a row of its input.
@@ -299,8 +343,10 @@ impl Network {
         let targets = targets.fitting(rows)?.spread(self.loss, width, room)?;
         let (y, dy) = (&outputs[..rows * width], &mut doutputs[..rows * width]);
         let losses = &mut losses[..self.losses(rows)];
-        let loss = self.loss.run(cpu, &Outputs { rows, width, values: y, targets }, losses, Some(dy))?;
-        let score = Score { rows, loss, correct: 0 };
+        let class_weights = self.weights_in();
+        let outputs = Outputs { rows, width, values: y, targets, class_weights };
+        let Sum { loss, weight } = self.loss.run(cpu, &outputs, losses, Some(dy))?;
+        let score = Score { rows, loss, weight, correct: 0 };
         self.sequence.backward(Backward {
             cpu,
             mode,
@@ -352,9 +398,10 @@ impl Network {
         let (width, labels) = (self.outputs(), batch.targets.fitting(rows)?);
         let values = &outputs[..rows * width];
         let correct = labels.correct(cpu, values, width, &mut predictions[..rows])?;
-        let outputs = Outputs { rows, width, values, targets: labels.spread(self.loss, width, room)? };
-        let loss = self.loss.run(cpu, &outputs, &mut losses[..self.losses(rows)], None)?;
-        Ok(Score { rows, loss, correct })
+        let (targets, class_weights) = (labels.spread(self.loss, width, room)?, self.weights_in());
+        let outputs = Outputs { rows, width, values, targets, class_weights };
+        let Sum { loss, weight } = self.loss.run(cpu, &outputs, &mut losses[..self.losses(rows)], None)?;
+        Ok(Score { rows, loss, weight, correct })
     }
 
     /// Checks what every pass needs, runs the layers, and returns the number of rows.

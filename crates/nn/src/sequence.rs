@@ -137,6 +137,11 @@ impl Sequence {
         self.nodes.iter().map(|node| (node.number, &*node.layer))
     }
 
+    /// Least number of rows of a batch that every layer learns from.
+    pub fn least_rows(&self) -> usize {
+        self.nodes.iter().map(|node| node.layer.least_rows()).max().unwrap_or(1)
+    }
+
     /// The shape of a row of what each layer puts out, by its number: also of those that are not among [`layers`](Self::layers).
     pub fn shapes(&self) -> &[Shape] {
         &self.shapes

@@ -66,6 +66,11 @@ impl Describe for BatchNorm {
         ])
     }
 
+    /// Two values for each channel: a single one has no variance. An image has one at each place.
+    fn least_rows(&self) -> usize {
+        2_usize.div_ceil(self.shape.places().max(1))
+    }
+
     /// Mean, and one over the deviation.
     fn statistics(&self, _: usize) -> usize {
         2 * self.channels()

@@ -83,6 +83,10 @@ impl Describe for Residual {
         self.rooms(rows).into_iter().fold(0, usize::saturating_add)
     }
 
+    fn least_rows(&self) -> usize {
+        self.body.least_rows().max(self.shortcut.as_ref().map_or(1, Sequence::least_rows))
+    }
+
     fn statistics(&self, rows: usize) -> usize {
         self.body.statistics(rows) + self.shortcut.as_ref().map_or(0, |shortcut| shortcut.statistics(rows))
     }
