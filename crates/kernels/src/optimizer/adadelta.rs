@@ -1,7 +1,7 @@
 //! AdaDelta: steps in the units of the parameters, by the running mean square of the steps themselves.
 
 use super::descent::{Descent, Rule, descend};
-use super::moment::{Moment, mean_square, unless_settled};
+use super::moment::{Moment, Square};
 use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
@@ -78,9 +78,10 @@ impl<T: Float> Rule<T, 2> for Delta<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, [v, u]: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
         let epsilon = T::splat(s, self.epsilon);
-        let v = mean_square::<S, T>(s, self.factors, v, g);
-        let (before, size) = (T::sqrt(s, T::add(s, u, epsilon)), T::sqrt(s, T::add(s, v, epsilon)));
-        let direction = unless_settled::<S, T>(s, v, T::mul(s, T::div(s, before, size), g));
-        (direction, [v, mean_square::<S, T>(s, self.factors, u, direction)])
+        let v = Square::<S, T>::mean(s, self.factors, v, g);
+        let before = T::sqrt(s, T::add(s, u, epsilon));
+        let size = T::sqrt(s, T::add(s, v.value, epsilon));
+        let direction = v.unless_zero(s, T::mul(s, T::div(s, before, size), g));
+        (direction, [v.value, Square::<S, T>::mean(s, self.factors, u, direction).value])
     }
 }

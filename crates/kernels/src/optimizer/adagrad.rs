@@ -1,7 +1,7 @@
 //! AdaGrad: steps that shrink with the gradients seen so far, element by element.
 
 use super::descent::{Descent, Rule, descend};
-use super::moment::{Moment, settle_square, unless_settled};
+use super::moment::{Moment, Square};
 use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
@@ -77,8 +77,8 @@ struct Sum<T> {
 impl<T: Float> Rule<T, 1> for Sum<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, [sum]: [T::V<S>; 1]) -> (T::V<S>, [T::V<S>; 1]) {
-        let sum = settle_square::<S, T>(s, T::mul_add(s, g, g, sum));
-        let size = T::add(s, T::sqrt(s, sum), T::splat(s, self.epsilon));
-        (unless_settled::<S, T>(s, sum, T::div(s, g, size)), [sum])
+        let sum = Square::<S, T>::settle(s, T::mul_add(s, g, g, sum));
+        let size = T::add(s, T::sqrt(s, sum.value), T::splat(s, self.epsilon));
+        (sum.unless_zero(s, T::div(s, g, size)), [sum.value])
     }
 }

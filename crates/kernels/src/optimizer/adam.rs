@@ -1,7 +1,7 @@
 //! Adam, AdamW and AMSGrad: steps along the running mean of the gradient, divided by its size.
 
 use super::descent::{Descent, Rule, descend};
-use super::moment::{Moment, mean, mean_square, unless_settled};
+use super::moment::{Moment, Square, mean};
 use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta, power};
 use crate::math::sqrt;
 use crate::simd::{Float, Simd};
@@ -104,8 +104,8 @@ impl<T: Float> MeanAndSquare<T> {
     }
 
     #[inline(always)]
-    pub(super) fn update<S: Simd>(&self, s: S, g: T::V<S>, [m, v]: [T::V<S>; 2]) -> [T::V<S>; 2] {
-        [mean::<S, T>(s, self.new1, m, g), mean_square::<S, T>(s, self.second, v, g)]
+    pub(super) fn update<S: Simd>(&self, s: S, g: T::V<S>, [m, v]: [T::V<S>; 2]) -> (T::V<S>, Square<S, T>) {
+        (mean::<S, T>(s, self.new1, m, g), Square::mean(s, self.second, v, g))
     }
 }
 
@@ -119,9 +119,9 @@ pub(super) struct Size<T> {
 impl<T: Float> Size<T> {
     /// `m / (sqrt(v) * unbias + epsilon)`, or 0 where `v` is 0.
     #[inline(always)]
-    pub(super) fn divide<S: Simd>(&self, s: S, m: T::V<S>, v: T::V<S>) -> T::V<S> {
-        let size = T::mul_add(s, T::sqrt(s, v), T::splat(s, self.unbias), T::splat(s, self.epsilon));
-        unless_settled::<S, T>(s, v, T::div(s, m, size))
+    pub(super) fn divide<S: Simd>(&self, s: S, m: T::V<S>, v: Square<S, T>) -> T::V<S> {
+        let size = T::mul_add(s, T::sqrt(s, v.value), T::splat(s, self.unbias), T::splat(s, self.epsilon));
+        v.unless_zero(s, T::div(s, m, size))
     }
 }
 
@@ -134,8 +134,8 @@ struct Means<T> {
 impl<T: Float> Rule<T, 2> for Means<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
-        let [m, v] = self.means.update(s, g, moments);
-        (self.size.divide(s, m, v), [m, v])
+        let (m, v) = self.means.update(s, g, moments);
+        (self.size.divide(s, m, v), [m, v.value])
     }
 }
 
@@ -147,9 +147,9 @@ impl<T: Float> Rule<T, 3> for Greatest<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, [m, v, w]: [T::V<S>; 3]) -> (T::V<S>, [T::V<S>; 3]) {
         let Self(Means { means, size }) = self;
-        let [m, v] = means.update(s, g, [m, v]);
+        let (m, Square { value: v, .. }) = means.update(s, g, [m, v]);
         // Once a NaN, `v` stays one: there is none in `w` to lose.
         let w = T::select(s, T::less_or_equal(s, v, w), w, v);
-        (size.divide(s, m, w), [m, v, w])
+        (size.divide(s, m, Square::stored(s, w)), [m, v, w])
     }
 }

@@ -1,7 +1,7 @@
 //! AdaMax: Adam with the greatest gradient, fading, in place of the mean square.
 
 use super::descent::{Descent, Rule, descend};
-use super::moment::{Moment, mean, unless_settled};
+use super::moment::{Moment, Square, mean};
 use super::{Decay, Optimizer, Step, check_at_least_0, check_beta, power};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
@@ -85,6 +85,6 @@ impl<T: Float> Rule<T, 2> for Fading<T> {
         let new = T::add(s, T::abs::<S>(g), T::splat(s, self.epsilon));
         // A NaN is neither less nor equal; once one, `m` stays one, whatever becomes of `u`.
         let u = T::select(s, T::less_or_equal(s, new, old), old, new);
-        (unless_settled::<S, T>(s, u, T::div(s, m, u)), [m, u])
+        (Square::<S, T>::stored(s, u).unless_zero(s, T::div(s, m, u)), [m, u])
     }
 }

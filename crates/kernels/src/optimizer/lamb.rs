@@ -2,7 +2,7 @@
 
 use super::adam::{MeanAndSquare, Size};
 use super::descent::{Descent, Operands, load, put};
-use super::moment::Moment;
+use super::moment::{Moment, Square};
 use super::trust::{Squares, ratio, roots};
 use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta, power};
 use crate::bf16::TILE;
@@ -106,7 +106,7 @@ struct Update<T> {
 impl<T: Float> Update<T> {
     #[inline(always)]
     fn of<S: Simd>(&self, s: S, p: T::V<S>, [m, v]: [T::V<S>; 2]) -> T::V<S> {
-        let quotient = self.size.divide(s, m, v);
+        let quotient = self.size.divide(s, m, Square::stored(s, v));
         T::mul_add(s, T::splat(s, self.unbias), quotient, T::mul(s, T::splat(s, self.decay), p))
     }
 }
@@ -157,7 +157,8 @@ fn renew<S: Simd, T: Float, G: Element<Float = T>, M: Moment<Float = T>, const W
     let p = load::<S, T, WHOLE>(s, tile.params, i);
     let g = descent.gradient(s, p, load::<S, G, WHOLE>(s, tile.grads, i));
     let moments = tile.load_moments::<S, WHOLE>(s, i);
-    tile.put_moments::<S, WHOLE>(s, i, update.means.update(s, g, moments), rounding);
+    let (m, v) = update.means.update(s, g, moments);
+    tile.put_moments::<S, WHOLE>(s, i, [m, v.value], rounding);
     let stored = tile.load_moments::<S, WHOLE>(s, i);
     put::<S, T, WHOLE>(s, updates, i, update.of(s, p, stored));
 }

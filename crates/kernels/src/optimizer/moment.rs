@@ -31,29 +31,45 @@ pub(super) fn mean<S: Simd, T: Float>(s: S, new: T, m: T::V<S>, x: T::V<S>) -> T
     settle::<S, T>(s, T::mul_add(s, T::splat(s, new), T::sub(s, x, m), m))
 }
 
-/// `v`, at least 0, or +0 below the smallest normal number: 2^-126 (f32), 2^-1022 (f64). NaN stays NaN.
+/// A second moment in a register, with the elements where it is 0.
 ///
-/// A second moment is a square: the threshold of [`settle`] would drop it while the first moment still
-/// counts, and the quotient of both would be the first moment over epsilon. A fading square costs one
-/// slow multiplication here, at the step that takes it below the threshold.
-#[inline(always)]
-pub(super) fn settle_square<S: Simd, T: Float>(s: S, v: T::V<S>) -> T::V<S> {
-    T::select(s, T::less(s, v, T::splat(s, T::MIN_POSITIVE)), T::splat(s, T::ZERO), v)
+/// It is a square: the threshold of [`settle`] would drop it while the first moment still counts, and the
+/// quotient of both would be the first moment over epsilon. A fading square costs one slow multiplication
+/// here, at the step that takes it below the threshold. The comparison is made once, for the moment and
+/// for what it divides.
+#[derive(Clone, Copy)]
+pub(super) struct Square<S: Simd, T: Float> {
+    /// At least 0, or NaN.
+    pub(super) value: T::V<S>,
+    is_zero: T::M<S>,
 }
 
-/// `keep * v + (new * x) * x`, settled as a square: a running mean of `x^2`.
-#[inline(always)]
-pub(super) fn mean_square<S: Simd, T: Float>(s: S, [keep, new]: [T; 2], v: T::V<S>, x: T::V<S>) -> T::V<S> {
-    let kept = T::mul(s, T::splat(s, keep), v);
-    settle_square::<S, T>(s, T::mul_add(s, T::mul(s, T::splat(s, new), x), x, kept))
-}
+impl<S: Simd, T: Float> Square<S, T> {
+    /// `v`, at least 0, or +0 below the smallest normal number: 2^-126 (f32), 2^-1022 (f64). NaN stays NaN.
+    #[inline(always)]
+    pub(super) fn settle(s: S, v: T::V<S>) -> Self {
+        let is_zero = T::less(s, v, T::splat(s, T::MIN_POSITIVE));
+        Self { value: T::select(s, is_zero, T::splat(s, T::ZERO), v), is_zero }
+    }
 
-/// `x`, or +0 where the second moment `v`, at least 0, has settled to 0: the size to divide `x` by is
-/// unknown there. A NaN in `v` leaves `x`.
-#[inline(always)]
-pub(super) fn unless_settled<S: Simd, T: Float>(s: S, v: T::V<S>, x: T::V<S>) -> T::V<S> {
-    let zero = T::splat(s, T::ZERO);
-    T::select(s, T::less_or_equal(s, v, zero), zero, x)
+    /// `v` as it is: stored, or the larger of two that have settled.
+    #[inline(always)]
+    pub(super) fn stored(s: S, v: T::V<S>) -> Self {
+        Self { value: v, is_zero: T::less_or_equal(s, v, T::splat(s, T::ZERO)) }
+    }
+
+    /// `keep * v + (new * x) * x`, settled: a running mean of `x^2`.
+    #[inline(always)]
+    pub(super) fn mean(s: S, [keep, new]: [T; 2], v: T::V<S>, x: T::V<S>) -> Self {
+        let kept = T::mul(s, T::splat(s, keep), v);
+        Self::settle(s, T::mul_add(s, T::mul(s, T::splat(s, new), x), x, kept))
+    }
+
+    /// `x`, or +0 where the moment is 0: the size to divide by is unknown there. A NaN leaves `x`.
+    #[inline(always)]
+    pub(super) fn unless_zero(self, s: S, x: T::V<S>) -> T::V<S> {
+        T::select(s, self.is_zero, T::splat(s, T::ZERO), x)
+    }
 }
 
 /// A type in which moments are stored: `f32` and `f64` as they are; `bf16`, rounded at random with bits that are a
@@ -166,7 +182,7 @@ mod tests {
     impl<T: Float> Elementwise<T, 1, 1> for SettleSquare {
         #[inline(always)]
         fn apply<S: Simd>(&self, s: S, [v]: [T::V<S>; 1], _: [T::V<S>; 1]) -> [T::V<S>; 1] {
-            [settle_square::<S, T>(s, v)]
+            [Square::<S, T>::settle(s, v).value]
         }
     }
 

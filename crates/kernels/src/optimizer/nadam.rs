@@ -120,8 +120,8 @@ struct Nesterov<T> {
 impl<T: Float> Rule<T, 2> for Nesterov<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
-        let [m, v] = self.means.update(s, g, moments);
+        let (m, v) = self.means.update(s, g, moments);
         let ahead = T::mul_add(s, T::splat(s, self.of_g), g, T::mul(s, T::splat(s, self.of_m), m));
-        (self.size.divide(s, ahead, v), [m, v])
+        (self.size.divide(s, ahead, v), [m, v.value])
     }
 }

@@ -101,7 +101,7 @@ struct Rectified<T> {
 impl<T: Float> Rule<T, 2> for Rectified<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
-        let [m, v] = self.means.update(s, g, moments);
-        (if self.divides { self.size.divide(s, m, v) } else { m }, [m, v])
+        let (m, v) = self.means.update(s, g, moments);
+        (if self.divides { self.size.divide(s, m, v) } else { m }, [m, v.value])
     }
 }

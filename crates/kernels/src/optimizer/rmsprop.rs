@@ -1,7 +1,7 @@
 //! RMSprop: steps divided by the root of the gradient's running mean square, or of its variance.
 
 use super::descent::{Descent, Rule, descend};
-use super::moment::{Moment, mean, mean_square, settle, unless_settled};
+use super::moment::{Moment, Square, mean, settle};
 use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
@@ -105,15 +105,15 @@ struct Size<T> {
 
 impl<T: Float> Size<T> {
     #[inline(always)]
-    fn square<S: Simd>(&self, s: S, v: T::V<S>, g: T::V<S>) -> T::V<S> {
-        mean_square::<S, T>(s, [self.alpha, self.new], v, g)
+    fn square<S: Simd>(&self, s: S, v: T::V<S>, g: T::V<S>) -> Square<S, T> {
+        Square::mean(s, [self.alpha, self.new], v, g)
     }
 
     /// `g / (sqrt(square) + epsilon)`, or 0 where `v` is 0. `square` is `v` or the variance.
     #[inline(always)]
-    fn divide<S: Simd>(&self, s: S, g: T::V<S>, v: T::V<S>, square: T::V<S>) -> T::V<S> {
+    fn divide<S: Simd>(&self, s: S, g: T::V<S>, v: Square<S, T>, square: T::V<S>) -> T::V<S> {
         let size = T::add(s, T::sqrt(s, square), T::splat(s, self.epsilon));
-        unless_settled::<S, T>(s, v, T::div(s, g, size))
+        v.unless_zero(s, T::div(s, g, size))
     }
 }
 
@@ -121,7 +121,7 @@ impl<T: Float> Rule<T, 1> for Size<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, [v]: [T::V<S>; 1]) -> (T::V<S>, [T::V<S>; 1]) {
         let v = self.square(s, v, g);
-        (self.divide(s, g, v, v), [v])
+        (self.divide(s, g, v, v.value), [v.value])
     }
 }
 
@@ -136,9 +136,9 @@ impl<T: Float> Rule<T, 2> for Centred<T> {
         let v = size.square(s, v, g);
         let m = mean::<S, T>(s, size.new, m, g);
         let zero = T::splat(s, T::ZERO);
-        let variance = T::mul_add(s, T::sub(s, zero, m), m, v);
+        let variance = T::mul_add(s, T::sub(s, zero, m), m, v.value);
         let variance = T::select(s, T::less(s, variance, zero), zero, variance);
-        (size.divide(s, g, v, variance), [v, m])
+        (size.divide(s, g, v, variance), [v.value, m])
     }
 }
 
