@@ -59,7 +59,7 @@ fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
         world.expect(2, &format!("{command} --data tiny --config wide.toml"), &["memory"]);
     }
     // Numbers that are large and possible: a rate that throws the weights away, batches and epochs beyond the images.
-    world.expect(5, "train --data tiny --lr 1e300 --optimizer sgd --out thrown", &["diverged", "thrown"]);
+    world.expect(5, "train --data tiny --lr 3e38 --optimizer sgd --out thrown", &["diverged", "thrown"]);
     let most = "train --data tiny --preset logistic --batch 4294967295 --epochs 4294967295 --max-steps 3 --quiet --out most";
     world.expect(0, most, &["stopped as asked"]);
     assert_eq!(world.summary("most")["epochs"], 2, "the third has its step, and no end yet");
