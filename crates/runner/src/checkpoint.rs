@@ -28,7 +28,7 @@ use crate::element::Element;
 use crate::non_finite::{Anchor, NonFinite};
 use crate::setup::Setup;
 use crate::tensors::{self, Array, malformed};
-use crate::training::{Position, State, plan, steps_per_epoch};
+use crate::training::{Position, State, plan};
 use crate::weights::Weights;
 
 /// The form of the file that this module writes and reads.
@@ -143,7 +143,7 @@ pub fn decode<T: Element>(
     let file = tensors::decode(bytes, path)?;
     let Header { steps, position, .. } = header(&file, bytes, path, identity)?;
 
-    let steps_per_epoch = steps_per_epoch(setup.split.train.len(), setup.config.images_per_step());
+    let steps_per_epoch = setup.steps_per_epoch();
     let done = position.history.len() as u64 * steps_per_epoch;
     let of_each = position.history.iter().map(|epoch| epoch.skipped).chain([position.sums.skipped, steps]);
     let (met, expected) =

@@ -10,6 +10,7 @@
 //! since they change no bit; what they came to is in the run's summary.
 
 mod check;
+mod imbalance;
 mod resolve;
 mod rounding;
 
@@ -37,6 +38,7 @@ use crate::spelling::with_suggestion;
 use crate::transfer::InitFrom;
 
 pub(crate) use check::require;
+pub use imbalance::{ClassWeights, Sampler};
 
 /// Everything that makes a run. The documentation of each field names its key's meaning and default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,8 +70,16 @@ pub struct Config {
     pub epochs: u32,
     /// Examples a step; the last step of an epoch takes what is left. Default 256.
     pub batch: u32,
+    /// Leaves out the last batch of each epoch where it is not full. Default it is taken.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub drop_last: bool,
     /// How many batches make a step: their gradients are averaged. Default 1.
     pub accumulate: u32,
+    /// How the examples of an epoch are drawn. Default each once, in a random order.
+    #[serde(skip_serializing_if = "Sampler::is_default")]
+    pub sampler: Sampler,
+    /// How much the rows of each class count in the cross-entropy. Default all the same.
+    pub class_weights: Option<ClassWeights>,
     /// The learning rate before the schedule's factor. Default 0.004 for Adam, else the optimizer's
     /// [usual one](Optimizer::usual_rate).
     pub lr: Option<f64>,
@@ -199,7 +209,10 @@ impl Default for Config {
             dtype: Dtype::default(),
             epochs: 10,
             batch: 256,
+            drop_last: false,
             accumulate: 1,
+            sampler: Sampler::default(),
+            class_weights: None,
             lr: None,
             clip_norm: None,
             non_finite: NonFinite::default(),

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::metrics::Epoch;
 use crate::setup::Setup;
-use crate::training::{Position, steps_per_epoch};
+use crate::training::Position;
 
 /// What the bar shows: the epoch, the steps of the run, how fast it goes, and how long it still takes.
 const TEMPLATE: &str = "{msg} {wide_bar} {pos}/{len} {speed} {eta}";
@@ -35,9 +35,9 @@ pub(crate) struct Display {
 impl Display {
     /// For the run `setup`, which is at `position`.
     pub(crate) fn new(quiet: bool, setup: &Setup, position: &Position) -> Self {
-        let (epochs, images) = (setup.config.epochs, setup.split.train.len());
+        let (epochs, images) = (setup.config.epochs, setup.rows_per_epoch());
         let (noun, per_step) = (setup.dataset.train.noun(), setup.config.images_per_step());
-        let steps = steps_per_epoch(images, per_step);
+        let steps = setup.steps_per_epoch();
         // indicatif draws to stderr, and not at all where that is no terminal.
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(steps * u64::from(epochs)), target);

@@ -11,7 +11,7 @@ use crate::config::Dtype;
 use crate::memory::available_bytes;
 use crate::non_finite::NonFinite;
 use crate::setup::{self, Setup};
-use crate::{step, train, training};
+use crate::{sizes, step, train, training};
 
 /// What a run would be.
 #[derive(Clone, Debug, Serialize)]
@@ -96,8 +96,10 @@ impl Bytes {
 /// Prints the plan for `setup`.
 ///
 /// # Errors
-/// [`Error::Usage`] if an instruction set or threads are asked for that there are not.
+/// [`Error::Usage`] if an instruction set or threads are asked for that there are not, or if sizes do not fit:
+/// [`sizes`].
 pub fn dry_run(setup: &Setup, json: bool) -> Result<(), Error> {
+    sizes::check(setup)?;
     let plan = Plan::new(setup)?;
     if json {
         let text = serde_json::to_string_pretty(&plan);
@@ -131,13 +133,13 @@ impl Plan {
         // Backward is two products where forward is one, but for the first layer: nobody asks for the gradient of the images.
         let forward: f64 = layers.iter().map(|layer| layer.flop).sum();
         let first = layers.iter().map(|layer| layer.flop).find(|flop| *flop > 0.0).unwrap_or(0.0);
-        let steps_per_epoch = training::steps_per_epoch(split.train.len(), config.images_per_step());
+        let steps_per_epoch = setup.steps_per_epoch();
         Ok(Self {
             layers,
             parameters: network.layout().len(),
             buffers: network.buffers().len(),
             noun: dataset.train.noun(),
-            images: split.train.len(),
+            images: setup.rows_per_epoch(),
             steps_per_epoch,
             steps: steps_per_epoch * u64::from(config.epochs),
             threads: pool.threads(),

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn errors_and_explained_share_are_by_their_formulas() {
-        let score = Score { rows: 4, loss: 2.0, correct: 0 };
+        let score = Score { rows: 4, loss: 2.0, weight: 4.0, correct: 0 };
         let values = Values { goals: vec![1.0, 2.0, 3.0, 4.0], answers: vec![1.0, 2.0, 3.0, 2.0], score };
         let fit = Fit::new(&values);
         assert_eq!((fit.loss, fit.mean_absolute_error, fit.root_mean_squared_error), (0.5, 0.5, 1.0));

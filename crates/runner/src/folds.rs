@@ -14,7 +14,6 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::Error;
 use crate::config::Config;
 use crate::display::say;
 use crate::measures::percent;
@@ -23,6 +22,7 @@ use crate::run_folder::{self, FOLDS, RunFolder};
 use crate::setup::{self, Setup};
 use crate::signal::Signals;
 use crate::train::{self, Request, Run};
+use crate::{Error, sizes};
 
 /// What all folds came to.
 #[derive(Clone, Debug, Serialize)]
@@ -93,11 +93,14 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
     let (folder, config) = match &request.run {
         Run::New { config, out, force } => {
             setup::isa(config)?;
-            // That the first fold can be set up says that all can.
+            // The first fold stands for all but in its size.
             let first = Config { fold: Some(1), ..(**config).clone() };
             let first = Setup::new(first)?;
             request.check_gate(&first.dataset.name, first.dataset.has_values())?;
-            let config = Config { fold: None, ..first.config };
+            // Balanced weights are those of each fold.
+            let class_weights = config.class_weights.clone();
+            let config = Config { fold: None, class_weights, ..first.config.clone() };
+            sizes::check_folds(first)?;
             let folder = match out {
                 Some(out) => RunFolder::create(out, *force)?,
                 None => RunFolder::next(config.preset.name())?,

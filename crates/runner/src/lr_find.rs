@@ -24,8 +24,8 @@ use crate::element::Element;
 use crate::report::plot;
 use crate::setup::{self, Setup};
 use crate::step::{NotFinite, Stepper};
-use crate::training::{State, steps_per_epoch};
-use crate::{Error, dry_run, streams, train};
+use crate::training::State;
+use crate::{Error, dry_run, sizes, train};
 
 /// What an earlier loss counts beside the next one, while it goes on.
 const RECENT: f64 = 0.9;
@@ -99,6 +99,7 @@ pub fn lr_find(request: &Request) -> Result<(), Error> {
         refuse_if(out.exists() && !request.force, out)?;
     }
     let setup = Setup::new(request.config.clone())?;
+    sizes::check_batches(&setup)?;
     dry_run::room(&setup)?;
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(setup::isa(&setup.config)?, &pool);
@@ -151,17 +152,16 @@ fn short(rate: f64) -> String {
 
 /// The steps, as far as they make sense.
 fn points<T: Element>(setup: &Setup, cpu: Cpu<'_>, request: &Request) -> Result<Vec<Point>, Error> {
-    let Setup { config, split, .. } = setup;
+    let Setup { config, .. } = setup;
     let Request { from, to, steps, .. } = *request;
     let mut state = State::<T>::fresh(setup, cpu)?;
     let mut stepper = Stepper::new(setup, cpu)?;
-    let of_an_epoch = steps_per_epoch(split.train.len(), config.images_per_step());
+    let of_an_epoch = setup.steps_per_epoch();
     let (mut order, mut points) = (Vec::new(), Vec::<Point>::new());
     let (mut sum, mut weight, mut best) = (0.0, 0.0, f64::INFINITY);
     for step in 0..u64::from(steps) {
         if step.is_multiple_of(of_an_epoch) {
-            order = split.train.clone();
-            streams::shuffle(config.seed, (step / of_an_epoch) as u32).shuffle(&mut order);
+            order = setup.order((step / of_an_epoch) as u32);
         }
         let share = step as f64 / f64::from(steps - 1);
         let rate = from * math::at(cpu, |cpu, x, y| math::pow_scalar(cpu, x, share, y), to / from);

@@ -80,6 +80,8 @@ pub enum Status {
     Interrupted,
     /// Loss or gradient was no longer finite.
     Diverged,
+    /// A trial of a sweep whose configuration does not fit the data. No run has this status.
+    Refused,
 }
 
 /// `summary.json`: what a run came to. Times are seconds, accuracies fractions; what is not known is `null`.

@@ -14,7 +14,7 @@ use crate::rows::Rows;
 use crate::setup::{self, Setup};
 use crate::step::{NotFinite, Stepper};
 use crate::training::State;
-use crate::{Error, dry_run, streams, train};
+use crate::{Error, dry_run, sizes, step, train};
 
 /// Steps that are taken, unless it is said otherwise.
 const STEPS: u64 = 300;
@@ -44,10 +44,13 @@ struct Outcome {
 /// [`Error::Unlearned`] if an example is still answered wrongly, or more than a tenth of the loss is left.
 pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Error> {
     let mut setup = Setup::new(config)?;
+    sizes::check_batch(&setup, step::batch(&setup))?;
     dry_run::room(&setup)?;
     let Setup { config, network, .. } = &mut setup;
     (config.mixing, config.noise, config.pruning, config.ema, config.accumulate) =
         (None, None, None, None, 1);
+    // The one batch is taken whole, and its rows count the same.
+    (config.drop_last, config.class_weights) = (false, None);
     config.augment.clear();
     let mut layers = config.layers.clone().unwrap_or_default();
     layers.iter_mut().for_each(drop_nothing);
@@ -86,9 +89,8 @@ fn drop_nothing(layer: &mut LayerSpec) {
 }
 
 fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, Error> {
-    let Setup { config, dataset, split, network } = setup;
-    let mut order = split.train.clone();
-    streams::shuffle(config.seed, 0).shuffle(&mut order);
+    let Setup { config, dataset, network, .. } = setup;
+    let mut order = setup.order(0);
     order.truncate(config.batch as usize);
     let mut state = State::<T>::fresh(setup, cpu)?;
     let mut stepper = Stepper::new(setup, cpu)?;

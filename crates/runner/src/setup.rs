@@ -9,9 +9,9 @@ use kernels::Isa;
 use nn::{Compute, LayerSpec, Loss, Monitor, Network, Registry, Shape, Tensor};
 
 use crate::Error;
-use crate::config::{Config, Source, is_table};
+use crate::config::{ClassWeights, Config, Sampler, Source, is_table};
 use crate::data::table::Goal;
-use crate::data::{self, Choice, Dataset, Inputs, Labelled, Request, Split, Terminal, generated};
+use crate::data::{self, Choice, Dataset, Goals, Inputs, Labelled, Request, Split, Terminal, generated};
 use crate::metrics::Summary;
 use crate::pool::Pool;
 use crate::run_folder::{self, RunFolder};
@@ -62,6 +62,7 @@ impl Setup {
                 network.outputs()
             )));
         }
+        let network = weighted(network, &mut config, &dataset, &split)?;
         Ok(Self { config, dataset, split, network })
     }
 
@@ -147,16 +148,59 @@ fn fits(config: &Config, dataset: &Dataset) -> Result<(), Error> {
                 "early_stopping: expected val_loss as its monitor for {name}, whose rows have values, got val_accuracy (key `early_stopping`)"
             ));
         }
+        if config.class_weights.is_some() || config.sampler != Sampler::Shuffle {
+            return refused(format!(
+                "class_weights, sampler: expected classes, got {name}, whose rows have values (keys `class_weights`, \
+                 `sampler`)"
+            ));
+        }
         if config.mixing.is_some() {
             return refused(format!(
                 "mixing: expected classes, got {name}, whose rows have values (key `mixing`)"
             ));
         }
     }
+    if config.class_weights.is_some() && !matches!(config.loss, Some(Loss::CrossEntropy { .. })) {
+        return refused(
+            "class-weights: expected the loss cross_entropy, got another (flag --class-weights or key \
+             `class_weights`; key `loss`)"
+                .into(),
+        );
+    }
     if !config.augment.is_empty() && !matches!(dataset.train.shape(), Shape::Image { .. }) {
         return refused(format!("augment: expected images, got {name}, a table (key `augment`)"));
     }
     Ok(())
+}
+
+/// `network` with the class weights that `config` asks for, which become numbers there.
+fn weighted(
+    network: Network,
+    config: &mut Config,
+    dataset: &Dataset,
+    split: &Split,
+) -> Result<Network, Error> {
+    let (Some(asked), Goals::Classes(labels)) = (&config.class_weights, dataset.train.goals()) else {
+        return Ok(network);
+    };
+    let mut counts = vec![0; dataset.classes];
+    for &index in &split.train {
+        counts[usize::from(labels[index as usize])] += 1;
+    }
+    let mut factors = asked.factors(&counts);
+    if factors.len() != dataset.classes {
+        return Err(Error::Usage(format!(
+            "class-weights: expected {} numbers, one for each class of {}, got {} (flag --class-weights or key \
+             `class_weights`)",
+            dataset.classes,
+            dataset.name,
+            factors.len()
+        )));
+    }
+    config.class_weights = Some(ClassWeights::List(factors.clone()));
+    // Outputs that no class belongs to.
+    factors.resize(network.outputs().max(factors.len()), 1.0);
+    Ok(network.with_class_weights(&factors)?)
 }
 
 /// Which training examples are held out.

@@ -14,12 +14,13 @@ use nn::pruning::Pruner;
 use nn::{Batch, Clipping, Mode, Progress, Score, Targets, Workspace};
 
 use crate::augment::Augmentation;
+use crate::data::Goals;
 use crate::element::Element;
 use crate::health::{self, Observer};
 use crate::non_finite::NonFinite;
 use crate::rows::Rows;
 use crate::setup::Setup;
-use crate::training::{State, steps_per_epoch};
+use crate::training::State;
 use crate::weights::Weights;
 use crate::{Error, origin, streams};
 
@@ -206,7 +207,8 @@ impl<T: Element> Stepper<T> {
         let Setup { config, dataset, network, .. } = setup;
         let Self { rows, workspace, grads, share, mixed, targets, .. } = self;
         let mut total = Score::default();
-        let epoch = step / steps_per_epoch(setup.split.train.len(), config.images_per_step());
+        let whole = weight::<T>(setup, indices);
+        let epoch = step / setup.steps_per_epoch();
         let (list, seed, isa) = (&config.augment[..], config.seed, cpu.isa);
         let augmentation =
             (!list.is_empty()).then_some(Augmentation { list, seed, epoch: epoch as u32, isa });
@@ -227,8 +229,8 @@ impl<T: Element> Stepper<T> {
             let mode = Mode::Train { seed: config.seed, step: number };
             let into = if part == 0 { &mut *grads } else { &mut *share };
             let score = network.gradient(cpu, mode, weights.lend(), batch, workspace, into)?;
-            if score.rows < indices.len() {
-                let weight = T::from_f64(score.rows as f64 / indices.len() as f64);
+            if score.weight < whole {
+                let weight = T::from_f64(score.weight / whole);
                 match part {
                     0 => vector::scale(cpu, weight, grads),
                     _ => vector::axpy(cpu, weight, share, grads).map_err(nn::Error::from)?,
@@ -237,6 +239,18 @@ impl<T: Element> Stepper<T> {
             total += score;
         }
         Ok(total)
+    }
+}
+
+/// Divisor of the mean loss over the images `indices`.
+fn weight<T: Element>(setup: &Setup, indices: &[u32]) -> f64 {
+    match setup.dataset.train.goals() {
+        // Mixed labels are distributions, which count as rows.
+        Goals::Classes(labels) if setup.config.mixing.is_none() => {
+            let labels = indices.iter().map(|&index| u32::from(labels[index as usize]));
+            setup.network.weight_of::<T>(labels)
+        }
+        _ => indices.len() as f64,
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `"test out"` | [`Split`](crate::data::Split) | the test set, of data that come without one |
 //! | `"k folds\0"` | [`Split`](crate::data::Split) | the folds of a cross-validation |
 //! | `"shuf" << 32` + e | the training loop | the order of the images in epoch e, from 0 |
+//! | `"bala" << 32` + e | the training loop | the examples of epoch e, where the sampler is balanced |
 //! | `"mx" << 48` + b | a step | how the images of batch b are mixed, from 0 |
 //! | `"a" << 56` + c 2^52 + e 2^32 + i | a step | change c of training image i in epoch e, from 0; the same with `"b"`, its fields |
 //! | 2^62 + s 2^24 and on | [`nn::Noise`] | noise on the gradient of step s, from 0 |
@@ -20,6 +21,12 @@ use kernels::random::Stream;
 /// The stream that orders the images of `epoch`, counted from 0.
 pub fn shuffle(seed: u64, epoch: u32) -> Stream {
     Stream::new(seed, u64::from_be_bytes(*b"shuf\0\0\0\0") + u64::from(epoch))
+}
+
+/// The stream that draws the examples of `epoch`, counted from 0, by a balanced sampler: the class of row `i` by
+/// its index 2 i, the example by 2 i + 1.
+pub fn balanced(seed: u64, epoch: u32) -> Stream {
+    Stream::new(seed, u64::from_be_bytes(*b"bala\0\0\0\0") + u64::from(epoch))
 }
 
 /// The stream that image `index` of the training set is changed by in `epoch`, counted from 0, for the change number `change` of 16.

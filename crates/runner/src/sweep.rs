@@ -98,10 +98,27 @@ struct Outcome {
     seconds: f64,
 }
 
+impl Outcome {
+    /// The trial in the folder `run`, which could not begin with these values.
+    fn refused(run: String, values: toml::Table) -> Self {
+        Self {
+            run,
+            values,
+            status: Status::Refused,
+            val_accuracy: None,
+            val_loss: None,
+            test_accuracy: None,
+            test_loss: None,
+            best_epoch: None,
+            seconds: 0.0,
+        }
+    }
+}
+
 /// Does it: prints a table, the best trial first, or the same as JSON.
 ///
 /// # Errors
-/// [`Error::Usage`] if a choice cannot be read or does not fit, [`Error::Interrupted`] if a signal stops it, and whatever keeps a
+/// [`Error::Usage`] if a choice cannot be read, or if no trial fits the data; [`Error::Interrupted`] if a signal stops it, and whatever keeps a
 /// trial from ending, but for divergence, which is a result.
 pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
     let config = table_of(&request.config)?;
@@ -115,16 +132,28 @@ pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(
     settle(&request.out, &plan)?;
 
     let mut outcomes = Vec::with_capacity(trials.len());
+    let mut refusal = None;
     for (number, (trial, config)) in (1..).zip(trials.into_iter().zip(configs)) {
         let folder = request.out.join(format!("{number:03}"));
         if !request.quiet {
             let values: Vec<_> = trial.iter().map(|(key, value)| format!("{key} = {value}")).collect();
             say(&format!("trial {number}: {}", values.join(", ")));
         }
-        let summary = run(&folder, config, started, signals)?;
+        let (run_name, values) = (folder.display().to_string(), trial.into_iter().collect());
+        let summary = match run(&folder, config, started, signals) {
+            Ok(summary) => summary,
+            // Other values may fit the data.
+            Err(error @ (Error::Usage(_) | Error::Network(_))) => {
+                say(&format!("trial {number} is refused: {error}"));
+                outcomes.push(Outcome::refused(run_name, values));
+                refusal.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         outcomes.push(Outcome {
-            run: folder.display().to_string(),
-            values: trial.into_iter().collect(),
+            run: run_name,
+            values,
             status: summary.status,
             val_accuracy: summary.val_accuracy.filter(|_| summary.status == Status::Done),
             val_loss: summary.val_loss.filter(|_| summary.status == Status::Done),
@@ -135,6 +164,9 @@ pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(
         });
         let text = json(&ranked(&outcomes))?;
         replace_with(&request.out.join(RESULTS), text.as_bytes())?;
+    }
+    if let Some(error) = refusal.filter(|_| outcomes.iter().all(|trial| trial.status == Status::Refused)) {
+        return Err(error);
     }
     let outcomes = ranked(&outcomes);
     train::print(&if request.json { json(&outcomes)? } else { table(&outcomes) })
@@ -168,10 +200,10 @@ fn table(outcomes: &[Outcome]) -> String {
         let values: Vec<_> = outcome.values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         lines.push(format!(
             "{:>10} {:>10}  {}: {}",
-            if outcome.status == Status::Diverged {
-                "diverged".into()
-            } else {
-                result(outcome.val_accuracy, outcome.val_loss)
+            match outcome.status {
+                Status::Diverged => "diverged".into(),
+                Status::Refused => "refused".into(),
+                _ => result(outcome.val_accuracy, outcome.val_loss),
             },
             result(outcome.test_accuracy, outcome.test_loss),
             outcome.run,

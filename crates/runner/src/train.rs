@@ -35,9 +35,9 @@ use crate::run_folder::{self, RunFolder};
 use crate::scoring::Scorer;
 use crate::setup::{self, Setup};
 use crate::signal::{Signal, Signals};
-use crate::training::{self, End, Position, State, Watch, steps_per_epoch};
+use crate::training::{self, End, Position, State, Watch};
 use crate::weights::{self, Weights};
-use crate::{Error, dry_run, folds, transfer};
+use crate::{Error, dry_run, folds, sizes, transfer};
 
 /// What `train` is asked to do.
 #[derive(Clone, Debug)]
@@ -128,6 +128,7 @@ pub(crate) fn run(
             let setup = Setup::new((**config).clone())?;
             request.check_gate(&setup.dataset.name, setup.dataset.has_values())?;
             // What cannot be stepped, held or loaded is said before there is a folder.
+            sizes::check(&setup)?;
             dry_run::room(&setup)?;
             let loaded = match setup.config.init_from {
                 Some(_) => transfer::load(&setup, &mut Weights::<f32>::zeros(&setup.network)?)?,
@@ -162,6 +163,7 @@ pub(crate) fn run(
             setup::isa(&config)?;
             let setup = Setup::new(config)?;
             request.check_gate(&setup.dataset.name, setup.dataset.has_values())?;
+            sizes::check(&setup)?;
             (setup, folder, lock, true)
         }
     };
@@ -486,7 +488,7 @@ impl<T: Element> Watch<T> for Recorder<'_> {
         self.display.step(position);
         self.caught = self.session.signals.caught();
         let Session { setup, started, limits, .. } = self.session;
-        let of_an_epoch = steps_per_epoch(setup.split.train.len(), setup.config.images_per_step());
+        let of_an_epoch = setup.steps_per_epoch();
         let taken = of_an_epoch * position.history.len() as u64 + position.step;
         self.spent.to_first_step.get_or_insert_with(|| started.elapsed());
         let is_last = taken == of_an_epoch * u64::from(setup.config.epochs);

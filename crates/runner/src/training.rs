@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each epoch e
-//!     order = the training images, shuffled by (seed, e)
+//!     order = the training images of the epoch, by (seed, e)        `epoch`
 //!     for each step's images of them
 //!         gradient of the mean loss                 `step`; not finite: diverged, left out, or back to the epoch's begin
 //!         norm of it; clip
@@ -29,7 +29,7 @@ use crate::scoring::Scorer;
 use crate::setup::Setup;
 use crate::step::{NotFinite, Stepper, Taken};
 use crate::weights::Weights;
-use crate::{Error, initial, streams};
+use crate::{Error, initial};
 
 /// All that a run carries from one step to the next.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +75,7 @@ impl Position {
         *step += 1;
         recovery.in_a_row = 0;
         sums.loss += score.loss;
-        sums.rows += score.rows as u64;
+        sums.weight += score.weight;
         sums.norm += norm;
         sums.norm_max = sums.norm_max.max(norm);
         sums.seconds += seconds;
@@ -88,8 +88,8 @@ impl Position {
 pub struct Sums {
     /// Losses of all rows.
     pub loss: f64,
-    /// Rows.
-    pub rows: u64,
+    /// Divisor of the mean loss: rows, or the sum of their classes' weights.
+    pub weight: f64,
     /// Norms of the gradients.
     pub norm: f64,
     /// The largest of them.
@@ -165,11 +165,6 @@ pub fn plan(setup: &Setup) -> Result<Plan, Error> {
     Ok(Plan::new(setup.network.layout(), setup.config.optimizer, &setup.config.groups)?)
 }
 
-/// Steps of an epoch of `images` images, `batch` of them a step; the last one may have fewer.
-pub fn steps_per_epoch(images: usize, batch: u64) -> u64 {
-    (images as u64).div_ceil(batch)
-}
-
 /// Trains from `state` on, until the end of the last epoch, an early stop, or until `watch` stops it.
 ///
 /// # Errors
@@ -184,7 +179,7 @@ pub fn run<T: Element>(
     let Setup { config, dataset, split, network } = setup;
     let mut stepper = Stepper::new(setup, cpu)?;
     let mut scorer = Scorer::new(network, cpu)?;
-    let steps_per_epoch = steps_per_epoch(split.train.len(), config.images_per_step());
+    let steps_per_epoch = setup.steps_per_epoch();
     let steps = steps_per_epoch * u64::from(config.epochs);
     let progress = |step| Progress { step, steps, steps_per_epoch };
     let rate = |step, Position { history, recovery, .. }: &Position| {
@@ -198,8 +193,7 @@ pub fn run<T: Element>(
     {
         let epochs_done = state.position.history.len() as u32;
         let first_step = steps_per_epoch * u64::from(epochs_done);
-        let mut order = split.train.clone();
-        streams::shuffle(config.seed, epochs_done).shuffle(&mut order);
+        let order = setup.order(epochs_done);
         let of_a_step = order.chunks(config.images_per_step() as usize);
         for indices in of_a_step.skip(state.position.step as usize) {
             let started = Instant::now();
@@ -247,7 +241,7 @@ pub fn run<T: Element>(
             epoch: epochs_done + 1,
             step: first_step + steps_per_epoch,
             train_seconds: sums.seconds,
-            train_loss: sums.loss / sums.rows as f64,
+            train_loss: sums.loss / sums.weight,
             val_loss: validation.mean_loss(),
             val_accuracy: if dataset.has_values() { f64::NAN } else { validation.accuracy() },
             lr,

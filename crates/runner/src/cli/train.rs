@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use nn::{Group, Optimizer};
 
 use super::config::{RunArgs, dtype};
-use crate::config::{Dtype, require};
+use crate::config::{ClassWeights, Dtype, Sampler, require};
 use crate::non_finite::NonFinite;
 use crate::setup::Setup;
 use crate::signal::Signals;
@@ -25,6 +25,15 @@ pub(super) struct TrainArgs {
     /// Examples a step [default: what suits the preset, 128 for mlp; 256 in a file]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
+    /// Leave out the last batch of each epoch where it is not full [default: it is taken]
+    #[arg(long)]
+    drop_last: bool,
+    /// Draw each class as often as any other, or take each example once [default: shuffle]
+    #[arg(long, value_name = "NAME")]
+    sampler: Option<Sampler>,
+    /// How much each class counts in the cross-entropy: balanced, or numbers such as 1,2.5 [default: all the same]
+    #[arg(long, value_name = "balanced|N,N...")]
+    class_weights: Option<ClassWeights>,
     /// Learning rate [default: 0.004 for adam, 0.1 for sgd, what is usual for the others]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     lr: Option<f64>,
@@ -71,7 +80,7 @@ pub(super) struct TrainArgs {
     #[arg(long, requires = "out")]
     force: bool,
     /// Go on with the run in this folder, to the same bits as if it had never stopped
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "DataArgs", "epochs", "batch", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "freeze", "checkpoint_steps", "checkpoint_epochs", "dtype", "folds", "out", "force"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "DataArgs", "epochs", "batch", "drop_last", "sampler", "class_weights", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "freeze", "checkpoint_steps", "checkpoint_epochs", "dtype", "folds", "out", "force"])]
     resume: Option<PathBuf>,
     /// Exit with 4 if the test accuracy is below this fraction
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
@@ -137,6 +146,9 @@ impl TrainArgs {
                 let mut config = self.run.config_with(self.optimizer.as_deref())?;
                 config.epochs = self.epochs.unwrap_or(config.epochs);
                 config.batch = self.batch.unwrap_or(config.batch);
+                config.drop_last |= self.drop_last;
+                config.sampler = self.sampler.unwrap_or(config.sampler);
+                config.class_weights = self.class_weights.or(config.class_weights);
                 config.lr = self.lr.or(config.lr);
                 config.clip_norm = self.clip_norm.or(config.clip_norm);
                 config.non_finite = self.non_finite.unwrap_or(config.non_finite);

@@ -3,7 +3,7 @@
 
 use nn::{Bound, Clip, Loss};
 
-use super::{Config, Source, is_table};
+use super::{ClassWeights, Config, Source, is_table};
 use crate::Error;
 use crate::augment::Augment;
 use crate::pool::Pool;
@@ -26,6 +26,11 @@ impl Config {
         }
         if let Some(limit) = self.clip_norm {
             require("clip-norm", limit, positive(limit), "a finite number above 0")?;
+        }
+        if let Some(ClassWeights::List(factors)) = &self.class_weights {
+            for &factor in factors {
+                require("class-weights", factor, positive(factor), "finite numbers above 0")?;
+            }
         }
         for (key, every) in [
             ("checkpoint-steps", self.checkpoint_steps),

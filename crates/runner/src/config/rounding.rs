@@ -22,6 +22,7 @@ impl Config {
         self.check_number("lr", &self.lr)?;
         self.check_number("clip_norm", &self.clip_norm)?;
         self.check_number("optimizer", &self.optimizer)?;
+        self.check_number("class_weights", &self.class_weights)?;
         self.check_number("groups", &self.groups)?;
         self.check_number("loss", &self.loss)?;
         self.check_number("clip", &self.clip)?;

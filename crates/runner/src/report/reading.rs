@@ -338,7 +338,7 @@ mod tests {
             labels: vec![0, 0, 1],
             answers: vec![0, 1, 0],
             probabilities: vec![0.9, 0.1, 0.4, 0.6, 0.8, 0.2],
-            score: Score { rows: 3, loss: 1.0, correct: 1 },
+            score: Score { rows: 3, loss: 1.0, weight: 3.0, correct: 1 },
         };
         (answers, Labelled::new(vec![0, 255, 9, 9, 3, 4], vec![0, 0, 1], 1, 2).expect("as many as it takes"))
     }

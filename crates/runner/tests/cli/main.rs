@@ -12,6 +12,7 @@ mod export;
 mod folder;
 mod folds;
 #[cfg(unix)]
+mod imbalance;
 mod kills;
 mod lr_find;
 mod manual;

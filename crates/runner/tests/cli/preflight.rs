@@ -181,3 +181,89 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
     assert!(doubles(5).eq((1..=counts.len()).map(|i| exponent + i as f64)));
     assert_eq!((doubles(0).next(), doubles(2).next()), (Some(exponent), Some(counts.iter().sum())));
 }
+
+/// Layers with batch normalisation over single values.
+const NORMALISED: &str = "layers = [{ kind = \"dense\", units = 8 }, { kind = \"batch_norm\" }, { kind = \"relu\" }, \
+                          { kind = \"dense\", units = 3 }]\n";
+
+/// 275 images to train on: batches of 137 leave one.
+#[test]
+fn what_sizes_decide_is_said_before_the_run() {
+    let world = World::new();
+    world.write("norm.toml", NORMALISED);
+    let run = "--data tiny --config norm.toml --epochs 2 --quiet";
+    let texts = ["batch: expected at least 2 images", "got 1: 275 images in batches of 137", "--drop-last"];
+    for arguments in [
+        "train --batch 137 --out run",
+        "train --batch 137 --dry-run",
+        "train --batch 137 --accumulate 2 --out run",
+        "train --batch 137 --sampler balanced --out run",
+    ] {
+        if arguments.contains("--accumulate") {
+            world.write("norm.toml", &format!("accumulate = 2\n{NORMALISED}"));
+        }
+        let arguments = arguments.replace(" --accumulate 2", "");
+        world.expect(2, &format!("{arguments} {run}"), &texts);
+        assert!(!world.path("run").exists());
+    }
+    world.write("norm.toml", NORMALISED);
+    world.expect(2, &format!("train --batch 1 --out run {run}"), &["take a batch of 2 or more"]);
+    let batch = format!("{NORMALISED}batch = 137\n");
+    world.write("137.toml", &batch.replace("layers", "epochs = 1\nlayers"));
+    world.expect(2, "lr-find --data tiny --config 137.toml --steps 20", &texts);
+    world.expect(2, "train --data tiny --config norm.toml --overfit-batch --batch 1", &["2 or more"]);
+    world.expect(0, "train --data tiny --config norm.toml --overfit-batch --batch 16", &[]);
+    // 274 in two batches a step and an epoch.
+    let output = world.expect(0, &format!("train --batch 137 --drop-last --dry-run {run}"), &[]);
+    assert!(stdout(&output).contains("274 images, 2 steps an epoch, 4 in all"), "{}", stdout(&output));
+    world.expect(0, &format!("train --batch 137 --drop-last --out run {run}"), &[]);
+    assert!(world.read("run/config.toml").contains("drop_last = true"));
+    let last = world.read("run/metrics.jsonl").lines().last().map(ToOwned::to_owned).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&last).unwrap()["step"], 4);
+    // One more than there are.
+    let texts = ["batch: expected at most the 275 images", "drop_last", "got 276"];
+    world.expect(2, &format!("train --batch 276 --drop-last --out more {run}"), &texts);
+    world.expect(0, &format!("train --batch 276 --out more {run}"), &[]);
+}
+
+#[test]
+fn every_fold_and_trial_is_looked_at_before_it_begins() {
+    let world = World::new();
+    // 300 images in 7 folds: 257 or 258 to train on.
+    world.write("norm.toml", NORMALISED);
+    let run = "--data tiny --config norm.toml --epochs 1 --quiet";
+    for batch in [256, 257] {
+        let texts = ["batch: expected at least 2 images"];
+        world.expect(2, &format!("train --folds 7 --batch {batch} --out folds {run}"), &texts);
+        assert!(!world.path("folds").exists());
+    }
+    // A sweep goes on with the trials that fit.
+    let sweep = "sweep batch=137,64 epochs=1 --data tiny --config norm.toml --out grid";
+    let output = world.expect(0, sweep, &["trial 1 is refused: batch: expected at least 2 images"]);
+    assert!(stdout(&output).contains("refused"), "{}", stdout(&output));
+    let results: Vec<Value> = serde_json::from_str(&world.read("grid/sweep.json")).unwrap();
+    let status = |at: usize| results[at]["status"].as_str().unwrap();
+    assert_eq!((status(0), status(1)), ("done", "refused"));
+    assert_eq!(results[1]["values"]["batch"], 137);
+    world.expect(2, "sweep batch=1,137 --data tiny --config norm.toml --out none", &["batch: expected"]);
+}
+
+#[test]
+fn schedules_that_do_not_fit_the_run_are_refused() {
+    let world = World::new();
+    for (schedule, texts) in [
+        ("{ kind = \"warmup\", epochs = 5.0 }", ["`epochs` is 5", "the run has 3 epochs of 9 steps"]),
+        ("{ kind = \"inverse_square_root\", epochs = 4.0 }", ["`epochs` is 4", "3 epochs"]),
+        ("{ kind = \"exponential\", factor = 1e20 }", ["at the end of 3 epochs", "which f32 holds"]),
+        ("{ kind = \"step\", every = 1, factor = 1e200 }", ["got lr", "fewer epochs"]),
+    ] {
+        world.write("schedule.toml", &format!("epochs = 3\nbatch = 32\nschedule = {schedule}\n"));
+        for command in ["train --dry-run", "train --out run"] {
+            let command = format!("{command} --data tiny --config schedule.toml");
+            world.expect(2, &command, &["schedule: ", texts[0], texts[1]]);
+        }
+        assert!(!world.path("run").exists());
+    }
+    world.write("schedule.toml", "epochs = 3\nschedule = { kind = \"exponential\", factor = 1.5 }\n");
+    world.expect(0, "train --data tiny --config schedule.toml --out run --quiet", &[]);
+}
