@@ -331,7 +331,8 @@ fn every_loss_has_the_right_gradient() {
     }
 }
 
-/// PyTorch's weighted mean: the sum of weight times loss over the sum of the weights, by the formula in f64.
+/// PyTorch's weighted mean: the sum of weight times loss over the sum of the weights, by the
+/// formula in f64.
 #[test]
 fn class_weights_give_the_weighted_mean_and_its_gradient() {
     let layers = [dense(5), act(Activation::Tanh), dense(3)];

@@ -22,8 +22,8 @@ use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
 /// What a gradient of norm `norm` is to be multiplied by, so that its norm is at most `limit`:
-/// `limit / norm` where `norm > limit`, else 1 (Pascanu, Mikolov, Bengio, ICML 2013). PyTorch divides by
-/// `norm + 1e-6`.
+/// `limit / norm` where `norm > limit`, else 1 (Pascanu, Mikolov, Bengio, ICML 2013). PyTorch
+/// divides by `norm + 1e-6`.
 ///
 /// ```
 /// use kernels::clip::clip_factor;
@@ -72,8 +72,8 @@ pub fn clip_norm<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64,
 /// [`clip_norm`] of all `tensors` as one vector (PyTorch `clip_grad_norm_`, optax `clip_by_global_norm`); `norms[t]`
 /// becomes the norm of tensor `t` from before. Returns the norm of all from before.
 ///
-/// The factor is `limit / norm`, as in optax; PyTorch's is `limit / (norm + 1e-6)`, which leaves a norm just
-/// below the limit.
+/// The factor is `limit / norm`, as in optax; PyTorch's is `limit / (norm + 1e-6)`, which leaves a
+/// norm just below the limit.
 ///
 /// The sums of squares of the tensors are added in ascending order.
 ///

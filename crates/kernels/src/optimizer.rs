@@ -24,14 +24,15 @@
 //!
 //! **Bits.** The elements are independent, so that chunks and threads change no bit; [`Lars`] and [`Lamb`] take norms
 //! besides, in a fixed order. What does not depend on the element is computed in f64 and rounded once. Each product that is
-//! added to something is one fused multiply-add. NaN and infinities spread to the elements they belong to.
+//! added to something is one fused multiply-add. NaN and infinities spread to the elements they
+//! belong to.
 //!
-//! **Small moments.** A moment below 2^-100 (f32) or 2^-996 (f64) in size becomes 0; a second moment, the mean
-//! or sum of squares, below 2^-126 (f32) or 2^-1022 (f64). The max of [`AdaMax`] fades without a threshold.
-//! Where a second moment is 0, it divides nothing: the direction is 0.
+//! **Small moments.** A moment below 2^-100 (f32) or 2^-996 (f64) in size becomes 0; a second
+//! moment, the mean or sum of squares, below 2^-126 (f32) or 2^-1022 (f64). The max of [`AdaMax`]
+//! fades without a threshold. Where a second moment is 0, it divides nothing: the direction is 0.
 //!
-//! **Large gradients.** A second moment that overflows would stop its element for good. [`SecondMoment`]
-//! finds that before a step.
+//! **Large gradients.** A second moment that overflows would stop its element for good.
+//! [`SecondMoment`] finds that before a step.
 //!
 //! Called by the optimizers of a network.
 

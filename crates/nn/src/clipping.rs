@@ -33,9 +33,9 @@ pub enum Clip {
         /// Above 0.
         limit: f64,
     },
-    /// All tensors as one vector, times `limit / norm` where its norm is above `limit`: the direction stays
-    /// (Pascanu, Mikolov, Bengio, ICML 2013). PyTorch's `clip_grad_norm_` divides by `norm + 1e-6`; here the
-    /// clipped norm is `limit` exactly, but for rounding.
+    /// All tensors as one vector, times `limit / norm` where its norm is above `limit`: the
+    /// direction stays (Pascanu, Mikolov, Bengio, ICML 2013). PyTorch's `clip_grad_norm_` divides
+    /// by `norm + 1e-6`; here the clipped norm is `limit` exactly, but for rounding.
     GlobalNorm {
         /// Above 0.
         limit: f64,

@@ -139,8 +139,8 @@ pub trait Describe: core::fmt::Debug + Send + Sync {
         let _ = (cpu, next, buffers);
         false
     }
-    /// Least number of rows of a batch that the layer learns from: more than 1 where it takes statistics of
-    /// the batch.
+    /// Least number of rows of a batch that the layer learns from: more than 1 where it takes
+    /// statistics of the batch.
     fn least_rows(&self) -> usize {
         1
     }

@@ -136,8 +136,9 @@ pub(crate) struct ClassWeights {
 
 impl ClassWeights {
     /// # Errors
-    /// [`Error::ClassWeights`] unless `loss` is the cross-entropy; [`Error::Length`] unless there is a weight for
-    /// each of `width` outputs; [`kernels::Error::Parameter`] unless each is finite and above 0, as an f32 too.
+    /// [`Error::ClassWeights`] unless `loss` is the cross-entropy; [`Error::Length`] unless there
+    /// is a weight for each of `width` outputs; [`kernels::Error::Parameter`] unless each is finite
+    /// and above 0, as an f32 too.
     pub(crate) fn new(loss: Loss, width: usize, weights: &[f64]) -> Result<Self, Error> {
         if !matches!(loss, Loss::CrossEntropy { .. }) {
             return Err(Error::ClassWeights);
@@ -197,8 +198,8 @@ impl Loss {
         self.run(Cpu::detect(), &outputs, &mut [], None).map(|_| ())
     }
 
-    /// Losses, and the gradient of their mean by the outputs if there is room for it. The sums of the rows'
-    /// losses and weights are added in ascending order in f64.
+    /// Losses, and the gradient of their mean by the outputs if there is room for it. The sums of
+    /// the rows' losses and weights are added in ascending order in f64.
     pub(crate) fn run<T: Float>(
         self,
         cpu: Cpu<'_>,

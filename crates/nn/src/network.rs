@@ -152,18 +152,20 @@ impl Network {
     /// loss of a batch = sum of weights[label] * loss / sum of weights[label]
     /// ```
     ///
-    /// Targets that are distributions weigh each class of theirs, and the divisor is the number of rows. The
-    /// gradient is that of this mean.
+    /// Targets that are distributions weigh each class of theirs, and the divisor is the number of
+    /// rows. The gradient is that of this mean.
     ///
     /// # Errors
-    /// [`Error::ClassWeights`] if the loss is not the cross-entropy; [`Error::Length`] unless there is a weight
-    /// for each output; [`kernels::Error::Parameter`] for a weight that is not finite and above 0.
+    /// [`Error::ClassWeights`] if the loss is not the cross-entropy; [`Error::Length`] unless there
+    /// is a weight for each output; [`kernels::Error::Parameter`] for a weight that is not finite
+    /// and above 0.
     pub fn with_class_weights(self, weights: &[f64]) -> Result<Self, Error> {
         let class_weights = Some(ClassWeights::new(self.loss, self.outputs(), weights)?);
         Ok(Self { class_weights, ..self })
     }
 
-    /// Divisor of the mean loss of rows with these labels: their number, or the sum of their weights.
+    /// Divisor of the mean loss of rows with these labels: their number, or the sum of their
+    /// weights.
     pub fn weight_of<T: Float>(&self, labels: impl Iterator<Item = u32>) -> f64 {
         match self.weights_in::<T>() {
             Some(weights) => labels
@@ -178,8 +180,8 @@ impl Network {
         self.class_weights.as_ref().map(|weights| T::of(&weights.narrow, &weights.wide))
     }
 
-    /// Least number of rows of a batch that the network learns from: 2 where it normalises single values over
-    /// the batch, else 1.
+    /// Least number of rows of a batch that the network learns from: 2 where it normalises single
+    /// values over the batch, else 1.
     pub fn least_rows(&self) -> usize {
         self.sequence.least_rows()
     }

@@ -247,8 +247,8 @@ impl Schedule {
 }
 
 impl Schedule {
-    /// Upper bound of [`factor`](Self::factor) over a run of `steps` steps: 1, or what a step or an exponential
-    /// schedule with a factor above 1 grows to. Infinite where that overflows.
+    /// Upper bound of [`factor`](Self::factor) over a run of `steps` steps: 1, or what a step or an
+    /// exponential schedule with a factor above 1 grows to. Infinite where that overflows.
     pub fn largest(&self, cpu: Cpu<'_>, steps: u64, steps_per_epoch: u64) -> f64 {
         let last = Progress { step: steps.saturating_sub(1), steps, steps_per_epoch };
         match self {
@@ -268,11 +268,12 @@ impl Schedule {
         }
     }
 
-    /// Checks that each part of a schedule with parts ends within a run of `steps` steps, and that a rise does.
+    /// Checks that each part of a schedule with parts ends within a run of `steps` steps, and that
+    /// a rise does.
     ///
     /// # Errors
-    /// [`kernels::Error::Parameter`] names the first number of epochs that is longer than what is left of the
-    /// run.
+    /// [`kernels::Error::Parameter`] names the first number of epochs that is longer than what is
+    /// left of the run.
     pub fn check_length(&self, steps: u64, steps_per_epoch: u64) -> Result<(), Error> {
         let end = Progress { step: steps, steps, steps_per_epoch };
         let rest = |epochs: f64| match end.after(epochs) {

@@ -83,8 +83,8 @@ pub struct Config {
     /// The learning rate before the schedule's factor. Default 0.004 for Adam, else the optimizer's
     /// [usual one](Optimizer::usual_rate).
     pub lr: Option<f64>,
-    /// Gradients with a larger Euclidean norm are scaled down to it exactly, after all clips of `clip`;
-    /// PyTorch divides by the norm + 1e-6. Default none.
+    /// Gradients with a larger Euclidean norm are scaled down to it exactly, after all clips of
+    /// `clip`; PyTorch divides by the norm + 1e-6. Default none.
     pub clip_norm: Option<f64>,
     /// What is done where loss or gradient is not finite. Default the run ends.
     pub non_finite: NonFinite,

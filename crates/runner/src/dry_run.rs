@@ -96,8 +96,8 @@ impl Bytes {
 /// Prints the plan for `setup`.
 ///
 /// # Errors
-/// [`Error::Usage`] if an instruction set or threads are asked for that there are not, or if sizes do not fit:
-/// [`sizes`].
+/// [`Error::Usage`] if an instruction set or threads are asked for that there are not, or if sizes
+/// do not fit (`crate::sizes`).
 pub fn dry_run(setup: &Setup, json: bool) -> Result<(), Error> {
     sizes::check(setup)?;
     let plan = Plan::new(setup)?;

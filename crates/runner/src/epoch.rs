@@ -6,7 +6,8 @@
 //! drop_last   the incomplete last batch is left out: other examples in each epoch
 //! ```
 //!
-//! A function of configuration, data and epoch alone. The training loop and `lr-find` take steps by it.
+//! A function of configuration, data and epoch alone. The training loop and `lr-find` take steps by
+//! it.
 
 use crate::config::Sampler;
 use crate::data::Goals;
@@ -14,7 +15,8 @@ use crate::setup::Setup;
 use crate::{step, streams};
 
 impl Setup {
-    /// Training examples that an epoch takes: all, or with `drop_last` the most that make whole batches.
+    /// Training examples that an epoch takes: all, or with `drop_last` the most that make whole
+    /// batches.
     pub fn rows_per_epoch(&self) -> usize {
         let rows = self.split.train.len();
         if self.config.drop_last { rows - rows % self.config.batch.max(1) as usize } else { rows }

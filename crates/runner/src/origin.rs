@@ -48,8 +48,8 @@ pub(crate) fn of<T: Element>(
     Ok(last.map(|tensor| format!("the gradient of {}", tensor.name)))
 }
 
-/// The second moment `moment` of the tensor that has element `index` of the parameters: the square of its
-/// gradient overflows.
+/// The second moment `moment` of the tensor that has element `index` of the parameters: the square
+/// of its gradient overflows.
 pub(crate) fn of_second_moment(network: &Network, moment: &str, index: usize) -> Option<String> {
     let tensor = network.layout().tensors().iter().find(|tensor| tensor.range.contains(&index))?;
     let name = &tensor.name;

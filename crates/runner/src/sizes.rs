@@ -16,7 +16,7 @@ use crate::config::Dtype;
 use crate::data::Split;
 use crate::setup::{self, Setup};
 
-/// Checks the batches and the schedule of the run `setup`; with `folds` and no `fold`, those of every fold.
+/// Checks the batches and the schedule of the run `setup`.
 ///
 /// # Errors
 /// [`Error::Usage`] names the key that does not fit, and the remedy.
@@ -25,7 +25,8 @@ pub(crate) fn check(setup: &Setup) -> Result<(), Error> {
     check_schedule(setup)
 }
 
-/// Checks every fold of the cross-validation that `first` is one fold of: their sizes differ by one.
+/// Checks every fold of the cross-validation that `first` is one fold of: their sizes differ by
+/// one.
 ///
 /// # Errors
 /// As for [`check`].

@@ -23,8 +23,8 @@ pub fn shuffle(seed: u64, epoch: u32) -> Stream {
     Stream::new(seed, u64::from_be_bytes(*b"shuf\0\0\0\0") + u64::from(epoch))
 }
 
-/// The stream that draws the examples of `epoch`, counted from 0, by a balanced sampler: the class of row `i` by
-/// its index 2 i, the example by 2 i + 1.
+/// The stream that draws the examples of `epoch`, counted from 0, by a balanced sampler: the class
+/// of row `i` by its index 2 i, the example by 2 i + 1.
 pub fn balanced(seed: u64, epoch: u32) -> Stream {
     Stream::new(seed, u64::from_be_bytes(*b"bala\0\0\0\0") + u64::from(epoch))
 }

@@ -33,10 +33,10 @@ pub(super) fn mean<S: Simd, T: Float>(s: S, new: T, m: T::V<S>, x: T::V<S>) -> T
 
 /// A second moment in a register, with the elements where it is 0.
 ///
-/// It is a square: the threshold of [`settle`] would drop it while the first moment still counts, and the
-/// quotient of both would be the first moment over epsilon. A fading square costs one slow multiplication
-/// here, at the step that takes it below the threshold. The comparison is made once, for the moment and
-/// for what it divides.
+/// It is a square: the threshold of [`settle`] would drop it while the first moment still counts,
+/// and the quotient of both would be the first moment over epsilon. A fading square costs one slow
+/// multiplication here, at the step that takes it below the threshold. The comparison is made once,
+/// for the moment and for what it divides.
 #[derive(Clone, Copy)]
 pub(super) struct Square<S: Simd, T: Float> {
     /// At least 0, or NaN.
@@ -45,7 +45,8 @@ pub(super) struct Square<S: Simd, T: Float> {
 }
 
 impl<S: Simd, T: Float> Square<S, T> {
-    /// `v`, at least 0, or +0 below the smallest normal number: 2^-126 (f32), 2^-1022 (f64). NaN stays NaN.
+    /// `v`, at least 0, or +0 below the smallest normal number: 2^-126 (f32), 2^-1022 (f64). NaN
+    /// stays NaN.
     #[inline(always)]
     pub(super) fn settle(s: S, v: T::V<S>) -> Self {
         let is_zero = T::less(s, v, T::splat(s, T::MIN_POSITIVE));

@@ -5,8 +5,8 @@
 //! v = keep * v + new * g * g                   must stay finite
 //! ```
 //!
-//! An infinite second moment stays infinite, and each later step of its element is 0: a training would
-//! go on and say nothing. Called by the optimizer of a network.
+//! An infinite second moment stays infinite, and each later step of its element is 0: a training
+//! would go on and say nothing. Called by the optimizer of a network.
 
 use super::Decay;
 use crate::math::sqrt;
@@ -14,12 +14,12 @@ use crate::norm::norm_max;
 use crate::simd::Float;
 use crate::{Cpu, Element, Error};
 
-/// Second moments from here on count as infinite, in units of 1/4 of what overflows: 1 - 2^-20 of it.
-/// The difference is more than the rounding errors of a step.
+/// Second moments from here on count as infinite, in units of 1/4 of what overflows: 1 - 2^-20 of
+/// it. The difference is more than the rounding errors of a step.
 const LIMIT: f64 = 4.0 - 4.0 / (1 << 20) as f64;
 
-/// Squares below this, in the same units, are less than half the last digit of the largest number: added
-/// to any finite moment they leave it finite.
+/// Squares below this, in the same units, are less than half the last digit of the largest number:
+/// added to any finite moment they leave it finite.
 const HARMLESS: f64 = 1.0 / (1_u64 << 60) as f64;
 
 /// The moment of an optimizer that is a mean or a sum of squares of the gradient.
@@ -34,15 +34,15 @@ pub struct SecondMoment {
 }
 
 impl SecondMoment {
-    /// Checks that the step of `scale * grads` leaves the moment `v` finite. `largest` is at least each
-    /// `|grads[i]|`, such as their norm: unless that is above 2^33 (f32) or 2^481 (f64), times the scale,
-    /// nothing but it is read (and `params`, with an L2 decay).
+    /// Checks that the step of `scale * grads` leaves the moment `v` finite. `largest` is at least
+    /// each `|grads[i]|`, such as their norm: unless that is above 2^33 (f32) or 2^481 (f64), times
+    /// the scale, nothing but it is read (and `params`, with an L2 decay).
     ///
     /// The slices have one length; what is past the shortest is not read.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] with the index of the first element whose moment would be above 1 - 2^-20 of
-    /// the largest number, NaN included.
+    /// [`Error::NonFinite`] with the index of the first element whose moment would be above 1 -
+    /// 2^-20 of the largest number, NaN included.
     ///
     /// ```
     /// use kernels::Cpu;

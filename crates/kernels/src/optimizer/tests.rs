@@ -409,8 +409,8 @@ fn bare(optimizer: AnyOptimizer) -> AnyOptimizer {
     }
 }
 
-/// Gradients of 1e-40 to 1e38 with zeros between them: f32 steps as f64 does while the second moment is a
-/// normal number, does not step where it is less, and the check finds where it is more.
+/// Gradients of 1e-40 to 1e38 with zeros between them: f32 steps as f64 does while the second
+/// moment is a normal number, does not step where it is less, and the check finds where it is more.
 #[test]
 fn f32_steps_as_f64_does_wherever_the_second_moment_is_a_normal_number() {
     for optimizer in all().into_iter().map(bare) {

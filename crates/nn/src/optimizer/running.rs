@@ -168,15 +168,16 @@ impl<T: Float> Running<T> {
         &self.moments
     }
 
-    /// Checks that a step along `scale * grads` leaves every second moment finite. `norm` is at least each
-    /// `|grads[i]|`, such as [`Clipped::norm`](kernels::clip::Clipped::norm). The gradient is read only
-    /// where the norm is above 2^33 (f32) or 2^481 (f64), the parameters where there is an L2 decay.
+    /// Checks that a step along `scale * grads` leaves every second moment finite. `norm` is at
+    /// least each `|grads[i]|`, such as [`Clipped::norm`](kernels::clip::Clipped::norm). The
+    /// gradient is read only where the norm is above 2^33 (f32) or 2^481 (f64), the parameters
+    /// where there is an L2 decay.
     ///
     /// Call it before [`step`](Self::step): an infinite second moment stops its element for good.
     ///
     /// # Errors
-    /// [`Error::SecondMoment`] for the first element that is too large; a length that is not that of the
-    /// moments.
+    /// [`Error::SecondMoment`] for the first element that is too large; a length that is not that
+    /// of the moments.
     pub fn check_squares(
         &self,
         cpu: Cpu<'_>,

@@ -31,7 +31,8 @@ pub(super) struct TrainArgs {
     /// Draw each class as often as any other, or take each example once [default: shuffle]
     #[arg(long, value_name = "NAME")]
     sampler: Option<Sampler>,
-    /// How much each class counts in the cross-entropy: balanced, or numbers such as 1,2.5 [default: all the same]
+    /// How much each class counts in the cross-entropy: balanced, or numbers such as 1,2.5
+    /// [default: all the same]
     #[arg(long, value_name = "balanced|N,N...")]
     class_weights: Option<ClassWeights>,
     /// Learning rate [default: 0.004 for adam, 0.1 for sgd, what is usual for the others]

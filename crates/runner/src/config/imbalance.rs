@@ -6,15 +6,15 @@ use std::str::FromStr;
 use serde::de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How the training examples of an epoch are drawn: [`Setup::order`](crate::setup::Setup).
+/// How the training examples of an epoch are drawn (`crate::epoch`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Sampler {
     /// Each once, in a random order.
     #[default]
     Shuffle,
-    /// With replacement, each class as often as any other. PyTorch: `WeightedRandomSampler` with weights of one
-    /// over the count of each example's class.
+    /// With replacement, each class as often as any other. PyTorch: `WeightedRandomSampler` with
+    /// weights of one over the count of each example's class.
     Balanced,
 }
 
@@ -28,8 +28,8 @@ impl Sampler {
 /// How much the rows of each class count in the cross-entropy: [`nn::Network::with_class_weights`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClassWeights {
-    /// `n / (k * count of the class)`, for `n` training examples of `k` classes: each class counts as much as
-    /// any other. scikit-learn's `balanced`.
+    /// `n / (k * count of the class)`, for `n` training examples of `k` classes: each class counts
+    /// as much as any other. scikit-learn's `balanced`.
     Balanced,
     /// One factor a class, in the order of the classes.
     List(Vec<f64>),
@@ -39,7 +39,8 @@ impl ClassWeights {
     /// The name of [`Balanced`](Self::Balanced).
     const BALANCED: &str = "balanced";
 
-    /// The factors, for training sets with so many examples of each class. A class without any has 1.
+    /// The factors, for training sets with so many examples of each class. A class without any has
+    /// 1.
     pub(crate) fn factors(&self, counts: &[usize]) -> Vec<f64> {
         match self {
             Self::List(factors) => factors.clone(),

@@ -1,7 +1,8 @@
 //! Numbers of a configuration in the type that the run computes in.
 //!
-//! Ranges are checked in f64. A run of f32 rounds the numbers that reach its arithmetic: an epsilon of
-//! 1e-46 becomes 0, a beta of 1 - 1e-9 becomes 1. All of them are checked here, whatever their key.
+//! Ranges are checked in f64. A run of f32 rounds the numbers that reach its arithmetic: an epsilon
+//! of 1e-46 becomes 0, a beta of 1 - 1e-9 becomes 1. All of them are checked here, whatever their
+//! key.
 
 use serde::Serialize;
 use toml::Value;
@@ -10,8 +11,8 @@ use super::{Config, Dtype};
 use crate::Error;
 
 impl Config {
-    /// Checks that every number of the tables that reach arithmetic in [`dtype`](Self::dtype) survives its
-    /// rounding: it stays finite, other than 0, and below 1 where it is.
+    /// Checks that every number of the tables that reach arithmetic in [`dtype`](Self::dtype)
+    /// survives its rounding: it stays finite, other than 0, and below 1 where it is.
     ///
     /// # Errors
     /// [`Error::Usage`] names the first that does not, by its path such as `optimizer.epsilon`.
@@ -47,7 +48,8 @@ impl Config {
     }
 }
 
-/// The first number in `value`, with its path, that rounding to f32 takes to 0, to 1 or to infinity.
+/// The first number in `value`, with its path, that rounding to f32 takes to 0, to 1 or to
+/// infinity.
 fn first_lost(value: &Value, path: String) -> Option<(String, f64)> {
     match value {
         Value::Float(number) => {

@@ -1,4 +1,5 @@
-//! Class weights, the balanced sampler and incomplete batches: recorded, reproducible, resumed to the bit.
+//! Class weights, the balanced sampler and incomplete batches: recorded, reproducible, resumed to
+//! the bit.
 
 use serde_json::Value;
 

@@ -12,7 +12,8 @@ const NOISY: &str = "epochs = 3\nbatch = 16\nclip_norm = 0.01\nnoise = { scale =
 const TOO_LONG: &str = "epochs = 3\nbatch = 2\nlr = 4.0\noptimizer = { kind = \"sgd\" }\nschedule = { kind = \"constant\" }\n\
                         loss = { kind = \"mse\" }\nlayers = [{ kind = \"dense\", units = 3 }]\n";
 
-/// A first step that throws the parameters out of f32: gradients above 1, at a rate near the largest f32.
+/// A first step that throws the parameters out of f32: gradients above 1, at a rate near the
+/// largest f32.
 fn thrown(world: &World) -> &'static str {
     let large = "{ kind = \"dense\", units = 3, init = { uniform = { limit = 100.0 } } }";
     world.write("thrown.toml", &format!("loss = {{ kind = \"mse\" }}\nlayers = [{large}]\n"));
