@@ -334,6 +334,7 @@ fn every_loss_has_the_right_gradient() {
 /// PyTorch's weighted mean: the sum of weight times loss over the sum of the weights, by the
 /// formula in f64.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "std's exp and ln are the reference")]
 fn class_weights_give_the_weighted_mean_and_its_gradient() {
     let layers = [dense(5), act(Activation::Tanh), dense(3)];
     let (weights, labels) = ([0.25, 4.0, 1.5], [2, 0, 1, 1]);

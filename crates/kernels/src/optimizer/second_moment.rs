@@ -75,7 +75,7 @@ impl SecondMoment {
         for (index, ((p, g), v)) in params.iter().zip(grads).zip(v).enumerate() {
             let g = bound(g.to_float().to_f64(), p.to_f64());
             let next = keep * (v.to_float().to_f64() * unit) + new * g * g;
-            if !(next < LIMIT) {
+            if next.is_nan() || next >= LIMIT {
                 return Err(Error::NonFinite { index });
             }
         }
