@@ -81,8 +81,6 @@ mod simd;
 pub mod softmax;
 pub mod spectral;
 pub mod statistics;
-#[cfg(test)]
-mod testing;
 pub mod vector;
 mod window;
 

@@ -212,4 +212,16 @@ fn power(mut base: f64, mut exponent: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn powers_are_right_for_any_step_number() {
+        assert_eq!(power(0.9, 0), 1.0);
+        assert_eq!(power(0.5, 10), 1.0 / 1024.0);
+        assert_eq!(power(0.0, 3), 0.0);
+        assert_eq!(power(0.999, u64::MAX), 0.0);
+        let product = (0..1000).fold(1.0, |p, _| p * 0.999);
+        assert!((power(0.999, 1000) / product - 1.0).abs() < 1e-13);
+    }
+}

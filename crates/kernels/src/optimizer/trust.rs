@@ -90,3 +90,44 @@ impl<X: Element, Y: Element> WithSimd for Both<'_, X, Y> {
 pub(super) fn ratio(norm: f64, moved_by: f64, size: f64) -> f64 {
     if norm == 0.0 || moved_by == 0.0 { 1.0 } else { norm / size }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::Isa;
+    use crate::random::Stream;
+
+    #[test]
+    fn norms_are_summed_in_the_promised_order() {
+        let ordered = |x: &[f64]| {
+            let mut total = 0.0;
+            for chunk in x.chunks(16 * 1024) {
+                let mut lanes = [0.0; 32];
+                chunk.iter().enumerate().for_each(|(i, x)| lanes[i % 32] += x * x);
+                for half in [16, 8, 4, 2, 1] {
+                    for l in 0..half {
+                        lanes[l] += lanes[l + half];
+                    }
+                }
+                total += lanes[0];
+            }
+            total.sqrt()
+        };
+        let draw = |stream| -> Vec<f64> {
+            (0..100_003).map(|i| Stream::new(22, stream).uniform_f64(i) - 0.5).collect()
+        };
+        let (x, y) = (draw(0), draw(1));
+        for n in [0, 1, 31, 33, 16_383, 16_384, 16_385, 100_003] {
+            for isa in Isa::available() {
+                let got = norms(Cpu::serial(isa), &x[..n], &y[..n]);
+                assert_eq!(got, [ordered(&x[..n]), ordered(&y[..n])], "{n} elements, {isa:?}");
+            }
+        }
+        let many = std::vec![1.0_f32; 70 * 16_384];
+        assert_eq!(norms(Cpu::detect(), &many, &many), [(70.0 * 16_384.0_f64).sqrt(); 2]);
+    }
+}

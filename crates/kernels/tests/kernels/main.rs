@@ -18,6 +18,7 @@ mod loss;
 mod math;
 mod norm;
 mod normalisation;
+mod optimizer;
 mod pooling;
 mod prelu;
 mod quantised;
