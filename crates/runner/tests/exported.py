@@ -1,6 +1,7 @@
 """Compares an exported run with its dump: python exported.py RUN, where RUN.safetensors is what `evenkeel dump RUN` has written.
 
-Logits of RUN/model.onnx in ONNX Runtime must be within 1e-5 of the dumped ones, and the arrays of RUN/model.npz the same to the bit.
+RUN/model.onnx must pass ONNX's full checker. Its logits in ONNX Runtime must have the declared and the dumped shape, and be within
+1e-5 of the dumped ones. Tensors of RUN/model.npz must be the dumped ones to the bit.
 """
 
 import json
@@ -34,6 +35,9 @@ session = onnxruntime.InferenceSession(run + "/model.onnx", providers=["CPUExecu
 shape = session.get_inputs()[0].shape
 inputs = dump["inputs"].reshape(-1, *shape[1:])
 (logits,) = session.run(None, {session.get_inputs()[0].name: inputs})
+declared = session.get_outputs()[0].shape
+assert logits.shape == dump["logits"].shape, f"{logits.shape}, not {dump['logits'].shape}"
+assert declared == ["n", *logits.shape[1:]], f"{declared} is declared, {logits.shape} came"
 difference = abs(logits - dump["logits"]).max()
 assert difference < 1e-5, f"logits differ by {difference}"
 

@@ -69,7 +69,8 @@ pub(super) fn encode(
     };
     let dims: Vec<_> = dims.into_iter().map(|dim| dim as i64).collect();
     let (inputs, outputs) = (noun(network.input()), if network.outputs() == 1 { "values" } else { "logits" });
-    let (last, _) = graph.sequence("layers", layers, inputs.into(), rows)?;
+    let (last, rows) = graph.sequence("layers", layers, inputs.into(), rows)?;
+    let last = graph.vector(last, rows);
     graph.node("Identity", &[&last], &[outputs], []);
     let graph = graph
         .message
@@ -173,6 +174,19 @@ impl Graph<'_> {
         layers.iter().enumerate().try_fold((x, rows), |(x, rows), (number, layer)| {
             self.layer(&format!("{path}.{number}"), layer, x, rows)
         })
+    }
+
+    /// `x` as `[n, outputs]`, in the order that elements have in memory: there, the channels of a
+    /// pixel lie together.
+    fn vector(&mut self, x: String, rows: Rows) -> String {
+        match rows {
+            Rows::Vector => x,
+            Rows::Steps => self.op("Flatten", &[&x], []),
+            Rows::Image => {
+                let last = self.transpose(&x, &[0, 2, 3, 1]);
+                self.op("Flatten", &[&last], [])
+            }
+        }
     }
 
     fn layer(
