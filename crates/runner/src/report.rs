@@ -1,7 +1,7 @@
 //! `report.html`: what was trained, on what, how well, what the gradients did, and how the test set was answered.
 //!
 //! ```text
-//! page  axis  chart     the parts of every report
+//! page  axis  chart  polyline  the parts of every report
 //! recovery              steps that were not finite
 //! gradients             norms over time, sizes, ratios         from health.jsonl
 //! reading               confusion, images, maps                from the answers to the test set
@@ -19,6 +19,7 @@ mod comparison;
 mod environment;
 mod gradients;
 mod page;
+mod polyline;
 mod reading;
 mod recovery;
 
@@ -84,9 +85,9 @@ pub fn html<T: Element>(
         let mut mapper = Mapper::new(&network, cpu)?;
         // What is not in bytes is not drawn.
         let drawn = if set.pixels().is_empty() { Vec::new() } else { reading::explained(answers) };
-        let maps = drawn.into_iter().map(|at| {
+        let maps = drawn.into_iter().filter_map(|at| Some((at, answers.answers[at]?))).map(|(at, class)| {
             let image = set.image(answers.examples[at] as usize).unwrap_or_default();
-            Ok((at, mapper.maps(&network, cpu, weights, image, answers.answers[at])?))
+            Ok((at, mapper.maps(&network, cpu, weights, image, class)?))
         });
         let maps = maps.collect::<Result<Vec<_>, Error>>()?;
         let confusion = answers.confusion()?;
@@ -198,7 +199,7 @@ fn tiles(body: &mut String, material: Material<'_>, answers: Option<&Answers>) -
     Ok(())
 }
 
-/// A page with one chart, over numbers on a logarithmic scale.
+/// A page with one chart of losses, over numbers on a logarithmic scale.
 pub(crate) fn plot(
     title: &str,
     name: &str,
@@ -210,8 +211,9 @@ pub(crate) fn plot(
     let colours = [7, 0];
     let curve = |((name, points), colour): ((&str, _), usize)| Curve::new(name, colour, points);
     let curves = curves.into_iter().zip(colours).map(curve).collect();
-    let chart = Chart { title: name, below, across: Scale::Log, curves, mark, ..Chart::default() };
-    Page { title, body: &format!("<div style=\"max-width:34rem\">{chart}</div>") }.to_string()
+    let (across, losses, wide) = (Scale::Log, true, true);
+    let chart = Chart { title: name, below, across, losses, wide, curves, mark, ..Chart::default() };
+    Page { title, body: &chart.to_string() }.to_string()
 }
 
 /// A curve over the epochs.
@@ -224,6 +226,9 @@ pub(crate) fn over_epochs(
     Curve::new(name, colour, history.iter().map(|epoch| (f64::from(epoch.epoch), value(epoch))).collect())
 }
 
+/// Rows of the table of epochs, about: of a longer run, some are left out evenly.
+const MOST_ROWS: usize = 400;
+
 /// How loss, accuracy and gradient norm went, and the same in numbers.
 fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::Result {
     if history.is_empty() {
@@ -233,6 +238,7 @@ fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::
     let charts = [
         Chart {
             title: "Loss",
+            losses: true,
             curves: vec![
                 over_epochs("training", 0, history, |epoch| epoch.train_loss),
                 over_epochs("validation", 1, history, |epoch| epoch.val_loss),
@@ -262,13 +268,21 @@ fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::
     for chart in charts.iter().filter(|chart| !chart.percent || has_accuracy) {
         write!(body, "{chart}")?;
     }
+    let apart = history.len().div_ceil(MOST_ROWS);
+    let rows = match apart {
+        0 | 1 => "Every epoch".to_owned(),
+        _ => format!("One epoch in {apart}; all of them are in metrics.csv"),
+    };
     writeln!(
         body,
-        "</div>\n<details><summary>Every epoch</summary><div class=\"scroll\"><table>\n<tr><th>Epoch</th><th>Training loss</th>\
-         <th>Validation loss</th>{}<th>Gradient norm</th><th>Largest</th><th>Last rate</th><th>Seconds</th></tr>",
+        "</div>\n<details><summary>{rows}</summary><div class=\"scroll\"><table>\n<tr><th>Epoch</th>\
+         <th>Training loss</th><th>Validation loss</th>{}<th>Gradient norm</th><th>Largest</th><th>Last rate</th><th>Seconds</th></tr>",
         if has_accuracy { "<th>Validation accuracy</th>" } else { "" }
     )?;
-    for epoch in history {
+    let is_shown = |at: usize, epoch: &Epoch| {
+        at.is_multiple_of(apart) || at + 1 == history.len() || Some(epoch.epoch) == summary.best_epoch
+    };
+    for (_, epoch) in history.iter().enumerate().filter(|(at, epoch)| is_shown(*at, epoch)) {
         let accuracy = format!("<td>{:.2} %</td>", 100.0 * epoch.val_accuracy);
         let accuracy = if has_accuracy { accuracy } else { String::new() };
         writeln!(

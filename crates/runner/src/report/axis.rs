@@ -1,4 +1,6 @@
-//! Axes: which numbers stand beside them, how they are spelt, and where on the paper a value lies.
+//! Axes: their range and ticks, how these are spelt, and where on the paper a value lies.
+//!
+//! A loss that explodes must not hide the rest of its curve: [`usual`] bounds the range of an axis.
 
 /// How values are laid out along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,6 +9,54 @@ pub(crate) enum Scale {
     Linear,
     /// By their logarithms; values that are not above 0 have no place.
     Log,
+}
+
+/// How far the upper fence of the usual values lies above the third quartile, in interquartile
+/// ranges (Tukey 1977).
+const FENCE: f64 = 1.5;
+
+/// First values of curves count as usual up to this multiple of the least of them.
+const ALIKE: f64 = 100.0;
+
+/// Greater values are cut off above this multiple of the usual ones, at the second.
+const FAR: f64 = 2.0;
+const HEADROOM: f64 = 1.5;
+
+/// A logarithmic axis serves losses whose greatest value is more than this multiple of their
+/// median.
+const STEEP: f64 = 50.0;
+
+/// Where an axis of losses ends, and how they are laid out along it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Usual {
+    pub(crate) scale: Scale,
+    /// Greater values are cut off; `None` if all are shown.
+    pub(crate) top: Option<f64>,
+}
+
+/// The range that shows most of `curves`, which are losses from the first step on.
+///
+/// Usual are the first values, where training starts, and all up to Tukey's fence. Values far above
+/// them are cut off. The axis is logarithmic if all values are above 0 and what is left of them is
+/// steep.
+pub(crate) fn usual<'a>(curves: impl Iterator<Item = &'a [f64]>) -> Usual {
+    let (mut all, mut firsts) = (Vec::new(), Vec::new());
+    for curve in curves {
+        let mut finite = curve.iter().copied().filter(|value| value.is_finite()).peekable();
+        firsts.extend(finite.peek());
+        all.extend(finite);
+    }
+    all.sort_unstable_by(f64::total_cmp);
+    let (Some(&least), Some(&greatest)) = (all.first(), all.last()) else {
+        return Usual { scale: Scale::Linear, top: None };
+    };
+    let quantile = |quarters: usize| all[(all.len() - 1) * quarters / 4];
+    let fence = quantile(3) + FENCE * (quantile(3) - quantile(1));
+    let alike = ALIKE * firsts.iter().copied().fold(f64::INFINITY, f64::min);
+    let bound = firsts.into_iter().filter(|first| *first <= alike).fold(fence, f64::max);
+    let top = (bound > 0.0 && greatest > FAR * bound).then_some(HEADROOM * bound);
+    let is_steep = least > 0.0 && top.unwrap_or(greatest) > STEEP * quantile(2);
+    Usual { scale: if is_steep { Scale::Log } else { Scale::Linear }, top }
 }
 
 /// An axis from `low` to `high`, both of which are ticks or lie beside one.
@@ -40,12 +90,22 @@ impl Axis {
     }
 
     fn linear(low: f64, high: f64) -> Self {
-        // A constant gets some room around it.
-        let span = if high > low { high - low } else { low.abs().max(1e-3) * 0.1 };
-        let step = nice_step(span / 4.0);
+        // A constant lies in the middle; 0 at the low end.
+        let (low, high) = match low {
+            low if high > low => (low, high),
+            0.0 => (0.0, 1e-3),
+            constant => (constant - constant.abs() * 0.05, constant + constant.abs() * 0.05),
+        };
+        let step = nice_step((high - low) / 4.0);
         let (low, high) = (libm::floor(low / step) * step, libm::ceil(high / step) * step);
-        let high = if high > low { high } else { low + step };
         Self { scale: Scale::Linear, low, high, ticks: multiples(step, low, high) }
+    }
+
+    /// The same axis without what lies below `low` or above `high`.
+    pub(crate) fn within(mut self, low: f64, high: f64) -> Self {
+        (self.low, self.high) = (self.low.max(low), self.high.min(high));
+        self.ticks.retain(|tick| (low..=high).contains(tick));
+        self
     }
 
     fn decades(low: f64, high: f64) -> Self {
@@ -95,7 +155,8 @@ fn multiples(step: f64, low: f64, high: f64) -> Vec<f64> {
 /// `value` with the decimals that steps of `step` have.
 fn decimal(value: f64, step: f64) -> String {
     if value != 0.0 && !(1e-4..1e6).contains(&value.abs()) {
-        return format!("{value:.1e}");
+        let digits = libm::floor(libm::log10(value.abs())) - libm::floor(libm::log10(step) + 1e-9);
+        return format!("{value:.*e}", digits.clamp(0.0, 8.0) as usize);
     }
     let decimals = (-libm::floor(libm::log10(step) + 1e-9)).clamp(0.0, 8.0) as usize;
     format!("{value:.decimals$}")
@@ -153,8 +214,40 @@ mod tests {
         assert_eq!(labels(&Axis::whole(1.0, 10.0)), ["2", "4", "6", "8", "10"]);
         assert_eq!(labels(&Axis::whole(1.0, 3.0)), ["1", "2", "3"]);
         assert_eq!(labels(&Axis::whole(1.0, 1.0)), ["1"]);
-        let axis = Axis::new(Scale::Linear, [2.0; 3].into_iter()).expect("values");
-        assert!(axis.place(2.0).is_some_and(|place| (0.0..=1.0).contains(&place)), "{axis:?}");
+        let million = Axis::whole(1_000_000.0, 1_200_000.0);
+        assert_eq!(labels(&million), ["1.00e6", "1.05e6", "1.10e6", "1.15e6", "1.20e6"]);
+    }
+
+    #[test]
+    fn a_constant_lies_in_the_middle() {
+        let axis = |value: f64| Axis::new(Scale::Linear, [value; 3].into_iter()).expect("values");
+        for value in [2.0, 0.6931, 1e-12, -3.0, 1e300] {
+            let place = axis(value).place(value).expect("finite");
+            assert!((0.2..0.8).contains(&place), "{value}: {place}");
+        }
+        assert_eq!(axis(0.0).place(0.0), Some(0.0));
+        assert_eq!(labels(&axis(100.0).within(0.0, 100.0)).last().expect("ticks"), "100");
+        assert_eq!(axis(100.0).within(0.0, 100.0).place(100.0), Some(1.0));
+    }
+
+    #[test]
+    fn what_explodes_is_cut_off_and_what_falls_steeply_is_logarithmic() {
+        let of = |curves: &[&[f64]]| usual(curves.iter().copied());
+        let linear = |top| Usual { scale: Scale::Linear, top };
+        // A range test: flat, a fall, an explosion.
+        let test: Vec<f64> = [vec![2.3; 60], vec![1.0; 10], vec![0.3; 20], vec![3.0, 20.0, 240.0]].concat();
+        let Usual { scale, top } = of(&[&test]);
+        assert!(scale == Scale::Linear && top.is_some_and(|top| (2.4..10.0).contains(&top)), "{top:?}");
+        // A healthy run: nothing is cut, the first epoch least of all.
+        assert_eq!(of(&[&[2.3, 0.2, 0.12, 0.1, 0.09, 0.09], &[0.2, 0.15, 0.13]]), linear(None));
+        // One value is far above.
+        assert_eq!(of(&[&[1.0, 1.0, 1.0, 1.0, 1e30]]), linear(Some(1.5)));
+        // One of two runs is far above all the time.
+        assert_eq!(of(&[&[2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], &[1e9]]), linear(Some(3.0)));
+        assert_eq!(of(&[&[1e4, 9.0, 2.0, 1.0, 0.5]]), Usual { scale: Scale::Log, top: None });
+        for none in [&[][..], &[f64::NAN], &[0.0, 0.0], &[2.0], &[2.0; 9], &[-1.0, -2.0]] {
+            assert_eq!(of(&[none]), linear(None), "{none:?}");
+        }
     }
 
     #[test]

@@ -1,15 +1,19 @@
-//! A chart of curves, as SVG: axes, a colour a curve, and marks.
+//! A chart of curves, as SVG: axes, a colour a curve, and marks. Its size does not grow with the
+//! length of curves.
 //!
 //! Written by hand and not by a library: those that draw SVG write fixed colours into each element, so that one page could not
 //! follow the reader's light or dark theme. Here colours are the style's variables.
 
 use std::fmt::{self, Display};
 
-use super::axis::{Axis, Scale};
+use super::axis::{Axis, Scale, Usual, short, usual};
 use super::page::Escaped;
+use super::polyline::{Place, Polyline};
 
 /// Width and height, and the margins for labels: left, right, top, bottom. In units of which a phone shows about 360.
 const SIZE: [f64; 2] = [400.0, 230.0];
+/// The size of a chart as wide as the page, whose text grows on a phone.
+const WIDE: [f64; 2] = [840.0, 400.0];
 const MARGINS: [f64; 4] = [50.0, 12.0, 8.0, 36.0];
 
 /// How many colours there are.
@@ -45,6 +49,10 @@ pub(crate) struct Chart<'a> {
     /// How that is laid out; numbers that are not whole are on a logarithmic scale alone.
     pub(crate) across: Scale,
     pub(crate) scale: Scale,
+    /// Values are losses: the axis shows the [`usual`] ones, and `scale` is chosen by them.
+    pub(crate) losses: bool,
+    /// As wide as the page.
+    pub(crate) wide: bool,
     /// Whether values are shares, to be shown in per cent.
     pub(crate) percent: bool,
     pub(crate) curves: Vec<Curve>,
@@ -58,7 +66,8 @@ impl Default for Chart<'_> {
     fn default() -> Self {
         let (curves, mark, level) = (Vec::new(), None, None);
         let (across, scale) = (Scale::Linear, Scale::Linear);
-        Self { title: "", below: "epoch", across, scale, percent: false, curves, mark, level }
+        let (losses, wide, percent) = (false, false, false);
+        Self { title: "", below: "epoch", across, scale, losses, wide, percent, curves, mark, level }
     }
 }
 
@@ -67,7 +76,11 @@ impl Display for Chart<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let points = || self.curves.iter().flat_map(|curve| &curve.points);
         let scaled = |value: f64| if self.percent { 100.0 * value } else { value };
-        let Some(y_axis) = Axis::new(self.scale, points().map(|&(_, y)| scaled(y))) else { return Ok(()) };
+        let Usual { scale, top: cut } = self.range();
+        let shown = |value: &f64| cut.is_none_or(|cut| *value <= cut);
+        let values = points().map(|&(_, y)| scaled(y)).filter(shown).chain(cut);
+        let Some(y_axis) = Axis::new(scale, values) else { return Ok(()) };
+        let y_axis = if self.percent { y_axis.within(0.0, 100.0) } else { y_axis };
         let (first, last) = points()
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &(x, _)| (low.min(x), high.max(x)));
         let x_axis = match self.across {
@@ -76,7 +89,7 @@ impl Display for Chart<'_> {
         };
         let Some(x_axis) = x_axis else { return Ok(()) };
 
-        let [width, height] = SIZE;
+        let [width, height] = if self.wide { WIDE } else { SIZE };
         let [left, right, top, bottom] = MARGINS;
         let (end, base) = (width - right, height - bottom);
         let x = |value: f64| x_axis.place(value).map(|place| left + place * (end - left));
@@ -88,7 +101,8 @@ impl Display for Chart<'_> {
         }
         writeln!(
             f,
-            "</figcaption><svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{} by {}\">",
+            "</figcaption><svg{} viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{} by {}\">",
+            if self.wide { " class=\"wide\"" } else { "" },
             Escaped(self.title),
             self.below
         )?;
@@ -145,20 +159,55 @@ impl Display for Chart<'_> {
         }
         for Curve { colour, points, .. } in &self.curves {
             let placed: Vec<_> = points.iter().map(|&(at, value)| x(at).zip(y(value))).collect();
-            write!(f, "<path class=\"curve\" style=\"stroke:{colour}\" d=\"")?;
-            let mut pen_is_down = false;
-            for point in &placed {
-                if let Some((x, y)) = point {
-                    write!(f, "{}{x:.1} {y:.1}", if pen_is_down { 'L' } else { 'M' })?;
-                }
-                pen_is_down = point.is_some();
-            }
-            writeln!(f, "\"/>")?;
-            for (x, y) in placed.iter().flatten().filter(|_| points.len() <= MOST_DOTS) {
+            let line = Polyline::below(&placed, top);
+            writeln!(f, "<path class=\"curve\" style=\"stroke:{colour}\" d=\"{}\"/>", line.thinned())?;
+            let dots = placed.iter().flatten().filter(|(_, y)| *y >= top && points.len() <= MOST_DOTS);
+            for (x, y) in dots {
                 write!(f, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\" style=\"fill:{colour}\"/>")?;
             }
         }
+        if let Some(cut) = cut {
+            let above = || points().filter(|(_, y)| y.is_finite() && *y > cut);
+            let greatest = above().fold(cut, |greatest, &(_, y)| greatest.max(y));
+            let at = above().filter_map(|&(at, _)| x(at)).fold(end, f64::min);
+            write!(f, "{}", Above { at: (at, top), greatest, is_left: at > middle })?;
+        }
         writeln!(f, "</svg></figure>")
+    }
+}
+
+impl Chart<'_> {
+    /// How values are laid out, and where they are cut off.
+    fn range(&self) -> Usual {
+        if !self.losses {
+            return Usual { scale: self.scale, top: None };
+        }
+        let values: Vec<Vec<f64>> =
+            self.curves.iter().map(|curve| curve.points.iter().map(|point| point.1).collect()).collect();
+        usual(values.iter().map(|values| &values[..]))
+    }
+}
+
+/// The mark where curves leave the chart: what their values come to.
+struct Above {
+    at: Place,
+    greatest: f64,
+    /// The text lies to the left of the mark.
+    is_left: bool,
+}
+
+impl Display for Above {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at: (x, y), greatest, is_left } = self;
+        let (anchor, beside) = if *is_left { ("end", x - 7.0) } else { ("start", x + 7.0) };
+        // Below the text of a chart's other mark.
+        writeln!(
+            f,
+            "<path class=\"above\" d=\"M{x:.1} {y:.1}l-4 6h8z\"/><text x=\"{beside:.1}\" y=\"{:.1}\" \
+             text-anchor=\"{anchor}\">cut off: up to {}</text>",
+            y + 24.0,
+            short(*greatest)
+        )
     }
 }
 
@@ -173,7 +222,7 @@ mod tests {
     #[test]
     fn what_has_no_place_is_a_gap() {
         let text = chart(&[(1.0, 2.0), (2.0, 1.0), (3.0, f64::NAN), (4.0, 1.0)]).to_string();
-        assert!(text.contains("d=\"M50.0 8.0L162.7 194.0M388.0 194.0\""), "{text}");
+        assert!(text.contains("d=\"M50.0 8.0L162.7 194.0M388.0 194.0h0\""), "{text}");
         assert_eq!(text.matches("<circle").count(), 3);
         assert!(text.contains("stroke:var(--s1)") && text.contains("validation"));
         assert_eq!(chart(&[]).to_string(), "");
@@ -183,16 +232,37 @@ mod tests {
     }
 
     #[test]
+    fn a_loss_that_explodes_is_cut_off_and_marked() {
+        let points: Vec<_> = (1..=40).map(|at| (f64::from(at), if at > 38 { 1e9 } else { 2.0 })).collect();
+        let text = Chart { losses: true, ..chart(&points) }.to_string();
+        assert!(text.contains("cut off: up to 1.0e9") && text.contains("class=\"above\""), "{text}");
+        assert_eq!(text.matches("<circle").count(), 38);
+        assert!(!text.contains("e9<") || text.matches("e9").count() == 1, "no tick is that large: {text}");
+        let whole = chart(&points).to_string();
+        assert!(!whole.contains("cut off") && whole.matches("<circle").count() == 40);
+    }
+
+    #[test]
+    fn a_million_points_take_no_more_bytes_than_the_paper_has_columns() {
+        let point = |at: u32| (f64::from(at), f64::from(at % 1009 * 7919 % 1009) + 1.0);
+        for across in [Scale::Linear, Scale::Log] {
+            let points: Vec<_> = (1..=1_000_000).map(point).collect();
+            let text = Chart { across, losses: true, wide: true, ..chart(&points) }.to_string();
+            assert!((20_000..120_000).contains(&text.len()), "{}", text.len());
+        }
+    }
+
+    #[test]
     fn marks_are_drawn_where_they_are_named() {
         let marked = Chart {
             mark: Some((2.0, "best < all".into())),
-            level: Some((1.5, "level")),
+            level: Some((0.75, "level")),
             percent: true,
-            ..chart(&[(1.0, 1.0), (2.0, 2.0)])
+            ..chart(&[(1.0, 0.5), (2.0, 1.0)])
         };
         let text = marked.to_string();
         assert_eq!(text.matches("class=\"mark\"").count(), 2);
-        assert!(text.contains("best &lt; all") && text.contains("200 %"), "{text}");
+        assert!(text.contains("best &lt; all") && text.contains("100 %"), "{text}");
         let outside = Chart { level: Some((9.0, "level")), ..chart(&[(1.0, 1.0), (2.0, 2.0)]) };
         assert!(!outside.to_string().contains("class=\"mark\""));
     }

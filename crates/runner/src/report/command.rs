@@ -82,7 +82,7 @@ fn drawn<T: Element>(folder: &RunFolder, material: Material<'_>, cpu: Cpu<'_>) -
     if summary.status != Status::Done || setup.dataset.has_values() {
         return html::<T>(material, cpu, None);
     }
-    let (mut weights, _) = weights::read::<T>(&folder.file(run_folder::MODEL), &setup.network)?;
+    let (mut weights, _) = weights::read::<T>(&run_folder::model(folder)?, &setup.network)?;
     let all: Vec<u32> = (0..setup.dataset.test.dims()[0]).collect();
     let answers = Answers::new(&setup.network, cpu, &mut weights, &setup.dataset.test, &all)?;
     html(material, cpu, Some((&mut weights, &answers)))

@@ -8,7 +8,7 @@ use super::chart::Chart;
 use super::over_epochs;
 use super::page::Escaped;
 use crate::measures::percent;
-use crate::metrics::{Epoch, Summary};
+use crate::metrics::{Epoch, Summary, Task};
 
 /// A run, as its folder has it.
 pub(crate) struct Compared {
@@ -36,29 +36,38 @@ impl Display for Comparison<'_> {
                 Escaped(&best.name),
             )?;
         }
+        let has_accuracy = runs.iter().any(|run| run.summary.task == Task::Classification);
         writeln!(
             f,
             "<div class=\"scroll\"><table id=\"runs\">\n<tr><th>Run</th><th>Network</th><th>Data</th><th>Parameters</th><th>Epochs</th>\
-             <th>Best</th><th>Validation</th><th>Test</th><th>95 % interval</th><th>Test loss</th><th>Epoch, s</th><th>Seconds</th>\
-             <th>Weights</th></tr>"
+             <th>Best</th>{}<th>Test loss</th><th>Epoch, s</th><th>Seconds</th><th>Weights</th></tr>",
+            if has_accuracy {
+                "<th>Validation</th><th>Test</th><th>95 % interval</th>"
+            } else {
+                "<th>Validation loss</th>"
+            }
         )?;
         for Compared { name, summary, .. } in *runs {
             let interval = summary.test_accuracy_low.zip(summary.test_accuracy_high);
             let interval = interval
                 .map_or("-".to_owned(), |(low, high)| format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high));
+            let results = if has_accuracy {
+                let (validation, test) = (percent(summary.val_accuracy), percent(summary.test_accuracy));
+                format!("<td>{validation}</td><td>{test}</td><td>{interval}</td>")
+            } else {
+                format!("<td>{}</td>", number(summary.val_loss))
+            };
             let sha = summary.params_sha256.as_deref().and_then(|sha| sha.get(..8)).unwrap_or("-");
             writeln!(
                 f,
-                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{interval}</td>\
-                 <td>{}</td><td>{}</td><td>{:.1}</td><td><code>{}</code></td></tr>",
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>{results}<td>{}</td><td>{}</td><td>{:.1}</td>\
+                 <td><code>{}</code></td></tr>",
                 Escaped(name),
                 Escaped(&summary.preset),
                 Escaped(&summary.dataset),
                 super::grouped(summary.params),
                 summary.epochs,
                 summary.best_epoch.map_or("-".to_owned(), |epoch| epoch.to_string()),
-                percent(summary.val_accuracy),
-                percent(summary.test_accuracy),
                 number(summary.test_loss),
                 number(summary.train_seconds_best_epoch),
                 summary.seconds_total,
@@ -70,13 +79,14 @@ impl Display for Comparison<'_> {
 
         writeln!(f, "<h2>Curves</h2>\n<div class=\"charts\" id=\"curves\">")?;
         let chart = |title: &'static str, scale, percent, value: fn(&Epoch) -> f64| {
+            let losses = title.ends_with("loss");
             let curves = runs.iter().enumerate();
             let curves = curves.map(|(at, run)| over_epochs(&*run.name, at, &run.history, value)).collect();
-            Chart { title, scale, percent, curves, ..Chart::default() }
+            Chart { title, scale, losses, percent, curves, ..Chart::default() }
         };
         write!(f, "{}", chart("Training loss", Scale::Linear, false, |epoch| epoch.train_loss))?;
         write!(f, "{}", chart("Validation loss", Scale::Linear, false, |epoch| epoch.val_loss))?;
-        if runs.iter().flat_map(|run| &run.history).any(|epoch| !epoch.val_accuracy.is_nan()) {
+        if has_accuracy {
             write!(f, "{}", chart("Validation accuracy", Scale::Linear, true, |epoch| epoch.val_accuracy))?;
         }
         write!(f, "{}", chart("Gradient norm", Scale::Log, false, |epoch| epoch.grad_norm))?;

@@ -1,4 +1,5 @@
-//! What the gradients did: their norms over time, how large the steps were beside the parameters, the sizes of their elements.
+//! The health of the gradients: their norms over time, the ratio of updates to parameters, the
+//! sizes of their elements.
 
 use std::fmt::{self, Display};
 
@@ -11,7 +12,7 @@ use crate::health::{Health, Magnitudes, TensorHealth};
 const MOST_LAYERS: usize = 48;
 const MOST_HISTOGRAMS: usize = 16;
 
-/// Columns of the heat map at most: looks that follow each other share one, as their mean.
+/// Columns of the heat map at most: sampled steps that follow each other share one, as their mean.
 const MOST_COLUMNS: usize = 120;
 
 /// Shades of the heat map.
@@ -33,13 +34,13 @@ impl Display for Gradients<'_> {
         }
         writeln!(
             f,
-            "<h2>Gradients</h2>\n<p>Seen at a few evenly spaced steps of each epoch, before clipping. Healthy gradients have about \
+            "<h2>Gradients</h2>\n<p>Sampled at a few evenly spaced steps of each epoch, before clipping. Healthy gradients have about \
              the same norm in all layers and all through the run; where they fade towards the first layer they vanish, where they \
              grow they explode.</p>"
         )?;
         write!(f, "{}", Heat { layers: &layers })?;
         writeln!(f, "<div class=\"charts\">")?;
-        write!(f, "{}", ratios(&layers))?;
+        write!(f, "{}", ratios(&layers, record))?;
         write!(f, "{}", rate(record))?;
         writeln!(f, "</div>")?;
         write!(f, "{}", Histograms { layers: &layers })?;
@@ -77,7 +78,8 @@ fn name(tensors: &[&TensorHealth]) -> String {
     name.strip_prefix("layers.").unwrap_or(name).into()
 }
 
-/// A row for each layer, a column for each look: the darker (on black, the brighter), the larger the norm.
+/// A row for each layer, a column for each sampled step: the darker (on black, the brighter), the
+/// larger the norm.
 struct Heat<'a> {
     layers: &'a Layers<'a>,
 }
@@ -157,12 +159,14 @@ fn squeezed(values: &[f64]) -> Vec<f64> {
     values.chunks(together).map(|chunk| chunk.iter().sum::<f64>() / chunk.len() as f64).collect()
 }
 
-/// How large each step was beside the parameters, a curve a layer, from the first to the last in ever stronger colour.
-fn ratios(layers: &Layers<'_>) -> Chart<'static> {
+/// The ratio of each step's update to the parameters, a curve a layer, from the first to the last
+/// in ever stronger colour.
+fn ratios(layers: &Layers<'_>, record: &[Health]) -> Chart<'static> {
+    let steps: Vec<f64> = record.iter().flat_map(|health| &health.steps).map(|&step| step as f64).collect();
     let shown: Vec<_> = layers.some(super::chart::COLOURS).collect();
     let curve = |(at, tensors): (usize, &&[&TensorHealth])| {
         let ratios = tensors.iter().flat_map(|tensor| &tensor.update_ratios);
-        let points = (1..).map(f64::from).zip(ratios.copied()).collect();
+        let points = steps.iter().copied().zip(ratios.copied()).collect();
         let colour = match shown.len() {
             0 | 1 => 6,
             count => 3 + at * 5 / (count - 1),
@@ -174,7 +178,7 @@ fn ratios(layers: &Layers<'_>) -> Chart<'static> {
     };
     Chart {
         title: "Update-to-weight ratio",
-        below: "look",
+        below: "step",
         scale: Scale::Log,
         curves: shown.iter().enumerate().map(curve).collect(),
         level: Some((1e-3, "0.001 is usual")),
@@ -182,10 +186,10 @@ fn ratios(layers: &Layers<'_>) -> Chart<'static> {
     }
 }
 
-/// The learning rate at each look.
+/// The learning rate of each sampled step.
 fn rate(record: &[Health]) -> Chart<'static> {
-    let looks = record.iter().flat_map(|health| health.steps.iter().zip(&health.rates));
-    let points = looks.map(|(&step, &rate)| (step as f64, rate)).collect();
+    let sampled = record.iter().flat_map(|health| health.steps.iter().zip(&health.rates));
+    let points = sampled.map(|(&step, &rate)| (step as f64, rate)).collect();
     Chart {
         title: "Learning rate",
         below: "step",
@@ -318,8 +322,8 @@ impl Display for Units<'_> {
         let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return Ok(()) };
         writeln!(
             f,
-            "<figure id=\"units\"><figcaption>Units that do nothing <span class=\"soft\">on validation {}: dead ones give 0 for \
-             all of them, saturated ones are at a bound; after epoch {} and after epoch {}</span></figcaption>\n<div \
+            "<figure id=\"units\"><figcaption>Dead and saturated units <span class=\"soft\">on validation {}: dead ones output 0 for \
+             all of them, saturated ones a bound; after epoch {} and after epoch {}</span></figcaption>\n<div \
              class=\"scroll\"><table><tr><th>Layer</th><th>Units</th><th>Dead</th><th>Saturated</th><th>Outputs that are 0</th>\
              <th>Outputs at a bound</th></tr>",
             self.noun, first.epoch, last.epoch
@@ -398,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn every_weight_has_a_row_and_every_look_a_cell() {
+    fn every_weight_has_a_row_and_every_sampled_step_a_cell() {
         let epoch = |epoch| {
             health(
                 epoch,

@@ -23,17 +23,20 @@ const MAPS: usize = 3;
 /// With more classes than this the counts of the confusion matrix would be too small to read.
 const MOST_COUNTS: usize = 20;
 
-/// The places in `answers` of the mistakes, the most confident first.
+/// The places in `answers` of the mistakes, the most confident first; those without a prediction
+/// last.
 pub(crate) fn mistakes(answers: &Answers) -> Vec<usize> {
     let mut wrong: Vec<usize> = (0..answers.len()).filter(|&at| !answers.is_right(at)).collect();
-    wrong.sort_by(|&a, &b| answers.confidence(b).total_cmp(&answers.confidence(a)));
+    let confidence = |at| answers.confidence(at).unwrap_or(f64::NEG_INFINITY);
+    wrong.sort_by(|&a, &b| confidence(b).total_cmp(&confidence(a)));
     wrong
 }
 
 /// The places of those whose maps are shown: mistakes, and the first images that are read rightly.
 pub(crate) fn explained(answers: &Answers) -> Vec<usize> {
     let right = (0..answers.len()).filter(|&at| answers.is_right(at)).take(MAPS);
-    mistakes(answers).into_iter().take(MAPS).chain(right).collect()
+    let wrong = mistakes(answers).into_iter().filter(|&at| answers.answers[at].is_some());
+    wrong.take(MAPS).chain(right).collect()
 }
 
 /// The section on a test set.
@@ -95,12 +98,12 @@ impl<'a> Reading<'a> {
 
     /// `3 read as 5`, `3`.
     fn caption(&self, at: usize) -> String {
-        let (label, answer) = (self.answers.labels[at], self.answers.answers[at]);
-        let confidence = 100.0 * self.answers.confidence(at);
-        if label == answer {
-            format!("{label}, {confidence:.1}\u{a0}%")
-        } else {
-            format!("{label} read as {answer}, {confidence:.1}\u{a0}%")
+        let label = self.answers.labels[at];
+        let confidence = self.answers.confidence(at).map(|share| format!("{:.1}\u{a0}%", 100.0 * share));
+        match self.answers.answers[at].zip(confidence) {
+            None => format!("{label}, no prediction"),
+            Some((answer, confidence)) if answer == label => format!("{label}, {confidence}"),
+            Some((answer, confidence)) => format!("{label} read as {answer}, {confidence}"),
         }
     }
 }
@@ -129,12 +132,16 @@ impl Display for Reading<'_> {
         };
         writeln!(
             f,
-            "<h2>What was {verb} what</h2>\n<div class=\"charts pair\">{}{}</div>",
+            "<h2>Predictions by class</h2>\n<div class=\"charts pair\">{}{}</div>",
             Matrix { confusion: self.confusion, verb },
             Table { confusion: self.confusion, noun: self.noun, names: self.names }
         )?;
         let wrong = mistakes(answers).len();
         write!(f, "<h2>Test {}</h2>\n<p>{wrong} of {} are {wrongly}.", self.noun, answers.len())?;
+        match answers.unpredicted().len() {
+            0 => {}
+            count => write!(f, " {count} of them have no prediction: their outputs are NaN or infinite.")?,
+        }
         if self.digits.is_empty() {
             return writeln!(f, "</p>");
         }
@@ -162,7 +169,7 @@ impl Display for Reading<'_> {
         }
         writeln!(
             f,
-            "<h2>Where answers come from</h2>\n<p>Saliency is how much each pixel would change the logarithm of the answer's \
+            "<h2>Attribution maps</h2>\n<p>Saliency is how much each pixel would change the logarithm of the answer's \
              probability, d log p / dx. The integrated gradient is what the pixel did to it on the way from a black image to this \
              one: blue spoke for the answer, red against it. Pixels that are black have done nothing, but what they could do is \
              part of the saliency.</p>\n<div class=\"maps\" id=\"maps\">"
@@ -199,7 +206,7 @@ impl Display for Bars<'_> {
         for (class, &p) in (0..).zip(row) {
             let colour = match class {
                 class if class == answers.labels[*at] => "isright",
-                class if class == answers.answers[*at] => "iswrong",
+                class if answers.answers[*at] == Some(class) => "iswrong",
                 _ => "bar",
             };
             let (x, tall) = (10 * class, if p.is_finite() { p * height } else { 0.0 });
@@ -336,7 +343,7 @@ mod tests {
             classes: 2,
             examples: vec![0, 1, 2],
             labels: vec![0, 0, 1],
-            answers: vec![0, 1, 0],
+            answers: vec![Some(0), Some(1), Some(0)],
             probabilities: vec![0.9, 0.1, 0.4, 0.6, 0.8, 0.2],
             score: Score { rows: 3, loss: 1.0, weight: 3.0, correct: 1 },
         };
@@ -359,6 +366,19 @@ mod tests {
         assert_eq!((text.matches("digit wrong").count(), text.matches("digit right").count()), (2, 1));
         assert_eq!(text.matches("<img src=\"data:image/png;base64,").count(), 3 + 3);
         assert!(text.contains("2 of 3 are read wrongly"));
+    }
+
+    #[test]
+    fn an_image_without_a_prediction_is_a_mistake_without_a_map() {
+        let (mut answers, set) = answers();
+        (answers.answers[2], answers.probabilities[4]) = (None, f64::NAN);
+        assert_eq!((mistakes(&answers), explained(&answers)), (vec![1, 2], vec![1, 0]));
+        let confusion = answers.confusion().expect("classes");
+        let text = Reading::new(&answers, &confusion, &[], &set, &[]).expect("pictures").to_string();
+        assert!(
+            text.contains("1, no prediction") && text.contains(" 1 of them have no prediction"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -6,6 +6,9 @@ use super::page::Escaped;
 use crate::health::Health;
 use crate::metrics::Epoch;
 
+/// Rows of the table, at most.
+const MOST_ROWS: usize = 400;
+
 /// The section; nothing if every step was finite.
 pub(crate) struct Recovered<'a> {
     pub(crate) history: &'a [Epoch],
@@ -23,10 +26,10 @@ impl Display for Recovered<'_> {
         writeln!(
             f,
             "<h2>Steps that were not finite</h2>\n<p>In the epochs that were finished, {skipped} steps were left out, and {rollbacks} \
-             times the run went back to the end of the epoch before, with half the learning rate from there on. The first few of each \
-             epoch:</p>\n<div class=\"scroll\"><table id=\"recovery\">\n<tr><th>Epoch</th><th>Step</th><th>Loss</th><th>It began in</th></tr>"
+             times the run went back to the end of the epoch before, with half the learning rate from there on. The table has the \
+             first few of each epoch, and {MOST_ROWS} at most:</p>\n<div class=\"scroll\"><table id=\"recovery\">\n<tr><th>Epoch</th><th>Step</th><th>Loss</th><th>It began in</th></tr>"
         )?;
-        for place in places {
+        for place in places.take(MOST_ROWS) {
             let origin = place.origin.as_deref().unwrap_or("no place that could be found");
             writeln!(
                 f,
