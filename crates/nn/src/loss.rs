@@ -11,6 +11,7 @@ use kernels::loss::{self as kernel, BinaryCrossEntropy, CrossEntropy, Hinge, Hin
 use crate::Error;
 use crate::error::{check_length, check_parameter};
 use crate::layer::Float;
+use crate::metrics::is_prediction;
 
 /// What the outputs of a batch should have been.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +31,9 @@ impl<'a, T: Float> Targets<'a, T> {
         Ok(self)
     }
 
-    /// How many rows are answered right: whose largest output is that of their label. 0 where targets are no labels.
+    /// Number of rows whose largest output is that of their label. 0 where targets are no labels.
+    ///
+    /// A row whose largest output is NaN or infinite has no prediction and is not counted.
     pub(crate) fn correct(
         self,
         cpu: Cpu<'_>,
@@ -40,7 +43,8 @@ impl<'a, T: Float> Targets<'a, T> {
     ) -> Result<usize, Error> {
         let Self::Labels(labels) = self else { return Ok(0) };
         argmax(cpu, outputs, width, answers)?;
-        Ok(answers.iter().zip(labels).filter(|(answer, label)| answer == label).count())
+        let rows = outputs.chunks_exact(width.max(1)).zip(answers.iter().zip(labels));
+        Ok(rows.filter(|(row, (answer, label))| answer == label && is_prediction(row)).count())
     }
 
     /// What `loss` compares outputs of `width` with: labels become ones and zeros in `room`, if values are compared.

@@ -16,20 +16,25 @@ use alloc::vec::Vec;
 use crate::error::check_length;
 use crate::{Error, Float};
 
-/// How often each class was answered with each class.
+/// How often each class was answered with each class, and how often with none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
     classes: usize,
+    /// `[classes, classes]`: rows are labels.
     counts: Vec<u64>,
+    /// Rows of each label without a prediction.
+    unpredicted: Vec<u64>,
 }
 
 impl Confusion {
-    /// Of `answers` to images of these `labels`, in `classes` classes.
+    /// Counts the predicted classes `answers` of rows of these `labels`, in `classes` classes.
+    /// `None` stands for a row without a prediction, since its outputs are NaN or infinite: it
+    /// counts as wrong, and as an answer of no class.
     ///
     /// ```
     /// use nn::metrics::Confusion;
-    /// let confusion = Confusion::new(&[0, 0, 0, 1], &[0, 0, 1, 1], 2)?;
-    /// assert_eq!(confusion.accuracy(), 0.75);
+    /// let confusion = Confusion::new(&[0, 0, 0, 1], &[Some(0), None, Some(1), Some(1)], 2)?;
+    /// assert_eq!(confusion.accuracy(), 0.5);
     /// assert_eq!((confusion.precision(1), confusion.recall(1)), (Some(0.5), Some(1.0)));
     /// # Ok::<(), nn::Error>(())
     /// ```
@@ -37,15 +42,18 @@ impl Confusion {
     /// # Errors
     /// [`Error::Length`] if there are not as many answers as labels; [`kernels::Error::Label`] for the first label or answer that
     /// is no class.
-    pub fn new(labels: &[u32], answers: &[u32], classes: usize) -> Result<Self, Error> {
+    pub fn new(labels: &[u32], answers: &[Option<u32>], classes: usize) -> Result<Self, Error> {
         check_length("answers", labels.len(), answers.len())?;
-        check_labels(labels, classes)?;
-        check_labels(answers, classes)?;
-        let mut counts = vec![0; classes * classes];
+        check_labels(labels.iter().copied().map(Some), classes)?;
+        check_labels(answers.iter().copied(), classes)?;
+        let (mut counts, mut unpredicted) = (vec![0; classes * classes], vec![0; classes]);
         for (&label, &answer) in labels.iter().zip(answers) {
-            counts[label as usize * classes + answer as usize] += 1;
+            match answer {
+                Some(answer) => counts[label as usize * classes + answer as usize] += 1,
+                None => unpredicted[label as usize] += 1,
+            }
         }
-        Ok(Self { classes, counts })
+        Ok(Self { classes, counts, unpredicted })
     }
 
     /// Number of classes.
@@ -61,7 +69,8 @@ impl Confusion {
 
     /// Rows of class `label`.
     pub fn support(&self, label: usize) -> u64 {
-        (0..self.classes).map(|answer| self.count(label, answer)).sum()
+        let predicted: u64 = (0..self.classes).map(|answer| self.count(label, answer)).sum();
+        predicted + self.unpredicted.get(label).copied().unwrap_or(0)
     }
 
     /// Rows answered with `answer`.
@@ -71,7 +80,7 @@ impl Confusion {
 
     /// Rows in all.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().chain(&self.unpredicted).sum()
     }
 
     /// Rows answered with their class.
@@ -81,8 +90,10 @@ impl Confusion {
 
     /// `correct / total`: the share of right answers. NaN of none.
     ///
-    /// Where each row has one class and one answer, the micro averages of precision, recall and F1 are this number too: each wrong
-    /// answer is one false positive and one false negative, so that all three are `correct / (correct + wrong)`.
+    /// Where each row has one class and one answer, the micro averages of precision, recall and F1
+    /// are this number too: each wrong answer is one false positive and one false negative, so that
+    /// all three are `correct / (correct + wrong)`. A row without a prediction is counted as a
+    /// wrong answer there.
     pub fn accuracy(&self) -> f64 {
         self.correct() as f64 / self.total() as f64
     }
@@ -132,26 +143,20 @@ fn share(part: u64, whole: u64) -> Option<f64> {
 
 /// How many rows of `outputs` (`[labels.len(), classes]`, logits or probabilities) have their label among the `k` greatest.
 ///
-/// Of equals the lower class is the greater, and a NaN is greater than every number, as for
-/// [`argmax`](kernels::argmax::argmax): for `k = 1` this counts its right answers.
+/// Of equals the lower class is the greater, as for [`argmax`](kernels::argmax::argmax): for `k =
+/// 1` this is [`Score::correct`](crate::Score::correct). A row with a NaN, or whose greatest is
+/// infinite, has no prediction and is not counted.
 ///
 /// # Errors
 /// [`Error::Length`] if `outputs` does not have `classes` elements for each label; [`kernels::Error::Label`] for the first label
 /// that is no class.
 pub fn top_k<T: Float>(outputs: &[T], labels: &[u32], classes: usize, k: usize) -> Result<usize, Error> {
     check_length("outputs", labels.len().saturating_mul(classes), outputs.len())?;
-    check_labels(labels, classes)?;
+    check_labels(labels.iter().copied().map(Some), classes)?;
     let is_hit = |row: &[T], label: usize| {
         let mine = row[label].to_f64();
-        let ahead = |(class, x): (usize, &T)| {
-            let x = x.to_f64();
-            if x.is_nan() || mine.is_nan() {
-                x.is_nan() && (!mine.is_nan() || class < label)
-            } else {
-                x > mine || (x == mine && class < label)
-            }
-        };
-        row.iter().enumerate().filter(|&(class, x)| ahead((class, x))).count() < k
+        let ahead = |&(class, x): &(usize, &T)| x.to_f64() > mine || (x.to_f64() == mine && class < label);
+        is_prediction(row) && row.iter().enumerate().filter(ahead).count() < k
     };
     let rows = outputs.chunks_exact(classes.max(1)).zip(labels);
     Ok(rows.filter(|&(row, &label)| is_hit(row, label as usize)).count())
@@ -198,7 +203,7 @@ pub fn roc_auc_macro<T: Float>(
     classes: usize,
 ) -> Result<Option<f64>, Error> {
     check_length("probabilities", labels.len().saturating_mul(classes), probabilities.len())?;
-    check_labels(labels, classes)?;
+    check_labels(labels.iter().copied().map(Some), classes)?;
     let (mut sum, mut count) = (0.0, 0_u32);
     let (mut scores, mut positive) = (Vec::new(), Vec::new());
     for class in 0..classes {
@@ -265,12 +270,24 @@ impl Calibration {
     }
 }
 
+/// `true` if the greatest output of `row` is finite: then it predicts a class. NaN and infinity
+/// predict none.
+pub fn is_prediction<T: Float>(row: &[T]) -> bool {
+    let greatest = row.iter().fold(f64::NEG_INFINITY, |greatest, x| match x.to_f64() {
+        x if x > greatest || x.is_nan() => x,
+        _ => greatest,
+    });
+    greatest.is_finite()
+}
+
 /// [`kernels::Error::Label`] for the first label that is no class.
-fn check_labels(labels: &[u32], classes: usize) -> Result<(), Error> {
-    match labels.iter().position(|&label| label as usize >= classes) {
-        Some(row) => Err(kernels::Error::Label { row, classes, got: labels[row] as usize }.into()),
-        None => Ok(()),
+fn check_labels(labels: impl Iterator<Item = Option<u32>>, classes: usize) -> Result<(), Error> {
+    for (row, label) in labels.enumerate() {
+        if let Some(got) = label.map(|label| label as usize).filter(|&label| label >= classes) {
+            return Err(kernels::Error::Label { row, classes, got }.into());
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -287,7 +304,7 @@ mod tests {
     fn confusion() -> Confusion {
         let labels = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2];
         let answers = [0, 0, 0, 1, 0, 0, 1, 1, 0, 1];
-        Confusion::new(&labels, &answers, 3).expect("classes")
+        Confusion::new(&labels, &answers.map(Some), 3).expect("classes")
     }
 
     #[test]
@@ -307,9 +324,19 @@ mod tests {
     }
 
     #[test]
+    fn rows_without_a_prediction_are_wrong_and_lower_recall_alone() {
+        let answers = [Some(0), None, Some(1), None];
+        let confusion = Confusion::new(&[0, 0, 1, 1], &answers, 2).expect("classes");
+        assert_eq!((confusion.total(), confusion.correct(), confusion.accuracy()), (4, 2, 0.5));
+        assert_eq!((confusion.support(0), confusion.answered(0), confusion.support(7)), (2, 1, 0));
+        assert_eq!((confusion.precision(0), confusion.recall(0)), (Some(1.0), Some(0.5)));
+        assert_eq!(confusion.f1(1), Some(2.0 / 3.0));
+    }
+
+    #[test]
     fn classes_that_neither_occur_nor_are_answered_leave_the_means_alone() {
-        let few = Confusion::new(&[0, 0], &[0, 0], 1).expect("classes");
-        let many = Confusion::new(&[0, 0], &[0, 0], 100).expect("classes");
+        let few = Confusion::new(&[0, 0], &[Some(0); 2], 1).expect("classes");
+        let many = Confusion::new(&[0, 0], &[Some(0); 2], 100).expect("classes");
         for of in [Confusion::macro_precision, Confusion::macro_recall, Confusion::macro_f1] {
             assert_eq!((of(&few), of(&many)), (Some(1.0), Some(1.0)));
         }
@@ -321,10 +348,10 @@ mod tests {
     #[test]
     fn what_is_no_class_is_refused() {
         let label = |row, got| Err(Error::from(kernels::Error::Label { row, classes: 2, got }));
-        assert_eq!(Confusion::new(&[0, 2], &[0, 0], 2), label(1, 2));
-        assert_eq!(Confusion::new(&[0, 1], &[5, 0], 2), label(0, 5));
+        assert_eq!(Confusion::new(&[0, 2], &[Some(0); 2], 2), label(1, 2));
+        assert_eq!(Confusion::new(&[0, 1], &[None, Some(5)], 2), label(1, 5));
         let length = |operand, expected, got| Err(Error::Length { operand, expected, got });
-        assert_eq!(Confusion::new(&[0, 1], &[0], 2), length("answers", 2, 1));
+        assert_eq!(Confusion::new(&[0, 1], &[Some(0)], 2), length("answers", 2, 1));
         assert_eq!(top_k(&[0.0_f32; 3], &[0], 2, 1), length("outputs", 2, 3).map(|_: Confusion| 0));
         assert!(top_k(&[0.0_f32; 2], &[2], 2, 1).is_err());
         assert!(roc_auc(&[1.0], &[]).is_err() && roc_auc_macro(&[0.0_f32], &[0], 2).is_err());
@@ -337,12 +364,15 @@ mod tests {
         let hits = |labels: [u32; 2], k| top_k(&outputs, &labels, 3, k).expect("classes");
         assert_eq!([1, 2, 3].map(|k| hits([2, 1], k)), [0, 2, 2]);
         assert_eq!([0, 1, 2, 3].map(|k| hits([0, 2], k)), [0, 0, 0, 2]);
-        // As argmax has it, the first NaN is the greatest.
-        let outputs = [1.0_f32, f32::NAN, f32::NAN];
-        let hits = |label, k| top_k(&outputs, &[label], 3, k).expect("classes");
-        assert_eq!([1, 2, 3].map(|k| hits(0, k)), [0, 0, 1]);
-        assert_eq!([1, 2, 3].map(|k| hits(1, k)), [1, 1, 1]);
-        assert_eq!([1, 2, 3].map(|k| hits(2, k)), [0, 1, 1]);
+        // No prediction is right for no label, whatever k is.
+        let (nan, infinity) = (f32::NAN, f32::INFINITY);
+        for row in [[1.0, nan, 0.0], [nan; 3], [1.0, infinity, 0.0], [-infinity; 3]] {
+            assert!(!is_prediction(&row), "{row:?}");
+            for (label, k) in [(0, 1), (1, 1), (1, 3), (2, 3)] {
+                assert_eq!(top_k(&row, &[label], 3, k), Ok(0), "{row:?} {label} {k}");
+            }
+        }
+        assert_eq!(top_k(&[-infinity, 1.0, 0.0], &[1], 3, 1), Ok(1));
         assert_eq!(top_k::<f32>(&[], &[], 3, 1), Ok(0));
     }
 

@@ -69,7 +69,8 @@ pub struct Score {
     /// Divisor of the mean loss: the rows, or the sum of their weights where
     /// [classes have weights](Network::with_class_weights).
     pub weight: f64,
-    /// Rows whose largest output is that of their label; counted by [`Network::evaluate`] alone.
+    /// Rows whose largest output is that of their label, and finite; counted by
+    /// [`Network::evaluate`] alone.
     pub correct: usize,
 }
 

@@ -4,7 +4,7 @@
 
 use kernels::softmax::softmax_in_place;
 use kernels::{Cpu, argmax::argmax};
-use nn::metrics::Confusion;
+use nn::metrics::{Confusion, is_prediction};
 use nn::{Network, Score, Targets};
 
 use crate::Error;
@@ -22,9 +22,11 @@ pub struct Answers {
     pub examples: Vec<u32>,
     /// Their classes.
     pub labels: Vec<u32>,
-    /// The classes that the network answers with: the first of the most probable.
-    pub answers: Vec<u32>,
-    /// How probable it holds each class of each example: `[examples, classes]`.
+    /// The predicted classes: the first of the most probable. `None` where outputs are NaN or
+    /// infinite.
+    pub answers: Vec<Option<u32>>,
+    /// How probable it holds each class of each example: `[examples, classes]`. NaN where there is
+    /// no prediction.
     pub probabilities: Vec<f64>,
     /// Loss and hits.
     pub score: Score,
@@ -51,7 +53,7 @@ impl Answers {
             probabilities: Vec::with_capacity(indices.len() * classes),
             score: Score::default(),
         };
-        let (mut logits, mut refused) = (Vec::new(), None);
+        let (mut logits, mut greatest, mut refused) = (Vec::new(), Vec::new(), None);
         all.score = Scorer::new(network, cpu)?.score_each(
             network,
             cpu,
@@ -60,14 +62,15 @@ impl Answers {
             indices,
             |targets, outputs| {
                 let Targets::Labels(labels) = targets else { return };
-                let first = all.labels.len();
                 all.labels.extend(labels);
-                all.answers.resize(first + labels.len(), 0);
                 logits.clear();
                 logits.extend_from_slice(outputs);
-                let answered = argmax(cpu, &logits, classes, &mut all.answers[first..])
+                greatest.resize(labels.len(), 0);
+                let answered = argmax(cpu, outputs, classes, &mut greatest)
                     .and_then(|()| softmax_in_place(cpu, &mut logits, classes));
                 refused = refused.or(answered.err());
+                let rows = outputs.chunks_exact(classes).zip(&greatest);
+                all.answers.extend(rows.map(|(row, &class)| is_prediction(row).then_some(class)));
                 all.probabilities.extend(logits.iter().map(|p| p.to_f64()));
             },
         )?;
@@ -92,14 +95,20 @@ impl Answers {
         &self.probabilities[at * self.classes..][..self.classes]
     }
 
-    /// How probable the network holds what it answers to example `at`.
-    pub fn confidence(&self, at: usize) -> f64 {
-        self.row(at)[self.answers[at] as usize]
+    /// Probability of the predicted class of example `at`. `None` if it has no prediction.
+    pub fn confidence(&self, at: usize) -> Option<f64> {
+        self.answers[at].map(|class| self.row(at)[class as usize])
     }
 
-    /// Whether the answer to example `at` is right.
+    /// `true` if the prediction for example `at` is right. No prediction is wrong.
     pub fn is_right(&self, at: usize) -> bool {
-        self.labels[at] == self.answers[at]
+        self.answers[at] == Some(self.labels[at])
+    }
+
+    /// The examples without a prediction.
+    pub fn unpredicted(&self) -> Vec<u32> {
+        let without = self.examples.iter().zip(&self.answers).filter(|(_, answer)| answer.is_none());
+        without.map(|(&example, _)| example).collect()
     }
 
     /// Which class was answered with which.
@@ -109,4 +118,28 @@ impl Answers {
     pub fn confusion(&self) -> Result<Confusion, Error> {
         Ok(Confusion::new(&self.labels, &self.answers, self.classes)?)
     }
+}
+
+/// Number of rows that the error names.
+const MOST_NAMED: usize = 5;
+
+/// Checks that no row is without a prediction. `unpredicted` holds the names of those that are,
+/// `of` counts all rows, which are called `noun`.
+///
+/// # Errors
+/// [`Error::Unpredicted`] counts them and names the first few.
+pub(crate) fn require_predictions(
+    unpredicted: &[String],
+    of: usize,
+    noun: &'static str,
+) -> Result<(), Error> {
+    if unpredicted.is_empty() {
+        return Ok(());
+    }
+    let rest = unpredicted.len().saturating_sub(MOST_NAMED);
+    let mut rows = unpredicted[..unpredicted.len() - rest].join(", ");
+    if rest > 0 {
+        rows.push_str(&format!(" and {rest} more"));
+    }
+    Err(Error::Unpredicted { count: unpredicted.len(), of, noun, rows })
 }

@@ -92,6 +92,21 @@ pub enum Error {
         /// The run folder.
         folder: PathBuf,
     },
+    /// Outputs of the network are NaN or infinite: these rows have no prediction.
+    #[error(
+        "expected finite outputs, got NaN or infinite ones for {count} of {of} {noun}: {rows}. They have no prediction, and count \
+         as wrong. Look for values far from those that the run was trained on"
+    )]
+    Unpredicted {
+        /// Number of rows without a prediction.
+        count: usize,
+        /// Number of all rows.
+        of: usize,
+        /// What rows are called.
+        noun: &'static str,
+        /// Names of the first few.
+        rows: String,
+    },
     /// A signal came; the state was saved first.
     #[error("stopped by {signal}; go on with: evenkeel train --resume {}", folder.display())]
     Interrupted {
@@ -119,7 +134,7 @@ impl Error {
             Self::Usage(_) | Self::Config { .. } | Self::Network(_) | Self::Pool(_) => 2,
             Self::Data(_) | Self::Malformed { .. } => 3,
             Self::Gate { .. } | Self::Unproven { .. } | Self::Unlearned { .. } => 4,
-            Self::Diverged { .. } => 5,
+            Self::Diverged { .. } | Self::Unpredicted { .. } => 5,
             Self::Interrupted { signal, .. } => signal.exit_code(),
         }
     }

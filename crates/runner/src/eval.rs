@@ -15,7 +15,7 @@ use nn::Network;
 use serde::Serialize;
 
 use crate::Error;
-use crate::answers::Answers;
+use crate::answers::{Answers, require_predictions};
 use crate::config::{Config, Dtype};
 use crate::data::{Goals, Labelled};
 use crate::element::Element;
@@ -30,11 +30,11 @@ use crate::{train, weights};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// What was trained on.
+    /// The training set, without the validation set.
     Train,
-    /// What was held out to choose the best epoch.
+    /// The validation set, which chooses the best epoch.
     Val,
-    /// What took no part in training.
+    /// The test set, which takes no part in training.
     Test,
 }
 
@@ -81,8 +81,10 @@ struct Subject<'a> {
 ///
 /// # Errors
 /// [`Error`], if the run or its data cannot be read, or new rows are not such as it was trained on.
+/// [`Error::Unpredicted`], after the measures are printed, if outputs are NaN or infinite.
 pub fn eval(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
+    run_folder::model(&folder)?;
     let config = Config::read(&folder.file(run_folder::CONFIG))?;
     // What the machine lacks is said before anything is read.
     setup::isa(&config)?;
@@ -120,7 +122,9 @@ fn score(request: &Request, folder: &RunFolder, config: &Config, subject: &Subje
             Dtype::F64 => fit::<f64>(folder, cpu, subject),
         })?;
         let text = format!("loss {:.4}, {of}\n\n{fit}", fit.loss);
-        return print(request, folder, subject, params_sha256, fit, &text);
+        let unpredicted = fit.unpredicted.clone();
+        print(request, folder, subject, params_sha256, fit, &text)?;
+        return subject.require_predictions(&unpredicted);
     }
     let (answers, params_sha256) = pool.enter(|| match config.dtype {
         Dtype::F32 | Dtype::Bf16 => answers::<f32>(folder, cpu, subject),
@@ -129,7 +133,17 @@ fn score(request: &Request, folder: &RunFolder, config: &Config, subject: &Subje
     let measures = Measures::new(&answers, subject.set.noun(), subject.classes)?;
     let accuracy = interval::percent(answers.score.correct, answers.score.rows);
     let text = format!("accuracy {accuracy}, loss {:.4}, {of}\n\n{measures}", measures.loss);
-    print(request, folder, subject, params_sha256, measures, &text)
+    print(request, folder, subject, params_sha256, measures, &text)?;
+    subject.require_predictions(&answers.unpredicted())
+}
+
+impl Subject<'_> {
+    /// [`require_predictions`] of the examples that are scored, of which those in `unpredicted`
+    /// have none.
+    fn require_predictions(&self, unpredicted: &[u32]) -> Result<(), Error> {
+        let names: Vec<_> = unpredicted.iter().map(u32::to_string).collect();
+        require_predictions(&names, self.indices.len(), self.set.noun())
+    }
 }
 
 /// Prints `measures`: as JSON, or as `text`.
@@ -153,7 +167,7 @@ fn print<M: Serialize>(
 
 fn fit<T: Element>(folder: &RunFolder, cpu: Cpu<'_>, subject: &Subject<'_>) -> Result<(Fit, String), Error> {
     let Subject { network, set, indices, .. } = subject;
-    let (mut weights, sha256) = weights::read::<T>(&folder.file(run_folder::MODEL), network)?;
+    let (mut weights, sha256) = weights::read::<T>(&run_folder::model(folder)?, network)?;
     Ok((Fit::new(&Values::new(network, cpu, &mut weights, set, indices)?), sha256))
 }
 
@@ -163,7 +177,7 @@ fn answers<T: Element>(
     subject: &Subject<'_>,
 ) -> Result<(Answers, String), Error> {
     let Subject { network, set, indices, .. } = subject;
-    let (mut weights, sha256) = weights::read::<T>(&folder.file(run_folder::MODEL), network)?;
+    let (mut weights, sha256) = weights::read::<T>(&run_folder::model(folder)?, network)?;
     Ok((Answers::new(network, cpu, &mut weights, set, indices)?, sha256))
 }
 

@@ -51,13 +51,20 @@ impl Values {
         )?;
         Ok(Self { goals, answers, score })
     }
+
+    /// The rows whose output is NaN or infinite.
+    pub(crate) fn unpredicted(&self) -> Vec<u32> {
+        (0..).zip(&self.answers).filter(|(_, answer)| !answer.is_finite()).map(|(row, _)| row).collect()
+    }
 }
 
 /// Measures of answers that are values, in the unit of these.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Fit {
     /// Number of rows.
     pub images: usize,
+    /// Rows without a prediction, since the output is NaN or infinite, by index from 0.
+    pub unpredicted: Vec<u32>,
     /// The mean of the run's loss.
     #[serde(with = "crate::json")]
     pub loss: f64,
@@ -83,6 +90,7 @@ impl Fit {
         let variance: f64 = goals.iter().map(|goal| (goal - mean) * (goal - mean)).sum();
         Self {
             images: goals.len(),
+            unpredicted: values.unpredicted(),
             loss: score.mean_loss(),
             mean_absolute_error: differences().map(f64::abs).sum::<f64>() / count,
             root_mean_squared_error: (squares / count).sqrt(),
@@ -115,5 +123,8 @@ mod tests {
         assert!((fit.r_squared.expect("they differ") - 0.2).abs() < 1e-12);
         let same = Values { goals: vec![1.0; 4], ..values };
         assert_eq!(Fit::new(&same).r_squared, None);
+        assert!(Fit::new(&same).unpredicted.is_empty());
+        let answers = vec![1.0, f64::NAN, 3.0, f64::INFINITY];
+        assert_eq!(Fit::new(&Values { answers, ..same }).unpredicted, [1, 3]);
     }
 }

@@ -21,6 +21,9 @@ const MOST_TOP: usize = 5;
 pub struct Measures {
     /// Number of examples.
     pub images: usize,
+    /// Examples without a prediction, since outputs are NaN or infinite, by index from 0. They
+    /// count as wrong.
+    pub unpredicted: Vec<u32>,
     /// Share of right answers. The micro averages of precision, recall and F1 are the same number.
     pub accuracy: f64,
     /// Lower end of its 95 % interval (Wilson's).
@@ -46,7 +49,7 @@ pub struct Measures {
     pub f1_micro: f64,
     /// Mean over the classes of the area under the ROC of each against the rest.
     pub roc_auc_macro: Option<f64>,
-    /// Expected calibration error, 15 bins.
+    /// Expected calibration error of the predictions, 15 bins.
     #[serde(with = "crate::json")]
     pub calibration_error: f64,
     /// Class by class.
@@ -90,11 +93,12 @@ impl Measures {
         let (&classes, confusion) = (classes, answers.confusion()?);
         let Interval { low, high } = Interval::wilson(score.correct, score.rows);
         let (confidences, right): (Vec<_>, Vec<_>) =
-            (0..answers.len()).map(|at| (answers.confidence(at), answers.is_right(at))).unzip();
+            (0..answers.len()).filter_map(|at| Some((answers.confidence(at)?, answers.is_right(at)))).unzip();
         let top = |k| Ok(top_k(probabilities, labels, classes, k)? as f64 / score.rows as f64);
         let accuracy = score.accuracy();
         Ok(Self {
             images: score.rows,
+            unpredicted: answers.unpredicted(),
             accuracy,
             accuracy_low: low,
             accuracy_high: high,

@@ -13,10 +13,10 @@ use kernels::Cpu;
 use nn::{Network, Shape};
 use serde::Serialize;
 
-use crate::answers::Answers;
+use crate::answers::{Answers, require_predictions};
 use crate::config::{Config, Dtype};
 use crate::data::idx::{Array, GZIP_MAGIC};
-use crate::data::{DataError, Labelled};
+use crate::data::{DataError, Labelled, noun};
 use crate::element::Element;
 use crate::fit::Values;
 use crate::run_folder::{self, RunFolder};
@@ -50,12 +50,12 @@ struct Prediction {
 #[serde(untagged)]
 enum Answer {
     Class {
-        label: u32,
+        /// `null` if outputs are NaN or infinite: then there is no prediction.
+        label: Option<u32>,
         /// What the class is called in the table that was trained on.
         #[serde(skip_serializing_if = "Option::is_none")]
         class: Option<String>,
-        #[serde(with = "crate::json")]
-        confidence: f64,
+        confidence: Option<f64>,
         #[serde(with = "crate::json::list")]
         probabilities: Vec<f64>,
     },
@@ -95,9 +95,11 @@ struct Images {
 /// Does it: prints a line an example, or JSON.
 ///
 /// # Errors
-/// [`Error`], if the run or a file cannot be read. Then nothing is printed.
+/// [`Error`], if the run or a file cannot be read. Then nothing is printed. [`Error::Unpredicted`],
+/// after all is printed, if outputs are NaN or infinite.
 pub fn predict(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
+    run_folder::model(&folder)?;
     let config = Config::read(&folder.file(run_folder::CONFIG))?;
     let (network, summary) = setup::of_run(&folder, &config)?;
     let input = network.input();
@@ -129,9 +131,13 @@ pub fn predict(request: &Request) -> Result<(), Error> {
     }
     if request.json {
         let text = serde_json::to_string_pretty(&predictions);
-        return train::print(&text.map_err(|error| Error::Usage(format!("predictions: {error}")))?);
+        train::print(&text.map_err(|error| Error::Usage(format!("predictions: {error}")))?)?;
+    } else {
+        train::print(&table(&predictions))?;
     }
-    train::print(&table(&predictions))
+    let unpredicted = predictions.iter().filter(|prediction| !prediction.answer.is_prediction());
+    let unpredicted: Vec<_> = unpredicted.map(|prediction| prediction.source.name()).collect();
+    require_predictions(&unpredicted, predictions.len(), noun(input))
 }
 
 /// What the network answers to each example of `set`. One with a single output answers with values.
@@ -142,7 +148,7 @@ fn answers<T: Element>(
     set: &Labelled,
     classes: &[String],
 ) -> Result<Vec<Answer>, Error> {
-    let (mut weights, _) = weights::read::<T>(&folder.file(run_folder::MODEL), network)?;
+    let (mut weights, _) = weights::read::<T>(&run_folder::model(folder)?, network)?;
     let all: Vec<u32> = (0..set.dims()[0]).collect();
     if network.outputs() == 1 {
         let values = Values::new(network, cpu, &mut weights, set, &all)?;
@@ -151,11 +157,31 @@ fn answers<T: Element>(
     let answers = Answers::new(network, cpu, &mut weights, set, &all)?;
     let answer = |at: usize| Answer::Class {
         label: answers.answers[at],
-        class: classes.get(answers.answers[at] as usize).cloned(),
+        class: answers.answers[at].and_then(|label| classes.get(label as usize).cloned()),
         confidence: answers.confidence(at),
         probabilities: answers.row(at).into(),
     };
     Ok((0..answers.len()).map(answer).collect())
+}
+
+impl Answer {
+    /// `true` unless the outputs were NaN or infinite.
+    fn is_prediction(&self) -> bool {
+        match self {
+            Self::Class { label, .. } => label.is_some(),
+            Self::Value { value } => value.is_finite(),
+        }
+    }
+}
+
+impl Source {
+    /// `images[3]`, or `three.png`.
+    fn name(&self) -> String {
+        match self.index {
+            Some(index) => format!("{}[{index}]", self.file),
+            None => self.file.clone(),
+        }
+    }
 }
 
 impl Images {
@@ -221,13 +247,12 @@ fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// A line an example: what it was taken for, how surely, all probabilities in per cent, and what was done to it; or its value.
 fn table(predictions: &[Prediction]) -> String {
-    let name = |Source { file, index, .. }: &Source| match index {
-        Some(index) => format!("{file}[{index}]"),
-        None => file.clone(),
-    };
-    let width = predictions.iter().map(|p| name(&p.source).chars().count()).max().unwrap_or(0).max(4);
+    let width = predictions.iter().map(|p| p.source.name().chars().count()).max().unwrap_or(0).max(4);
     let called = |answer: &Answer| match answer {
-        Answer::Class { label, class, .. } => class.clone().unwrap_or_else(|| label.to_string()),
+        Answer::Class { label, class, .. } => {
+            let label = || label.map_or_else(|| "-".into(), |label| label.to_string());
+            class.clone().unwrap_or_else(label)
+        }
         Answer::Value { .. } => String::new(),
     };
     let label = predictions.iter().map(|p| called(&p.answer).chars().count()).max().unwrap_or(0).max(5);
@@ -242,11 +267,13 @@ fn table(predictions: &[Prediction]) -> String {
     let line = |prediction: &Prediction| {
         let Prediction { source, answer } = prediction;
         let mut line = match answer {
-            Answer::Value { value } => format!("{:<width$}  {value:>12.6}", name(source)),
+            Answer::Value { value } => format!("{:<width$}  {value:>12.6}", source.name()),
             Answer::Class { confidence, probabilities, .. } => {
                 let shares: String = probabilities.iter().map(|p| format!("{:>5.1}", 100.0 * p)).collect();
-                let (name, called) = (name(source), called(answer));
-                format!("{name:<width$}  {called:>label$}  {:>8.2} %  {shares}", 100.0 * confidence)
+                let (name, called) = (source.name(), called(answer));
+                let confidence = confidence.map(|share| format!("{:.2} %", 100.0 * share));
+                let confidence = confidence.unwrap_or_else(|| "-".into());
+                format!("{name:<width$}  {called:>label$}  {confidence:>10}  {shares}")
             }
         };
         if let Some([width, height]) = source.resized_from {

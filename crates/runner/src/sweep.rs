@@ -245,7 +245,7 @@ fn settle(out: &Path, plan: &Plan) -> Result<(), Error> {
 /// A trial in its folder: kept if it is done, gone on with if it was begun.
 fn run(folder: &Path, config: Config, started: Instant, signals: &Signals) -> Result<Summary, Error> {
     let run = if folder.join(run_folder::CONFIG).is_file() {
-        train::Run::Resume { folder: folder.into(), threads: None, isa: None }
+        train::Run::Resume { folder: folder.into(), changes: train::Changes::default() }
     } else {
         // What a killed process has left before it wrote a configuration is of no use.
         train::Run::New { config: Box::new(config), out: Some(folder.into()), force: true }
@@ -254,7 +254,7 @@ fn run(folder: &Path, config: Config, started: Instant, signals: &Signals) -> Re
         train::Request { run, limits: Limits::default(), min_accuracy: None, json: false, quiet: true };
     let (summary, end) = train::run(&request, started, signals)?;
     match end {
-        Ok(()) | Err(Error::Diverged { .. }) => Ok(summary),
+        Ok(()) | Err(Error::Diverged { .. } | Error::Unpredicted { .. }) => Ok(summary),
         Err(error) => Err(error),
     }
 }
