@@ -42,6 +42,10 @@ pub struct Identity {
     pub config_sha256: String,
     /// [`Setup::data_sha256`].
     pub data_sha256: String,
+    /// The configurations that the run had before it was extended: their checkpoints are its own
+    /// too.
+    #[serde(skip)]
+    pub(crate) before: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,7 +64,8 @@ impl Identity {
     /// # Errors
     /// [`Error::Usage`] if the configuration cannot be written.
     pub fn new(setup: &Setup) -> Result<Self, Error> {
-        Ok(Self { config_sha256: setup.config.sha256()?, data_sha256: setup.data_sha256() })
+        let before = setup.config.before().map(|config| config.sha256()).collect::<Result<_, _>>()?;
+        Ok(Self { config_sha256: setup.config.sha256()?, data_sha256: setup.data_sha256(), before })
     }
 }
 
@@ -167,6 +172,15 @@ pub fn decode<T: Element>(
     Ok(state)
 }
 
+/// How far the run of the checkpoint in the file `path` is, if it belongs to `identity`.
+///
+/// # Errors
+/// As for [`read`].
+pub(crate) fn position(path: &Path, identity: &Identity) -> Result<Position, Error> {
+    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+    Ok(header(&tensors::decode(&bytes, path)?, &bytes, path, identity)?.position)
+}
+
 /// A checkpoint whose tensors are asked for by name.
 struct Stored<'a> {
     file: &'a SafeTensors<'a>,
@@ -231,7 +245,7 @@ fn header(file: &SafeTensors<'_>, bytes: &[u8], path: &Path, identity: &Identity
         ("data", &identity.data_sha256, &header.identity.data_sha256),
     ];
     for (what, expected, found) in pairs {
-        if expected != found {
+        if expected != found && !identity.before.contains(found) {
             return Err(malformed(
                 path,
                 format!("a checkpoint of the {what} {expected}"),

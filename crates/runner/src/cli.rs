@@ -42,7 +42,8 @@ use report::ReportArgs;
 use sweep::SweepArgs;
 use train::TrainArgs;
 
-/// Trains neural networks with gradients on an even keel: the same bits on every machine.
+/// Train neural networks on CPUs: the same bits on every machine, and a report of what the
+/// gradients did
 #[derive(Debug, Parser)]
 #[command(
     name = "evenkeel",
@@ -57,82 +58,90 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train a network and keep what came out in a run folder
+    /// Train a network, and write its weights, metrics and report to a run folder
     ///
-    /// Prints one line: test accuracy with its 95 % interval, SHA-256 of the weights, run folder.
+    /// Prints one line: test accuracy with its 95 % interval (or the test loss of a regression),
+    /// SHA-256 of the weights, run folder.
     #[command(
         after_help = "Examples:\n  evenkeel train\n  evenkeel train --preset deep-mlp --clip-norm 1 --epochs 20 \
                             --out runs/deep\n  evenkeel train --config runs/deep/config.toml\n  evenkeel train \
                             --resume runs/deep\n  evenkeel train --init-from runs/deep --reinit 'layers.18.*' --freeze 'layers.0.*'"
     )]
     Train(Box<TrainArgs>),
-    /// Score a run on its training, validation or test examples, or on new labelled rows
+    /// Evaluate a run on its training, validation or test set, or on new labelled rows
     #[command(
         after_help = "Examples:\n  evenkeel eval runs/mlp-1 --split val --json\n  evenkeel eval runs/flowers --data new.csv"
     )]
     Eval(EvalArgs),
-    /// Say what a run makes of pictures (PNG, IDX) or of rows of numbers (CSV, NPY)
+    /// Predict classes of images (PNG, IDX), or classes or values of table rows (CSV, NPY), with a
+    /// trained run
     ///
-    /// Pictures may have any size and colours: they are made grey, inverted where their background is light, and resized.
+    /// Images may have any size and colours: they are converted to grey, inverted if their
+    /// background is light, and resized. Exits with 5 if outputs are NaN or infinite: such rows
+    /// have no prediction.
     #[command(after_help = "Example:\n  evenkeel predict runs/mlp-1 seven.png drawings/ --json")]
     Predict(PredictArgs),
-    /// Draw the report of a run anew, or several runs side by side
+    /// Write the report of a run again, or a comparison of several runs
     #[command(
         after_help = "Examples:\n  evenkeel report runs/mlp-1\n  evenkeel report runs/mlp-1 runs/mlp-2 --out two.html"
     )]
     Report(ReportArgs),
-    /// Train with several values of configuration keys, all of a grid or some at random, and name the best run
+    /// Train with several values of configuration keys, from a grid or at random, and rank the runs
     ///
-    /// Best is the run with the best validation accuracy, or with the least validation loss where examples have values; the test set chooses nothing. A sweep that was stopped goes on where it was.
+    /// The best run has the highest validation accuracy or, in a regression, the lowest validation
+    /// loss; the test set is not used to choose. The same command continues a sweep that was
+    /// stopped.
     #[command(
         after_help = "Examples:\n  evenkeel sweep lr=0.001,0.004 batch=64,256 epochs=3 --out sweeps/grid\n  evenkeel sweep \
                             'lr=log(1e-4,1e-1)' optimizer=adamw,lion --random 20 --out sweeps/random"
     )]
     Sweep(Box<SweepArgs>),
-    /// Find a learning rate: train with ever larger ones, and see where the loss falls and where it grows
+    /// Find a learning rate by a range test: train with increasing rates, and see where the loss
+    /// falls fastest
     #[command(after_help = "Example:\n  evenkeel lr-find --preset lenet --optimizer sgd --out rates.html")]
     LrFind(Box<LrFindArgs>),
-    /// Write a run's network for other programs: ONNX, or its tensors for NumPy
+    /// Export a run's network to ONNX, or its tensors to NumPy
     #[command(
         after_help = "Examples:\n  evenkeel export runs/mlp-1 --format onnx\n  evenkeel export runs/mlp-1 --format npz --out \
                             weights.npz"
     )]
     Export(ExportArgs),
-    /// Look at a data set, draw images of it, generate one, or download MNIST
+    /// Describe or draw a data set, generate one, or download MNIST
     #[command(subcommand)]
     Data(DataCommand),
-    /// Write a batch with logits, loss, parameters and gradients as safetensors
+    /// Write one batch with its logits, loss, parameters and gradients to a safetensors file
     #[command(
         after_help = "Example:\n  evenkeel dump runs/mlp-1 --samples 32 --dtype f64 --out batch.safetensors"
     )]
     Dump(Box<DumpArgs>),
-    /// Print how fast this machine multiplies the matrices of a training step, in some three seconds
+    /// Measure the speed of a training step's matrix products, in about three seconds
     ///
-    /// GFLOP/s of f32 and of bf16, and f32's part of the fused multiply-adds that all threads could do at most, which are
-    /// measured in turn with it.
+    /// Prints GFLOP/s in f32 and in bf16 and, for f32, the share of the peak: the rate of fused
+    /// multiply-adds on all threads, measured in turn with the products.
     #[command(after_help = "Example:\n  evenkeel bench --threads 1 --isa avx2")]
     Bench(BenchArgs),
     /// Compare the gradient of every layer and loss with finite differences in f64
     #[command(after_help = "Example:\n  evenkeel gradcheck --json")]
     Gradcheck(ProofArgs),
-    /// Print the verification table: gradients, accuracy of functions, clipping of bad input, hashes to compare between machines
+    /// Print the verification table: gradients, errors of functions, clipping of non-finite input,
+    /// hashes to compare between machines
     #[command(after_help = "Example:\n  evenkeel verify --json > here.json")]
     Verify(ProofArgs),
-    /// Print the script by which a shell completes commands and flags
+    /// Print a shell's completion script
     #[command(
         after_help = "Example:\n  evenkeel completions bash > ~/.local/share/bash-completion/completions/evenkeel"
     )]
     Completions {
-        /// Which shell
+        /// Name of the shell
         shell: Shell,
     },
-    /// Write manual pages: one of the program, and one of each command
+    /// Write manual pages: one for the program, and one for each command
     #[command(after_help = "Example:\n  evenkeel man ~/.local/share/man/man1")]
     Man {
-        /// Folder to write
+        /// Folder for the pages
         #[arg(value_name = "DIR")]
         out: PathBuf,
-        /// Replace pages that are there
+        /// Replace existing pages
         #[arg(long)]
         force: bool,
     },

@@ -31,6 +31,7 @@ use crate::Error;
 use crate::augment::Augment;
 use crate::data::DataError;
 use crate::data::synthetic::{Classification, Linear};
+use crate::extension::Extension;
 use crate::hex::hex;
 use crate::non_finite::NonFinite;
 use crate::preset::{Deep, Preset};
@@ -68,6 +69,9 @@ pub struct Config {
     pub dtype: Dtype,
     /// How often each training example is seen. Default 10.
     pub epochs: u32,
+    /// The lengths that the run had before `--resume` with `--epochs` extended it. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extended: Vec<Extension>,
     /// Examples a step; the last step of an epoch takes what is left. Default 256.
     pub batch: u32,
     /// Leaves out the last batch of each epoch where it is not full. Default it is taken.
@@ -208,6 +212,7 @@ impl Default for Config {
             seed: 0,
             dtype: Dtype::default(),
             epochs: 10,
+            extended: Vec::new(),
             batch: 256,
             drop_last: false,
             accumulate: 1,

@@ -27,9 +27,9 @@ use crate::{Error, initial};
 /// How layers that behave differently while training are to behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
-    /// As when the network is used.
+    /// As in inference.
     Eval,
-    /// As in a training step, but nothing is dropped.
+    /// As in a training step, but without dropout.
     Train,
 }
 
@@ -42,6 +42,10 @@ pub struct Request {
     pub samples: usize,
     /// The type to compute in; `None` for the configuration's.
     pub dtype: Option<Dtype>,
+    /// The instruction set; `None` for the configuration's.
+    pub isa: Option<String>,
+    /// Number of threads; `None` for the configuration's.
+    pub threads: Option<usize>,
     /// As what the network is run.
     pub mode: Mode,
     /// The file to write.
@@ -65,6 +69,7 @@ pub fn dump(request: &Request) -> Result<(), Error> {
     let (folder, mut config) = match &request.source {
         Source::Run(folder) => {
             let folder = RunFolder::open(folder)?;
+            run_folder::model(&folder)?;
             let config = Config::read(&folder.file(run_folder::CONFIG))?;
             (Some(folder), config)
         }
@@ -73,6 +78,8 @@ pub fn dump(request: &Request) -> Result<(), Error> {
     if (request.dtype, config.dtype) == (Some(Dtype::F32), Dtype::Bf16) {
         config.dtype = Dtype::F32;
     }
+    config.isa = request.isa.clone().unwrap_or(config.isa);
+    config.threads = request.threads.or(config.threads);
     let isa = setup::isa(&config)?;
     let setup = match &folder {
         Some(folder) => Setup::again(config, folder)?,
@@ -107,10 +114,10 @@ fn contents<T: Element>(
     let layout = network.layout();
     let mut weights: Weights<T> = match (folder, config.dtype) {
         (Some(folder), Dtype::F32 | Dtype::Bf16) => {
-            weights::read::<f32>(&folder.file(run_folder::MODEL), network)?.0.converted()
+            weights::read::<f32>(&run_folder::model(folder)?, network)?.0.converted()
         }
         (Some(folder), Dtype::F64) => {
-            weights::read::<f64>(&folder.file(run_folder::MODEL), network)?.0.converted()
+            weights::read::<f64>(&run_folder::model(folder)?, network)?.0.converted()
         }
         (None, Dtype::F32 | Dtype::Bf16) => initial::weights::<f32>(setup, cpu)?.converted(),
         (None, Dtype::F64) => initial::weights::<f64>(setup, cpu)?.converted(),

@@ -21,7 +21,7 @@ use crate::metrics::{Status, Summary};
 use crate::run_folder::{self, FOLDS, RunFolder};
 use crate::setup::{self, Setup};
 use crate::signal::Signals;
-use crate::train::{self, Request, Run};
+use crate::train::{self, Changes, Request, Run};
 use crate::{Error, sizes};
 
 /// What all folds came to.
@@ -30,21 +30,25 @@ struct Outcome {
     run: String,
     /// How many there are to be; fewer are in the list until all are done.
     folds: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     val_accuracy: Option<Spread>,
     val_loss: Option<Spread>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     test_accuracy: Option<Spread>,
     test_loss: Option<Spread>,
     runs: Vec<Fold>,
 }
 
-/// A fold's result: accuracies are fractions, losses nats.
+/// A fold's result: accuracies are fractions, losses nats. There are no accuracies of values.
 #[derive(Clone, Debug, Serialize)]
 struct Fold {
     fold: u32,
     run: String,
     best_epoch: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     val_accuracy: Option<f64>,
     val_loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     test_accuracy: Option<f64>,
     test_loss: Option<f64>,
     params_sha256: Option<String>,
@@ -109,11 +113,16 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
             folder.write(run_folder::CONFIG, config.to_toml()?.as_bytes())?;
             (folder, config)
         }
-        Run::Resume { folder, threads, isa } => {
+        Run::Resume { folder, changes } => {
             let folder = RunFolder::open(folder)?;
-            let mut config = Config::read(&folder.file(run_folder::CONFIG))?;
-            config.threads = threads.or(config.threads);
-            config.isa = isa.clone().unwrap_or(config.isa);
+            if let Some(epochs) = changes.epochs {
+                let path = folder.path().display();
+                return Err(Error::Usage(format!(
+                    "epochs: expected the folder of a single run to extend, got {epochs} for the cross-validation {path}; extend its \
+                     folds one by one (flag --epochs)"
+                )));
+            }
+            let config = changes.on(Config::read(&folder.file(run_folder::CONFIG))?);
             (folder, config)
         }
     };
@@ -174,7 +183,10 @@ fn one(
     signals: &Signals,
 ) -> Result<(Summary, Result<(), Error>), Error> {
     let run = if resumes && path.join(run_folder::CONFIG).is_file() {
-        Run::Resume { folder: path.into(), threads: config.threads, isa: Some(config.isa.clone()) }
+        let Config { checkpoint_steps, checkpoint_epochs, threads, ref isa, .. } = *config;
+        let isa = Some(isa.clone());
+        let changes = Changes { epochs: None, checkpoint_steps, checkpoint_epochs, threads, isa };
+        Run::Resume { folder: path.into(), changes }
     } else {
         // What a killed process or a run that is replaced has left is of no use.
         let config = Config { fold: Some(fold), ..config.clone() };

@@ -22,15 +22,18 @@ pub struct Journal<'a> {
     folder: &'a RunFolder,
     /// When the run was begun, in seconds since 1970.
     began: f64,
+    /// Whether examples have classes.
+    has_accuracy: bool,
 }
 
 impl<'a> Journal<'a> {
-    /// Of the run in `folder`, which has its configuration.
+    /// Of the run in `folder`, which has its configuration; `has_accuracy` if its examples have
+    /// classes.
     ///
     /// # Errors
     /// [`DataError::Io`](crate::data::DataError::Io) if it cannot be told when it was begun.
-    pub fn new(folder: &'a RunFolder) -> Result<Self, Error> {
-        Ok(Self { folder, began: folder.began()? })
+    pub fn new(folder: &'a RunFolder, has_accuracy: bool) -> Result<Self, Error> {
+        Ok(Self { folder, began: folder.began()?, has_accuracy })
     }
 
     /// Makes the files hold these epochs, and what was seen of them.
@@ -40,7 +43,8 @@ impl<'a> Journal<'a> {
     pub fn rewrite(&self, history: &[Epoch], record: &[Health]) -> Result<(), Error> {
         let events = (0..history.len()).flat_map(|last| self.events(&history[..=last], record));
         let events: Vec<u8> = tensorboard::head(self.began).into_iter().chain(events).collect();
-        let table = format!("{}{}", metrics::HEAD, history.iter().map(metrics::row).collect::<String>());
+        let rows: String = history.iter().map(metrics::row).collect();
+        let table = metrics::head(self.has_accuracy) + &rows;
         self.folder.write(run_folder::METRICS, lines(history)?.as_bytes())?;
         self.folder.write(run_folder::HEALTH, lines(record)?.as_bytes())?;
         self.folder.write(run_folder::TABLE, table.as_bytes())?;

@@ -9,6 +9,7 @@
 //!   setup                 configuration + data -> network, split, threads
 //!   initial  transfer     the weights that a run begins with: drawn, or another's
 //!   training  step        the loop: epochs and steps; what one step does
+//!   extension             a run with more epochs than it was begun with
 //!   augment               training images, changed at random
 //!   non_finite  origin    what is done where loss or gradient is not finite, and where that began
 //!   health  activity      what a few steps of each epoch did to gradients and parameters; units that do nothing
@@ -43,6 +44,7 @@ pub mod epoch;
 mod error;
 pub mod eval;
 pub mod export;
+pub mod extension;
 pub mod fit;
 mod folds;
 pub mod gradcheck;

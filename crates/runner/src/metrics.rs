@@ -21,8 +21,9 @@ pub struct Epoch {
     /// Mean loss over the validation set after it; nats.
     #[serde(with = "crate::json")]
     pub val_loss: f64,
-    /// Share of the validation set that is classified rightly after it, 0 to 1. NaN where examples have values.
-    #[serde(with = "crate::json")]
+    /// Share of the validation set that is classified rightly after it, 0 to 1. NaN where examples
+    /// have values: then files have no such key.
+    #[serde(with = "crate::json", default = "nan", skip_serializing_if = "is_nan")]
     pub val_accuracy: f64,
     /// The learning rate of its last step.
     #[serde(with = "crate::json")]
@@ -41,12 +42,29 @@ pub struct Epoch {
     pub rollbacks: u32,
 }
 
-/// The head of a table of epochs: comma-separated values (RFC 4180, but for its line ends) with the names of `metrics.jsonl`.
-pub const HEAD: &str = "epoch,step,train_seconds,train_loss,val_loss,val_accuracy,lr,grad_norm,grad_norm_max,skipped,rollbacks\n";
+fn nan() -> f64 {
+    f64::NAN
+}
+
+fn is_nan(value: &f64) -> bool {
+    value.is_nan()
+}
+
+/// The head of a table of epochs: comma-separated values (RFC 4180, but for its line ends) with the
+/// names of `metrics.jsonl`, and with the column `val_accuracy` only if examples have classes.
+pub fn head(has_accuracy: bool) -> String {
+    let accuracy = if has_accuracy { "val_accuracy," } else { "" };
+    format!(
+        "epoch,step,train_seconds,train_loss,val_loss,{accuracy}lr,grad_norm,grad_norm_max,skipped,rollbacks\n"
+    )
+}
 
 /// The row of `epoch` in that table.
 pub fn row(epoch: &Epoch) -> String {
-    let losses = format!("{},{},{}", epoch.train_loss, epoch.val_loss, epoch.val_accuracy);
+    let losses = match epoch.val_accuracy {
+        accuracy if accuracy.is_nan() => format!("{},{}", epoch.train_loss, epoch.val_loss),
+        accuracy => format!("{},{},{accuracy}", epoch.train_loss, epoch.val_loss),
+    };
     let norms = format!("{},{},{}", epoch.lr, epoch.grad_norm, epoch.grad_norm_max);
     let missed = format!("{},{}", epoch.skipped, epoch.rollbacks);
     format!("{},{},{},{losses},{norms},{missed}\n", epoch.epoch, epoch.step, epoch.train_seconds)
@@ -84,17 +102,34 @@ pub enum Status {
     Refused,
 }
 
+/// What a network is trained to predict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// A class for each example.
+    #[default]
+    Classification,
+    /// A value for each example.
+    Regression,
+}
+
 /// `summary.json`: what a run came to. Times are seconds, accuracies fractions; what is not known is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
     /// How the run stands.
     pub status: Status,
+    /// What was trained. Of a regression, [`to_json`](Self::to_json) writes no accuracies.
+    #[serde(default)]
+    pub task: Task,
     /// Share of the test set that `model.safetensors` classifies rightly.
+    #[serde(skip_serializing_if = "is_meaningless")]
     pub test_accuracy: Option<f64>,
     /// Lower end of its 95 % interval (Wilson's).
+    #[serde(skip_serializing_if = "is_meaningless")]
     pub test_accuracy_low: Option<f64>,
     /// Upper end of its 95 % interval (Wilson's).
+    #[serde(skip_serializing_if = "is_meaningless")]
     pub test_accuracy_high: Option<f64>,
     /// Mean loss over the test set; nats.
     pub test_loss: Option<f64>,
@@ -105,6 +140,7 @@ pub struct Summary {
     /// The epoch that `model.safetensors` is of, from 1.
     pub best_epoch: Option<u32>,
     /// Its accuracy on the validation set.
+    #[serde(skip_serializing_if = "is_meaningless")]
     pub val_accuracy: Option<f64>,
     /// Its mean loss on the validation set.
     #[serde(default)]
@@ -165,6 +201,29 @@ pub struct Summary {
     /// The command line that ended the run.
     #[serde(default)]
     pub command: String,
+}
+
+/// `true` for the accuracy of a regression, as [`Summary::to_json`] marks it.
+fn is_meaningless(accuracy: &Option<f64>) -> bool {
+    accuracy.is_some_and(f64::is_nan)
+}
+
+impl Summary {
+    /// The text of `summary.json`.
+    ///
+    /// # Errors
+    /// None: all keys are texts.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        let mut summary = self.clone();
+        if self.task == Task::Regression {
+            let Self { test_accuracy, test_accuracy_low, test_accuracy_high, val_accuracy, .. } =
+                &mut summary;
+            for accuracy in [test_accuracy, test_accuracy_low, test_accuracy_high, val_accuracy] {
+                *accuracy = Some(f64::NAN);
+            }
+        }
+        serde_json::to_string_pretty(&summary)
+    }
 }
 
 #[cfg(test)]

@@ -33,12 +33,12 @@ const MOST_NOTED: usize = 16;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum NonFinite {
-    /// The run ends.
+    /// End the run.
     #[default]
     Stop,
-    /// The step is left out.
+    /// Skip the step.
     Skip,
-    /// The run goes back to the end of the last epoch, and halves its rate.
+    /// Roll back to the end of the last epoch, and halve the rate from there on.
     Rollback,
 }
 

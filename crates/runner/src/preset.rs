@@ -15,13 +15,13 @@ pub enum Preset {
     /// One hidden layer of 512 ReLUs.
     #[default]
     Mlp,
-    /// No hidden layer, squared differences: linear regression on ones and zeros.
+    /// No hidden layer, mean squared error: linear regression, of classes on one-hot targets.
     Linear,
     /// No hidden layer: softmax regression.
     Logistic,
-    /// No hidden layer, the hinge: a linear support vector machine.
+    /// No hidden layer, hinge loss: a linear support vector machine.
     Svm,
-    /// Nine hidden layers of 256 ReLUs, or what `deep` says in a configuration file.
+    /// Nine hidden layers of 256 ReLUs, unless `deep` says otherwise in a configuration file.
     DeepMlp,
     /// Three hidden layers of 1024 ReLUs with batch norm, and dropout of the pixels and of each of them.
     MlpDropout,

@@ -18,7 +18,7 @@ use std::time::SystemTime;
 use crate::Error;
 use crate::data::DataError;
 use crate::data::replace;
-use crate::metrics::Summary;
+use crate::metrics::{Status, Summary};
 use crate::tensors::malformed;
 
 /// The resolved configuration.
@@ -45,11 +45,39 @@ pub const REPORT: &str = "report.html";
 /// What the run in `folder` came to.
 ///
 /// # Errors
-/// [`DataError::Io`] if it has no summary, since it has not ended yet, or it cannot be read; [`Error::Malformed`] if it is none.
+/// [`Error::Usage`] if it has no summary, since it has not ended yet: the message says what the
+/// folder holds instead. [`DataError::Io`] if it cannot be read; [`Error::Malformed`] if it is
+/// none.
 pub fn summary(folder: &RunFolder) -> Result<Summary, Error> {
     let path = folder.file(SUMMARY);
+    if !path.exists() {
+        return Err(folder.unfinished());
+    }
     let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
     serde_json::from_str(&text).map_err(|error| malformed(&path, "the summary of a run", error))
+}
+
+/// The path of the weights of the run in `folder`.
+///
+/// # Errors
+/// [`Error::Usage`] if it has none, since it ended before its first epoch did, or has not ended
+/// yet; [`Error::Malformed`] if they have been removed.
+pub(crate) fn model(folder: &RunFolder) -> Result<PathBuf, Error> {
+    let path = folder.file(MODEL);
+    if path.exists() {
+        return Ok(path);
+    }
+    let (Summary { status, epochs, .. }, name) = (summary(folder)?, folder.path.display());
+    let (ended, remedy) = match status {
+        _ if epochs > 0 => {
+            return Err(malformed(&path, format!("the weights of a run of {epochs} epochs"), "no such file"));
+        }
+        Status::Diverged => ("diverged", "train again, with a lower --lr or a --clip-norm".to_owned()),
+        _ => ("was stopped", format!("go on with: evenkeel train --resume {name}")),
+    };
+    Err(Error::Usage(format!(
+        "expected a run with weights ({MODEL}), got {name}, which {ended} before the end of its first epoch; {remedy}"
+    )))
 }
 
 /// What all folds of a cross-validation came to.
@@ -122,6 +150,24 @@ impl RunFolder {
         Err(Error::Usage(format!("expected the folder of a run, got {path}, which holds no {CONFIG}")))
     }
 
+    /// The error about a run that has no summary: what its folder holds instead, and what to do.
+    fn unfinished(&self) -> Error {
+        let name = self.path.display();
+        if self.file("fold-1").is_dir() {
+            let expected = "expected the folder of a single run";
+            return Error::Usage(format!(
+                "{expected}, got {name}, which holds a cross-validation; name one of its folds, such as {}",
+                self.file("fold-1").display()
+            ));
+        }
+        let lines = fs::read_to_string(self.file(METRICS)).map_or(0, |text| text.lines().count());
+        let checkpoint = if self.file(CHECKPOINT).is_file() { "a checkpoint" } else { "no checkpoint yet" };
+        Error::Usage(format!(
+            "expected a run that has ended, got {name}, which holds no {SUMMARY}, but {CONFIG}, the metrics of {lines} epochs and \
+             {checkpoint}; wait for its end, or, if nothing trains there, go on with: evenkeel train --resume {name}"
+        ))
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
@@ -163,6 +209,23 @@ impl RunFolder {
             Err(failure) if failure.error.kind() == ErrorKind::AlreadyExists => Err(self.taken()),
             Err(failure) => Err(DataError::io("write", &path)(failure.error).into()),
         }
+    }
+
+    /// Replaces the configuration by `config`, and locks it as [`lock`](Self::lock) does. When the
+    /// run was begun stays the same.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] as for [`write`](Self::write); [`Error::Usage`] if another process trains
+    /// here by then.
+    pub(crate) fn replace_config(&self, config: &str) -> Result<File, Error> {
+        let path = self.file(CONFIG);
+        let begun = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let begun = begun.map_err(DataError::io("look at", &path))?;
+        self.write(CONFIG, config.as_bytes())?;
+        let lock = self.lock()?;
+        // A file system that does not keep times has none to keep.
+        let _ = File::options().append(true).open(&path).and_then(|file| file.set_modified(begun));
+        Ok(lock)
     }
 
     /// Keeps other processes from training here, until what is returned is dropped or this process ends.

@@ -27,7 +27,7 @@ pub const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 /// When a picture is inverted, so that its paper is dark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Invert {
-    /// Where its paper is light.
+    /// Images with a light background.
     #[default]
     Auto,
     /// Always.

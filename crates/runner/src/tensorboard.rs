@@ -42,9 +42,11 @@ pub fn epoch(began: f64, epoch: &Epoch, health: Option<&Health>) -> Vec<u8> {
         ("learning_rate", epoch.lr),
         ("seconds/training", epoch.train_seconds),
     ];
-    let scalars = scalars.map(|(tag, value)| scalar((tag.to_owned(), value)));
+    // Of values there is no accuracy.
+    let is_meant = |(tag, value): &(&str, f64)| !(tag.starts_with("accuracy/") && value.is_nan());
+    let scalars = scalars.into_iter().filter(is_meant).map(|(tag, value)| scalar((tag.to_owned(), value)));
     let sizes = health.iter().flat_map(|health| &health.tensors).filter_map(histogram);
-    append(&mut file, &event(began + epoch.train_seconds, epoch.step, scalars.into_iter().chain(sizes)));
+    append(&mut file, &event(began + epoch.train_seconds, epoch.step, scalars.chain(sizes)));
     file
 }
 

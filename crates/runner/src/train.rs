@@ -16,28 +16,28 @@ use kernels::{Cpu, Executor, Isa};
 use nn::{Score, Shape};
 
 use crate::activity::Looker;
-use crate::answers::Answers;
+use crate::answers::{Answers, require_predictions};
 use crate::cadence::Cadence;
 use crate::checkpoint::{self, Identity};
 use crate::config::{Config, Dtype};
 use crate::data::Origin;
 use crate::display::{self, Display};
 use crate::element::Element;
+use crate::fit::Values;
 use crate::health::{self, Health};
 use crate::interval::{self, Interval};
 use crate::journal::Journal;
 use crate::memory::peak_rss_bytes;
-use crate::metrics::{self, Status, Summary};
+use crate::metrics::{self, Status, Summary, Task};
 use crate::non_finite::{Divergence, Remedy};
 use crate::pool::Pool;
 use crate::report;
 use crate::run_folder::{self, RunFolder};
-use crate::scoring::Scorer;
 use crate::setup::{self, Setup};
 use crate::signal::{Signal, Signals};
 use crate::training::{self, End, Position, State, Watch};
 use crate::weights::{self, Weights};
-use crate::{Error, dry_run, folds, sizes, transfer};
+use crate::{Error, dry_run, extension, folds, sizes, transfer};
 
 /// What `train` is asked to do.
 #[derive(Clone, Debug)]
@@ -94,11 +94,40 @@ pub enum Run {
     Resume {
         /// The folder.
         folder: PathBuf,
-        /// Threads, where they are not to be those of its configuration.
-        threads: Option<usize>,
-        /// The instruction set, likewise.
-        isa: Option<String>,
+        /// What is changed of its configuration.
+        changes: Changes,
     },
+}
+
+/// What may change when a run is resumed, since the steps so far stay as they are; `None` for what
+/// its configuration says.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Number of epochs, which becomes part of the configuration: see
+    /// [`extension`](crate::extension).
+    pub epochs: Option<u32>,
+    /// Number of steps between checkpoints.
+    pub checkpoint_steps: Option<u64>,
+    /// Number of epochs between checkpoints.
+    pub checkpoint_epochs: Option<u32>,
+    /// Number of threads.
+    pub threads: Option<usize>,
+    /// The instruction set.
+    pub isa: Option<String>,
+}
+
+impl Changes {
+    /// `config` with all of them but the number of epochs.
+    pub(crate) fn on(&self, config: Config) -> Config {
+        let Self { checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self.clone();
+        Config {
+            checkpoint_steps: checkpoint_steps.or(config.checkpoint_steps),
+            checkpoint_epochs: checkpoint_epochs.or(config.checkpoint_epochs),
+            threads: threads.or(config.threads),
+            isa: isa.unwrap_or(config.isa),
+            ..config
+        }
+    }
 }
 
 /// Does it. `started` is when the process began.
@@ -110,10 +139,11 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
         return folds::train(request, started, signals);
     }
     let (summary, end) = run(request, started, signals)?;
-    if request.json || end.is_ok() {
-        conclude(request, &summary)?;
+    if !request.json && end.is_err() && summary.status != Status::Done {
+        return end;
     }
-    end
+    let gate = conclude(request, &summary);
+    end.and(gate)
 }
 
 /// Does it, and prints nothing on stdout: what the run came to, and whether it ended well.
@@ -145,9 +175,11 @@ pub(crate) fn run(
             let lock = folder.lock()?;
             (setup, folder, lock, false)
         }
-        Run::Resume { folder, threads, isa } => {
+        Run::Resume { folder, changes } => {
             let folder = RunFolder::open(folder)?;
-            if let Some(summary) = finished(&folder)? {
+            let stored = Config::read(&folder.file(run_folder::CONFIG))?;
+            let epochs = changes.epochs.filter(|epochs| *epochs != stored.epochs);
+            if let (Some(summary), None) = (finished(&folder)?, epochs) {
                 request.check_gate(&summary.dataset, summary.test_accuracy.is_none())?;
                 let name = folder.path().display();
                 if !request.quiet {
@@ -155,15 +187,18 @@ pub(crate) fn run(
                 }
                 return Ok((summary, Ok(())));
             }
-            let lock = folder.lock()?;
-            let mut config = Config::read(&folder.file(run_folder::CONFIG))?;
+            let mut lock = folder.lock()?;
+            // Another process may have extended it before the lock was had.
+            let stored = Config::read(&folder.file(run_folder::CONFIG))?;
             folder.sweep()?;
-            config.threads = threads.or(config.threads);
-            config.isa = isa.clone().unwrap_or(config.isa);
+            let config = changes.on(stored.clone());
             setup::isa(&config)?;
-            let setup = Setup::new(config)?;
+            let mut setup = Setup::new(config)?;
             request.check_gate(&setup.dataset.name, setup.dataset.has_values())?;
             sizes::check(&setup)?;
+            if let Some(epochs) = epochs {
+                lock = extension::extend(&folder, &mut setup, stored, epochs, request.quiet)?;
+            }
             (setup, folder, lock, true)
         }
     };
@@ -213,7 +248,7 @@ fn conclude(request: &Request, summary: &Summary) -> Result<(), Error> {
 
 /// `summary` as JSON.
 fn json(summary: &Summary) -> Result<String, Error> {
-    serde_json::to_string_pretty(summary).map_err(|error| Error::Usage(format!("summary: {error}")))
+    summary.to_json().map_err(|error| Error::Usage(format!("summary: {error}")))
 }
 
 /// Prints a line on stdout. A reader that has gone away is none of our business.
@@ -252,13 +287,15 @@ impl Session<'_> {
 
         let display = Display::new(quiet, setup, &state.position);
         display.line(&self.describe());
-        if resumed {
+        if resumed && !path.is_file() {
+            display.line("no checkpoint is there yet: the run begins again with its first step");
+        } else if resumed {
             let Position { history, step, .. } = &state.position;
             display.line(&format!("going on after {} epochs and {step} steps", history.len()));
         }
         let mut record = if resumed { health::read(&folder.file(run_folder::HEALTH))? } else { Vec::new() };
         record.retain(|health| health.epoch as usize <= state.position.history.len());
-        let journal = Journal::new(folder)?;
+        let journal = Journal::new(folder, !setup.dataset.has_values())?;
         journal.rewrite(&state.position.history, &record)?;
         self.signals.defer();
         let looker = Looker::new(setup);
@@ -290,10 +327,13 @@ impl Session<'_> {
             End::Done if !has_values => Some(self.test(cpu, &mut state.best)?),
             _ => None,
         };
-        let score = match (&test, &end) {
-            (None, End::Done) => Some(self.score(cpu, &mut state.best)?),
-            _ => test.as_ref().map(|test| test.score),
+        let values = match end {
+            End::Done if has_values => Some(self.values(cpu, &mut state.best)?),
+            _ => None,
         };
+        let unpredicted = test.as_ref().map(|test| test.unpredicted());
+        let unpredicted = unpredicted.or_else(|| Some(values.as_ref()?.unpredicted())).unwrap_or_default();
+        let score = test.as_ref().map(|test| test.score).or_else(|| Some(values.as_ref()?.score));
         let summary = self.summarise(&identity, &state, &end, score, spent)?;
         let history = &state.position.history[..];
         let material = report::Material { setup, summary: &summary, history, health: &record };
@@ -309,7 +349,10 @@ impl Session<'_> {
                 display::say(&format!("stopped as asked; go on with: evenkeel train --resume {folder}"));
                 Ok(())
             }
-            (End::Done, _) => Ok(()),
+            (End::Done, _) => {
+                let names: Vec<_> = unpredicted.iter().map(|row| format!("test {row}")).collect();
+                require_predictions(&names, setup.dataset.test.len(), setup.dataset.test.noun())
+            }
         };
         Ok((summary, outcome))
     }
@@ -364,11 +407,11 @@ impl Session<'_> {
         Answers::new(network, cpu, best, &dataset.test, &indices)
     }
 
-    /// How near the values of the test set are: likewise.
-    fn score<T: Element>(&self, cpu: Cpu<'_>, best: &mut Weights<T>) -> Result<Score, Error> {
+    /// The predicted values of the test set: read once, by the weights of the best epoch.
+    fn values<T: Element>(&self, cpu: Cpu<'_>, best: &mut Weights<T>) -> Result<Values, Error> {
         let Setup { dataset, network, .. } = self.setup;
         let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
-        Scorer::new(network, cpu)?.score(network, cpu, best, &dataset.test, &indices)
+        Values::new(network, cpu, best, &dataset.test, &indices)
     }
 
     /// Writes the model of the best epoch, and sums up.
@@ -397,6 +440,7 @@ impl Session<'_> {
                 End::Stopped => Status::Interrupted,
                 End::Diverged(_) => Status::Diverged,
             },
+            task: if dataset.has_values() { Task::Regression } else { Task::Classification },
             test_accuracy: classified.map(|test| test.accuracy()),
             test_accuracy_low: interval.map(|interval| interval.low),
             test_accuracy_high: interval.map(|interval| interval.high),

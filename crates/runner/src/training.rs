@@ -180,8 +180,8 @@ pub fn run<T: Element>(
     let mut stepper = Stepper::new(setup, cpu)?;
     let mut scorer = Scorer::new(network, cpu)?;
     let steps_per_epoch = setup.steps_per_epoch();
-    let steps = steps_per_epoch * u64::from(config.epochs);
-    let progress = |step| Progress { step, steps, steps_per_epoch };
+    let steps = |step| steps_per_epoch * u64::from(config.epochs_at(step));
+    let progress = |step| Progress { step, steps: steps(step), steps_per_epoch };
     let rate = |step, Position { history, recovery, .. }: &Position| {
         let plateau =
             config.plateau.map_or(1.0, |plateau| plateau.factor(history.iter().map(|e| e.val_loss)));
@@ -276,7 +276,7 @@ fn meet<T: Element>(
 }
 
 /// Whether a run with this history ends before its last epoch.
-fn stops(setup: &Setup, history: &[Epoch]) -> bool {
+pub(crate) fn stops(setup: &Setup, history: &[Epoch]) -> bool {
     let Some(rule) = setup.config.early_stopping else { return false };
     let result = |epoch: &Epoch| match rule.monitor {
         Monitor::ValLoss => epoch.val_loss,

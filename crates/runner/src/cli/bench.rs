@@ -6,7 +6,7 @@ use crate::{Error, bench};
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// Threads [default: what the machine runs at once]
+    /// Number of threads [default: one per CPU]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Instruction set: auto, scalar, avx2, avx512 or neon

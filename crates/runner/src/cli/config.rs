@@ -17,7 +17,7 @@ pub(super) struct RunArgs {
     /// Configuration file; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Network, and how it is trained where nothing else is said [default: mlp]
+    /// Network architecture, with its own training settings [default: mlp]
     #[arg(long, conflicts_with = "config")]
     preset: Option<Preset>,
     #[command(flatten)]
@@ -60,19 +60,21 @@ impl RunArgs {
 /// Which data set: shared by the commands that look at one.
 #[derive(Debug, Args)]
 pub(super) struct DataArgs {
-    /// Data set [default: auto]
+    /// Built-in data set [default: auto: MNIST, or generated digits where it cannot be had]
     #[arg(long)]
     dataset: Option<Source>,
-    /// A data set of one's own: a table (.csv), arrays of NumPy (.npz, or a folder of .npy files), or a folder in MNIST's form
+    /// Your own data: a table (.csv), NumPy arrays (.npz, or a folder of .npy files), or a folder
+    /// of files in MNIST's format
     #[arg(long, value_name = "PATH", conflicts_with = "dataset")]
     data: Option<PathBuf>,
-    /// The column of a table that holds the classes
+    /// Column of the table with the classes
     #[arg(long, value_name = "COLUMN", conflicts_with = "target")]
     label: Option<String>,
-    /// The column of a table that holds values to be met
+    /// Column of the table with the target values of a regression
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
-    /// What every random draw depends on, generated data and held-out examples too [default: 0]
+    /// Seed of every random draw, also of generated data and of which examples are held out
+    /// [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }

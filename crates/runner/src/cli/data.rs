@@ -20,7 +20,7 @@ pub(super) enum DataCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Draw images: on the terminal, or as a sheet in a PNG file
+    /// Draw images on the terminal, or as a contact sheet in a PNG file
     #[command(
         after_help = "Examples:\n  evenkeel data show --count 5\n  evenkeel data show --dataset digits --class 7 \
                             --count 100 --out sevens.png\n  evenkeel data show --augment run.toml --epoch 2 --count 64 --out sheet.png"
@@ -28,29 +28,30 @@ pub(super) enum DataCommand {
     Show {
         #[command(flatten)]
         data: DataArgs,
-        /// Which images
+        /// Set to draw from
         #[arg(long, value_name = "SPLIT", default_value = "train")]
         split: data::command::Part,
-        /// How many
+        /// Number of images
         #[arg(long, value_name = "N", default_value_t = 10)]
         count: usize,
-        /// Of one class alone
+        /// Draw images of this class only
         #[arg(long, value_name = "CLASS")]
         class: Option<usize>,
-        /// As the training of this configuration sees them, augmented: its data, where no others are named
+        /// Augment images as this configuration does in training; its data, unless flags name
+        /// others
         #[arg(long, value_name = "FILE")]
         augment: Option<PathBuf>,
-        /// In this epoch
+        /// Epoch of the augmentation
         #[arg(long, value_name = "N", default_value_t = 1, requires = "augment", value_parser = clap::value_parser!(u32).range(1..))]
         epoch: u32,
-        /// PNG file to write; without it, the terminal
+        /// PNG file to write [default: none, for the terminal]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         /// Replace the file
         #[arg(long, requires = "out")]
         force: bool,
     },
-    /// Write generated digits as a folder in MNIST's form, or a generated table as a CSV file
+    /// Generate digits in a folder in MNIST's format, or a table in a CSV file
     ///
     /// A table has as many rows as --train and --test together; the column to learn is `class` or `value`.
     #[command(
@@ -58,26 +59,26 @@ pub(super) enum DataCommand {
                             --dataset classification --train 800 --test 200 --out table.csv"
     )]
     Synth {
-        /// Which: digits, classification or linear
+        /// Data set to generate: digits, classification or linear
         #[arg(long, value_name = "NAME", default_value = "digits", value_parser = generated())]
         dataset: Source,
         /// Folder or CSV file to write
         #[arg(long, value_name = "PATH")]
         out: PathBuf,
-        /// What every draw depends on
+        /// Seed of every random draw
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
-        /// Training images
+        /// Number of training examples
         #[arg(long, value_name = "N", default_value_t = 60_000)]
         train: u32,
-        /// Test images
+        /// Number of test examples
         #[arg(long, value_name = "N", default_value_t = 10_000)]
         test: u32,
         /// Replace the files
         #[arg(long)]
         force: bool,
     },
-    /// Download MNIST into the cache, and print where it is
+    /// Download MNIST into the cache, and print its folder
     #[command(after_help = "Example:\n  evenkeel data fetch")]
     Fetch,
 }

@@ -10,11 +10,11 @@ use crate::{Error, eval};
 pub(super) struct EvalArgs {
     /// Run folder
     run: PathBuf,
-    /// Which examples [default: test, or all new ones]
+    /// Set to evaluate [default: test, or all rows of new --data]
     #[arg(long, value_name = "SPLIT")]
     split: Option<eval::Part>,
-    /// The data, where they are no longer where the run found them; or new rows: a table (.csv) with the run's columns, or arrays of NumPy
-    /// (.npz, or a folder of .npy files)
+    /// The run's data, if they have moved; or new labelled rows: a table (.csv) with the run's
+    /// columns, or NumPy arrays (.npz, or a folder of .npy files)
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Print JSON

@@ -10,7 +10,7 @@ use crate::{Error, export};
 pub(super) struct ExportArgs {
     /// Run folder
     run: PathBuf,
-    /// Form of the file
+    /// File format
     #[arg(long)]
     format: export::Format,
     /// File to write [default: RUN/model.onnx or RUN/model.npz]

@@ -13,22 +13,22 @@ use crate::{Error, lr_find};
 pub(super) struct LrFindArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// Examples a step [default: what suits the preset, 128 for mlp; 256 in a file]
+    /// Examples per step [default: the preset's, 128 for mlp; 256 with --config]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
-    /// What takes the steps
+    /// Optimizer [default: adam]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
     optimizer: Option<String>,
-    /// The first rate
+    /// Learning rate of the first step
     #[arg(long, value_name = "RATE", default_value_t = 1e-6, allow_negative_numbers = true)]
     from: f64,
-    /// The last rate
+    /// Learning rate of the last step
     #[arg(long, value_name = "RATE", default_value_t = 10.0, allow_negative_numbers = true)]
     to: f64,
-    /// Steps from the one to the other
+    /// Number of steps, with rates evenly spaced by their logarithm
     #[arg(long, value_name = "N", default_value_t = 200)]
     steps: u32,
-    /// File for a plot (HTML)
+    /// HTML file for a plot of loss by learning rate
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace the file

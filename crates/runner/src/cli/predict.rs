@@ -11,10 +11,11 @@ use crate::{Error, predict};
 pub(super) struct PredictArgs {
     /// Run folder
     run: PathBuf,
-    /// PNG files, folders of PNG files, IDX files of images; for runs on rows of numbers, tables (.csv) or arrays (.npy)
+    /// PNG files, folders of PNG files, or IDX files of images; for a run on table rows, tables
+    /// (.csv) or arrays (.npy)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Whether pictures are inverted
+    /// Which images to invert
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     invert: Invert,
     /// Print JSON

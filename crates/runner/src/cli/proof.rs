@@ -6,7 +6,7 @@ use crate::{Error, gradcheck, verify};
 
 #[derive(Debug, Args)]
 pub(super) struct ProofArgs {
-    /// Instruction set of the gradients: auto, scalar, avx2, avx512 or neon
+    /// Instruction set to check gradients on: auto, scalar, avx2, avx512 or neon
     #[arg(long, value_name = "NAME", default_value = "auto")]
     isa: String,
     /// Print JSON

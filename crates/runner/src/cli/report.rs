@@ -12,14 +12,14 @@ pub(super) struct ReportArgs {
     /// Run folders: one, or several to compare
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// File to write [default: RUN/report.html; of several runs comparison.html]
+    /// File to write [default: RUN/report.html, or comparison.html for several runs]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace the file
     #[arg(long)]
     force: bool,
-    /// Folder with the data, where they are no longer where the run found them
-    #[arg(long, value_name = "DIR")]
+    /// The run's data, if they have moved
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 }
 

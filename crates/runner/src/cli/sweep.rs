@@ -16,7 +16,7 @@ pub(super) struct SweepArgs {
     choices: Vec<String>,
     #[command(flatten)]
     run: RunArgs,
-    /// So many trials with values at random, not all of the grid
+    /// Run N trials with random values, instead of the whole grid
     #[arg(long, value_name = "N")]
     random: Option<usize>,
     /// Folder of the sweep, which holds a run folder for each trial

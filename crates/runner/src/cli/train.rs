@@ -19,10 +19,10 @@ use crate::{Error, dry_run, overfit, train};
 pub(super) struct TrainArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// How often each example is seen [default: what suits the preset, 4 for mlp; 10 in a file]
+    /// Passes over the training set [default: the preset's, 4 for mlp; 10 with --config]
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Examples a step [default: what suits the preset, 128 for mlp; 256 in a file]
+    /// Examples per step [default: the preset's, 128 for mlp; 256 with --config]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
     /// Leave out the last batch of each epoch where it is not full [default: it is taken]
@@ -35,44 +35,46 @@ pub(super) struct TrainArgs {
     /// [default: all the same]
     #[arg(long, value_name = "balanced|N,N...")]
     class_weights: Option<ClassWeights>,
-    /// Learning rate [default: 0.004 for adam, 0.1 for sgd, what is usual for the others]
+    /// Learning rate [default: 0.004 for adam, 0.1 for sgd, the usual rate of the others]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// What takes the steps; its settings are the usual ones, or a configuration file's [default: adam]
+    /// Optimizer, with its usual settings or those of --config [default: adam]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
     optimizer: Option<String>,
-    /// Scale gradients with a larger norm down to it [default: none]
+    /// Scale gradients whose global norm is larger down to this norm [default: none]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
-    /// What is done where loss or gradient is not finite: end the run, leave the step out, or go back to the end of the last epoch with
-    /// half the rate [default: stop]
+    /// What to do when a loss or gradient is NaN or infinite [default: stop]
     #[arg(long, value_name = "POLICY")]
     non_finite: Option<NonFinite>,
-    /// Begin with the weights of this run, or of this file of safetensors, where names and shapes are the same
+    /// Start from the weights of this run or safetensors file, where names and shapes match
     #[arg(long, value_name = "RUN|FILE")]
     init_from: Option<PathBuf>,
-    /// With --init-from: tensors that are drawn anew all the same; * stands for any characters
+    /// With --init-from: tensors to initialise at random all the same; * matches any characters
     #[arg(long, value_name = "PATTERN", requires = "init_from")]
     reinit: Vec<String>,
-    /// Tensors that stay as they are; * stands for any characters
+    /// Tensors that are not trained; * matches any characters
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
-    /// Write the state to go on from after every N steps
+    /// Write a checkpoint after every N steps
     #[arg(long, value_name = "N")]
     checkpoint_steps: Option<u64>,
-    /// Write it after every N epochs [default, without --checkpoint-steps: as often as takes a hundredth of the time]
+    /// Write a checkpoint after every N epochs [default, without --checkpoint-steps: as often as
+    /// takes 1 % of the time]
     #[arg(long, value_name = "N")]
     checkpoint_epochs: Option<u32>,
-    /// Threads; the result does not depend on it [default: what the machine runs at once]
+    /// Number of threads; the result does not depend on it [default: one per CPU]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Instruction set: auto, scalar, avx2, avx512 or neon; the result does not depend on it [default: auto]
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
-    /// Type to compute in: f32, f64, or bf16 for the factors of products with weights and f32 for all else [default: f32]
+    /// Type to compute in: f32, f64, or bf16 for the operands of products with weights and f32 for
+    /// all else [default: f32]
     #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64, Dtype::Bf16]))]
     dtype: Option<Dtype>,
-    /// Cross-validate: a run for each of so many folds of the training examples, in folders fold-1, fold-2, ... of the run folder
+    /// Cross-validate: one run per fold of the training set, in folders fold-1, fold-2, ... of the
+    /// run folder
     #[arg(long, value_name = "N")]
     folds: Option<u32>,
     #[arg(long, value_name = "DIR", help = "Run folder [default: runs/<preset>-<n>]")]
@@ -80,25 +82,27 @@ pub(super) struct TrainArgs {
     /// Replace the run in --out
     #[arg(long, requires = "out")]
     force: bool,
-    /// Go on with the run in this folder, to the same bits as if it had never stopped
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["RunArgs", "DataArgs", "epochs", "batch", "drop_last", "sampler", "class_weights", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "freeze", "checkpoint_steps", "checkpoint_epochs", "dtype", "folds", "out", "force"])]
+    /// Continue the run in this folder, with the same bits as if it had never stopped. --epochs
+    /// extends it; other flags that change the result are refused
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "preset", "dataset", "data", "label", "target", "seed", "batch", "drop_last", "sampler", "class_weights", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "reinit", "freeze", "dtype", "folds", "out", "force"])]
     resume: Option<PathBuf>,
     /// Exit with 4 if the test accuracy is below this fraction
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     min_accuracy: Option<f64>,
-    /// Stop after so many steps of the run, to be resumed
+    /// Stop after N steps of the run; --resume continues it
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
-    /// Stop when the process has taken so many seconds, to be resumed
+    /// Stop once the process has run for this many seconds; --resume continues the run
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     max_time: Option<f64>,
-    /// Print layers, parameters, bytes and FLOP, and train nothing
+    /// Print layers, parameters, bytes and FLOP without training
     #[arg(long, conflicts_with_all = ["resume", "print_config", "overfit_batch", "folds"])]
     dry_run: bool,
-    /// Print the configuration with everything resolved, and train nothing
+    /// Print the resolved configuration without training
     #[arg(long, conflicts_with_all = ["resume", "overfit_batch", "folds"])]
     print_config: bool,
-    /// Learn one batch by heart: exits with 4 if that fails. Makes no run folder
+    /// Train on a single batch, and exit with 4 if the network cannot overfit it. Writes no run
+    /// folder
     #[arg(long, conflicts_with_all = ["resume", "out", "folds"])]
     overfit_batch: bool,
     /// Print the summary as JSON on stdout
@@ -142,7 +146,11 @@ impl TrainArgs {
         let limits = train::Limits { steps: self.max_steps, seconds: self.max_time };
         let (min_accuracy, json, quiet) = (self.min_accuracy, self.json, self.quiet);
         let run = match self.resume {
-            Some(folder) => train::Run::Resume { folder, threads: self.threads, isa: self.isa },
+            Some(folder) => {
+                let Self { epochs, checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self;
+                let changes = train::Changes { epochs, checkpoint_steps, checkpoint_epochs, threads, isa };
+                train::Run::Resume { folder, changes }
+            }
             None => {
                 let mut config = self.run.config_with(self.optimizer.as_deref())?;
                 config.epochs = self.epochs.unwrap_or(config.epochs);

@@ -19,6 +19,12 @@ impl Config {
         // TOML's integers are signed.
         require("seed", self.seed, self.seed <= i64::MAX as u64, "0 to 9223372036854775807")?;
         require("epochs", self.epochs, self.epochs > 0, "at least 1")?;
+        let is_sorted = self.extended.is_sorted_by_key(|extension| extension.step);
+        if !is_sorted || self.extended.iter().any(|extension| extension.epochs == 0) {
+            return Err(Error::Usage(
+                "extended: expected steps that do not fall, each with epochs above 0 (key `extended`)".into(),
+            ));
+        }
         require("batch", self.batch, self.batch > 0, "at least 1")?;
         require("accumulate", self.accumulate, self.accumulate > 0, "at least 1")?;
         if let Some(lr) = self.lr {

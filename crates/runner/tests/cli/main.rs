@@ -9,6 +9,7 @@ mod bits;
 mod codes;
 mod data;
 mod export;
+mod extend;
 mod folder;
 mod folds;
 #[cfg(unix)]
@@ -29,6 +30,8 @@ mod speed;
 mod sweep;
 mod tables;
 mod transfer;
+mod unfinished;
 mod unlearnable;
+mod unpredicted;
 mod wire;
 mod world;

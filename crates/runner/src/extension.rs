@@ -1,0 +1,170 @@
+//! A run with more epochs than it was begun with: `train --resume DIR --epochs N`.
+//!
+//! ```text
+//! extended = [{ step = 2000, epochs = 4 }]    up to step 2000, the schedule is that of 4 epochs
+//! epochs = 8                                  from there on, that of 8
+//! ```
+//!
+//! The key `extended` of the configuration keeps the lengths that the run had before, so that the
+//! configuration alone still repeats it to the bit. A run whose schedule does not depend on its
+//! length has the bits of one that was begun with all its epochs.
+
+use std::fs::File;
+
+use kernels::Cpu;
+use nn::Progress;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{self, Identity};
+use crate::config::{Config, require};
+use crate::metrics::{Status, Summary};
+use crate::run_folder::{self, RunFolder};
+use crate::setup::Setup;
+use crate::training::{self, Position};
+use crate::{Error, display, sizes};
+
+/// A length that a run had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extension {
+    /// Number of steps that were taken when the run was extended.
+    pub step: u64,
+    /// Its epochs up to then.
+    pub epochs: u32,
+}
+
+impl Config {
+    /// Number of epochs that the schedule of step `step` (from 0) is made for.
+    pub fn epochs_at(&self, step: u64) -> u32 {
+        self.extended
+            .iter()
+            .find(|extension| step < extension.step)
+            .map_or(self.epochs, |before| before.epochs)
+    }
+
+    /// The configurations that the run had before it was extended, the last one first.
+    pub(crate) fn before(&self) -> impl Iterator<Item = Self> {
+        let undone = |config: &Self| {
+            let (last, rest) = config.extended.split_last()?;
+            Some(Self { epochs: last.epochs, extended: rest.into(), ..config.clone() })
+        };
+        std::iter::successors(undone(self), undone)
+    }
+
+    fn extend(&mut self, epochs: u32, step: Option<u64>) {
+        self.extended.extend(step.map(|step| Extension { step, epochs: self.epochs }));
+        self.epochs = epochs;
+    }
+}
+
+/// Makes `epochs` the number of epochs of the run `setup` in `folder`, whose configuration file
+/// holds `stored`. Returns the lock of the new file.
+///
+/// # Errors
+/// [`Error::Usage`] if more epochs are begun already, or the run was ended by early stopping; those
+/// of reading the checkpoint. Then nothing is written.
+pub(crate) fn extend(
+    folder: &RunFolder,
+    setup: &mut Setup,
+    mut stored: Config,
+    epochs: u32,
+    quiet: bool,
+) -> Result<File, Error> {
+    let path = folder.file(run_folder::CHECKPOINT);
+    let position = match path.is_file() {
+        true => Some(checkpoint::position(&path, &Identity::new(setup)?)?),
+        false => None,
+    };
+    let Position { history, step, .. } = position.clone().unwrap_or_default();
+    let begun = history.len() as u32 + u32::from(step > 0);
+    let name = folder.path().display();
+    let least = format!("at least {}, which {name} has begun", begun.max(1));
+    require("epochs", epochs, epochs >= begun.max(1), &least)?;
+    if training::stops(setup, &history) {
+        return Err(Error::Usage(format!(
+            "epochs: expected a run that goes on, got {name}, which early_stopping ended after {} epochs (flag --epochs)",
+            history.len()
+        )));
+    }
+    let of_an_epoch = setup.steps_per_epoch();
+    let taken = of_an_epoch * history.len() as u64 + step;
+    let before = setup.config.clone();
+    for config in [&mut setup.config, &mut stored] {
+        config.extend(epochs, position.as_ref().map(|_| taken));
+    }
+    setup.config.check()?;
+    sizes::check(setup)?;
+
+    // The summary first: a process that is killed here leaves a run that can be resumed.
+    if folder.file(run_folder::SUMMARY).is_file() {
+        let (status, none) = (Status::Interrupted, None);
+        let summary = Summary { status, test_loss: none, ..run_folder::summary(folder)? };
+        let summary =
+            Summary { test_accuracy: none, test_accuracy_low: none, test_accuracy_high: none, ..summary };
+        let text = summary.to_json().map_err(|error| Error::Usage(format!("summary: {error}")))?;
+        folder.write(run_folder::SUMMARY, text.as_bytes())?;
+    }
+    let lock = folder.replace_config(&stored.to_toml()?)?;
+    if !quiet {
+        display::say(&format!("{name} goes on to {epochs} epochs: it was to have {}", before.epochs));
+        if !is_same_past(&before, epochs, of_an_epoch, taken) {
+            let progress = Progress {
+                step: taken,
+                steps: of_an_epoch * u64::from(epochs),
+                steps_per_epoch: of_an_epoch,
+            };
+            let rate = setup.config.rate() * setup.config.schedule.factor(Cpu::detect(), progress);
+            display::say(&format!(
+                "its schedule depends on the number of epochs: the {taken} steps so far are those of {} epochs, the next ones follow \
+                 the schedule of {epochs} epochs, from a rate of {rate:.2e} on. A run of {epochs} epochs from the start would differ",
+                before.epochs
+            ));
+        }
+    }
+    Ok(lock)
+}
+
+/// `true` if the first `taken` steps of `config` are the same with `epochs` epochs: rates, and what
+/// pruning does.
+fn is_same_past(config: &Config, epochs: u32, steps_per_epoch: u64, taken: u64) -> bool {
+    let factor = |step, epochs: u32| {
+        let progress = Progress { step, steps: steps_per_epoch * u64::from(epochs), steps_per_epoch };
+        config.schedule.factor(Cpu::detect(), progress).to_bits()
+    };
+    let is_same = |step| factor(step, config.epochs_at(step)) == factor(step, epochs);
+    taken == 0 || (config.pruning.is_none() && (0..taken).all(is_same))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_has_the_length_that_the_run_had_then() {
+        let mut config = Config { epochs: 2, ..Config::default() };
+        let begun = config.clone();
+        config.extend(5, Some(20));
+        let between = config.clone();
+        config.extend(9, Some(20));
+        config.extend(12, Some(41));
+        assert_eq!([0, 19, 20, 40, 41, 1000].map(|step| config.epochs_at(step)), [2, 2, 9, 9, 12, 12]);
+        let before: Vec<Config> = config.before().collect();
+        assert_eq!((before.len(), &before[1], &before[2]), (3, &between, &begun));
+        let again: Config =
+            toml::from_str(&config.to_toml().expect("plain values")).expect("what was written");
+        assert_eq!(again, config);
+    }
+
+    #[test]
+    fn only_some_schedules_depend_on_the_length() {
+        let is_same = |schedule: &str| {
+            let config: Config = toml::from_str(&format!("epochs = 4\nschedule = {schedule}")).expect("keys");
+            is_same_past(&config, 8, 10, 40)
+        };
+        assert!(
+            is_same("{ kind = \"constant\" }") && is_same("{ kind = \"step\", every = 2, factor = 0.1 }")
+        );
+        assert!(!is_same("{ kind = \"cosine\" }") && !is_same("{ kind = \"one_cycle\" }"));
+        assert!(is_same_past(&Config::default(), 99, 10, 0));
+    }
+}

@@ -1,0 +1,90 @@
+//! Runs that have no weights or no summary yet: what every command says of them.
+
+use std::fs;
+
+use crate::world::World;
+
+/// Each command that needs the weights of the run in `folder`.
+fn commands(folder: &str) -> [String; 5] {
+    [
+        "eval RUN",
+        "predict RUN tiny",
+        "export RUN --format onnx",
+        "export RUN --format npz",
+        "dump RUN --out dumped",
+    ]
+    .map(|command| command.replace("RUN", folder))
+}
+
+#[test]
+fn a_run_stopped_before_its_first_epoch_says_so() {
+    let world = World::new();
+    world.expect(
+        0,
+        "train --data tiny --epochs 2 --batch 64 --max-steps 1 --out run --quiet",
+        &["stopped as asked"],
+    );
+    let before_its_end =
+        ["run", "model.safetensors", "stopped before the end of its first epoch", "train --resume run"];
+    for command in commands("run") {
+        world.expect(2, &command, &before_its_end);
+    }
+    world.expect(0, "report run", &[]);
+    assert!(world.read("run/report.html").contains("no epoch was finished"));
+    world.expect(0, "train --resume run", &["going on after 0 epochs and 1 steps"]);
+    world.expect(0, "eval run", &[]);
+    // Weights that have been removed are another matter.
+    fs::remove_file(world.path("run/model.safetensors")).unwrap();
+    for command in commands("run") {
+        world.expect(3, &command, &["run/model.safetensors", "2 epochs"]);
+    }
+
+    let diverging =
+        "train --data tiny --optimizer sgd --lr 1e38 --epochs 2 --batch 64 --out diverged --quiet";
+    world.expect(5, diverging, &[]);
+    for command in commands("diverged") {
+        world.expect(2, &command, &["diverged before the end of its first epoch", "a lower --lr"]);
+    }
+}
+
+#[test]
+fn a_run_that_was_killed_says_what_it_holds() {
+    let world = World::new();
+    world.expect(0, "train --data tiny --epochs 1 --batch 64 --out run --quiet", &[]);
+    // As a process leaves it that is killed before its first checkpoint.
+    fs::create_dir(world.path("killed")).unwrap();
+    fs::copy(world.path("run/config.toml"), world.path("killed/config.toml")).unwrap();
+    let what_it_holds = [
+        "killed",
+        "no summary.json",
+        "the metrics of 0 epochs and no checkpoint yet",
+        "train --resume killed",
+    ];
+    for command in
+        commands("killed").iter().map(|command| &command[..]).chain(["report killed", "report run killed"])
+    {
+        world.expect(2, command, &what_it_holds);
+    }
+    world.expect(0, "train --resume killed", &["no checkpoint is there yet"]);
+    assert_eq!(world.sha("killed"), world.sha("run"));
+
+    world.expect(0, "train --data tiny --epochs 1 --batch 64 --folds 2 --out folds --quiet", &[]);
+    for command in commands("folds").iter().map(|command| &command[..]).chain(["report folds"]) {
+        world.expect(2, command, &["folds, which holds a cross-validation", "folds/fold-1"]);
+    }
+}
+
+#[test]
+fn a_dump_is_computed_on_the_instruction_set_and_threads_that_are_named() {
+    let world = World::new();
+    world.expect(0, "train --data tiny --epochs 1 --batch 64 --out run --quiet", &[]);
+    world.expect(0, "dump run --out a", &[]);
+    world.expect(0, "dump run --isa scalar --threads 3 --out b", &[]);
+    assert!(fs::read(world.path("a")).unwrap() == fs::read(world.path("b")).unwrap(), "the same bits");
+    world.expect(0, "dump --data tiny --isa scalar --threads 1 --out c", &[]);
+    world.expect(2, "dump run --isa sse9 --out d", &["isa", "sse9", "scalar"]);
+    world.expect(2, "dump run --threads 0 --out d", &["threads", "got 0"]);
+    world.expect(2, "dump run --preset cnn --out d", &["--preset"]);
+    world.expect(2, "dump run --seed 3 --out d", &["--seed"]);
+    assert!(!world.path("d").exists());
+}
