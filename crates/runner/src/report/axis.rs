@@ -110,7 +110,8 @@ impl Axis {
 
     fn decades(low: f64, high: f64) -> Self {
         let (first, last) = (libm::floor(libm::log10(low)), libm::ceil(libm::log10(high)));
-        let last = last.max(first + 1.0);
+        // A constant power of ten lies in the middle.
+        let (first, last) = if first < last { (first, last) } else { (first - 1.0, last + 1.0) };
         let step = libm::ceil((last - first) / 5.0);
         let exponents = (0..).map(|i| first + step * f64::from(i)).take_while(|exponent| *exponent <= last);
         let ticks = exponents.map(|exponent| libm::pow(10.0, exponent)).collect();
@@ -256,6 +257,8 @@ mod tests {
         assert_eq!(labels(&axis), ["10⁻³", "10⁻²", "10⁻¹", "1", "10"]);
         assert_eq!(axis.place(0.0), None);
         assert!((axis.place(0.1).expect("above 0") - 0.5).abs() < 1e-12);
+        let constant = Axis::new(Scale::Log, [1e-9; 3].into_iter()).expect("values");
+        assert_eq!(labels(&constant), ["10⁻¹⁰", "10⁻⁹", "10⁻⁸"]);
         let wide = Axis::new(Scale::Log, [1e-30, 1.0].into_iter()).expect("values");
         assert!(wide.ticks.len() <= 6, "{wide:?}");
         assert!(Axis::new(Scale::Log, [0.0, f64::INFINITY].into_iter()).is_none());

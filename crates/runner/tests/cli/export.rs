@@ -80,6 +80,19 @@ fn npz_holds_every_tensor_of_every_network() {
     world.expect(2, "export tiny --format npz", &["tiny", "config.toml"]);
 }
 
+#[test]
+fn the_export_of_a_run_in_bf16_says_that_outputs_will_differ() {
+    let world = World::new();
+    for (dtype, says) in [("bf16", true), ("f32", false)] {
+        world.expect(0, &format!("train --data tiny --epochs 1 --dtype {dtype} --out {dtype} --quiet"), &[]);
+        for format in ["onnx", "npz"] {
+            let output = world.expect(0, &format!("export {dtype} --format {format}"), &[]);
+            assert_eq!(stderr(&output).contains("rounded to bf16"), says, "{dtype} {format}");
+            assert_eq!(stdout(&output).trim(), format!("{dtype}/model.{format}"));
+        }
+    }
+}
+
 /// CRC-32 (IEEE 802.3), bit by bit.
 fn crc32(data: &[u8]) -> u32 {
     let byte = |crc: u32, byte: &u8| {

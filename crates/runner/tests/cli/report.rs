@@ -112,7 +112,7 @@ fn the_report_is_drawn_anew_from_the_folder() {
     world.expect(0, "report run", &[]);
     assert!(!world.read("run/report.html").contains("id=\"heat\""));
     fs::remove_file(world.path("run/summary.json")).unwrap();
-    world.expect(1, "report run", &["summary.json"]);
+    world.expect(2, "report run", &["no summary.json", "the metrics of 2 epochs and a checkpoint"]);
     world.expect(2, "report tiny", &["tiny", "config.toml"]);
     world.expect(2, "report", &["RUN"]);
 }
