@@ -23,6 +23,36 @@ use crate::setup::Setup;
 use crate::training::{self, Position};
 use crate::{Error, display, sizes};
 
+/// What may change when a run is resumed, since the steps so far stay as they are; `None` for what
+/// its configuration says.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Number of epochs, which becomes part of the configuration.
+    pub epochs: Option<u32>,
+    /// Number of steps between checkpoints.
+    pub checkpoint_steps: Option<u64>,
+    /// Number of epochs between checkpoints.
+    pub checkpoint_epochs: Option<u32>,
+    /// Number of threads.
+    pub threads: Option<usize>,
+    /// The instruction set.
+    pub isa: Option<String>,
+}
+
+impl Changes {
+    /// `config` with all of them but the number of epochs.
+    pub(crate) fn on(&self, config: Config) -> Config {
+        let Self { checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self.clone();
+        Config {
+            checkpoint_steps: checkpoint_steps.or(config.checkpoint_steps),
+            checkpoint_epochs: checkpoint_epochs.or(config.checkpoint_epochs),
+            threads: threads.or(config.threads),
+            isa: isa.unwrap_or(config.isa),
+            ..config
+        }
+    }
+}
+
 /// A length that a run had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,12 +16,13 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::display::say;
+use crate::extension::Changes;
 use crate::measures::percent;
 use crate::metrics::{Status, Summary};
 use crate::run_folder::{self, FOLDS, RunFolder};
 use crate::setup::{self, Setup};
 use crate::signal::Signals;
-use crate::train::{self, Changes, Request, Run};
+use crate::train::{self, Request, Run};
 use crate::{Error, sizes};
 
 /// What all folds came to.

@@ -28,7 +28,7 @@ use crate::run_folder;
 use crate::signal::Signals;
 use crate::tensors::malformed;
 use crate::train::{self, Limits};
-use crate::{Error, spelling};
+use crate::{Error, extension, spelling};
 
 /// The plan.
 const PLAN: &str = "sweep.toml";
@@ -245,7 +245,7 @@ fn settle(out: &Path, plan: &Plan) -> Result<(), Error> {
 /// A trial in its folder: kept if it is done, gone on with if it was begun.
 fn run(folder: &Path, config: Config, started: Instant, signals: &Signals) -> Result<Summary, Error> {
     let run = if folder.join(run_folder::CONFIG).is_file() {
-        train::Run::Resume { folder: folder.into(), changes: train::Changes::default() }
+        train::Run::Resume { folder: folder.into(), changes: extension::Changes::default() }
     } else {
         // What a killed process has left before it wrote a configuration is of no use.
         train::Run::New { config: Box::new(config), out: Some(folder.into()), force: true }

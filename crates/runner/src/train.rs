@@ -23,6 +23,7 @@ use crate::config::{Config, Dtype};
 use crate::data::Origin;
 use crate::display::{self, Display};
 use crate::element::Element;
+use crate::extension::Changes;
 use crate::fit::Values;
 use crate::health::{self, Health};
 use crate::interval::{self, Interval};
@@ -97,37 +98,6 @@ pub enum Run {
         /// What is changed of its configuration.
         changes: Changes,
     },
-}
-
-/// What may change when a run is resumed, since the steps so far stay as they are; `None` for what
-/// its configuration says.
-#[derive(Clone, Debug, Default)]
-pub struct Changes {
-    /// Number of epochs, which becomes part of the configuration: see
-    /// [`extension`](crate::extension).
-    pub epochs: Option<u32>,
-    /// Number of steps between checkpoints.
-    pub checkpoint_steps: Option<u64>,
-    /// Number of epochs between checkpoints.
-    pub checkpoint_epochs: Option<u32>,
-    /// Number of threads.
-    pub threads: Option<usize>,
-    /// The instruction set.
-    pub isa: Option<String>,
-}
-
-impl Changes {
-    /// `config` with all of them but the number of epochs.
-    pub(crate) fn on(&self, config: Config) -> Config {
-        let Self { checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self.clone();
-        Config {
-            checkpoint_steps: checkpoint_steps.or(config.checkpoint_steps),
-            checkpoint_epochs: checkpoint_epochs.or(config.checkpoint_epochs),
-            threads: threads.or(config.threads),
-            isa: isa.unwrap_or(config.isa),
-            ..config
-        }
-    }
 }
 
 /// Does it. `started` is when the process began.

@@ -13,7 +13,7 @@ use crate::non_finite::NonFinite;
 use crate::setup::Setup;
 use crate::signal::Signals;
 use crate::transfer::InitFrom;
-use crate::{Error, dry_run, overfit, train};
+use crate::{Error, dry_run, extension, overfit, train};
 
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
@@ -148,7 +148,8 @@ impl TrainArgs {
         let run = match self.resume {
             Some(folder) => {
                 let Self { epochs, checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self;
-                let changes = train::Changes { epochs, checkpoint_steps, checkpoint_epochs, threads, isa };
+                let changes =
+                    extension::Changes { epochs, checkpoint_steps, checkpoint_epochs, threads, isa };
                 train::Run::Resume { folder, changes }
             }
             None => {
