@@ -48,7 +48,7 @@ use train::TrainArgs;
 #[command(
     name = "evenkeel",
     version = version(),
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged, \
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged or NaN outputs, \
                   130 SIGINT, 143 SIGTERM."
 )]
 struct Cli {

@@ -126,7 +126,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code: 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged, 130 SIGINT,
+    /// The exit code: 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged or
+    /// outputs that are NaN or infinite, 130 SIGINT,
     /// 143 SIGTERM.
     pub fn exit_code(&self) -> u8 {
         match self {

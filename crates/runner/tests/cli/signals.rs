@@ -85,7 +85,7 @@ fn a_run_killed_before_its_first_checkpoint_begins_again() {
     world.expect(0, &format!("{common} --out whole"), &[]);
     fs::create_dir(world.path("run")).unwrap();
     fs::copy(world.path("whole/config.toml"), world.path("run/config.toml")).unwrap();
-    let resumed = world.expect(0, "train --resume run", &["after 0 epochs"]);
+    let resumed = world.expect(0, "train --resume run", &["no checkpoint is there yet"]);
     assert!(stderr(&resumed).contains("epoch  2/2"));
     assert_eq!(world.sha("run"), world.sha("whole"));
 }
