@@ -41,12 +41,16 @@ impl Confusion {
     ///
     /// # Errors
     /// [`Error::Length`] if there are not as many answers as labels; [`kernels::Error::Label`] for the first label or answer that
-    /// is no class.
+    /// is no class; [`Error::Memory`] if there is no memory for `[classes, classes]` counts.
     pub fn new(labels: &[u32], answers: &[Option<u32>], classes: usize) -> Result<Self, Error> {
         check_length("answers", labels.len(), answers.len())?;
         check_labels(labels.iter().copied().map(Some), classes)?;
         check_labels(answers.iter().copied(), classes)?;
-        let (mut counts, mut unpredicted) = (vec![0; classes * classes], vec![0; classes]);
+        let cells = classes.saturating_mul(classes);
+        let (mut counts, mut unpredicted) = (Vec::new(), vec![0; classes]);
+        let bytes = cells.saturating_mul(size_of::<u64>());
+        counts.try_reserve_exact(cells).map_err(|_| Error::Memory { bytes })?;
+        counts.resize(cells, 0);
         for (&label, &answer) in labels.iter().zip(answers) {
             match answer {
                 Some(answer) => counts[label as usize * classes + answer as usize] += 1,

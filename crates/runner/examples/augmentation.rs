@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Fills a batch with the images `indices`, augmented by `list`.
 fn work<'a>(set: &'a Labelled, indices: &'a [u32], list: &'a [Augment]) -> Work<'a> {
-    let mut rows = Rows::<f32>::new(indices.len(), set.image_len());
+    let mut rows = Rows::<f32>::new(indices.len(), set.image_len()).expect("memory for a batch");
     let augmentation = Augmentation { list, seed: 0, epoch: 0, isa: Isa::detect() };
     Box::new(move |times| {
         repeat(times, || {

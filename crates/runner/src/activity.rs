@@ -91,7 +91,7 @@ impl Looker {
         cpu: Cpu<'_>,
         weights: &crate::weights::Weights<T>,
     ) -> Result<Vec<Activity>, Error> {
-        let mut rows = Rows::<T>::new(self.images.len(), setup.network.inputs());
+        let mut rows = Rows::<T>::new(self.images.len(), setup.network.inputs())?;
         let inputs = rows.fill(&setup.dataset.train, &self.images)?.inputs;
         let mut buffers = weights.buffers.clone();
         let look = |(layer, activation, network): &(usize, Activation, Network)| {

@@ -10,6 +10,7 @@ use nn::{Network, Score, Targets};
 use crate::Error;
 use crate::data::Labelled;
 use crate::element::Element;
+use crate::memory::reserve;
 use crate::scoring::Scorer;
 use crate::weights::Weights;
 
@@ -36,7 +37,7 @@ impl Answers {
     /// The answers of `network` with `weights` to the examples `indices` of `set`.
     ///
     /// # Errors
-    /// Those of [`Scorer::score`].
+    /// Those of [`Scorer::score`]; [`Error::Network`] if there is no memory for the probabilities.
     pub fn new<T: Element>(
         network: &Network,
         cpu: Cpu<'_>,
@@ -45,12 +46,14 @@ impl Answers {
         indices: &[u32],
     ) -> Result<Self, Error> {
         let classes = network.outputs();
+        let cells = indices.len().saturating_mul(classes);
+        let no_memory = |_| nn::Error::Memory { bytes: cells.saturating_mul(size_of::<f64>()) };
         let mut all = Self {
             classes,
             examples: indices.into(),
             labels: Vec::with_capacity(indices.len()),
             answers: Vec::with_capacity(indices.len()),
-            probabilities: Vec::with_capacity(indices.len() * classes),
+            probabilities: reserve(cells).map_err(no_memory)?,
             score: Score::default(),
         };
         let (mut logits, mut greatest, mut refused) = (Vec::new(), Vec::new(), None);

@@ -122,7 +122,7 @@ fn contents<T: Element>(
         (None, Dtype::F32 | Dtype::Bf16) => initial::weights::<f32>(setup, cpu)?.converted(),
         (None, Dtype::F64) => initial::weights::<f64>(setup, cpu)?.converted(),
     };
-    let mut rows = Rows::<T>::new(samples, network.inputs());
+    let mut rows = Rows::<T>::new(samples, network.inputs())?;
     let batch = rows.fill(&dataset.train, &split.train[..samples])?;
     let labels = match batch.targets {
         Targets::Labels(labels) => Array::classes(labels),

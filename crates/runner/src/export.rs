@@ -70,6 +70,18 @@ pub fn export(request: &Request) -> Result<(), Error> {
         (Format::Npz, Dtype::F64) => npz::encode(&arrays(&network, &read::<f64>(&folder, &network)?)),
         (Format::Npz, _) => npz::encode(&arrays(&network, &read::<f32>(&folder, &network)?)),
     };
+    let (most, other) = match request.format {
+        // Protocol Buffers count the bytes of a message in 31 bits.
+        Format::Onnx => (i32::MAX as usize, "; --format npz takes up to 4 GiB"),
+        // ZIP counts them in 32 bits.
+        Format::Npz => (u32::MAX as usize, ""),
+    };
+    if bytes.len() > most {
+        return Err(Error::Usage(format!(
+            "export: expected a model of at most {most} bytes, as much as {name} can hold, got {}{other}",
+            bytes.len()
+        )));
+    }
     replace_with(&out, &bytes)?;
     if config.dtype == Dtype::Bf16 {
         display::say(BF16);

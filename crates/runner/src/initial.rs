@@ -24,7 +24,7 @@ pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Weights<T>, Er
     let Setup { config, dataset, split, network } = setup;
     let mut weights = Weights::<T>::initial(network, cpu, config.seed)?;
 
-    let mut one = Rows::<f64>::new(1, network.inputs());
+    let mut one = Rows::<f64>::new(1, network.inputs())?;
     let mut images = split.train.chunks(1);
     let next = |row: &mut [f64]| match images.next().map(|index| one.fill(&dataset.train, index)) {
         Some(Ok(batch)) => {
@@ -43,7 +43,7 @@ pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Weights<T>, Er
 
     if let Some(lsuv) = config.lsuv {
         let count = step::batch(setup);
-        let mut rows = Rows::new(count, network.inputs());
+        let mut rows = Rows::new(count, network.inputs())?;
         let inputs = rows.fill(&dataset.train, &split.train[..count])?.inputs;
         let (layers, registry) = (config.layers.as_deref().unwrap_or_default(), Registry::new());
         let Weights { params, buffers } = &mut weights;

@@ -1,5 +1,7 @@
 //! How much memory the process has had in use, and how much there is.
 
+use std::io;
+
 /// The most memory of this process that was in RAM at once, in bytes: `VmHWM` of `/proc/self/status` (Linux,
 /// proc_pid_status(5)). `None` where there is no such file.
 pub fn peak_rss_bytes() -> Option<u64> {
@@ -12,6 +14,26 @@ pub fn available_bytes() -> Option<u64> {
     bytes_in("/proc/meminfo", "MemAvailable:")
 }
 
+/// An empty vector with capacity for `len` elements: of a length that a file, a network or a data set
+/// states, and that may be beyond all reason.
+///
+/// # Errors
+/// [`io::ErrorKind::OutOfMemory`] if the allocator refuses, or there is less memory than that as far as
+/// is known: systems grant more than there is, and kill the process that comes to use it.
+pub(crate) fn reserve<T>(len: usize) -> io::Result<Vec<T>> {
+    let refused = || io::Error::from(io::ErrorKind::OutOfMemory);
+    let bytes = len.saturating_mul(size_of::<T>()) as u64;
+    if bytes > UNCHECKED && available_bytes().is_some_and(|available| bytes > available) {
+        return Err(refused());
+    }
+    let mut vector = Vec::new();
+    vector.try_reserve_exact(len).map_err(|_| refused())?;
+    Ok(vector)
+}
+
+/// Up to this size, [`reserve`] asks the allocator alone: 16 MiB, which no system lacks.
+const UNCHECKED: u64 = 1 << 24;
+
 /// What stands behind `key` in a file of Linux's.
 fn bytes_in(path: &str, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(path).ok()?;
@@ -23,6 +45,15 @@ fn bytes_in(path: &str, key: &str) -> Option<u64> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_beyond_all_memory_is_an_error() {
+        assert!(reserve::<f32>(1000).is_ok_and(|vector| vector.capacity() >= 1000));
+        for len in [usize::MAX, 1 << 60, 1 << 44] {
+            let refused = reserve::<f32>(len).expect_err("no machine has as much");
+            assert_eq!(refused.kind(), io::ErrorKind::OutOfMemory);
+        }
+    }
 
     #[test]
     fn the_peak_grows_with_what_is_touched() {

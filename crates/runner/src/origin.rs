@@ -66,7 +66,7 @@ fn first_broken_outputs<T: Element>(
     weights: &weights::Weights<T>,
     images: &[u32],
 ) -> Result<Option<String>, Error> {
-    let mut rows = Rows::<T>::new(images.len(), setup.network.inputs());
+    let mut rows = Rows::<T>::new(images.len(), setup.network.inputs())?;
     let inputs = rows.fill(&setup.dataset.train, images)?.inputs;
     if !is_finite(inputs) {
         return Ok(Some("the inputs".into()));

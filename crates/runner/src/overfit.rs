@@ -95,7 +95,7 @@ fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, E
     let mut state = State::<T>::fresh(setup, cpu)?;
     let mut stepper = Stepper::new(setup, cpu)?;
 
-    let mut rows = Rows::new(order.len(), network.inputs());
+    let mut rows = Rows::new(order.len(), network.inputs())?;
     let batch = rows.fill(&dataset.train, &order)?;
     let mut workspace = Workspace::inference(network, cpu, order.len())?;
     let mut score = |state: &mut State<T>| {

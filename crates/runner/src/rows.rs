@@ -20,14 +20,17 @@ pub struct Rows<T> {
 }
 
 impl<T: Element> Rows<T> {
-    /// Room for `capacity` examples of `image_len` numbers.
-    pub fn new(capacity: usize, image_len: usize) -> Self {
-        Self {
+    /// Buffers for `capacity` examples of `image_len` numbers.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if there is no memory for them.
+    pub fn new(capacity: usize, image_len: usize) -> Result<Self, Error> {
+        Ok(Self {
             isa: Isa::detect(),
-            inputs: vec![T::ZERO; capacity * image_len],
+            inputs: nn::zeros(capacity.saturating_mul(image_len))?,
             labels: vec![0; capacity],
-            values: vec![T::ZERO; capacity],
-        }
+            values: nn::zeros(capacity)?,
+        })
     }
 
     /// The examples `indices` of `from`, bytes from 0 to 1, and their classes or values.

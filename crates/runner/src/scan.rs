@@ -12,14 +12,21 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use png::{ColorType, Decoder, Limits, Transformations};
+use png::{Decoder, Limits, Transformations};
 
 use crate::Error;
 use crate::data::DataError;
+use crate::memory::reserve;
 use crate::tensors::malformed;
 
-/// Pictures of more pixels than this are refused: they are no digits, or they claim a size to exhaust the memory.
+/// Images of more pixels are refused: they are no digits, or they claim a size to exhaust the memory.
 const MOST_PIXELS: u64 = 1 << 26;
+
+/// Most pixels of a side: what bounds the weights of a row and of the image's edge.
+const MOST_SIDE: u32 = 1 << 16;
+
+/// Most bytes that the decoder allocates besides the pixels: rows, palettes, texts.
+const MOST_BESIDE: usize = 1 << 26;
 
 /// The first bytes of every PNG file.
 pub const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
@@ -75,90 +82,110 @@ pub fn parse(bytes: &[u8], path: &Path, rows: usize, cols: usize, invert: Invert
     Ok(Scan { pixels: pixels.collect(), size: [grey.width, grey.height], inverted })
 }
 
-/// A grey picture: 0 black, 255 white.
+/// A decoded image of 8 bits a channel. Its grey values are computed where they are read, so that the
+/// bytes of the file's pixels are the only buffer of their number.
 struct Grey {
     width: usize,
     height: usize,
-    pixels: Vec<f64>,
+    /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+    channels: usize,
+    /// The grey value behind transparent pixels.
+    under: f64,
+    bytes: Vec<u8>,
 }
 
-/// The picture in a PNG file, its first frame if it has several.
+/// The image in a PNG file, its first frame if it has several.
 fn grey(bytes: &[u8], path: &Path) -> Result<Grey, Error> {
     let refused = |error: png::DecodingError| malformed(path, "a whole PNG picture", error);
-    let limits = Limits { bytes: 1 << 30 };
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: MOST_BESIDE });
     decoder.set_transformations(Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(refused)?;
     let (width, height) = (reader.info().width, reader.info().height);
-    let count = u64::from(width) * u64::from(height);
-    if count > MOST_PIXELS {
-        let expected = format!("a picture of at most {MOST_PIXELS} pixels");
-        return Err(malformed(path, expected, format!("{width} x {height}")));
+    let size = || format!("{width} x {height}");
+    if u64::from(width) * u64::from(height) > MOST_PIXELS || width.max(height) > MOST_SIDE {
+        let expected = format!("a picture of at most {MOST_PIXELS} pixels, {MOST_SIDE} a side");
+        return Err(malformed(path, expected, size()));
     }
     let len = reader.output_buffer_size().unwrap_or(usize::MAX);
-    let mut buffer = Vec::new();
-    if buffer.try_reserve_exact(len).is_err() {
-        return Err(malformed(path, "a picture that fits into memory", format!("{width} x {height}")));
-    }
-    buffer.resize(len, 0_u8);
-    let info = reader.next_frame(&mut buffer).map_err(refused)?;
-    let channels = info.color_type.samples();
-    let has_alpha = matches!(info.color_type, ColorType::GrayscaleAlpha | ColorType::Rgba);
-    let luma = |pixel: &[u8]| match *pixel {
-        // ITU-R BT.601.
+    let mut bytes =
+        reserve(len).map_err(|_| malformed(path, "a picture that fits into memory", size()))?;
+    bytes.resize(len, 0);
+    let info = reader.next_frame(&mut bytes).map_err(refused)?;
+    bytes.truncate(info.buffer_size());
+    let (width, height) = (info.width as usize, info.height as usize);
+    let mut grey = Grey { width, height, channels: info.color_type.samples(), under: 0.0, bytes };
+    // What lies under transparent pixels is paper, which contrasts with the ink that can be seen.
+    let pixels = || grey.bytes.chunks_exact(grey.channels);
+    let ink: f64 = pixels().map(|pixel| luma(pixel) * opacity(pixel)).sum();
+    let seen: f64 = pixels().map(opacity).sum();
+    grey.under = if ink > 127.5 * seen { 0.0 } else { 255.0 };
+    Ok(grey)
+}
+
+/// The grey value of a pixel, 0 black to 255 white: ITU-R BT.601.
+fn luma(pixel: &[u8]) -> f64 {
+    match *pixel {
         [r, g, b, ..] => 0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b),
         [grey, ..] => f64::from(grey),
         [] => 0.0,
-    };
-    let opacity = |pixel: &[u8]| match pixel.last() {
-        Some(&alpha) if has_alpha => f64::from(alpha) / 255.0,
+    }
+}
+
+/// How opaque a pixel is, 0 to 1: by its alpha, if it has one.
+fn opacity(pixel: &[u8]) -> f64 {
+    match *pixel {
+        [_, alpha] | [_, _, _, alpha] => f64::from(alpha) / 255.0,
         _ => 1.0,
-    };
-    let pixels = || buffer[..info.buffer_size()].chunks_exact(channels);
-    // What lies under transparent pixels is paper, which contrasts with the ink that can be seen.
-    let ink: f64 = pixels().map(|pixel| luma(pixel) * opacity(pixel)).sum();
-    let seen: f64 = pixels().map(opacity).sum();
-    let under = if ink > 127.5 * seen { 0.0 } else { 255.0 };
-    let blended = pixels().map(|pixel| {
-        let opacity = opacity(pixel);
-        luma(pixel) * opacity + under * (1.0 - opacity)
-    });
-    Ok(Grey { width: info.width as usize, height: info.height as usize, pixels: blended.collect() })
+    }
 }
 
 impl Grey {
+    /// The grey values of row `y`.
+    fn row(&self, y: usize) -> impl DoubleEndedIterator<Item = f64> {
+        let width = self.width * self.channels;
+        self.bytes[y * width..][..width].chunks_exact(self.channels).map(|pixel| {
+            let opacity = opacity(pixel);
+            luma(pixel) * opacity + self.under * (1.0 - opacity)
+        })
+    }
+
     /// The brightness of the paper: the median of the outermost pixels.
     fn paper(&self) -> f64 {
-        let edge = |at: usize| {
-            let (x, y) = (at % self.width, at / self.width);
-            x == 0 || y == 0 || x + 1 == self.width || y + 1 == self.height
-        };
-        let mut edge: Vec<f64> =
-            self.pixels.iter().enumerate().filter(|(at, _)| edge(*at)).map(|(_, &pixel)| pixel).collect();
+        let mut edge = Vec::new();
+        for y in 0..self.height {
+            let mut row = self.row(y);
+            if y == 0 || y + 1 == self.height {
+                edge.extend(row);
+            } else {
+                edge.extend(row.next());
+                edge.extend(row.next_back());
+            }
+        }
         edge.sort_by(f64::total_cmp);
         edge.get(edge.len() / 2).copied().unwrap_or(0.0)
     }
 
-    /// The picture in `rows` x `cols`, as large as fits, in the middle.
+    /// The image in `rows` x `cols`, as large as fits, in the middle.
+    ///
+    /// Each output row adds up the image's rows that it covers, one after another: no buffer grows with
+    /// the height of the image.
     fn fitted(&self, rows: usize, cols: usize, paper: f64) -> Vec<f64> {
         let (height, width) = (self.height as f64, self.width as f64);
         let scale = (rows as f64 / height).min(cols as f64 / width);
         let across: Vec<_> = (0..cols).map(|i| weights(i, cols, self.width, scale)).collect();
-        let down: Vec<_> = (0..rows).map(|i| weights(i, rows, self.height, scale)).collect();
-        // Relative to the paper, so that what lies outside is 0.
-        let mut wide = vec![0.0; self.height * cols];
-        for (line, row) in wide.chunks_exact_mut(cols).zip(self.pixels.chunks_exact(self.width)) {
-            for (value, weights) in line.iter_mut().zip(&across) {
-                *value = weights.iter().map(|&(at, weight)| weight * (row[at] - paper)).sum();
+        let mut small = vec![0.0; rows * cols];
+        let mut row = vec![0.0; self.width];
+        for (i, values) in small.chunks_exact_mut(cols).enumerate() {
+            for (y, share) in weights(i, rows, self.height, scale) {
+                // Relative to the paper, so that what lies outside is 0.
+                row.iter_mut().zip(self.row(y)).for_each(|(x, grey)| *x = grey - paper);
+                for (value, weights) in values.iter_mut().zip(&across) {
+                    let ink: f64 = weights.iter().map(|&(x, weight)| weight * row[x]).sum();
+                    *value += share * ink;
+                }
             }
         }
-        let mut small = Vec::with_capacity(rows * cols);
-        for weights in &down {
-            small.extend((0..cols).map(|x| {
-                let ink: f64 = weights.iter().map(|&(at, weight)| weight * wide[at * cols + x]).sum();
-                (paper + ink).clamp(0.0, 255.0)
-            }));
-        }
+        small.iter_mut().for_each(|ink| *ink = (paper + *ink).clamp(0.0, 255.0));
         small
     }
 }
@@ -190,6 +217,7 @@ fn weights(i: usize, to: usize, from: usize, scale: f64) -> Vec<(usize, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use png::ColorType;
     use proptest::prelude::*;
 
     use super::*;
@@ -313,5 +341,8 @@ mod tests {
         }
         huge[29..33].copy_from_slice(&(!crc).to_be_bytes());
         assert!(refuse(&huge).contains("65536 x 65536"), "{}", refuse(&huge));
+        // Few pixels, but a side of which each would take its weights.
+        let tall = crate::picture::png(1, 65_537, ColorType::Grayscale, &[7; 65_537]).expect("a picture");
+        assert!(refuse(&tall).contains("1 x 65537"), "{}", refuse(&tall));
     }
 }

@@ -26,7 +26,7 @@ impl<T: Element> Scorer<T> {
     /// # Errors
     /// [`Error::Network`] if there is no memory for them.
     pub fn new(network: &Network, cpu: Cpu<'_>) -> Result<Self, Error> {
-        let rows = Rows::new(ROWS, network.inputs());
+        let rows = Rows::new(ROWS, network.inputs())?;
         Ok(Self { rows, workspace: Workspace::inference(network, cpu, ROWS)? })
     }
 

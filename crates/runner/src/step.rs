@@ -73,7 +73,7 @@ impl<T: Element> Stepper<T> {
         let wanted = |wanted: bool, len: usize| nn::zeros(if wanted { len } else { 0 });
         let mixes = config.mixing.is_some();
         Ok(Self {
-            rows: Rows::new(batch, network.inputs()),
+            rows: Rows::new(batch, network.inputs())?,
             workspace: Workspace::new(network, cpu, batch)?,
             clipping: Clipping::new(network.layout(), &config.clips(), &config.bounds)?,
             pruner: config.pruning.map(|rule| Pruner::new(network.layout(), rule)).transpose()?,

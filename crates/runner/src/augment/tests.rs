@@ -11,7 +11,7 @@ fn images(count: usize) -> Labelled {
 
 fn augmented<T: Element>(list: &[Augment], seed: u64, epoch: u32, indices: &[u32]) -> Vec<T> {
     let (set, isa) = (images(40), Isa::detect());
-    let mut rows = Rows::new(indices.len(), 108);
+    let mut rows = Rows::new(indices.len(), 108).expect("memory");
     let augmentation = Augmentation { list, seed, epoch, isa };
     rows.fill_augmented(&set, indices, Some(augmentation)).expect("images that there are").inputs.to_vec()
 }

@@ -256,7 +256,7 @@ fn seen(show: &Show, set: &Labelled, indices: &[usize]) -> Result<Labelled, Erro
     let (list, seed, isa) = (&show.config.augment[..], show.config.seed, setup::isa(&show.config)?);
     let augmentation =
         show.epoch.map(|epoch| Augmentation { list, seed, epoch: epoch.saturating_sub(1), isa });
-    let mut rows = Rows::<f32>::new(indices.len(), set.image_len());
+    let mut rows = Rows::<f32>::new(indices.len(), set.image_len())?;
     let numbers = rows.fill_augmented(set, &indices, augmentation)?.inputs;
     // A byte / 255 * 255 is rounded to that byte.
     let pixels = numbers.iter().map(|number| (255.0 * number).clamp(0.0, 255.0).round() as u8).collect();

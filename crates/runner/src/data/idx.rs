@@ -22,6 +22,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::error::{DataError, Fault};
 use super::replace::replace;
+use crate::memory::reserve;
 
 /// The first two bytes of every gzip member (RFC 1952).
 pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
@@ -128,11 +129,8 @@ impl<const N: usize> Array<N> {
             return Err(malformed(Fault::Length, expected(), format!("{most} bytes at most")));
         };
 
-        let mut data = Vec::new();
-        let reserved = usize::try_from(claim).ok().and_then(|len| data.try_reserve_exact(len).ok());
-        if reserved.is_none() {
-            return Err(DataError::io("hold in memory", path)(io::ErrorKind::OutOfMemory.into()));
-        }
+        let len = usize::try_from(claim).unwrap_or(usize::MAX);
+        let mut data = reserve(len).map_err(DataError::io("hold in memory", path))?;
         if let Err(cause) = source.by_ref().take(claim).read_to_end(&mut data) {
             return Err(unreadable(cause));
         }

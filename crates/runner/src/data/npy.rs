@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::error::{DataError, Fault};
+use crate::memory::reserve;
 
 /// An array that was read: its elements row after row.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,11 +61,14 @@ pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
     let Header { kind, width, big_endian, shape } = Header::parse(&header)
         .map_err(|Unfit { fault, expected }| refused(fault, expected, header.trim().to_owned()))?;
 
-    let count = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
-    let bytes = count.and_then(|count| count.checked_mul(width));
-    let Some(len) = bytes else {
-        return Err(refused(Fault::Length, "an array that fits into memory", format!("{shape:?}")));
+    let too_large = || {
+        let found = format!("the shape {shape:?}, of {width} bytes an element");
+        refused(Fault::Length, "an array that fits into memory", found)
     };
+    let count = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
+    let len = count.and_then(|count| count.checked_mul(width)).ok_or_else(too_large)?;
+    // Checked before it is read: an archive's array is a thousand times as large as its file at most.
+    drop(reserve::<u8>(len).map_err(|_| too_large())?);
     let mut bytes = take(len)?;
     let rest = take(1)?.len();
     if bytes.len() + rest != len {
@@ -77,8 +81,11 @@ pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
     let elements = match (kind, width) {
         ('u', 1) => Elements::Bytes(bytes),
         ('f', _) => Elements::Floats(floats(&bytes, width, path)?),
-        ('i', _) => Elements::Integers(bytes.chunks_exact(width).map(|bytes| integer(bytes, true)).collect()),
-        _ => Elements::Integers(bytes.chunks_exact(width).map(|bytes| integer(bytes, false)).collect()),
+        _ => {
+            let mut integers = reserve(bytes.len() / width).map_err(|_| too_large())?;
+            integers.extend(bytes.chunks_exact(width).map(|bytes| integer(bytes, kind == 'i')));
+            Elements::Integers(integers)
+        }
     };
     Ok(Npy { shape, elements })
 }
@@ -220,6 +227,7 @@ mod tests {
             (file("<f8", "(1,)", &1e300_f64.to_le_bytes()), "inf"),
             (file("<f4", "(-1,)", &[]), "shape"),
             (file("<f8", "(4294967296, 4294967296)", &[]), "fits into memory"),
+            (file("|i1", "(1073741824, 65536)", &[]), "fits into memory"),
         ] {
             let error = parsed(&file).expect_err(expected);
             assert!(error.starts_with("a.npy: ") && error.contains(expected), "{error}");
