@@ -12,7 +12,7 @@ use runner::data::{Inputs, arrays};
 fuzz_target!(|bytes: &[u8]| {
     let path = Path::new("fuzzed");
     for goal in [Goal::Label("y".into()), Goal::Target("y".into())] {
-        if let Ok(table) = table::parse(bytes, path, &goal) {
+        if let Ok(table) = table::parse(bytes, path, &goal, &mut |_| {}) {
             assert_eq!(table.rows.cols(), table.columns.len());
             assert!(matches!(table.rows.inputs(), Inputs::Numbers(all) if all.iter().all(|x| x.is_finite())));
         }
@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         };
         assert_eq!(len, array.shape.iter().product::<usize>());
     }
-    if let Ok(set) = arrays::parse(Cursor::new(bytes), path) {
+    if let Ok(set) = arrays::parse(Cursor::new(bytes), path, &mut |_| {}) {
         assert!(!set.train.is_empty());
     }
 });

@@ -7,6 +7,7 @@ use std::io::Write;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::escape;
 use crate::metrics::Epoch;
 use crate::setup::Setup;
 use crate::training::Position;
@@ -14,9 +15,9 @@ use crate::training::Position;
 /// What the bar shows: the epoch, the steps of the run, how fast it goes, and how long it still takes.
 const TEMPLATE: &str = "{msg} {wide_bar} {pos}/{len} {speed} {eta}";
 
-/// Prints a line on stderr. Where nobody listens, nothing is lost.
+/// Prints a line on stderr, control characters escaped. Where nobody listens, nothing is lost.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", escape::lines(line));
 }
 
 /// A run, as stderr shows it.

@@ -7,6 +7,7 @@
 //!   folds                 cross-validation: a run for each fold
 //!   config  preset        what a run is, resolved to the last number
 //!   setup                 configuration + data -> network, split, threads
+//!   constant              inputs that are the same in every training example
 //!   initial  transfer     the weights that a run begins with: drawn, or another's
 //!   training  step        the loop: epochs and steps; what one step does
 //!   extension             a run with more epochs than it was begun with
@@ -21,6 +22,7 @@
 //!   run_folder            config.toml, metrics.jsonl, health.jsonl, summary.json, model, checkpoint, report
 //!   weights  checkpoint   parameters as PyTorch has them; the state of a run to the bit
 //!   timing                several calls in turn, and the least time of each
+//!   escape                text from files, made safe to print
 //!   manual                completions for shells, manual pages
 //!   verify                what can be checked here: the error of the kernels' functions
 //! ```
@@ -35,6 +37,7 @@ mod cadence;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
+mod constant;
 pub mod data;
 mod display;
 pub mod dry_run;
@@ -42,6 +45,7 @@ pub mod dump;
 pub mod element;
 pub mod epoch;
 mod error;
+mod escape;
 pub mod eval;
 pub mod export;
 pub mod extension;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::answers::Answers;
+use crate::escape;
 use crate::interval::Interval;
 
 /// Bins of the calibration error: as many as Guo et al. (ICML 2017) take.
@@ -173,7 +174,7 @@ impl Display for Measures {
         for class in &self.classes {
             let ClassMeasures { class, name, images, precision, recall, f1, roc_auc, .. } = class;
             let [precision, recall, f1] = [precision, recall, f1].map(|share| percent(*share));
-            let name = name.as_ref().map(|name| format!("  {name}")).unwrap_or_default();
+            let name = name.as_ref().map(|name| format!("  {}", escape::name(name))).unwrap_or_default();
             writeln!(
                 f,
                 "{class:>5} {images:>7} {precision:>10} {recall:>10} {f1:>10} {:>7}{name}",

@@ -22,7 +22,7 @@ use crate::fit::Values;
 use crate::run_folder::{self, RunFolder};
 use crate::scan::{self, Invert, Scan};
 use crate::tensors::malformed;
-use crate::{Error, setup, train, weights};
+use crate::{Error, escape, setup, train, weights};
 
 /// What `predict` is asked to do.
 #[derive(Clone, Debug)]
@@ -175,11 +175,11 @@ impl Answer {
 }
 
 impl Source {
-    /// `images[3]`, or `three.png`.
+    /// `images[3]`, or `three.png`, safe to print.
     fn name(&self) -> String {
         match self.index {
-            Some(index) => format!("{}[{index}]", self.file),
-            None => self.file.clone(),
+            Some(index) => format!("{}[{index}]", escape::name(&self.file)),
+            None => escape::name(&self.file).into_owned(),
         }
     }
 }
@@ -249,10 +249,10 @@ fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 fn table(predictions: &[Prediction]) -> String {
     let width = predictions.iter().map(|p| p.source.name().chars().count()).max().unwrap_or(0).max(4);
     let called = |answer: &Answer| match answer {
-        Answer::Class { label, class, .. } => {
-            let label = || label.map_or_else(|| "-".into(), |label| label.to_string());
-            class.clone().unwrap_or_else(label)
-        }
+        Answer::Class { label, class, .. } => match class {
+            Some(class) => escape::name(class).into_owned(),
+            None => label.map_or_else(|| "-".into(), |label| label.to_string()),
+        },
         Answer::Value { .. } => String::new(),
     };
     let label = predictions.iter().map(|p| called(&p.answer).chars().count()).max().unwrap_or(0).max(5);

@@ -107,8 +107,7 @@ fn grey(bytes: &[u8], path: &Path) -> Result<Grey, Error> {
         return Err(malformed(path, expected, size()));
     }
     let len = reader.output_buffer_size().unwrap_or(usize::MAX);
-    let mut bytes =
-        reserve(len).map_err(|_| malformed(path, "a picture that fits into memory", size()))?;
+    let mut bytes = reserve(len).map_err(|_| malformed(path, "a picture that fits into memory", size()))?;
     bytes.resize(len, 0);
     let info = reader.next_frame(&mut bytes).map_err(refused)?;
     bytes.truncate(info.buffer_size());

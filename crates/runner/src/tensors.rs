@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::element::Element;
+use crate::escape;
 use crate::hex::hex;
 
 /// An array on its way into a file.
@@ -152,7 +153,9 @@ pub(crate) fn digest<'a>(text: &str, arrays: impl Iterator<Item = (&'a str, &'a 
     hex(&hash.finalize())
 }
 
-/// [`Error::Malformed`] about `path`.
+/// [`Error::Malformed`] about `path`, in one line whatever the file holds.
 pub(crate) fn malformed(path: &Path, expected: impl ToString, found: impl ToString) -> Error {
-    Error::Malformed { path: path.into(), expected: expected.to_string(), found: found.to_string() }
+    let [expected, found] = [expected.to_string(), found.to_string()];
+    let line = |text: &str| escape::name(text).into_owned();
+    Error::Malformed { path: path.into(), expected: line(&expected), found: line(&found) }
 }

@@ -38,7 +38,7 @@ use crate::setup::{self, Setup};
 use crate::signal::{Signal, Signals};
 use crate::training::{self, End, Position, State, Watch};
 use crate::weights::{self, Weights};
-use crate::{Error, dry_run, extension, folds, sizes, transfer};
+use crate::{Error, constant, dry_run, escape, extension, folds, sizes, transfer};
 
 /// What `train` is asked to do.
 #[derive(Clone, Debug)]
@@ -134,8 +134,9 @@ pub(crate) fn run(
                 Some(_) => transfer::load(&setup, &mut Weights::<f32>::zeros(&setup.network)?)?,
                 None => None,
             };
-            if let Some(outcome) = loaded.filter(|_| !request.quiet) {
-                display::say(&outcome.to_string());
+            let said = [loaded.map(|outcome| outcome.to_string()), constant::notice(&setup)];
+            if !request.quiet {
+                said.iter().flatten().for_each(|text| display::say(text));
             }
             let folder = match out {
                 Some(out) => RunFolder::create(out, *force)?,
@@ -221,8 +222,14 @@ fn json(summary: &Summary) -> Result<String, Error> {
     summary.to_json().map_err(|error| Error::Usage(format!("summary: {error}")))
 }
 
-/// Prints a line on stdout. A reader that has gone away is none of our business.
+/// Prints a line on stdout, control characters escaped: text for people or JSON. A reader that has
+/// gone away is none of our business.
 pub(crate) fn print(line: &str) -> Result<(), Error> {
+    print_raw(&escape::lines(line))
+}
+
+/// Prints a line on stdout as it is: a drawing with the escape sequences of its own.
+pub(crate) fn print_raw(line: &str) -> Result<(), Error> {
     match writeln!(std::io::stdout(), "{line}") {
         Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::System { action: "write to standard output", cause })

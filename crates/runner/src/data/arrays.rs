@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
+use super::Event;
 use super::error::{DataError, Fault};
 use super::labelled::{Goals, Inputs, Labelled};
 use super::npy::{self, Elements, Npy};
+use super::rounding::Rounding;
 
 /// The names of the arrays, in the pairs of training and test.
 const PAIRS: [[&str; 2]; 3] = [["x_train", "y_train"], ["x", "y"], ["x_test", "y_test"]];
@@ -40,8 +42,8 @@ pub fn are_in(folder: &Path) -> bool {
 ///
 /// # Errors
 /// As for [`parse`].
-pub fn read_folder(folder: &Path) -> Result<Arrays, DataError> {
-    of(folder, |name| {
+pub fn read_folder(folder: &Path, hear: &mut dyn FnMut(Event<'_>)) -> Result<Arrays, DataError> {
+    of(folder, hear, |name| {
         let path = folder.join(format!("{name}.npy"));
         if !path.is_file() {
             return Ok(None);
@@ -56,9 +58,13 @@ pub fn read_folder(folder: &Path) -> Result<Arrays, DataError> {
 /// # Errors
 /// [`DataError::Malformed`] if it is no archive, an array is missing or malformed, arrays do not fit together or are empty, or a class is not one
 /// of 0 to 255; [`DataError::Io`] if it cannot be read.
-pub fn parse(input: impl Read + Seek, path: &Path) -> Result<Arrays, DataError> {
+pub fn parse(
+    input: impl Read + Seek,
+    path: &Path,
+    hear: &mut dyn FnMut(Event<'_>),
+) -> Result<Arrays, DataError> {
     let mut archive = ZipArchive::new(input).map_err(|error| damaged(path, error))?;
-    of(path, |name| {
+    of(path, hear, |name| {
         // As errors name it.
         let place = path.join(name);
         match archive.by_name(&format!("{name}.npy")) {
@@ -76,14 +82,20 @@ fn damaged(path: &Path, error: ZipError) -> DataError {
     }
 }
 
-/// The data set of the arrays that `array` finds by name.
+/// The data set of the arrays that `array` finds by name. One notice says what rounding lost of the first of them.
 fn of(
     path: &Path,
+    hear: &mut dyn FnMut(Event<'_>),
     mut array: impl FnMut(&str) -> Result<Option<(Npy, PathBuf)>, DataError>,
 ) -> Result<Arrays, DataError> {
+    let mut lost = None;
     let mut set = |[x, y]: [&str; 2]| match (array(x)?, array(y)?) {
         (None, None) => Ok(None),
-        (Some((inputs, x)), Some((goals, y))) => Ok(Some((labelled(inputs, &x, goals, &y)?, x, y))),
+        (Some((inputs, x)), Some((goals, y))) => {
+            let (set, rounded) = labelled(inputs, &x, goals, &y)?;
+            lost = lost.take().or(rounded);
+            Ok(Some((set, x, y)))
+        }
         (found, _) => {
             let found = if found.is_some() { format!("{x} alone") } else { format!("{y} alone") };
             Err(DataError::malformed(path, Fault::Array, format!("both {x} and {y}"), found))
@@ -97,7 +109,11 @@ fn of(
         let expected = "the arrays x_train and y_train, or x and y";
         return Err(DataError::malformed(path, Fault::Array, expected, "none of them"));
     };
-    let Some((test, x_test, y_test)) = set(PAIRS[2])? else { return Ok(Arrays { train, test: None }) };
+    let test = set(PAIRS[2])?;
+    if let Some(lost) = lost {
+        hear(Event::Notice(&lost));
+    }
+    let Some((test, x_test, y_test)) = test else { return Ok(Arrays { train, test: None }) };
     if (test.shape(), std::mem::discriminant(test.inputs()))
         != (train.shape(), std::mem::discriminant(train.inputs()))
     {
@@ -125,9 +141,10 @@ fn of(
     Ok(Arrays { train, test: Some(test) })
 }
 
-/// Examples and goals that came from the arrays `x` and `y`.
-fn labelled(inputs: Npy, x: &Path, goals: Npy, y: &Path) -> Result<Labelled, DataError> {
+/// Examples and goals that came from the arrays `x` and `y`, and what is said of rounding.
+fn labelled(inputs: Npy, x: &Path, goals: Npy, y: &Path) -> Result<(Labelled, Option<String>), DataError> {
     let inputs = Examples::new(inputs, x)?;
+    let lost = inputs.rounding.notice(x).or_else(|| goals.rounding.notice(y));
     let count = inputs.count;
     if goals.shape != [count] && goals.shape != [count, 1] {
         let expected = format!("the shape ({count},), a goal for each example");
@@ -148,7 +165,7 @@ fn labelled(inputs: Npy, x: &Path, goals: Npy, y: &Path) -> Result<Labelled, Dat
             Goals::Classes(labels.into_iter().enumerate().map(class).collect::<Result<_, _>>()?)
         }
     };
-    inputs.labelled(goals, x)
+    Ok((inputs.labelled(goals, x)?, lost))
 }
 
 /// Examples without goals.
@@ -162,6 +179,8 @@ pub struct Examples {
     pub cols: u32,
     /// All of them.
     pub inputs: Inputs,
+    /// What rounding lost of them.
+    pub rounding: Rounding,
 }
 
 impl Examples {
@@ -181,14 +200,19 @@ impl Examples {
         if array.shape.contains(&0) {
             return Err(refused(Fault::Empty));
         }
+        let mut rounding = array.rounding;
         let inputs = match array.elements {
             Elements::Bytes(bytes) => Inputs::Bytes(bytes),
             Elements::Integers(integers) => {
-                Inputs::Numbers(integers.into_iter().map(|integer| integer as f32).collect())
+                let rounded = |(at, integer): (usize, i64)| {
+                    rounding.integer(integer, integer as f32, || npy::place(&array.shape, at));
+                    integer as f32
+                };
+                Inputs::Numbers(integers.into_iter().enumerate().map(rounded).collect())
             }
             Elements::Floats(numbers) => Inputs::Numbers(numbers),
         };
-        Ok(Self { count, rows, cols, inputs })
+        Ok(Self { count, rows, cols, inputs, rounding })
     }
 
     /// With their goals.
@@ -211,7 +235,7 @@ mod tests {
     use super::*;
 
     fn array(shape: &[usize], elements: Elements) -> Npy {
-        Npy { shape: shape.to_vec(), elements }
+        Npy { shape: shape.to_vec(), elements, rounding: Rounding::default() }
     }
 
     fn bytes(shape: &[usize]) -> Npy {
@@ -221,7 +245,7 @@ mod tests {
     fn read(arrays: &[(&str, Npy)]) -> Result<Arrays, String> {
         let arrays: HashMap<_, _> = arrays.iter().cloned().collect();
         let found = |name: &str| Ok(arrays.get(name).map(|array| (array.clone(), PathBuf::from(name))));
-        of(Path::new("set"), found).map_err(|error| error.to_string())
+        of(Path::new("set"), &mut |_| {}, found).map_err(|error| error.to_string())
     }
 
     #[test]

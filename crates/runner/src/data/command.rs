@@ -20,7 +20,7 @@ use crate::augment::Augmentation;
 use crate::config::{Config, Source, require};
 use crate::hex::hex;
 use crate::rows::Rows;
-use crate::{Error, picture, setup, train};
+use crate::{Error, escape, picture, setup, train};
 
 /// Pixels between the images of a sheet.
 const GAP: usize = 2;
@@ -134,7 +134,7 @@ pub fn info(config: &Config, json: bool) -> Result<(), Error> {
     }];
     for (what, names) in [("columns", &info.columns), ("classes", &info.class_names)] {
         if !names.is_empty() {
-            lines.push(format!("{what}: {}", names.join(", ")));
+            lines.push(format!("{what}: {}", escape::name(&names.join(", "))));
         }
     }
     for (part, of) in [("train", &info.train), ("test", &info.test)] {
@@ -242,7 +242,7 @@ pub fn show(show: &Show) -> Result<(), Error> {
         let columns = (80 / (set.cols() + 1)).clamp(1, indices.len());
         let labels: Vec<_> = labels.into_iter().map(ToString::to_string).collect();
         let drawn = half_blocks(&Sheet::new(set, &indices, columns, 1));
-        return train::print(&format!("{drawn}\n{}", labels.join(" ")));
+        return train::print_raw(&format!("{drawn}\n{}", labels.join(" ")));
     };
     let columns = (1..).find(|columns| columns * columns >= indices.len()).unwrap_or(1);
     let Sheet { width, height, pixels } = Sheet::new(set, &indices, columns, GAP);

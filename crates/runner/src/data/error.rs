@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::download::Attempt;
+use crate::escape;
 
 /// A data set could not be read, found, downloaded or stored.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +83,7 @@ impl DataError {
         move |cause| Self::Io { action, path: path.to_path_buf(), cause }
     }
 
-    /// A [`Malformed`](Self::Malformed) error about `path`.
+    /// A [`Malformed`](Self::Malformed) error about `path`, in one line whatever the file holds.
     pub(crate) fn malformed(
         path: &Path,
         fault: Fault,
@@ -92,8 +93,8 @@ impl DataError {
         Self::Malformed {
             path: path.to_path_buf(),
             fault,
-            expected: expected.to_string(),
-            found: found.to_string(),
+            expected: escape::name(&expected.to_string()).into_owned(),
+            found: escape::name(&found.to_string()).into_owned(),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod arrays;
 mod batch;
+mod classes;
 pub mod command;
 pub mod digits;
 mod download;
@@ -25,6 +26,7 @@ pub mod npy;
 mod progress;
 pub(crate) mod replace;
 mod request;
+mod rounding;
 mod split;
 pub mod synthetic;
 pub mod table;
@@ -40,6 +42,7 @@ pub use error::{DataError, Fault};
 pub use labelled::{Goals, Inputs, Labelled, Uneven, noun};
 pub use progress::Terminal;
 pub use request::{Choice, Generate, Request};
+pub use rounding::Rounding;
 pub use split::{Split, TooManyHeldOut};
 
 /// A data set in memory.
@@ -138,15 +141,18 @@ pub enum Event<'a> {
 pub fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result<Dataset, DataError> {
     let digits = || (request.digits)(request.seed, request.cache.as_deref());
     match &request.choice {
-        Choice::Folder(folder) if arrays::are_in(folder) => {
-            from_arrays(arrays::read_folder(folder)?, folder, Origin::Folder(folder.clone()), request.seed)
-        }
+        Choice::Folder(folder) if arrays::are_in(folder) => from_arrays(
+            arrays::read_folder(folder, hear)?,
+            folder,
+            Origin::Folder(folder.clone()),
+            request.seed,
+        ),
         Choice::Archive(path) => {
-            let arrays = arrays::parse(BufReader::new(open(path)?), path)?;
+            let arrays = arrays::parse(BufReader::new(open(path)?), path, hear)?;
             from_arrays(arrays, path, Origin::File(path.clone()), request.seed)
         }
         Choice::Table(path, goal) => {
-            let table = table::parse(open(path)?, path, goal)?;
+            let table = table::parse(open(path)?, path, goal, hear)?;
             from_table(table, name(path), Origin::File(path.clone()), path, request.seed)
         }
         Choice::Classification(settings) => made("classification", settings.generate(request.seed), request),

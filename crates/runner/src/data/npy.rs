@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::error::{DataError, Fault};
+use super::rounding::Rounding;
 use crate::memory::reserve;
 
 /// An array that was read: its elements row after row.
@@ -19,6 +20,8 @@ pub struct Npy {
     pub shape: Vec<usize>,
     /// Its elements.
     pub elements: Elements,
+    /// What rounding lost of those that are [`Elements::Floats`].
+    pub rounding: Rounding,
 }
 
 /// Elements by what they are, whatever their width was.
@@ -78,31 +81,46 @@ pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
     if big_endian {
         bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
     }
+    let mut rounding = Rounding::default();
     let elements = match (kind, width) {
         ('u', 1) => Elements::Bytes(bytes),
-        ('f', _) => Elements::Floats(floats(&bytes, width, path)?),
+        ('f', 8) => {
+            let exact = bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
+            let rounded = |(at, exact): (usize, f64)| {
+                rounding.float(exact, exact as f32, || place(&shape, at));
+                exact as f32
+            };
+            Elements::Floats(finite(exact.enumerate().map(rounded).collect(), path)?)
+        }
+        ('f', _) => {
+            let numbers = bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+            Elements::Floats(finite(numbers.collect(), path)?)
+        }
         _ => {
             let mut integers = reserve(bytes.len() / width).map_err(|_| too_large())?;
             integers.extend(bytes.chunks_exact(width).map(|bytes| integer(bytes, kind == 'i')));
             Elements::Integers(integers)
         }
     };
-    Ok(Npy { shape, elements })
+    Ok(Npy { shape, elements, rounding })
 }
 
-/// The numbers in `bytes`, of 4 or 8 bytes each.
-fn floats(bytes: &[u8], width: usize, path: &Path) -> Result<Vec<f32>, DataError> {
-    let numbers: Vec<f32> = if width == 4 {
-        bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
-    } else {
-        bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32).collect()
-    };
+/// `numbers`, if they are finite.
+fn finite(numbers: Vec<f32>, path: &Path) -> Result<Vec<f32>, DataError> {
     match numbers.iter().position(|number| !number.is_finite()) {
         Some(at) => {
             let found = format!("{} at index {at} of all elements", numbers[at]);
             Err(DataError::malformed(path, Fault::Number, "finite numbers within the range of f32", found))
         }
         None => Ok(numbers),
+    }
+}
+
+/// `row 3, column 0`: where element `at` of an array of `shape` is, both from 0.
+pub(super) fn place(shape: &[usize], at: usize) -> String {
+    match shape.get(1..).unwrap_or_default().iter().product::<usize>() {
+        0 | 1 => format!("row {at}"),
+        columns => format!("row {}, column {}", at / columns, at % columns),
     }
 }
 
@@ -203,6 +221,17 @@ mod tests {
         assert_eq!(elements("<u8", &[255; 8]), Elements::Integers(vec![i64::MAX]));
         assert_eq!(elements("<f4", &1.5_f32.to_le_bytes()), Elements::Floats(vec![1.5]));
         assert_eq!(elements(">f8", &0.1_f64.to_be_bytes()), Elements::Floats(vec![0.1]));
+    }
+
+    #[test]
+    fn what_rounding_loses_has_its_row_and_column() {
+        let numbers = [0.1_f64, 1.0, 2.0, 16_777_217.0].map(f64::to_le_bytes).concat();
+        let array = parsed(&file("<f8", "(2, 2)", &numbers)).expect("an array");
+        let notice = array.rounding.notice(Path::new("a.npy")).expect("one of them");
+        assert!(notice.contains("16777217 in row 1, column 1, which becomes 16777216"), "{notice}");
+        let exact = parsed(&file("<f8", "(2, 2)", &[0; 32])).expect("an array");
+        assert_eq!(exact.rounding, Rounding::default());
+        assert_eq!((place(&[5], 3), place(&[5, 1], 3)), ("row 3".into(), "row 3".into()));
     }
 
     #[test]

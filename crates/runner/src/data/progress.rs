@@ -6,6 +6,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Event;
+use crate::display::say;
 
 /// What the bar shows.
 const TEMPLATE: &str = "{msg} {bytes} of {total_bytes} {wide_bar} {eta}";
@@ -20,7 +21,7 @@ impl Terminal {
     /// Shows one event.
     pub fn hear(&mut self, event: Event<'_>) {
         match event {
-            Event::Notice(text) => eprintln!("{text}"),
+            Event::Notice(text) => say(text),
             // indicatif draws to stderr, and not at all where that is no terminal.
             Event::Begun(url) => {
                 let style =

@@ -2,20 +2,26 @@
 //! column of which is its class or its value.
 //!
 //! ```text
-//! sepal,petal,species          --label species      classes are the distinct texts, by number where all are numbers
+//! sepal,petal,species          --label species      classes are the distinct texts; where all are numbers, the distinct numbers
 //! 5.1,1.4,setosa               --target petal       a number to be met
 //! ```
 //!
+//! Columns are known by their names: none that is read has the name of another.
+//!
 //! [`load`](super::load) reads files with this; `predict` reads rows without a class.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Read;
 use std::path::Path;
 
 use csv::{ErrorKind, Position, ReaderBuilder, StringRecord, Trim};
 
-use super::Names;
+use super::classes::Classes;
 use super::error::{DataError, Fault};
 use super::labelled::{Goals, Inputs, Labelled};
+use super::rounding::Rounding;
+use super::{Event, Names};
 
 /// The column of a table that is to be learned, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,18 +76,26 @@ impl Table {
     }
 }
 
-/// Reads the table in `input`, which is the contents of `path`.
+/// Reads the table in `input`, which is the contents of `path`. Each name of a column is that of one.
 ///
 /// # Errors
 /// [`DataError::Malformed`] with line and column if a number is none or is not finite, a row is longer or shorter than the header, there is
-/// no such column, no other column or no row, or there are more than 256 classes.
-pub fn parse(input: impl Read, path: &Path, goal: &Goal) -> Result<Table, DataError> {
-    let mut file = File::new(input, path)?;
+/// no such column, no other column or no row, two columns have one name, or there are more than 256 classes.
+pub fn parse(
+    input: impl Read,
+    path: &Path,
+    goal: &Goal,
+    hear: &mut dyn FnMut(Event<'_>),
+) -> Result<Table, DataError> {
+    let mut file = File::new(input, path, hear)?;
     let at = file.column(goal.column())?;
     let shown: Vec<usize> = (0..file.header.len()).filter(|&column| column != at).collect();
     if shown.is_empty() {
         let expected = format!("a column beside `{}`", goal.column());
         return Err(DataError::malformed(path, Fault::Column, expected, "none"));
+    }
+    for &column in &shown {
+        file.column(&file.header[column])?;
     }
     let (mut numbers, mut texts, mut values) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(record) = file.next()? {
@@ -97,17 +111,18 @@ pub fn parse(input: impl Read, path: &Path, goal: &Goal) -> Result<Table, DataEr
     let (goals, classes) = match goal {
         Goal::Target(_) => (Goals::Values(values), Vec::new()),
         Goal::Label(column) => {
-            let classes = classes(&texts);
-            if classes.len() > MOST_CLASSES {
+            let classes = Classes::of(&texts);
+            if classes.names().len() > MOST_CLASSES {
                 let expected = format!(
                     "at most {MOST_CLASSES} classes in column `{column}` (for a number to be met, name it by --target)"
                 );
-                return Err(DataError::malformed(path, Fault::Label, expected, classes.len()));
+                return Err(DataError::malformed(path, Fault::Label, expected, classes.names().len()));
             }
-            let number = |text: &String| classes.iter().position(|class| class == text).unwrap_or(0) as u8;
-            (Goals::Classes(texts.iter().map(number).collect()), classes)
+            let number = |text: &String| classes.find(text).unwrap_or(0) as u8;
+            (Goals::Classes(texts.iter().map(number).collect()), classes.into_names())
         }
     };
+    file.end(hear);
     let rows = labelled(path, numbers, goals, shown.len())?;
     let columns = shown.into_iter().map(|column| file.header[column].to_owned()).collect();
     Ok(Table { columns, classes, rows })
@@ -118,16 +133,23 @@ pub fn parse(input: impl Read, path: &Path, goal: &Goal) -> Result<Table, DataEr
 ///
 /// # Errors
 /// As for [`parse`]; and if a class has none of the names.
-pub fn parse_known(input: impl Read, path: &Path, goal: &Goal, names: &Names) -> Result<Labelled, DataError> {
-    let mut file = File::new(input, path)?;
+pub fn parse_known(
+    input: impl Read,
+    path: &Path,
+    goal: &Goal,
+    names: &Names,
+    hear: &mut dyn FnMut(Event<'_>),
+) -> Result<Labelled, DataError> {
+    let mut file = File::new(input, path, hear)?;
     let shown = names.columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
     let at = file.column(goal.column())?;
+    let known = Classes::known(&names.classes);
     let (mut numbers, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(record) = file.next()? {
         file.numbers(&record, &shown, &mut numbers)?;
         match goal {
             Goal::Target(_) => file.numbers(&record, &[at], &mut values)?,
-            Goal::Label(_) => match names.classes.iter().position(|class| *class == record[at]) {
+            Goal::Label(_) => match known.find(&record[at]) {
                 Some(class) => classes.push(class as u8),
                 None => {
                     let expected = format!("one of the run's classes ({})", names.classes.join(", "));
@@ -140,6 +162,7 @@ pub fn parse_known(input: impl Read, path: &Path, goal: &Goal, names: &Names) ->
         Goal::Target(_) => Goals::Values(values),
         Goal::Label(_) => Goals::Classes(classes),
     };
+    file.end(hear);
     labelled(path, numbers, goals, shown.len())
 }
 
@@ -147,13 +170,19 @@ pub fn parse_known(input: impl Read, path: &Path, goal: &Goal, names: &Names) ->
 ///
 /// # Errors
 /// As for [`parse`].
-pub fn parse_rows(input: impl Read, path: &Path, columns: &[String]) -> Result<Vec<f32>, DataError> {
-    let mut file = File::new(input, path)?;
+pub fn parse_rows(
+    input: impl Read,
+    path: &Path,
+    columns: &[String],
+    hear: &mut dyn FnMut(Event<'_>),
+) -> Result<Vec<f32>, DataError> {
+    let mut file = File::new(input, path, hear)?;
     let shown = columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
     let mut numbers = Vec::new();
     while let Some(record) = file.next()? {
         file.numbers(&record, &shown, &mut numbers)?;
     }
+    file.end(hear);
     Ok(numbers)
 }
 
@@ -167,52 +196,72 @@ fn labelled(path: &Path, numbers: Vec<f32>, goals: Goals, columns: usize) -> Res
         .map_err(|uneven| DataError::malformed(path, Fault::Length, "fewer than 2^32 rows", uneven))
 }
 
-/// The distinct texts: in the order of numbers if all are some, else in that of their characters.
-fn classes(texts: &[String]) -> Vec<String> {
-    let mut classes = texts.to_vec();
-    classes.sort();
-    classes.dedup();
-    let numbers: Option<Vec<f64>> = classes.iter().map(|class| class.parse().ok()).collect();
-    if let Some(numbers) = numbers {
-        let mut by_number: Vec<_> = numbers.into_iter().zip(classes).collect();
-        by_number.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        return by_number.into_iter().map(|(_, class)| class).collect();
-    }
-    classes
-}
-
 /// A file that is being read.
 struct File<'a, R> {
     path: &'a Path,
     reader: csv::Reader<R>,
     header: StringRecord,
+    /// Where each name of the header is; `None` if several columns have it.
+    places: HashMap<String, Option<usize>>,
+    rounding: Rounding,
 }
 
+/// As many names of columns are printed in a message.
+const MOST_NAMED: usize = 20;
+
 impl<'a, R: Read> File<'a, R> {
-    fn new(input: R, path: &'a Path) -> Result<Self, DataError> {
+    fn new(input: R, path: &'a Path, hear: &mut dyn FnMut(Event<'_>)) -> Result<Self, DataError> {
         let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(input);
         let header = reader.headers().map_err(|error| unreadable(path, error))?.clone();
         if header.is_empty() {
             let expected = "a line with the names of the columns";
             return Err(DataError::malformed(path, Fault::Empty, expected, "nothing"));
         }
-        Ok(Self { path, reader, header })
+        let mut places = HashMap::new();
+        for (at, name) in header.iter().enumerate() {
+            match places.entry(name.to_owned()) {
+                Entry::Vacant(place) => _ = place.insert(Some(at)),
+                Entry::Occupied(mut place) => *place.get_mut() = None,
+            }
+        }
+        let file = Self { path, reader, header, places, rounding: Rounding::default() };
+        if file.looks_like_data() {
+            hear(Event::Notice(&format!("{}: {LIKE_DATA} ({})", path.display(), file.columns())));
+        }
+        Ok(file)
     }
 
-    /// Where the column `name` is.
+    /// `true` if every name of a column is a number.
+    fn looks_like_data(&self) -> bool {
+        self.header.iter().all(|name| name.parse::<f64>().is_ok())
+    }
+
+    /// The names of the columns, or the first of them.
+    fn columns(&self) -> String {
+        let first: Vec<_> = self.header.iter().take(MOST_NAMED).collect();
+        match self.header.len().saturating_sub(MOST_NAMED) {
+            0 => first.join(", "),
+            more => format!("{}, and {more} more", first.join(", ")),
+        }
+    }
+
+    /// The place of the column `name`.
     fn column(&self, name: &str) -> Result<usize, DataError> {
-        let mut places = self.header.iter().enumerate().filter(|(_, column)| *column == name);
-        match (places.next(), places.next()) {
-            (Some((at, _)), None) => Ok(at),
-            (Some(_), Some(_)) => {
-                let expected = format!("one column `{name}`");
-                Err(DataError::malformed(self.path, Fault::Column, expected, "several"))
-            }
-            (None, _) => {
-                let columns: Vec<_> = self.header.iter().collect();
-                let expected = format!("a column `{name}`");
-                Err(DataError::malformed(self.path, Fault::Column, expected, columns.join(", ")))
-            }
+        let refused = |expected: String, found: String| {
+            let found = if self.looks_like_data() { format!("{found}: {LIKE_DATA}") } else { found };
+            DataError::malformed(self.path, Fault::Column, expected, found)
+        };
+        match self.places.get(name) {
+            Some(Some(at)) => Ok(*at),
+            Some(None) => Err(refused(format!("one column `{name}`"), "several of this name".into())),
+            None => Err(refused(format!("a column `{name}`"), self.columns())),
+        }
+    }
+
+    /// Says what was lost of the numbers that were read, if anything was.
+    fn end(&self, hear: &mut dyn FnMut(Event<'_>)) {
+        if let Some(notice) = self.rounding.notice(self.path) {
+            hear(Event::Notice(&notice));
         }
     }
 
@@ -225,30 +274,42 @@ impl<'a, R: Read> File<'a, R> {
 
     /// Adds the numbers in the columns `columns` of `record` to `numbers`.
     fn numbers(
-        &self,
+        &mut self,
         record: &StringRecord,
         columns: &[usize],
         numbers: &mut Vec<f32>,
     ) -> Result<(), DataError> {
         for &column in columns {
-            match record[column].parse::<f32>() {
-                Ok(number) if number.is_finite() => numbers.push(number),
-                _ => return Err(self.refused(Fault::Number, "a finite number", record, column)),
-            }
+            let text = &record[column];
+            let Some(number) = text.parse::<f32>().ok().filter(|number| number.is_finite()) else {
+                return Err(self.refused(Fault::Number, "a finite number", record, column));
+            };
+            let header = &self.header;
+            self.rounding.text(text, number, || place(record, &header[column]));
+            numbers.push(number);
         }
         Ok(())
     }
 
     /// What is wrong with column number `column` of `record`.
     fn refused(&self, fault: Fault, expected: &str, record: &StringRecord, column: usize) -> DataError {
-        let line = record.position().map_or(0, Position::line);
-        let expected = format!("{expected} in line {line}, column `{}`", &self.header[column]);
+        let expected = format!("{expected} in {}", place(record, &self.header[column]));
         let found = match &record[column] {
             "" => "nothing".to_owned(),
             text => format!("`{text}`"),
         };
         DataError::malformed(self.path, fault, expected, found)
     }
+}
+
+/// What is said where the first row of a file may be no header.
+const LIKE_DATA: &str =
+    "the first row is taken for the names of the columns, but looks like data: add a row of names before it";
+
+/// `line 3, column `a``: where a field is.
+fn place(record: &StringRecord, column: &str) -> String {
+    let line = record.position().map_or(0, Position::line);
+    format!("line {line}, column `{column}`")
 }
 
 /// What the parser says, in our words.
@@ -273,7 +334,18 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str, goal: Goal) -> Result<Table, String> {
-        parse(text.as_bytes(), Path::new("t.csv"), &goal).map_err(|error| error.to_string())
+        parse(text.as_bytes(), Path::new("t.csv"), &goal, &mut |_| {}).map_err(|error| error.to_string())
+    }
+
+    /// What is said while the table is read.
+    fn notices(text: &str, goal: Goal) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut hear = |event: Event<'_>| match event {
+            Event::Notice(text) => all.push(text.to_owned()),
+            _ => panic!("no download"),
+        };
+        parse(text.as_bytes(), Path::new("t.csv"), &goal, &mut hear).expect("a table");
+        all
     }
 
     fn label(column: &str) -> Goal {
@@ -301,22 +373,55 @@ mod tests {
         assert_eq!(table.rows.labels(), [2, 1, 0]);
     }
 
+    /// However a number is spelt, it is one class, and named by its shortest spelling.
+    #[test]
+    fn numbers_of_one_value_are_one_class() {
+        let table = parsed("x,y\n1,1.0\n1,0\n1,1\n1,0.0\n1,-0\n1,10e-1\n", label("y")).expect("a table");
+        assert_eq!(table.classes, ["0", "1"]);
+        assert_eq!(table.rows.labels(), [1, 0, 1, 0, 0, 1]);
+        let table = parsed("x,y\n1,1.0\n1,1\n1,one\n", label("y")).expect("a table");
+        assert_eq!(table.classes, ["1", "1.0", "one"]);
+    }
+
+    #[test]
+    fn a_header_of_numbers_is_said_to_look_like_data() {
+        let said = notices("5.1,1.4,0\n4.9,1.5,1\n", label("0"));
+        assert!(said[0].contains("looks like data") && said[0].contains("(5.1, 1.4, 0)"), "{said:?}");
+        assert!(notices("a,2020,2021\n1,2,3\n", label("a")).is_empty());
+        let error = parsed("0,0,5\n1,2,3\n", label("5")).expect_err("two columns `0`");
+        assert!(
+            error.contains("one column `0`, found several") && error.contains("looks like data"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn numbers_that_rounding_makes_the_same_are_named_once() {
+        let said = notices("id,x,y\n1,0.1,0\n16777217,1e-50,1\n16777219,1,1\n", label("y"));
+        assert_eq!(said.len(), 1);
+        assert!(said[0].contains("16777217 in line 3, column `id`, which becomes 16777216"), "{said:?}");
+        assert!(said[0].contains("3 of them"), "{said:?}");
+    }
+
     #[test]
     fn what_is_written_is_read_back() {
         let made = crate::data::synthetic::Linear { samples: 10, ..Default::default() };
         let made = made.generate(4).expect("as many as stated");
         let file = made.to_csv("value");
         let goal = Goal::Target("value".into());
-        assert_eq!(parse(&file[..], Path::new("t.csv"), &goal).expect("a table"), made);
+        assert_eq!(parse(&file[..], Path::new("t.csv"), &goal, &mut |_| {}).expect("a table"), made);
     }
 
     #[test]
     fn rows_are_read_by_the_names_of_their_columns() {
         let rows = |text: &str| {
             let columns = ["a".to_owned(), "b".to_owned()];
-            parse_rows(text.as_bytes(), Path::new("t.csv"), &columns).map_err(|error| error.to_string())
+            parse_rows(text.as_bytes(), Path::new("t.csv"), &columns, &mut |_| {})
+                .map_err(|error| error.to_string())
         };
         assert_eq!(rows("b,x,a\n1,?,2\n3,?,4\n"), Ok(vec![2.0, 1.0, 4.0, 3.0]));
+        // Names that are not asked for may be those of several columns.
+        assert_eq!(rows("a,note,b,note\n1,?,2,?\n"), Ok(vec![1.0, 2.0]));
         assert!(rows("a,c\n1,2\n").expect_err("no b").contains("a column `b`"));
     }
 
@@ -325,7 +430,8 @@ mod tests {
         let read = |text: &str, goal: Goal| {
             let text_of = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
             let names = Names { columns: text_of(&["a", "b"]), classes: text_of(&["w", "x"]) };
-            parse_known(text.as_bytes(), Path::new("t.csv"), &goal, &names).map_err(|error| error.to_string())
+            let path = Path::new("t.csv");
+            parse_known(text.as_bytes(), path, &goal, &names, &mut |_| {}).map_err(|error| error.to_string())
         };
         let rows = read("b,kind,note,a\n1,x,?,2\n", label("kind")).expect("a row");
         assert_eq!((rows.inputs(), rows.labels()), (&Inputs::Numbers(vec![2.0, 1.0]), &[1][..]));
@@ -352,6 +458,7 @@ mod tests {
             ("y\n1\n", "a column beside `y`"),
             ("a,b\n1,2\n", "no such column: expected a column `y`, found a, b"),
             ("a,y,y\n1,2,3\n", "one column `y`, found several"),
+            ("a,b,a,y\n1,2,3,4\n", "one column `a`, found several"),
             ("a,y\n1,2\nNaN,2\n", "a finite number in line 3, column `a`, found `NaN`"),
             ("a,y\n-inf,2\n", "line 2, column `a`, found `-inf`"),
             ("a,y\n1e39,2\n", "found `1e39`"),
@@ -367,7 +474,8 @@ mod tests {
         let many: String = (0..257).map(|i| format!("1,{i}\n")).collect();
         let error = parsed(&format!("a,y\n{many}"), label("y")).expect_err("too many");
         assert!(error.contains("at most 256 classes") && error.contains("--target"), "{error}");
-        let utf8 = parse(&b"a,y\n\xff,1\n"[..], Path::new("t.csv"), &label("y")).expect_err("no text");
+        let utf8 =
+            parse(&b"a,y\n\xff,1\n"[..], Path::new("t.csv"), &label("y"), &mut |_| {}).expect_err("no text");
         assert!(utf8.to_string().contains("UTF-8 in line 2"), "{utf8}");
     }
 }

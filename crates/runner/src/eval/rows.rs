@@ -11,7 +11,7 @@ use crate::Error;
 use crate::config::{Config, Source, is_table};
 use crate::data::arrays::{self, Arrays};
 use crate::data::table::{self, Goal};
-use crate::data::{DataError, Fault, Goals, Labelled, Names, noun, open, with_test};
+use crate::data::{DataError, Event, Fault, Goals, Labelled, Names, Terminal, noun, open, with_test};
 use crate::metrics::Summary;
 use crate::tensors::malformed;
 
@@ -36,16 +36,18 @@ pub(super) fn read(
     network: &Network,
     part: Option<Part>,
 ) -> Result<Option<(Labelled, Option<Part>)>, Error> {
+    let mut terminal = Terminal::default();
+    let mut hear = |event: Event<'_>| terminal.hear(event);
     let Arrays { train, test } = if is_table(path) {
-        Arrays { train: table(path, config, summary)?, test: None }
+        Arrays { train: table(path, config, summary, &mut hear)?, test: None }
     } else if is_named(path, "npz") {
-        arrays::parse(BufReader::new(open(path)?), path)?
+        arrays::parse(BufReader::new(open(path)?), path, &mut hear)?
     } else if is_named(path, "npy") {
         let expected =
             "examples with their goals: an archive (.npz) with x and y, or a folder with x.npy and y.npy";
         return Err(malformed(path, expected, "a single array"));
     } else {
-        arrays::read_folder(path)?
+        arrays::read_folder(path, &mut hear)?
     };
     for set in [Some(&train), test.as_ref()].into_iter().flatten() {
         fits(set, path, network)?;
@@ -78,7 +80,12 @@ pub(super) fn read(
 }
 
 /// The rows of the table in `path`, with columns and classes as the run knows them.
-fn table(path: &Path, config: &Config, summary: &Summary) -> Result<Labelled, Error> {
+fn table(
+    path: &Path,
+    config: &Config,
+    summary: &Summary,
+    hear: &mut dyn FnMut(Event<'_>),
+) -> Result<Labelled, Error> {
     let goal = match (&config.label, &config.target, config.dataset) {
         (Some(label), ..) => Some(Goal::Label(label.clone())),
         (None, Some(target), _) => Some(Goal::Target(target.clone())),
@@ -92,7 +99,7 @@ fn table(path: &Path, config: &Config, summary: &Summary) -> Result<Labelled, Er
         return Err(malformed(path, expected, "a table"));
     };
     let names = Names { columns: summary.columns.clone(), classes: summary.classes.clone() };
-    Ok(table::parse_known(open(path)?, path, &goal, &names)?)
+    Ok(table::parse_known(open(path)?, path, &goal, &names, hear)?)
 }
 
 /// Checks that `set`, which came from `path`, has the shape and the goals that `network` was made for.

@@ -8,7 +8,7 @@ use super::{Part, Source};
 use crate::Error;
 use crate::config::is_table;
 use crate::data::arrays::Examples;
-use crate::data::{DataError, Fault, Goals, Inputs, npy, open, table};
+use crate::data::{DataError, Event, Fault, Goals, Inputs, Rounding, Terminal, npy, open, table};
 use crate::tensors::malformed;
 
 /// The rows of the file `path`, of `width` numbers each, which are called `columns` if they have names.
@@ -16,14 +16,17 @@ use crate::tensors::malformed;
 /// # Errors
 /// [`DataError::Malformed`] if the file is not what its name says, [`Error::Malformed`] if it is neither kind, or its rows do not fit.
 pub(super) fn read(path: &Path, width: usize, columns: &[String]) -> Result<Part, Error> {
+    let mut terminal = Terminal::default();
+    let mut hear = |event: Event<'_>| terminal.hear(event);
     let examples = if is_table(path) {
         if columns.is_empty() {
             let found = "a table, whose columns have names";
             return Err(malformed(path, "an array of NumPy (.npy), as the network was trained on", found));
         }
-        let numbers = table::parse_rows(open(path)?, path, columns)?;
+        let numbers = table::parse_rows(open(path)?, path, columns, &mut hear)?;
         let (count, cols) = (numbers.len() / width, width as u32);
-        Examples { count, rows: None, cols, inputs: Inputs::Numbers(numbers) }
+        let (inputs, rounding) = (Inputs::Numbers(numbers), Rounding::default());
+        Examples { count, rows: None, cols, inputs, rounding }
     } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
         Examples::new(npy::parse(BufReader::new(open(path)?), path)?, path)?
     } else {
@@ -31,6 +34,9 @@ pub(super) fn read(path: &Path, width: usize, columns: &[String]) -> Result<Part
         return Err(malformed(path, expected, "a file of another name"));
     };
     let Examples { count, rows, cols, .. } = examples;
+    if let Some(notice) = examples.rounding.notice(path) {
+        hear(Event::Notice(&notice));
+    }
     if rows.is_some() || cols as usize != width {
         let found = rows.map_or(format!("{cols} columns"), |rows| format!("images of {rows} x {cols}"));
         return Err(malformed(path, format!("rows of {width} columns, as the network takes them"), found));

@@ -7,6 +7,7 @@ mod augment;
 mod batch;
 mod bits;
 mod codes;
+mod columns;
 mod data;
 mod export;
 mod extend;

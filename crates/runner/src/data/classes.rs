@@ -1,0 +1,124 @@
+//! Classes by their texts: which texts are one class, and what it is called.
+//!
+//! ```text
+//! setosa, virginica       text by text
+//! 0, 0.0, 1, 1e0          all are numbers: one class for each value, called by its shortest text
+//! ```
+//!
+//! [`table`](super::table) reads labels with this, of a training set and of new rows.
+
+/// The classes of a table, in their order.
+#[derive(Clone, Debug)]
+pub(crate) struct Classes {
+    names: Vec<String>,
+    /// Their values, where all are numbers.
+    numbers: Option<Vec<f64>>,
+}
+
+/// Below, different integers are different numbers of f64: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+impl Classes {
+    /// Those that `texts` name: in the order of numbers if all are some, else in that of their characters.
+    pub(crate) fn of(texts: &[String]) -> Self {
+        let mut names: Vec<&String> = texts.iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        let Some(numbers) = numbers(&names) else {
+            return Self { names: names.into_iter().cloned().collect(), numbers: None };
+        };
+        let mut all: Vec<_> = numbers.into_iter().zip(names).collect();
+        // Of one value, the shortest text comes first and stays.
+        all.sort_by(|(a, text), (b, other)| {
+            a.total_cmp(b).then(text.len().cmp(&other.len())).then(text.cmp(other))
+        });
+        all.dedup_by(|(a, _), (b, _)| are_same(*a, *b));
+        let (numbers, names) = all.into_iter().map(|(number, name)| (number, name.clone())).unzip();
+        Self { names, numbers: Some(numbers) }
+    }
+
+    /// Those of a run, by the names that it has of them.
+    pub(crate) fn known(names: &[String]) -> Self {
+        Self { names: names.into(), numbers: numbers(names) }
+    }
+
+    /// Their names.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Their names.
+    pub(crate) fn into_names(self) -> Vec<String> {
+        self.names
+    }
+
+    /// The class that `text` names.
+    pub(crate) fn find(&self, text: &str) -> Option<usize> {
+        let by_text = || self.names.iter().position(|name| name == text);
+        let by_number = || {
+            let (numbers, wanted) = (self.numbers.as_ref()?, number(text)?);
+            numbers.iter().position(|&number| are_same(number, wanted))
+        };
+        by_text().or_else(by_number)
+    }
+}
+
+/// The values of `texts`, if all are numbers.
+fn numbers(texts: &[impl AsRef<str>]) -> Option<Vec<f64>> {
+    texts.iter().map(|text| number(text.as_ref())).collect()
+}
+
+/// The finite number that `text` spells; -0 is 0.
+fn number(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| number + 0.0)
+}
+
+/// `true` if two texts of these values name one class. From 2^53 on other integers may have the same value.
+fn are_same(a: f64, b: f64) -> bool {
+    a == b && a.abs() < EXACT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(texts: &[&str]) -> Classes {
+        Classes::of(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn numbers_are_classes_by_their_value() {
+        let classes = of(&["10", "1.00", "9", "1.0", "-0.0", "0", "1.0"]);
+        assert_eq!(classes.names(), ["0", "1.0", "9", "10"]);
+        for (text, class) in
+            [("1", Some(1)), ("1e0", Some(1)), ("-0", Some(0)), ("1e1", Some(3)), ("2", None), ("x", None)]
+        {
+            assert_eq!(classes.find(text), class, "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_are_classes_by_their_characters() {
+        let classes = of(&["b", "1.0", "1", "a"]);
+        assert_eq!(classes.names(), ["1", "1.0", "a", "b"]);
+        assert_eq!((classes.find("1.00"), classes.find("1.0")), (None, Some(1)));
+        // Not-a-number and infinity are no values.
+        assert_eq!(of(&["nan", "NaN", "1", "1.0"]).names().len(), 4);
+    }
+
+    #[test]
+    fn integers_beyond_f64_stay_apart() {
+        let classes = of(&["9007199254740993", "9007199254740992.0", "9007199254740995"]);
+        assert_eq!(classes.names().len(), 3);
+        assert_eq!(classes.find("9007199254740995"), Some(2));
+    }
+
+    #[test]
+    fn a_run_that_told_spellings_apart_still_finds_them() {
+        let names = ["0", "0.0", "1"].map(str::to_owned);
+        assert_eq!(
+            ["0", "0.0", "1.0"].map(|text| Classes::known(&names).find(text)),
+            [Some(0), Some(1), Some(2)]
+        );
+    }
+}

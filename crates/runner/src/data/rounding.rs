@@ -1,0 +1,126 @@
+//! Rounding of a data set's numbers to f32, the type in which they are stored.
+//!
+//! Most decimals are rounded, and nothing is lost by it. Two kinds lose what tells examples apart:
+//!
+//! ```text
+//! other than 0, below f32's range     1e-50 becomes 0
+//! of 2^24 and more, not an f32        16777217 becomes 16777216, as its neighbour is (ids, times)
+//! ```
+//!
+//! [`table`](super::table) and [`npy`](super::npy) count them; a data set gives one notice.
+
+use std::fmt::Display;
+use std::path::Path;
+
+/// From here on f32 has no numbers between the integers: 2^24.
+const COARSE: f32 = 16_777_216.0;
+
+/// The numbers of a data set that rounding changes beyond recognition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rounding {
+    /// The first of them: what it was, where, and what it became.
+    first: Option<String>,
+    count: u64,
+}
+
+impl Rounding {
+    /// Counts the number that `text` spells, which is `rounded` as f32, if it is one of them.
+    pub(crate) fn text<P: Display>(&mut self, text: &str, rounded: f32, place: impl FnOnce() -> P) {
+        let lossy = if rounded == 0.0 {
+            let digits = text.bytes().take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'));
+            digits.into_iter().any(|byte| (b'1'..=b'9').contains(&byte))
+        } else {
+            rounded.abs() >= COARSE
+                && text
+                    .parse::<i128>()
+                    .map_or_else(|_| text.parse() != Ok(f64::from(rounded)), |exact| exact != rounded as i128)
+        };
+        self.count(lossy, text, rounded, place);
+    }
+
+    /// As [`text`](Self::text), for a number of f64.
+    pub(crate) fn float<P: Display>(&mut self, exact: f64, rounded: f32, place: impl FnOnce() -> P) {
+        let (is_zero, is_coarse) = (rounded == 0.0, rounded.abs() >= COARSE);
+        let lossy = f64::from(rounded) != exact && (is_zero || is_coarse);
+        self.count(lossy, exact, rounded, place);
+    }
+
+    /// As [`text`](Self::text), for an integer.
+    pub(crate) fn integer<P: Display>(&mut self, exact: i64, rounded: f32, place: impl FnOnce() -> P) {
+        self.count(i128::from(exact) != rounded as i128, exact, rounded, place);
+    }
+
+    fn count<P: Display>(
+        &mut self,
+        lossy: bool,
+        exact: impl Display,
+        rounded: f32,
+        place: impl FnOnce() -> P,
+    ) {
+        if lossy {
+            self.count += 1;
+            self.first.get_or_insert_with(|| format!("{exact} in {}, which becomes {rounded}", place()));
+        }
+    }
+
+    /// What is said of the data in `path`, if there are any.
+    pub(crate) fn notice(&self, path: &Path) -> Option<String> {
+        let Self { first, count } = self;
+        let first = first.as_ref()?;
+        Some(format!(
+            "{}: numbers are rounded to f32, and {count} of them no longer differ from their neighbours, such as \
+             {first}: leave such a column out, or subtract an offset or scale it before",
+            path.display()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_loses_its_neighbours_is_counted() {
+        let is_lossy = |text: &str| {
+            let mut rounding = Rounding::default();
+            rounding.text(text, text.parse().expect("a number"), || "line 2");
+            let of_f64 = {
+                let (mut rounding, exact) = (Rounding::default(), text.parse::<f64>().expect("a number"));
+                rounding.float(exact, exact as f32, || "line 2");
+                rounding.count == 1
+            };
+            (rounding.count == 1, of_f64)
+        };
+        for text in [
+            "1e-50",
+            "-1E-50",
+            "0.00000000000000000000000000000000000000000000000001",
+            "16777217",
+            "1700000000.5",
+        ] {
+            assert_eq!(is_lossy(text), (true, true), "{text}");
+        }
+        for text in
+            ["0", "-0.0", "0e5", "0.1", "3.14159265358979", "16777216", "16777215", "1e-40", "33554432"]
+        {
+            assert_eq!(is_lossy(text), (false, false), "{text}");
+        }
+        // Beyond f64 as well.
+        assert_eq!((is_lossy("9007199254740993"), is_lossy("1e-400")), ((true, false), (true, false)));
+    }
+
+    #[test]
+    fn the_notice_has_the_first_and_how_many() {
+        let mut rounding = Rounding::default();
+        assert_eq!(rounding.notice(Path::new("t.csv")), None);
+        rounding.integer(7, 7.0, || "line 2");
+        rounding.integer(16_777_217, 16_777_216.0, || "line 3, column `id`");
+        rounding.integer(i64::MAX, i64::MAX as f32, || "line 4, column `id`");
+        let notice = rounding.notice(Path::new("t.csv")).expect("two of them");
+        let expected = "16777217 in line 3, column `id`, which becomes 16777216";
+        assert!(
+            notice.starts_with("t.csv: ") && notice.contains(expected) && notice.contains("2 of them"),
+            "{notice}"
+        );
+    }
+}
