@@ -191,6 +191,11 @@ impl Loss {
         !matches!(self, Self::CrossEntropy { .. } | Self::Hinge { .. })
     }
 
+    /// `true` if it is of the difference between an output and a value.
+    pub(crate) fn is_regression(self) -> bool {
+        matches!(self, Self::Mse | Self::Mae | Self::Huber { .. })
+    }
+
     /// Whether its numbers are in range.
     ///
     /// # Errors

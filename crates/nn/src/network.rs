@@ -7,11 +7,13 @@
 
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::ops::Range;
 
 use kernels::Cpu;
 use kernels::random::Stream;
 
 use crate::error::check_length;
+use crate::layer::standardise;
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode, Start};
 use crate::loss::{ClassWeights, Loss, Outputs, Sum, Targets};
 use crate::sequence::Sequence;
@@ -27,6 +29,8 @@ pub struct Network {
     buffers: Layout,
     loss: Loss,
     class_weights: Option<ClassWeights>,
+    /// Where `[mean | std]` of the targets are among the buffers, if the last layer restores their unit.
+    unit: Option<Range<usize>>,
 }
 
 /// The numbers of a network, each in the layout that the network says.
@@ -138,7 +142,10 @@ impl Network {
         if layout.is_empty() {
             return Err(Error::NoLayers);
         }
-        Ok(Self { sequence, layout, buffers, loss: Loss::default(), class_weights: None })
+        let statistics = 2 * sequence.output().elements();
+        let unit = matches!(layers.last(), Some(LayerSpec::Unstandardise))
+            .then(|| buffers.len() - statistics..buffers.len());
+        Ok(Self { sequence, layout, buffers, loss: Loss::default(), class_weights: None, unit })
     }
 
     /// The same network with another loss, and no class weights.
@@ -229,7 +236,22 @@ impl Network {
 
     /// Targets of a batch of `rows` that need room of their own.
     pub(crate) fn spread_targets(&self, rows: usize) -> usize {
-        if self.loss.compares_values() { rows.saturating_mul(self.outputs()) } else { 0 }
+        let of_each = if self.standardises_targets() { 2 } else { usize::from(self.loss.compares_values()) };
+        rows.saturating_mul(self.outputs()).saturating_mul(of_each)
+    }
+
+    /// `true` if the last layer is [`LayerSpec::Unstandardise`] and the loss is a regression's. Then outputs and targets are
+    /// in the unit of the targets, and the loss is of `(output - mean) / std` and `(target - mean) / std`: in units of
+    /// the targets' standard deviation, so that it and its gradient do not depend on their unit.
+    pub fn standardises_targets(&self) -> bool {
+        self.unit.is_some() && self.loss.is_regression()
+    }
+
+    /// Mean and standard deviation of the targets, `[outputs]` each, among the network's `buffers`.
+    /// `None` unless it [standardises](Self::standardises_targets) targets.
+    pub fn target_unit<'a, T>(&self, buffers: &'a [T]) -> Option<(&'a [T], &'a [T])> {
+        let unit = self.unit.clone().filter(|_| self.loss.is_regression())?;
+        Some(buffers.get(unit)?.split_at(self.outputs()))
     }
 
     /// What outputs are compared with, and how.
@@ -267,6 +289,26 @@ impl Network {
     ) -> Result<bool, Error> {
         check_length("buffers", self.buffers.len(), buffers.len())?;
         Ok(self.sequence.fit(cpu, &mut next, buffers))
+    }
+
+    /// Sets the buffers of a last layer that restores the targets' unit, where targets are
+    /// [standardised](Self::standardises_targets): `next` fills in one target of the training set after the other, `[outputs]`,
+    /// until it returns `false`. Otherwise nothing happens, and `false` is returned.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `buffers` is not as long as their layout.
+    pub fn fit_targets(
+        &self,
+        cpu: Cpu<'_>,
+        mut next: impl FnMut(&mut [f64]) -> bool,
+        buffers: &mut [f64],
+    ) -> Result<bool, Error> {
+        check_length("buffers", self.buffers.len(), buffers.len())?;
+        let unit = self.unit.clone().filter(|_| self.loss.is_regression());
+        if let Some(unit) = unit.clone() {
+            standardise::measure(cpu, &mut next, &mut buffers[unit]);
+        }
+        Ok(unit.is_some())
     }
 
     /// The outputs for `inputs`, row after row, in the workspace.
@@ -343,12 +385,12 @@ impl Network {
         let Parts { kept, outputs, doutputs, losses, targets: room, scratch, statistics, .. } =
             workspace.parts();
         let width = self.outputs();
-        let targets = targets.fitting(rows)?.spread(self.loss, width, room)?;
+        let targets = targets.fitting(rows)?;
         let (y, dy) = (&outputs[..rows * width], &mut doutputs[..rows * width]);
         let losses = &mut losses[..self.losses(rows)];
-        let class_weights = self.weights_in();
-        let outputs = Outputs { rows, width, values: y, targets, class_weights };
-        let Sum { loss, weight } = self.loss.run(cpu, &outputs, losses, Some(dy))?;
+        let outputs = Outputs { rows, width, values: y, targets, class_weights: self.weights_in() };
+        let Sum { loss, weight } =
+            self.compare(cpu, weights.buffers, outputs, room, losses, Some(dy))?;
         let score = Score { rows, loss, weight, correct: 0 };
         self.sequence.backward(Backward {
             cpu,
@@ -396,15 +438,49 @@ impl Network {
         batch: Batch<'_, T>,
         workspace: &mut Workspace<T>,
     ) -> Result<Score, Error> {
-        let rows = self.run(cpu, mode, false, &mut weights.into(), batch.inputs, workspace)?;
+        let mut weights = weights.into();
+        let rows = self.run(cpu, mode, false, &mut weights, batch.inputs, workspace)?;
         let Parts { outputs, losses, targets: room, predictions, .. } = workspace.parts();
         let (width, labels) = (self.outputs(), batch.targets.fitting(rows)?);
         let values = &outputs[..rows * width];
         let correct = labels.correct(cpu, values, width, &mut predictions[..rows])?;
-        let (targets, class_weights) = (labels.spread(self.loss, width, room)?, self.weights_in());
-        let outputs = Outputs { rows, width, values, targets, class_weights };
-        let Sum { loss, weight } = self.loss.run(cpu, &outputs, &mut losses[..self.losses(rows)], None)?;
+        let class_weights = self.weights_in();
+        let outputs = Outputs { rows, width, values, targets: labels, class_weights };
+        let losses = &mut losses[..self.losses(rows)];
+        let Sum { loss, weight } =
+            self.compare(cpu, weights.buffers, outputs, room, losses, None)?;
         Ok(Score { rows, loss, weight, correct })
+    }
+
+    /// The sum of the losses of `outputs`, and the gradient of their mean by them, as [`Loss::run`] has it: of standardised
+    /// outputs and targets where the network [standardises](Self::standardises_targets) targets. `room` holds
+    /// [`spread_targets`](Self::spread_targets) elements at least.
+    fn compare<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        buffers: &[T],
+        outputs: Outputs<'_, T>,
+        room: &mut [T],
+        losses: &mut [T],
+        mut doutputs: Option<&mut [T]>,
+    ) -> Result<Sum, Error> {
+        let Outputs { rows, width, values, targets, class_weights } = outputs;
+        let (Some((mean, std)), Targets::Values(wanted)) = (self.target_unit(buffers), targets) else {
+            let targets = targets.spread(self.loss, width, room)?;
+            let outputs = Outputs { rows, width, values, targets, class_weights };
+            return self.loss.run(cpu, &outputs, losses, doutputs);
+        };
+        check_length("values", rows * width, wanted.len())?;
+        let (of_outputs, of_targets) = room[..2 * rows * width].split_at_mut(rows * width);
+        standardise::apply(mean, std, values, of_outputs);
+        standardise::apply(mean, std, wanted, of_targets);
+        let targets = Targets::Values(of_targets);
+        let outputs = Outputs { rows, width, values: of_outputs, targets, class_weights };
+        let sum = self.loss.run(cpu, &outputs, losses, doutputs.as_deref_mut())?;
+        if let Some(doutputs) = doutputs {
+            standardise::divide(std, doutputs);
+        }
+        Ok(sum)
     }
 
     /// Checks what every pass needs, runs the layers, and returns the number of rows.

@@ -24,7 +24,7 @@ use crate::layer::prelu::Prelu;
 use crate::layer::recurrent::Recurrent as RecurrentLayer;
 use crate::layer::reshape::{Flatten, Steps};
 use crate::layer::residual::Residual;
-use crate::layer::standardise::Standardise;
+use crate::layer::standardise::{Standardise, Unstandardise};
 use crate::layer::transformer::Transformer;
 use crate::layer::{AnyLayer, Describe};
 use crate::sequence::Sequence;
@@ -164,6 +164,9 @@ pub enum LayerSpec {
     Recurrent(Recurrent),
     /// Standardisation by the training set, which is fitted before training.
     Standardise,
+    /// The inverse, for outputs that are values: as the last layer, it is fitted to the targets of the training set, and
+    /// regression losses are of what comes before it (see [`Network::standardises_targets`](crate::Network::standardises_targets)).
+    Unstandardise,
     /// A layer of your own.
     Custom {
         /// What it was [added](Registry::add) as.
@@ -320,6 +323,7 @@ impl LayerSpec {
             Self::Recurrent(Recurrent { cell: Cell::Lstm, .. }) => "lstm",
             Self::Recurrent(Recurrent { cell: Cell::Gru, .. }) => "gru",
             Self::Standardise => "standardise",
+            Self::Unstandardise => "unstandardise",
             Self::Custom { .. } => "custom",
         }
     }
@@ -445,6 +449,7 @@ impl LayerSpec {
                 Box::new(RecurrentLayer::new(steps, features, spec, building.compute.precision))
             }
             Self::Standardise => Box::new(Standardise::new(input)),
+            Self::Unstandardise => Box::new(Unstandardise::new(input)),
             Self::Custom { name, options } => return building.registry.build(name, input, options, building),
         })
     }

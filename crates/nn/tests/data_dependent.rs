@@ -5,7 +5,10 @@ use kernels::Cpu;
 use kernels::random::{Stream, fill_uniform};
 use kernels::statistics::statistics;
 use nn::init::{Lsuv, fixup};
-use nn::{Activation, BranchScale, Convolution, Init, LayerSpec, Network, Registry, Shape, Workspace};
+use nn::{
+    Activation, Batch, BranchScale, Convolution, Init, LayerSpec, Loss, Mode, Network, Registry, Shape,
+    Targets, Weights, Workspace, gradcheck,
+};
 
 #[test]
 fn weights_in_branches_shrink_with_the_number_of_blocks() {
@@ -88,4 +91,65 @@ fn standardisation_knows_no_unit() {
         // The constant column.
         assert_eq!((scaled[1], scaled[3]), (plain[1] * unit, 1.0), "{exponent}");
     }
+}
+
+/// Loss, gradients and outputs of a regression on targets in this unit.
+fn regression(loss: Loss, unit: f64) -> (f64, Vec<f64>, Vec<f64>) {
+    let cpu = Cpu::detect();
+    let layers = [
+        LayerSpec::dense(3, Init::GlorotUniform),
+        LayerSpec::dense(2, Init::GlorotUniform),
+        LayerSpec::Unstandardise,
+    ];
+    let network = Network::new(2, &layers).unwrap().with_loss(loss);
+    assert!(network.standardises_targets());
+    let (mut params, mut buffers) = (vec![0.0; network.layout().len()], vec![0.0; network.buffers().len()]);
+    network.init(cpu, 3, &mut params).unwrap();
+    network.init_buffers(cpu, &mut buffers).unwrap();
+    let inputs: Vec<f64> = (0..24).map(|i| f64::from(i % 5) - 2.0).collect();
+    let targets: Vec<f64> = (0..24).map(|i| unit * (f64::from(i * 7 % 11) + 40.0)).collect();
+    let mut left = targets.chunks_exact(2);
+    let next = |row: &mut [f64]| left.next().map(|values| row.copy_from_slice(values)).is_some();
+    assert!(network.fit_targets(cpu, next, &mut buffers).unwrap());
+    let (mean, std) = network.target_unit(&buffers).unwrap();
+    let exact = targets.iter().step_by(2).sum::<f64>() / 12.0;
+    assert!((mean[0] / exact - 1.0).abs() < 1e-12 && std[0] / unit > 2.0, "{mean:?} {std:?}");
+
+    let batch = Batch { inputs: &inputs, targets: Targets::Values(&targets) };
+    let mut workspace = Workspace::new(&network, cpu, 12).unwrap();
+    let mut grads = vec![0.0; params.len()];
+    let weights = || Weights { params: &params, buffers: &mut *buffers.clone().leak() };
+    let trained = network.gradient(cpu, Mode::Eval, weights(), batch, &mut workspace, &mut grads).unwrap();
+    let scored = network.evaluate(cpu, weights(), batch, &mut workspace).unwrap();
+    assert_eq!(trained.loss, scored.loss);
+    let outputs = workspace.outputs(&network, 12).iter().map(|y| y / unit).collect();
+    let checks = gradcheck(cpu, &network, Mode::Eval, weights(), batch).unwrap();
+    assert!(checks.iter().all(|check| check.max_rel_error < 1e-6), "{checks:?}");
+    (scored.loss, grads, outputs)
+}
+
+/// A unit, a power of two, scales outputs and changes no bit of loss and gradients.
+#[test]
+fn standardised_targets_know_no_unit() {
+    for loss in [Loss::Mse, Loss::Mae, Loss::Huber { delta: 0.5 }] {
+        let plain = regression(loss, 1.0);
+        // Untrained, on targets of variance 1: in units of the standard deviation.
+        assert!((0.3..3.0).contains(&(plain.0 / 12.0)), "{plain:?}");
+        // Outputs are in the targets' unit: around their mean of 45.
+        assert!(plain.2.iter().all(|output| (20.0..70.0).contains(output)), "{plain:?}");
+        for unit in [1.0 / 1_048_576.0, 1_048_576.0] {
+            assert_eq!(regression(loss, unit), plain, "{loss:?} {unit}");
+        }
+    }
+}
+
+/// Without targets that are values, the last layer is fitted to nothing.
+#[test]
+fn other_losses_leave_the_unit_alone() {
+    let layers = [LayerSpec::dense(2, Init::GlorotUniform), LayerSpec::Unstandardise];
+    let network = Network::new(2, &layers).unwrap();
+    assert!(!network.standardises_targets());
+    let mut buffers = vec![0.0, 0.0, 1.0, 1.0];
+    assert!(!network.fit_targets(Cpu::detect(), |_| panic!("not asked"), &mut buffers).unwrap());
+    assert_eq!((network.target_unit(&buffers), &buffers[..]), (None, &[0.0, 0.0, 1.0, 1.0][..]));
 }

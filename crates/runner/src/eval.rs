@@ -19,7 +19,7 @@ use crate::answers::{Answers, require_predictions};
 use crate::config::{Config, Dtype};
 use crate::data::{Goals, Labelled};
 use crate::element::Element;
-use crate::fit::{Fit, Values};
+use crate::fit::{Fit, Values, decimal};
 use crate::interval;
 use crate::measures::Measures;
 use crate::run_folder::{self, RunFolder};
@@ -121,7 +121,8 @@ fn score(request: &Request, folder: &RunFolder, config: &Config, subject: &Subje
             Dtype::F32 | Dtype::Bf16 => fit::<f32>(folder, cpu, subject),
             Dtype::F64 => fit::<f64>(folder, cpu, subject),
         })?;
-        let text = format!("loss {:.4}, {of}\n\n{fit}", fit.loss);
+        let unit = fit.loss_unit.map(|std| format!(" (values in units of {})", decimal(std, 4)));
+        let text = format!("loss {:.4}{}, {of}\n\n{fit}", fit.loss, unit.unwrap_or_default());
         let unpredicted = fit.unpredicted.clone();
         print(request, folder, subject, params_sha256, fit, &text)?;
         return subject.require_predictions(&unpredicted);

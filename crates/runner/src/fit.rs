@@ -21,6 +21,8 @@ pub(crate) struct Values {
     pub(crate) answers: Vec<f64>,
     /// The loss.
     pub(crate) score: Score,
+    /// The standard deviation of the values trained on, if the loss is of standardised ones.
+    pub(crate) unit: Option<f64>,
 }
 
 impl Values {
@@ -49,13 +51,27 @@ impl Values {
                 answers.extend(outputs.iter().map(|value| value.to_f64()));
             },
         )?;
-        Ok(Self { goals, answers, score })
+        Ok(Self { goals, answers, score, unit: unit(network, &weights.buffers).map(|[_, std]| std) })
     }
 
     /// The rows whose output is NaN or infinite.
     pub(crate) fn unpredicted(&self) -> Vec<u32> {
         (0..).zip(&self.answers).filter(|(_, answer)| !answer.is_finite()).map(|(row, _)| row).collect()
     }
+}
+
+/// Mean and standard deviation of the values that `network` was trained on, if its loss is of standardised ones.
+pub(crate) fn unit<T: Element>(network: &Network, buffers: &[T]) -> Option<[f64; 2]> {
+    let (mean, std) = network.target_unit(buffers)?;
+    Some([mean.first()?.to_f64(), std.first()?.to_f64()])
+}
+
+/// `value` with so many decimals, or with an exponent where those would show too little or too much of it.
+pub(crate) fn decimal(value: f64, decimals: usize) -> String {
+    if value != 0.0 && value.is_finite() && !(1e-2..1e7).contains(&value.abs()) {
+        return format!("{value:.decimals$e}");
+    }
+    format!("{value:.decimals$}")
 }
 
 /// Measures of answers that are values, in the unit of these.
@@ -68,6 +84,9 @@ pub struct Fit {
     /// The mean of the run's loss.
     #[serde(with = "crate::json")]
     pub loss: f64,
+    /// The standard deviation of the values trained on, if the loss is of values in units of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_unit: Option<f64>,
     /// The mean of absolute differences.
     #[serde(with = "crate::json")]
     pub mean_absolute_error: f64,
@@ -82,7 +101,7 @@ pub struct Fit {
 impl Fit {
     /// Of `values`.
     pub(crate) fn new(values: &Values) -> Self {
-        let Values { goals, answers, score } = values;
+        let Values { goals, answers, score, unit } = values;
         let count = goals.len() as f64;
         let mean = goals.iter().sum::<f64>() / count;
         let differences = || goals.iter().zip(answers).map(|(goal, answer)| goal - answer);
@@ -92,6 +111,7 @@ impl Fit {
             images: goals.len(),
             unpredicted: values.unpredicted(),
             loss: score.mean_loss(),
+            loss_unit: *unit,
             mean_absolute_error: differences().map(f64::abs).sum::<f64>() / count,
             root_mean_squared_error: (squares / count).sqrt(),
             r_squared: (variance > 0.0).then(|| 1.0 - squares / variance),
@@ -103,8 +123,8 @@ impl fmt::Display for Fit {
     /// All but the loss, for a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { mean_absolute_error, root_mean_squared_error, r_squared, .. } = self;
-        writeln!(f, "mean absolute error      {mean_absolute_error:.4}")?;
-        writeln!(f, "root mean squared error  {root_mean_squared_error:.4}")?;
+        writeln!(f, "mean absolute error      {}", decimal(*mean_absolute_error, 4))?;
+        writeln!(f, "root mean squared error  {}", decimal(*root_mean_squared_error, 4))?;
         let r_squared = r_squared.map_or_else(|| "-".into(), |share| format!("{share:.4}"));
         write!(f, "share explained (R²)     {r_squared}")
     }
@@ -115,9 +135,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_unit_makes_a_value_unreadable() {
+        assert_eq!([0.0, 13.0, -0.5].map(|value| decimal(value, 2)), ["0.00", "13.00", "-0.50"]);
+        assert_eq!([2.5e-7, -3e9].map(|value| decimal(value, 2)), ["2.50e-7", "-3.00e9"]);
+        assert_eq!(decimal(f64::INFINITY, 2), "inf");
+    }
+
+    #[test]
     fn errors_and_explained_share_are_by_their_formulas() {
         let score = Score { rows: 4, loss: 2.0, weight: 4.0, correct: 0 };
-        let values = Values { goals: vec![1.0, 2.0, 3.0, 4.0], answers: vec![1.0, 2.0, 3.0, 2.0], score };
+        let (goals, answers) = (vec![1.0, 2.0, 3.0, 4.0], vec![1.0, 2.0, 3.0, 2.0]);
+        let values = Values { goals, answers, score, unit: None };
         let fit = Fit::new(&values);
         assert_eq!((fit.loss, fit.mean_absolute_error, fit.root_mean_squared_error), (0.5, 0.5, 1.0));
         assert!((fit.r_squared.expect("they differ") - 0.2).abs() < 1e-12);

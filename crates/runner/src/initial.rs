@@ -1,7 +1,9 @@
 //! The weights that a run begins with: drawn, and then fitted to the training set or replaced where the configuration says so.
 //!
 //! ```text
-//! draw -> mean and deviation of the inputs, for a first layer that standardises -> those of another run -> LSUV
+//! draw -> mean and deviation of the inputs, for a first layer that standardises
+//!      -> those of values to be met, for a last layer that restores their unit
+//!      -> another run's weights -> LSUV
 //! ```
 //!
 //! `train` begins with them; `dump` shows them.
@@ -10,6 +12,7 @@ use kernels::Cpu;
 use nn::Registry;
 
 use crate::Error;
+use crate::data::Goals;
 use crate::element::Element;
 use crate::rows::Rows;
 use crate::setup::Setup;
@@ -35,7 +38,16 @@ pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Weights<T>, Er
         _ => false,
     };
     let mut buffers = weights.buffers.iter().map(|value| value.to_f64()).collect::<Vec<_>>();
-    if network.fit(cpu, next, &mut buffers)? {
+    let is_fitted = network.fit(cpu, next, &mut buffers)?;
+    let are_fitted = match dataset.train.goals() {
+        Goals::Values(values) => {
+            let mut wanted = split.train.iter().map(|&index| f64::from(values[index as usize]));
+            let next = |row: &mut [f64]| wanted.next().map(|value| row.fill(value)).is_some();
+            network.fit_targets(cpu, next, &mut buffers)?
+        }
+        Goals::Classes(_) => false,
+    };
+    if is_fitted || are_fitted {
         weights.buffers = buffers.into_iter().map(T::from_f64).collect();
     }
 

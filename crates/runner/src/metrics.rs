@@ -173,6 +173,9 @@ pub struct Summary {
     /// Rows and columns of an image, or the number of columns of a table.
     #[serde(default)]
     pub input: Vec<usize>,
+    /// The standard deviation of the values trained on, if losses are of values in units of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_unit: Option<f64>,
     /// The names of a table's columns that the network is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,

@@ -18,7 +18,7 @@ use crate::config::{Config, Dtype};
 use crate::data::idx::{Array, GZIP_MAGIC};
 use crate::data::{DataError, Labelled, noun};
 use crate::element::Element;
-use crate::fit::Values;
+use crate::fit::{Values, decimal};
 use crate::run_folder::{self, RunFolder};
 use crate::scan::{self, Invert, Scan};
 use crate::tensors::malformed;
@@ -267,7 +267,9 @@ fn table(predictions: &[Prediction]) -> String {
     let line = |prediction: &Prediction| {
         let Prediction { source, answer } = prediction;
         let mut line = match answer {
-            Answer::Value { value } => format!("{:<width$}  {value:>12.6}", source.name()),
+            Answer::Value { value } => {
+                format!("{:<width$}  {:>12}", source.name(), decimal(*value, 6))
+            }
             Answer::Class { confidence, probabilities, .. } => {
                 let shares: String = probabilities.iter().map(|p| format!("{:>5.1}", 100.0 * p)).collect();
                 let (name, called) = (source.name(), called(answer));

@@ -169,8 +169,9 @@ fn verdict(summary: &Summary, noun: &str) -> String {
             grouped(summary.test_images)
         ),
         (Status::Done, ..) => format!(
-            "Test loss: {} on {} {noun} that took no part in training.",
+            "Test loss: {}{} on {} {noun} that took no part in training.",
             summary.test_loss.map_or("-".to_owned(), short),
+            summary.loss_unit.map(|std| format!(" (values in units of {})", short(std))).unwrap_or_default(),
             grouped(summary.test_images)
         ),
         (Status::Diverged, ..) => "The run diverged: loss or gradient was no longer finite.".into(),

@@ -38,7 +38,7 @@ use crate::setup::{self, Setup};
 use crate::signal::{Signal, Signals};
 use crate::training::{self, End, Position, State, Watch};
 use crate::weights::{self, Weights};
-use crate::{Error, constant, dry_run, escape, extension, folds, sizes, transfer};
+use crate::{Error, constant, dry_run, escape, extension, fit, folds, sizes, transfer};
 
 /// What `train` is asked to do.
 #[derive(Clone, Debug)]
@@ -199,7 +199,9 @@ fn conclude(request: &Request, summary: &Summary) -> Result<(), Error> {
         format!("stopped after {} epochs, run {}", summary.epochs, summary.run)
     } else if let (None, Some(loss)) = (summary.test_accuracy, summary.test_loss) {
         let sha256 = summary.params_sha256.as_deref().unwrap_or("unknown");
-        format!("test loss {loss:.4}, weights sha256 {sha256}, run {}", summary.run)
+        let unit = summary.loss_unit.map(|std| format!(" (values in units of {})", fit::decimal(std, 4)));
+        let unit = unit.unwrap_or_default();
+        format!("test loss {loss:.4}{unit}, weights sha256 {sha256}, run {}", summary.run)
     } else {
         let correct =
             (summary.test_accuracy.unwrap_or_default() * summary.test_images as f64).round() as usize;
@@ -264,6 +266,12 @@ impl Session<'_> {
 
         let display = Display::new(quiet, setup, &state.position);
         display.line(&self.describe());
+        if let Some([mean, std]) = fit::unit(&setup.network, &state.weights.buffers) {
+            let [mean, std] = [mean, std].map(|value| fit::decimal(value, 4));
+            display.line(&format!(
+                "values are standardised: losses are of (value - {mean}) / {std}; predictions and errors are in their own unit"
+            ));
+        }
         if resumed && !path.is_file() {
             display.line("no checkpoint is there yet: the run begins again with its first step");
         } else if resumed {
@@ -438,6 +446,7 @@ impl Session<'_> {
             data_origin: dataset.origin.to_string(),
             data_generated: matches!(dataset.origin, Origin::Generated { .. }),
             data_sha256: identity.data_sha256.clone(),
+            loss_unit: fit::unit(network, &state.best.buffers).map(|[_, std]| std),
             input: match dataset.test.shape() {
                 Shape::Image { height, width, .. } => vec![height, width],
                 shape => vec![shape.elements()],

@@ -1,4 +1,5 @@
-//! Standardisation of the input by the statistics of a training set, which are saved with the network.
+//! Standardisation of the input by the statistics of a training set, and its inverse for outputs that are
+//! values. The statistics are saved with the network.
 
 use alloc::vec::Vec;
 
@@ -28,51 +29,118 @@ impl Describe for Standardise {
     }
 
     fn buffers(&self) -> Vec<Parameter> {
-        let tensor = |name: &str, start| Parameter {
-            name: name.into(),
-            shape: Vec::from([self.shape.elements()]),
-            order: match self.shape {
-                Shape::Image { height, width, channels } if channels > 1 => {
-                    Order::Image { places: height * width, channels }
-                }
-                _ => Order::Same,
-            },
-            start: Start::Constant(start),
-        };
-        Vec::from([tensor("mean", 0.0), tensor("std", 1.0)])
+        statistics(self.shape)
     }
 
     fn fit(&self, cpu: Cpu<'_>, next: &mut dyn FnMut(&mut [f64]) -> bool, buffers: &mut [f64]) -> bool {
-        let (mean, deviation) = buffers.split_at_mut(self.shape.elements());
-        let (mut row, mut count) = (mean.to_vec(), 0.0);
-        mean.fill(0.0);
-        deviation.fill(0.0);
-        while next(&mut row) {
-            count += 1.0;
-            for ((mean, squares), &x) in mean.iter_mut().zip(&mut *deviation).zip(&row) {
-                let before = x - *mean;
-                *mean += before / count;
-                *squares += before * (x - *mean);
-            }
-        }
-        for (squares, mean) in deviation.iter_mut().zip(mean) {
-            let std = sqrt(cpu, *squares / f64::max(count, 1.0));
-            // A constant column stays 0. One whose deviation is that of the mean's rounding is constant, whatever its unit.
-            *squares = if std <= f64::EPSILON * mean.abs() { 1.0 } else { std };
-        }
+        measure(cpu, next, buffers);
         true
     }
 }
 
+/// The tensors `mean` and `std` of rows of `shape`.
+fn statistics(shape: Shape) -> Vec<Parameter> {
+    let tensor = |name: &str, start| Parameter {
+        name: name.into(),
+        shape: Vec::from([shape.elements()]),
+        order: match shape {
+            Shape::Image { height, width, channels } if channels > 1 => {
+                Order::Image { places: height * width, channels }
+            }
+            _ => Order::Same,
+        },
+        start: Start::Constant(start),
+    };
+    Vec::from([tensor("mean", 0.0), tensor("std", 1.0)])
+}
+
+/// Writes mean and standard deviation of each column of the rows that `next` fills in: `[mean | std]`.
+pub(crate) fn measure(cpu: Cpu<'_>, next: &mut dyn FnMut(&mut [f64]) -> bool, statistics: &mut [f64]) {
+    let (mean, deviation) = statistics.split_at_mut(statistics.len() / 2);
+    let (mut row, mut count) = (mean.to_vec(), 0.0);
+    mean.fill(0.0);
+    deviation.fill(0.0);
+    while next(&mut row) {
+        count += 1.0;
+        for ((mean, squares), &x) in mean.iter_mut().zip(&mut *deviation).zip(&row) {
+            let before = x - *mean;
+            *mean += before / count;
+            *squares += before * (x - *mean);
+        }
+    }
+    for (squares, mean) in deviation.iter_mut().zip(mean) {
+        let std = sqrt(cpu, *squares / f64::max(count, 1.0));
+        // A constant column stays 0. One whose deviation is that of the mean's rounding is constant, whatever its unit.
+        *squares = if std <= f64::EPSILON * mean.abs() { 1.0 } else { std };
+    }
+}
+
+/// `y = (x - mean) / std` for rows as wide as `mean` and `std`.
+pub(crate) fn apply<T: Float>(mean: &[T], std: &[T], x: &[T], y: &mut [T]) {
+    for (x, y) in x.chunks_exact(mean.len()).zip(y.chunks_exact_mut(mean.len())) {
+        for (((y, &x), &mean), &std) in y.iter_mut().zip(x).zip(mean).zip(std) {
+            *y = x;
+            *y -= mean;
+            *y /= std;
+        }
+    }
+}
+
+/// `x /= std` for rows as wide as `std`: the gradient by what was standardised.
+pub(crate) fn divide<T: Float>(std: &[T], x: &mut [T]) {
+    for x in x.chunks_exact_mut(std.len()) {
+        x.iter_mut().zip(std).for_each(|(x, &std)| *x /= std);
+    }
+}
+
 impl<T: Float> Layer<T> for Standardise {
+    fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
+        let (mean, std) = pass.buffers.split_at(self.shape.elements());
+        apply(mean, std, pass.x, pass.y);
+        Ok(())
+    }
+
+    fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
+        let Some(dx) = pass.dx else { return Ok(()) };
+        dx.copy_from_slice(pass.dy);
+        divide(&pass.buffers[self.shape.elements()..], dx);
+        Ok(())
+    }
+}
+
+/// `y = x std + mean`, element by element of a row: from standardised values to those of the training set's
+/// unit. `mean` and `std` are buffers, 0 and 1 until [`Network::fit_targets`](crate::Network::fit_targets)
+/// sets them.
+#[derive(Debug)]
+pub(crate) struct Unstandardise {
+    shape: Shape,
+}
+
+impl Unstandardise {
+    pub(crate) fn new(shape: Shape) -> Self {
+        Self { shape }
+    }
+}
+
+impl Describe for Unstandardise {
+    fn output(&self) -> Shape {
+        self.shape
+    }
+
+    fn buffers(&self) -> Vec<Parameter> {
+        statistics(self.shape)
+    }
+}
+
+impl<T: Float> Layer<T> for Unstandardise {
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         let width = self.shape.elements();
         let (mean, std) = pass.buffers.split_at(width);
         for (x, y) in pass.x.chunks_exact(width).zip(pass.y.chunks_exact_mut(width)) {
             for (((y, &x), &mean), &std) in y.iter_mut().zip(x).zip(mean).zip(std) {
                 *y = x;
-                *y -= mean;
-                *y /= std;
+                *y *= std;
+                *y += mean;
             }
         }
         Ok(())
@@ -85,7 +153,7 @@ impl<T: Float> Layer<T> for Standardise {
         for (dx, dy) in dx.chunks_exact_mut(width).zip(pass.dy.chunks_exact(width)) {
             for ((dx, &dy), &std) in dx.iter_mut().zip(dy).zip(std) {
                 *dx = dy;
-                *dx /= std;
+                *dx *= std;
             }
         }
         Ok(())

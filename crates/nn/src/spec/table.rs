@@ -237,6 +237,7 @@ pub(super) enum Table {
         recurrent_init: Init,
     },
     Standardise {},
+    Unstandardise {},
     Custom {
         name: String,
         #[serde(default, skip_serializing_if = "Options::is_empty")]
@@ -339,6 +340,7 @@ impl From<Table> for LayerSpec {
                 return recurrent(Cell::Gru, units, last, truncate, init, recurrent_init);
             }
             Table::Standardise {} => return Self::Standardise,
+            Table::Unstandardise {} => return Self::Unstandardise,
             Table::Custom { name, options } => return Self::Custom { name, options },
             Table::Relu {} => Activation::Relu,
             Table::CappedRelu { cap } => Activation::CappedRelu { cap },
@@ -408,6 +410,7 @@ impl From<LayerSpec> for Table {
                 Cell::Gru => Self::Gru { units, last, truncate, init, recurrent_init },
             },
             LayerSpec::Standardise => Self::Standardise {},
+            LayerSpec::Unstandardise => Self::Unstandardise {},
             LayerSpec::Custom { name, options } => Self::Custom { name, options },
             LayerSpec::Activation(activation) => match activation {
                 Activation::CappedRelu { cap } => Self::CappedRelu { cap },

@@ -138,6 +138,10 @@ impl Config {
             let expected = "no `layers` beside it: put `standardise` among them";
             require("standardise", wanted, false, expected)?;
         }
+        if let (Some(wanted), Some(_)) = (self.standardise_target, &self.layers) {
+            let expected = "no `layers` beside it: end them with `unstandardise`";
+            require("standardise_target", wanted, false, expected)?;
+        }
         Augment::check(&self.augment)
     }
 }

@@ -40,12 +40,22 @@ impl Config {
         let is_table = matches!(dataset.train.shape(), Shape::Features(_));
         let numbers = is_table && matches!(dataset.train.inputs(), Inputs::Numbers(_));
         let standardise = self.standardise.take().unwrap_or(numbers);
+        let values = dataset.has_values();
+        let restore = self.standardise_target.take().unwrap_or(values);
+        if restore && !values {
+            let name = &dataset.name;
+            return Err(Error::Usage(format!(
+                "standardise_target: expected data with values, got true for {name}, which has classes (key `standardise_target`)"
+            )));
+        }
         self.layers.get_or_insert_with(|| {
             let layers = match deep {
                 Some(deep) => deep.layers(dataset.outputs()),
                 None => preset.layers(dataset.outputs()),
             };
-            standardise.then_some(LayerSpec::Standardise).into_iter().chain(layers).collect()
+            let (first, last) = (LayerSpec::Standardise, LayerSpec::Unstandardise);
+            let first = standardise.then_some(first).into_iter();
+            first.chain(layers).chain(restore.then_some(last)).collect()
         });
         self.loss.get_or_insert_with(|| match preset.loss() {
             // What classes are compared by in presets that do not stand for a loss of their own.

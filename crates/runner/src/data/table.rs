@@ -248,7 +248,6 @@ impl<'a, R: Read> File<'a, R> {
     /// The place of the column `name`.
     fn column(&self, name: &str) -> Result<usize, DataError> {
         let refused = |expected: String, found: String| {
-            let found = if self.looks_like_data() { format!("{found}: {LIKE_DATA}") } else { found };
             DataError::malformed(self.path, Fault::Column, expected, found)
         };
         match self.places.get(name) {

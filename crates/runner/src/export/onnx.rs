@@ -286,6 +286,7 @@ impl Graph<'_> {
                 (self.group_norm(path, &x, rows, *groups, *epsilon), rows)
             }
             LayerSpec::Standardise => (self.standardise(path, &x, rows), rows),
+            LayerSpec::Unstandardise => (self.unstandardise(path, &x, rows), rows),
             LayerSpec::Embedding { count, .. } => (self.embedding(path, &x, rows, *count), Rows::Steps),
             LayerSpec::LayerNorm { epsilon } => (self.layer_norm(path, &x, rows, *epsilon), rows),
             LayerSpec::RmsNorm { epsilon } => (self.rms_norm(path, &x, rows, *epsilon), rows),
@@ -368,7 +369,7 @@ fn no_counterpart(path: &str, layer: &LayerSpec) -> Error {
     let place = path.strip_prefix("layers.").unwrap_or(path);
     Error::Usage(format!(
         "export: expected layers that have an ONNX form here (dense, activations, convolution, pooling, flatten, dropout, batch_norm, \
-         group_norm, layer_norm, rms_norm, standardise, residual, places, rows, embedding, position, attention, transformer, \
+         group_norm, layer_norm, rms_norm, standardise, unstandardise, residual, places, rows, embedding, position, attention, transformer, \
          recurrent), got layer {place} ({}); --format npz takes every network",
         layer.kind()
     ))

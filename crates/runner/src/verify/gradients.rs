@@ -167,6 +167,7 @@ impl Problem {
         let block = LayerSpec::Transformer { heads: 2, hidden: 8, dropout: 0.1, causal: false };
         all.push(Self::new("transformer", STEPS, vec![block, LayerSpec::GlobalPooling, dense(3)]).training());
         all.push(Self::new("standardise", 6, vec![LayerSpec::Standardise, dense(3)]));
+        all.push(Self::new("unstandardise", 6, vec![dense(3), LayerSpec::Unstandardise]));
 
         let network = || vec![dense(5), act(Activation::Tanh), dense(3)];
         for (name, loss, labelled) in [
@@ -182,6 +183,9 @@ impl Problem {
         ] {
             all.push(Self { loss, labelled, ..Self::new(name, 6, network()) });
         }
+        let layers = [network(), vec![LayerSpec::Unstandardise]].concat();
+        let standardised = Self::new("mse, standardised targets", 6, layers);
+        all.push(Self { loss: Loss::Mse, labelled: false, ..standardised });
         all
     }
 
@@ -197,6 +201,9 @@ impl Problem {
         let outputs = network.outputs() as u32;
         let labels: Vec<u32> = (0..ROWS as u64).map(|i| Stream::new(5, 3).below(i, outputs)).collect();
         let values: Vec<f64> = draw(4, ROWS * network.outputs()).iter().map(|x| 0.5 + 0.5 * x).collect();
+        let mut left = values.chunks_exact(network.outputs());
+        let next = |row: &mut [f64]| left.next().map(|values| row.copy_from_slice(values)).is_some();
+        network.fit_targets(cpu, next, &mut buffers)?;
         let targets = if self.labelled { Targets::Labels(&labels) } else { Targets::Values(&values) };
         let weights = Weights { params: &params, buffers: &mut buffers };
         let checks = nn::gradcheck(cpu, &network, self.mode, weights, Batch { inputs: &inputs, targets })?;

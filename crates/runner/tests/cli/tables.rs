@@ -137,9 +137,10 @@ fn values_are_met() {
     // Columns are as many in each line, and a resumed run reads what it wrote.
     let table = world.read("run/metrics.csv");
     assert!(table.lines().all(|line| line.split(',').count() == 10), "{table}");
-    // The noise is all that is left: a variance of 0.01, from 120 rows within a third or so.
-    let loss = summary["test_loss"].as_f64().unwrap();
-    assert!((0.006..0.016).contains(&loss), "{loss}");
+    // The noise is all that is left: a variance of 0.01, from 120 rows within a third or so. Losses are of values
+    // in units of their standard deviation.
+    let (loss, unit) = (summary["test_loss"].as_f64().unwrap(), summary["loss_unit"].as_f64().unwrap());
+    assert!((0.006..0.016).contains(&(loss * unit * unit)), "{loss} {unit}");
     // Kept is the epoch with the least loss.
     let losses: Vec<f64> = world
         .read("run/metrics.jsonl")
@@ -152,7 +153,8 @@ fn values_are_met() {
     let fit = json(&stdout(&world.expect(0, "eval run --json", &[])));
     assert_eq!(fit["loss"], loss);
     assert!(fit["r_squared"].as_f64().unwrap() > 0.98, "{fit}");
-    assert!((fit["root_mean_squared_error"].as_f64().unwrap() - loss.sqrt()).abs() < 1e-5);
+    assert_eq!(fit["loss_unit"], unit);
+    assert!((fit["root_mean_squared_error"].as_f64().unwrap() - unit * loss.sqrt()).abs() < 1e-5);
     world.expect(0, "report run", &[]);
     // One column is the sum of the others: what is predicted is it.
     let text: String = (0..120).map(|i| format!("{},{},{}\n", i % 11, i % 7, i % 11 + i % 7)).collect();
@@ -173,6 +175,57 @@ fn values_are_met() {
     world.expect(2, "train --dataset linear --config early.toml", &["early_stopping", "val_loss"]);
     world.write("mixing.toml", "mixing = { kind = \"mixup\", alpha = 0.2 }\n");
     world.expect(2, "train --dataset linear --config mixing.toml", &["mixing", "values"]);
+}
+
+/// The same line in three units: each is learnt as well as the others, and answered in its unit.
+#[test]
+fn the_unit_of_values_changes_nothing() {
+    let world = World::new();
+    let train = "--preset linear --epochs 40 --lr 0.02 --batch 16 --optimizer adamw";
+    let mut fits = Vec::new();
+    for (name, unit, offset) in [("units", 1.0, 0.0), ("cents", 1e6, 5e7), ("small", 1e-6, 0.0)] {
+        let row = |i: u32| {
+            let (a, b) = (i % 11, i % 7);
+            format!("{a},{b},{}\n", unit * f64::from(3 * a + b + i % 2) + offset)
+        };
+        world.write("t.csv", &format!("a,b,price\n{}", (0..300).map(row).collect::<String>()));
+        let said =
+            stderr(&world.expect(0, &format!("train --data t.csv --target price {train} --out {name}"), &[]));
+        assert!(said.contains("values are standardised") && said.contains("own unit"), "{said}");
+        assert!(world.read(&format!("{name}/config.toml")).contains("unstandardise"));
+        let fit = json(&stdout(&world.expect(0, &format!("eval {name} --json"), &[])));
+        let line = stdout(&world.expect(0, &format!("eval {name}"), &[]));
+        assert!(line.contains("values in units of"), "{line}");
+        let predicted = json(&stdout(&world.expect(0, &format!("predict {name} t.csv --json"), &[])));
+        // Row 10: a = 10, b = 3.
+        let value = (predicted[10]["value"].as_f64().unwrap() - offset) / unit;
+        assert!((value - 33.5).abs() < 1.5, "{name}: {value}");
+        fits.push([fit["r_squared"].as_f64().unwrap(), fit["mean_absolute_error"].as_f64().unwrap() / unit]);
+    }
+    for [r_squared, error] in &fits {
+        assert!(*r_squared > 0.99 && (error / fits[0][1] - 1.0).abs() < 0.02, "{fits:?}");
+    }
+
+    // Resumed, they end the same; as they are, where that is asked for.
+    world.expect(
+        0,
+        &format!("train --data t.csv --target price {train} --max-steps 30 --out stopped --quiet"),
+        &[],
+    );
+    world.expect(0, "train --resume stopped --quiet", &[]);
+    assert_eq!(world.sha("stopped"), world.sha("small"));
+    world.write("plain.toml", "standardise_target = false\nepochs = 1\npreset = \"linear\"\n");
+    world.expect(0, "train --config plain.toml --data t.csv --target price --out plain --quiet", &[]);
+    assert!(!world.read("plain/config.toml").contains("unstandardise"));
+    assert!(world.summary("plain").get("loss_unit").is_none());
+    world.write("classes.toml", "standardise_target = true\n");
+    world.expect(2, "train --config classes.toml --data tiny", &["standardise_target", "values"]);
+    world.write("layers.toml", "standardise_target = true\nlayers = [{ kind = \"dense\", units = 1 }]\n");
+    world.expect(
+        2,
+        "train --config layers.toml --data t.csv --target price",
+        &["standardise_target", "layers"],
+    );
 }
 
 /// Nothing that is said of a table speaks of pictures: the page is looked at below its styles.

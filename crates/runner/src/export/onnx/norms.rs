@@ -14,6 +14,15 @@ impl Graph<'_> {
         if rows == Rows::Vector { scaled } else { self.shaped_as(&scaled, x) }
     }
 
+    /// The inverse of [`standardise`](Self::standardise).
+    pub(super) fn unstandardise(&mut self, path: &str, x: &str, rows: Rows) -> String {
+        let [mean, std] = ["mean", "std"].map(|name| self.tensor(&format!("{path}.{name}"), None));
+        let flat = if rows == Rows::Vector { x.into() } else { self.op("Flatten", &[x], []) };
+        let scaled = self.op("Mul", &[&flat, &std], []);
+        let restored = self.op("Add", &[&scaled, &mean], []);
+        if rows == Rows::Vector { restored } else { self.shaped_as(&restored, x) }
+    }
+
     /// Each channel by its running statistics.
     pub(super) fn batch_norm(&mut self, path: &str, x: &str, rows: Rows, epsilon: f64) -> String {
         self.channels_second(x, rows, |graph, x| {
