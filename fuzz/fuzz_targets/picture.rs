@@ -4,10 +4,12 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use runner::scan::{Invert, parse};
+use runner::scan::{Invert, Preparation, parse};
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(scan) = parse(bytes, Path::new("input"), 28, 28, Invert::Auto) {
+    let centre = bytes.len() % 2 == 0;
+    let preparation = Preparation { rows: 28, cols: 28, invert: Invert::Auto, centre };
+    if let Ok(scan) = parse(bytes, Path::new("input"), preparation) {
         assert_eq!(scan.pixels.len(), 28 * 28);
     }
 });

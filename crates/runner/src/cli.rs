@@ -77,8 +77,9 @@ enum Command {
     /// trained run
     ///
     /// Images may have any size and colours: they are converted to grey, inverted if their
-    /// background is light, and resized. Exits with 5 if outputs are NaN or infinite: such rows
-    /// have no prediction.
+    /// background is light, and resized. For runs on digits such as MNIST's, the digit is cut out,
+    /// scaled and centred as MNIST's are (--centre). Exits with 5 if outputs are NaN or infinite:
+    /// such rows have no prediction.
     #[command(after_help = "Example:\n  evenkeel predict runs/mlp-1 seven.png drawings/ --json")]
     Predict(PredictArgs),
     /// Write the report of a run again, or a comparison of several runs

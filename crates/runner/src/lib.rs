@@ -22,6 +22,7 @@
 //!   run_folder            config.toml, metrics.jsonl, health.jsonl, summary.json, model, checkpoint, report
 //!   weights  checkpoint   parameters as PyTorch has them; the state of a run to the bit
 //!   timing                several calls in turn, and the least time of each
+//!   scan  centre          images of any size and colour, prepared for a network
 //!   escape                text from files, made safe to print
 //!   manual                completions for shells, manual pages
 //!   verify                what can be checked here: the error of the kernels' functions
@@ -34,6 +35,7 @@ pub mod attribution;
 pub mod augment;
 pub mod bench;
 mod cadence;
+mod centre;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

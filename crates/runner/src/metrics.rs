@@ -173,6 +173,9 @@ pub struct Summary {
     /// Rows and columns of an image, or the number of columns of a table.
     #[serde(default)]
     pub input: Vec<usize>,
+    /// `true` if images trained on are digits put as MNIST's are; unknown of older runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub centred: Option<bool>,
     /// The standard deviation of the values trained on, if losses are of values in units of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_unit: Option<f64>,

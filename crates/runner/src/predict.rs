@@ -20,7 +20,7 @@ use crate::data::{DataError, Labelled, noun};
 use crate::element::Element;
 use crate::fit::{Values, decimal};
 use crate::run_folder::{self, RunFolder};
-use crate::scan::{self, Invert, Scan};
+use crate::scan::{self, Centre, Invert, Preparation, Scan};
 use crate::tensors::malformed;
 use crate::{Error, escape, setup, train, weights};
 
@@ -33,6 +33,8 @@ pub struct Request {
     pub files: Vec<PathBuf>,
     /// Which pictures are inverted. IDX images are taken as they are.
     pub invert: Invert,
+    /// Which pictures are cut out and centred. IDX images are taken as they are.
+    pub centre: Centre,
     /// Print JSON.
     pub json: bool,
 }
@@ -77,6 +79,8 @@ struct Source {
     resized_from: Option<[usize; 2]>,
     /// Whether light and dark were exchanged.
     inverted: bool,
+    /// Whether a picture's ink was cut out and centred as the digits trained on.
+    centred: bool,
 }
 
 /// Examples on their way into the network, and where they came from.
@@ -106,9 +110,15 @@ pub fn predict(request: &Request) -> Result<(), Error> {
 
     let parts = match input {
         Shape::Image { height, width, .. } => {
+            let centre = match request.centre {
+                Centre::Auto => summary.centred.unwrap_or(summary.dataset == "mnist"),
+                Centre::Yes => true,
+                Centre::No => false,
+            };
+            let preparation = Preparation { rows: height, cols: width, invert: request.invert, centre };
             let mut images = Images::default();
             for file in &request.files {
-                images.read(file, height, width, request.invert)?;
+                images.read(file, preparation)?;
             }
             vec![images.part(height, width)?]
         }
@@ -195,20 +205,21 @@ impl Images {
     }
 
     /// Reads `path`: a PNG file, an IDX file of images, or a folder of PNG files.
-    fn read(&mut self, path: &Path, rows: usize, cols: usize, invert: Invert) -> Result<(), Error> {
+    fn read(&mut self, path: &Path, preparation: Preparation) -> Result<(), Error> {
+        let Preparation { rows, cols, .. } = preparation;
         if path.is_dir() {
             let files = pictures(path)?;
-            return files.iter().try_for_each(|file| self.read(file, rows, cols, invert));
+            return files.iter().try_for_each(|file| self.read(file, preparation));
         }
         let name = path.display().to_string();
         let mut first = Vec::new();
         let file = File::open(path).map_err(DataError::io("read", path))?;
         file.take(8).read_to_end(&mut first).map_err(DataError::io("read", path))?;
         if first == scan::SIGNATURE {
-            let Scan { pixels, size, inverted } = scan::read(path, rows, cols, invert)?;
+            let Scan { pixels, size, inverted, centred } = scan::read(path, preparation)?;
             self.pixels.extend(pixels);
             let resized_from = (size != [cols, rows]).then_some(size);
-            self.sources.push(Source { file: name, index: None, resized_from, inverted });
+            self.sources.push(Source { file: name, index: None, resized_from, inverted, centred });
             return Ok(());
         }
         if !first.starts_with(&[0, 0]) && !first.starts_with(&GZIP_MAGIC) {
@@ -223,7 +234,7 @@ impl Images {
         self.pixels.extend(data);
         self.sources.extend((0..count as usize).map(|at| {
             let index = (count > 1).then_some(at);
-            Source { file: name.clone(), index, resized_from: None, inverted: false }
+            Source { file: name.clone(), index, resized_from: None, inverted: false, centred: false }
         }));
         Ok(())
     }
@@ -279,7 +290,8 @@ fn table(predictions: &[Prediction]) -> String {
             }
         };
         if let Some([width, height]) = source.resized_from {
-            line.push_str(&format!("  (resized from {width} x {height})"));
+            let how = if source.centred { "cut out and centred" } else { "resized" };
+            line.push_str(&format!("  ({how} from {width} x {height})"));
         }
         if source.inverted {
             line.push_str("  (inverted: its background is light)");

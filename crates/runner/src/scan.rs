@@ -1,20 +1,23 @@
-//! A picture of any size and colour as a network's input: grey, light ink on dark paper, of the right size.
+//! An image of any size and colour as a network's input: grey, light ink on dark paper, of the right size.
 //!
 //! ```text
 //! PNG -> grey (BT.601), transparent pixels as paper
 //! paper = the median of the picture's edge; where it is light, all is inverted
-//! fitted into rows x cols, centred: smaller by area averaging, larger by linear interpolation; beside it, paper
+//! the whole of it fitted into rows x cols, or its ink alone, put as MNIST's digits are (see `centre`):
+//!         smaller by area averaging, larger by linear interpolation; beside it, paper
 //! ```
 //!
 //! `predict` reads pictures with this.
 
 use std::fs;
 use std::io::Cursor;
+use std::ops::Range;
 use std::path::Path;
 
 use png::{Decoder, Limits, Transformations};
 
 use crate::Error;
+use crate::centre::Ink;
 use crate::data::DataError;
 use crate::memory::reserve;
 use crate::tensors::malformed;
@@ -43,6 +46,31 @@ pub enum Invert {
     No,
 }
 
+/// When the ink of an image is cut out and centred as MNIST's digits are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Centre {
+    /// Where the images that the run was trained on are.
+    #[default]
+    Auto,
+    /// Always.
+    Yes,
+    /// Never: the whole image is fitted.
+    No,
+}
+
+/// How an image is prepared for a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preparation {
+    /// Rows of the network's image.
+    pub rows: usize,
+    /// Columns of it.
+    pub cols: usize,
+    /// When light and dark are exchanged.
+    pub invert: Invert,
+    /// `true` if the ink is cut out and centred. An image of `rows` x `cols` is taken as it is.
+    pub centre: bool,
+}
+
 /// A picture on its way into a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
@@ -52,22 +80,25 @@ pub struct Scan {
     pub size: [usize; 2],
     /// Whether it was inverted.
     pub inverted: bool,
+    /// Whether its ink was cut out and centred.
+    pub centred: bool,
 }
 
-/// The picture in the PNG file `path`, made to fit `rows` x `cols`.
+/// The image in the PNG file `path`, prepared.
 ///
 /// # Errors
 /// [`DataError::Io`] if it cannot be read, [`Error::Malformed`] if it is no PNG file, a damaged or a huge one.
-pub fn read(path: &Path, rows: usize, cols: usize, invert: Invert) -> Result<Scan, Error> {
+pub fn read(path: &Path, preparation: Preparation) -> Result<Scan, Error> {
     let bytes = fs::read(path).map_err(DataError::io("read", path))?;
-    parse(&bytes, path, rows, cols, invert)
+    parse(&bytes, path, preparation)
 }
 
 /// The same of the file's contents; `path` is for the errors alone.
 ///
 /// # Errors
 /// [`Error::Malformed`], as for [`read`].
-pub fn parse(bytes: &[u8], path: &Path, rows: usize, cols: usize, invert: Invert) -> Result<Scan, Error> {
+pub fn parse(bytes: &[u8], path: &Path, preparation: Preparation) -> Result<Scan, Error> {
+    let Preparation { rows, cols, invert, centre } = preparation;
     let grey = grey(bytes, path)?;
     let paper = grey.paper();
     let inverted = match invert {
@@ -75,11 +106,22 @@ pub fn parse(bytes: &[u8], path: &Path, rows: usize, cols: usize, invert: Invert
         Invert::Yes => true,
         Invert::No => false,
     };
-    let pixels = grey.fitted(rows, cols, paper).into_iter().map(|value| {
+    let ink = |y: usize| grey.row(y).map(move |value| if inverted { paper - value } else { value - paper });
+    let ink =
+        if centre && [grey.height, grey.width] != [rows, cols] { Ink::of(grey.height, ink) } else { None };
+    let centred = ink.is_some();
+    let frame = ink.map_or_else(
+        || grey.whole(rows, cols),
+        |ink| {
+            let (scale, corner) = ink.placed(rows, cols);
+            Frame { x: ink.x, y: ink.y, scale, corner }
+        },
+    );
+    let pixels = grey.framed(&frame, rows, cols, paper).into_iter().map(|value| {
         let value = if inverted { 255.0 - value } else { value };
         value.round() as u8
     });
-    Ok(Scan { pixels: pixels.collect(), size: [grey.width, grey.height], inverted })
+    Ok(Scan { pixels: pixels.collect(), size: [grey.width, grey.height], inverted, centred })
 }
 
 /// A decoded image of 8 bits a channel. Its grey values are computed where they are read, so that the
@@ -164,20 +206,28 @@ impl Grey {
         edge.get(edge.len() / 2).copied().unwrap_or(0.0)
     }
 
-    /// The image in `rows` x `cols`, as large as fits, in the middle.
+    /// All of the image, as large as fits into `rows` x `cols`, in the middle.
+    fn whole(&self, rows: usize, cols: usize) -> Frame {
+        let [rows, cols, height, width] = [rows, cols, self.height, self.width].map(|side| side as f64);
+        let scale = (rows / height).min(cols / width);
+        let corner = [(cols - width * scale) / 2.0, (rows - height * scale) / 2.0];
+        Frame { x: 0..self.width, y: 0..self.height, scale, corner }
+    }
+
+    /// A part of the image in `rows` x `cols`.
     ///
     /// Each output row adds up the image's rows that it covers, one after another: no buffer grows with
     /// the height of the image.
-    fn fitted(&self, rows: usize, cols: usize, paper: f64) -> Vec<f64> {
-        let (height, width) = (self.height as f64, self.width as f64);
-        let scale = (rows as f64 / height).min(cols as f64 / width);
-        let across: Vec<_> = (0..cols).map(|i| weights(i, cols, self.width, scale)).collect();
+    fn framed(&self, frame: &Frame, rows: usize, cols: usize, paper: f64) -> Vec<f64> {
+        let Frame { x, y, scale, corner: [left, top] } = frame;
+        let across: Vec<_> = (0..cols).map(|i| weights(i, *left, x.len(), *scale)).collect();
         let mut small = vec![0.0; rows * cols];
-        let mut row = vec![0.0; self.width];
+        let mut row = vec![0.0; x.len()];
         for (i, values) in small.chunks_exact_mut(cols).enumerate() {
-            for (y, share) in weights(i, rows, self.height, scale) {
+            for (at, share) in weights(i, *top, y.len(), *scale) {
                 // Relative to the paper, so that what lies outside is 0.
-                row.iter_mut().zip(self.row(y)).for_each(|(x, grey)| *x = grey - paper);
+                let part = self.row(y.start + at).skip(x.start);
+                row.iter_mut().zip(part).for_each(|(ink, grey)| *ink = grey - paper);
                 for (value, weights) in values.iter_mut().zip(&across) {
                     let ink: f64 = weights.iter().map(|&(x, weight)| weight * row[x]).sum();
                     *value += share * ink;
@@ -189,9 +239,21 @@ impl Grey {
     }
 }
 
-/// Which of `from` pixels in a row make up pixel `i` of `to`, and their weights; what is missing to 1 is paper.
-fn weights(i: usize, to: usize, from: usize, scale: f64) -> Vec<(usize, f64)> {
-    let start = (to as f64 - from as f64 * scale) / 2.0;
+/// A part of an image, and where it goes.
+struct Frame {
+    /// Its columns.
+    x: Range<usize>,
+    /// Its rows.
+    y: Range<usize>,
+    /// How much larger it is drawn.
+    scale: f64,
+    /// Where its corner comes: across and down, in pixels of the output.
+    corner: [f64; 2],
+}
+
+/// Which of `from` pixels in a row, drawn `scale` times as large from `start` on, make up output pixel `i`, and their
+/// weights; what is missing to 1 is paper.
+fn weights(i: usize, start: f64, from: usize, scale: f64) -> Vec<(usize, f64)> {
     if scale < 1.0 {
         // The part of each that the pixel covers.
         let (low, high) = ((i as f64 - start) / scale, (i as f64 + 1.0 - start) / scale);
@@ -221,16 +283,20 @@ mod tests {
 
     use super::*;
 
+    fn fit(rows: usize, cols: usize, invert: Invert) -> Preparation {
+        Preparation { rows, cols, invert, centre: false }
+    }
+
     fn scan(width: usize, height: usize, colour: ColorType, pixels: &[u8], rows: usize, cols: usize) -> Scan {
         let bytes = crate::picture::png(width, height, colour, pixels).expect("a picture");
-        parse(&bytes, Path::new("x.png"), rows, cols, Invert::Auto).expect("a picture")
+        parse(&bytes, Path::new("x.png"), fit(rows, cols, Invert::Auto)).expect("a picture")
     }
 
     #[test]
     fn a_picture_of_the_right_size_is_taken_as_it_is() {
         let pixels = [0, 0, 0, 0, 200, 0, 0, 0, 0];
         let scan = scan(3, 3, ColorType::Grayscale, &pixels, 3, 3);
-        assert_eq!(scan, Scan { pixels: pixels.into(), size: [3, 3], inverted: false });
+        assert_eq!(scan, Scan { pixels: pixels.into(), size: [3, 3], inverted: false, centred: false });
     }
 
     #[test]
@@ -239,7 +305,7 @@ mod tests {
         let scan = scan(3, 3, ColorType::Grayscale, &pixels, 3, 3);
         assert_eq!((scan.pixels, scan.inverted), (vec![0, 0, 0, 0, 200, 0, 0, 0, 0], true));
         let bytes = crate::picture::png(3, 3, ColorType::Grayscale, &pixels).expect("a picture");
-        let kept = parse(&bytes, Path::new("x.png"), 3, 3, Invert::No).expect("a picture");
+        let kept = parse(&bytes, Path::new("x.png"), fit(3, 3, Invert::No)).expect("a picture");
         assert_eq!((&kept.pixels[..], kept.inverted), (&pixels[..], false));
     }
 
@@ -277,7 +343,7 @@ mod tests {
         assert!(scan.inverted, "light paper, since nothing else is there");
         let bar = [0, 200, 0, 0].repeat(4);
         let scan = self::scan(4, 4, ColorType::Grayscale, &bar, 8, 16);
-        let sum = |columns: std::ops::Range<usize>| -> u32 {
+        let sum = |columns: Range<usize>| -> u32 {
             (0..8)
                 .flat_map(|y| columns.clone().map(move |x| (x, y)))
                 .map(|(x, y)| u32::from(scan.pixels[y * 16 + x]))
@@ -287,13 +353,46 @@ mod tests {
         assert!(sum(4..8) > 0);
     }
 
+    /// A stroke in a corner of a page becomes what the same stroke is in the middle of another: whatever the margins.
+    #[test]
+    fn ink_is_cut_out_and_centred_whatever_the_margin() {
+        let centred = |width: usize, height: usize, left: usize, top: usize, light: bool| {
+            let (paper, ink) = if light { (250, 20) } else { (0, 230) };
+            let stroke = |at: usize| {
+                (left..left + 4).contains(&(at % width)) && (top..top + 10).contains(&(at / width))
+            };
+            let pixels: Vec<u8> =
+                (0..width * height).map(|at| if stroke(at) { ink } else { paper }).collect();
+            let bytes = crate::picture::png(width, height, ColorType::Grayscale, &pixels).expect("a picture");
+            let preparation = Preparation { centre: true, ..fit(14, 14, Invert::Auto) };
+            parse(&bytes, Path::new("x.png"), preparation).expect("a picture")
+        };
+        let scan = centred(40, 60, 30, 5, false);
+        // 10 rows are 10/14: neither larger nor smaller. The middle is 7.5: from row 3 to 12, column 6 to 9 (5.5 rounds up).
+        let expected = |at: usize| (6..10).contains(&(at % 14)) && (3..13).contains(&(at / 14));
+        let stroke: Vec<u8> = (0..196).map(|at| if expected(at) { 230 } else { 0 }).collect();
+        assert_eq!((&scan.pixels, scan.centred, scan.size), (&stroke, true, [40, 60]));
+        assert_eq!(centred(100, 30, 3, 17, false).pixels, stroke);
+        let light = centred(33, 44, 7, 20, true);
+        assert!(light.inverted && light.pixels.iter().zip(&stroke).all(|(a, b)| (*a > 100) == (*b > 100)));
+        // Of the network's size it is taken as it is; without ink, whole.
+        assert!(!centred(14, 14, 0, 0, false).centred);
+        assert!(!scan_of_nothing().centred);
+    }
+
+    fn scan_of_nothing() -> Scan {
+        let bytes = crate::picture::png(5, 5, ColorType::Grayscale, &[9; 25]).expect("a picture");
+        let preparation = Preparation { centre: true, ..fit(14, 14, Invert::Auto) };
+        parse(&bytes, Path::new("x.png"), preparation).expect("a picture")
+    }
+
     #[test]
     fn every_pixel_is_fully_covered_wherever_there_is_picture() {
         for from in 1..40 {
             for to in 1..40 {
                 let scale = to as f64 / from as f64;
                 for i in 0..to {
-                    let sum: f64 = weights(i, to, from, scale).iter().map(|(_, weight)| weight).sum();
+                    let sum: f64 = weights(i, 0.0, from, scale).iter().map(|(_, weight)| weight).sum();
                     assert!((sum - 1.0).abs() < 1e-9, "{i} of {to} from {from}: {sum}");
                 }
             }
@@ -305,6 +404,7 @@ mod tests {
         #[test]
         fn damaged_pictures_are_refused_or_read(
             at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>(), colour in 0_usize..4,
+            centre: bool,
         ) {
             let colour =
                 [ColorType::Grayscale, ColorType::GrayscaleAlpha, ColorType::Rgb, ColorType::Rgba][colour];
@@ -313,7 +413,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = byte;
             bytes.truncate(bytes.len() - cut.index(20));
-            if let Ok(scan) = parse(&bytes, Path::new("x.png"), 4, 6, Invert::Auto) {
+            if let Ok(scan) = parse(&bytes, Path::new("x.png"), Preparation { centre, ..fit(4, 6, Invert::Auto) }) {
                 prop_assert_eq!(scan.pixels.len(), 24);
             }
         }
@@ -323,7 +423,7 @@ mod tests {
     fn what_is_no_picture_is_named() {
         let good = crate::picture::png(4, 4, ColorType::Grayscale, &[7; 16]).expect("a picture");
         let refuse = |bytes: &[u8]| {
-            parse(bytes, Path::new("some.png"), 4, 4, Invert::Auto).expect_err("no picture").to_string()
+            parse(bytes, Path::new("some.png"), fit(4, 4, Invert::Auto)).expect_err("no picture").to_string()
         };
         for cut in [0, 7, 20, good.len() - 20] {
             assert!(refuse(&good[..cut]).contains("some.png"), "{cut}");

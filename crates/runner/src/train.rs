@@ -18,6 +18,7 @@ use nn::{Score, Shape};
 use crate::activity::Looker;
 use crate::answers::{Answers, require_predictions};
 use crate::cadence::Cadence;
+use crate::centre::are_centred;
 use crate::checkpoint::{self, Identity};
 use crate::config::{Config, Dtype};
 use crate::data::Origin;
@@ -446,6 +447,7 @@ impl Session<'_> {
             data_origin: dataset.origin.to_string(),
             data_generated: matches!(dataset.origin, Origin::Generated { .. }),
             data_sha256: identity.data_sha256.clone(),
+            centred: (!dataset.train.pixels().is_empty()).then(|| are_centred(&dataset.train)),
             loss_unit: fit::unit(network, &state.best.buffers).map(|[_, std]| std),
             input: match dataset.test.shape() {
                 Shape::Image { height, width, .. } => vec![height, width],

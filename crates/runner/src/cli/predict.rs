@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::scan::Invert;
+use crate::scan::{Centre, Invert};
 use crate::{Error, predict};
 
 #[derive(Debug, Args)]
@@ -18,6 +18,10 @@ pub(super) struct PredictArgs {
     /// Which images to invert
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     invert: Invert,
+    /// Whether the ink of pictures is cut out, scaled and centred by its mass, as MNIST's digits are; auto does so where the images
+    /// trained on are. Pictures of the network's size are taken as they are
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    centre: Centre,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -25,7 +29,7 @@ pub(super) struct PredictArgs {
 
 impl PredictArgs {
     pub(super) fn run(self) -> Result<(), Error> {
-        let Self { run, files, invert, json } = self;
-        predict::predict(&predict::Request { run, files, invert, json })
+        let Self { run, files, invert, centre, json } = self;
+        predict::predict(&predict::Request { run, files, invert, centre, json })
     }
 }

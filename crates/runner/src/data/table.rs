@@ -247,9 +247,8 @@ impl<'a, R: Read> File<'a, R> {
 
     /// The place of the column `name`.
     fn column(&self, name: &str) -> Result<usize, DataError> {
-        let refused = |expected: String, found: String| {
-            DataError::malformed(self.path, Fault::Column, expected, found)
-        };
+        let refused =
+            |expected: String, found: String| DataError::malformed(self.path, Fault::Column, expected, found);
         match self.places.get(name) {
             Some(Some(at)) => Ok(*at),
             Some(None) => Err(refused(format!("one column `{name}`"), "several of this name".into())),
@@ -388,10 +387,7 @@ mod tests {
         assert!(said[0].contains("looks like data") && said[0].contains("(5.1, 1.4, 0)"), "{said:?}");
         assert!(notices("a,2020,2021\n1,2,3\n", label("a")).is_empty());
         let error = parsed("0,0,5\n1,2,3\n", label("5")).expect_err("two columns `0`");
-        assert!(
-            error.contains("one column `0`, found several") && error.contains("looks like data"),
-            "{error}"
-        );
+        assert!(error.contains("one column `0`, found several"), "{error}");
     }
 
     #[test]

@@ -45,7 +45,13 @@ pub(super) fn read(path: &Path, width: usize, columns: &[String]) -> Result<Part
         return Err(DataError::malformed(path, Fault::Empty, "at least one row", "none").into());
     }
     let name = path.display().to_string();
-    let source = |at| Source { file: name.clone(), index: Some(at), resized_from: None, inverted: false };
+    let source = |at| Source {
+        file: name.clone(),
+        index: Some(at),
+        resized_from: None,
+        inverted: false,
+        centred: false,
+    };
     // A class is not known, and none is needed.
     let set = examples.labelled(Goals::Classes(vec![0; count]), path)?;
     Ok(Part { set, sources: (0..count).map(source).collect() })
