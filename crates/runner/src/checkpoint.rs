@@ -240,18 +240,19 @@ fn header(file: &SafeTensors<'_>, bytes: &[u8], path: &Path, identity: &Identity
     if header.format != FORMAT {
         return Err(malformed(path, format!("format {FORMAT}"), header.format));
     }
-    let pairs = [
-        ("configuration", &identity.config_sha256, &header.identity.config_sha256),
-        ("data", &identity.data_sha256, &header.identity.data_sha256),
-    ];
-    for (what, expected, found) in pairs {
-        if expected != found && !identity.before.contains(found) {
-            return Err(malformed(
-                path,
-                format!("a checkpoint of the {what} {expected}"),
-                format!("one of {found}"),
-            ));
-        }
+    let (ours, theirs) = (identity, &header.identity);
+    let is_ours = |ours: &String, theirs: &String| ours == theirs || identity.before.contains(theirs);
+    if !is_ours(&ours.config_sha256, &theirs.config_sha256) {
+        let expected = format!("a checkpoint of the configuration {}", ours.config_sha256);
+        return Err(malformed(path, expected, format!("one of {}", theirs.config_sha256)));
+    }
+    if ours.data_sha256 != theirs.data_sha256 {
+        let expected = format!("the data that the run began with, of SHA-256 {}", theirs.data_sha256);
+        let found = format!(
+            "others, of {}: they have changed since; name the former by --data, or begin another run",
+            ours.data_sha256
+        );
+        return Err(malformed(path, expected, found));
     }
     Ok(header)
 }

@@ -10,6 +10,7 @@
 //! length has the bits of one that was begun with all its epochs.
 
 use std::fs::File;
+use std::path::PathBuf;
 
 use kernels::Cpu;
 use nn::Progress;
@@ -29,6 +30,8 @@ use crate::{Error, display, sizes};
 pub struct Changes {
     /// Number of epochs, which becomes part of the configuration.
     pub epochs: Option<u32>,
+    /// Folder or file of its data, which have moved.
+    pub data: Option<PathBuf>,
     /// Number of steps between checkpoints.
     pub checkpoint_steps: Option<u64>,
     /// Number of epochs between checkpoints.
@@ -42,8 +45,9 @@ pub struct Changes {
 impl Changes {
     /// `config` with all of them but the number of epochs.
     pub(crate) fn on(&self, config: Config) -> Config {
-        let Self { checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self.clone();
+        let Self { data, checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self.clone();
         Config {
+            data: data.or(config.data),
             checkpoint_steps: checkpoint_steps.or(config.checkpoint_steps),
             checkpoint_epochs: checkpoint_epochs.or(config.checkpoint_epochs),
             threads: threads.or(config.threads),

@@ -22,6 +22,7 @@ use crate::metrics::{Status, Summary};
 use crate::run_folder::{self, FOLDS, RunFolder};
 use crate::setup::{self, Setup};
 use crate::signal::Signals;
+use crate::tensors::malformed;
 use crate::train::{self, Request, Run};
 use crate::{Error, sizes};
 
@@ -129,7 +130,7 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
     };
     let count = config.folds.unwrap_or_default();
     let resumes = matches!(request.run, Run::Resume { .. });
-    let mut runs = Vec::new();
+    let (mut runs, mut sha256) = (Vec::new(), None::<String>);
     for fold in 1..=count {
         if !request.quiet {
             say(&format!("fold {fold} of {count}"));
@@ -145,6 +146,12 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
         if summary.status != Status::Done {
             say(&format!("go on with all folds by: evenkeel train --resume {}", folder.path().display()));
             return Ok(());
+        }
+        let first = sha256.get_or_insert_with(|| summary.data_sha256.clone());
+        if *first != summary.data_sha256 {
+            let expected = format!("the data of the other folds, of SHA-256 {first}");
+            let found = format!("others, of {}: name the former by --data", summary.data_sha256);
+            return Err(malformed(&path, expected, found));
         }
         runs.push(Fold::new(fold, summary));
         folder.write(FOLDS, json(&Outcome::new(&folder, count, &runs))?.as_bytes())?;
@@ -184,9 +191,10 @@ fn one(
     signals: &Signals,
 ) -> Result<(Summary, Result<(), Error>), Error> {
     let run = if resumes && path.join(run_folder::CONFIG).is_file() {
-        let Config { checkpoint_steps, checkpoint_epochs, threads, ref isa, .. } = *config;
-        let isa = Some(isa.clone());
-        let changes = Changes { epochs: None, checkpoint_steps, checkpoint_epochs, threads, isa };
+        let Config { ref data, checkpoint_steps, checkpoint_epochs, threads, ref isa, .. } = *config;
+        let (data, isa) = (data.clone(), Some(isa.clone()));
+        let changes =
+            Changes { epochs: None, data, checkpoint_steps, checkpoint_epochs, threads, isa };
         Run::Resume { folder: path.into(), changes }
     } else {
         // What a killed process or a run that is replaced has left is of no use.

@@ -165,7 +165,16 @@ pub(crate) fn run(
             folder.sweep()?;
             let config = changes.on(stored.clone());
             setup::isa(&config)?;
-            let mut setup = Setup::new(config)?;
+            let path = config.data.clone().filter(|path| !path.exists());
+            let mut setup = Setup::new(config).inspect_err(|_| {
+                if let Some(path) = path {
+                    let (path, run) = (path.display(), folder.path().display());
+                    display::say(&format!(
+                        "the data of the run are no longer in {path}: where they have moved, go on \
+                         with evenkeel train --resume {run} --data PATH"
+                    ));
+                }
+            })?;
             request.check_gate(&setup.dataset.name, setup.dataset.has_values())?;
             sizes::check(&setup)?;
             if let Some(epochs) = epochs {

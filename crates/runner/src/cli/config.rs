@@ -51,6 +51,11 @@ impl RunArgs {
         Ok(self.data.on(config))
     }
 
+    /// Where the data of a run that goes on have moved to, if `--data` says so.
+    pub(super) fn moved_data(&self) -> Option<PathBuf> {
+        self.data.data.clone()
+    }
+
     /// Whether that is a preset's, with how it is trained.
     pub(super) fn is_recipe(&self) -> bool {
         self.config.is_none()

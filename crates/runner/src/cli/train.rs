@@ -83,8 +83,9 @@ pub(super) struct TrainArgs {
     #[arg(long, requires = "out")]
     force: bool,
     /// Continue the run in this folder, with the same bits as if it had never stopped. --epochs
-    /// extends it; other flags that change the result are refused
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "preset", "dataset", "data", "label", "target", "seed", "batch", "drop_last", "sampler", "class_weights", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "reinit", "freeze", "dtype", "folds", "out", "force"])]
+    /// extends it, --data names data that have moved; other flags that change the result are
+    /// refused
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "preset", "dataset", "label", "target", "seed", "batch", "drop_last", "sampler", "class_weights", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "reinit", "freeze", "dtype", "folds", "out", "force"])]
     resume: Option<PathBuf>,
     /// Exit with 4 if the test accuracy is below this fraction
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
@@ -147,9 +148,16 @@ impl TrainArgs {
         let (min_accuracy, json, quiet) = (self.min_accuracy, self.json, self.quiet);
         let run = match self.resume {
             Some(folder) => {
+                let data = self.run.moved_data();
                 let Self { epochs, checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self;
-                let changes =
-                    extension::Changes { epochs, checkpoint_steps, checkpoint_epochs, threads, isa };
+                let changes = extension::Changes {
+                    epochs,
+                    data,
+                    checkpoint_steps,
+                    checkpoint_epochs,
+                    threads,
+                    isa,
+                };
                 train::Run::Resume { folder, changes }
             }
             None => {

@@ -133,7 +133,8 @@ fn digits_with_margins_are_centred_as_the_data_set_is() {
     };
     let exact = labels("predict run digits/t10k-images-idx3-ubyte --json");
     let same = |found: &[Value]| exact.iter().zip(found).filter(|(a, b)| a == b).count();
-    let (centred, whole) = (labels("predict run pages --json"), labels("predict run pages --json --centre no"));
+    let (centred, whole) =
+        (labels("predict run pages --json"), labels("predict run pages --json --centre no"));
     assert!(same(&centred) >= 36 && same(&whole) <= 25, "{} and {} of 40", same(&centred), same(&whole));
     let text = stdout(&world.expect(0, "predict run pages", &[]));
     assert!(text.contains("cut out and centred from 56 x 56"), "{text}");

@@ -228,6 +228,35 @@ fn the_unit_of_values_changes_nothing() {
     );
 }
 
+/// A run belongs to what its data are, not to where they lie.
+#[test]
+fn a_run_goes_on_with_data_that_have_moved() {
+    let world = World::new();
+    flowers(&world);
+    world.expect(0, &format!("{TRAIN} --out whole"), &[]);
+    let folds = format!("{TRAIN} --folds 2 --max-steps 3");
+    for (name, train) in [("run", format!("{TRAIN} --max-steps 13")), ("all", folds)] {
+        world.expect(0, &format!("{train} --out {name}"), &[]);
+    }
+    fs::rename(world.path("flowers.csv"), world.path("moved.csv")).unwrap();
+    world.expect(3, "train --resume run --quiet", &["flowers.csv", "--resume run --data PATH"]);
+    let other = world.read("moved.csv").replacen("0,aster,0", "7,aster,0", 1);
+    assert_ne!(other, world.read("moved.csv"));
+    world.write("other.csv", &other);
+    world.expect(
+        3,
+        "train --resume run --data other.csv --quiet",
+        &["the data that the run began with", "--data"],
+    );
+    world.expect(0, "train --resume run --data moved.csv --quiet", &[]);
+    assert_eq!(world.sha("run"), world.sha("whole"));
+    world.expect(0, "train --resume all --data moved.csv --quiet", &[]);
+    // What the run is stays as it is.
+    for flag in ["--seed 1", "--label kind", "--preset mlp", "--dataset digits"] {
+        world.expect(2, &format!("train --resume run {flag}"), &["--resume"]);
+    }
+}
+
 /// Nothing that is said of a table speaks of pictures: the page is looked at below its styles.
 #[test]
 fn what_is_said_of_a_table_speaks_of_rows() {
