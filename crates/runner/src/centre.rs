@@ -37,19 +37,24 @@ impl Ink {
     pub(crate) fn of<I: Iterator<Item = f64>>(height: usize, row: impl Fn(usize) -> I) -> Option<Self> {
         let most = (0..height).flat_map(&row).fold(0.0, f64::max);
         let is_ink = |&(_, ink): &(usize, f64)| ink > FAINT * most;
-        let (mut x, mut y) = (usize::MAX..0, usize::MAX..0);
+        let (mut x, mut y) = (None::<Range<usize>>, None::<Range<usize>>);
+        let widen = |range: &mut Option<Range<usize>>, at: usize| {
+            let Range { start, end } = range.take().unwrap_or(at..at);
+            *range = Some(start.min(at)..end.max(at + 1));
+        };
         let (mut sum, mut across, mut down) = (0.0, 0.0, 0.0);
         for at in 0..height {
             for (column, ink) in row(at).enumerate().filter(is_ink) {
-                x = x.start.min(column)..x.end.max(column + 1);
-                y = y.start.min(at)..at + 1;
+                widen(&mut x, column);
+                widen(&mut y, at);
                 sum += ink;
                 across += ink * (column as f64 + 0.5);
                 down += ink * (at as f64 + 0.5);
             }
         }
+        let (x, y) = x.zip(y)?;
         let mass = [across / sum - x.start as f64, down / sum - y.start as f64];
-        (sum > 0.0).then_some(Self { x, y, mass })
+        Some(Self { x, y, mass })
     }
 
     /// How much larger it is drawn in an image of `rows` x `cols`, and where the corner of its box comes: across and down.
