@@ -172,7 +172,7 @@ fn a_checkpoint_that_is_damaged_or_foreign_is_refused() {
     let mut images = std::fs::read(&pixels).unwrap();
     *images.last_mut().unwrap() ^= 1;
     std::fs::write(&pixels, &images).unwrap();
-    refuse(&finished, "of the data");
+    refuse(&finished, "the data that the run began with");
     *images.last_mut().unwrap() ^= 1;
     std::fs::write(&pixels, &images).unwrap();
     // Of another configuration.
