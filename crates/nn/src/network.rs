@@ -389,8 +389,7 @@ impl Network {
         let (y, dy) = (&outputs[..rows * width], &mut doutputs[..rows * width]);
         let losses = &mut losses[..self.losses(rows)];
         let outputs = Outputs { rows, width, values: y, targets, class_weights: self.weights_in() };
-        let Sum { loss, weight } =
-            self.compare(cpu, weights.buffers, outputs, room, losses, Some(dy))?;
+        let Sum { loss, weight } = self.compare(cpu, weights.buffers, outputs, room, losses, Some(dy))?;
         let score = Score { rows, loss, weight, correct: 0 };
         self.sequence.backward(Backward {
             cpu,
@@ -447,8 +446,7 @@ impl Network {
         let class_weights = self.weights_in();
         let outputs = Outputs { rows, width, values, targets: labels, class_weights };
         let losses = &mut losses[..self.losses(rows)];
-        let Sum { loss, weight } =
-            self.compare(cpu, weights.buffers, outputs, room, losses, None)?;
+        let Sum { loss, weight } = self.compare(cpu, weights.buffers, outputs, room, losses, None)?;
         Ok(Score { rows, loss, weight, correct })
     }
 

@@ -193,8 +193,7 @@ fn one(
     let run = if resumes && path.join(run_folder::CONFIG).is_file() {
         let Config { ref data, checkpoint_steps, checkpoint_epochs, threads, ref isa, .. } = *config;
         let (data, isa) = (data.clone(), Some(isa.clone()));
-        let changes =
-            Changes { epochs: None, data, checkpoint_steps, checkpoint_epochs, threads, isa };
+        let changes = Changes { epochs: None, data, checkpoint_steps, checkpoint_epochs, threads, isa };
         Run::Resume { folder: path.into(), changes }
     } else {
         // What a killed process or a run that is replaced has left is of no use.
