@@ -15,7 +15,7 @@ use core::ops::Range;
 
 use super::{BLOCK, Convolution, Epilogue, Gather, Part};
 use crate::gemm::terms::Terms;
-use crate::gemm::{self, gemm_whole, gemm_whole_scratch};
+use crate::gemm::{self, gemm_terms, gemm_terms_scratch};
 use crate::matrix::{MatMut, MatRef};
 use crate::simd::{Float, Lanes};
 use crate::{Cpu, Error};
@@ -28,7 +28,7 @@ const fn forward_block(c: &Convolution) -> usize {
 
 pub(super) const fn forward_task_len<K: Terms>(c: &Convolution) -> usize {
     let (block, depth) = (forward_block(c), c.depth());
-    block * depth + gemm_whole_scratch::<K>(1, block, c.group_filters(), depth)
+    block * depth + gemm_terms_scratch::<K>(1, block, c.group_filters(), depth)
 }
 
 /// `y` has elements.
@@ -64,7 +64,7 @@ pub(super) fn forward<K: Terms>(
                     let columns = MatRef::row_major(columns, windows.len(), depth)?;
                     let (w, y) = (filters(c, w, group)?, result(c, y, windows.len(), group)?);
                     let epilogue = of_group(c, &mut epilogue, windows.len(), group)?;
-                    gemm_whole::<K>(cpu, [columns, w], Float::ZERO, y, epilogue, scratch)
+                    gemm_terms::<K>(cpu, [columns, w], Float::ZERO, y, epilogue, scratch)
                 })());
             }
         }
@@ -86,7 +86,7 @@ pub(super) fn forward_pointwise<K: Terms>(
             let (x, w) = (pixels(c, x, group)?, filters(c, w, group)?);
             let y = result(c, y, positions, group)?;
             let epilogue = of_group(c, &mut epilogue, positions, group)?;
-            gemm_whole::<K>(cpu, [x, w], Float::ZERO, y, epilogue, scratch)
+            gemm_terms::<K>(cpu, [x, w], Float::ZERO, y, epilogue, scratch)
         })());
     }
 }
@@ -94,8 +94,8 @@ pub(super) fn forward_pointwise<K: Terms>(
 /// Scratch of a product whose windows are pixels, and of its gradient.
 pub(super) const fn pointwise_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
     let (positions, channels, filters) = (c.sweep.positions(), c.group_channels(), c.group_filters());
-    let forward = gemm_whole_scratch::<K>(threads, positions, filters, channels);
-    most(forward, gemm_whole_scratch::<K>(threads, channels, filters, positions))
+    let forward = gemm_terms_scratch::<K>(threads, positions, filters, channels);
+    most(forward, gemm_terms_scratch::<K>(threads, channels, filters, positions))
 }
 
 pub(super) fn dw_pointwise<K: Terms>(
@@ -112,14 +112,14 @@ pub(super) fn dw_pointwise<K: Terms>(
             let x = pixels(c, x, group)?.transpose();
             let dy = gradient(c, dy, c.sweep.positions(), group)?;
             let dw = result(c, dw, c.depth(), group)?;
-            gemm_whole::<K>(cpu, [x, dy], Float::ZERO, dw, sums(c, &mut db, group), scratch)
+            gemm_terms::<K>(cpu, [x, dy], Float::ZERO, dw, sums(c, &mut db, group), scratch)
         })());
     }
 }
 
 /// Elements of scratch of [`sums`] alone.
 pub(super) const fn sums_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
-    gemm_whole_scratch::<K>(threads, 1, c.out_channels, c.sweep.positions())
+    gemm_terms_scratch::<K>(threads, 1, c.out_channels, c.sweep.positions())
 }
 
 /// `db` alone, as a product.
@@ -136,7 +136,7 @@ pub(super) fn db<K: Terms>(
         let ones = MatRef::strided(&one, 1, positions, 0, 0)?;
         let dy = MatRef::row_major(dy, positions, c.out_channels)?;
         let db = MatMut::row_major(db, 1, c.out_channels)?;
-        gemm_whole::<K>(cpu, [ones, dy], Float::ZERO, db, gemm::Epilogue::NONE, scratch)
+        gemm_terms::<K>(cpu, [ones, dy], Float::ZERO, db, gemm::Epilogue::NONE, scratch)
     })());
 }
 
@@ -152,7 +152,7 @@ const fn dw_block<K: Terms>(c: &Convolution) -> (usize, usize) {
 pub(super) const fn dw_task_len<K: Terms>(c: &Convolution) -> usize {
     let (taps, windows) = dw_block::<K>(c);
     let rows = taps * c.group_channels();
-    windows * rows + gemm_whole_scratch::<K>(1, rows, c.group_filters(), windows)
+    windows * rows + gemm_terms_scratch::<K>(1, rows, c.group_filters(), windows)
 }
 
 pub(super) fn dw<K: Terms>(
@@ -193,7 +193,7 @@ pub(super) fn dw<K: Terms>(
                         let dy = gradient(c, &dy[start * c.out_channels..], windows.len(), group)?;
                         let sums =
                             if first == own.start { sums(c, &mut db, group) } else { gemm::Epilogue::NONE };
-                        gemm_whole::<K>(cpu, [columns, dy], beta, result(c, dw, rows, group)?, sums, scratch)
+                        gemm_terms::<K>(cpu, [columns, dy], beta, result(c, dw, rows, group)?, sums, scratch)
                     })());
                 }
             }
@@ -249,7 +249,7 @@ impl Strips {
 
     const fn task_len<K: Terms>(self, c: &Convolution) -> usize {
         let windows = self.images * self.windows * c.sweep.across.out;
-        windows * c.depth() + gemm_whole_scratch::<K>(1, windows, c.depth(), c.group_filters())
+        windows * c.depth() + gemm_terms_scratch::<K>(1, windows, c.depth(), c.group_filters())
     }
 }
 
@@ -304,7 +304,7 @@ pub(super) fn dx<K: Terms>(
                     let dy = gradient(c, &dy[start * c.out_channels..], rows, group)?;
                     let w = MatRef::row_major(&turned[group * filters * depth..], filters, depth)?;
                     let columns = MatMut::row_major(columns, rows, depth)?;
-                    gemm_whole::<K>(serial, [dy, w], Float::ZERO, columns, gemm::Epilogue::NONE, scratch)
+                    gemm_terms::<K>(serial, [dy, w], Float::ZERO, columns, gemm::Epilogue::NONE, scratch)
                 })());
                 let (columns, windows, pixels) = (&*columns, windows.clone(), pixels.clone());
                 cpu.isa.run(Gather { convolution: c, group, columns, windows, dx: &mut *dx, pixels });

@@ -32,7 +32,7 @@ use super::product::certain;
 use super::turned::exchange;
 use super::{Convolution, Epilogue, OutputGradient};
 use crate::gemm::terms::Single;
-use crate::gemm::{self, gemm_whole, gemm_whole_scratch};
+use crate::gemm::{self, gemm_terms, gemm_terms_scratch};
 use crate::matrix::{MatMut, MatRef};
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Isa};
@@ -148,11 +148,11 @@ const fn strip_lens(c: &Convolution) -> (usize, usize) {
 const fn task_len<T: Float>(c: &Convolution) -> usize {
     let (tiles, (pixels, results)) = (Tiles::new(c), strip_lens(c));
     let (rows, channels, filters) = (tiles.strip * tiles.across, c.sweep.channels, c.out_channels);
-    let forward = gemm_whole_scratch::<Single<T>>(1, rows, filters, channels);
+    let forward = gemm_terms_scratch::<Single<T>>(1, rows, filters, channels);
     let [dw, dx] = [[channels, filters, rows], [rows, channels, filters]];
     let [dw, dx] = [
-        gemm_whole_scratch::<Single<T>>(1, dw[0], dw[1], dw[2]),
-        gemm_whole_scratch::<Single<T>>(1, dx[0], dx[1], dx[2]),
+        gemm_terms_scratch::<Single<T>>(1, dw[0], dw[1], dw[2]),
+        gemm_terms_scratch::<Single<T>>(1, dx[0], dx[1], dx[2]),
     ];
     let backward = if dw > dx { dw } else { dx };
     lines_len(c, tiles) + pixels + results + if forward > backward { forward } else { backward }
@@ -177,7 +177,7 @@ fn products<T: Float>(
                 MatRef::row_major(a, m, k)?
             };
             let (b, c) = (MatRef::row_major(b, k, n)?, MatMut::row_major(c, m, n)?);
-            gemm_whole::<Single<T>>(Cpu::serial(isa), [a, b], beta, c, gemm::Epilogue::NONE, scratch)
+            gemm_terms::<Single<T>>(Cpu::serial(isa), [a, b], beta, c, gemm::Epilogue::NONE, scratch)
         })());
     }
 }

@@ -148,7 +148,7 @@ pub fn gemm_batch<T: Float>(
         let factors = [Elements::words(a.item(i)?), Elements::words(b.item(i)?)];
         let epilogue = Epilogue::NONE;
         let runs = Run { c: T::run, sums: T::run };
-        Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs, slabs: true }.multiply(
+        Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs }.multiply(
             (m, n),
             gemm_scratch::<T>(cpu.threads(), m, n, k),
             scratch,

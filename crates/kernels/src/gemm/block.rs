@@ -37,7 +37,7 @@ fn rests<S: Simd, T>(stride: usize, kc: usize, tiles: usize, skips: bool) -> boo
 
 /// The operands, after all checks: C <- act(alpha A^T B + beta C + bias), where A is k x m and B is k x n.
 pub(super) struct Product<'a, K: Terms, O> {
-    /// The words of k that are summed, from and to: a slab, or all.
+    /// The words of k that are summed, from and to: one summation block, or all.
     pub(super) words: (usize, usize),
     pub(super) alpha: K::Sum,
     pub(super) a: Elements<'a, K::Sum>,
@@ -103,6 +103,23 @@ impl<'a, K: Terms, O: Copy> Product<'a, K, O> {
         }
     }
 
+    /// Rows and columns of the tiles' C, and words of k.
+    pub(super) fn shape(&self) -> (usize, usize, usize) {
+        (self.a.shape().cols, self.b.shape().cols, self.a.depth())
+    }
+
+    /// The epilogue of B's column sums, stored to `sums`: alpha and beta alone.
+    fn finish_columns(
+        &self,
+        sums: Target<'a, K::Sum>,
+        first: bool,
+        last: bool,
+        empty: bool,
+    ) -> Finish<'a, K::Sum, K::Sum> {
+        let Self { alpha, b, beta, .. } = *self;
+        Product::<K, K::Sum>::bare(alpha, [b, b], beta, sums, sums).finish(first, last, empty)
+    }
+
     /// C, and all that lies beside it, transposed: the same product, turned.
     pub(super) fn transpose_c(self) -> Self {
         Self {
@@ -127,7 +144,19 @@ pub struct Block<'a, K: Terms, O> {
     pub(super) product: &'a Product<'a, K, O>,
     pub(super) rows: (usize, usize),
     pub(super) cols: (usize, usize),
+    /// Sums that were computed before: they are added to C, and nothing is multiplied.
+    pub(super) partials: Option<Partials<'a, K::Sum>>,
     pub(super) scratch: &'a mut [K::Sum],
+}
+
+/// Partial sums of consecutive summation blocks: for each the rows of C, the column sums of B if they
+/// are wanted, and at least a register more.
+pub(super) struct Partials<'a, T> {
+    /// First word of k.
+    pub(super) from: usize,
+    pub(super) sums: &'a [T],
+    /// Elements per summation block.
+    pub(super) len: usize,
 }
 
 /// Scratch of one task, in words: a block of B, and copies of A's tiles.
@@ -163,7 +192,10 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { product, rows, cols, scratch } = self;
+        let Self { product, rows, cols, partials, scratch } = self;
+        if let Some(partials) = partials {
+            return partials.add::<S, K, O>(s, product);
+        }
         let (start, end) = product.words;
         let most = (end - start).min(<K::Sum as Lanes>::KB);
         let plan = Plan::new::<S, O>(product, rows, cols, most, !scratch.is_empty());
@@ -198,6 +230,25 @@ impl<K: Terms, O: Stored<K::Sum>> WithSimd for Block<'_, K, O> {
                     let at = Columns { run, tiles, j, nc: NC.min(cols.1 - j) };
                     plan.columns::<S, O>(s, product, &finish, at, packed_b, packed_a);
                 }
+            }
+        }
+    }
+}
+
+impl<T: Float> Partials<'_, T> {
+    /// Adds these sums to all of C, summation blocks ascending.
+    #[inline(always)]
+    fn add<S: Simd, K: Terms<Sum = T>, O: Stored<T>>(&self, s: S, product: &Product<'_, K, O>) {
+        let (rows, cols, depth) = product.shape();
+        for (p, sums) in (self.from..depth).step_by(T::KB).zip(self.sums.chunks_exact(self.len)) {
+            let (first, last) = (p == 0, p + T::KB >= depth);
+            let (c, column_sums) = sums.split_at(rows * cols);
+            let finish = product.finish(first, last, false);
+            apart(s, Sums { finish: &finish, sums: Source::packed(c, cols, 1), at: (0, 0), rows, cols });
+            if let Some(target) = product.column_sums {
+                let finish = product.finish_columns(target, first, last, false);
+                let sums = Source::packed(column_sums, cols, 1);
+                apart(s, Sums { finish: &finish, sums, at: (0, 0), rows: 1, cols });
             }
         }
     }
@@ -370,7 +421,9 @@ impl<'a, K: Terms> Plan<'a, K> {
                 let here = Piece { rows: (i0, i1), cols: (j + jr, j + jr + width), a, b, skips, ahead };
                 here.compute::<S, K, O>(s, [&product.a, &product.b], finish, run);
                 if let (Some(sums), 0) = (product.column_sums, i0) {
-                    here.sum_columns::<S, K>(s, &product.b, sums, finish, run);
+                    let Finish { first, last, empty, .. } = *finish;
+                    let finish = product.finish_columns(sums, first, last, empty);
+                    here.sum_columns::<S, K>(s, &product.b, &finish, run);
                 }
                 jr += width;
             }
@@ -489,18 +542,14 @@ impl<T: Float> Piece<T> {
         &self,
         s: S,
         b: &Elements<'_, T>,
-        sums: Target<'_, T>,
-        finish: &Finish<'_, T, impl Stored<T>>,
+        finish: &Finish<'_, T, T>,
         run: Run,
     ) {
-        let Finish { alpha, beta, first, last, empty, .. } = *finish;
-        let nothing = Product::<K, T>::bare(alpha, [*b, *b], beta, sums, sums);
-        let finish = nothing.finish(first, last, empty);
         let ones = [K::ONE];
         // A row of `ones` is one word that is read again and again.
         let Ok(ones) = MatRef::strided(&ones, run.p + run.kc, 1, 0, 0) else { return };
         let piece = Self { rows: (0, 1), a: Some(Source::new(ones)), skips: None, ..*self };
-        piece.compute::<S, K, T>(s, [&Elements::words(ones), b], &finish, run);
+        piece.compute::<S, K, T>(s, [&Elements::words(ones), b], finish, run);
     }
 }
 

@@ -4,7 +4,7 @@
 //! C <- act(alpha * A B + beta * C + bias)          A: m x k, B: k x n, C: m x n
 //!
 //! choose lanes along C's rows or along its columns              -- `orientation`: whichever packs less
-//! if k is long and C small, cut k into slabs, one task each      -- `slab`: threads
+//! if k is long and C small, share k's summation blocks           -- `split_k`: threads
 //! else split C into blocks of rows and columns, one task each   -- `grid`: threads
 //!   for each KB of k                                            -- the summation blocks of the bit contract
 //!     for each MC rows whose copies of A are kept               -- A's copies fit the last-level cache
@@ -20,9 +20,8 @@
 //! consecutive k, p is one chain of terms from +0 in ascending k, and r = fma(alpha, p, r) (for
 //! the first block r = alpha * p when beta is 0); then r + bias, then the activation. For f32 and f64 a term is a fused
 //! multiply-add, and `KB` is 512 and 256; for bf16 a term is a pair of k, as [`gemm_bf16`] says, and `KB` is 1024.
-//! Where C has at most 4096 elements, of the type of their sums, and k is at least 16 `KB` long, k is cut into slabs of 8 `KB`
-//! (`slab`): each slab has an r of its own, without beta * c; these are added in ascending order; their total is added to
-//! beta * c, or to +0. It follows that neither instruction set, nor threads, nor strides, nor the cut into blocks changes a bit.
+//! The order depends on k alone. It follows that neither instruction set, nor threads, nor strides, nor the blocking changes a
+//! bit, and that an element of C does not depend on the number of rows and columns beside it (batch invariance).
 //!
 //! Called by the dense layer, forward and backward.
 
@@ -34,7 +33,7 @@ mod operand;
 mod orientation;
 mod pack;
 mod packed;
-mod slab;
+mod split_k;
 pub(crate) mod target;
 pub(crate) mod terms;
 mod tile;
@@ -51,7 +50,6 @@ pub(crate) use operand::rounded;
 pub use operand::{Bf16Operand, Operand};
 use orientation::turns;
 pub use packed::{Packed, PackedBf16, packed_bf16_len, packed_len};
-use slab::{slab, slot_len, spread_slabs};
 use target::{Beside, Stored, Target};
 use terms::{Pairs, Single, Terms};
 
@@ -133,15 +131,15 @@ impl<'a, T, O> Epilogue<'a, T, O> {
 /// with k = 0 the product is +0 and is not added. When `beta` is 0, `c` is not read and may hold anything. NaN and infinities
 /// flow as IEEE 754 has them, also with `alpha` = 0. The order of the sums is fixed (see this module's head),
 /// so the result's bits depend on the operands alone. With u the unit roundoff, |error| of an element is at most
-/// about (min(k, KB) + k / KB) u times the sum of |a||b|; where k is cut into slabs, (KB + 8 + k / (8 KB)) u times.
+/// about (min(k, KB) + k / KB) u times the sum of |a||b|.
 ///
 /// `scratch` has at least [`gemm_scratch`]`(threads, m, n, k)` elements, which are overwritten; or none: then nothing is copied,
 /// which is as fast for small operands whose rows lie as they are read, slower for large ones, and slow where B would have to be
-/// turned or converted. A product that is cut into slabs always needs it.
+/// turned or converted; and k is not split among threads.
 ///
 /// # Errors
-/// [`Error::Length`] if the shapes do not agree, [`Error::Scratch`] if `scratch` is too small, but not if it is empty and k is
-/// not cut into slabs. Nothing is changed then.
+/// [`Error::Length`] if the shapes do not agree, [`Error::Scratch`] if `scratch` is too small, but not if it is empty. Nothing is
+/// changed then.
 ///
 /// ```
 /// use kernels::{gemm::{gemm, gemm_scratch, Epilogue}, Cpu, MatMut, MatRef};
@@ -171,12 +169,11 @@ pub fn gemm<'a, T: Float>(
     epilogue: Epilogue<'_, T>,
     scratch: &mut [T],
 ) -> Result<(), Error> {
-    multiply::<Single<T>>(cpu, alpha, [a.into().0, b.into().0], beta, c, epilogue, scratch, true)
+    multiply::<Single<T>>(cpu, alpha, [a.into().0, b.into().0], beta, c, epilogue, scratch)
 }
 
-/// C <- A B + beta C, of words of any kind, as [`gemm`] and [`gemm_bf16`] have it, but never cut into slabs: for those who cut a
-/// product into parts, and want its bits whatever the shapes of these.
-pub(crate) fn gemm_whole<K: Terms>(
+/// C <- A B + beta C, as [`gemm`] or [`gemm_bf16`] computes it, whichever `K` says.
+pub(crate) fn gemm_terms<K: Terms>(
     cpu: Cpu<'_>,
     [a, b]: [MatRef<'_, K::Sum>; 2],
     beta: K::Sum,
@@ -184,11 +181,11 @@ pub(crate) fn gemm_whole<K: Terms>(
     epilogue: Epilogue<'_, K::Sum>,
     scratch: &mut [K::Sum],
 ) -> Result<(), Error> {
-    multiply::<K>(cpu, Float::ONE, [K::factor(a).0, K::factor(b).0], beta, c, epilogue, scratch, false)
+    multiply::<K>(cpu, Float::ONE, [K::factor(a).0, K::factor(b).0], beta, c, epilogue, scratch)
 }
 
-/// How many elements of scratch [`gemm_whole`] needs, as [`gemm_scratch`].
-pub(crate) const fn gemm_whole_scratch<K: Terms>(threads: usize, m: usize, n: usize, k: usize) -> usize {
+/// Elements of scratch that [`gemm_terms`] needs.
+pub(crate) const fn gemm_terms_scratch<K: Terms>(threads: usize, m: usize, n: usize, k: usize) -> usize {
     gemm_scratch::<K::Sum>(threads, m, n, k.div_ceil(K::ELEMENTS))
 }
 
@@ -203,14 +200,12 @@ pub(crate) fn multiply<K: Terms>(
     mut c: MatMut<'_, K::Sum>,
     epilogue: Epilogue<'_, K::Sum>,
     scratch: &mut [K::Sum],
-    slabs: bool,
 ) -> Result<(), Error> {
     let expected = gemm_scratch::<K::Sum>(cpu.threads(), c.rows(), c.cols(), factors[1].depth());
     let dimensions = (c.rows(), c.cols());
     let c = Target::new(&mut c);
     let runs = Run { c: K::run, sums: K::run };
-    Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs, slabs }
-        .multiply(dimensions, expected, scratch)
+    Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs }.multiply(dimensions, expected, scratch)
 }
 
 /// [`gemm`] of bf16 matrices, summed in f32 and stored as `O`: f32 or bf16.
@@ -220,8 +215,7 @@ pub(crate) fn multiply<K: Terms>(
 /// instruction does where there is one; elsewhere it is computed step by step, to the same bits, at a fraction of the speed. A
 /// summation block has 1024 elements of k. C is rounded to its type at the end, to nearest, ties to even.
 ///
-/// `scratch` has [`gemm_bf16_scratch`]`(threads, m, n, k)` elements of f32, or none, if k is at most 1024, or `O` is f32 and k is
-/// not cut into slabs.
+/// `scratch` has [`gemm_bf16_scratch`]`(threads, m, n, k)` elements of f32, or none, if k is at most 1024 or `O` is f32.
 ///
 /// # Errors
 /// As for [`gemm`].
@@ -264,8 +258,7 @@ pub(crate) fn multiply_bf16<O: Bf16Result>(
     let c = Target::new(&mut c);
     let running = O::sums(c).unwrap_or_else(|| Target::new(&mut sums));
     let runs = Run { c: O::run_pairs, sums: f32::run_pairs };
-    Call { cpu, factors, alpha, beta, c, running, epilogue, runs, slabs: true }
-        .multiply(dimensions, expected, scratch)
+    Call { cpu, factors, alpha, beta, c, running, epilogue, runs }.multiply(dimensions, expected, scratch)
 }
 
 /// Elements of k in a summation block of [`gemm_bf16`].
@@ -289,8 +282,6 @@ struct Call<'a, K: Terms, O> {
     running: Target<'a, K::Sum>,
     epilogue: Epilogue<'a, K::Sum, O>,
     runs: Run<K, O>,
-    /// Whether k may be cut into slabs.
-    slabs: bool,
 }
 
 /// Computes a block.
@@ -312,7 +303,7 @@ impl<K: Terms, O> Copy for Run<K, O> {}
 impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
     /// Checks all arguments, then multiplies.
     fn multiply(self, (m, n): (usize, usize), expected: usize, scratch: &mut [K::Sum]) -> Result<(), Error> {
-        let Self { cpu, alpha, factors: [a, b], beta, c, running, epilogue, runs, slabs } = self;
+        let Self { cpu, alpha, factors: [a, b], beta, c, running, epilogue, runs } = self;
         let k = a.shape().cols;
         check_length("rows of a", m, a.shape().rows)?;
         check_length("rows of b", k, b.shape().rows)?;
@@ -342,9 +333,7 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
         if let Some(sums) = &epilogue.column_sums {
             check_length("column sums", n, sums.len())?;
         }
-        // What is stored in another type than its sums is never cut into slabs, whose total could not be kept there.
-        let slab = slab::<K::Sum>(m, n, b.depth()).filter(|_| O::AS_IS && slabs);
-        if scratch.len() < expected && (!scratch.is_empty() || slab.is_some()) {
+        if scratch.len() < expected && !scratch.is_empty() {
             return Err(Error::Scratch { expected, got: scratch.len() });
         }
 
@@ -377,21 +366,13 @@ impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
         // The columns of B lie along the tile's rows, or there are no tiles: the sums are a product of their own.
         let beside = if swapped || m == 0 { column_sums } else { None };
         product.column_sums = if beside.is_none() { column_sums } else { None };
-        match slab {
-            Some(words) => spread_slabs(cpu, &product, runs, words, scratch)?,
-            None => spread(cpu, &product, runs.c, scratch),
-        }
+        spread(cpu, &product, runs, scratch);
         let Some(sums) = beside else { return Ok(()) };
         let ones = [K::ONE];
         let a = Elements::words(MatRef::strided(&ones, b.depth(), 1, 0, 0)?);
         let product = Product::<K, K::Sum>::bare(alpha, [a, b], beta, sums, sums);
-        match slab {
-            Some(words) => spread_slabs(cpu, &product, Run { c: runs.sums, sums: runs.sums }, words, scratch),
-            None => {
-                spread(cpu, &product, runs.sums, scratch);
-                Ok(())
-            }
-        }
+        spread(cpu, &product, Run { c: runs.sums, sums: runs.sums }, scratch);
+        Ok(())
     }
 }
 
@@ -402,12 +383,16 @@ const SPARSE_SHARE: usize = 4;
 fn spread<K: Terms, O: Stored<K::Sum>>(
     cpu: Cpu<'_>,
     product: &Product<'_, K, O>,
-    run: RunBlock<K, O>,
+    runs: Run<K, O>,
     scratch: &mut [K::Sum],
 ) {
-    let (rows, cols, depth) = (product.a.shape().cols, product.b.shape().cols, product.a.depth());
+    let (rows, cols, depth) = product.shape();
     if rows == 0 || cols == 0 {
         return;
+    }
+    let tasks = split_k::tasks(product, cpu.threads(), scratch.len());
+    if tasks > 1 {
+        return split_k::split(cpu, product, runs, tasks, scratch);
     }
     let slots = Slots::new(scratch, task_len::<K::Sum>(rows.max(cols), depth));
     // Of a sparse factor's columns, about so many are left.
@@ -417,15 +402,15 @@ fn spread<K: Terms, O: Stored<K::Sum>>(
         let (rows, cols) = grid.block(task);
         // SAFETY: there is a slot for each task, and `for_each` passes each number once.
         let scratch = unsafe { slots.get(task) };
-        run(cpu.isa, Block { product, rows, cols, scratch });
+        (runs.c)(cpu.isa, Block { product, rows, cols, partials: None, scratch });
     });
 }
 
 /// How many elements of scratch [`gemm`] needs for these dimensions on an executor of `threads` threads, on
 /// any instruction set that is compiled in.
 pub const fn gemm_scratch<T: Float>(threads: usize, m: usize, n: usize, k: usize) -> usize {
-    let threads = if threads == 0 { 1 } else { threads };
-    threads * slot_len::<T>(m, n, k)
+    let task = task_len::<T>(if m > n { m } else { n }, k);
+    if threads < 2 { task } else { threads * (task + split_k::partials_len::<T>(m, n, k)) }
 }
 
 /// The scratch, shared by the tasks: a slot for each, or none for any.

@@ -67,28 +67,3 @@ fn little_scratch_is_an_error_but_none_is_not() {
     assert_eq!(Call { scratch: 0, ..RIGHT }.run(), Ok(()));
     assert_eq!(Call { scratch: ENOUGH + 1, ..RIGHT }.run(), Ok(()));
 }
-
-#[test]
-fn a_product_that_is_cut_into_slabs_asks_for_scratch() {
-    let k = 8192;
-    let factor = vec![1.0_f32; k];
-    let expected = gemm_scratch::<f32>(1, 1, 1, k);
-    for scratch in [0, expected - 1, expected] {
-        let mut c = [7.0];
-        let result = gemm(
-            Cpu::detect(),
-            1.0,
-            MatRef::row_major(&factor, 1, k).unwrap(),
-            MatRef::row_major(&factor, k, 1).unwrap(),
-            0.0,
-            MatMut::row_major(&mut c, 1, 1).unwrap(),
-            Epilogue::NONE,
-            &mut vec![0.0; scratch],
-        );
-        if scratch < expected {
-            assert_eq!((result, c), (Err(Error::Scratch { expected, got: scratch }), [7.0]));
-        } else {
-            assert_eq!((result, c), (Ok(()), [8192.0]));
-        }
-    }
-}

@@ -11,7 +11,7 @@ mod matrix;
 mod oracle;
 mod sample;
 mod shapes;
-mod slabs;
+mod split_k;
 mod sparse;
 mod threads;
 mod values;

@@ -206,29 +206,12 @@ impl<T: Scalar> Case<T> {
 
     /// The loop that defines every bit.
     fn sum(&self, a: &[T], b: &[T], c: T) -> T {
-        let start = (self.beta != T::ZERO).then(|| self.beta.times(c));
-        let Some(slab) = self.slab() else {
-            return self.blocks(a, b, start).unwrap_or(T::ZERO);
-        };
-        let slabs = a.chunks(slab).zip(b.chunks(slab));
-        let sums = slabs.map(|(a, b)| self.blocks(a, b, None).unwrap_or(T::ZERO));
-        start.unwrap_or(T::ZERO).plus(sums.reduce(T::plus).unwrap_or(T::ZERO))
-    }
-
-    /// The sum from `r` on, summation block by summation block.
-    fn blocks(&self, a: &[T], b: &[T], mut r: Option<T>) -> Option<T> {
+        let mut r = (self.beta != T::ZERO).then(|| self.beta.times(c));
         for (a, b) in a.chunks(T::BLOCK).zip(b.chunks(T::BLOCK)) {
             let p = a.iter().zip(b).fold(T::ZERO, |p, (&a, &b)| a.fma(b, p));
             r = Some(r.map_or(self.alpha.times(p), |r| self.alpha.fma(p, r)));
         }
-        r
-    }
-
-    /// Elements of a slab, where the product is cut into slabs.
-    fn slab(&self) -> Option<usize> {
-        let slab = 8 * T::BLOCK;
-        let few = self.before.c.rows * self.before.c.cols <= 4096;
-        (few && self.depth >= 2 * slab).then_some(slab)
+        r.unwrap_or(T::ZERO)
     }
 
     pub(crate) fn expected(&self) -> Results<T> {
@@ -274,8 +257,7 @@ impl<T: Scalar> Case<T> {
         }
         let expected = self.expected();
         for isa in Isa::available() {
-            // Slabs ask for scratch.
-            for lends in [true, false].into_iter().filter(|lends| *lends || self.slab().is_none()) {
+            for lends in [true, false] {
                 let got = self.run(isa, lends);
                 expected.assert_same(&got, || {
                     format!("{isa}, {}, {}", if lends { "scratch" } else { "no scratch" }, self.name())

@@ -141,8 +141,7 @@ const BLOCK_WORK: usize = 1 << 17;
 /// Rows are dealt out in units of this many: half a tile of a product.
 const STRIP: usize = 8;
 
-/// From so many units on W_hh of a gate, 4 MiB of f32, no longer fits the caches of each core. Fewer terms are never cut into slabs,
-/// so that no block's bits depend on its rows.
+/// From so many units on W_hh of a gate, 4 MiB of f32, no longer fits the caches of each core.
 const WIDE: usize = 1024;
 
 /// Elements `from..from + len`, or none of none.

@@ -11,8 +11,6 @@ use crate::oracle::After;
 
 /// Elements of k in a summation block.
 const BLOCK: usize = 1024;
-/// Elements of k in a slab.
-const SLAB: usize = 8 * BLOCK;
 /// Places before and after the column sums, which must stay as they are; likewise around the scratch.
 const MARGIN: usize = 3;
 
@@ -142,33 +140,18 @@ impl<O: Store> Case<O> {
 
     /// The loop that defines every bit.
     fn sum(&self, a: &[bf16], b: &[bf16], c: f32) -> f32 {
-        let start = (self.beta != 0.0).then_some(self.beta * c);
-        if !self.is_cut() {
-            return self.blocks(a, b, start).unwrap_or(0.0);
-        }
-        let slabs = a.chunks(SLAB).zip(b.chunks(SLAB));
-        let sums = slabs.map(|(a, b)| self.blocks(a, b, None).unwrap_or(0.0));
-        start.unwrap_or(0.0) + sums.reduce(|total, sum| total + sum).unwrap_or(0.0)
-    }
-
-    /// The sum from `r` on. Where k is odd, the last pair's odd elements are +0.
-    fn blocks(&self, a: &[bf16], b: &[bf16], mut r: Option<f32>) -> Option<f32> {
+        let mut r = (self.beta != 0.0).then_some(self.beta * c);
         for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
             let mut p = 0.0;
             for (a, b) in a.chunks(2).zip(b.chunks(2)) {
+                // Where k is odd, the last pair's odd elements are +0.
                 let odd = |pair: &[bf16]| pair.get(1).copied().unwrap_or(bf16::ZERO);
                 p = step(odd(a), odd(b), p);
                 p = step(a[0], b[0], p);
             }
             r = Some(r.map_or(self.alpha * p, |r| self.alpha.mul_add(p, r)));
         }
-        r
-    }
-
-    /// Whether k is cut into slabs: only where C has the type of its sums.
-    fn is_cut(&self) -> bool {
-        let few = self.before.c.rows * self.before.c.cols <= 4096;
-        size_of::<O>() == size_of::<f32>() && few && self.a.cols.div_ceil(2) >= SLAB
+        r.unwrap_or(0.0)
     }
 
     /// On one thread of `isa`. `lends`: with scratch, else with none.
@@ -213,7 +196,7 @@ impl<O: Store> Case<O> {
         for isa in Isa::available() {
             for lends in [true, false] {
                 if lends
-                    || (sums_are_kept_in_c && !self.is_cut())
+                    || sums_are_kept_in_c
                     || self.a.cols <= BLOCK
                     || self.before.c.data.is_empty()
                 {
