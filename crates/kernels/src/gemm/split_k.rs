@@ -30,11 +30,7 @@ const MIN_BLOCKS: usize = 16;
 const TASK_BLOCKS: usize = 4;
 
 /// Number of tasks that `product` is split into on `threads` threads; 1 if it is not split.
-pub(super) fn tasks<K: Terms, O: Copy>(
-    product: &Product<'_, K, O>,
-    threads: usize,
-    scratch: usize,
-) -> usize {
+pub(super) fn tasks<K: Terms, O: Copy>(product: &Product<'_, K, O>, threads: usize, scratch: usize) -> usize {
     let (rows, cols, depth) = product.shape();
     if threads < 2 || rows * cols > MAX_C || depth < MIN_BLOCKS * <K::Sum as Lanes>::KB {
         return 1;
@@ -79,11 +75,12 @@ pub(super) fn split<K: Terms, O: Stored<K::Sum>>(
         let group = (blocks - start).min(tasks * TASK_BLOCKS);
         let partials = &mut partials[..group * len];
         let mut left = &mut *partials;
-        let items = scratch.chunks_exact_mut(task_len).take(tasks).enumerate().map_while(|(task, scratch)| {
-            let own = start + group * task / tasks..start + group * (task + 1) / tasks;
-            let partials = left.split_off_mut(..own.len() * len)?;
-            Some((own, partials, scratch))
-        });
+        let items =
+            scratch.chunks_exact_mut(task_len).take(tasks).enumerate().map_while(|(task, scratch)| {
+                let own = start + group * task / tasks..start + group * (task + 1) / tasks;
+                let partials = left.split_off_mut(..own.len() * len)?;
+                Some((own, partials, scratch))
+            });
         cpu.for_each_item(items, |(own, partials, scratch)| {
             for (block, sums) in own.zip(partials.chunks_exact_mut(len)) {
                 let words = (block * kb, depth.min((block + 1) * kb));

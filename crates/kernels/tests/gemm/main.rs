@@ -11,7 +11,7 @@ mod matrix;
 mod oracle;
 mod sample;
 mod shapes;
-mod split_k;
 mod sparse;
+mod split_k;
 mod threads;
 mod values;

@@ -113,7 +113,7 @@ fn a_row_does_not_depend_on_the_rows_beside_it() {
     const N: usize = 128;
     const K: usize = 9216;
     let (a, b) = (Matrix::dense(ROWS, K, uniform::<f32>(1, 0)), Matrix::dense(N, K, uniform::<f32>(1, 1)));
-    let turned = Matrix::dense(K, N, |i| b.at(i as usize % N, i as usize / N));
+    let turned = Matrix::dense(K, N, |i| b.at(i as usize % N, i as usize / N % K));
     for (b, turned) in [(b.view().transpose(), true), (turned.view(), false)] {
         let mut first: Option<Vec<f32>> = None;
         for rows in [ROWS, 33, 32, 7, 2, 1] {

@@ -195,11 +195,7 @@ impl<O: Store> Case<O> {
         let sums_are_kept_in_c = size_of::<O>() == size_of::<f32>();
         for isa in Isa::available() {
             for lends in [true, false] {
-                if lends
-                    || sums_are_kept_in_c
-                    || self.a.cols <= BLOCK
-                    || self.before.c.data.is_empty()
-                {
+                if lends || sums_are_kept_in_c || self.a.cols <= BLOCK || self.before.c.data.is_empty() {
                     let got = self.run(isa, lends);
                     expected.assert_same(&got, || {
                         let bf16 = if isa.multiplies_bf16() { " with bf16" } else { "" };
