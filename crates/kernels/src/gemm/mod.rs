@@ -191,7 +191,6 @@ pub(crate) const fn gemm_terms_scratch<K: Terms>(threads: usize, m: usize, n: us
 
 /// [`gemm`] of operands in whatever form.
 #[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "they are the operands of BLAS, in its order")]
 pub(crate) fn multiply<K: Terms>(
     cpu: Cpu<'_>,
     alpha: K::Sum,
