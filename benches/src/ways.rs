@@ -50,7 +50,7 @@ pub fn ratios(
     let mut buffers = all.map(|c| lens(c).map(|len| vec![0.0; len]));
     let backward = over(&all, &mut buffers, patience, |c, [scratch, dx, dw, db]| {
         let to = Gradients { dw, db: Some(db), dx: Some(dx), at_relu: true };
-        c.backward(cpu, &x, &w, OutputGradient { dy: &dy, which: None }, to, scratch).expect("it fits");
+        c.backward(cpu, &x, &w, OutputGradient { dy: &dy, argmax: None }, to, scratch).expect("it fits");
     });
     [forward, backward]
 }

@@ -54,7 +54,7 @@ fuzz_target!(|problem: Problem| {
     let forward = same_everywhere(&(dy.clone(), dy.clone()), |cpu, (y, z)| {
         let least = convolution.forward_scratch::<f32>(cpu.executor.threads());
         let mut scratch = vec![f32::NAN; of_scratch.of(least)];
-        let epilogue = bias.as_ref().map_or(Epilogue::NONE, |bias| Epilogue::bias(bias)).keep(z);
+        let epilogue = bias.as_ref().map_or(Epilogue::NONE, |bias| Epilogue::bias(bias)).save(z);
         let epilogue = if problem.relu { epilogue.relu() } else { epilogue };
         convolution.forward(cpu, &input, &w, epilogue, y, &mut scratch)
     });

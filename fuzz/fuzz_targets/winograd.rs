@@ -61,9 +61,9 @@ fuzz_target!(|problem: Problem| {
     if problem.at_relu {
         dx.iter_mut().zip(&x).filter(|(_, x)| **x <= 0.0).for_each(|(dx, _)| *dx = 0.0);
     }
-    assert_eq!(bits(&backward(OutputGradient { dy: &dy, which: None })), bits(&(dw.clone(), dx)));
+    assert_eq!(bits(&backward(OutputGradient { dy: &dy, argmax: None })), bits(&(dw.clone(), dx)));
 
-    if !c.pools() {
+    if !c.fuses_max_pool() {
         return;
     }
     let pooling = Pooling::new(c.output(), Window::new([2, 2]).stride([2, 2])).expect("there are windows");
@@ -72,12 +72,12 @@ fuzz_target!(|problem: Problem| {
     pooling.max(Cpu::detect(), &y, &mut greatest).expect("all fits");
     let max_backward = if problem.relu { Pooling::max_relu_backward } else { Pooling::max_backward };
     max_backward(&pooling, Cpu::detect(), &y, dy, &mut of_windows).expect("all fits");
-    let ((got, which), ()) = same_everywhere(&(dy.to_vec(), dy.to_vec()), |cpu, (y, which)| {
+    let ((got, argmax), ()) = same_everywhere(&(dy.to_vec(), dy.to_vec()), |cpu, (y, argmax)| {
         let mut scratch = vec![f32::NAN; c.forward_scratch::<f32>(threads(cpu))];
-        c.forward(cpu, &x, &w, epilogue().greatest(which), y, &mut scratch)
+        c.forward(cpu, &x, &w, epilogue().max_pool(argmax), y, &mut scratch)
     })
     .expect("all fits");
     assert_eq!(bits(&got), bits(&greatest));
-    let apart = backward(OutputGradient { dy: &of_windows, which: None });
-    assert_eq!(bits(&backward(OutputGradient { dy, which: Some(&which) })), bits(&apart));
+    let apart = backward(OutputGradient { dy: &of_windows, argmax: None });
+    assert_eq!(bits(&backward(OutputGradient { dy, argmax: Some(&argmax) })), bits(&apart));
 });

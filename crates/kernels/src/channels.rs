@@ -1,10 +1,10 @@
-//! The channels of a pixel, a register of them at a time: what is the same for each channel runs in lanes.
+//! Channels of a pixel, one register at a time.
 //!
-//! Used by `pooling` and by the depthwise `convolution`.
+//! Used by `pooling` and `convolution`.
 
 use crate::simd::{Float, Simd};
 
-/// As many channels as a register has lanes, or the last few.
+/// One register of channels of a pixel; the last one may be partial.
 #[derive(Clone, Copy)]
 pub(crate) struct Channels {
     /// Channels of a pixel.
@@ -14,19 +14,19 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// All channels of a pixel, in turn.
+    /// Iterates over all channels of a pixel.
     #[inline(always)]
     pub(crate) fn of<S: Simd, T: Float>(all: usize) -> impl Iterator<Item = Self> {
         (0..all).step_by(T::lanes::<S>()).filter_map(move |from| Self::from::<S, T>(all, from))
     }
 
-    /// Those from channel `from` on, if there are any.
+    /// The channels from `from` on, if there are any.
     #[inline(always)]
     pub(crate) fn from<S: Simd, T: Float>(all: usize, from: usize) -> Option<Self> {
         (from < all).then(|| Self { all, from, count: T::lanes::<S>().min(all - from) })
     }
 
-    /// These channels of pixel number `pixel`; +0 in the lanes that are left.
+    /// Loads these channels of pixel number `pixel`; +0 in unused lanes.
     #[inline(always)]
     pub(crate) fn get<S: Simd, T: Float>(self, s: S, x: &[T], pixel: usize) -> T::V<S> {
         let x = &x[pixel * self.all + self.from..][..self.count];
@@ -36,7 +36,7 @@ impl Channels {
         }
     }
 
-    /// Writes what [`get`](Self::get) reads.
+    /// Stores `v` where [`get`](Self::get) reads.
     #[inline(always)]
     pub(crate) fn put<S: Simd, T: Float>(self, s: S, x: &mut [T], pixel: usize, v: T::V<S>) {
         let x = &mut x[pixel * self.all + self.from..][..self.count];

@@ -1,49 +1,60 @@
-//! Two-dimensional convolution of channels-last images, beside its gradients.
+//! Two-dimensional convolution of channels-last images, with its gradients.
 //!
 //! ```text
 //! y[n, oh, ow, o] = act(bias[o] + sum over kh, kw, i of  x[n, ih, iw, i] * w[kh, kw, i, o])
-//!     ih = oh * stride + kh * dilation - padding,  likewise iw;  x is +0 outside the image
+//!     ih = oh * stride + kh * dilation - padding,  iw from ow and kw in the same way;
+//!     x is +0 outside the image
 //! ```
 //!
-//! With `i` over the channels of the group of `o`. As in deep learning everywhere, the kernel is not mirrored. The shapes are
+//! `i` runs over the channels of the group of `o`. As in PyTorch, this is cross-correlation: the
+//! kernel is not flipped.
 //!
 //! | operand | shape |
 //! |---|---|
 //! | `x`, `dx` | `[batch, height, width, channels]` |
-//! | `w`, `dw` | `[kernel height, kernel width, channels / groups, out channels]`: a matrix with a row for each term of the sum |
+//! | `w`, `dw` | `[kernel height, kernel width, channels / groups, out channels]` |
 //! | `bias`, `db` | `[out channels]` |
 //! | `y`, `dy`, `z` | `[batch, out height, out width, out channels]` |
 //!
-//! **Bits.** Each convolution is a matrix product (see [`gemm`](crate::gemm)) of the windows, a row each with its pixels in the order
-//! (kh, kw, i), and has that product's bits, but for Winograd's way:
+//! `w` is a matrix with a row for each term of the sum.
+//!
+//! **Bits.** Each convolution is a matrix product (see [`gemm`](crate::gemm)) of the windows and
+//! has that product's bits, except with the Winograd algorithm. The matrix has a row for each
+//! window, with its pixels in the order (kh, kw, i):
 //!
 //! | | is the element of | summed over |
 //! |---|---|---|
-//! | `y` | windows times `w` | (kh, kw, i), ascending, in blocks of `KB` |
-//! | `dw`, `db` | the windows' transpose times `dy`; ones times `dy` | (n, oh, ow), ascending, in blocks of `KB` |
-//! | `dx` | `dy` times `w`'s transpose, then added up | o, ascending, in blocks of `KB`; then the taps (kh, kw) that reach a window, ascending from +0 |
+//! | `y` | windows times `w` | (kh, kw, i) |
+//! | `dw`, `db` | transposed windows times `dy`; ones times `dy` | (n, oh, ow) |
+//! | `dx` | `dy` times transposed `w`, then col2im | o, then the taps (kh, kw) |
 //!
-//! [Rounded](Convolution::rounded) factors are multiplied in pairs, as [`gemm_bf16`](crate::gemm::gemm_bf16) has them: neighbours in
-//! those sums, but for the direct way. There an odd number of channels ends with one of +0, an odd number of windows in a row with one
-//! of +0, and `dx`, where windows move by one pixel and padding is no wider than the kernel's reach, is the convolution of `dy` with the
-//! taps of `w` in reverse, its channels and filters exchanged.
+//! Sums run in ascending order, in blocks of `KB`. For `dx`, the taps that reach a window are then
+//! added in ascending order from +0.
 //!
-//! 3 x 3 kernels over channels and filters that are sixteens, with stride 1, are computed by Winograd's algorithm where that is
-//! faster than the product: in tiles of 4 x 4 windows, in an order of its own, whose errors are several times as large
-//! (docs/NUMERICS.md). It rounds no factors. What is not finite then spoils its whole tile. [`Convolution::in_order`] keeps to the
-//! products.
+//! [Rounded](Convolution::rounded) operands are multiplied in pairs, as in
+//! [`gemm_bf16`](crate::gemm::gemm_bf16). A pair is two neighbours in those sums, except in direct
+//! convolution. There an odd number of channels, or of windows in a row, is padded with +0. If the
+//! stride is 1 and the padding does not exceed the kernel's reach, direct convolution computes `dx`
+//! as the convolution of `dy` with the flipped filters, channels and filters exchanged.
 //!
-//! Padding takes part as +0: a weight that is not finite makes NaN of it, as in a product. Nothing depends on the number of threads,
-//! nor on the other images of the batch, but for `dw` and `db`, which are sums over it.
+//! The Winograd algorithm computes 3 x 3 kernels of stride 1 whose channels and filters are
+//! multiples of 16, where it is faster than the product. It works in tiles of 4 x 4 windows, in its
+//! own order of operations, with errors several times as large (docs/NUMERICS.md). It rounds no
+//! operand. A non-finite element spoils its whole tile. [`Convolution::in_order`] disables it.
 //!
-//! **How.** Each way gives these bits, or those that are said to be its own, and the shape alone chooses between them:
+//! Padding takes part as +0, so a non-finite weight makes it NaN, as in a product. No result
+//! depends on the number of threads. None depends on the other images of the batch, except `dw` and
+//! `db`, which are sums over it.
+//!
+//! **Algorithms.** The shape alone selects one of them (see [`Algorithm`]):
 //!
 //! ```text
-//! depthwise   a filter for each channel: channels in lanes                        -- `depthwise`
-//! winograd    3 x 3 pixels in tiles of 4 x 4 windows, a quarter of the products    -- `winograd`
-//! direct      the image is copied into a frame of zeros, where a window's
-//!             rows are read in place                                              -- `direct`
-//! product     the windows are copied into a matrix, some rows at a time           -- `columns`, `product`
+//! depthwise   one filter per channel: channels in lanes                    -- `depthwise`
+//! winograd    3 x 3 kernels, 4 x 4 windows per tile: a quarter of the
+//!             multiplications                                              -- `winograd`
+//! direct      each image is copied with its zero padding, then the rows
+//!             of a window are read in place                                -- `direct`
+//! product     im2col, block by block, then a matrix product                -- `columns`, `product`
 //! ```
 //!
 //! Called by the layers of a network.
@@ -52,11 +63,11 @@ mod algorithm;
 mod columns;
 mod depthwise;
 mod direct;
-mod greatest;
+mod flipped;
+mod max_pool;
+pub(crate) mod packing;
 mod product;
-mod turned;
 mod winograd;
-pub(crate) mod words;
 
 use crate::channels::Channels;
 use crate::error::check_length;
@@ -66,11 +77,11 @@ use crate::window::{Sweep, Window, length};
 use crate::{Cpu, Error};
 pub use algorithm::Algorithm;
 use columns::{Gather, Part};
-use greatest::POOL;
+use max_pool::POOL;
 
-/// The geometry of a convolution; its methods compute it.
+/// Geometry of a convolution. Its methods compute the convolution and its gradients.
 ///
-/// A blur of one image of 3 x 3 pixels, whose border counts as 0:
+/// A blur of one image of 3 x 3 pixels with zero padding:
 ///
 /// ```
 /// use kernels::convolution::{Convolution, Epilogue};
@@ -94,80 +105,89 @@ pub struct Convolution {
     in_order: bool,
 }
 
-/// What happens to the elements of `y` before they are stored.
+/// Operations fused into the store of `y`.
 #[derive(Debug)]
 pub struct Epilogue<'a, T> {
     bias: Option<&'a [T]>,
-    keep: Option<&'a mut [T]>,
+    save: Option<&'a mut [T]>,
     relu: bool,
-    /// Where ReLU's gradient is taken.
+    /// ReLU's input or output, as long as `y`: the stored element is +0 where this is at most 0.
     gradient_at: Option<&'a [T]>,
-    /// If only the greatest of a pool is stored: which that was.
-    which: Option<&'a mut [T]>,
+    /// Index of the maximum within each pool, if only maxima are stored.
+    argmax: Option<&'a mut [T]>,
 }
 
-/// The gradient with respect to what [`forward`](Convolution::forward) stored: to the sum, or to the greatest of each pool.
+/// Gradient with respect to what [`forward`](Convolution::forward) stored: the sums, or the maximum
+/// of each pool.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputGradient<'a, T> {
     /// The gradient, as long as what was stored.
     pub dy: &'a [T],
-    /// What [`Epilogue::greatest`] wrote, if it was asked to: ReLU's gradient is in it.
-    pub which: Option<&'a [T]>,
+    /// Index that [`Epilogue::max_pool`] wrote, if it was used. ReLU's derivative is part of it.
+    pub argmax: Option<&'a [T]>,
 }
 
-/// Where the gradients of a convolution go: all are overwritten.
+/// Gradients of a convolution. All are overwritten.
 #[derive(Debug)]
 pub struct Gradients<'a, T> {
     /// With respect to `w`.
     pub dw: &'a mut [T],
-    /// With respect to the bias, if it is wanted.
+    /// With respect to the bias, if requested.
     pub db: Option<&'a mut [T]>,
-    /// With respect to `x`, if it is wanted.
+    /// With respect to `x`, if requested.
     pub dx: Option<&'a mut [T]>,
-    /// Whether `dx` is times ReLU's gradient where `x` is ReLU's output: 0 where `x` is at most 0.
+    /// `true` if `x` is the output of a ReLU and `dx` includes that ReLU's derivative: 0 where `x`
+    /// is at most 0.
     pub at_relu: bool,
 }
 
 impl<'a, T> Epilogue<'a, T> {
-    /// They are stored as they are.
-    pub const NONE: Self = Self { bias: None, keep: None, relu: false, gradient_at: None, which: None };
+    /// Stores the sums unchanged.
+    pub const NONE: Self = Self { bias: None, save: None, relu: false, gradient_at: None, argmax: None };
 
-    /// `bias[o]` is added to the elements of channel `o`.
+    /// Adds `bias[o]` to the elements of channel `o`.
     pub const fn bias(bias: &'a [T]) -> Self {
         Self { bias: Some(bias), ..Self::NONE }
     }
 
-    /// Then they are also stored to `z`, before the activation.
-    pub fn keep(self, z: &'a mut [T]) -> Self {
-        Self { keep: Some(z), ..self }
+    /// Also stores the sums with bias to `z`, before the activation.
+    pub fn save(self, z: &'a mut [T]) -> Self {
+        Self { save: Some(z), ..self }
     }
 
-    /// Then the rectifier: 0 where the element is at most 0, else the element. NaN stays NaN.
+    /// Applies ReLU: 0 where the element is at most 0, otherwise the element. NaN stays NaN.
     pub fn relu(self) -> Self {
         Self { relu: true, ..self }
     }
 
-    /// Then, of each 2 x 2 windows, the greatest alone is stored, as [`Pooling::max`](crate::pooling::Pooling::max) has it, and to
-    /// `which` its number among them, 0 to 3 in the order (down, across): 4 if the rectifier's gradient there is 0. For a convolution
-    /// that [pools](Convolution::pools); `y` and `which` have a quarter of the elements.
-    pub fn greatest(self, which: &'a mut [T]) -> Self {
-        Self { which: Some(which), ..self }
+    /// Stores only the maximum of each 2 x 2 windows, with the bits of
+    /// [`Pooling::max`](crate::pooling::Pooling::max). `argmax` receives its index within the pool,
+    /// 0 to 3 in row-major order, or 4 if ReLU's derivative is 0 there.
+    ///
+    /// Only for a convolution that [`fuses_max_pool`](Convolution::fuses_max_pool). `y` and
+    /// `argmax` have a quarter of the elements.
+    pub fn max_pool(self, argmax: &'a mut [T]) -> Self {
+        Self { argmax: Some(argmax), ..self }
     }
 }
 
-/// Multiply-adds from which on another thread is worth its waking, as for `gemm`.
+/// Least number of multiply-adds of a task: below it, waking another thread costs more. As for
+/// `gemm`.
 const TASK_WORK: usize = 1 << 17;
 
-/// Elements that are copied at a time, windows or frames: 256 KiB of f32, a part of a second-level cache.
+/// Elements copied per block, of windows or padded images: 256 KiB of f32, a part of L2.
 const BLOCK: usize = 1 << 16;
 
 impl Convolution {
-    /// `window` over images `x = [batch, height, width, channels]`, for `out_channels` filters. Of `groups` equal groups of
-    /// channels, each filter sees the one that its own channel belongs to: 1 for all channels, `channels` for a depthwise convolution.
+    /// `window` over images `x = [batch, height, width, channels]`, for `out_channels` filters.
+    ///
+    /// `groups` equal groups of channels: each filter reads the channels of its own group. 1 for
+    /// all channels, `channels` for a depthwise convolution.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if a kernel, a stride, a dilation or `groups` is 0, if the kernel is larger than the padded image, if the
-    /// groups are not equal, or if an operand, or the matrix of all windows, were larger than memory can be.
+    /// [`Error::Parameter`] if a kernel, a stride, a dilation or `groups` is 0, if the kernel is
+    /// larger than the padded image, if `groups` does not divide the channels and the filters, or
+    /// if an operand or the im2col matrix exceeds the address space.
     pub const fn new(
         x: [usize; 4],
         window: Window,
@@ -190,63 +210,65 @@ impl Convolution {
         }
     }
 
-    /// The same convolution, whose factors of f32 may be rounded to bf16, to nearest, ties to even, before they are multiplied; sums
-    /// stay f32. Those of one channel to a filter, such as depthwise ones, those whose filters have at most 16 weights, those by
-    /// Winograd's algorithm, which is as fast without, and those of f64 round nothing.
+    /// Returns the same convolution with f32 operands rounded to bf16 (nearest, ties to even)
+    /// before they are multiplied. Sums stay f32.
+    ///
+    /// These round nothing: convolutions of f64, with one channel per filter (such as depthwise),
+    /// with at most 16 weights per filter, or by the Winograd algorithm, which would not be faster.
     pub const fn rounded(self) -> Self {
         Self { rounded: true, ..self }
     }
 
-    /// The same convolution, with the bits of the product whatever its shape, and what is not finite in its own windows alone: not
-    /// by Winograd's algorithm.
+    /// Returns the same convolution without the Winograd algorithm: the bits of the product for
+    /// every shape. A non-finite element affects only the windows that contain it.
     pub const fn in_order(self) -> Self {
         Self { in_order: true, ..self }
     }
 
-    /// The shape of `y`: `[batch, out height, out width, out channels]`, where
+    /// Shape of `y`: `[batch, out height, out width, out channels]`, where
     /// `out height = (height + 2 padding - dilation (kernel - 1) - 1) / stride + 1`, rounded down.
     pub const fn output(&self) -> [usize; 4] {
         [self.sweep.batch, self.sweep.down.out, self.sweep.across.out, self.out_channels]
     }
 
-    /// The shape of `w`: `[kernel height, kernel width, channels / groups, out channels]`.
+    /// Shape of `w`: `[kernel height, kernel width, channels / groups, out channels]`.
     pub const fn filters(&self) -> [usize; 4] {
         [self.sweep.down.kernel, self.sweep.across.kernel, self.group_channels(), self.out_channels]
     }
 
-    /// Elements of `x`.
+    /// Number of elements of `x`.
     pub const fn x_len(&self) -> usize {
         self.sweep.x_len()
     }
 
-    /// Elements of `y`.
+    /// Number of elements of `y`.
     pub const fn y_len(&self) -> usize {
         self.sweep.positions() * self.out_channels
     }
 
-    /// Elements of `w`.
+    /// Number of elements of `w`.
     pub const fn w_len(&self) -> usize {
         self.depth() * self.out_channels
     }
 
-    /// Whether it can store the greatest of each 2 x 2 windows in the same pass ([`Epilogue::greatest`]): by Winograd's way, and
-    /// where such windows are all there are.
-    pub const fn pools(&self) -> bool {
+    /// `true` if [`Epilogue::max_pool`] is supported: with the Winograd algorithm and an even
+    /// output height and width.
+    pub const fn fuses_max_pool(&self) -> bool {
         let (down, across) = (self.sweep.down.out, self.sweep.across.out);
         matches!(self.algorithm::<f32>(), Algorithm::Winograd) && (down | across).is_multiple_of(2)
     }
 
-    /// Elements of what is stored of `y`.
-    const fn stored_len(&self, which: bool) -> usize {
-        if which { self.y_len() / POOL } else { self.y_len() }
+    /// Number of elements stored of `y`.
+    const fn stored_len(&self, argmax: bool) -> usize {
+        if argmax { self.y_len() / POOL } else { self.y_len() }
     }
 
-    /// Elements of the matrix that [`im2col`](Self::im2col) writes.
+    /// Number of elements of the matrix that [`im2col`](Self::im2col) writes.
     pub const fn columns_len(&self) -> usize {
         self.sweep.positions() * self.sweep.taps() * self.sweep.channels
     }
 
-    /// Channels that a filter sees.
+    /// Channels of a group.
     const fn group_channels(&self) -> usize {
         self.sweep.channels / self.groups
     }
@@ -256,21 +278,23 @@ impl Convolution {
         self.out_channels / self.groups
     }
 
-    /// Terms of an element of `y`.
+    /// Number of terms of an element of `y`.
     const fn depth(&self) -> usize {
         self.sweep.taps() * self.group_channels()
     }
 
-    /// How many tasks are worth while, at most `threads` and at most `most`.
+    /// Number of tasks: at most `threads`, at most `most`, each with at least [`TASK_WORK`].
     fn tasks(&self, threads: usize, most: usize) -> usize {
         let work = self.y_len().saturating_mul(self.depth());
         threads.min(work / TASK_WORK).min(most).max(1)
     }
 
-    /// `columns[g, p, k]` is what tap and channel `k = (kh, kw, i)` of group `g` see in window `p = (n, oh, ow)`: +0 in the padding.
+    /// `columns[g, p, k]` is the element of tap and channel `k = (kh, kw, i)` of group `g` in
+    /// window `p = (n, oh, ow)`; +0 in the padding.
     ///
-    /// `columns` is `[groups, batch * out height * out width, kernel height * kernel width * channels / groups]`. PyTorch's `unfold`, with
-    /// rows and columns exchanged.
+    /// `columns` is
+    /// `[groups, batch * out height * out width, kernel height * kernel width * channels / groups]`:
+    /// PyTorch's `unfold`, transposed.
     ///
     /// # Errors
     /// [`Error::Length`] if `x` or `columns` has another length.
@@ -293,8 +317,9 @@ impl Convolution {
         Ok(())
     }
 
-    /// The gradient of [`im2col`](Self::im2col): `dx` becomes, for each pixel, the sum of all elements of `columns` that were copied
-    /// from it, in ascending (kh, kw) from +0; +0 where no window covers it. PyTorch's `fold`.
+    /// The gradient of [`im2col`](Self::im2col): each pixel of `dx` is the sum of all elements of
+    /// `columns` that were copied from it, in ascending (kh, kw) from +0. It is +0 where no window
+    /// covers it. PyTorch's `fold`.
     ///
     /// # Errors
     /// [`Error::Length`] if `columns` or `dx` has another length.
@@ -318,15 +343,16 @@ impl Convolution {
         Ok(())
     }
 
-    /// The convolution: the formula at the head of this module, then what `epilogue` says.
+    /// The convolution: the formula at the head of this module, then `epilogue`.
     ///
-    /// `scratch` has at least [`forward_scratch`](Self::forward_scratch)`(threads)` elements, which are overwritten. PyTorch's
-    /// `conv2d`, but for the layout.
+    /// `scratch` has at least [`forward_scratch`](Self::forward_scratch)`(threads)` elements, which
+    /// are overwritten. PyTorch's `conv2d`, but for the layout.
     ///
     /// # Errors
-    /// [`Error::Length`] if an operand has another length than the geometry says, [`Error::Scratch`] if `scratch` is too small;
-    /// [`Error::Parameter`] if the greatest are asked of a convolution that does not [pool](Self::pools), or beside what is kept
-    /// before the activation. Nothing has been written then.
+    /// [`Error::Length`] if an operand does not have the length of this geometry;
+    /// [`Error::Scratch`] if `scratch` is too small; [`Error::Parameter`] if the epilogue pools but
+    /// [`fuses_max_pool`](Self::fuses_max_pool) is `false`, or if it both pools and
+    /// saves `z`. Nothing is written then.
     #[inline(never)]
     pub fn forward<T: Float>(
         &self,
@@ -339,17 +365,17 @@ impl Convolution {
     ) -> Result<(), Error> {
         check_length("x", self.x_len(), x.len())?;
         check_length("w", self.w_len(), w.len())?;
-        let pooled = epilogue.which.as_deref();
+        let pooled = epilogue.argmax.as_deref();
         check_length("y", self.stored_len(pooled.is_some()), y.len())?;
-        self.check_which(pooled)?;
-        if let (Some(_), Some(z)) = (pooled, &epilogue.keep) {
-            let expected = "nothing kept before the activation where only the greatest is stored";
+        self.check_argmax(pooled)?;
+        if let (Some(_), Some(z)) = (pooled, &epilogue.save) {
+            let expected = "no z where only the maximum of each pool is stored";
             return Err(Error::Parameter { name: "z", expected, got: z.len() as f64 });
         }
         if let Some(bias) = epilogue.bias {
             check_length("bias", self.out_channels, bias.len())?;
         }
-        if let Some(z) = &epilogue.keep {
+        if let Some(z) = &epilogue.save {
             check_length("z", self.y_len(), z.len())?;
         }
         check_scratch(self.forward_scratch::<T>(cpu.threads()), scratch.len())?;
@@ -364,9 +390,11 @@ impl Convolution {
         Ok(())
     }
 
-    /// The gradient with respect to `x`, from that with respect to the sum, `dy`: `dx` is overwritten.
+    /// The gradient with respect to `x`, given `dy`, the gradient with respect to the sum. `dx` is
+    /// overwritten.
     ///
-    /// `scratch` has at least [`dx_scratch`](Self::dx_scratch)`(threads)` elements, which are overwritten.
+    /// `scratch` has at least [`dx_scratch`](Self::dx_scratch)`(threads)` elements, which are
+    /// overwritten.
     ///
     /// # Errors
     /// As for [`forward`](Self::forward).
@@ -393,10 +421,12 @@ impl Convolution {
         }
     }
 
-    /// The gradients with respect to `w` and, if it is wanted, to the bias: `dw[kh, kw, i, o]` is the sum of `x * dy[.., o]` over all
-    /// windows, `db[o]` that of `dy[.., o]`. Both are overwritten.
+    /// The gradients with respect to `w` and, if requested, the bias: `dw[kh, kw, i, o]` is the sum
+    /// of `x * dy[.., o]` over all windows, `db[o]` is the sum of `dy[.., o]`. Both are
+    /// overwritten.
     ///
-    /// `scratch` has at least [`dw_scratch`](Self::dw_scratch)`(threads)` elements, which are overwritten.
+    /// `scratch` has at least [`dw_scratch`](Self::dw_scratch)`(threads)` elements, which are
+    /// overwritten.
     ///
     /// # Errors
     /// As for [`forward`](Self::forward).
@@ -425,9 +455,11 @@ impl Convolution {
         Ok(())
     }
 
-    /// Both in one pass over `of`: [`dw`](Self::dw) and, where it is wanted, [`dx`](Self::dx), with their bits.
+    /// [`dw`](Self::dw) and, if requested, [`dx`](Self::dx) in one pass over `of`, with the same
+    /// bits.
     ///
-    /// `scratch` has at least [`backward_scratch`](Self::backward_scratch)`(threads)` elements, which are overwritten.
+    /// `scratch` has at least [`backward_scratch`](Self::backward_scratch)`(threads)` elements,
+    /// which are overwritten.
     ///
     /// # Errors
     /// As for [`forward`](Self::forward).
@@ -443,8 +475,8 @@ impl Convolution {
     ) -> Result<(), Error> {
         check_length("x", self.x_len(), x.len())?;
         check_length("w", self.w_len(), w.len())?;
-        check_length("dy", self.stored_len(of.which.is_some()), of.dy.len())?;
-        self.check_which(of.which)?;
+        check_length("dy", self.stored_len(of.argmax.is_some()), of.dy.len())?;
+        self.check_argmax(of.argmax)?;
         check_length("dw", self.w_len(), to.dw.len())?;
         if let Some(db) = &to.db {
             check_length("db", self.out_channels, db.len())?;
@@ -460,18 +492,18 @@ impl Convolution {
         }
     }
 
-    /// Of what tells which of each pool was the greatest, if anything does.
-    fn check_which<T>(&self, which: Option<&[T]>) -> Result<(), Error> {
-        let Some(which) = which else { return Ok(()) };
-        if !self.pools() {
-            let expected = "none where the convolution does not store the greatest of each pool";
-            return Err(Error::Parameter { name: "which", expected, got: which.len() as f64 });
+    /// Checks `argmax`, if given: the convolution must fuse max pooling, and the length must match.
+    fn check_argmax<T>(&self, argmax: Option<&[T]>) -> Result<(), Error> {
+        let Some(argmax) = argmax else { return Ok(()) };
+        if !self.fuses_max_pool() {
+            let expected = "none where the convolution does not fuse max pooling";
+            return Err(Error::Parameter { name: "argmax", expected, got: argmax.len() as f64 });
         }
-        check_length("which", self.stored_len(true), which.len())
+        check_length("argmax", self.stored_len(true), argmax.len())
     }
 
-    /// How many elements of scratch [`forward`](Self::forward) needs on an executor of `threads` threads, on any instruction set that is
-    /// compiled in.
+    /// Scratch elements that [`forward`](Self::forward) needs on an executor of `threads` threads,
+    /// on any instruction set that is compiled in.
     pub const fn forward_scratch<T: Float>(&self, threads: usize) -> usize {
         if self.rounds() {
             self.forward_scratch_of::<T::Rounded>(threads)
@@ -480,7 +512,7 @@ impl Convolution {
         }
     }
 
-    /// How many elements of scratch [`dx`](Self::dx) needs, as [`forward_scratch`](Self::forward_scratch).
+    /// Scratch elements that [`dx`](Self::dx) needs, as [`forward_scratch`](Self::forward_scratch).
     pub const fn dx_scratch<T: Float>(&self, threads: usize) -> usize {
         if self.rounds() {
             self.dx_scratch_of::<T::Rounded>(threads)
@@ -489,7 +521,7 @@ impl Convolution {
         }
     }
 
-    /// How many elements of scratch [`dw`](Self::dw) needs, as [`forward_scratch`](Self::forward_scratch).
+    /// Scratch elements that [`dw`](Self::dw) needs, as [`forward_scratch`](Self::forward_scratch).
     pub const fn dw_scratch<T: Float>(&self, threads: usize) -> usize {
         if self.rounds() {
             self.dw_scratch_of::<T::Rounded>(threads)
@@ -498,7 +530,8 @@ impl Convolution {
         }
     }
 
-    /// How many elements of scratch [`backward`](Self::backward) needs, as [`forward_scratch`](Self::forward_scratch).
+    /// Scratch elements that [`backward`](Self::backward) needs, as
+    /// [`forward_scratch`](Self::forward_scratch).
     pub const fn backward_scratch<T: Float>(&self, threads: usize) -> usize {
         if self.rounds() {
             self.backward_scratch_of::<T::Rounded>(threads)
@@ -507,7 +540,8 @@ impl Convolution {
         }
     }
 
-    /// Whether factors of f32 are rounded: of few terms the rounding takes longer than the products, and one channel makes no pair.
+    /// `true` if f32 operands are rounded. With few terms, rounding takes longer than the products;
+    /// one channel makes no pair.
     const fn rounds(&self) -> bool {
         self.rounded && self.group_channels() > 1 && self.depth() > 16
     }
@@ -518,13 +552,13 @@ fn check_scratch(expected: usize, got: usize) -> Result<(), Error> {
 }
 
 impl<'a, T> Epilogue<'a, T> {
-    /// Stores a window's sums of these channels, and what becomes of them.
+    /// Stores the sums of these channels of one window, after bias and activation.
     #[inline(always)]
     fn store<S: Simd>(&mut self, s: S, channels: Channels, y: &mut [T], window: usize, mut sum: T::V<S>)
     where
         T: Float,
     {
-        if let Some(z) = &mut self.keep {
+        if let Some(z) = &mut self.save {
             let plain = Epilogue { bias: self.bias, ..Epilogue::NONE };
             channels.put(s, z, window, plain.activated(s, channels, sum));
         }
@@ -536,7 +570,7 @@ impl<'a, T> Epilogue<'a, T> {
         channels.put(s, y, window, sum);
     }
 
-    /// A window's sums of these channels with their bias and the activation.
+    /// The sums of these channels with their bias and the activation.
     #[inline(always)]
     fn activated<S: Simd>(&self, s: S, channels: Channels, mut sum: T::V<S>) -> T::V<S>
     where
@@ -552,11 +586,11 @@ impl<'a, T> Epilogue<'a, T> {
         sum
     }
 
-    /// That of the first `len` elements of `y`, which it then has no more.
+    /// Splits off the epilogue of the first `len` elements of `y`. `self` keeps the rest.
     fn split_off(&mut self, len: usize) -> Epilogue<'a, T> {
-        let keep = self.keep.as_mut().and_then(|z| z.split_off_mut(..len));
+        let save = self.save.as_mut().and_then(|z| z.split_off_mut(..len));
         let gradient_at = self.gradient_at.as_mut().and_then(|at| at.split_off(..len));
-        let which = self.which.as_mut().and_then(|which| which.split_off_mut(..len / POOL));
-        Epilogue { bias: self.bias, keep, relu: self.relu, gradient_at, which }
+        let argmax = self.argmax.as_mut().and_then(|argmax| argmax.split_off_mut(..len / POOL));
+        Epilogue { bias: self.bias, save, relu: self.relu, gradient_at, argmax }
     }
 }

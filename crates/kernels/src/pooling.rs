@@ -1,24 +1,25 @@
-//! Maxima and means over the windows of channels-last images, beside their gradients.
+//! Max and average pooling of channels-last images, with their gradients.
 //!
 //! ```text
-//! max    y[n, oh, ow, c] = the greatest x[n, ih, iw, c] of the window
-//! mean   y[n, oh, ow, c] = (sum of the window's x[n, ih, iw, c]) / count
-//!     ih = oh * stride + kh - padding,  likewise iw;  what is outside the image is left out
+//! max    y[n, oh, ow, c] = max of x[n, ih, iw, c] over the window
+//! mean   y[n, oh, ow, c] = (sum of x[n, ih, iw, c] over the window) / count
+//!     ih = oh * stride + kh - padding,  iw from ow and kw in the same way;
+//!     pixels outside the image are skipped
 //! ```
 //!
-//! `x` and `dx` are `[batch, height, width, channels]`, `y` and `dy` `[batch, out height, out width, channels]`. Channels run in
-//! lanes.
+//! `x` and `dx` are `[batch, height, width, channels]`; `y` and `dy` are
+//! `[batch, out height, out width, channels]`. Channels run in lanes.
 //!
 //! ```text
-//! each row of windows / of pixels                        on any thread
+//! each row of windows / of pixels                        in parallel
 //!     each window, each register of channels:
 //!         y       its taps in ascending (kh, kw)
 //!         dx      the taps again:  dx[tap] += share of dy
 //! ```
 //!
-//! **Bits.** A mean's sum is one for each row of the window, from left to right, and then over the rows, from the top; the quotient is
-//! rounded once. An element of `dx` adds up its windows from the first to the last, from +0.
-//! Called by the layers of a network.
+//! **Bits.** A mean sums each row of the window from left to right, then the rows from the top; the
+//! quotient is rounded once. An element of `dx` adds up its windows from the first to the last,
+//! from +0. Called by the layers of a network.
 
 use core::ops::Range;
 
@@ -28,13 +29,13 @@ use crate::simd::{Float, Simd, WithSimd};
 use crate::window::{Axis, Sweep, Window};
 use crate::{Cpu, Error};
 
-/// Elements that a task reads at least: 64 KiB of f32, as for the element-wise operations.
+/// Least number of elements that a task reads: 64 KiB of f32, as for the element-wise operations.
 const TASK: usize = 1 << 14;
 
-/// Taps are counted in f32, exactly up to here.
-const MOST_TAPS: usize = 1 << 24;
+/// Most pixels of a window: up to here a count is exact in f32.
+const MAX_TAPS: usize = 1 << 24;
 
-/// The geometry of a pooling; its methods compute it.
+/// Geometry of a pooling; its methods compute it.
 ///
 /// ```
 /// use kernels::pooling::Pooling;
@@ -54,7 +55,7 @@ pub struct Pooling {
     sweep: Sweep,
 }
 
-/// What a mean divides by.
+/// Divisor of a mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Count {
     /// The pixels of the window, padding included: PyTorch's default.
@@ -65,12 +66,14 @@ pub enum Count {
 }
 
 impl Pooling {
-    /// `window` over images `x = [batch, height, width, channels]`. PyTorch's stride, if none is given, is the kernel; here it is 1.
+    /// `window` over images `x = [batch, height, width, channels]`. The default stride is 1; in
+    /// PyTorch it is the kernel.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if a kernel or a stride is 0 or a dilation not 1, if there is more padding than half a kernel (a window could
-    /// lie outside the image), if the kernel is larger than the padded image or than 2^24 pixels, if `height` or `width` is 0, or if an operand, or all windows
-    /// together, were larger than memory can be.
+    /// [`Error::Parameter`] if a kernel or a stride is 0, if a dilation is not 1, if the padding
+    /// exceeds half the kernel (a window could lie outside the image), if the kernel is larger than
+    /// the padded image or than 2^24 pixels, if `height` or `width` is 0, or if an operand, or all
+    /// windows together, exceed the address space.
     pub const fn new(x: [usize; 4], window: Window) -> Result<Self, Error> {
         let sweep = match Sweep::new(x, window) {
             Ok(sweep) => sweep,
@@ -90,7 +93,7 @@ impl Pooling {
             let got = if down.dilation != 1 { down.dilation } else { across.dilation };
             return error("dilation", "1", got);
         }
-        if sweep.taps() > MOST_TAPS {
+        if sweep.taps() > MAX_TAPS {
             return error("kernel", "at most 2^24 pixels", sweep.taps());
         }
         if down.padding > down.kernel / 2 || across.padding > across.kernel / 2 {
@@ -100,7 +103,7 @@ impl Pooling {
         Ok(Self { sweep })
     }
 
-    /// One window for each whole image: with it, [`mean`](Self::mean) is global average pooling.
+    /// One window per image: with it, [`mean`](Self::mean) is global average pooling.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -108,25 +111,25 @@ impl Pooling {
         Self::new(x, Window::new([x[1], x[2]]))
     }
 
-    /// The shape of `y`: `[batch, out height, out width, channels]`, where `out height = (height + 2 padding - kernel) / stride + 1`,
-    /// rounded down.
+    /// Shape of `y`: `[batch, out height, out width, channels]`, where
+    /// `out height = (height + 2 padding - kernel) / stride + 1`, rounded down.
     pub const fn output(&self) -> [usize; 4] {
         [self.sweep.batch, self.sweep.down.out, self.sweep.across.out, self.sweep.channels]
     }
 
-    /// Elements of `x`.
+    /// Number of elements of `x`.
     pub const fn x_len(&self) -> usize {
         self.sweep.x_len()
     }
 
-    /// Elements of `y`.
+    /// Number of elements of `y`.
     pub const fn y_len(&self) -> usize {
         self.sweep.positions() * self.sweep.channels
     }
 
-    /// The greatest of each window. PyTorch's `max_pool2d`.
+    /// Maximum of each window. PyTorch's `max_pool2d`.
     ///
-    /// A NaN in a window is its maximum; of zeros of both signs the first.
+    /// If a window has a NaN, its maximum is NaN. Of zeros of both signs the first is the maximum.
     ///
     /// # Errors
     /// [`Error::Length`] if `x` or `y` has another length.
@@ -135,8 +138,9 @@ impl Pooling {
         self.forward::<T, Max>(cpu, x, y, Max)
     }
 
-    /// The gradient of [`max`](Self::max) with respect to `x`, which is what [`max`](Self::max) read: `dy` goes to the
-    /// element that was the greatest, of equals, as of several NaN, to the first in (kh, kw). (Of several NaN PyTorch takes the last.) `dx` is overwritten.
+    /// The gradient of [`max`](Self::max) with respect to its input `x`: `dy` goes to the argmax of
+    /// the window. Among equals, and among several NaN, that is the first in (kh, kw); PyTorch
+    /// takes the last NaN. `dx` is overwritten.
     ///
     /// # Errors
     /// [`Error::Length`] if `x`, `dy` or `dx` has another length.
@@ -146,7 +150,8 @@ impl Pooling {
         self.backward(cpu, MaxBackward::<T, false> { x }, dy, dx)
     }
 
-    /// [`max_backward`](Self::max_backward), times ReLU's gradient where `x` is ReLU's output: `dx` is 0 where `x` is at most 0.
+    /// [`max_backward`](Self::max_backward) times ReLU's derivative, where `x` is the output of a
+    /// ReLU: `dx` is 0 where `x` is at most 0.
     ///
     /// # Errors
     /// [`Error::Length`] if `x`, `dy` or `dx` has another length.
@@ -162,9 +167,9 @@ impl Pooling {
         self.backward(cpu, MaxBackward::<T, true> { x }, dy, dx)
     }
 
-    /// The mean of each window, of as many pixels as `count` says. PyTorch's `avg_pool2d`.
+    /// Mean of each window over the pixels that `count` names. PyTorch's `avg_pool2d`.
     ///
-    /// NaN, infinities and overflow are what addition makes of them.
+    /// NaN, infinities and overflow propagate as in addition.
     ///
     /// # Errors
     /// [`Error::Length`] if `x` or `y` has another length.
@@ -173,8 +178,8 @@ impl Pooling {
         self.forward::<T, Mean>(cpu, x, y, Mean(count))
     }
 
-    /// The gradient of [`mean`](Self::mean) with respect to `x`: each pixel of a window gets `dy / count`, rounded once. `dx` is
-    /// overwritten.
+    /// The gradient of [`mean`](Self::mean) with respect to `x`: each pixel of a window gets
+    /// `dy / count`, rounded once. `dx` is overwritten.
     ///
     /// # Errors
     /// [`Error::Length`] if `dy` or `dx` has another length.
@@ -223,7 +228,7 @@ impl Pooling {
             return Ok(());
         }
         let line = sweep.across.len * sweep.channels;
-        // Where two parts of an image meet, windows that reach into both are looked at twice.
+        // Where two parts of an image meet, windows that reach into both are visited twice.
         let rows = (TASK / line).max(sweep.down.kernel);
         let parts = dx.chunks_exact_mut(sweep.down.len * line).enumerate();
         let parts =
@@ -237,7 +242,7 @@ impl Pooling {
     }
 }
 
-/// A window of an image: the pixel under its first tap that is inside, and how many are inside, down and across.
+/// The part of a window that is inside the image: its first pixel, and its extent down and across.
 #[derive(Clone, Copy)]
 struct Inside {
     /// Pixels of the whole window.
@@ -263,19 +268,19 @@ impl Inside {
         }
     }
 
-    /// The place in `x` of a tap, counted from the first that is inside.
+    /// Index in `x` of a tap, counted from the first one inside the image.
     #[inline(always)]
     fn pixel(&self, row: usize, col: usize) -> usize {
         self.pixel + row * self.line + col
     }
 }
 
-/// What becomes of a window.
+/// The result of a window.
 trait Forward: Sync {
     fn window<S: Simd, T: Float>(&self, s: S, x: &[T], at: &Inside, channels: Channels) -> T::V<S>;
 }
 
-/// Rows of windows, of all images.
+/// Some rows of windows, counted over all images.
 struct Rows<'a, T, Op> {
     sweep: &'a Sweep,
     op: &'a Op,
@@ -300,12 +305,12 @@ impl<T: Float, Op: Forward> WithSimd for Rows<'_, T, Op> {
     }
 }
 
-/// What a window of `dy` adds to its pixels.
+/// The gradient that a window passes to its pixels.
 trait Backward<T: Float>: Sync {
-    /// A window, whose pixels are then visited in order.
+    /// State of a window while its pixels are visited in order.
     type Window<S: Simd>: Copy;
     fn window<S: Simd>(&self, s: S, dy: T::V<S>, at: &Inside, channels: Channels) -> Self::Window<S>;
-    /// What pixel number `pixel` of `x` gets, and the window for the next.
+    /// The share of pixel number `pixel` of `x`, and the state for the next pixel.
     fn share<S: Simd>(
         &self,
         s: S,
@@ -331,7 +336,7 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { sweep, op, dy, image, pixels, dx } = self;
         let (down, across) = (sweep.down, sweep.across);
-        // Windows that do not overlap add to nothing.
+        // Windows that do not overlap store instead of adding.
         let apart = down.stride >= down.kernel && across.stride >= across.kernel;
         let covers = |axis: Axis| {
             axis.padding == 0 && axis.kernel == axis.stride && axis.out * axis.stride == axis.len
@@ -340,10 +345,10 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
             dx.fill(T::ZERO);
         }
         let zero = T::splat(s, T::ZERO);
-        // Pixel number 0 of `dx`.
+        // Index in `x` of the first pixel of `dx`.
         let first = (image * down.len + pixels.start) * across.len;
         for o in down.windows(&pixels) {
-            // The window's first row that is inside the image.
+            // The first row of the window that is inside the image.
             let top = (o * down.stride).saturating_sub(down.padding);
             for ow in 0..across.out {
                 let at = Inside::new(sweep, image, o, ow);
@@ -351,7 +356,7 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
                     let dy = channels.get(s, dy, (image * down.out + o) * across.out + ow);
                     let mut window = op.window::<S>(s, dy, &at, channels);
                     for row in 0..at.rows {
-                        // What is outside this strip is another task's to write.
+                        // Another task writes the pixels outside this strip.
                         let here = pixels.contains(&(top + row));
                         for col in 0..at.cols {
                             let pixel = at.pixel(row, col);
@@ -370,21 +375,21 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
     }
 }
 
-/// The greatest of a window.
+/// Maximum of a window.
 struct Max;
 
 impl Forward for Max {
     #[inline(always)]
     fn window<S: Simd, T: Float>(&self, s: S, x: &[T], at: &Inside, channels: Channels) -> T::V<S> {
-        let mut greatest = channels.get(s, x, at.pixel(0, 0));
+        let mut max = channels.get(s, x, at.pixel(0, 0));
         for row in 0..at.rows {
             for col in 0..at.cols {
                 let x = channels.get(s, x, at.pixel(row, col));
-                let of_numbers = T::select(s, T::less(s, greatest, x), x, greatest);
-                greatest = T::select(s, T::less_or_equal(s, x, x), of_numbers, x);
+                let of_numbers = T::select(s, T::less(s, max, x), x, max);
+                max = T::select(s, T::less_or_equal(s, x, x), of_numbers, x);
             }
         }
-        greatest
+        max
     }
 }
 
@@ -394,7 +399,7 @@ struct MaxBackward<'a, T, const RELU: bool> {
 }
 
 impl<T: Float, const RELU: bool> Backward<T> for MaxBackward<'_, T, RELU> {
-    /// The greatest, and what is left of `dy`.
+    /// The maximum, and `dy` until it is given away.
     type Window<S: Simd> = [T::V<S>; 2];
 
     #[inline(always)]
@@ -406,26 +411,26 @@ impl<T: Float, const RELU: bool> Backward<T> for MaxBackward<'_, T, RELU> {
     fn share<S: Simd>(
         &self,
         s: S,
-        [greatest, left]: [T::V<S>; 2],
+        [max, left]: [T::V<S>; 2],
         pixel: usize,
         channels: Channels,
     ) -> (T::V<S>, [T::V<S>; 2]) {
         let (zero, one) = (T::splat(s, T::ZERO), T::splat(s, T::ONE));
         let x = channels.get(s, self.x, pixel);
-        // 1 where x is not the greatest: less than it, or a number beside a NaN.
-        let less = T::select(s, T::less(s, x, greatest), one, zero);
+        // 1 where x is not the maximum: less than it, or a number where the maximum is NaN.
+        let less = T::select(s, T::less(s, x, max), one, zero);
         let number = T::select(s, T::less_or_equal(s, x, x), one, zero);
-        let missed = T::select(s, T::less_or_equal(s, greatest, greatest), less, number);
+        let missed = T::select(s, T::less_or_equal(s, max, max), less, number);
         let missed = T::less(s, zero, missed);
         let mut share = T::select(s, missed, zero, left);
         if RELU {
             share = T::select(s, T::less_or_equal(s, x, zero), zero, share);
         }
-        (share, [greatest, T::select(s, missed, left, zero)])
+        (share, [max, T::select(s, missed, left, zero)])
     }
 }
 
-/// The mean of a window.
+/// Mean of a window.
 struct Mean(Count);
 
 impl Mean {
@@ -465,7 +470,7 @@ impl<T: Float> Backward<T> for Mean {
     }
 }
 
-/// A number of taps, exactly, up to [`MOST_TAPS`].
+/// A number of taps, which is exact up to [`MAX_TAPS`].
 #[inline(always)]
 fn number<S: Simd, T: Float>(s: S, tap: usize) -> T::V<S> {
     T::splat(s, T::from_f64(tap as f64))

@@ -1,8 +1,9 @@
-//! Windows that slide over images: which pixels a window covers, and which windows cover a pixel.
+//! Geometry of windows that slide over images: the pixels that a window covers, and the windows
+//! that cover a pixel.
 //!
-//! Images are channels-last, `[batch, height, width, channels]`: the channels of a pixel are neighbours in memory, and
-//! a batch of images is a matrix with a row for each pixel. The two [`Axis`] of a [`Sweep`] are independent of each other.
-//! Used by `convolution` and `pooling`.
+//! Images are channels-last, `[batch, height, width, channels]`: the channels of a pixel are
+//! contiguous, and a batch of images is a matrix with a row for each pixel. The two [`Axis`] of a
+//! [`Sweep`] are independent of each other. Used by `convolution` and `pooling`.
 
 use core::ops::Range;
 
@@ -25,28 +26,28 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of `kernel` pixels that moves by one pixel, without padding, its pixels next to each other.
+    /// A window of `kernel` pixels with stride 1, without padding or dilation.
     pub const fn new(kernel: [usize; 2]) -> Self {
         Self { kernel, stride: [1, 1], padding: [0, 0], dilation: [1, 1] }
     }
 
-    /// It moves by `stride` pixels instead.
+    /// Sets the stride, in pixels.
     pub const fn stride(self, stride: [usize; 2]) -> Self {
         Self { stride, ..self }
     }
 
-    /// It begins `padding` pixels outside the image, and ends at most as many beyond it.
+    /// Sets the padding: pixels that windows may extend beyond each edge of the image.
     pub const fn padding(self, padding: [usize; 2]) -> Self {
         Self { padding, ..self }
     }
 
-    /// Its pixels are `dilation` apart instead.
+    /// Sets the dilation: the distance between neighbouring pixels of a window.
     pub const fn dilation(self, dilation: [usize; 2]) -> Self {
         Self { dilation, ..self }
     }
 }
 
-/// One direction of a sweep: down or across.
+/// One axis of a sweep: down (height) or across (width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Axis {
     /// Pixels of the image.
@@ -55,7 +56,7 @@ pub(crate) struct Axis {
     pub(crate) stride: usize,
     pub(crate) padding: usize,
     pub(crate) dilation: usize,
-    /// Windows.
+    /// Number of windows.
     pub(crate) out: usize,
 }
 
@@ -107,17 +108,17 @@ impl Axis {
         (start.is_multiple_of(self.stride) && window < self.out).then_some(window)
     }
 
-    /// Whether all taps of window `o` are on pixels of the image.
+    /// `true` if all taps of window `o` are inside the image.
     #[inline(always)]
     pub(crate) fn is_inside(&self, o: usize) -> bool {
         let start = o * self.stride;
         start >= self.padding && start + (self.kernel - 1) * self.dilation < self.padding + self.len
     }
 
-    /// The taps of window `o` that are not in the padding.
+    /// The taps of window `o` that are inside the image.
     #[inline(always)]
     pub(crate) fn inside(&self, o: usize) -> Range<usize> {
-        // Most are, and need no division.
+        // The common case needs no division.
         if self.is_inside(o) {
             return 0..self.kernel;
         }
@@ -127,7 +128,7 @@ impl Axis {
         before..end.max(before)
     }
 
-    /// The windows that cover any of `pixels`, or might.
+    /// The windows that may cover any of `pixels`.
     pub(crate) fn windows(&self, pixels: &Range<usize>) -> Range<usize> {
         let reach = (self.kernel - 1) * self.dilation;
         let first = (pixels.start + self.padding).saturating_sub(reach).div_ceil(self.stride);
@@ -144,14 +145,14 @@ const fn too_long<R>(name: &'static str, got: f64) -> Result<R, Error> {
     Err(Error::Parameter { name, expected: "a size that fits into memory", got })
 }
 
-/// The product of all `factors`, if a slice can be so long.
-const fn product(factors: &[usize]) -> Option<usize> {
+/// Product of all `dimensions`, if a slice can have that length.
+const fn product(dimensions: &[usize]) -> Option<usize> {
     let (mut product, mut zero, mut i) = (1_usize, false, 0);
-    while i < factors.len() {
-        // A zero hides no overflow: dimensions are multiplied without it elsewhere.
-        let factor = if factors[i] == 0 { 1 } else { factors[i] };
-        zero = zero || factors[i] == 0;
-        product = match product.checked_mul(factor) {
+    while i < dimensions.len() {
+        // A zero must not hide an overflow: other lengths are products without that dimension.
+        let dimension = if dimensions[i] == 0 { 1 } else { dimensions[i] };
+        zero = zero || dimensions[i] == 0;
+        product = match product.checked_mul(dimension) {
             Some(product) if product <= isize::MAX as usize => product,
             _ => return None,
         };
@@ -160,7 +161,7 @@ const fn product(factors: &[usize]) -> Option<usize> {
     Some(if zero { 0 } else { product })
 }
 
-/// The length of an operand with these dimensions.
+/// Length of an operand with these dimensions.
 pub(crate) const fn length(operand: &'static str, dimensions: &[usize]) -> Result<usize, Error> {
     match product(dimensions) {
         Some(length) => Ok(length),
@@ -196,7 +197,8 @@ impl Sweep {
             Ok(axis) => axis,
             Err(error) => return Err(error),
         };
-        // The padded image, and what all windows cover: no length that is made of these dimensions overflows.
+        // The padded image and the im2col matrix fit, so no length made of these dimensions
+        // overflows.
         let padded = [batch, height + 2 * down.padding, width + 2 * across.padding, channels];
         let covered = [batch, down.out, across.out, down.kernel, across.kernel, channels];
         match (length("x", &padded), length("x", &covered)) {
@@ -205,22 +207,22 @@ impl Sweep {
         }
     }
 
-    /// Elements of the images.
+    /// Number of elements of the images.
     pub(crate) const fn x_len(&self) -> usize {
         self.batch * self.down.len * self.across.len * self.channels
     }
 
-    /// Windows in all images.
+    /// Number of windows in all images.
     pub(crate) const fn positions(&self) -> usize {
         self.batch * self.down.out * self.across.out
     }
 
-    /// Pixels of a window.
+    /// Number of pixels of a window.
     pub(crate) const fn taps(&self) -> usize {
         self.down.kernel * self.across.kernel
     }
 
-    /// The windows `positions`, numbered along rows, images one after the other: as runs within rows.
+    /// The windows `positions`, in row-major order over all images, as runs within rows.
     pub(crate) fn runs(&self, positions: Range<usize>) -> impl Iterator<Item = Run> {
         let (down, across) = (self.down.out.max(1), self.across.out.max(1));
         let mut at = positions.start;
@@ -237,7 +239,7 @@ impl Sweep {
     }
 }
 
-/// Windows side by side: `across` of row `o` of the windows of an image.
+/// Neighbouring windows: `across` in row `o` of the windows of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) image: usize,
@@ -254,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn taps_and_windows_are_those_that_a_search_finds() {
+    fn taps_and_windows_match_a_search() {
         for (len, kernel, stride, padding, dilation) in [
             (7, 3, 1, 0, 1),
             (7, 3, 2, 1, 1),
@@ -288,7 +290,7 @@ mod tests {
                     }
                 }
             }
-            // One window more would not fit.
+            // One more window would not fit.
             let last = (axis.out - 1) * stride + (kernel - 1) * dilation;
             assert!(last < len + 2 * padding && last + stride >= len + 2 * padding);
         }

@@ -2,43 +2,49 @@
 //!
 //! Called by the methods of `Convolution`, after all checks.
 
-use super::words::Words;
-use super::{Convolution, Epilogue, Gradients, OutputGradient, depthwise, direct, product, turned, winograd};
+use super::packing::Packing;
+use super::{
+    Convolution, Epilogue, Gradients, OutputGradient, depthwise, direct, flipped, product, winograd,
+};
 use crate::activation::Activation;
 use crate::gemm::terms::Single;
 use crate::simd::Float;
 use crate::window::Sweep;
 use crate::{Cpu, Error};
 
-/// Algorithm that computes a [`Convolution`] and its gradients. The module's introduction describes each.
+/// Algorithm that computes a [`Convolution`] and its gradients. The module's introduction describes
+/// each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Algorithm {
     /// One input and one output channel per group: multiply-adds of whole rows.
     Depthwise,
-    /// F(4 x 4, 3 x 3). Its order of operations is its own, so its bits differ from the others'; it rounds no operand to bf16.
+    /// F(4 x 4, 3 x 3). Its order of operations is its own, so its bits differ from the others'; it
+    /// rounds no operand to bf16.
     Winograd,
     /// Windows are read in place, without a copy.
     Direct,
-    /// One matrix product in place: 1 x 1 filters of stride 1 without padding. Not for bf16 pairs, which `gemm` would pack
-    /// again for each tile.
+    /// One matrix product in place: 1 x 1 filters of stride 1 without padding. Not for bf16 pairs,
+    /// which `gemm` would pack again for each tile.
     Pointwise,
     /// One matrix product over a copy of the windows (im2col), block by block.
     Product,
 }
 
 impl Convolution {
-    /// Returns the algorithm that computes this convolution in `T`: a function of the shape alone, equal on every target.
+    /// Returns the algorithm that computes this convolution in `T`: a function of the shape alone,
+    /// equal on every target.
     ///
-    /// In f32 and f64 all but [`Winograd`](Algorithm::Winograd) give the same bits. With bf16 operands, each has its own.
+    /// In f32 and f64 all but [`Winograd`](Algorithm::Winograd) give the same bits. With bf16
+    /// operands, each has its own.
     pub const fn algorithm<T: Float>(&self) -> Algorithm {
         let Self { sweep: Sweep { down, across, .. }, .. } = self;
         let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
         if self.group_channels() == 1 && self.group_filters() == 1 && self.sweep.taps() <= T::KB {
             Algorithm::Depthwise
-        } else if !self.in_order && winograd::wins(self) {
+        } else if !self.in_order && winograd::is_fastest(self) {
             Algorithm::Winograd
-        } else if direct::wins::<T>(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
+        } else if direct::is_fastest::<T>(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
             Algorithm::Direct
         } else if self.sweep.taps() == 1 && !moves {
             Algorithm::Pointwise
@@ -47,17 +53,18 @@ impl Convolution {
         }
     }
 
-    /// The convolution that `dx` is of `dy`, if it is had in the direct way.
-    const fn turned<K: Words>(&self) -> Option<Self> {
-        let Some(turned) = turned::turned(self) else { return None };
-        let wins = K::ELEMENTS > 1
+    /// The convolution of `dy` with flipped filters that gives `dx`, if direct convolution computes
+    /// it.
+    const fn flipped<K: Packing>(&self) -> Option<Self> {
+        let Some(flipped) = flipped::flipped(self) else { return None };
+        let is_fastest = K::ELEMENTS > 1
             && matches!(self.algorithm::<K::Sum>(), Algorithm::Direct)
-            && direct::wins::<K::Sum>(&turned);
-        if wins { Some(turned) } else { None }
+            && direct::is_fastest::<K::Sum>(&flipped);
+        if is_fastest { Some(flipped) } else { None }
     }
 
-    /// [`forward`](Self::forward) of these words, after all checks.
-    pub(super) fn forward_of<K: Words>(
+    /// [`forward`](Self::forward) in the arithmetic of `K`, after all checks.
+    pub(super) fn forward_of<K: Packing>(
         &self,
         cpu: Cpu<'_>,
         x: &[K::Sum],
@@ -79,8 +86,9 @@ impl Convolution {
         }
     }
 
-    /// [`dx`](Self::dx) of these words, times ReLU's gradient at `relu`, after all checks.
-    pub(super) fn dx_of<K: Words>(
+    /// [`dx`](Self::dx) in the arithmetic of `K`, times ReLU's derivative at `relu`, after all
+    /// checks.
+    pub(super) fn dx_of<K: Packing>(
         &self,
         cpu: Cpu<'_>,
         dy: &[K::Sum],
@@ -89,15 +97,15 @@ impl Convolution {
         dx: &mut [K::Sum],
         scratch: &mut [K::Sum],
     ) -> Result<(), Error> {
-        match (self.algorithm::<K::Sum>(), self.turned::<K>()) {
+        match (self.algorithm::<K::Sum>(), self.flipped::<K>()) {
             (Algorithm::Winograd, _) => {
-                let (of, to) = (OutputGradient { dy, which: None }, winograd::ByPixels { w, relu, dx });
+                let (of, to) = (OutputGradient { dy, argmax: None }, winograd::BackwardData { w, relu, dx });
                 winograd::backward(self, cpu, of, None, Some(to), scratch);
                 return Ok(());
             }
-            (Algorithm::Direct, Some(turned)) if const { direct::compiled::<K::Sum>() } => {
+            (Algorithm::Direct, Some(flipped)) if const { direct::compiled::<K::Sum>() } => {
                 let epilogue = Epilogue { gradient_at: relu, ..Epilogue::NONE };
-                direct::dx::<K>(&turned, cpu, dy, w, epilogue, dx, scratch);
+                direct::dx::<K>(&flipped, cpu, dy, w, epilogue, dx, scratch);
                 return Ok(());
             }
             (Algorithm::Depthwise, _) => depthwise::dx(self, cpu, dy, w, dx),
@@ -106,8 +114,8 @@ impl Convolution {
         relu.map_or(Ok(()), |x| Activation::Relu.backward(cpu, x, dx))
     }
 
-    /// [`dw`](Self::dw) of these words, after all checks.
-    pub(super) fn dw_of<K: Words>(
+    /// [`dw`](Self::dw) in the arithmetic of `K`, after all checks.
+    pub(super) fn dw_of<K: Packing>(
         &self,
         cpu: Cpu<'_>,
         x: &[K::Sum],
@@ -119,7 +127,7 @@ impl Convolution {
         match self.algorithm::<K::Sum>() {
             Algorithm::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
             Algorithm::Winograd => {
-                let (of, to) = (OutputGradient { dy, which: None }, winograd::ByWeights { x, dw, db });
+                let (of, to) = (OutputGradient { dy, argmax: None }, winograd::BackwardFilter { x, dw, db });
                 winograd::backward(self, cpu, of, Some(to), None, scratch);
             }
             Algorithm::Direct if const { direct::compiled::<K::Sum>() } => {
@@ -130,8 +138,8 @@ impl Convolution {
         }
     }
 
-    /// [`backward`](Self::backward) of these words, after all checks.
-    pub(super) fn backward_of<K: Words>(
+    /// [`backward`](Self::backward) in the arithmetic of `K`, after all checks.
+    pub(super) fn backward_of<K: Packing>(
         &self,
         cpu: Cpu<'_>,
         [x, w]: [&[K::Sum]; 2],
@@ -142,8 +150,15 @@ impl Convolution {
         let Gradients { dw, db, dx, at_relu } = to;
         let relu = at_relu.then_some(x);
         if self.algorithm::<K::Sum>() == Algorithm::Winograd {
-            let by_pixels = dx.map(|dx| winograd::ByPixels { w, relu, dx });
-            winograd::backward(self, cpu, of, Some(winograd::ByWeights { x, dw, db }), by_pixels, scratch);
+            let by_pixels = dx.map(|dx| winograd::BackwardData { w, relu, dx });
+            winograd::backward(
+                self,
+                cpu,
+                of,
+                Some(winograd::BackwardFilter { x, dw, db }),
+                by_pixels,
+                scratch,
+            );
             return Ok(());
         }
         self.dw_of::<K>(cpu, x, of.dy, dw, db, scratch);
@@ -153,7 +168,7 @@ impl Convolution {
         }
     }
 
-    pub(super) const fn forward_scratch_of<K: Words>(&self, threads: usize) -> usize {
+    pub(super) const fn forward_scratch_of<K: Packing>(&self, threads: usize) -> usize {
         let threads = if threads == 0 { 1 } else { threads };
         match self.algorithm::<K::Sum>() {
             Algorithm::Depthwise => 0,
@@ -164,20 +179,20 @@ impl Convolution {
         }
     }
 
-    pub(super) const fn dx_scratch_of<K: Words>(&self, threads: usize) -> usize {
+    pub(super) const fn dx_scratch_of<K: Packing>(&self, threads: usize) -> usize {
         let threads = if threads == 0 { 1 } else { threads };
-        match (self.algorithm::<K::Sum>(), self.turned::<K>()) {
+        match (self.algorithm::<K::Sum>(), self.flipped::<K>()) {
             (Algorithm::Depthwise, _) => 0,
             (Algorithm::Winograd, _) => winograd::backward_len::<K::Sum>(self, threads, false, true),
-            (Algorithm::Direct, Some(turned)) => direct::dx_len::<K>(&turned, threads),
+            (Algorithm::Direct, Some(flipped)) => direct::dx_len::<K>(&flipped, threads),
             _ => product::dx_len::<K>(self, threads),
         }
     }
 
-    pub(super) const fn dw_scratch_of<K: Words>(&self, threads: usize) -> usize {
+    pub(super) const fn dw_scratch_of<K: Packing>(&self, threads: usize) -> usize {
         let threads = if threads == 0 { 1 } else { threads };
         match self.algorithm::<K::Sum>() {
-            Algorithm::Depthwise => product::sums_len::<Single<K::Sum>>(self, threads),
+            Algorithm::Depthwise => product::db_len::<Single<K::Sum>>(self, threads),
             Algorithm::Winograd => winograd::backward_len::<K::Sum>(self, threads, true, false),
             Algorithm::Direct => direct::dw_len::<K>(self, threads),
             Algorithm::Pointwise => product::pointwise_len::<K>(self, threads),
@@ -185,7 +200,7 @@ impl Convolution {
         }
     }
 
-    pub(super) const fn backward_scratch_of<K: Words>(&self, threads: usize) -> usize {
+    pub(super) const fn backward_scratch_of<K: Packing>(&self, threads: usize) -> usize {
         if let Algorithm::Winograd = self.algorithm::<K::Sum>() {
             return winograd::backward_len::<K::Sum>(self, threads, true, true);
         }

@@ -1,4 +1,4 @@
-//! The images as a matrix with a row for each window, and back: what makes a convolution a matrix product.
+//! im2col and col2im: images as a matrix with a row for each window, and its gradient.
 //!
 //! ```text
 //! im2col   row (image, oh, ow), column (kh, kw, channel):  the pixel's value, +0 in the padding
@@ -6,7 +6,7 @@
 //!          so that each pixel adds up its taps in ascending (kh, kw), from +0
 //! ```
 //!
-//! Called by `product`, block by block, and from outside.
+//! Called by `product`, block by block, and by users.
 
 use core::ops::Range;
 
@@ -15,14 +15,14 @@ use crate::elementwise::{Elementwise, along};
 use crate::simd::{Float, Simd, WithSimd};
 use crate::window::Run;
 
-/// A part of a matrix of windows: of the channels of `group`, the kernel's taps `taps`, numbered along its rows.
+/// Columns of the im2col matrix: taps `taps` of the kernel, of the channels of `group`.
 pub(super) struct Part {
     pub(super) group: usize,
     pub(super) taps: Range<usize>,
 }
 
 impl Convolution {
-    /// Taps of a window in row `kh` of the kernel, of those in `taps`.
+    /// Taps in row `kh` of the kernel that are also in `taps`.
     fn taps_in_row(&self, taps: &Range<usize>, kh: usize) -> Range<usize> {
         let across = self.sweep.across.kernel;
         let start = taps.start.saturating_sub(kh * across);
@@ -76,14 +76,15 @@ impl Convolution {
     }
 }
 
-/// Adds the rows of `columns` to the rows `pixels` of some images; all taps of the channels of a group.
+/// col2im of one group: adds the rows of `columns` to the rows `pixels` of some images.
 pub(super) struct Gather<'a, T> {
     pub(super) convolution: &'a Convolution,
     pub(super) group: usize,
-    /// The windows of rows `windows` of each of the images, `[images, windows, out width, kernel, group's channels]`.
+    /// Windows of output rows `windows` of each image:
+    /// `[images, windows, out width, kernel, group channels]`.
     pub(super) columns: &'a [T],
     pub(super) windows: Range<usize>,
-    /// Rows `pixels` of each of the images.
+    /// Rows `pixels` of each image.
     pub(super) dx: &'a mut [T],
     pub(super) pixels: Range<usize>,
 }

@@ -1,12 +1,15 @@
-//! Depthwise convolution: each channel has a filter of its own, so that channels run in lanes and nothing is copied.
+//! Depthwise convolution: each channel has its own filter, so that channels run in lanes and
+//! nothing is copied.
 //!
 //! ```text
 //! y    each SIDE pixels of y, each register of channels:   sum over its taps, one chain
-//! dx   each SIDE pixels of x, each register of channels:   sum over the windows that cover it, taps ascending
-//! dw   each block of KB windows, each register of channels, each SIDE taps:  one chain each; then added
+//! dx   each SIDE pixels of x, each register of channels:   sum over the windows that cover it
+//! dw   each block of KB windows, each register of channels, each SIDE taps:  one chain each;
+//!                                                          then added
 //! ```
 //!
-//! The sums are those of the products with one row of `w`, in whose place this stands. Called by `convolution`.
+//! The sums are those of the product with one row of `w`, which this replaces. Called by
+//! `convolution`.
 
 use core::ops::Range;
 
@@ -17,11 +20,11 @@ use crate::gemm::terms::Single;
 use crate::simd::{Float, Simd, WithSimd};
 use crate::window::Run;
 
-/// Sums that are made side by side, so that one need not wait for another: four, as long as an FMA takes. Of neighbouring pixels,
-/// which share their filter, or of neighbouring taps of `dw`, which share `dy`.
+/// Independent accumulator chains, to hide the latency of an FMA (4 cycles). They are neighbouring
+/// pixels, which share their filter, or neighbouring taps of `dw`, which share `dy`.
 const SIDE: usize = 4;
 
-/// `y` has elements.
+/// `y` is not empty.
 pub(super) fn forward<T: Float>(
     c: &Convolution,
     cpu: Cpu<'_>,
@@ -78,7 +81,7 @@ impl<T: Float> WithSimd for Forward<'_, T> {
                         if let Some(bias) = epilogue.bias {
                             sum = T::add(s, sum, channels.get(s, bias, 0));
                         }
-                        if let Some(z) = &mut epilogue.keep {
+                        if let Some(z) = &mut epilogue.save {
                             channels.put(s, z, window, sum);
                         }
                         if epilogue.relu {
@@ -93,7 +96,7 @@ impl<T: Float> WithSimd for Forward<'_, T> {
     }
 }
 
-/// The sums of `N` windows from `ow` on, which are inside the image but for padding above and below; or of one window.
+/// The sums of `N` windows from `ow` on. With `N > 1` they must lie inside the image's width.
 #[inline(always)]
 fn windows_of<S: Simd, T: Float, const N: usize>(
     s: S,
@@ -128,7 +131,7 @@ fn windows_of<S: Simd, T: Float, const N: usize>(
     sums
 }
 
-/// `dx` has elements.
+/// `dx` is not empty.
 pub(super) fn dx<T: Float>(c: &Convolution, cpu: Cpu<'_>, dy: &[T], w: &[T], dx: &mut [T]) {
     let line = c.sweep.across.len * c.sweep.channels;
     let lines = c.sweep.batch * c.sweep.down.len;
@@ -141,7 +144,7 @@ struct Dx<'a, T> {
     c: &'a Convolution,
     dy: &'a [T],
     w: &'a [T],
-    /// The first of these rows of pixels, of all images.
+    /// First row of pixels, counted over all images.
     first: usize,
     dx: &'a mut [T],
 }
@@ -154,7 +157,7 @@ impl<T: Float> WithSimd for Dx<'_, T> {
         let (down, across) = (c.sweep.down, c.sweep.across);
         for (row, dx) in (first..).zip(dx.chunks_exact_mut(across.len * c.sweep.channels)) {
             let at = (row / down.len, row % down.len);
-            // Pixels that all taps reach from a window.
+            // `true` where every tap of the kernel reaches a window.
             let reach = (across.kernel - 1) * across.dilation;
             let reached = |iw: usize| iw + across.padding >= reach && iw + across.padding < across.out;
             let mut iw = 0;
@@ -178,8 +181,8 @@ impl<T: Float> WithSimd for Dx<'_, T> {
     }
 }
 
-/// The sums of `N` pixels from `iw` on in row `ih` of an image, all of whose taps reach a window, up or down apart, with a
-/// stride of 1; or of one pixel.
+/// The sums of `N` pixels from `iw` on, in row `ih` of an image. With `N > 1` the stride must be 1
+/// and all taps across must reach a window.
 #[inline(always)]
 fn pixels_of<S: Simd, T: Float, const N: usize>(
     s: S,
@@ -234,7 +237,7 @@ struct Dw<'a, T> {
     c: &'a Convolution,
     x: &'a [T],
     dy: &'a [T],
-    /// The first of up to [`SIDE`] taps.
+    /// First of up to [`SIDE`] taps.
     first: usize,
     dw: &'a mut [T],
 }
@@ -247,7 +250,7 @@ impl<T: Float> WithSimd for Dw<'_, T> {
         let (down, across) = (c.sweep.down, c.sweep.across);
         let (zero, positions) = (T::splat(s, T::ZERO), c.sweep.positions());
         let taps = dw.len() / c.out_channels;
-        // Past the last tap, the last again.
+        // Past the last tap: the last tap again.
         let tap = |t: usize| first + t.min(taps - 1);
         let kh: [usize; SIDE] = core::array::from_fn(|t| tap(t) / across.kernel);
         let kw: [usize; SIDE] = core::array::from_fn(|t| tap(t) % across.kernel);

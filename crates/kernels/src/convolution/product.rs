@@ -1,15 +1,15 @@
-//! Convolution by matrix products of its windows, copied into the caller's scratch a block at a time.
+//! Convolution by matrix products over im2col blocks in the caller's scratch.
 //!
 //! ```text
-//! y    each task its windows;   for each block of windows:  copy; y = windows * w
+//! y    each task its windows:   for each block of windows:  im2col; y = windows * w
 //! dx   each task its strips of images, a few rows or a few images each:
-//!                               windows that cover the strip = dy * w^T;  each pixel adds up its taps
-//! dw   each task its taps;      for each summation block of windows, or some:  copy; dw += windows^T * dy
+//!                               windows that cover the strip = dy * w^T;  col2im
+//! dw   each task its taps:      for each group of summation blocks:  im2col; dw += windows^T * dy
 //! ```
 //!
-//! Blocks and tasks change no bit: an element of `y` or of the windows' gradient is one product's, whatever the rows beside
-//! it, and that of `dw` adds whole summation blocks in order, as the one product over all windows would. Called by
-//! `convolution`.
+//! Blocks and tasks change no bit. An element of `y` or of the windows' gradient belongs to one
+//! product and does not depend on the other rows. An element of `dw` adds whole summation blocks in
+//! order, as the one product over all windows would. Called by `convolution`.
 
 use core::ops::Range;
 
@@ -20,10 +20,10 @@ use crate::matrix::{MatMut, MatRef};
 use crate::simd::{Float, Lanes};
 use crate::{Cpu, Error};
 
-/// Windows of a block of `y`.
+/// Number of windows per block of `y`.
 const fn forward_block(c: &Convolution) -> usize {
     let depth = c.depth();
-    least(most(BLOCK / most(depth, 1), 64), c.sweep.positions())
+    min(max(BLOCK / max(depth, 1), 64), c.sweep.positions())
 }
 
 pub(super) const fn forward_task_len<K: Terms>(c: &Convolution) -> usize {
@@ -31,7 +31,7 @@ pub(super) const fn forward_task_len<K: Terms>(c: &Convolution) -> usize {
     block * depth + gemm_terms_scratch::<K>(1, block, c.group_filters(), depth)
 }
 
-/// `y` has elements.
+/// `y` is not empty.
 pub(super) fn forward<K: Terms>(
     c: &Convolution,
     cpu: Cpu<'_>,
@@ -60,11 +60,11 @@ pub(super) fn forward<K: Terms>(
             let (mut epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len)) else { return };
             for group in 0..c.groups {
                 c.fill(x, &Part { group, taps: 0..c.sweep.taps() }, windows.clone(), columns);
-                certain((|| {
+                debug_assert_ok((|| {
                     let columns = MatRef::row_major(columns, windows.len(), depth)?;
-                    let (w, y) = (filters(c, w, group)?, result(c, y, windows.len(), group)?);
-                    let epilogue = of_group(c, &mut epilogue, windows.len(), group)?;
-                    gemm_terms::<K>(cpu, [columns, w], Float::ZERO, y, epilogue, scratch)
+                    let (w, y) = (filters(c, w, group)?, group_columns_mut(c, y, windows.len(), group)?);
+                    let epilogue = group_epilogue(c, &mut epilogue, windows.len(), group)?;
+                    gemm_whole::<K>(cpu, [columns, w], Float::ZERO, y, epilogue, scratch)
                 })());
             }
         }
@@ -82,20 +82,20 @@ pub(super) fn forward_pointwise<K: Terms>(
 ) {
     let positions = c.sweep.positions();
     for group in 0..c.groups {
-        certain((|| {
+        debug_assert_ok((|| {
             let (x, w) = (pixels(c, x, group)?, filters(c, w, group)?);
-            let y = result(c, y, positions, group)?;
-            let epilogue = of_group(c, &mut epilogue, positions, group)?;
-            gemm_terms::<K>(cpu, [x, w], Float::ZERO, y, epilogue, scratch)
+            let y = group_columns_mut(c, y, positions, group)?;
+            let epilogue = group_epilogue(c, &mut epilogue, positions, group)?;
+            gemm_whole::<K>(cpu, [x, w], Float::ZERO, y, epilogue, scratch)
         })());
     }
 }
 
-/// Scratch of a product whose windows are pixels, and of its gradient.
+/// Scratch of the pointwise algorithm, forward and backward.
 pub(super) const fn pointwise_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
     let (positions, channels, filters) = (c.sweep.positions(), c.group_channels(), c.group_filters());
-    let forward = gemm_terms_scratch::<K>(threads, positions, filters, channels);
-    most(forward, gemm_terms_scratch::<K>(threads, channels, filters, positions))
+    let forward = gemm_whole_scratch::<K>(threads, positions, filters, channels);
+    max(forward, gemm_whole_scratch::<K>(threads, channels, filters, positions))
 }
 
 pub(super) fn dw_pointwise<K: Terms>(
@@ -108,18 +108,18 @@ pub(super) fn dw_pointwise<K: Terms>(
     scratch: &mut [K::Sum],
 ) {
     for group in 0..c.groups {
-        certain((|| {
+        debug_assert_ok((|| {
             let x = pixels(c, x, group)?.transpose();
-            let dy = gradient(c, dy, c.sweep.positions(), group)?;
-            let dw = result(c, dw, c.depth(), group)?;
-            gemm_terms::<K>(cpu, [x, dy], Float::ZERO, dw, sums(c, &mut db, group), scratch)
+            let dy = group_columns(c, dy, c.sweep.positions(), group)?;
+            let dw = group_columns_mut(c, dw, c.depth(), group)?;
+            gemm_whole::<K>(cpu, [x, dy], Float::ZERO, dw, sums(c, &mut db, group), scratch)
         })());
     }
 }
 
-/// Elements of scratch of [`sums`] alone.
-pub(super) const fn sums_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
-    gemm_terms_scratch::<K>(threads, 1, c.out_channels, c.sweep.positions())
+/// Scratch elements of [`db`].
+pub(super) const fn db_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
+    gemm_whole_scratch::<K>(threads, 1, c.out_channels, c.sweep.positions())
 }
 
 /// `db` alone, as a product.
@@ -131,7 +131,7 @@ pub(super) fn db<K: Terms>(
     scratch: &mut [K::Sum],
 ) {
     let positions = c.sweep.positions();
-    certain((|| {
+    debug_assert_ok((|| {
         let one = [Float::ONE];
         let ones = MatRef::strided(&one, 1, positions, 0, 0)?;
         let dy = MatRef::row_major(dy, positions, c.out_channels)?;
@@ -140,13 +140,14 @@ pub(super) fn db<K: Terms>(
     })());
 }
 
-/// Taps whose windows are copied at a time for `dw`, and windows: whole summation blocks, so that products add up as one.
+/// Taps and windows per block of `dw`. Blocks are whole summation blocks, so that their products
+/// add up to the bits of one product.
 const fn dw_block<K: Terms>(c: &Convolution) -> (usize, usize) {
-    let channels = most(c.group_channels(), 1);
+    let channels = max(c.group_channels(), 1);
     let summed = K::ELEMENTS * <K::Sum as Lanes>::KB;
-    let taps = least(most(BLOCK / summed / channels, 1), c.sweep.taps());
-    let blocks = most(BLOCK / summed / (taps * channels), 1);
-    (taps, least(blocks * summed, c.sweep.positions()))
+    let taps = min(max(BLOCK / summed / channels, 1), c.sweep.taps());
+    let blocks = max(BLOCK / summed / (taps * channels), 1);
+    (taps, min(blocks * summed, c.sweep.positions()))
 }
 
 pub(super) const fn dw_task_len<K: Terms>(c: &Convolution) -> usize {
@@ -170,7 +171,7 @@ pub(super) fn dw<K: Terms>(
     let items = (0..tasks).map_while(|task| {
         let own = taps * task / tasks..taps * (task + 1) / tasks;
         let dw = dw.split_off_mut(..own.len() * c.group_channels() * c.out_channels)?;
-        // The first task has the sums of `dy`'s columns besides.
+        // The first task also sums `dy`'s columns.
         Some((own, dw, db.take(), slots.next().unwrap_or_default()))
     });
     cpu.for_each_item(items, |(own, dw, mut db, scratch)| {
@@ -178,7 +179,7 @@ pub(super) fn dw<K: Terms>(
         let (taps, block) = dw_block::<K>(c);
         let (columns, scratch) = scratch.split_at_mut(block * taps * c.group_channels());
         let positions = c.sweep.positions();
-        // One pass without windows too: the sums are 0 then.
+        // Without windows, one pass still zeroes the gradients.
         for start in (0..positions.max(1)).step_by(block.max(1)) {
             let windows = start..positions.min(start + block);
             let beta: K::Sum = if start == 0 { Float::ZERO } else { Float::ONE };
@@ -188,12 +189,19 @@ pub(super) fn dw<K: Terms>(
                     let rows = taps.len() * c.group_channels();
                     let dw = &mut dw[(first - own.start) * c.group_channels() * c.out_channels..];
                     c.fill(x, &Part { group, taps }, windows.clone(), columns);
-                    certain((|| {
+                    debug_assert_ok((|| {
                         let columns = MatRef::row_major(columns, windows.len(), rows)?.transpose();
-                        let dy = gradient(c, &dy[start * c.out_channels..], windows.len(), group)?;
+                        let dy = group_columns(c, &dy[start * c.out_channels..], windows.len(), group)?;
                         let sums =
                             if first == own.start { sums(c, &mut db, group) } else { gemm::Epilogue::NONE };
-                        gemm_terms::<K>(cpu, [columns, dy], beta, result(c, dw, rows, group)?, sums, scratch)
+                        gemm_whole::<K>(
+                            cpu,
+                            [columns, dy],
+                            beta,
+                            group_columns_mut(c, dw, rows, group)?,
+                            sums,
+                            scratch,
+                        )
                     })());
                 }
             }
@@ -201,38 +209,38 @@ pub(super) fn dw<K: Terms>(
     });
 }
 
-/// Elements of the windows of a strip that is a part of an image or a whole one: 2 MiB of f32. Where strips meet, the windows that
-/// reach into both are computed twice, which costs more than a cache further away does.
+/// Most elements of a strip's windows: 2 MiB of f32. Where strips meet, the windows that reach into
+/// both are computed twice, which costs more than a strip that leaves L2.
 const STRIP: usize = 8 * BLOCK;
 
-/// How the images are cut into strips whose windows' gradients are in scratch at a time.
+/// Partition of the images into strips. The gradients of a strip's windows are in scratch at once.
 #[derive(Clone, Copy)]
 struct Strips {
-    /// Images of a strip; 1 where a strip is a part of an image.
+    /// Images per strip; 1 where a strip is a part of an image.
     images: usize,
-    /// Rows of each of the images.
+    /// Rows per image.
     rows: usize,
-    /// Windows of each of the images that reach those rows, at most.
+    /// Most rows of windows per image that reach those rows.
     windows: usize,
 }
 
 impl Strips {
     const fn new(c: &Convolution) -> Self {
         let down = c.sweep.down;
-        let row = most(c.sweep.across.out * c.depth(), 1);
-        let of_image = most(down.out * row, 1);
+        let row = max(c.sweep.across.out * c.depth(), 1);
+        let of_image = max(down.out * row, 1);
         if of_image <= STRIP || down.out == 0 {
-            let images = least(most(BLOCK / of_image, 1), c.sweep.batch);
+            let images = min(max(BLOCK / of_image, 1), c.sweep.batch);
             return Self { images, rows: down.len, windows: down.out };
         }
         // `rows` pixels are reached by at most (rows + reach) / stride windows, rounded up.
         let reach = (down.kernel - 1) * down.dilation;
         let budget = STRIP / row * down.stride;
-        let rows = least(most(budget.saturating_sub(reach), most(reach, down.stride)), down.len);
-        Self { images: 1, rows, windows: least((rows + reach).div_ceil(down.stride), down.out) }
+        let rows = min(max(budget.saturating_sub(reach), max(reach, down.stride)), down.len);
+        Self { images: 1, rows, windows: min((rows + reach).div_ceil(down.stride), down.out) }
     }
 
-    /// How many strips there are to an image, or to as many images as a strip has.
+    /// Strips per image, or per group of `images` images.
     fn of_image(self, c: &Convolution) -> usize {
         c.sweep.down.len.div_ceil(self.rows.max(1))
     }
@@ -253,12 +261,12 @@ impl Strips {
     }
 }
 
-/// The turned filters, and a slot for each task.
+/// The transposed filters, and a slot for each task.
 pub(super) const fn dx_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
     threads.saturating_mul(Strips::new(c).task_len::<K>(c)).saturating_add(c.w_len())
 }
 
-/// `dx` has elements.
+/// `dx` is not empty.
 pub(super) fn dx<K: Terms>(
     c: &Convolution,
     cpu: Cpu<'_>,
@@ -268,14 +276,14 @@ pub(super) fn dx<K: Terms>(
     scratch: &mut [K::Sum],
 ) {
     let (depth, filters, down) = (c.depth(), c.group_filters(), c.sweep.down);
-    // All products read the same filters: turned once, they are read where they stand.
-    let (turned, scratch) = scratch.split_at_mut(c.w_len());
-    for (o, turned) in turned.chunks_exact_mut(depth).enumerate() {
-        for (turned, w) in turned.iter_mut().zip(w.chunks_exact(c.out_channels)) {
-            *turned = w[o];
+    // All products read the same filters: transposed once, they are read unpacked.
+    let (transposed, scratch) = scratch.split_at_mut(c.w_len());
+    for (o, transposed) in transposed.chunks_exact_mut(depth).enumerate() {
+        for (transposed, w) in transposed.iter_mut().zip(w.chunks_exact(c.out_channels)) {
+            *transposed = w[o];
         }
     }
-    let turned = &*turned;
+    let transposed = &*transposed;
 
     let strips = Strips::new(c);
     let task_len = strips.task_len::<K>(c).max(1);
@@ -294,15 +302,16 @@ pub(super) fn dx<K: Terms>(
         for (images, pixels) in own.map(|strip| strips.get(c, strip)) {
             let Some(dx) = dx.split_off_mut(..images.len() * pixels.len() * line) else { return };
             dx.fill(Float::ZERO);
-            // Of several images a strip has all windows, also those on nothing but padding, so that they are neighbours.
+            // A strip of several images has all windows, even those in the padding, so that they
+            // are contiguous.
             let windows = if images.len() == 1 { down.windows(&pixels) } else { 0..down.out };
             let start = (images.start * down.out + windows.start) * c.sweep.across.out;
             let rows = images.len() * windows.len() * c.sweep.across.out;
             let (columns, scratch) = scratch.split_at_mut(rows * depth);
             for group in 0..c.groups {
-                certain((|| {
-                    let dy = gradient(c, &dy[start * c.out_channels..], rows, group)?;
-                    let w = MatRef::row_major(&turned[group * filters * depth..], filters, depth)?;
+                debug_assert_ok((|| {
+                    let dy = group_columns(c, &dy[start * c.out_channels..], rows, group)?;
+                    let w = MatRef::row_major(&transposed[group * filters * depth..], filters, depth)?;
                     let columns = MatMut::row_major(columns, rows, depth)?;
                     gemm_terms::<K>(serial, [dy, w], Float::ZERO, columns, gemm::Epilogue::NONE, scratch)
                 })());
@@ -313,53 +322,63 @@ pub(super) fn dx<K: Terms>(
     });
 }
 
-/// The channels of a group, a row for each pixel.
+/// The channels of a group, `[pixels, group channels]`.
 fn pixels<'a, T>(c: &Convolution, x: &'a [T], group: usize) -> Result<MatRef<'a, T>, Error> {
     let own = c.group_channels();
-    MatRef::strided(behind(x, group * own), c.sweep.positions(), own, c.sweep.channels, 1)
+    MatRef::strided(tail(x, group * own), c.sweep.positions(), own, c.sweep.channels, 1)
 }
 
-/// The filters of a group, a column each.
+/// The filters of a group, `[depth, group filters]`.
 fn filters<'a, T>(c: &Convolution, w: &'a [T], group: usize) -> Result<MatRef<'a, T>, Error> {
-    gradient(c, w, c.depth(), group)
+    group_columns(c, w, c.depth(), group)
 }
 
-/// The columns of a group, of `rows` rows with a column for each filter.
-fn gradient<'a, T>(c: &Convolution, dy: &'a [T], rows: usize, group: usize) -> Result<MatRef<'a, T>, Error> {
+/// The columns of a group, `[rows, group filters]`.
+fn group_columns<'a, T>(
+    c: &Convolution,
+    dy: &'a [T],
+    rows: usize,
+    group: usize,
+) -> Result<MatRef<'a, T>, Error> {
     let own = c.group_filters();
-    MatRef::strided(behind(dy, group * own), rows, own, c.out_channels, 1)
+    MatRef::strided(tail(dy, group * own), rows, own, c.out_channels, 1)
 }
 
-/// The same, to be written.
-fn result<'a, T>(c: &Convolution, y: &'a mut [T], rows: usize, group: usize) -> Result<MatMut<'a, T>, Error> {
+/// The columns of a group, `[rows, group filters]`, for writing.
+fn group_columns_mut<'a, T>(
+    c: &Convolution,
+    y: &'a mut [T],
+    rows: usize,
+    group: usize,
+) -> Result<MatMut<'a, T>, Error> {
     let own = c.group_filters();
     MatMut::strided(y.get_mut(group * own..).unwrap_or_default(), rows, own, c.out_channels, 1)
 }
 
-/// What lies behind; nothing, if the matrix has no elements.
-fn behind<T>(x: &[T], start: usize) -> &[T] {
+/// `x[start..]`, or nothing if the matrix is empty.
+fn tail<T>(x: &[T], start: usize) -> &[T] {
     x.get(start..).unwrap_or_default()
 }
 
-/// The epilogue of a group, for so many windows.
-fn of_group<'a, T>(
+/// The epilogue of a group, for `windows` windows.
+fn group_epilogue<'a, T>(
     c: &Convolution,
     epilogue: &'a mut Epilogue<'_, T>,
     windows: usize,
     group: usize,
 ) -> Result<gemm::Epilogue<'a, T>, Error> {
     let own = c.group_filters();
-    let mut of_group = match epilogue.bias {
+    let mut group_epilogue = match epilogue.bias {
         Some(bias) => gemm::Epilogue::bias(&bias[group * own..][..own]),
         None => gemm::Epilogue::NONE,
     };
-    if let Some(z) = &mut epilogue.keep {
-        of_group = of_group.keep(result(c, z, windows, group)?);
+    if let Some(z) = &mut epilogue.save {
+        group_epilogue = group_epilogue.keep(group_columns_mut(c, z, windows, group)?);
     }
-    Ok(if epilogue.relu { of_group.relu() } else { of_group })
+    Ok(if epilogue.relu { group_epilogue.relu() } else { group_epilogue })
 }
 
-/// The sums of a group's columns, if they are wanted.
+/// The epilogue that sums a group's columns into `db`, if requested.
 fn sums<'a, T>(c: &Convolution, db: &'a mut Option<&mut [T]>, group: usize) -> gemm::Epilogue<'a, T> {
     let own = c.group_filters();
     match db {
@@ -368,15 +387,16 @@ fn sums<'a, T>(c: &Convolution, db: &'a mut Option<&mut [T]>, group: usize) -> g
     }
 }
 
-/// The shapes of these products have been checked by the constructor and by the caller.
-pub(super) fn certain(done: Result<(), Error>) {
+/// Asserts success in debug builds: the constructor and the caller have checked the shapes of these
+/// products.
+pub(super) fn debug_assert_ok(done: Result<(), Error>) {
     debug_assert!(done.is_ok(), "{done:?}");
 }
 
-const fn least(a: usize, b: usize) -> usize {
+const fn min(a: usize, b: usize) -> usize {
     if a < b { a } else { b }
 }
 
-const fn most(a: usize, b: usize) -> usize {
+const fn max(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
 }

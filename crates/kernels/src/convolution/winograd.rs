@@ -1,87 +1,92 @@
-//! Convolution by 3 x 3 kernels in tiles of 4 x 4 windows, by the minimal filtering algorithm of Winograd: 36 multiplications for
-//! what takes 144.
+//! The Winograd algorithm F(4 x 4, 3 x 3): 36 multiplications where 16 windows of a 3 x 3 kernel
+//! take 144.
 //!
 //! ```text
-//! filters   u[a, b][i, o] = (G w[.., i, o] G^T)[a, b]                              a, b: six places down, six across
-//! pixels    v[a, b][t, i] = (B^T x[6 x 6 pixels of tile t, i] B)[a, b]             -- `transform` has the matrices
-//! y         m[a, b] = v[a, b] u[a, b]: a product for each place                    -- `gemm`
-//!           y[4 x 4 windows of tile t, o] = A^T m[.., ..][t, o] A, bias, activation
-//! dx, dw    e[a, b][t, o] = (A dy[4 x 4 windows of tile t, o] A^T)[a, b]
-//! dx        m[a, b] = e[a, b] u[a, b]^T
-//!           dx[6 x 6 pixels of tile t, i] = B m[.., ..][t, i] B^T, added up where tiles overlap
-//! dw        du[a, b] = v[a, b]^T e[a, b], summed over the tiles
-//!           dw[.., i, o] = G^T du[.., ..][i, o] G
+//! t: tile; a, b: row and column in its 6 x 6; i: channel; o: filter       -- `transform`: matrices
+//!
+//! filters  u[a, b][i, o] = (G w[.., i, o] G^T)[a, b]
+//! input    v[a, b][t, i] = (B^T x[6 x 6 pixels of t, i] B)[a, b]
+//! y        m[a, b] = v[a, b] u[a, b]: 36 matrix products                   -- `gemm`
+//!          y[4 x 4 windows of t, o] = A^T m[.., ..][t, o] A, epilogue
+//! dx, dw   e[a, b][t, o] = (A dy[4 x 4 windows of t, o] A^T)[a, b]
+//! dx       m[a, b] = e[a, b] u[a, b]^T
+//!          dx[6 x 6 pixels of t, i] = B m[.., ..][t, i] B^T, added up where tiles overlap
+//! dw       du[a, b] = v[a, b]^T e[a, b], summed over the tiles
+//!          dw[.., i, o] = G^T du[.., ..][i, o] G
 //! ```
 //!
-//! Each task takes rows of tiles, a strip of a few at a time. Gradients are had in slabs of rows, whose number the shape decides: `dw`
-//! is summed within each, a strip being a summation block; `dx` is added up within each, and then where a slab reaches into the next.
-//! No bit depends on threads.
+//! Each task takes rows of tiles, one strip of a few rows at a time. For the gradients, the rows
+//! are cut into slices, whose number depends on the shape alone. `dw` is summed within each slice,
+//! a strip being a summation block. `dx` is added up within each slice, and then where a slice
+//! overlaps the next. No bit depends on the number of threads.
 //!
-//! A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016. Called by `convolution`.
+//! A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016. Called by
+//! `convolution`.
 
 mod filters;
-mod pixels;
-mod places;
-mod results;
+mod input;
+mod output;
+mod planes;
 mod transform;
 
 use core::ops::Range;
 
-use super::greatest::POOL;
-use super::product::certain;
-use super::turned::exchange;
+use super::flipped::transpose;
+use super::max_pool::POOL;
+use super::product::debug_assert_ok;
 use super::{Convolution, Epilogue, OutputGradient};
 use crate::gemm::terms::Single;
 use crate::gemm::{self, gemm_terms, gemm_terms_scratch};
 use crate::matrix::{MatMut, MatRef};
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Isa};
-use filters::{FilterGradient, Filters};
-use pixels::{Carried, PixelGradients, PixelTarget, Pixels, carry_len, lines_len};
-use results::{Gradients, Results};
+use filters::{FilterGradient, FilterTransform};
+use input::{AddCarry, DxTarget, InputGradient, InputTransform, carry_len, lines_len};
+use output::{OutputGradientTransform, OutputTransform};
 
-/// Windows of a tile, down and across.
+/// Side of an output tile, in windows: m of F(m x m, r x r).
 const OUT: usize = 4;
 
-/// Pixels that they cover, and places of what is transformed, down and across.
+/// Side of an input tile, in pixels, and of a transformed tile: m + r - 1.
 const SIDE: usize = OUT + 2;
 
-/// Places of a transformed tile.
-const PLACES: usize = SIDE * SIDE;
+/// Elements of a transformed tile.
+const TILE_ELEMENTS: usize = SIDE * SIDE;
 
-/// Elements of a strip's transformed pixels and results, or less: 512 KiB of f32, half of a second-level cache.
+/// Most elements of a strip's transformed input and output, unless one row has more: 512 KiB of
+/// f32, half of L2.
 const STRIP: usize = 1 << 17;
 
-/// Channels times filters at most: the sums of a slab are then 512 KiB of f32.
-const MOST_WEIGHTS: usize = 1 << 13;
+/// Most channels times filters: the sums of a slice are then 512 KiB of f32.
+const MAX_WEIGHTS: usize = 1 << 13;
 
-/// Parts that the sum of `dw` has at most.
-const SLABS: usize = 16;
+/// Most slices that `dw` is summed in.
+const MAX_SLICES: usize = 16;
 
-/// Whether this is the fastest way.
-pub(super) const fn wins(c: &Convolution) -> bool {
+/// `true` if the Winograd algorithm is the fastest.
+pub(super) const fn is_fastest(c: &Convolution) -> bool {
     let (down, across) = (c.sweep.down, c.sweep.across);
     let three = down.kernel == 3 && across.kernel == 3;
     let dense = down.stride * across.stride * down.dilation * across.dilation * c.groups == 1;
     let (channels, filters) = (c.sweep.channels, c.out_channels);
     let registers = channels > 0 && filters > 0 && (channels | filters).is_multiple_of(16);
-    if !three || !dense || !registers || channels * filters > MOST_WEIGHTS {
+    if !three || !dense || !registers || channels * filters > MAX_WEIGHTS {
         return false;
     }
     let tiles = Tiles::new(c);
-    // Where tiles reach far beyond the last windows, there is too little to gain.
+    // Where tiles reach far beyond the last windows, the algorithm gains too little.
     tiles.row <= 2 * STRIP && 8 * tiles.down * tiles.across <= down.out * across.out
 }
 
-/// How an image, and a batch, is cut.
+/// Tiling of an image and of a batch.
 #[derive(Clone, Copy)]
 struct Tiles {
-    /// Tiles of an image.
+    /// Rows and columns of tiles in an image.
     down: usize,
     across: usize,
-    /// Elements of a row of tiles' transforms.
+    /// Elements of the transformed tiles of one row.
     row: usize,
-    /// Rows of tiles of a batch, and of a strip.
+    /// Rows of tiles in a batch, and in a strip.
     all: usize,
     strip: usize,
 }
@@ -89,30 +94,30 @@ struct Tiles {
 impl Tiles {
     const fn new(c: &Convolution) -> Self {
         let (down, across) = (c.sweep.down.out.div_ceil(OUT), c.sweep.across.out.div_ceil(OUT));
-        let row = (PLACES * (c.sweep.channels + c.out_channels)).saturating_mul(across);
+        let row = (TILE_ELEMENTS * (c.sweep.channels + c.out_channels)).saturating_mul(across);
         let all = c.sweep.batch * down;
         let strip = STRIP / if row == 0 { 1 } else { row };
         let strip = if strip == 0 { 1 } else { strip };
         Self { down, across, row, all, strip: if strip < all { strip } else { all } }
     }
 
-    /// Parts of the sum of `dw`.
-    const fn slabs(self) -> usize {
+    /// Number of slices that `dw` is summed in.
+    const fn slices(self) -> usize {
         let strips = self.all.div_ceil(if self.strip == 0 { 1 } else { self.strip });
-        if strips < SLABS { strips } else { SLABS }
+        if strips < MAX_SLICES { strips } else { MAX_SLICES }
     }
 
-    /// The strips of these rows.
+    /// The strips of the rows of tiles `rows`.
     fn strips(self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         rows.clone().step_by(self.strip.max(1)).map(move |start| start..rows.end.min(start + self.strip))
     }
 
-    /// The first of a slab's rows.
-    fn slab(self, slab: usize) -> usize {
-        self.all * slab / self.slabs().max(1)
+    /// First row of tiles of a slice.
+    fn slice(self, slice: usize) -> usize {
+        self.all * slice / self.slices().max(1)
     }
 
-    /// The pixels that these rows of tiles are the last to add to.
+    /// The pixels whose sums these rows of tiles complete.
     fn pixels(self, c: &Convolution, rows: Range<usize>) -> Range<usize> {
         let down = c.sweep.down;
         let start = |row: usize| {
@@ -122,7 +127,7 @@ impl Tiles {
         start(rows.start)..start(rows.end)
     }
 
-    /// The windows in these rows.
+    /// The windows of these rows of tiles.
     fn windows(self, c: &Convolution, rows: Range<usize>) -> Range<usize> {
         let start = |row: usize| {
             let (image, row) = (row / self.down, row % self.down);
@@ -132,19 +137,19 @@ impl Tiles {
     }
 }
 
-/// The transformed filters.
+/// Elements of the transformed filters.
 const fn filters_len(c: &Convolution) -> usize {
-    PLACES * c.sweep.channels * c.out_channels
+    TILE_ELEMENTS * c.sweep.channels * c.out_channels
 }
 
-/// A strip's transformed pixels, and its results or their gradients.
+/// Elements of a strip's transformed input, and of its transformed output or output gradient.
 const fn strip_lens(c: &Convolution) -> (usize, usize) {
     let tiles = Tiles::new(c);
-    let places = PLACES * tiles.strip * tiles.across;
-    (places * c.sweep.channels, places * c.out_channels)
+    let elements = TILE_ELEMENTS * tiles.strip * tiles.across;
+    (elements * c.sweep.channels, elements * c.out_channels)
 }
 
-/// A strip, and what its products take.
+/// Scratch elements of a task: one strip, and the scratch of its products.
 const fn task_len<T: Float>(c: &Convolution) -> usize {
     let (tiles, (pixels, results)) = (Tiles::new(c), strip_lens(c));
     let (rows, channels, filters) = (tiles.strip * tiles.across, c.sweep.channels, c.out_channels);
@@ -158,7 +163,8 @@ const fn task_len<T: Float>(c: &Convolution) -> usize {
     lines_len(c, tiles) + pixels + results + if forward > backward { forward } else { backward }
 }
 
-/// The product of each place, m x n over k: of planes of A, k x m if it is `transposed`, and of planes of B, on top of `beta` times C.
+/// `C = A B + beta C` for each element of a transformed tile. A plane of A is m x k, or k x m if
+/// `transposed`.
 fn products<T: Float>(
     isa: Isa,
     [m, n, k]: [usize; 3],
@@ -168,9 +174,9 @@ fn products<T: Float>(
     c: &mut [T],
     scratch: &mut [T],
 ) {
-    let factors = a.chunks_exact(m * k).zip(b.chunks_exact(k * n));
-    for ((a, b), c) in factors.zip(c.chunks_exact_mut(m * n)).take(PLACES) {
-        certain((|| {
+    let operands = a.chunks_exact(m * k).zip(b.chunks_exact(k * n));
+    for ((a, b), c) in operands.zip(c.chunks_exact_mut(m * n)).take(TILE_ELEMENTS) {
+        debug_assert_ok((|| {
             let a = if transposed {
                 MatRef::row_major(a, k, m)?.transpose()
             } else {
@@ -186,7 +192,7 @@ pub(super) const fn forward_len<T: Float>(c: &Convolution, threads: usize) -> us
     threads.saturating_mul(task_len::<T>(c)).saturating_add(filters_len(c))
 }
 
-/// `y` has elements.
+/// `y` is not empty.
 pub(super) fn forward<T: Float>(
     c: &Convolution,
     cpu: Cpu<'_>,
@@ -198,17 +204,17 @@ pub(super) fn forward<T: Float>(
 ) {
     let (tiles, task_len) = (Tiles::new(c), task_len::<T>(c));
     let (u, scratch) = scratch.split_at_mut(filters_len(c));
-    cpu.isa.run(Filters { channels: c.sweep.channels, filters: c.out_channels, w, u: &mut *u });
+    cpu.isa.run(FilterTransform { channels: c.sweep.channels, filters: c.out_channels, w, u: &mut *u });
     let u = &*u;
-    // Elements of what is stored.
-    let pools = if epilogue.which.is_some() { POOL } else { 1 };
+    // Windows per stored element.
+    let pool = if epilogue.argmax.is_some() { POOL } else { 1 };
     let len = |rows| tiles.windows(c, rows).len() * c.out_channels;
     let tasks = c.tasks(cpu.threads(), tiles.all).min(scratch.len() / task_len).max(1);
     let mut slots = scratch.chunks_mut(task_len);
     let items = (0..tasks).map_while(|task| {
         let rows = tiles.all * task / tasks..tiles.all * (task + 1) / tasks;
         let len = len(rows.clone());
-        Some((rows, epilogue.split_off(len), y.split_off_mut(..len / pools)?, slots.next()?))
+        Some((rows, epilogue.split_off(len), y.split_off_mut(..len / pool)?, slots.next()?))
     });
     cpu.for_each_item(items, |(rows, mut epilogue, mut y, scratch)| {
         let (pixels, results) = strip_lens(c);
@@ -217,61 +223,61 @@ pub(super) fn forward<T: Float>(
         let (m, scratch) = rest.split_at_mut(results);
         for rows in tiles.strips(rows) {
             let len = len(rows.clone());
-            let (epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len / pools)) else {
+            let (epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len / pool)) else {
                 return;
             };
-            cpu.isa.run(Pixels { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
+            cpu.isa.run(InputTransform { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
             let (count, channels, filters) = (rows.len() * tiles.across, c.sweep.channels, c.out_channels);
             products(cpu.isa, [count, filters, channels], false, [v, u], T::ZERO, m, scratch);
-            cpu.isa.run(Results { c, tiles, rows, m: &*m, epilogue, y });
+            cpu.isa.run(OutputTransform { c, tiles, rows, m: &*m, epilogue, y });
         }
     });
 }
 
-/// What the gradient by the filters is of, and where it goes.
-pub(super) struct ByWeights<'a, T> {
+/// Operands of the weight gradient.
+pub(super) struct BackwardFilter<'a, T> {
     pub(super) x: &'a [T],
     pub(super) dw: &'a mut [T],
     pub(super) db: Option<&'a mut [T]>,
 }
 
-/// What the gradient by the pixels is of, and where it goes.
-pub(super) struct ByPixels<'a, T> {
+/// Operands of the input gradient.
+pub(super) struct BackwardData<'a, T> {
     pub(super) w: &'a [T],
-    /// Where ReLU's gradient is taken.
+    /// ReLU's output, if `dx` includes that ReLU's derivative.
     pub(super) relu: Option<&'a [T]>,
     pub(super) dx: &'a mut [T],
 }
 
-/// What a slab leaves for after all slabs.
+/// Scratch elements of a slice that outlive its task.
 #[derive(Clone, Copy)]
-struct Left {
-    /// The sums of the transformed filters' gradient, then of `db`.
+struct SliceLen {
+    /// Sums of the transformed filters' gradient, then of `db`.
     sums: usize,
-    /// What is carried to the next slab.
+    /// Lines of `dx` that overlap the next slice.
     carry: usize,
 }
 
-impl Left {
+impl SliceLen {
     const fn new(c: &Convolution, weights: bool, pixels: bool) -> Self {
         let sums = if weights { filters_len(c) + c.out_channels } else { 0 };
         Self { sums, carry: if pixels { carry_len(c, Tiles::new(c)) } else { 0 } }
     }
 }
 
-/// For the gradients by the weights, by the pixels, or both.
+/// Scratch elements of the gradients with respect to the weights, the input, or both.
 pub(super) const fn backward_len<T: Float>(
     c: &Convolution,
     threads: usize,
     weights: bool,
     pixels: bool,
 ) -> usize {
-    let Left { sums, carry } = Left::new(c, weights, pixels);
+    let SliceLen { sums, carry } = SliceLen::new(c, weights, pixels);
     let filters = if pixels { filters_len(c) + c.w_len() } else { 0 };
-    threads.saturating_mul(task_len::<T>(c)).saturating_add(Tiles::new(c).slabs() * (sums + carry) + filters)
+    threads.saturating_mul(task_len::<T>(c)).saturating_add(Tiles::new(c).slices() * (sums + carry) + filters)
 }
 
-/// The filters with channels in the place of filters, transformed: `scratch` without them.
+/// Transforms the filters with channels and filters exchanged. Also returns the rest of `scratch`.
 fn filters_by_channels<'a, T: Float>(
     c: &Convolution,
     cpu: Cpu<'_>,
@@ -280,11 +286,12 @@ fn filters_by_channels<'a, T: Float>(
 ) -> (&'a [T], &'a mut [T]) {
     let (channels, filters) = (c.sweep.channels, c.out_channels);
     let (u, scratch) = scratch.split_at_mut(filters_len(c));
-    let (turned, scratch) = scratch.split_at_mut(c.w_len());
-    for (to, from) in turned.chunks_exact_mut(channels * filters).zip(w.chunks_exact(channels * filters)) {
-        exchange(channels, filters, from, to);
+    let (transposed, scratch) = scratch.split_at_mut(c.w_len());
+    for (to, from) in transposed.chunks_exact_mut(channels * filters).zip(w.chunks_exact(channels * filters))
+    {
+        transpose(channels, filters, from, to);
     }
-    cpu.isa.run(Filters { channels: filters, filters: channels, w: turned, u: &mut *u });
+    cpu.isa.run(FilterTransform { channels: filters, filters: channels, w: transposed, u: &mut *u });
     (u, scratch)
 }
 
@@ -292,12 +299,12 @@ pub(super) fn backward<T: Float>(
     c: &Convolution,
     cpu: Cpu<'_>,
     of: OutputGradient<'_, T>,
-    weights: Option<ByWeights<'_, T>>,
-    pixels: Option<ByPixels<'_, T>>,
+    weights: Option<BackwardFilter<'_, T>>,
+    pixels: Option<BackwardData<'_, T>>,
     scratch: &mut [T],
 ) {
     let (tiles, task_len) = (Tiles::new(c), task_len::<T>(c));
-    let (slabs, left) = (tiles.slabs(), Left::new(c, weights.is_some(), pixels.is_some()));
+    let (slices, len_of) = (tiles.slices(), SliceLen::new(c, weights.is_some(), pixels.is_some()));
     let (u, scratch) = match &pixels {
         Some(pixels) => filters_by_channels(c, cpu, pixels.w, scratch),
         None => (&[][..], scratch),
@@ -305,19 +312,19 @@ pub(super) fn backward<T: Float>(
     let relu = pixels.as_ref().and_then(|pixels| pixels.relu);
     let x = weights.as_ref().map(|weights| weights.x);
     let mut dx = pixels.map(|pixels| pixels.dx);
-    let (sums, scratch) = scratch.split_at_mut(slabs * left.sums);
-    let (carries, scratch) = scratch.split_at_mut(slabs * left.carry);
-    let tasks = c.tasks(cpu.threads(), slabs).min(scratch.len() / task_len).max(1);
+    let (sums, scratch) = scratch.split_at_mut(slices * len_of.sums);
+    let (carries, scratch) = scratch.split_at_mut(slices * len_of.carry);
+    let tasks = c.tasks(cpu.threads(), slices).min(scratch.len() / task_len).max(1);
     let mut slots = scratch.chunks_mut(task_len);
     let (mut all_sums, mut all_carries, mut all_dx) = (&mut *sums, &mut *carries, dx.as_deref_mut());
     let items = (0..tasks).map_while(|task| {
-        let own = slabs * task / tasks..slabs * (task + 1) / tasks;
-        let sums = all_sums.split_off_mut(..own.len() * left.sums)?;
-        let carries = all_carries.split_off_mut(..own.len() * left.carry)?;
-        let pixels = tiles.pixels(c, tiles.slab(own.start)..tiles.slab(own.end));
+        let own = slices * task / tasks..slices * (task + 1) / tasks;
+        let sums = all_sums.split_off_mut(..own.len() * len_of.sums)?;
+        let carries = all_carries.split_off_mut(..own.len() * len_of.carry)?;
+        let pixels = tiles.pixels(c, tiles.slice(own.start)..tiles.slice(own.end));
         let len = pixels.len() * c.sweep.channels;
         let dx = all_dx.as_mut().and_then(|dx| dx.split_off_mut(..len));
-        let to = dx.map(|dx| PixelTarget { relu, first: pixels.start, dx });
+        let to = dx.map(|dx| DxTarget { relu, first: pixels.start, dx });
         Some((own, sums, carries, to, slots.next()?))
     });
     cpu.for_each_item(items, |(own, mut sums, mut carries, mut to, scratch)| {
@@ -326,55 +333,69 @@ pub(super) fn backward<T: Float>(
         let (v, rest) = rest.split_at_mut(pixels);
         let (e, scratch) = rest.split_at_mut(gradients);
         let (channels, filters) = (c.sweep.channels, c.out_channels);
-        for slab in own {
+        for slice in own {
             let (Some(sums), Some(carry)) =
-                (sums.split_off_mut(..left.sums), carries.split_off_mut(..left.carry))
+                (sums.split_off_mut(..len_of.sums), carries.split_off_mut(..len_of.carry))
             else {
                 return;
             };
-            let (du, db) = sums.split_at_mut(left.sums.saturating_sub(filters));
+            let (du, db) = sums.split_at_mut(len_of.sums.saturating_sub(filters));
             db.fill(T::ZERO);
             let mut beta = T::ZERO;
-            for rows in tiles.strips(tiles.slab(slab)..tiles.slab(slab + 1)) {
+            for rows in tiles.strips(tiles.slice(slice)..tiles.slice(slice + 1)) {
                 let count = rows.len() * tiles.across;
-                cpu.isa.run(Gradients { c, tiles, of, rows: rows.clone(), e: &mut *e, sums: &mut *db });
+                cpu.isa.run(OutputGradientTransform {
+                    c,
+                    tiles,
+                    of,
+                    rows: rows.clone(),
+                    e: &mut *e,
+                    sums: &mut *db,
+                });
                 if let Some(x) = x {
-                    cpu.isa.run(Pixels { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
+                    cpu.isa.run(InputTransform {
+                        c,
+                        tiles,
+                        x,
+                        rows: rows.clone(),
+                        lines: &mut *lines,
+                        v: &mut *v,
+                    });
                     let shape = [channels, filters, count];
                     products(cpu.isa, shape, true, [v, e], beta, du, scratch);
                 }
                 if let Some(to) = &mut to {
-                    // The transformed pixels have had their use.
+                    // The transformed input is no longer needed.
                     let m = &mut *v;
                     let shape = [count, channels, filters];
                     products(cpu.isa, shape, false, [e, u], T::ZERO, m, scratch);
-                    let carried = rows.start > tiles.slab(slab);
-                    cpu.isa.run(PixelGradients { c, tiles, rows, carried, m, to, carry: &mut *carry });
+                    let carried = rows.start > tiles.slice(slice);
+                    cpu.isa.run(InputGradient { c, tiles, rows, carried, m, to, carry: &mut *carry });
                 }
                 beta = T::ONE;
             }
         }
     });
     if let Some(dx) = dx {
-        for (slab, carry) in (1..slabs).zip(carries.chunks_exact(left.carry)) {
-            let row = tiles.slab(slab);
+        for (slice, carry) in (1..slices).zip(carries.chunks_exact(len_of.carry)) {
+            let row = tiles.slice(slice);
             if !row.is_multiple_of(tiles.down) {
-                cpu.isa.run(Carried {
+                cpu.isa.run(AddCarry {
                     c,
                     tiles,
                     row,
                     carry,
-                    to: &mut PixelTarget { relu, first: 0, dx: &mut *dx },
+                    to: &mut DxTarget { relu, first: 0, dx: &mut *dx },
                 });
             }
         }
     }
-    if let Some(ByWeights { dw, db, .. }) = weights {
+    if let Some(BackwardFilter { dw, db, .. }) = weights {
         filter_gradient(c, cpu, tasks, sums, dw, db);
     }
 }
 
-/// The filters' gradient of the sums of all slabs.
+/// Adds up the slices' sums and transforms them to the filters' gradient.
 fn filter_gradient<T: Float>(
     c: &Convolution,
     cpu: Cpu<'_>,
@@ -385,7 +406,7 @@ fn filter_gradient<T: Float>(
 ) {
     let len = filters_len(c) + c.out_channels;
     let Some((total, others)) = sums.split_at_mut_checked(len) else {
-        // No image.
+        // The batch is empty.
         dw.fill(T::ZERO);
         db.into_iter().for_each(|db| db.fill(T::ZERO));
         return;
@@ -394,8 +415,8 @@ fn filter_gradient<T: Float>(
     let chunk = len.div_ceil(tasks).next_multiple_of(MOST_LANES);
     cpu.for_each_item(total.chunks_mut(chunk).enumerate(), |(task, total)| {
         let own = task * chunk..task * chunk + total.len();
-        for slab in others.chunks_exact(len) {
-            cpu.isa.run(AddTo { total: &mut *total, slab: &slab[own.clone()] });
+        for slice in others.chunks_exact(len) {
+            cpu.isa.run(AddSlice { total: &mut *total, slice: &slice[own.clone()] });
         }
     });
     let (du, sums) = total.split_at(filters_len(c));
@@ -405,18 +426,18 @@ fn filter_gradient<T: Float>(
     }
 }
 
-/// Adds a slab's sums to those of the slabs before it: both are whole registers.
-struct AddTo<'a, T> {
+/// Adds a slice's sums to those of the slices before it. Both are whole registers.
+struct AddSlice<'a, T> {
     total: &'a mut [T],
-    slab: &'a [T],
+    slice: &'a [T],
 }
 
-impl<T: Float> WithSimd for AddTo<'_, T> {
+impl<T: Float> WithSimd for AddSlice<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        for (total, slab) in T::split_mut::<S>(self.total).0.iter_mut().zip(T::split::<S>(self.slab).0) {
-            *total = T::add(s, *total, *slab);
+        for (total, slice) in T::split_mut::<S>(self.total).0.iter_mut().zip(T::split::<S>(self.slice).0) {
+            *total = T::add(s, *total, *slice);
         }
     }
 }

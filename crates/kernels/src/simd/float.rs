@@ -4,7 +4,7 @@ use core::ops::{AddAssign, DivAssign, MulAssign, Neg, SubAssign};
 
 use super::Lanes;
 use crate::activation::Normal;
-use crate::convolution::words::Rounds;
+use crate::convolution::packing::Rounds;
 use crate::element::Element;
 use crate::gemm::block::Multiply;
 use crate::gemm::target::Stored;

@@ -29,7 +29,7 @@ impl Fused for f64 {
     }
 }
 
-/// One case: the geometry and its dimensions in words.
+/// Geometry of one convolution.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     x: [usize; 4],
@@ -51,7 +51,7 @@ impl Case {
     const fn group_filters(&self) -> usize {
         self.out / self.groups
     }
-    /// `true` if bf16 is multiplied where [`Convolution::rounded`] permits it.
+    /// `true` if operands are rounded to bf16 where [`Convolution::rounded`] permits it.
     const fn rounds(&self) -> bool {
         self.group_channels() > 1 && self.kernel[0] * self.kernel[1] * self.group_channels() > 16
     }
@@ -73,8 +73,8 @@ impl Case {
         Convolution::new(self.x, window, self.out, self.groups).unwrap()
     }
 
-    /// For each window, out channel, tap and channel of the group, in this order of loops: the index in `y`, in `w`, and, unless it is
-    /// in the padding, in `x`.
+    /// For each window, out channel, tap and channel of the group, in this order of loops: the
+    /// index in `y`, in `w`, and, unless it is in the padding, in `x`.
     fn each(self, mut f: impl FnMut(usize, usize, Option<usize>)) {
         let [batch, height, width, channels] = self.x;
         let [_, oh, ow, out] = self.convolution().output();
@@ -88,11 +88,11 @@ impl Case {
                                 for i in 0..own {
                                     let iy = y * self.stride[0] + ky * self.dilation[0];
                                     let ix = x * self.stride[1] + kx * self.dilation[1];
-                                    let place = iy
+                                    let pixel = iy
                                         .checked_sub(self.padding[0])
                                         .zip(ix.checked_sub(self.padding[1]))
                                         .filter(|&(iy, ix)| iy < height && ix < width);
-                                    let at = place.map(|(iy, ix)| {
+                                    let at = pixel.map(|(iy, ix)| {
                                         ((n * height + iy) * width + ix) * channels + o / filters * own + i
                                     });
                                     let at_w = ((ky * self.kernel[1] + kx) * own + i) * out + o;
@@ -107,7 +107,7 @@ impl Case {
     }
 }
 
-/// Every way and every edge, with few elements.
+/// Every algorithm and every edge case, with few elements.
 const CASES: [Case; 24] = [
     Case::new([2, 5, 7, 1], [3, 3], 6),
     Case::new([2, 6, 5, 1], [5, 5], 3).padding([2, 2]),
@@ -163,13 +163,13 @@ impl<T: Float> Guarded<T> {
     }
 }
 
-/// `y`, `z`, `dx`, `dw`, `db` on `cpu`.
+/// Returns `y`, `z`, `dx`, `dw` and `db` as computed on `cpu`.
 fn run<T: Float>(c: &Convolution, cpu: Cpu<'_>, [x, w, bias, dy]: [&[T]; 4]) -> [Vec<T>; 5] {
     let threads = cpu.threads();
     let mut y = Guarded::new(c.y_len());
     let mut z = Guarded::new(c.y_len());
     let mut scratch = Guarded::new(c.forward_scratch::<T>(threads));
-    let epilogue = Epilogue::bias(bias).keep(z.get()).relu();
+    let epilogue = Epilogue::bias(bias).save(z.get()).relu();
     c.forward(cpu, x, w, epilogue, y.get(), scratch.get()).unwrap();
     scratch.take();
     let mut dx = Guarded::new(c.x_len());
@@ -181,19 +181,20 @@ fn run<T: Float>(c: &Convolution, cpu: Cpu<'_>, [x, w, bias, dy]: [&[T]; 4]) -> 
     c.dw(cpu, x, dy, dw.get(), Some(db.get()), scratch.get()).unwrap();
     scratch.take();
     let [dx, dw, db] = [dx, dw, db].map(Guarded::take);
-    // In one pass, and at ReLU's output.
+    // `backward`, without and with ReLU's derivative.
     let masked =
         x.iter().zip(&dx).map(|(&x, &dx)| if x <= T::ZERO { T::ZERO } else { dx }).collect::<Vec<_>>();
     for (at_relu, dx) in [(false, &dx), (true, &masked)] {
-        let got = backward(c, cpu, [x, w], OutputGradient { dy, which: None }, at_relu);
+        let got = backward(c, cpu, [x, w], OutputGradient { dy, argmax: None }, at_relu);
         for ((name, got), expected) in ["dx", "dw", "db"].iter().zip(&got).zip([dx, &dw, &db]) {
-            assert!(bits(got) == bits(expected), "{name} of {c:?} in one pass, at ReLU's output: {at_relu}");
+            let case = format!("{name} of {c:?} by `backward`, at_relu {at_relu}");
+            assert!(bits(got) == bits(expected), "{case}");
         }
     }
     [y.take(), z.take(), dx, dw, db]
 }
 
-/// `dx`, `dw` and `db` of one pass.
+/// Returns `dx`, `dw` and `db` as computed by `Convolution::backward`.
 fn backward<T: Float>(
     c: &Convolution,
     cpu: Cpu<'_>,
@@ -311,14 +312,14 @@ fn has_the_bits_of_the_documented_order<T: Fused>(case: Case, spoil: impl Fn(&mu
 }
 
 #[test]
-fn every_way_has_the_bits_of_the_documented_order() {
+fn every_algorithm_has_the_bits_of_the_documented_order() {
     for case in sample(CASES) {
         has_the_bits_of_the_documented_order::<f32>(case, |_| {});
         has_the_bits_of_the_documented_order::<f64>(case, |_| {});
     }
 }
 
-/// NaN, infinities, both zeros, and products that underflow: also under the padding.
+/// NaN, infinities, both zeros, and products that underflow; in the padding too.
 #[test]
 fn special_values_flow_as_in_the_documented_order() {
     for case in sample(CASES) {
@@ -336,9 +337,9 @@ fn special_values_flow_as_in_the_documented_order() {
     }
 }
 
-/// Long enough for several blocks, strips, tasks and frames.
+/// Long enough for several blocks, strips, tasks and padded images.
 #[test]
-fn large_images_are_cut_without_a_seam() {
+fn large_images_have_the_bits_of_the_documented_order() {
     for case in [
         Case::new([3, 40, 41, 2], [3, 3], 5).padding([1, 1]),
         Case::new([1, 130, 60, 9], [3, 3], 2).padding([1, 1]),
@@ -351,7 +352,7 @@ fn large_images_are_cut_without_a_seam() {
     }
 }
 
-/// Values, against sums in f64 whose order is another.
+/// Values, compared with f64 sums in another order.
 #[test]
 fn values_are_those_of_seven_loops() {
     for case in sample(CASES) {
@@ -393,7 +394,7 @@ fn gradients_are_those_of_finite_differences() {
         }
         let [_, _, dx, dw, db] = run(&c, cpu, [&x, &w, &bias, &weights]);
         centred_difference(&x, &dx, |x| loss(x, &w, &bias));
-        // Nothing but padding has no influence, and no scale to measure an error by.
+        // An image of nothing but padding has no influence, and no scale to measure an error by.
         if x.is_empty() {
             assert!(dw.iter().all(|&dw| dw == 0.0));
         } else {
@@ -412,11 +413,11 @@ fn im2col_and_col2im_are_gradients_of_each_other() {
         let (own, taps) = (case.group_channels(), case.kernel[0] * case.kernel[1]);
         let mut expected = vec![0.0; c.columns_len()];
         let mut expected_dx = vec![0.0; c.x_len()];
-        // With as many filters as groups, each element of a window is met once.
+        // With as many filters as groups, each element of a window occurs once.
         if case.out == 0 {
             continue;
         }
-        let mut places = vec![Vec::new(); c.x_len()];
+        let mut terms = vec![Vec::new(); c.x_len()];
         case.each(|at_y, at_w, at_x| {
             let (o, k) = (at_y % case.out, at_w / case.out);
             let filters = case.out / case.groups;
@@ -424,12 +425,12 @@ fn im2col_and_col2im_are_gradients_of_each_other() {
                 let row = o / filters * case.x[0] * oh * ow + at_y / case.out;
                 let at = row * taps * own + k;
                 expected[at] = at_x.map_or(0.0, |at| x[at]);
-                at_x.into_iter().for_each(|at_x| places[at_x].push((k, at)));
+                at_x.into_iter().for_each(|at_x| terms[at_x].push((k, at)));
             }
         });
-        for (dx, mut places) in expected_dx.iter_mut().zip(places) {
-            places.sort_unstable();
-            places.into_iter().for_each(|(_, at)| *dx += d[at]);
+        for (dx, mut terms) in expected_dx.iter_mut().zip(terms) {
+            terms.sort_unstable();
+            terms.into_iter().for_each(|(_, at)| *dx += d[at]);
         }
         same_on_every_cpu(|cpu| {
             let (mut columns, mut dx) = (Guarded::new(c.columns_len()), Guarded::new(c.x_len()));
@@ -441,7 +442,7 @@ fn im2col_and_col2im_are_gradients_of_each_other() {
     }
 }
 
-/// Direct convolution has the bits of a product over copied windows, at any alignment.
+/// Direct convolution has the bits of a product over the im2col matrix, at any alignment.
 #[test]
 fn alignment_and_the_algorithm_change_nothing() {
     let c = Case::new([3, 12, 13, 3], [3, 3], 20).padding([1, 1]).convolution();
@@ -456,7 +457,7 @@ fn alignment_and_the_algorithm_change_nothing() {
         assert_eq!(run(&c, cpu, operands), expected);
     }
     assert_eq!(c.algorithm::<f32>(), Algorithm::Direct);
-    // The same convolution as products of a matrix of its windows.
+    // The same convolution as products with the im2col matrix.
     let mut columns = vec![0.0; c.columns_len()];
     c.im2col(cpu, &x, &mut columns).unwrap();
     let (terms, windows) = (c.w_len() / 20, c.y_len() / 20);
@@ -474,7 +475,7 @@ fn alignment_and_the_algorithm_change_nothing() {
 }
 
 #[test]
-fn a_batch_of_none_has_gradients_of_zero() {
+fn an_empty_batch_has_gradients_of_zero() {
     for case in sample(CASES) {
         let case = Case { x: [0, case.x[1], case.x[2], case.x[3]], ..case };
         let c = case.convolution();
@@ -486,7 +487,7 @@ fn a_batch_of_none_has_gradients_of_zero() {
 }
 
 #[test]
-fn no_channels_are_no_terms() {
+fn without_channels_sums_are_zero() {
     let c = Case::new([2, 3, 3, 0], [2, 2], 3).convolution();
     let bias = [1.0_f32, -2.0, 3.0];
     let dy = draw::<f32>(20, c.y_len());
@@ -540,8 +541,8 @@ fn misuse_is_refused_before_anything_is_written() {
             c.forward(cpu, &x, &w, Epilogue::bias(&one), &mut y_, &mut s_),
             error("bias", &bias, &one)
         );
-        let keep = Epilogue::NONE.keep(&mut z_[..1]);
-        assert_eq!(c.forward(cpu, &x, &w, keep, &mut y_, &mut s_), error("z", &y, &one));
+        let save = Epilogue::NONE.save(&mut z_[..1]);
+        assert_eq!(c.forward(cpu, &x, &w, save, &mut y_, &mut s_), error("z", &y, &one));
         let (mut dx_, mut dw_, mut db_) = (x.clone(), w.clone(), bias.clone());
         assert_eq!(c.dx(cpu, &one, &w, &mut dx_, &mut s_), error("dy", &y, &one));
         assert_eq!(c.dx(cpu, &y, &one, &mut dx_, &mut s_), error("w", &w, &one));

@@ -22,7 +22,7 @@ const fn case(x: [usize; 4], kernel: [usize; 2], stride: [usize; 2], padding: [u
 }
 
 const CASES: [Case; 13] = [
-    // As many windows as would cover the image without its padding.
+    // The padded image is no larger than its windows.
     case([2, 3, 6, 3], [3, 3], [3, 3], [1, 1]),
     case([2, 4, 6, 3], [2, 2], [2, 2], [0, 0]),
     case([2, 5, 7, 1], [2, 2], [2, 2], [0, 0]),
@@ -69,13 +69,16 @@ fn is_nan<T: Float>(x: T) -> bool {
     x.to_f64().is_nan()
 }
 
-/// Which pixel is the greatest: the first NaN, or else the first of equals.
-fn greatest<T: Float>(x: &[T], window: &[Vec<usize>]) -> usize {
+/// Index of the maximum: the first NaN, otherwise the first of equals.
+fn argmax<T: Float>(x: &[T], window: &[Vec<usize>]) -> usize {
     let mut pixels = window.iter().flatten().copied();
     let first = pixels.next().unwrap();
-    pixels.fold(first, |greatest, at| {
-        if !is_nan(x[greatest]) && (x[at] > x[greatest] || is_nan(x[at])) { at } else { greatest }
-    })
+    pixels.fold(
+        first,
+        |argmax, at| {
+            if !is_nan(x[argmax]) && (x[at] > x[argmax] || is_nan(x[at])) { at } else { argmax }
+        },
+    )
 }
 
 fn count(case: Case, count: Count, window: &[Vec<usize>]) -> usize {
@@ -104,8 +107,8 @@ fn quotient<T: Float>(a: T, count: usize) -> T {
 
 fn has_the_bits_of_the_documented_order<T: Float>(case: Case, x: &[T], dy: &[T]) {
     let p = case.pooling();
-    let max: Vec<T> = case.windows().map(|(_, window)| x[greatest(x, &window)]).collect();
-    let dmax = scatter(case, |at_y, window| vec![(greatest(x, window), dy[at_y])]);
+    let max: Vec<T> = case.windows().map(|(_, window)| x[argmax(x, &window)]).collect();
+    let dmax = scatter(case, |at_y, window| vec![(argmax(x, window), dy[at_y])]);
     let means = [Count::Window, Count::Image].map(|by| {
         let mean: Vec<T> = case
             .windows()

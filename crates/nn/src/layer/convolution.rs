@@ -92,7 +92,7 @@ impl Describe for Convolution {
 
     fn fuse_pooling(&mut self, pool: Pool, window: Window) -> bool {
         let halves = pool == Pool::Max && window == Window::new([2, 2]).stride([2, 2]);
-        let pools = self.kernel(1).is_ok_and(|kernel| kernel.pools());
+        let pools = self.kernel(1).is_ok_and(|kernel| kernel.fuses_max_pool());
         let Shape::Image { height, width, channels } = self.output else { return false };
         if self.pooled || !halves || !pools || !matches!(self.activation, None | Some(Activation::Relu)) {
             return false;
@@ -127,8 +127,8 @@ impl<T: Float> Layer<T> for Convolution {
         let kernel = self.kernel(rows)?;
         match self.activation {
             _ if self.pooled => {
-                let which = &mut kept[..y.len()];
-                kernel.forward(cpu, x, w, epilogue.greatest(which), y, scratch)?;
+                let argmax = &mut kept[..y.len()];
+                kernel.forward(cpu, x, w, epilogue.max_pool(argmax), y, scratch)?;
             }
             None | Some(Activation::Relu) => kernel.forward(cpu, x, w, epilogue, y, scratch)?,
             Some(activation) if self.keeps().is_some() => {
@@ -150,9 +150,9 @@ impl<T: Float> Layer<T> for Convolution {
             let saved = if self.keeps().is_some() { &kept[..y.len()] } else { y };
             activation.backward(cpu, saved, dy)?;
         }
-        let (w, which) = (&params[..self.weights()], self.pooled.then(|| &kept[..dy.len()]));
+        let (w, argmax) = (&params[..self.weights()], self.pooled.then(|| &kept[..dy.len()]));
         let (dw, db) = grads.split_at_mut(self.weights());
         let to = Gradients { dw, db: self.spec.bias.then_some(db), dx, at_relu: fold };
-        Ok(self.kernel(rows)?.backward(cpu, x, w, OutputGradient { dy, which }, to, scratch)?)
+        Ok(self.kernel(rows)?.backward(cpu, x, w, OutputGradient { dy, argmax }, to, scratch)?)
     }
 }

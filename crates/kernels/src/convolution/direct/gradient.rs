@@ -1,27 +1,28 @@
-//! `dw` and `db`: words of a window beside each other, each in two registers of filters.
+//! `dw` and `db` of direct convolution: neighbouring elements of a window by two registers of
+//! filters.
 
 use core::ops::Range;
 
 use super::super::Convolution;
-use super::super::words::Words;
-use super::frame::Frame;
-use super::{ROWS, apart, frame_len, of_windows, width};
+use super::super::packing::Packing;
+use super::padded::Padded;
+use super::{ROWS, of_windows, outlined, padded_len, width};
 use crate::Cpu;
 use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::window::Run;
 
-/// `dy` in words, if these are not its elements; a frame and sums for each task.
-pub(in super::super) const fn dw_len<K: Words>(c: &Convolution, threads: usize) -> usize {
+/// Packed `dy`, for pairs; a padded image and accumulators for each task.
+pub(in super::super) const fn dw_len<K: Packing>(c: &Convolution, threads: usize) -> usize {
     let sums = (c.depth().div_ceil(threads) + 1) * width(c);
-    threads.saturating_mul(frame_len(c) + sums).saturating_add(words_len::<K>(c))
+    threads.saturating_mul(padded_len(c) + sums).saturating_add(packed_dy_len::<K>(c))
 }
 
-/// Words that are made of `dy`.
-const fn words_len<K: Words>(c: &Convolution) -> usize {
+/// Packed elements of `dy`, for pairs.
+const fn packed_dy_len<K: Packing>(c: &Convolution) -> usize {
     if K::ELEMENTS > 1 { of_windows::<K>(c).y_len() } else { 0 }
 }
 
-pub(in super::super) fn dw<K: Words>(
+pub(in super::super) fn dw<K: Packing>(
     c: &Convolution,
     cpu: Cpu<'_>,
     x: &[K::Sum],
@@ -35,17 +36,17 @@ pub(in super::super) fn dw<K: Words>(
         db.into_iter().for_each(|db| db.fill(Float::ZERO));
         return;
     }
-    let words = &of_windows::<K>(c);
-    let (made, scratch) = scratch.split_at_mut(words_len::<K>(c));
+    let packed = &of_windows::<K>(c);
+    let (made, scratch) = scratch.split_at_mut(packed_dy_len::<K>(c));
     let dy = if K::ELEMENTS > 1 {
-        make_words::<K>(c, cpu, dy, made);
+        pack_dy::<K>(c, cpu, dy, made);
         made
     } else {
         dy
     };
     let depth = c.depth();
-    let slot = |tasks: usize| frame_len(c) + (depth.div_ceil(tasks) + 1) * width(c);
-    // Not from the executor alone, which might give another answer each time.
+    let slot = |tasks: usize| padded_len(c) + (depth.div_ceil(tasks) + 1) * width(c);
+    // The scratch bounds the tasks too: an executor may return another thread count on each call.
     let mut tasks = c.tasks(cpu.threads(), depth);
     while tasks > 1 && tasks * slot(tasks) > scratch.len() {
         tasks -= 1;
@@ -54,91 +55,91 @@ pub(in super::super) fn dw<K: Words>(
     let items = (0..tasks).map_while(|task| {
         let rows = depth * task / tasks..depth * (task + 1) / tasks;
         let dw = dw.split_off_mut(..rows.len() * c.out_channels)?;
-        // The first task has the sums of `dy`'s columns besides.
+        // The first task also sums `dy`'s columns.
         Some((rows, dw, db.take(), slots.next().unwrap_or_default()))
     });
     cpu.for_each_item(items, |(rows, dw, db, scratch)| {
-        let (frame, sums) = scratch.split_at_mut(frame_len(c));
-        K::vectorize(cpu.isa, Dw::<K> { c, words, x, dy, rows, dw, db, frame, sums });
+        let (padded, sums) = scratch.split_at_mut(padded_len(c));
+        K::vectorize(cpu.isa, Dw::<K> { c, packed, x, dy, rows, dw, db, padded, sums });
     });
 }
 
-/// Makes words of `dy`, of windows that are neighbours in a row.
-fn make_words<K: Words>(c: &Convolution, cpu: Cpu<'_>, dy: &[K::Sum], mut words: &mut [K::Sum]) {
+/// Packs neighbouring windows of each row of `dy`.
+fn pack_dy<K: Packing>(c: &Convolution, cpu: Cpu<'_>, dy: &[K::Sum], mut packed: &mut [K::Sum]) {
     let (rows, width) = (c.sweep.batch * c.sweep.down.out, c.out_channels);
-    let (row, row_words) = (c.sweep.across.out * width, of_windows::<K>(c).sweep.across.out * width);
+    let (row, packed_row) = (c.sweep.across.out * width, of_windows::<K>(c).sweep.across.out * width);
     let tasks = c.tasks(cpu.threads(), rows);
     let items = (0..tasks).map_while(|task| {
         let (start, end) = (rows * task / tasks, rows * (task + 1) / tasks);
-        Some((&dy[start * row..end * row], words.split_off_mut(..(end - start) * row_words)?))
+        Some((&dy[start * row..end * row], packed.split_off_mut(..(end - start) * packed_row)?))
     });
-    cpu.for_each_item(items, |(dy, words)| {
-        K::vectorize(cpu.isa, MakeWords::<K> { dy, words, row, row_words, width });
+    cpu.for_each_item(items, |(dy, packed)| {
+        K::vectorize(cpu.isa, PackDy::<K> { dy, packed, row, packed_row, width });
     });
 }
 
-struct MakeWords<'a, K: Words> {
+struct PackDy<'a, K: Packing> {
     dy: &'a [K::Sum],
-    words: &'a mut [K::Sum],
-    /// Elements and words of a row of windows, and of a window.
+    packed: &'a mut [K::Sum],
+    /// Elements and packed elements of a row of windows, and elements of a window.
     row: usize,
-    row_words: usize,
+    packed_row: usize,
     width: usize,
 }
 
-impl<K: Words> WithSimd for MakeWords<'_, K> {
+impl<K: Packing> WithSimd for PackDy<'_, K> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { dy, words, row, row_words, width } = self;
-        for (dy, words) in dy.chunks_exact(row).zip(words.chunks_exact_mut(row_words)) {
-            for (windows, words) in dy.chunks(K::ELEMENTS * width).zip(words.chunks_exact_mut(width)) {
+        let Self { dy, packed, row, packed_row, width } = self;
+        for (dy, packed) in dy.chunks_exact(row).zip(packed.chunks_exact_mut(packed_row)) {
+            for (windows, packed) in dy.chunks(K::ELEMENTS * width).zip(packed.chunks_exact_mut(width)) {
                 let (first, second) = windows.split_at(width);
-                K::of_rows(s, first, second, words);
+                K::pack_rows(s, first, second, packed);
             }
         }
     }
 }
 
-struct Dw<'a, K: Words> {
+struct Dw<'a, K: Packing> {
     c: &'a Convolution,
-    /// Of words of windows.
-    words: &'a Convolution,
+    /// The convolution over packed windows.
+    packed: &'a Convolution,
     x: &'a [K::Sum],
-    /// Words.
+    /// Packed.
     dy: &'a [K::Sum],
-    /// These rows of `dw`.
+    /// Rows of `dw` that this task computes.
     rows: Range<usize>,
     dw: &'a mut [K::Sum],
     db: Option<&'a mut [K::Sum]>,
-    frame: &'a mut [K::Sum],
-    /// The sums of a summation block: those of `dw`, then those of `db`.
+    padded: &'a mut [K::Sum],
+    /// Accumulators of a summation block: of `dw`, then of `db`.
     sums: &'a mut [K::Sum],
 }
 
-impl<T: Float, K: Words<Sum = T>> WithSimd for Dw<'_, K> {
+impl<T: Float, K: Packing<Sum = T>> WithSimd for Dw<'_, K> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { c: of, words: c, x, dy, rows, dw, mut db, frame, sums } = self;
-        let geometry = Frame::new(c);
+        let Self { c: of, packed: c, x, dy, rows, dw, mut db, padded, sums } = self;
+        let geometry = Padded::new(c);
         let (positions, of_image) = (c.sweep.positions(), c.sweep.down.out * c.sweep.across.out);
         let lanes = T::lanes::<S>();
         let registers = c.out_channels.div_ceil(lanes);
         let most = ROWS.min(S::TILE_ROWS);
         let sums = &mut sums[..(rows.len() + 1) * registers * lanes];
-        let mut framed = None;
+        let mut padded_image = None;
         for start in (0..positions).step_by(T::KB) {
             let end = positions.min(start + T::KB);
             sums.fill(T::ZERO);
             for image in start / of_image..end.div_ceil(of_image) {
-                if framed != Some(image) {
-                    geometry.fill_windows::<S, K>(s, of, x, image, frame);
-                    framed = Some(image);
+                if padded_image != Some(image) {
+                    geometry.fill_windows::<S, K>(s, of, x, image, padded);
+                    padded_image = Some(image);
                 }
                 let windows = start.max(image * of_image)..end.min((image + 1) * of_image);
                 let mut with_db = db.is_some();
-                // Rows of `dw` that are neighbours in the frame.
+                // Rows of `dw` that are contiguous in the padded image.
                 let mut row = rows.start;
                 while row < rows.end {
                     let (run, from) = (row / geometry.run, row % geometry.run);
@@ -150,7 +151,7 @@ impl<T: Float, K: Words<Sum = T>> WithSimd for Dw<'_, K> {
                             let elements = Elements {
                                 c,
                                 geometry,
-                                frame: &frame[geometry.run(run) + from + first..],
+                                padded: &padded[geometry.run(run) + from + first..],
                                 dy,
                                 v,
                                 windows: windows.clone(),
@@ -175,7 +176,7 @@ impl<T: Float, K: Words<Sum = T>> WithSimd for Dw<'_, K> {
     }
 }
 
-/// Adds a summation block's sums, in rows of whole registers, to those of the blocks before it.
+/// Adds the accumulators of a summation block, in rows of whole registers, to the blocks before it.
 #[inline(always)]
 fn add_block<T: Float>(first: bool, width: usize, registers: usize, sums: &[T], to: &mut [T]) {
     for (to, sums) in to.chunks_exact_mut(width.max(1)).zip(sums.chunks_exact(registers.max(1))) {
@@ -187,28 +188,28 @@ fn add_block<T: Float>(first: bool, width: usize, registers: usize, sums: &[T], 
     }
 }
 
-/// Elements of a run beside each other, and one or two registers of filters.
+/// A register tile: neighbouring elements of a run by one or two registers of filters.
 struct Elements<'a, T> {
     c: &'a Convolution,
-    geometry: Frame,
-    /// From the first element on, of the first window.
-    frame: &'a [T],
+    geometry: Padded,
+    /// From the first element of the first window on.
+    padded: &'a [T],
     dy: &'a [T],
-    /// The first register.
+    /// First register.
     v: usize,
-    /// Of one image.
+    /// Windows of one image.
     windows: Range<usize>,
-    /// Whether the last word of a row of windows is made of one.
+    /// `true` if each row has an odd number of windows, so that its last pair holds only one.
     odd: bool,
     sums: &'a mut [T],
-    /// The first of the rows of `sums`, whose last is that of `db`.
+    /// First row of accumulators in `sums`. The last row of `sums` belongs to `db`.
     row: usize,
     with_db: bool,
 }
 
 impl<T: Float> Elements<'_, T> {
     #[inline(always)]
-    fn run<S: Simd, K: Words<Sum = T>>(self, s: S, rows: usize, registers: usize) {
+    fn run<S: Simd, K: Packing<Sum = T>>(self, s: S, rows: usize, registers: usize) {
         macro_rules! run {
             ($($rows:literal)*) => {
                 match (rows, registers, self.with_db) {
@@ -225,7 +226,7 @@ impl<T: Float> Elements<'_, T> {
         macro_rules! tile {
             ($rows:literal, $registers:literal, $db:literal) => {
                 if const { $rows <= S::TILE_ROWS } {
-                    apart(s, Chains::<K, $rows, $registers, $db>(self));
+                    outlined(s, Chains::<K, $rows, $registers, $db>(self));
                 }
             };
         }
@@ -233,17 +234,17 @@ impl<T: Float> Elements<'_, T> {
     }
 }
 
-struct Chains<'a, K: Words, const MR: usize, const NV: usize, const DB: bool>(Elements<'a, K::Sum>);
+struct Chains<'a, K: Packing, const MR: usize, const NV: usize, const DB: bool>(Elements<'a, K::Sum>);
 
 impl<T, K, const MR: usize, const NV: usize, const DB: bool> WithSimd for Chains<'_, K, MR, NV, DB>
 where
     T: Float,
-    K: Words<Sum = T>,
+    K: Packing<Sum = T>,
 {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Elements { c, geometry, frame, dy, v: first, windows, odd, sums, row, .. } = self.0;
+        let Elements { c, geometry, padded, dy, v: first, windows, odd, sums, row, .. } = self.0;
         let zero = T::splat(s, T::ZERO);
         let registers = c.out_channels.div_ceil(T::lanes::<S>());
         let (sums, _) = T::split_mut::<S>(sums);
@@ -262,11 +263,11 @@ where
             let line = image * c.sweep.down.out + o;
             let dy = &dy[line * of_row + across.start * width + from..];
             let mut at = geometry.window(o, across.start);
-            // A row of an odd number of windows ends with a word of one.
+            // A row with an odd number of windows ends with half a pair.
             let half = K::ELEMENTS > 1 && odd && across.end == c.sweep.across.out;
             let mut windows = dy.chunks(width).take(across.len());
             for dy in windows.by_ref().take(across.len() - usize::from(half)) {
-                let Some(x) = frame[at..].first_chunk() else { return };
+                let Some(x) = padded[at..].first_chunk() else { return };
                 let terms = load::<S, T, NV>(s, dy, width - from);
                 add::<S, K, MR, NV>(s, x, &terms, &mut acc);
                 if DB {
@@ -275,7 +276,7 @@ where
                 at += geometry.across;
             }
             for dy in windows {
-                let Some(x) = frame[at..].first_chunk::<MR>() else { return };
+                let Some(x) = padded[at..].first_chunk::<MR>() else { return };
                 let terms = load::<S, T, NV>(s, dy, width - from);
                 add::<S, K, MR, NV>(s, &x.map(K::first), &terms, &mut acc);
                 if DB {
@@ -294,9 +295,9 @@ where
     }
 }
 
-/// Adds the product of each of `x` with the same registers.
+/// Adds the product of each of `x` and the registers `terms`.
 #[inline(always)]
-fn add<S: Simd, K: Words, const MR: usize, const NV: usize>(
+fn add<S: Simd, K: Packing, const MR: usize, const NV: usize>(
     s: S,
     x: &[K::Sum; MR],
     terms: &[<K::Sum as Lanes>::V<S>; NV],
@@ -310,7 +311,8 @@ fn add<S: Simd, K: Words, const MR: usize, const NV: usize>(
     }
 }
 
-/// The registers from the front of `dy`, of which `count` elements are this window's; +0 in the lanes behind.
+/// Loads `NV` registers from the front of `dy`, of which `count` elements belong to this window; +0
+/// in the other lanes.
 #[inline(always)]
 fn load<S: Simd, T: Float, const NV: usize>(s: S, dy: &[T], count: usize) -> [T::V<S>; NV] {
     let lanes = T::lanes::<S>();

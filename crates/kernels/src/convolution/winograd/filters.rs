@@ -1,28 +1,28 @@
-//! Filters and their gradient, transformed.
+//! Transforms of the filters and of their gradient.
 //!
 //! Called by `winograd`.
 
 use super::super::Convolution;
 use super::SIDE;
-use super::places::{Places, Planes};
+use super::planes::{Planes, PlanesMut};
 use super::transform::{A, B, N0, NP, NQ, P, Q, both, pair, plus, times, twice};
 use crate::channels::Channels;
 use crate::simd::{Float, Simd, WithSimd};
 
-/// `u = G w G^T`, of each pair of a channel and a filter.
-pub(super) struct Filters<'a, T> {
+/// `u = G w G^T`, for each channel and filter.
+pub(super) struct FilterTransform<'a, T> {
     pub(super) channels: usize,
     pub(super) filters: usize,
     pub(super) w: &'a [T],
     pub(super) u: &'a mut [T],
 }
 
-impl<T: Float> WithSimd for Filters<'_, T> {
+impl<T: Float> WithSimd for FilterTransform<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { channels, filters, w, u } = self;
-        let mut planes = Planes::<S, T>::new(u, channels, filters);
+        let mut planes = PlanesMut::<S, T>::new(u, channels, filters);
         for i in 0..channels {
             for (register, filters) in Channels::of::<S, T>(filters).enumerate() {
                 let mut taps = [[T::splat(s, T::ZERO); 3]; 3];
@@ -37,7 +37,7 @@ impl<T: Float> WithSimd for Filters<'_, T> {
                     both(
                         taps,
                         #[inline(always)]
-                        |w| of_filters::<S, T>(s, w),
+                        |w| filter_transform::<S, T>(s, w),
                     ),
                 );
             }
@@ -45,9 +45,9 @@ impl<T: Float> WithSimd for Filters<'_, T> {
     }
 }
 
-/// `G` times three.
+/// `G x`.
 #[inline(always)]
-fn of_filters<S: Simd, T: Float>(s: S, [first, second, third]: [T::V<S>; 3]) -> [T::V<S>; SIDE] {
+fn filter_transform<S: Simd, T: Float>(s: S, [first, second, third]: [T::V<S>; 3]) -> [T::V<S>; SIDE] {
     let near = pair::<S, T>(s, P, plus::<S, T>(s, A, third, first), second);
     let far = pair::<S, T>(s, Q, plus::<S, T>(s, B, third, first), second);
     let (near, far) = (twice::<S, T>(s, NP, near), twice::<S, T>(s, NQ, far));
@@ -66,13 +66,13 @@ impl<T: Float> WithSimd for FilterGradient<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, du, dw } = self;
-        let planes = Places::<S, T>::new(du, c.sweep.channels, c.out_channels);
+        let planes = Planes::<S, T>::new(du, c.sweep.channels, c.out_channels);
         for i in 0..c.sweep.channels {
             for (register, filters) in Channels::of::<S, T>(c.out_channels).enumerate() {
                 let taps = both(
                     planes.get(s, i, register),
                     #[inline(always)]
-                    |du| of_filter_gradients::<S, T>(s, du),
+                    |du| filter_gradient_transform::<S, T>(s, du),
                 );
                 for (kh, row) in taps.iter().enumerate() {
                     for (kw, tap) in row.iter().enumerate() {
@@ -84,9 +84,9 @@ impl<T: Float> WithSimd for FilterGradient<'_, T> {
     }
 }
 
-/// `G^T` times six.
+/// `G^T x`.
 #[inline(always)]
-fn of_filter_gradients<S: Simd, T: Float>(s: S, u: [T::V<S>; SIDE]) -> [T::V<S>; 3] {
+fn filter_gradient_transform<S: Simd, T: Float>(s: S, u: [T::V<S>; SIDE]) -> [T::V<S>; 3] {
     let [near, rise] = twice::<S, T>(s, NP, [T::add(s, u[1], u[2]), T::sub(s, u[1], u[2])]);
     let [far, climb] = twice::<S, T>(s, NQ, [T::add(s, u[3], u[4]), T::sub(s, u[3], u[4])]);
     [

@@ -1,7 +1,8 @@
-//! The matrices of the transforms, and sums of a few registers by their entries, whose lanes are channels.
+//! The transform matrices, and products of their entries and registers whose lanes are channels.
 //!
 //! ```text
-//! p = 5/8   q = 3/2   a = p p   b = q q      n0 = 1 / (a b)   np = 1 / (2 a (a - b))   nq = 1 / (2 b (b - a))
+//! p = 5/8            q = 3/2                  a = p p                  b = q q
+//! n0 = 1 / (a b)     np = 1 / (2 a (a - b))   nq = 1 / (2 b (b - a))
 //!
 //!       | a b   0   -a-b  0    1  0 |         | n0     0     0    |         | 1   0    0    0   |
 //!       | 0   -p b   -b   p    1  0 |         | np    np p  np a  |         | 1   p    a   p a  |
@@ -11,11 +12,12 @@
 //!       | 0    a b   0   -a-b  0  1 |         | 0      0     1    |         | 0   0    0    1   |
 //! ```
 //!
-//! The product of two polynomials, of three and of four coefficients, is told by its values at 0, p, -p, q and -q, and by its last
-//! coefficient. Points near 1 in size keep rounding errors small: these leave half the error of the usual 1 and 2.
+//! The product of two polynomials, of three and of four coefficients, is determined by its values
+//! at 0, p, -p, q and -q, and by its leading coefficient. Points near 1 in magnitude keep rounding
+//! errors small: these leave half the error of the usual 1 and 2.
 //!
-//! `filters`, `pixels` and `results` are transformed with these; what a tile reaches outside the image is +0, and what it would write
-//! there is dropped. Called by these.
+//! Input outside the image counts as +0; gradients outside it are dropped. Called by `filters`,
+//! `input` and `output`.
 
 use pulp::bytemuck::Pod;
 
@@ -29,37 +31,37 @@ pub(super) const N0: f64 = 1.0 / (A * B);
 pub(super) const NP: f64 = 1.0 / (2.0 * A * (A - B));
 pub(super) const NQ: f64 = 1.0 / (2.0 * B * (B - A));
 
-/// A constant in all lanes, rounded once if it must be.
+/// `x` in all lanes, rounded to `T`.
 #[inline(always)]
 fn all<S: Simd, T: Float>(s: S, x: f64) -> T::V<S> {
     T::splat(s, T::from_f64(x))
 }
 
-/// factor * x.
+/// `factor * x`.
 #[inline(always)]
 pub(super) fn times<S: Simd, T: Float>(s: S, factor: f64, x: T::V<S>) -> T::V<S> {
     T::mul(s, all::<S, T>(s, factor), x)
 }
 
-/// factor * x + to, rounded once.
+/// `factor * x + to`, rounded once.
 #[inline(always)]
 pub(super) fn plus<S: Simd, T: Float>(s: S, factor: f64, x: T::V<S>, to: T::V<S>) -> T::V<S> {
     T::mul_add(s, all::<S, T>(s, factor), x, to)
 }
 
-/// factor * x, of two.
+/// `factor * x`, of two.
 #[inline(always)]
 pub(super) fn twice<S: Simd, T: Float>(s: S, factor: f64, [first, second]: [T::V<S>; 2]) -> [T::V<S>; 2] {
     [times::<S, T>(s, factor, first), times::<S, T>(s, factor, second)]
 }
 
-/// even + point * odd, and even - point * odd.
+/// `even + point * odd` and `even - point * odd`.
 #[inline(always)]
 pub(super) fn pair<S: Simd, T: Float>(s: S, point: f64, even: T::V<S>, odd: T::V<S>) -> [T::V<S>; 2] {
     [plus::<S, T>(s, point, odd, even), plus::<S, T>(s, -point, odd, even)]
 }
 
-/// `f` of each column, then of each row of what that gives.
+/// Applies `f` to each column of `x`, then to each row of the result.
 #[inline(always)]
 pub(super) fn both<V: Pod, const M: usize, const N: usize>(
     x: [[V; M]; M],
@@ -82,9 +84,9 @@ pub(super) fn both<V: Pod, const M: usize, const N: usize>(
     y
 }
 
-/// Asks for `len` elements from place `start` on, whether `x` has them or not.
+/// Prefetches `len` elements from index `start` on. They may lie outside of `x`.
 #[inline(always)]
-pub(super) fn ahead<V>(x: &[V], start: usize, len: usize) {
+pub(super) fn prefetch_range<V>(x: &[V], start: usize, len: usize) {
     let line = (64 / size_of::<V>()).max(1);
     (start..start + len).step_by(line).for_each(|at| prefetch::<_, true>(x.as_ptr().wrapping_add(at)));
 }

@@ -1,10 +1,11 @@
-//! Rounded factors: the bits of products of bf16 whose matrices are written out, and values near those of what was rounded.
+//! Rounded operands: the bits of bf16 products over explicit matrices, and values close to the
+//! unrounded ones.
 
 use super::*;
 use kernels::gemm::{self, Bf16Operand, gemm_bf16, gemm_bf16_scratch};
 use kernels::{MatMut, MatRef};
 
-/// A x B of rounded factors, with A m x k.
+/// A x B with operands rounded to bf16; A is m x k, B is k x n.
 fn product([m, n, k]: [usize; 3], a: &[f32], b: &[f32]) -> Vec<f32> {
     let (mut c, mut scratch) = (vec![0.0; m * n], vec![0.0; gemm_bf16_scratch(1, m, n, k)]);
     let a = Bf16Operand::rounded(MatRef::row_major(a, m, k).unwrap());
@@ -18,21 +19,22 @@ fn transposed(rows: usize, cols: usize, x: &[f32]) -> Vec<f32> {
     (0..rows * cols).map(|at| x[at % rows * cols + at / rows]).collect()
 }
 
-/// The factors of one group's products, written out.
+/// Explicit operands of one group's products.
 struct Matrices {
-    /// Windows by terms of `y`, terms by filters.
+    /// `[windows, terms of y]` and `[terms of y, filters]`.
     windows: Vec<f32>,
     filters: Vec<f32>,
     terms: usize,
-    /// Windows by terms of `dw`, windows by filters: what is summed down the columns.
+    /// `[terms of dw, taps]` and `[terms of dw, filters]`: summed down the columns.
     pixels: Vec<f32>,
     gradients: Vec<f32>,
     summed: usize,
-    /// The gradient of each window, by pixel and by tap, is that of this row and column of gradients times filters.
-    places: Vec<(usize, usize, usize)>,
+    /// Pixel, tap and window (as a row of `gradients`) of each term of `dx`.
+    dx_terms: Vec<(usize, usize, usize)>,
 }
 
-/// Of `group`. In the direct way, an odd number of channels, or of windows in a row, is made even by one of zeros.
+/// Operands of `group`. For direct convolution, an odd number of channels, or of windows in a row,
+/// is padded with zeros.
 fn matrices(case: Case, group: usize, [x, w, dy]: [&[f32]; 3]) -> Matrices {
     let c = case.convolution();
     let even = |n: usize| if direct(case) { n.next_multiple_of(2) } else { n };
@@ -47,7 +49,7 @@ fn matrices(case: Case, group: usize, [x, w, dy]: [&[f32]; 3]) -> Matrices {
         pixels: vec![0.0; summed * taps * own],
         gradients: vec![0.0; summed * filters],
         summed,
-        places: Vec::new(),
+        dx_terms: Vec::new(),
     };
     case.each(|at_y, at_w, at_x| {
         let (window, o) = (at_y / out, at_y % out);
@@ -62,7 +64,7 @@ fn matrices(case: Case, group: usize, [x, w, dy]: [&[f32]; 3]) -> Matrices {
         m.pixels[sum * taps * own + k] = at_x.map_or(0.0, |at| x[at]);
         m.gradients[sum * filters + o] = dy[at_y];
         if let (0, Some(at)) = (o, at_x) {
-            m.places.push((at, k, sum));
+            m.dx_terms.push((at, k, sum));
         }
     });
     m
@@ -87,23 +89,23 @@ fn ordered_rounded(case: Case, [x, w, bias, dy]: [&[f32]; 4]) -> Ordered<f32> {
         }
         let sums = product([1, filters, m.summed], &vec![1.0; m.summed], &m.gradients);
         db[group * filters..][..filters].copy_from_slice(&sums);
-        let turned: Vec<f32> =
+        let transposed: Vec<f32> =
             (0..filters * depth).map(|at| w[at % depth * out + group * filters + at / depth]).collect();
-        let windows = product([m.summed, depth, filters], &m.gradients, &turned);
-        let mut places = m.places;
-        places.sort_unstable();
-        for (at, k, sum) in places {
+        let windows = product([m.summed, depth, filters], &m.gradients, &transposed);
+        let mut terms = m.dx_terms;
+        terms.sort_unstable();
+        for (at, k, sum) in terms {
             dx[at] += windows[sum * depth + k];
         }
     }
-    if let Some(turned) = turned(case) {
+    if let Some(flipped) = flipped(case) {
         let [kernel, channels] = [case.kernel[0] * case.kernel[1], case.x[3]];
         let mut filters = vec![0.0; w.len()];
         for (at, w) in w.iter().enumerate() {
             let (tap, i, o) = (at / out / channels, at / out % channels, at % out);
             filters[((kernel - 1 - tap) * out + o) * channels + i] = *w;
         }
-        let m = matrices(turned, 0, [dy, &filters, x]);
+        let m = matrices(flipped, 0, [dy, &filters, x]);
         dx = product([c.x_len() / channels, channels, m.terms], &m.windows, &m.filters);
     }
     Ordered { z, dx, dw, db }
@@ -114,14 +116,14 @@ fn direct(case: Case) -> bool {
     case.convolution().rounded().algorithm::<f32>() == Algorithm::Direct
 }
 
-/// The convolution of `dy` that `dx` is in the direct way, where windows move by one pixel.
-fn turned(case: Case) -> Option<Case> {
+/// The convolution of `dy` that direct convolution computes `dx` by, if the stride is 1.
+fn flipped(case: Case) -> Option<Case> {
     let [batch, oh, ow, out] = case.convolution().output();
     let reach = [0, 1].map(|axis| (case.kernel[axis] - 1) * case.dilation[axis]);
     let possible = case.stride == [1, 1] && (0..2).all(|axis| case.padding[axis] <= reach[axis]);
     let padding = [0, 1].map(|axis| reach[axis] - case.padding[axis].min(reach[axis]));
-    let turned = Case { x: [batch, oh, ow, out], out: case.x[3], padding, ..case };
-    (possible && direct(case) && direct(turned)).then_some(turned)
+    let flipped = Case { x: [batch, oh, ow, out], out: case.x[3], padding, ..case };
+    (possible && direct(case) && direct(flipped)).then_some(flipped)
 }
 
 pub(super) fn rounded_has_the_bits_of_its_products(case: Case, spoil: impl Fn(&mut [f32])) {
@@ -144,7 +146,7 @@ pub(super) fn rounded_has_the_bits_of_its_products(case: Case, spoil: impl Fn(&m
 }
 
 #[test]
-fn every_way_has_the_bits_of_its_products() {
+fn every_algorithm_has_the_bits_of_its_products() {
     for case in sample(CASES) {
         rounded_has_the_bits_of_its_products(case, |_| {});
     }
@@ -162,9 +164,9 @@ fn special_values_flow_as_in_products() {
     }
 }
 
-/// Long enough for several summation blocks, tasks and frames.
+/// Long enough for several summation blocks, tasks and padded images.
 #[test]
-fn large_images_are_cut_without_a_seam() {
+fn large_images_have_the_bits_of_their_products() {
     for case in sample([
         Case::new([5, 23, 21, 5], [3, 3], 18).padding([1, 1]),
         Case::new([3, 30, 41, 2], [3, 3], 5).padding([1, 1]).stride([2, 2]),
@@ -178,7 +180,7 @@ fn large_images_are_cut_without_a_seam() {
 }
 
 #[test]
-fn none_of_anything_has_gradients_of_zero() {
+fn empty_operands_have_gradients_of_zero() {
     for case in sample(CASES) {
         let [_, height, width, channels] = case.x;
         let none = Case { x: [0, height, width, channels], ..case };
@@ -206,9 +208,9 @@ fn in_f64_nothing_is_rounded() {
     }
 }
 
-/// Each factor is off by 2^-8 of itself at most, and each product by about 2^-7.
+/// Each operand is off by 2^-8 of itself at most, and each product by about 2^-7.
 #[test]
-fn values_are_within_the_rounding_of_the_factors() {
+fn values_are_within_the_rounding_of_the_operands() {
     for case in sample(CASES) {
         let c = case.convolution();
         let [x, w, dy] = [draw::<f32>(5, c.x_len()), draw(6, c.w_len()), draw(8, c.y_len())];

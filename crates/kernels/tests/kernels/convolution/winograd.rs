@@ -1,9 +1,10 @@
-//! Winograd's way: the bits of its documented order, written out in scalars, and values near those of the exact sums.
+//! The Winograd algorithm: the bits of its documented order, in scalar code, and values close to
+//! the exact sums.
 
 use super::*;
 use kernels::pooling::Pooling;
 
-/// Sixteens of channels and of filters, and few tiles that reach beyond the image.
+/// Channels and filters in multiples of 16, and few tiles that reach beyond the image.
 const CASES: [Case; 7] = [
     Case::new([2, 6, 8, 16], [3, 3], 16),
     Case::new([1, 9, 7, 32], [3, 3], 48).padding([1, 1]),
@@ -11,29 +12,29 @@ const CASES: [Case; 7] = [
     Case::new([2, 2, 2, 16], [3, 3], 16).padding([2, 2]),
     // More padding than the kernel reaches.
     Case::new([1, 4, 4, 16], [3, 3], 32).padding([3, 3]),
-    // Longer than one summation block of f64, both ways.
+    // Longer than one summation block of f64, in channels and in filters.
     Case::new([1, 6, 6, 272], [3, 3], 16),
     Case::new([1, 6, 6, 16], [3, 3], 272).padding([1, 1]),
-    // Several strips, slabs and tasks.
+    // Several strips, slices and tasks.
     Case::new([8, 26, 25, 16], [3, 3], 32).padding([1, 1]),
 ];
 
-fn rows_for_columns<T: Copy + Default, const M: usize, const N: usize>(x: [[T; M]; N]) -> [[T; N]; M] {
-    let mut turned = [[T::default(); N]; M];
+fn transpose<T: Copy + Default, const M: usize, const N: usize>(x: [[T; M]; N]) -> [[T; N]; M] {
+    let mut transposed = [[T::default(); N]; M];
     for (i, row) in x.into_iter().enumerate() {
         for (j, x) in row.into_iter().enumerate() {
-            turned[j][i] = x;
+            transposed[j][i] = x;
         }
     }
-    turned
+    transposed
 }
 
-/// `f` down each column, then along each row.
+/// Applies `f` to each column, then to each row of the result.
 fn both<T: Copy + Default, const M: usize, const N: usize>(
     x: [[T; M]; M],
     f: impl Fn([T; M]) -> [T; N],
 ) -> [[T; N]; N] {
-    let down = rows_for_columns(rows_for_columns(x).map(&f));
+    let down = transpose(transpose(x).map(&f));
     down.map(f)
 }
 
@@ -51,17 +52,17 @@ const Q: f64 = 1.5;
 const A: f64 = P * P;
 const B: f64 = Q * Q;
 
-/// factor * x, rounded once: from -0, which changes no sign of zero.
+/// `factor * x`, rounded once. The addend is -0, which changes no sign of zero.
 fn times<T: Fused>(factor: f64, x: T) -> T {
     T::from_f64(factor).fused(x, T::from_f64(-0.0))
 }
 
-/// factor * x + to, rounded once.
+/// `factor * x + to`, rounded once.
 fn plus<T: Fused>(factor: f64, x: T, to: T) -> T {
     T::from_f64(factor).fused(x, to)
 }
 
-fn of_filter<T: Fused>([first, second, third]: [T; 3]) -> [T; 6] {
+fn filter_transform<T: Fused>([first, second, third]: [T; 3]) -> [T; 6] {
     let at = |point: f64, scale: f64| {
         let even = plus(point * point, third, first);
         [plus(point, second, even), plus(-point, second, even)].map(|u| times(scale, u))
@@ -71,7 +72,7 @@ fn of_filter<T: Fused>([first, second, third]: [T; 3]) -> [T; 6] {
     [times(1.0 / (A * B), first), near, less_near, far, less_far, third]
 }
 
-fn of_pixels<T: Fused>(d: [T; 6]) -> [T; 6] {
+fn input_transform<T: Fused>(d: [T; 6]) -> [T; 6] {
     let at = |point: f64, other: f64| {
         let (even, odd) = (plus(-other, d[2], d[4]), plus(-other, d[1], d[3]));
         [plus(point, odd, even), plus(-point, odd, even)]
@@ -81,7 +82,7 @@ fn of_pixels<T: Fused>(d: [T; 6]) -> [T; 6] {
     [end(0), near, less_near, far, less_far, end(1)]
 }
 
-fn of_results<T: Fused>(m: [T; 6]) -> [T; 4] {
+fn output_transform<T: Fused>(m: [T; 6]) -> [T; 4] {
     let (near, rise) = (sum(m[1], m[2]), difference(m[1], m[2]));
     let (far, climb) = (sum(m[3], m[4]), difference(m[3], m[4]));
     [
@@ -92,7 +93,7 @@ fn of_results<T: Fused>(m: [T; 6]) -> [T; 4] {
     ]
 }
 
-fn of_gradients<T: Fused>(dy: [T; 4]) -> [T; 6] {
+fn output_gradient_transform<T: Fused>(dy: [T; 4]) -> [T; 6] {
     let at = |point: f64| {
         let (even, odd) = (plus(point * point, dy[2], dy[0]), plus(point * point, dy[3], dy[1]));
         [plus(point, odd, even), plus(-point, odd, even)]
@@ -101,7 +102,7 @@ fn of_gradients<T: Fused>(dy: [T; 4]) -> [T; 6] {
     [dy[0], near, less_near, far, less_far, dy[3]]
 }
 
-fn of_places<T: Fused>(m: [T; 6]) -> [T; 6] {
+fn input_gradient_transform<T: Fused>(m: [T; 6]) -> [T; 6] {
     let (near, rise) = (sum(m[1], m[2]), difference(m[1], m[2]));
     let (far, climb) = (sum(m[3], m[4]), difference(m[3], m[4]));
     [
@@ -114,7 +115,7 @@ fn of_places<T: Fused>(m: [T; 6]) -> [T; 6] {
     ]
 }
 
-fn of_filter_gradients<T: Fused>(u: [T; 6]) -> [T; 3] {
+fn filter_gradient_transform<T: Fused>(u: [T; 6]) -> [T; 3] {
     let (np, nq) = (1.0 / (2.0 * A * (A - B)), 1.0 / (2.0 * B * (B - A)));
     let (near, rise) = (times(np, sum(u[1], u[2])), times(np, difference(u[1], u[2])));
     let (far, climb) = (times(nq, sum(u[3], u[4])), times(nq, difference(u[3], u[4])));
@@ -125,7 +126,7 @@ fn of_filter_gradients<T: Fused>(u: [T; 6]) -> [T; 3] {
     ]
 }
 
-/// The pixels of a batch as a function of image, row, column and channel: +0 outside.
+/// A batch of images, +0 outside.
 struct Image<'a, T> {
     x: &'a [T],
     shape: [usize; 4],
@@ -151,8 +152,8 @@ impl<T: Float> Image<'_, T> {
     }
 }
 
-/// Tiles down and across, and the padding as numbers that can be negative.
-fn cut(case: Case) -> ([usize; 2], [isize; 2]) {
+/// Tiles down and across, and the padding as signed numbers.
+fn tiling(case: Case) -> ([usize; 2], [isize; 2]) {
     let [_, height, width, _] = case.convolution().output();
     ([height.div_ceil(4), width.div_ceil(4)], case.padding.map(|padding| padding as isize))
 }
@@ -162,11 +163,11 @@ fn forward<T: Fused>(case: Case, x: &[T], w: &[T]) -> Vec<T> {
     let c = case.convolution();
     let [batch, height, width, out] = c.output();
     let channels = case.x[3];
-    let ([down, across], padding) = cut(case);
+    let ([down, across], padding) = tiling(case);
     let image = Image { x, shape: case.x };
     let filter = |i: usize, o: usize| {
         let tap = |kh: usize, kw: usize| w[((3 * kh + kw) * channels + i) * out + o];
-        both([0, 1, 2].map(|kh| [0, 1, 2].map(|kw| tap(kh, kw))), of_filter)
+        both([0, 1, 2].map(|kh| [0, 1, 2].map(|kw| tap(kh, kw))), filter_transform)
     };
     let filters: Vec<_> = (0..channels * out).map(|at| filter(at / out, at % out)).collect();
     let mut y = vec![T::ZERO; c.y_len()];
@@ -174,19 +175,19 @@ fn forward<T: Fused>(case: Case, x: &[T], w: &[T]) -> Vec<T> {
         for (row, col) in (0..down * across).map(|tile| (tile / across, tile % across)) {
             let corner = [4 * row as isize - padding[0], 4 * col as isize - padding[1]];
             let pixels: Vec<_> =
-                (0..channels).map(|i| both(image.tile::<6>(n, corner, i), of_pixels)).collect();
+                (0..channels).map(|i| both(image.tile::<6>(n, corner, i), input_transform)).collect();
             for o in 0..out {
                 let mut sums = [[Sum::ZERO; 6]; 6];
                 for (i, v) in pixels.iter().enumerate() {
-                    for (a, b) in (0..36).map(|place| (place / 6, place % 6)) {
+                    for (a, b) in (0..36).map(|element| (element / 6, element % 6)) {
                         sums[a][b].add(v[a][b], filters[i * out + o][a][b]);
                     }
                 }
-                let results = both(sums.map(|row| row.map(Sum::get)), of_results);
+                let outputs = both(sums.map(|row| row.map(Sum::get)), output_transform);
                 for (a, b) in (0..16).map(|window| (window / 4, window % 4)) {
                     let (row, col) = (4 * row + a, 4 * col + b);
                     if row < height && col < width {
-                        y[((n * height + row) * width + col) * out + o] = results[a][b];
+                        y[((n * height + row) * width + col) * out + o] = outputs[a][b];
                     }
                 }
             }
@@ -195,24 +196,25 @@ fn forward<T: Fused>(case: Case, x: &[T], w: &[T]) -> Vec<T> {
     y
 }
 
-/// Rows of tiles of all images, of a strip, and the slabs that they are dealt to.
-fn slabs(case: Case) -> [usize; 3] {
-    let ([down, across], _) = cut(case);
+/// Rows of tiles in all images, rows of tiles in a strip, and number of slices.
+fn slices(case: Case) -> [usize; 3] {
+    let ([down, across], _) = tiling(case);
     let all = case.x[0] * down;
     let strip = ((1 << 17) / (36 * across * (case.x[3] + case.out))).max(1).min(all);
     [all, strip, all.div_ceil(strip).min(16)]
 }
 
-/// The gradient by the pixels: what each tile gives to those that it covers, the tiles of a row from left to right, then the rows.
-fn pixel_gradients<T: Fused>(case: Case, w: &[T], dy: &[T]) -> Vec<T> {
+/// The gradient with respect to the input: each pixel adds up its tiles, from left to right within
+/// a row of tiles, then the rows.
+fn input_gradient<T: Fused>(case: Case, w: &[T], dy: &[T]) -> Vec<T> {
     let c = case.convolution();
     let (shape, channels, out) = (c.output(), case.x[3], case.out);
-    let ([down, across], padding) = cut(case);
+    let ([down, across], padding) = tiling(case);
     let [_, height, width, _] = case.x;
     let dy = Image { x: dy, shape };
     let filter = |i: usize, o: usize| {
         let tap = |kh: usize, kw: usize| w[((3 * kh + kw) * channels + i) * out + o];
-        both([0, 1, 2].map(|kh| [0, 1, 2].map(|kw| tap(kh, kw))), of_filter)
+        both([0, 1, 2].map(|kh| [0, 1, 2].map(|kw| tap(kh, kw))), filter_transform)
     };
     let filters: Vec<_> = (0..channels * out).map(|at| filter(at / out, at % out)).collect();
     let mut dx = vec![T::ZERO; c.x_len()];
@@ -224,12 +226,15 @@ fn pixel_gradients<T: Fused>(case: Case, w: &[T], dy: &[T]) -> Vec<T> {
             for tile in 0..across {
                 let mut sums = [[Sum::ZERO; 6]; 6];
                 for o in 0..out {
-                    let e = both(dy.tile::<4>(n, [4 * row as isize, 4 * tile as isize], o), of_gradients);
-                    for (a, b) in (0..36).map(|place| (place / 6, place % 6)) {
+                    let e = both(
+                        dy.tile::<4>(n, [4 * row as isize, 4 * tile as isize], o),
+                        output_gradient_transform,
+                    );
+                    for (a, b) in (0..36).map(|element| (element / 6, element % 6)) {
                         sums[a][b].add(e[a][b], filters[i * out + o][a][b]);
                     }
                 }
-                let pixels = both(sums.map(|row| row.map(Sum::get)), of_places);
+                let pixels = both(sums.map(|row| row.map(Sum::get)), input_gradient_transform);
                 for (line, pixels) in lines.iter_mut().zip(pixels) {
                     for (to, pixel) in line[4 * tile..].iter_mut().zip(pixels) {
                         *to = Some(to.map_or(pixel, |left| sum(left, pixel)));
@@ -254,17 +259,17 @@ fn pixel_gradients<T: Fused>(case: Case, w: &[T], dy: &[T]) -> Vec<T> {
     dx
 }
 
-fn gradients<T: Fused>(case: Case, x: &[T], dy: &[T]) -> [Vec<T>; 2] {
+fn weight_gradients<T: Fused>(case: Case, x: &[T], dy: &[T]) -> [Vec<T>; 2] {
     let c = case.convolution();
     let (shape, channels, out) = (c.output(), case.x[3], case.out);
-    let ([down, across], padding) = cut(case);
-    let [all, strip, slabs] = slabs(case);
+    let ([down, across], padding) = tiling(case);
+    let [all, strip, slices] = slices(case);
     let (x, dy) = (Image { x, shape: case.x }, Image { x: dy, shape });
-    // By channel and filter.
+    // Indexed by channel and filter.
     let (mut total, mut db) = (vec![[[T::ZERO; 6]; 6]; channels * out], vec![T::ZERO; out]);
-    for slab in 0..slabs {
-        let rows = all * slab / slabs..all * (slab + 1) / slabs;
-        let (mut of_slab, mut bias) = (vec![[[T::ZERO; 6]; 6]; total.len()], vec![T::ZERO; out]);
+    for slice in 0..slices {
+        let rows = all * slice / slices..all * (slice + 1) / slices;
+        let (mut of_slice, mut bias) = (vec![[[T::ZERO; 6]; 6]; total.len()], vec![T::ZERO; out]);
         for start in rows.clone().step_by(strip) {
             let mut sums = vec![[[Sum::ZERO; 6]; 6]; total.len()];
             for row in start..rows.end.min(start + strip) {
@@ -273,35 +278,36 @@ fn gradients<T: Fused>(case: Case, x: &[T], dy: &[T]) -> [Vec<T>; 2] {
                     let corner = [4 * row as isize - padding[0], 4 * tile as isize - padding[1]];
                     let own = [4 * row as isize, 4 * tile as isize];
                     let v: Vec<_> =
-                        (0..channels).map(|i| both(x.tile::<6>(n, corner, i), of_pixels)).collect();
+                        (0..channels).map(|i| both(x.tile::<6>(n, corner, i), input_transform)).collect();
                     for o in 0..out {
                         let tile = dy.tile::<4>(n, own, o);
-                        let halves = |x: [T; 4]| sum(sum(x[0], x[1]), sum(x[2], x[3]));
-                        bias[o] = sum(bias[o], halves(tile.map(halves)));
-                        let e = both(tile, of_gradients);
+                        let sum4 = |x: [T; 4]| sum(sum(x[0], x[1]), sum(x[2], x[3]));
+                        bias[o] = sum(bias[o], sum4(tile.map(sum4)));
+                        let e = both(tile, output_gradient_transform);
                         for (i, v) in v.iter().enumerate() {
-                            for (a, b) in (0..36).map(|place| (place / 6, place % 6)) {
+                            for (a, b) in (0..36).map(|element| (element / 6, element % 6)) {
                                 sums[i * out + o][a][b].add(v[a][b], e[a][b]);
                             }
                         }
                     }
                 }
             }
-            for (of_slab, sums) in of_slab.iter_mut().flatten().flatten().zip(sums.iter().flatten().flatten())
-            {
-                *of_slab = if start == rows.start { sums.get() } else { sum(*of_slab, sums.get()) };
+            let elements = of_slice.iter_mut().flatten().flatten();
+            for (of_slice, sums) in elements.zip(sums.iter().flatten().flatten()) {
+                *of_slice = if start == rows.start { sums.get() } else { sum(*of_slice, sums.get()) };
             }
         }
-        for (total, of_slab) in total.iter_mut().flatten().flatten().zip(of_slab.iter().flatten().flatten()) {
-            *total = if slab == 0 { *of_slab } else { sum(*total, *of_slab) };
+        let elements = total.iter_mut().flatten().flatten();
+        for (total, of_slice) in elements.zip(of_slice.iter().flatten().flatten()) {
+            *total = if slice == 0 { *of_slice } else { sum(*total, *of_slice) };
         }
         for (db, bias) in db.iter_mut().zip(bias) {
-            *db = if slab == 0 { bias } else { sum(*db, bias) };
+            *db = if slice == 0 { bias } else { sum(*db, bias) };
         }
     }
     let mut dw = vec![T::ZERO; c.w_len()];
     for (at, du) in total.iter().enumerate() {
-        for (kh, row) in both(*du, of_filter_gradients).into_iter().enumerate() {
+        for (kh, row) in both(*du, filter_gradient_transform).into_iter().enumerate() {
             for (kw, sum) in row.into_iter().enumerate() {
                 dw[(3 * kh + kw) * channels * out + at] = sum;
             }
@@ -318,9 +324,9 @@ fn has_the_bits_of_the_documented_order<T: Fused>(case: Case) {
     let z: Vec<T> =
         forward(case, &x, &w).into_iter().zip(bias.iter().cycle()).map(|(z, &b)| sum(z, b)).collect();
     let y: Vec<T> = z.iter().map(|&z| if z <= T::ZERO { T::ZERO } else { z }).collect();
-    let dx = pixel_gradients(case, &w, &dy);
-    let [dw, db] = gradients(case, &x, &dy);
-    // Nothing is rounded.
+    let dx = input_gradient(case, &w, &dy);
+    let [dw, db] = weight_gradients(case, &x, &dy);
+    // It rounds no operand.
     for c in [c, c.rounded()] {
         same_on_every_cpu(|cpu| {
             let got = run(&c, cpu, [&x, &w, &bias, &dy]);
@@ -334,27 +340,27 @@ fn has_the_bits_of_the_documented_order<T: Fused>(case: Case) {
 }
 
 #[test]
-fn it_has_the_bits_of_the_documented_order() {
+fn winograd_has_the_bits_of_the_documented_order() {
     for case in sample(CASES) {
         has_the_bits_of_the_documented_order::<f32>(case);
         has_the_bits_of_the_documented_order::<f64>(case);
     }
-    // Slabs end within images, and between them.
+    // Slices end within images, and between them.
     let ends = |case: &Case| {
-        let ([down, _], _) = cut(*case);
-        let [all, _, slabs] = slabs(*case);
-        (1..slabs).map(move |slab| (all * slab / slabs).is_multiple_of(down)).collect::<Vec<_>>()
+        let ([down, _], _) = tiling(*case);
+        let [all, _, slices] = slices(*case);
+        (1..slices).map(move |slice| (all * slice / slices).is_multiple_of(down)).collect::<Vec<_>>()
     };
     let ends: Vec<bool> = CASES.iter().flat_map(ends).collect();
     assert!(ends.contains(&true) && ends.contains(&false), "{ends:?}");
 }
 
-/// Pooled in the same pass, it is what `pooling` makes of its results, and so are the gradients.
+/// Fused max pooling has the bits of `pooling` on the convolution's output, forward and backward.
 #[test]
-fn the_greatest_are_those_of_pooling() {
+fn fused_max_pooling_has_the_bits_of_pooling() {
     fn check<T: Fused>(case: Case, spoil: impl Fn(&mut [T])) {
         let c = case.convolution();
-        assert!(c.pools(), "{case:?}");
+        assert!(c.fuses_max_pool(), "{case:?}");
         let [mut x, w, bias] = [draw::<T>(41, c.x_len()), draw(42, c.w_len()), draw(43, case.out)];
         spoil(&mut x);
         let pooling = Pooling::new(c.output(), Window::new([2, 2]).stride([2, 2])).unwrap();
@@ -369,25 +375,26 @@ fn the_greatest_are_those_of_pooling() {
             } else {
                 pooling.max_backward(cpu, &y, &dy, &mut at_windows).unwrap();
             }
-            let of = OutputGradient { dy: &at_windows, which: None };
+            let of = OutputGradient { dy: &at_windows, argmax: None };
             let expected = backward(&c, cpu, [&x, &w], of, true);
             same_on_every_cpu(|cpu| {
-                let [mut got, mut which] = [0; 2].map(|_| Guarded::new(dy.len()));
+                let [mut got, mut argmax] = [0; 2].map(|_| Guarded::new(dy.len()));
                 let mut scratch = Guarded::new(c.forward_scratch::<T>(cpu.threads()));
-                let epilogue = Epilogue::bias(&bias).greatest(which.get());
+                let epilogue = Epilogue::bias(&bias).max_pool(argmax.get());
                 let epilogue = if relu { epilogue.relu() } else { epilogue };
                 c.forward(cpu, &x, &w, epilogue, got.get(), scratch.get()).unwrap();
                 scratch.take();
-                let (got, which) = (got.take(), which.take());
+                let (got, argmax) = (got.take(), argmax.take());
                 assert!(same(&got, &pooled), "y of {case:?}, relu {relu}");
-                let got = backward(&c, cpu, [&x, &w], OutputGradient { dy: &dy, which: Some(&which) }, true);
+                let got =
+                    backward(&c, cpu, [&x, &w], OutputGradient { dy: &dy, argmax: Some(&argmax) }, true);
                 for ((name, got), expected) in ["dx", "dw", "db"].iter().zip(&got).zip(&expected) {
                     assert!(same(got, expected), "{name} of {case:?}, relu {relu}");
                 }
             });
         }
     }
-    // Bits, but for those of a NaN.
+    // Equal bits; a NaN equals any NaN.
     fn same<T: Float>(got: &[T], expected: &[T]) -> bool {
         let number = |x: &T| if x.to_f64().is_nan() { T::NAN } else { *x };
         let numbers = |x: &[T]| bits(&x.iter().map(number).collect::<Vec<_>>());
@@ -400,7 +407,7 @@ fn the_greatest_are_those_of_pooling() {
     ] {
         check::<f32>(case, |_| {});
         check::<f64>(case, |_| {});
-        // Pools of which all are 0, some are, or some are no numbers.
+        // Pools of which all are 0, some are, or some are NaN.
         check::<f32>(case, |x| x[..case.x[1] * case.x[2] * 16].fill(0.0));
         check::<f32>(case, |x| x[7] = f32::NAN);
         check::<f32>(case, |x| x[16] = f32::INFINITY);
@@ -408,38 +415,38 @@ fn the_greatest_are_those_of_pooling() {
 }
 
 #[test]
-fn the_greatest_are_refused_where_they_cannot_be_had() {
+fn max_pooling_is_refused_where_it_cannot_be_fused() {
     let (odd, other) = (Case::new([1, 7, 8, 16], [3, 3], 16), Case::new([1, 8, 8, 3], [3, 3], 16));
     for case in [odd, other] {
         let c = case.convolution();
-        assert!(!c.pools());
+        assert!(!c.fuses_max_pool());
         let [x, w] = [c.x_len(), c.w_len()].map(|len| vec![0.0_f32; len]);
-        let [mut y, mut which] = [0; 2].map(|_| vec![0.0; c.y_len() / 4]);
+        let [mut y, mut argmax] = [0; 2].map(|_| vec![0.0; c.y_len() / 4]);
         let mut scratch = vec![0.0; c.forward_scratch::<f32>(1).max(c.backward_scratch::<f32>(1))];
-        let epilogue = Epilogue::NONE.greatest(&mut which);
+        let epilogue = Epilogue::NONE.max_pool(&mut argmax);
         let error = c.forward(Cpu::detect(), &x, &w, epilogue, &mut y, &mut scratch).unwrap_err();
-        assert!(matches!(error, Error::Parameter { name: "which", .. }), "{error}");
-        let (mut dw, of) = (w.clone(), OutputGradient { dy: &y, which: Some(&which) });
+        assert!(matches!(error, Error::Parameter { name: "argmax", .. }), "{error}");
+        let (mut dw, of) = (w.clone(), OutputGradient { dy: &y, argmax: Some(&argmax) });
         let to = Gradients { dw: &mut dw, db: None, dx: None, at_relu: false };
         let error = c.backward(Cpu::detect(), &x, &w, of, to, &mut scratch).unwrap_err();
-        assert!(matches!(error, Error::Parameter { name: "which", .. }), "{error}");
+        assert!(matches!(error, Error::Parameter { name: "argmax", .. }), "{error}");
     }
     let c = Case::new([1, 8, 8, 16], [3, 3], 16).convolution();
-    let [x, w, mut z, mut y, mut which] =
+    let [x, w, mut z, mut y, mut argmax] =
         [c.x_len(), c.w_len(), c.y_len(), c.y_len() / 4, c.y_len() / 4].map(|len| vec![0.0_f32; len]);
     let mut scratch = vec![0.0; c.forward_scratch::<f32>(1)];
     let mut forward = |epilogue: Epilogue<'_, f32>, y: &mut [f32]| {
         c.forward(Cpu::detect(), &x, &w, epilogue, y, &mut scratch)
     };
-    let error = forward(Epilogue::NONE.keep(&mut z).greatest(&mut which), &mut y).unwrap_err();
+    let error = forward(Epilogue::NONE.save(&mut z).max_pool(&mut argmax), &mut y).unwrap_err();
     assert!(matches!(error, Error::Parameter { name: "z", .. }), "{error}");
-    let error = forward(Epilogue::NONE.greatest(&mut which[1..]), &mut y).unwrap_err();
-    assert!(matches!(error, Error::Length { operand: "which", .. }), "{error}");
-    let error = forward(Epilogue::NONE.greatest(&mut which), &mut z).unwrap_err();
+    let error = forward(Epilogue::NONE.max_pool(&mut argmax[1..]), &mut y).unwrap_err();
+    assert!(matches!(error, Error::Length { operand: "argmax", .. }), "{error}");
+    let error = forward(Epilogue::NONE.max_pool(&mut argmax), &mut z).unwrap_err();
     assert!(matches!(error, Error::Length { operand: "y", .. }), "{error}");
 }
 
-/// docs/NUMERICS.md: within the bound, which takes all errors for the worst; and near the exact values on the whole.
+/// docs/NUMERICS.md: within the worst-case bound, and close to the exact values on average.
 #[test]
 fn values_are_within_the_stated_error() {
     for case in sample(CASES) {
@@ -449,7 +456,7 @@ fn values_are_within_the_stated_error() {
         let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
         let exact = ordered(case, [&wide(&x), &wide(&w), &wide(&bias), &wide(&dy)]);
         let [_, z, dx, dw, _] = run(&c, Cpu::detect(), [&x, &w, &bias, &dy]);
-        let ([down, across], _) = cut(case);
+        let ([down, across], _) = tiling(case);
         let (tiles, windows) = (case.x[0] * down * across, c.y_len() / case.out);
         let u = f64::from(f32::EPSILON) / 2.0;
         for (name, got, exact, terms, products) in [
@@ -457,7 +464,7 @@ fn values_are_within_the_stated_error() {
             ("dx", dx, exact.dx, case.out, 430 * case.out),
             ("dw", dw, exact.dw, windows, 803 * tiles),
         ] {
-            // Each factor is below 1/2.
+            // Each operand is below 1/2.
             let bound = (terms + 24) as f64 * u * products as f64 / 4.0;
             let error = |(&got, exact): (&f32, &f64)| (f64::from(got) - exact).abs();
             assert!(got.iter().zip(&exact).all(|pair| error(pair) <= bound), "{name} of {case:?}");
@@ -470,7 +477,7 @@ fn values_are_within_the_stated_error() {
 }
 
 #[test]
-fn in_order_it_is_a_product_like_the_others() {
+fn in_order_disables_winograd() {
     let case = CASES[0];
     let c = case.convolution().in_order();
     assert_eq!(c.algorithm::<f32>(), Algorithm::Direct);
@@ -482,7 +489,7 @@ fn in_order_it_is_a_product_like_the_others() {
 }
 
 #[test]
-fn an_image_that_no_memory_holds_is_no_error_before_it_is_given() {
+fn an_image_beyond_any_memory_is_no_error_of_the_constructor() {
     let c = Convolution::new([1, 3, usize::MAX >> 10, 16], Window::new([3, 3]), 128, 1).unwrap();
     assert_ne!(c.algorithm::<f32>(), Algorithm::Winograd);
 }
@@ -506,16 +513,17 @@ fn gradients_are_those_of_finite_differences() {
     centred_difference(&bias, &db, |bias| loss(&x, &w, bias));
 }
 
-/// What is not finite reaches each window of its tile, and no other; a filter that is not finite its own outputs.
+/// A non-finite input reaches the windows of its tile and no other; a non-finite filter reaches its
+/// own outputs.
 #[test]
-fn what_is_not_finite_stays_in_its_tile() {
+fn non_finite_input_stays_in_its_tile() {
     let case = Case::new([2, 8, 8, 16], [3, 3], 16);
     let c = case.convolution();
     for special in [f32::NAN, f32::INFINITY] {
         let (mut x, w, dy) = (draw::<f32>(33, c.x_len()), draw::<f32>(34, c.w_len()), draw(35, c.y_len()));
         let bias = [0.0; 16];
         let clean = run(&c, Cpu::detect(), [&x, &w, &bias, &dy]);
-        // The first pixel of the first image: of its first tile alone.
+        // The first pixel of the first image belongs to the first tile alone.
         x[3] = special;
         let got = run(&c, Cpu::detect(), [&x, &w, &bias, &dy]);
         let out = [6, 6, 16];
@@ -533,7 +541,7 @@ fn what_is_not_finite_stays_in_its_tile() {
 }
 
 #[test]
-fn a_batch_of_none_has_gradients_of_zero() {
+fn an_empty_batch_has_gradients_of_zero() {
     let c = Case::new([0, 6, 6, 16], [3, 3], 16).convolution();
     let [y, _, dx, dw, db] = run(&c, Cpu::detect(), [&[], &draw::<f32>(36, c.w_len()), &[0.0; 16], &[]]);
     assert!(y.is_empty() && dx.is_empty());

@@ -1,18 +1,19 @@
-//! Pixels and their gradients, transformed: 6 x 6 of a tile, which its neighbours share.
+//! Transforms of the input and of its gradient: 6 x 6 pixels of a tile, two rows and columns of
+//! which overlap each neighbour.
 //!
 //! Called by `winograd`.
 
 use core::ops::Range;
 
 use super::super::Convolution;
-use super::places::{Places, Planes};
-use super::transform::{A, B, P, Q, ahead, both, pair, plus, times};
+use super::planes::{Planes, PlanesMut};
+use super::transform::{A, B, P, Q, both, pair, plus, prefetch_range, times};
 use super::{OUT, SIDE, Tiles};
 use crate::channels::Channels;
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
 
-/// `v = B^T x B`, of each tile in some rows and each channel.
-pub(super) struct Pixels<'a, T> {
+/// `v = B^T x B`, for each tile of some rows and each channel.
+pub(super) struct InputTransform<'a, T> {
     pub(super) c: &'a Convolution,
     pub(super) tiles: Tiles,
     pub(super) x: &'a [T],
@@ -22,18 +23,19 @@ pub(super) struct Pixels<'a, T> {
     pub(super) v: &'a mut [T],
 }
 
-/// Elements of the columns that a row of tiles covers, with their padding, for a register of channels; and of a line of zeros.
+/// Elements of the padded columns under a row of tiles, for one register of channels, and of a row
+/// of zeros.
 pub(super) const fn lines_len(c: &Convolution, tiles: Tiles) -> usize {
     SIDE * (OUT * tiles.across + 2) * MOST_LANES + c.sweep.across.len * c.sweep.channels
 }
 
-impl<T: Float> WithSimd for Pixels<'_, T> {
+impl<T: Float> WithSimd for InputTransform<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, tiles, x, rows, lines, v } = self;
         let (down, across, channels) = (c.sweep.down, c.sweep.across, c.sweep.channels / T::lanes::<S>());
-        let mut planes = Planes::<S, T>::new(v, rows.len() * tiles.across, c.sweep.channels);
+        let mut planes = PlanesMut::<S, T>::new(v, rows.len() * tiles.across, c.sweep.channels);
         let (x, _) = T::split::<S>(x);
         let line = across.len * channels;
         lines.fill(T::ZERO);
@@ -42,8 +44,12 @@ impl<T: Float> WithSimd for Pixels<'_, T> {
         let zeros = &zeros[..line];
         for (row, start) in rows.zip((0..).step_by(tiles.across)) {
             let (image, top) = (row / tiles.down, OUT * (row % tiles.down));
-            // The next row of tiles has so many lines more.
-            ahead(x, (image * down.len + top + SIDE).saturating_sub(down.padding) * line, OUT * line);
+            // The next row of tiles reads this many more rows of pixels.
+            prefetch_range(
+                x,
+                (image * down.len + top + SIDE).saturating_sub(down.padding) * line,
+                OUT * line,
+            );
             let mut pixels = [zeros; SIDE];
             for (l, pixels) in pixels.iter_mut().enumerate() {
                 if let Some(l) = down.pixel(0, top + l) {
@@ -51,36 +57,36 @@ impl<T: Float> WithSimd for Pixels<'_, T> {
                 }
             }
             for register in 0..channels {
-                // Down each column.
+                // The columns first.
                 let inside = columns[SIDE * across.padding..].chunks_exact_mut(SIDE);
                 for (column, at) in inside.zip((register..line).step_by(channels)) {
                     let mut d = [T::splat(s, T::ZERO); SIDE];
                     for (d, pixels) in d.iter_mut().zip(pixels) {
                         *d = pixels[at];
                     }
-                    column.copy_from_slice(&of_pixels::<S, T>(s, d));
+                    column.copy_from_slice(&input_transform::<S, T>(s, d));
                 }
-                // Then across.
+                // Then the rows.
                 for tile in 0..tiles.across {
                     let columns = &columns[OUT * tile * SIDE..][..SIDE * SIDE];
-                    let mut places = [[T::splat(s, T::ZERO); SIDE]; SIDE];
-                    for (l, places) in places.iter_mut().enumerate() {
+                    let mut elements = [[T::splat(s, T::ZERO); SIDE]; SIDE];
+                    for (l, elements) in elements.iter_mut().enumerate() {
                         let mut d = [T::splat(s, T::ZERO); SIDE];
                         for (column, d) in d.iter_mut().enumerate() {
                             *d = columns[column * SIDE + l];
                         }
-                        *places = of_pixels::<S, T>(s, d);
+                        *elements = input_transform::<S, T>(s, d);
                     }
-                    planes.put(start + tile, register, places);
+                    planes.put(start + tile, register, elements);
                 }
             }
         }
     }
 }
 
-/// `B^T` times six.
+/// `B^T x`.
 #[inline(always)]
-fn of_pixels<S: Simd, T: Float>(s: S, d: [T::V<S>; SIDE]) -> [T::V<S>; SIDE] {
+fn input_transform<S: Simd, T: Float>(s: S, d: [T::V<S>; SIDE]) -> [T::V<S>; SIDE] {
     let near = pair::<S, T>(s, P, plus::<S, T>(s, -B, d[2], d[4]), plus::<S, T>(s, -B, d[1], d[3]));
     let far = pair::<S, T>(s, Q, plus::<S, T>(s, -A, d[2], d[4]), plus::<S, T>(s, -A, d[1], d[3]));
     let first = plus::<S, T>(s, A * B, d[0], plus::<S, T>(s, -A - B, d[2], d[4]));
@@ -89,28 +95,29 @@ fn of_pixels<S: Simd, T: Float>(s: S, d: [T::V<S>; SIDE]) -> [T::V<S>; SIDE] {
 }
 
 /// `dx = B m B^T`, added up where tiles overlap.
-pub(super) struct PixelGradients<'a, 'b, T> {
+pub(super) struct InputGradient<'a, 'b, T> {
     pub(super) c: &'a Convolution,
     pub(super) tiles: Tiles,
     pub(super) rows: Range<usize>,
-    /// Whether the row of tiles above the first is in the carry, where it reaches into that.
+    /// `true` if `carry` holds the lines that the row of tiles above the first one len_of.
     pub(super) carried: bool,
     pub(super) m: &'a [T],
-    pub(super) to: &'a mut PixelTarget<'b, T>,
-    /// The two lower lines of the last row of tiles, which the next row adds to: [`carry_len`] elements.
+    pub(super) to: &'a mut DxTarget<'b, T>,
+    /// The two lower lines of the last row of tiles, which overlap the next row: [`carry_len`]
+    /// elements.
     pub(super) carry: &'a mut [T],
 }
 
-/// Pixels from number `first` on.
-pub(super) struct PixelTarget<'a, T> {
-    /// Where ReLU's gradient is taken: all pixels.
+/// The pixels of `dx` from index `first` on.
+pub(super) struct DxTarget<'a, T> {
+    /// ReLU's output, for all pixels, if `dx` includes that ReLU's derivative.
     pub(super) relu: Option<&'a [T]>,
     pub(super) first: usize,
     pub(super) dx: &'a mut [T],
 }
 
-impl<T: Float> PixelTarget<'_, T> {
-    /// Adds these channels of a pixel to what is there, if there is anything, or stores them.
+impl<T: Float> DxTarget<'_, T> {
+    /// Stores these channels of a pixel, or adds them to the stored ones.
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, channels: Channels, pixel: usize, mut dx: T::V<S>, adds: bool) {
         if let Some(x) = self.relu {
@@ -124,23 +131,23 @@ impl<T: Float> PixelTarget<'_, T> {
     }
 }
 
-/// Elements of two lines of pixels, with their padding.
+/// Elements of two padded rows of pixels.
 pub(super) const fn carry_len(c: &Convolution, tiles: Tiles) -> usize {
     2 * padded(tiles) * c.sweep.channels
 }
 
-/// Columns that a row of tiles covers.
+/// Columns of pixels under a row of tiles.
 const fn padded(tiles: Tiles) -> usize {
     OUT * tiles.across + 2
 }
 
-impl<T: Float> WithSimd for PixelGradients<'_, '_, T> {
+impl<T: Float> WithSimd for InputGradient<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, tiles, rows, carried, m, to, carry } = self;
         let (down, across) = (c.sweep.down, c.sweep.across);
-        let planes = Places::<S, T>::new(m, rows.len() * tiles.across, c.sweep.channels);
+        let planes = Planes::<S, T>::new(m, rows.len() * tiles.across, c.sweep.channels);
         let above = rows.start;
         for (row, start) in rows.zip((0..).step_by(tiles.across)) {
             let (image, of_image) = (row / tiles.down, row % tiles.down);
@@ -151,7 +158,7 @@ impl<T: Float> WithSimd for PixelGradients<'_, '_, T> {
                     let mut pixels = both(
                         planes.get(s, start + tile, register),
                         #[inline(always)]
-                        |m| of_places::<S, T>(s, m),
+                        |m| input_gradient_transform::<S, T>(s, m),
                     );
                     for (line, before) in pixels.iter_mut().zip(&mut before) {
                         if tile > 0 {
@@ -182,9 +189,9 @@ impl<T: Float> WithSimd for PixelGradients<'_, '_, T> {
     }
 }
 
-/// `B` times six.
+/// `B x`.
 #[inline(always)]
-fn of_places<S: Simd, T: Float>(s: S, m: [T::V<S>; SIDE]) -> [T::V<S>; SIDE] {
+fn input_gradient_transform<S: Simd, T: Float>(s: S, m: [T::V<S>; SIDE]) -> [T::V<S>; SIDE] {
     let (near, rise) = (T::add(s, m[1], m[2]), T::sub(s, m[1], m[2]));
     let (far, climb) = (T::add(s, m[3], m[4]), T::sub(s, m[3], m[4]));
     let (first, last) = (times::<S, T>(s, A * B, m[0]), times::<S, T>(s, A * B, m[5]));
@@ -199,17 +206,17 @@ fn of_places<S: Simd, T: Float>(s: S, m: [T::V<S>; SIDE]) -> [T::V<S>; SIDE] {
     ]
 }
 
-/// Adds what a row of tiles has carried to the lines that it reaches into.
-pub(super) struct Carried<'a, 'b, T> {
+/// Adds the carry of a row of tiles to the two lines of pixels that it overlaps.
+pub(super) struct AddCarry<'a, 'b, T> {
     pub(super) c: &'a Convolution,
     pub(super) tiles: Tiles,
     /// The row of tiles below.
     pub(super) row: usize,
     pub(super) carry: &'a [T],
-    pub(super) to: &'a mut PixelTarget<'b, T>,
+    pub(super) to: &'a mut DxTarget<'b, T>,
 }
 
-impl<T: Float> WithSimd for Carried<'_, '_, T> {
+impl<T: Float> WithSimd for AddCarry<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {

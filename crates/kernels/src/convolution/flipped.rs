@@ -1,13 +1,14 @@
-//! `dx` as a convolution: of `dy`, with the taps of the filters in reverse, their channels and filters exchanged, and as much padding
-//! as the first lacks.
+//! `dx` as a convolution of `dy`: with flipped filters, channels and filters exchanged, and the
+//! complementary padding (kernel reach minus padding).
 //!
-//! Called by the ways that exchange channels and filters.
+//! Called by `direct` and `winograd`.
 
 use super::Convolution;
 use crate::window::{Axis, Sweep};
 
-/// The convolution that `dx` is of `dy`, if windows move by one pixel and padding is no wider than the kernel's reach.
-pub(super) const fn turned(c: &Convolution) -> Option<Convolution> {
+/// The convolution of `dy` that gives `dx`, if the stride is 1 and the padding does not exceed the
+/// kernel's reach.
+pub(super) const fn flipped(c: &Convolution) -> Option<Convolution> {
     let Sweep { batch, channels, down, across } = c.sweep;
     let (Some(down), Some(across)) = (axis(down), axis(across)) else { return None };
     let sweep = Sweep { batch, channels: c.out_channels, down, across };
@@ -23,17 +24,17 @@ const fn axis(axis: Axis) -> Option<Axis> {
     Some(Axis { len: out, kernel, stride, padding: reach - padding, dilation, out: len })
 }
 
-/// The filters of the turned convolution.
-pub(super) fn filters<T: Copy>(turned: &Convolution, w: &[T], filters: &mut [T]) {
-    let (channels, out_channels) = (turned.out_channels, turned.sweep.channels);
+/// Writes the filters of the flipped convolution.
+pub(super) fn filters<T: Copy>(flipped: &Convolution, w: &[T], filters: &mut [T]) {
+    let (channels, out_channels) = (flipped.out_channels, flipped.sweep.channels);
     let of_tap = channels * out_channels;
     for (to, from) in filters.chunks_exact_mut(of_tap).rev().zip(w.chunks_exact(of_tap)) {
-        exchange(channels, out_channels, from, to);
+        transpose(channels, out_channels, from, to);
     }
 }
 
-/// The weights of a tap with channels and filters exchanged.
-pub(super) fn exchange<T: Copy>(channels: usize, filters: usize, from: &[T], to: &mut [T]) {
+/// Transposes the weights of a tap: `[channels, filters]` to `[filters, channels]`.
+pub(super) fn transpose<T: Copy>(channels: usize, filters: usize, from: &[T], to: &mut [T]) {
     for (o, to) in to.chunks_exact_mut(channels).enumerate() {
         for (to, from) in to.iter_mut().zip(from.chunks_exact(filters)) {
             *to = from[o];
