@@ -80,7 +80,7 @@ fn rows<T: Float + Number>(problem: &Problem) {
     let written = match problem.loss {
         Loss::Hinge { form, squared, .. } => {
             let form =
-                [HingeForm::All, HingeForm::Greatest, HingeForm::OneAgainstRest][usize::from(form % 3)];
+                [HingeForm::All, HingeForm::Max, HingeForm::OneAgainstRest][usize::from(form % 3)];
             let hinge = Hinge { form, margin: number, squared, ignore };
             both(
                 &losses,

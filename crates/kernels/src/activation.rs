@@ -1,19 +1,21 @@
-//! Activations, element by element, each beside its gradient.
+//! Activations, element by element, with their gradients.
 //!
-//! An [`Activation`] names the function; each family has a file, in which a `Curve` says what happens to one register
-//! and, beside it, to the gradient that comes back. The choice among the activations is made once a call.
+//! An [`Activation`] names the function. Each family has a file, in which a `Curve` computes one
+//! register of the function and of its gradient. The activation is selected once per call.
 //!
 //! ```text
-//! for each chunk                                        on any thread
+//! for each chunk                                        in parallel
 //!     for each register of the chunk                    the last one masked
 //!         y = act(x)        or        dy = dy act'(saved)
 //! ```
 //!
-//! Element `i` of the result depends on element `i` of the operands alone, so that chunks, threads and registers change
-//! no bit. Where the output determines the gradient, that is what the gradient reads ([`Activation::saved`]): a network
-//! then keeps one buffer a layer and may activate in place. Called by the layers of a network.
+//! Element `i` of the result depends on element `i` of the operands alone, so that chunks, threads
+//! and registers change no bit. Where the output determines the gradient, the gradient reads the
+//! output ([`Activation::saved`]). A network then saves one buffer per layer and may activate in
+//! place. Called by the layers of a network.
 //!
-//! [`prelu`], whose slopes are learned, stands apart: its gradient has a sum over the rows.
+//! [`prelu`] has learned slopes and functions of its own: its gradient includes a sum over the
+//! rows.
 //!
 //! NaN flows through: x86's `max` would lose it, so these compare and select.
 
@@ -40,13 +42,14 @@ use crate::{Cpu, Element, Error};
 
 /// An activation: a function of one number, applied to each element. NaN gives NaN.
 ///
-/// Gradients are `dy` times the derivative. On the flat pieces of the ReLUs without a slope, hard tanh and hard sigmoid
-/// they are +0 even if `dy` is NaN or infinite, as that unit has no influence; elsewhere NaN and infinities in `dy` are
-/// what multiplication makes of them. Where there is no derivative, PyTorch's is taken. Where what was saved is NaN,
-/// the gradient of a function of pieces is that above its kink, and any other is NaN.
+/// Gradients are `dy` times the derivative. On flat pieces (of ReLU, capped ReLU, hard tanh and
+/// hard sigmoid) they are +0 even if `dy` is NaN or infinite, as that unit has no influence;
+/// elsewhere NaN and infinities in `dy` propagate as in multiplication. Where the derivative does
+/// not exist, PyTorch's value is used. If the saved element is NaN, the gradient of a piecewise
+/// function is the one above the kink, and any other gradient is NaN.
 ///
-/// The numbers that the output can come to stand at (`cap`, `alpha`, SELU's `scale alpha`) are rounded to the elements'
-/// type, so that the gradient finds them there; `slope` to the type that is computed with.
+/// Limits of the output (`cap`, `alpha`, SELU's `scale alpha`) are rounded to the element type, so
+/// that the gradient can compare with them; `slope` is rounded to the type of the computation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Activation {
@@ -56,46 +59,54 @@ pub enum Activation {
     Relu,
     /// `min(max(x, 0), cap)`; with a cap of 6, ReLU6 (Krizhevsky, 2010). PyTorch: `ReLU6`.
     ///
-    /// ±0 and -Inf give +0, Inf gives the cap. The derivative at 0 and wherever the output is the cap is 0.
+    /// ±0 and -Inf give +0, Inf gives the cap. The derivative at 0 and wherever the output is the
+    /// cap is 0.
     CappedRelu {
         /// The largest output: above 0.
         cap: f64,
     },
     /// `x` above 0, `slope x` elsewhere (Maas, Hannun, Ng, 2013). PyTorch: `LeakyReLU`.
     ///
-    /// A zero keeps its sign; ±Inf give ±Inf, but -Inf gives NaN if the slope is 0. The derivative at 0 is `slope`.
+    /// A zero keeps its sign; ±Inf give ±Inf, but -Inf gives NaN if the slope is 0. The derivative
+    /// at 0 is `slope`.
     LeakyRelu {
-        /// What `x` below 0 is multiplied by: at least 0.
+        /// Factor of `x` below 0: at least 0.
         slope: f64,
     },
-    /// `x` above 0, `alpha (e^x - 1)` elsewhere (Clevert, Unterthiner, Hochreiter, ICLR 2016). PyTorch: `ELU`.
+    /// `x` above 0, `alpha (e^x - 1)` elsewhere (Clevert, Unterthiner, Hochreiter, ICLR 2016).
+    /// PyTorch: `ELU`.
     ///
     /// A zero keeps its sign; Inf gives Inf, -Inf gives `-alpha`. The derivative at 0 is `alpha`.
     Elu {
-        /// How far below 0 the outputs reach: at least 0.
+        /// Magnitude of the lower limit of the output: at least 0.
         alpha: f64,
     },
-    /// `scale x` above 0, `scale alpha (e^x - 1)` elsewhere, `scale` = 1.0507 and `alpha` = 1.6733 such that mean 0 and
-    /// variance 1 are kept (Klambauer et al., NIPS 2017). PyTorch: `SELU`.
+    /// `scale x` above 0, `scale alpha (e^x - 1)` elsewhere. `scale` = 1.0507 and `alpha` = 1.6733
+    /// preserve mean 0 and variance 1 (Klambauer et al., NIPS 2017). PyTorch: `SELU`.
     ///
-    /// A zero keeps its sign; Inf gives Inf, -Inf gives `-scale alpha`. The derivative at 0 is `scale alpha`.
+    /// A zero keeps its sign; Inf gives Inf, -Inf gives `-scale alpha`. The derivative at 0 is
+    /// `scale alpha`.
     Selu,
-    /// `x Phi(x)`, Phi being the normal distribution function (Hendrycks and Gimpel, 2016). PyTorch: `GELU`.
+    /// `x Phi(x)`, where Phi is the normal CDF (Hendrycks and Gimpel, 2016). PyTorch: `GELU`.
     ///
-    /// A zero keeps its sign; Inf gives Inf, -Inf its limit, -0. The derivative at ±Inf is 1 and 0.
+    /// A zero keeps its sign; Inf gives Inf, -Inf gives its limit, -0. The derivative at ±Inf is 1
+    /// and 0.
     Gelu,
-    /// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, near [`Gelu`](Self::Gelu) (the same paper). PyTorch:
-    /// `GELU(approximate="tanh")`.
+    /// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, near [`Gelu`](Self::Gelu) (the same
+    /// paper). PyTorch: `GELU(approximate="tanh")`.
     ///
-    /// A zero keeps its sign; Inf gives Inf, -Inf its limit, -0. The derivative at ±Inf is 1 and 0.
+    /// A zero keeps its sign; Inf gives Inf, -Inf gives its limit, -0. The derivative at ±Inf is 1
+    /// and 0.
     GeluTanh,
     /// `x sigmoid(x)`, also called swish (Elfwing, Uchibe, Doya, 2018). PyTorch: `SiLU`.
     ///
-    /// A zero keeps its sign; Inf gives Inf, -Inf its limit, -0. The derivative at ±Inf is 1 and 0.
+    /// A zero keeps its sign; Inf gives Inf, -Inf gives its limit, -0. The derivative at ±Inf is 1
+    /// and 0.
     Silu,
     /// `x tanh(ln(1 + e^x))` (Misra, BMVC 2020). PyTorch: `Mish`.
     ///
-    /// A zero keeps its sign; Inf gives Inf, -Inf its limit, -0. The derivative at ±Inf is 1 and 0.
+    /// A zero keeps its sign; Inf gives Inf, -Inf gives its limit, -0. The derivative at ±Inf is 1
+    /// and 0.
     Mish,
     /// `1 / (1 + e^-x)`. PyTorch: `Sigmoid`.
     ///
@@ -103,7 +114,7 @@ pub enum Activation {
     Sigmoid,
     /// `min(max(x + 3, 0), 6) / 6` (Howard et al., ICCV 2019). PyTorch: `Hardsigmoid`.
     ///
-    /// -Inf gives 0, Inf gives 1. The derivative is 0 wherever the output is 0 or 1, at ±3 therefore.
+    /// -Inf gives 0, Inf gives 1. The derivative is 0 wherever the output is 0 or 1, so also at ±3.
     HardSigmoid,
     /// The hyperbolic tangent. PyTorch: `Tanh`.
     ///
@@ -113,8 +124,8 @@ pub enum Activation {
     ///
     /// A zero keeps its sign; ±Inf give ±1. The derivative at ±1 and beyond is 0.
     HardTanh,
-    /// `ln(1 + e^x)` (Dugas et al., NIPS 2000). PyTorch: `Softplus` with its defaults, but exact above its threshold
-    /// too.
+    /// `ln(1 + e^x)` (Dugas et al., NIPS 2000). PyTorch: `Softplus` with its defaults, but exact
+    /// above its threshold too.
     ///
     /// -Inf gives 0, Inf gives Inf. The derivative at ±Inf is 1 and 0.
     Softplus,
@@ -124,20 +135,22 @@ pub enum Activation {
     Softsign,
 }
 
-/// What [`Activation::backward`] reads.
+/// The tensor that [`Activation::backward`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saved {
-    /// `x`: what the activation was given.
+    /// `x`, the input of the activation.
     Input,
-    /// `y`: what it gave. The activation may run in place.
+    /// `y`, its output. The activation may run in place.
     Output,
 }
 
-/// Runs `$run` with the `Curve` that `$activation` names, its numbers in the type in which `$element` is computed with.
+/// Runs `$run` with the `Curve` of `$activation`, whose constants are in the float type of
+/// `$element`.
 macro_rules! with_curve {
     ($activation:expr, $element:ident, |$curve:ident| $run:expr) => {{
         let number = <$element::Float as Float>::from_f64;
-        // What the output can come to stand at must be one of its values, for the gradient to find it there.
+        // A limit must be representable in the element type, so that the gradient can compare with
+        // it.
         let limit = |x| $element::from_float(number(x)).to_float();
         macro_rules! run {
             ($chosen:expr) => {{
@@ -165,12 +178,13 @@ macro_rules! with_curve {
     }};
 }
 
-/// The two numbers of [`Activation::Selu`], solutions of the paper's equation 5.
+/// Constants of [`Activation::Selu`], solutions of the paper's equation 5.
 const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 const SELU_ALPHA: f64 = 1.673_263_242_354_377_3;
 
 impl Activation {
-    /// What [`backward`](Self::backward) reads: the output where it determines the gradient.
+    /// The tensor that [`backward`](Self::backward) reads: the output where it determines the
+    /// gradient.
     pub const fn saved(self) -> Saved {
         match self {
             Self::Gelu | Self::GeluTanh | Self::Silu | Self::Mish => Saved::Input,
@@ -178,10 +192,10 @@ impl Activation {
         }
     }
 
-    /// Whether its number is in range.
+    /// Checks that the parameter is in range.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if not.
+    /// [`Error::Parameter`] if it is not.
     pub fn check(self) -> Result<(), Error> {
         match self {
             Self::CappedRelu { cap } => check_parameter("cap", cap, "finite and above 0", |x| x > 0.0),
@@ -204,8 +218,8 @@ impl Activation {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Parameter`] if [`check`](Self::check) says so, [`Error::Length`] if `x` and `y` differ in length.
-    /// Nothing has been written then.
+    /// [`Error::Parameter`] if [`check`](Self::check) fails; [`Error::Length`] if `x` and `y`
+    /// differ in length. Nothing is written then.
     #[inline(never)]
     pub fn forward<E: Element>(self, cpu: Cpu<'_>, x: &[E], y: &mut [E]) -> Result<(), Error> {
         self.check()?;
@@ -215,17 +229,18 @@ impl Activation {
     /// [`forward`](Self::forward) with `y` in place of `x`: the same bits.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if [`check`](Self::check) says so. Nothing has been written then.
+    /// [`Error::Parameter`] if [`check`](Self::check) fails. Nothing is written then.
     #[inline(never)]
     pub fn forward_in_place<E: Element>(self, cpu: Cpu<'_>, x: &mut [E]) -> Result<(), Error> {
         self.check()?;
         with_curve!(self, E, |curve| along(cpu, Forward(curve), "x", None, x))
     }
 
-    /// The gradient with respect to the input, in place of that with respect to the output: `dy[i]` becomes
-    /// `dx[i] = dy[i] act'(x[i])`.
+    /// The gradient with respect to the input, in place of the gradient with respect to the output:
+    /// `dy[i]` becomes `dx[i] = dy[i] act'(x[i])`.
     ///
-    /// `saved` is what [`saved`](Self::saved) says: what [`forward`](Self::forward) was given, or what it gave.
+    /// `saved` is the input or the output of [`forward`](Self::forward), as [`saved`](Self::saved)
+    /// returns.
     ///
     /// ```
     /// use kernels::{Cpu, activation::{Activation, Saved}};
@@ -239,8 +254,8 @@ impl Activation {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Parameter`] if [`check`](Self::check) says so, [`Error::Length`] if `saved` and `dy` differ in length.
-    /// Nothing has been written then.
+    /// [`Error::Parameter`] if [`check`](Self::check) fails; [`Error::Length`] if `saved` and `dy`
+    /// differ in length. Nothing is written then.
     #[inline(never)]
     pub fn backward<E: Element>(self, cpu: Cpu<'_>, saved: &[E], dy: &mut [E]) -> Result<(), Error> {
         self.check()?;
@@ -248,15 +263,16 @@ impl Activation {
     }
 }
 
-/// An activation at one register.
+/// An activation and its gradient, of one register.
 pub(crate) trait Curve<T: Float>: Sync {
     /// The activation of `x`. Mark it `#[inline(always)]`.
     fn value<S: Simd>(&self, s: S, x: T::V<S>) -> T::V<S>;
-    /// `dy` times the derivative, from what [`Activation::saved`] names. Mark it `#[inline(always)]`.
+    /// `dy` times the derivative, from the tensor that [`Activation::saved`] names. Mark it
+    /// `#[inline(always)]`.
     fn gradient<S: Simd>(&self, s: S, saved: T::V<S>, dy: T::V<S>) -> T::V<S>;
 }
 
-/// Runs `step` along `write`, and along `read`, or `write` itself if there is none.
+/// Runs `step` on `read` and `write`, or in place if `read` is `None`.
 ///
 /// # Errors
 /// [`Error::Length`] if the two differ in length; `operand` is the name of `read`.
@@ -268,7 +284,7 @@ fn along<E: Element>(
     write: &mut [E],
 ) -> Result<(), Error> {
     check_length(operand, write.len(), read.map_or(write.len(), <[E]>::len))?;
-    // A chunk of `read` beside each of `write`, or none for ever.
+    // A chunk of `read` for each chunk of `write`; `None` without end if there is no `read`.
     let mut pieces = read.map(|x| x.chunks(CHUNK));
     let read = core::iter::from_fn(|| Some(pieces.as_mut().and_then(Iterator::next)));
     cpu.for_each_item(write.chunks_mut(CHUNK).zip(read), |(write, read)| {
@@ -277,7 +293,7 @@ fn along<E: Element>(
     Ok(())
 }
 
-/// What becomes of a register of `write` beside one of `read`.
+/// An operation on one register of `read` and of `write`.
 trait Step<T: Float>: Sync {
     fn apply<S: Simd>(&self, s: S, read: T::V<S>, write: T::V<S>) -> T::V<S>;
 }
@@ -302,7 +318,7 @@ impl<T: Float, C: Curve<T>> Step<T> for Backward<C> {
     }
 }
 
-/// A chunk.
+/// One chunk.
 struct Kernel<'a, P, E> {
     step: &'a P,
     read: Option<&'a [E]>,
@@ -311,8 +327,9 @@ struct Kernel<'a, P, E> {
 
 impl<E: Element, P: Step<E::Float>> WithSimd for Kernel<'_, P, E> {
     type Output = ();
-    /// The whole registers first; then the rest, in buffers of one register. One place where the step is compiled,
-    /// since some are long: for both of these, and for slices of their own and in place.
+    /// The whole registers first; then the remaining elements, in buffers of one register. The step
+    /// appears once, since some steps are long: it would otherwise be compiled for both passes, and
+    /// for separate slices and in place.
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { step, read, write } = self;
@@ -340,14 +357,14 @@ impl<E: Element, P: Step<E::Float>> WithSimd for Kernel<'_, P, E> {
     }
 }
 
-/// `x` not below `low`; NaN stays NaN.
+/// `max(x, low)`; NaN stays NaN.
 #[inline(always)]
 fn at_least<S: Simd, T: Float>(s: S, x: T::V<S>, low: T) -> T::V<S> {
     let low = T::splat(s, low);
     T::select(s, T::less_or_equal(s, x, low), low, x)
 }
 
-/// `x` not above `high`; NaN stays NaN.
+/// `min(x, high)`; NaN stays NaN.
 #[inline(always)]
 fn at_most<S: Simd, T: Float>(s: S, x: T::V<S>, high: T) -> T::V<S> {
     let high = T::splat(s, high);

@@ -1,13 +1,13 @@
-//! Dropout: some elements become 0, the others grow in proportion. The mask is never stored.
+//! Dropout: sets random elements to 0 and scales the others. The mask is never stored.
 //!
 //! ```text
-//! for each chunk                                        on any thread
-//!     for some blocks of the generator                  their words side by side, in registers
-//!         dropped = where fill_bernoulli(p) has a 1     which words are drawn is the element's index alone
+//! for each chunk                                        in parallel
+//!     for some blocks of the generator                  their words transposed, in registers
+//!         dropped = where fill_bernoulli(p) has a 1     element i is a function of i alone
 //!         y = 0 where dropped, x / (1 - p) elsewhere
 //! ```
 //!
-//! The gradient is the same operation on `dy`: whoever keeps stream and offset can draw the mask again. Called by the
+//! The gradient is the same operation on `dy`: stream and offset determine the mask. Called by the
 //! layers of a network.
 
 use crate::elementwise::{CHUNK, Elementwise, along};
@@ -16,17 +16,17 @@ use crate::random::{Bernoulli, Stream, TILE};
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Element, Error};
 
-/// Inverted dropout (Srivastava et al., JMLR 2014). PyTorch: `Dropout`, whose masks are others.
+/// Inverted dropout (Srivastava et al., JMLR 2014). PyTorch: `Dropout`, with other masks.
 ///
 /// ```text
 /// y[i] = 0               where stream.bits(offset + i) >> 1 is below p 2^31
 ///        x[i] / (1 - p)  elsewhere
 /// ```
 ///
-/// `1 / (1 - p)` is rounded once, and so is its product with `x[i]`. The mask depends on `stream`, `p` and the index
-/// alone: it is the same for every type of element, and a batch that is split has it too if each part's `offset` is
-/// where the part begins. A dropped element is +0, whatever it was: NaN and infinities do not pass. A kept one is what
-/// multiplication makes of it. With `p = 0` all are kept as they are, with `p = 1` all are dropped.
+/// `1 / (1 - p)` is rounded once, and so is its product with `x[i]`. The mask depends on `stream`,
+/// `p` and the index alone. It is the same for every element type, and for a batch in parts if
+/// `offset` is where the part begins. A dropped element is +0, even if it was NaN or infinite. With
+/// `p = 0` all elements stay unchanged, with `p = 1` all are dropped.
 ///
 /// ```
 /// use kernels::{Cpu, dropout::Dropout, random::Stream};
@@ -40,26 +40,27 @@ use crate::{Cpu, Element, Error};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
-    /// The probability with which an element is dropped: in `[0, 1]`, a multiple of 2^-31 after rounding.
+    /// Probability of dropping an element: in `[0, 1]`, rounded to a multiple of 2^-31.
     pub p: f64,
-    /// Where the mask is drawn from: another one for each layer and step.
+    /// Random stream of the mask: another one for each layer and step.
     pub stream: Stream,
 }
 
 impl Dropout {
-    /// Whether `p` is in range.
+    /// Checks that `p` is in range.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if not.
+    /// [`Error::Parameter`] if it is not.
     pub fn check(self) -> Result<(), Error> {
         Bernoulli::new(self.stream, self.p).map(|_| ())
     }
 
-    /// `y` is `x`, some elements dropped. Element `i` of `x` is number `offset + i` of the mask.
+    /// Copies `x` to `y` and applies dropout. Element `i` of `x` uses element `offset + i` of the
+    /// mask.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if [`check`](Self::check) says so or `offset` plus the length is past `u64::MAX`,
-    /// [`Error::Length`] if `x` and `y` differ in length. Nothing has been written then.
+    /// [`Error::Parameter`] if [`check`](Self::check) fails or `offset` plus the length exceeds
+    /// `u64::MAX`; [`Error::Length`] if `x` and `y` differ in length. Nothing is written then.
     #[inline(never)]
     pub fn forward<E: Element>(self, cpu: Cpu<'_>, offset: u64, x: &[E], y: &mut [E]) -> Result<(), Error> {
         check_length("x", y.len(), x.len())?;
@@ -75,8 +76,8 @@ impl Dropout {
         self.run(cpu, offset, core::iter::repeat(None), x)
     }
 
-    /// The gradient with respect to the input, in place of that with respect to the output: what
-    /// [`forward_in_place`](Self::forward_in_place) does, since `y` is linear in `x`.
+    /// The gradient with respect to the input, in place of the gradient with respect to the output.
+    /// Equal to [`forward_in_place`](Self::forward_in_place), since `y` is linear in `x`.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -85,7 +86,7 @@ impl Dropout {
         self.forward_in_place(cpu, offset, dy)
     }
 
-    /// `x` has a chunk for each of `y`, or none where `y` holds `x` itself.
+    /// `x` has a chunk for each chunk of `y`, or `None` where `y` holds `x` itself.
     fn run<'a, E: Element>(
         self,
         cpu: Cpu<'_>,
@@ -96,21 +97,21 @@ impl Dropout {
         let dropped = Bernoulli::new(self.stream, self.p)?;
         let past_the_end = offset.checked_add(y.len() as u64).is_none();
         check_parameter("offset", offset as f64, "at most 2^64 - 1 less the length", |_| !past_the_end)?;
-        // Infinite for p = 1, where nothing is kept.
-        let keep = Keep { factor: E::Float::from_f64(1.0 / (1.0 - self.p)) };
+        // Infinite for p = 1, where every element is dropped.
+        let survivor = Survivor { scale: E::Float::from_f64(1.0 / (1.0 - self.p)) };
         let chunks = x.zip(y.chunks_mut(CHUNK)).enumerate();
         cpu.for_each_item(chunks, |(chunk, (x, y))| {
             let first = offset + (chunk * CHUNK) as u64;
-            cpu.isa.run(Kernel { dropped, keep, first, x, y });
+            cpu.isa.run(Kernel { dropped, survivor, first, x, y });
         });
         Ok(())
     }
 }
 
-/// A chunk, which begins with number `first` of the mask.
+/// A chunk that begins with element `first` of the mask.
 struct Kernel<'a, E: Element> {
     dropped: Bernoulli,
-    keep: Keep<E::Float>,
+    survivor: Survivor<E::Float>,
     first: u64,
     x: Option<&'a [E]>,
     y: &'a mut [E],
@@ -120,7 +121,7 @@ impl<E: Element> WithSimd for Kernel<'_, E> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { dropped, keep, first, x, y } = self;
+        let Self { dropped, survivor, first, x, y } = self;
         let mut tile = [E::default(); TILE];
         let mut done = 0;
         while done < y.len() {
@@ -130,22 +131,22 @@ impl<E: Element> WithSimd for Kernel<'_, E> {
             if let Some(x) = x {
                 y[here.clone()].copy_from_slice(&x[here.clone()]);
             }
-            along(s, &keep, [dropped], [&mut y[here]]);
+            along(s, &survivor, [dropped], [&mut y[here]]);
         }
     }
 }
 
-/// `factor x`, in place of `x`, or +0 where it is dropped.
+/// `scale * x`, in place of `x`, or +0 where it is dropped.
 #[derive(Clone, Copy)]
-struct Keep<T> {
-    factor: T,
+struct Survivor<T> {
+    scale: T,
 }
 
-impl<T: Float> Elementwise<T, 1, 1> for Keep<T> {
+impl<T: Float> Elementwise<T, 1, 1> for Survivor<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, [dropped]: [T::V<S>; 1], [x]: [T::V<S>; 1]) -> [T::V<S>; 1] {
         let zero = T::splat(s, T::ZERO);
-        let kept = T::less_or_equal(s, dropped, zero);
-        [T::select(s, kept, T::mul(s, T::splat(s, self.factor), x), zero)]
+        let survives = T::less_or_equal(s, dropped, zero);
+        [T::select(s, survives, T::mul(s, T::splat(s, self.scale), x), zero)]
     }
 }

@@ -1,7 +1,7 @@
-//! How numbers are stored: f32 and f64 as they are computed with, bf16 as the upper half of an f32.
+//! Storage types: f32 and f64, and bf16 as the upper half of an f32.
 //!
-//! A kernel computes in registers of a [`Float`]; an [`Element`] says how they come from memory and go back. Used by
-//! `elementwise` and by all that goes through it, and by `gemm` for its results.
+//! A kernel computes in registers of a [`Float`]; an [`Element`] converts them from and to memory.
+//! Used by `elementwise` and its callers, and by `gemm` for its results.
 
 use half::bf16;
 use pulp::bytemuck;
@@ -9,29 +9,29 @@ use pulp::bytemuck;
 use crate::bf16::{narrowed, widened};
 use crate::simd::{Float, Lanes, MOST_LANES, Simd};
 
-/// A type in which numbers are stored: `f32`, `f64`, or `bf16`, which is computed with as f32 and rounded to nearest, ties to
-/// even, when it is written.
+/// Storage type of a kernel's operands: `f32`, `f64`, or `bf16`. A `bf16` is computed with as f32
+/// and rounded to nearest, ties to even, when it is stored.
 pub trait Element: Copy + Default + PartialEq + Send + Sync + core::fmt::Debug + 'static {
-    /// What is computed with.
+    /// Type of the computation.
     type Float: Float;
-    /// Register `i` of `x`, all of it.
+    /// Loads register `i` of `x`, which must be whole.
     #[doc(hidden)]
     fn register<S: Simd>(s: S, x: &[Self], i: usize) -> <Self::Float as Lanes>::V<S>;
-    /// `v` into all of register `i` of `x`.
+    /// Stores `v` to register `i` of `x`, which must be whole.
     #[doc(hidden)]
     fn put_register<S: Simd>(s: S, x: &mut [Self], i: usize, v: <Self::Float as Lanes>::V<S>);
-    /// The first lanes from `x`, which is shorter than a register; +0 in the rest.
+    /// Loads the first lanes from `x`, which is shorter than a register; +0 in the other lanes.
     #[doc(hidden)]
     fn rest<S: Simd>(s: S, x: &[Self]) -> <Self::Float as Lanes>::V<S>;
-    /// The first lanes into `x`, which is shorter than a register.
+    /// Stores the first lanes to `x`, which is shorter than a register.
     #[doc(hidden)]
     fn put_rest<S: Simd>(s: S, x: &mut [Self], v: <Self::Float as Lanes>::V<S>);
-    /// The first lanes of a register of f64 from `x`, exactly; +0 in the rest.
+    /// Loads the first lanes of a register of f64 from `x`, exactly; +0 in the other lanes.
     #[doc(hidden)]
     fn widen<S: Simd>(s: S, x: &[Self]) -> <f64 as Lanes>::V<S>;
-    /// This value, exactly.
+    /// Converts exactly.
     fn to_float(self) -> Self::Float;
-    /// `x`, rounded to nearest, ties to even.
+    /// Rounds `x` to nearest, ties to even.
     fn from_float(x: Self::Float) -> Self;
 }
 
@@ -94,7 +94,7 @@ impl Element for bf16 {
     }
     #[inline(always)]
     fn put_rest<S: Simd>(_: S, x: &mut [Self], v: <f32 as Lanes>::V<S>) {
-        // All lanes at once, whether they are wanted or not.
+        // All lanes are converted: a fixed count vectorises.
         let mut all = [Self::ZERO; MOST_LANES];
         for (x, &value) in all.iter_mut().zip(bytemuck::cast_slice(core::slice::from_ref(&v))) {
             *x = narrowed(value);
@@ -122,7 +122,7 @@ impl Element for bf16 {
     }
 }
 
-/// The first lanes from `x`; +0 in the rest.
+/// The first lanes from `x`; +0 in the other lanes.
 #[inline(always)]
 fn widen_lanes<S: Simd>(s: S, x: &[bf16]) -> <f32 as Lanes>::V<S> {
     let mut values = <f32 as Lanes>::splat(s, 0.0);

@@ -1,34 +1,35 @@
-//! One operation along slices of equal length, element by element: all that an activation, an optimizer step
-//! or a mathematical function has to say is what happens to one register.
+//! Element-wise operations along slices of equal length: activations, optimizer steps and
+//! mathematical functions only define the operation on one register.
 //!
 //! ```text
-//! for each chunk of CHUNK elements             on any thread
+//! for each chunk of CHUNK elements             in parallel
 //!     for each register of the chunk           the last one masked
 //!         write[..] = apply(read[..], write[..])
 //! ```
 //!
-//! Element `i` of the results depends on element `i` of the operands alone, so that chunks, threads and the width
-//! of a register change no bit. Operands may be stored as bf16: they are widened on the way in and rounded on the way out.
-//! What `apply` does not use is not loaded. Called by `math`, `activation`, `recurrent`,
-//! `row`, `softmax`, `loss` and `optimizer`.
+//! Element `i` of the results depends on element `i` of the operands alone, so that chunks, threads
+//! and register widths change no bit. Operands may be stored as bf16: they are widened when loaded
+//! and rounded when stored. Inputs that `apply` does not use are not loaded. Called by `math`,
+//! `activation`, `recurrent`, `row`, `softmax`, `loss` and `optimizer`.
 
 use crate::element::Element;
 use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Error, error::check_length};
 
-/// Elements that one task takes. Shorter slices stay on the calling thread.
+/// Elements per task. Shorter slices stay on the calling thread.
 ///
-/// 64 KiB of f32: a few microseconds of work, which is what waking a thread costs; and the four operands of an
-/// optimizer together stay within a second-level cache.
+/// 64 KiB of f32: a few microseconds of work, which is what waking a thread costs; the four
+/// operands of an optimizer together stay within L2.
 pub(crate) const CHUNK: usize = 16 * 1024;
 
-/// What happens to one register of each operand: `READ` of them are only read, `WRITE` are replaced.
+/// An operation on one register of each operand: `READ` operands are only read, `WRITE` are
+/// replaced.
 pub(crate) trait Elementwise<T: Float, const READ: usize, const WRITE: usize>: Sync {
     /// The new values of the written operands. Mark it `#[inline(always)]`.
     fn apply<S: Simd>(&self, s: S, read: [T::V<S>; READ], write: [T::V<S>; WRITE]) -> [T::V<S>; WRITE];
 }
 
-/// Applies `op` all along the operands, each named for the error.
+/// Applies `op` to all elements of the operands, each named for the error.
 ///
 /// # Errors
 /// [`Error::Length`] for the first operand that is not as long as the first written one.
@@ -57,7 +58,7 @@ pub(crate) fn no_slices<'a, E, const N: usize>() -> [&'a mut [E]; N] {
     core::array::from_fn(|_| Default::default())
 }
 
-/// Cuts all operands at the same places.
+/// Iterator over chunks, cut at the same indices in all operands.
 struct Chunks<'a, E, const READ: usize, const WRITE: usize> {
     read: [&'a [E]; READ],
     write: [&'a mut [E]; WRITE],
@@ -70,7 +71,7 @@ impl<'a, E, const READ: usize, const WRITE: usize> Iterator for Chunks<'a, E, RE
         if self.write.first().is_none_or(|x| x.is_empty()) {
             return None;
         }
-        // Loops, since `map` of an array takes the compiler several functions, each for every operation.
+        // Loops, since `map` of an array compiles to several functions for every operation.
         let (mut read, mut write) = ([&[] as &[_]; READ], no_slices());
         for (chunk, rest) in read.iter_mut().zip(&mut self.read) {
             *chunk = rest.split_off(..CHUNK.min(rest.len()))?;
@@ -103,7 +104,7 @@ impl<E: Element, Op: Elementwise<E::Float, READ, WRITE>, const READ: usize, cons
     }
 }
 
-/// Applies `op` along one chunk, inside a kernel. The operands are cut to the shortest.
+/// Applies `op` along one chunk, inside a kernel. The operands are truncated to the shortest.
 #[inline(always)]
 pub(crate) fn along<S: Simd, E: Element, const READ: usize, const WRITE: usize>(
     s: S,

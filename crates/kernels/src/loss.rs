@@ -1,25 +1,27 @@
-//! Losses, from logits or predictions, each beside its gradient: both in one pass.
+//! Losses, from logits or predictions, computed together with their gradients in one pass.
 //!
 //! | loss | of | one loss per | PyTorch |
 //! |---|---|---|---|
-//! | [`CrossEntropy`] | logits `[rows, classes]` against labels or distributions | row | `CrossEntropyLoss` |
-//! | [`Hinge`] | logits `[rows, classes]` against labels | row | `MultiMarginLoss` |
-//! | [`BinaryCrossEntropy`] | logits against probabilities | element | `BCEWithLogitsLoss` |
-//! | [`Regression`] | predictions against targets | element | `MSELoss`, `L1Loss`, `HuberLoss` |
+//! | [`CrossEntropy`] | logits, labels or distributions | row | `CrossEntropyLoss` |
+//! | [`Hinge`] | logits, labels | row | `MultiMarginLoss` |
+//! | [`BinaryCrossEntropy`] | logits, probabilities | element | `BCEWithLogitsLoss` |
+//! | [`Regression`] | predictions, targets | element | `MSELoss`, `L1Loss`, `HuberLoss` |
 //!
-//! A loss is a struct of its options; `losses` computes the losses alone, for validation, and `gradient` the same bits and
-//! the gradient times `scale`. Losses are not reduced: they are those of PyTorch's `reduction='none'`, and `scale` is what
-//! the reduction multiplies each of them by, `1 / rows` for a mean over rows. Softmax and sigmoid live inside the losses, so
-//! that they cannot be applied twice.
+//! A loss is a struct of its options. `losses` computes the losses alone, for validation.
+//! `gradient` computes the same bits and the gradient times `scale`. Losses are not reduced: they
+//! are those of PyTorch's `reduction='none'`, and `scale` is the factor of the reduction,
+//! `1 / rows` for a mean over rows. Softmax and sigmoid are part of the losses, so that they cannot
+//! be applied twice.
 //!
-//! Rows that shall not count are given a label that is ignored, or are set to 0 by [`mask_rows`] afterwards. Called by the
-//! losses of a network.
+//! To exclude rows, give them an ignored label, or zero them by [`mask_rows`] afterwards. Called by
+//! the losses of a network.
 //!
 //! ```
 //! use kernels::{Cpu, loss::{CrossEntropy, Targets}};
 //! let (mut losses, mut dlogits) = ([0.0_f64; 1], [0.0; 2]);
 //! let labels = Targets::Labels(&[1]);
-//! CrossEntropy::default().gradient(Cpu::detect(), &[3.0, 3.0], 2, labels, 1.0, &mut losses, &mut dlogits)?;
+//! let cpu = Cpu::detect();
+//! CrossEntropy::default().gradient(cpu, &[3.0, 3.0], 2, labels, 1.0, &mut losses, &mut dlogits)?;
 //! assert_eq!(dlogits, [0.5, -0.5]);
 //! assert!((losses[0] - core::f64::consts::LN_2).abs() < 1e-15);
 //! # Ok::<(), kernels::Error>(())
@@ -39,8 +41,8 @@ pub use regression::Regression;
 use crate::row::block;
 use crate::{Cpu, Element, Error, error::check_length};
 
-/// Sets the rows of `x`, which is `[keep.len(), any number]`, to +0 where `keep` is false: losses and gradients of rows that
-/// shall not count, whatever came of them, NaN included.
+/// Sets the rows of `x`, `[keep.len(), any number]`, to +0 where `keep` is false: losses and
+/// gradients of excluded rows, even if they are NaN.
 ///
 /// Only those rows are touched.
 ///
@@ -53,7 +55,7 @@ use crate::{Cpu, Element, Error, error::check_length};
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if `x` is no whole number of elements for each of `keep`.
+/// [`Error::Length`] if the length of `x` is not a multiple of the length of `keep`.
 #[inline(never)]
 pub fn mask_rows<E: Element>(cpu: Cpu<'_>, keep: &[bool], x: &mut [E]) -> Result<(), Error> {
     let width = x.len().checked_div(keep.len()).unwrap_or(0);
@@ -67,7 +69,8 @@ pub fn mask_rows<E: Element>(cpu: Cpu<'_>, keep: &[bool], x: &mut [E]) -> Result
     Ok(())
 }
 
-/// `Ok` if each of `labels` is below `classes` or is ignored, else [`Error::Label`] for the first that is not.
+/// Checks that each label is below `classes` or ignored; [`Error::Label`] for the first that is
+/// not.
 fn check_labels(labels: &[u32], classes: usize, ignore: Option<u32>) -> Result<(), Error> {
     let is_wrong = |label: u32| label as usize >= classes && Some(label) != ignore;
     match labels.iter().position(|&label| is_wrong(label)) {

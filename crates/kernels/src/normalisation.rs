@@ -1,23 +1,27 @@
-//! Normalisation: each of some groups of elements gets mean 0 and deviation 1, then a trained scale gamma and shift
-//! beta.
+//! Normalisation: the elements of each group get mean 0 and standard deviation 1, then a trained
+//! scale gamma and shift beta.
 //!
 //! ```text
 //! y  = (x - mean) * rstd * gamma + beta          rstd = 1 / sqrt(variance + epsilon)
-//! dx = rstd * (g - mean of g - xhat * mean of (g * xhat))        g = dy * gamma,  xhat = (x - mean) * rstd
+//! dx = rstd * (g - mean of g - xhat * mean of (g * xhat))
+//!      g = dy * gamma,  xhat = (x - mean) * rstd
 //! dgamma = sum of dy * xhat;  dbeta = sum of dy
 //! ```
 //!
-//! They differ in what a group is: a channel of the whole batch ([`batch`]), a row ([`layer`]; [`rms`], which leaves
-//! the mean in), some channels of one image ([`group`]). Images lie channels last, `[batch * height * width,
-//! channels]`, so that batch norm of images is batch norm of rows.
+//! The modules differ in the groups: a channel of the whole batch ([`batch`]), a row ([`layer`];
+//! [`rms`], which does not subtract the mean), some channels of one image ([`group`]). Images are
+//! channels-last, `[batch * height * width, channels]`, so that batch norm of images is batch norm
+//! of rows.
 //!
-//! **Variance.** Sums are taken of differences from a shift that lies among the data, and what the shift missed is put
-//! right afterwards; so a mean far greater than the deviation costs no digits. Means and `rstd` are kept in f64 for the
-//! same reason: a mean of 10^6 has no room in an f32 for the part that a deviation of 0.01 makes visible. The orders of
-//! the sums are those of `columns` (down the rows, for batch and group norm) and `rows` (along a row).
+//! **Variance.** Sums are taken of differences from a shift that lies among the data, and the
+//! result is then corrected for the difference between shift and mean. So a mean far greater than
+//! the deviation costs no digits. Means and `rstd` are saved in f64 for the same reason: an f32 of
+//! 10^6 has no digits for the part that a deviation of 0.01 makes visible. The orders of the sums
+//! are those of `columns` (down the rows, for batch and group norm) and `rows` (along a row).
 //!
-//! Differences and the squares of differences must stay within the range of T: deviations up to 2^50 (f32) always do. A
-//! NaN or an infinity makes its whole group NaN, and no other. Called by the layers of a network.
+//! Differences and their squares must stay within the range of T: deviations up to 2^50 (f32)
+//! always do. A NaN or an infinity makes its whole group NaN, and no other. Called by the layers of
+//! a network.
 
 pub mod batch;
 mod columns;
@@ -31,7 +35,8 @@ use crate::error::{check_length, check_parameter};
 use crate::simd::{Lanes, Simd};
 use crate::{Error, Float};
 
-/// The trained part, one number a channel each: without gamma nothing is multiplied, without beta nothing added.
+/// Trained scale and shift, one element per channel each. Without gamma nothing is multiplied,
+/// without beta nothing added.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine<'a, T> {
     /// The scale, `[channels]`.
@@ -44,7 +49,7 @@ impl<'a, T: Float> Affine<'a, T> {
     /// Neither scale nor shift.
     pub const NONE: Self = Self { gamma: None, beta: None };
 
-    /// Both.
+    /// Scale and shift.
     pub const fn new(gamma: &'a [T], beta: &'a [T]) -> Self {
         Self { gamma: Some(gamma), beta: Some(beta) }
     }
@@ -61,7 +66,7 @@ impl<'a, T: Float> Affine<'a, T> {
     }
 }
 
-/// Where the gradients of [`Affine`] are written to, where they are wanted.
+/// Gradients of [`Affine`], where requested.
 #[derive(Debug, Default)]
 pub struct AffineGradient<'a, T> {
     /// The gradient of gamma, `[channels]`.
@@ -71,10 +76,10 @@ pub struct AffineGradient<'a, T> {
 }
 
 impl<'a, T: Float> AffineGradient<'a, T> {
-    /// None is wanted.
+    /// Neither gradient.
     pub const NONE: Self = Self { dgamma: None, dbeta: None };
 
-    /// Both.
+    /// Both gradients.
     pub const fn new(dgamma: &'a mut [T], dbeta: &'a mut [T]) -> Self {
         Self { dgamma: Some(dgamma), dbeta: Some(dbeta) }
     }
@@ -88,7 +93,7 @@ impl<'a, T: Float> AffineGradient<'a, T> {
         self.dgamma.is_some() || self.dbeta.is_some()
     }
 
-    /// The gradients of channel `j`.
+    /// Stores the gradients of channel `j`.
     #[inline(always)]
     fn put(&mut self, j: usize, dgamma: f64, dbeta: f64) {
         if let Some(to) = &mut self.dgamma {
@@ -112,14 +117,14 @@ fn check_scratch(expected: usize, got: usize) -> Result<(), Error> {
     if got >= expected { Ok(()) } else { Err(Error::Scratch { expected, got }) }
 }
 
-/// A mean in two numbers of `T`: what is nearest to it, and the rest.
+/// Splits a mean into the nearest `T` and the remainder.
 #[inline(always)]
-fn halves<T: Float>(mean: f64) -> (T, f64) {
+fn split_mean<T: Float>(mean: f64) -> (T, f64) {
     let near = T::from_f64(mean);
     (near, mean - near.to_f64())
 }
 
-/// `1 / sqrt(variance + epsilon)`, in place of the variance.
+/// `1 / sqrt(variance + epsilon)`, in place.
 struct InverseRoot {
     epsilon: f64,
 }
@@ -137,7 +142,7 @@ impl Elementwise<f64, 0, 1> for InverseRoot {
     }
 }
 
-/// `variance`, which rounding may have left just below 0; NaN stays.
+/// `variance`, or 0 where rounding left it just below 0; NaN stays.
 #[inline(always)]
 fn at_least_zero(variance: f64) -> f64 {
     if variance < 0.0 { 0.0 } else { variance }

@@ -1,12 +1,13 @@
-//! Counter-based random numbers: every draw is a function of `(seed, stream, index)` and of nothing else.
+//! Counter-based random numbers: every draw is a function of `(seed, stream, index)` alone.
 //!
-//! The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-//! SC 2011). The seed is its key; stream and index are its counter. There is no state to save, to split
-//! between threads or to lose on resume, and a draw can be repeated without those before it.
+//! The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
+//! 1, 2, 3", SC 2011). The seed is its key; stream and index are its counter. There is no state to
+//! save, to split between threads or to lose on resume, and any draw can be repeated without the
+//! ones before it.
 //!
-//! Only integer arithmetic and exact conversions are used, so that the numbers are the same on every target; `fill`
-//! makes whole slices of them, uniform and normal; `bernoulli`, those of yes or no.
-//! Not suitable for cryptography.
+//! Only integer arithmetic and exact conversions are used, so that the numbers are the same on
+//! every target. `fill` fills slices with uniform and normal numbers, `bernoulli` with ones and
+//! zeros. Not suitable for cryptography.
 
 mod bernoulli;
 mod fill;
@@ -16,9 +17,10 @@ pub use bernoulli::fill_bernoulli;
 pub(crate) use fill::{Draw, TILE};
 pub use fill::{fill_normal, fill_uniform};
 
-/// One stream of random numbers, named by a seed and a stream number.
+/// A stream of random numbers, identified by a seed and a stream number.
 ///
-/// Streams with different `(seed, stream)` are independent. A stream is a value of 16 bytes: copy it freely.
+/// Streams with different `(seed, stream)` are independent. A stream takes 16 bytes: copy it
+/// freely.
 ///
 /// ```
 /// use kernels::random::Stream;
@@ -33,17 +35,17 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The stream numbered `stream` of `seed`.
+    /// Stream number `stream` of `seed`.
     pub const fn new(seed: u64, stream: u64) -> Self {
         Self { seed, stream }
     }
 
-    /// The stream of the same seed whose number is greater by `by`; past the last one comes the first.
+    /// The stream `by` numbers further on, of the same seed; the number wraps around.
     pub const fn beyond(self, by: u64) -> Self {
         Self { stream: self.stream.wrapping_add(by), ..self }
     }
 
-    /// Four words of 32 uniform bits each: block `index` of this stream.
+    /// Block `index` of this stream: four uniform 32-bit words.
     pub const fn block(self, index: u64) -> [u32; 4] {
         philox4x32_10(
             [index as u32, (index >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32],
@@ -51,8 +53,8 @@ impl Stream {
         )
     }
 
-    /// Blocks `first..first + N`, word by word: `blocks(first)[w][i]` is word `w` of block `first + i`. The loops over
-    /// blocks are innermost and made of 32-bit words, which the compiler vectorises.
+    /// Blocks `first..first + N`, transposed: `blocks(first)[w][i]` is word `w` of block
+    /// `first + i`. The loops over blocks are innermost, so that the compiler vectorises them.
     #[inline(always)]
     pub(crate) fn blocks<const N: usize>(self, first: u64) -> [[u32; N]; 4] {
         let index = |i| first.wrapping_add(i as u64);
@@ -97,13 +99,14 @@ impl Stream {
         unit_f64(self.bits64(index))
     }
 
-    /// Uniform on `0..bound`, from [`bits64`](Self::bits64); 0 if `bound` is 0. The bias is below `bound` * 2^-64.
+    /// Uniform on `0..bound`, from [`bits64`](Self::bits64); 0 if `bound` is 0. The bias is below
+    /// `bound` * 2^-64.
     pub const fn below(self, index: u64, bound: u32) -> u32 {
         ((self.bits64(index) as u128 * bound as u128) >> 64) as u32
     }
 
-    /// Puts `items` into a uniformly random order (Fisher and Yates, Durstenfeld's form), which depends on this
-    /// stream and on `items.len()` alone.
+    /// Shuffles `items` uniformly (Fisher and Yates, in Durstenfeld's form). The order depends on
+    /// this stream and on `items.len()` alone.
     pub fn shuffle<T>(self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let bound = last as u64 + 1;
@@ -113,7 +116,7 @@ impl Stream {
     }
 }
 
-/// Two words as one.
+/// Joins two 32-bit words.
 const fn join(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
 }
@@ -141,7 +144,7 @@ const fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     x
 }
 
-/// What is added to the key after each round.
+/// Increment of the key after each round.
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// One round.
@@ -156,7 +159,7 @@ const fn philox_round([x0, x1, x2, x3]: [u32; 4], [k0, k1]: [u32; 2]) -> [u32; 4
 mod tests {
     use super::*;
 
-    /// The known-answer vectors that the authors publish with Random123 for philox4x32 with ten rounds.
+    /// The known-answer vectors of Random123 for philox4x32 with ten rounds.
     #[test]
     fn matches_the_published_vectors() {
         assert_eq!(philox4x32_10([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_stay_in_range_and_have_the_moments_of_the_uniform() {
+    fn draws_are_in_range_and_have_the_moments_of_the_uniform_distribution() {
         let stream = Stream::new(1, 2);
         let n = 100_000_u64;
         let (mut sum, mut squares) = (0.0, 0.0);
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn shuffle_permutes_and_can_be_repeated() {
+    fn shuffle_permutes_and_is_reproducible() {
         let mut a: [u32; 1000] = core::array::from_fn(|i| i as u32);
         let mut b = a;
         Stream::new(5, 9).shuffle(&mut a);

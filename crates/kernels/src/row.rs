@@ -1,204 +1,208 @@
-//! Rows of a matrix `[rows, classes]`: how they are dealt to threads, their greatest element, and sums along them.
+//! Rows of a matrix `[rows, classes]`: their partition among threads, their maximum, and sums along
+//! them.
 //!
 //! ```text
-//! for each block of rows                    on any thread
-//!     for each tile of rows                 at most 16, or 4096 elements: stays in the first-level cache
-//!         short rows: the whole tile, row by row: z -= greatest;  the whole tile: z = e^z;  row by row: sum
-//!         long rows:  row by row, piece by piece: z = e^(z - greatest), sum
+//! for each block of rows                    in parallel
+//!     for each tile of rows                 at most 16 rows or 4096 elements: stays in L1
+//!         short rows: row by row: z -= max;  the whole tile: z = e^z;  row by row: sum
+//!         long rows:  row by row, piece by piece: z = e^(z - max), sum
 //! ```
 //!
-//! A row is summed in 8 virtual lanes, which start at +0: element `j` is added to lane `j % 8`, all lanes in ascending `j`;
-//! the lanes are folded in halves. The order depends on nothing but the number of classes. Called by `softmax`, `argmax` and
-//! `loss`.
+//! A row is summed in 8 virtual lanes, which start at +0: element `j` is added to lane `j % 8`, in
+//! ascending `j`; then the upper half of the lanes is added to the lower half until one is left.
+//! The order depends on the number of classes alone. Called by `softmax`, `argmax` and `loss`.
 
 use crate::elementwise::{CHUNK, Elementwise, along};
 use crate::math::exp::exp_of_nonpositive;
 use crate::simd::{Float, Lanes, MOST_LANES, Simd};
 
-/// Virtual lanes of the sum of a row. Part of the bit contract. The powers cost far more than the sum, so that
-/// eight lanes do not wait for each other, and a row of ten classes folds in few steps.
+/// Virtual lanes of the sum of a row. Part of the bit contract. The exponentials take far longer
+/// than the sum, so that eight lanes hide its latency, and a row of ten classes folds in few steps.
 pub(crate) const LANES: usize = 8;
 
-/// The most rows of a tile: those of ten classes fill ten registers of AVX-512.
+/// Maximum number of rows per tile: 16 rows of ten classes fill ten registers of AVX-512.
 pub(crate) const TILE: usize = 16;
 
-/// Rows from this length on are worked on one by one: few registers are left half empty.
+/// Length from which rows are computed one by one: few registers are partly empty.
 const LONG: usize = 32;
 
-/// The most elements of a tile of short rows: 4 KiB of f64, on the stack where there is no other place.
+/// Maximum number of elements of a tile of short rows: 4 KiB of f64, on the stack where there is no
+/// other buffer.
 const TILE_ELEMENTS: usize = TILE * LONG;
 
-/// The most elements of a tile of several long rows: with the logits beside them, 32 KiB of f32.
+/// Maximum number of elements of a tile of several long rows: together with the logits, 32 KiB of
+/// f32.
 const TILE_OF_LONG: usize = 4096;
 
-/// Elements of a long row at a time: a multiple of [`LANES`], so few that their sum goes on beside the next powers.
+/// Elements of a long row per step: a multiple of [`LANES`], so few that their sum overlaps with
+/// the next exponentials.
 pub(crate) const PIECE: usize = 128;
 
-/// Rows of a block, which one task takes, and its elements; both at least 1.
+/// Rows and elements of a block, which one task takes; both at least 1.
 pub(crate) fn block(classes: usize) -> (usize, usize) {
     let rows = (CHUNK / classes.max(1)).max(1);
     (rows, rows.saturating_mul(classes).max(1))
 }
 
-/// Rows of a tile.
+/// Rows per tile.
 #[inline(always)]
 pub(crate) fn tile_rows(classes: usize) -> usize {
     (TILE_OF_LONG / classes.max(1)).clamp(1, TILE)
 }
 
-/// What is known of a row of powers `e^(z - greatest)`.
+/// Maximum of a row of logits, and the sum of the exponentials `e^(z - max)`.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Powers<T> {
-    /// The greatest logit.
-    pub(crate) greatest: T,
-    /// Where the element stands that is left out of the sum. Past the end: none is.
-    pub(crate) at: usize,
-    /// The sum of all others.
+pub(crate) struct Exponentials<T> {
+    /// Maximum of the logits.
+    pub(crate) max: T,
+    /// Index of the element that is excluded from the sum; past the end for none.
+    pub(crate) excluded: usize,
+    /// Sum of all other exponentials.
     pub(crate) rest: T,
-    /// The power that was left out; +0 for none.
-    pub(crate) left_out: T,
+    /// The excluded exponential; +0 for none.
+    pub(crate) excluded_exp: T,
 }
 
-impl<T: Float> Powers<T> {
-    /// Of `row`, still logits, with the element `at` left out.
+impl<T: Float> Exponentials<T> {
+    /// Maximum of `row` (logits), with the element `at` to be excluded from the sum.
     #[inline(always)]
-    pub(crate) fn without<S: Simd>(s: S, row: &[T], at: usize) -> Self {
-        Self { greatest: greatest(s, row), at, ..Self::default() }
+    pub(crate) fn excluding<S: Simd>(s: S, row: &[T], at: usize) -> Self {
+        Self { max: row_max(s, row), excluded: at, ..Self::default() }
     }
 
-    /// Of `row`, still logits, with its first greatest element left out.
+    /// Maximum of `row` (logits), with its first occurrence to be excluded from the sum.
     #[inline(always)]
-    pub(crate) fn without_greatest<S: Simd>(s: S, row: &[T]) -> Self {
-        let greatest = greatest(s, row);
-        Self { greatest, at: position(row, greatest), ..Self::default() }
+    pub(crate) fn excluding_max<S: Simd>(s: S, row: &[T]) -> Self {
+        let max = row_max(s, row);
+        Self { max, excluded: index_of(row, max), ..Self::default() }
     }
 
-    /// The sum of all powers.
+    /// Sum of all exponentials.
     #[inline(always)]
     pub(crate) fn total(&self) -> T {
         let mut total = self.rest;
-        total += self.left_out;
+        total += self.excluded_exp;
         total
     }
 
-    /// The sum of all powers less 1: `rest` itself, with all its digits, where the greatest was left out. Never negative:
-    /// elsewhere `rest` holds a 1.
+    /// Sum of all exponentials minus 1: `rest` itself, with all its digits, where the maximum was
+    /// excluded. Never negative: elsewhere `rest` includes a 1.
     #[inline(always)]
     pub(crate) fn excess(&self) -> T {
         let mut missing = T::ONE;
-        missing -= self.left_out;
+        missing -= self.excluded_exp;
         let mut excess = self.rest;
         excess -= missing;
         excess
     }
 }
 
-/// Puts the powers of a tile's rows into `z`, and sums them. The logits, whose [`Powers`] have `greatest` and `at`, are in
-/// `z` already if they are not given. What is left out becomes 0.
+/// Writes the exponentials of a tile's rows to `z` and sums them. The logits, whose `max` and
+/// `excluded` are set, are in `z` already if `logits` is `None`. Excluded elements become 0.
 #[inline(always)]
-pub(crate) fn raise<S: Simd, T: Float>(
+pub(crate) fn exponentiate<S: Simd, T: Float>(
     s: S,
     logits: Option<&[T]>,
     z: &mut [T],
     classes: usize,
-    powers: &mut [Powers<T>],
+    exps: &mut [Exponentials<T>],
 ) {
     if classes >= LONG {
-        for (i, (row, powers)) in z.chunks_exact_mut(classes).zip(powers).enumerate() {
+        for (i, (row, exps)) in z.chunks_exact_mut(classes).zip(exps).enumerate() {
             let logits = logits.map(|logits| &logits[i * classes..][..classes]);
             let mut lanes = [T::ZERO; LANES];
             for (start, piece) in (0..).step_by(PIECE).zip(row.chunks_mut(PIECE)) {
                 let logits = logits.map(|logits| &logits[start..][..piece.len()]);
-                raise_piece(s, logits, piece, start, powers, &mut lanes);
+                exponentiate_piece(s, logits, piece, start, exps, &mut lanes);
             }
-            powers.rest = fold(lanes, T::add_assign);
+            exps.rest = fold(lanes, T::add_assign);
         }
         return;
     }
     if let Some(logits) = logits {
         z.copy_from_slice(logits);
     }
-    for (row, powers) in z.chunks_exact_mut(classes).zip(&*powers) {
+    for (row, exps) in z.chunks_exact_mut(classes).zip(&*exps) {
         for x in row {
-            *x -= powers.greatest;
+            *x -= exps.max;
         }
     }
-    along(s, &Power { greatest: T::ZERO }, [], [&mut *z]);
-    for (row, powers) in z.chunks_exact_mut(classes).zip(powers) {
-        if let Some(power) = row.get_mut(powers.at) {
-            powers.left_out = core::mem::replace(power, T::ZERO);
+    along(s, &ExpMinusMax { max: T::ZERO }, [], [&mut *z]);
+    for (row, exps) in z.chunks_exact_mut(classes).zip(exps) {
+        if let Some(exp) = row.get_mut(exps.excluded) {
+            exps.excluded_exp = core::mem::replace(exp, T::ZERO);
         }
-        powers.rest = sum(row);
+        exps.rest = sum(row);
     }
 }
 
-/// What [`raise`] finds out about the rows of a tile, the same bits, and leaves them as they are.
+/// Computes the sums of [`exponentiate`], the same bits, without writing the exponentials.
 #[inline(always)]
-pub(crate) fn sum_powers<S: Simd, T: Float>(s: S, logits: &[T], classes: usize, powers: &mut [Powers<T>]) {
+pub(crate) fn sum_exp<S: Simd, T: Float>(s: S, logits: &[T], classes: usize, exps: &mut [Exponentials<T>]) {
     if classes < LONG {
         let mut tile = [T::ZERO; TILE_ELEMENTS];
-        return raise(s, Some(logits), &mut tile[..logits.len()], classes, powers);
+        return exponentiate(s, Some(logits), &mut tile[..logits.len()], classes, exps);
     }
-    for (row, powers) in logits.chunks_exact(classes).zip(powers) {
+    for (row, exps) in logits.chunks_exact(classes).zip(exps) {
         let (mut lanes, mut buffer) = ([T::ZERO; LANES], [T::ZERO; PIECE]);
         for (start, piece) in (0..).step_by(PIECE).zip(row.chunks(PIECE)) {
-            raise_piece(s, Some(piece), &mut buffer[..piece.len()], start, powers, &mut lanes);
+            exponentiate_piece(s, Some(piece), &mut buffer[..piece.len()], start, exps, &mut lanes);
         }
-        powers.rest = fold(lanes, T::add_assign);
+        exps.rest = fold(lanes, T::add_assign);
     }
 }
 
-/// The piece of a row that begins at element `start`.
+/// [`exponentiate`] for the piece of a row that begins at element `start`.
 #[inline(always)]
-fn raise_piece<S: Simd, T: Float>(
+fn exponentiate_piece<S: Simd, T: Float>(
     s: S,
     logits: Option<&[T]>,
     piece: &mut [T],
     start: usize,
-    powers: &mut Powers<T>,
+    exps: &mut Exponentials<T>,
     lanes: &mut [T; LANES],
 ) {
-    let power = Power { greatest: powers.greatest };
+    let op = ExpMinusMax { max: exps.max };
     match logits {
-        Some(logits) => along(s, &power, [logits], [&mut *piece]),
-        None => along(s, &power, [], [&mut *piece]),
+        Some(logits) => along(s, &op, [logits], [&mut *piece]),
+        None => along(s, &op, [], [&mut *piece]),
     }
-    if let Some(power) = within(piece, start, powers.at) {
-        powers.left_out = core::mem::replace(power, T::ZERO);
+    if let Some(exp) = within(piece, start, exps.excluded) {
+        exps.excluded_exp = core::mem::replace(exp, T::ZERO);
     }
     gather(lanes, piece, T::add_assign);
 }
 
-/// Element `at` of a row in its piece that begins at `start`, if it is there.
+/// Element `at` of a row, if it is in the piece that begins at `start`.
 #[inline(always)]
 pub(crate) fn within<T>(piece: &mut [T], start: usize, at: usize) -> Option<&mut T> {
     at.checked_sub(start).and_then(|j| piece.get_mut(j))
 }
 
-/// `e^(x - greatest)`.
-struct Power<T> {
-    greatest: T,
+/// `e^(x - max)`.
+struct ExpMinusMax<T> {
+    max: T,
 }
 
-impl<T: Float> Elementwise<T, 1, 1> for Power<T> {
+impl<T: Float> Elementwise<T, 1, 1> for ExpMinusMax<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, [x]: [T::V<S>; 1], _: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        [exp_of_nonpositive::<S, T>(s, T::sub(s, x, T::splat(s, self.greatest)))]
+        [exp_of_nonpositive::<S, T>(s, T::sub(s, x, T::splat(s, self.max)))]
     }
 }
 
-impl<T: Float> Elementwise<T, 0, 1> for Power<T> {
+impl<T: Float> Elementwise<T, 0, 1> for ExpMinusMax<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, []: [T::V<S>; 0], [x]: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        [exp_of_nonpositive::<S, T>(s, T::sub(s, x, T::splat(s, self.greatest)))]
+        [exp_of_nonpositive::<S, T>(s, T::sub(s, x, T::splat(s, self.max)))]
     }
 }
 
-/// The greatest element that is not NaN; -Inf if there is none. Which of -0 and +0 is nobody's business: as a
-/// subtrahend they are one.
+/// Maximum of the elements that are not NaN; -Inf if there are none. It may be -0 or +0 where both
+/// occur: as a subtrahend they are equal.
 #[inline(always)]
-pub(crate) fn greatest<S: Simd, T: Float>(s: S, row: &[T]) -> T {
-    let keep_greater = |lane: &mut T, x| {
+pub(crate) fn row_max<S: Simd, T: Float>(s: S, row: &[T]) -> T {
+    let keep_max = |lane: &mut T, x| {
         if *lane < x {
             *lane = x;
         }
@@ -206,32 +210,32 @@ pub(crate) fn greatest<S: Simd, T: Float>(s: S, row: &[T]) -> T {
     let mut lanes = [-T::INFINITY; LANES];
     let mut rest = row;
     if row.len() >= LONG {
-        // The order of comparisons decides nothing: four registers, which do not wait for each other.
+        // The order of comparisons does not matter: four independent registers hide their latency.
         let (whole, after) = T::split::<S>(row);
         rest = after;
         let mut four = [T::splat(s, -T::INFINITY); 4];
         for registers in whole.chunks(4) {
-            for (greatest, &x) in four.iter_mut().zip(registers) {
-                *greatest = T::select(s, T::less(s, *greatest, x), x, *greatest);
+            for (max, &x) in four.iter_mut().zip(registers) {
+                *max = T::select(s, T::less(s, *max, x), x, *max);
             }
         }
-        let [mut greatest, others @ ..] = four;
+        let [mut max, others @ ..] = four;
         for x in others {
-            greatest = T::select(s, T::less(s, greatest, x), x, greatest);
+            max = T::select(s, T::less(s, max, x), x, max);
         }
         let mut values = [-T::INFINITY; MOST_LANES];
-        T::store(s, &mut values[..<T as Lanes>::lanes::<S>()], greatest);
-        gather(&mut lanes, &values, keep_greater);
+        T::store(s, &mut values[..<T as Lanes>::lanes::<S>()], max);
+        gather(&mut lanes, &values, keep_max);
     }
-    gather(&mut lanes, rest, keep_greater);
-    fold(lanes, keep_greater)
+    gather(&mut lanes, rest, keep_max);
+    fold(lanes, keep_max)
 }
 
-/// Where the first element stands that equals `x`; 0 if none does.
+/// Index of the first element equal to `x`; 0 if there is none.
 #[inline(always)]
-pub(crate) fn position<T: Float>(row: &[T], x: T) -> usize {
+pub(crate) fn index_of<T: Float>(row: &[T], x: T) -> usize {
     for (start, piece) in (0..).step_by(PIECE).zip(row.chunks(PIECE)) {
-        // Without a branch an element, so that the search is done in registers.
+        // No branch per element, so that the search is vectorised.
         if piece.iter().fold(false, |found, &y| found | (x == y)) {
             return start + piece.iter().position(|&y| x == y).unwrap_or(0);
         }
@@ -239,7 +243,7 @@ pub(crate) fn position<T: Float>(row: &[T], x: T) -> usize {
     0
 }
 
-/// The sum of a row.
+/// Sum of a row.
 #[inline(always)]
 pub(crate) fn sum<T: Float>(row: &[T]) -> T {
     let mut lanes = [T::ZERO; LANES];
@@ -247,7 +251,7 @@ pub(crate) fn sum<T: Float>(row: &[T]) -> T {
     fold(lanes, T::add_assign)
 }
 
-/// The sum of `x[j] * y[j]`, each product rounded.
+/// Sum of `x[j] * y[j]`, each product rounded.
 #[inline(always)]
 pub(crate) fn dot<T: Float>(x: &[T], y: &[T]) -> T {
     let (mut lanes, mut products) = ([T::ZERO; LANES], [T::ZERO; PIECE]);
@@ -276,7 +280,7 @@ pub(crate) fn gather<T: Float>(lanes: &mut [T; LANES], x: &[T], combine: impl Fn
     }
 }
 
-/// Combines the upper half of the lanes into the lower until one is left.
+/// Combines the upper half of the lanes into the lower half until one is left.
 #[inline(always)]
 pub(crate) fn fold<T: Float>(mut lanes: [T; LANES], combine: impl Fn(&mut T, T)) -> T {
     let mut half = LANES / 2;
@@ -300,7 +304,7 @@ mod tests {
     use crate::elementwise::for_each_element;
     use crate::{Cpu, Isa};
 
-    /// What a softmax takes for exp has its bits.
+    /// The exponential of softmax has the bits of `exp`.
     fn exp_of_nonpositive_is_exp<T: Float>(least: f64) {
         struct OfNonpositive;
         impl<T: Float> Elementwise<T, 1, 1> for OfNonpositive {

@@ -1,7 +1,8 @@
-//! Rectifiers that bend by an exponential: ELU, SELU, softplus.
+//! Activations with an exponential piece: ELU, SELU, softplus.
 //!
-//! Their derivatives are the outputs' own: with `y = alpha (e^x - 1)`, `alpha e^x` is `y + alpha`; with
-//! `y = ln(1 + e^x)`, `sigmoid(x)` is `1 - e^-y`. Called by `activation`.
+//! The output determines the derivative. With `y = alpha (e^x - 1)`, the derivative `alpha e^x` is
+//! `y + alpha`; with `y = ln(1 + e^x)`, the derivative `sigmoid(x)` is `1 - e^-y`. Called by
+//! `activation`.
 
 use super::Curve;
 use crate::math::{exp_m1::exp_m1, softplus::softplus};

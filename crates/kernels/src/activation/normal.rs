@@ -1,33 +1,34 @@
-//! The normal distribution function and its density, of one register.
+//! The normal distribution function Phi and its density, of one register.
 //!
 //! ```text
 //! t = |x|
-//! tail = e^(-t^2 / 2) q((t - ORIGIN) / (t + BEYOND)) / (t + BEYOND)        Phi(-t): what is left beyond t
+//! tail = e^(-t^2 / 2) q((t - ORIGIN) / (t + BEYOND)) / (t + BEYOND)        Phi(-t)
 //! Phi(x) = tail                                                         x < 0
 //!          1 - tail                                                     x >= 0
 //! density = e^(-t^2 / 2) / sqrt(2 pi)
 //! ```
 //!
-//! Taken from the tail, Phi keeps its relative accuracy however small it is, where `(1 + erf) / 2` would cancel; and
-//! the power serves the density too. The quotient maps all t onto a short interval, on which `q` is smooth
-//! (Schonfelder, "Chebyshev expansions for the error and related functions", 1978, does so for erfc). `q` interpolates
-//! at the Chebyshev nodes: its relative error is 2^-25.6 for f32, 2^-58.5 for f64. f32 expands it around t = 0, where
-//! most of its numbers are and each step loses least; the more coefficients of f64 would cancel there, so that it
+//! Computed from the tail, Phi keeps its relative accuracy however small it is, where
+//! `(1 + erf) / 2` would cancel; and the density shares the exponential. The quotient maps all t to
+//! a short interval, on which `q` is smooth (Schonfelder, "Chebyshev expansions for the error and
+//! related functions", 1978, does so for erfc). `q` interpolates at the Chebyshev nodes: its
+//! relative error is 2^-25.6 for f32, 2^-58.5 for f64. f32 expands it around t = 0, where most
+//! inputs are and each step loses least; the higher coefficients of f64 would cancel there, so f64
 //! expands around the middle. Called by the GELU.
 
 use super::at_most;
 use crate::math::{exp::exp, polynomial};
 use crate::simd::{Float, Lanes, Simd};
 
-/// The constants of the normal distribution.
+/// Constants of the normal distribution.
 pub trait Normal: Lanes {
     /// From here on, e^(-t^2 / 2) rounds to 0.
     const FURTHEST: Self;
-    /// Where `q` is expanded.
+    /// Point around which `q` is expanded.
     const ORIGIN: Self;
-    /// Near the middle of what matters.
+    /// Pole offset of the quotient, near the middle of the relevant range.
     const BEYOND: Self;
-    /// `q`.
+    /// Coefficients of `q`.
     const TAIL: &'static [Self];
 }
 
@@ -86,7 +87,8 @@ pub(super) fn normal<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) 
     let (zero, one, half) = (T::splat(s, T::ZERO), T::splat(s, T::ONE), T::splat(s, T::HALF));
     let t = at_most(s, T::abs::<S>(x), T::FURTHEST);
 
-    // t^2 is square + rest. The power of the first would carry its rounding error, times t^2, into the last places.
+    // t^2 is square + rest. The exponential of `square` alone would have its rounding error, times
+    // t^2, in the last digits.
     let square = T::mul(s, t, t);
     let minus = T::sub(s, zero, square);
     let rest = T::mul(s, half, T::mul_add(s, t, t, minus));
@@ -94,8 +96,8 @@ pub(super) fn normal<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) 
     let power = T::mul_add(s, T::sub(s, zero, rest), power, power);
 
     let inverse = T::div(s, one, T::add(s, t, T::splat(s, T::BEYOND)));
-    let place = T::mul(s, T::sub(s, t, T::splat(s, T::ORIGIN)), inverse);
-    let q = polynomial::<S, T>(s, place, T::TAIL);
+    let u = T::mul(s, T::sub(s, t, T::splat(s, T::ORIGIN)), inverse);
+    let q = polynomial::<S, T>(s, u, T::TAIL);
     let tail = T::mul(s, power, T::mul(s, q, inverse));
     let phi = T::select(s, T::less(s, x, zero), tail, T::sub(s, one, tail));
     // 1 / sqrt(2 pi).

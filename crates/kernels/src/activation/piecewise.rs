@@ -1,7 +1,8 @@
-//! Activations of straight pieces: ReLU and its kin, hard tanh, hard sigmoid.
+//! Piecewise linear activations: ReLU, capped ReLU, leaky ReLU, hard tanh, hard sigmoid.
 //!
-//! A piece is told by the output as well as by the input, since no piece but the flat ones has a value in common with
-//! another. The comparisons are false for NaN, which therefore takes the piece above. Called by `activation`.
+//! The output tells the piece as well as the input does, since only flat pieces share a value with
+//! another. The comparisons are false for NaN, which therefore takes the upper piece. Called by
+//! `activation`.
 
 use super::{Curve, at_least, at_most};
 use crate::simd::{Float, Simd};
@@ -61,7 +62,7 @@ impl<T: Float> Curve<T> for LeakyRelu<T> {
 pub(super) struct HardSigmoid;
 
 impl HardSigmoid {
-    /// A sixth, rounded: six of it are 1 in f32 and in f64.
+    /// 1/6, rounded: six times it is 1 in f32 and in f64.
     const SIXTH: f64 = 1.0 / 6.0;
 }
 

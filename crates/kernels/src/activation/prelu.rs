@@ -1,35 +1,38 @@
-//! PReLU: a leaky ReLU whose slopes are learned, one a channel or one for all.
+//! PReLU: a leaky ReLU with learned slopes, one per channel or one for all.
 //!
 //! ```text
-//! for each block of ROWS rows                              on any thread
-//!     sums = +0, one a channel
+//! for each block of ROWS rows                              in parallel
+//!     sums = +0, one per channel
 //!     for each row of the block, ascending:                registers of channels
 //!         sums = fma(dy, x, sums) where not x > 0
 //!         dy = slopes dy          where x <= 0
 //! dslopes = +0 + the sums of the blocks, in ascending order
 //! ```
 //!
-//! With one slope for all, a row is [`LANES`] elements (the last row may be shorter): element `i` is summed in lane
-//! `i % LANES`, and the upper half of the lanes is added to the lower until one is left. Called by the layers of a
-//! network.
+//! With one slope for all, a row is [`LANES`] elements (the last row may be shorter): element `i`
+//! is summed in lane `i % LANES`, and the upper half of the lanes is added to the lower half until
+//! one is left. Called by the layers of a network.
 
 use crate::elementwise::{CHUNK, Elementwise, along};
 use crate::error::check_length;
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// Rows of a block, whose sums are one ascending chain. Part of the bit contract. 64 rows of 256 channels are a chunk
-/// of the element-wise operations, and the sums of the blocks a 64th of the memory of `x`.
+/// Rows per block, whose sums are one ascending chain. Part of the bit contract. 64 rows of 256
+/// channels are a chunk of the element-wise operations, and the sums of the blocks take a 64th of
+/// the memory of `x`.
 const ROWS: usize = 64;
 
-/// Virtual channels of a shared slope. Part of the bit contract. Eight registers of AVX-512: enough additions in
-/// flight.
+/// Virtual channels of a shared slope. Part of the bit contract. Eight registers of AVX-512: enough
+/// additions in flight.
 const LANES: usize = 128;
 
-/// `y[r, c] = x[r, c]` where that is above 0, `slopes[c] x[r, c]` elsewhere (He et al., ICCV 2015). PyTorch: `PReLU`.
+/// `y[r, c] = x[r, c]` where that is above 0, otherwise `slopes[c] x[r, c]` (He et al., ICCV 2015).
+/// PyTorch: `PReLU`.
 ///
-/// `x` and `y` are `[rows, slopes.len()]`, row after row; or `slopes` is one number, and `x` and `y` have any length.
-/// NaN gives NaN; a zero times its slope is a zero, and -Inf times a slope of 0 is NaN. Slopes may be negative.
+/// `x` and `y` are `[rows, slopes.len()]`, row-major. If `slopes` has one element, `x` and `y` have
+/// any length. NaN gives NaN; a zero times its slope is a zero, and -Inf times a slope of 0 is NaN.
+/// Slopes may be negative.
 ///
 /// ```
 /// use kernels::{Cpu, activation::prelu};
@@ -40,13 +43,14 @@ const LANES: usize = 128;
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if `x` are no whole rows of `slopes` or `y` differs in length. Nothing has been written then.
+/// [`Error::Length`] if `x` is not a whole number of rows of `slopes`, or if `y` differs in length.
+/// Nothing is written then.
 #[inline(never)]
 pub fn prelu<T: Float>(cpu: Cpu<'_>, x: &[T], slopes: &[T], y: &mut [T]) -> Result<(), Error> {
     check_rows(x, slopes)?;
     check_length("y", x.len(), y.len())?;
     let mut shared = [T::ZERO; LANES];
-    let slopes = of_a_row(slopes, &mut shared);
+    let slopes = row_slopes(slopes, &mut shared);
     let task = (CHUNK / slopes.len().max(1)).max(1).saturating_mul(slopes.len().max(1));
     cpu.for_each_item(x.chunks(task).zip(y.chunks_mut(task)), |(x, y)| {
         cpu.isa.run(Forward { x, slopes, y });
@@ -54,20 +58,23 @@ pub fn prelu<T: Float>(cpu: Cpu<'_>, x: &[T], slopes: &[T], y: &mut [T]) -> Resu
     Ok(())
 }
 
-/// The gradients of [`prelu`]: `dy` becomes that with respect to `x`, and `dslopes` that with respect to `slopes`.
+/// The gradients of [`prelu`]: `dy` becomes the gradient with respect to `x`, `dslopes` the one
+/// with respect to `slopes`.
 ///
 /// ```text
 /// dy[r, c]   = dy[r, c] where x[r, c] > 0, slopes[c] dy[r, c] elsewhere
 /// dslopes[c] = sum over r, where not x[r, c] > 0, of dy[r, c] x[r, c]
 /// ```
 ///
-/// `x` is what [`prelu`] was given, `dslopes` is as long as `slopes`, and `scratch` at least [`prelu_scratch`] long. At
-/// 0, where there is no derivative, the slope is taken. A NaN in `x` leaves its `dy` and makes its slope's gradient
-/// NaN. The order of the sums is fixed by the shape alone (see this module's head).
+/// `x` is the input of [`prelu`], `dslopes` is as long as `slopes`, and `scratch` at least
+/// [`prelu_scratch`] long. At 0, where the derivative does not exist, it is the slope. A NaN in `x`
+/// leaves its `dy` unchanged and makes its slope's gradient NaN. The order of the sums is fixed by
+/// the shape alone (see the head of this module).
 ///
 /// # Errors
-/// [`Error::Length`] if `x` are no whole rows of `slopes`, or `dy` or `dslopes` have another length than `x` and
-/// `slopes`; [`Error::Scratch`]. Nothing has been written then.
+/// [`Error::Length`] if `x` is not a whole number of rows of `slopes`, or if `dy` or `dslopes`
+/// differs in length from `x` or `slopes`; [`Error::Scratch`] if `scratch` is too small. Nothing is
+/// written then.
 #[inline(never)]
 pub fn prelu_backward<T: Float>(
     cpu: Cpu<'_>,
@@ -84,16 +91,16 @@ pub fn prelu_backward<T: Float>(
     let got = scratch.len();
     let sums = scratch.get_mut(..expected).ok_or(Error::Scratch { expected, got })?;
     let mut shared = [T::ZERO; LANES];
-    let slopes = of_a_row(slopes, &mut shared);
+    let slopes = row_slopes(slopes, &mut shared);
     let row = slopes.len().max(1);
     let block = row.saturating_mul(ROWS);
     let blocks = (x.chunks(block).zip(dy.chunks_mut(block))).zip(sums.chunks_mut(row));
     cpu.for_each_item(blocks, |((x, dy), sums)| cpu.isa.run(Backward { x, slopes, dy, sums }));
-    cpu.isa.run(Total { sums, dslopes });
+    cpu.isa.run(AddBlocks { sums, dslopes });
     Ok(())
 }
 
-/// Elements of scratch that [`prelu_backward`] needs for `len` elements of `x` and `slopes` slopes.
+/// Scratch elements that [`prelu_backward`] needs for `len` elements of `x` and `slopes` slopes.
 pub const fn prelu_scratch(len: usize, slopes: usize) -> usize {
     match row_length(slopes) {
         0 => 0,
@@ -101,19 +108,19 @@ pub const fn prelu_scratch(len: usize, slopes: usize) -> usize {
     }
 }
 
-/// Elements that are taken for a row.
+/// Elements that count as a row.
 const fn row_length(slopes: usize) -> usize {
     if slopes == 1 { LANES } else { slopes }
 }
 
-/// The slopes of the elements of a row.
-fn of_a_row<'a, T: Float>(slopes: &'a [T], shared: &'a mut [T; LANES]) -> &'a [T] {
+/// The slopes of a row's elements.
+fn row_slopes<'a, T: Float>(slopes: &'a [T], shared: &'a mut [T; LANES]) -> &'a [T] {
     let &[slope] = slopes else { return slopes };
     *shared = [slope; LANES];
     shared
 }
 
-/// `Ok` if `x` are whole rows.
+/// Checks that `x` is a whole number of rows.
 fn check_rows<T>(x: &[T], slopes: &[T]) -> Result<(), Error> {
     check_length("x", x.len() / slopes.len().max(1) * slopes.len(), x.len())
 }
@@ -156,13 +163,13 @@ impl<T: Float> WithSimd for Backward<'_, T> {
     }
 }
 
-/// The sums of the blocks become the gradient of the slopes.
-struct Total<'a, T> {
+/// Adds the sums of the blocks to the gradient of the slopes.
+struct AddBlocks<'a, T> {
     sums: &'a mut [T],
     dslopes: &'a mut [T],
 }
 
-impl<T: Float> WithSimd for Total<'_, T> {
+impl<T: Float> WithSimd for AddBlocks<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
@@ -178,7 +185,7 @@ impl<T: Float> WithSimd for Total<'_, T> {
     }
 }
 
-/// Adds the upper half of the lanes to the lower until one is left.
+/// Adds the upper half of the lanes to the lower half until one is left.
 #[inline(always)]
 fn fold<T: Float>(mut lanes: [T; LANES]) -> T {
     let mut half = LANES / 2;
@@ -192,7 +199,7 @@ fn fold<T: Float>(mut lanes: [T; LANES]) -> T {
     lanes[0]
 }
 
-/// `slope x` where `x` is not above 0; NaN is NaN.
+/// `slope x` where `x` is at most 0, otherwise `x`; NaN is NaN.
 struct Value;
 
 impl<T: Float> Elementwise<T, 2, 1> for Value {
@@ -203,7 +210,7 @@ impl<T: Float> Elementwise<T, 2, 1> for Value {
     }
 }
 
-/// `dy` becomes `dx`, and `sum` grows by what the slope's gradient has of this row.
+/// `dy` becomes `dx`; the terms of the slope's gradient are added to `sum`.
 struct Gradient;
 
 impl<T: Float> Elementwise<T, 2, 2> for Gradient {

@@ -1,7 +1,8 @@
-//! Activations between two bounds: sigmoid, tanh, softsign.
+//! Bounded activations: sigmoid, tanh, softsign.
 //!
-//! Their derivatives are polynomials of the outputs. Those with a subtraction round once, by a fused multiply-add, so
-//! that nothing but the output's own rounding is lost where it nears a bound. Called by `activation` and `recurrent`.
+//! Their derivatives are polynomials of the outputs. A subtraction is rounded once, by a fused
+//! multiply-add, so that nothing but the output's own rounding is lost near a bound. Called by
+//! `activation` and `recurrent`.
 
 use super::{Curve, at_most};
 use crate::math::{sigmoid::sigmoid, tanh::tanh};
@@ -17,7 +18,7 @@ impl<T: Float> Curve<T> for Sigmoid {
     }
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, y: T::V<S>, dy: T::V<S>) -> T::V<S> {
-        T::mul(s, less_its_square::<S, T>(s, y, y), dy)
+        T::mul(s, minus_square::<S, T>(s, y, y), dy)
     }
 }
 
@@ -31,13 +32,13 @@ impl<T: Float> Curve<T> for Tanh {
     }
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, y: T::V<S>, dy: T::V<S>) -> T::V<S> {
-        T::mul(s, less_its_square::<S, T>(s, T::splat(s, T::ONE), y), dy)
+        T::mul(s, minus_square::<S, T>(s, T::splat(s, T::ONE), y), dy)
     }
 }
 
 /// `a - y y`, rounded once.
 #[inline(always)]
-fn less_its_square<S: Simd, T: Float>(s: S, a: T::V<S>, y: T::V<S>) -> T::V<S> {
+fn minus_square<S: Simd, T: Float>(s: S, a: T::V<S>, y: T::V<S>) -> T::V<S> {
     T::mul_add(s, T::sub(s, T::splat(s, T::ZERO), y), y, a)
 }
 

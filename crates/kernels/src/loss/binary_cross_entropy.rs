@@ -6,43 +6,47 @@ use crate::math::{exp::exp_of_nonpositive, ln::ln_1p};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
-/// Cross-entropy of the sigmoid of each logit `x` against a probability `t` (PyTorch's `BCEWithLogitsLoss`).
+/// Cross-entropy of the sigmoid of each logit `x` and a target probability `t` (PyTorch's
+/// `BCEWithLogitsLoss`).
 ///
 /// ```text
 /// loss = a softplus(-x) + b softplus(x)             a = positive_weight * t;  b = 1 - t
 /// dx   = scale * (b sigmoid(x) - a sigmoid(-x))     softplus(x) = max(x, 0) + ln(1 + e^-|x|)
 /// ```
 ///
-/// For targets in `[0, 1]` both terms of the loss are at least 0, so that nothing cancels: a loss near 0 is as accurate as a
-/// large one, and no finite logit overflows. An infinite logit that agrees with its target has the loss 0, else Inf; its
-/// gradient is finite. NaN gives NaN, for both.
+/// For targets in `[0, 1]` both terms of the loss are at least 0, so that nothing cancels: a loss
+/// near 0 is as accurate as a large one, and no finite logit overflows. An infinite logit that
+/// agrees with its target has the loss 0, otherwise Inf; its gradient is finite. NaN gives NaN, for
+/// both.
 ///
 /// ```
 /// use kernels::{Cpu, loss::BinaryCrossEntropy};
 /// let (mut losses, mut dlogits) = ([0.0_f64; 2], [0.0; 2]);
 /// let (logits, targets) = ([0.0, 1e4], [1.0, 0.0]);
-/// BinaryCrossEntropy::default().gradient(Cpu::detect(), &logits, &targets, 1.0, &mut losses, &mut dlogits)?;
+/// let (cpu, loss) = (Cpu::detect(), BinaryCrossEntropy::default());
+/// loss.gradient(cpu, &logits, &targets, 1.0, &mut losses, &mut dlogits)?;
 /// assert_eq!((losses[1], dlogits), (1e4, [-0.5, 1.0]));
 /// # Ok::<(), kernels::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BinaryCrossEntropy {
-    /// How much more a positive target counts than a negative one: at least 0. PyTorch's `pos_weight`.
+    /// Weight of positive targets relative to negative ones: at least 0. PyTorch's `pos_weight`.
     pub positive_weight: f64,
 }
 
 impl Default for BinaryCrossEntropy {
-    /// Both count alike.
+    /// Positive and negative targets have equal weight.
     fn default() -> Self {
         Self { positive_weight: 1.0 }
     }
 }
 
 impl BinaryCrossEntropy {
-    /// The loss of each of `logits` against its target.
+    /// The loss of each logit and its target.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if `positive_weight` is out of range, [`Error::Length`] if the lengths differ.
+    /// [`Error::Parameter`] if `positive_weight` is out of range; [`Error::Length`] if the lengths
+    /// differ.
     #[inline(never)]
     pub fn losses<E: Element>(
         &self,
@@ -78,7 +82,7 @@ impl BinaryCrossEntropy {
     }
 }
 
-/// The loss, its factor at hand.
+/// The loss with its weight in `T`.
 struct Weighted<T> {
     positive: T,
 }
@@ -97,11 +101,11 @@ impl<T: Float> Pointwise<T> for Weighted<T> {
         let (above, below) = (T::add(s, size, log), log);
         let softplus = T::select(s, negative, below, above);
         let softplus_of_minus = T::select(s, negative, above, below);
-        // Without a stake nothing is lost, even where softplus is Inf; NaN stays NaN.
+        // A term of weight 0 is 0, even where softplus is Inf; NaN stays NaN.
         let nothing = T::select(s, T::less_or_equal(s, size, T::splat(s, T::INFINITY)), zero, x);
-        let stakes_no = |stake| T::less_or_equal(s, T::abs::<S>(stake), zero);
-        let a_term = T::select(s, stakes_no(a), nothing, T::mul(s, a, softplus_of_minus));
-        let b_term = T::select(s, stakes_no(b), nothing, T::mul(s, b, softplus));
+        let is_zero = |weight| T::less_or_equal(s, T::abs::<S>(weight), zero);
+        let a_term = T::select(s, is_zero(a), nothing, T::mul(s, a, softplus_of_minus));
+        let b_term = T::select(s, is_zero(b), nothing, T::mul(s, b, softplus));
 
         // The sigmoid of |x| and of -|x|.
         let total = T::add(s, one, power);

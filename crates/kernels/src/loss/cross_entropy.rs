@@ -1,19 +1,20 @@
 //! Softmax cross-entropy from logits, with its gradient.
 //!
 //! ```text
-//! for each block of rows                               on any thread
+//! for each block of rows                               in parallel
 //!     for each tile of rows
-//!         each row of labels:   gap = greatest - z[label];  leave the label out
-//!                   of others:  gap = sum of stake * (greatest - z);  leave the first greatest z out
-//!         all rows:             z = e^(z - greatest), but 0 where it is left out;  rest = sum of z
-//!         each row:             dz = z * share - scale * stake          share = scale * weight / total
-//!         all rows:             loss = gap + weight * ln(1 + excess)    total = 1 + excess
+//!         each row of a label:  gap = q * (max - z[label]);  exclude the label
+//!                  otherwise:   gap = sum of q * (max - z);  exclude the first maximum
+//!         all rows:             z = e^(z - max), but 0 where excluded;  rest = sum of z
+//!         each row:             dz = z * share - scale * q      share = scale * weight / total
+//!         all rows:             loss = gap + weight * ln(1 + excess)        total = 1 + excess
 //! ```
 //!
-//! Leaving one power out of the sum keeps what a confident network still has to learn: with p near 1, both `-ln p` and
-//! `p - 1` come from `rest` and keep all their digits, where `ln(total)` and `p - 1` would have rounded to 0. Against a
-//! label alone, it is the label's; else the greatest, which is 1, and what the gradient there lacks of `-stake` is the sum of
-//! the other stakes.
+//! Excluding one exponential from the sum keeps what a confident network still has to learn. With p
+//! near 1, both `-ln p` and `p - 1` come from `rest` and keep all their digits, where `ln(total)`
+//! and `p - 1` would have rounded to 0. With a label alone, the label's exponential is excluded.
+//! Otherwise it is the maximum's, which is 1; the gradient there subtracts the sum of the other `q`
+//! in place of its own.
 //!
 //! Sums along a row have the order of `row`: eight virtual lanes.
 
@@ -21,11 +22,12 @@ use super::check_labels;
 use crate::elementwise::{Elementwise, along};
 use crate::error::check_parameter;
 use crate::math::ln::ln_1p;
-use crate::row::{self, LANES, PIECE, Powers, TILE, block, fold, gather, tile_rows, within};
+use crate::row::{self, Exponentials, LANES, PIECE, TILE, block, fold, gather, tile_rows, within};
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error, error::check_length};
 
-/// Cross-entropy of the softmax of each row of logits against its target, from logits (PyTorch's `CrossEntropyLoss`).
+/// Cross-entropy of the softmax of each row of logits and its target (PyTorch's
+/// `CrossEntropyLoss`).
 ///
 /// ```text
 /// q[i, j]       = weights[j] * ((1 - smoothing) * target[i, j] + smoothing / classes)
@@ -33,45 +35,48 @@ use crate::{Cpu, Error, error::check_length};
 /// dlogits[i, j] = scale * (softmax(logits[i])[j] * (sum over k of q[i, k]) - q[i, j])
 /// ```
 ///
-/// where `target[i]` is the row's distribution, or 1 at its label and 0 elsewhere. Losses are in nats, and never negative
-/// where `weights` and targets are not.
+/// `target[i]` is the row's distribution, or 1 at its label and 0 elsewhere. Losses are in nats,
+/// and never negative where `weights` and targets are not.
 ///
-/// No finite logits overflow, and a loss near 0 is as accurate as a large one. A row with NaN or +Inf, or
-/// with -Inf alone, has the loss NaN and a gradient of NaN; -Inf elsewhere is a probability of 0, and a loss of +Inf if
-/// its `q` is not 0.
+/// No finite logits overflow, and a loss near 0 is as accurate as a large one. A row with NaN or
+/// +Inf, or with -Inf alone, has the loss NaN and a gradient of NaN. -Inf elsewhere is a
+/// probability of 0, and a loss of +Inf if its `q` is not 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CrossEntropy<'a, T> {
-    /// How much of each target is spread over all classes: in `[0, 1]` (Szegedy et al., CVPR 2016).
+    /// Label smoothing: the part of each target that is uniform over all classes, in `[0, 1]`
+    /// (Szegedy et al., CVPR 2016).
     pub smoothing: f64,
-    /// One factor a class; none: 1 for each.
+    /// Weight per class, `[classes]`; 1 for each if `None`.
     pub weights: Option<&'a [T]>,
-    /// The label of rows that do not count: their loss and their gradient are +0, whatever their logits.
+    /// Label of rows to ignore: their loss and their gradient are +0, whatever their logits.
+    /// PyTorch's `ignore_index`.
     pub ignore: Option<u32>,
 }
 
 impl<T> Default for CrossEntropy<'_, T> {
-    /// No smoothing, no weights; every row counts.
+    /// No smoothing, no weights, no ignored rows.
     fn default() -> Self {
         Self { smoothing: 0.0, weights: None, ignore: None }
     }
 }
 
-/// What the rows of logits shall become.
+/// Targets of the rows of logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Targets<'a, T> {
-    /// One class a row.
+    /// One class per row, `[rows]`.
     Labels(&'a [u32]),
-    /// One distribution a row, `[rows, classes]`. Nothing asks that it sums to 1.
+    /// One distribution per row, `[rows, classes]`. It need not sum to 1.
     Distributions(&'a [T]),
 }
 
 impl<T: Float> CrossEntropy<'_, T> {
-    /// The losses of `logits`, `[rows, classes]`, against `targets`; `losses` is `[rows]`.
+    /// The losses of `logits`, `[rows, classes]`, for `targets`; `losses` is `[rows]`.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if `smoothing` is out of range; [`Error::Length`] if `weights` is not `[classes]`, if
-    /// `targets` or `logits` do not fit `losses` and `classes`, or if there are rows but no classes; [`Error::Label`] for the
-    /// first label that is neither below `classes` nor ignored. Nothing has been written then.
+    /// [`Error::Parameter`] if `smoothing` is out of range; [`Error::Length`] if `weights` is not
+    /// `[classes]`, if `targets` or `logits` do not match `losses` and `classes`, or if there are
+    /// rows but no classes; [`Error::Label`] for the first label that is neither below `classes`
+    /// nor ignored. Nothing is written then.
     #[inline(never)]
     pub fn losses(
         &self,
@@ -90,11 +95,13 @@ impl<T: Float> CrossEntropy<'_, T> {
         Ok(())
     }
 
-    /// The same losses, and in `dlogits`, `[rows, classes]`, the gradient of their sum times `scale`.
+    /// The same losses; `dlogits`, `[rows, classes]`, becomes the gradient of their sum times
+    /// `scale`.
     ///
     /// # Errors
-    /// As [`losses`](Self::losses); and [`Error::Length`] if `dlogits` differs from `logits` in length.
-    #[expect(clippy::too_many_arguments, reason = "four operands and what is known only at the step")]
+    /// As [`losses`](Self::losses); also [`Error::Length`] if `dlogits` differs from `logits` in
+    /// length.
+    #[expect(clippy::too_many_arguments, reason = "four operands and the scale of a step")]
     #[inline(never)]
     pub fn gradient(
         &self,
@@ -140,12 +147,13 @@ impl<T: Float> CrossEntropy<'_, T> {
         Ok(())
     }
 
-    /// What PyTorch's `reduction='mean'` divides the sum of the losses by, so that `scale` is its inverse: the sum of the
-    /// labels' weights, ignored rows left out, or the number of distributions. Added in ascending order, in f64.
+    /// The divisor of PyTorch's `reduction='mean'`, whose inverse is `scale`: the sum of the
+    /// labels' weights without ignored rows, or the number of distributions. Added in ascending
+    /// order, in f64.
     ///
     /// # Errors
-    /// [`Error::Length`] if `weights` is not `[classes]`, or `targets` are no whole rows; [`Error::Label`] as for
-    /// [`losses`](Self::losses).
+    /// [`Error::Length`] if `weights` is not `[classes]`, or if `targets` is not a whole number of
+    /// rows; [`Error::Label`] as for [`losses`](Self::losses).
     pub fn total_weight(&self, classes: usize, targets: Targets<'_, T>) -> Result<f64, Error> {
         self.check_weights(classes)?;
         match targets {
@@ -161,7 +169,7 @@ impl<T: Float> CrossEntropy<'_, T> {
         }
     }
 
-    /// What all forms of the loss ask of their operands.
+    /// Checks the operands that all forms of the loss share.
     fn check(
         &self,
         classes: usize,
@@ -190,7 +198,7 @@ impl<T: Float> CrossEntropy<'_, T> {
         self.weights.map_or(Ok(()), |weights| check_length("weights", classes, weights.len()))
     }
 
-    /// The factor of a class.
+    /// The weight of a class.
     #[inline(always)]
     fn weight(&self, class: usize) -> T {
         self.weights.map_or(T::ONE, |weights| weights[class])
@@ -198,7 +206,7 @@ impl<T: Float> CrossEntropy<'_, T> {
 }
 
 impl<'a, T: Float> Targets<'a, T> {
-    /// The targets of each block of `rows` rows, `block` logits.
+    /// Splits the targets into blocks of `rows` rows, `block` logits each.
     fn blocks(self, rows: usize, block: usize) -> impl Iterator<Item = Targets<'a, T>> {
         let (labels, distributions): (&[u32], &[T]) = match self {
             Self::Labels(labels) => (labels, &[]),
@@ -208,7 +216,7 @@ impl<'a, T: Float> Targets<'a, T> {
         labels.chain(distributions.chunks(block).map(Targets::Distributions))
     }
 
-    /// Those of `rows` rows from `start` on.
+    /// The targets of `rows` rows from `start` on.
     #[inline(always)]
     fn rows(self, start: usize, rows: usize, classes: usize) -> Self {
         match self {
@@ -239,10 +247,10 @@ impl<T: Float> WithSimd for Losses<'_, T> {
             let start = tile * rows;
             let logits = &logits[start * classes..][..losses.len() * classes];
             let tile = Tile { of, classes, targets: targets.rows(start, losses.len(), classes) };
-            let (mut powers, mut pulls) = ([Powers::default(); TILE], Pulls::default());
-            tile.read(s, logits, &mut powers, &mut pulls);
-            row::sum_powers(s, logits, classes, &mut powers);
-            tile.put_losses(s, &powers, &pulls, losses);
+            let (mut exps, mut sums) = ([Exponentials::default(); TILE], TargetSums::default());
+            tile.read(s, logits, &mut exps, &mut sums);
+            row::sum_exp(s, logits, classes, &mut exps);
+            tile.put_losses(s, &exps, &sums, losses);
         }
     }
 }
@@ -250,9 +258,9 @@ impl<T: Float> WithSimd for Losses<'_, T> {
 /// The losses and the gradient of a block of rows.
 struct Gradient<'a, T> {
     of: &'a CrossEntropy<'a, T>,
-    /// The logits, if they are not in `z` already.
+    /// The logits, unless they are in `z` already.
     logits: Option<&'a [T]>,
-    /// Becomes the gradient.
+    /// The logits or scratch; becomes the gradient.
     z: &'a mut [T],
     classes: usize,
     targets: Targets<'a, T>,
@@ -270,59 +278,71 @@ impl<T: Float> WithSimd for Gradient<'_, T> {
             let start = tile * rows;
             let logits = logits.map(|logits| &logits[start * classes..][..z.len()]);
             let tile = Tile { of, classes, targets: targets.rows(start, losses.len(), classes) };
-            let (mut powers, mut pulls) = ([Powers::default(); TILE], Pulls::default());
-            tile.read(s, logits.unwrap_or(z), &mut powers, &mut pulls);
-            row::raise(s, logits, z, classes, &mut powers);
-            tile.put_losses(s, &powers, &pulls, losses);
-            tile.put_gradient(s, &powers, &pulls, scale, z);
+            let (mut exps, mut sums) = ([Exponentials::default(); TILE], TargetSums::default());
+            tile.read(s, logits.unwrap_or(z), &mut exps, &mut sums);
+            row::exponentiate(s, logits, z, classes, &mut exps);
+            tile.put_losses(s, &exps, &sums, losses);
+            tile.put_gradient(s, &exps, &sums, scale, z);
         }
     }
 }
 
-/// Rows that are worked on together.
+/// Rows that are computed together.
 struct Tile<'a, T> {
     of: &'a CrossEntropy<'a, T>,
     classes: usize,
     targets: Targets<'a, T>,
 }
 
-/// What the target of each row adds to its [`Powers`].
+/// Sums of each row over the weighted targets `q`.
 #[derive(Default)]
-struct Pulls<T> {
-    /// The sum of `stake * (greatest - z)`.
+struct TargetSums<T> {
+    /// Sum of `q * (max - z)`.
     gaps: [T; TILE],
-    /// The sum of the stakes.
+    /// Sum of `q`.
     weights: [T; TILE],
-    /// That of all but the one whose power is left out.
+    /// Sum of `q` without the excluded class.
     others: [T; TILE],
 }
 
 impl<T: Float> Tile<'_, T> {
-    /// What is known before powers are taken.
+    /// Reads maxima and weighted targets, before any exponential.
     #[inline(always)]
-    fn read<S: Simd>(&self, s: S, logits: &[T], powers: &mut [Powers<T>; TILE], pulls: &mut Pulls<T>) {
-        for (i, (row, powers)) in logits.chunks_exact(self.classes).zip(powers).enumerate() {
+    fn read<S: Simd>(
+        &self,
+        s: S,
+        logits: &[T],
+        exps: &mut [Exponentials<T>; TILE],
+        sums: &mut TargetSums<T>,
+    ) {
+        for (i, (row, exps)) in logits.chunks_exact(self.classes).zip(exps).enumerate() {
             match self.target(i) {
                 Target::Ignored => {}
                 Target::Label(label) => {
-                    *powers = Powers::without(s, row, label);
-                    pulls.weights[i] = self.of.weight(label);
-                    pulls.gaps[i] = term(pulls.weights[i], powers.greatest, row[label]);
+                    *exps = Exponentials::excluding(s, row, label);
+                    sums.weights[i] = self.of.weight(label);
+                    sums.gaps[i] = term(sums.weights[i], exps.max, row[label]);
                 }
-                Target::Stakes(stakes) => {
-                    *powers = Powers::without_greatest(s, row);
-                    (pulls.gaps[i], pulls.weights[i], pulls.others[i]) = stakes.pull(row, powers);
+                Target::Weighted(weighted) => {
+                    *exps = Exponentials::excluding_max(s, row);
+                    (sums.gaps[i], sums.weights[i], sums.others[i]) = weighted.sums(row, exps);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn put_losses<S: Simd>(&self, s: S, powers: &[Powers<T>; TILE], pulls: &Pulls<T>, losses: &mut [T]) {
-        for (loss, powers) in losses.iter_mut().zip(powers) {
-            *loss = powers.excess();
+    fn put_losses<S: Simd>(
+        &self,
+        s: S,
+        exps: &[Exponentials<T>; TILE],
+        sums: &TargetSums<T>,
+        losses: &mut [T],
+    ) {
+        for (loss, exps) in losses.iter_mut().zip(exps) {
+            *loss = exps.excess();
         }
-        along(s, &Loss, [&pulls.gaps, &pulls.weights], [&mut *losses]);
+        along(s, &Loss, [&sums.gaps, &sums.weights], [&mut *losses]);
         if let (Some(ignored), Targets::Labels(labels)) = (self.of.ignore, self.targets) {
             for (loss, _) in losses.iter_mut().zip(labels).filter(|(_, label)| **label == ignored) {
                 *loss = T::ZERO;
@@ -330,47 +350,47 @@ impl<T: Float> Tile<'_, T> {
         }
     }
 
-    /// `z` holds powers, and 0 where one is left out.
+    /// `z` holds the exponentials, 0 where excluded, and becomes the gradient.
     #[inline(always)]
     fn put_gradient<S: Simd>(
         &self,
         s: S,
-        powers: &[Powers<T>; TILE],
-        pulls: &Pulls<T>,
+        exps: &[Exponentials<T>; TILE],
+        sums: &TargetSums<T>,
         scale: T,
         z: &mut [T],
     ) {
-        for (i, (row, powers)) in z.chunks_exact_mut(self.classes).zip(powers).enumerate() {
+        for (i, (row, exps)) in z.chunks_exact_mut(self.classes).zip(exps).enumerate() {
             let mut share = scale;
-            share *= pulls.weights[i];
-            share /= powers.total();
+            share *= sums.weights[i];
+            share /= exps.total();
             match self.target(i) {
                 Target::Ignored => row.fill(T::ZERO),
                 Target::Label(label) => {
                     for dz in &mut *row {
                         *dz *= share;
                     }
-                    // Written last: a register that is read over it would have to wait for it.
-                    row[label] = -powers.rest;
+                    // Written last: a load after an overlapping store would have to wait for it.
+                    row[label] = -exps.rest;
                     row[label] *= share;
                 }
-                Target::Stakes(stakes) => {
-                    row[powers.at] = -powers.rest;
+                Target::Weighted(weighted) => {
+                    row[exps.excluded] = -exps.rest;
                     let mut buffer = [T::ZERO; PIECE];
                     for (start, piece) in (0..).step_by(PIECE).zip(row.chunks_mut(PIECE)) {
                         let buffer = &mut buffer[..piece.len()];
-                        stakes.fill(start, buffer);
-                        if let Some(stake) = within(buffer, start, powers.at) {
-                            *stake = -pulls.others[i];
+                        weighted.fill(start, buffer);
+                        if let Some(q) = within(buffer, start, exps.excluded) {
+                            *q = -sums.others[i];
                         }
-                        along(s, &ShareLessStake { share, scale }, [buffer], [piece]);
+                        along(s, &LogitGradient { share, scale }, [buffer], [piece]);
                     }
                 }
             }
         }
     }
 
-    /// What row `i` shall become.
+    /// The target of row `i`.
     #[inline(always)]
     fn target(&self, i: usize) -> Target<'_, T> {
         let &Self { of, classes, targets } = self;
@@ -380,92 +400,92 @@ impl<T: Float> Tile<'_, T> {
             Targets::Labels(labels) => Err(labels[i] as usize),
             Targets::Distributions(targets) => Ok(&targets[i * classes..][..classes]),
         };
-        Target::Stakes(Stakes {
+        Target::Weighted(Weighted {
             target,
-            keep: T::from_f64(1.0 - of.smoothing),
-            spread: T::from_f64(of.smoothing / classes as f64),
+            hard: T::from_f64(1.0 - of.smoothing),
+            uniform: T::from_f64(of.smoothing / classes as f64),
             weights: of.weights,
         })
     }
 }
 
-/// What a row shall become.
+/// Target of a row.
 enum Target<'a, T> {
     Ignored,
-    /// The class, all of it.
+    /// The class, with its full weight.
     Label(usize),
-    /// Of each class a part.
-    Stakes(Stakes<'a, T>),
+    /// A weighted target for each class.
+    Weighted(Weighted<'a, T>),
 }
 
-/// The stake of each class in the loss of its row: `weight * (keep * target + spread)`, each operation rounded.
-struct Stakes<'a, T> {
-    /// A distribution; or a label, where the target is 1, and 0 elsewhere.
+/// Weighted target of each class: `q = weight * (hard * target + uniform)`, each operation rounded.
+struct Weighted<'a, T> {
+    /// `Ok`: a distribution. `Err`: a label, where the target is 1, and 0 elsewhere.
     target: Result<&'a [T], usize>,
     /// 1 - smoothing.
-    keep: T,
+    hard: T,
     /// smoothing / classes.
-    spread: T,
+    uniform: T,
     weights: Option<&'a [T]>,
 }
 
-impl<T: Float> Stakes<'_, T> {
-    /// Those of the classes from `start` on.
+impl<T: Float> Weighted<'_, T> {
+    /// Computes `q` of the classes from `start` on.
     #[inline(always)]
-    fn fill(&self, start: usize, stakes: &mut [T]) {
+    fn fill(&self, start: usize, q: &mut [T]) {
         match self.target {
             Ok(target) => {
-                for (stake, &target) in stakes.iter_mut().zip(&target[start..]) {
-                    *stake = target;
-                    *stake *= self.keep;
-                    *stake += self.spread;
+                for (q, &target) in q.iter_mut().zip(&target[start..]) {
+                    *q = target;
+                    *q *= self.hard;
+                    *q += self.uniform;
                 }
             }
             Err(label) => {
-                stakes.fill(self.spread);
-                if let Some(stake) = within(stakes, start, label) {
-                    *stake += self.keep;
+                q.fill(self.uniform);
+                if let Some(q) = within(q, start, label) {
+                    *q += self.hard;
                 }
             }
         }
         if let Some(weights) = self.weights {
-            for (stake, &weight) in stakes.iter_mut().zip(&weights[start..]) {
-                *stake *= weight;
+            for (q, &weight) in q.iter_mut().zip(&weights[start..]) {
+                *q *= weight;
             }
         }
     }
 
-    /// What [`Pulls`] has of a row, of which `powers` knows the greatest and where it stands.
+    /// The sums of a row for [`TargetSums`]: gap, weight, and weight of the others.
     #[inline(always)]
-    fn pull(&self, row: &[T], powers: &Powers<T>) -> (T, T, T) {
-        let (mut gaps, mut others, mut at_greatest) = ([T::ZERO; LANES], [T::ZERO; LANES], T::ZERO);
-        let (mut stakes, mut terms) = ([T::ZERO; PIECE], [T::ZERO; PIECE]);
+    fn sums(&self, row: &[T], exps: &Exponentials<T>) -> (T, T, T) {
+        let (mut gaps, mut others, mut excluded) = ([T::ZERO; LANES], [T::ZERO; LANES], T::ZERO);
+        let (mut q, mut terms) = ([T::ZERO; PIECE], [T::ZERO; PIECE]);
         for (start, piece) in (0..).step_by(PIECE).zip(row.chunks(PIECE)) {
-            let (stakes, terms) = (&mut stakes[..piece.len()], &mut terms[..piece.len()]);
-            self.fill(start, stakes);
-            for ((out, &stake), &z) in terms.iter_mut().zip(&*stakes).zip(piece) {
-                *out = term(stake, powers.greatest, z);
+            let (q, terms) = (&mut q[..piece.len()], &mut terms[..piece.len()]);
+            self.fill(start, q);
+            for ((out, &q), &z) in terms.iter_mut().zip(&*q).zip(piece) {
+                *out = term(q, exps.max, z);
             }
             gather(&mut gaps, terms, T::add_assign);
-            if let Some(stake) = within(stakes, start, powers.at) {
-                at_greatest = core::mem::replace(stake, T::ZERO);
+            if let Some(q) = within(q, start, exps.excluded) {
+                excluded = core::mem::replace(q, T::ZERO);
             }
-            gather(&mut others, stakes, T::add_assign);
+            gather(&mut others, q, T::add_assign);
         }
         let others = fold(others, T::add_assign);
         let mut weight = others;
-        weight += at_greatest;
+        weight += excluded;
         (fold(gaps, T::add_assign), weight, others)
     }
 }
 
-/// `stake * (greatest - z)`, but 0 where there is no stake, however small `z` is.
+/// `q * (max - z)`, or 0 where `q` is 0, even if `z` is -Inf.
 #[inline(always)]
-fn term<T: Float>(stake: T, greatest: T, z: T) -> T {
-    let mut term = greatest;
+fn term<T: Float>(q: T, max: T, z: T) -> T {
+    let mut term = max;
     term -= z;
-    term *= stake;
-    if stake == T::ZERO { T::ZERO } else { term }
+    term *= q;
+    if q == T::ZERO { T::ZERO } else { term }
 }
 
 /// `gap + weight * ln(1 + excess)`, in place of `excess`.
@@ -478,16 +498,16 @@ impl<T: Float> Elementwise<T, 2, 1> for Loss {
     }
 }
 
-/// `power * share - scale * stake`, the first product fused with the difference, in place of `power`.
-struct ShareLessStake<T> {
+/// `exp * share - scale * q`, the first product fused with the subtraction, in place of `exp`.
+struct LogitGradient<T> {
     share: T,
     scale: T,
 }
 
-impl<T: Float> Elementwise<T, 1, 1> for ShareLessStake<T> {
+impl<T: Float> Elementwise<T, 1, 1> for LogitGradient<T> {
     #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, [stake]: [T::V<S>; 1], [power]: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        let less = T::mul(s, T::splat(s, -self.scale), stake);
-        [T::mul_add(s, power, T::splat(s, self.share), less)]
+    fn apply<S: Simd>(&self, s: S, [q]: [T::V<S>; 1], [exp]: [T::V<S>; 1]) -> [T::V<S>; 1] {
+        let less = T::mul(s, T::splat(s, -self.scale), q);
+        [T::mul_add(s, exp, T::splat(s, self.share), less)]
     }
 }

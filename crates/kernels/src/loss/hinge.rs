@@ -1,26 +1,28 @@
-//! Hinge losses of several classes, from logits: linear support vector machines.
+//! Multi-class hinge losses, from logits: linear support vector machines.
 //!
 //! ```text
-//! for each row:  v = max(0, margin + z - z[label]), but 0 at the label        one against the rest:
-//!                                                                             max(0, margin + z), max(0, margin - z[label])
-//!                loss = sum of v^p                                            eight lanes, in the order of `row`
-//!                dz = slope of v^p;  dz[label] = -sum of dz
+//! for each row:  v = max(0, margin + z - z[label]), but 0 at the label
+//!                    one-vs-rest: max(0, margin + z), but max(0, margin - z[label]) at the label
+//!                loss = sum of v^p                                lanes in the order of `row`
+//!                dz = derivative of v^p;  dz[label] = -sum of dz
 //! ```
 //!
 //! Called by the loss of a network.
 
 use super::check_labels;
-use crate::argmax::first_greatest;
+use crate::argmax::row_argmax;
 use crate::error::check_parameter;
 use crate::row::{self, LANES, PIECE, block, fold, gather, within};
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error, error::check_length};
 
-/// Hinge loss of each row of logits `z` against its label `y`: 0 as soon as the label's logit is ahead by `margin`.
+/// Hinge loss of each row of logits `z` and its label `y`: 0 as soon as the label's logit exceeds
+/// the others by `margin`.
 ///
-/// With p = 1, or 2 if `squared`, and `v[j] = max(0, margin + z[j] - z[y])`, the loss of a row is what [`HingeForm`] says.
-/// Where a `max` has its kink, the slope 0 is taken. NaN flows: a NaN among the logits gives the loss NaN; an infinite
-/// logit is compared like any other, and the difference of two is NaN.
+/// With p = 1, or 2 if `squared`, and `v[j] = max(0, margin + z[j] - z[y])`, [`HingeForm`] defines
+/// the loss of a row. At the kink of `max` the derivative is 0. A NaN among the logits gives the
+/// loss NaN; an infinite logit is compared like any other, and the difference of two infinities is
+/// NaN.
 ///
 /// ```
 /// use kernels::{Cpu, loss::Hinge};
@@ -32,43 +34,45 @@ use crate::{Cpu, Error, error::check_length};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hinge {
-    /// Which violations of the margin count.
+    /// Margin violations that count.
     pub form: HingeForm,
-    /// How far the label's logit shall be ahead: finite.
+    /// Required lead of the label's logit: finite.
     pub margin: f64,
-    /// Whether violations are squared.
+    /// `true` if violations are squared.
     pub squared: bool,
-    /// The label of rows that do not count: their loss and their gradient are +0, whatever their logits.
+    /// Label of rows to ignore: their loss and their gradient are +0, whatever their logits.
     pub ignore: Option<u32>,
 }
 
 impl Default for Hinge {
-    /// PyTorch's `MultiMarginLoss`: the sum over all classes, margin 1, not squared; every row counts.
+    /// PyTorch's `MultiMarginLoss`: all classes, margin 1, not squared, no ignored rows.
     fn default() -> Self {
         Self { form: HingeForm::All, margin: 1.0, squared: false, ignore: None }
     }
 }
 
-/// Which violations of the margin a [`Hinge`] counts.
+/// Margin violations that a [`Hinge`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HingeForm {
-    /// Those of all other classes: `(sum over j != y of v[j]^p) / classes` (Weston and Watkins, 1999). PyTorch's
-    /// `MultiMarginLoss`.
+    /// All other classes: `(sum over j != y of v[j]^p) / classes` (Weston and Watkins, 1999).
+    /// PyTorch's `MultiMarginLoss`.
     All,
-    /// The greatest: `max over j != y of v[j]^p`, the first of equals (Crammer and Singer, JMLR 2001).
-    Greatest,
-    /// Those of one classifier a class, the label's against all others': `max(0, margin - z[y])^p + sum over j != y of
-    /// max(0, margin + z[j])^p`. Squared, it is the loss of scikit-learn's `LinearSVC`.
+    /// The maximum: `max over j != y of v[j]^p`, the first of equals (Crammer and Singer, JMLR
+    /// 2001).
+    Max,
+    /// One-vs-rest, one classifier per class:
+    /// `max(0, margin - z[y])^p + sum over j != y of max(0, margin + z[j])^p`. Squared, it is the
+    /// loss of scikit-learn's `LinearSVC`.
     OneAgainstRest,
 }
 
 impl Hinge {
-    /// The losses of `logits`, `[rows, classes]`, against `labels`; both `labels` and `losses` are `[rows]`.
+    /// The losses of `logits`, `[rows, classes]`, for `labels`; `labels` and `losses` are `[rows]`.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if `margin` is not finite; [`Error::Length`] if `losses` or `logits` do not fit `labels` and
-    /// `classes`, or if there are rows but no classes; [`Error::Label`] for the first label that is neither below `classes` nor
-    /// ignored. Nothing has been written then.
+    /// [`Error::Parameter`] if `margin` is non-finite; [`Error::Length`] if `losses` or `logits` do
+    /// not match `labels` and `classes`, or if there are rows but no classes; [`Error::Label`] for
+    /// the first label that is neither below `classes` nor ignored. Nothing is written then.
     #[inline(never)]
     pub fn losses<T: Float>(
         &self,
@@ -87,11 +91,13 @@ impl Hinge {
         Ok(())
     }
 
-    /// The same losses, and in `dlogits`, `[rows, classes]`, the gradient of their sum times `scale`.
+    /// The same losses; `dlogits`, `[rows, classes]`, becomes the gradient of their sum times
+    /// `scale`.
     ///
     /// # Errors
-    /// As [`losses`](Self::losses); and [`Error::Length`] if `dlogits` differs from `logits` in length.
-    #[expect(clippy::too_many_arguments, reason = "four operands and what is known only at the step")]
+    /// As [`losses`](Self::losses); also [`Error::Length`] if `dlogits` differs from `logits` in
+    /// length.
+    #[expect(clippy::too_many_arguments, reason = "four operands and the scale of a step")]
     #[inline(never)]
     pub fn gradient<T: Float>(
         &self,
@@ -114,7 +120,7 @@ impl Hinge {
         Ok(())
     }
 
-    /// What both forms of the loss ask of their operands.
+    /// Checks the operands that both methods share.
     fn check(&self, classes: usize, labels: &[u32], losses: usize, logits: usize) -> Result<(), Error> {
         check_parameter("margin", self.margin, "finite", |_| true)?;
         check_length("losses", labels.len(), losses)?;
@@ -125,13 +131,13 @@ impl Hinge {
         check_length("logits", labels.len().saturating_mul(classes), logits)
     }
 
-    /// What a loss is divided by.
+    /// Divisor of the loss.
     #[inline(always)]
     fn divisor<T: Float>(&self, classes: usize) -> T {
         T::from_f64(if self.form == HingeForm::All { classes as f64 } else { 1.0 })
     }
 
-    /// The violations of the classes from `start` on: `row` is all logits, `v` is to be filled.
+    /// Computes the violations `v` of the classes from `start` on. `row` is all logits of the row.
     #[inline(always)]
     fn violations<T: Float>(&self, row: &[T], label: usize, start: usize, v: &mut [T]) {
         let mut base = T::from_f64(self.margin);
@@ -144,21 +150,21 @@ impl Hinge {
         if let Some(v) = within(v, start, label) {
             *v = match self.form {
                 HingeForm::OneAgainstRest => not_below_zero(base, -row[label]),
-                HingeForm::All | HingeForm::Greatest => T::ZERO,
+                HingeForm::All | HingeForm::Max => T::ZERO,
             };
         }
     }
 
-    /// `v`, squared if need be.
+    /// `v^p`.
     #[inline(always)]
-    fn powered<T: Float>(&self, mut v: T) -> T {
+    fn power<T: Float>(&self, mut v: T) -> T {
         if self.squared {
             v *= v;
         }
         v
     }
 
-    /// The slope of [`powered`](Self::powered).
+    /// The derivative of `v^p`.
     #[inline(always)]
     fn slope<T: Float>(&self, mut v: T) -> T {
         if self.squared {
@@ -170,7 +176,7 @@ impl Hinge {
     }
 }
 
-/// `x + y`, or 0 where that is less.
+/// `max(x + y, 0)`; NaN stays NaN.
 #[inline(always)]
 fn not_below_zero<T: Float>(x: T, y: T) -> T {
     let mut sum = x;
@@ -178,39 +184,39 @@ fn not_below_zero<T: Float>(x: T, y: T) -> T {
     if sum <= T::ZERO { T::ZERO } else { sum }
 }
 
-/// What the violations of a row come to.
-struct Tally<T> {
-    /// The sum of their powers.
+/// Running sum or maximum of a row's violations.
+struct RowLoss<T> {
+    /// Sum of `v^p`, in lanes.
     lanes: [T; LANES],
-    /// The greatest, or the first NaN.
-    greatest: T,
-    /// Its class; the label if nothing is violated.
-    at: usize,
+    /// The maximum, or the first NaN.
+    max: T,
+    /// Class of the maximum; the label if nothing is violated.
+    argmax: usize,
 }
 
-impl<T: Float> Tally<T> {
+impl<T: Float> RowLoss<T> {
     #[inline(always)]
     fn new(label: usize) -> Self {
-        Self { lanes: [T::ZERO; LANES], greatest: T::ZERO, at: label }
+        Self { lanes: [T::ZERO; LANES], max: T::ZERO, argmax: label }
     }
 
-    /// Counts the violations `v` of the classes from `start` on.
+    /// Adds the violations `v` of the classes from `start` on.
     #[inline(always)]
     fn add(&mut self, of: &Hinge, start: usize, v: &[T]) {
-        if of.form != HingeForm::Greatest {
-            return gather(&mut self.lanes, v, |lane, v| *lane += of.powered(v));
+        if of.form != HingeForm::Max {
+            return gather(&mut self.lanes, v, |lane, v| *lane += of.power(v));
         }
-        let at = first_greatest(v) as usize;
+        let at = row_argmax(v) as usize;
         let is_nan = |x: T| x.partial_cmp(&x).is_none();
-        if !is_nan(self.greatest) && (is_nan(v[at]) || self.greatest < v[at]) {
-            (self.greatest, self.at) = (v[at], start + at);
+        if !is_nan(self.max) && (is_nan(v[at]) || self.max < v[at]) {
+            (self.max, self.argmax) = (v[at], start + at);
         }
     }
 
     #[inline(always)]
     fn loss(self, of: &Hinge, classes: usize) -> T {
         let mut loss = match of.form {
-            HingeForm::Greatest => of.powered(self.greatest),
+            HingeForm::Max => of.power(self.max),
             HingeForm::All | HingeForm::OneAgainstRest => fold(self.lanes, T::add_assign),
         };
         loss /= of.divisor(classes);
@@ -238,13 +244,13 @@ impl<T: Float> WithSimd for Losses<'_, T> {
                 continue;
             }
             let label = label as usize;
-            let (mut tally, mut v) = (Tally::new(label), [T::ZERO; PIECE]);
+            let (mut row_loss, mut v) = (RowLoss::new(label), [T::ZERO; PIECE]);
             for (start, piece) in (0..).step_by(PIECE).zip(row.chunks(PIECE)) {
                 let v = &mut v[..piece.len()];
                 of.violations(row, label, start, v);
-                tally.add(of, start, v);
+                row_loss.add(of, start, v);
             }
-            *loss = tally.loss(of, classes);
+            *loss = row_loss.loss(of, classes);
         }
     }
 }
@@ -275,17 +281,17 @@ impl<T: Float> WithSimd for Gradient<'_, T> {
                 continue;
             }
             let label = label as usize;
-            let mut tally = Tally::new(label);
+            let mut row_loss = RowLoss::new(label);
             for (start, v) in (0..).step_by(PIECE).zip(dz.chunks_mut(PIECE)) {
                 of.violations(row, label, start, v);
-                tally.add(of, start, v);
+                row_loss.add(of, start, v);
             }
-            if of.form == HingeForm::Greatest {
-                let mut slope = of.slope(tally.greatest);
+            if of.form == HingeForm::Max {
+                let mut slope = of.slope(row_loss.max);
                 slope *= share;
                 dz.fill(T::ZERO);
                 dz[label] = -slope;
-                dz[tally.at] = slope;
+                dz[row_loss.argmax] = slope;
             } else {
                 for dz in &mut *dz {
                     *dz = of.slope(*dz);
@@ -295,7 +301,7 @@ impl<T: Float> WithSimd for Gradient<'_, T> {
                 dz[label] = T::ZERO;
                 dz[label] -= pull;
             }
-            *loss = tally.loss(of, classes);
+            *loss = row_loss.loss(of, classes);
         }
     }
 }

@@ -1,12 +1,13 @@
-//! Losses of one element against one target: all that each has to say is the loss and its slope in one register.
+//! Losses of one element and one target, defined by the loss and its derivative in one register.
 //!
-//! `elementwise` takes them along the slices, with the slope or without. Called by `binary_cross_entropy` and `regression`.
+//! `elementwise` applies them along the slices, with or without the derivative. Called by
+//! `binary_cross_entropy` and `regression`.
 
 use crate::elementwise::{Elementwise, for_each_element};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
-/// A loss of `x` against `target`.
+/// A loss of `x` and `target`.
 pub(super) trait Pointwise<T: Float>: Sync {
     /// The loss and its derivative with respect to `x`. Mark it `#[inline(always)]`.
     fn loss_and_slope<S: Simd>(&self, s: S, x: T::V<S>, target: T::V<S>) -> (T::V<S>, T::V<S>);

@@ -7,15 +7,16 @@ use crate::{Cpu, Element, Error};
 
 /// A loss of the difference `d` of a prediction and its target.
 ///
-/// | | loss | slope | PyTorch |
+/// | | loss | derivative | PyTorch |
 /// |---|---|---|---|
 /// | `Squared` | d² | 2 d | `MSELoss` |
 /// | `Absolute` | abs(d) | the sign of d, 0 at 0 | `L1Loss` |
-/// | `Huber` | d²/2 where abs(d) <= delta, else delta (abs(d) - delta/2) | d, cut to ±delta | `HuberLoss` |
+/// | `Huber` | d²/2 up to delta, then delta (abs(d) - delta/2) | d, clamped | `HuberLoss` |
 ///
-/// PyTorch's `SmoothL1Loss` with `beta` is Huber with `delta = beta`, divided by `beta`: pass `scale / beta`, and divide the
-/// losses. Each operation is rounded once. NaN gives NaN, for loss and gradient; an infinite difference has the loss Inf,
-/// and the slope that the table says.
+/// Huber's derivative is clamped to ±delta. PyTorch's `SmoothL1Loss` with `beta` is Huber with
+/// `delta = beta`, divided by `beta`: pass `scale / beta`, and divide the losses. Each operation is
+/// rounded once. NaN gives NaN, for loss and gradient; an infinite difference has the loss Inf, and
+/// the derivative of the table.
 ///
 /// ```
 /// use kernels::{Cpu, loss::Regression};
@@ -27,22 +28,22 @@ use crate::{Cpu, Element, Error};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Regression {
-    /// Least squares: the mean is what is learnt.
+    /// Least squares, minimised by the mean.
     Squared,
-    /// Least absolute deviations: the median is what is learnt.
+    /// Least absolute deviations, minimised by the median.
     Absolute,
-    /// Squared near 0, absolute from there on (Huber, 1964).
+    /// Squared up to `delta`, absolute beyond (Huber, 1964).
     Huber {
-        /// Where the one becomes the other: above 0.
+        /// Threshold between the two: above 0.
         delta: f64,
     },
 }
 
 impl Regression {
-    /// The loss of each of `predictions` against its target.
+    /// The loss of each prediction and its target.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if `delta` is out of range, [`Error::Length`] if the lengths differ.
+    /// [`Error::Parameter`] if `delta` is out of range; [`Error::Length`] if the lengths differ.
     #[inline(never)]
     pub fn losses<E: Element>(
         &self,
@@ -61,7 +62,7 @@ impl Regression {
         }
     }
 
-    /// The same losses, and in `dpredictions` the gradient of their sum times `scale`.
+    /// The same losses; `dpredictions` becomes the gradient of their sum times `scale`.
     ///
     /// # Errors
     /// As [`losses`](Self::losses).

@@ -1,48 +1,52 @@
-//! Batch normalisation: each channel over all rows of the batch (Ioffe and Szegedy, ICML 2015; PyTorch's `BatchNorm1d`
-//! and, images lying channels last, `BatchNorm2d`).
+//! Batch normalisation: each channel over all rows of the batch (Ioffe and Szegedy, ICML 2015).
+//! PyTorch's `BatchNorm1d` and, for channels-last images, `BatchNorm2d`.
 //!
-//! In training the batch's own mean and variance are used, and running ones are kept for inference, where each channel
-//! has a scale and a shift that no longer depend on the batch. Sums run down the rows as in `columns`.
+//! Training uses the batch's own mean and variance and updates running estimates. Inference uses
+//! these estimates, so that each channel has a scale and a shift that do not depend on the batch.
+//! Sums run down the rows as in `columns`.
 
 use super::columns::{
     Backward, Normalise, PerChannel, Shape, WIDTH, for_each_row, gradient_sums, merge, moments, totals,
 };
-use super::{Affine, AffineGradient, InverseRoot, check_epsilon, check_scratch, halves};
+use super::{Affine, AffineGradient, InverseRoot, check_epsilon, check_scratch, split_mean};
 use crate::elementwise::along;
 use crate::error::{check_length, check_parameter};
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// What training keeps for inference: estimates of mean and variance, `[channels]` each.
+/// Running mean and variance for inference, `[channels]` each.
 #[derive(Debug)]
 pub struct Running<'a, T> {
-    /// The running mean, 0 at first.
+    /// The running mean; initially 0.
     pub mean: &'a mut [T],
-    /// The running variance, 1 at first.
+    /// The running variance; initially 1.
     pub var: &'a mut [T],
-    /// How much of the batch goes into them, in [0, 1]: 0.1 in PyTorch; 1 / t at step t, from 1, gives the plain
-    /// average.
+    /// Weight of the batch in the update, in [0, 1]: 0.1 in PyTorch. 1 / t at step t, from 1, gives
+    /// the plain average.
     pub momentum: f64,
 }
 
-/// Elements of scratch for [`batch_norm`] and [`batch_norm_backward`]: four a channel, and three more for each 128
-/// rows.
+/// Scratch elements of [`batch_norm`] and [`batch_norm_backward`]: four per channel, and three more
+/// per channel for each 128 rows.
 pub const fn batch_norm_scratch(rows: usize, channels: usize) -> usize {
     Shape { samples: 1, positions: rows, channels }.scratch()
 }
 
-/// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with mean and (biased) variance of each channel of the batch.
+/// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with mean and (biased) variance of each
+/// channel of the batch.
 ///
-/// `x` and `y` are `[rows, channels]`, where channels is the length of `mean`. `mean` and `rstd`, `[channels]`, are
-/// written for [`batch_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`. If `running` is given:
+/// `x` and `y` are `[rows, channels]`, where channels is the length of `mean`. `mean` and `rstd`,
+/// `[channels]`, are saved for [`batch_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`. If
+/// `running` is given:
 ///
 /// ```text
 /// running mean = (1 - momentum) * running mean + momentum * mean
-/// running var  = (1 - momentum) * running var  + momentum * var * rows / (rows - 1)         unbiased, as in PyTorch
+/// running var  = (1 - momentum) * running var  + momentum * var * rows / (rows - 1)
 /// ```
 ///
-/// A constant channel becomes beta, exactly (NaN if epsilon is 0). A channel with a NaN or an infinity becomes NaN, and
-/// so do its running mean and variance. With no rows at all, nothing is written.
+/// The running variance is unbiased, as in PyTorch. A constant channel becomes beta, exactly (NaN
+/// if epsilon is 0). A channel with a NaN or an infinity becomes NaN, and so do its running mean
+/// and variance. Without rows, nothing is written.
 ///
 /// ```
 /// use kernels::normalisation::{Affine, batch::{batch_norm, batch_norm_scratch}};
@@ -55,10 +59,10 @@ pub const fn batch_norm_scratch(rows: usize, channels: usize) -> usize {
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`, a momentum outside [0, 1],
-/// and for a single row, which has no variance (refused by PyTorch as well), [`Error::Scratch`] if there is less than
-/// [`batch_norm_scratch`]. Nothing has been written then.
-#[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
+/// [`Error::Length`] if lengths do not match; [`Error::Parameter`] for a negative `epsilon`, for a
+/// momentum outside [0, 1], and for a single row, which has no variance (PyTorch refuses it as
+/// well); [`Error::Scratch`] if there is less than [`batch_norm_scratch`]. Nothing is written then.
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 #[inline(never)]
 pub fn batch_norm<T: Float>(
     cpu: Cpu<'_>,
@@ -95,7 +99,7 @@ pub fn batch_norm<T: Float>(
     Ok(())
 }
 
-/// Mean, `rstd`, running statistics, and the constants of [`Normalise`].
+/// Computes mean, `rstd`, running statistics, and the constants of [`Normalise`].
 struct Statistics<'a, T> {
     shape: Shape,
     partials: &'a [T],
@@ -130,7 +134,7 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
         along(s, &InverseRoot { epsilon }, [], [&mut *rstd]);
         for j in 0..channels {
             let (gamma, beta) = affine.at(j);
-            let (near, rest) = halves::<T>(mean[j]);
+            let (near, rest) = split_mean::<T>(mean[j]);
             let scale = gamma * rstd[j];
             constants[j] = near;
             constants[channels + j] = T::from_f64(scale);
@@ -146,14 +150,14 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
 /// dx = gamma * rstd * (dy - dbeta / rows - xhat * dgamma / rows)
 /// ```
 ///
-/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass; `x` and `dy` are
-/// `[rows, channels]`. A NaN or an infinity in `x` or `dy` leaves no finite `dx` in its channel. With no rows at all,
-/// `dgamma` and `dbeta` are 0.
+/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass; `x` and `dy`
+/// are `[rows, channels]`. A NaN or an infinity in `x` or `dy` leaves no finite `dx` in its
+/// channel. Without rows, `dgamma` and `dbeta` are 0.
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`batch_norm_scratch`]. Nothing
-/// has been written then.
-#[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+/// [`Error::Length`] if lengths do not match; [`Error::Scratch`] if there is less than
+/// [`batch_norm_scratch`]. Nothing is written then.
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 #[inline(never)]
 pub fn batch_norm_backward<T: Float>(
     cpu: Cpu<'_>,
@@ -185,7 +189,7 @@ pub fn batch_norm_backward<T: Float>(
     Ok(())
 }
 
-/// The gradients of gamma and beta, and the constants of [`Backward`].
+/// Computes the gradients of gamma and beta, and the constants of [`Backward`].
 struct Gradients<'a, T> {
     rows: f64,
     partials: &'a [T],
@@ -205,7 +209,7 @@ impl<T: Float> WithSimd for Gradients<'_, T> {
         for first in (0..channels).step_by(WIDTH) {
             let [sums, products] = totals(channels, partials, first);
             for (i, j) in (first..channels).take(WIDTH).enumerate() {
-                let (_, rest) = halves::<T>(mean[j]);
+                let (_, rest) = split_mean::<T>(mean[j]);
                 let dbeta = sums[i];
                 let dgamma = rstd[j] * (products[i] - rest * dbeta);
                 gradient.put(j, dgamma, dbeta);
@@ -219,20 +223,22 @@ impl<T: Float> WithSimd for Gradients<'_, T> {
     }
 }
 
-/// Elements of scratch for [`batch_norm_inference`].
+/// Scratch elements of [`batch_norm_inference`].
 pub const fn batch_norm_inference_scratch(channels: usize) -> usize {
     channels.saturating_mul(2)
 }
 
-/// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with the running mean and variance of each channel.
+/// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with the running mean and variance of
+/// each channel.
 ///
-/// `x` and `y` are `[rows, channels]`, the others `[channels]`. NaN and infinities stay in their element. A variance
-/// below `-epsilon` gives NaN.
+/// `x` and `y` are `[rows, channels]`, the others `[channels]`. NaN and infinities stay in their
+/// element. A variance below `-epsilon` gives NaN.
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`, [`Error::Scratch`] if there
-/// is less than [`batch_norm_inference_scratch`]. Nothing has been written then.
-#[expect(clippy::too_many_arguments, reason = "what goes in, what was learnt, what comes out")]
+/// [`Error::Length`] if lengths do not match; [`Error::Parameter`] for a negative `epsilon`;
+/// [`Error::Scratch`] if there is less than [`batch_norm_inference_scratch`]. Nothing is written
+/// then.
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 #[inline(never)]
 pub fn batch_norm_inference<T: Float>(
     cpu: Cpu<'_>,
@@ -259,15 +265,17 @@ pub fn batch_norm_inference<T: Float>(
     Ok(())
 }
 
-/// Scale and shift with which [`scale_shift`] does what [`batch_norm_inference`] does:
-/// `scale = gamma / sqrt(var + epsilon)`, `shift = beta - mean * scale`, computed in f64 and rounded once.
+/// Folds batch norm into a scale and a shift: `scale = gamma / sqrt(var + epsilon)`,
+/// `shift = beta - mean * scale`, computed in f64 and rounded once. [`scale_shift`] with them
+/// replaces [`batch_norm_inference`].
 ///
-/// They can also be folded into the layer before: its weights of output `j` times `scale[j]`, its bias times `scale[j]`
-/// plus `shift[j]`. Where the mean is far greater than the deviation, digits are lost that [`batch_norm_inference`]
-/// keeps. All are `[channels]`.
+/// They can also be folded into the layer before: its weights of output `j` times `scale[j]`, its
+/// bias times `scale[j]` plus `shift[j]`. Where the mean is far greater than the deviation, this
+/// loses digits that [`batch_norm_inference`] keeps. All operands are `[channels]`.
 ///
 /// # Errors
-/// [`Error::Length`] if lengths differ, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written then.
+/// [`Error::Length`] if lengths differ; [`Error::Parameter`] for a negative `epsilon`. Nothing is
+/// written then.
 #[inline(never)]
 pub fn fold_batch_norm<T: Float>(
     cpu: Cpu<'_>,
@@ -288,7 +296,7 @@ pub fn fold_batch_norm<T: Float>(
     Ok(())
 }
 
-/// Scale and shift of each channel; without a mean, the shift is beta.
+/// Computes scale and shift of each channel. Without a mean, the shift is beta.
 struct Fold<'a, T> {
     running_mean: Option<&'a [T]>,
     running_var: &'a [T],
@@ -312,9 +320,10 @@ impl<T: Float> WithSimd for Fold<'_, T> {
             along(s, &InverseRoot { epsilon }, [], [&mut rstd]);
             for (&rstd, j) in rstd.iter().zip(first..channels) {
                 let (gamma, beta) = affine.at(j);
-                let factor = gamma * rstd;
-                scale[j] = T::from_f64(factor);
-                shift[j] = T::from_f64(beta - running_mean.map_or(0.0, |mean| mean[j].to_f64() * factor));
+                let gamma_rstd = gamma * rstd;
+                scale[j] = T::from_f64(gamma_rstd);
+                let mean = running_mean.map_or(0.0, |mean| mean[j].to_f64() * gamma_rstd);
+                shift[j] = T::from_f64(beta - mean);
             }
         }
     }
@@ -330,13 +339,13 @@ impl<T: Float> PerChannel<T, 2, 0> for ScaleShift {
     }
 }
 
-/// `x[i, j] = x[i, j] * scale[j] + shift[j]`, rounded once: `x` is `[rows, channels]`, `scale` and `shift` are
-/// `[channels]`.
+/// `x[i, j] = x[i, j] * scale[j] + shift[j]`, rounded once: `x` is `[rows, channels]`, `scale` and
+/// `shift` are `[channels]`.
 ///
 /// NaN and infinities stay in their element.
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit.
+/// [`Error::Length`] if lengths do not match.
 #[inline(never)]
 pub fn scale_shift<T: Float>(cpu: Cpu<'_>, scale: &[T], shift: &[T], x: &mut [T]) -> Result<(), Error> {
     check_length("shift", scale.len(), shift.len())?;
@@ -347,12 +356,12 @@ pub fn scale_shift<T: Float>(cpu: Cpu<'_>, scale: &[T], shift: &[T], x: &mut [T]
     Ok(())
 }
 
-/// The first parts of `x`, of `channels` each.
+/// The first `N` rows of `x`, of `channels` elements each.
 fn parts<T, const N: usize>(x: &[T], channels: usize) -> [&[T]; N] {
     core::array::from_fn(|i| &x[i * channels..][..channels])
 }
 
-/// What both passes of training ask of their operands.
+/// Checks the operands that both passes of training share.
 fn check<T>(
     x: &[T],
     gamma: Option<&[T]>,
@@ -369,7 +378,7 @@ fn check<T>(
     Ok(shape)
 }
 
-/// `len` as whole rows, and as many in what is written.
+/// Checks that `len` is a whole number of rows and equals the length of the written operand.
 fn check_rows(
     len: usize,
     channels: usize,

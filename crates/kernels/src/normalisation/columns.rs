@@ -1,42 +1,42 @@
-//! What batch and group normalisation share: sums down the rows, a column a channel, and an operation that each channel
-//! has constants for.
+//! Sums down the rows, one per channel, and operations with constants per channel. Shared by batch
+//! and group normalisation.
 //!
 //! ```text
-//! for each block of 128 rows of a sample                          on any thread
-//!     shift = x[0] + (sum over the first 16 rows of x - x[0]) / rows        backward: the mean
+//! for each block of 128 rows of a sample                          in parallel
+//!     shift = x[0] + (sum over the first 16 rows of x - x[0]) / rows     backward: the mean
 //!     for each group of 4 rows, ascending: for each column
 //!         a = x - shift  (backward: dy);  b = x - shift
 //!         sum     += (a0 + a1) + (a2 + a3)
-//!         product += (a0 b0 + a1 b1) + (a2 b2 + a3 b3)            each pair: a product, then a fused multiply-add
-//!     the rows that are left, one by one:  sum += a;  product += a b, rounded
+//!         product += (a0 b0 + a1 b1) + (a2 b2 + a3 b3)      each pair: a multiply, then an FMA
+//!     the remaining rows, one by one:  sum += a;  product += a b, rounded
 //! blocks are merged in ascending order, in f64 (Chan, Golub, LeVeque 1979)
 //! ```
 //!
-//! The order depends on the number of rows alone. The shift is the mean of 1/8 of a block, so that it lies within 3
-//! deviations of the block's mean whatever the data: what is lost in `product - sum^2 / rows` is then at most 2^10
-//! times the rounding of T, and hardly anything where the first rows are like the others. A constant column has the
-//! variance 0.
+//! The order depends on the number of rows alone. The shift is the mean of 1/8 of a block, so that
+//! it lies within 3 deviations of the block's mean whatever the data. The loss in
+//! `product - sum^2 / rows` is then at most 2^10 times the rounding of T, and negligible where the
+//! first rows are like the others. A constant column has the variance 0.
 
 use super::at_least_zero;
 use crate::Cpu;
 use crate::elementwise::CHUNK;
 use crate::simd::{Float, Simd, WithSimd};
 
-/// Rows of a block. Part of the bit contract. Sums of a column stay short chains (32 groups), and what is kept of a
-/// block is a small part of it.
+/// Rows per block. Part of the bit contract. The sums of a column are short chains (32 groups), and
+/// the partial sums of a block are small compared with the block.
 pub(super) const BLOCK: usize = 128;
 
-/// Rows that are added up before they are added to a sum. Part of the bit contract. The sums of a column come from
-/// memory and go back: once for four rows, they take less time than the additions.
+/// Rows that are added up before they are added to a sum. Part of the bit contract. The sums of a
+/// column are loaded and stored once per four rows, which takes less time than the additions.
 pub(super) const GROUP: usize = 4;
 
 /// Rows whose mean is the shift. Part of the bit contract.
-const PILOT: usize = 16;
+const SHIFT_ROWS: usize = 16;
 
-/// Channels whose blocks are merged together, on the stack.
+/// Channels whose blocks are merged at once, on the stack.
 pub(super) const WIDTH: usize = 32;
 
-/// `[samples, positions, channels]`; none of them is 0 where there are sums to take.
+/// `[samples, positions, channels]`; none is 0 where sums are computed.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub(super) samples: usize,
@@ -45,22 +45,22 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Blocks of a sample.
+    /// Blocks per sample.
     pub(super) const fn blocks(self) -> usize {
         self.positions.div_ceil(BLOCK)
     }
 
-    /// Elements of a sample.
+    /// Elements per sample.
     pub(super) const fn sample(self) -> usize {
         self.positions * self.channels
     }
 
-    /// What is kept of the blocks of a sample: up to three numbers a block and channel.
+    /// Partial sums of a sample: up to three elements per block and channel.
     pub(super) const fn partials(self) -> usize {
         self.blocks().saturating_mul(3).saturating_mul(self.channels)
     }
 
-    /// The constants of a sample: up to four numbers a channel.
+    /// Constants of a sample: up to four elements per channel.
     pub(super) const fn constants(self) -> usize {
         self.channels.saturating_mul(4)
     }
@@ -70,13 +70,14 @@ impl Shape {
         self.samples.saturating_mul(self.partials().saturating_add(self.constants()))
     }
 
-    /// Blocks that one task takes.
+    /// Blocks per task.
     fn task(self) -> usize {
         (CHUNK / (BLOCK * self.channels)).max(1)
     }
 }
 
-/// For each block: the shift of each channel, then the sums of the differences from it, then those of their squares.
+/// Computes for each block: the shift of each channel, the sums of the differences from it, and the
+/// sums of their squares.
 pub(super) fn moments<T: Float>(cpu: Cpu<'_>, shape: Shape, x: &[T], partials: &mut [T]) {
     let Shape { channels, .. } = shape;
     let blocks = shape.task();
@@ -100,19 +101,19 @@ impl<T: Float> WithSimd for Moments<'_, T> {
         let Self { x, channels, partials } = self;
         for (x, partial) in x.chunks(BLOCK * channels).zip(partials.chunks_exact_mut(3 * channels)) {
             let (shift, sums) = partial.split_at_mut(channels);
-            pilot(x, shift);
+            mean_of_first_rows(x, shift);
             sums.fill(T::ZERO);
             add_block::<S, T, false>(s, x, x, shift, sums);
         }
     }
 }
 
-/// The mean of the first [`PILOT`] rows.
+/// Stores the mean of the first [`SHIFT_ROWS`] rows in `shift`.
 #[inline(always)]
-fn pilot<T: Float>(x: &[T], shift: &mut [T]) {
+fn mean_of_first_rows<T: Float>(x: &[T], shift: &mut [T]) {
     let channels = shift.len();
     let (first, others) = x.split_at(channels);
-    let others = &others[..others.len().min((PILOT - 1) * channels)];
+    let others = &others[..others.len().min((SHIFT_ROWS - 1) * channels)];
     shift.fill(T::ZERO);
     for row in others.chunks_exact(channels) {
         for ((sum, &x), &first) in shift.iter_mut().zip(row).zip(first) {
@@ -129,8 +130,8 @@ fn pilot<T: Float>(x: &[T], shift: &mut [T]) {
     }
 }
 
-/// For each block: the sums of `dy` of each channel, then those of `dy * (x - centre)`. `centre` gives the centres of a
-/// sample.
+/// Computes for each block: the sums of `dy` of each channel, and those of `dy * (x - centre)`.
+/// `centre` returns the centres of a sample.
 pub(super) fn gradient_sums<'a, T: Float>(
     cpu: Cpu<'_>,
     shape: Shape,
@@ -175,8 +176,8 @@ impl<T: Float> WithSimd for GradientSums<'_, T> {
     }
 }
 
-/// Adds a block of rows to the sums of `a`, and of `a * (x - centre)` behind them: `a` is `dy` if `BACKWARD`, else
-/// `x - centre`.
+/// Adds a block of rows to the sums of `a`, and to the sums of `a * (x - centre)` after them. `a`
+/// is `dy` if `BACKWARD`, otherwise `x - centre`.
 #[inline(always)]
 fn add_block<S: Simd, T: Float, const BACKWARD: bool>(s: S, dy: &[T], x: &[T], centre: &[T], sums: &mut [T]) {
     let channels = centre.len();
@@ -193,7 +194,7 @@ fn add_block<S: Simd, T: Float, const BACKWARD: bool>(s: S, dy: &[T], x: &[T], c
         }
     }
     if whole < channels {
-        // These sums stay in registers: what is written with a mask is slow to be read again.
+        // These sums stay in registers: a load after a masked store of the same bytes is slow.
         let centre = T::rest(s, &centre[whole..]);
         let mut both = (T::rest(s, &sums[whole..]), T::rest(s, &products[whole..]));
         for (dy, x) in dy.0.chunks_exact(GROUP * channels).zip(x.0.chunks_exact(GROUP * channels)) {
@@ -207,7 +208,7 @@ fn add_block<S: Simd, T: Float, const BACKWARD: bool>(s: S, dy: &[T], x: &[T], c
     }
 }
 
-/// The whole registers of a group of rows, or of one row.
+/// Adds the whole registers of a group of rows, or of one row.
 #[inline(always)]
 fn add_rows<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
     s: S,
@@ -234,7 +235,7 @@ fn add_rows<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
     }
 }
 
-/// What [`add_rows`] leaves of each row.
+/// Adds the partial last register of each row, after [`add_rows`].
 #[inline(always)]
 fn add_rests<S: Simd, T: Float, const BACKWARD: bool, const ROWS: usize>(
     s: S,
@@ -259,14 +260,14 @@ pub(super) fn rows<T, const ROWS: usize>(x: &[T], channels: usize) -> [&[T]; ROW
     core::array::from_fn(|r| &x[r * channels..][..channels])
 }
 
-/// The first `ROWS` rows.
+/// The first `ROWS` rows, for writing.
 #[inline(always)]
 pub(super) fn rows_mut<T, const ROWS: usize>(x: &mut [T], channels: usize) -> [&mut [T]; ROWS] {
     let mut rows = x.chunks_exact_mut(channels);
     core::array::from_fn(|_| rows.next().unwrap_or_default())
 }
 
-/// The sums of `a` and of `a * b` with the terms of a group of rows, or of one row, added.
+/// Adds the terms of a group of rows, or of one row, to the sums of `a` and of `a * b`.
 #[inline(always)]
 pub(super) fn add_terms<S: Simd, T: Float, const ROWS: usize>(
     s: S,
@@ -274,7 +275,7 @@ pub(super) fn add_terms<S: Simd, T: Float, const ROWS: usize>(
     b: [T::V<S>; ROWS],
     (sum, product): (T::V<S>, T::V<S>),
 ) -> (T::V<S>, T::V<S>) {
-    // Odd places hold pairs.
+    // Odd indices hold pairs.
     let (mut sums, mut products) = (a, a);
     for r in 0..ROWS {
         if r % 2 == 0 {
@@ -292,17 +293,17 @@ pub(super) fn add_terms<S: Simd, T: Float, const ROWS: usize>(
     (T::add(s, sum, terms), T::add(s, product, product_terms))
 }
 
-/// Mean and sum of squared differences from it, of up to [`WIDTH`] channels.
+/// Mean and sum of squared differences from the mean, of up to [`WIDTH`] channels.
 pub(super) struct Merged {
-    /// The shift of the first block, which means are relative to while they are merged.
+    /// Shift of the first block, to which means are relative while they are merged.
     pub(super) base: [f64; WIDTH],
-    /// Mean less base.
+    /// Mean minus base.
     pub(super) mean: [f64; WIDTH],
-    /// The sum of squared differences from the mean.
+    /// Sum of squared differences from the mean.
     pub(super) squares: [f64; WIDTH],
 }
 
-/// Merges the blocks of one sample, as [`moments`] left them, for the channels from `first` on.
+/// Merges the blocks of one sample, as [`moments`] computed them, for the channels from `first` on.
 #[inline(always)]
 pub(super) fn merge<T: Float>(shape: Shape, partials: &[T], first: usize) -> Merged {
     let Shape { positions, channels, .. } = shape;
@@ -333,7 +334,8 @@ pub(super) fn merge<T: Float>(shape: Shape, partials: &[T], first: usize) -> Mer
     merged
 }
 
-/// The two sums of one sample, as [`gradient_sums`] left them or a sum of that form, for the channels from `first` on.
+/// The two sums of one sample, as [`gradient_sums`] computed them, for the channels from `first`
+/// on.
 #[inline(always)]
 pub(super) fn totals<T: Float>(channels: usize, partials: &[T], first: usize) -> [[f64; WIDTH]; 2] {
     let mut totals = [[0.0; WIDTH]; 2];
@@ -348,9 +350,9 @@ pub(super) fn totals<T: Float>(channels: usize, partials: &[T], first: usize) ->
     totals
 }
 
-/// What happens to one register of a row, given those of the channels' constants.
+/// An operation on one register of a row, with constants per channel.
 pub(super) trait PerChannel<T: Float, const CONSTANTS: usize, const READ: usize>: Sync {
-    /// The new value of what is written. Mark it `#[inline(always)]`.
+    /// The new value of the written operand. Mark it `#[inline(always)]`.
     fn apply<S: Simd>(
         &self,
         s: S,
@@ -360,7 +362,7 @@ pub(super) trait PerChannel<T: Float, const CONSTANTS: usize, const READ: usize>
     ) -> T::V<S>;
 }
 
-/// Applies `op` to every row; `constants` gives those of a sample.
+/// Applies `op` to every row. `constants` returns the constants of a sample.
 pub(super) fn for_each_row<'a, T: Float, const CONSTANTS: usize, const READ: usize>(
     cpu: Cpu<'_>,
     shape: Shape,
@@ -403,7 +405,7 @@ impl<T: Float, Op: PerChannel<T, CONSTANTS, READ>, const CONSTANTS: usize, const
         let Self { op, channels, constants, mut read, mut write } = self;
         while !write.is_empty() {
             let rows = if write.len() >= GROUP * channels { GROUP } else { 1 };
-            let (here, behind) = write.split_at_mut(rows * channels);
+            let (here, rest) = write.split_at_mut(rows * channels);
             if rows == GROUP {
                 apply_rows::<S, T, CONSTANTS, READ, GROUP>(s, op, constants, read, here);
             } else {
@@ -412,12 +414,12 @@ impl<T: Float, Op: PerChannel<T, CONSTANTS, READ>, const CONSTANTS: usize, const
             for x in &mut read {
                 *x = &x[rows * channels..];
             }
-            write = behind;
+            write = rest;
         }
     }
 }
 
-/// `op` on the first `ROWS` rows, whose constants are loaded once.
+/// Applies `op` to the first `ROWS` rows, whose constants are loaded once.
 #[inline(always)]
 fn apply_rows<S: Simd, T: Float, const CONSTANTS: usize, const READ: usize, const ROWS: usize>(
     s: S,
@@ -463,7 +465,7 @@ fn apply_rows<S: Simd, T: Float, const CONSTANTS: usize, const READ: usize, cons
     }
 }
 
-/// `(x - centre) * scale + shift`, of constants centre, scale and shift.
+/// `(x - centre) * scale + shift`, with constants centre, scale and shift.
 pub(super) struct Normalise;
 
 impl<T: Float> PerChannel<T, 3, 1> for Normalise {
@@ -479,7 +481,8 @@ impl<T: Float> PerChannel<T, 3, 1> for Normalise {
     }
 }
 
-/// `scale * dy + (slope * (x - centre) + shift)`, in place of `dy`, of constants centre, scale, slope and shift.
+/// `scale * dy + (slope * (x - centre) + shift)`, in place of `dy`, with constants centre, scale,
+/// slope and shift.
 pub(super) struct Backward;
 
 impl<T: Float> PerChannel<T, 4, 1> for Backward {

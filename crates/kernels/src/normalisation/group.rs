@@ -1,9 +1,9 @@
-//! Group normalisation: some neighbouring channels of one image, over all its positions (Wu and He, ECCV 2018;
-//! PyTorch's `GroupNorm`). One channel a group is instance normalisation.
+//! Group normalisation: neighbouring channels of one image, over all its positions (Wu and He, ECCV
+//! 2018; PyTorch's `GroupNorm`). With one channel per group it is instance normalisation.
 //!
 //! ```text
-//! each channel of each image: mean and squares                as batch normalisation of the image alone
-//! each group: the channels' means and squares, merged in ascending order, in f64
+//! each channel of each image: mean and sum of squares         as batch norm of that image
+//! each group: its channels' means and squares, merged in ascending order, in f64
 //! ```
 //!
 //! Sums run down the positions as in `columns`.
@@ -11,23 +11,23 @@
 use super::columns::{
     Backward, Normalise, Shape, WIDTH, for_each_row, gradient_sums, merge, moments, totals,
 };
-use super::{Affine, AffineGradient, InverseRoot, check_epsilon, check_scratch, halves};
+use super::{Affine, AffineGradient, InverseRoot, check_epsilon, check_scratch, split_mean};
 use crate::elementwise::along;
 use crate::error::{check_length, check_parameter};
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// How `x` is cut: `[batch, positions, channels]`, where position counts height and width together, and the channels in
-/// `groups` of equal size.
+/// Shape `[batch, positions, channels]` of `x`, where positions are height times width, and
+/// `groups` equal groups of channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Groups {
-    /// Images.
+    /// Number of images.
     pub batch: usize,
-    /// Pixels of an image.
+    /// Pixels per image.
     pub positions: usize,
-    /// Channels of a pixel.
+    /// Channels per pixel.
     pub channels: usize,
-    /// Groups of channels: a divisor of their number.
+    /// Groups of channels; a divisor of `channels`.
     pub groups: usize,
 }
 
@@ -36,13 +36,13 @@ impl Groups {
         Shape { samples: self.batch, positions: self.positions, channels: self.channels }
     }
 
-    /// Elements of scratch for [`group_norm`] and [`group_norm_backward`]: four an image and channel, and three more
-    /// for each 128 positions.
+    /// Scratch elements of [`group_norm`] and [`group_norm_backward`]: four per image and channel,
+    /// and three more for each 128 positions.
     pub const fn scratch(self) -> usize {
         Shape { samples: self.batch, positions: self.positions, channels: self.channels }.scratch()
     }
 
-    /// What both passes ask of their operands.
+    /// Checks the operands that both passes share.
     fn check<T>(
         self,
         x: &[T],
@@ -65,13 +65,15 @@ impl Groups {
     }
 }
 
-/// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with mean and (biased) variance of each group of each image.
+/// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with mean and (biased) variance of each
+/// group of each image.
 ///
-/// `x` and `y` are `[batch, positions, channels]`, gamma and beta `[channels]`. `mean` and `rstd`, `[batch, groups]`,
-/// are written for [`group_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`.
+/// `x` and `y` are `[batch, positions, channels]`, gamma and beta `[channels]`. `mean` and `rstd`,
+/// `[batch, groups]`, are saved for [`group_norm_backward`]: the mean, and
+/// `1 / sqrt(var + epsilon)`.
 ///
-/// A constant group becomes beta, exactly (NaN if epsilon is 0). A group with a NaN or an infinity becomes NaN. Where
-/// `x` is empty, nothing is written.
+/// A constant group becomes beta, exactly (NaN if epsilon is 0). A group with a NaN or an infinity
+/// becomes NaN. Where `x` is empty, nothing is written.
 ///
 /// ```
 /// use kernels::normalisation::{Affine, group::{Groups, group_norm}};
@@ -86,10 +88,10 @@ impl Groups {
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] if the number of groups does not divide that of channels, or for a negative `epsilon`,
-/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`Groups::scratch`]. Nothing has
-/// been written then.
-#[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
+/// [`Error::Parameter`] if the number of groups does not divide the channels, or for a negative
+/// `epsilon`; [`Error::Length`] if lengths do not match; [`Error::Scratch`] if there is less than
+/// [`Groups::scratch`]. Nothing is written then.
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 #[inline(never)]
 pub fn group_norm<T: Float>(
     cpu: Cpu<'_>,
@@ -122,7 +124,7 @@ pub fn group_norm<T: Float>(
     Ok(())
 }
 
-/// Mean, `rstd`, and the constants of [`Normalise`], of one image.
+/// Computes mean, `rstd`, and the constants of [`Normalise`], of one image.
 struct Statistics<'a, T> {
     shape: Shape,
     partials: &'a [T],
@@ -140,7 +142,8 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
         let Self { shape, partials, affine, epsilon, mean, rstd, constants } = self;
         let Shape { positions, channels, .. } = shape;
         let size = channels / mean.len();
-        // The first channel's shift is the base of its group; means are relative to it while they are merged.
+        // The first channel's shift is the base of its group, to which means are relative while
+        // they are merged.
         let mut base = 0.0;
         for first in (0..channels).step_by(WIDTH) {
             let merged = merge(shape, partials, first);
@@ -164,7 +167,7 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
         along(s, &InverseRoot { epsilon }, [], [&mut *rstd]);
         for j in 0..channels {
             let (gamma, beta) = affine.at(j);
-            let (near, rest) = halves::<T>(mean[j / size]);
+            let (near, rest) = split_mean::<T>(mean[j / size]);
             let scale = gamma * rstd[j / size];
             constants[j] = near;
             constants[channels + j] = T::from_f64(scale);
@@ -176,17 +179,18 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
 /// The gradients of [`group_norm`]: `dy` becomes `dx`.
 ///
 /// ```text
-/// xhat = (x - mean) * rstd;  dgamma = sum of dy * xhat and dbeta = sum of dy, over all images and positions
-/// g = dy * gamma;  dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  the means over the group
+/// xhat = (x - mean) * rstd
+/// dgamma = sum of dy * xhat,  dbeta = sum of dy,  over all images and positions
+/// dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  the means over the group;  g = dy * gamma
 /// ```
 ///
-/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A NaN or an infinity in `x` or
-/// `dy` leaves no finite `dx` in its group, and no finite gradient of gamma in its channel. Where `x` is empty, the
-/// gradients of gamma and beta are 0.
+/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A NaN or an
+/// infinity in `x` or `dy` leaves no finite `dx` in its group, and no finite gradient of gamma in
+/// its channel. Where `x` is empty, the gradients of gamma and beta are 0.
 ///
 /// # Errors
-/// As [`group_norm`], but for `epsilon`.
-#[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+/// As [`group_norm`], except `epsilon`.
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 #[inline(never)]
 pub fn group_norm_backward<T: Float>(
     cpu: Cpu<'_>,
@@ -205,8 +209,8 @@ pub fn group_norm_backward<T: Float>(
     let shape = groups.shape();
     let Shape { samples, channels, .. } = shape;
     let (constants, partials) = scratch.split_at_mut(samples * shape.constants());
-    let kept = 2 * shape.blocks() * channels;
-    let partials = &mut partials[..samples * kept];
+    let partials_len = 2 * shape.blocks() * channels;
+    let partials = &mut partials[..samples * partials_len];
     if x.is_empty() {
         (0..channels).for_each(|j| gradient.put(j, 0.0, 0.0));
         return Ok(());
@@ -223,7 +227,7 @@ pub fn group_norm_backward<T: Float>(
         centre
     };
     gradient_sums(cpu, shape, dy, x, centre, partials);
-    let tasks = (partials.chunks(kept).zip(constants.chunks_mut(shape.constants())))
+    let tasks = (partials.chunks(partials_len).zip(constants.chunks_mut(shape.constants())))
         .zip(mean.chunks(groups.groups).zip(rstd.chunks(groups.groups)));
     cpu.for_each_item(tasks, |((partials, constants), (mean, rstd))| {
         cpu.isa.run(Slopes { shape, partials, gamma, mean, rstd, constants });
@@ -234,7 +238,7 @@ pub fn group_norm_backward<T: Float>(
     Ok(())
 }
 
-/// The constants of [`Backward`], of one image.
+/// Computes the constants of [`Backward`], of one image.
 struct Slopes<'a, T> {
     shape: Shape,
     partials: &'a [T],
@@ -262,7 +266,7 @@ impl<T: Float> WithSimd for Slopes<'_, T> {
                 if j % size < size - 1 {
                     continue;
                 }
-                let (_, rest) = halves::<T>(mean[j / size]);
+                let (_, rest) = split_mean::<T>(mean[j / size]);
                 let rstd = rstd[j / size];
                 let slope = -rstd * rstd * (rstd * (product - rest * sum)) / count;
                 let shift = -rstd * sum / count - slope * rest;
@@ -278,7 +282,7 @@ impl<T: Float> WithSimd for Slopes<'_, T> {
     }
 }
 
-/// The gradients of gamma and beta: those of the images, in ascending order.
+/// Computes the gradients of gamma and beta: the sum over the images, in ascending order.
 struct Gradients<'a, T> {
     shape: Shape,
     partials: &'a [T],
@@ -300,7 +304,7 @@ impl<T: Float> WithSimd for Gradients<'_, T> {
                 let [sums, products] = totals(channels, partials, first);
                 for (i, j) in (first..channels).take(WIDTH).enumerate() {
                     let at = sample * groups + j / size;
-                    let (_, rest) = halves::<T>(mean[at]);
+                    let (_, rest) = split_mean::<T>(mean[at]);
                     dgamma[i] += rstd[at] * (products[i] - rest * sums[i]);
                     dbeta[i] += sums[i];
                 }
@@ -312,7 +316,7 @@ impl<T: Float> WithSimd for Gradients<'_, T> {
     }
 }
 
-/// The first constants of an image, of one a channel each.
+/// The first `N` constants of an image, `channels` elements each.
 fn parts<T, const N: usize>(constants: &[T], shape: Shape, sample: usize) -> [&[T]; N] {
     let constants = &constants[sample * shape.constants()..];
     core::array::from_fn(|i| &constants[i * shape.channels..][..shape.channels])

@@ -1,5 +1,5 @@
-//! Layer normalisation: each row over its channels (Ba, Kiros and Hinton 2016; PyTorch's `LayerNorm` over the last
-//! dimension).
+//! Layer normalisation: each row over its channels (Ba, Kiros and Hinton 2016; PyTorch's
+//! `LayerNorm` over the last dimension).
 //!
 //! Rows are independent of each other; the order of their sums is that of `rows`.
 
@@ -7,27 +7,29 @@ use super::{Affine, AffineGradient, rows};
 use crate::error::check_length;
 use crate::{Cpu, Error, Float};
 
-/// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with mean and (biased) variance of each row.
+/// `y = (x - mean) / sqrt(var + epsilon) * gamma + beta`, with mean and (biased) variance of each
+/// row.
 ///
-/// `x` and `y` are `[rows, channels]`, gamma and beta `[channels]`. `mean` and `rstd`, `[rows]`, are written for
-/// [`layer_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`.
+/// `x` and `y` are `[rows, channels]`, gamma and beta `[channels]`. `mean` and `rstd`, `[rows]`,
+/// are saved for [`layer_norm_backward`]: the mean, and `1 / sqrt(var + epsilon)`.
 ///
-/// A constant row, and so a row of one channel, becomes beta, exactly (NaN if epsilon is 0). A row with a NaN or an
-/// infinity becomes NaN. Without channels, nothing is written.
+/// A constant row, and so a row of one channel, becomes beta, exactly (NaN if epsilon is 0). A row
+/// with a NaN or an infinity becomes NaN. Without channels, nothing is written.
 ///
 /// ```
 /// use kernels::normalisation::{Affine, layer::layer_norm};
 /// let (mut mean, mut rstd, mut y) = ([0.0; 1], [0.0; 1], [0.0_f32; 2]);
 /// let affine = Affine::new(&[2.0, 2.0], &[1.0, 1.0]);
-/// layer_norm(kernels::Cpu::detect(), &[3.0, 5.0], 2, affine, 1e-12, &mut mean, &mut rstd, &mut y)?;
+/// let cpu = kernels::Cpu::detect();
+/// layer_norm(cpu, &[3.0, 5.0], 2, affine, 1e-12, &mut mean, &mut rstd, &mut y)?;
 /// assert_eq!((mean, y), ([4.0], [-1.0, 3.0]));
 /// # Ok::<(), kernels::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written
-/// then.
-#[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
+/// [`Error::Length`] if lengths do not match; [`Error::Parameter`] for a negative `epsilon`.
+/// Nothing is written then.
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 #[inline(never)]
 pub fn layer_norm<T: Float>(
     cpu: Cpu<'_>,
@@ -43,7 +45,7 @@ pub fn layer_norm<T: Float>(
     rows::forward::<T, true>(cpu, x, channels, affine, epsilon, mean, rstd, y)
 }
 
-/// Elements of scratch for [`layer_norm_backward`]: two a channel for each 128 rows.
+/// Scratch elements of [`layer_norm_backward`]: two per channel for each 128 rows.
 pub const fn layer_norm_backward_scratch(rows: usize, channels: usize) -> usize {
     rows::backward_scratch(rows, channels)
 }
@@ -52,17 +54,17 @@ pub const fn layer_norm_backward_scratch(rows: usize, channels: usize) -> usize 
 ///
 /// ```text
 /// xhat = (x - mean) * rstd;  dgamma = sum of dy * xhat and dbeta = sum of dy, over the rows
-/// g = dy * gamma;  dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  the means over the row
+/// dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  the means over the row;  g = dy * gamma
 /// ```
 ///
-/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A NaN or an infinity in `x` or
-/// `dy` leaves no finite `dx` in its row, and in `x` no finite `dgamma` at all. Where `x` is empty, the gradients of
-/// gamma and beta are 0.
+/// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A NaN or an
+/// infinity in `x` or `dy` leaves no finite `dx` in its row; in `x` it leaves no finite `dgamma` at
+/// all. Where `x` is empty, the gradients of gamma and beta are 0.
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`layer_norm_backward_scratch`].
-/// Nothing has been written then.
-#[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+/// [`Error::Length`] if lengths do not match; [`Error::Scratch`] if there is less than
+/// [`layer_norm_backward_scratch`]. Nothing is written then.
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 #[inline(never)]
 pub fn layer_norm_backward<T: Float>(
     cpu: Cpu<'_>,

@@ -1,19 +1,20 @@
-//! RMS normalisation: each row divided by its root mean square (Zhang and Sennrich, NeurIPS 2019; PyTorch's `RMSNorm`
-//! over the last dimension).
+//! RMS normalisation: each row divided by its root mean square (Zhang and Sennrich, NeurIPS 2019;
+//! PyTorch's `RMSNorm` over the last dimension).
 //!
-//! Layer normalisation without the mean. Rows are independent of each other; the order of their sums is that of `rows`.
+//! Layer normalisation without the mean. Rows are independent of each other; the order of their
+//! sums is that of `rows`.
 
 use super::{Affine, AffineGradient, rows};
 use crate::{Cpu, Error, Float};
 
 /// `y = x / sqrt(mean of x^2 + epsilon) * gamma`.
 ///
-/// `x` and `y` are `[rows, channels]`, `gamma` (1 if there is none) `[channels]`. `rstd`, `[rows]`, is written for
-/// [`rms_norm_backward`]: `1 / sqrt(mean of x^2 + epsilon)`.
+/// `x` and `y` are `[rows, channels]`, `gamma` (1 if there is none) `[channels]`. `rstd`, `[rows]`,
+/// is saved for [`rms_norm_backward`]: `1 / sqrt(mean of x^2 + epsilon)`.
 ///
-/// A row of zeros stays one (NaN if epsilon is 0). A row with a NaN becomes NaN. In a row with an infinity, infinities
-/// become NaN and the other elements 0. Squares must stay in range: a row with elements from 2^64 (f32) or 2^512 (f64)
-/// on becomes 0. Without channels, nothing is written.
+/// A row of zeros stays zero (NaN if epsilon is 0). A row with a NaN becomes NaN. In a row with an
+/// infinity, infinities become NaN and the other elements 0. Squares must stay in range: a row with
+/// elements of at least 2^64 (f32) or 2^512 (f64) becomes 0. Without channels, nothing is written.
 ///
 /// ```
 /// use kernels::normalisation::rms::rms_norm;
@@ -24,8 +25,8 @@ use crate::{Cpu, Error, Float};
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Parameter`] for a negative `epsilon`. Nothing has been written
-/// then.
+/// [`Error::Length`] if lengths do not match; [`Error::Parameter`] for a negative `epsilon`.
+/// Nothing is written then.
 #[inline(never)]
 pub fn rms_norm<T: Float>(
     cpu: Cpu<'_>,
@@ -39,7 +40,7 @@ pub fn rms_norm<T: Float>(
     rows::forward::<T, false>(cpu, x, channels, Affine { gamma, beta: None }, epsilon, &mut [], rstd, y)
 }
 
-/// Elements of scratch for [`rms_norm_backward`]: two a channel for each 128 rows.
+/// Scratch elements of [`rms_norm_backward`]: two per channel for each 128 rows.
 pub const fn rms_norm_backward_scratch(rows: usize, channels: usize) -> usize {
     rows::backward_scratch(rows, channels)
 }
@@ -51,13 +52,13 @@ pub const fn rms_norm_backward_scratch(rows: usize, channels: usize) -> usize {
 /// g = dy * gamma;  dx = rstd * (g - xhat * mean of (g * xhat)),  the mean over the row
 /// ```
 ///
-/// `x`, `gamma` (1 if there is none) and `rstd` are those of the forward pass. A NaN or an infinity in `x` or `dy`
-/// leaves no finite `dx` in its row. Where `x` is empty, `dgamma` is 0.
+/// `x`, `gamma` (1 if there is none) and `rstd` are those of the forward pass. A NaN or an infinity
+/// in `x` or `dy` leaves no finite `dx` in its row. Where `x` is empty, `dgamma` is 0.
 ///
 /// # Errors
-/// [`Error::Length`] if lengths do not fit, [`Error::Scratch`] if there is less than [`rms_norm_backward_scratch`].
-/// Nothing has been written then.
-#[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+/// [`Error::Length`] if lengths do not match; [`Error::Scratch`] if there is less than
+/// [`rms_norm_backward_scratch`]. Nothing is written then.
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 #[inline(never)]
 pub fn rms_norm_backward<T: Float>(
     cpu: Cpu<'_>,

@@ -1,44 +1,46 @@
-//! What layer and RMS normalisation share: sums along a row, and the gradients, which also sum down the rows.
+//! Sums along a row, and gradients, which also sum down the rows. Shared by layer and RMS
+//! normalisation.
 //!
 //! ```text
-//! along a row: element j in lane j % L, each lane one ascending chain; the upper half of the lanes is added to the
-//!     lower until one is left                                                L: 32 lanes of f32, 16 of f64
-//!     layer:  shift = x[0] + (sum of x - x[0]) / channels;  then the sums of x - shift and of its square
+//! along a row: element j in lane j % L, each lane one ascending chain; then the upper half of the
+//!     lanes is added to the lower half until one is left         L: 32 lanes of f32, 16 of f64
+//!     layer:  shift = x[0] + (sum of x - x[0]) / channels;  then the sums of x - shift and of
+//!             its square
 //!     rms:    the sum of x^2
-//! backward, for each block of 128 rows                                       on any thread
+//! backward, for each block of 128 rows                           in parallel
 //!     for each group of 4 rows, ascending
 //!         each row:    sums of g = dy * gamma and of g * (x - mean), in lanes
 //!         each column: dgamma, dbeta += the terms of the group, in pairs, as in `columns`; dx
 //! the blocks' sums of dgamma and dbeta are added in ascending order, in f64
 //! ```
 //!
-//! Each product that is added is one fused multiply-add, but for the first of a pair.
+//! Each added product is one fused multiply-add, except the first of a pair.
 
 use super::columns::{BLOCK, GROUP, WIDTH, add_terms, rows, rows_mut, totals};
-use super::{Affine, AffineGradient, InverseRoot, at_least_zero, check_epsilon, check_scratch, halves};
+use super::{Affine, AffineGradient, InverseRoot, at_least_zero, check_epsilon, check_scratch, split_mean};
 use crate::elementwise::{CHUNK, along};
 use crate::error::check_length;
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// Bytes of the virtual lanes of a row. Part of the bit contract. Two registers of AVX-512, four of AVX2: with two
-/// sums, enough additions in flight for a row in the first-level cache.
+/// Bytes of the virtual lanes of a row. Part of the bit contract. Two registers of AVX-512, four of
+/// AVX2: with two sums, enough additions in flight for a row in L1.
 const LANE_BYTES: usize = 128;
 
-/// The most lanes of any type.
-const MOST: usize = LANE_BYTES / size_of::<f32>();
+/// Maximum number of lanes of any type.
+const MAX_LANES: usize = LANE_BYTES / size_of::<f32>();
 
-/// Elements of scratch for the gradients of `rows` x `channels`: two a channel for each 128 rows.
+/// Scratch elements of the gradients of `rows` x `channels`: two per channel for each 128 rows.
 pub(super) const fn backward_scratch(rows: usize, channels: usize) -> usize {
     rows.div_ceil(BLOCK).saturating_mul(2).saturating_mul(channels)
 }
 
-/// Two terms of each element: `a`, which is summed, and `b`, whose product with `a` is.
+/// Terms of each element: `a`, which is summed, and `b`; `a * b` is summed too.
 trait Terms<T: Float, const READ: usize> {
     fn terms<S: Simd>(&self, s: S, read: [T::V<S>; READ]) -> (T::V<S>, T::V<S>);
 }
 
-/// `x - centre`, twice.
+/// `a` and `b` are both `x - centre`.
 struct Centred<T> {
     centre: T,
 }
@@ -51,26 +53,26 @@ impl<T: Float> Terms<T, 1> for Centred<T> {
     }
 }
 
-/// `dy * gamma` and `x - centre`.
-struct Pull<T> {
+/// `a` is `dy * gamma`, `b` is `x - centre`.
+struct GradientTerms<T> {
     centre: T,
 }
 
-impl<T: Float> Terms<T, 3> for Pull<T> {
+impl<T: Float> Terms<T, 3> for GradientTerms<T> {
     #[inline(always)]
     fn terms<S: Simd>(&self, s: S, [dy, x, gamma]: [T::V<S>; 3]) -> (T::V<S>, T::V<S>) {
         (T::mul(s, dy, gamma), T::sub(s, x, T::splat(s, self.centre)))
     }
 }
 
-impl<T: Float> Terms<T, 2> for Pull<T> {
+impl<T: Float> Terms<T, 2> for GradientTerms<T> {
     #[inline(always)]
     fn terms<S: Simd>(&self, s: S, [dy, x]: [T::V<S>; 2]) -> (T::V<S>, T::V<S>) {
         (dy, T::sub(s, x, T::splat(s, self.centre)))
     }
 }
 
-/// The sums of `a` and of `a * b` along a row.
+/// Sums of `a` and of `a * b` along a row.
 #[inline(always)]
 fn sums<S: Simd, T: Float, const READ: usize>(
     s: S,
@@ -78,10 +80,10 @@ fn sums<S: Simd, T: Float, const READ: usize>(
     mut read: [&[T]; READ],
 ) -> (T, T) {
     let lanes = T::lanes::<S>();
-    // Registers of a row of lanes.
+    // Registers that hold the virtual lanes.
     let count = const { LANE_BYTES / size_of::<T::V<S>>() };
     let zero = T::splat(s, T::ZERO);
-    let (mut a_sums, mut ab_sums, mut inputs) = ([zero; MOST], [zero; MOST], [zero; READ]);
+    let (mut a_sums, mut ab_sums, mut inputs) = ([zero; MAX_LANES], [zero; MAX_LANES], [zero; READ]);
     let len = read.iter().fold(usize::MAX, |len, x| len.min(x.len()));
     for x in &mut read {
         *x = &x[..len];
@@ -97,7 +99,7 @@ fn sums<S: Simd, T: Float, const READ: usize>(
             ab_sums[l] = T::mul_add(s, a, b, ab_sums[l]);
         }
     }
-    // What is left fills some of the lanes; in the others stay a = 0 and the sums.
+    // The remaining elements fill some of the lanes; the others add a = 0.
     for l in 0..count {
         let start = (whole + l) * lanes;
         if start >= len {
@@ -116,9 +118,9 @@ fn sums<S: Simd, T: Float, const READ: usize>(
     (fold::<S, T>(s, a_sums), fold::<S, T>(s, ab_sums))
 }
 
-/// The sum of all lanes: the upper half is added to the lower until one is left.
+/// Sum of all lanes: the upper half is added to the lower half until one is left.
 #[inline(always)]
-fn fold<S: Simd, T: Float>(s: S, mut registers: [T::V<S>; MOST]) -> T {
+fn fold<S: Simd, T: Float>(s: S, mut registers: [T::V<S>; MAX_LANES]) -> T {
     let mut half = const { LANE_BYTES / size_of::<T::V<S>>() } / 2;
     while half > 0 {
         for l in 0..half {
@@ -139,9 +141,9 @@ fn fold<S: Simd, T: Float>(s: S, mut registers: [T::V<S>; MOST]) -> T {
     lanes[0]
 }
 
-/// Normalises the rows of `x`, whose number is the length of `rstd`. If `CENTRED`, the mean is taken away and written
-/// to `mean`.
-#[expect(clippy::too_many_arguments, reason = "what goes in, what is kept, what comes out")]
+/// Normalises the rows of `x`; `rstd` has one element per row. If `CENTRED`, the mean is subtracted
+/// and saved to `mean`.
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 pub(super) fn forward<T: Float, const CENTRED: bool>(
     cpu: Cpu<'_>,
     x: &[T],
@@ -161,11 +163,11 @@ pub(super) fn forward<T: Float, const CENTRED: bool>(
     }
     let rows = (CHUNK / channels).max(1);
     let mut mean = mean;
-    // Without means, their parts are empty.
-    let kept = rstd
+    // Without means, their chunks are empty.
+    let saved = rstd
         .chunks_mut(rows)
         .map(move |rstd| (mean.split_off_mut(..rstd.len().min(mean.len())).unwrap_or_default(), rstd));
-    let tasks = x.chunks(rows * channels).zip(y.chunks_mut(rows * channels)).zip(kept);
+    let tasks = x.chunks(rows * channels).zip(y.chunks_mut(rows * channels)).zip(saved);
     cpu.for_each_item(tasks, |((x, y), (mean, rstd))| {
         cpu.isa.run(Forward::<T, CENTRED> { x, channels, affine, epsilon, mean, rstd, y });
     });
@@ -191,7 +193,7 @@ impl<T: Float, const CENTRED: bool> WithSimd for Forward<'_, T, CENTRED> {
         let tiles =
             x.chunks(GROUP * channels).zip(y.chunks_mut(GROUP * channels)).zip(rstd.chunks_mut(GROUP));
         for (tile, ((x, y), rstd)) in tiles.enumerate() {
-            // One step after the other for all rows of the tile, so that none waits for its own sum.
+            // Each step for all rows of the tile, so that their sums are independent chains.
             let mut shifts = [T::ZERO; GROUP];
             if CENTRED {
                 for (shift, x) in shifts.iter_mut().zip(x.chunks_exact(channels)) {
@@ -206,9 +208,9 @@ impl<T: Float, const CENTRED: bool> WithSimd for Forward<'_, T, CENTRED> {
             {
                 let (sum, squares) = sums(s, &Centred { centre: shift }, [x]);
                 if CENTRED {
-                    let missed = sum.to_f64() / n;
-                    *mean = shift.to_f64() + missed;
-                    *rstd = at_least_zero(squares.to_f64() - sum.to_f64() * missed) / n;
+                    let correction = sum.to_f64() / n;
+                    *mean = shift.to_f64() + correction;
+                    *rstd = at_least_zero(squares.to_f64() - sum.to_f64() * correction) / n;
                 } else {
                     *rstd = squares.to_f64() / n;
                 }
@@ -216,7 +218,7 @@ impl<T: Float, const CENTRED: bool> WithSimd for Forward<'_, T, CENTRED> {
             along(s, &InverseRoot { epsilon }, [], [&mut *rstd]);
             let rows = x.chunks_exact(channels).zip(y.chunks_exact_mut(channels));
             for ((&rstd, &mean), (x, y)) in rstd.iter().zip(&means).zip(rows) {
-                let (centre, rest) = halves(mean);
+                let (centre, rest) = split_mean(mean);
                 let row = Row { centre, scale: T::from_f64(rstd), shift: T::from_f64(-rest * rstd) };
                 normalise(s, row, x, affine, y);
             }
@@ -229,7 +231,7 @@ impl<T: Float, const CENTRED: bool> WithSimd for Forward<'_, T, CENTRED> {
     }
 }
 
-/// What makes `x` of a row `xhat`: `(x - centre) * scale + shift`.
+/// Constants of a row: `xhat = (x - centre) * scale + shift`.
 #[derive(Clone, Copy)]
 struct Row<T> {
     centre: T,
@@ -269,7 +271,7 @@ fn normalise<S: Simd, T: Float>(s: S, row: Row<T>, x: &[T], affine: Affine<'_, T
 }
 
 /// The gradients of [`forward`]: `dy` becomes `dx`.
-#[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 pub(super) fn backward<T: Float, const CENTRED: bool>(
     cpu: Cpu<'_>,
     x: &[T],
@@ -345,9 +347,9 @@ impl<T: Float, const CENTRED: bool> WithSimd for Backward<'_, T, CENTRED> {
     }
 }
 
-/// The gradients of the first `ROWS` rows.
+/// Computes the gradients of the first `ROWS` rows.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "what goes in, what was kept, what comes out")]
+#[expect(clippy::too_many_arguments, reason = "inputs, saved statistics, outputs")]
 fn backward_rows<S: Simd, T: Float, const CENTRED: bool, const ROWS: usize>(
     s: S,
     x: &[T],
@@ -369,8 +371,8 @@ fn backward_rows<S: Simd, T: Float, const CENTRED: bool, const ROWS: usize>(
     let [mut centre, mut scale, mut shift, mut slope, mut pull] = [[zero; ROWS]; 5];
     for r in 0..ROWS {
         let rstd = rstd[r];
-        let (near, rest) = if CENTRED { halves(mean[r]) } else { (T::ZERO, 0.0) };
-        let terms = Pull { centre: near };
+        let (near, rest) = if CENTRED { split_mean(mean[r]) } else { (T::ZERO, 0.0) };
+        let terms = GradientTerms { centre: near };
         let (sum, product) = match gamma {
             Some(gamma) => sums(s, &terms, [&*dy[r], x[r], gamma]),
             None => sums(s, &terms, [&*dy[r], x[r]]),
@@ -412,19 +414,19 @@ fn backward_rows<S: Simd, T: Float, const CENTRED: bool, const ROWS: usize>(
     }
 }
 
-/// Register `i` of `x`, or what is left of `x` there.
+/// Loads register `i` of `x`, partially if it is the last and not whole.
 #[inline(always)]
 fn fetch<S: Simd, T: Float>(s: S, x: &[T], i: usize, is_whole: bool) -> T::V<S> {
     if is_whole { T::register(s, x, i) } else { T::rest(s, &x[i * T::lanes::<S>()..]) }
 }
 
-/// `v` into register `i` of `x`, or into what is left of `x` there.
+/// Stores `v` to register `i` of `x`, partially if it is the last and not whole.
 #[inline(always)]
 fn put<S: Simd, T: Float>(s: S, x: &mut [T], i: usize, is_whole: bool, v: T::V<S>) {
     if is_whole { T::put_register(s, x, i, v) } else { T::put_rest(s, &mut x[i * T::lanes::<S>()..], v) }
 }
 
-/// The gradients of gamma and beta.
+/// Computes the gradients of gamma and beta.
 struct Gradients<'a, T> {
     channels: usize,
     partials: &'a [T],

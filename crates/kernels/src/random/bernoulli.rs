@@ -1,8 +1,8 @@
-//! Draws of yes or no: slices of ones and zeros, and the mask of a dropout.
+//! Bernoulli draws: slices of ones and zeros, and dropout masks.
 //!
-//! Element `i` is one where the upper 31 bits of word `i` of a stream are below `p 2^31`. The comparison is of
-//! integers, so that the draw is the same for every type of element; and both `p = 0` and `p = 1` are exact. Called by
-//! whoever makes data or masks, and by `dropout`.
+//! Element `i` is 1 where the upper 31 bits of word `i` of a stream are below `p 2^31`. The
+//! comparison is of integers, so that the draw is the same for every element type; `p = 0` and
+//! `p = 1` are exact. Called by data generators, and by `dropout`.
 
 use super::Stream;
 use super::fill::{BLOCKS, TILE};
@@ -11,7 +11,8 @@ use crate::error::check_parameter;
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Element, Error};
 
-/// `out[i]` is 1 with probability `p`, else 0: 1 where `stream.bits(i) >> 1` is below `p 2^31`, rounded to nearest.
+/// Sets `out[i]` to 1 with probability `p`, otherwise to 0: to 1 where `stream.bits(i) >> 1` is
+/// below `p 2^31`, rounded to nearest.
 ///
 /// ```
 /// use kernels::{Cpu, random::{Stream, fill_bernoulli}};
@@ -22,7 +23,7 @@ use crate::{Cpu, Element, Error};
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] unless `p` is in `[0, 1]`. Nothing has been written then.
+/// [`Error::Parameter`] unless `p` is in `[0, 1]`. Nothing is written then.
 pub fn fill_bernoulli<E: Element>(cpu: Cpu<'_>, stream: Stream, p: f64, out: &mut [E]) -> Result<(), Error> {
     let draws = Bernoulli::new(stream, p)?;
     let chunks = (0..).step_by(CHUNK).zip(out.chunks_mut(CHUNK));
@@ -30,11 +31,11 @@ pub fn fill_bernoulli<E: Element>(cpu: Cpu<'_>, stream: Stream, p: f64, out: &mu
     Ok(())
 }
 
-/// Draws of 1 with a given probability, else 0.
+/// Draws of 1 with a given probability, otherwise 0.
 #[derive(Clone, Copy)]
 pub(crate) struct Bernoulli {
     stream: Stream,
-    /// One where the upper 31 bits are below it: at most 2^31.
+    /// The draw is 1 where the upper 31 bits are below this: at most 2^31.
     threshold: u32,
 }
 
@@ -43,11 +44,11 @@ impl Bernoulli {
     /// [`Error::Parameter`] unless `p` is in `[0, 1]`.
     pub(crate) fn new(stream: Stream, p: f64) -> Result<Self, Error> {
         check_parameter("p", p, "in [0, 1]", |p| (0.0..=1.0).contains(&p))?;
-        // Exact but for the half that rounds.
+        // Exact, up to the half that rounds.
         Ok(Self { stream, threshold: (p * f64::from(1_u32 << 31) + 0.5) as u32 })
     }
 
-    /// Draws `first`, `first + 1`, ..., at least one and as many as `tile` has room for.
+    /// Draws `first`, `first + 1`, ...: at least one, and as many as fit `tile`.
     #[inline(always)]
     pub(crate) fn tile<E: Element>(self, first: u64, tile: &mut [E; TILE]) -> &[E] {
         let (zero, one) = (E::default(), E::from_float(E::Float::ONE));
@@ -61,7 +62,7 @@ impl Bernoulli {
     }
 }
 
-/// A chunk, which begins with draw `first`.
+/// A chunk that begins with draw `first`.
 struct Fill<'a, E> {
     draws: Bernoulli,
     first: u64,
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_threshold_is_exact_at_both_ends() {
+    fn the_threshold_is_exact_at_zero_and_one() {
         let threshold = |p| Bernoulli::new(Stream::new(0, 0), p).unwrap().threshold;
         assert_eq!([0.0, 0.5, 1.0].map(threshold), [0, 1 << 30, 1 << 31]);
         assert_eq!(threshold(1.0 - f64::EPSILON), 1 << 31);

@@ -1,14 +1,15 @@
-//! Slices of random numbers: uniform and normal.
+//! Slices of uniform and normal random numbers.
 //!
 //! ```text
-//! for each chunk                                       on any thread
-//!     for some blocks of the generator                 their words side by side, in registers
+//! for each chunk                                       in parallel
+//!     for some blocks of the generator                 their words transposed, in registers
 //!         uniform:  low + (high - low) u
 //!         normal:   pairs of u become sqrt(-2 ln u[2j]) (cos, sin)(2 pi u[2j + 1])
 //! ```
 //!
-//! Element `i` is a function of `(seed, stream, i)` alone, so that chunks, threads and instruction sets change no bit,
-//! and a longer slice begins like a shorter one. Called by the initialisers of a network and by whatever makes data.
+//! Element `i` is a function of `(seed, stream, i)` alone, so that chunks, threads and instruction
+//! sets change no bit, and a longer slice begins like a shorter one. Called by the initialisers of
+//! a network and by data generators.
 
 use super::{Stream, join, unit_f32, unit_f64};
 use crate::elementwise::{CHUNK, Elementwise, along};
@@ -17,22 +18,23 @@ use crate::math::{ln::ln, sin_pi::sin_cos_pi};
 use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// Blocks of the generator that are worked on at a time: two registers of AVX-512 for each of their four words.
+/// Blocks of the generator per step: two registers of AVX-512 for each of their four words.
 pub(super) const BLOCKS: usize = 32;
 
-/// The elements of that many blocks, at most: a tile of f32.
+/// Maximum number of elements in that many blocks, reached by f32.
 pub(crate) const TILE: usize = 4 * BLOCKS;
 
 /// Word `w` of block `i` is `words[w][i]`.
 type Words = [[u32; BLOCKS]; 4];
 
-/// How a type takes its numbers from the blocks of a [`Stream`].
+/// Conversion of blocks of a [`Stream`] to numbers.
 pub trait Draw: Lanes {
-    /// How many numbers a block of 128 bits holds.
+    /// Numbers per block of 128 bits.
     const PER_BLOCK: usize;
-    /// Number `k` of block `i`, on `[0, 1)`: what `uniform_f32` and `uniform_f64` give.
+    /// Number `k` of block `i`, on `[0, 1)`, as `uniform_f32` and `uniform_f64`.
     fn from_zero(words: &Words, i: usize, k: usize) -> Self;
-    /// The same number from all of its bits and half a unit more, on `(0, 1]`: fine near 0, and never 0.
+    /// The same number from all of its bits plus half a unit, on `(0, 1]`: fine near 0, and never
+    /// 0.
     fn above_zero(words: &Words, i: usize, k: usize) -> Self;
 }
 
@@ -60,8 +62,9 @@ impl Draw for f64 {
     }
 }
 
-/// `out[i]` is uniform on `[low, high)`: `low + (high - low) * u[i]`, rounded once, where `u[i]` is
-/// [`Stream::uniform_f32`] or [`Stream::uniform_f64`] of `i`. The rounding can give `high` itself.
+/// Fills `out` with numbers uniform on `[low, high)`: `out[i] = low + (high - low) * u[i]`, rounded
+/// once, where `u[i]` is [`Stream::uniform_f32`] or [`Stream::uniform_f64`] of `i`. Rounding can
+/// give `high` itself.
 ///
 /// ```
 /// use kernels::{Cpu, random::{Stream, fill_uniform}};
@@ -72,8 +75,8 @@ impl Draw for f64 {
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] unless `low`, `high` and `high - low` are finite and `low <= high`. Nothing has been written
-/// then.
+/// [`Error::Parameter`] unless `low`, `high` and `high - low` are finite and `low <= high`. Nothing
+/// is written then.
 #[inline(never)]
 pub fn fill_uniform<T: Float>(
     cpu: Cpu<'_>,
@@ -87,18 +90,21 @@ pub fn fill_uniform<T: Float>(
     check_parameter("low", low.to_f64(), "finite", |_| true)?;
     check_parameter("high", high.to_f64(), "finite and at least `low`", |_| low <= high)?;
     check_parameter("high - low", width.to_f64(), "finite", |_| true)?;
-    fill(cpu, stream, Uniform(Affine { offset: low, factor: width }), out);
+    fill(cpu, stream, Uniform(Affine { offset: low, scale: width }), out);
     Ok(())
 }
 
-/// `out[i]` is normal with the given mean and standard deviation `std`: `mean + std * z[i]`, rounded once.
+/// Fills `out` with normal numbers of the given mean and standard deviation:
+/// `out[i] = mean + std * z[i]`, rounded once.
 ///
-/// The pair `z[2j]`, `z[2j + 1]` is Box and Muller's (1958) `sqrt(-2 ln a) (cos, sin)(2 pi b)` of the draws `a` and `b`
-/// with these numbers. `a` is as small as 2^-33 for f32 and 2^-65 for f64: no `z` is beyond ±6.8 and ±9.5, where a
-/// normal one would be with a chance of 1e-11 and 2e-21.
+/// The pair `z[2j]`, `z[2j + 1]` is Box and Muller's (1958) `sqrt(-2 ln a) (cos, sin)(2 pi b)` of
+/// the draws `a` and `b` with these indices. `a` is at least 2^-33 for f32 and 2^-65 for f64, so
+/// that `z` stays within ±6.8 and ±9.5, which an exact normal number exceeds with probability 1e-11
+/// and 2e-21.
 ///
 /// # Errors
-/// [`Error::Parameter`] unless `mean` and `std` are finite and `std` at least 0. Nothing has been written then.
+/// [`Error::Parameter`] unless `mean` and `std` are finite and `std` is at least 0. Nothing is
+/// written then.
 #[inline(never)]
 pub fn fill_normal<T: Float>(
     cpu: Cpu<'_>,
@@ -109,11 +115,11 @@ pub fn fill_normal<T: Float>(
 ) -> Result<(), Error> {
     check_parameter("mean", mean.to_f64(), "finite", |_| true)?;
     check_parameter("std", std.to_f64(), "finite and at least 0", |std| std >= 0.0)?;
-    fill(cpu, stream, Normal(Affine { offset: mean, factor: std }), out);
+    fill(cpu, stream, Normal(Affine { offset: mean, scale: std }), out);
     Ok(())
 }
 
-/// A distribution: how the words of some blocks become their elements.
+/// A distribution: the conversion of blocks to its elements.
 trait Distribution<T>: Copy + Sync {
     /// Fills `tile`, which holds the elements of all blocks of `words`.
     fn tile<S: Simd>(self, s: S, words: &Words, tile: &mut [T]);
@@ -127,7 +133,7 @@ fn fill<T: Float>(cpu: Cpu<'_>, stream: Stream, distribution: impl Distribution<
 struct Fill<'a, D, T> {
     stream: Stream,
     distribution: D,
-    /// The block with which the chunk begins.
+    /// Block that the chunk begins with.
     block: u64,
     out: &'a mut [T],
 }
@@ -147,17 +153,17 @@ impl<T: Float, D: Distribution<T>> WithSimd for Fill<'_, D, T> {
     }
 }
 
-/// `offset + factor * x`, in place.
+/// `offset + scale * x`, in place.
 #[derive(Clone, Copy)]
 struct Affine<T> {
     offset: T,
-    factor: T,
+    scale: T,
 }
 
 impl<T: Float> Elementwise<T, 0, 1> for Affine<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, []: [T::V<S>; 0], [x]: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        [T::mul_add(s, x, T::splat(s, self.factor), T::splat(s, self.offset))]
+        [T::mul_add(s, x, T::splat(s, self.scale), T::splat(s, self.offset))]
     }
 }
 
@@ -182,7 +188,7 @@ struct Normal<T>(Affine<T>);
 impl<T: Float> Distribution<T> for Normal<T> {
     #[inline(always)]
     fn tile<S: Simd>(self, s: S, words: &Words, tile: &mut [T]) {
-        // The pairs of all blocks at once: the first of each block, then the second if there are two.
+        // All blocks at once: the first pair of each block, then the second if there are two.
         for pair in 0..T::PER_BLOCK / 2 {
             let (mut a, mut b) = ([T::ZERO; BLOCKS], [T::ZERO; BLOCKS]);
             for i in 0..BLOCKS {
@@ -199,7 +205,7 @@ impl<T: Float> Distribution<T> for Normal<T> {
     }
 }
 
-/// Two uniform numbers become two normal ones.
+/// Replaces two uniform numbers by two normal ones.
 struct BoxMuller;
 
 impl<T: Float> Elementwise<T, 0, 2> for BoxMuller {
@@ -218,17 +224,18 @@ mod tests {
 
     #[test]
     fn the_extreme_draws_give_finite_numbers() {
-        let (least, greatest) = ([[0; BLOCKS]; 4], [[u32::MAX; BLOCKS]; 4]);
-        assert_eq!(f32::above_zero(&least, 0, 3), 0.5 / 4_294_967_296.0);
-        assert_eq!(f64::above_zero(&least, 0, 1), 0.5 / 18_446_744_073_709_551_616.0);
-        assert_eq!((f32::above_zero(&greatest, 0, 3), f64::above_zero(&greatest, 0, 1)), (1.0, 1.0));
-        assert!(f32::from_zero(&greatest, 0, 3) < 1.0 && f64::from_zero(&greatest, 0, 1) < 1.0);
-        for words in [least, greatest] {
+        let (lowest, highest) = ([[0; BLOCKS]; 4], [[u32::MAX; BLOCKS]; 4]);
+        assert_eq!(f32::above_zero(&lowest, 0, 3), 0.5 / 4_294_967_296.0);
+        assert_eq!(f64::above_zero(&lowest, 0, 1), 0.5 / 18_446_744_073_709_551_616.0);
+        let ones = (f32::above_zero(&highest, 0, 3), f64::above_zero(&highest, 0, 1));
+        assert_eq!(ones, (1.0, 1.0));
+        assert!(f32::from_zero(&highest, 0, 3) < 1.0 && f64::from_zero(&highest, 0, 1) < 1.0);
+        for words in [lowest, highest] {
             let mut tile = [f64::NAN; 2 * BLOCKS];
-            Normal(Affine { offset: 0.0, factor: 1.0 }).tile(pulp::Scalar::new(), &words, &mut tile);
+            Normal(Affine { offset: 0.0, scale: 1.0 }).tile(pulp::Scalar::new(), &words, &mut tile);
             assert!(tile.iter().all(|z| z.abs() < 9.5), "{}", tile[0]);
             let mut tile = [f32::NAN; 4 * BLOCKS];
-            Normal(Affine { offset: 0.0, factor: 1.0 }).tile(pulp::Scalar::new(), &words, &mut tile);
+            Normal(Affine { offset: 0.0, scale: 1.0 }).tile(pulp::Scalar::new(), &words, &mut tile);
             assert!(tile.iter().all(|z| z.abs() < 6.8), "{}", tile[0]);
         }
     }

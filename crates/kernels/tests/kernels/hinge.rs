@@ -8,7 +8,7 @@ use kernels::{Cpu, Error, Float};
 
 /// Every form, squared and not.
 fn all() -> impl Iterator<Item = Hinge> {
-    [HingeForm::All, HingeForm::Greatest, HingeForm::OneAgainstRest]
+    [HingeForm::All, HingeForm::Max, HingeForm::OneAgainstRest]
         .into_iter()
         .flat_map(|form| [false, true].map(|squared| Hinge { form, margin: 1.5, squared, ignore: None }))
 }
@@ -59,7 +59,7 @@ fn formula(of: Hinge, z: &[f32], label: usize, scale: f32) -> (f32, Vec<f32>) {
     };
     let powers: Vec<f32> = v.iter().map(|&v| powered(v)).collect();
     match of.form {
-        HingeForm::Greatest => {
+        HingeForm::Max => {
             let at = (0..v.len()).fold(label, |at, j| if v[at] < v[j] { j } else { at });
             let mut dz = vec![0.0; z.len()];
             dz[label] = -slope(v[at]) * scale;
