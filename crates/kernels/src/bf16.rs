@@ -1,14 +1,17 @@
-//! To bf16 and back: the upper half of an f32, with its sign, its exponent and 7 of its 23 bits behind the point.
+//! Conversion to and from bf16: the upper half of an f32, with its sign, its exponent and 7 of its
+//! 23 fraction bits.
 //!
 //! ```text
 //! widen:              16 zeros are appended: exact
 //! narrow:             to nearest, ties to even
-//! narrow_stochastic:  the 16 bits that fall off, over 2^16, are the chance of going away from zero; else towards it
+//! narrow_stochastic:  the 16 dropped bits, over 2^16, are the probability of rounding away
+//!                     from zero, otherwise towards it
 //! ```
 //!
-//! Rounding at random is right on average: a small change that is added again and again adds up, where rounding to
-//! nearest would lose it every time. A NaN keeps its sign and becomes quiet; an infinity stays. Called by `element`, by
-//! `gemm` for its results, by the moments of `optimizer`, and from outside.
+//! Stochastic rounding is unbiased: a small change that is added again and again adds up, where
+//! rounding to nearest would lose it every time. A NaN keeps its sign and becomes quiet; an
+//! infinity stays. Called by `element`, by `gemm` for its results, by the moments of `optimizer`,
+//! and by users.
 
 mod noise;
 
@@ -22,20 +25,20 @@ use crate::{Cpu, Error};
 
 pub(crate) use noise::{BLOCKS, Noise, TILE};
 
-/// This value, exactly.
+/// Converts exactly.
 #[inline(always)]
 pub(crate) fn widened(x: bf16) -> f32 {
     f32::from_bits(u32::from(x.to_bits()) << 16)
 }
 
-/// `x`, rounded to nearest, ties to even.
+/// Rounds `x` to nearest, ties to even.
 #[inline(always)]
 pub(crate) fn narrowed(x: f32) -> bf16 {
-    // Half of the last kept place less one, and one more if that place is odd: ties go to even.
+    // Half a unit of the last bit minus one, plus one if that bit is set: ties go to even.
     narrowed_with(x, 0x7FFF + (x.to_bits() >> 16 & 1))
 }
 
-/// `x`, its upper half after `noise`, at most 2^16, was added to all of its bits.
+/// The upper half of `x` after `noise`, at most 2^16, was added to its bits.
 #[inline(always)]
 fn narrowed_with(x: f32, noise: u32) -> bf16 {
     let bits = x.to_bits();
@@ -44,7 +47,7 @@ fn narrowed_with(x: f32, noise: u32) -> bf16 {
     bf16::from_bits(if bits & 0x7FFF_FFFF > 0x7F80_0000 { bits >> 16 | 0x40 } else { rounded } as u16)
 }
 
-/// `y[i] = x[i]`, exactly, a NaN with its sign and payload.
+/// `y[i] = x[i]`, exactly; a NaN keeps its sign and payload.
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length.
@@ -56,14 +59,14 @@ pub fn widen(cpu: Cpu<'_>, x: &[bf16], y: &mut [f32]) -> Result<(), Error> {
 
 /// `y[i] = x[i]`, rounded to nearest, ties to even.
 ///
-/// From half a unit past the largest bf16 on, the result is Inf. Subnormal numbers are numbers like others. NaN stays
-/// NaN, with its sign, and becomes quiet.
+/// From half a unit above the largest bf16 on, the result is Inf. Subnormal numbers are not
+/// flushed. NaN stays NaN, with its sign, and becomes quiet.
 ///
 /// ```
 /// use half::bf16;
 /// use kernels::Cpu;
 /// let mut y = [bf16::ZERO; 2];
-/// kernels::bf16::narrow(Cpu::detect(), &[1.0, 1.0 + 1.0 / 256.0], &mut y)?; // the second is half way to the next
+/// kernels::bf16::narrow(Cpu::detect(), &[1.0, 1.0 + 1.0 / 256.0], &mut y)?; // the second is a tie
 /// assert_eq!(y, [bf16::ONE; 2]);
 /// # Ok::<(), kernels::Error>(())
 /// ```
@@ -76,11 +79,13 @@ pub fn narrow(cpu: Cpu<'_>, x: &[f32], y: &mut [bf16]) -> Result<(), Error> {
     Ok(())
 }
 
-/// `y[i] = x[i]`, rounded to one of its two neighbours at random, so that the mean over streams is `x[i]`: away from
-/// zero with a chance of the 16 bits that fall off over 2^16, which is exact.
+/// Stochastic rounding: `y[i]` is one of the two neighbours of `x[i]`, with the mean `x[i]` over
+/// streams. The probability of the neighbour away from zero is the 16 dropped bits over 2^16, which
+/// is exact.
 ///
-/// `y[i]` is a function of `x[i]`, `stream` and `i` alone. What bf16 holds keeps its value; Inf stays. Past the
-/// largest bf16 the neighbour away from zero is Inf. NaN stays NaN, with its sign, and becomes quiet.
+/// `y[i]` is a function of `x[i]`, `stream` and `i` alone. Values that bf16 represents stay, and so
+/// does Inf. Above the largest bf16 the neighbour away from zero is Inf. NaN stays NaN, with its
+/// sign, and becomes quiet.
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length. Nothing has been written then.
@@ -123,7 +128,7 @@ impl WithSimd for Narrow<'_> {
 
 struct NarrowStochastic<'a> {
     stream: Stream,
-    /// The block of the generator with which the chunk begins.
+    /// Block of the generator that the chunk begins with.
     first: u64,
     x: &'a [f32],
     y: &'a mut [bf16],

@@ -292,9 +292,9 @@ impl Convolution {
     /// `columns[g, p, k]` is the element of tap and channel `k = (kh, kw, i)` of group `g` in
     /// window `p = (n, oh, ow)`; +0 in the padding.
     ///
-    /// `columns` is
-    /// `[groups, batch * out height * out width, kernel height * kernel width * channels / groups]`:
-    /// PyTorch's `unfold`, transposed.
+    /// `columns` is `[groups, windows, taps * group channels]`, where windows are
+    /// `batch * out height * out width` and taps `kernel height * kernel width`. PyTorch's
+    /// `unfold`, transposed.
     ///
     /// # Errors
     /// [`Error::Length`] if `x` or `columns` has another length.

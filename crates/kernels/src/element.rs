@@ -35,7 +35,7 @@ pub trait Element: Copy + Default + PartialEq + Send + Sync + core::fmt::Debug +
     fn from_float(x: Self::Float) -> Self;
 }
 
-macro_rules! element_as_it_is {
+macro_rules! plain_element {
     ($float:ident, |$s:ident, $x:ident| $widen:expr) => {
         impl Element for $float {
             type Float = Self;
@@ -70,8 +70,8 @@ macro_rules! element_as_it_is {
         }
     };
 }
-element_as_it_is!(f32, |s, x| s.widen(x));
-element_as_it_is!(f64, |s, x| <f64 as Lanes>::load(s, x));
+plain_element!(f32, |s, x| s.widen(x));
+plain_element!(f64, |s, x| <f64 as Lanes>::load(s, x));
 
 impl Element for bf16 {
     type Float = f32;

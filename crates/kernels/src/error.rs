@@ -1,10 +1,11 @@
-//! What a caller can get wrong: one small `Copy` enum for the whole crate.
+//! Misuse of a kernel: one small `Copy` enum for the whole crate.
 //!
-//! Every check comes before the first write, so that a call that returns an error has changed nothing.
+//! Every check comes before the first write, so that a call that returns an error has changed
+//! nothing.
 
 use core::fmt;
 
-/// Why a kernel refused its arguments.
+/// Reason for which a kernel refused its arguments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -12,60 +13,60 @@ pub enum Error {
     Length {
         /// The operand, by its name in the documentation of the kernel.
         operand: &'static str,
-        /// Elements (rows, columns) that the other operands call for.
+        /// Elements (rows, columns) that the other operands require.
         expected: usize,
-        /// Elements (rows, columns) that came.
+        /// Elements (rows, columns) that were passed.
         got: usize,
     },
     /// A matrix view reaches past the end of its slice.
     OutOfBounds {
-        /// The least number of elements that the slice must have.
+        /// Number of elements that the slice must have at least.
         expected: usize,
-        /// The number of elements that it has.
+        /// Number of elements that it has.
         got: usize,
     },
-    /// A matrix that is written to has strides which let two elements share one place.
+    /// The strides of a written matrix let two elements share an address.
     Overlap {
         /// Elements from one row to the next.
         row_stride: usize,
         /// Elements from one column to the next.
         col_stride: usize,
     },
-    /// The scratch that the caller lent is too small.
+    /// The scratch is too small.
     Scratch {
-        /// Elements that the call needs: what the function beside the operation returns.
+        /// Elements that the call needs: the result of the operation's scratch function.
         expected: usize,
-        /// Elements that came.
+        /// Elements that were passed.
         got: usize,
     },
     /// A class label is not below the number of classes.
     Label {
-        /// The row of the batch.
+        /// Row of the batch.
         row: usize,
-        /// The number of classes.
+        /// Number of classes.
         classes: usize,
-        /// The label that came.
+        /// The label that was passed.
         got: usize,
     },
-    /// A gradient holds a NaN or an infinity. Nothing was changed.
+    /// A gradient has a NaN or an infinity. Nothing was changed.
     NonFinite {
         /// Index of the first such element.
         index: usize,
     },
-    /// A tensor of several holds a NaN or an infinity. Nothing was changed.
+    /// A tensor of several has a NaN or an infinity. Nothing was changed.
     NonFiniteIn {
-        /// The first tensor with such an element.
+        /// First tensor with such an element.
         tensor: usize,
         /// Index of its first such element, in that tensor.
         index: usize,
     },
-    /// A number that steers an operation (a rate, a limit, a decay) is outside its range.
+    /// A parameter of an operation (a rate, a limit, a decay) is out of range.
     Parameter {
         /// The parameter, by its name in the documentation of the kernel.
         name: &'static str,
-        /// The range that is allowed, in words.
+        /// Description of the allowed range.
         expected: &'static str,
-        /// The value that came.
+        /// The value that was passed.
         got: f64,
     },
 }
@@ -102,18 +103,19 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// `Ok` if `got == expected`, else [`Error::Length`] for `operand`.
+/// [`Error::Length`] for `operand` unless `got == expected`.
 pub(crate) fn check_length(operand: &'static str, expected: usize, got: usize) -> Result<(), Error> {
     if got == expected { Ok(()) } else { Err(Error::Length { operand, expected, got }) }
 }
 
-/// The number of rows of `cols` elements in a matrix of `len`, else [`Error::Length`] for `operand`.
+/// Number of rows of `cols` elements in a matrix of `len`; [`Error::Length`] for `operand` if they
+/// are not whole.
 pub(crate) fn check_shape(operand: &'static str, len: usize, cols: usize) -> Result<usize, Error> {
     let rows = len.checked_div(cols).unwrap_or(0);
     check_length(operand, rows * cols, len).map(|()| rows)
 }
 
-/// `Ok` if `got` is finite and `is_allowed` says so, else [`Error::Parameter`] for `name`.
+/// [`Error::Parameter`] for `name` unless `got` is finite and `is_allowed`.
 pub(crate) fn check_parameter(
     name: &'static str,
     got: f64,

@@ -1,13 +1,15 @@
-//! The instances of the generic kernels that are compiled here, once, for everyone who links this crate.
+//! Instances of the generic kernels, compiled here once for all crates that link this one.
 //!
-//! A generic function is compiled by the crate that calls it with a type. rustc makes one exception: a generic function
-//! marked `#[inline(never)]` is not compiled again where a crate below has it for the same types. [`Isa::run`] is such a
-//! function, and all SIMD code of a kernel is inlined into it, or called from it. So it is enough to name each kernel here
-//! with the types that `nn` and the program use. A kernel that is not named works all the same: its callers compile it.
+//! A generic function is compiled by the crate that calls it with a type. rustc makes one
+//! exception: a generic function marked `#[inline(never)]` is not compiled again where a dependency
+//! has it for the same types. [`Isa::run`] is such a function, and all SIMD code of a kernel is
+//! inlined into it, or called from it. So it is enough to name each kernel here with the types that
+//! `nn` and the program use. A kernel that is not named works all the same: its callers compile it.
 //!
-//! Bare metal and WebAssembly have no instances here: a program there calls few kernels, and compiles those.
+//! Bare metal and WebAssembly have no instances here: a program there calls few kernels, and
+//! compiles those.
 //!
-//! `.ci/size` counts the LLVM lines of each crate against a record, which shows a kernel that was left out.
+//! `.ci/size` compares the LLVM lines of each crate with a record, which reveals a missing kernel.
 //!
 //! [`Isa::run`]: crate::Isa
 
@@ -45,7 +47,7 @@ pub fn instances() {
     ]);
 }
 
-/// Kernels of the types that are computed with.
+/// Kernels generic over the type of the computation.
 #[inline(never)]
 fn floats<T: Float>() {
     name(&[
@@ -112,7 +114,7 @@ fn floats<T: Float>() {
     ]);
 }
 
-/// Kernels along slices, of the types that are computed with.
+/// Kernels generic over the storage type.
 #[inline(never)]
 fn elements<E: Element>() {
     name(&[
@@ -154,7 +156,7 @@ fn steps<T: Float>() {
     name(&[AnyOptimizer::step::<T, T, T> as *const (), SecondMoment::check::<T, T, T> as *const ()]);
 }
 
-/// Keeps the optimiser from dropping these functions.
+/// Keeps the compiler from dropping these functions.
 #[inline(never)]
 fn name(functions: &[*const ()]) {
     black_box(functions);

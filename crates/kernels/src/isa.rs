@@ -1,9 +1,9 @@
-//! The one file that knows which instruction sets there are, finds out which of them this machine has, and
-//! runs an operation with the one that was chosen.
+//! Instruction sets: which there are, which of them this machine has, and how an operation runs
+//! with one. No other file selects an instruction set.
 //!
-//! An [`Isa`] can only be had for an instruction set that the machine supports: holding one is the proof. All
-//! of them give the same bits on f32 and f64; they differ in speed alone, so forcing one is for tests,
-//! comparisons and bug reports.
+//! An [`Isa`] exists only for an instruction set that the machine supports: having one is the
+//! proof. All of them give the same bits on f32 and f64 and differ in speed alone, so forcing one
+//! is for tests, comparisons and bug reports.
 //!
 //! Detection asks the processor (CPUID) *and* whether the operating system saves the wide registers
 //! (OSXSAVE, XGETBV): without the second, the first wide instruction would fault. It needs no std.
@@ -27,7 +27,7 @@ pub struct Isa(Kind);
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
-    /// One lane; FMA in software, slow and with the same bits.
+    /// One lane; FMA in software: slow, with the same bits.
     Scalar,
     /// One lane with the hardware's FMA.
     #[cfg(target_arch = "x86_64")]
@@ -36,7 +36,7 @@ enum Kind {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// With the instruction for products of bf16.
+    /// AVX-512 with the bf16 pair instructions.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
     #[cfg(target_arch = "aarch64")]
@@ -46,7 +46,7 @@ enum Kind {
 /// Every name that [`Isa::named`] knows, on any machine.
 pub const NAMES: [&str; 4] = ["scalar", "avx2", "avx512", "neon"];
 
-/// Why [`Isa::named`] gave nothing.
+/// Reason for which [`Isa::named`] returns no instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IsaError {
     /// The name is none of [`NAMES`].
@@ -69,8 +69,8 @@ impl core::error::Error for IsaError {}
 impl Isa {
     /// The fastest instruction set of this machine.
     ///
-    /// Asks the processor at each call, which can cost microseconds under a hypervisor: call it once and keep
-    /// the answer.
+    /// Asks the processor at each call, which can cost microseconds under a hypervisor: call it
+    /// once and store the result.
     pub fn detect() -> Self {
         // `available` is never empty and ends with the widest.
         Self::available().last().unwrap_or(Self(Kind::Scalar))
@@ -84,7 +84,8 @@ impl Isa {
     /// The instruction set called `name`, one of [`NAMES`].
     ///
     /// # Errors
-    /// [`IsaError::Unknown`] if there is no such name, [`IsaError::Absent`] if this machine lacks it.
+    /// [`IsaError::Unknown`] if there is no such name, [`IsaError::Absent`] if this machine lacks
+    /// it.
     pub fn named(name: &str) -> Result<Self, IsaError> {
         if !NAMES.contains(&name) {
             return Err(IsaError::Unknown);
@@ -92,7 +93,7 @@ impl Isa {
         Self::available().filter(|isa| isa.name() == name).last().ok_or(IsaError::Absent)
     }
 
-    /// Its name: one of [`NAMES`].
+    /// Name of the instruction set: one of [`NAMES`].
     pub const fn name(self) -> &'static str {
         match self.0 {
             Kind::Scalar => "scalar",
@@ -107,13 +108,14 @@ impl Isa {
         }
     }
 
-    /// How many f32 values one of its registers holds.
+    /// Number of f32 lanes per register.
     pub const fn lanes_f32(self) -> usize {
         self.lanes::<f32>()
     }
 
-    /// Whether it multiplies pairs of bf16 in one instruction. Of instruction sets with the same name
-    /// [`available`](Self::available) has the one with it last, and [`named`](Self::named) gives that one.
+    /// `true` if it multiplies pairs of bf16 in one instruction. Of instruction sets with the same
+    /// name, [`available`](Self::available) returns the one with this instruction last, and
+    /// [`named`](Self::named) returns that one.
     pub const fn multiplies_bf16(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -122,7 +124,7 @@ impl Isa {
         }
     }
 
-    /// How many values of type `T` one of its registers holds.
+    /// Number of lanes of type `T` per register.
     pub(crate) const fn lanes<T>(self) -> usize {
         let bytes = match self.0 {
             Kind::Scalar => 0,
@@ -140,7 +142,8 @@ impl Isa {
 
     /// Runs `op`, compiled for this instruction set.
     ///
-    /// Never inlined: an operation's code for all instruction sets would be copied to every place that calls it.
+    /// Never inlined: otherwise an operation's code for all instruction sets would be copied to
+    /// every call.
     #[inline(never)]
     pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
         match self.0 {
@@ -151,41 +154,44 @@ impl Isa {
                 let lane = if self.0 == Kind::Scalar {
                     OneLane::in_software()
                 } else {
-                    // SAFETY: a `ScalarFma` comes from `kinds` alone, after `x86::detect` found AVX2 and FMA.
+                    // SAFETY: `kinds` alone makes a `ScalarFma`, after `x86::detect` found AVX2 and
+                    // FMA.
                     unsafe { OneLane::with_fma() }
                 };
                 Simd::vectorize(lane, op)
             }
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => {
-                // SAFETY: an `Avx2` comes from `kinds` alone, after `x86::detect` found AVX2 and FMA.
+                // SAFETY: `kinds` alone makes an `Avx2`, after `x86::detect` found AVX2 and FMA.
                 let v3 = unsafe { pulp::x86::V3::new_unchecked() };
                 Simd::vectorize(v3, op)
             }
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 | Kind::Avx512Bf16 => {
-                // SAFETY: either comes from `kinds` alone, after `x86::detect` found AVX-512.
+                // SAFETY: `kinds` alone makes either, after `x86::detect` found AVX-512.
                 let v4 = unsafe { pulp::x86::V4::new_unchecked() };
                 Simd::vectorize(v4, op)
             }
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => {
-                // SAFETY: Advanced SIMD is part of every AArch64 target that `kinds` gives `Neon` for.
+                // SAFETY: `kinds` makes a `Neon` only for targets with the feature `neon`.
                 let neon = unsafe { pulp::aarch64::Neon::new_unchecked() };
                 Simd::vectorize(neon, op)
             }
         }
     }
 
-    /// [`run`](Self::run) for an operation that multiplies pairs of bf16: with the instruction for it, where there is one.
+    /// [`run`](Self::run) for an operation on pairs of bf16: with the pair instructions, where
+    /// available.
     #[inline(never)]
     pub(crate) fn run_pairs<Op: WithSimd>(self, op: Op) -> Op::Output {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Bf16 => {
-                // SAFETY: an `Avx512Bf16` comes from `kinds` alone, after `x86::detect` found AVX-512 and the instruction.
+                // SAFETY: `kinds` alone makes an `Avx512Bf16`, after `x86::detect` found AVX-512.
                 let v4 = unsafe { pulp::x86::V4::new_unchecked() };
-                // SAFETY: likewise.
+                // SAFETY: `kinds` alone makes an `Avx512Bf16`, after `x86::detect` found
+                // AVX512_BF16.
                 let bf16 = unsafe { crate::simd::Avx512Bf16::new(v4) };
                 Simd::vectorize(bf16, op)
             }
@@ -206,7 +212,7 @@ impl fmt::Display for Isa {
     }
 }
 
-/// What this machine has, the narrowest first.
+/// The instruction sets of this machine, the narrowest first.
 #[cfg(target_arch = "x86_64")]
 fn kinds() -> [Option<Kind>; 4] {
     let features = x86::detect();
@@ -218,13 +224,13 @@ fn kinds() -> [Option<Kind>; 4] {
     ]
 }
 
-/// What this machine has, the narrowest first.
+/// The instruction sets of this machine, the narrowest first.
 #[cfg(target_arch = "aarch64")]
 fn kinds() -> [Option<Kind>; 2] {
     [Some(Kind::Scalar), cfg!(target_feature = "neon").then_some(Kind::Neon)]
 }
 
-/// What this machine has.
+/// The instruction sets of this machine.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn kinds() -> [Option<Kind>; 1] {
     [Some(Kind::Scalar)]
@@ -232,23 +238,24 @@ fn kinds() -> [Option<Kind>; 1] {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    //! CPUID and XGETBV (Intel SDM volume 2A, "CPUID"; volume 1, 13.3, "Enabling the XSAVE feature set").
+    //! CPUID and XGETBV (Intel SDM volume 2A, "CPUID"; volume 1, 13.3, "Enabling the XSAVE feature
+    //! set").
 
     use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 
-    /// Which tokens may be made.
+    /// Tokens that may be made.
     #[derive(Default)]
     pub(super) struct Features {
-        /// AVX2, FMA and what belongs to them: `pulp::x86::V3`.
+        /// AVX2, FMA and the other features of `pulp::x86::V3`.
         pub(super) v3: bool,
-        /// AVX-512 F, BW, CD, DQ and VL besides: `pulp::x86::V4`.
+        /// In addition AVX-512 F, BW, CD, DQ and VL: `pulp::x86::V4`.
         pub(super) v4: bool,
-        /// AVX512_BF16 besides.
+        /// In addition AVX512_BF16.
         pub(super) bf16: bool,
     }
 
     pub(super) fn detect() -> Features {
-        // Under Miri the intrinsics do not exist; what the build assumes is all there is.
+        // Under Miri the intrinsics do not exist: only the features of the build are assumed.
         if cfg!(miri) {
             return Features::default();
         }
@@ -265,8 +272,8 @@ mod x86 {
         }
         // SAFETY: OSXSAVE is set, so XGETBV is allowed.
         let saved = unsafe { xcr0() } as u32;
-        // sse3, ssse3, fma, sse4.1, sse4.2, popcnt, avx | fxsr, sse, sse2 | bmi1, avx2, bmi2 | lzcnt;
-        // XMM and YMM state.
+        // sse3, ssse3, fma, sse4.1, sse4.2, popcnt, avx | fxsr, sse, sse2 | bmi1, avx2, bmi2 |
+        // lzcnt; XMM and YMM state.
         let v3 = all(leaf1.ecx, &[0, 9, 12, 19, 20, 23, 28])
             && all(leaf1.edx, &[24, 25, 26])
             && all(leaf7.ebx, &[3, 5, 8])
@@ -274,18 +281,18 @@ mod x86 {
             && all(saved, &[1, 2]);
         // f, dq, cd, bw, vl; opmask, upper ZMM and high ZMM state.
         let v4 = v3 && all(leaf7.ebx, &[16, 17, 28, 30, 31]) && all(saved, &[5, 6, 7]);
-        // Leaf 7 says in its first part how many more it has.
+        // Leaf 7, subleaf 0 returns the highest subleaf in EAX.
         let bf16 = v4 && leaf7.eax >= 1 && all(__cpuid_count(7, 1).eax, &[5]);
         Features { v3, v4, bf16 }
     }
 
-    /// The register states that the operating system saves.
+    /// XCR0: the register states that the operating system saves.
     ///
     /// # Safety
     /// The processor must have OSXSAVE set in CPUID leaf 1.
     #[target_feature(enable = "xsave")]
     unsafe fn xcr0() -> u64 {
-        // SAFETY: the caller has seen OSXSAVE, and register 0 always exists then.
+        // SAFETY: `detect` has checked OSXSAVE, which allows XGETBV. Register 0 always exists.
         unsafe { _xgetbv(0) }
     }
 }
@@ -296,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_round_trip_and_unknown_ones_are_told_from_absent_ones() {
+    fn names_round_trip_and_unknown_names_differ_from_absent_ones() {
         for isa in Isa::available() {
             assert_eq!(Isa::named(isa.name()).map(Isa::name), Ok(isa.name()));
         }
@@ -306,7 +313,7 @@ mod tests {
         assert_eq!(Isa::named(absent), Err(IsaError::Absent));
     }
 
-    /// The path that is taken must be the one that std's own detection calls for.
+    /// The detected instruction set must be the one that std's detection implies.
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn detection_agrees_with_std() {

@@ -1,7 +1,9 @@
-//! Kernels for training networks, without std and without a heap: the same bits on every instruction set.
+//! Kernels for training networks, without std and without a heap: the same bits on every
+//! instruction set.
 //!
-//! Every kernel takes a [`Cpu`] first: an instruction set that this machine has, and what runs tasks (the calling thread, or
-//! an [`Executor`] of yours). All memory is the caller's, scratch included.
+//! Every kernel takes a [`Cpu`] first: an instruction set of this machine, and an executor of tasks
+//! (the calling thread, or an [`Executor`] of the caller). All memory is the caller's, including
+//! scratch.
 //!
 //! A dense layer with ReLU, `y = relu(x W + b)`, for two rows of three inputs and two outputs:
 //!
@@ -9,45 +11,59 @@
 //! use kernels::gemm::{Epilogue, gemm, gemm_scratch};
 //! use kernels::{Cpu, MatMut, MatRef};
 //!
-//! let cpu = Cpu::detect(); // asks the processor: once is enough
+//! let cpu = Cpu::detect(); // asks the processor: call it once
 //! let x = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
 //! let (w, b) = ([1.0, -1.0, 0.5, -0.5, 0.25, -0.25], [0.5, 1.0]);
 //! let mut y = [0.0; 4];
 //! let mut scratch = [0.0; gemm_scratch::<f32>(1, 2, 2, 3)];
 //! let (x, w) = (MatRef::row_major(&x, 2, 3)?, MatRef::row_major(&w, 3, 2)?);
-//! gemm(cpu, 1.0, x, w, 0.0, MatMut::row_major(&mut y, 2, 2)?, Epilogue::bias(&b).relu(), &mut scratch)?;
+//! let y_view = MatMut::row_major(&mut y, 2, 2)?;
+//! gemm(cpu, 1.0, x, w, 0.0, y_view, Epilogue::bias(&b).relu(), &mut scratch)?;
 //! assert_eq!(y, [3.25, 0.0, 8.5, 0.0]);
 //! # Ok::<(), kernels::Error>(())
 //! ```
 //!
 //! | module | computes |
 //! |---|---|
-//! | [`gemm`] | matrix products of f32, f64, bf16 and bytes, fused with bias, activation and the activation's gradient; packed factors, batches |
-//! | [`activation`], [`dropout`] | activations with their gradients: ReLU and its kin, GELU, SiLU, sigmoid, tanh, ...; dropout, its mask drawn where it is used |
-//! | [`softmax`], [`argmax`] | softmax and log-softmax of rows, with their gradients; the class that a row answers |
-//! | [`loss`] | losses from logits, each with its gradient: softmax and binary cross-entropy, hinge, squared, absolute, Huber |
-//! | [`normalisation`] | batch, layer, RMS and group normalisation with their gradients |
-//! | [`convolution`], [`pooling`] | two-dimensional convolution, its gradients, im2col and col2im; maxima and means over windows, of channels-last images |
-//! | [`recurrent`] | a step of LSTM and of GRU, all their gates in one pass, and its gradient |
-//! | [`norm`], [`vector`] | sums and norms that cannot overflow, of slices, tensors and output units; scaling, adding, dot products |
-//! | [`clip`], [`spectral`] | clipping that refuses what is not finite, alone or in a chain; the spectral norm |
-//! | [`statistics`] | what a tensor's numbers look like: counts of what is not finite, moments, a histogram of magnitudes |
-//! | [`optimizer`] | the steps of SGD, Adam, their kin, LARS, LAMB and Muon, one pass each; moments also in bf16 |
-//! | [`mod@bf16`] | conversion to bf16 and back, to nearest or at random |
-//! | [`quantised`] | matrix products of integers of 8 bits, exact or scaled, and quantisation |
+//! | [`gemm`] | matrix products of f32, f64, bf16 and bytes, with fused epilogues |
+//! | [`activation`], [`dropout`] | ReLU, GELU, sigmoid, tanh, ...; dropout without a stored mask |
+//! | [`softmax`], [`argmax`] | softmax and log-softmax of rows; the class of the maximum |
+//! | [`loss`] | cross-entropy, hinge, squared, absolute and Huber loss, from logits |
+//! | [`normalisation`] | batch, layer, RMS and group normalisation |
+//! | [`convolution`], [`pooling`] | 2D convolution, im2col, col2im; max and average pooling |
+//! | [`recurrent`] | a step of LSTM and of GRU, all gates in one pass |
+//! | [`norm`], [`vector`] | sums and norms that cannot overflow; scaling, axpy, dot products |
+//! | [`clip`], [`spectral`] | clipping that refuses non-finite gradients; the spectral norm |
+//! | [`statistics`] | counts of non-finite elements, moments, a histogram of magnitudes |
+//! | [`optimizer`] | steps of SGD, Adam, their variants, LARS, LAMB and Muon, one pass each |
+//! | [`mod@bf16`] | conversion to and from bf16, to nearest or stochastic |
+//! | [`quantised`] | matrix products of 8-bit integers, exact or scaled, and quantisation |
 //! | [`random`] | counter-based random numbers |
-//! | [`math`] | exp, ln and their kin near 0, tanh, sigmoid, softplus, erf, powers, roots, sin and cos of pi x |
-//! | [`peak`] | nothing: how fast a thread could be at most, for benchmarks |
+//! | [`math`] | exp, ln, tanh, sigmoid, softplus, erf, powers, roots, sin and cos of pi x |
+//! | [`peak`] | the peak rate of one thread, for benchmarks |
 //!
-//! **Bits.** Results depend on the operands alone: not on the instruction set ([`Isa`]), the number of
-//! threads, the alignment or the cut into blocks. Each module states its order of operations; `docs/NUMERICS.md` has the
-//! whole contract and its exceptions. Targets without a hardware fused multiply-add compute it in software, slowly.
+//! Each forward function has its gradient next to it.
 //!
-//! **Errors.** Misuse is an [`Error`], returned before anything is written. NaN and infinities are data and flow through.
+//! **Bits.** Results depend on the operands alone: not on the instruction set ([`Isa`]), the number
+//! of threads, the alignment or the blocking. Each module states its order of operations;
+//! `docs/NUMERICS.md` has the whole contract and its exceptions. Targets without a hardware fused
+//! multiply-add compute it in software, slowly.
 //!
-//! **Unsafe** code is in three places: the choice of an instruction set (`isa`), the handing out of disjoint work to
-//! threads (`parallel`, and the blocks of `gemm`), and the reading and writing of checked matrix views in `gemm`'s tiles. `simd` adds
-//! what pulp lacks: the instruction for pairs of bf16, masked reads and writes, and prefetching.
+//! **Errors.** Misuse is an [`Error`], returned before anything is written. NaN and infinities are
+//! data and propagate.
+//!
+//! **Unsafe** code is in these modules alone. Each block names the check that makes it sound.
+//!
+//! | module | unsafe operations |
+//! |---|---|
+//! | `isa` | makes the token of a detected instruction set; XGETBV |
+//! | `simd::token` | masked loads and stores |
+//! | `simd::avx512_bf16` | instructions on pairs of bf16 |
+//! | `simd::one_lane` | scalar FMA as inline assembly |
+//! | `simd::prefetch` | prefetch instructions |
+//! | `parallel` | the queue of items that threads share, behind a lock |
+//! | `gemm`: tasks | blocks of C and slots of scratch, each of which one task owns |
+//! | `gemm`: packing, microkernel, epilogue | pointers into checked matrix views |
 #![no_std]
 
 pub mod activation;

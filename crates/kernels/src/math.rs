@@ -1,10 +1,11 @@
-//! Functions of real numbers along slices: one polynomial for all instruction sets, so that the bits are the same on every
-//! machine, which those of std and of C are not.
+//! Mathematical functions along slices: one polynomial for all instruction sets, so that the bits
+//! are the same on every machine. The functions of std and of C differ between machines.
 //!
-//! Each function has a file of its own with the formula for one register; here they are applied to slices, of bf16 too.
-//! The bounds are in units in the last place (ULP) of the result, against the exact value, for f32 and f64; a bf16 is
-//! rounded once more. The tests sweep them; `docs/NUMERICS.md` has what was measured over every f32.
-//! Called from outside, by `random`, `softmax`, `loss` and `activation`.
+//! Each function has a file with its formula for one register; here they are applied to slices,
+//! including bf16. The bounds are in units in the last place (ULP) of the result, compared with the
+//! exact value, for f32 and f64; a bf16 is rounded once more. The tests sweep them;
+//! `docs/NUMERICS.md` lists the errors measured over every f32. Called by users, `random`,
+//! `softmax`, `loss` and `activation`.
 //!
 //! ```
 //! use kernels::{Cpu, math};
@@ -29,7 +30,7 @@ use crate::elementwise::{Elementwise, for_each_element};
 use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Element, Error};
 
-/// A function of slices from a function of registers.
+/// Defines functions of slices from functions of registers.
 macro_rules! along_slices {
     ($($(#[$doc:meta])* $name:ident = $op:ident: $lanes:expr;)*) => {$(
         struct $op;
@@ -54,8 +55,8 @@ macro_rules! along_slices {
 along_slices! {
     /// `y[i] = e^x[i]`, within 1 ULP.
     ///
-    /// Subnormal results are rounded once, as all others are. NaN gives NaN, -Inf gives 0, a result past the
-    /// largest number is Inf; exp(±0) = 1.
+    /// Subnormal results are rounded once, like all others. NaN gives NaN, -Inf gives 0, a result
+    /// above the largest finite number is Inf; exp(±0) = 1.
     exp = Exp: |s, x| exp::exp::<S, T>(s, x);
 
     /// `y[i]` is the natural logarithm of `x[i]`, within 1 ULP, subnormal `x[i]` included.
@@ -65,10 +66,12 @@ along_slices! {
 
     /// `y[i] = e^x[i] - 1`, within 1.5 ULP however small `x[i]` is (PyTorch's `expm1`).
     ///
-    /// NaN gives NaN, -Inf gives -1, a result past the largest number is Inf; a zero keeps its sign.
+    /// NaN gives NaN, -Inf gives -1, a result above the largest finite number is Inf; a zero keeps
+    /// its sign.
     exp_m1 = ExpM1: |s, x| exp_m1::exp_m1::<S, T>(s, x);
 
-    /// `y[i]` is the natural logarithm of `1 + x[i]`, within 1 ULP however small `x[i]` is (PyTorch's `log1p`).
+    /// `y[i]` is the natural logarithm of `1 + x[i]`, within 1 ULP however small `x[i]` is
+    /// (PyTorch's `log1p`).
     ///
     /// NaN and every number below -1 give NaN, -1 gives -Inf, Inf gives Inf; a zero keeps its sign.
     ln_1p = Ln1p: |s, x| ln::ln_1p::<S, T>(s, x);
@@ -85,10 +88,12 @@ along_slices! {
 
     /// `y[i] = ln(1 + e^x[i])`, within 2 ULP, subnormal results included.
     ///
-    /// NaN gives NaN, -Inf gives 0, Inf gives Inf. PyTorch's `softplus` returns `x[i]` itself above 20; this one need not.
+    /// NaN gives NaN, -Inf gives 0, Inf gives Inf. PyTorch's `softplus` returns `x[i]` itself above
+    /// 20; this one need not.
     softplus = Softplus: |s, x| softplus::softplus::<S, T>(s, x);
 
-    /// `y[i]` is the error function of `x[i]`, 2 / sqrt(pi) times the integral of e^-t^2 from 0 to `x[i]`, within 2 ULP.
+    /// `y[i]` is the error function of `x[i]`, 2 / sqrt(pi) times the integral of e^-t^2 from 0 to
+    /// `x[i]`, within 2 ULP.
     ///
     /// NaN gives NaN, ±Inf gives ±1; a zero keeps its sign.
     erf = Erf: |s, x| erf::erf::<S, T>(s, x);
@@ -130,9 +135,10 @@ impl<T: Float> Elementwise<T, 1, 1> for PowScalar<T> {
 
 /// `z[i] = x[i]^y[i]`, within 1 ULP, subnormal results included.
 ///
-/// Special values are those of IEEE 754-2019, 9.2.1: `x^±0` and `1^y` are 1, even if the other is NaN; every other NaN gives
-/// NaN. A finite number below 0 has a power for integers alone, NaN for all else; the power of a negative `x`, -0 and -Inf
-/// included, is negative where `y` is an odd integer. `(±0)^y` is infinite for `y < 0`, `(-1)^±Inf` is 1.
+/// Special values are those of IEEE 754-2019, 9.2.1. `x^±0` and `1^y` are 1, even if the other is
+/// NaN; every other NaN gives NaN. A negative finite `x` has only integer powers, otherwise the
+/// result is NaN. The power of a negative `x`, including -0 and -Inf, is negative where `y` is an
+/// odd integer. `(±0)^y` is infinite for `y < 0`, `(-1)^±Inf` is 1.
 ///
 /// ```
 /// use kernels::{Cpu, math};
@@ -158,8 +164,8 @@ pub fn pow_scalar<E: Element>(cpu: Cpu<'_>, x: &[E], y: E::Float, z: &mut [E]) -
     for_each_element(cpu, &PowScalar(y), [("x", x)], [("z", z)])
 }
 
-/// `function` of the one number `x`, with the bits that it has in a slice: for a rate or a bound, where std's function would
-/// depend on the machine.
+/// Applies `function` to one number, with the bits that it has in a slice: for a rate or a bound,
+/// where std's function would depend on the machine.
 ///
 /// ```
 /// use kernels::{Cpu, math};
@@ -174,13 +180,13 @@ pub fn at<T: Float>(
     x: T,
 ) -> T {
     let mut y = [T::NAN];
-    // Both have one element, so that a function of this module has nothing to refuse.
+    // Both slices have one element, so a function of this module returns no error.
     _ = function(cpu, &[x], &mut y);
     let [y] = y;
     y
 }
 
-/// The square root of one number, correctly rounded: core has none. NaN below 0.
+/// Square root of one number, correctly rounded: core has none. NaN below 0.
 ///
 /// ```
 /// assert_eq!(kernels::math::sqrt(kernels::Cpu::detect(), 2.0), 2.0_f64.sqrt());
@@ -199,7 +205,7 @@ pub fn sqrt(cpu: Cpu<'_>, x: f64) -> f64 {
     cpu.isa.run(Sqrt(x))
 }
 
-/// `c[0] + c[1] x + c[2] x^2 + ...` by Horner's rule, one FMA a coefficient.
+/// `c[0] + c[1] x + c[2] x^2 + ...` by Horner's rule, one FMA per coefficient.
 #[inline(always)]
 pub(crate) fn polynomial<S: Simd, T: Float>(s: S, x: T::V<S>, coefficients: &[T]) -> T::V<S> {
     let mut sum = T::splat(s, T::ZERO);
@@ -212,7 +218,7 @@ pub(crate) fn polynomial<S: Simd, T: Float>(s: S, x: T::V<S>, coefficients: &[T]
     sum
 }
 
-/// `n / (c + d)` for `0 <= d` and a constant `c`, as if the sum were not rounded, within 0.6 ULP.
+/// `n / (c + d)` for `0 <= d` and a constant `c`, as if the sum were exact, within 0.6 ULP.
 #[inline(always)]
 fn quotient<S: Simd, T: Float>(s: S, n: T::V<S>, c: T::V<S>, d: T::V<S>) -> T::V<S> {
     let sum = T::add(s, c, d);

@@ -1,11 +1,11 @@
 //! Views of matrices in slices: any strides, checked once, when the view is made.
 //!
-//! Element `(i, j)` of a view stands at `i * row_stride + j * col_stride` of its slice. A transpose is an
-//! exchange of the two strides and costs nothing.
+//! Element `(i, j)` of a view is at index `i * row_stride + j * col_stride` of its slice. A
+//! transpose exchanges the two strides and costs nothing.
 
 use crate::Error;
 
-/// A matrix that is read.
+/// A matrix for reading.
 ///
 /// ```
 /// use kernels::MatRef;
@@ -20,7 +20,7 @@ pub struct MatRef<'a, T> {
     shape: Shape,
 }
 
-/// A matrix that is written: no two of its elements share a place.
+/// A matrix for writing: no two of its elements share an address.
 #[derive(Debug)]
 pub struct MatMut<'a, T> {
     data: &'a mut [T],
@@ -41,7 +41,7 @@ impl Shape {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride }
     }
 
-    /// How many elements the slice must have: the offset of the last element plus one.
+    /// Checks the length of the slice: at least the offset of the last element plus one.
     fn check(self, len: usize) -> Result<(), Error> {
         if self.rows == 0 || self.cols == 0 {
             return Ok(());
@@ -54,8 +54,8 @@ impl Shape {
         if expected <= len { Ok(()) } else { Err(Error::OutOfBounds { expected, got: len }) }
     }
 
-    /// Refuses strides with which two elements could share a place. One of the dimensions must step over the
-    /// whole extent of the other.
+    /// Refuses strides with which two elements could share an address. One of the dimensions must
+    /// step over the whole extent of the other.
     fn check_disjoint(self) -> Result<(), Error> {
         let steps_over =
             |outer: usize, inner: usize, inner_count: usize| inner > 0 && outer > (inner_count - 1) * inner;
@@ -75,8 +75,8 @@ impl Shape {
 }
 
 impl<'a, T> MatRef<'a, T> {
-    /// A view of `rows` x `cols` elements of `data` with the given strides, in elements. A stride may be 0, which
-    /// repeats a row or a column.
+    /// A view of `rows` x `cols` elements of `data` with the given strides, in elements. A stride
+    /// of 0 repeats a row or a column.
     ///
     /// # Errors
     /// [`Error::OutOfBounds`] if the last element lies past the end of `data`.
@@ -92,7 +92,7 @@ impl<'a, T> MatRef<'a, T> {
         Ok(Self { data, shape })
     }
 
-    /// A view of the first `rows * cols` elements of `data`, row after row.
+    /// A view of the first `rows * cols` elements of `data`, row-major.
     ///
     /// # Errors
     /// [`Error::OutOfBounds`] if `data` is shorter.
@@ -100,7 +100,7 @@ impl<'a, T> MatRef<'a, T> {
         Self::strided(data, rows, cols, cols, 1)
     }
 
-    /// The transpose: the same elements, rows and columns exchanged.
+    /// The transposed view of the same elements.
     pub fn transpose(self) -> Self {
         Self { data: self.data, shape: self.shape.transpose() }
     }
@@ -131,7 +131,8 @@ impl<'a, T> MatRef<'a, T> {
         self.data.as_ptr()
     }
 
-    /// Whether `count` elements from the place of element `(row, col)` on lie in the slice, whatever they are.
+    /// `true` if `count` elements from element `(row, col)` on are inside the slice, whether they
+    /// belong to the matrix or not.
     #[inline(always)]
     pub(crate) fn has_behind(&self, row: usize, col: usize, count: usize) -> bool {
         row * self.shape.row_stride + col * self.shape.col_stride + count <= self.data.len()
@@ -142,8 +143,8 @@ impl<'a, T> MatMut<'a, T> {
     /// A view of `rows` x `cols` elements of `data` with the given strides, in elements.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`] if the last element lies past the end of `data`, [`Error::Overlap`] if two elements
-    /// share a place.
+    /// [`Error::OutOfBounds`] if the last element lies past the end of `data`; [`Error::Overlap`]
+    /// if two elements share an address.
     pub fn strided(
         data: &'a mut [T],
         rows: usize,
@@ -157,7 +158,7 @@ impl<'a, T> MatMut<'a, T> {
         Ok(Self { data, shape })
     }
 
-    /// A view of the first `rows * cols` elements of `data`, row after row.
+    /// A view of the first `rows * cols` elements of `data`, row-major.
     ///
     /// # Errors
     /// [`Error::OutOfBounds`] if `data` is shorter.
@@ -165,12 +166,12 @@ impl<'a, T> MatMut<'a, T> {
         Self::strided(data, rows, cols, cols, 1)
     }
 
-    /// The transpose: the same elements, rows and columns exchanged.
+    /// The transposed view of the same elements.
     pub fn transpose(self) -> Self {
         Self { data: self.data, shape: self.shape.transpose() }
     }
 
-    /// The same matrix, to be read.
+    /// The same matrix, for reading.
     pub fn as_ref(&self) -> MatRef<'_, T> {
         MatRef { data: self.data, shape: self.shape }
     }
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_element_must_lie_in_the_slice() {
+    fn the_last_element_must_be_inside_the_slice() {
         let data = [0.0_f32; 12];
         assert!(MatRef::strided(&data, 3, 4, 4, 1).is_ok());
         assert!(MatRef::strided(&data, 2, 2, 7, 4).is_ok());
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_matrix_may_not_overlap_itself() {
+    fn a_matrix_for_writing_must_not_overlap_itself() {
         let mut data = [0.0_f32; 12];
         for (rows, cols, row_stride, col_stride, fits) in [
             (3, 4, 4, 1, true),

@@ -1,44 +1,45 @@
-//! Reductions of long slices in f64: sums, and the norms L1, L2 and largest, of a whole slice, of each tensor of a
+//! Reductions of long slices in f64: sums, and L1, L2 and max norms of a slice, of each tensor of a
 //! network or of each output unit of a matrix.
 //!
 //! ```text
-//! for each chunk of 16384 elements           on any thread
-//!     element i is taken into lane i % 32    each lane one ascending chain
-//!     the upper half of the lanes is taken into the lower until one is left
-//! the results of the chunks are taken together in ascending order
+//! for each chunk of 16384 elements           in parallel
+//!     element i is added to lane i % 32      each lane one ascending chain
+//!     the upper half of the lanes is added to the lower half until one is left
+//! the results of the chunks are added in ascending order
 //! ```
 //!
-//! To take in is to add x, |x| or x * x, or to keep the larger. The order depends on the length alone, so that every
-//! instruction set and every number of threads gives the same bits. A row of a matrix is a slice like any other; a
-//! column is one ascending chain. All arithmetic is in f64: squares of f32 are exact there, and neither they nor their
-//! sum leave its range. Called by `clip`, `vector`, `spectral` and by the loss of a network.
+//! An element adds x, |x| or x * x; a max norm keeps the maximum instead. The order depends on the
+//! length alone, so that every instruction set and every number of threads gives the same bits. A
+//! row of a matrix is reduced like a slice; a column is one ascending chain. All arithmetic is in
+//! f64: squares of f32 are exact there, and neither they nor their sum leave its range. Called by
+//! `clip`, `vector`, `spectral` and by the loss of a network.
 
 use crate::error::{check_length, check_shape};
 use crate::math::sqrt;
 use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// Elements of a chunk. Part of the bit contract. 64 KiB of f32, as for the element-wise operations.
+/// Elements per chunk. Part of the bit contract. 64 KiB of f32, as for the element-wise operations.
 pub(crate) const CHUNK: usize = 16 * 1024;
 
-/// Virtual lanes of a chunk. Part of the bit contract. Four registers of AVX-512, eight of AVX2: enough additions in
-/// flight to keep up with a second-level cache.
+/// Virtual lanes of a chunk. Part of the bit contract. Four registers of AVX-512, eight of AVX2:
+/// enough additions in flight for the bandwidth of L2.
 pub(crate) const LANES: usize = 32;
 
-/// Columns that one task takes down all rows: their sums are 2 KiB of the first-level cache.
+/// Columns per task, each down all rows: their sums are 2 KiB of L1.
 pub(crate) const COLUMNS: usize = 256;
 
-/// Below this norm, squares may have lost digits by underflow: 2^-480. From here on, the error of those that
-/// underflow, at most 2^-1075 each, is lost in a sum of at least 2^-960.
-const LEAST: f64 = f64::from_bits((1023 - 480) << 52);
+/// 2^-480: below this norm, squares may have lost digits by underflow. From here on, the error of
+/// squares that underflow, at most 2^-1075 each, is lost in a sum of at least 2^-960.
+const MIN_NORM: f64 = f64::from_bits((1023 - 480) << 52);
 
-/// 2^600, which takes the squares of the smallest f64 into range; its inverse does so for the largest, and for the sum
-/// of as many of them as memory holds.
+/// 2^600, which scales the squares of the smallest f64 into range. Its inverse does so for the
+/// largest f64, and for the sum of as many of them as memory can hold.
 const SCALE: f64 = f64::from_bits((1023 + 600) << 52);
 
-/// The sum of `x`, in f64; 0 for an empty slice.
+/// Sum of `x`, in f64; 0 for an empty slice.
 ///
-/// NaN, infinities and overflow are what addition makes of them.
+/// NaN, infinities and overflow propagate as in addition.
 ///
 /// ```
 /// use kernels::{Cpu, norm};
@@ -48,7 +49,7 @@ pub fn sum<T: Float>(cpu: Cpu<'_>, x: &[T]) -> f64 {
     reduce(cpu, Sum, x)
 }
 
-/// The L1 norm of `x`, `sum of |x[i]|`; 0 for an empty slice. A norm of f64 that is past `f64::MAX` is Inf.
+/// L1 norm of `x`, `sum of |x[i]|`; 0 for an empty slice. A norm of f64 above `f64::MAX` is Inf.
 ///
 /// # Errors
 /// [`Error::NonFinite`] with the index of the first NaN or infinity.
@@ -57,10 +58,10 @@ pub fn norm1<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
     finite_or_first(reduce(cpu, Absolute, x), x)
 }
 
-/// The Euclidean norm of `x`, `sqrt(sum of x[i]^2)`; 0 for an empty slice.
+/// L2 norm of `x`, `sqrt(sum of x[i]^2)`; 0 for an empty slice.
 ///
-/// No finite `x` of f32 overflows or underflows. Nor do the squares of f64: where they would, they are taken of `x`
-/// times a power of two. Only a norm of f64 that is itself past `f64::MAX` is Inf.
+/// No finite `x` of f32 overflows or underflows. Squares of f64 that would do so are computed from
+/// `x` scaled by a power of two. Only a norm of f64 that is itself above `f64::MAX` is Inf.
 ///
 /// ```
 /// use kernels::{Cpu, Error, norm};
@@ -76,7 +77,7 @@ pub fn norm2<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
     scaled_norm2(cpu, x).map(Scaled::value)
 }
 
-/// The largest `|x[i]|`; 0 for an empty slice.
+/// Max norm of `x`: the largest `|x[i]|`; 0 for an empty slice.
 ///
 /// # Errors
 /// [`Error::NonFinite`] with the index of the first NaN or infinity.
@@ -85,10 +86,11 @@ pub fn norm_max<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
     finite_or_first(reduce(cpu, Largest, x), x)
 }
 
-/// `norms[t]` becomes the [`norm2`] of tensor `t`; returned is the norm of all of them as one vector, 0 for none.
+/// Sets `norms[t]` to the [`norm2`] of tensor `t`. Returns the norm of all of them as one vector; 0
+/// for none.
 ///
-/// The sums of squares of the tensors are added in ascending order, so that the result may differ in its last bit from
-/// the norm of one slice that holds the same numbers. One read of the tensors.
+/// The sums of squares of the tensors are added in ascending order, so that the result may differ
+/// in its last bit from the norm of one slice with the same elements. Reads the tensors once.
 ///
 /// ```
 /// use kernels::{Cpu, Error, norm::tensor_norms};
@@ -100,41 +102,43 @@ pub fn norm_max<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] unless there are as many `norms` as tensors, [`Error::NonFiniteIn`] with the first tensor that
-/// holds a NaN or an infinity; then `norms` has been written, and that of each such tensor is not finite.
+/// [`Error::Length`] unless there are as many `norms` as tensors; [`Error::NonFiniteIn`] with the
+/// first tensor that has a NaN or an infinity. In the second case `norms` is written, and the norm
+/// of each such tensor is non-finite.
 #[inline(never)]
 pub fn tensor_norms<T: Float>(cpu: Cpu<'_>, tensors: &[&[T]], norms: &mut [f64]) -> Result<f64, Error> {
     check_length("norms", tensors.len(), norms.len())?;
     scaled_tensor_norms(cpu, tensors.iter().copied(), norms).map(Scaled::value)
 }
 
-/// A norm of vectors.
+/// A vector norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Norm {
-    /// The sum of absolute values.
+    /// Sum of absolute values.
     L1,
-    /// The square root of the sum of squares.
+    /// Square root of the sum of squares.
     L2,
-    /// The largest absolute value.
+    /// Largest absolute value.
     Max,
 }
 
-/// Which elements of a tensor, in row-major order, belong to one output unit.
+/// Output units: how the elements of a tensor, in row-major order, are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Units {
-    /// All of them: a bias, a gain.
+    /// All elements are one unit: a bias, a gain.
     Whole,
-    /// Each row of so many elements: weights `[out, in]`, filters `[out, in, height, width]`.
+    /// Each row of this many elements: weights `[out, in]`, filters `[out, in, height, width]`.
     Rows(usize),
-    /// Each column of rows of so many elements: weights `[in, out]`, filters `[height, width, in, out]`.
+    /// Each column, of rows of this many elements: weights `[in, out]`, filters
+    /// `[height, width, in, out]`.
     Columns(usize),
 }
 
 impl Units {
-    /// The number of units in a tensor of `len` elements.
+    /// Number of units in a tensor of `len` elements.
     ///
     /// # Errors
-    /// [`Error::Length`] if `len` is no multiple of the length of a row.
+    /// [`Error::Length`] if `len` is not a multiple of the length of a row.
     pub fn count(self, len: usize) -> Result<usize, Error> {
         match self {
             Self::Whole => Ok(1),
@@ -144,11 +148,11 @@ impl Units {
     }
 }
 
-/// `norms[u]` becomes the norm of the elements of `x` that belong to output unit `u`.
+/// Sets `norms[u]` to the norm of the elements of `x` that belong to output unit `u`.
 ///
-/// That of a row has the bits of [`norm1`], [`norm2`] or [`norm_max`]; that of a column is one chain, ascending. As
-/// there, nothing that is finite overflows or underflows on the way. A unit that holds a NaN or an infinity has a norm
-/// that is not finite; the others are not concerned.
+/// The norm of a row has the bits of [`norm1`], [`norm2`] or [`norm_max`]; the norm of a column is
+/// one ascending chain. Nothing finite overflows or underflows on the way. A unit with a NaN or an
+/// infinity has a non-finite norm; the others are not affected.
 ///
 /// ```
 /// use kernels::{Cpu, norm::{Norm, Units, unit_norms}};
@@ -159,7 +163,8 @@ impl Units {
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if `x` is not made of whole rows, or `norms` not as long as there are units.
+/// [`Error::Length`] if `x` is not a whole number of rows, or if `norms` does not have one element
+/// per unit.
 #[inline(never)]
 pub fn unit_norms<T: Float>(
     cpu: Cpu<'_>,
@@ -198,12 +203,12 @@ pub fn unit_norms<T: Float>(
     Ok(())
 }
 
-/// A norm, `norm / scale`, which may itself be out of range.
+/// A norm as a quotient, `norm / scale`, whose value may be out of range.
 #[derive(Clone, Copy)]
 pub(crate) struct Scaled {
     /// The norm of `scale * x`.
     pub(crate) norm: f64,
-    /// A power of two; 1 unless the squares needed another.
+    /// A power of two; 1 unless the squares require another.
     pub(crate) scale: f64,
 }
 
@@ -212,15 +217,15 @@ impl Scaled {
         self.norm / self.scale
     }
 
-    /// The scale that this norm should have been taken with, if its squares were out of range.
+    /// The scale that this norm requires, if its squares were out of range.
     fn better_scale<T: Float>(self) -> Option<f64> {
-        // Squares of f32 are never out of range: all that is left is 0, and what is not finite.
+        // Squares of f32 are never out of range: 0 and non-finite norms need no scale.
         if T::MANTISSA < f64::MANTISSA_DIGITS - 1
-            || (LEAST..f64::INFINITY).contains(&self.norm)
+            || (MIN_NORM..f64::INFINITY).contains(&self.norm)
             || self.norm.is_nan()
         {
             None
-        } else if self.norm < LEAST {
+        } else if self.norm < MIN_NORM {
             Some(SCALE)
         } else {
             Some(1.0 / SCALE)
@@ -238,7 +243,7 @@ pub(crate) fn scaled_norm2<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<Scaled, Er
     })
 }
 
-/// [`tensor_norms`], which cannot overflow; cut to the shorter of the two.
+/// [`tensor_norms`], which cannot overflow; truncated to the shorter of `tensors` and `norms`.
 pub(crate) fn scaled_tensor_norms<'a, T: Float>(
     cpu: Cpu<'_>,
     tensors: impl Iterator<Item = &'a [T]> + Send + Clone,
@@ -257,7 +262,7 @@ pub(crate) fn scaled_tensor_norms<'a, T: Float>(
         }
     }
     let Some(scale) = plain.better_scale::<T>() else {
-        // A small tensor among large ones.
+        // Small tensors among large ones need a scale of their own.
         for (norm, x) in norms.iter_mut().zip(tensors) {
             if (Scaled { norm: *norm, scale: 1.0 }).better_scale::<T>().is_some() {
                 *norm = scaled_norm2(cpu, x)?.value();
@@ -272,7 +277,7 @@ pub(crate) fn scaled_tensor_norms<'a, T: Float>(
     Ok(Scaled { norm: sqrt(cpu, total), scale })
 }
 
-/// The sum of squares of each tensor into `sums`; their sum, ascending.
+/// Stores the sum of squares of each tensor in `sums`; returns their sum, in ascending order.
 fn squares_of_tensors<'a, T: Float>(
     cpu: Cpu<'_>,
     squares: impl Fold,
@@ -289,7 +294,7 @@ fn squares_of_tensors<'a, T: Float>(
     sums.iter().fold(0.0, |total, sum| total + sum)
 }
 
-/// `norm` of `x` if it is finite, or if `x` is.
+/// `norm`, or an error if it is non-finite because `x` is.
 fn finite_or_first<T: Float>(norm: f64, x: &[T]) -> Result<f64, Error> {
     if norm.is_finite() {
         return Ok(norm);
@@ -300,11 +305,11 @@ fn finite_or_first<T: Float>(norm: f64, x: &[T]) -> Result<f64, Error> {
     }
 }
 
-/// What becomes of a running result, 0 at first, and one more number. NaN stays; one more 0 changes nothing.
+/// A reduction that starts at 0. NaN stays; another 0 changes nothing.
 pub(crate) trait Fold: Copy + Send + Sync {
-    /// Each lane with one more element, which came from a `T`.
-    fn take<S: Simd, T: Float>(self, s: S, result: Wide<S>, x: Wide<S>) -> Wide<S>;
-    /// The results of different elements as one.
+    /// Accumulates one element, which came from a `T`, in each lane.
+    fn accumulate<S: Simd, T: Float>(self, s: S, result: Wide<S>, x: Wide<S>) -> Wide<S>;
+    /// Combines the results of different elements.
     #[inline(always)]
     fn join(self, a: f64, b: f64) -> f64 {
         a + b
@@ -319,7 +324,7 @@ pub(crate) struct Sum;
 
 impl Fold for Sum {
     #[inline(always)]
-    fn take<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+    fn accumulate<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
         <f64 as Lanes>::add(s, sum, x)
     }
 }
@@ -329,7 +334,7 @@ struct Absolute;
 
 impl Fold for Absolute {
     #[inline(always)]
-    fn take<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+    fn accumulate<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
         <f64 as Lanes>::add(s, sum, <f64 as Lanes>::abs::<S>(x))
     }
 }
@@ -339,23 +344,23 @@ struct Squares;
 
 impl Fold for Squares {
     #[inline(always)]
-    fn take<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+    fn accumulate<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
         if T::MANTISSA < f64::MANTISSA_DIGITS - 1 {
-            // The square of an f32 is exact: to fuse the sum changes nothing but the time.
+            // The square of an f32 is exact: fusing it with the sum changes the time alone.
             return <f64 as Lanes>::mul_add(s, x, x, sum);
         }
         <f64 as Lanes>::add(s, sum, <f64 as Lanes>::mul(s, x, x))
     }
 }
 
-/// Of `x` times a power of two.
+/// Squares of `x` times a power of two.
 #[derive(Clone, Copy)]
 struct ScaledSquares(f64);
 
 impl Fold for ScaledSquares {
     #[inline(always)]
-    fn take<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
-        Squares.take::<S, T>(s, sum, <f64 as Lanes>::mul(s, x, <f64 as Lanes>::splat(s, self.0)))
+    fn accumulate<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
+        Squares.accumulate::<S, T>(s, sum, <f64 as Lanes>::mul(s, x, <f64 as Lanes>::splat(s, self.0)))
     }
 }
 
@@ -364,10 +369,10 @@ struct Largest;
 
 impl Fold for Largest {
     #[inline(always)]
-    fn take<S: Simd, T: Float>(self, s: S, largest: Wide<S>, x: Wide<S>) -> Wide<S> {
+    fn accumulate<S: Simd, T: Float>(self, s: S, largest: Wide<S>, x: Wide<S>) -> Wide<S> {
         let (size, zero) = (<f64 as Lanes>::abs::<S>(x), <f64 as Lanes>::splat(s, 0.0));
         let largest = <f64 as Lanes>::select(s, <f64 as Lanes>::less(s, largest, size), size, largest);
-        // 0 times what is not finite is NaN, which no comparison lets go.
+        // 0 times a non-finite element is NaN, which no later comparison removes.
         <f64 as Lanes>::add(s, <f64 as Lanes>::mul(s, x, zero), largest)
     }
     #[inline(always)]
@@ -376,13 +381,13 @@ impl Fold for Largest {
     }
 }
 
-/// `a` or `b`, whichever is larger; NaN stays.
+/// The larger of `a` and `b`; NaN stays.
 #[inline(always)]
 pub(crate) fn larger(a: f64, b: f64) -> f64 {
     if a >= b || a.is_nan() { a } else { b }
 }
 
-/// `fold` of `x`, chunk by chunk.
+/// Reduces `x`, chunk by chunk.
 fn reduce<T: Float>(cpu: Cpu<'_>, fold: impl Fold, x: &[T]) -> f64 {
     let mut result = 0.0;
     cpu.in_order(
@@ -407,21 +412,20 @@ impl<F: Fold, T: Float> WithSimd for Chunk<'_, F, T> {
     }
 }
 
-/// `fold` of a chunk in its lanes: element `i` in lane `i % LANES`.
+/// Reduces a chunk in lanes: element `i` in lane `i % LANES`.
 #[inline(always)]
 fn fold_chunk<S: Simd, T: Float>(s: S, fold: impl Fold, x: &[T]) -> f64 {
     let per_register = f64::lanes::<S>();
-    // As many as there can be; the first `LANES / per_register` are used, and live in registers.
+    // Registers for the narrowest instruction set; the first `LANES / per_register` are used.
     let mut results = [<f64 as Lanes>::splat(s, 0.0); LANES];
     let (whole, rest) = x.as_chunks::<LANES>();
     for x in whole {
         for r in 0..LANES / per_register {
-            results[r] =
-                fold.take::<S, T>(s, results[r], T::widen(s, &x[r * per_register..][..per_register]));
+            results[r] = fold.accumulate::<S, T>(s, results[r], T::widen(s, &x[r * per_register..][..per_register]));
         }
     }
     for (result, x) in results.iter_mut().zip(rest.chunks(per_register)) {
-        *result = fold.take::<S, T>(s, *result, T::widen(s, x));
+        *result = fold.accumulate::<S, T>(s, *result, T::widen(s, x));
     }
     let mut lanes = [0.0; LANES];
     for (lanes, result) in lanes.chunks_mut(per_register).zip(results) {
@@ -430,7 +434,7 @@ fn fold_chunk<S: Simd, T: Float>(s: S, fold: impl Fold, x: &[T]) -> f64 {
     join_lanes(fold, lanes)
 }
 
-/// The upper half is taken into the lower until one lane is left.
+/// Combines the upper half of the lanes into the lower half until one is left.
 #[inline(always)]
 pub(crate) fn join_lanes<const N: usize>(fold: impl Fold, mut lanes: [f64; N]) -> f64 {
     let mut half = N / 2;
@@ -443,7 +447,7 @@ pub(crate) fn join_lanes<const N: usize>(fold: impl Fold, mut lanes: [f64; N]) -
     lanes[0]
 }
 
-/// `fold` of each unit of `x`, whose shape has been checked.
+/// Reduces each unit of `x`, whose shape has been checked.
 fn each_unit<T: Float>(cpu: Cpu<'_>, fold: impl Fold, units: Units, x: &[T], results: &mut [f64]) {
     match units {
         Units::Whole => results.fill(reduce(cpu, fold, x)),
@@ -461,7 +465,7 @@ fn each_unit<T: Float>(cpu: Cpu<'_>, fold: impl Fold, units: Units, x: &[T], res
     }
 }
 
-/// Some rows, each folded as a slice.
+/// Some rows, each reduced as a slice.
 struct Rows<'a, F, T> {
     fold: F,
     x: &'a [T],
@@ -483,7 +487,7 @@ impl<F: Fold, T: Float> WithSimd for Rows<'_, F, T> {
     }
 }
 
-/// At most [`COLUMNS`] columns from `first` on, each down all rows in one chain.
+/// At most [`COLUMNS`] columns from `first` on, each one chain down all rows.
 struct Columns<'a, F, T> {
     fold: F,
     x: &'a [T],
@@ -505,11 +509,11 @@ impl<F: Fold, T: Float> WithSimd for Columns<'_, F, T> {
         for row in x.chunks(cols.max(1)) {
             let (x, rest) = row[first..].split_at(whole);
             for (result, x) in results.iter_mut().zip(x.chunks_exact(per_register)) {
-                *result = fold.take::<S, T>(s, *result, T::widen(s, x));
+                *result = fold.accumulate::<S, T>(s, *result, T::widen(s, x));
             }
             if !results_rest.is_empty() {
                 let rest = &rest[..results_rest.len()];
-                let result = fold.take::<S, T>(s, <f64 as Lanes>::load(s, results_rest), T::widen(s, rest));
+                let result = fold.accumulate::<S, T>(s, <f64 as Lanes>::load(s, results_rest), T::widen(s, rest));
                 <f64 as Lanes>::store(s, results_rest, result);
             }
         }

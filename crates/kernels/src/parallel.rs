@@ -1,10 +1,12 @@
-//! How a kernel uses several threads without knowing of any: the caller implements [`Executor`].
+//! Parallel regions (fork-join) without a dependency on threads: the caller implements
+//! [`Executor`].
 //!
-//! A kernel cuts its work into tasks that write to disjoint places and asks the executor to run them. Which
-//! thread runs which task changes no bit of the result. The kernels do not trust the executor: each run of
-//! the closure claims the next task from an atomic ticket, so that a task runs once even if the executor
-//! calls the closure too often, and the kernel itself finishes what was left when it calls too seldom. Where
-//! the target has no atomic ticket, the kernel runs all tasks itself.
+//! A kernel splits its work into tasks that write to disjoint memory and passes them to the
+//! executor. No bit of the result depends on which thread runs which task. The kernels do not trust
+//! the executor: each call of the closure claims the next task from an atomic ticket. So a task
+//! runs once even if the executor calls the closure too often, and the kernel runs the remaining
+//! tasks itself if it calls too seldom. Where the target has no atomic compare-and-swap, the kernel
+//! runs all tasks itself.
 
 #[cfg(target_has_atomic = "ptr")]
 use core::cell::UnsafeCell;
@@ -13,17 +15,18 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::Isa;
 
-/// Runs tasks, on as many threads as it likes.
+/// Runs the tasks of a parallel region, on threads of its choice.
 pub trait Executor: Sync {
-    /// How many threads may run tasks at the same time: at least 1. Kernels cut their work by it.
+    /// Number of threads that may run tasks at the same time: at least 1. Kernels split their work
+    /// by it.
     fn threads(&self) -> usize;
 
-    /// Calls `task(i)` once for each `i` in `0..tasks`, in any order, on any threads, and returns when all calls
-    /// have returned.
+    /// Calls `task(i)` once for each `i` in `0..tasks`, in any order, on any threads, and returns
+    /// when all calls have returned.
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
 }
 
-/// The executor of one thread: the caller's.
+/// The serial executor: runs all tasks on the calling thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Serial;
 
@@ -37,7 +40,7 @@ impl Executor for Serial {
     }
 }
 
-/// What a kernel runs on: an instruction set and an executor. Every kernel takes one as its first argument.
+/// An instruction set and an executor. Every kernel takes one as its first argument.
 ///
 /// ```
 /// use kernels::{Cpu, Isa};
@@ -48,13 +51,13 @@ impl Executor for Serial {
 pub struct Cpu<'a> {
     /// The instruction set.
     pub isa: Isa,
-    /// What runs the tasks.
+    /// The executor of tasks.
     pub executor: &'a dyn Executor,
 }
 
 impl Cpu<'static> {
-    /// The fastest instruction set of this machine, on the calling thread. Detection costs microseconds: keep
-    /// the answer.
+    /// The fastest instruction set of this machine, on the calling thread. Detection costs
+    /// microseconds: store the result.
     pub fn detect() -> Self {
         Self::serial(Isa::detect())
     }
@@ -76,10 +79,10 @@ impl<'a> Cpu<'a> {
         self.executor.threads().max(1)
     }
 
-    /// Calls `task` with each number in `0..tasks` exactly once, whatever the executor does.
+    /// Calls `task` with each index in `0..tasks` exactly once, whatever the executor does.
     ///
-    /// This "exactly once" is what makes it sound for tasks to write through shared pointers to places that
-    /// their number owns.
+    /// "Exactly once" makes it sound for tasks to write through shared pointers to memory that
+    /// their index owns.
     pub(crate) fn for_each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         if tasks <= 1 || self.threads() == 1 {
             return (0..tasks).for_each(task);
@@ -92,7 +95,7 @@ impl<'a> Cpu<'a> {
     fn share(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         let ticket = AtomicUsize::new(0);
         let claim = |_| {
-            // A number is handed out once; past the end there is nothing left to do.
+            // Each index is claimed once; past the end there is nothing left to do.
             let mine = ticket.fetch_add(1, Ordering::Relaxed);
             if mine < tasks {
                 task(mine);
@@ -108,23 +111,23 @@ impl<'a> Cpu<'a> {
         }
     }
 
-    /// [`Self::for_each`] on the calling thread: without an atomic ticket (Cortex-M0) nothing keeps an executor
-    /// from running a task twice, so that it gets none.
+    /// [`Self::for_each`] on the calling thread: without an atomic ticket (Cortex-M0), an executor
+    /// could run a task twice.
     #[cfg(not(target_has_atomic = "ptr"))]
     fn share(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         (0..tasks).for_each(task);
     }
 }
 
-/// Items that wait in line: the next goes to whichever thread asks first.
+/// A queue of items: each thread takes the next one when it is idle.
 #[cfg(target_has_atomic = "ptr")]
 struct Queue<Items> {
     items: UnsafeCell<Items>,
     locked: AtomicBool,
 }
 
-// SAFETY: `next` alone touches the items, and one thread at a time, since it holds the lock. That thread may be another
-// than the queue's maker: hence `Send`.
+// SAFETY: `next` alone accesses the items, and only while it holds `locked`: one thread at a time.
+// That thread may not be the one that made the queue: hence `Send`.
 #[cfg(target_has_atomic = "ptr")]
 unsafe impl<Items: Send> Sync for Queue<Items> {}
 
@@ -134,13 +137,14 @@ impl<Items: Iterator> Queue<Items> {
         Self { items: UnsafeCell::new(items), locked: AtomicBool::new(false) }
     }
 
-    /// The next item. The lock is released even if the iterator panics: no other thread waits for it in vain.
+    /// The next item. The lock is released even if the iterator panics, so that no other thread
+    /// waits for ever.
     fn next(&self) -> Option<Items::Item> {
         while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             core::hint::spin_loop();
         }
         let _release = Release(&self.locked);
-        // SAFETY: the lock is held, so that no other reference to the items exists.
+        // SAFETY: this thread has set `locked`, so that no other reference to the items exists.
         unsafe { &mut *self.items.get() }.next()
     }
 }
@@ -159,9 +163,9 @@ impl Drop for Release<'_> {
 impl Cpu<'_> {
     /// Calls `task` once with each of `items`, on the executor's threads.
     ///
-    /// An item is what one task owns: say, a chunk of a slice that is read, with the same chunk, `&mut`, of a slice that
-    /// is written, as `chunks`, `chunks_mut` and `zip` make them. A single item, and all items where there is one thread,
-    /// run on the calling thread.
+    /// An item is the memory that one task owns: say, a chunk of a slice for reading and the same
+    /// chunk, `&mut`, of a slice for writing, as from `chunks`, `chunks_mut` and `zip`. A single
+    /// item, and all items where there is one thread, run on the calling thread.
     pub(crate) fn for_each_item<I: Send>(
         self,
         items: impl Iterator<Item = I> + Send,
@@ -177,9 +181,10 @@ impl Cpu<'_> {
         items.for_each(task);
     }
 
-    /// Calls `task` on the executor's threads until it returns `false`: a queue is empty.
+    /// Calls `task` on the executor's threads until it returns `false`: the queue is empty.
     ///
-    /// However often the executor calls, each item is taken from the queue once, and the calling thread takes what is left.
+    /// However often the executor calls, each item is taken from the queue once, and the calling
+    /// thread takes the remaining ones.
     #[cfg(target_has_atomic = "ptr")]
     fn share_queue(self, threads: usize, task: &(dyn Fn() -> bool + Sync)) {
         let work = || while task() {};
@@ -188,13 +193,14 @@ impl Cpu<'_> {
     }
 }
 
-/// Number of results of [`Cpu::in_order`] that wait for each other. It bounds the stack that they take (a few KiB); a power
-/// of two far above any number of cores that one step of training keeps busy.
+/// Number of results that [`Cpu::in_order`] buffers. It bounds their size on the stack (a few KiB):
+/// a power of two far above any number of cores that one step of training uses.
 const GROUP: usize = 64;
 
 impl Cpu<'_> {
-    /// Gives what `task` makes of each of `items` to `take`, in the order of the items: a reduction whose order no
-    /// thread changes. The tasks run on the executor's threads; what each of them owns is its item.
+    /// Passes the result of `task` for each of `items` to `take`, in the order of the items: a
+    /// reduction whose order does not depend on threads. The tasks run on the executor's threads;
+    /// each owns its item.
     ///
     /// ```
     /// use kernels::{Cpu, Error};
@@ -222,7 +228,7 @@ impl Cpu<'_> {
         }
     }
 
-    /// [`Self::in_order`] on several threads: the results wait for each other on this function's stack.
+    /// [`Self::in_order`] on several threads: the results are buffered on this function's stack.
     #[inline(never)]
     fn share_in_order<I: Send, R: Copy + Send>(
         self,
@@ -232,7 +238,8 @@ impl Cpu<'_> {
     ) {
         loop {
             let mut results = [None; GROUP];
-            // A `zip` asks its left side first: the other way round it would lose an item for want of a place.
+            // A `zip` advances its left side first: the other way round, a full buffer would lose
+            // an item.
             self.for_each_item(results.iter_mut().zip(&mut items), |(result, item)| {
                 *result = Some(task(item));
             });
@@ -257,7 +264,8 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    /// An executor that keeps its promise badly: it calls the closure `calls` times, whatever was asked.
+    /// An executor that breaks its contract: it calls the closure `calls` times, whatever was
+    /// asked.
     struct Careless {
         calls: usize,
     }
@@ -284,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn results_come_in_the_order_of_their_items() {
+    fn results_have_the_order_of_their_items() {
         for calls in [0, 1, 200] {
             for items in [0, 1, GROUP - 1, GROUP, GROUP + 1, 3 * GROUP] {
                 for executor in [&Careless { calls } as &dyn Executor, &Serial] {

@@ -1,21 +1,22 @@
-//! What one thread can do at most: chains of multiply-adds that wait for nothing but themselves.
+//! Peak rate of one thread: independent chains of multiply-adds in registers.
 //!
 //! ```text
 //! repeat rounds times:  for each chain:  acc = x * acc + y        -- all in registers, no memory
 //! ```
 //!
-//! There are more chains than a processor has such operations in flight at once, so that none waits for another's result. No
-//! product of matrices can be faster; benchmarks print which part of this it reaches.
+//! There are more chains than the processor has operations in flight, so that no chain waits for
+//! another. No matrix product can be faster; benchmarks print the fraction of this peak that it
+//! reaches.
 
 use core::hint::black_box;
 
 use crate::Isa;
 use crate::simd::{Lanes, Simd, Vector, WithSimd};
 
-/// Keeps one thread busy with fused multiply-adds of f32 in the registers of `isa`, for `rounds` rounds, and returns how many
-/// additions and multiplications they were.
+/// Runs `rounds` rounds of f32 fused multiply-adds in the registers of `isa`, on one thread.
+/// Returns the number of floating-point operations.
 ///
-/// A round is some ten to thirty instructions: take thousands of rounds for a time that a clock can tell.
+/// A round is ten to thirty instructions: thousands of rounds take a measurable time.
 ///
 /// ```
 /// use kernels::{Isa, peak};
@@ -27,14 +28,15 @@ pub fn fma_chains(isa: Isa, rounds: u64) -> u64 {
     isa.run(Chains::<false>(rounds))
 }
 
-/// The same with the instruction that adds products of pairs of bf16 to f32; `None` where `isa` has no such instruction.
+/// The same with the instruction that adds products of pairs of bf16 to f32; `None` where `isa` has
+/// no such instruction.
 ///
 /// An instruction counts as four operations in each lane of f32.
 pub fn pair_chains(isa: Isa, rounds: u64) -> Option<u64> {
     Some(isa.run_pairs(Chains::<true>(rounds))).filter(|&flop| flop > 0)
 }
 
-/// Rounds to run: of fused multiply-adds, or of pairs.
+/// Rounds of fused multiply-adds, or of pair instructions.
 struct Chains<const PAIRS: bool>(u64);
 
 impl<const PAIRS: bool> WithSimd for Chains<PAIRS> {
@@ -42,7 +44,8 @@ impl<const PAIRS: bool> WithSimd for Chains<PAIRS> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) -> u64 {
-        // Two units with four to six cycles each want 8 to 12 chains. More hide the loop; registers must be left for x and y.
+        // Two units with a latency of four to six cycles need 8 to 12 chains. More hide the loop; x
+        // and y need registers too.
         let chains = match (PAIRS && !S::HAS_PAIRS, S::TILE_ROWS > 12) {
             (true, _) => return 0,
             (false, true) => run::<S, PAIRS, 24>(s, self.0),
@@ -53,10 +56,10 @@ impl<const PAIRS: bool> WithSimd for Chains<PAIRS> {
     }
 }
 
-/// Runs `N` chains and says how many they were.
+/// Runs `N` chains and returns `N`.
 #[inline(always)]
 fn run<S: Simd, const PAIRS: bool, const N: usize>(s: S, rounds: u64) -> u64 {
-    // 0x3C00 is a small bf16: as a pair, and as the f32 that both halves make.
+    // 0x3C00 is a small bf16: as a pair, and as the f32 of both halves.
     let x = f32::splat(s, if PAIRS { f32::from_bits(black_box(0x3C00_3C00)) } else { black_box(0.999) });
     let y = f32::splat(s, if PAIRS { f32::from_bits(black_box(0x3C00_3C00)) } else { black_box(1e-3) });
     let mut acc = [f32::splat(s, black_box(0.0)); N];

@@ -1,20 +1,20 @@
-//! Products of matrices of bytes, for networks that were quantised: `A B^T` of integers from -128 to 127, exact in 32
-//! bits, and what becomes of it: f32 with scales, bias and activation, or bytes again.
+//! Int8 matrix products, for quantised networks: `A B^T` of integers from -128 to 127, exact in 32
+//! bits, with an epilogue: f32 with scales, bias and activation, or int8 again.
 //!
 //! ```text
-//! for each strip of rows of C                                     on any thread
+//! for each strip of rows of C                                     in parallel
 //!     for each block of 64 columns
 //!         for each tile of 4 (registers of 64 bytes) or 2 rows and 4 columns
-//!             for each register of k:  widen the bytes of A and B;  sums += products, in pairs
-//!             the lanes of each sum are added
-//!         finish the block's rows: as they are, or scaled and rounded
+//!             for each register of k:  widen the bytes of A and B;  acc += products, in pairs
+//!             add the lanes of each accumulator
+//!         epilogue of the block's rows: unchanged, or scaled and rounded
 //! ```
 //!
-//! Integers are exact in any order, so that there is no order to promise. A byte is widened on its way into a register,
-//! and no scratch is needed: rows of A stay in the first-level cache, rows of B in the second. Called by whoever runs a
-//! trained network.
+//! Integer sums are exact in any order. A byte is widened when it is loaded, so no scratch is
+//! needed: rows of A stay in L1, rows of B in L2. Called by inference of quantised networks.
 //!
-//! Quantisation is symmetric: `q = round(x / scale)`, ties to even, no further than ±127, and `x` is about `q * scale`.
+//! Quantisation is symmetric: `q = round(x / scale)`, ties to even, clamped to ±127; `x` is about
+//! `q * scale`.
 
 use pulp::bytemuck;
 
@@ -23,26 +23,26 @@ use crate::error::{check_length, check_parameter};
 use crate::simd::{Lanes, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// The most k of a product: one more, and the sum of 2^17 products of -128 and -128 would be 2^31.
-pub const MOST_K: usize = (1 << 17) - 1;
+/// Maximum k of a product: with one more, the sum of 2^17 products of -128 and -128 would be 2^31.
+pub const MAX_K: usize = (1 << 17) - 1;
 
-/// Columns of a tile. Four rows of four sums are as many registers of AVX-512 as leave room for the operands; two rows,
-/// of AVX2.
+/// Columns of a register tile. 4 x 4 accumulators leave enough registers of AVX-512 for the
+/// operands; 2 x 4 of AVX2.
 const COLS: usize = 4;
 
-/// Columns that are finished together.
+/// Columns per epilogue.
 const BLOCK: usize = 64;
 
-/// The most rows of a tile.
-const MOST_ROWS: usize = 4;
+/// Maximum number of rows of a register tile.
+const MAX_ROWS: usize = 4;
 
-/// Products that a task should have at least: some microseconds' worth.
+/// Least number of products per task: some microseconds.
 const TASK: usize = 1 << 18;
 
 /// `C = A B^T`, exactly: `c[i, j] = sum over k of a[i, k] * b[j, k]`.
 ///
-/// `a` is `[m, k]`, `b` is `[n, k]` (as PyTorch keeps weights: `[outputs, inputs]`), `c` is `[m, n]`, each row after
-/// row.
+/// `a` is `[m, k]`, `b` is `[n, k]` (PyTorch's layout of weights: `[outputs, inputs]`), `c` is
+/// `[m, n]`, all row-major.
 ///
 /// ```
 /// use kernels::{Cpu, quantised::gemm_i8};
@@ -53,8 +53,8 @@ const TASK: usize = 1 << 18;
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if an operand does not fit `m`, `n` and `k`, [`Error::Parameter`] if `k` is more than [`MOST_K`]:
-/// sums could overflow. Nothing has been written then.
+/// [`Error::Length`] if an operand does not match `m`, `n` and `k`; [`Error::Parameter`] if `k`
+/// exceeds [`MAX_K`], with which sums could overflow. Nothing is written then.
 pub fn gemm_i8(
     cpu: Cpu<'_>,
     m: usize,
@@ -64,22 +64,22 @@ pub fn gemm_i8(
     b: &[i8],
     c: &mut [i32],
 ) -> Result<(), Error> {
-    product(cpu, [m, n, k], a, b, &Sums, c)
+    product(cpu, [m, n, k], a, b, &Unscaled, c)
 }
 
-/// What becomes of integer sums: `act(sum * (scale_a * scale_b[j]) + bias[j])`.
+/// Epilogue of integer sums: `act(sum * (scale_a * scale_b[j]) + bias[j])`.
 ///
-/// The sum is converted to f32, each operation rounded to nearest, ties to even. A NaN or an infinity in the bias is
-/// data.
+/// The sum is converted to f32, each operation rounded to nearest, ties to even. A NaN or an
+/// infinity in the bias is data.
 #[derive(Clone, Copy, Debug)]
 pub struct Dequantise<'a> {
-    /// What A was quantised with: one scale, or `[m]`, one a row.
+    /// Scale of A: one, or `[m]`, one per row.
     pub scale_a: &'a [f32],
-    /// What B was quantised with: one scale, or `[n]`, one a column of C.
+    /// Scale of B: one, or `[n]`, one per column of C.
     pub scale_b: &'a [f32],
-    /// `[n]`, if there is one.
+    /// Bias, `[n]`.
     pub bias: Option<&'a [f32]>,
-    /// Whether ReLU follows: 0 where the value is at most 0; NaN stays.
+    /// `true` if ReLU follows: 0 where the value is at most 0; NaN stays.
     pub relu: bool,
 }
 
@@ -90,7 +90,7 @@ impl Dequantise<'_> {
         check_length("bias", n, self.bias.map_or(n, <[f32]>::len))
     }
 
-    /// The values of columns `j` and after, of row `i`, in place of `values`, which hold the sums.
+    /// Converts `sums` of row `i`, from column `j` on, to `values`.
     #[inline(always)]
     fn apply(&self, i: usize, j: usize, sums: &[i32], values: &mut [f32]) {
         let of_row = self.scale_a[i.min(self.scale_a.len() - 1)];
@@ -121,9 +121,9 @@ impl Dequantise<'_> {
 /// [`gemm_i8`] with its result in f32: `c[i, j] = act(sum * (scale_a[i] * scale_b[j]) + bias[j])`.
 ///
 /// # Errors
-/// As [`gemm_i8`]; [`Error::Length`] for scales that are neither one nor one a row (of A, of B), [`Error::Parameter`]
-/// for a scale that is not finite and above 0.
-#[expect(clippy::too_many_arguments, reason = "a product of matrices and what becomes of it")]
+/// As [`gemm_i8`]; also [`Error::Length`] for scales that are neither one nor one per row (of A, of
+/// B), and [`Error::Parameter`] for a scale that is not finite and above 0.
+#[expect(clippy::too_many_arguments, reason = "a matrix product and its epilogue")]
 pub fn gemm_i8_dequantised(
     cpu: Cpu<'_>,
     m: usize,
@@ -138,12 +138,12 @@ pub fn gemm_i8_dequantised(
     product(cpu, [m, n, k], a, b, &dequantise, c)
 }
 
-/// [`gemm_i8_dequantised`] with its result quantised with `scale_c`, as [`quantise`] does: the input of the next
-/// product.
+/// [`gemm_i8_dequantised`] with its result quantised by `scale_c`, as in [`quantise`]: the input of
+/// the next product.
 ///
 /// # Errors
-/// As [`gemm_i8_dequantised`], and [`Error::Parameter`] for `scale_c`.
-#[expect(clippy::too_many_arguments, reason = "a product of matrices and what becomes of it")]
+/// As [`gemm_i8_dequantised`]; also [`Error::Parameter`] for `scale_c`.
+#[expect(clippy::too_many_arguments, reason = "a matrix product and its epilogue")]
 pub fn gemm_i8_requantised(
     cpu: Cpu<'_>,
     m: usize,
@@ -160,9 +160,9 @@ pub fn gemm_i8_requantised(
     product(cpu, [m, n, k], a, b, &Requantise { dequantise, scale_c }, c)
 }
 
-/// `q[i, j] = round(x[i, j] / scale[i])`, ties to even, no further than ±127.
+/// Quantises: `q[i, j] = round(x[i, j] / scale[i])`, ties to even, clamped to ±127.
 ///
-/// `scales` are one, or one for each row of `x`, which is as long as `x` by the number of scales. NaN becomes 0, an
+/// There is one scale, or one for each row of `x`; rows have equal length. NaN becomes 0, an
 /// infinity ±127.
 ///
 /// ```
@@ -174,8 +174,8 @@ pub fn gemm_i8_requantised(
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if `x` is no whole number of rows or `q` differs from it in length, [`Error::Parameter`] for a
-/// scale that is not finite and above 0. Nothing has been written then.
+/// [`Error::Length`] if `x` is not a whole number of rows or `q` differs from it in length;
+/// [`Error::Parameter`] for a scale that is not finite and above 0. Nothing is written then.
 pub fn quantise(cpu: Cpu<'_>, x: &[f32], scales: &[f32], q: &mut [i8]) -> Result<(), Error> {
     let row = check_rows(x.len(), scales)?;
     check_length("q", x.len(), q.len())?;
@@ -186,7 +186,8 @@ pub fn quantise(cpu: Cpu<'_>, x: &[f32], scales: &[f32], q: &mut [i8]) -> Result
     Ok(())
 }
 
-/// `x[i, j] = q[i, j] * scale[i]`, rounded: what [`quantise`] lost stays lost, at most half a scale.
+/// Dequantises: `x[i, j] = q[i, j] * scale[i]`, rounded. The error of [`quantise`] remains, at most
+/// half a scale.
 ///
 /// # Errors
 /// As [`quantise`].
@@ -200,14 +201,15 @@ pub fn dequantise(cpu: Cpu<'_>, q: &[i8], scales: &[f32], x: &mut [f32]) -> Resu
     Ok(())
 }
 
-/// The least scales that saturate nothing: `scales[i] = (greatest absolute value of row i of x) / 127`, rounded.
+/// Computes the smallest scales that saturate nothing:
+/// `scales[i] = (largest absolute value of row i of x) / 127`, rounded.
 ///
-/// `x` is as many rows as there are scales: one for a whole tensor. A row of zeros, or of numbers whose scale would
+/// `x` has one row per scale: one scale for a whole tensor. A row of zeros, or whose scale would
 /// round to 0, gets the scale 1, with which all of it becomes 0.
 ///
 /// # Errors
-/// [`Error::Length`] if `x` is no whole number of rows, [`Error::NonFinite`] with the index of the first NaN or
-/// infinity. Nothing has been written then.
+/// [`Error::Length`] if `x` is not a whole number of rows; [`Error::NonFinite`] with the index of
+/// the first NaN or infinity. Nothing is written then.
 pub fn choose_scales(x: &[f32], scales: &mut [f32]) -> Result<(), Error> {
     let row = row(x.len(), scales.len())?;
     if let Some(index) = x.iter().position(|x| !x.is_finite()) {
@@ -215,29 +217,28 @@ pub fn choose_scales(x: &[f32], scales: &mut [f32]) -> Result<(), Error> {
     }
     scales.fill(1.0);
     for (x, scale) in x.chunks(row).zip(scales) {
-        let greatest =
-            x.iter().fold(0.0, |greatest: f32, x| if x.abs() > greatest { x.abs() } else { greatest });
-        if greatest / 127.0 > 0.0 {
-            *scale = greatest / 127.0;
+        let max = x.iter().fold(0.0, |max: f32, x| if x.abs() > max { x.abs() } else { max });
+        if max / 127.0 > 0.0 {
+            *scale = max / 127.0;
         }
     }
     Ok(())
 }
 
-/// Elements of a row, at least 1, of `len` elements in `rows` rows.
+/// Elements per row, at least 1, of `len` elements in `rows` rows.
 fn row(len: usize, rows: usize) -> Result<usize, Error> {
     let row = len / rows.max(1);
     check_length("x", row * rows, len)?;
     Ok(row.max(1))
 }
 
-/// [`row`], of as many rows as there are scales, each of which is finite and above 0.
+/// [`row`] with one row per scale. Each scale must be finite and above 0.
 fn check_rows(len: usize, scales: &[f32]) -> Result<usize, Error> {
     check_scales("scales", scales.len(), scales)?;
     row(len, scales.len())
 }
 
-/// Whether there is one scale, or one for each of `count` rows, each finite and above 0.
+/// Checks that there is one scale, or one for each of `count` rows, each finite and above 0.
 fn check_scales(operand: &'static str, count: usize, scales: &[f32]) -> Result<(), Error> {
     if scales.len() != 1 {
         check_length(operand, count, scales.len())?;
@@ -246,10 +247,10 @@ fn check_scales(operand: &'static str, count: usize, scales: &[f32]) -> Result<(
     scales.iter().try_for_each(check)
 }
 
-/// `x / scale`, rounded to an integer, ties to even, no further than ±127; 0 for NaN.
+/// `x / scale`, rounded to an integer, ties to even, clamped to ±127; 0 for NaN.
 #[inline(always)]
 fn round(x: f32, scale: f32) -> i8 {
-    /// 1.5 * 2^23: added to a small number, it leaves no room for a fraction.
+    /// 1.5 * 2^23: a small number added to it has no fraction bits left.
     const ROUND: f32 = 12_582_912.0;
     let x = x / scale;
     let x = if x > 127.0 { 127.0 } else { x };
@@ -291,25 +292,25 @@ impl WithSimd for Widen<'_> {
     }
 }
 
-/// What becomes of the sums of a part of a row.
-trait Finish<O>: Sync {
-    /// The elements of row `i` from column `j` on.
-    fn finish(&self, i: usize, j: usize, sums: &[i32], c: &mut [O]);
+/// Epilogue of integer sums.
+trait Epilogue<O>: Sync {
+    /// Computes the elements of row `i` from column `j` on.
+    fn store(&self, i: usize, j: usize, sums: &[i32], c: &mut [O]);
 }
 
-/// As they are.
-struct Sums;
+/// Stores the sums unchanged.
+struct Unscaled;
 
-impl Finish<i32> for Sums {
+impl Epilogue<i32> for Unscaled {
     #[inline(always)]
-    fn finish(&self, _: usize, _: usize, sums: &[i32], c: &mut [i32]) {
+    fn store(&self, _: usize, _: usize, sums: &[i32], c: &mut [i32]) {
         c.copy_from_slice(sums);
     }
 }
 
-impl Finish<f32> for Dequantise<'_> {
+impl Epilogue<f32> for Dequantise<'_> {
     #[inline(always)]
-    fn finish(&self, i: usize, j: usize, sums: &[i32], c: &mut [f32]) {
+    fn store(&self, i: usize, j: usize, sums: &[i32], c: &mut [f32]) {
         self.apply(i, j, sums, c);
     }
 }
@@ -319,9 +320,9 @@ struct Requantise<'a> {
     scale_c: f32,
 }
 
-impl Finish<i8> for Requantise<'_> {
+impl Epilogue<i8> for Requantise<'_> {
     #[inline(always)]
-    fn finish(&self, i: usize, j: usize, sums: &[i32], c: &mut [i8]) {
+    fn store(&self, i: usize, j: usize, sums: &[i32], c: &mut [i8]) {
         let mut values = [0.0; BLOCK];
         let values = &mut values[..c.len()];
         self.dequantise.apply(i, j, sums, values);
@@ -331,48 +332,48 @@ impl Finish<i8> for Requantise<'_> {
     }
 }
 
-/// Checks the operands and shares out the rows of C.
+/// Checks the operands and splits the rows of C among tasks.
 fn product<O: Send>(
     cpu: Cpu<'_>,
     [m, n, k]: [usize; 3],
     a: &[i8],
     b: &[i8],
-    finish: &impl Finish<O>,
+    epilogue: &impl Epilogue<O>,
     c: &mut [O],
 ) -> Result<(), Error> {
-    check_parameter("k", k as f64, "at most 131071", |_| k <= MOST_K)?;
+    check_parameter("k", k as f64, "at most 131071", |_| k <= MAX_K)?;
     check_length("a", m.saturating_mul(k), a.len())?;
     check_length("b", n.saturating_mul(k), b.len())?;
     check_length("c", m.saturating_mul(n), c.len())?;
     if c.is_empty() {
         return Ok(());
     }
-    let rows = (TASK / n.saturating_mul(k).max(1)).next_multiple_of(MOST_ROWS).max(MOST_ROWS);
+    let rows = (TASK / n.saturating_mul(k).max(1)).next_multiple_of(MAX_ROWS).max(MAX_ROWS);
     let strips = c.chunks_mut(rows.saturating_mul(n)).enumerate();
     cpu.for_each_item(strips, |(strip, c)| {
-        cpu.isa.run(Strip { first: strip * rows, n, k, a, b, finish, c });
+        cpu.isa.run(Strip { first: strip * rows, n, k, a, b, epilogue, c });
     });
     Ok(())
 }
 
 /// Some rows of C.
 struct Strip<'a, F, O> {
-    /// The first of them.
+    /// First row.
     first: usize,
     n: usize,
     k: usize,
     a: &'a [i8],
     b: &'a [i8],
-    finish: &'a F,
+    epilogue: &'a F,
     c: &'a mut [O],
 }
 
-impl<F: Finish<O>, O> WithSimd for Strip<'_, F, O> {
+impl<F: Epilogue<O>, O> WithSimd for Strip<'_, F, O> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { first, n, k, a, b, finish, c } = self;
-        // Sixteen sums and the operands need more than sixteen registers.
+        let Self { first, n, k, a, b, epilogue, c } = self;
+        // Sixteen accumulators and the operands need more than sixteen registers.
         let rows = if f32::lanes::<S>() == 16 { 4 } else { 2 };
         let mut c = c;
         let mut i = first;
@@ -381,24 +382,24 @@ impl<F: Finish<O>, O> WithSimd for Strip<'_, F, O> {
             let (strip, below) = c.split_at_mut(here * n);
             let a = &a[i * k..][..here * k];
             match here {
-                4 => strip_of_rows::<S, F, O, 4>(s, i, [n, k], a, b, finish, strip),
-                2 => strip_of_rows::<S, F, O, 2>(s, i, [n, k], a, b, finish, strip),
-                _ => strip_of_rows::<S, F, O, 1>(s, i, [n, k], a, b, finish, strip),
+                4 => strip_of_rows::<S, F, O, 4>(s, i, [n, k], a, b, epilogue, strip),
+                2 => strip_of_rows::<S, F, O, 2>(s, i, [n, k], a, b, epilogue, strip),
+                _ => strip_of_rows::<S, F, O, 1>(s, i, [n, k], a, b, epilogue, strip),
             }
             (c, i) = (below, i + here);
         }
     }
 }
 
-/// `ROWS` rows of C, from row `i` on.
+/// Computes `ROWS` rows of C, from row `i` on.
 #[inline(always)]
-fn strip_of_rows<S: Simd, F: Finish<O>, O, const ROWS: usize>(
+fn strip_of_rows<S: Simd, F: Epilogue<O>, O, const ROWS: usize>(
     s: S,
     i: usize,
     [n, k]: [usize; 2],
     a: &[i8],
     b: &[i8],
-    finish: &F,
+    epilogue: &F,
     c: &mut [O],
 ) {
     let a: [&[i8]; ROWS] = core::array::from_fn(|r| &a[r * k..][..k]);
@@ -406,7 +407,7 @@ fn strip_of_rows<S: Simd, F: Finish<O>, O, const ROWS: usize>(
         let width = BLOCK.min(n - j);
         let mut sums = [[0; BLOCK]; ROWS];
         for t in (0..width).step_by(COLS) {
-            // Past the last column, it is computed again.
+            // Past the last column, the last one is computed again.
             let b: [&[i8]; COLS] = core::array::from_fn(|l| &b[(j + t + l).min(n - 1) * k..][..k]);
             let tile = tile::<S, ROWS>(s, a, b, k);
             for (sums, tile) in sums.iter_mut().zip(tile) {
@@ -414,12 +415,13 @@ fn strip_of_rows<S: Simd, F: Finish<O>, O, const ROWS: usize>(
             }
         }
         for (r, sums) in sums.iter().enumerate() {
-            finish.finish(i + r, j, &sums[..width], &mut c[r * n + j..][..width]);
+            epilogue.store(i + r, j, &sums[..width], &mut c[r * n + j..][..width]);
         }
     }
 }
 
-/// The products of `ROWS` rows of A with [`COLS`] of B, each `k` long.
+/// Computes a register tile: the products of `ROWS` rows of A and [`COLS`] rows of B, each `k`
+/// long.
 #[inline(always)]
 fn tile<S: Simd, const ROWS: usize>(
     s: S,
@@ -427,7 +429,7 @@ fn tile<S: Simd, const ROWS: usize>(
     b: [&[i8]; COLS],
     k: usize,
 ) -> [[i32; COLS]; ROWS] {
-    // Bytes that fill a register when they are widened.
+    // Bytes per register after widening.
     let step = 2 * f32::lanes::<S>();
     let whole = k / step * step;
     let zero = f32::splat(s, 0.0);
@@ -440,20 +442,21 @@ fn tile<S: Simd, const ROWS: usize>(
         sums = add_products::<S, ROWS>(s, rows, b.map(|b| &b[start..start + step]), sums);
     }
     if whole < k {
-        // The last register of bytes, those that were there before as zeros: part of a register is slow to fill.
+        // The last register of bytes, with bytes before `whole` as zeros: a partial load is slow.
         let start = k.saturating_sub(step);
         for (row, a) in rows.iter_mut().zip(a) {
-            let mut bytes = [0; MOST_BYTES];
-            let keep = &KEEP[MOST_BYTES - (whole - start)..];
-            for ((to, &byte), &keep) in bytes.iter_mut().zip(&a[start..k]).zip(keep) {
-                *to = byte & keep;
+            let mut bytes = [0; MAX_BYTES];
+            let mask = &MASK[MAX_BYTES - (whole - start)..];
+            for ((to, &byte), &mask) in bytes.iter_mut().zip(&a[start..k]).zip(mask) {
+                *to = byte & mask;
             }
             *row = s.widen_bytes(&bytes[..step]);
         }
         sums = add_products::<S, ROWS>(s, rows, b.map(|b| &b[start..k]), sums);
     }
 
-    // Turned around, the lanes of a sum stand in as many registers, and all sums are added up at once.
+    // After a transpose, the lanes of an accumulator are in as many registers, so that all
+    // accumulators are summed at once.
     let lanes = f32::lanes::<S>();
     let mut tile = [[0; COLS]; ROWS];
     let totals = tile.as_flattened_mut();
@@ -475,13 +478,13 @@ fn tile<S: Simd, const ROWS: usize>(
     tile
 }
 
-/// The most bytes that fill a register when they are widened.
-const MOST_BYTES: usize = 2 * MOST_LANES;
+/// Maximum number of bytes per register after widening.
+const MAX_BYTES: usize = 2 * MOST_LANES;
 
-/// Masks: the last `n` of the first half, and then the second, drop `n` bytes and keep those that follow.
-const KEEP: [i8; 2 * MOST_BYTES] = {
-    let mut masks = [0; 2 * MOST_BYTES];
-    let mut i = MOST_BYTES;
+/// Masks: from index `MAX_BYTES - n` on, they clear `n` bytes and pass those that follow.
+const MASK: [i8; 2 * MAX_BYTES] = {
+    let mut masks = [0; 2 * MAX_BYTES];
+    let mut i = MAX_BYTES;
     while i < masks.len() {
         masks[i] = -1;
         i += 1;
@@ -489,7 +492,7 @@ const KEEP: [i8; 2 * MOST_BYTES] = {
     masks
 };
 
-/// `sums` with the products of up to a register of bytes added.
+/// Adds the products of up to a register of bytes to `sums`.
 #[inline(always)]
 fn add_products<S: Simd, const ROWS: usize>(
     s: S,

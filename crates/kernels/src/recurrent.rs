@@ -1,21 +1,26 @@
-//! One step of recurrent cells, element by element: all gates of an element at once, each cell beside its gradient.
+//! Steps of recurrent cells, element by element: all gates of an element at once, with their
+//! gradients.
 //!
 //! ```text
 //! LSTM   i, f, o = sigmoid(u + v);  g = tanh(u + v);  c' = f c + i g;  h' = o tanh(c')
 //! GRU    r, z = sigmoid(u + v);  n = tanh(u_n + r v_n);  h' = (1 - z) n + z h
 //! ```
 //!
-//! u comes from the step's input and v from h, the state before. Forward, the gates take the place of their u. Each operation is
-//! rounded by itself; the functions and their gradients are those of [`activation`](crate::activation). NaN and infinities flow
-//! as these and IEEE 754 have them. Called by the recurrent layers of a network.
+//! u comes from the input of the step and v from the previous state h. The forward pass overwrites
+//! u with the gates. Each operation is rounded by itself; the functions and their gradients are
+//! those of [`activation`](crate::activation). NaN and infinities propagate as in IEEE 754. Called
+//! by the recurrent layers of a network.
 
 use crate::activation::{Curve, Sigmoid, Tanh};
 use crate::elementwise::{Elementwise, for_each_element};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Error};
 
-/// A step of LSTM (Hochreiter and Schmidhuber, Neural Computation 1997; with forget gates). PyTorch: `LSTMCell`, whose order the
-/// gates have: i f g o. `gates` holds u and gets the gates; `cell` and `h` get the states after the step.
+/// A step of LSTM (Hochreiter and Schmidhuber, Neural Computation 1997; with forget gates).
+/// PyTorch: `LSTMCell`, with the same gate order i f g o.
+///
+/// `gates` holds u and becomes the gates. `cell_before` is the cell state before the step; `cell`
+/// and `h` become the states after it. All operands have the same length.
 ///
 /// ```
 /// use kernels::{Cpu, recurrent::lstm};
@@ -62,9 +67,12 @@ impl<T: Float> Elementwise<T, 5, 6> for Lstm {
     }
 }
 
-/// The gradient of [`lstm`]: `gates` and the states `[before, after]` of the cell are what it read and gave. `dh` is read; `dcell`
-/// holds what reaches the cell from later steps, and gets what goes on to the step before; `dgates` get the gradients by u, which are
-/// those by v too.
+/// The gradient of [`lstm`].
+///
+/// `gates` and the cell states `[before, after]` are those of the forward pass; `dh` is the
+/// gradient with respect to `h`. `dcell` holds the gradient with respect to the cell from later
+/// steps, and becomes the one for the previous step. `dgates` become the gradients with respect to
+/// u, which equal those with respect to v.
 ///
 /// # Errors
 /// [`Error::Length`] if two operands differ in length. Nothing is written then.
@@ -105,8 +113,10 @@ impl<T: Float> Elementwise<T, 7, 5> for LstmBackward {
     }
 }
 
-/// A step of GRU (Cho et al., EMNLP 2014). PyTorch: `GRUCell`, whose order the gates have: r z n. `gates` holds u and gets the gates;
-/// `h` gets the state after the step.
+/// A step of GRU (Cho et al., EMNLP 2014). PyTorch: `GRUCell`, with the same gate order r z n.
+///
+/// `gates` holds u and becomes the gates; `h` becomes the state after the step. All operands have
+/// the same length.
 ///
 /// # Errors
 /// [`Error::Length`] if two operands differ in length. Nothing is written then.
@@ -141,8 +151,12 @@ impl<T: Float> Elementwise<T, 4, 4> for Gru {
     }
 }
 
-/// The gradient of [`gru`]: `gates`, `vn` and `h_before` are what it read and gave. `dh` gets what goes on to the step before, but for
-/// what passes through v; `dgates` get the gradients by u, which are those by v too, except for the third: `dvn` gets that.
+/// The gradient of [`gru`].
+///
+/// `gates`, `vn` and `h_before` are those of the forward pass. `dh` becomes the gradient with
+/// respect to the previous state, without the part that passes through v. `dgates` become the
+/// gradients with respect to u. They equal those with respect to v, except the third, which is
+/// stored in `dvn`.
 ///
 /// # Errors
 /// [`Error::Length`] if two operands differ in length. Nothing is written then.

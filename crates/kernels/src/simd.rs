@@ -1,21 +1,23 @@
-//! One vocabulary for the lanes of f32 and f64 on every instruction set, so that each kernel is written once.
+//! Operations on the lanes of f32 and f64 for every instruction set, so that each kernel is written
+//! once.
 //!
-//! A kernel is a [`WithSimd`]: a struct of its arguments with one method, generic over the instruction set
-//! `S: Simd`. It names registers and operations through its element type: `T::V<S>` is a register of `T` lanes,
-//! `T::add(s, a, b)` adds two of them. [`Isa::run`](crate::Isa::run) compiles and runs it once per instruction
-//! set.
+//! A kernel is a [`WithSimd`]: a struct of its arguments with one method, generic over the
+//! instruction set `S: Simd`. It names registers and operations through its element type: `T::V<S>`
+//! is a register of `T` lanes, `T::add(s, a, b)` adds two of them. [`Isa::run`](crate::Isa::run)
+//! compiles and runs it once per instruction set.
 //!
-//! Underneath stands pulp, whose types stay in this module and in `isa`. Only operations that IEEE 754 rounds
-//! correctly are here, so that every instruction set gives the same bits. There is no `min` and no `max`, since
-//! those of x86 lose NaN: compare and select.
+//! pulp provides the instruction sets; its types stay in this module and in `isa`. Only operations
+//! that IEEE 754 rounds correctly are here, so that every instruction set gives the same bits.
+//! There is no `min` and no `max`, since those of x86 lose NaN: compare and select.
 //!
 //! ```text
-//! lanes      the operations on registers, by element type
-//! float      f32 and f64 themselves
-//! token      an instruction set of pulp's, with what pulp lacks: `scalar` `avx2` `avx512` `avx512_bf16` `neon`
+//! lanes      operations on registers, by element type
+//! float      f32 and f64
+//! token      an instruction set of pulp's, with what pulp lacks:
+//!            `scalar` `avx2` `avx512` `avx512_bf16` `neon`
 //! one_lane   one lane at a time, with the hardware's FMA
-//! plain      operations on integers, in plain numbers
-//! prefetch   asks for a cache line ahead of its use
+//! plain      integer operations in portable Rust
+//! prefetch   prefetch instructions
 //! ```
 
 #[cfg(target_arch = "x86_64")]
@@ -44,66 +46,69 @@ pub(crate) use one_lane::OneLane;
 pub(crate) use prefetch::prefetch;
 pub use prefetch::prefetch_slice;
 
-/// A kernel: arguments that wait for an instruction set.
+/// A kernel: its arguments, and a method that is generic over the instruction set.
 pub trait WithSimd {
-    /// What it returns.
+    /// Return type.
     type Output;
-    /// The kernel itself. Mark it, and all that it calls, `#[inline(always)]`: a function that is not inlined
-    /// is compiled without the instruction set.
+    /// Runs the kernel. Mark it, and everything it calls, `#[inline(always)]`: a function that is
+    /// not inlined is compiled without the instruction set.
     fn with_simd<S: Simd>(self, s: S) -> Self::Output;
 }
 
 /// An instruction set: a proof that the machine has it, and its lanes of f32 and f64.
 pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
-    /// Rows of C that a GEMM keeps in registers: two registers each, and three for the operands.
+    /// Rows of the GEMM register tile: two registers each, and three for the operands.
     const TILE_ROWS: usize;
-    /// Up to this many rows of C a GEMM keeps `WIDE` registers of each.
+    /// Largest number of rows for which the GEMM register tile has `WIDE` registers per row.
     const WIDE_ROWS: usize;
-    /// Whether there is an instruction for [`Simd::mul_add_pairs`].
+    /// `true` if there is an instruction for [`Simd::mul_add_pairs`].
     const HAS_PAIRS: bool;
-    /// The products of pairs of bf16 added to `acc`, as `gemm::terms` defines it. Only where there is an instruction.
+    /// Adds the products of bf16 pairs to `acc`, as defined by `gemm::terms`. Only with
+    /// [`Self::HAS_PAIRS`].
     fn mul_add_pairs(
         self,
         a: <Self as Vector<f32>>::V,
         b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
-    /// Words of `gemm::terms` of numbers that are rounded to bf16, a subnormal counting as a zero of its sign: word i has `even[i]` and
-    /// `odd[i]`. Only where there is an instruction.
+    /// Rounds to bf16 and packs pairs for `gemm::terms`: pair i is `even[i]`, `odd[i]`. A subnormal
+    /// counts as a zero of its sign. Only with [`Self::HAS_PAIRS`].
     fn round_pairs(
         self,
         even: <Self as Vector<f32>>::V,
         odd: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
-    /// Likewise of neighbours: those of `low`, then those of `high`.
+    /// Rounds to bf16 and packs neighbouring lanes in pairs: those of `low`, then those of `high`.
+    /// Only with [`Self::HAS_PAIRS`].
     fn round_neighbours(
         self,
         low: <Self as Vector<f32>>::V,
         high: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
-    /// Integers of 32 bits in the places of the f32: `a + b`, wrapping.
+    /// `a + b` of 32-bit integers in the lanes of the f32, wrapping.
     fn add_integers(
         self,
         a: <Self as Vector<f32>>::V,
         b: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
-    /// The first lanes of a register of f64 from `x`, exactly; +0 in the rest.
+    /// Loads the first lanes of a register of f64 from `x`, exactly; +0 in the other lanes.
     fn widen(self, x: &[f32]) -> <Self as Vector<f64>>::V;
-    /// Integers of 32 bits from integers of 16 bits, of which a register holds two in the place of each: the sum of
-    /// their two products.
+    /// Multiplies 16-bit integers, two per f32 lane, and adds the two products of each lane as
+    /// 32-bit integers.
     fn mul_integers(
         self,
         a: <Self as Vector<f32>>::V,
         b: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
-    /// Bytes as integers of 16 bits, as many as fit a register; 0 in the rest.
+    /// Loads bytes as 16-bit integers, as many as fit a register; 0 in the other lanes.
     fn widen_bytes(self, bytes: &[i8]) -> <Self as Vector<f32>>::V;
     /// Runs `op` in a function compiled for this instruction set.
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
 }
 
-/// [`Simd::TILE_ROWS`] of one lane: eight chains hide the latency of an FMA, and more shapes would only take time to compile.
+/// [`Simd::TILE_ROWS`] of one lane: eight chains hide the latency of an FMA; more tile sizes would
+/// only take compile time.
 pub(crate) const ONE_LANE_TILE_ROWS: usize = 4;
 
-/// The most lanes of any register.
+/// Maximum number of lanes of any register.
 pub(crate) const MOST_LANES: usize = 16;

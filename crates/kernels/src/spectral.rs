@@ -1,13 +1,15 @@
-//! The spectral norm of a matrix, its largest singular value, by power iteration; and weights bounded by it.
+//! Spectral norm of a matrix, its largest singular value, by power iteration; and weights clipped
+//! to it.
 //!
 //! ```text
-//! repeat:  v = W^T u / |W^T u|        each element one chain down the rows, ascending
-//!          u = W v;  sigma = |u|;  u = u / sigma        each element a dot product in the lanes and chunks of `norm`
+//! repeat:  v = W^T u / |W^T u|                    each element one ascending chain down the rows
+//!          u = W v;  sigma = |u|;  u = u / sigma  each element a dot product in the lanes and
+//!                                                 chunks of `norm`
 //! ```
 //!
-//! `u` is kept from call to call: while weights change little, one repetition a step follows them (Miyato, Kataoka,
-//! Koyama, Yoshida, ICLR 2018; PyTorch `spectral_norm`). All arithmetic is in f64. Called by the constraints of a
-//! network.
+//! `u` persists between calls: while weights change little, one iteration per step follows them
+//! (Miyato, Kataoka, Koyama, Yoshida, ICLR 2018; PyTorch `spectral_norm`). All arithmetic is in
+//! f64. Called by the constraints of a network.
 
 use crate::clip::{check_limit, rescale};
 use crate::error::{check_length, check_parameter, check_shape};
@@ -15,13 +17,14 @@ use crate::norm::{CHUNK, COLUMNS, LANES, Sum, join_lanes, norm2};
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// The spectral norm of `w`, rows of `cols` elements, as `iterations` of power iteration see it: never more than it is,
-/// but for rounding.
+/// Estimates the spectral norm of `w`, rows of `cols` elements, by `iterations` of power iteration.
+/// The estimate never exceeds the norm, except by rounding.
 ///
-/// `u`, as long as there are rows, is where the last call left it; for the first, any vector but 0, at best a random
-/// one. It becomes a unit vector, near the left singular vector of the largest singular value. `v`, as long as a row,
-/// is scratch, and becomes the right one. A `w` of zeros, or with nothing in it, has the norm 0 and leaves `u` as it
-/// is, but normalised. Of f64 near `f64::MAX` the norm may come out as Inf; then `u` is spent.
+/// `u` has one element per row and is the result of the previous call; initially any non-zero
+/// vector, best a random one. It becomes a unit vector near the left singular vector of the largest
+/// singular value. `v` has one element per column; it is scratch, and becomes the right singular
+/// vector. If `w` is empty or all zeros, the norm is 0 and `u` is only normalised. For f64 near
+/// `f64::MAX` the norm may be Inf; `u` is then unusable.
 ///
 /// ```
 /// use kernels::{Cpu, spectral::spectral_norm};
@@ -32,8 +35,9 @@ use crate::{Cpu, Error};
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if `w`, `u` and `v` do not fit, [`Error::Parameter`] if `iterations` is 0 or `u` is 0 or not
-/// finite, [`Error::NonFinite`] with the index of the first NaN or infinity in `w`. `u` has been normalised at most.
+/// [`Error::Length`] if `w`, `u` and `v` do not match; [`Error::Parameter`] if `iterations` is 0 or
+/// `u` is zero or non-finite; [`Error::NonFinite`] with the index of the first NaN or infinity in
+/// `w`. `u` is at most normalised then.
 pub fn spectral_norm<T: Float>(
     cpu: Cpu<'_>,
     w: &[T],
@@ -62,7 +66,7 @@ pub fn spectral_norm<T: Float>(
             return Ok(0.0);
         }
         if norm == f64::INFINITY {
-            // Whatever NaN or an infinity is multiplied by, even 0, it shows.
+            // A NaN or an infinity shows in every product, even with 0.
             let first = w.iter().position(|w| !w.to_f64().is_finite());
             return first.map_or(Ok(norm), |index| Err(Error::NonFinite { index }));
         }
@@ -76,15 +80,15 @@ pub fn spectral_norm<T: Float>(
     Ok(sigma)
 }
 
-/// `w` becomes `w * (limit / sigma)` where its [`spectral_norm`] `sigma` is above `limit`; else it keeps its bits.
-/// Returns the norm from before.
+/// Scales `w` by `limit / sigma` where its [`spectral_norm`] `sigma` exceeds `limit`; otherwise `w`
+/// is unchanged. Returns the norm before clipping.
 ///
-/// Each element is scaled in f64 and rounded once. An infinite norm, which f32 cannot have, is returned and nothing is
-/// done.
+/// Each element is scaled in f64 and rounded once. If the norm is infinite, which f32 cannot have,
+/// it is returned and `w` is unchanged.
 ///
 /// # Errors
-/// Those of [`spectral_norm`], and [`Error::Parameter`] if `limit` is not finite and above 0. `w` has not been changed
-/// then.
+/// As [`spectral_norm`]; also [`Error::Parameter`] if `limit` is not finite and above 0. `w` is
+/// unchanged then.
 pub fn clip_spectral_norm<T: Float>(
     cpu: Cpu<'_>,
     w: &mut [T],
@@ -106,7 +110,7 @@ fn divide(x: &mut [f64], by: f64) {
     x.iter_mut().for_each(|x| *x /= by);
 }
 
-/// Some elements of `W^T u`, from column `first` on.
+/// Computes elements of `W^T u`, from column `first` on.
 struct Down<'a, T> {
     w: &'a [T],
     cols: usize,
@@ -129,7 +133,7 @@ impl<T: Float> WithSimd for Down<'_, T> {
     }
 }
 
-/// Some elements of `W v`, each the dot product of a row.
+/// Computes elements of `W v`, each the dot product of a row and `v`.
 struct Across<'a, T> {
     w: &'a [T],
     cols: usize,

@@ -1,21 +1,22 @@
-//! What the numbers of a tensor look like, for the health of gradients: how many are NaN, infinite, subnormal or 0, and
-//! mean, variance, least, greatest and absolute mean of the finite ones ([`statistics`]); how their magnitudes are
-//! spread over the powers of two ([`histogram`]).
+//! Statistics of a tensor, for the health of gradients: counts of NaN, infinite, subnormal and zero
+//! elements; mean, variance, minimum, maximum and absolute mean of the finite elements
+//! ([`statistics`]); a histogram of magnitudes over the powers of two ([`histogram`]).
 //!
 //! ```text
-//! for each chunk of 16384 elements                       on any thread
+//! for each chunk of 16384 elements                       in parallel
 //!     pivot = the first finite element
-//!     for each block of 512: counts, least, greatest; then, for each finite element i, d = x - pivot,
+//!     for each block of 512: counts, min, max; then, for each finite element i, d = x - pivot,
 //!         into lane i % 16 of three sums:  d,  d * d,  |x|
-//!     the upper half of the lanes is added to the lower until one is left
+//!     the upper half of the lanes is added to the lower half until one is left
 //! chunks are merged in ascending order
 //! ```
 //!
-//! [`statistics`] costs about as much as a step of Adam on the same numbers, [`histogram`], whose counting goes number
-//! by number, half as much again: for every so many steps. What is wanted at every step, a norm for each tensor and the
-//! first number that is not finite, comes with clipping. The order depends on the length alone (and on which elements
-//! are finite), so that every instruction set and every number of threads gives the same bits. Sums are in f64. Called
-//! by what watches over a training.
+//! [`statistics`] costs about as much as a step of Adam on the same elements. [`histogram`], which
+//! counts one element at a time, costs half as much again. So they are for a sample of the steps; a
+//! norm for each tensor and the first non-finite element come with clipping at every step. The
+//! order depends on the length (and on which elements are finite) alone, so that every instruction
+//! set and every number of threads gives the same bits. Sums are in f64. Called by monitoring of a
+//! training.
 
 mod histogram;
 
@@ -28,41 +29,43 @@ use crate::norm::{CHUNK, Sum, Wide, join_lanes};
 use crate::simd::{Float, Lanes, Simd, WithSimd};
 use crate::{Cpu, Element};
 
-/// Elements that are looked at twice while they are in the first-level cache: first counted, then summed up. A multiple
-/// of [`LANES`].
+/// Elements that are read twice while they are in L1: first counted, then summed up. A multiple of
+/// [`LANES`].
 const BLOCK: usize = 512;
 
-/// Virtual lanes of each sum. Part of the bit contract. Three sums take six registers of AVX-512, twelve of the sixteen
-/// of AVX2.
+/// Virtual lanes of each sum. Part of the bit contract. Three sums take six registers of AVX-512,
+/// twelve of the sixteen of AVX2.
 const LANES: usize = 16;
 
-/// Statistics of a tensor, or of several merged into one. Only finite elements enter what is not a count.
+/// Statistics of a tensor, or of several merged into one. All but the counts are over the finite
+/// elements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Statistics {
-    /// Elements.
+    /// Number of elements.
     pub count: u64,
-    /// Elements that are NaN.
+    /// Number of NaN.
     pub nan: u64,
-    /// Elements that are Inf or -Inf.
+    /// Number of Inf and -Inf.
     pub infinite: u64,
-    /// Elements that are subnormal in the type they are stored in; for bf16, in f32, whose exponents it shares.
+    /// Number of elements that are subnormal in their storage type; for bf16, in f32, which has the
+    /// same exponents.
     pub subnormal: u64,
-    /// Elements that are 0 or -0.
+    /// Number of 0 and -0.
     pub zero: u64,
-    /// The least finite element; Inf if there is none. A zero is +0.
+    /// Minimum; Inf if no element is finite. A zero is +0.
     pub min: f64,
-    /// The greatest finite element; -Inf if there is none. A zero is +0.
+    /// Maximum; -Inf if no element is finite. A zero is +0.
     pub max: f64,
-    /// The mean of the finite elements; 0 if there are none.
+    /// Mean; 0 if no element is finite.
     pub mean: f64,
-    /// The sum of `|x|` over the finite elements.
+    /// Sum of `|x|`.
     pub absolute_sum: f64,
-    /// The sum of `(x - mean)^2` over the finite elements.
+    /// Sum of `(x - mean)^2`.
     pub squared_deviations: f64,
 }
 
 impl Default for Statistics {
-    /// Those of no elements.
+    /// Statistics of no elements.
     fn default() -> Self {
         Self {
             count: 0,
@@ -80,22 +83,22 @@ impl Default for Statistics {
 }
 
 impl Statistics {
-    /// Elements that are neither NaN nor infinite.
+    /// Number of elements that are neither NaN nor infinite.
     pub fn finite(&self) -> u64 {
         self.count - self.nan - self.infinite
     }
 
-    /// The variance of the finite elements, divided by their number; 0 if there are none.
+    /// Biased variance of the finite elements; 0 if there are none.
     pub fn variance(&self) -> f64 {
         self.per_element(self.squared_deviations)
     }
 
-    /// The mean of `|x|` over the finite elements; 0 if there are none.
+    /// Mean of `|x|` over the finite elements; 0 if there are none.
     pub fn absolute_mean(&self) -> f64 {
         self.per_element(self.absolute_sum)
     }
 
-    /// The root of the mean of squares of the finite elements, `sqrt(mean^2 + variance)`; 0 if there are none.
+    /// Root mean square of the finite elements, `sqrt(mean^2 + variance)`; 0 if there are none.
     pub fn root_mean_square(&self, cpu: Cpu<'_>) -> f64 {
         sqrt(cpu, self.mean * self.mean + self.variance())
     }
@@ -104,11 +107,12 @@ impl Statistics {
         if self.finite() == 0 { 0.0 } else { sum / self.finite() as f64 }
     }
 
-    /// The statistics of the elements of `self` and of `other` together (Chan, Golub, LeVeque 1979).
+    /// Merges the statistics of two sets of elements (Chan, Golub, LeVeque 1979).
     ///
-    /// With `n` and `m` finite elements and `d = other.mean - self.mean`, the mean is `mean + d * (m / (n + m))`, the
-    /// deviations are added and `d * d * (n * m / (n + m))` to them. Where one side has no finite elements the other
-    /// keeps its bits. To merge in another order may change the last bits of `mean`, `absolute_sum` and
+    /// With `n` and `m` finite elements and `d = other.mean - self.mean`, the mean is
+    /// `mean + d * (m / (n + m))`, and the squared deviations are added up, plus
+    /// `d * d * (n * m / (n + m))`. Where one side has no finite elements, the other keeps its
+    /// bits. Another order of merging may change the last bits of `mean`, `absolute_sum` and
     /// `squared_deviations`.
     #[must_use]
     pub fn merge(&self, other: &Self) -> Self {
@@ -140,18 +144,19 @@ impl Statistics {
     }
 }
 
-/// The [`Statistics`] of `x`.
+/// Computes the [`Statistics`] of `x`.
 ///
-/// The variance is as good as one of two passes: the pivot that each chunk of at most 2^14 elements is shifted by is
-/// one of them, so that cancellation takes at most a factor of 2^14 of the 2^53; chunks are merged as if each had its
-/// rounded mean. Sums of f32 and bf16 neither overflow nor underflow. Those of f64 do where its squares do, past 2^511
-/// and below 2^-511; then the variance is Inf, NaN or 0.
+/// The variance is as accurate as one of two passes. The pivot of each chunk of at most 2^14
+/// elements is one of them, so that cancellation costs at most 14 of 53 bits; chunks are merged by
+/// their rounded means. Sums of f32 and bf16 neither overflow nor underflow. Sums of f64 do where
+/// its squares do, above 2^511 and below 2^-511; the variance is then Inf, NaN or 0.
 ///
 /// ```
 /// use kernels::{Cpu, statistics::statistics};
 /// let gradient = statistics(Cpu::detect(), &[1.0_f32, -3.0, 0.0, f32::NAN, 1e-40, 2.0]);
 /// assert_eq!((gradient.count, gradient.nan, gradient.zero, gradient.subnormal), (6, 1, 1, 1));
-/// assert_eq!((gradient.min, gradient.max, gradient.mean as f32, gradient.absolute_mean() as f32), (-3.0, 2.0, 0.0, 1.2));
+/// assert_eq!((gradient.min, gradient.max), (-3.0, 2.0));
+/// assert_eq!((gradient.mean as f32, gradient.absolute_mean() as f32), (0.0, 1.2));
 /// ```
 #[inline(never)]
 pub fn statistics<E: Element>(cpu: Cpu<'_>, x: &[E]) -> Statistics {
@@ -170,15 +175,15 @@ impl<E: Element> WithSimd for Chunk<'_, E> {
     fn with_simd<S: Simd>(self, s: S) -> Statistics {
         let mut found = Statistics { count: self.x.len() as u64, ..Statistics::default() };
         let pivot = self.x.iter().map(|x| wide(*x)).find(|x| x.is_finite()).unwrap_or(0.0);
-        let (mut survey, mut sums) = (Survey::<S, E>::new(s), Sums::new(s));
+        let (mut counts, mut sums) = (Counts::<S, E>::new(s), Sums::new(s));
         for block in self.x.chunks(BLOCK) {
-            if survey.is_finite(s, block, &mut found) {
+            if counts.add_if_finite(s, block, &mut found) {
                 sums.add_all(s, block, pivot);
             } else {
                 sums.add_finite(block, pivot, &mut found);
             }
         }
-        survey.finish(&mut found);
+        counts.finish(&mut found);
         if found.finite() > 0 {
             let [shifted, squares, absolute] = sums.finish(s);
             let mean = shifted / found.finite() as f64;
@@ -191,41 +196,43 @@ impl<E: Element> WithSimd for Chunk<'_, E> {
     }
 }
 
-/// `x`, exactly.
+/// Converts `x` exactly.
 #[inline(always)]
 fn wide<E: Element>(x: E) -> f64 {
     x.to_float().to_f64()
 }
 
 impl Statistics {
-    /// Takes in one element's class and size, if it is finite.
+    /// Adds one element to the counts and the range, if it is finite.
     #[inline(always)]
-    fn look_at<T: Float>(&mut self, x: f64) {
+    fn count<T: Float>(&mut self, x: f64) {
         if x.is_finite() {
             self.zero += u64::from(x == 0.0);
             self.subnormal += u64::from(x != 0.0 && x.abs() < T::MIN_POSITIVE.to_f64());
-            self.spread(x, x);
+            self.extend(x, x);
         }
     }
 
+    /// Extends the range by `min` and `max`.
     #[inline(always)]
-    fn spread(&mut self, min: f64, max: f64) {
-        // Not -0, which of two zeros would depend on the order.
+    fn extend(&mut self, min: f64, max: f64) {
+        // Never -0: which of two zeros is stored would depend on the order.
         self.min = if min < self.min { min + 0.0 } else { self.min };
         self.max = if max > self.max { max + 0.0 } else { self.max };
     }
 }
 
-/// What a look at whole registers finds, lane by lane. Counts are exact: a lane sees a chunk at most.
-struct Survey<S: Simd, E: Element> {
+/// Counts and range of whole registers, lane by lane. Counts are exact: a lane counts at most a
+/// chunk.
+struct Counts<S: Simd, E: Element> {
     zeros: <E::Float as Lanes>::V<S>,
-    /// Zeros included.
+    /// Magnitudes below the smallest normal number, including zeros.
     small: <E::Float as Lanes>::V<S>,
     min: <E::Float as Lanes>::V<S>,
     max: <E::Float as Lanes>::V<S>,
 }
 
-impl<S: Simd, E: Element> Survey<S, E> {
+impl<S: Simd, E: Element> Counts<S, E> {
     #[inline(always)]
     fn new(s: S) -> Self {
         let [zero, infinity, below] = [E::Float::ZERO, E::Float::INFINITY, -E::Float::INFINITY]
@@ -233,9 +240,9 @@ impl<S: Simd, E: Element> Survey<S, E> {
         Self { zeros: zero, small: zero, min: infinity, max: below }
     }
 
-    /// Takes in a block, if all of it is finite.
+    /// Adds a block if all of it is finite; returns `false` otherwise.
     #[inline(always)]
-    fn is_finite(&mut self, s: S, block: &[E], found: &mut Statistics) -> bool {
+    fn add_if_finite(&mut self, s: S, block: &[E], found: &mut Statistics) -> bool {
         let lanes = <E::Float as Lanes>::lanes::<S>();
         let registers = block.len() / lanes;
         let zero = <E::Float as Lanes>::splat(s, E::Float::ZERO);
@@ -246,7 +253,7 @@ impl<S: Simd, E: Element> Survey<S, E> {
         for i in 0..registers {
             let x = E::register(s, block, i);
             let size = <E::Float as Lanes>::abs::<S>(x);
-            // 0 times what is not finite is NaN, and stays.
+            // 0 times a non-finite element is NaN, and stays.
             probe = <E::Float as Lanes>::mul_add(s, x, zero, probe);
             let is_zero = <E::Float as Lanes>::less_or_equal(s, size, zero);
             zeros = <E::Float as Lanes>::add(s, zeros, <E::Float as Lanes>::select(s, is_zero, one, zero));
@@ -262,7 +269,7 @@ impl<S: Simd, E: Element> Survey<S, E> {
             return false;
         }
         *self = Self { zeros, small, min, max };
-        rest.iter().for_each(|x| found.look_at::<E::Float>(wide(*x)));
+        rest.iter().for_each(|x| found.count::<E::Float>(wide(*x)));
         true
     }
 
@@ -276,7 +283,7 @@ impl<S: Simd, E: Element> Survey<S, E> {
             found.subnormal += small - zeros;
         }
         for (min, max) in values::<S, E::Float>(&self.min).iter().zip(values::<S, E::Float>(&self.max)) {
-            found.spread(min.to_f64(), max.to_f64());
+            found.extend(min.to_f64(), max.to_f64());
         }
     }
 }
@@ -287,7 +294,7 @@ fn values<S: Simd, T: Float>(v: &T::V<S>) -> &[T] {
     bytemuck::cast_slice(core::slice::from_ref(v))
 }
 
-/// The lanes of a chunk's sums. As many registers as there can be; the first `LANES / lanes` are used.
+/// Accumulators of a chunk, for the narrowest instruction set; the first `LANES / lanes` are used.
 struct Sums<S: Simd> {
     shifted: [Wide<S>; LANES],
     squares: [Wide<S>; LANES],
@@ -301,7 +308,7 @@ impl<S: Simd> Sums<S> {
         Self { shifted: zero, squares: zero, absolute: zero }
     }
 
-    /// All of a block, whose elements are finite.
+    /// Adds a block whose elements are all finite.
     #[inline(always)]
     fn add_all<E: Element>(&mut self, s: S, block: &[E], pivot: f64) {
         let per_register = f64::lanes::<S>();
@@ -323,12 +330,12 @@ impl<S: Simd> Sums<S> {
         }
     }
 
-    /// What is finite of a block; the rest is counted.
+    /// Adds the finite elements of a block and counts the others.
     #[inline(always)]
     fn add_finite<E: Element>(&mut self, block: &[E], pivot: f64, found: &mut Statistics) {
         for (i, x) in block.iter().enumerate() {
             let x = wide(*x);
-            found.look_at::<E::Float>(x);
+            found.count::<E::Float>(x);
             if x.is_nan() {
                 found.nan += 1;
             } else if x.is_infinite() {
@@ -348,7 +355,7 @@ impl<S: Simd> Sums<S> {
         }
     }
 
-    /// The three sums.
+    /// Reduces the lanes to the three sums.
     #[inline(always)]
     fn finish(&self, s: S) -> [f64; 3] {
         let mut totals = [0.0; 3];

@@ -1,7 +1,8 @@
-//! Vectors: scaled, added and mixed element by element; the dot product and the cosine between two.
+//! Vector operations: scale, add, axpy and lerp, element by element; the dot product and the cosine
+//! of two vectors.
 //!
-//! What goes element by element has no order. A dot product is summed in f64 in the lanes and chunks of `norm`. Called
-//! where gradients are accumulated, averages of parameters kept, or directions compared.
+//! Element-wise operations have no order. A dot product is summed in f64 in the lanes and chunks of
+//! `norm`. Called for gradient accumulation, parameter averages and gradient directions.
 
 use crate::elementwise::{self, Elementwise, for_each_element};
 use crate::error::check_length;
@@ -11,10 +12,10 @@ use crate::{Cpu, Element, Error};
 
 /// `x[i] = alpha * x[i]`, rounded once.
 ///
-/// NaN, infinities and signs of zeros are what multiplication makes of them, also where `alpha` is 0 or 1.
+/// NaN, infinities and signs of zeros propagate as in multiplication, even where `alpha` is 0 or 1.
 #[inline(never)]
 pub fn scale<E: Element>(cpu: Cpu<'_>, alpha: E::Float, x: &mut [E]) {
-    // The one operand always has its own length.
+    // The only operand cannot differ in length.
     _ = for_each_element(cpu, &Scale(alpha), [], [("x", x)]);
 }
 
@@ -27,7 +28,7 @@ impl<T: Float> Elementwise<T, 0, 1> for Scale<T> {
     }
 }
 
-/// `y[i] = alpha * x[i]`, rounded once: pixels become numbers.
+/// `y[i] = alpha * x[i]`, rounded once: converts bytes such as pixels.
 ///
 /// ```
 /// use kernels::{Cpu, vector};
@@ -64,7 +65,7 @@ impl<T: Float> WithSimd for ScaleBytes<'_, T> {
     }
 }
 
-/// `y[i] = y[i] + x[i]`: gradients of several batches accumulate.
+/// `y[i] = y[i] + x[i]`: gradient accumulation.
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length.
@@ -108,11 +109,12 @@ impl<T: Float> Elementwise<T, 1, 1> for Axpy<T> {
     }
 }
 
-/// `y[i] = fma(t, x[i] - y[i], y[i])`: the way from `y` to `x`, gone as far as `t` (PyTorch `lerp_`).
+/// Linear interpolation, `y[i] = fma(t, x[i] - y[i], y[i])`: from `y` (`t = 0`) to `x` (`t = 1`)
+/// (PyTorch `lerp_`).
 ///
-/// A moving average of parameters takes `t = 1 - decay`; Lookahead (Zhang et al., NeurIPS 2019) its slow step. `t = 0`
-/// leaves what is finite as it is; `t = 1` gives `x` up to one rounding. Differences past the largest number are
-/// infinite.
+/// A moving average of parameters uses `t = 1 - decay`; Lookahead (Zhang et al., NeurIPS 2019) uses
+/// it as its slow step. `t = 0` leaves finite elements unchanged; `t = 1` gives `x` up to one
+/// rounding. Differences above the largest finite number are infinite.
 ///
 /// ```
 /// use kernels::{Cpu, vector};
@@ -138,10 +140,11 @@ impl<T: Float> Elementwise<T, 1, 1> for Lerp<T> {
     }
 }
 
-/// `sum of x[i] * y[i]`, in f64; 0 for empty slices.
+/// Dot product, `sum of x[i] * y[i]`, in f64; 0 for empty slices.
 ///
-/// Products of f32 are exact in f64; they are added in the lanes and chunks of [`crate::norm`]. NaN, infinities and
-/// overflow (which f32 cannot reach) are what multiplication and addition make of them.
+/// Products of f32 are exact in f64; they are added in the lanes and chunks of [`crate::norm`].
+/// NaN, infinities and overflow (which f32 cannot reach) propagate as in multiplication and
+/// addition.
 ///
 /// ```
 /// use kernels::{Cpu, vector};
@@ -153,13 +156,13 @@ impl<T: Float> Elementwise<T, 1, 1> for Lerp<T> {
 #[inline(never)]
 pub fn dot<T: Float>(cpu: Cpu<'_>, x: &[T], y: &[T]) -> Result<f64, Error> {
     check_length("y", x.len(), y.len())?;
-    Ok(chunked_dot(cpu, x, y, |x, y| Dot { x: Itself, y: Itself, operands: (x, y) }))
+    Ok(chunked_dot(cpu, x, y, |x, y| Dot { x: Unscaled, y: Unscaled, operands: (x, y) }))
 }
 
-/// The cosine of the angle between `x` and `y`: `dot(x, y) / (|x| |y|)`, at most 1 in size; 0 where either is a zero
-/// vector.
+/// Cosine of the angle between `x` and `y`: `dot(x, y) / (|x| |y|)`, in [-1, 1]; 0 where either is
+/// a zero vector.
 ///
-/// Nothing that is finite overflows or underflows on the way. NaN if any element is NaN or infinite.
+/// Nothing finite overflows or underflows on the way. NaN if any element is NaN or infinite.
 ///
 /// ```
 /// use kernels::{Cpu, vector};
@@ -175,24 +178,22 @@ pub fn cosine<T: Float>(cpu: Cpu<'_>, x: &[T], y: &[T]) -> Result<f64, Error> {
     if x_norm.norm == 0.0 || y_norm.norm == 0.0 {
         return Ok(0.0);
     }
-    // Both are brought to norms between 1 and 4 by powers of two, so that the cosine's own range is all that is needed.
-    let [x_factors, y_factors] = [x_norm, y_norm].map(|x| [x.scale, power_below_inverse(x.norm)]);
-    let product = (x_norm.norm * x_factors[1]) * (y_norm.norm * y_factors[1]);
-    let dot = chunked_dot(cpu, x, y, |x, y| Dot {
-        x: Multiple(x_factors),
-        y: Multiple(y_factors),
-        operands: (x, y),
-    });
+    // Powers of two bring both norms between 1 and 4, so that no intermediate result leaves the
+    // range.
+    let [x_scales, y_scales] = [x_norm, y_norm].map(|x| [x.scale, power_below_inverse(x.norm)]);
+    let product = (x_norm.norm * x_scales[1]) * (y_norm.norm * y_scales[1]);
+    let dot =
+        chunked_dot(cpu, x, y, |x, y| Dot { x: Scaled(x_scales), y: Scaled(y_scales), operands: (x, y) });
     Ok((dot / product).clamp(-1.0, 1.0))
 }
 
-/// The power of two that takes a norm between 1 and 2; the largest norms, below 4.
+/// The power of two that scales a norm to between 1 and 2; the largest norms to below 4.
 fn power_below_inverse(norm: f64) -> f64 {
     f64::from_bits((2046_u64.saturating_sub(norm.to_bits() >> 52)).max(1) << 52)
 }
 
-/// The sum of a dot product's chunks.
-fn chunked_dot<'a, T: Float, M: Factor>(
+/// Sums a dot product, chunk by chunk.
+fn chunked_dot<'a, T: Float, M: Prescale>(
     cpu: Cpu<'_>,
     x: &'a [T],
     y: &'a [T],
@@ -207,27 +208,27 @@ fn chunked_dot<'a, T: Float, M: Factor>(
     total
 }
 
-/// What a factor of a dot product is multiplied by first.
-trait Factor: Copy + Send + Sync {
+/// Scaling of the operands of a dot product.
+trait Prescale: Copy + Send + Sync {
     fn of(self, x: f64) -> f64;
 }
 
-/// One.
+/// No scaling.
 #[derive(Clone, Copy)]
-struct Itself;
+struct Unscaled;
 
-impl Factor for Itself {
+impl Prescale for Unscaled {
     #[inline(always)]
     fn of(self, x: f64) -> f64 {
         x
     }
 }
 
-/// Two powers of two, whose product may be out of range.
+/// Scaling by two powers of two, whose product may be out of range.
 #[derive(Clone, Copy)]
-struct Multiple([f64; 2]);
+struct Scaled([f64; 2]);
 
-impl Factor for Multiple {
+impl Prescale for Scaled {
     #[inline(always)]
     fn of(self, x: f64) -> f64 {
         x * self.0[0] * self.0[1]
@@ -241,7 +242,7 @@ struct Dot<'a, T, M> {
     operands: (&'a [T], &'a [T]),
 }
 
-impl<T: Float, M: Factor> WithSimd for Dot<'_, T, M> {
+impl<T: Float, M: Prescale> WithSimd for Dot<'_, T, M> {
     type Output = f64;
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f64 {

@@ -108,14 +108,14 @@ impl Magnitudes {
     fn add(&mut self, seen: &Histogram) {
         let &mut Self { zero, below, above, non_finite, .. } = self;
         let mut so_far = Histogram { zero, below, above, non_finite, ..Histogram::default() };
-        let first = usize::try_from(self.exponent - Histogram::LEAST_EXPONENT).unwrap_or_default();
+        let first = usize::try_from(self.exponent - Histogram::MIN_EXPONENT).unwrap_or_default();
         for (bin, count) in so_far.bins.iter_mut().skip(first).zip(&self.counts) {
             *bin = *count;
         }
         let Histogram { bins, zero, below, above, non_finite } = so_far.merge(seen);
         let first = bins.iter().position(|&count| count > 0).unwrap_or_default();
         let end = bins.iter().rposition(|&count| count > 0).map_or(first, |last| last + 1);
-        let exponent = Histogram::LEAST_EXPONENT + first as i32;
+        let exponent = Histogram::MIN_EXPONENT + first as i32;
         *self = Self { exponent, counts: bins[first..end].into(), zero, below, above, non_finite };
     }
 }

@@ -1,4 +1,5 @@
-//! The random bits of a tile that is rounded at random. Called by `bf16` and by the moments of `optimizer`.
+//! Random bits for the stochastic rounding of a tile. Called by `bf16` and by the moments of
+//! `optimizer`.
 
 use half::bf16;
 
@@ -8,19 +9,19 @@ use crate::random::Stream;
 /// Elements that share [`Noise`]. Part of the bit contract; a divisor of [`CHUNK`].
 pub(crate) const TILE: usize = 8 * BLOCKS;
 
-/// Blocks of the generator whose words are drawn side by side: a register of AVX-512 for each word.
+/// Blocks of the generator per step: a register of AVX-512 for each of their words.
 pub(crate) const BLOCKS: usize = 16;
 
-/// 16 random bits for each of [`TILE`] elements: element `e` has half `e / 64`, the lower first, of word
-/// `e / 16 % 4` of block `e % 16`, which keeps the bits of neighbours side by side.
+/// 16 random bits for each of [`TILE`] elements. Element `e` uses half `e / 64`, the lower first,
+/// of word `e / 16 % 4` of block `e % 16`, so that neighbours have neighbouring bits.
 #[derive(Clone, Copy)]
 pub struct Noise([u32; TILE / 2]);
 
 impl Noise {
-    /// Not drawn yet.
+    /// Before the first draw.
     pub(crate) const ZERO: Self = Self([0; TILE / 2]);
 
-    /// From blocks `first..first + 16` of `stream`.
+    /// Draws from blocks `first..first + 16` of `stream`.
     #[inline(always)]
     pub(crate) fn new(stream: Stream, first: u64) -> Self {
         let mut words = [0; TILE / 2];
@@ -30,7 +31,7 @@ impl Noise {
         Self(words)
     }
 
-    /// Rounds `values` to `x`, elements `at..` of the tile. They do not cross its middle.
+    /// Rounds `values` to `x`, elements `at..` of the tile. They must not cross its middle.
     #[inline(always)]
     pub(crate) fn narrow(&self, at: usize, values: &[f32], x: &mut [bf16]) {
         let half = TILE / 2;

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! a = |x|
-//! g = -ln(erfc a) = a (2/sqrt(pi) + a p(a - CENTRE))     kept as high + low
-//! erf x = ±(1 - e^-g)                                    as in `exp_m1`, so that nothing is lost near 0
+//! g = -ln(erfc a) = a (2/sqrt(pi) + a p(a - CENTRE))     as high + low
+//! erf x = ±(1 - e^-g)                                    as in `exp_m1`, accurate near 0
 //! ```
 //!
-//! One smooth `g` serves from 0 to where erf rounds to 1, so that no interval has to be chosen. `p` is the polynomial of least
-//! greatest error (Remez), weighted by a^2 erfc(a) / erf(a) for the relative error of erf: 2^-31 for f32, 2^-55 for f64.
-//! It is about a centre, since a polynomial of this degree in `a` itself would cancel. Called by `math` and `activation`.
+//! One smooth `g` covers 0 to where erf rounds to 1, so that no interval has to be selected. `p` is
+//! the minimax polynomial (Remez), weighted by a^2 erfc(a) / erf(a) for the relative error of erf:
+//! 2^-31 for f32, 2^-55 for f64. It is expanded around a centre, since a polynomial of this degree
+//! in `a` itself would cancel. Called by `math` and `activation`.
 
 use super::exp::reduce;
 use super::exp_m1::exp_m1_reduced;
@@ -16,7 +17,7 @@ use super::polynomial;
 use super::sin_pi::SinPi;
 use crate::simd::{Float, Simd};
 
-/// The constants of erf.
+/// Constants of erf.
 pub trait Erf: SinPi {
     /// From here on, erf rounds to 1.
     const ERF_LIMIT: Self;
@@ -24,9 +25,9 @@ pub trait Erf: SinPi {
     const SLOPE: Self;
     /// 2 / sqrt(pi) - SLOPE.
     const SLOPE_LOW: Self;
-    /// About the middle of what `p` is for.
+    /// Centre of the expansion, about the middle of the range of `p`.
     const CENTRE: Self;
-    /// `p`.
+    /// Coefficients of `p`.
     const ERF: &'static [Self];
 }
 
@@ -80,8 +81,8 @@ impl Erf for f64 {
     ];
 }
 
-/// `2 / sqrt(pi)` times the integral of `e^-t^2` from 0 to `x`, within 2 ULP; ±1 for ±Inf, NaN for NaN. A zero keeps its
-/// sign.
+/// `2 / sqrt(pi)` times the integral of `e^-t^2` from 0 to `x`, within 2 ULP; ±1 for ±Inf, NaN for
+/// NaN. A zero keeps its sign.
 #[inline(always)]
 pub(crate) fn erf<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     let limit = T::splat(s, T::ERF_LIMIT);

@@ -6,28 +6,29 @@
 //! e^x = (1 + r + r^2 q(r)) * 2^(n/2) * 2^(n - n/2)
 //! ```
 //!
-//! Two powers of two, since 2^n itself can be subnormal or past the largest number. The first product is exact,
-//! the second rounds once, which makes the underflow gradual and the overflow right. `q` is the polynomial of least
-//! greatest error (Remez), weighted for the relative error of e^x: 2^-34 for f32, 2^-64 for f64.
-//! Called by `math`, `row`, `softmax` and `loss`; its parts by `exp_m1`, `tanh`, `sigmoid`, `softplus`, `erf` and `pow`.
+//! Two powers of two, since 2^n itself can be subnormal or above the largest finite number. The
+//! first product is exact, the second rounds once, which gives gradual underflow and correct
+//! overflow. `q` is the minimax polynomial (Remez), weighted for the relative error of e^x: 2^-34
+//! for f32, 2^-64 for f64. Called by `math`, `row`, `softmax` and `loss`; its parts by `exp_m1`,
+//! `tanh`, `sigmoid`, `softplus`, `erf` and `pow`.
 
 use super::polynomial;
 use crate::simd::{Float, Lanes, Simd};
 
-/// The constants of exp.
+/// Constants of exp.
 pub trait Exp: Lanes {
     /// Below it, e^x rounds to 0.
-    const LEAST: Self;
+    const MIN_INPUT: Self;
     /// Above it, e^x rounds to Inf.
-    const GREATEST: Self;
+    const MAX_INPUT: Self;
     /// 1 / ln 2.
     const LOG2_E: Self;
-    /// ln 2, its first bits: times an exponent it is exact.
+    /// High part of ln 2: its product with an exponent is exact.
     const LN_2_HIGH: Self;
-    /// ln 2, the rest.
+    /// ln 2 - LN_2_HIGH.
     const LN_2_LOW: Self;
-    /// 1.5 * 2^MANTISSA plus the bias of the exponent: adding it rounds to an integer and leaves the biased exponent
-    /// of the power of two in the last bits.
+    /// 1.5 * 2^MANTISSA plus the exponent bias: adding it rounds to an integer and leaves the
+    /// biased exponent of the power of two in the last bits.
     const ROUND: Self;
     /// ROUND - 64: leaves the exponent of the power of two times SHIFT.
     const ROUND_SHIFTED: Self;
@@ -35,13 +36,13 @@ pub trait Exp: Lanes {
     const SHIFT: Self;
     /// 1/2.
     const HALF: Self;
-    /// `q`.
+    /// Coefficients of `q`.
     const EXP: &'static [Self];
 }
 
 impl Exp for f32 {
-    const LEAST: f32 = -104.0;
-    const GREATEST: f32 = 89.0;
+    const MIN_INPUT: f32 = -104.0;
+    const MAX_INPUT: f32 = 89.0;
     const LOG2_E: f32 = core::f32::consts::LOG2_E;
     const LN_2_HIGH: f32 = 0.693_145_75;
     const LN_2_LOW: f32 = 1.428_606_8e-6;
@@ -54,8 +55,8 @@ impl Exp for f32 {
 }
 
 impl Exp for f64 {
-    const LEAST: f64 = -746.0;
-    const GREATEST: f64 = 710.0;
+    const MIN_INPUT: f64 = -746.0;
+    const MAX_INPUT: f64 = 710.0;
     const LOG2_E: f64 = core::f64::consts::LOG2_E;
     const LN_2_HIGH: f64 = 0.693_147_180_559_663;
     const LN_2_LOW: f64 = 2.823_529_056_303_157_7e-13;
@@ -85,7 +86,7 @@ pub(crate) fn exp<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     scale::<S, T>(s, exp_of_rest::<S, T>(s, n, r), n)
 }
 
-/// `e^(r - n LN_2_LOW)` for what [`reduce`] gives.
+/// `e^(r - n LN_2_LOW)`, for `(n, r)` of [`reduce`].
 #[inline(always)]
 fn exp_of_rest<S: Simd, T: Float>(s: S, n: T::V<S>, r: T::V<S>) -> T::V<S> {
     let r = T::mul_add(s, n, T::splat(s, -T::LN_2_LOW), r);
@@ -102,22 +103,23 @@ pub(crate) fn exp_reduced<S: Simd, T: Float>(s: S, r: T::V<S>, low: T::V<S>) -> 
     T::add(s, sum, T::add(s, lost, exp_bend::<S, T>(s, r, low)))
 }
 
-/// `e^(r + low) - 1 - r`: small beside `e^r - 1`, and so is its error.
+/// `e^(r + low) - 1 - r`: small compared with `e^r - 1`, and so is its error.
 #[inline(always)]
 pub(crate) fn exp_bend<S: Simd, T: Float>(s: S, r: T::V<S>, low: T::V<S>) -> T::V<S> {
     let t = T::add(s, r, low);
     T::mul_add(s, T::mul(s, t, t), polynomial::<S, T>(s, t, T::EXP), low)
 }
 
-/// `x`, or the end of the range outside of which `e^x` rounds to 0 or to Inf.
+/// Clamps `x` to the range outside of which `e^x` rounds to 0 or to Inf.
 #[inline(always)]
 pub(crate) fn clamp<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
-    let (least, greatest) = (T::splat(s, T::LEAST), T::splat(s, T::GREATEST));
-    let x = T::select(s, T::less(s, x, least), least, x);
-    T::select(s, T::less(s, greatest, x), greatest, x)
+    let (min, max) = (T::splat(s, T::MIN_INPUT), T::splat(s, T::MAX_INPUT));
+    let x = T::select(s, T::less(s, x, min), min, x);
+    T::select(s, T::less(s, max, x), max, x)
 }
 
-/// `(n, r)` with `x = n ln 2 + r`, where `r` is exact and still holds `n LN_2_LOW`: `|r| <= ln 2 / 2`, nearly.
+/// `(n, r)` with `x = n ln 2 + r`, where `r` is exact and still includes `n LN_2_LOW`:
+/// `|r| <= ln 2 / 2`, nearly.
 #[inline(always)]
 pub(crate) fn reduce<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
     let round = T::splat(s, T::ROUND);
@@ -143,18 +145,19 @@ pub(crate) fn power_of_two<S: Simd, T: Float>(s: S, n: T::V<S>) -> T::V<S> {
 /// 2^n from `n + ROUND`.
 #[inline(always)]
 pub(crate) fn power<S: Simd, T: Float>(n: T::V<S>) -> T::V<S> {
-    // The biased exponent moves into its place; the bits above it fall off.
+    // Shifts the biased exponent into its field; the higher bits are lost.
     T::map_bits::<S>(n, |bits| bits << T::MANTISSA)
 }
 
-/// [`exp`] of an `x` that is not above 0, the same bits: one power of two, raised by 2^64 into the normal numbers, and
-/// 2^-64, by which the product is rounded once, take the place of two powers that have to be made. NaN for NaN.
+/// [`exp`] of an `x` of at most 0, with the same bits. One power of two, scaled by 2^64 into the
+/// normal numbers, and 2^-64, by which the product is rounded once, replace the two powers of two.
+/// NaN for NaN.
 #[inline(always)]
 pub(crate) fn exp_of_nonpositive<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
-    let least = T::splat(s, T::LEAST);
-    let x = T::select(s, T::less(s, x, least), least, x);
+    let min = T::splat(s, T::MIN_INPUT);
+    let x = T::select(s, T::less(s, x, min), min, x);
 
-    // Raised by an even number, ties are rounded as in `exp`.
+    // Ties are rounded as in `exp`, since the offset is even.
     let round = T::splat(s, T::from_f64(T::ROUND.to_f64() + 64.0));
     let biased = T::mul_add(s, x, T::splat(s, T::LOG2_E), round);
     let n = T::sub(s, biased, round);

@@ -6,32 +6,32 @@
 //! ln x = k ln 2 + ln(1 + f)      ln 2 = HIGH + LOW, k * HIGH is exact
 //! ```
 //!
-//! `p` is the polynomial of least greatest error (Remez) for (2 atanh(s)/s - 2)/z: 2^-37 for f32, 2^-59 for f64,
-//! relative to ln(1 + f). `ln_1p` takes the logarithm of u = 1 + x, rounded, and adds what u lacks, divided by u.
-//! Called by `math`, `random`, `softmax` and `loss`; `split` by `pow`.
+//! `p` is the minimax polynomial (Remez) for (2 atanh(s)/s - 2)/z: 2^-37 for f32, 2^-59 for f64,
+//! relative to ln(1 + f). `ln_1p` is the logarithm of u = 1 + x, rounded, plus the rounding error
+//! of u divided by u. Called by `math`, `random`, `softmax` and `loss`; `split` by `pow`.
 
 use pulp::bytemuck;
 
 use super::{exp::Exp, polynomial};
 use crate::simd::{Float, Simd};
 
-/// The constants of ln.
+/// Constants of ln.
 pub trait Ln: Exp {
-    /// The smallest normal number.
+    /// Smallest normal number.
     const NORMAL: Self;
-    /// 2^(MANTISSA + 1), which makes a normal number of every subnormal one.
+    /// 2^(MANTISSA + 1), which scales every subnormal number to a normal one.
     const LIFT: Self;
     /// 2^MANTISSA: with an integer in its last bits, it is the sum of both.
     const INTEGER: Self;
-    /// INTEGER plus the bias of the exponent.
+    /// INTEGER plus the exponent bias.
     const BIASED: Self;
-    /// BIASED, and MANTISSA + 1 for the factor LIFT.
+    /// BIASED + MANTISSA + 1, to compensate for LIFT.
     const BIASED_LIFTED: Self;
     /// The square root of 2.
     const SQRT_2: Self;
     /// 2.
     const TWO: Self;
-    /// `p`.
+    /// Coefficients of `p`.
     const LN: &'static [Self];
 }
 
@@ -76,13 +76,13 @@ pub(crate) fn ln<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     T::select(s, T::less(s, x, zero), T::splat(s, T::NAN), y)
 }
 
-/// `ln(1 + x)`, within 1 ULP however small `x` is; NaN for NaN and below -1, -Inf for -1, Inf for Inf. A zero keeps
-/// its sign.
+/// `ln(1 + x)`, within 1 ULP however small `x` is; NaN for NaN and below -1, -Inf for -1, Inf for
+/// Inf. A zero keeps its sign.
 #[inline(always)]
 pub(crate) fn ln_1p<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     let (zero, one) = (T::splat(s, T::ZERO), T::splat(s, T::ONE));
     let u = T::add(s, one, x);
-    // What u has lost by rounding, exactly: 1 + x = u + lost.
+    // The rounding error of u, exactly: 1 + x = u + lost.
     let from_larger = |large, small| T::sub(s, small, T::sub(s, u, large));
     let lost = T::select(s, T::less(s, x, one), from_larger(one, x), from_larger(x, one));
     let y = ln_corrected::<S, T>(s, u, T::div(s, lost, u));
@@ -93,8 +93,8 @@ pub(crate) fn ln_1p<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     T::select(s, T::less(s, u, zero), T::splat(s, T::NAN), y)
 }
 
-/// `ln(x) + correction` for a positive finite `x` and a correction that is small beside the logarithm, or is all
-/// of it; something or other for every other `x`.
+/// `ln(x) + correction` for a positive finite `x` and a correction that is small compared with the
+/// logarithm, or is all of it. The result is unspecified for every other `x`.
 #[inline(always)]
 fn ln_corrected<S: Simd, T: Float>(s: S, x: T::V<S>, correction: T::V<S>) -> T::V<S> {
     let (k, f) = split::<S, T>(s, x);
@@ -108,8 +108,8 @@ fn ln_corrected<S: Simd, T: Float>(s: S, x: T::V<S>, correction: T::V<S>) -> T::
     T::mul_add(s, k, T::splat(s, T::LN_2_HIGH), high)
 }
 
-/// `(k, f)` with `x = 2^k (1 + f)` and `sqrt(1/2) < 1 + f <= sqrt(2)`, for a positive finite `x`; something or other
-/// for every other.
+/// `(k, f)` with `x = 2^k (1 + f)` and `sqrt(1/2) < 1 + f <= sqrt(2)`, for a positive finite `x`;
+/// unspecified for every other.
 #[inline(always)]
 pub(crate) fn split<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
     let subnormal = T::less(s, x, T::splat(s, T::NORMAL));
@@ -119,7 +119,7 @@ pub(crate) fn split<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
     let bits = |x: T| bytemuck::cast::<T, T::Bits>(x);
     let (integer, one) = (bits(T::INTEGER), bits(T::ONE));
     let exponent = T::map_bits::<S>(x, |bits| bits >> T::MANTISSA | integer);
-    // The mantissa's bits are those in which the largest number below 2 differs from 1.
+    // The bits in which the largest number below 2 differs from 1 are those of the mantissa.
     let mantissa = !(one | bits(-T::INFINITY));
     let m = T::map_bits::<S>(x, |bits| bits & mantissa | one);
     let k = T::sub(s, exponent, offset);

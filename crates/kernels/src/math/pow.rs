@@ -1,16 +1,16 @@
-//! `x^y` of two registers, by a logarithm of twice the usual digits.
+//! `x^y` of two registers, by a double-length logarithm.
 //!
 //! ```text
 //! |x| = 2^k (1 + f)                          as in `ln`
 //! t = f / (2 + f),  z = t^2
-//! L = k ln 2 + 2 t + t z (2/3 + z q(z))      an unevaluated sum of two numbers, as are t, z and all but q
+//! L = k ln 2 + 2 t + t z (2/3 + z q(z))      an unevaluated sum of two numbers, like t and z
 //! |x^y| = e^(y L)                            as in `exp`
 //! ```
 //!
-//! The product `y L` can be as large as 104 (f32) or 746 (f64), so that an error of one unit in the last place of `L` would
-//! be one of hundreds in the result: hence the two numbers. `q` is the polynomial of least greatest error (Remez) for the
-//! rest of 2 atanh(t): 2^-37 for f32, 2^-66 for f64, relative to `L`. Special values are those of IEEE 754-2019, 9.2.1.
-//! Called by `math`.
+//! The product `y L` can be as large as 104 (f32) or 746 (f64), so that an error of one ULP of `L`
+//! would be hundreds of ULP in the result: hence the two numbers. `q` is the minimax polynomial
+//! (Remez) for the rest of 2 atanh(t): 2^-37 for f32, 2^-66 for f64, relative to `L`. Special
+//! values are those of IEEE 754-2019, 9.2.1. Called by `math`.
 
 use super::erf::Erf;
 use super::exp::{clamp, exp_reduced, reduce, scale};
@@ -18,15 +18,15 @@ use super::ln::split;
 use super::polynomial;
 use crate::simd::{Float, Simd};
 
-/// The constants of pow.
+/// Constants of pow.
 pub trait Pow: Erf {
     /// 2/3, rounded.
     const TWO_THIRDS: Self;
     /// 2/3 - TWO_THIRDS.
     const TWO_THIRDS_LOW: Self;
-    /// The largest number.
+    /// Largest finite number.
     const MAX: Self;
-    /// `q`.
+    /// Coefficients of `q`.
     const POW: &'static [Self];
 }
 
@@ -52,17 +52,17 @@ impl Pow for f64 {
     ];
 }
 
-/// `x^y`, within 1 ULP, also where it is subnormal; special values as IEEE 754-2019 has them.
+/// `x^y`, within 1 ULP, including subnormal results; special values as in IEEE 754-2019.
 #[inline(always)]
 pub(crate) fn pow<S: Simd, T: Float>(s: S, x: T::V<S>, y: T::V<S>) -> T::V<S> {
     let constant = |c| T::splat(s, c);
     let (zero, one, infinity) = (constant(T::ZERO), constant(T::ONE), constant(T::INFINITY));
-    // An infinite exponent acts as the largest number, an even integer, does.
+    // An infinite exponent acts like the largest finite number, an even integer.
     let max = constant(T::MAX);
     let exponent = T::select(s, T::less(s, max, y), max, y);
     let exponent = T::select(s, T::less(s, exponent, constant(-T::MAX)), constant(-T::MAX), exponent);
 
-    // The size: e^(high + low).
+    // The magnitude: e^(high + low).
     let a = T::abs::<S>(x);
     let (log, log_low) = ln_doubled::<S, T>(s, a);
     let log = T::select(s, T::less(s, a, infinity), log, a);
@@ -77,28 +77,28 @@ pub(crate) fn pow<S: Simd, T: Float>(s: S, x: T::V<S>, y: T::V<S>) -> T::V<S> {
     let low = T::mul_add(s, n, constant(-T::LN_2_LOW), low);
     let size = scale::<S, T>(s, exp_reduced::<S, T>(s, r, low), n);
 
-    // The sign: `turn` is the distance of |y| from the next even integer, 1 where it is odd.
+    // The sign: `parity` is the distance of |y| from the nearest even integer, 1 where it is odd.
     let b = T::abs::<S>(exponent);
     let b = T::select(s, T::less(s, b, constant(T::LIFT)), b, zero);
     let integer = constant(T::INTEGER);
-    let turns = T::sub(s, T::mul_add(s, b, constant(T::HALF), integer), integer);
-    let turn = T::abs::<S>(T::mul_add(s, turns, constant(-T::TWO), b));
-    let is_odd = T::less_or_equal(s, one, turn);
+    let half_turns = T::sub(s, T::mul_add(s, b, constant(T::HALF), integer), integer);
+    let parity = T::abs::<S>(T::mul_add(s, half_turns, constant(-T::TWO), b));
+    let is_odd = T::less_or_equal(s, one, parity);
     let signed = T::select(s, is_odd, T::xor_sign::<S>(size, x), size);
-    // A finite number below 0 has only integer powers.
-    let fraction = T::select(s, T::less(s, zero, turn), constant(T::NAN), signed);
+    // A negative finite number has only integer powers.
+    let fraction = T::select(s, T::less(s, zero, parity), constant(T::NAN), signed);
     let fraction = T::select(s, is_odd, signed, fraction);
     let of_negative = T::select(s, T::less(s, constant(-T::INFINITY), x), fraction, signed);
     let power = T::select(s, T::less(s, x, zero), of_negative, signed);
 
-    // Whatever the other is, NaN included.
+    // x^0 and 1^y are 1, even if the other is NaN.
     let power = T::select(s, T::less_or_equal(s, T::abs::<S>(y), zero), one, power);
     let is_one = T::less_or_equal(s, T::abs::<S>(T::sub(s, x, one)), zero);
     T::select(s, is_one, one, power)
 }
 
-/// The natural logarithm of a positive finite `x` as the sum of two numbers, the second at most half a unit in the last
-/// place of the first; something or other for every other `x`.
+/// The natural logarithm of a positive finite `x` as the sum of two numbers, the second at most
+/// half an ULP of the first; unspecified for every other `x`.
 #[inline(always)]
 fn ln_doubled<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
     let two = T::splat(s, T::TWO);
@@ -127,14 +127,14 @@ fn ln_doubled<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
     sum_of_descending::<S, T>(s, high, low)
 }
 
-/// `a + b` and what it lost by rounding, exactly (Dekker 1971), for `|a| >= |b|` or `a = 0`.
+/// `a + b` and its rounding error, exactly (Dekker 1971), for `|a| >= |b|` or `a = 0`.
 #[inline(always)]
 fn sum_of_descending<S: Simd, T: Float>(s: S, a: T::V<S>, b: T::V<S>) -> (T::V<S>, T::V<S>) {
     let sum = T::add(s, a, b);
     (sum, T::sub(s, b, T::sub(s, sum, a)))
 }
 
-/// `a b` of two unevaluated sums, but for the product of their low parts.
+/// `a b` of two unevaluated sums, without the product of their low parts.
 #[inline(always)]
 fn product<S: Simd, T: Float>(
     s: S,

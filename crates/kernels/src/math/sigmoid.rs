@@ -6,22 +6,23 @@
 //!           = SHIFT / (SHIFT + power + power (e^r - 1)),  power = SHIFT 2^n
 //! ```
 //!
-//! SHIFT = 2^-64 keeps every power in the range of normal numbers, up to where the quotient itself rounds to 0: one power of
-//! two, one polynomial (that of `exp`), one division, and no case for the sign of `x`. What the sum of both powers loses by
-//! rounding is added last. Called by `math` and `activation`.
+//! SHIFT = 2^-64 keeps every power in the range of normal numbers, up to where the quotient itself
+//! rounds to 0: one power of two, one polynomial (that of `exp`), one division, and no case for the
+//! sign of `x`. The rounding error of the sum of both powers is added last. Called by `math` and
+//! `activation`.
 
 use super::exp::power;
 use super::polynomial;
 use crate::simd::{Float, Simd};
 
-/// `1 / (1 + e^-x)`, within 2 ULP, also where it is subnormal; 0 for -Inf, 1 for Inf, NaN for NaN.
+/// `1 / (1 + e^-x)`, within 2 ULP, including subnormal results; 0 for -Inf, 1 for Inf, NaN for NaN.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     // Beyond these, the result rounds to 1 (in either type) and to 0.
-    let (least, greatest) = (T::splat(s, -T::from_u8(40)), T::splat(s, -T::LEAST));
+    let (min, max) = (T::splat(s, -T::from_u8(40)), T::splat(s, -T::MIN_INPUT));
     let a = T::xor_sign::<S>(x, T::splat(s, -T::ONE));
-    let a = T::select(s, T::less(s, a, least), least, a);
-    let a = T::select(s, T::less(s, greatest, a), greatest, a);
+    let a = T::select(s, T::less(s, a, min), min, a);
+    let a = T::select(s, T::less(s, max, a), max, a);
 
     let round = T::splat(s, T::ROUND_SHIFTED);
     let shifted = T::mul_add(s, a, T::splat(s, T::LOG2_E), round);

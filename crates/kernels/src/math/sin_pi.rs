@@ -1,21 +1,21 @@
-//! sin(pi x) and cos(pi x) of one register, together: they share the reduction, which is exact.
+//! sin(pi x) and cos(pi x) of one register, together: they share the exact range reduction.
 //!
 //! ```text
-//! a = |x|, 0 where it is an even integer by its size alone
+//! a = |x|, 0 where it is so large that it is an even integer
 //! z = a - 2 round(a/2)           |z| <= 1
 //! r = z - q/2,  q = round(2z)    |r| <= 1/4, q in -2..=2
 //! sin(pi r) = r (pi + r^2 p(r^2)),  cos(pi r) = 1 + r^2 c(r^2)
 //! ```
 //!
-//! `q` then says which of the two is the sine of `a` and with what sign. `p` and `c` are the polynomials of least
-//! greatest relative error (Remez): 2^-37 and 2^-33 for f32, 2^-68 and 2^-64 for f64. pi is PI + PI_LOW.
-//! Called by `math` and `random`.
+//! `q` then determines which of the two is the sine of `a`, and its sign. `p` and `c` are the
+//! minimax polynomials for the relative error (Remez): 2^-37 and 2^-33 for f32, 2^-68 and 2^-64 for
+//! f64. pi is PI + PI_LOW. Called by `math` and `random`.
 
 use super::ln::Ln;
 use super::polynomial;
 use crate::simd::{Float, Simd};
 
-/// The constants of sin(pi x) and cos(pi x).
+/// Constants of sin(pi x) and cos(pi x).
 pub trait SinPi: Ln {
     /// pi, rounded.
     const PI: Self;
@@ -23,9 +23,9 @@ pub trait SinPi: Ln {
     const PI_LOW: Self;
     /// 3/2.
     const THREE_HALVES: Self;
-    /// `p`.
+    /// Coefficients of `p`.
     const SIN: &'static [Self];
-    /// `c`.
+    /// Coefficients of `c`.
     const COS: &'static [Self];
 }
 
@@ -61,18 +61,19 @@ impl SinPi for f64 {
     ];
 }
 
-/// `(sin(pi x), cos(pi x))`, each within 1.5 ULP; NaN for NaN and ±Inf. Zeros have the signs of IEEE 754-2019.
+/// `(sin(pi x), cos(pi x))`, each within 1.5 ULP; NaN for NaN and ±Inf. Zeros have the signs of
+/// IEEE 754-2019.
 #[inline(always)]
 pub(crate) fn sin_cos_pi<S: Simd, T: Float>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
     let constant = |c| T::splat(s, c);
     let (zero, one, half) = (constant(T::ZERO), constant(T::ONE), constant(T::HALF));
 
     let a = T::abs::<S>(x);
-    // From LIFT on, all numbers are even integers; a - a is 0, or NaN where a is not finite.
+    // From LIFT on, all numbers are even integers; a - a is 0, or NaN where a is non-finite.
     let a = T::select(s, T::less(s, a, constant(T::LIFT)), a, T::sub(s, a, a));
     let integer = constant(T::INTEGER);
-    let turns = T::sub(s, T::mul_add(s, a, half, integer), integer);
-    let z = T::mul_add(s, turns, constant(-T::TWO), a);
+    let half_turns = T::sub(s, T::mul_add(s, a, half, integer), integer);
+    let z = T::mul_add(s, half_turns, constant(-T::TWO), a);
     let round = constant(T::ROUND);
     let q = T::sub(s, T::mul_add(s, z, constant(T::TWO), round), round);
     let r = T::mul_add(s, q, constant(-T::HALF), z);

@@ -6,18 +6,19 @@
 //! softplus x = max(x, 0) + ln(1 + e)
 //! ```
 //!
-//! Nothing overflows, and for large negative `x` the result is e^x to the last subnormal number. `p` is the polynomial of
-//! least greatest error (Remez) for (2 atanh(s)/s - 2)/z, as in `ln`, but up to s = 1/3, so that no power of two has to be
-//! split off: 2^-33 for f32, 2^-59 for f64, relative to ln(1 + e). Called by `math` and `activation`.
+//! Nothing overflows, and for very negative `x` the result is e^x down to the smallest subnormal
+//! number. `p` is the minimax polynomial (Remez) for (2 atanh(s)/s - 2)/z, as in `ln`, but up to s
+//! = 1/3, so that no power of two has to be split off: 2^-33 for f32, 2^-59 for f64, relative to
+//! ln(1 + e). Called by `math` and `activation`.
 
 use super::exp::{exp_reduced, reduce, scale};
 use super::polynomial;
 use super::pow::Pow;
 use crate::simd::{Float, Simd};
 
-/// The constants of softplus.
+/// Constants of softplus.
 pub trait Softplus: Pow {
-    /// `p`.
+    /// Coefficients of `p`.
     const SOFTPLUS: &'static [Self];
 }
 
@@ -40,12 +41,12 @@ impl Softplus for f64 {
     ];
 }
 
-/// `ln(1 + e^x)`, within 2 ULP, also where it is subnormal; 0 for -Inf, Inf for Inf, NaN for NaN.
+/// `ln(1 + e^x)`, within 2 ULP, including subnormal results; 0 for -Inf, Inf for Inf, NaN for NaN.
 #[inline(always)]
 pub(crate) fn softplus<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
-    let (zero, least) = (T::splat(s, T::ZERO), T::splat(s, T::LEAST));
+    let (zero, min) = (T::splat(s, T::ZERO), T::splat(s, T::MIN_INPUT));
     let a = T::sub(s, zero, T::abs::<S>(x));
-    let a = T::select(s, T::less(s, a, least), least, a);
+    let a = T::select(s, T::less(s, a, min), min, a);
     let (n, r) = reduce::<S, T>(s, a);
     let low = T::mul(s, n, T::splat(s, -T::LN_2_LOW));
     let e = scale::<S, T>(s, exp_reduced::<S, T>(s, r, low), n);
@@ -54,7 +55,7 @@ pub(crate) fn softplus<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     let z = T::mul(s, ratio, ratio);
     let square = T::mul(s, T::mul(s, T::splat(s, T::HALF), e), e);
     let rest = T::mul_add(s, z, polynomial::<S, T>(s, z, T::SOFTPLUS), square);
-    // max(x, 0) joins the smaller terms, where its rounding costs least.
+    // max(x, 0) is added to the smaller terms, where its rounding costs least.
     let positive = T::select(s, T::less(s, x, zero), zero, x);
     T::add(s, e, T::mul_add(s, ratio, rest, T::sub(s, positive, square)))
 }

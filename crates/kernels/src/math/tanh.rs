@@ -5,8 +5,9 @@
 //! tanh x = ±E / (E + 2)
 //! ```
 //!
-//! `E` is that of `exp_m1`: one polynomial, one division. The quotient is corrected for what it and its denominator lost by rounding, so that
-//! the error of `E` is nearly all of the result's. Called by `math` and `activation`.
+//! `E` is that of `exp_m1`: one polynomial, one division. The quotient is corrected for its own
+//! rounding error and that of its denominator, so that the error of `E` is nearly all of the
+//! result's. Called by `math` and `activation`.
 
 use super::exp::reduce;
 use super::exp_m1::exp_m1_reduced;

@@ -181,7 +181,7 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
 /// ```text
 /// xhat = (x - mean) * rstd
 /// dgamma = sum of dy * xhat,  dbeta = sum of dy,  over all images and positions
-/// dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  the means over the group;  g = dy * gamma
+/// dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  over the group;  g = dy * gamma
 /// ```
 ///
 /// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A NaN or an

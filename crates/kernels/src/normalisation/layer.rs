@@ -54,7 +54,7 @@ pub const fn layer_norm_backward_scratch(rows: usize, channels: usize) -> usize 
 ///
 /// ```text
 /// xhat = (x - mean) * rstd;  dgamma = sum of dy * xhat and dbeta = sum of dy, over the rows
-/// dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  the means over the row;  g = dy * gamma
+/// dx = rstd * (g - mean of g - xhat * mean of (g * xhat)),  over the row;  g = dy * gamma
 /// ```
 ///
 /// `x`, `gamma` (1 if there is none), `mean` and `rstd` are those of the forward pass. A NaN or an

@@ -7,7 +7,7 @@ use super::MOST_LANES;
 use super::plain::{padded, widen_bytes};
 use super::token::{F32s, F64s, Token, masked, zips};
 
-/// Ones in the first `count` lanes, zeros in the others: a window on both.
+/// Mask of the first `count` lanes: a window on `ones_and_zeros`.
 #[inline(always)]
 fn first_lanes<const LANES: usize, T: Pod>(count: usize, ones_and_zeros: &[[T; LANES]; 2]) -> [T; LANES] {
     let [mut lanes, _] = *ones_and_zeros;
@@ -36,7 +36,7 @@ impl Token for pulp::x86::V3 {
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
         zips!(block, 8, |a, b| {
-            // Within each half of a register first, then the halves.
+            // Transposes within each half of a register first, then the halves.
             let (low, high) = (self.avx._mm256_unpacklo_ps(a, b), self.avx._mm256_unpackhi_ps(a, b));
             let first = self.avx._mm256_permute2f128_ps::<0x20>(low, high);
             [first, self.avx._mm256_permute2f128_ps::<0x31>(low, high)]

@@ -8,7 +8,7 @@ use super::MOST_LANES;
 use super::plain::{padded, widen_bytes};
 use super::token::{F32s, F64s, Token, masked};
 
-/// The lowest `count` bits.
+/// Mask of the lowest `count` bits.
 #[inline(always)]
 fn lowest(count: usize) -> u16 {
     ((1_u32 << count.min(16)) - 1) as u16
@@ -34,7 +34,8 @@ impl Token for pulp::x86::V4 {
     }
     #[inline(always)]
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES] {
-        // Loops instead of closures: a closure that is not inlined is compiled without the instruction set.
+        // Loops instead of closures: a closure that is not inlined is compiled without the
+        // instruction set.
         let f = self.avx512f;
         let pair = |x| f._mm512_castps_pd(x);
         let single = |x| f._mm512_castpd_ps(x);

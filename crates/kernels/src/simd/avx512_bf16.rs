@@ -1,15 +1,15 @@
-//! AVX-512 with its instructions for bf16.
+//! AVX-512 with its bf16 instructions.
 
 use super::token::{F32s, F64s, Token};
 use super::{MOST_LANES, WithSimd};
 
-/// AVX-512 with its instruction for pairs of bf16, which pulp does not know.
+/// AVX-512 with its bf16 pair instructions, which pulp lacks.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Bf16(pulp::x86::V4);
 
 impl Avx512Bf16 {
     /// # Safety
-    /// The processor has AVX512_BF16 besides what `v4` proves.
+    /// The processor must have AVX512_BF16, in addition to what `v4` proves.
     pub(crate) unsafe fn new(v4: pulp::x86::V4) -> Self {
         Self(v4)
     }
@@ -71,7 +71,8 @@ impl Token for Avx512Bf16 {
         use core::arch::x86_64::{__m512, __m512bh, __m512i, _mm512_dpbf16_ps};
         use core::mem::transmute;
         let (a, b): (__m512i, __m512i) = (pulp::cast(a), pulp::cast(b));
-        // SAFETY: `new` vouches for the instruction. The two types are 64 bytes without an invalid pattern.
+        // SAFETY: `Isa::run_pairs` alone makes the token, after `x86::detect` found AVX512_BF16.
+        // Both types are 64 bytes without an invalid bit pattern.
         let sums: __m512 = unsafe {
             _mm512_dpbf16_ps(
                 pulp::cast(acc),
@@ -84,26 +85,28 @@ impl Token for Avx512Bf16 {
     #[inline(always)]
     fn round_pairs(self, even: F32s<Self>, odd: F32s<Self>) -> F32s<Self> {
         use core::arch::x86_64::{__m512i, _mm512_permutexvar_epi16};
-        /// Half 2i is that of even number i, half 2i + 1 that of odd number i.
-        const IN_TURN: [u16; 32] = {
-            let mut places = [0; 32];
+        /// Half 2i is `even[i]`, half 2i + 1 is `odd[i]`.
+        const INTERLEAVED: [u16; 32] = {
+            let mut indices = [0; 32];
             let mut half = 0;
             while half < 32 {
-                places[half] = half as u16 / 2 + half as u16 % 2 * 16;
+                indices[half] = half as u16 / 2 + half as u16 % 2 * 16;
                 half += 1;
             }
-            places
+            indices
         };
         let halves: __m512i = pulp::cast(Token::round_neighbours(self, even, odd));
-        // SAFETY: the token has AVX-512 BW by `V4`.
-        pulp::cast(unsafe { _mm512_permutexvar_epi16(pulp::cast(IN_TURN), halves) })
+        // SAFETY: the token holds a `V4`, which `Isa::run_pairs` makes after `x86::detect` found
+        // AVX512BW.
+        pulp::cast(unsafe { _mm512_permutexvar_epi16(pulp::cast(INTERLEAVED), halves) })
     }
     #[inline(always)]
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the instruction and the type of its result")]
     fn round_neighbours(self, low: F32s<Self>, high: F32s<Self>) -> F32s<Self> {
         use core::arch::x86_64::{__m512bh, __m512i, _mm512_cvtne2ps_pbh};
         use core::mem::transmute;
-        // SAFETY: `new` vouches for the instruction. The two types are 64 bytes without an invalid pattern.
+        // SAFETY: `Isa::run_pairs` alone makes the token, after `x86::detect` found AVX512_BF16.
+        // Both types are 64 bytes without an invalid bit pattern.
         pulp::cast(unsafe {
             transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(pulp::cast(high), pulp::cast(low)))
         })
@@ -116,7 +119,7 @@ impl Token for Avx512Bf16 {
         unsafe fn run<Op: WithSimd>(s: Avx512Bf16, op: Op) -> Op::Output {
             op.with_simd(s)
         }
-        // SAFETY: the token proves AVX-512 by `V4`, and its instruction for bf16 by `new`.
+        // SAFETY: `Isa::run_pairs` alone makes the token, after `x86::detect` found these features.
         unsafe { run(self, op) }
     }
 }

@@ -1,4 +1,4 @@
-//! f32 and f64, with all that kernels ask of their elements.
+//! f32 and f64, with everything that kernels require of their elements.
 
 use core::ops::{AddAssign, DivAssign, MulAssign, Neg, SubAssign};
 
@@ -12,9 +12,10 @@ use crate::math::{erf::Erf, exp::Exp, ln::Ln, sin_pi::SinPi, softplus::Softplus}
 use crate::optimizer::Moment;
 use crate::random::Draw;
 
-/// An element of the kernels: `f32` or `f64`.
+/// Element type of the kernels: `f32` or `f64`.
 ///
-/// Arithmetic on single values is had by assignment (`x += y`): `T::add` and its kin are those of registers.
+/// Arithmetic on single values is by assignment (`x += y`): `T::add` and the like are operations on
+/// registers.
 pub trait Float:
     Lanes
     + Element<Float = Self>
@@ -43,15 +44,16 @@ pub trait Float:
     const INFINITY: Self;
     /// A quiet NaN.
     const NAN: Self;
-    /// The smallest normal number above 0.
+    /// Smallest positive normal number.
     const MIN_POSITIVE: Self;
-    /// Moments of optimizers below this size are 0: 2^26 times the smallest normal number.
+    /// Moments of optimizers below this magnitude are set to 0: 2^26 times the smallest normal
+    /// number.
     const SETTLED: Self;
-    /// `x`, rounded to nearest, ties to even.
+    /// Rounds `x` to nearest, ties to even.
     fn from_f64(x: f64) -> Self;
-    /// This value, exactly.
+    /// Converts exactly.
     fn to_f64(self) -> f64;
-    /// `x`, exactly.
+    /// Converts `x`, exactly.
     fn from_u8(x: u8) -> Self;
 }
 

@@ -1,4 +1,4 @@
-//! The lanes of f32 and f64: what a kernel does with registers, and that every instruction set has it.
+//! Operations on registers of f32 and f64, and their implementation for every instruction set.
 
 use core::ops::{BitAnd, BitOr, BitXor, Not, Shl, Shr};
 use pulp::bytemuck::{self, Pod};
@@ -6,7 +6,7 @@ use pulp::bytemuck::{self, Pod};
 use super::token::Token;
 use super::{MOST_LANES, Simd};
 
-/// The lanes of `T` on one instruction set. Kernels use it through [`Lanes`].
+/// Registers of `T` on one instruction set. Kernels use it through [`Lanes`].
 pub trait Vector<T>: Copy {
     /// A register of values.
     type V: Pod;
@@ -45,16 +45,16 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     type M<S: Simd>: Copy;
     /// Summation block of a GEMM: after this many k, the partial sum is added to the element.
     ///
-    /// Part of the bit contract. 14 rows of 512 f32 (256 f64) take 28 KiB, most of a first-level cache of 32 to
+    /// Part of the bit contract. 14 rows of 512 f32 (256 f64) take 28 KiB, most of an L1 of 32 to
     /// 48 KiB; benchmark `gemm`.
     const KB: usize;
     /// The sign bit.
     const SIGN: Self::Bits;
-    /// How many bits of the significand are stored.
+    /// Stored bits of the significand.
     const MANTISSA: u32;
-    /// The value whose first 32 bits are `word`: for f32, a word of [`crate::gemm`].
+    /// The value whose first 32 bits are `word`: for f32, a pair of bf16 of [`crate::gemm`].
     fn from_word(word: u32) -> Self;
-    /// The word that it is from.
+    /// The first 32 bits.
     fn word(self) -> u32;
 
     /// Lanes in a register.
@@ -62,15 +62,15 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     fn lanes<S: Simd>() -> usize {
         const { size_of::<Self::V<S>>() / size_of::<Self>() }
     }
-    /// All lanes are `x`.
+    /// Sets all lanes to `x`.
     fn splat<S: Simd>(s: S, x: Self) -> Self::V<S>;
-    /// The first lanes from `x`, which may be shorter than a register; +0 in the rest.
+    /// Loads the first lanes from `x`, which may be shorter than a register; +0 in the other lanes.
     fn load<S: Simd>(s: S, x: &[Self]) -> Self::V<S>;
-    /// The first lanes into `x`, which may be shorter than a register.
+    /// Stores the first lanes to `x`, which may be shorter than a register.
     fn store<S: Simd>(s: S, x: &mut [Self], v: Self::V<S>);
-    /// `x` as whole registers and a rest.
+    /// Splits `x` into whole registers and the remaining elements.
     fn split<S: Simd>(x: &[Self]) -> (&[Self::V<S>], &[Self]);
-    /// `x` as whole registers and a rest.
+    /// Splits `x` into whole registers and the remaining elements.
     fn split_mut<S: Simd>(x: &mut [Self]) -> (&mut [Self::V<S>], &mut [Self]);
     /// `a + b`.
     fn add<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
@@ -90,13 +90,14 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     fn less_or_equal<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::M<S>;
     /// `a` where `m`, else `b`.
     fn select<S: Simd>(s: S, m: Self::M<S>, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
-    /// Lane `l` of register `r` becomes lane `r` of register `l`, for as many registers as one has lanes.
+    /// Transposes a square block: lane `l` of register `r` becomes lane `r` of register `l`.
     fn transpose<S: Simd>(s: S, block: [Self::V<S>; MOST_LANES]) -> [Self::V<S>; MOST_LANES];
 
-    /// Each lane's bits through `f`: integer work, which the compiler vectorises by itself.
+    /// Applies `f` to each lane's bits: integer operations, which the compiler vectorises by
+    /// itself.
     ///
-    /// From one register to another: written in place, rustc 1.95 was seen to let the argument share the place of the
-    /// caller's register, so that the caller saw it changed.
+    /// The result is a new register: written in place, rustc 1.95 let the argument share the stack
+    /// slot of the caller's register, so that the caller saw it changed.
     #[inline(always)]
     fn map_bits<S: Simd>(v: Self::V<S>, f: impl Fn(Self::Bits) -> Self::Bits) -> Self::V<S> {
         let mut mapped = v;
@@ -126,7 +127,8 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     }
 }
 
-/// [`Vector`] for every token of pulp, by forwarding to its method for the type; and [`Lanes`] for the type.
+/// Implements [`Vector`] for every token by forwarding to pulp's method for the type, and [`Lanes`]
+/// for the type.
 macro_rules! forward {
     ($float:ident, $bits:ident, $kb:literal, $v:ident, $m:ident, {$($to:ident: $from:ident($($arg:ident: $kind:ident),*) -> $out:ident;)*},
      $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident, $transpose:ident) => {

@@ -1,8 +1,10 @@
-//! One lane of x86-64: with the FMA instruction where the machine has it, else with FMA in software.
+//! One lane of x86-64: with the FMA instruction where the machine has it, otherwise with FMA in
+//! software.
 //!
-//! One token for both, since all else is the same: twice the code would take the compiler twice the time. The instruction is
-//! written as assembly, so that functions need not be compiled for machines that have it; and loops of it are not
-//! vectorised, which would make code of one lane wider than that of eight.
+//! One token for both, since all else is the same: twice the code would take twice the compile
+//! time. The instruction is inline assembly, so that functions need not be compiled for machines
+//! that have it, and so that its loops are not vectorised, which would make code of one lane wider
+//! than that of eight.
 
 use core::arch::asm;
 use core::arch::x86_64::{_mm_cvtsd_f64, _mm_cvtss_f32, _mm_set_sd, _mm_set_ss, _mm_sqrt_sd, _mm_sqrt_ss};
@@ -10,7 +12,7 @@ use core::arch::x86_64::{_mm_cvtsd_f64, _mm_cvtss_f32, _mm_set_sd, _mm_set_ss, _
 use super::plain::{add_integers, mul_integers, padded, widen_bytes};
 use super::{MOST_LANES, ONE_LANE_TILE_ROWS, Simd, Vector, WithSimd};
 
-/// One lane, and whether the machine has FMA.
+/// One lane, with a flag for the machine's FMA.
 #[derive(Clone, Copy)]
 pub(crate) struct OneLane {
     fma: bool,
@@ -25,7 +27,7 @@ impl OneLane {
     /// One lane with the FMA instruction.
     ///
     /// # Safety
-    /// The machine has FMA, and the operating system saves its registers.
+    /// The machine must have FMA, and the operating system must save its registers.
     pub(crate) const unsafe fn with_fma() -> Self {
         Self { fma: true }
     }
@@ -85,7 +87,8 @@ macro_rules! one_lane {
                     return $software(a, b, c);
                 }
                 let mut result = a;
-                // SAFETY: `fma` is set by `with_fma` alone, whose caller has seen that the machine has the instruction.
+                // SAFETY: `with_fma` alone sets `fma`. `Isa::run` calls it after `x86::detect`
+                // found FMA.
                 unsafe {
                     asm!(
                         $fma,

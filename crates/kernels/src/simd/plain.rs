@@ -1,8 +1,9 @@
-//! Operations on the integers in a register, in plain numbers: where an instruction set has no method of its own for them.
+//! Integer operations on registers in portable Rust, for instruction sets without a method of their
+//! own.
 
 use pulp::bytemuck::{self, Pod};
 
-/// `x`, or as many of its numbers as there are, and +0.
+/// The first `N` elements of `x`; +0 past its end.
 #[inline(always)]
 pub(super) fn padded<const N: usize>(x: &[f32]) -> [f32; N] {
     if let Some(whole) = x.first_chunk() {
@@ -13,8 +14,9 @@ pub(super) fn padded<const N: usize>(x: &[f32]) -> [f32; N] {
     padded
 }
 
-/// [`Simd::add_integers`] in plain numbers. This and the two below are what x86 has methods of its own for: LLVM makes
-/// their one instruction of them where they stand alone, and scattered loads where they stand among others.
+/// [`Simd::add_integers`] in portable Rust. x86 has its own methods for this and the two below:
+/// LLVM turns them into one instruction where they stand alone, but into scattered loads in larger
+/// functions.
 #[inline(always)]
 pub(super) fn add_integers<V: Pod>(a: V, b: V) -> V {
     let mut sums = a;
@@ -27,7 +29,7 @@ pub(super) fn add_integers<V: Pod>(a: V, b: V) -> V {
     sums
 }
 
-/// [`Simd::mul_integers`] in plain numbers.
+/// [`Simd::mul_integers`] in portable Rust.
 #[inline(always)]
 pub(super) fn mul_integers<V: Pod>(a: V, b: V) -> V {
     let mut sums = a;
@@ -40,13 +42,13 @@ pub(super) fn mul_integers<V: Pod>(a: V, b: V) -> V {
     sums
 }
 
-/// [`Simd::widen_bytes`] in plain numbers.
+/// [`Simd::widen_bytes`] in portable Rust.
 #[inline(always)]
 pub(super) fn widen_bytes<V: Pod>(bytes: &[i8]) -> V {
     let mut widened = V::zeroed();
-    let places = bytemuck::cast_slice_mut::<V, i16>(core::slice::from_mut(&mut widened));
-    for (place, &byte) in places.iter_mut().zip(bytes) {
-        *place = i16::from(byte);
+    let integers = bytemuck::cast_slice_mut::<V, i16>(core::slice::from_mut(&mut widened));
+    for (integer, &byte) in integers.iter_mut().zip(bytes) {
+        *integer = i16::from(byte);
     }
     widened
 }

@@ -1,4 +1,5 @@
-//! pulp's one lane: hardware FMA where the target has it at compile time, else software's.
+//! pulp's scalar instruction set: hardware FMA if the target has it at compile time, otherwise
+//! software FMA.
 
 use super::MOST_LANES;
 use super::plain::padded;

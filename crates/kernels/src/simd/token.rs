@@ -1,17 +1,18 @@
-//! An instruction set of pulp's as a [`Simd`].
+//! pulp's instruction sets as [`Simd`].
 
 use super::plain::{add_integers, mul_integers, widen_bytes};
 use super::{MOST_LANES, ONE_LANE_TILE_ROWS, Simd, WithSimd};
 
-/// An instruction set of pulp's, with what pulp lacks.
+/// An instruction set of pulp's, with the operations that pulp lacks.
 pub trait Token: Copy + Send + Sync + 'static {
-    /// pulp's proof of it.
+    /// pulp's proof that the machine has the instruction set.
     type Pulp: pulp::Simd;
     fn pulp(self) -> Self::Pulp;
     fn transpose_f32(self, block: [F32s<Self>; MOST_LANES]) -> [F32s<Self>; MOST_LANES];
     fn transpose_f64(self, block: [F64s<Self>; MOST_LANES]) -> [F64s<Self>; MOST_LANES];
-    /// [`Lanes::load`] and [`Lanes::store`]. pulp chooses among its instructions by a jump that processors guess badly; where
-    /// there is one instruction with a mask, that is a few times faster. Benchmark `gemm`, products of few columns.
+    /// [`Lanes::load`] and [`Lanes::store`]. pulp selects among its instructions by a jump that is
+    /// often mispredicted; a masked instruction, where there is one, is a few times faster.
+    /// Benchmark `gemm`, products of few columns.
     #[inline(always)]
     fn load_f32(self, x: &[f32]) -> F32s<Self> {
         pulp::Simd::partial_load_f32s(self.pulp(), x)
@@ -28,7 +29,7 @@ pub trait Token: Copy + Send + Sync + 'static {
     fn store_f64(self, x: &mut [f64], v: F64s<Self>) {
         pulp::Simd::partial_store_f64s(self.pulp(), x, v);
     }
-    /// Whether there is an instruction for [`mul_add_pairs`](Self::mul_add_pairs).
+    /// `true` if there is an instruction for [`mul_add_pairs`](Self::mul_add_pairs).
     const PAIRS: bool = false;
     /// [`Simd::mul_add_pairs`].
     #[inline(always)]
@@ -123,11 +124,12 @@ impl<S: Token> Simd for S {
     }
 }
 
-/// The transpose of the first `$lanes` registers of `$block`, where `$zip` makes of two registers the lanes of both in turn:
-/// `a0 b0 a1 b1 ...`, in two registers.
+/// Transposes the first `$lanes` registers of `$block`. `$zip` interleaves the lanes of two
+/// registers: `a0 b0 a1 b1 ...`, in two registers.
 ///
-/// Zipping the first half of the registers with the second moves every lane's place, a number of twice as many bits as
-/// `$lanes` has, around by one bit; as often as `$lanes` has bits, and the two halves of the number have changed places.
+/// Zipping the first half of the registers with the second rotates the index of every element,
+/// which has twice as many bits as `$lanes` needs, by one bit. After as many rotations as `$lanes`
+/// needs bits, row and column are exchanged.
 ///
 /// A macro, since a closure that is not inlined is compiled without the instruction set.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -149,20 +151,22 @@ macro_rules! zips {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) use zips;
 
-/// The loads and stores of a token that has instructions for them with a mask.
+/// Masked loads and stores of a token.
 #[cfg(target_arch = "x86_64")]
 macro_rules! masked {
     ($($load:ident, $store:ident, $float:ident, $v:ident: |$x:ident, $count:ident| $read:expr, |$y:ident, $values:ident| $write:expr;)*) => {$(
         #[inline(always)]
         fn $load(self, x: &[$float]) -> $v<Self> {
             let ($x, $count) = (x.as_ptr(), x.len());
-            // SAFETY: the token proves the instruction, which reads only as many lanes as the slice has elements.
+            // SAFETY: the token proves the instruction. The mask selects only the lanes that `x`
+            // has elements for.
             pulp::cast(unsafe { $read })
         }
         #[inline(always)]
         fn $store(self, x: &mut [$float], v: $v<Self>) {
             let ($count, $y, $values) = (x.len(), x.as_mut_ptr(), pulp::cast(v));
-            // SAFETY: the token proves the instruction, which writes only as many lanes as the slice has elements.
+            // SAFETY: the token proves the instruction. The mask selects only the lanes that `x`
+            // has elements for.
             unsafe { $write }
         }
     )*};

@@ -58,11 +58,11 @@ fn every_remainder_of_rows_and_columns_is_exact() {
 
 #[test]
 fn the_extremes_do_not_overflow() {
-    let b = [vec![-128; MOST_K], vec![127; MOST_K]].concat();
-    let expected = [MOST_K as i64 * 16_384, MOST_K as i64 * -16_256];
+    let b = [vec![-128; MAX_K], vec![127; MAX_K]].concat();
+    let expected = [MAX_K as i64 * 16_384, MAX_K as i64 * -16_256];
     assert_eq!(expected[0], i64::from(i32::MAX) - 16_383);
-    assert_eq!(product_of([1, 2, MOST_K], &b[..MOST_K], &b), expected);
-    assert_eq!(product_of([1, 1, MOST_K], &b[MOST_K..], &b[MOST_K..]), [MOST_K as i64 * 16_129]);
+    assert_eq!(product_of([1, 2, MAX_K], &b[..MAX_K], &b), expected);
+    assert_eq!(product_of([1, 1, MAX_K], &b[MAX_K..], &b[MAX_K..]), [MAX_K as i64 * 16_129]);
 }
 
 proptest! {
@@ -215,7 +215,7 @@ fn misuse_is_refused_before_anything_is_written() {
     assert_eq!(gemm_i8(cpu, 3, 4, 2, &a, &b[..7], &mut c), length("b", 8, 7));
     assert_eq!(gemm_i8(cpu, 3, 4, 2, &a, &b, &mut c[..11]), length("c", 12, 11));
     assert_eq!(gemm_i8(cpu, usize::MAX, 4, 2, &a, &b, &mut c), length("a", usize::MAX, 6));
-    is_parameter(gemm_i8(cpu, 1, 1, MOST_K + 1, &a, &b, &mut c), "k");
+    is_parameter(gemm_i8(cpu, 1, 1, MAX_K + 1, &a, &b, &mut c), "k");
     let good = Dequantise { scale_a: &scale[..3], scale_b: &scale, bias: None, relu: false };
     for (bad, error) in [
         (Dequantise { scale_a: &scale, ..good }, length("scale_a", 3, 4)),

@@ -177,7 +177,7 @@ fn counted(x: &[f64]) -> Histogram {
     let mut found = Histogram::default();
     for x in x.iter().map(|x| x.abs()) {
         let start = |bin: usize| {
-            f64::from_bits(((1023 + i64::from(Histogram::LEAST_EXPONENT) + bin as i64) as u64) << 52)
+            f64::from_bits(((1023 + i64::from(Histogram::MIN_EXPONENT) + bin as i64) as u64) << 52)
         };
         if !x.is_finite() {
             found.non_finite += 1;
