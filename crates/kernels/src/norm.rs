@@ -421,7 +421,8 @@ fn fold_chunk<S: Simd, T: Float>(s: S, fold: impl Fold, x: &[T]) -> f64 {
     let (whole, rest) = x.as_chunks::<LANES>();
     for x in whole {
         for r in 0..LANES / per_register {
-            results[r] = fold.accumulate::<S, T>(s, results[r], T::widen(s, &x[r * per_register..][..per_register]));
+            results[r] =
+                fold.accumulate::<S, T>(s, results[r], T::widen(s, &x[r * per_register..][..per_register]));
         }
     }
     for (result, x) in results.iter_mut().zip(rest.chunks(per_register)) {
@@ -513,7 +514,8 @@ impl<F: Fold, T: Float> WithSimd for Columns<'_, F, T> {
             }
             if !results_rest.is_empty() {
                 let rest = &rest[..results_rest.len()];
-                let result = fold.accumulate::<S, T>(s, <f64 as Lanes>::load(s, results_rest), T::widen(s, rest));
+                let result =
+                    fold.accumulate::<S, T>(s, <f64 as Lanes>::load(s, results_rest), T::widen(s, rest));
                 <f64 as Lanes>::store(s, results_rest, result);
             }
         }

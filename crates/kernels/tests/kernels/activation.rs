@@ -1,4 +1,5 @@
-//! Against the formulas in f64, within the bounds of `docs/NUMERICS.md`; special values; finite differences; bits.
+//! Compares with the formulas in f64, within the bounds of `docs/NUMERICS.md`; special values;
+//! finite differences; bits.
 
 #![expect(clippy::disallowed_methods, reason = "std's functions are the reference here")]
 
@@ -38,7 +39,7 @@ fn forward<E: Element>(activation: Activation, cpu: Cpu<'_>, x: &[E]) -> Vec<E> 
     y
 }
 
-/// The gradient at `x` where that with respect to the output is `dy`.
+/// The gradient at `x`, given the gradient `dy` with respect to the output.
 fn gradient<E: Element>(activation: Activation, cpu: Cpu<'_>, x: &[E], dy: &[E]) -> Vec<E> {
     let saved = match activation.saved() {
         Saved::Input => x.to_vec(),
@@ -49,7 +50,8 @@ fn gradient<E: Element>(activation: Activation, cpu: Cpu<'_>, x: &[E], dy: &[E])
     dx
 }
 
-/// Phi(x), within 1e-12 of itself: the series of the integral near 0, Laplace's continued fraction for the tails.
+/// Phi(x), within a relative error of 1e-12: the series of the integral near 0, Laplace's continued
+/// fraction for the tails.
 fn phi(x: f64) -> f64 {
     let t = x.abs();
     let density = (-0.5 * t * t).exp() / (2.0 * core::f64::consts::PI).sqrt();
@@ -66,7 +68,7 @@ fn phi(x: f64) -> f64 {
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
-/// The value and the derivative, by the formulas.
+/// The value and the derivative by the formulas.
 fn exact(activation: Activation, x: f64) -> (f64, f64) {
     let density = (-0.5 * x * x).exp() / (2.0 * core::f64::consts::PI).sqrt();
     let sigmoid = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
@@ -107,8 +109,8 @@ fn exact(activation: Activation, x: f64) -> (f64, f64) {
     }
 }
 
-/// The bounds on the errors of the value and of the derivative at `x`, where these are `y` and `d`, in a format with
-/// `digits` bits and the smallest number `least`: the table of `docs/NUMERICS.md`.
+/// Error bounds of the value `y` and of the derivative `d` at `x`, in a format with `digits` bits
+/// and the smallest number `least`: the table of `docs/NUMERICS.md`.
 fn bounds(activation: Activation, x: f64, (y, d): (f64, f64), digits: i32, least: f64) -> (f64, f64) {
     let ulp = |x: f64| {
         let power = f64::from_bits(x.abs().to_bits() & !((1 << 52) - 1));
@@ -157,7 +159,7 @@ fn within_the_bounds<T: Float>(activation: Activation, x: &[T], digits: i32, lea
 
 #[test]
 fn f32_is_within_the_documented_bounds() {
-    // All exponents and both signs; and more where the curves bend.
+    // All exponents and both signs, and more points where the curves bend.
     let everywhere = (0..=u32::MAX / 4099).map(|i| f32::from_bits(i * 4099));
     let near = (-400_000..400_000).map(|i| i as f32 * 0.000_31);
     let x: Vec<f32> = sample(everywhere.chain(near)).filter(|x| x.is_finite()).collect();
@@ -166,7 +168,7 @@ fn f32_is_within_the_documented_bounds() {
     }
 }
 
-/// The reference errs as well: by no more than we do, but for its Phi.
+/// The reference has an error too: no larger than ours, except for its Phi.
 #[test]
 fn f64_is_within_the_documented_bounds() {
     let x: Vec<f64> = sample(-200_000..200_000).map(|i| f64::from(i) * 0.000_31).collect();
@@ -177,7 +179,7 @@ fn f64_is_within_the_documented_bounds() {
     }
 }
 
-/// `x Phi(x)` and its derivative, computed with 50 digits.
+/// `x Phi(x)` and its derivative to 50 digits.
 const GELU: [(f64, f64, f64); 16] = [
     (0.000_1, 5.000_398_942_279_737e-05, 0.500_079_788_455_814_4),
     (-0.001, -0.000_499_601_057_786_089, 0.499_202_115_705_158_6),
@@ -209,7 +211,7 @@ fn gelu_of_f64_is_within_the_documented_bounds() {
     }
 }
 
-/// The values at ±Inf, the derivatives there, and that at 0, as PyTorch has it.
+/// The values at ±Inf, the derivatives there, and the derivative at 0, as in PyTorch.
 fn limits(activation: Activation) -> ([f64; 2], [f64; 2], f64) {
     const INF: f64 = f64::INFINITY;
     match activation {
@@ -239,7 +241,7 @@ fn special_values_are_right<T: Float>() {
             let got = gradient(activation, cpu, &infinities, &[T::ONE; 2]);
             assert_eq!(bits(&got), as_t(slopes), "{activation:?}' at infinity");
 
-            // NaN and nothing else gives NaN.
+            // NaN gives NaN, and nothing else does.
             let y = forward(activation, cpu, &at(&[f64::NAN, 1e4, -1e4, 1e300, -1e300, 1e-40, -1e-40]));
             let expected = [true, false, false, false, false, false, false];
             assert_eq!(y.iter().map(|y| y.to_f64().is_nan()).collect::<Vec<_>>(), expected, "{activation:?}");
@@ -269,7 +271,7 @@ fn special_values_are_right_in_each_type() {
 }
 
 #[test]
-fn derivatives_at_the_kinks_are_those_of_pytorch() {
+fn derivatives_at_the_kinks_match_pytorch() {
     for (activation, x, expected) in [
         (Activation::Relu, [-1.0, 0.0, 1.0], [0.0, 0.0, 1.0]),
         (Activation::CappedRelu { cap: 6.0 }, [0.0, 5.9, 6.0], [0.0, 1.0, 0.0]),
@@ -283,7 +285,7 @@ fn derivatives_at_the_kinks_are_those_of_pytorch() {
 }
 
 #[test]
-fn what_a_gradient_drops_and_what_it_does_not() {
+fn flat_pieces_drop_non_finite_gradients_and_others_do_not() {
     let cpu = Cpu::detect();
     for activation in [Activation::Relu, Activation::CappedRelu { cap: 1.0 }, Activation::HardTanh] {
         // Flat below, flat above, steep; NaN counts as above the kink.
@@ -297,17 +299,17 @@ fn what_a_gradient_drops_and_what_it_does_not() {
             .unwrap();
         assert_eq!(bits(&dx), bits(&[0.0, 0.0, f32::NAN, 2.0]), "{activation:?}");
     }
-    // 0 times infinity.
+    // 0 times infinity is NaN.
     let mut dx = [f32::INFINITY, 1.0];
     Activation::Tanh.backward(cpu, &[1.0, f32::NAN], &mut dx).unwrap();
     assert!(dx[0].is_nan() && dx[1].is_nan());
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
+fn gradients_match_finite_differences() {
     let stream = Stream::new(2, 0);
     let w: Vec<f64> = (100..200).map(|i| stream.uniform_f64(i) - 0.5).collect();
-    // No x is so near to a kink that the differences see it.
+    // No x is within a difference of a kink.
     let away = |x: f64| {
         [-3.0, -1.0, 0.0, 1.0, 3.0].iter().fold(x, |x, k| if (x - k).abs() < 0.01 { x + 0.05 } else { x })
     };
@@ -331,7 +333,7 @@ fn wide<E: Element>(x: &[E]) -> Vec<u64> {
     bits(&x.iter().map(|x| x.to_float().to_f64()).collect::<Vec<_>>())
 }
 
-/// Each element alone gives the bits that it has in any slice, in place or not, on every CPU.
+/// Each element alone has the bits that it has in any slice, in place or not, on every CPU.
 fn elements_are_independent<E: Element>() {
     let canary = E::from_float(E::Float::from_f64(7.0));
     const PERIOD: u64 = 240;
@@ -348,7 +350,7 @@ fn elements_are_independent<E: Element>() {
         let (y_bits, dx_bits) = (wide(&y), wide(&dx));
         for n in sample((0..36).chain([63, 64, 65, longest])) {
             same_on_every_cpu(|cpu| {
-                // Not aligned, and with a canary on either side.
+                // Unaligned, with a canary on either side.
                 let mut out = vec![canary; n + 2];
                 let mut check = |expected: &[u64], run: &dyn Fn(&mut [E])| {
                     run(&mut out[1..=n]);
@@ -377,9 +379,9 @@ fn elements_are_independent_on_every_cpu() {
     elements_are_independent::<bf16>();
 }
 
-/// bf16 is f32 but for the last rounding; and where the output stands at a limit, the gradient knows.
+/// bf16 is f32 except for the last rounding; the gradient recognises outputs at a limit.
 #[test]
-fn bf16_rounds_once_and_meets_its_limits() {
+fn bf16_rounds_once_and_reaches_its_limits() {
     let x: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
     let wide_x: Vec<f32> = x.iter().map(|x| x.to_float()).collect();
     for activation in sample(ALL) {

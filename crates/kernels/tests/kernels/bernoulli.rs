@@ -1,4 +1,4 @@
-//! Bernoulli draws against the scalar definition; their frequency.
+//! Bernoulli draws compared with the scalar definition; their frequency.
 
 use half::bf16;
 
@@ -6,7 +6,7 @@ use crate::testing::{same_on_every_cpu, sample};
 use kernels::random::*;
 use kernels::{Cpu, Element, Error, Float};
 
-fn ones_are_where_the_words_say<E: Element>() {
+fn draws_match_the_scalar_definition<E: Element>() {
     let stream = Stream::new(4, 1);
     for n in sample((0..=70).chain([127, 128, 129, 16_383, 16_384, 16_385, 40_001])) {
         same_on_every_cpu(|cpu| {
@@ -23,14 +23,14 @@ fn ones_are_where_the_words_say<E: Element>() {
 }
 
 #[test]
-fn ones_are_where_the_words_say_for_every_type() {
-    ones_are_where_the_words_say::<f32>();
-    ones_are_where_the_words_say::<f64>();
-    ones_are_where_the_words_say::<bf16>();
+fn draws_match_the_scalar_definition_for_every_type() {
+    draws_match_the_scalar_definition::<f32>();
+    draws_match_the_scalar_definition::<f64>();
+    draws_match_the_scalar_definition::<bf16>();
 }
 
 #[test]
-fn there_are_as_many_ones_as_the_probability_asks_for() {
+fn the_frequency_of_ones_is_the_probability() {
     let n = 1_000_000;
     let mut x = vec![0.0_f32; n];
     for (turn, p) in [(0, 0.001), (1, 0.1), (2, 0.5), (3, 0.9), (4, 0.999)] {

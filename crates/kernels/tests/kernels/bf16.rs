@@ -5,7 +5,8 @@ use kernels::{Cpu, Error};
 use crate::testing::{cpus, same_on_every_cpu};
 use kernels::bf16::*;
 
-/// Both neighbours of every bf16's boundaries: its exact value, and half way to the next.
+/// The rounding boundaries of every bf16, with both neighbours: its exact value, and half way to
+/// the next.
 fn boundaries() -> Vec<f32> {
     let around = |bits: u32| [bits.wrapping_sub(1), bits, bits.wrapping_add(1)];
     (0..=u16::MAX)
@@ -51,7 +52,7 @@ fn every_boundary_is_rounded_as_half_does() {
 }
 
 #[test]
-fn rounding_at_random_gives_a_neighbour_from_the_promised_bits() {
+fn stochastic_rounding_uses_the_documented_bits() {
     let mut x = boundaries();
     x.truncate(x.len() - 5); // not a whole tile
     let stream = Stream::new(7, 8);
@@ -72,9 +73,9 @@ fn rounding_at_random_gives_a_neighbour_from_the_promised_bits() {
 }
 
 #[test]
-fn rounding_at_random_is_right_on_average() {
+fn stochastic_rounding_is_unbiased() {
     let n = 1 << 18;
-    // Towards zero with chances of 3/4, 1/2, 1/16 and 1 - 2^-15; also where numbers are subnormal.
+    // Towards zero with probability 3/4, 1/2, 1/16 and 1 - 2^-15, including subnormal numbers.
     for fraction in [0x4000, 0x8000, 0xF000, 2] {
         for upper in [0x3F80_0000_u32, 0xC2FF_0000, 0x0003_0000, 0x8000_0000] {
             let x = f32::from_bits(upper | fraction);
@@ -89,7 +90,7 @@ fn rounding_at_random_is_right_on_average() {
 }
 
 #[test]
-fn past_the_largest_lies_infinity() {
+fn values_above_the_largest_round_to_infinity() {
     let mut y = [bf16::ZERO; 4];
     let x = [f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY];
     narrow(Cpu::detect(), &x, &mut y).unwrap();

@@ -1,4 +1,5 @@
-//! Against the definition in f64, PyTorch's values, finite differences, and the values that the extremes must give.
+//! Compares with the definition in f64, PyTorch's values, finite differences, and the limits at
+//! extreme logits.
 
 #![expect(clippy::disallowed_methods, reason = "std's exp and ln are the reference here")]
 
@@ -9,7 +10,7 @@ use kernels::loss::BinaryCrossEntropy;
 use kernels::random::Stream;
 use kernels::{Cpu, Element, Error, Float};
 
-/// Losses and gradient, and that the losses alone are the same.
+/// Losses and gradient. Asserts that `losses` alone gives the same losses.
 fn run<E: Element>(of: BinaryCrossEntropy, cpu: Cpu<'_>, z: &[E], t: &[E]) -> (Vec<E>, Vec<E>) {
     let nan = E::from_float(E::Float::NAN);
     let (mut losses, mut again, mut dz) = (vec![nan; z.len()], vec![nan; z.len()], vec![nan; z.len()]);
@@ -31,7 +32,7 @@ fn agrees_with_the_definition<T: Float>(tolerance: f64) {
     for (n, spread) in [(0, 1.0), (1, 1.0), (7, 3.0), (17, 10.0), (16_385, 20.0), (40_000, 300.0)] {
         let stream = Stream::new(16, n);
         let z: Vec<T> = (0..n).map(|i| T::from_f64(spread * (2.0 * stream.uniform_f64(i) - 1.0))).collect();
-        // Every third target is 0, every third 1.
+        // Every third target is 0, every third is 1.
         let t: Vec<T> =
             (0..n).map(|i| T::from_f64([0.0, 1.0, stream.uniform_f64(n + i)][i as usize % 3])).collect();
         for positive_weight in [1.0, 2.5, 0.0] {
@@ -44,10 +45,10 @@ fn agrees_with_the_definition<T: Float>(tolerance: f64) {
                 let (z, t) = (z.to_f64(), t.to_f64());
                 let (loss, gradient) = oracle(z, t, positive_weight);
                 let got = (f64::from_bits(losses[i]), f64::from_bits(dz[i]));
-                // A subnormal power has fewer digits.
+                // A subnormal exponential has fewer digits.
                 let least = f64::from(f32::MIN_POSITIVE) * tolerance;
                 assert!((got.0 - loss).abs() <= tolerance * loss + least, "{z}, {t}: {} not {loss}", got.0);
-                // Of the two terms of the gradient, nothing cancels where the target is 0 or 1.
+                // The two terms of the gradient do not cancel where the target is 0 or 1.
                 let size = if t == 0.0 || t == 1.0 { gradient.abs() } else { 1.0 + positive_weight };
                 assert!(
                     (got.1 - gradient).abs() <= tolerance * size + least,
@@ -60,14 +61,15 @@ fn agrees_with_the_definition<T: Float>(tolerance: f64) {
 }
 
 #[test]
-fn loss_and_gradient_are_those_of_the_definition() {
+fn loss_and_gradient_match_the_definition() {
     agrees_with_the_definition::<f32>(5.0 * f64::from(f32::EPSILON));
     agrees_with_the_definition::<f64>(5.0 * f64::EPSILON);
 }
 
-/// What PyTorch 2.15 gives for `binary_cross_entropy_with_logits(z, t, pos_weight=2.5, reduction='none')` in f64.
+/// Values of PyTorch 2.15's
+/// `binary_cross_entropy_with_logits(z, t, pos_weight=2.5, reduction='none')` in f64.
 #[test]
-fn values_are_those_of_pytorch() {
+fn values_match_pytorch() {
     let (z, t) = ([0.5_f64, -1.25, 2.0, 0.25, 3.0, -2.0], [0.1, 0.2, 0.3, 0.4, 0.0, 1.0]);
     let (losses, dz) = run(BinaryCrossEntropy { positive_weight: 2.5 }, Cpu::detect(), &z, &t);
     let expected_losses = [
@@ -92,7 +94,7 @@ fn values_are_those_of_pytorch() {
 }
 
 #[test]
-fn the_gradient_is_that_of_finite_differences() {
+fn the_gradient_matches_finite_differences() {
     let (z, t) = ([0.5_f64, -1.25, 2.0, 0.25, 3.0, -2.0], [0.1, 0.2, 0.3, 0.4, 0.0, 1.0]);
     let of = BinaryCrossEntropy { positive_weight: 2.5 };
     let (_, dz) = run(of, Cpu::detect(), &z, &t);

@@ -4,7 +4,7 @@ use kernels::norm::{Units, norm2};
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Float};
 
-/// The gradient and what was returned, the same on every cpu.
+/// The clipped gradient and the result, equal on every CPU.
 fn clipped<T: Float>(g: &[T], limit: f64) -> (Vec<T>, Result<f64, Error>) {
     let mut out = Vec::new();
     let result = same_on_every_cpu(|cpu| {
@@ -16,7 +16,7 @@ fn clipped<T: Float>(g: &[T], limit: f64) -> (Vec<T>, Result<f64, Error>) {
 }
 
 #[test]
-fn the_table_of_what_clipping_does() {
+fn clipping_matches_the_table() {
     let tiny = f32::from_bits(1);
     let e20 = f64::from(1e20_f32);
     for (g, norm, expected) in [
@@ -41,7 +41,7 @@ fn the_table_of_what_clipping_does() {
 }
 
 #[test]
-fn what_is_not_finite_is_refused_untouched() {
+fn non_finite_gradients_are_refused_unchanged() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let g = [100.0, bad, 1.0];
         let (out, result) = clipped(&g, 5.0);
@@ -90,7 +90,7 @@ fn several_tensors_are_clipped_as_one() {
         let result = clip_global_norm(cpu, &mut [&mut a, &mut [], &mut b], 5.0, &mut norms);
         assert_eq!(result, Err(Error::NonFiniteIn { tensor: 2, index: 1 }));
         assert_eq!((a, bits(&b)), ([9.0], bits(&[1.0, bad, 1.0])));
-        // The other tensors have their norms all the same.
+        // The norms of the other tensors are written all the same.
         assert!(norms[0] == 9.0 && norms[1] == 0.0 && !norms[2].is_finite());
     }
     assert_eq!(clip_global_norm::<f32>(cpu, &mut [], 5.0, &mut []), Ok(0.0));
@@ -101,7 +101,7 @@ fn several_tensors_are_clipped_as_one() {
         Err(Error::Parameter { name: "limit", .. })
     ));
     assert_eq!(a, [2.5]);
-    // f64 whose squares overflow, beside some whose squares underflow.
+    // f64 whose squares overflow, together with some whose squares underflow.
     let (mut a, mut b) = ([3e200_f64, 4e200], [3e-200, 4e-200]);
     let norm = clip_global_norm(cpu, &mut [&mut a, &mut b], 5.0, &mut norms[..2]).unwrap();
     assert!((norm / 5e200 - 1.0).abs() < 1e-15 && (norms[1] / 5e-200 - 1.0).abs() < 1e-15);
@@ -109,7 +109,7 @@ fn several_tensors_are_clipped_as_one() {
 }
 
 #[test]
-fn values_are_bounded_and_nothing_else() {
+fn values_are_clamped_and_nothing_else_changes() {
     let (huge, tiny) = (f32::MAX, f32::from_bits(1));
     for n in [0, 1, 7, 33, 16_385] {
         let g: Vec<f32> = (0..n as u64).map(|i| Stream::new(6, 1).uniform_f32(i) - 0.5).collect();
@@ -140,7 +140,7 @@ fn values_are_bounded_and_nothing_else() {
     }
 }
 
-/// Each unit of `x`, gathered.
+/// The elements of each unit of `x`.
 fn gathered(units: Units, x: &[f32]) -> Vec<Vec<f32>> {
     match units {
         Units::Whole => vec![x.to_vec()],
@@ -152,8 +152,8 @@ fn gathered(units: Units, x: &[f32]) -> Vec<Vec<f32>> {
 }
 
 #[test]
-fn units_are_bounded_each_by_itself() {
-    // More rows than one task takes, more columns than one task takes, and a row longer than a chunk.
+fn units_are_clipped_independently() {
+    // More rows and more columns than one task takes, and a row longer than a chunk.
     for (rows, cols) in [(1, 1), (3, 5), (100, 300), (5000, 7), (2, 20_000)] {
         let draw = |stream, size: f32| -> Vec<f32> {
             (0..(rows * cols) as u64).map(|i| size * (Stream::new(8, stream).uniform_f32(i) - 0.5)).collect()
@@ -193,7 +193,7 @@ fn units_are_bounded_each_by_itself() {
 }
 
 #[test]
-fn units_of_weights_keep_to_their_greatest_norm() {
+fn units_of_weights_keep_within_their_max_norm() {
     let w = [6.0_f32, 0.0, 8.0, 1.0, -0.0, 2.0];
     for (units, expected, norms) in [
         (Units::Columns(2), [3.0, 0.0, 4.0, 1.0, -0.0, 2.0], vec![10.0, 5.0_f64.sqrt()]),
@@ -214,7 +214,7 @@ fn units_of_weights_keep_to_their_greatest_norm() {
 }
 
 #[test]
-fn units_that_cannot_be_are_refused_untouched() {
+fn impossible_units_are_refused_unchanged() {
     let cpu = Cpu::detect();
     let mut g = [6.0_f32, 8.0, f32::NAN, 1.0];
     let units = Units::Rows(2);
@@ -246,7 +246,7 @@ fn units_that_cannot_be_are_refused_untouched() {
         refused(max_norm(cpu, &mut g, units, bad, &mut [0.0; 2]), "limit");
     }
     assert_eq!(bits(&g), before);
-    // Weights that are not finite allow all; zero weights allow `ratio * epsilon`.
+    // Non-finite weights allow any gradient; zero weights allow `ratio * epsilon`.
     let mut g = [3.0_f32, 4.0, 3.0, 4.0];
     let found = adaptive(&mut g, &[f32::NAN, 1.0, 0.0, 0.0], units, 5.0, 0.1, 4).unwrap();
     assert_eq!((g, found.clipped), ([3.0, 4.0, 0.3, 0.4], 1));

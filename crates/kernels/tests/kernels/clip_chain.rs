@@ -18,7 +18,7 @@ fn draw(stream: u64, n: usize) -> Vec<f32> {
     (0..n as u64).map(|i| Stream::new(31, stream).uniform_f32(i) - 0.5).collect()
 }
 
-/// Tensors of all kinds of units, empty ones among them.
+/// Tensors of all kinds of units, including empty ones.
 const LAYOUT: [Tensor; 6] = [
     Tensor { len: 70 * 300, units: Units::Columns(300) },
     Tensor { len: 300, units: Units::Whole },
@@ -34,12 +34,12 @@ fn tensors_of<'a>(tensors: &[Tensor], mut x: &'a [f32]) -> impl Iterator<Item = 
     tensors.iter().map(move |tensor| x.split_off(..tensor.len).expect("as many elements as the tensors"))
 }
 
-/// The tensors of a flat buffer, to be clipped.
+/// The tensors of a flat buffer, for clipping.
 fn tensors_of_mut<'a>(mut x: &'a mut [f32]) -> impl Iterator<Item = &'a mut [f32]> {
     LAYOUT.iter().map(move |tensor| x.split_off_mut(..tensor.len).expect("as many elements as the tensors"))
 }
 
-/// The gradient, the norms and what was returned, the same on every cpu.
+/// The gradient, the norms and the result, equal on every CPU.
 fn chained(
     chain: &[Clip],
     tensors: &[Tensor],
@@ -109,7 +109,7 @@ fn each_link_alone_is_the_clip_of_its_name() {
 }
 
 #[test]
-fn links_see_what_those_before_them_made() {
+fn links_read_the_output_of_those_before_them() {
     let tensors = [whole(2), whole(1)];
     let chain = |chain: &[Clip], g: &[f32]| {
         let (mut g, norms, result) = chained(chain, &tensors, &[], g);
@@ -118,28 +118,28 @@ fn links_see_what_those_before_them_made() {
         (g, norms, clipped)
     };
     let g = [6.0, 8.0, 0.0];
-    // |g| = 10 becomes 5 by the scale; then 3 and 4 meet the limit 3.5; then 3 and 3.5 the norm 1.
+    // |g| = 10 becomes 5 by the scale; then 3 and 4 are clamped to 3.5; then 3 and 3.5 to the norm 1.
     let (out, norms, clipped) = chain(&[Clip::GlobalNorm(5.0), Clip::Value(3.5)], &g);
     assert_eq!((out, norms), (vec![3.0, 3.5, 0.0], vec![10.0, 0.0]));
     assert!(clipped.rewritten && clipped.scale == 0.5 && clipped.norm == 10.0);
     let (out, _, clipped) = chain(&[Clip::GlobalNorm(5.0), Clip::Value(3.5), Clip::GlobalNorm(1.0)], &g);
     assert!((norm2(Cpu::detect(), &out).unwrap() - 1.0).abs() < 1e-7 && clipped.norm == 10.0);
-    // The other way round: 6, 8 become 4, 4.
+    // In the other order: 6, 8 become 4, 4.
     let (out, ..) = chain(&[Clip::Value(4.0), Clip::GlobalNorm(100.0)], &g);
     assert_eq!(out, [4.0, 4.0, 0.0]);
-    // The first tensor becomes 3, 4 by its own norm; then the scale counts for the second as well.
+    // The first tensor becomes 3, 4 by its own norm; the scale applies to the second as well.
     let (out, _, clipped) = chain(&[Clip::Norm(5.0), Clip::GlobalNorm(2.5)], &[6.0, 8.0, 0.0]);
     assert_eq!((out, clipped.scale), (vec![1.5, 2.0, 0.0], 0.5));
     let (out, _, clipped) = chain(&[Clip::GlobalNorm(5.0), Clip::Norm(2.5)], &[6.0, 8.0, 0.0]);
     assert_eq!((out, clipped.scale), (vec![1.5, 2.0, 0.0], 0.5));
-    // Twice the same, and a wider one: nothing more.
+    // The same link twice, and a wider one: no further change.
     let twice = [Clip::GlobalNorm(5.0), Clip::GlobalNorm(5.0), Clip::GlobalNorm(7.0), Clip::Norm(5.0)];
     assert_eq!(chain(&twice, &g).2, Clipped { norm: 10.0, scale: 0.5, rewritten: false });
     assert_eq!(chain(&[], &g).2, Clipped { norm: 10.0, scale: 1.0, rewritten: false });
 }
 
 #[test]
-fn an_adaptive_link_reckons_with_the_scale() {
+fn an_adaptive_link_includes_the_scale() {
     let tensors = [Tensor { len: 4, units: Units::Rows(2) }];
     let chain = [Clip::GlobalNorm(5.0), Clip::Adaptive { ratio: 1.0, epsilon: 1.0 }];
     // The scale is 1/2, the rows 3, 4 and 0, 0; the weights of the first have the norm 2.
@@ -149,7 +149,7 @@ fn an_adaptive_link_reckons_with_the_scale() {
 }
 
 #[test]
-fn the_table_of_what_chains_do() {
+fn chains_match_the_table() {
     let tiny = f32::from_bits(1);
     let tensors = [whole(2), whole(2)];
     let e20 = f64::from(1e20_f32);
@@ -221,7 +221,7 @@ fn misuse_is_refused_before_anything_is_changed() {
 }
 
 #[test]
-fn a_gradient_whose_norm_is_past_the_largest_number_is_clipped() {
+fn a_gradient_with_an_infinite_norm_is_clipped() {
     let (cpu, tensors) = (Cpu::detect(), [whole(2), whole(2)]);
     for (chain, norm) in [(Clip::GlobalNorm(5e300), 5e300), (Clip::Norm(5e300), 5e300 * f64::sqrt(2.0))] {
         let mut g = [f64::MAX; 4];
@@ -233,7 +233,8 @@ fn a_gradient_whose_norm_is_past_the_largest_number_is_clipped() {
 }
 
 proptest! {
-    /// Whatever the chain: every bound holds in the end for the link that set it last, and no element grows.
+    /// For every chain: each bound holds in the end for the link that set it last, and no element
+    /// grows.
     #[test]
     fn no_chain_makes_anything_larger(
         seed in 0..1000_u64,
@@ -254,7 +255,7 @@ proptest! {
         for (g, out) in g.iter().zip(&out) {
             prop_assert!(out.abs() <= g.abs() && g * out >= 0.0);
         }
-        // Later links only shrink, so that all bounds hold in the end.
+        // Later links only shrink elements, so all bounds hold in the end.
         let cpu = Cpu::detect();
         for clip in chain {
             let (norm, limit) = match clip {

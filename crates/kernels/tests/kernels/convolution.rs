@@ -354,7 +354,7 @@ fn large_images_have_the_bits_of_the_documented_order() {
 
 /// Values, compared with f64 sums in another order.
 #[test]
-fn values_are_those_of_seven_loops() {
+fn values_match_seven_loops() {
     for case in sample(CASES) {
         let c = case.convolution();
         let [x, w, bias, dy] =
@@ -376,7 +376,7 @@ fn values_are_those_of_seven_loops() {
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
+fn gradients_match_finite_differences() {
     let cpu = Cpu::detect();
     for case in sample(CASES) {
         let c = case.convolution();

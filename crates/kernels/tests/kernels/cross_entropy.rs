@@ -1,4 +1,5 @@
-//! Against a plain f64 oracle, PyTorch's values, finite differences, and the values that the extremes must give.
+//! Compares with a plain f64 oracle, PyTorch's values, finite differences, and the limits at
+//! extreme logits.
 
 #![expect(clippy::disallowed_methods, reason = "std's exp and ln are the reference here")]
 
@@ -25,7 +26,7 @@ fn both<T: Float>(cpu: Cpu<'_>, z: &[T], classes: usize, labels: &[u32], scale: 
     (losses, dlogits)
 }
 
-/// `(losses, dlogits)` of any form, and that all forms agree.
+/// `(losses, dlogits)`. Asserts that all forms agree.
 fn all_forms<T: Float>(
     of: CrossEntropy<'_, T>,
     cpu: Cpu<'_>,
@@ -80,12 +81,12 @@ fn agrees_with_the_oracle<T: Float>(tolerance: f64) {
 }
 
 #[test]
-fn loss_and_gradient_are_those_of_the_definition() {
+fn loss_and_gradient_match_the_definition() {
     agrees_with_the_oracle::<f32>(2e-6);
     agrees_with_the_oracle::<f64>(4e-15);
 }
 
-/// Around lanes, tiles, the shortest long row, pieces and chunks.
+/// Lengths around lanes, tiles, the shortest long row, pieces and chunks.
 const CLASSES: [usize; 16] = [1, 2, 3, 7, 8, 9, 10, 17, 31, 32, 33, 127, 129, 512, 1000, 20_000];
 
 fn all_forms_give_the_same_bits<T: Float>() {
@@ -112,9 +113,9 @@ fn all_forms_give_the_same_bits_on_every_cpu() {
     all_forms_give_the_same_bits::<f64>();
 }
 
-/// The order of the sum is a promise: this loop says it in scalars.
+/// The documented order of the sum, in scalars.
 #[test]
-fn a_row_is_summed_in_the_promised_order() {
+fn a_row_is_summed_in_the_documented_order() {
     let (classes, label) = (21, 4);
     let z = logits::<f32>(classes, 3.0);
     let max = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -137,7 +138,7 @@ fn a_row_is_summed_in_the_promised_order() {
 }
 
 #[test]
-fn the_gradient_is_that_of_finite_differences() {
+fn the_gradient_matches_finite_differences() {
     let (rows, classes) = (4, 10);
     let z = logits::<f64>(rows * classes, 2.0);
     let labels = labels(rows, classes);
@@ -161,14 +162,14 @@ fn extreme_logits_give_exact_losses_and_tiny_losses_keep_their_digits() {
     assert_eq!(loss([-1e4, 1e4]), (2e4, vec![-1.0, 1.0]));
     assert_eq!(loss([1e4, -1e4]), (0.0, vec![-0.0, 0.0]));
     assert_eq!(loss([-1e38, 1e38]), (2e38, vec![-1.0, 1.0]));
-    // ln(1 + e^-20) = 2.0611536e-9, which 1 + e^-20 in f32 has lost.
+    // ln(1 + e^-20) = 2.0611536e-9, which 1 + e^-20 in f32 loses.
     let (tiny, gradient) = loss([20.0, 0.0]);
     assert!((f64::from(tiny) - (-20.0_f64).exp().ln_1p()).abs() < 1e-15);
     assert!((gradient[0] + tiny).abs() < 1e-15 && gradient[1] == -gradient[0]);
 }
 
 #[test]
-fn what_is_not_finite_stays_in_its_row() {
+fn non_finite_logits_stay_in_their_row() {
     const INF: f64 = f64::INFINITY;
     fn case<T: Float>(row: [f64; 3], loss: f64, dlogits: [f64; 3]) {
         let z: Vec<T> = [row, [1.0, 2.0, 3.0]].iter().flatten().map(|&z| T::from_f64(z)).collect();
@@ -197,7 +198,7 @@ fn what_is_not_finite_stays_in_its_row() {
 }
 
 #[test]
-fn rows_of_a_view_are_all_that_is_written() {
+fn only_the_rows_of_a_view_are_written() {
     let z = logits::<f32>(35 * 10, 2.0);
     let labels = labels(35, 10);
     let (expected_losses, expected) = both(Cpu::detect(), &z, 10, &labels, 1.0);
@@ -223,21 +224,21 @@ fn positive<T: Float>(rows: usize, classes: usize, stream: u64) -> Vec<T> {
     x.chunks(classes).flat_map(row).collect()
 }
 
-/// Loss and gradient of one row with stakes, by the definition, in f64.
-fn oracle_of_stakes(z: &[f64], stakes: &[f64]) -> (f64, Vec<f64>) {
-    let greatest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let first = z.iter().position(|&z| z == greatest).unwrap();
-    let rest: f64 = (0..z.len()).filter(|&j| j != first).map(|j| (z[j] - greatest).exp()).sum();
-    let loss = z.iter().zip(stakes).map(|(z, stake)| stake * (greatest - z + rest.ln_1p())).sum();
-    let weight: f64 = stakes.iter().sum();
-    let dz = z.iter().zip(stakes).map(|(z, stake)| weight * (z - greatest).exp() / (1.0 + rest) - stake);
+/// Loss and gradient of one row with weighted targets `q`, by the definition, in f64.
+fn weighted_oracle(z: &[f64], q: &[f64]) -> (f64, Vec<f64>) {
+    let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let first = z.iter().position(|&z| z == max).unwrap();
+    let rest: f64 = (0..z.len()).filter(|&j| j != first).map(|j| (z[j] - max).exp()).sum();
+    let loss = z.iter().zip(q).map(|(z, q)| q * (max - z + rest.ln_1p())).sum();
+    let weight: f64 = q.iter().sum();
+    let dz = z.iter().zip(q).map(|(z, q)| weight * (z - max).exp() / (1.0 + rest) - q);
     (loss, dz.collect())
 }
 
-/// `u` is half a unit in the last place of 1.
-fn stakes_are_those_of_the_definition<T: Float>(u: f64) {
+/// `u` is half an ULP of 1.
+fn weighted_targets_match_the_definition<T: Float>(u: f64) {
     for classes in CLASSES {
-        // The longest chain of a sum, and what else is rounded.
+        // The longest chain of a sum, plus the other roundings.
         let tolerance = u * (classes.div_ceil(8) + 40) as f64;
         for rows in [1, 15, 40] {
             if rows * classes > 20_000 {
@@ -261,19 +262,19 @@ fn stakes_are_those_of_the_definition<T: Float>(u: f64) {
                     for (row, &got) in losses.iter().enumerate() {
                         let at = row * classes..(row + 1) * classes;
                         let exact: Vec<f64> = z[at.clone()].iter().map(|z| z.to_f64()).collect();
-                        let stake = |j: usize| {
+                        let q = |j: usize| {
                             let part = parts[at.start + j].to_f64() * (1.0 - smoothing);
                             let part = part + smoothing / classes as f64;
                             weights.map_or(1.0, |weights| weights[j].to_f64()) * part
                         };
-                        let stakes: Vec<f64> = (0..classes).map(stake).collect();
-                        let (loss, gradient) = oracle_of_stakes(&exact, &stakes);
+                        let q: Vec<f64> = (0..classes).map(q).collect();
+                        let (loss, gradient) = weighted_oracle(&exact, &q);
                         let error = (f64::from_bits(got) - loss).abs();
                         assert!(
                             error <= tolerance * loss,
                             "{classes} classes, {of:?}: off by {error:e} of {loss}"
                         );
-                        let size = stakes.iter().fold(0.0, |size, stake| size + stake);
+                        let size = q.iter().fold(0.0, |size, q| size + q);
                         for (dz, expected) in dlogits[at].iter().zip(gradient) {
                             let error = (f64::from_bits(*dz) - expected).abs();
                             assert!(error <= tolerance * size, "{classes} classes, {of:?}: {error:e}");
@@ -284,7 +285,7 @@ fn stakes_are_those_of_the_definition<T: Float>(u: f64) {
                 check(Targets::Distributions(&distributions), &distributions);
                 let of_labels = check(Targets::Labels(&labels), &one_hot);
                 let of_one_hot = check(Targets::Distributions(&one_hot), &one_hot);
-                // A smoothed label is a distribution like any other.
+                // A smoothed label equals the smoothed one-hot distribution.
                 assert!(smoothing == 0.0 || of_labels == of_one_hot, "{classes} classes, {of:?}");
             }
         }
@@ -292,9 +293,9 @@ fn stakes_are_those_of_the_definition<T: Float>(u: f64) {
 }
 
 #[test]
-fn smoothing_weights_and_distributions_are_those_of_the_definition() {
-    stakes_are_those_of_the_definition::<f32>(0.5 * f64::from(f32::EPSILON));
-    stakes_are_those_of_the_definition::<f64>(0.5 * f64::EPSILON);
+fn smoothing_weights_and_distributions_match_the_definition() {
+    weighted_targets_match_the_definition::<f32>(0.5 * f64::from(f32::EPSILON));
+    weighted_targets_match_the_definition::<f64>(0.5 * f64::EPSILON);
 }
 
 const Z: [f64; 12] = [0.5, -1.25, 2.0, 0.25, 3.0, -2.0, -1.5, 1.0, -0.75, 0.0, 0.5, -4.0];
@@ -302,9 +303,10 @@ const LABELS: [u32; 3] = [2, 3, 0];
 const WEIGHTS: [f64; 4] = [0.5, 2.0, 1.0, 3.0];
 const DISTRIBUTIONS: [f64; 12] = [0.1, 0.2, 0.3, 0.4, 0.0, 1.0, 0.0, 0.0, 0.25, 0.25, 0.5, 0.0];
 
-/// What PyTorch 2.15 gives for `cross_entropy(z, target, weight, label_smoothing, reduction='none')` in f64.
+/// Values of PyTorch 2.15's `cross_entropy(z, target, weight, label_smoothing, reduction='none')`
+/// in f64.
 #[test]
-fn values_are_those_of_pytorch() {
+fn values_match_pytorch() {
     let close = |got: &[f64], expected: &[f64]| {
         assert_eq!(got.len(), expected.len());
         for (got, expected) in got.iter().zip(expected) {
@@ -356,7 +358,7 @@ fn ignored_rows_give_zeros_and_do_not_count() {
     let of = CrossEntropy::<f64> { ignore: Some(3), ..CrossEntropy::default() };
     assert_eq!(of.total_weight(4, Targets::Labels(&LABELS)), Ok(2.0));
     assert_eq!(all_forms(of, Cpu::detect(), &Z, 4, Targets::Labels(&LABELS), 1.0).0[1], 0.0);
-    // Whole tiles and blocks of them.
+    // Whole tiles and blocks of ignored rows.
     let labels = vec![u32::MAX; 5000];
     let of = CrossEntropy { smoothing: 0.0, weights: None, ignore: Some(u32::MAX) };
     let (losses, dlogits) =
@@ -365,7 +367,7 @@ fn ignored_rows_give_zeros_and_do_not_count() {
 }
 
 #[test]
-fn gradients_of_all_options_are_those_of_finite_differences() {
+fn gradients_of_all_options_match_finite_differences() {
     let weights = [0.5, 2.0, 1.0, 3.0];
     for of in [
         CrossEntropy { weights: Some(&weights[..]), ..CrossEntropy::default() },
@@ -383,7 +385,7 @@ fn gradients_of_all_options_are_those_of_finite_differences() {
 }
 
 #[test]
-fn extreme_logits_against_distributions() {
+fn extreme_logits_with_distributions() {
     const INF: f32 = f32::INFINITY;
     let run = |z: &[f32], target: &[f32]| {
         same_on_every_cpu(|cpu| {
@@ -394,7 +396,7 @@ fn extreme_logits_against_distributions() {
     assert_eq!(run(&[1e4, -1e4], &[1.0, 0.0]), (vec![0.0], vec![0.0, 0.0]));
     assert_eq!(run(&[3.0, -INF], &[1.0, 0.0]), (vec![0.0], vec![0.0, 0.0]));
     assert_eq!(run(&[3.0, -INF], &[0.75, 0.25]), (vec![INF], vec![0.25, -0.25]));
-    // What a confident network still has to learn: e^-20 = 2.0611536e-9.
+    // The remaining loss of a confident network: e^-20 = 2.0611536e-9.
     let (losses, dlogits) = run(&[20.0, 0.0], &[1.0, 0.0]);
     assert!((f64::from(losses[0]) - (-20.0_f64).exp().ln_1p()).abs() < 1e-15);
     assert!((dlogits[0] + losses[0]).abs() < 1e-15 && dlogits[1] == -dlogits[0]);
@@ -415,7 +417,7 @@ fn extreme_logits_against_distributions() {
             assert!(losses.iter().chain(&dz).all(|x| x.is_nan()), "{z:?} {target:?}");
         }
     }
-    // A weight of 0 takes a class out, even an impossible one.
+    // A weight of 0 excludes a class, even an impossible one.
     let of = CrossEntropy { weights: Some(&[0.0, 1.0]), ..CrossEntropy::default() };
     let (losses, dlogits) = all_forms(of, Cpu::detect(), &[-INF, 2.0], 2, Targets::Labels(&[0]), 1.0);
     assert_eq!((losses[0], dlogits[1]), (0.0, 0.0));

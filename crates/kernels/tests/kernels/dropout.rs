@@ -1,4 +1,4 @@
-//! Dropout against the scalar loop that its documentation states; the bits of split batches.
+//! Dropout compared with its documented scalar loop; the bits of split batches.
 
 use half::bf16;
 
@@ -17,20 +17,20 @@ fn element<E: Element>(i: u64) -> E {
     E::from_float(E::Float::from_f64(*special.get(i as usize % 20).unwrap_or(&uniform)))
 }
 
-/// What tells two results apart, NaN made one and zeros of both signs kept two.
+/// Bits for comparisons: one value for all NaN, two for the zeros.
 fn bits<E: Element>(x: &[E]) -> Vec<u64> {
     let bits = |x: f64| if x.is_nan() { u64::MAX } else { x.to_bits() };
     x.iter().map(|x| bits(x.to_float().to_f64())).collect()
 }
 
-fn is_that_of_the_scalar_loop<E: Element>() {
+fn matches_the_scalar_loop<E: Element>() {
     for p in [0.0, 0.1, 0.5, 1.0] {
         for (offset, n) in sample((0..9).chain([1 << 33, u64::MAX - 40_000]).flat_map(|offset| {
             [0, 1, 3, 7, 8, 9, 17, 124, 127, 128, 129, 300, 16_383, 16_385, 40_000].map(|n| (offset, n))
         })) {
             let x: Vec<E> = (0..n).map(element).collect();
             let threshold = (p * f64::from(1_u32 << 31)).round() as u32;
-            let factor = E::Float::from_f64(1.0 / (1.0 - p));
+            let scale = E::Float::from_f64(1.0 / (1.0 - p));
             let expected: Vec<E> = (0..)
                 .zip(&x)
                 .map(|(i, &x)| {
@@ -38,13 +38,13 @@ fn is_that_of_the_scalar_loop<E: Element>() {
                         return E::default();
                     }
                     let mut y = x.to_float();
-                    y *= factor;
+                    y *= scale;
                     E::from_float(y)
                 })
                 .collect();
             let dropout = Dropout { p, stream: STREAM };
             same_on_every_cpu(|cpu| {
-                // Not aligned, and with a canary on either side.
+                // Unaligned, with a canary on either side.
                 let canary = E::from_float(E::Float::from_f64(7.0));
                 let mut y = vec![canary; n as usize + 2];
                 let inside = 1..n as usize + 1;
@@ -60,10 +60,10 @@ fn is_that_of_the_scalar_loop<E: Element>() {
 }
 
 #[test]
-fn every_element_is_that_of_the_scalar_loop() {
-    is_that_of_the_scalar_loop::<f32>();
-    is_that_of_the_scalar_loop::<f64>();
-    is_that_of_the_scalar_loop::<bf16>();
+fn every_element_matches_the_scalar_loop() {
+    matches_the_scalar_loop::<f32>();
+    matches_the_scalar_loop::<f64>();
+    matches_the_scalar_loop::<bf16>();
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_split_batch_has_the_bits_of_the_whole() {
 }
 
 #[test]
-fn what_is_dropped_is_what_fill_bernoulli_draws() {
+fn the_mask_is_that_of_fill_bernoulli() {
     let (mut ones, mut y) = ([0.0_f64; 500], [1.0_f64; 500]);
     fill_bernoulli(Cpu::detect(), STREAM, 0.75, &mut ones).unwrap();
     Dropout { p: 0.75, stream: STREAM }.forward_in_place(Cpu::detect(), 0, &mut y).unwrap();

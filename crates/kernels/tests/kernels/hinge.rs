@@ -1,5 +1,5 @@
-//! Against the definition in f64, PyTorch's values, the promised order in scalars, finite differences, and the values that
-//! the extremes must give.
+//! Compares with the definition in f64, PyTorch's values, the documented order in scalars, finite
+//! differences, and the limits at extreme logits.
 
 use crate::testing::{bits, centred_difference, same_on_every_cpu};
 use kernels::loss::{Hinge, HingeForm};
@@ -13,7 +13,7 @@ fn all() -> impl Iterator<Item = Hinge> {
         .flat_map(|form| [false, true].map(|squared| Hinge { form, margin: 1.5, squared, ignore: None }))
 }
 
-/// Losses and gradient, and that the losses alone are the same.
+/// Losses and gradient. Asserts that `losses` alone gives the same losses.
 fn run<T: Float>(
     of: Hinge,
     cpu: Cpu<'_>,
@@ -30,7 +30,7 @@ fn run<T: Float>(
     (losses, dz)
 }
 
-/// One row by the definition, the sums in the promised order.
+/// One row by the definition, with sums in the documented order.
 fn formula(of: Hinge, z: &[f32], label: usize, scale: f32) -> (f32, Vec<f32>) {
     let margin = of.margin as f32;
     let clip = |v: f32| if v <= 0.0 { 0.0 } else { v };
@@ -81,7 +81,7 @@ fn formula(of: Hinge, z: &[f32], label: usize, scale: f32) -> (f32, Vec<f32>) {
 }
 
 #[test]
-fn bits_are_those_of_the_definition() {
+fn bits_match_the_definition() {
     for classes in [1, 2, 3, 7, 8, 9, 10, 17, 127, 128, 129, 1000, 20_000] {
         for rows in [0, 1, 17, 3000] {
             if rows * classes > 40_000 {
@@ -110,9 +110,9 @@ fn bits_are_those_of_the_definition() {
 const Z: [f64; 12] = [0.5, -1.25, 2.0, 0.25, 3.0, -2.0, -1.5, 1.0, -0.75, 0.0, 0.5, -4.0];
 const LABELS: [u32; 3] = [2, 3, 0];
 
-/// What PyTorch 2.15 gives for `multi_margin_loss(z, y, p, margin=1.5, reduction='none')` in f64.
+/// Values of PyTorch 2.15's `multi_margin_loss(z, y, p, margin=1.5, reduction='none')` in f64.
 #[test]
-fn values_are_those_of_pytorch() {
+fn values_match_pytorch() {
     let of = Hinge { margin: 1.5, ..Hinge::default() };
     let (losses, dz) = run(of, Cpu::detect(), &Z, 4, &LABELS, 1.0);
     assert_eq!(losses, [0.0, 0.875, 1.25]);
@@ -123,8 +123,8 @@ fn values_are_those_of_pytorch() {
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
-    // No violation is so near to 0, no two are so near to each other, that the differences see a kink.
+fn gradients_match_finite_differences() {
+    // No violation is near 0 and no two are near each other, so that no difference crosses a kink.
     let z: Vec<f64> = Z.iter().enumerate().map(|(i, z)| z + 0.011 * i as f64 + 0.005).collect();
     for of in all() {
         let (_, dz) = run(of, Cpu::detect(), &z, 4, &LABELS, 0.6);
@@ -151,7 +151,7 @@ fn ignored_rows_give_zeros() {
 }
 
 #[test]
-fn what_is_not_finite_stays_in_its_row() {
+fn non_finite_logits_stay_in_their_row() {
     const INF: f32 = f32::INFINITY;
     for of in all() {
         let finite = run::<f32>(of, Cpu::detect(), &[1.0, 2.0, 3.0], 3, &[1], 1.0);

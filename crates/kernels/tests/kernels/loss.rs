@@ -18,7 +18,7 @@ fn masked<E: Element>(width: usize, one: E) {
 }
 
 #[test]
-fn rows_that_are_not_kept_become_zero() {
+fn masked_rows_become_zero() {
     for width in [1, 3, 10] {
         masked(width, 1.5_f32);
         masked(width, -2.0_f64);
@@ -34,7 +34,7 @@ fn rows_that_are_not_kept_become_zero() {
 }
 
 #[test]
-fn what_is_masked_must_be_whole_rows() {
+fn a_mask_needs_whole_rows() {
     let mut x = [1.0_f32; 5];
     let error = |expected| Err(Error::Length { operand: "x", expected, got: 5 });
     let cpu = Cpu::detect();

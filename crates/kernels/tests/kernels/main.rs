@@ -1,7 +1,7 @@
-//! Each kernel against its definition, on every instruction set, serial and on threads.
+//! Compares each kernel with its definition, on every instruction set, serial and on threads.
 //!
-//! One program of its own, not unit tests: it links the instances that the library holds, in place of compiling every
-//! kernel again.
+//! One integration test instead of unit tests: it links the library's instances in place of
+//! compiling every kernel again.
 
 mod activation;
 mod argmax;

@@ -1,4 +1,5 @@
-//! Against std's f64 for every function of f32, against a table of exact values for f64; special values; bits.
+//! Compares with std's f64 for every function of f32, and with a table of exact values for f64;
+//! special values; bits.
 
 #![expect(clippy::disallowed_methods, reason = "std's functions are the reference here")]
 
@@ -15,18 +16,18 @@ fn apply<T: Float>(function: Function<T>, cpu: Cpu<'_>, x: &[T]) -> Vec<T> {
     y
 }
 
-/// One unit in the last place of `x` in a format with `digits` bits and the smallest number `least`.
+/// ULP of `x` in a format with `digits` bits and the smallest number `least`.
 fn ulp(x: f64, digits: i32, least: f64) -> f64 {
     (f64::from_bits(x.abs().to_bits() & !((1 << 52) - 1)) * 2.0_f64.powi(1 - digits)).max(least)
 }
 
-/// One unit in the last place of an f32.
+/// ULP of an f32.
 fn ulp_f32(x: f64) -> f64 {
     ulp(x, 24, f64::from(f32::from_bits(1)))
 }
 
-/// Asserts that `function` is within `bound` ULP of `exact` at every 4099th f32, all exponents and both signs, and
-/// gives the same bits everywhere.
+/// Asserts that `function` is within `bound` ULP of `exact` at every 4099th f32, all exponents and
+/// both signs, with the same bits on every CPU.
 fn sweep_f32(function: Function<f32>, exact: fn(f64) -> f64, bound: f64) {
     let x: Vec<f32> = sample(0..=u32::MAX / 4099).map(|i| f32::from_bits(i * 4099)).collect();
     let y = apply(function, Cpu::detect(), &x);
@@ -49,7 +50,7 @@ fn sweep_f32(function: Function<f32>, exact: fn(f64) -> f64, bound: f64) {
     same_on_every_cpu(|cpu| bits(&apply(function, cpu, &some)));
 }
 
-/// sin(pi x) without error from the size of x.
+/// sin(pi x), accurate for large x too.
 fn std_sin_pi(x: f64) -> f64 {
     let z = x - 2.0 * (x / 2.0).round();
     // sin(pi z) = sin(pi (±1 - z)) keeps the argument small near the zeros.
@@ -85,7 +86,7 @@ fn f32_is_within_its_bounds() {
     sweep_f32(cos_pi, std_cos_pi, 1.5);
 }
 
-/// Sizes of x from the smallest to the largest, and exponents that make of them results of all sizes.
+/// Bases from the smallest to the largest, and exponents that give results of all magnitudes.
 fn powers() -> (Vec<f32>, Vec<f32>) {
     let stream = Stream::new(10, 0);
     (0..200_000)
@@ -93,7 +94,7 @@ fn powers() -> (Vec<f32>, Vec<f32>) {
             let x = f32::from_bits(stream.block(i)[0]);
             let log = f64::from(x).abs().ln();
             let y = (200.0 * stream.uniform_f64(i) - 108.0) / log;
-            // Every fourth exponent is whatever the bits are; every fourth an integer, for negative x.
+            // One exponent in four has arbitrary bits; one in four is an integer, for negative x.
             let y =
                 [y as f32, f32::from_bits(stream.block(i)[1]), y as f32, y.round() as f32][i as usize % 4];
             (x, y)
@@ -132,8 +133,9 @@ fn pow_f32_is_within_its_bound() {
 /// 3fe8… 4010… 3fd4… 77           bits of x and y, and as above
 /// ```
 ///
-/// Half of each function's points are drawn from all regions; the others are those where its error was largest among 50,000.
-const EXACT: &str = include_str!("../../src/math/exact_f64.txt");
+/// Half of each function's points are drawn from all regions; the others are those where its error
+/// was largest among 50,000.
+const EXACT: &str = include_str!("exact_f64.txt");
 
 #[test]
 fn f64_is_within_the_same_bounds() {
@@ -190,7 +192,7 @@ fn special<T: Float>(cases: &[(Function<T>, &str, f64, f64)]) {
 
 const INF: f64 = f64::INFINITY;
 
-/// 2^-140, subnormal as an f32: what many functions leave as it is.
+/// 2^-140, subnormal as an f32: many functions return it unchanged.
 const TINY: f64 = f64::from_bits((1023 - 140) << 52);
 
 fn special_values<T: Float>() {
@@ -298,7 +300,8 @@ fn special_values<T: Float>() {
 fn special_values_are_right() {
     special_values::<f32>();
     special_values::<f64>();
-    // The edges of overflow and underflow: the last finite, the first infinite; the last nonzero, the first zero.
+    // The edges of overflow and underflow: the last finite, the first infinite; the last nonzero,
+    // the first zero.
     special::<f32>(&[
         (exp, "exp", f64::from(88.722_84_f32), f64::INFINITY),
         (exp, "exp", f64::from(-103.972_08_f32), f64::from(f32::from_bits(1))),
@@ -330,7 +333,7 @@ fn special_powers<T: Float>() {
     let epsilon = T::INTEGER.to_f64().recip();
     let odd = (2.0 * T::INTEGER.to_f64()) - 1.0;
     let cases = [
-        // x^±0 and 1^y, whatever the other is.
+        // x^±0 and 1^y, for every other operand.
         (NAN, 0.0, 1.0),
         (NAN, -0.0, 1.0),
         (-INF, 0.0, 1.0),

@@ -7,7 +7,7 @@ fn uniform<T: Float>(n: usize) -> Vec<T> {
     (0..n as u64).map(|i| T::from_f64(Stream::new(4, 4).uniform_f64(i) - 0.5)).collect()
 }
 
-/// The promised order, in scalars.
+/// The documented order, in scalars.
 fn ordered_sum(x: &[f64]) -> f64 {
     let mut total = 0.0;
     for chunk in x.chunks(16 * 1024) {
@@ -23,7 +23,7 @@ fn ordered_sum(x: &[f64]) -> f64 {
     total
 }
 
-fn sums_in_the_promised_order<T: Float>() {
+fn sums_in_the_documented_order<T: Float>() {
     // Around chunks (16384) and groups of chunks (2^20).
     let long = [16_383, 16_384, 16_385, 50_000, (1 << 20) - 1, (1 << 20) + 1, 3_000_000];
     let x = uniform::<T>(3_000_000);
@@ -38,9 +38,9 @@ fn sums_in_the_promised_order<T: Float>() {
 }
 
 #[test]
-fn the_order_is_the_promised_one_on_every_cpu() {
-    sums_in_the_promised_order::<f32>();
-    sums_in_the_promised_order::<f64>();
+fn every_cpu_sums_in_the_documented_order() {
+    sums_in_the_documented_order::<f32>();
+    sums_in_the_documented_order::<f64>();
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn no_finite_norm_overflows_or_underflows() {
     assert_eq!(norm(&vec![power; 1 << 20]), 1024.0 * f64::from(power));
 }
 
-fn names_the_first_that_is_not_finite<T: Float>() {
+fn names_the_first_non_finite_element<T: Float>() {
     for n in [1, 31, 33, 40_000] {
         for at in [0, n / 2, n - 1] {
             for bad in [T::NAN, T::INFINITY, -T::INFINITY] {
@@ -99,16 +99,16 @@ fn names_the_first_that_is_not_finite<T: Float>() {
 }
 
 #[test]
-fn the_first_element_that_is_not_finite_is_named() {
-    names_the_first_that_is_not_finite::<f32>();
-    names_the_first_that_is_not_finite::<f64>();
-    // Beside numbers whose squares overflow.
+fn the_first_non_finite_element_is_named() {
+    names_the_first_non_finite_element::<f32>();
+    names_the_first_non_finite_element::<f64>();
+    // Together with numbers whose squares overflow.
     let x = [f64::MAX, f64::MAX, f64::NEG_INFINITY];
     assert_eq!(norm2(Cpu::detect(), &x), Err(Error::NonFinite { index: 2 }));
 }
 
 #[test]
-fn a_sum_is_what_addition_makes_of_it() {
+fn sums_propagate_nan_infinities_and_overflow() {
     let cpu = Cpu::detect();
     assert_eq!(sum::<f32>(cpu, &[]), 0.0);
     assert_eq!(sum(cpu, &[1e38_f32; 4]), 4.0 * f64::from(1e38_f32));
@@ -117,7 +117,7 @@ fn a_sum_is_what_addition_makes_of_it() {
 }
 
 #[test]
-fn other_norms_in_the_promised_order() {
+fn other_norms_in_the_documented_order() {
     for n in [0, 1, 31, 32, 33, 16_383, 16_385, 50_000] {
         let x = uniform::<f32>(n);
         let sizes: Vec<f64> = x.iter().map(|x| f64::from(x.abs())).collect();
@@ -131,7 +131,7 @@ fn other_norms_in_the_promised_order() {
 }
 
 #[test]
-fn every_norm_names_what_is_not_finite() {
+fn every_norm_names_non_finite_elements() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for at in [0, 5, 40, 16_390] {
             let mut x = uniform::<f32>(16_400);
@@ -146,7 +146,7 @@ fn every_norm_names_what_is_not_finite() {
 }
 
 #[test]
-fn norms_of_tensors_come_with_that_of_all() {
+fn tensor_norms_include_the_global_norm() {
     let lens = [0, 1, 40_000, 16_384, 33, 0, 7];
     let x = uniform::<f64>(lens.iter().sum());
     let mut rest = &x[..];
@@ -162,7 +162,7 @@ fn norms_of_tensors_come_with_that_of_all() {
     assert_eq!(norms, squares.iter().map(|s| s.sqrt()).collect::<Vec<_>>());
     assert_eq!(total, squares.iter().sum::<f64>().sqrt());
 
-    // Many tensors, over a group of tasks.
+    // Many tensors, more than a group of tasks.
     let many: Vec<&[f64]> = x.chunks(100).collect();
     let mut norms = vec![0.0; many.len()];
     let total = same_on_every_cpu(|cpu| tensor_norms(cpu, &many, &mut norms).unwrap());
@@ -185,12 +185,12 @@ fn norms_of_tensors_come_with_that_of_all() {
     );
 }
 
-fn units_have_the_norms_of_their_elements<T: Float>() {
+fn unit_norms_match_their_elements<T: Float>() {
     for (rows, cols) in [(1, 1), (1, 40), (40, 1), (7, 33), (100, 300), (5000, 6), (3, 16_400)] {
         let mut x = uniform::<T>(rows * cols);
         for bad in [T::ONE, T::INFINITY, T::NAN] {
-            let place = rows * cols / 2;
-            x[place] = bad;
+            let index = rows * cols / 2;
+            x[index] = bad;
             let units = [(Units::Whole, 1), (Units::Rows(cols), rows), (Units::Columns(cols), cols)];
             for (units, count) in units {
                 assert_eq!(units.count(x.len()), Ok(count));
@@ -227,7 +227,7 @@ fn units_have_the_norms_of_their_elements<T: Float>() {
                         bits(&norms[1..=count])
                     });
                     for (got, expected) in got.iter().zip(bits(&expected)) {
-                        // What is not finite may be Inf or NaN.
+                        // The norm of a non-finite unit may be Inf or NaN.
                         let finite = f64::from_bits(expected).is_finite();
                         let same = if finite { *got == expected } else { !f64::from_bits(*got).is_finite() };
                         assert!(same, "{norm:?} of {units:?}, {rows} rows, {bad}");
@@ -239,13 +239,13 @@ fn units_have_the_norms_of_their_elements<T: Float>() {
 }
 
 #[test]
-fn units_have_the_norms_of_their_elements_f32() {
-    units_have_the_norms_of_their_elements::<f32>();
+fn unit_norms_match_their_elements_f32() {
+    unit_norms_match_their_elements::<f32>();
 }
 
 #[test]
-fn units_have_the_norms_of_their_elements_f64() {
-    units_have_the_norms_of_their_elements::<f64>();
+fn unit_norms_match_their_elements_f64() {
+    unit_norms_match_their_elements::<f64>();
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn shapes_that_do_not_fit_are_refused() {
     refused(Units::Rows(3), &[1.0; 6], 3, "norms", 2, 3);
     refused(Units::Columns(3), &[1.0; 6], 2, "norms", 3, 2);
     refused(Units::Whole, &[1.0; 6], 0, "norms", 1, 0);
-    // Nothing is no mistake.
+    // Empty operands are valid.
     let mut norms = [7.0_f64; 3];
     unit_norms::<f64>(cpu, Norm::L2, Units::Columns(3), &[], &mut norms).unwrap();
     assert_eq!(norms, [0.0; 3]);

@@ -1,4 +1,5 @@
-//! Against the definitions in f64, the promised orders in scalars, finite differences, and what the extremes must give.
+//! Compares with the definitions in f64, the documented orders in scalars, finite differences, and
+//! the limits at extreme inputs.
 
 mod accuracy;
 mod edges;
@@ -23,7 +24,7 @@ fn wide<T: Float>(x: &[T]) -> Vec<f64> {
     x.iter().map(|x| x.to_f64()).collect()
 }
 
-/// One of the four, with its shape.
+/// One of the four normalisations, with its shape.
 #[derive(Clone, Copy, Debug)]
 enum Norm {
     Batch { rows: usize, channels: usize },
@@ -249,7 +250,7 @@ fn agrees_with_the_definition_on_every_cpu<T: Float>(tolerance: f64) {
             assert_near(&rstd, &rstd_, tolerance, "rstd");
             assert_near(&y, &y_, tolerance, "y");
             let (dx_, dgamma_, dbeta_) = norm.backward_oracle(&x, &gamma, &dy);
-            // dx is rstd times numbers of the size of dy.
+            // dx is rstd times numbers of the magnitude of dy.
             let steepest = rstd.iter().fold(1.0_f64, |m, &rstd| m.max(rstd));
             assert_near(&dx, &dx_, tolerance * steepest, "dx");
             assert_near(&dgamma, &dgamma_, 4.0 * tolerance, "dgamma");
@@ -269,7 +270,7 @@ fn all_agree_with_their_definitions_on_every_cpu_f64() {
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
+fn gradients_match_finite_differences() {
     let groups = Groups { batch: 2, positions: 3, channels: 6, groups: 2 };
     for norm in [
         Batch { rows: 7, channels: 3 },

@@ -188,7 +188,7 @@ fn ties_and_special_values_are_as_documented() {
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
+fn gradients_match_finite_differences() {
     let cpu = Cpu::detect();
     for case in CASES.into_iter().filter(|case| case.x[1] < 10) {
         let p = case.pooling();

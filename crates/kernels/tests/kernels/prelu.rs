@@ -1,4 +1,4 @@
-//! Against the loop in scalars, bit for bit; finite differences; misuse.
+//! Compares with the scalar loop, bit for bit; finite differences; misuse.
 
 use crate::testing::{bits, centred_difference, same_on_every_cpu};
 use kernels::activation::*;
@@ -12,7 +12,7 @@ fn draw<T: Float>(stream: u64, n: usize) -> Vec<T> {
     (0..n as u64).map(|i| T::from_f64(draw(i))).collect()
 }
 
-/// `(y, dx, dslopes)` by the formulas and the order of the module's head.
+/// `(y, dx, dslopes)` by the formulas and the order documented at the head of `prelu`.
 macro_rules! scalar {
     ($name:ident, $float:ident) => {
         fn $name(x: &[$float], slopes: &[$float], dy: &[$float]) -> [Vec<$float>; 3] {
@@ -49,7 +49,7 @@ scalar!(scalar_f64, f64);
 
 type Scalar<T> = fn(&[T], &[T], &[T]) -> [Vec<T>; 3];
 
-fn bits_are_those_of_the_scalar_loop<T: Float>(scalar: Scalar<T>) {
+fn has_the_bits_of_the_scalar_loop<T: Float>(scalar: Scalar<T>) {
     for (rows, channels) in [
         (0, 0),
         (0, 1),
@@ -106,13 +106,13 @@ fn bits_are_those_of_the_scalar_loop<T: Float>(scalar: Scalar<T>) {
 }
 
 #[test]
-fn bits_are_those_of_the_scalar_loop_in_each_type() {
-    bits_are_those_of_the_scalar_loop(scalar_f32);
-    bits_are_those_of_the_scalar_loop(scalar_f64);
+fn every_type_has_the_bits_of_the_scalar_loop() {
+    has_the_bits_of_the_scalar_loop(scalar_f32);
+    has_the_bits_of_the_scalar_loop(scalar_f64);
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
+fn gradients_match_finite_differences() {
     let cpu = Cpu::detect();
     let stream = Stream::new(4, 4);
     for channels in [1, 3, 20] {

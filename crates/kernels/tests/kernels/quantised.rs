@@ -1,4 +1,4 @@
-//! Against integers of 64 bits, scalar f32, and the extremes.
+//! Compares with 64-bit integers, scalar f32, and the extremes.
 
 use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 
@@ -22,7 +22,7 @@ fn oracle([m, n, k]: [usize; 3], a: &[i8], b: &[i8]) -> Vec<i64> {
     (0..m * n).map(|at| element(at / n, at % n)).collect()
 }
 
-/// The product on every CPU, in a longer slice whose end must stay as it is.
+/// The product on every CPU, in a longer slice whose end must not change.
 fn product_of(shape @ [m, n, k]: [usize; 3], a: &[i8], b: &[i8]) -> Vec<i64> {
     same_on_every_cpu(|cpu| {
         let mut c = vec![7; m * n + 9];
@@ -37,7 +37,7 @@ fn every_remainder_of_k_is_exact() {
     for k in (0..=130).chain([255, 256, 257, 1000]) {
         let shape @ [m, n, _] = [5, 6, k];
         let (a, b) = (bytes(0, m * k + 1), bytes(1, n * k + 1));
-        // The second time from the next address on.
+        // The second time at the next address.
         for from in 0..2 {
             let (a, b) = (&a[from..][..m * k], &b[from..][..n * k]);
             assert_eq!(product_of(shape, a, b), oracle(shape, a, b), "{shape:?}");
@@ -75,7 +75,7 @@ proptest! {
     }
 }
 
-/// What is promised, in scalars.
+/// The documented epilogue, in scalars.
 fn dequantised(sum: i64, scale_a: f32, scale_b: f32, bias: Option<f32>, relu: bool) -> f32 {
     let mut value = sum as f32 * (scale_a * scale_b);
     if let Some(bias) = bias {
@@ -89,7 +89,7 @@ fn rounded(x: f32, scale: f32) -> i8 {
 }
 
 #[test]
-fn the_fused_forms_are_those_of_the_scalar_loop() {
+fn the_fused_forms_match_the_scalar_loop() {
     for shape @ [m, n, k] in [[1, 1, 1], [7, 70, 100], [4, 64, 64], [3, 5, 0], [65, 130, 33]] {
         let (a, b) = (bytes(6, m * k), bytes(7, n * k));
         let mut scales = floats(8, m + n);
@@ -155,7 +155,7 @@ fn quantising_rounds_to_even_and_saturates() {
         quantise(cpu, &x, &[1.0], &mut q).unwrap();
         assert_eq!(q, expected);
     });
-    // Every byte comes back, whatever the scale.
+    // Every byte survives a round trip, whatever the scale.
     let q: Vec<i8> = (-127..=127).collect();
     for scale in [1.0, 0.1, 3e-39, 1e30, 7.3e-5] {
         let (mut x, mut again) = (vec![0.0; 255], vec![0; 255]);
@@ -166,7 +166,7 @@ fn quantising_rounds_to_even_and_saturates() {
 }
 
 #[test]
-fn long_slices_are_cut_without_a_seam() {
+fn long_slices_are_quantised_like_short_ones() {
     // Longer than the 16,384 elements that one task takes.
     let (rows, row) = (3, 16_484);
     let x = floats(10, rows * row);
@@ -187,7 +187,7 @@ fn long_slices_are_cut_without_a_seam() {
 }
 
 #[test]
-fn scales_are_the_greatest_absolute_value_over_127() {
+fn scales_are_the_max_norm_over_127() {
     let mut scales = [9.0; 4];
     let x = [1.0, -254.0, 0.0, -0.0, 1e-45, 1e-45, f32::MAX, 1.0];
     choose_scales(&x, &mut scales).unwrap();
@@ -237,7 +237,7 @@ fn misuse_is_refused_before_anything_is_written() {
     assert_eq!(quantise(cpu, &[1.0; 11], &scale, &mut cq[..11]), length("x", 8, 11));
     assert_eq!(quantise(cpu, &[1.0; 11], &[], &mut cq[..11]), length("x", 0, 11));
     assert_eq!((c, cf, cq), ([7; 12], [7.0; 12], [7; 12]));
-    // Without rows there is nothing to scale; a row of none needs no scale.
+    // Without rows there is nothing to scale; an empty row needs no scale.
     let none = Dequantise { scale_a: &[], ..good };
     gemm_i8_dequantised(cpu, 0, 4, 2, &[], &b, none, &mut []).unwrap();
 }

@@ -12,7 +12,7 @@ fn normal<T: Float>(n: usize) -> Vec<T> {
 }
 
 fn every_element_depends_on_its_index_alone<T: Float>() {
-    // Around registers, tiles, chunks.
+    // Lengths around registers, tiles and chunks.
     let long = [127, 128, 129, 16_383, 16_384, 16_385, 40_001];
     let stream = Stream::new(8, 3);
     let (mut uniform, mut normal) = (vec![T::NAN; 40_001], vec![T::NAN; 40_001]);
@@ -40,7 +40,7 @@ fn every_element_is_a_function_of_its_index_on_every_cpu() {
 }
 
 #[test]
-fn uniform_numbers_are_those_of_the_stream() {
+fn uniform_numbers_match_the_stream() {
     let stream = Stream::new(2, 9);
     let (mut x, mut y) = ([0.0_f32; 99], [0.0_f64; 99]);
     fill_uniform(Cpu::detect(), stream, 0.0, 1.0, &mut x).unwrap();
@@ -72,23 +72,23 @@ fn normal_numbers_are_normal<T: Float>() {
     assert!((moment(|z| z * z) - 1.0).abs() < 5.0 * 2.0_f64.sqrt() / root);
     assert!(moment(|z| z * z * z).abs() < 5.0 * 15.0_f64.sqrt() / root);
     assert!((moment(|z| z * z * z * z) - 3.0).abs() < 5.0 * 96.0_f64.sqrt() / root);
-    // Neighbours, which come of one pair, are uncorrelated.
+    // Neighbours, which come from one pair, are uncorrelated.
     for (lag, start) in [(1, 0), (1, 1), (2, 0)] {
         let products: f64 = z[start..].chunks_exact(lag + 1).map(|z| z[0] * z[lag]).sum();
         assert!(products.abs() < 5.0 * ((n / (lag + 1)) as f64).sqrt(), "lag {lag}");
     }
-    // Kolmogorov and Smirnov: sqrt(n) D is above 2.5 with a chance of 7e-6.
+    // Kolmogorov and Smirnov: sqrt(n) D exceeds 2.5 with probability 7e-6.
     z.sort_by(f64::total_cmp);
     let distance = |(i, &z): (usize, &f64)| (normal_distribution(z) - (i as f64 + 0.5) / n as f64).abs();
     let worst = z.iter().enumerate().step_by(50).map(distance).fold(0.0, f64::max);
     assert!(worst * root < 2.5, "{}", worst * root);
-    // Both tails are there: beyond 4 lie 6 in 100 000.
+    // Both tails: 6 in 100 000 exceed 4 in magnitude.
     let beyond = z.iter().filter(|z| z.abs() > 4.0).count();
     assert!((1..40).contains(&beyond), "{beyond}");
 }
 
 #[test]
-fn normal_numbers_have_the_moments_and_the_distribution_of_the_normal() {
+fn normal_numbers_have_the_moments_and_the_distribution_function() {
     normal_numbers_are_normal::<f32>();
     normal_numbers_are_normal::<f64>();
 }

@@ -1,4 +1,4 @@
-//! Against the same steps by the functions of `activation` and one scalar operation after the other.
+//! Compares with the same steps by the functions of `activation` and single scalar operations.
 
 use crate::testing::{bits, same_on_every_cpu};
 use kernels::activation::Activation;
@@ -8,7 +8,8 @@ use kernels::{Cpu, Error, Float};
 
 const LENGTHS: [usize; 6] = [0, 1, 7, 33, 70, 16_385];
 
-/// `n` numbers between -3 and 3, with a NaN, an infinity and zeros of both signs among them, at other places in each stream.
+/// `n` numbers between -3 and 3, including a NaN, an infinity and zeros of both signs, at other
+/// indices in each stream.
 fn draw<T: Float>(stream: u64, n: usize) -> Vec<T> {
     let mut x: Vec<T> =
         (0..n as u64).map(|i| T::from_f64(6.0 * Stream::new(5, stream).uniform_f64(i) - 3.0)).collect();
@@ -55,7 +56,7 @@ fn back<T: Float>(cpu: Cpu<'_>, activation: Activation, y: &[T], mut dy: Vec<T>)
     dy
 }
 
-/// What a step gave, as bits.
+/// The results of a step, as bits.
 fn all<T: Float>(x: &[&[T]]) -> Vec<Vec<u64>> {
     x.iter().map(|x| bits(x)).collect()
 }

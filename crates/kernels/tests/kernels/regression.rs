@@ -1,4 +1,5 @@
-//! Against the formulas in scalars, bit for bit, finite differences, and the values that the extremes must give.
+//! Compares with the scalar formulas, bit for bit, finite differences, and the limits at extreme
+//! values.
 
 use half::bf16;
 
@@ -9,7 +10,7 @@ use kernels::{Cpu, Element, Error, Float};
 
 const ALL: [Regression; 3] = [Regression::Squared, Regression::Absolute, Regression::Huber { delta: 0.7 }];
 
-/// Losses and gradient, and that the losses alone are the same.
+/// Losses and gradient. Asserts that `losses` alone gives the same losses.
 fn run<E: Element>(of: Regression, cpu: Cpu<'_>, y: &[E], t: &[E], scale: E::Float) -> (Vec<E>, Vec<E>) {
     let nan = E::from_float(E::Float::NAN);
     let (mut losses, mut again, mut dy) = (vec![nan; y.len()], vec![nan; y.len()], vec![nan; y.len()]);
@@ -20,7 +21,7 @@ fn run<E: Element>(of: Regression, cpu: Cpu<'_>, y: &[E], t: &[E], scale: E::Flo
     (losses, dy)
 }
 
-/// The formulas in scalars.
+/// The scalar formulas.
 fn formula(of: Regression, y: f32, t: f32) -> (f32, f32) {
     let d = y - t;
     match of {
@@ -39,7 +40,7 @@ fn draw(n: usize, stream: u64) -> Vec<f32> {
 }
 
 #[test]
-fn bits_are_those_of_the_formulas() {
+fn bits_match_the_formulas() {
     for n in [0, 1, 7, 8, 9, 15, 16, 17, 33, 16_383, 16_385, 40_000] {
         let (mut y, mut t) = (draw(n, 0), draw(n, 1));
         for (i, x) in
@@ -74,9 +75,9 @@ fn bits_are_those_of_the_formulas() {
     }
 }
 
-/// What PyTorch 2.15 gives with `reduction='none'` in f64.
+/// Values of PyTorch 2.15 with `reduction='none'` in f64.
 #[test]
-fn values_are_those_of_pytorch() {
+fn values_match_pytorch() {
     let (y, t) = ([0.5_f64, -1.25, 2.0, 0.25], [0.1, 0.2, 0.3, 0.4]);
     for (of, losses, dy) in [
         (Regression::Squared, [0.16, 2.1025, 2.89, 0.0225], [0.8, -2.9, 3.4, -0.3]),
@@ -91,8 +92,8 @@ fn values_are_those_of_pytorch() {
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
-    // No difference is so near to a kink that the differences see it.
+fn gradients_match_finite_differences() {
+    // No difference is near a kink.
     let (y, t) = ([0.5_f64, -1.25, 2.0, 0.25], [0.1, 0.2, 0.3, 0.4]);
     for of in ALL {
         let (_, dy) = run(of, Cpu::detect(), &y, &t, 0.6);

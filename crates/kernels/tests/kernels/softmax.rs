@@ -1,5 +1,5 @@
-//! Against the definitions in f64, the promised orders in scalars, finite differences, and the values that the extremes
-//! must give.
+//! Compares with the definitions in f64, the documented orders in scalars, finite differences, and
+//! the limits at extreme values.
 
 #![expect(clippy::disallowed_methods, reason = "std's exp and ln are the reference here")]
 
@@ -33,7 +33,7 @@ fn ordered_sum(x: &[f32]) -> f32 {
 const CLASSES: [usize; 17] = [1, 2, 3, 7, 8, 9, 10, 17, 31, 32, 33, 127, 128, 129, 512, 1000, 20_000];
 
 #[test]
-fn every_form_has_the_promised_bits_on_every_cpu() {
+fn every_form_has_the_documented_bits_on_every_cpu() {
     for classes in CLASSES {
         for rows in [0, 1, 15, 16, 17, 50, 4000] {
             if rows * classes > 60_000 {
@@ -45,8 +45,8 @@ fn every_form_has_the_promised_bits_on_every_cpu() {
             let (mut p, mut y, mut dp, mut dz) = (z.clone(), z.clone(), dy.clone(), dy.clone());
             for at in (0..z.len()).step_by(classes) {
                 let row = at..at + classes;
-                let greatest = z[row.clone()].iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let shifted: Vec<f32> = z[row.clone()].iter().map(|z| z - greatest).collect();
+                let max = z[row.clone()].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let shifted: Vec<f32> = z[row.clone()].iter().map(|z| z - max).collect();
                 let mut powers = vec![0.0; classes];
                 kernels::math::exp(Cpu::detect(), &shifted, &mut powers).unwrap();
                 let total = ordered_sum(&powers);
@@ -93,32 +93,32 @@ fn f64_is_the_same_everywhere_and_exact(classes: usize, spread: f64) {
     let z = draw::<f64>(3 * classes, spread);
     let (p, y) = same_on_every_cpu(|cpu| both(cpu, &z, classes));
     for (row, z) in z.chunks(classes).enumerate() {
-        let greatest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let first = z.iter().position(|&z| z == greatest).unwrap();
-        let rest: f64 = (0..classes).filter(|&j| j != first).map(|j| (z[j] - greatest).exp()).sum();
+        let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let first = z.iter().position(|&z| z == max).unwrap();
+        let rest: f64 = (0..classes).filter(|&j| j != first).map(|j| (z[j] - max).exp()).sum();
         for (j, &z) in z.iter().enumerate() {
             let (p, y) = (p[row * classes + j], y[row * classes + j]);
-            let expected = (z - greatest) - rest.ln_1p();
+            let expected = (z - max) - rest.ln_1p();
             assert!(
                 (y - expected).abs() <= 4e-16 * (4.0 * expected.abs() + 2.0 * spread),
                 "{y} not {expected}"
             );
             if j == first {
-                // The digits of a logarithm near 0 are kept.
+                // A logarithm near 0 keeps its digits.
                 assert!((y - expected).abs() <= 1e-14 * expected.abs(), "{y} not {expected}");
             }
-            let expected = (z - greatest).exp() / (1.0 + rest);
+            let expected = (z - max).exp() / (1.0 + rest);
             assert!((p - expected).abs() <= 1e-14 * (1.0 + spread) * expected, "{p} not {expected}");
         }
     }
 }
 
 #[test]
-fn results_are_those_of_the_definition() {
+fn results_match_the_definition() {
     for (classes, spread) in [(1, 1.0), (10, 5.0), (40, 30.0), (1000, 10.0), (17, 1e4)] {
         f64_is_the_same_everywhere_and_exact(classes, spread);
     }
-    // ln(1 + e^-20), which 1 + e^-20 in f32 has lost.
+    // ln(1 + e^-20), which 1 + e^-20 in f32 loses.
     let (_, y) = both(Cpu::detect(), &[20.0_f32, 0.0], 2);
     assert!((f64::from(y[0]) + (-20.0_f64).exp().ln_1p()).abs() < 1e-15 && y[1] == -20.0);
 }
@@ -130,13 +130,13 @@ fn probabilities_sum_to_one() {
     let (p, _) = both(Cpu::detect(), &z, classes);
     for (z, p) in z.chunks(classes).zip(p.chunks(classes)) {
         assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-15);
-        // Ratios of probabilities are powers of differences of logits.
+        // Ratios of probabilities are exponentials of differences of logits.
         assert!((p[1] / p[0] / (z[1] - z[0]).exp() - 1.0).abs() < 1e-13);
     }
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
+fn gradients_match_finite_differences() {
     let cpu = Cpu::detect();
     let (rows, classes) = (3, 11);
     let z = draw::<f64>(rows * classes, 2.0);
@@ -152,11 +152,11 @@ fn gradients_are_those_of_finite_differences() {
 }
 
 #[test]
-fn what_is_not_finite_stays_in_its_row() {
+fn non_finite_logits_stay_in_their_row() {
     const INF: f64 = f64::INFINITY;
     const NAN: f64 = f64::NAN;
     fn case<T: Float>(row: &[f64], p: &[f64], y: &[f64]) {
-        // Short rows, and long ones whose other logits have no part.
+        // Short rows, and long ones whose other logits do not contribute.
         for classes in [row.len(), 40, 300] {
             let padded = |row: &[f64], pad: f64| -> Vec<T> {
                 let pad = if row.iter().any(|x| x.is_nan()) && pad != -INF { NAN } else { pad };
@@ -191,7 +191,7 @@ fn what_is_not_finite_stays_in_its_row() {
 }
 
 #[test]
-fn misuse_is_refused_and_what_is_around_a_view_is_left() {
+fn misuse_is_refused_and_memory_around_a_view_is_unchanged() {
     let cpu = Cpu::detect();
     let (z, mut out) = ([0.0_f32; 6], [7.0_f32; 6]);
     let error = |operand, expected, got| Err(Error::Length { operand, expected, got });

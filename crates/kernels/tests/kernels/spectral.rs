@@ -8,7 +8,7 @@ fn draw<T: Float>(stream: u64, n: usize) -> Vec<T> {
     (0..n as u64).map(|i| T::from_f64(Stream::new(19, stream).uniform_f64(i) - 0.5)).collect()
 }
 
-/// An orthogonal matrix: the reflection at the plane that a random vector is normal to.
+/// An orthogonal matrix: a Householder reflection by a random vector.
 fn reflection(stream: u64, n: usize) -> Vec<f64> {
     let x = draw::<f64>(stream, n);
     let square: f64 = x.iter().map(|x| x * x).sum();
@@ -25,13 +25,13 @@ fn with_singular_values(rows: usize, cols: usize, values: &[f64]) -> Vec<f64> {
 }
 
 #[test]
-fn the_largest_singular_value_is_found_from_below() {
+fn the_largest_singular_value_is_approached_from_below() {
     for (rows, cols) in [(3, 3), (40, 7), (7, 40), (30, 300)] {
         let w = with_singular_values(rows, cols, &[1.5, 3.0, 0.5]);
         let sigma = same_on_every_cpu(|cpu| {
             let (mut u, mut v) = (draw(3, rows), vec![0.0; cols]);
             let mut before = 0.0;
-            // Each call goes on where the last one stopped.
+            // Each call continues from the last one.
             for _ in 0..30 {
                 let sigma = spectral_norm(cpu, &w, cols, 1, &mut u, &mut v).unwrap();
                 assert!(sigma >= before * (1.0 - 1e-14) && sigma <= 3.0 * (1.0 + 1e-14));
@@ -49,8 +49,8 @@ fn the_largest_singular_value_is_found_from_below() {
 }
 
 #[test]
-fn the_steps_are_the_promised_ones() {
-    // More columns than a task and a chunk take, more rows than a task takes.
+fn the_steps_have_the_documented_order() {
+    // More columns than a task and a chunk take, and more rows than a task takes.
     for (rows, cols) in [(1, 1), (5, 70), (3, 16_500), (700, 33)] {
         let w = draw::<f32>(4, rows * cols);
         let start = draw::<f64>(5, rows);
@@ -75,7 +75,7 @@ fn the_steps_are_the_promised_ones() {
 }
 
 #[test]
-fn weights_are_brought_to_the_limit_or_left_alone() {
+fn weights_are_clipped_to_the_limit_or_unchanged() {
     let w = with_singular_values(20, 30, &[4.0, 1.0]);
     for (limit, expected) in [(2.0, 2.0), (8.0, 4.0)] {
         let mut clipped = w.clone();
@@ -89,7 +89,7 @@ fn weights_are_brought_to_the_limit_or_left_alone() {
 }
 
 #[test]
-fn sizes_at_the_ends_of_the_range_are_no_trouble() {
+fn extreme_magnitudes_are_handled() {
     for size in [f32::MAX, 1e20, 1e-20, f32::from_bits(4)] {
         let w = [size, 0.0, 0.0, size / 4.0];
         let (mut u, mut v) = ([1e200, 1e200], [0.0; 2]);
@@ -107,7 +107,7 @@ fn sizes_at_the_ends_of_the_range_are_no_trouble() {
 }
 
 #[test]
-fn misuse_and_what_is_not_finite_are_refused() {
+fn misuse_and_non_finite_weights_are_refused() {
     let cpu = Cpu::detect();
     for bad in [f32::NAN, f32::INFINITY] {
         for at in 0..6 {

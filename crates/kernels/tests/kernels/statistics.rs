@@ -16,7 +16,7 @@ fn draw<E: Element>(n: usize) -> Vec<E> {
     elements((0..n as u64).map(|i| Stream::new(20, 0).uniform_f64(i) - 0.4))
 }
 
-/// Puts specials into places all over `x`.
+/// Scatters special values over `x`.
 fn sprinkle<E: Element>(x: &mut [E]) {
     let tiny = E::Float::MIN_POSITIVE.to_f64() / 4.0;
     let specials = [0.0, -0.0, f64::NAN, f64::INFINITY, -f64::INFINITY, tiny, -tiny];
@@ -104,7 +104,7 @@ fn alignment_changes_nothing() {
 }
 
 #[test]
-fn what_is_not_finite_is_counted_and_left_out() {
+fn non_finite_elements_are_counted_and_excluded() {
     for bad in
         [[f32::NAN; 3], [f32::INFINITY; 3], [f32::NEG_INFINITY; 3], [f32::NAN, f32::INFINITY, f32::NAN]]
     {
@@ -124,8 +124,8 @@ fn what_is_not_finite_is_counted_and_left_out() {
 }
 
 #[test]
-fn a_mean_far_from_zero_takes_no_digits_of_the_variance() {
-    // The deviations are those of integers from -50 to 50, exactly, in every place.
+fn a_mean_far_from_zero_costs_the_variance_no_digits() {
+    // The deviations are exactly those of integers from -50 to 50.
     for (n, offset) in [(101 * 400, 0.0), (101 * 400, 1e9), (101 * 160, -1e15)] {
         let x: Vec<f64> = (0..n).map(|i| offset + f64::from(i * 37 % 101 - 50)).collect();
         let found = statistics(Cpu::detect(), &x);
@@ -139,7 +139,7 @@ fn a_mean_far_from_zero_takes_no_digits_of_the_variance() {
     let found = statistics(Cpu::detect(), &x);
     let (count, outlier) = (x.len() as f64, 1e8);
     let exact = (850.0 * f64::from(n) + outlier * outlier * (1.0 - 1.0 / count)) / count;
-    // The documented bound: 1028 additions a lane, and a cancellation of 2^14.
+    // The documented bound: 1028 additions per lane, and a cancellation of 2^14.
     assert!((found.variance() / exact - 1.0).abs() < 1028.0 * 16_384.0 * f64::EPSILON / 2.0);
 }
 
@@ -157,7 +157,7 @@ fn sums_of_f32_stay_in_range() {
 
 proptest! {
     #[test]
-    fn merging_is_looking_at_both(x in prop::collection::vec(-1e3..1e3_f64, 0..60), at in 0..60_usize) {
+    fn merging_equals_the_statistics_of_both(x in prop::collection::vec(-1e3..1e3_f64, 0..60), at in 0..60_usize) {
         let (first, second) = x.split_at(at.min(x.len()));
         let cpu = Cpu::detect();
         let (all, merged) = (statistics(cpu, &x), statistics(cpu, first).merge(&statistics(cpu, second)));
@@ -172,7 +172,7 @@ proptest! {
     }
 }
 
-/// The place of one number, by comparison.
+/// The histogram by comparisons.
 fn counted(x: &[f64]) -> Histogram {
     let mut found = Histogram::default();
     for x in x.iter().map(|x| x.abs()) {

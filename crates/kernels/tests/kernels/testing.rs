@@ -1,8 +1,8 @@
-//! What the tests of all kernels share: every way to run one, and what "the same bits" means.
+//! Test support of all kernels: every executor and instruction set, and the comparison of bits.
 
 use kernels::{Cpu, Executor, Float, Isa};
 
-/// An executor with real threads, made for each run.
+/// An executor with real threads, spawned for each run.
 pub(crate) struct Threads(pub(crate) usize);
 
 impl Executor for Threads {
@@ -19,7 +19,8 @@ impl Executor for Threads {
     }
 }
 
-/// All `cases`; one in N of them, beginning with the first, where a processor is emulated (`EVENKEEL_SAMPLE=N`).
+/// All `cases`, or one in N of them, from the first on, on an emulated processor
+/// (`EVENKEEL_SAMPLE=N`).
 pub(crate) fn sample<C>(cases: impl IntoIterator<Item = C>) -> impl Iterator<Item = C> {
     let every =
         std::env::var("EVENKEEL_SAMPLE").map_or(1, |n| n.parse().expect("EVENKEEL_SAMPLE is a number"));
@@ -31,7 +32,7 @@ pub(crate) fn cpus() -> impl Iterator<Item = Cpu<'static>> {
     Isa::available().flat_map(|isa| [Cpu::serial(isa), Cpu::new(isa, &Threads(3))])
 }
 
-/// The bits of `x`, all NaN made one: what two results are compared by.
+/// The bits of `x`, with one value for all NaN, for comparisons.
 pub(crate) fn bits<T: Float>(x: &[T]) -> Vec<u64> {
     x.iter().map(|x| if x.to_f64().is_nan() { u64::MAX } else { x.to_f64().to_bits() }).collect()
 }
@@ -46,8 +47,8 @@ pub(crate) fn same_on_every_cpu<R: PartialEq + core::fmt::Debug>(mut run: impl F
     first
 }
 
-/// Asserts that `gradient` is that of `loss` at `x`, by central differences of fourth order: the error
-/// `|a - n| / max(|a|, |n|, 1e-3 max|a|)` stays below 1e-7.
+/// Asserts that `gradient` is the gradient of `loss` at `x`, by central differences of fourth
+/// order: the error `|a - n| / max(|a|, |n|, 1e-3 max|a|)` stays below 1e-7.
 pub(crate) fn centred_difference(x: &[f64], gradient: &[f64], mut loss: impl FnMut(&[f64]) -> f64) {
     let largest = gradient.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
     let step = 1e-3;

@@ -12,7 +12,7 @@ fn draw<E: Element>(stream: u64, n: usize) -> Vec<E> {
     let mut x: Vec<E> = (0..n as u64)
         .map(|i| E::from_float(E::Float::from_f64(Stream::new(17, stream).uniform_f64(i) - 0.5)))
         .collect();
-    // At different places in different streams.
+    // At different indices in different streams.
     for (i, special) in specials.into_iter().enumerate() {
         if let Some(x) = x.get_mut((i + 3 * stream as usize) % 7) {
             *x = E::from_float(E::Float::from_f64(f64::from(special)));
@@ -82,7 +82,7 @@ fn lerp_ends_where_it_should() {
     assert_eq!(y, x);
 }
 
-/// The promised order, in scalars.
+/// The documented order, in scalars.
 fn ordered_dot(x: &[f64], y: &[f64]) -> f64 {
     let mut total = 0.0;
     for (x, y) in x.chunks(16 * 1024).zip(y.chunks(16 * 1024)) {
@@ -102,7 +102,7 @@ fn uniform<T: Float>(stream: u64, n: usize) -> Vec<T> {
     (0..n as u64).map(|i| T::from_f64(Stream::new(18, stream).uniform_f64(i) - 0.5)).collect()
 }
 
-fn dots_in_the_promised_order<T: Float>() {
+fn dots_in_the_documented_order<T: Float>() {
     for n in LENGTHS {
         let (x, y) = (uniform::<T>(0, n), uniform::<T>(1, n));
         let wide = |x: &[T]| -> Vec<f64> { x.iter().map(|x| x.to_f64()).collect() };
@@ -117,13 +117,13 @@ fn dots_in_the_promised_order<T: Float>() {
 }
 
 #[test]
-fn dot_products_in_the_promised_order() {
-    dots_in_the_promised_order::<f32>();
-    dots_in_the_promised_order::<f64>();
+fn dot_products_in_the_documented_order() {
+    dots_in_the_documented_order::<f32>();
+    dots_in_the_documented_order::<f64>();
 }
 
 #[test]
-fn a_dot_product_is_what_multiplication_and_addition_make_of_it() {
+fn dot_products_propagate_nan_infinities_and_overflow() {
     let cpu = Cpu::detect();
     assert_eq!(dot(cpu, &[f32::MAX; 2], &[f32::MAX; 2]), Ok(2.0 * f64::from(f32::MAX) * f64::from(f32::MAX)));
     assert!(dot(cpu, &[0.0_f32, 1.0], &[f32::INFINITY, 1.0]).is_ok_and(f64::is_nan));
@@ -131,7 +131,7 @@ fn a_dot_product_is_what_multiplication_and_addition_make_of_it() {
 }
 
 #[test]
-fn the_cosine_of_anything_finite_is_a_cosine() {
+fn the_cosine_of_finite_vectors_is_in_range() {
     let same = |x: &[f64], y: &[f64]| same_on_every_cpu(|cpu| cosine(cpu, x, y).unwrap());
     let sizes = [f64::MAX, 1e300, 1e160, 1.0, 1e-160, 1e-300, f64::MIN_POSITIVE, f64::from_bits(1)];
     for a in sizes {
@@ -143,7 +143,7 @@ fn the_cosine_of_anything_finite_is_a_cosine() {
         }
         assert_eq!(same(&[a], &[0.0]), 0.0);
     }
-    // Never past 1, whatever the rounding.
+    // At most 1, in spite of rounding.
     for n in 1..200 {
         let x = uniform::<f64>(2, n);
         assert!(same(&x, &x) <= 1.0);
@@ -169,7 +169,7 @@ fn lengths_that_differ_are_refused() {
 #[test]
 fn every_byte_is_converted_then_scaled_once() {
     fn check<T: Float>(alpha: T) {
-        // Registers, what is left of one, and several tasks.
+        // Whole registers, a remainder, and several tasks.
         for len in [0, 1, 15, 16, 33, 784, 40_000] {
             let x: Vec<u8> = (0..len).map(|i| (i * 7 + i / 256) as u8).collect();
             let expected = x.iter().map(|&x| {

@@ -495,7 +495,7 @@ fn an_image_beyond_any_memory_is_no_error_of_the_constructor() {
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
+fn gradients_match_finite_differences() {
     let case = Case::new([2, 6, 6, 16], [3, 3], 16).padding([1, 1]);
     let c = case.convolution();
     assert_eq!(c.algorithm::<f64>(), Algorithm::Winograd);

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Deviations of 1e-2 at 1e6, where f32 has steps of 1/16: nearly all that is left of the data is the step.
+/// Deviations of 1e-2 at 1e6, where the ULP of f32 is 1/16: rounding leaves little else of the
+/// data.
 #[test]
 fn a_mean_far_greater_than_the_deviation_costs_no_digits() {
     let groups = Groups { batch: 3, positions: 150, channels: 12, groups: 3 };
@@ -12,7 +13,7 @@ fn a_mean_far_greater_than_the_deviation_costs_no_digits() {
         Layer { rows: 20, channels: 1000 },
         Group(groups),
     ] {
-        // Between two steps, so that the deviation decides which of them a number goes to.
+        // Between two f32, so that the deviation decides to which one a number rounds.
         let x: Vec<f32> =
             draw::<f64>(14, norm.len()).iter().map(|d| (1e6 + 0.03 + 1e-2 * d) as f32).collect();
         let (ones, zeros) = (vec![1.0; norm.channels()], vec![0.0; norm.channels()]);
@@ -23,7 +24,7 @@ fn a_mean_far_greater_than_the_deviation_costs_no_digits() {
         assert!(x.iter().any(|&other| other != x[0]));
         let (mean_, rstd_, y_) = norm.oracle(&x, &ones, &zeros);
         for g in 0..mean.len() {
-            // Of the f64 sum of the oracle itself.
+            // The error of the oracle's own f64 sum.
             assert!((mean[g] - mean_[g]).abs() < 1e-6, "{norm:?}: {} not {}", mean[g], mean_[g]);
             assert!((rstd[g] / rstd_[g] - 1.0).abs() < 1e-6, "{norm:?}: {} not {}", rstd[g], rstd_[g]);
         }
@@ -32,7 +33,7 @@ fn a_mean_far_greater_than_the_deviation_costs_no_digits() {
         assert_near(&dx, &dx_, 1e-5, "dx");
         assert_near(&dgamma, &dgamma_, 1e-5, "dgamma");
     }
-    // The same for f64: steps of 1/8 at 10^15.
+    // The same for f64: an ULP of 1/8 at 10^15.
     let x: Vec<f64> = draw::<f64>(16, 3000).iter().map(|d| 1e15 + d).collect();
     let exact: Vec<f64> = x.iter().map(|x| x - 1e15).collect();
     for norm in [Batch { rows: 1000, channels: 3 }, Layer { rows: 3, channels: 1000 }] {
@@ -42,7 +43,7 @@ fn a_mean_far_greater_than_the_deviation_costs_no_digits() {
     }
 }
 
-/// The worst that the first rows can do: all of them far from the others.
+/// The worst case for the shift: the first rows are all far from the others.
 #[test]
 fn the_variance_holds_its_bound_where_the_first_rows_mislead() {
     for rows in [128, 1280] {

@@ -1,4 +1,4 @@
-//! Groups that are constant, not finite or empty, and operands at any place in memory.
+//! Groups that are constant, non-finite or empty, and operands at any address.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn a_constant_group_becomes_beta_exactly() {
 }
 
 #[test]
-fn what_is_not_finite_stays_in_its_group() {
+fn non_finite_elements_stay_in_their_group() {
     let groups = Groups { batch: 2, positions: 70, channels: 20, groups: 4 };
     for norm in [
         Batch { rows: 150, channels: 20 },
@@ -130,7 +130,7 @@ fn alignment_changes_nothing_and_neighbours_are_untouched() {
 }
 
 #[test]
-fn without_rows_there_is_nothing_to_do() {
+fn without_rows_nothing_is_done() {
     let cpu = Cpu::detect();
     let (mut mean, mut rstd) = ([7.0; 3], [7.0; 3]);
     let (mut dgamma, mut dbeta) = ([7.0_f32; 3], [7.0; 3]);

@@ -1,10 +1,11 @@
-//! Batch norm's running statistics, and inference by them.
+//! Batch norm's running statistics, and inference with them.
 
 use super::*;
 
 #[test]
-fn running_statistics_are_pytorchs() {
-    // torch.nn.BatchNorm1d(1) in training on [[1], [2], [6]]: mean 3, biased variance 14/3, unbiased 7.
+fn running_statistics_match_pytorch() {
+    // torch.nn.BatchNorm1d(1) in training on [[1], [2], [6]]: mean 3, biased variance 14/3,
+    // unbiased 7.
     let (mut mean, mut rstd, mut y) = ([0.0], [0.0], [0.0; 3]);
     let (mut running_mean, mut running_var) = ([0.0], [1.0]);
     let running = Running { mean: &mut running_mean, var: &mut running_var, momentum: 0.1 };
@@ -46,7 +47,7 @@ fn inference_and_its_folded_form_agree<T: Float>(tolerance: f64) {
 }
 
 #[test]
-fn inference_is_its_definition_and_so_is_its_folded_form() {
+fn inference_and_its_folded_form_match_the_definition() {
     inference_and_its_folded_form_agree::<f32>(3e-7);
     inference_and_its_folded_form_agree::<f64>(5e-16);
 }

@@ -1,8 +1,8 @@
-//! The promised order of sums, down columns and along rows.
+//! The documented order of sums, down columns and along rows.
 
 use super::*;
 
-/// Mean and `rstd` of the columns, in the promised order.
+/// Mean and `rstd` of the columns, in the documented order.
 fn ordered_columns(x: &[f32], channels: usize) -> Vec<(f64, f64)> {
     let rows = x.len() / channels;
     let column = |j: usize| {
@@ -39,7 +39,7 @@ fn ordered_columns(x: &[f32], channels: usize) -> Vec<(f64, f64)> {
 }
 
 #[test]
-fn columns_are_summed_in_the_promised_order() {
+fn columns_are_summed_in_the_documented_order() {
     for (rows, channels) in [(2, 1), (3, 5), (17, 33), (131, 20), (258, 70)] {
         let x = draw::<f32>(8, rows * channels);
         let (gamma, beta) = (draw::<f32>(9, channels), draw::<f32>(10, channels));
@@ -57,7 +57,7 @@ fn columns_are_summed_in_the_promised_order() {
     }
 }
 
-/// The sums of `a` and `a b` along a row, in the promised order.
+/// The sums of `a` and `a b` along a row, in the documented order.
 fn ordered_row(terms: impl Iterator<Item = (f32, f32)>) -> (f64, f64) {
     let (mut a_lanes, mut ab_lanes) = ([0.0_f32; 32], [0.0_f32; 32]);
     for (j, (a, b)) in terms.enumerate() {
@@ -74,7 +74,7 @@ fn ordered_row(terms: impl Iterator<Item = (f32, f32)>) -> (f64, f64) {
 }
 
 #[test]
-fn rows_are_summed_in_the_promised_order() {
+fn rows_are_summed_in_the_documented_order() {
     for channels in [1, 2, 5, 16, 31, 32, 33, 50, 64, 100, 777] {
         let x = draw::<f32>(11, channels);
         let (gamma, beta) = (draw::<f32>(12, channels), draw::<f32>(13, channels));
