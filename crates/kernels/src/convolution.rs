@@ -73,7 +73,7 @@ use crate::channels::Channels;
 use crate::error::check_length;
 use crate::gemm::terms::Single;
 use crate::simd::{Float, Simd};
-use crate::window::{Sweep, Window, length};
+use crate::window::{Geometry, Window, length};
 use crate::{Cpu, Error};
 pub use algorithm::Algorithm;
 use columns::{Gather, Part};
@@ -98,7 +98,7 @@ use max_pool::POOL;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Convolution {
-    sweep: Sweep,
+    geometry: Geometry,
     out_channels: usize,
     groups: usize,
     rounded: bool,
@@ -194,18 +194,18 @@ impl Convolution {
         out_channels: usize,
         groups: usize,
     ) -> Result<Self, Error> {
-        let sweep = match Sweep::new(x, window) {
-            Ok(sweep) => sweep,
+        let geometry = match Geometry::new(x, window) {
+            Ok(geometry) => geometry,
             Err(error) => return Err(error),
         };
-        if groups == 0 || !sweep.channels.is_multiple_of(groups) || !out_channels.is_multiple_of(groups) {
+        if groups == 0 || !geometry.channels.is_multiple_of(groups) || !out_channels.is_multiple_of(groups) {
             let expected = "a divisor of the channels and of the out channels";
             return Err(Error::Parameter { name: "groups", expected, got: groups as f64 });
         }
-        let y = [sweep.batch, sweep.down.out, sweep.across.out, out_channels];
-        let w = [sweep.down.kernel, sweep.across.kernel, sweep.channels / groups, out_channels];
+        let y = [geometry.batch, geometry.down.out, geometry.across.out, out_channels];
+        let w = [geometry.down.kernel, geometry.across.kernel, geometry.channels / groups, out_channels];
         match (length("y", &y), length("w", &w)) {
-            (Ok(_), Ok(_)) => Ok(Self { sweep, out_channels, groups, rounded: false, in_order: false }),
+            (Ok(_), Ok(_)) => Ok(Self { geometry, out_channels, groups, rounded: false, in_order: false }),
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
     }
@@ -228,22 +228,22 @@ impl Convolution {
     /// Shape of `y`: `[batch, out height, out width, out channels]`, where
     /// `out height = (height + 2 padding - dilation (kernel - 1) - 1) / stride + 1`, rounded down.
     pub const fn output(&self) -> [usize; 4] {
-        [self.sweep.batch, self.sweep.down.out, self.sweep.across.out, self.out_channels]
+        [self.geometry.batch, self.geometry.down.out, self.geometry.across.out, self.out_channels]
     }
 
     /// Shape of `w`: `[kernel height, kernel width, channels / groups, out channels]`.
     pub const fn filters(&self) -> [usize; 4] {
-        [self.sweep.down.kernel, self.sweep.across.kernel, self.group_channels(), self.out_channels]
+        [self.geometry.down.kernel, self.geometry.across.kernel, self.group_channels(), self.out_channels]
     }
 
     /// Number of elements of `x`.
     pub const fn x_len(&self) -> usize {
-        self.sweep.x_len()
+        self.geometry.x_len()
     }
 
     /// Number of elements of `y`.
     pub const fn y_len(&self) -> usize {
-        self.sweep.positions() * self.out_channels
+        self.geometry.positions() * self.out_channels
     }
 
     /// Number of elements of `w`.
@@ -254,7 +254,7 @@ impl Convolution {
     /// `true` if [`Epilogue::max_pool`] is supported: with the Winograd algorithm and an even
     /// output height and width.
     pub const fn fuses_max_pool(&self) -> bool {
-        let (down, across) = (self.sweep.down.out, self.sweep.across.out);
+        let (down, across) = (self.geometry.down.out, self.geometry.across.out);
         matches!(self.algorithm::<f32>(), Algorithm::Winograd) && (down | across).is_multiple_of(2)
     }
 
@@ -265,12 +265,12 @@ impl Convolution {
 
     /// Number of elements of the matrix that [`im2col`](Self::im2col) writes.
     pub const fn columns_len(&self) -> usize {
-        self.sweep.positions() * self.sweep.taps() * self.sweep.channels
+        self.geometry.positions() * self.geometry.taps() * self.geometry.channels
     }
 
     /// Channels of a group.
     const fn group_channels(&self) -> usize {
-        self.sweep.channels / self.groups
+        self.geometry.channels / self.groups
     }
 
     /// Filters of a group.
@@ -280,7 +280,7 @@ impl Convolution {
 
     /// Number of terms of an element of `y`.
     const fn depth(&self) -> usize {
-        self.sweep.taps() * self.group_channels()
+        self.geometry.taps() * self.group_channels()
     }
 
     /// Number of tasks: at most `threads`, at most `most`, each with at least [`TASK_WORK`].
@@ -302,7 +302,7 @@ impl Convolution {
     pub fn im2col<T: Float>(&self, cpu: Cpu<'_>, x: &[T], columns: &mut [T]) -> Result<(), Error> {
         check_length("x", self.x_len(), x.len())?;
         check_length("columns", self.columns_len(), columns.len())?;
-        let (positions, depth) = (self.sweep.positions(), self.depth());
+        let (positions, depth) = (self.geometry.positions(), self.depth());
         if columns.is_empty() {
             return Ok(());
         }
@@ -310,7 +310,7 @@ impl Convolution {
             let rows = (BLOCK / depth).max(1);
             let blocks = (0..positions).step_by(rows).zip(columns.chunks_mut(rows * depth));
             cpu.for_each_item(blocks, |(start, columns)| {
-                let part = Part { group, taps: 0..self.sweep.taps() };
+                let part = Part { group, taps: 0..self.geometry.taps() };
                 self.fill(x, &part, start..positions.min(start + rows), columns);
             });
         }
@@ -330,8 +330,8 @@ impl Convolution {
         if dx.is_empty() {
             return Ok(());
         }
-        let (down, of_batch) = (self.sweep.down, columns.len() / self.groups);
-        let (image, of_image) = (dx.len() / self.sweep.batch, of_batch / self.sweep.batch);
+        let (down, of_batch) = (self.geometry.down, columns.len() / self.groups);
+        let (image, of_image) = (dx.len() / self.geometry.batch, of_batch / self.geometry.batch);
         cpu.for_each_item(dx.chunks_exact_mut(image).enumerate(), |(n, dx)| {
             dx.fill(T::ZERO);
             for group in 0..self.groups {

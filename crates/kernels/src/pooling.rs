@@ -26,7 +26,7 @@ use core::ops::Range;
 use crate::channels::Channels;
 use crate::error::check_length;
 use crate::simd::{Float, Simd, WithSimd};
-use crate::window::{Axis, Sweep, Window};
+use crate::window::{Axis, Geometry, Window};
 use crate::{Cpu, Error};
 
 /// Least number of elements that a task reads: 64 KiB of f32, as for the element-wise operations.
@@ -52,7 +52,7 @@ const MAX_TAPS: usize = 1 << 24;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pooling {
-    sweep: Sweep,
+    geometry: Geometry,
 }
 
 /// Divisor of a mean.
@@ -75,11 +75,11 @@ impl Pooling {
     /// the padded image or than 2^24 pixels, if `height` or `width` is 0, or if an operand, or all
     /// windows together, exceed the address space.
     pub const fn new(x: [usize; 4], window: Window) -> Result<Self, Error> {
-        let sweep = match Sweep::new(x, window) {
-            Ok(sweep) => sweep,
+        let geometry = match Geometry::new(x, window) {
+            Ok(geometry) => geometry,
             Err(error) => return Err(error),
         };
-        let (down, across) = (sweep.down, sweep.across);
+        let (down, across) = (geometry.down, geometry.across);
         const fn error(name: &'static str, expected: &'static str, got: usize) -> Result<Pooling, Error> {
             Err(Error::Parameter { name, expected, got: got as f64 })
         }
@@ -93,14 +93,14 @@ impl Pooling {
             let got = if down.dilation != 1 { down.dilation } else { across.dilation };
             return error("dilation", "1", got);
         }
-        if sweep.taps() > MAX_TAPS {
-            return error("kernel", "at most 2^24 pixels", sweep.taps());
+        if geometry.taps() > MAX_TAPS {
+            return error("kernel", "at most 2^24 pixels", geometry.taps());
         }
         if down.padding > down.kernel / 2 || across.padding > across.kernel / 2 {
             let got = if down.padding > down.kernel / 2 { down.padding } else { across.padding };
             return error("padding", "at most half of the kernel", got);
         }
-        Ok(Self { sweep })
+        Ok(Self { geometry })
     }
 
     /// One window per image: with it, [`mean`](Self::mean) is global average pooling.
@@ -114,17 +114,17 @@ impl Pooling {
     /// Shape of `y`: `[batch, out height, out width, channels]`, where
     /// `out height = (height + 2 padding - kernel) / stride + 1`, rounded down.
     pub const fn output(&self) -> [usize; 4] {
-        [self.sweep.batch, self.sweep.down.out, self.sweep.across.out, self.sweep.channels]
+        [self.geometry.batch, self.geometry.down.out, self.geometry.across.out, self.geometry.channels]
     }
 
     /// Number of elements of `x`.
     pub const fn x_len(&self) -> usize {
-        self.sweep.x_len()
+        self.geometry.x_len()
     }
 
     /// Number of elements of `y`.
     pub const fn y_len(&self) -> usize {
-        self.sweep.positions() * self.sweep.channels
+        self.geometry.positions() * self.geometry.channels
     }
 
     /// Maximum of each window. PyTorch's `max_pool2d`.
@@ -206,10 +206,10 @@ impl Pooling {
         if y.is_empty() {
             return Ok(());
         }
-        let row = self.sweep.across.out * self.sweep.channels;
-        let rows = (TASK / (row * self.sweep.taps())).max(1);
+        let row = self.geometry.across.out * self.geometry.channels;
+        let rows = (TASK / (row * self.geometry.taps())).max(1);
         cpu.for_each_item(y.chunks_mut(rows * row).enumerate(), |(task, y)| {
-            cpu.isa.run(Rows { sweep: &self.sweep, op: &op, x, first: task * rows, y });
+            cpu.isa.run(Rows { geometry: &self.geometry, op: &op, x, first: task * rows, y });
         });
         Ok(())
     }
@@ -221,22 +221,22 @@ impl Pooling {
         dy: &[T],
         dx: &mut [T],
     ) -> Result<(), Error> {
-        let sweep = &self.sweep;
+        let geometry = &self.geometry;
         check_length("dy", self.y_len(), dy.len())?;
         check_length("dx", self.x_len(), dx.len())?;
         if dx.is_empty() {
             return Ok(());
         }
-        let line = sweep.across.len * sweep.channels;
+        let line = geometry.across.len * geometry.channels;
         // Where two parts of an image meet, windows that reach into both are visited twice.
-        let rows = (TASK / line).max(sweep.down.kernel);
-        let parts = dx.chunks_exact_mut(sweep.down.len * line).enumerate();
+        let rows = (TASK / line).max(geometry.down.kernel);
+        let parts = dx.chunks_exact_mut(geometry.down.len * line).enumerate();
         let parts =
             parts.flat_map(|(n, dx)| dx.chunks_mut(rows * line).enumerate().map(move |part| (n, part)));
         cpu.for_each_item(parts, |(image, (part, dx))| {
             let start = part * rows;
             let pixels = start..start + dx.len() / line;
-            cpu.isa.run(Strip { sweep, op: &op, dy, image, pixels, dx });
+            cpu.isa.run(Strip { geometry, op: &op, dy, image, pixels, dx });
         });
         Ok(())
     }
@@ -255,12 +255,12 @@ struct Inside {
 
 impl Inside {
     #[inline(always)]
-    fn new(sweep: &Sweep, image: usize, o: usize, ow: usize) -> Self {
-        let (down, across) = (sweep.down, sweep.across);
+    fn new(geometry: &Geometry, image: usize, o: usize, ow: usize) -> Self {
+        let (down, across) = (geometry.down, geometry.across);
         let (kh, kw) = (down.inside(o), across.inside(ow));
         let row = image * down.len + o * down.stride + kh.start - down.padding;
         Self {
-            taps: sweep.taps(),
+            taps: geometry.taps(),
             pixel: row * across.len + ow * across.stride + kw.start - across.padding,
             line: across.len,
             rows: kh.len(),
@@ -282,7 +282,7 @@ trait Forward: Sync {
 
 /// Some rows of windows, counted over all images.
 struct Rows<'a, T, Op> {
-    sweep: &'a Sweep,
+    geometry: &'a Geometry,
     op: &'a Op,
     x: &'a [T],
     first: usize,
@@ -293,11 +293,11 @@ impl<T: Float, Op: Forward> WithSimd for Rows<'_, T, Op> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { sweep, op, x, first, y } = self;
-        for (row, y) in (first..).zip(y.chunks_exact_mut(sweep.across.out * sweep.channels)) {
-            for ow in 0..sweep.across.out {
-                let at = Inside::new(sweep, row / sweep.down.out, row % sweep.down.out, ow);
-                for channels in Channels::of::<S, T>(sweep.channels) {
+        let Self { geometry, op, x, first, y } = self;
+        for (row, y) in (first..).zip(y.chunks_exact_mut(geometry.across.out * geometry.channels)) {
+            for ow in 0..geometry.across.out {
+                let at = Inside::new(geometry, row / geometry.down.out, row % geometry.down.out, ow);
+                for channels in Channels::of::<S, T>(geometry.channels) {
                     channels.put(s, y, ow, op.window::<S, T>(s, x, &at, channels));
                 }
             }
@@ -322,7 +322,7 @@ trait Backward<T: Float>: Sync {
 
 /// Rows `pixels` of an image.
 struct Strip<'a, T, Op> {
-    sweep: &'a Sweep,
+    geometry: &'a Geometry,
     op: &'a Op,
     dy: &'a [T],
     image: usize,
@@ -334,8 +334,8 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { sweep, op, dy, image, pixels, dx } = self;
-        let (down, across) = (sweep.down, sweep.across);
+        let Self { geometry, op, dy, image, pixels, dx } = self;
+        let (down, across) = (geometry.down, geometry.across);
         // Windows that do not overlap store instead of adding.
         let apart = down.stride >= down.kernel && across.stride >= across.kernel;
         let covers = |axis: Axis| {
@@ -351,8 +351,8 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
             // The first row of the window that is inside the image.
             let top = (o * down.stride).saturating_sub(down.padding);
             for ow in 0..across.out {
-                let at = Inside::new(sweep, image, o, ow);
-                for channels in Channels::of::<S, T>(sweep.channels) {
+                let at = Inside::new(geometry, image, o, ow);
+                for channels in Channels::of::<S, T>(geometry.channels) {
                     let dy = channels.get(s, dy, (image * down.out + o) * across.out + ow);
                     let mut window = op.window::<S>(s, dy, &at, channels);
                     for row in 0..at.rows {

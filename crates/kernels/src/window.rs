@@ -3,7 +3,7 @@
 //!
 //! Images are channels-last, `[batch, height, width, channels]`: the channels of a pixel are
 //! contiguous, and a batch of images is a matrix with a row for each pixel. The two [`Axis`] of a
-//! [`Sweep`] are independent of each other. Used by `convolution` and `pooling`.
+//! [`Geometry`] are independent of each other. Used by `convolution` and `pooling`.
 
 use core::ops::Range;
 
@@ -47,7 +47,7 @@ impl Window {
     }
 }
 
-/// One axis of a sweep: down (height) or across (width).
+/// Geometry along one axis: down (height) or across (width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Axis {
     /// Pixels of the image.
@@ -178,14 +178,14 @@ pub(crate) const fn length(operand: &'static str, dimensions: &[usize]) -> Resul
 
 /// All windows over a batch of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sweep {
+pub(crate) struct Geometry {
     pub(crate) batch: usize,
     pub(crate) channels: usize,
     pub(crate) down: Axis,
     pub(crate) across: Axis,
 }
 
-impl Sweep {
+impl Geometry {
     /// `window` over images of the shape `[batch, height, width, channels]`.
     pub(crate) const fn new(x: [usize; 4], window: Window) -> Result<Self, Error> {
         let [batch, height, width, channels] = x;
@@ -298,10 +298,10 @@ mod tests {
 
     #[test]
     fn runs_cover_each_position_once() {
-        let sweep = Sweep::new([3, 4, 5, 1], Window::new([2, 3])).unwrap();
-        for start in 0..sweep.positions() {
-            for end in start..=sweep.positions() {
-                let all = sweep.runs(start..end).flat_map(|run| {
+        let geometry = Geometry::new([3, 4, 5, 1], Window::new([2, 3])).unwrap();
+        for start in 0..geometry.positions() {
+            for end in start..=geometry.positions() {
+                let all = geometry.runs(start..end).flat_map(|run| {
                     let row = (run.image * 3 + run.o) * 3;
                     run.across.map(move |o| row + o)
                 });
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn impossible_windows_are_refused() {
-        let error = |x, window| match Sweep::new(x, window) {
+        let error = |x, window| match Geometry::new(x, window) {
             Err(Error::Parameter { name, .. }) => name,
             other => panic!("{other:?}"),
         };
@@ -328,7 +328,7 @@ mod tests {
         let half = 1 << (usize::BITS / 2);
         assert_eq!(error([half, 1, 1, half], Window::new([1, 1])), "x");
         assert_eq!(error([0, half, 1, half / 2], Window::new([1, 1])), "x");
-        assert!(Sweep::new([0, 5, 5, 0], Window::new([5, 5])).is_ok());
-        assert!(Sweep::new([1, 1, 1, 1], Window::new([5, 5]).padding([2, 2])).is_ok());
+        assert!(Geometry::new([0, 5, 5, 0], Window::new([5, 5])).is_ok());
+        assert!(Geometry::new([1, 1, 1, 1], Window::new([5, 5]).padding([2, 2])).is_ok());
     }
 }

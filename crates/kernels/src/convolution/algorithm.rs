@@ -9,7 +9,7 @@ use super::{
 use crate::activation::Activation;
 use crate::gemm::terms::Single;
 use crate::simd::Float;
-use crate::window::Sweep;
+use crate::window::Geometry;
 use crate::{Cpu, Error};
 
 /// Algorithm that computes a [`Convolution`] and its gradients. The module's introduction describes
@@ -38,15 +38,15 @@ impl Convolution {
     /// In f32 and f64 all but [`Winograd`](Algorithm::Winograd) give the same bits. With bf16
     /// operands, each has its own.
     pub const fn algorithm<T: Float>(&self) -> Algorithm {
-        let Self { sweep: Sweep { down, across, .. }, .. } = self;
+        let Self { geometry: Geometry { down, across, .. }, .. } = self;
         let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
-        if self.group_channels() == 1 && self.group_filters() == 1 && self.sweep.taps() <= T::KB {
+        if self.group_channels() == 1 && self.group_filters() == 1 && self.geometry.taps() <= T::KB {
             Algorithm::Depthwise
         } else if !self.in_order && winograd::is_fastest(self) {
             Algorithm::Winograd
-        } else if direct::is_fastest::<T>(self) && (self.rounds() || self.sweep.taps() > 1 || moves) {
+        } else if direct::is_fastest::<T>(self) && (self.rounds() || self.geometry.taps() > 1 || moves) {
             Algorithm::Direct
-        } else if self.sweep.taps() == 1 && !moves {
+        } else if self.geometry.taps() == 1 && !moves {
             Algorithm::Pointwise
         } else {
             Algorithm::Product

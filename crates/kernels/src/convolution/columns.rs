@@ -24,7 +24,7 @@ pub(super) struct Part {
 impl Convolution {
     /// Taps in row `kh` of the kernel that are also in `taps`.
     fn taps_in_row(&self, taps: &Range<usize>, kh: usize) -> Range<usize> {
-        let across = self.sweep.across.kernel;
+        let across = self.geometry.across.kernel;
         let start = taps.start.saturating_sub(kh * across);
         let end = taps.end.saturating_sub(kh * across).min(across);
         start.min(end)..end
@@ -32,15 +32,15 @@ impl Convolution {
 
     /// Writes the rows `positions` of `part` to `columns`.
     pub(super) fn fill<T: Float>(&self, x: &[T], part: &Part, positions: Range<usize>, columns: &mut [T]) {
-        let (down, across) = (self.sweep.down, self.sweep.across);
-        let (channels, own) = (self.sweep.channels, self.group_channels());
+        let (down, across) = (self.geometry.down, self.geometry.across);
+        let (channels, own) = (self.geometry.channels, self.group_channels());
         let from = part.group * own;
         let depth = part.taps.len() * own;
         if depth == 0 {
             return;
         }
         let mut rows = columns.chunks_exact_mut(depth);
-        for Run { image, o, across: run } in self.sweep.runs(positions) {
+        for Run { image, o, across: run } in self.geometry.runs(positions) {
             for ((ow, row), inside) in run.clone().zip(&mut rows).zip(run.map(|ow| across.inside(ow))) {
                 let mut row = row;
                 for kh in 0..down.kernel {
@@ -104,8 +104,8 @@ impl<T: Float> WithSimd for Gather<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { convolution, group, columns, windows, dx, pixels } = self;
-        let (down, across) = (convolution.sweep.down, convolution.sweep.across);
-        let (channels, own) = (convolution.sweep.channels, convolution.group_channels());
+        let (down, across) = (convolution.geometry.down, convolution.geometry.across);
+        let (channels, own) = (convolution.geometry.channels, convolution.group_channels());
         let from = group * own;
         let line = across.len * channels;
         let row = across.kernel * own;

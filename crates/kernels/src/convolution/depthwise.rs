@@ -33,7 +33,7 @@ pub(super) fn forward<T: Float>(
     mut epilogue: Epilogue<'_, T>,
     mut y: &mut [T],
 ) {
-    let positions = c.sweep.positions();
+    let positions = c.geometry.positions();
     let tasks = c.tasks(cpu.threads(), positions);
     let items = (0..tasks).map_while(|task| {
         let windows = positions * task / tasks..positions * (task + 1) / tasks;
@@ -61,13 +61,13 @@ impl<T: Float> WithSimd for Forward<'_, T> {
         let Self { c, x, w, windows, mut epilogue, y } = self;
         let zero = T::splat(s, T::ZERO);
         let first = windows.start;
-        for run in c.sweep.runs(windows) {
-            let row = (run.image * c.sweep.down.out + run.o) * c.sweep.across.out;
+        for run in c.geometry.runs(windows) {
+            let row = (run.image * c.geometry.down.out + run.o) * c.geometry.across.out;
             let mut ow = run.across.start;
             while ow < run.across.end {
                 let whole = ow + SIDE <= run.across.end
-                    && c.sweep.across.is_inside(ow)
-                    && c.sweep.across.is_inside(ow + SIDE - 1);
+                    && c.geometry.across.is_inside(ow)
+                    && c.geometry.across.is_inside(ow + SIDE - 1);
                 let side = if whole { SIDE } else { 1 };
                 for channels in Channels::of::<S, T>(c.out_channels) {
                     let mut sums = [zero; SIDE];
@@ -107,7 +107,7 @@ fn windows_of<S: Simd, T: Float, const N: usize>(
     ow: usize,
     channels: Channels,
 ) -> [T::V<S>; N] {
-    let (down, across) = (c.sweep.down, c.sweep.across);
+    let (down, across) = (c.geometry.down, c.geometry.across);
     let zero = T::splat(s, T::ZERO);
     let mut sums = [zero; N];
     for kh in 0..down.kernel {
@@ -133,8 +133,8 @@ fn windows_of<S: Simd, T: Float, const N: usize>(
 
 /// `dx` is not empty.
 pub(super) fn dx<T: Float>(c: &Convolution, cpu: Cpu<'_>, dy: &[T], w: &[T], dx: &mut [T]) {
-    let line = c.sweep.across.len * c.sweep.channels;
-    let lines = c.sweep.batch * c.sweep.down.len;
+    let line = c.geometry.across.len * c.geometry.channels;
+    let lines = c.geometry.batch * c.geometry.down.len;
     let own = lines.div_ceil(c.tasks(cpu.threads(), lines));
     let items = (0..lines).step_by(own).zip(dx.chunks_mut(own * line));
     cpu.for_each_item(items, |(first, dx)| cpu.isa.run(Dx { c, dy, w, first, dx }));
@@ -154,8 +154,8 @@ impl<T: Float> WithSimd for Dx<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, dy, w, first, dx } = self;
-        let (down, across) = (c.sweep.down, c.sweep.across);
-        for (row, dx) in (first..).zip(dx.chunks_exact_mut(across.len * c.sweep.channels)) {
+        let (down, across) = (c.geometry.down, c.geometry.across);
+        for (row, dx) in (first..).zip(dx.chunks_exact_mut(across.len * c.geometry.channels)) {
             let at = (row / down.len, row % down.len);
             // `true` where every tap of the kernel reaches a window.
             let reach = (across.kernel - 1) * across.dilation;
@@ -164,7 +164,7 @@ impl<T: Float> WithSimd for Dx<'_, T> {
             while iw < across.len {
                 let whole =
                     across.stride == 1 && iw + SIDE <= across.len && reached(iw) && reached(iw + SIDE - 1);
-                for channels in Channels::of::<S, T>(c.sweep.channels) {
+                for channels in Channels::of::<S, T>(c.geometry.channels) {
                     if whole {
                         let sums = pixels_of::<S, T, SIDE>(s, c, dy, w, at, iw, channels);
                         for (i, &sum) in sums.iter().enumerate() {
@@ -193,7 +193,7 @@ fn pixels_of<S: Simd, T: Float, const N: usize>(
     iw: usize,
     channels: Channels,
 ) -> [T::V<S>; N] {
-    let (down, across) = (c.sweep.down, c.sweep.across);
+    let (down, across) = (c.geometry.down, c.geometry.across);
     let mut sums = [T::splat(s, T::ZERO); N];
     for kh in 0..down.kernel {
         let Some(oh) = down.window(ih, kh) else { continue };
@@ -247,8 +247,8 @@ impl<T: Float> WithSimd for Dw<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, x, dy, first, dw } = self;
-        let (down, across) = (c.sweep.down, c.sweep.across);
-        let (zero, positions) = (T::splat(s, T::ZERO), c.sweep.positions());
+        let (down, across) = (c.geometry.down, c.geometry.across);
+        let (zero, positions) = (T::splat(s, T::ZERO), c.geometry.positions());
         let taps = dw.len() / c.out_channels;
         // Past the last tap: the last tap again.
         let tap = |t: usize| first + t.min(taps - 1);
@@ -259,7 +259,7 @@ impl<T: Float> WithSimd for Dw<'_, T> {
             let end = positions.min(start + T::KB);
             for channels in Channels::of::<S, T>(c.out_channels) {
                 let mut sums = [zero; SIDE];
-                for Run { image, o, across: run } in c.sweep.runs(start..end) {
+                for Run { image, o, across: run } in c.geometry.runs(start..end) {
                     let window = (image * down.out + o) * across.out;
                     let mut lines = [None; SIDE];
                     for (line, kh) in lines.iter_mut().zip(kh) {

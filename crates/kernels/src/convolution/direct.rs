@@ -25,7 +25,7 @@ mod padded;
 use super::packing::Packing;
 use super::{BLOCK, Convolution};
 use crate::simd::{MOST_LANES, Simd, WithSimd};
-use crate::window::{Axis, Sweep};
+use crate::window::{Axis, Geometry};
 pub(super) use forward::{dx, dx_len, forward, forward_len};
 pub(super) use gradient::{dw, dw_len};
 
@@ -42,27 +42,27 @@ pub(super) const fn compiled<T>() -> bool {
 
 /// `true` if direct convolution is the fastest algorithm.
 pub(super) const fn is_fastest<T>(c: &Convolution) -> bool {
-    let pixels = c.sweep.down.len * c.sweep.across.len;
+    let pixels = c.geometry.down.len * c.geometry.across.len;
     compiled::<T>() && c.groups == 1 && pixels * c.depth() > 0 && padded_len(c) <= BLOCK
 }
 
 /// The convolution over packed channels. An odd number of channels is padded with +0.
 const fn of_channels<K: Packing>(c: &Convolution) -> Convolution {
-    let channels = c.sweep.channels.div_ceil(K::ELEMENTS);
-    Convolution { sweep: Sweep { channels, ..c.sweep }, ..*c }
+    let channels = c.geometry.channels.div_ceil(K::ELEMENTS);
+    Convolution { geometry: Geometry { channels, ..c.geometry }, ..*c }
 }
 
 /// The convolution over packed windows. An odd number of windows in a row is padded with +0.
 const fn of_windows<K: Packing>(c: &Convolution) -> Convolution {
-    let across = c.sweep.across;
+    let across = c.geometry.across;
     let (out, stride) = (across.out.div_ceil(K::ELEMENTS), across.stride.saturating_mul(K::ELEMENTS));
-    Convolution { sweep: Sweep { across: Axis { out, stride, ..across }, ..c.sweep }, ..*c }
+    Convolution { geometry: Geometry { across: Axis { out, stride, ..across }, ..c.geometry }, ..*c }
 }
 
 /// Packed elements of an image with its padding.
 const fn padded_len(c: &Convolution) -> usize {
-    let (down, across) = (c.sweep.down, c.sweep.across);
-    (down.len + 2 * down.padding) * (across.len + 2 * across.padding) * c.sweep.channels
+    let (down, across) = (c.geometry.down, c.geometry.across);
+    (down.len + 2 * down.padding) * (across.len + 2 * across.padding) * c.geometry.channels
 }
 
 /// Out channels rounded up to whole registers of the widest instruction set.

@@ -4,15 +4,15 @@
 //! Called by `direct` and `winograd`.
 
 use super::Convolution;
-use crate::window::{Axis, Sweep};
+use crate::window::{Axis, Geometry};
 
 /// The convolution of `dy` that gives `dx`, if the stride is 1 and the padding does not exceed the
 /// kernel's reach.
 pub(super) const fn flipped(c: &Convolution) -> Option<Convolution> {
-    let Sweep { batch, channels, down, across } = c.sweep;
+    let Geometry { batch, channels, down, across } = c.geometry;
     let (Some(down), Some(across)) = (axis(down), axis(across)) else { return None };
-    let sweep = Sweep { batch, channels: c.out_channels, down, across };
-    Some(Convolution { sweep, out_channels: channels, ..*c })
+    let geometry = Geometry { batch, channels: c.out_channels, down, across };
+    Some(Convolution { geometry, out_channels: channels, ..*c })
 }
 
 const fn axis(axis: Axis) -> Option<Axis> {
@@ -26,7 +26,7 @@ const fn axis(axis: Axis) -> Option<Axis> {
 
 /// Writes the filters of the flipped convolution.
 pub(super) fn filters<T: Copy>(flipped: &Convolution, w: &[T], filters: &mut [T]) {
-    let (channels, out_channels) = (flipped.out_channels, flipped.sweep.channels);
+    let (channels, out_channels) = (flipped.out_channels, flipped.geometry.channels);
     let of_tap = channels * out_channels;
     for (to, from) in filters.chunks_exact_mut(of_tap).rev().zip(w.chunks_exact(of_tap)) {
         transpose(channels, out_channels, from, to);

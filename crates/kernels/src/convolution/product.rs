@@ -23,7 +23,7 @@ use crate::{Cpu, Error};
 /// Number of windows per block of `y`.
 const fn forward_block(c: &Convolution) -> usize {
     let depth = c.depth();
-    min(max(BLOCK / max(depth, 1), 64), c.sweep.positions())
+    min(max(BLOCK / max(depth, 1), 64), c.geometry.positions())
 }
 
 pub(super) const fn forward_task_len<K: Terms>(c: &Convolution) -> usize {
@@ -41,7 +41,7 @@ pub(super) fn forward<K: Terms>(
     mut y: &mut [K::Sum],
     scratch: &mut [K::Sum],
 ) {
-    let (positions, task_len) = (c.sweep.positions(), forward_task_len::<K>(c));
+    let (positions, task_len) = (c.geometry.positions(), forward_task_len::<K>(c));
     let tasks = c.tasks(cpu.threads(), positions).min(scratch.len() / task_len.max(1)).max(1);
     let mut slots = scratch.chunks_mut(task_len.max(1));
     let items = (0..tasks).map_while(|task| {
@@ -59,7 +59,7 @@ pub(super) fn forward<K: Terms>(
             let len = windows.len() * c.out_channels;
             let (mut epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len)) else { return };
             for group in 0..c.groups {
-                c.fill(x, &Part { group, taps: 0..c.sweep.taps() }, windows.clone(), columns);
+                c.fill(x, &Part { group, taps: 0..c.geometry.taps() }, windows.clone(), columns);
                 debug_assert_ok((|| {
                     let columns = MatRef::row_major(columns, windows.len(), depth)?;
                     let (w, y) = (filters(c, w, group)?, group_columns_mut(c, y, windows.len(), group)?);
@@ -80,7 +80,7 @@ pub(super) fn forward_pointwise<K: Terms>(
     y: &mut [K::Sum],
     scratch: &mut [K::Sum],
 ) {
-    let positions = c.sweep.positions();
+    let positions = c.geometry.positions();
     for group in 0..c.groups {
         debug_assert_ok((|| {
             let (x, w) = (pixels(c, x, group)?, filters(c, w, group)?);
@@ -93,7 +93,7 @@ pub(super) fn forward_pointwise<K: Terms>(
 
 /// Scratch of the pointwise algorithm, forward and backward.
 pub(super) const fn pointwise_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
-    let (positions, channels, filters) = (c.sweep.positions(), c.group_channels(), c.group_filters());
+    let (positions, channels, filters) = (c.geometry.positions(), c.group_channels(), c.group_filters());
     let forward = gemm_whole_scratch::<K>(threads, positions, filters, channels);
     max(forward, gemm_whole_scratch::<K>(threads, channels, filters, positions))
 }
@@ -110,7 +110,7 @@ pub(super) fn dw_pointwise<K: Terms>(
     for group in 0..c.groups {
         debug_assert_ok((|| {
             let x = pixels(c, x, group)?.transpose();
-            let dy = group_columns(c, dy, c.sweep.positions(), group)?;
+            let dy = group_columns(c, dy, c.geometry.positions(), group)?;
             let dw = group_columns_mut(c, dw, c.depth(), group)?;
             gemm_whole::<K>(cpu, [x, dy], Float::ZERO, dw, sums(c, &mut db, group), scratch)
         })());
@@ -119,7 +119,7 @@ pub(super) fn dw_pointwise<K: Terms>(
 
 /// Scratch elements of [`db`].
 pub(super) const fn db_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
-    gemm_whole_scratch::<K>(threads, 1, c.out_channels, c.sweep.positions())
+    gemm_whole_scratch::<K>(threads, 1, c.out_channels, c.geometry.positions())
 }
 
 /// `db` alone, as a product.
@@ -130,7 +130,7 @@ pub(super) fn db<K: Terms>(
     db: &mut [K::Sum],
     scratch: &mut [K::Sum],
 ) {
-    let positions = c.sweep.positions();
+    let positions = c.geometry.positions();
     debug_assert_ok((|| {
         let one = [Float::ONE];
         let ones = MatRef::strided(&one, 1, positions, 0, 0)?;
@@ -145,9 +145,9 @@ pub(super) fn db<K: Terms>(
 const fn dw_block<K: Terms>(c: &Convolution) -> (usize, usize) {
     let channels = max(c.group_channels(), 1);
     let summed = K::ELEMENTS * <K::Sum as Lanes>::KB;
-    let taps = min(max(BLOCK / summed / channels, 1), c.sweep.taps());
+    let taps = min(max(BLOCK / summed / channels, 1), c.geometry.taps());
     let blocks = max(BLOCK / summed / (taps * channels), 1);
-    (taps, min(blocks * summed, c.sweep.positions()))
+    (taps, min(blocks * summed, c.geometry.positions()))
 }
 
 pub(super) const fn dw_task_len<K: Terms>(c: &Convolution) -> usize {
@@ -165,7 +165,7 @@ pub(super) fn dw<K: Terms>(
     mut db: Option<&mut [K::Sum]>,
     scratch: &mut [K::Sum],
 ) {
-    let (taps, task_len) = (c.sweep.taps(), dw_task_len::<K>(c));
+    let (taps, task_len) = (c.geometry.taps(), dw_task_len::<K>(c));
     let tasks = c.tasks(cpu.threads(), taps).min(scratch.len() / task_len.max(1)).max(1);
     let mut slots = scratch.chunks_mut(task_len.max(1));
     let items = (0..tasks).map_while(|task| {
@@ -178,7 +178,7 @@ pub(super) fn dw<K: Terms>(
         let cpu = Cpu::serial(cpu.isa);
         let (taps, block) = dw_block::<K>(c);
         let (columns, scratch) = scratch.split_at_mut(block * taps * c.group_channels());
-        let positions = c.sweep.positions();
+        let positions = c.geometry.positions();
         // Without windows, one pass still zeroes the gradients.
         for start in (0..positions.max(1)).step_by(block.max(1)) {
             let windows = start..positions.min(start + block);
@@ -226,11 +226,11 @@ struct Strips {
 
 impl Strips {
     const fn new(c: &Convolution) -> Self {
-        let down = c.sweep.down;
-        let row = max(c.sweep.across.out * c.depth(), 1);
+        let down = c.geometry.down;
+        let row = max(c.geometry.across.out * c.depth(), 1);
         let of_image = max(down.out * row, 1);
         if of_image <= STRIP || down.out == 0 {
-            let images = min(max(BLOCK / of_image, 1), c.sweep.batch);
+            let images = min(max(BLOCK / of_image, 1), c.geometry.batch);
             return Self { images, rows: down.len, windows: down.out };
         }
         // `rows` pixels are reached by at most (rows + reach) / stride windows, rounded up.
@@ -242,22 +242,22 @@ impl Strips {
 
     /// Strips per image, or per group of `images` images.
     fn of_image(self, c: &Convolution) -> usize {
-        c.sweep.down.len.div_ceil(self.rows.max(1))
+        c.geometry.down.len.div_ceil(self.rows.max(1))
     }
 
     fn count(self, c: &Convolution) -> usize {
-        c.sweep.batch.div_ceil(self.images) * self.of_image(c)
+        c.geometry.batch.div_ceil(self.images) * self.of_image(c)
     }
 
     /// Images and rows of a strip.
     fn get(self, c: &Convolution, strip: usize) -> (Range<usize>, Range<usize>) {
         let (first, row) = (strip / self.of_image(c) * self.images, strip % self.of_image(c) * self.rows);
-        (first..c.sweep.batch.min(first + self.images), row..c.sweep.down.len.min(row + self.rows))
+        (first..c.geometry.batch.min(first + self.images), row..c.geometry.down.len.min(row + self.rows))
     }
 
     const fn task_len<K: Terms>(self, c: &Convolution) -> usize {
-        let windows = self.images * self.windows * c.sweep.across.out;
-        windows * c.depth() + gemm_terms_scratch::<K>(1, windows, c.depth(), c.group_filters())
+        let windows = self.images * self.windows * c.geometry.across.out;
+        windows * c.depth() + gemm_whole_scratch::<K>(1, windows, c.depth(), c.group_filters())
     }
 }
 
@@ -275,7 +275,7 @@ pub(super) fn dx<K: Terms>(
     mut dx: &mut [K::Sum],
     scratch: &mut [K::Sum],
 ) {
-    let (depth, filters, down) = (c.depth(), c.group_filters(), c.sweep.down);
+    let (depth, filters, down) = (c.depth(), c.group_filters(), c.geometry.down);
     // All products read the same filters: transposed once, they are read unpacked.
     let (transposed, scratch) = scratch.split_at_mut(c.w_len());
     for (o, transposed) in transposed.chunks_exact_mut(depth).enumerate() {
@@ -287,7 +287,7 @@ pub(super) fn dx<K: Terms>(
 
     let strips = Strips::new(c);
     let task_len = strips.task_len::<K>(c).max(1);
-    let line = c.sweep.across.len * c.sweep.channels;
+    let line = c.geometry.across.len * c.geometry.channels;
     let count = strips.count(c);
     let tasks = c.tasks(cpu.threads(), count).min(scratch.len() / task_len).max(1);
     let mut slots = scratch.chunks_mut(task_len);
@@ -305,8 +305,8 @@ pub(super) fn dx<K: Terms>(
             // A strip of several images has all windows, even those in the padding, so that they
             // are contiguous.
             let windows = if images.len() == 1 { down.windows(&pixels) } else { 0..down.out };
-            let start = (images.start * down.out + windows.start) * c.sweep.across.out;
-            let rows = images.len() * windows.len() * c.sweep.across.out;
+            let start = (images.start * down.out + windows.start) * c.geometry.across.out;
+            let rows = images.len() * windows.len() * c.geometry.across.out;
             let (columns, scratch) = scratch.split_at_mut(rows * depth);
             for group in 0..c.groups {
                 debug_assert_ok((|| {
@@ -325,7 +325,7 @@ pub(super) fn dx<K: Terms>(
 /// The channels of a group, `[pixels, group channels]`.
 fn pixels<'a, T>(c: &Convolution, x: &'a [T], group: usize) -> Result<MatRef<'a, T>, Error> {
     let own = c.group_channels();
-    MatRef::strided(tail(x, group * own), c.sweep.positions(), own, c.sweep.channels, 1)
+    MatRef::strided(tail(x, group * own), c.geometry.positions(), own, c.geometry.channels, 1)
 }
 
 /// The filters of a group, `[depth, group filters]`.

@@ -65,10 +65,10 @@ const MAX_SLICES: usize = 16;
 
 /// `true` if the Winograd algorithm is the fastest.
 pub(super) const fn is_fastest(c: &Convolution) -> bool {
-    let (down, across) = (c.sweep.down, c.sweep.across);
+    let (down, across) = (c.geometry.down, c.geometry.across);
     let three = down.kernel == 3 && across.kernel == 3;
     let dense = down.stride * across.stride * down.dilation * across.dilation * c.groups == 1;
-    let (channels, filters) = (c.sweep.channels, c.out_channels);
+    let (channels, filters) = (c.geometry.channels, c.out_channels);
     let registers = channels > 0 && filters > 0 && (channels | filters).is_multiple_of(16);
     if !three || !dense || !registers || channels * filters > MAX_WEIGHTS {
         return false;
@@ -93,9 +93,9 @@ struct Tiles {
 
 impl Tiles {
     const fn new(c: &Convolution) -> Self {
-        let (down, across) = (c.sweep.down.out.div_ceil(OUT), c.sweep.across.out.div_ceil(OUT));
-        let row = (TILE_ELEMENTS * (c.sweep.channels + c.out_channels)).saturating_mul(across);
-        let all = c.sweep.batch * down;
+        let (down, across) = (c.geometry.down.out.div_ceil(OUT), c.geometry.across.out.div_ceil(OUT));
+        let row = (TILE_ELEMENTS * (c.geometry.channels + c.out_channels)).saturating_mul(across);
+        let all = c.geometry.batch * down;
         let strip = STRIP / if row == 0 { 1 } else { row };
         let strip = if strip == 0 { 1 } else { strip };
         Self { down, across, row, all, strip: if strip < all { strip } else { all } }
@@ -119,10 +119,10 @@ impl Tiles {
 
     /// The pixels whose sums these rows of tiles complete.
     fn pixels(self, c: &Convolution, rows: Range<usize>) -> Range<usize> {
-        let down = c.sweep.down;
+        let down = c.geometry.down;
         let start = |row: usize| {
             let line = (OUT * (row % self.down)).saturating_sub(down.padding).min(down.len);
-            (row / self.down * down.len + line) * c.sweep.across.len
+            (row / self.down * down.len + line) * c.geometry.across.len
         };
         start(rows.start)..start(rows.end)
     }
@@ -131,7 +131,7 @@ impl Tiles {
     fn windows(self, c: &Convolution, rows: Range<usize>) -> Range<usize> {
         let start = |row: usize| {
             let (image, row) = (row / self.down, row % self.down);
-            (image * c.sweep.down.out + OUT * row) * c.sweep.across.out
+            (image * c.geometry.down.out + OUT * row) * c.geometry.across.out
         };
         start(rows.start)..start(rows.end)
     }
@@ -139,21 +139,21 @@ impl Tiles {
 
 /// Elements of the transformed filters.
 const fn filters_len(c: &Convolution) -> usize {
-    TILE_ELEMENTS * c.sweep.channels * c.out_channels
+    TILE_ELEMENTS * c.geometry.channels * c.out_channels
 }
 
 /// Elements of a strip's transformed input, and of its transformed output or output gradient.
 const fn strip_lens(c: &Convolution) -> (usize, usize) {
     let tiles = Tiles::new(c);
     let elements = TILE_ELEMENTS * tiles.strip * tiles.across;
-    (elements * c.sweep.channels, elements * c.out_channels)
+    (elements * c.geometry.channels, elements * c.out_channels)
 }
 
 /// Scratch elements of a task: one strip, and the scratch of its products.
 const fn task_len<T: Float>(c: &Convolution) -> usize {
     let (tiles, (pixels, results)) = (Tiles::new(c), strip_lens(c));
-    let (rows, channels, filters) = (tiles.strip * tiles.across, c.sweep.channels, c.out_channels);
-    let forward = gemm_terms_scratch::<Single<T>>(1, rows, filters, channels);
+    let (rows, channels, filters) = (tiles.strip * tiles.across, c.geometry.channels, c.out_channels);
+    let forward = gemm_whole_scratch::<Single<T>>(1, rows, filters, channels);
     let [dw, dx] = [[channels, filters, rows], [rows, channels, filters]];
     let [dw, dx] = [
         gemm_terms_scratch::<Single<T>>(1, dw[0], dw[1], dw[2]),
@@ -204,7 +204,7 @@ pub(super) fn forward<T: Float>(
 ) {
     let (tiles, task_len) = (Tiles::new(c), task_len::<T>(c));
     let (u, scratch) = scratch.split_at_mut(filters_len(c));
-    cpu.isa.run(FilterTransform { channels: c.sweep.channels, filters: c.out_channels, w, u: &mut *u });
+    cpu.isa.run(FilterTransform { channels: c.geometry.channels, filters: c.out_channels, w, u: &mut *u });
     let u = &*u;
     // Windows per stored element.
     let pool = if epilogue.argmax.is_some() { POOL } else { 1 };
@@ -227,7 +227,7 @@ pub(super) fn forward<T: Float>(
                 return;
             };
             cpu.isa.run(InputTransform { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
-            let (count, channels, filters) = (rows.len() * tiles.across, c.sweep.channels, c.out_channels);
+            let (count, channels, filters) = (rows.len() * tiles.across, c.geometry.channels, c.out_channels);
             products(cpu.isa, [count, filters, channels], false, [v, u], T::ZERO, m, scratch);
             cpu.isa.run(OutputTransform { c, tiles, rows, m: &*m, epilogue, y });
         }
@@ -284,7 +284,7 @@ fn filters_by_channels<'a, T: Float>(
     w: &[T],
     scratch: &'a mut [T],
 ) -> (&'a [T], &'a mut [T]) {
-    let (channels, filters) = (c.sweep.channels, c.out_channels);
+    let (channels, filters) = (c.geometry.channels, c.out_channels);
     let (u, scratch) = scratch.split_at_mut(filters_len(c));
     let (transposed, scratch) = scratch.split_at_mut(c.w_len());
     for (to, from) in transposed.chunks_exact_mut(channels * filters).zip(w.chunks_exact(channels * filters))
@@ -322,7 +322,7 @@ pub(super) fn backward<T: Float>(
         let sums = all_sums.split_off_mut(..own.len() * len_of.sums)?;
         let carries = all_carries.split_off_mut(..own.len() * len_of.carry)?;
         let pixels = tiles.pixels(c, tiles.slice(own.start)..tiles.slice(own.end));
-        let len = pixels.len() * c.sweep.channels;
+        let len = pixels.len() * c.geometry.channels;
         let dx = all_dx.as_mut().and_then(|dx| dx.split_off_mut(..len));
         let to = dx.map(|dx| DxTarget { relu, first: pixels.start, dx });
         Some((own, sums, carries, to, slots.next()?))
@@ -332,7 +332,7 @@ pub(super) fn backward<T: Float>(
         let (lines, rest) = scratch.split_at_mut(lines_len(c, tiles));
         let (v, rest) = rest.split_at_mut(pixels);
         let (e, scratch) = rest.split_at_mut(gradients);
-        let (channels, filters) = (c.sweep.channels, c.out_channels);
+        let (channels, filters) = (c.geometry.channels, c.out_channels);
         for slice in own {
             let (Some(sums), Some(carry)) =
                 (sums.split_off_mut(..len_of.sums), carries.split_off_mut(..len_of.carry))

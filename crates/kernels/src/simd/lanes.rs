@@ -130,7 +130,8 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
 /// Implements [`Vector`] for every token by forwarding to pulp's method for the type, and [`Lanes`]
 /// for the type.
 macro_rules! forward {
-    ($float:ident, $bits:ident, $kb:literal, $v:ident, $m:ident, {$($to:ident: $from:ident($($arg:ident: $kind:ident),*) -> $out:ident;)*},
+    ($float:ident, $bits:ident, $kb:literal, $v:ident, $m:ident,
+     {$($to:ident: $from:ident($($arg:ident: $kind:ident),*) -> $out:ident;)*},
      $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident, $transpose:ident) => {
         impl<S: Token> Vector<$float> for S {
             type V = <S::Pulp as pulp::Simd>::$v;
@@ -144,11 +145,17 @@ macro_rules! forward {
             #[inline(always)]
             fn split(x: &[$float]) -> (&[Self::V], &[$float]) { <S::Pulp as pulp::Simd>::$split(x) }
             #[inline(always)]
-            fn split_mut(x: &mut [$float]) -> (&mut [Self::V], &mut [$float]) { <S::Pulp as pulp::Simd>::$split_mut(x) }
+            fn split_mut(x: &mut [$float]) -> (&mut [Self::V], &mut [$float]) {
+                <S::Pulp as pulp::Simd>::$split_mut(x)
+            }
             #[inline(always)]
-            fn transpose(self, block: [Self::V; MOST_LANES]) -> [Self::V; MOST_LANES] { Token::$transpose(self, block) }
+            fn transpose(self, block: [Self::V; MOST_LANES]) -> [Self::V; MOST_LANES] {
+                Token::$transpose(self, block)
+            }
             $(#[inline(always)]
-            fn $to(self, $($arg: Self::$kind),*) -> Self::$out { pulp::Simd::$from(self.pulp(), $($arg),*) })*
+            fn $to(self, $($arg: Self::$kind),*) -> Self::$out {
+                pulp::Simd::$from(self.pulp(), $($arg),*)
+            })*
         }
 
         impl Lanes for $float {
@@ -172,9 +179,14 @@ macro_rules! forward {
             #[inline(always)]
             fn split<S: Simd>(x: &[Self]) -> (&[Self::V<S>], &[Self]) { S::split(x) }
             #[inline(always)]
-            fn split_mut<S: Simd>(x: &mut [Self]) -> (&mut [Self::V<S>], &mut [Self]) { S::split_mut(x) }
+            fn split_mut<S: Simd>(x: &mut [Self]) -> (&mut [Self::V<S>], &mut [Self]) {
+                S::split_mut(x)
+            }
             #[inline(always)]
-            fn transpose<S: Simd>(s: S, block: [Self::V<S>; MOST_LANES]) -> [Self::V<S>; MOST_LANES] {
+            fn transpose<S: Simd>(
+                s: S,
+                block: [Self::V<S>; MOST_LANES],
+            ) -> [Self::V<S>; MOST_LANES] {
                 Vector::<$float>::transpose(s, block)
             }
             $(#[inline(always)]

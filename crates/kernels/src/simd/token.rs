@@ -154,7 +154,9 @@ pub(super) use zips;
 /// Masked loads and stores of a token.
 #[cfg(target_arch = "x86_64")]
 macro_rules! masked {
-    ($($load:ident, $store:ident, $float:ident, $v:ident: |$x:ident, $count:ident| $read:expr, |$y:ident, $values:ident| $write:expr;)*) => {$(
+    ($($load:ident, $store:ident, $float:ident, $v:ident:
+        |$x:ident, $count:ident| $read:expr,
+        |$y:ident, $values:ident| $write:expr;)*) => {$(
         #[inline(always)]
         fn $load(self, x: &[$float]) -> $v<Self> {
             let ($x, $count) = (x.as_ptr(), x.len());

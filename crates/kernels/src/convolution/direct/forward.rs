@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::super::packing::Packing;
 use super::super::{Convolution, Epilogue, flipped as flip};
-use super::padded::Padded;
+use super::padded::PaddedLayout;
 use super::{ROWS, of_channels, outlined, padded_len, width};
 use crate::Cpu;
 use crate::channels::Channels;
@@ -29,7 +29,7 @@ pub(in super::super) fn forward<K: Packing>(
     let packed = &of_channels::<K>(c);
     let (panels, scratch) = scratch.split_at_mut(packed.depth() * width(c));
     K::vectorize(cpu.isa, Pack::<K> { c, w, panels: &mut *panels });
-    let (batch, slot) = (c.sweep.batch, padded_len(packed));
+    let (batch, slot) = (c.geometry.batch, padded_len(packed));
     let tasks = c.tasks(cpu.threads(), batch).min((scratch.len() / slot.max(1)).max(1));
     let mut slots = scratch.chunks_mut(slot.max(1));
     let panels = &*panels;
@@ -88,7 +88,7 @@ impl<K: Packing> WithSimd for Pack<'_, K> {
             let width = panel::<S, K::Sum>(c, j) * lanes;
             let (here, rest) = panels.split_at_mut(depth * width);
             let mut to = here.chunks_exact_mut(width);
-            for tap in w.chunks_exact(c.sweep.channels * out) {
+            for tap in w.chunks_exact(c.geometry.channels * out) {
                 for (channels, to) in tap.chunks(K::ELEMENTS * out).zip(&mut to) {
                     let of_channel = |e: usize| {
                         let filters = channels.get(e * out + j..(e + 1) * out).unwrap_or_default();
@@ -118,26 +118,26 @@ impl<K: Packing> WithSimd for Forward<'_, K> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, s: S) {
-        let (c, lanes, out) = (self.packed, <K::Sum as Lanes>::lanes::<S>(), self.packed.sweep.across.out);
-        let of_image = c.sweep.down.out * out;
+        let (c, lanes, out) = (self.packed, <K::Sum as Lanes>::lanes::<S>(), self.packed.geometry.across.out);
+        let of_image = c.geometry.down.out * out;
         let rows = ROWS.min(S::TILE_ROWS);
         let tiles = out.div_ceil(rows);
-        let geometry = Padded::new(c);
+        let layout = PaddedLayout::new(c);
         for (n, image) in self.images.clone().enumerate() {
-            geometry.fill_channels::<S, K>(s, self.c, self.x, image, self.padded);
+            layout.fill_channels::<S, K>(s, self.c, self.x, image, self.padded);
             let mut panels = self.panels;
             for j in (0..c.out_channels).step_by(2 * lanes) {
                 let registers = panel::<S, K::Sum>(c, j);
                 let (w, rest) = panels.split_at(c.depth() * registers * lanes);
                 panels = rest;
-                for o in 0..c.sweep.down.out {
+                for o in 0..c.geometry.down.out {
                     for tile in 0..tiles {
                         // Tiles of about equal size.
                         let (from, to) = (out * tile / tiles, out * (tile + 1) / tiles);
-                        let padded = &self.padded[geometry.window(o, from)..];
+                        let padded = &self.padded[layout.window(o, from)..];
                         let window = n * of_image + o * out + from;
                         let (y, epilogue) = (&mut *self.y, &mut self.epilogue);
-                        let at = Tile { c, geometry, padded, w, j, window, y, epilogue };
+                        let at = Tile { c, layout, padded, w, j, window, y, epilogue };
                         at.run::<S, K>(s, to - from, registers);
                     }
                 }
@@ -149,7 +149,7 @@ impl<K: Packing> WithSimd for Forward<'_, K> {
 /// A register tile: neighbouring windows by one or two registers of filters.
 struct Tile<'a, 'b, T> {
     c: &'a Convolution,
-    geometry: Padded,
+    layout: PaddedLayout,
     padded: &'a [T],
     w: &'a [T],
     j: usize,
@@ -189,22 +189,22 @@ impl<T: Float, K: Packing<Sum = T>, const MR: usize, const NV: usize> WithSimd
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Tile { c, geometry, padded, w, j, window, y, epilogue } = self.0;
+        let Tile { c, layout, padded, w, j, window, y, epilogue } = self.0;
         let zero = T::splat(s, T::ZERO);
         let (mut w, _) = T::split::<S>(w).0.as_chunks::<NV>();
         let mut acc = [[zero; NV]; MR];
         let mut total = acc;
         let (mut left, mut first) = (T::KB, true);
-        for run in 0..c.sweep.down.kernel * geometry.runs {
-            let mut padded = &padded[geometry.run(run)..];
-            let mut len = geometry.run;
+        for run in 0..c.geometry.down.kernel * layout.runs {
+            let mut padded = &padded[layout.run(run)..];
+            let mut len = layout.run;
             while len > 0 {
                 let here = len.min(left);
                 let (terms, rest) = w.split_at(here);
                 w = rest;
                 let mut rows = [padded; MR];
                 for (i, row) in rows.iter_mut().enumerate() {
-                    *row = &padded[i * geometry.across..][..here];
+                    *row = &padded[i * layout.across..][..here];
                 }
                 for (p, term) in terms.iter().enumerate() {
                     for (acc, row) in acc.iter_mut().zip(&rows) {

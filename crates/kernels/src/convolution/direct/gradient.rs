@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::super::Convolution;
 use super::super::packing::Packing;
-use super::padded::Padded;
+use super::padded::PaddedLayout;
 use super::{ROWS, of_windows, outlined, padded_len, width};
 use crate::Cpu;
 use crate::simd::{Float, Lanes, Simd, WithSimd};
@@ -66,8 +66,8 @@ pub(in super::super) fn dw<K: Packing>(
 
 /// Packs neighbouring windows of each row of `dy`.
 fn pack_dy<K: Packing>(c: &Convolution, cpu: Cpu<'_>, dy: &[K::Sum], mut packed: &mut [K::Sum]) {
-    let (rows, width) = (c.sweep.batch * c.sweep.down.out, c.out_channels);
-    let (row, packed_row) = (c.sweep.across.out * width, of_windows::<K>(c).sweep.across.out * width);
+    let (rows, width) = (c.geometry.batch * c.geometry.down.out, c.out_channels);
+    let (row, packed_row) = (c.geometry.across.out * width, of_windows::<K>(c).geometry.across.out * width);
     let tasks = c.tasks(cpu.threads(), rows);
     let items = (0..tasks).map_while(|task| {
         let (start, end) = (rows * task / tasks, rows * (task + 1) / tasks);
@@ -122,8 +122,8 @@ impl<T: Float, K: Packing<Sum = T>> WithSimd for Dw<'_, K> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c: of, packed: c, x, dy, rows, dw, mut db, padded, sums } = self;
-        let geometry = Padded::new(c);
-        let (positions, of_image) = (c.sweep.positions(), c.sweep.down.out * c.sweep.across.out);
+        let layout = PaddedLayout::new(c);
+        let (positions, of_image) = (c.geometry.positions(), c.geometry.down.out * c.geometry.across.out);
         let lanes = T::lanes::<S>();
         let registers = c.out_channels.div_ceil(lanes);
         let most = ROWS.min(S::TILE_ROWS);
@@ -134,7 +134,7 @@ impl<T: Float, K: Packing<Sum = T>> WithSimd for Dw<'_, K> {
             sums.fill(T::ZERO);
             for image in start / of_image..end.div_ceil(of_image) {
                 if padded_image != Some(image) {
-                    geometry.fill_windows::<S, K>(s, of, x, image, padded);
+                    layout.fill_windows::<S, K>(s, of, x, image, padded);
                     padded_image = Some(image);
                 }
                 let windows = start.max(image * of_image)..end.min((image + 1) * of_image);
@@ -142,20 +142,20 @@ impl<T: Float, K: Packing<Sum = T>> WithSimd for Dw<'_, K> {
                 // Rows of `dw` that are contiguous in the padded image.
                 let mut row = rows.start;
                 while row < rows.end {
-                    let (run, from) = (row / geometry.run, row % geometry.run);
-                    let len = (geometry.run - from).min(rows.end - row);
+                    let (run, from) = (row / layout.run, row % layout.run);
+                    let len = (layout.run - from).min(rows.end - row);
                     let tiles = len.div_ceil(most);
                     for tile in 0..tiles {
                         let (first, last) = (len * tile / tiles, len * (tile + 1) / tiles);
                         for v in (0..registers).step_by(2) {
                             let elements = Elements {
                                 c,
-                                geometry,
-                                padded: &padded[geometry.run(run) + from + first..],
+                                layout,
+                                padded: &padded[layout.run(run) + from + first..],
                                 dy,
                                 v,
                                 windows: windows.clone(),
-                                odd: !of.sweep.across.out.is_multiple_of(K::ELEMENTS),
+                                odd: !of.geometry.across.out.is_multiple_of(K::ELEMENTS),
                                 sums: &mut *sums,
                                 row: row - rows.start + first,
                                 with_db,
@@ -191,7 +191,7 @@ fn add_block<T: Float>(first: bool, width: usize, registers: usize, sums: &[T], 
 /// A register tile: neighbouring elements of a run by one or two registers of filters.
 struct Elements<'a, T> {
     c: &'a Convolution,
-    geometry: Padded,
+    layout: PaddedLayout,
     /// From the first element of the first window on.
     padded: &'a [T],
     dy: &'a [T],
@@ -244,7 +244,7 @@ where
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Elements { c, geometry, padded, dy, v: first, windows, odd, sums, row, .. } = self.0;
+        let Elements { c, layout, padded, dy, v: first, windows, odd, sums, row, .. } = self.0;
         let zero = T::splat(s, T::ZERO);
         let registers = c.out_channels.div_ceil(T::lanes::<S>());
         let (sums, _) = T::split_mut::<S>(sums);
@@ -258,13 +258,13 @@ where
             columns[v] = sums[last + first + v];
         }
         let width = c.out_channels;
-        let (of_row, from) = (c.sweep.across.out * width, first * T::lanes::<S>());
-        for Run { image, o, across } in c.sweep.runs(windows) {
-            let line = image * c.sweep.down.out + o;
+        let (of_row, from) = (c.geometry.across.out * width, first * T::lanes::<S>());
+        for Run { image, o, across } in c.geometry.runs(windows) {
+            let line = image * c.geometry.down.out + o;
             let dy = &dy[line * of_row + across.start * width + from..];
-            let mut at = geometry.window(o, across.start);
+            let mut at = layout.window(o, across.start);
             // A row with an odd number of windows ends with half a pair.
-            let half = K::ELEMENTS > 1 && odd && across.end == c.sweep.across.out;
+            let half = K::ELEMENTS > 1 && odd && across.end == c.geometry.across.out;
             let mut windows = dy.chunks(width).take(across.len());
             for dy in windows.by_ref().take(across.len() - usize::from(half)) {
                 let Some(x) = padded[at..].first_chunk() else { return };
@@ -273,7 +273,7 @@ where
                 if DB {
                     add::<S, K, 1, NV>(s, &[K::ONE], &terms, core::array::from_mut(&mut columns));
                 }
-                at += geometry.across;
+                at += layout.across;
             }
             for dy in windows {
                 let Some(x) = padded[at..].first_chunk::<MR>() else { return };

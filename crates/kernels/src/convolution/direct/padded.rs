@@ -6,7 +6,7 @@ use crate::simd::{Float, Simd};
 
 /// Strides of a padded image, in packed elements.
 #[derive(Clone, Copy)]
-pub(super) struct Padded {
+pub(super) struct PaddedLayout {
     /// A pixel, and a row of pixels.
     pixel: usize,
     line: usize,
@@ -21,10 +21,10 @@ pub(super) struct Padded {
     below: usize,
 }
 
-impl Padded {
+impl PaddedLayout {
     /// The padded image of a convolution over packed elements.
     pub(super) fn new(c: &Convolution) -> Self {
-        let (down, across, pixel) = (c.sweep.down, c.sweep.across, c.sweep.channels);
+        let (down, across, pixel) = (c.geometry.down, c.geometry.across, c.geometry.channels);
         let line = (across.len + 2 * across.padding) * pixel;
         let runs = if across.dilation == 1 { 1 } else { across.kernel };
         Self {
@@ -61,7 +61,7 @@ impl Padded {
         image: usize,
         padded: &mut [K::Sum],
     ) {
-        let (channels, across) = (c.sweep.channels, c.sweep.across);
+        let (channels, across) = (c.geometry.channels, c.geometry.across);
         for (to, from) in self.lines(c, x, image, padded) {
             let to = &mut to[across.padding * self.pixel..][..across.len * self.pixel];
             if channels.is_multiple_of(K::ELEMENTS) {
@@ -84,7 +84,7 @@ impl Padded {
         image: usize,
         padded: &mut [K::Sum],
     ) {
-        let (channels, across) = (c.sweep.channels, c.sweep.across);
+        let (channels, across) = (c.geometry.channels, c.geometry.across);
         let (at, apart) = (across.padding * channels, across.stride.saturating_mul(channels));
         for (to, from) in self.lines(c, x, image, padded) {
             let (first, behind) = from.split_at(apart.min(from.len()));
@@ -107,7 +107,7 @@ impl Padded {
         image: usize,
         padded: &'a mut [T],
     ) -> impl Iterator<Item = (&'a mut [T], &'a [T])> {
-        let (down, line) = (c.sweep.down, c.sweep.across.len * c.sweep.channels);
+        let (down, line) = (c.geometry.down, c.geometry.across.len * c.geometry.channels);
         padded.fill(T::ZERO);
         let lines = padded.chunks_exact_mut(self.line).skip(down.padding);
         lines.zip(x[image * down.len * line..].chunks_exact(line)).take(down.len)

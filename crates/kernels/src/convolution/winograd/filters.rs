@@ -66,8 +66,8 @@ impl<T: Float> WithSimd for FilterGradient<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, du, dw } = self;
-        let planes = Planes::<S, T>::new(du, c.sweep.channels, c.out_channels);
-        for i in 0..c.sweep.channels {
+        let planes = Planes::<S, T>::new(du, c.geometry.channels, c.out_channels);
+        for i in 0..c.geometry.channels {
             for (register, filters) in Channels::of::<S, T>(c.out_channels).enumerate() {
                 let taps = both(
                     planes.get(s, i, register),
@@ -76,7 +76,7 @@ impl<T: Float> WithSimd for FilterGradient<'_, T> {
                 );
                 for (kh, row) in taps.iter().enumerate() {
                     for (kw, tap) in row.iter().enumerate() {
-                        filters.put(s, dw, (3 * kh + kw) * c.sweep.channels + i, *tap);
+                        filters.put(s, dw, (3 * kh + kw) * c.geometry.channels + i, *tap);
                     }
                 }
             }

@@ -26,7 +26,7 @@ pub(super) struct InputTransform<'a, T> {
 /// Elements of the padded columns under a row of tiles, for one register of channels, and of a row
 /// of zeros.
 pub(super) const fn lines_len(c: &Convolution, tiles: Tiles) -> usize {
-    SIDE * (OUT * tiles.across + 2) * MOST_LANES + c.sweep.across.len * c.sweep.channels
+    SIDE * (OUT * tiles.across + 2) * MOST_LANES + c.geometry.across.len * c.geometry.channels
 }
 
 impl<T: Float> WithSimd for InputTransform<'_, T> {
@@ -34,8 +34,9 @@ impl<T: Float> WithSimd for InputTransform<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, tiles, x, rows, lines, v } = self;
-        let (down, across, channels) = (c.sweep.down, c.sweep.across, c.sweep.channels / T::lanes::<S>());
-        let mut planes = PlanesMut::<S, T>::new(v, rows.len() * tiles.across, c.sweep.channels);
+        let (down, across, channels) =
+            (c.geometry.down, c.geometry.across, c.geometry.channels / T::lanes::<S>());
+        let mut planes = PlanesMut::<S, T>::new(v, rows.len() * tiles.across, c.geometry.channels);
         let (x, _) = T::split::<S>(x);
         let line = across.len * channels;
         lines.fill(T::ZERO);
@@ -133,7 +134,7 @@ impl<T: Float> DxTarget<'_, T> {
 
 /// Elements of two padded rows of pixels.
 pub(super) const fn carry_len(c: &Convolution, tiles: Tiles) -> usize {
-    2 * padded(tiles) * c.sweep.channels
+    2 * padded(tiles) * c.geometry.channels
 }
 
 /// Columns of pixels under a row of tiles.
@@ -146,13 +147,13 @@ impl<T: Float> WithSimd for InputGradient<'_, '_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, tiles, rows, carried, m, to, carry } = self;
-        let (down, across) = (c.sweep.down, c.sweep.across);
-        let planes = Planes::<S, T>::new(m, rows.len() * tiles.across, c.sweep.channels);
+        let (down, across) = (c.geometry.down, c.geometry.across);
+        let planes = Planes::<S, T>::new(m, rows.len() * tiles.across, c.geometry.channels);
         let above = rows.start;
         for (row, start) in rows.zip((0..).step_by(tiles.across)) {
             let (image, of_image) = (row / tiles.down, row % tiles.down);
             let (adds, last) = (of_image > 0 && (carried || row > above), of_image + 1 == tiles.down);
-            for (register, channels) in Channels::of::<S, T>(c.sweep.channels).enumerate() {
+            for (register, channels) in Channels::of::<S, T>(c.geometry.channels).enumerate() {
                 let mut before = [[T::splat(s, T::ZERO); 2]; SIDE];
                 for tile in 0..tiles.across {
                     let mut pixels = both(
@@ -221,12 +222,12 @@ impl<T: Float> WithSimd for AddCarry<'_, '_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, tiles, row, carry, to } = self;
-        let (down, across) = (c.sweep.down, c.sweep.across);
+        let (down, across) = (c.geometry.down, c.geometry.across);
         let (image, top) = (row / tiles.down, OUT * (row % tiles.down));
         for (l, column) in (0..2 * padded(tiles)).map(|at| (at / padded(tiles), at % padded(tiles))) {
             if let (Some(row), Some(pixel)) = (down.pixel(0, top + l), across.pixel(0, column)) {
                 let pixel = (image * down.len + row) * across.len + pixel;
-                for channels in Channels::of::<S, T>(c.sweep.channels) {
+                for channels in Channels::of::<S, T>(c.geometry.channels) {
                     let sum = channels.get(s, carry, l * padded(tiles) + column);
                     to.put::<S>(s, channels, pixel, sum, true);
                 }

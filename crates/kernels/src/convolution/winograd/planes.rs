@@ -21,9 +21,9 @@ pub(super) struct Windows {
 impl Windows {
     #[inline(always)]
     pub(super) fn new(c: &Convolution, tiles: Tiles, row: usize) -> Self {
-        let (width, top) = (c.sweep.across.out, OUT * (row % tiles.down));
-        let first = (row / tiles.down * c.sweep.down.out + top) * width;
-        Self { first, width, rows: OUT.min(c.sweep.down.out - top) }
+        let (width, top) = (c.geometry.across.out, OUT * (row % tiles.down));
+        let first = (row / tiles.down * c.geometry.down.out + top) * width;
+        Self { first, width, rows: OUT.min(c.geometry.down.out - top) }
     }
 
     /// Index of window (a, b) of a tile, if it is inside the output.
