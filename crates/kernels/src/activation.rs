@@ -67,8 +67,8 @@ pub enum Activation {
     },
     /// `x` above 0, `slope x` elsewhere (Maas, Hannun, Ng, 2013). PyTorch: `LeakyReLU`.
     ///
-    /// A zero keeps its sign; ±Inf give ±Inf, but -Inf gives NaN if the slope is 0. The derivative
-    /// at 0 is `slope`.
+    /// A zero keeps its sign; ±Inf give ±Inf, but -Inf gives NaN if the slope is 0. The
+    /// derivative at 0 is `slope`.
     LeakyRelu {
         /// Factor of `x` below 0: at least 0.
         slope: f64,
@@ -114,7 +114,7 @@ pub enum Activation {
     Sigmoid,
     /// `min(max(x + 3, 0), 6) / 6` (Howard et al., ICCV 2019). PyTorch: `Hardsigmoid`.
     ///
-    /// -Inf gives 0, Inf gives 1. The derivative is 0 wherever the output is 0 or 1, so also at ±3.
+    /// -Inf gives 0, Inf gives 1. The derivative is 0 wherever the output is 0 or 1, and at ±3.
     HardSigmoid,
     /// The hyperbolic tangent. PyTorch: `Tanh`.
     ///
@@ -163,7 +163,9 @@ macro_rules! with_curve {
             Self::CappedRelu { cap } => run!(Clamp { low: number(0.0), high: limit(cap) }),
             Self::LeakyRelu { slope } => run!(LeakyRelu { slope: number(slope) }),
             Self::Elu { alpha } => run!(Elu { above: number(1.0), below: limit(alpha) }),
-            Self::Selu => run!(Elu { above: number(SELU_SCALE), below: limit(SELU_SCALE * SELU_ALPHA) }),
+            Self::Selu => {
+                run!(Elu { above: number(SELU_SCALE), below: limit(SELU_SCALE * SELU_ALPHA) })
+            }
             Self::Gelu => run!(Gelu),
             Self::GeluTanh => run!(GeluTanh),
             Self::Silu => run!(Silu),
@@ -198,11 +200,15 @@ impl Activation {
     /// [`Error::Parameter`] if it is not.
     pub fn check(self) -> Result<(), Error> {
         match self {
-            Self::CappedRelu { cap } => check_parameter("cap", cap, "finite and above 0", |x| x > 0.0),
+            Self::CappedRelu { cap } => {
+                check_parameter("cap", cap, "finite and above 0", |x| x > 0.0)
+            }
             Self::LeakyRelu { slope } => {
                 check_parameter("slope", slope, "finite and at least 0", |x| x >= 0.0)
             }
-            Self::Elu { alpha } => check_parameter("alpha", alpha, "finite and at least 0", |x| x >= 0.0),
+            Self::Elu { alpha } => {
+                check_parameter("alpha", alpha, "finite and at least 0", |x| x >= 0.0)
+            }
             _ => Ok(()),
         }
     }
@@ -257,7 +263,12 @@ impl Activation {
     /// [`Error::Parameter`] if [`check`](Self::check) fails; [`Error::Length`] if `saved` and `dy`
     /// differ in length. Nothing is written then.
     #[inline(never)]
-    pub fn backward<E: Element>(self, cpu: Cpu<'_>, saved: &[E], dy: &mut [E]) -> Result<(), Error> {
+    pub fn backward<E: Element>(
+        self,
+        cpu: Cpu<'_>,
+        saved: &[E],
+        dy: &mut [E],
+    ) -> Result<(), Error> {
         self.check()?;
         with_curve!(self, E, |curve| along(cpu, Backward(curve), "saved", Some(saved), dy))
     }
@@ -341,7 +352,8 @@ impl<E: Element, P: Step<E::Float>> WithSimd for Kernel<'_, P, E> {
             last_read[..rest.len()].copy_from_slice(&x[whole.len()..]);
         }
         let registers_of_rest = rest.len().div_ceil(lanes);
-        let passes = [(read, whole), (read.map(|_| &last_read[..]), &mut last[..registers_of_rest * lanes])];
+        let passes =
+            [(read, whole), (read.map(|_| &last_read[..]), &mut last[..registers_of_rest * lanes])];
         for (read, write) in passes {
             let read = read.map(|x| &x[..write.len()]);
             for i in 0..write.len() / lanes {

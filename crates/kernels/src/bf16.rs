@@ -44,7 +44,9 @@ fn narrowed_with(x: f32, noise: u32) -> bf16 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(noise) >> 16;
     // A NaN is not rounded, since that could carry it into infinity.
-    bf16::from_bits(if bits & 0x7FFF_FFFF > 0x7F80_0000 { bits >> 16 | 0x40 } else { rounded } as u16)
+    bf16::from_bits(
+        if bits & 0x7FFF_FFFF > 0x7F80_0000 { bits >> 16 | 0x40 } else { rounded } as u16
+    )
 }
 
 /// `y[i] = x[i]`, exactly; a NaN keeps its sign and payload.
@@ -53,7 +55,9 @@ fn narrowed_with(x: f32, noise: u32) -> bf16 {
 /// [`Error::Length`] if `x` and `y` differ in length.
 pub fn widen(cpu: Cpu<'_>, x: &[bf16], y: &mut [f32]) -> Result<(), Error> {
     check_length("x", y.len(), x.len())?;
-    cpu.for_each_item(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| cpu.isa.run(Widen { x, y }));
+    cpu.for_each_item(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| {
+        cpu.isa.run(Widen { x, y });
+    });
     Ok(())
 }
 
@@ -75,7 +79,9 @@ pub fn widen(cpu: Cpu<'_>, x: &[bf16], y: &mut [f32]) -> Result<(), Error> {
 /// [`Error::Length`] if `x` and `y` differ in length. Nothing has been written then.
 pub fn narrow(cpu: Cpu<'_>, x: &[f32], y: &mut [bf16]) -> Result<(), Error> {
     check_length("x", y.len(), x.len())?;
-    cpu.for_each_item(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| cpu.isa.run(Narrow { x, y }));
+    cpu.for_each_item(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| {
+        cpu.isa.run(Narrow { x, y });
+    });
     Ok(())
 }
 
@@ -89,10 +95,17 @@ pub fn narrow(cpu: Cpu<'_>, x: &[f32], y: &mut [bf16]) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Length`] if `x` and `y` differ in length. Nothing has been written then.
-pub fn narrow_stochastic(cpu: Cpu<'_>, stream: Stream, x: &[f32], y: &mut [bf16]) -> Result<(), Error> {
+pub fn narrow_stochastic(
+    cpu: Cpu<'_>,
+    stream: Stream,
+    x: &[f32],
+    y: &mut [bf16],
+) -> Result<(), Error> {
     check_length("x", y.len(), x.len())?;
     let chunks = x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)).zip((0..).step_by(CHUNK / 8));
-    cpu.for_each_item(chunks, |((x, y), first)| cpu.isa.run(NarrowStochastic { stream, first, x, y }));
+    cpu.for_each_item(chunks, |((x, y), first)| {
+        cpu.isa.run(NarrowStochastic { stream, first, x, y });
+    });
     Ok(())
 }
 

@@ -143,7 +143,8 @@ pub struct Gradients<'a, T> {
 
 impl<'a, T> Epilogue<'a, T> {
     /// Stores the sums unchanged.
-    pub const NONE: Self = Self { bias: None, save: None, relu: false, gradient_at: None, argmax: None };
+    pub const NONE: Self =
+        Self { bias: None, save: None, relu: false, gradient_at: None, argmax: None };
 
     /// Adds `bias[o]` to the elements of channel `o`.
     pub const fn bias(bias: &'a [T]) -> Self {
@@ -198,14 +199,24 @@ impl Convolution {
             Ok(geometry) => geometry,
             Err(error) => return Err(error),
         };
-        if groups == 0 || !geometry.channels.is_multiple_of(groups) || !out_channels.is_multiple_of(groups) {
+        if groups == 0
+            || !geometry.channels.is_multiple_of(groups)
+            || !out_channels.is_multiple_of(groups)
+        {
             let expected = "a divisor of the channels and of the out channels";
             return Err(Error::Parameter { name: "groups", expected, got: groups as f64 });
         }
         let y = [geometry.batch, geometry.down.out, geometry.across.out, out_channels];
-        let w = [geometry.down.kernel, geometry.across.kernel, geometry.channels / groups, out_channels];
+        let w = [
+            geometry.down.kernel,
+            geometry.across.kernel,
+            geometry.channels / groups,
+            out_channels,
+        ];
         match (length("y", &y), length("w", &w)) {
-            (Ok(_), Ok(_)) => Ok(Self { geometry, out_channels, groups, rounded: false, in_order: false }),
+            (Ok(_), Ok(_)) => {
+                Ok(Self { geometry, out_channels, groups, rounded: false, in_order: false })
+            }
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
     }
@@ -233,7 +244,12 @@ impl Convolution {
 
     /// Shape of `w`: `[kernel height, kernel width, channels / groups, out channels]`.
     pub const fn filters(&self) -> [usize; 4] {
-        [self.geometry.down.kernel, self.geometry.across.kernel, self.group_channels(), self.out_channels]
+        [
+            self.geometry.down.kernel,
+            self.geometry.across.kernel,
+            self.group_channels(),
+            self.out_channels,
+        ]
     }
 
     /// Number of elements of `x`.
@@ -337,7 +353,14 @@ impl Convolution {
             for group in 0..self.groups {
                 let columns = &columns[group * of_batch + n * of_image..][..of_image];
                 let (windows, pixels) = (0..down.out, 0..down.len);
-                cpu.isa.run(Gather { convolution: self, group, columns, windows, dx: &mut *dx, pixels });
+                cpu.isa.run(Gather {
+                    convolution: self,
+                    group,
+                    columns,
+                    windows,
+                    dx: &mut *dx,
+                    pixels,
+                });
             }
         });
         Ok(())
@@ -554,8 +577,14 @@ fn check_scratch(expected: usize, got: usize) -> Result<(), Error> {
 impl<'a, T> Epilogue<'a, T> {
     /// Stores the sums of these channels of one window, after bias and activation.
     #[inline(always)]
-    fn store<S: Simd>(&mut self, s: S, channels: Channels, y: &mut [T], window: usize, mut sum: T::V<S>)
-    where
+    fn store<S: Simd>(
+        &mut self,
+        s: S,
+        channels: Channels,
+        y: &mut [T],
+        window: usize,
+        mut sum: T::V<S>,
+    ) where
         T: Float,
     {
         if let Some(z) = &mut self.save {

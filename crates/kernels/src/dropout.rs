@@ -62,7 +62,13 @@ impl Dropout {
     /// [`Error::Parameter`] if [`check`](Self::check) fails or `offset` plus the length exceeds
     /// `u64::MAX`; [`Error::Length`] if `x` and `y` differ in length. Nothing is written then.
     #[inline(never)]
-    pub fn forward<E: Element>(self, cpu: Cpu<'_>, offset: u64, x: &[E], y: &mut [E]) -> Result<(), Error> {
+    pub fn forward<E: Element>(
+        self,
+        cpu: Cpu<'_>,
+        offset: u64,
+        x: &[E],
+        y: &mut [E],
+    ) -> Result<(), Error> {
         check_length("x", y.len(), x.len())?;
         self.run(cpu, offset, x.chunks(CHUNK).map(Some), y)
     }
@@ -72,7 +78,12 @@ impl Dropout {
     /// # Errors
     /// As [`forward`](Self::forward).
     #[inline(never)]
-    pub fn forward_in_place<E: Element>(self, cpu: Cpu<'_>, offset: u64, x: &mut [E]) -> Result<(), Error> {
+    pub fn forward_in_place<E: Element>(
+        self,
+        cpu: Cpu<'_>,
+        offset: u64,
+        x: &mut [E],
+    ) -> Result<(), Error> {
         self.run(cpu, offset, core::iter::repeat(None), x)
     }
 
@@ -82,7 +93,12 @@ impl Dropout {
     /// # Errors
     /// As [`forward`](Self::forward).
     #[inline(never)]
-    pub fn backward<E: Element>(self, cpu: Cpu<'_>, offset: u64, dy: &mut [E]) -> Result<(), Error> {
+    pub fn backward<E: Element>(
+        self,
+        cpu: Cpu<'_>,
+        offset: u64,
+        dy: &mut [E],
+    ) -> Result<(), Error> {
         self.forward_in_place(cpu, offset, dy)
     }
 
@@ -96,7 +112,9 @@ impl Dropout {
     ) -> Result<(), Error> {
         let dropped = Bernoulli::new(self.stream, self.p)?;
         let past_the_end = offset.checked_add(y.len() as u64).is_none();
-        check_parameter("offset", offset as f64, "at most 2^64 - 1 less the length", |_| !past_the_end)?;
+        check_parameter("offset", offset as f64, "at most 2^64 - 1 less the length", |_| {
+            !past_the_end
+        })?;
         // Infinite for p = 1, where every element is dropped.
         let survivor = Survivor { scale: E::Float::from_f64(1.0 / (1.0 - self.p)) };
         let chunks = x.zip(y.chunks_mut(CHUNK)).enumerate();

@@ -26,7 +26,12 @@ pub(crate) const CHUNK: usize = 16 * 1024;
 /// replaced.
 pub(crate) trait Elementwise<T: Float, const READ: usize, const WRITE: usize>: Sync {
     /// The new values of the written operands. Mark it `#[inline(always)]`.
-    fn apply<S: Simd>(&self, s: S, read: [T::V<S>; READ], write: [T::V<S>; WRITE]) -> [T::V<S>; WRITE];
+    fn apply<S: Simd>(
+        &self,
+        s: S,
+        read: [T::V<S>; READ],
+        write: [T::V<S>; WRITE],
+    ) -> [T::V<S>; WRITE];
 }
 
 /// Applies `op` to all elements of the operands, each named for the error.
@@ -94,8 +99,8 @@ struct Kernel<'a, Op, E, const READ: usize, const WRITE: usize> {
     write: [&'a mut [E]; WRITE],
 }
 
-impl<E: Element, Op: Elementwise<E::Float, READ, WRITE>, const READ: usize, const WRITE: usize> WithSimd
-    for Kernel<'_, Op, E, READ, WRITE>
+impl<E: Element, Op: Elementwise<E::Float, READ, WRITE>, const READ: usize, const WRITE: usize>
+    WithSimd for Kernel<'_, Op, E, READ, WRITE>
 {
     type Output = ();
     #[inline(always)]

@@ -78,11 +78,15 @@ impl fmt::Display for Error {
                 write!(f, "`{operand}` has length {got}, expected {expected}")
             }
             Self::OutOfBounds { expected, got } => {
-                write!(f, "the matrix view needs a slice of at least {expected} elements, got {got}")
+                write!(
+                    f,
+                    "the matrix view needs a slice of at least {expected} elements, got {got}"
+                )
             }
             Self::Overlap { row_stride, col_stride } => write!(
                 f,
-                "elements of the written matrix overlap with row stride {row_stride} and column stride {col_stride}"
+                "elements of the written matrix overlap with row stride {row_stride} and column \
+                 stride {col_stride}"
             ),
             Self::Scratch { expected, got } => {
                 write!(f, "the scratch has {got} elements, expected at least {expected}")
@@ -90,7 +94,9 @@ impl fmt::Display for Error {
             Self::Label { row, classes, got } => {
                 write!(f, "row {row} has label {got}, expected one below {classes}")
             }
-            Self::NonFinite { index } => write!(f, "element {index} of the gradient is NaN or infinite"),
+            Self::NonFinite { index } => {
+                write!(f, "element {index} of the gradient is NaN or infinite")
+            }
             Self::NonFiniteIn { tensor, index } => {
                 write!(f, "element {index} of tensor {tensor} is NaN or infinite")
             }
@@ -104,7 +110,11 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 /// [`Error::Length`] for `operand` unless `got == expected`.
-pub(crate) fn check_length(operand: &'static str, expected: usize, got: usize) -> Result<(), Error> {
+pub(crate) fn check_length(
+    operand: &'static str,
+    expected: usize,
+    got: usize,
+) -> Result<(), Error> {
     if got == expected { Ok(()) } else { Err(Error::Length { operand, expected, got }) }
 }
 
@@ -122,5 +132,9 @@ pub(crate) fn check_parameter(
     expected: &'static str,
     is_allowed: impl Fn(f64) -> bool,
 ) -> Result<(), Error> {
-    if got.is_finite() && is_allowed(got) { Ok(()) } else { Err(Error::Parameter { name, expected, got }) }
+    if got.is_finite() && is_allowed(got) {
+        Ok(())
+    } else {
+        Err(Error::Parameter { name, expected, got })
+    }
 }

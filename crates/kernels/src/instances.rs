@@ -27,7 +27,9 @@ use crate::loss::{BinaryCrossEntropy, CrossEntropy, Hinge, Regression};
 use crate::normalisation::{batch, group, layer, rms};
 use crate::optimizer::{AnyOptimizer, Muon, Optimizer, SecondMoment, orthogonalise};
 use crate::pooling::Pooling;
-use crate::{Element, Float, MatRef, clip, loss, math, norm, random, recurrent, softmax, statistics, vector};
+use crate::{
+    Element, Float, MatRef, clip, loss, math, norm, random, recurrent, softmax, statistics, vector,
+};
 
 /// Names every instance. Never called.
 #[doc(hidden)]

@@ -58,7 +58,9 @@ pub enum IsaError {
 impl fmt::Display for IsaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("unknown instruction set, expected scalar, avx2, avx512 or neon"),
+            Self::Unknown => {
+                f.write_str("unknown instruction set, expected scalar, avx2, avx512 or neon")
+            }
             Self::Absent => f.write_str("this machine lacks the instruction set"),
         }
     }

@@ -160,7 +160,12 @@ pub fn pow<E: Element>(cpu: Cpu<'_>, x: &[E], y: &[E], z: &mut [E]) -> Result<()
 /// # Errors
 /// [`Error::Length`] if `x` and `z` differ in length.
 #[inline(never)]
-pub fn pow_scalar<E: Element>(cpu: Cpu<'_>, x: &[E], y: E::Float, z: &mut [E]) -> Result<(), Error> {
+pub fn pow_scalar<E: Element>(
+    cpu: Cpu<'_>,
+    x: &[E],
+    y: E::Float,
+    z: &mut [E],
+) -> Result<(), Error> {
     for_each_element(cpu, &PowScalar(y), [("x", x)], [("z", z)])
 }
 
@@ -198,7 +203,11 @@ pub fn sqrt(cpu: Cpu<'_>, x: f64) -> f64 {
         #[inline(always)]
         fn with_simd<S: Simd>(self, s: S) -> f64 {
             let mut root = [0.0];
-            <f64 as Lanes>::store(s, &mut root, <f64 as Lanes>::sqrt(s, <f64 as Lanes>::splat(s, self.0)));
+            <f64 as Lanes>::store(
+                s,
+                &mut root,
+                <f64 as Lanes>::sqrt(s, <f64 as Lanes>::splat(s, self.0)),
+            );
             root[0]
         }
     }

@@ -38,7 +38,12 @@ pub(crate) struct Shape {
 
 impl Shape {
     fn transpose(self) -> Self {
-        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride }
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+        }
     }
 
     /// Checks the length of the slice: at least the offset of the last element plus one.
@@ -57,14 +62,17 @@ impl Shape {
     /// Refuses strides with which two elements could share an address. One of the dimensions must
     /// step over the whole extent of the other.
     fn check_disjoint(self) -> Result<(), Error> {
-        let steps_over =
-            |outer: usize, inner: usize, inner_count: usize| inner > 0 && outer > (inner_count - 1) * inner;
+        let steps_over = |outer: usize, inner: usize, inner_count: usize| {
+            inner > 0 && outer > (inner_count - 1) * inner
+        };
         let Self { rows, cols, row_stride, col_stride } = self;
         let disjoint = match (rows, cols) {
             (0, _) | (_, 0) | (1, 1) => true,
             (1, _) => col_stride > 0,
             (_, 1) => row_stride > 0,
-            _ => steps_over(row_stride, col_stride, cols) || steps_over(col_stride, row_stride, rows),
+            _ => {
+                steps_over(row_stride, col_stride, cols) || steps_over(col_stride, row_stride, rows)
+            }
         };
         if disjoint { Ok(()) } else { Err(Error::Overlap { row_stride, col_stride }) }
     }

@@ -106,7 +106,11 @@ pub fn norm_max<T: Float>(cpu: Cpu<'_>, x: &[T]) -> Result<f64, Error> {
 /// first tensor that has a NaN or an infinity. In the second case `norms` is written, and the norm
 /// of each such tensor is non-finite.
 #[inline(never)]
-pub fn tensor_norms<T: Float>(cpu: Cpu<'_>, tensors: &[&[T]], norms: &mut [f64]) -> Result<f64, Error> {
+pub fn tensor_norms<T: Float>(
+    cpu: Cpu<'_>,
+    tensors: &[&[T]],
+    norms: &mut [f64],
+) -> Result<f64, Error> {
     check_length("norms", tensors.len(), norms.len())?;
     scaled_tensor_norms(cpu, tensors.iter().copied(), norms).map(Scaled::value)
 }
@@ -189,7 +193,8 @@ pub fn unit_norms<T: Float>(
                             Units::Whole => reduce(cpu, of_unit, x),
                             Units::Rows(cols) => reduce(cpu, of_unit, &x[unit * cols..][..cols]),
                             Units::Columns(cols) => {
-                                let column = x.iter().skip(unit).step_by(cols).map(|x| x.to_f64() * scale);
+                                let column =
+                                    x.iter().skip(unit).step_by(cols).map(|x| x.to_f64() * scale);
                                 column.fold(0.0, |sum, x| sum + x * x)
                             }
                         };
@@ -360,7 +365,11 @@ struct ScaledSquares(f64);
 impl Fold for ScaledSquares {
     #[inline(always)]
     fn accumulate<S: Simd, T: Float>(self, s: S, sum: Wide<S>, x: Wide<S>) -> Wide<S> {
-        Squares.accumulate::<S, T>(s, sum, <f64 as Lanes>::mul(s, x, <f64 as Lanes>::splat(s, self.0)))
+        Squares.accumulate::<S, T>(
+            s,
+            sum,
+            <f64 as Lanes>::mul(s, x, <f64 as Lanes>::splat(s, self.0)),
+        )
     }
 }
 
@@ -371,7 +380,8 @@ impl Fold for Largest {
     #[inline(always)]
     fn accumulate<S: Simd, T: Float>(self, s: S, largest: Wide<S>, x: Wide<S>) -> Wide<S> {
         let (size, zero) = (<f64 as Lanes>::abs::<S>(x), <f64 as Lanes>::splat(s, 0.0));
-        let largest = <f64 as Lanes>::select(s, <f64 as Lanes>::less(s, largest, size), size, largest);
+        let largest =
+            <f64 as Lanes>::select(s, <f64 as Lanes>::less(s, largest, size), size, largest);
         // 0 times a non-finite element is NaN, which no later comparison removes.
         <f64 as Lanes>::add(s, <f64 as Lanes>::mul(s, x, zero), largest)
     }
@@ -421,8 +431,11 @@ fn fold_chunk<S: Simd, T: Float>(s: S, fold: impl Fold, x: &[T]) -> f64 {
     let (whole, rest) = x.as_chunks::<LANES>();
     for x in whole {
         for r in 0..LANES / per_register {
-            results[r] =
-                fold.accumulate::<S, T>(s, results[r], T::widen(s, &x[r * per_register..][..per_register]));
+            results[r] = fold.accumulate::<S, T>(
+                s,
+                results[r],
+                T::widen(s, &x[r * per_register..][..per_register]),
+            );
         }
     }
     for (result, x) in results.iter_mut().zip(rest.chunks(per_register)) {
@@ -514,8 +527,11 @@ impl<F: Fold, T: Float> WithSimd for Columns<'_, F, T> {
             }
             if !results_rest.is_empty() {
                 let rest = &rest[..results_rest.len()];
-                let result =
-                    fold.accumulate::<S, T>(s, <f64 as Lanes>::load(s, results_rest), T::widen(s, rest));
+                let result = fold.accumulate::<S, T>(
+                    s,
+                    <f64 as Lanes>::load(s, results_rest),
+                    T::widen(s, rest),
+                );
                 <f64 as Lanes>::store(s, results_rest, result);
             }
         }

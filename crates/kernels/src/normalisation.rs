@@ -62,7 +62,10 @@ impl<'a, T: Float> Affine<'a, T> {
     /// Scale and shift of channel `j`.
     #[inline(always)]
     fn at(self, j: usize) -> (f64, f64) {
-        (self.gamma.map_or(1.0, |gamma| gamma[j].to_f64()), self.beta.map_or(0.0, |beta| beta[j].to_f64()))
+        (
+            self.gamma.map_or(1.0, |gamma| gamma[j].to_f64()),
+            self.beta.map_or(0.0, |beta| beta[j].to_f64()),
+        )
     }
 }
 

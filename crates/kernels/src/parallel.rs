@@ -140,7 +140,11 @@ impl<Items: Iterator> Queue<Items> {
     /// The next item. The lock is released even if the iterator panics, so that no other thread
     /// waits for ever.
     fn next(&self) -> Option<Items::Item> {
-        while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        while self
+            .locked
+            .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
             core::hint::spin_loop();
         }
         let _release = Release(&self.locked);
@@ -286,7 +290,10 @@ mod tests {
                 let mut seen: Vec<usize> = std::vec![0; items];
                 Cpu::new(Isa::detect(), &Careless { calls })
                     .for_each_item(seen.iter_mut().enumerate(), |(i, seen)| *seen += i + 1);
-                assert!(seen.iter().enumerate().all(|(i, &n)| n == i + 1), "{calls} calls, {items} items");
+                assert!(
+                    seen.iter().enumerate().all(|(i, &n)| n == i + 1),
+                    "{calls} calls, {items} items"
+                );
             }
         }
     }
@@ -297,7 +304,11 @@ mod tests {
             for items in [0, 1, GROUP - 1, GROUP, GROUP + 1, 3 * GROUP] {
                 for executor in [&Careless { calls } as &dyn Executor, &Serial] {
                     let mut seen = Vec::new();
-                    Cpu::new(Isa::detect(), executor).in_order(0..items, |i| i + 1, |i| seen.push(i));
+                    Cpu::new(Isa::detect(), executor).in_order(
+                        0..items,
+                        |i| i + 1,
+                        |i| seen.push(i),
+                    );
                     assert!(seen.into_iter().eq(1..=items), "{calls} calls, {items} items");
                 }
             }
@@ -311,7 +322,10 @@ mod tests {
                 let seen: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
                 Cpu::new(Isa::detect(), &Careless { calls })
                     .for_each(tasks, &|i| _ = seen[i].fetch_add(1, Ordering::Relaxed));
-                assert!(seen.iter().all(|n| n.load(Ordering::Relaxed) == 1), "{calls} calls, {tasks} tasks");
+                assert!(
+                    seen.iter().all(|n| n.load(Ordering::Relaxed) == 1),
+                    "{calls} calls, {tasks} tasks"
+                );
             }
         }
     }

@@ -60,12 +60,20 @@ impl<const PAIRS: bool> WithSimd for Chains<PAIRS> {
 #[inline(always)]
 fn run<S: Simd, const PAIRS: bool, const N: usize>(s: S, rounds: u64) -> u64 {
     // 0x3C00 is a small bf16: as a pair, and as the f32 of both halves.
-    let x = f32::splat(s, if PAIRS { f32::from_bits(black_box(0x3C00_3C00)) } else { black_box(0.999) });
-    let y = f32::splat(s, if PAIRS { f32::from_bits(black_box(0x3C00_3C00)) } else { black_box(1e-3) });
+    let x = f32::splat(
+        s,
+        if PAIRS { f32::from_bits(black_box(0x3C00_3C00)) } else { black_box(0.999) },
+    );
+    let y =
+        f32::splat(s, if PAIRS { f32::from_bits(black_box(0x3C00_3C00)) } else { black_box(1e-3) });
     let mut acc = [f32::splat(s, black_box(0.0)); N];
     for _ in 0..rounds {
         for a in &mut acc {
-            *a = if PAIRS { s.mul_add_pairs(x, y, *a) } else { <S as Vector<f32>>::mul_add(s, x, *a, y) };
+            *a = if PAIRS {
+                s.mul_add_pairs(x, y, *a)
+            } else {
+                <S as Vector<f32>>::mul_add(s, x, *a, y)
+            };
         }
     }
     black_box(acc);

@@ -80,7 +80,11 @@ impl Pooling {
             Err(error) => return Err(error),
         };
         let (down, across) = (geometry.down, geometry.across);
-        const fn error(name: &'static str, expected: &'static str, got: usize) -> Result<Pooling, Error> {
+        const fn error(
+            name: &'static str,
+            expected: &'static str,
+            got: usize,
+        ) -> Result<Pooling, Error> {
             Err(Error::Parameter { name, expected, got: got as f64 })
         }
         if down.len == 0 {
@@ -114,7 +118,12 @@ impl Pooling {
     /// Shape of `y`: `[batch, out height, out width, channels]`, where
     /// `out height = (height + 2 padding - kernel) / stride + 1`, rounded down.
     pub const fn output(&self) -> [usize; 4] {
-        [self.geometry.batch, self.geometry.down.out, self.geometry.across.out, self.geometry.channels]
+        [
+            self.geometry.batch,
+            self.geometry.down.out,
+            self.geometry.across.out,
+            self.geometry.channels,
+        ]
     }
 
     /// Number of elements of `x`.
@@ -145,7 +154,13 @@ impl Pooling {
     /// # Errors
     /// [`Error::Length`] if `x`, `dy` or `dx` has another length.
     #[inline(never)]
-    pub fn max_backward<T: Float>(&self, cpu: Cpu<'_>, x: &[T], dy: &[T], dx: &mut [T]) -> Result<(), Error> {
+    pub fn max_backward<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        x: &[T],
+        dy: &[T],
+        dx: &mut [T],
+    ) -> Result<(), Error> {
         check_length("x", self.x_len(), x.len())?;
         self.backward(cpu, MaxBackward::<T, false> { x }, dy, dx)
     }
@@ -174,7 +189,13 @@ impl Pooling {
     /// # Errors
     /// [`Error::Length`] if `x` or `y` has another length.
     #[inline(never)]
-    pub fn mean<T: Float>(&self, cpu: Cpu<'_>, count: Count, x: &[T], y: &mut [T]) -> Result<(), Error> {
+    pub fn mean<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        count: Count,
+        x: &[T],
+        y: &mut [T],
+    ) -> Result<(), Error> {
         self.forward::<T, Mean>(cpu, x, y, Mean(count))
     }
 
@@ -231,8 +252,8 @@ impl Pooling {
         // Where two parts of an image meet, windows that reach into both are visited twice.
         let rows = (TASK / line).max(geometry.down.kernel);
         let parts = dx.chunks_exact_mut(geometry.down.len * line).enumerate();
-        let parts =
-            parts.flat_map(|(n, dx)| dx.chunks_mut(rows * line).enumerate().map(move |part| (n, part)));
+        let parts = parts
+            .flat_map(|(n, dx)| dx.chunks_mut(rows * line).enumerate().map(move |part| (n, part)));
         cpu.for_each_item(parts, |(image, (part, dx))| {
             let start = part * rows;
             let pixels = start..start + dx.len() / line;
@@ -296,7 +317,8 @@ impl<T: Float, Op: Forward> WithSimd for Rows<'_, T, Op> {
         let Self { geometry, op, x, first, y } = self;
         for (row, y) in (first..).zip(y.chunks_exact_mut(geometry.across.out * geometry.channels)) {
             for ow in 0..geometry.across.out {
-                let at = Inside::new(geometry, row / geometry.down.out, row % geometry.down.out, ow);
+                let at =
+                    Inside::new(geometry, row / geometry.down.out, row % geometry.down.out, ow);
                 for channels in Channels::of::<S, T>(geometry.channels) {
                     channels.put(s, y, ow, op.window::<S, T>(s, x, &at, channels));
                 }
@@ -309,7 +331,13 @@ impl<T: Float, Op: Forward> WithSimd for Rows<'_, T, Op> {
 trait Backward<T: Float>: Sync {
     /// State of a window while its pixels are visited in order.
     type Window<S: Simd>: Copy;
-    fn window<S: Simd>(&self, s: S, dy: T::V<S>, at: &Inside, channels: Channels) -> Self::Window<S>;
+    fn window<S: Simd>(
+        &self,
+        s: S,
+        dy: T::V<S>,
+        at: &Inside,
+        channels: Channels,
+    ) -> Self::Window<S>;
     /// The share of pixel number `pixel` of `x`, and the state for the next pixel.
     fn share<S: Simd>(
         &self,
@@ -363,7 +391,8 @@ impl<T: Float, Op: Backward<T>> WithSimd for Strip<'_, T, Op> {
                             let (share, rest) = op.share::<S>(s, window, pixel, channels);
                             window = rest;
                             if here {
-                                let before = if apart { zero } else { channels.get(s, dx, pixel - first) };
+                                let before =
+                                    if apart { zero } else { channels.get(s, dx, pixel - first) };
                                 let sum = T::add(s, before, share);
                                 channels.put(s, dx, pixel - first, sum);
                             }

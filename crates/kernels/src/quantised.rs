@@ -243,7 +243,8 @@ fn check_scales(operand: &'static str, count: usize, scales: &[f32]) -> Result<(
     if scales.len() != 1 {
         check_length(operand, count, scales.len())?;
     }
-    let check = |&scale| check_parameter(operand, f64::from(scale), "finite and above 0", |x| x > 0.0);
+    let check =
+        |&scale| check_parameter(operand, f64::from(scale), "finite and above 0", |x| x > 0.0);
     scales.iter().try_for_each(check)
 }
 

@@ -162,13 +162,19 @@ mod tests {
     /// The known-answer vectors of Random123 for philox4x32 with ten rounds.
     #[test]
     fn matches_the_published_vectors() {
-        assert_eq!(philox4x32_10([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(
+            philox4x32_10([0; 4], [0; 2]),
+            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
+        );
         assert_eq!(
             philox4x32_10([u32::MAX; 4], [u32::MAX; 2]),
             [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
         );
         assert_eq!(
-            philox4x32_10([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
+            philox4x32_10(
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0]
+            ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
     }
@@ -205,7 +211,8 @@ mod tests {
             seen[stream.below(i, 7) as usize] += 1;
         }
         // Chi-square with 6 degrees of freedom: 35 is beyond the 1 - 1e-5 quantile.
-        let chi2: f64 = seen.iter().map(|&k| (f64::from(k) - 1e4) * (f64::from(k) - 1e4) / 1e4).sum();
+        let chi2: f64 =
+            seen.iter().map(|&k| (f64::from(k) - 1e4) * (f64::from(k) - 1e4) / 1e4).sum();
         assert!(chi2 < 35.0, "{chi2}");
         assert_eq!(stream.below(0, 0), 0);
         assert_eq!(stream.below(0, 1), 0);

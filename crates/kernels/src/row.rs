@@ -138,7 +138,12 @@ pub(crate) fn exponentiate<S: Simd, T: Float>(
 
 /// Computes the sums of [`exponentiate`], the same bits, without writing the exponentials.
 #[inline(always)]
-pub(crate) fn sum_exp<S: Simd, T: Float>(s: S, logits: &[T], classes: usize, exps: &mut [Exponentials<T>]) {
+pub(crate) fn sum_exp<S: Simd, T: Float>(
+    s: S,
+    logits: &[T],
+    classes: usize,
+    exps: &mut [Exponentials<T>],
+) {
     if classes < LONG {
         let mut tile = [T::ZERO; TILE_ELEMENTS];
         return exponentiate(s, Some(logits), &mut tile[..logits.len()], classes, exps);
@@ -316,7 +321,10 @@ mod tests {
         let steps = 1_000_000;
         let x: Vec<T> = (0..steps)
             .map(|i| T::from_f64(least * f64::from(i) / f64::from(steps)))
-            .chain([0.0, -0.0, -1e-40, -1e-9, -1e4, -1e38, f64::NEG_INFINITY, f64::NAN].map(T::from_f64))
+            .chain(
+                [0.0, -0.0, -1e-40, -1e-9, -1e4, -1e38, f64::NEG_INFINITY, f64::NAN]
+                    .map(T::from_f64),
+            )
             .collect();
         let (mut expected, mut y) = (vec![T::NAN; x.len()], vec![T::NAN; x.len()]);
         crate::math::exp(Cpu::detect(), &x, &mut expected).unwrap();

@@ -54,7 +54,11 @@ pub fn softmax<T: Float>(
 /// # Errors
 /// [`Error::Length`] if `logits` is not a whole number of rows of `classes`.
 #[inline(never)]
-pub fn softmax_in_place<T: Float>(cpu: Cpu<'_>, logits: &mut [T], classes: usize) -> Result<(), Error> {
+pub fn softmax_in_place<T: Float>(
+    cpu: Cpu<'_>,
+    logits: &mut [T],
+    classes: usize,
+) -> Result<(), Error> {
     forward::<T, Softmax>(cpu, None, classes, ("logits", logits))
 }
 
@@ -67,7 +71,12 @@ pub fn softmax_in_place<T: Float>(cpu: Cpu<'_>, logits: &mut [T], classes: usize
 /// [`Error::Length`] if `y` is not a whole number of rows of `classes`, or if `dy` differs in
 /// length.
 #[inline(never)]
-pub fn softmax_backward<T: Float>(cpu: Cpu<'_>, y: &[T], classes: usize, dy: &mut [T]) -> Result<(), Error> {
+pub fn softmax_backward<T: Float>(
+    cpu: Cpu<'_>,
+    y: &[T],
+    classes: usize,
+    dy: &mut [T],
+) -> Result<(), Error> {
     backward::<T, Softmax>(cpu, y, classes, dy)
 }
 
@@ -95,7 +104,11 @@ pub fn log_softmax<T: Float>(
 /// # Errors
 /// [`Error::Length`] if `logits` is not a whole number of rows of `classes`.
 #[inline(never)]
-pub fn log_softmax_in_place<T: Float>(cpu: Cpu<'_>, logits: &mut [T], classes: usize) -> Result<(), Error> {
+pub fn log_softmax_in_place<T: Float>(
+    cpu: Cpu<'_>,
+    logits: &mut [T],
+    classes: usize,
+) -> Result<(), Error> {
     forward::<T, LogSoftmax>(cpu, None, classes, ("logits", logits))
 }
 

@@ -138,7 +138,9 @@ impl Statistics {
             max: if other.max > self.max { other.max } else { self.max },
             mean: self.mean + d * share,
             absolute_sum: self.absolute_sum + other.absolute_sum,
-            squared_deviations: self.squared_deviations + other.squared_deviations + d * d * (n * share),
+            squared_deviations: self.squared_deviations
+                + other.squared_deviations
+                + d * d * (n * share),
             ..counts
         }
     }
@@ -161,7 +163,11 @@ impl Statistics {
 #[inline(never)]
 pub fn statistics<E: Element>(cpu: Cpu<'_>, x: &[E]) -> Statistics {
     let mut total = Statistics::default();
-    cpu.in_order(x.chunks(CHUNK), |x| cpu.isa.run(Chunk { x }), |chunk| total = total.merge(&chunk));
+    cpu.in_order(
+        x.chunks(CHUNK),
+        |x| cpu.isa.run(Chunk { x }),
+        |chunk| total = total.merge(&chunk),
+    );
     total
 }
 
@@ -256,9 +262,17 @@ impl<S: Simd, E: Element> Counts<S, E> {
             // 0 times a non-finite element is NaN, and stays.
             probe = <E::Float as Lanes>::mul_add(s, x, zero, probe);
             let is_zero = <E::Float as Lanes>::less_or_equal(s, size, zero);
-            zeros = <E::Float as Lanes>::add(s, zeros, <E::Float as Lanes>::select(s, is_zero, one, zero));
+            zeros = <E::Float as Lanes>::add(
+                s,
+                zeros,
+                <E::Float as Lanes>::select(s, is_zero, one, zero),
+            );
             let is_small = <E::Float as Lanes>::less(s, size, smallest);
-            small = <E::Float as Lanes>::add(s, small, <E::Float as Lanes>::select(s, is_small, one, zero));
+            small = <E::Float as Lanes>::add(
+                s,
+                small,
+                <E::Float as Lanes>::select(s, is_small, one, zero),
+            );
             min = <E::Float as Lanes>::select(s, <E::Float as Lanes>::less(s, x, min), x, min);
             max = <E::Float as Lanes>::select(s, <E::Float as Lanes>::less(s, max, x), x, max);
         }
@@ -282,7 +296,9 @@ impl<S: Simd, E: Element> Counts<S, E> {
             found.zero += zeros;
             found.subnormal += small - zeros;
         }
-        for (min, max) in values::<S, E::Float>(&self.min).iter().zip(values::<S, E::Float>(&self.max)) {
+        for (min, max) in
+            values::<S, E::Float>(&self.min).iter().zip(values::<S, E::Float>(&self.max))
+        {
             found.extend(min.to_f64(), max.to_f64());
         }
     }
@@ -349,7 +365,8 @@ impl<S: Simd> Sums<S> {
     #[inline(always)]
     fn add(&mut self, lane: usize, x: f64, pivot: f64) {
         let d = x - pivot;
-        for (sum, term) in [(&mut self.shifted, d), (&mut self.squares, d * d), (&mut self.absolute, x.abs())]
+        for (sum, term) in
+            [(&mut self.shifted, d), (&mut self.squares, d * d), (&mut self.absolute, x.abs())]
         {
             bytemuck::cast_slice_mut::<Wide<S>, f64>(sum)[lane] += term;
         }

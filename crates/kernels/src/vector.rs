@@ -174,7 +174,9 @@ pub fn dot<T: Float>(cpu: Cpu<'_>, x: &[T], y: &[T]) -> Result<f64, Error> {
 #[inline(never)]
 pub fn cosine<T: Float>(cpu: Cpu<'_>, x: &[T], y: &[T]) -> Result<f64, Error> {
     check_length("y", x.len(), y.len())?;
-    let (Ok(x_norm), Ok(y_norm)) = (scaled_norm2(cpu, x), scaled_norm2(cpu, y)) else { return Ok(f64::NAN) };
+    let (Ok(x_norm), Ok(y_norm)) = (scaled_norm2(cpu, x), scaled_norm2(cpu, y)) else {
+        return Ok(f64::NAN);
+    };
     if x_norm.norm == 0.0 || y_norm.norm == 0.0 {
         return Ok(0.0);
     }
@@ -182,8 +184,11 @@ pub fn cosine<T: Float>(cpu: Cpu<'_>, x: &[T], y: &[T]) -> Result<f64, Error> {
     // range.
     let [x_scales, y_scales] = [x_norm, y_norm].map(|x| [x.scale, power_below_inverse(x.norm)]);
     let product = (x_norm.norm * x_scales[1]) * (y_norm.norm * y_scales[1]);
-    let dot =
-        chunked_dot(cpu, x, y, |x, y| Dot { x: Scaled(x_scales), y: Scaled(y_scales), operands: (x, y) });
+    let dot = chunked_dot(cpu, x, y, |x, y| Dot {
+        x: Scaled(x_scales),
+        y: Scaled(y_scales),
+        operands: (x, y),
+    });
     Ok((dot / product).clamp(-1.0, 1.0))
 }
 

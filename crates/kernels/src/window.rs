@@ -124,7 +124,10 @@ impl Axis {
         }
         let start = o * self.stride;
         let before = self.padding.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
-        let end = (self.padding + self.len).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
+        let end = (self.padding + self.len)
+            .saturating_sub(start)
+            .div_ceil(self.dilation)
+            .min(self.kernel);
         before..end.max(before)
     }
 
@@ -265,8 +268,10 @@ mod tests {
             (5, 3, 4, 2, 3),
             (0, 1, 1, 1, 1),
         ] {
-            let window =
-                Window::new([kernel, 1]).stride([stride, 1]).padding([padding, 0]).dilation([dilation, 1]);
+            let window = Window::new([kernel, 1])
+                .stride([stride, 1])
+                .padding([padding, 0])
+                .dilation([dilation, 1]);
             let axis = Axis::new(len, window, 0).unwrap();
             let covers = |o: usize, k: usize| {
                 let at = (o * stride + k * dilation) as isize - padding as isize;
@@ -279,14 +284,18 @@ mod tests {
                 for k in 0..kernel {
                     assert_eq!(axis.pixel(o, k), covers(o, k));
                     assert!(covers(o, k).is_none_or(|i| axis.window(i, k) == Some(o)));
-                    assert!((0..len).all(|i| axis.window(i, k) != Some(o) || covers(o, k) == Some(i)));
+                    assert!(
+                        (0..len).all(|i| axis.window(i, k) != Some(o) || covers(o, k) == Some(i))
+                    );
                 }
             }
             for start in 0..len {
                 for end in start + 1..=len {
                     let windows = axis.windows(&(start..end));
                     for o in (0..axis.out).filter(|o| !windows.contains(o)) {
-                        assert!((0..kernel).all(|k| covers(o, k).is_none_or(|i| i < start || i >= end)));
+                        assert!(
+                            (0..kernel).all(|k| covers(o, k).is_none_or(|i| i < start || i >= end))
+                        );
                     }
                 }
             }

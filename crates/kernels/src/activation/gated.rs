@@ -68,19 +68,25 @@ impl GeluTanh {
 impl<T: Float> Curve<T> for GeluTanh {
     #[inline(always)]
     fn value<S: Simd>(&self, s: S, x: T::V<S>) -> T::V<S> {
-        let (linear, cubic) = (T::splat(s, T::from_f64(Self::LINEAR)), T::splat(s, T::from_f64(Self::CUBIC)));
+        let (linear, cubic) =
+            (T::splat(s, T::from_f64(Self::LINEAR)), T::splat(s, T::from_f64(Self::CUBIC)));
         let inner = T::mul(s, x, T::mul_add(s, cubic, T::mul(s, x, x), linear));
         through::<S, T>(s, x, sigmoid::<S, T>(s, inner))
     }
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, x: T::V<S>, dy: T::V<S>) -> T::V<S> {
         let x = near::<S, T>(s, x);
-        let (linear, cubic) = (T::splat(s, T::from_f64(Self::LINEAR)), T::splat(s, T::from_f64(Self::CUBIC)));
+        let (linear, cubic) =
+            (T::splat(s, T::from_f64(Self::LINEAR)), T::splat(s, T::from_f64(Self::CUBIC)));
         let square = T::mul(s, x, x);
         let inner = T::mul(s, x, T::mul_add(s, cubic, square, linear));
         let (gate, slope) = sigmoid_and_slope::<S, T>(s, inner);
         // x times the derivative of the sigmoid's argument.
-        let rise = T::mul(s, x, T::mul_add(s, T::splat(s, T::from_f64(3.0 * Self::CUBIC)), square, linear));
+        let rise = T::mul(
+            s,
+            x,
+            T::mul_add(s, T::splat(s, T::from_f64(3.0 * Self::CUBIC)), square, linear),
+        );
         T::mul(s, T::mul_add(s, rise, slope, gate), dy)
     }
 }
@@ -120,7 +126,8 @@ impl<T: Float> Curve<T> for Mish {
     }
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, x: T::V<S>, dy: T::V<S>) -> T::V<S> {
-        let (one, two, four) = (T::splat(s, T::ONE), T::splat(s, T::TWO), T::splat(s, T::from_u8(4)));
+        let (one, two, four) =
+            (T::splat(s, T::ONE), T::splat(s, T::TWO), T::splat(s, T::from_u8(4)));
         let x = at_most(s, at_least(s, x, T::from_f64(-FAR)), T::from_f64(Self::SATURATED));
         let n = exp::<S, T>(s, x);
         let p = T::mul(s, n, T::add(s, n, two));

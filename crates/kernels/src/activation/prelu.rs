@@ -180,7 +180,8 @@ impl<T: Float> WithSimd for AddBlocks<'_, T> {
             *dslope = fold(shared);
         } else {
             dslopes.fill(T::ZERO);
-            sums.chunks(dslopes.len().max(1)).for_each(|sums| along(s, &Add, [sums], [&mut *dslopes]));
+            sums.chunks(dslopes.len().max(1))
+                .for_each(|sums| along(s, &Add, [sums], [&mut *dslopes]));
         }
     }
 }
@@ -215,7 +216,12 @@ struct Gradient;
 
 impl<T: Float> Elementwise<T, 2, 2> for Gradient {
     #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, [x, slope]: [T::V<S>; 2], [dy, sum]: [T::V<S>; 2]) -> [T::V<S>; 2] {
+    fn apply<S: Simd>(
+        &self,
+        s: S,
+        [x, slope]: [T::V<S>; 2],
+        [dy, sum]: [T::V<S>; 2],
+    ) -> [T::V<S>; 2] {
         let zero = T::splat(s, T::ZERO);
         let dx = T::select(s, T::less_or_equal(s, x, zero), T::mul(s, slope, dy), dy);
         let sum = T::select(s, T::less(s, zero, x), sum, T::mul_add(s, dy, x, sum));

@@ -25,7 +25,9 @@ impl Noise {
     #[inline(always)]
     pub(crate) fn new(stream: Stream, first: u64) -> Self {
         let mut words = [0; TILE / 2];
-        for (to, from) in words.as_chunks_mut::<BLOCKS>().0.iter_mut().zip(stream.blocks::<BLOCKS>(first)) {
+        for (to, from) in
+            words.as_chunks_mut::<BLOCKS>().0.iter_mut().zip(stream.blocks::<BLOCKS>(first))
+        {
             *to = from;
         }
         Self(words)

@@ -40,11 +40,14 @@ impl Convolution {
     pub const fn algorithm<T: Float>(&self) -> Algorithm {
         let Self { geometry: Geometry { down, across, .. }, .. } = self;
         let moves = down.stride * across.stride > 1 || down.padding + across.padding > 0;
-        if self.group_channels() == 1 && self.group_filters() == 1 && self.geometry.taps() <= T::KB {
+        if self.group_channels() == 1 && self.group_filters() == 1 && self.geometry.taps() <= T::KB
+        {
             Algorithm::Depthwise
         } else if !self.in_order && winograd::is_fastest(self) {
             Algorithm::Winograd
-        } else if direct::is_fastest::<T>(self) && (self.rounds() || self.geometry.taps() > 1 || moves) {
+        } else if direct::is_fastest::<T>(self)
+            && (self.rounds() || self.geometry.taps() > 1 || moves)
+        {
             Algorithm::Direct
         } else if self.geometry.taps() == 1 && !moves {
             Algorithm::Pointwise
@@ -79,9 +82,11 @@ impl Convolution {
             Algorithm::Direct if const { direct::compiled::<K::Sum>() } => {
                 direct::forward::<K>(self, cpu, x, w, epilogue, y, scratch);
             }
-            Algorithm::Pointwise => product::forward_pointwise::<K>(self, cpu, x, w, epilogue, y, scratch),
+            Algorithm::Pointwise => {
+                product::forward_pointwise::<K>(self, cpu, x, w, epilogue, y, scratch);
+            }
             Algorithm::Direct | Algorithm::Product => {
-                product::forward::<K>(self, cpu, x, w, epilogue, y, scratch)
+                product::forward::<K>(self, cpu, x, w, epilogue, y, scratch);
             }
         }
     }
@@ -99,7 +104,8 @@ impl Convolution {
     ) -> Result<(), Error> {
         match (self.algorithm::<K::Sum>(), self.flipped::<K>()) {
             (Algorithm::Winograd, _) => {
-                let (of, to) = (OutputGradient { dy, argmax: None }, winograd::BackwardData { w, relu, dx });
+                let (of, to) =
+                    (OutputGradient { dy, argmax: None }, winograd::BackwardData { w, relu, dx });
                 winograd::backward(self, cpu, of, None, Some(to), scratch);
                 return Ok(());
             }
@@ -127,14 +133,17 @@ impl Convolution {
         match self.algorithm::<K::Sum>() {
             Algorithm::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
             Algorithm::Winograd => {
-                let (of, to) = (OutputGradient { dy, argmax: None }, winograd::BackwardFilter { x, dw, db });
+                let (of, to) =
+                    (OutputGradient { dy, argmax: None }, winograd::BackwardFilter { x, dw, db });
                 winograd::backward(self, cpu, of, Some(to), None, scratch);
             }
             Algorithm::Direct if const { direct::compiled::<K::Sum>() } => {
                 direct::dw::<K>(self, cpu, x, dy, dw, db, scratch);
             }
             Algorithm::Pointwise => product::dw_pointwise::<K>(self, cpu, x, dy, dw, db, scratch),
-            Algorithm::Direct | Algorithm::Product => product::dw::<K>(self, cpu, x, dy, dw, db, scratch),
+            Algorithm::Direct | Algorithm::Product => {
+                product::dw::<K>(self, cpu, x, dy, dw, db, scratch);
+            }
         }
     }
 
@@ -183,7 +192,9 @@ impl Convolution {
         let threads = if threads == 0 { 1 } else { threads };
         match (self.algorithm::<K::Sum>(), self.flipped::<K>()) {
             (Algorithm::Depthwise, _) => 0,
-            (Algorithm::Winograd, _) => winograd::backward_len::<K::Sum>(self, threads, false, true),
+            (Algorithm::Winograd, _) => {
+                winograd::backward_len::<K::Sum>(self, threads, false, true)
+            }
             (Algorithm::Direct, Some(flipped)) => direct::dx_len::<K>(&flipped, threads),
             _ => product::dx_len::<K>(self, threads),
         }

@@ -31,7 +31,13 @@ impl Convolution {
     }
 
     /// Writes the rows `positions` of `part` to `columns`.
-    pub(super) fn fill<T: Float>(&self, x: &[T], part: &Part, positions: Range<usize>, columns: &mut [T]) {
+    pub(super) fn fill<T: Float>(
+        &self,
+        x: &[T],
+        part: &Part,
+        positions: Range<usize>,
+        columns: &mut [T],
+    ) {
         let (down, across) = (self.geometry.down, self.geometry.across);
         let (channels, own) = (self.geometry.channels, self.group_channels());
         let from = part.group * own;
@@ -41,7 +47,9 @@ impl Convolution {
         }
         let mut rows = columns.chunks_exact_mut(depth);
         for Run { image, o, across: run } in self.geometry.runs(positions) {
-            for ((ow, row), inside) in run.clone().zip(&mut rows).zip(run.map(|ow| across.inside(ow))) {
+            for ((ow, row), inside) in
+                run.clone().zip(&mut rows).zip(run.map(|ow| across.inside(ow)))
+            {
                 let mut row = row;
                 for kh in 0..down.kernel {
                     let taps = self.taps_in_row(&part.taps, kh);
@@ -115,9 +123,12 @@ impl<T: Float> WithSimd for Gather<'_, T> {
         }
         let images = dx.chunks_exact_mut(pixels.len() * line);
         for (dx, columns) in images.zip(columns.chunks_exact(windows.len() * across.out * depth)) {
-            for (o, columns) in windows.clone().zip(columns.chunks_exact(across.out * depth)).rev() {
+            for (o, columns) in windows.clone().zip(columns.chunks_exact(across.out * depth)).rev()
+            {
                 for kh in down.inside(o) {
-                    let Some(ih) = down.pixel(o, kh).filter(|ih| pixels.contains(ih)) else { continue };
+                    let Some(ih) = down.pixel(o, kh).filter(|ih| pixels.contains(ih)) else {
+                        continue;
+                    };
                     let dx = &mut dx[(ih - pixels.start) * line..][..line];
                     for ow in (0..across.out).rev() {
                         let inside = across.inside(ow);
@@ -126,7 +137,8 @@ impl<T: Float> WithSimd for Gather<'_, T> {
                         }
                         let columns = &columns[ow * depth + kh * row..][..row];
                         let columns = &columns[inside.start * own..inside.end * own];
-                        let left = ow * across.stride + inside.start * across.dilation - across.padding;
+                        let left =
+                            ow * across.stride + inside.start * across.dilation - across.padding;
                         let dx = &mut dx[left * channels + from..];
                         if own == channels && across.dilation == 1 {
                             along(s, &Add, [columns], [dx]);

@@ -159,11 +159,14 @@ impl<T: Float> WithSimd for Dx<'_, T> {
             let at = (row / down.len, row % down.len);
             // `true` where every tap of the kernel reaches a window.
             let reach = (across.kernel - 1) * across.dilation;
-            let reached = |iw: usize| iw + across.padding >= reach && iw + across.padding < across.out;
+            let reached =
+                |iw: usize| iw + across.padding >= reach && iw + across.padding < across.out;
             let mut iw = 0;
             while iw < across.len {
-                let whole =
-                    across.stride == 1 && iw + SIDE <= across.len && reached(iw) && reached(iw + SIDE - 1);
+                let whole = across.stride == 1
+                    && iw + SIDE <= across.len
+                    && reached(iw)
+                    && reached(iw + SIDE - 1);
                 for channels in Channels::of::<S, T>(c.geometry.channels) {
                     if whole {
                         let sums = pixels_of::<S, T, SIDE>(s, c, dy, w, at, iw, channels);
@@ -285,7 +288,8 @@ impl<T: Float> WithSimd for Dw<'_, T> {
                     }
                 }
                 for (t, &sum) in sums.iter().enumerate().take(taps) {
-                    let total = if start == 0 { sum } else { T::add(s, channels.get(s, dw, t), sum) };
+                    let total =
+                        if start == 0 { sum } else { T::add(s, channels.get(s, dw, t), sum) };
                     channels.put(s, dw, t, total);
                 }
             }

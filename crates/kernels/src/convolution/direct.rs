@@ -55,8 +55,12 @@ const fn of_channels<K: Packing>(c: &Convolution) -> Convolution {
 /// The convolution over packed windows. An odd number of windows in a row is padded with +0.
 const fn of_windows<K: Packing>(c: &Convolution) -> Convolution {
     let across = c.geometry.across;
-    let (out, stride) = (across.out.div_ceil(K::ELEMENTS), across.stride.saturating_mul(K::ELEMENTS));
-    Convolution { geometry: Geometry { across: Axis { out, stride, ..across }, ..c.geometry }, ..*c }
+    let (out, stride) =
+        (across.out.div_ceil(K::ELEMENTS), across.stride.saturating_mul(K::ELEMENTS));
+    Convolution {
+        geometry: Geometry { across: Axis { out, stride, ..across }, ..c.geometry },
+        ..*c
+    }
 }
 
 /// Packed elements of an image with its padding.

@@ -46,7 +46,11 @@ impl<T: Float> Epilogue<'_, T> {
 
 /// Gradients of a pool's windows: `dy` for the maximum, +0 for the others.
 #[inline(always)]
-pub(super) fn max_backward<S: Simd, T: Float>(s: S, dy: T::V<S>, argmax: T::V<S>) -> [T::V<S>; POOL] {
+pub(super) fn max_backward<S: Simd, T: Float>(
+    s: S,
+    dy: T::V<S>,
+    argmax: T::V<S>,
+) -> [T::V<S>; POOL] {
     let zero = T::splat(s, T::ZERO);
     // A gradient of -0 is added to +0, as in `pooling`.
     let (mut left, mut shares) = (T::add(s, zero, dy), [zero; POOL]);

@@ -57,12 +57,15 @@ pub(super) fn forward<K: Terms>(
         for start in windows.clone().step_by(block) {
             let windows = start..windows.end.min(start + block);
             let len = windows.len() * c.out_channels;
-            let (mut epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len)) else { return };
+            let (mut epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len)) else {
+                return;
+            };
             for group in 0..c.groups {
                 c.fill(x, &Part { group, taps: 0..c.geometry.taps() }, windows.clone(), columns);
                 debug_assert_ok((|| {
                     let columns = MatRef::row_major(columns, windows.len(), depth)?;
-                    let (w, y) = (filters(c, w, group)?, group_columns_mut(c, y, windows.len(), group)?);
+                    let (w, y) =
+                        (filters(c, w, group)?, group_columns_mut(c, y, windows.len(), group)?);
                     let epilogue = group_epilogue(c, &mut epilogue, windows.len(), group)?;
                     gemm_whole::<K>(cpu, [columns, w], Float::ZERO, y, epilogue, scratch)
                 })());
@@ -93,7 +96,8 @@ pub(super) fn forward_pointwise<K: Terms>(
 
 /// Scratch of the pointwise algorithm, forward and backward.
 pub(super) const fn pointwise_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
-    let (positions, channels, filters) = (c.geometry.positions(), c.group_channels(), c.group_filters());
+    let (positions, channels, filters) =
+        (c.geometry.positions(), c.group_channels(), c.group_filters());
     let forward = gemm_whole_scratch::<K>(threads, positions, filters, channels);
     max(forward, gemm_whole_scratch::<K>(threads, channels, filters, positions))
 }
@@ -191,9 +195,13 @@ pub(super) fn dw<K: Terms>(
                     c.fill(x, &Part { group, taps }, windows.clone(), columns);
                     debug_assert_ok((|| {
                         let columns = MatRef::row_major(columns, windows.len(), rows)?.transpose();
-                        let dy = group_columns(c, &dy[start * c.out_channels..], windows.len(), group)?;
-                        let sums =
-                            if first == own.start { sums(c, &mut db, group) } else { gemm::Epilogue::NONE };
+                        let dy =
+                            group_columns(c, &dy[start * c.out_channels..], windows.len(), group)?;
+                        let sums = if first == own.start {
+                            sums(c, &mut db, group)
+                        } else {
+                            gemm::Epilogue::NONE
+                        };
                         gemm_whole::<K>(
                             cpu,
                             [columns, dy],
@@ -251,8 +259,12 @@ impl Strips {
 
     /// Images and rows of a strip.
     fn get(self, c: &Convolution, strip: usize) -> (Range<usize>, Range<usize>) {
-        let (first, row) = (strip / self.of_image(c) * self.images, strip % self.of_image(c) * self.rows);
-        (first..c.geometry.batch.min(first + self.images), row..c.geometry.down.len.min(row + self.rows))
+        let (first, row) =
+            (strip / self.of_image(c) * self.images, strip % self.of_image(c) * self.rows);
+        (
+            first..c.geometry.batch.min(first + self.images),
+            row..c.geometry.down.len.min(row + self.rows),
+        )
     }
 
     const fn task_len<K: Terms>(self, c: &Convolution) -> usize {
@@ -311,12 +323,27 @@ pub(super) fn dx<K: Terms>(
             for group in 0..c.groups {
                 debug_assert_ok((|| {
                     let dy = group_columns(c, &dy[start * c.out_channels..], rows, group)?;
-                    let w = MatRef::row_major(&transposed[group * filters * depth..], filters, depth)?;
+                    let w =
+                        MatRef::row_major(&transposed[group * filters * depth..], filters, depth)?;
                     let columns = MatMut::row_major(columns, rows, depth)?;
-                    gemm_terms::<K>(serial, [dy, w], Float::ZERO, columns, gemm::Epilogue::NONE, scratch)
+                    gemm_whole::<K>(
+                        serial,
+                        [dy, w],
+                        Float::ZERO,
+                        columns,
+                        gemm::Epilogue::NONE,
+                        scratch,
+                    )
                 })());
                 let (columns, windows, pixels) = (&*columns, windows.clone(), pixels.clone());
-                cpu.isa.run(Gather { convolution: c, group, columns, windows, dx: &mut *dx, pixels });
+                cpu.isa.run(Gather {
+                    convolution: c,
+                    group,
+                    columns,
+                    windows,
+                    dx: &mut *dx,
+                    pixels,
+                });
             }
         }
     });
@@ -379,7 +406,11 @@ fn group_epilogue<'a, T>(
 }
 
 /// The epilogue that sums a group's columns into `db`, if requested.
-fn sums<'a, T>(c: &Convolution, db: &'a mut Option<&mut [T]>, group: usize) -> gemm::Epilogue<'a, T> {
+fn sums<'a, T>(
+    c: &Convolution,
+    db: &'a mut Option<&mut [T]>,
+    group: usize,
+) -> gemm::Epilogue<'a, T> {
     let own = c.group_filters();
     match db {
         Some(db) => gemm::Epilogue::NONE.column_sums(&mut db[group * own..][..own]),

@@ -93,7 +93,8 @@ struct Tiles {
 
 impl Tiles {
     const fn new(c: &Convolution) -> Self {
-        let (down, across) = (c.geometry.down.out.div_ceil(OUT), c.geometry.across.out.div_ceil(OUT));
+        let (down, across) =
+            (c.geometry.down.out.div_ceil(OUT), c.geometry.across.out.div_ceil(OUT));
         let row = (TILE_ELEMENTS * (c.geometry.channels + c.out_channels)).saturating_mul(across);
         let all = c.geometry.batch * down;
         let strip = STRIP / if row == 0 { 1 } else { row };
@@ -109,7 +110,9 @@ impl Tiles {
 
     /// The strips of the rows of tiles `rows`.
     fn strips(self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-        rows.clone().step_by(self.strip.max(1)).map(move |start| start..rows.end.min(start + self.strip))
+        rows.clone()
+            .step_by(self.strip.max(1))
+            .map(move |start| start..rows.end.min(start + self.strip))
     }
 
     /// First row of tiles of a slice.
@@ -152,7 +155,8 @@ const fn strip_lens(c: &Convolution) -> (usize, usize) {
 /// Scratch elements of a task: one strip, and the scratch of its products.
 const fn task_len<T: Float>(c: &Convolution) -> usize {
     let (tiles, (pixels, results)) = (Tiles::new(c), strip_lens(c));
-    let (rows, channels, filters) = (tiles.strip * tiles.across, c.geometry.channels, c.out_channels);
+    let (rows, channels, filters) =
+        (tiles.strip * tiles.across, c.geometry.channels, c.out_channels);
     let forward = gemm_whole_scratch::<Single<T>>(1, rows, filters, channels);
     let [dw, dx] = [[channels, filters, rows], [rows, channels, filters]];
     let [dw, dx] = [
@@ -183,7 +187,14 @@ fn products<T: Float>(
                 MatRef::row_major(a, m, k)?
             };
             let (b, c) = (MatRef::row_major(b, k, n)?, MatMut::row_major(c, m, n)?);
-            gemm_terms::<Single<T>>(Cpu::serial(isa), [a, b], beta, c, gemm::Epilogue::NONE, scratch)
+            gemm_whole::<Single<T>>(
+                Cpu::serial(isa),
+                [a, b],
+                beta,
+                c,
+                gemm::Epilogue::NONE,
+                scratch,
+            )
         })());
     }
 }
@@ -204,7 +215,12 @@ pub(super) fn forward<T: Float>(
 ) {
     let (tiles, task_len) = (Tiles::new(c), task_len::<T>(c));
     let (u, scratch) = scratch.split_at_mut(filters_len(c));
-    cpu.isa.run(FilterTransform { channels: c.geometry.channels, filters: c.out_channels, w, u: &mut *u });
+    cpu.isa.run(FilterTransform {
+        channels: c.geometry.channels,
+        filters: c.out_channels,
+        w,
+        u: &mut *u,
+    });
     let u = &*u;
     // Windows per stored element.
     let pool = if epilogue.argmax.is_some() { POOL } else { 1 };
@@ -223,11 +239,20 @@ pub(super) fn forward<T: Float>(
         let (m, scratch) = rest.split_at_mut(results);
         for rows in tiles.strips(rows) {
             let len = len(rows.clone());
-            let (epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len / pool)) else {
+            let (epilogue, Some(y)) = (epilogue.split_off(len), y.split_off_mut(..len / pool))
+            else {
                 return;
             };
-            cpu.isa.run(InputTransform { c, tiles, x, rows: rows.clone(), lines: &mut *lines, v: &mut *v });
-            let (count, channels, filters) = (rows.len() * tiles.across, c.geometry.channels, c.out_channels);
+            cpu.isa.run(InputTransform {
+                c,
+                tiles,
+                x,
+                rows: rows.clone(),
+                lines: &mut *lines,
+                v: &mut *v,
+            });
+            let (count, channels, filters) =
+                (rows.len() * tiles.across, c.geometry.channels, c.out_channels);
             products(cpu.isa, [count, filters, channels], false, [v, u], T::ZERO, m, scratch);
             cpu.isa.run(OutputTransform { c, tiles, rows, m: &*m, epilogue, y });
         }
@@ -274,7 +299,9 @@ pub(super) const fn backward_len<T: Float>(
 ) -> usize {
     let SliceLen { sums, carry } = SliceLen::new(c, weights, pixels);
     let filters = if pixels { filters_len(c) + c.w_len() } else { 0 };
-    threads.saturating_mul(task_len::<T>(c)).saturating_add(Tiles::new(c).slices() * (sums + carry) + filters)
+    threads
+        .saturating_mul(task_len::<T>(c))
+        .saturating_add(Tiles::new(c).slices() * (sums + carry) + filters)
 }
 
 /// Transforms the filters with channels and filters exchanged. Also returns the rest of `scratch`.
@@ -287,11 +314,17 @@ fn filters_by_channels<'a, T: Float>(
     let (channels, filters) = (c.geometry.channels, c.out_channels);
     let (u, scratch) = scratch.split_at_mut(filters_len(c));
     let (transposed, scratch) = scratch.split_at_mut(c.w_len());
-    for (to, from) in transposed.chunks_exact_mut(channels * filters).zip(w.chunks_exact(channels * filters))
+    for (to, from) in
+        transposed.chunks_exact_mut(channels * filters).zip(w.chunks_exact(channels * filters))
     {
         transpose(channels, filters, from, to);
     }
-    cpu.isa.run(FilterTransform { channels: filters, filters: channels, w: transposed, u: &mut *u });
+    cpu.isa.run(FilterTransform {
+        channels: filters,
+        filters: channels,
+        w: transposed,
+        u: &mut *u,
+    });
     (u, scratch)
 }
 
@@ -316,7 +349,8 @@ pub(super) fn backward<T: Float>(
     let (carries, scratch) = scratch.split_at_mut(slices * len_of.carry);
     let tasks = c.tasks(cpu.threads(), slices).min(scratch.len() / task_len).max(1);
     let mut slots = scratch.chunks_mut(task_len);
-    let (mut all_sums, mut all_carries, mut all_dx) = (&mut *sums, &mut *carries, dx.as_deref_mut());
+    let (mut all_sums, mut all_carries, mut all_dx) =
+        (&mut *sums, &mut *carries, dx.as_deref_mut());
     let items = (0..tasks).map_while(|task| {
         let own = slices * task / tasks..slices * (task + 1) / tasks;
         let sums = all_sums.split_off_mut(..own.len() * len_of.sums)?;
@@ -370,7 +404,15 @@ pub(super) fn backward<T: Float>(
                     let shape = [count, channels, filters];
                     products(cpu.isa, shape, false, [e, u], T::ZERO, m, scratch);
                     let carried = rows.start > tiles.slice(slice);
-                    cpu.isa.run(InputGradient { c, tiles, rows, carried, m, to, carry: &mut *carry });
+                    cpu.isa.run(InputGradient {
+                        c,
+                        tiles,
+                        rows,
+                        carried,
+                        m,
+                        to,
+                        carry: &mut *carry,
+                    });
                 }
                 beta = T::ONE;
             }
@@ -436,7 +478,9 @@ impl<T: Float> WithSimd for AddSlice<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        for (total, slice) in T::split_mut::<S>(self.total).0.iter_mut().zip(T::split::<S>(self.slice).0) {
+        for (total, slice) in
+            T::split_mut::<S>(self.total).0.iter_mut().zip(T::split::<S>(self.slice).0)
+        {
             *total = T::add(s, *total, *slice);
         }
     }

@@ -77,7 +77,9 @@ impl BinaryCrossEntropy {
     }
 
     fn checked<T: Float>(&self) -> Result<Weighted<T>, Error> {
-        check_parameter("positive_weight", self.positive_weight, "finite and at least 0", |x| x >= 0.0)?;
+        check_parameter("positive_weight", self.positive_weight, "finite and at least 0", |x| {
+            x >= 0.0
+        })?;
         Ok(Weighted { positive: T::from_f64(self.positive_weight) })
     }
 }

@@ -88,7 +88,8 @@ impl<T: Float> CrossEntropy<'_, T> {
     ) -> Result<(), Error> {
         self.check(classes, targets, losses.len(), logits.len())?;
         let (rows, block) = block(classes);
-        let blocks = logits.chunks(block).zip(targets.blocks(rows, block)).zip(losses.chunks_mut(rows));
+        let blocks =
+            logits.chunks(block).zip(targets.blocks(rows, block)).zip(losses.chunks_mut(rows));
         cpu.for_each_item(blocks, |((logits, targets), losses)| {
             cpu.isa.run(Losses { of: self, logits, classes, targets, losses });
         });
@@ -119,7 +120,15 @@ impl<T: Float> CrossEntropy<'_, T> {
         let blocks = (logits.chunks(block).zip(targets.blocks(rows, block)))
             .zip(losses.chunks_mut(rows).zip(dlogits.chunks_mut(block)));
         cpu.for_each_item(blocks, |((logits, targets), (losses, z))| {
-            cpu.isa.run(Gradient { of: self, logits: Some(logits), z, classes, targets, scale, losses });
+            cpu.isa.run(Gradient {
+                of: self,
+                logits: Some(logits),
+                z,
+                classes,
+                targets,
+                scale,
+                losses,
+            });
         });
         Ok(())
     }
@@ -140,7 +149,8 @@ impl<T: Float> CrossEntropy<'_, T> {
     ) -> Result<(), Error> {
         self.check(classes, targets, losses.len(), logits.len())?;
         let (rows, block) = block(classes);
-        let blocks = logits.chunks_mut(block).zip(targets.blocks(rows, block)).zip(losses.chunks_mut(rows));
+        let blocks =
+            logits.chunks_mut(block).zip(targets.blocks(rows, block)).zip(losses.chunks_mut(rows));
         cpu.for_each_item(blocks, |((z, targets), losses)| {
             cpu.isa.run(Gradient { of: self, logits: None, z, classes, targets, scale, losses });
         });
@@ -274,7 +284,9 @@ impl<T: Float> WithSimd for Gradient<'_, T> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { of, logits, z, classes, targets, scale, losses } = self;
         let rows = tile_rows(classes);
-        for (tile, (z, losses)) in z.chunks_mut(rows * classes).zip(losses.chunks_mut(rows)).enumerate() {
+        for (tile, (z, losses)) in
+            z.chunks_mut(rows * classes).zip(losses.chunks_mut(rows)).enumerate()
+        {
             let start = tile * rows;
             let logits = logits.map(|logits| &logits[start * classes..][..z.len()]);
             let tile = Tile { of, classes, targets: targets.rows(start, losses.len(), classes) };
@@ -396,7 +408,9 @@ impl<T: Float> Tile<'_, T> {
         let &Self { of, classes, targets } = self;
         let target = match targets {
             Targets::Labels(labels) if Some(labels[i]) == of.ignore => return Target::Ignored,
-            Targets::Labels(labels) if of.smoothing == 0.0 => return Target::Label(labels[i] as usize),
+            Targets::Labels(labels) if of.smoothing == 0.0 => {
+                return Target::Label(labels[i] as usize);
+            }
             Targets::Labels(labels) => Err(labels[i] as usize),
             Targets::Distributions(targets) => Ok(&targets[i * classes..][..classes]),
         };
@@ -493,7 +507,12 @@ struct Loss;
 
 impl<T: Float> Elementwise<T, 2, 1> for Loss {
     #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, [gap, weight]: [T::V<S>; 2], [excess]: [T::V<S>; 1]) -> [T::V<S>; 1] {
+    fn apply<S: Simd>(
+        &self,
+        s: S,
+        [gap, weight]: [T::V<S>; 2],
+        [excess]: [T::V<S>; 1],
+    ) -> [T::V<S>; 1] {
         [T::mul_add(s, weight, ln_1p::<S, T>(s, excess), gap)]
     }
 }

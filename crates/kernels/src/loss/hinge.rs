@@ -121,7 +121,13 @@ impl Hinge {
     }
 
     /// Checks the operands that both methods share.
-    fn check(&self, classes: usize, labels: &[u32], losses: usize, logits: usize) -> Result<(), Error> {
+    fn check(
+        &self,
+        classes: usize,
+        labels: &[u32],
+        losses: usize,
+        logits: usize,
+    ) -> Result<(), Error> {
         check_parameter("margin", self.margin, "finite", |_| true)?;
         check_length("losses", labels.len(), losses)?;
         check_labels(labels, classes, self.ignore)?;

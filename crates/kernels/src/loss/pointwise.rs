@@ -34,7 +34,12 @@ pub(super) fn gradient<E: Element>(
     losses: &mut [E],
     dx: (&'static str, &mut [E]),
 ) -> Result<(), Error> {
-    for_each_element(cpu, &Gradient { of, scale }, [x, ("targets", targets)], [("losses", losses), dx])
+    for_each_element(
+        cpu,
+        &Gradient { of, scale },
+        [x, ("targets", targets)],
+        [("losses", losses), dx],
+    )
 }
 
 struct Losses<'a, Op>(&'a Op);

@@ -81,8 +81,8 @@ impl Erf for f64 {
     ];
 }
 
-/// `2 / sqrt(pi)` times the integral of `e^-t^2` from 0 to `x`, within 2 ULP; ±1 for ±Inf, NaN for
-/// NaN. A zero keeps its sign.
+/// `2 / sqrt(pi)` times the integral of `e^-t^2` from 0 to `x`, within 2 ULP; ±1 for ±Inf, NaN
+/// for NaN. A zero keeps its sign.
 #[inline(always)]
 pub(crate) fn erf<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     let limit = T::splat(s, T::ERF_LIMIT);

@@ -29,7 +29,11 @@ pub(crate) fn exp_m1<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
 /// `e^x - 1` for `x = n ln 2 + r + low` with a 2^n that is neither subnormal nor infinite. A zero
 /// may lose its sign.
 #[inline(always)]
-pub(crate) fn exp_m1_reduced<S: Simd, T: Float>(s: S, (n, r): (T::V<S>, T::V<S>), low: T::V<S>) -> T::V<S> {
+pub(crate) fn exp_m1_reduced<S: Simd, T: Float>(
+    s: S,
+    (n, r): (T::V<S>, T::V<S>),
+    low: T::V<S>,
+) -> T::V<S> {
     let power = power_of_two::<S, T>(s, n);
     scaled_exp_m1::<S, T>(s, power, T::sub(s, power, T::splat(s, T::ONE)), r, low)
 }

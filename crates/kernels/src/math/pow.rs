@@ -60,7 +60,8 @@ pub(crate) fn pow<S: Simd, T: Float>(s: S, x: T::V<S>, y: T::V<S>) -> T::V<S> {
     // An infinite exponent acts like the largest finite number, an even integer.
     let max = constant(T::MAX);
     let exponent = T::select(s, T::less(s, max, y), max, y);
-    let exponent = T::select(s, T::less(s, exponent, constant(-T::MAX)), constant(-T::MAX), exponent);
+    let exponent =
+        T::select(s, T::less(s, exponent, constant(-T::MAX)), constant(-T::MAX), exponent);
 
     // The magnitude: e^(high + low).
     let a = T::abs::<S>(x);

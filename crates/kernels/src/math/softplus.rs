@@ -23,7 +23,8 @@ pub trait Softplus: Pow {
 }
 
 impl Softplus for f32 {
-    const SOFTPLUS: &'static [f32] = &[0.666_666_75, 0.399_988_9, 0.286_165_95, 0.214_307_5, 0.242_895_23];
+    const SOFTPLUS: &'static [f32] =
+        &[0.666_666_75, 0.399_988_9, 0.286_165_95, 0.214_307_5, 0.242_895_23];
 }
 
 impl Softplus for f64 {

@@ -6,7 +6,8 @@
 //! Sums run down the rows as in `columns`.
 
 use super::columns::{
-    Backward, Normalise, PerChannel, Shape, WIDTH, for_each_row, gradient_sums, merge, moments, totals,
+    Backward, Normalise, PerChannel, Shape, WIDTH, for_each_row, gradient_sums, merge, moments,
+    totals,
 };
 use super::{Affine, AffineGradient, InverseRoot, check_epsilon, check_scratch, split_mean};
 use crate::elementwise::along;
@@ -85,7 +86,11 @@ pub fn batch_norm<T: Float>(
         check_parameter("momentum", *momentum, "in [0, 1]", |x| (0.0..=1.0).contains(&x))?;
     }
     if rows == 1 && channels > 0 {
-        return Err(Error::Parameter { name: "rows", expected: "at least 2 in training", got: 1.0 });
+        return Err(Error::Parameter {
+            name: "rows",
+            expected: "at least 2 in training",
+            got: 1.0,
+        });
     }
     if x.is_empty() {
         return Ok(());
@@ -124,8 +129,9 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
                 mean[j] = merged.base[i] + merged.mean[i];
                 rstd[j] = merged.squares[i] / rows;
                 if let Some(Running { mean: running_mean, var, momentum }) = &mut running {
-                    let mix =
-                        |old: T, new: f64| T::from_f64((1.0 - *momentum) * old.to_f64() + *momentum * new);
+                    let mix = |old: T, new: f64| {
+                        T::from_f64((1.0 - *momentum) * old.to_f64() + *momentum * new)
+                    };
                     running_mean[j] = mix(running_mean[j], mean[j]);
                     var[j] = mix(var[j], merged.squares[i] / (rows - 1.0));
                 }
@@ -292,7 +298,14 @@ pub fn fold_batch_norm<T: Float>(
     check_length("scale", channels, scale.len())?;
     check_length("shift", channels, shift.len())?;
     check_epsilon(epsilon)?;
-    cpu.isa.run(Fold { running_mean: Some(running_mean), running_var, affine, epsilon, scale, shift });
+    cpu.isa.run(Fold {
+        running_mean: Some(running_mean),
+        running_var,
+        affine,
+        epsilon,
+        scale,
+        shift,
+    });
     Ok(())
 }
 
@@ -334,7 +347,13 @@ struct ScaleShift;
 
 impl<T: Float> PerChannel<T, 2, 0> for ScaleShift {
     #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, [scale, shift]: [T::V<S>; 2], []: [T::V<S>; 0], x: T::V<S>) -> T::V<S> {
+    fn apply<S: Simd>(
+        &self,
+        s: S,
+        [scale, shift]: [T::V<S>; 2],
+        []: [T::V<S>; 0],
+        x: T::V<S>,
+    ) -> T::V<S> {
         T::mul_add(s, x, scale, shift)
     }
 }
@@ -347,7 +366,12 @@ impl<T: Float> PerChannel<T, 2, 0> for ScaleShift {
 /// # Errors
 /// [`Error::Length`] if lengths do not match.
 #[inline(never)]
-pub fn scale_shift<T: Float>(cpu: Cpu<'_>, scale: &[T], shift: &[T], x: &mut [T]) -> Result<(), Error> {
+pub fn scale_shift<T: Float>(
+    cpu: Cpu<'_>,
+    scale: &[T],
+    shift: &[T],
+    x: &mut [T],
+) -> Result<(), Error> {
     check_length("shift", scale.len(), shift.len())?;
     let shape = check_rows(x.len(), scale.len(), ("x", x.len()))?;
     if !x.is_empty() {

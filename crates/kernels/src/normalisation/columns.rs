@@ -99,7 +99,8 @@ impl<T: Float> WithSimd for Moments<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { x, channels, partials } = self;
-        for (x, partial) in x.chunks(BLOCK * channels).zip(partials.chunks_exact_mut(3 * channels)) {
+        for (x, partial) in x.chunks(BLOCK * channels).zip(partials.chunks_exact_mut(3 * channels))
+        {
             let (shift, sums) = partial.split_at_mut(channels);
             mean_of_first_rows(x, shift);
             sums.fill(T::ZERO);
@@ -179,7 +180,13 @@ impl<T: Float> WithSimd for GradientSums<'_, T> {
 /// Adds a block of rows to the sums of `a`, and to the sums of `a * (x - centre)` after them. `a`
 /// is `dy` if `BACKWARD`, otherwise `x - centre`.
 #[inline(always)]
-fn add_block<S: Simd, T: Float, const BACKWARD: bool>(s: S, dy: &[T], x: &[T], centre: &[T], sums: &mut [T]) {
+fn add_block<S: Simd, T: Float, const BACKWARD: bool>(
+    s: S,
+    dy: &[T],
+    x: &[T],
+    centre: &[T],
+    sums: &mut [T],
+) {
     let channels = centre.len();
     let whole = channels / T::lanes::<S>() * T::lanes::<S>();
     let (sums, products) = sums.split_at_mut(channels);
@@ -351,7 +358,9 @@ pub(super) fn totals<T: Float>(channels: usize, partials: &[T], first: usize) ->
 }
 
 /// An operation on one register of a row, with constants per channel.
-pub(super) trait PerChannel<T: Float, const CONSTANTS: usize, const READ: usize>: Sync {
+pub(super) trait PerChannel<T: Float, const CONSTANTS: usize, const READ: usize>:
+    Sync
+{
     /// The new value of the written operand. Mark it `#[inline(always)]`.
     fn apply<S: Simd>(
         &self,
@@ -396,8 +405,8 @@ struct Rows<'a, Op, T, const CONSTANTS: usize, const READ: usize> {
     write: &'a mut [T],
 }
 
-impl<T: Float, Op: PerChannel<T, CONSTANTS, READ>, const CONSTANTS: usize, const READ: usize> WithSimd
-    for Rows<'_, Op, T, CONSTANTS, READ>
+impl<T: Float, Op: PerChannel<T, CONSTANTS, READ>, const CONSTANTS: usize, const READ: usize>
+    WithSimd for Rows<'_, Op, T, CONSTANTS, READ>
 {
     type Output = ();
     #[inline(always)]

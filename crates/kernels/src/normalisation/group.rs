@@ -52,9 +52,12 @@ impl Groups {
         scratch: &[T],
     ) -> Result<(), Error> {
         let Self { batch, positions, channels, groups } = self;
-        check_parameter("groups", groups as f64, "at least 1 and a divisor of the channels", |_| {
-            groups > 0 && channels.is_multiple_of(groups)
-        })?;
+        check_parameter(
+            "groups",
+            groups as f64,
+            "at least 1 and a divisor of the channels",
+            |_| groups > 0 && channels.is_multiple_of(groups),
+        )?;
         let len = batch.saturating_mul(positions).saturating_mul(channels);
         check_length("x", len, x.len())?;
         check_length(operand, len, written)?;
@@ -216,7 +219,8 @@ pub fn group_norm_backward<T: Float>(
         return Ok(());
     }
     let size = channels / groups.groups;
-    for (constants, mean) in constants.chunks_mut(shape.constants()).zip(mean.chunks(groups.groups)) {
+    for (constants, mean) in constants.chunks_mut(shape.constants()).zip(mean.chunks(groups.groups))
+    {
         for (j, centre) in constants[..channels].iter_mut().enumerate() {
             *centre = T::from_f64(mean[j / size]);
         }
@@ -252,7 +256,14 @@ impl<T: Float> WithSimd for Slopes<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { shape: Shape { positions, channels, .. }, partials, gamma, mean, rstd, constants } = self;
+        let Self {
+            shape: Shape { positions, channels, .. },
+            partials,
+            gamma,
+            mean,
+            rstd,
+            constants,
+        } = self;
         let affine = Affine { gamma, beta: None };
         let size = channels / mean.len();
         let count = (positions * size) as f64;
@@ -295,7 +306,8 @@ impl<T: Float> WithSimd for Gradients<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { shape: Shape { samples, channels, .. }, partials, mean, rstd, mut gradient } = self;
+        let Self { shape: Shape { samples, channels, .. }, partials, mean, rstd, mut gradient } =
+            self;
         let groups = mean.len() / samples;
         let size = channels / groups;
         for first in (0..channels).step_by(WIDTH) {

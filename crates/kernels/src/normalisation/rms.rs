@@ -37,7 +37,16 @@ pub fn rms_norm<T: Float>(
     rstd: &mut [f64],
     y: &mut [T],
 ) -> Result<(), Error> {
-    rows::forward::<T, false>(cpu, x, channels, Affine { gamma, beta: None }, epsilon, &mut [], rstd, y)
+    rows::forward::<T, false>(
+        cpu,
+        x,
+        channels,
+        Affine { gamma, beta: None },
+        epsilon,
+        &mut [],
+        rstd,
+        y,
+    )
 }
 
 /// Scratch elements of [`rms_norm_backward`]: two per channel for each 128 rows.

@@ -17,7 +17,9 @@
 //! Each added product is one fused multiply-add, except the first of a pair.
 
 use super::columns::{BLOCK, GROUP, WIDTH, add_terms, rows, rows_mut, totals};
-use super::{Affine, AffineGradient, InverseRoot, at_least_zero, check_epsilon, check_scratch, split_mean};
+use super::{
+    Affine, AffineGradient, InverseRoot, at_least_zero, check_epsilon, check_scratch, split_mean,
+};
 use crate::elementwise::{CHUNK, along};
 use crate::error::check_length;
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
@@ -83,7 +85,8 @@ fn sums<S: Simd, T: Float, const READ: usize>(
     // Registers that hold the virtual lanes.
     let count = const { LANE_BYTES / size_of::<T::V<S>>() };
     let zero = T::splat(s, T::ZERO);
-    let (mut a_sums, mut ab_sums, mut inputs) = ([zero; MAX_LANES], [zero; MAX_LANES], [zero; READ]);
+    let (mut a_sums, mut ab_sums, mut inputs) =
+        ([zero; MAX_LANES], [zero; MAX_LANES], [zero; READ]);
     let len = read.iter().fold(usize::MAX, |len, x| len.min(x.len()));
     for x in &mut read {
         *x = &x[..len];
@@ -164,9 +167,9 @@ pub(super) fn forward<T: Float, const CENTRED: bool>(
     let rows = (CHUNK / channels).max(1);
     let mut mean = mean;
     // Without means, their chunks are empty.
-    let saved = rstd
-        .chunks_mut(rows)
-        .map(move |rstd| (mean.split_off_mut(..rstd.len().min(mean.len())).unwrap_or_default(), rstd));
+    let saved = rstd.chunks_mut(rows).map(move |rstd| {
+        (mean.split_off_mut(..rstd.len().min(mean.len())).unwrap_or_default(), rstd)
+    });
     let tasks = x.chunks(rows * channels).zip(y.chunks_mut(rows * channels)).zip(saved);
     cpu.for_each_item(tasks, |((x, y), (mean, rstd))| {
         cpu.isa.run(Forward::<T, CENTRED> { x, channels, affine, epsilon, mean, rstd, y });
@@ -190,8 +193,10 @@ impl<T: Float, const CENTRED: bool> WithSimd for Forward<'_, T, CENTRED> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { x, channels, affine, epsilon, mean, rstd, y } = self;
         let n = channels as f64;
-        let tiles =
-            x.chunks(GROUP * channels).zip(y.chunks_mut(GROUP * channels)).zip(rstd.chunks_mut(GROUP));
+        let tiles = x
+            .chunks(GROUP * channels)
+            .zip(y.chunks_mut(GROUP * channels))
+            .zip(rstd.chunks_mut(GROUP));
         for (tile, ((x, y), rstd)) in tiles.enumerate() {
             // Each step for all rows of the tile, so that their sums are independent chains.
             let mut shifts = [T::ZERO; GROUP];
@@ -219,7 +224,8 @@ impl<T: Float, const CENTRED: bool> WithSimd for Forward<'_, T, CENTRED> {
             let rows = x.chunks_exact(channels).zip(y.chunks_exact_mut(channels));
             for ((&rstd, &mean), (x, y)) in rstd.iter().zip(&means).zip(rows) {
                 let (centre, rest) = split_mean(mean);
-                let row = Row { centre, scale: T::from_f64(rstd), shift: T::from_f64(-rest * rstd) };
+                let row =
+                    Row { centre, scale: T::from_f64(rstd), shift: T::from_f64(-rest * rstd) };
                 normalise(s, row, x, affine, y);
             }
             if CENTRED {
@@ -249,7 +255,9 @@ fn normalise<S: Simd, T: Float>(s: S, row: Row<T>, x: &[T], affine: Affine<'_, T
     for i in 0..y.len() / lanes {
         let mut v = T::mul_add(s, T::sub(s, T::register(s, x, i), centre), scale, shift);
         v = match (gamma, beta) {
-            (Some(gamma), Some(beta)) => T::mul_add(s, v, T::register(s, gamma, i), T::register(s, beta, i)),
+            (Some(gamma), Some(beta)) => {
+                T::mul_add(s, v, T::register(s, gamma, i), T::register(s, beta, i))
+            }
             (Some(gamma), None) => T::mul(s, v, T::register(s, gamma, i)),
             (None, Some(beta)) => T::add(s, v, T::register(s, beta, i)),
             (None, None) => v,
@@ -301,7 +309,16 @@ pub(super) fn backward<T: Float, const CENTRED: bool>(
         .enumerate();
     cpu.for_each_item(tasks, |(i, ((x, dy), (rstd, partials)))| {
         let mean = mean.get(i * rows..).unwrap_or_default();
-        cpu.isa.run(Backward::<T, CENTRED> { x, channels, gamma, mean, rstd, dy, is_wanted, partials });
+        cpu.isa.run(Backward::<T, CENTRED> {
+            x,
+            channels,
+            gamma,
+            mean,
+            rstd,
+            dy,
+            is_wanted,
+            partials,
+        });
     });
     if is_wanted {
         cpu.isa.run(Gradients { channels, partials, gradient });
@@ -337,9 +354,13 @@ impl<T: Float, const CENTRED: bool> WithSimd for Backward<'_, T, CENTRED> {
                 let rstd = &rstd[done..];
                 let mean = if CENTRED { &mean[block * BLOCK + done..] } else { mean };
                 if count == GROUP {
-                    backward_rows::<S, T, CENTRED, GROUP>(s, x, channels, gamma, mean, rstd, dy, &mut sums);
+                    backward_rows::<S, T, CENTRED, GROUP>(
+                        s, x, channels, gamma, mean, rstd, dy, &mut sums,
+                    );
                 } else {
-                    backward_rows::<S, T, CENTRED, 1>(s, x, channels, gamma, mean, rstd, dy, &mut sums);
+                    backward_rows::<S, T, CENTRED, 1>(
+                        s, x, channels, gamma, mean, rstd, dy, &mut sums,
+                    );
                 }
                 done += count;
             }
@@ -423,7 +444,11 @@ fn fetch<S: Simd, T: Float>(s: S, x: &[T], i: usize, is_whole: bool) -> T::V<S> 
 /// Stores `v` to register `i` of `x`, partially if it is the last and not whole.
 #[inline(always)]
 fn put<S: Simd, T: Float>(s: S, x: &mut [T], i: usize, is_whole: bool, v: T::V<S>) {
-    if is_whole { T::put_register(s, x, i, v) } else { T::put_rest(s, &mut x[i * T::lanes::<S>()..], v) }
+    if is_whole {
+        T::put_register(s, x, i, v);
+    } else {
+        T::put_rest(s, &mut x[i * T::lanes::<S>()..], v);
+    }
 }
 
 /// Computes the gradients of gamma and beta.

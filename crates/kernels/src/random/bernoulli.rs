@@ -24,7 +24,12 @@ use crate::{Cpu, Element, Error};
 ///
 /// # Errors
 /// [`Error::Parameter`] unless `p` is in `[0, 1]`. Nothing is written then.
-pub fn fill_bernoulli<E: Element>(cpu: Cpu<'_>, stream: Stream, p: f64, out: &mut [E]) -> Result<(), Error> {
+pub fn fill_bernoulli<E: Element>(
+    cpu: Cpu<'_>,
+    stream: Stream,
+    p: f64,
+    out: &mut [E],
+) -> Result<(), Error> {
     let draws = Bernoulli::new(stream, p)?;
     let chunks = (0..).step_by(CHUNK).zip(out.chunks_mut(CHUNK));
     cpu.for_each_item(chunks, |(first, out)| cpu.isa.run(Fill { draws, first, out }));

@@ -97,10 +97,10 @@ pub fn fill_uniform<T: Float>(
 /// Fills `out` with normal numbers of the given mean and standard deviation:
 /// `out[i] = mean + std * z[i]`, rounded once.
 ///
-/// The pair `z[2j]`, `z[2j + 1]` is Box and Muller's (1958) `sqrt(-2 ln a) (cos, sin)(2 pi b)` of
-/// the draws `a` and `b` with these indices. `a` is at least 2^-33 for f32 and 2^-65 for f64, so
-/// that `z` stays within ±6.8 and ±9.5, which an exact normal number exceeds with probability 1e-11
-/// and 2e-21.
+/// The pair `z[2j]`, `z[2j + 1]` is Box and Muller's (1958) `sqrt(-2 ln a) (cos, sin)(2 pi b)`
+/// of the draws `a` and `b` with these indices. `a` is at least 2^-33 for f32 and 2^-65 for
+/// f64, so that `z` stays within ±6.8 and ±9.5, which an exact normal number exceeds with
+/// probability 1e-11 and 2e-21.
 ///
 /// # Errors
 /// [`Error::Parameter`] unless `mean` and `std` are finite and `std` is at least 0. Nothing is
@@ -127,7 +127,9 @@ trait Distribution<T>: Copy + Sync {
 
 fn fill<T: Float>(cpu: Cpu<'_>, stream: Stream, distribution: impl Distribution<T>, out: &mut [T]) {
     let chunks = (0..).step_by(CHUNK / T::PER_BLOCK).zip(out.chunks_mut(CHUNK));
-    cpu.for_each_item(chunks, |(block, out)| cpu.isa.run(Fill { stream, distribution, block, out }));
+    cpu.for_each_item(chunks, |(block, out)| {
+        cpu.isa.run(Fill { stream, distribution, block, out });
+    });
 }
 
 struct Fill<'a, D, T> {

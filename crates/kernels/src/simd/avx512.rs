@@ -60,10 +60,12 @@ impl Token for pulp::x86::V4 {
         let mut out = block;
         for c in 0..4 {
             let [w, x, y, z] = [columns[0][c], columns[1][c], columns[2][c], columns[3][c]];
-            let (even, odd) = (f._mm512_shuffle_f32x4::<0x88>(w, x), f._mm512_shuffle_f32x4::<0x88>(y, z));
+            let (even, odd) =
+                (f._mm512_shuffle_f32x4::<0x88>(w, x), f._mm512_shuffle_f32x4::<0x88>(y, z));
             out[c] = pulp::cast(f._mm512_shuffle_f32x4::<0x88>(even, odd));
             out[8 + c] = pulp::cast(f._mm512_shuffle_f32x4::<0xDD>(even, odd));
-            let (even, odd) = (f._mm512_shuffle_f32x4::<0xDD>(w, x), f._mm512_shuffle_f32x4::<0xDD>(y, z));
+            let (even, odd) =
+                (f._mm512_shuffle_f32x4::<0xDD>(w, x), f._mm512_shuffle_f32x4::<0xDD>(y, z));
             out[4 + c] = pulp::cast(f._mm512_shuffle_f32x4::<0x88>(even, odd));
             out[12 + c] = pulp::cast(f._mm512_shuffle_f32x4::<0xDD>(even, odd));
         }
@@ -82,10 +84,12 @@ impl Token for pulp::x86::V4 {
         let mut out = block;
         for c in 0..2 {
             let [w, x, y, z] = [columns[0][c], columns[1][c], columns[2][c], columns[3][c]];
-            let (even, odd) = (f._mm512_shuffle_f64x2::<0x88>(w, x), f._mm512_shuffle_f64x2::<0x88>(y, z));
+            let (even, odd) =
+                (f._mm512_shuffle_f64x2::<0x88>(w, x), f._mm512_shuffle_f64x2::<0x88>(y, z));
             out[c] = pulp::cast(f._mm512_shuffle_f64x2::<0x88>(even, odd));
             out[4 + c] = pulp::cast(f._mm512_shuffle_f64x2::<0xDD>(even, odd));
-            let (even, odd) = (f._mm512_shuffle_f64x2::<0xDD>(w, x), f._mm512_shuffle_f64x2::<0xDD>(y, z));
+            let (even, odd) =
+                (f._mm512_shuffle_f64x2::<0xDD>(w, x), f._mm512_shuffle_f64x2::<0xDD>(y, z));
             out[2 + c] = pulp::cast(f._mm512_shuffle_f64x2::<0x88>(even, odd));
             out[6 + c] = pulp::cast(f._mm512_shuffle_f64x2::<0xDD>(even, odd));
         }

@@ -101,7 +101,10 @@ impl Token for Avx512Bf16 {
         pulp::cast(unsafe { _mm512_permutexvar_epi16(pulp::cast(INTERLEAVED), halves) })
     }
     #[inline(always)]
-    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the instruction and the type of its result")]
+    #[expect(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "the instruction and the type of its result"
+    )]
     fn round_neighbours(self, low: F32s<Self>, high: F32s<Self>) -> F32s<Self> {
         use core::arch::x86_64::{__m512bh, __m512i, _mm512_cvtne2ps_pbh};
         use core::mem::transmute;
@@ -114,7 +117,8 @@ impl Token for Avx512Bf16 {
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
         #[target_feature(
-            enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi1,bmi2,lzcnt,popcnt,fxsr"
+            enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16",
+            enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,fxsr"
         )]
         unsafe fn run<Op: WithSimd>(s: Avx512Bf16, op: Op) -> Op::Output {
             op.with_simd(s)

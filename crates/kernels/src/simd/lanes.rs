@@ -30,7 +30,9 @@ pub trait Vector<T>: Copy {
 }
 
 /// f32 or f64, as an element of registers.
-pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + core::fmt::Display {
+pub trait Lanes:
+    Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + core::fmt::Display
+{
     /// The unsigned integer of the same width.
     type Bits: Pod
         + BitAnd<Output = Self::Bits>
@@ -102,7 +104,8 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
     fn map_bits<S: Simd>(v: Self::V<S>, f: impl Fn(Self::Bits) -> Self::Bits) -> Self::V<S> {
         let mut mapped = v;
         let from = bytemuck::cast_slice::<Self::V<S>, Self::Bits>(core::slice::from_ref(&v));
-        let to = bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut mapped));
+        let to =
+            bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut mapped));
         for (to, &from) in to.iter_mut().zip(from) {
             *to = f(from);
         }
@@ -119,7 +122,8 @@ pub trait Lanes: Pod + PartialOrd + Default + Send + Sync + core::fmt::Debug + c
         let mut flipped = v;
         let values = bytemuck::cast_slice::<Self::V<S>, Self::Bits>(core::slice::from_ref(&v));
         let signs = bytemuck::cast_slice::<Self::V<S>, Self::Bits>(core::slice::from_ref(&sign));
-        let to = bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut flipped));
+        let to =
+            bytemuck::cast_slice_mut::<Self::V<S>, Self::Bits>(core::slice::from_mut(&mut flipped));
         for ((to, &value), &sign) in to.iter_mut().zip(values).zip(signs) {
             *to = value ^ (sign & Self::SIGN);
         }

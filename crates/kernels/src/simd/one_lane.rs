@@ -7,7 +7,9 @@
 //! than that of eight.
 
 use core::arch::asm;
-use core::arch::x86_64::{_mm_cvtsd_f64, _mm_cvtss_f32, _mm_set_sd, _mm_set_ss, _mm_sqrt_sd, _mm_sqrt_ss};
+use core::arch::x86_64::{
+    _mm_cvtsd_f64, _mm_cvtss_f32, _mm_set_sd, _mm_set_ss, _mm_sqrt_sd, _mm_sqrt_ss,
+};
 
 use super::plain::{add_integers, mul_integers, padded, widen_bytes};
 use super::{MOST_LANES, ONE_LANE_TILE_ROWS, Simd, Vector, WithSimd};

@@ -20,17 +20,29 @@ pub(crate) fn prefetch<T, const FAR: bool>(address: *const T) {
     // SAFETY: every AArch64 has the instruction. It does not access memory, whatever the address.
     unsafe {
         if FAR {
-            core::arch::asm!("prfm pldl2keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+            core::arch::asm!(
+                "prfm pldl2keep, [{}]",
+                in(reg) address,
+                options(nostack, preserves_flags, readonly)
+            );
         } else {
-            core::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+            core::arch::asm!(
+                "prfm pldl1keep, [{}]",
+                in(reg) address,
+                options(nostack, preserves_flags, readonly)
+            );
         }
     }
-    #[cfg(any(miri, not(any(all(target_arch = "x86_64", target_feature = "sse"), target_arch = "aarch64"))))]
+    #[cfg(any(
+        miri,
+        not(any(all(target_arch = "x86_64", target_feature = "sse"), target_arch = "aarch64"))
+    ))]
     let _ = address;
 }
 
 /// Prefetches `x` into L1: for data that is read next from an address that the hardware cannot
 /// predict, such as the next rows of a shuffled batch.
 pub fn prefetch_slice<T>(x: &[T]) {
-    x.chunks((64 / size_of::<T>().max(1)).max(1)).for_each(|line| prefetch::<_, false>(line.as_ptr()));
+    x.chunks((64 / size_of::<T>().max(1)).max(1))
+        .for_each(|line| prefetch::<_, false>(line.as_ptr()));
 }

@@ -71,7 +71,8 @@ fn phi(x: f64) -> f64 {
 /// The value and the derivative by the formulas.
 fn exact(activation: Activation, x: f64) -> (f64, f64) {
     let density = (-0.5 * x * x).exp() / (2.0 * core::f64::consts::PI).sqrt();
-    let sigmoid = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
+    let sigmoid =
+        |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
     match activation {
         Activation::Relu if x > 0.0 => (x, 1.0),
         Activation::Relu => (0.0, 0.0),
@@ -82,7 +83,9 @@ fn exact(activation: Activation, x: f64) -> (f64, f64) {
         Activation::LeakyRelu { slope } => (slope * x, slope),
         Activation::Elu { alpha } => (alpha * x.exp_m1(), alpha * x.exp()),
         Activation::Selu if x > 0.0 => (SELU_SCALE * x, SELU_SCALE),
-        Activation::Selu => (SELU_SCALE * SELU_ALPHA * x.exp_m1(), SELU_SCALE * SELU_ALPHA * x.exp()),
+        Activation::Selu => {
+            (SELU_SCALE * SELU_ALPHA * x.exp_m1(), SELU_SCALE * SELU_ALPHA * x.exp())
+        }
         Activation::Gelu => (x * phi(x), phi(x) + x * density),
         Activation::GeluTanh => {
             let (c, cubic) = ((8.0 / core::f64::consts::PI).sqrt(), 0.044_715);
@@ -111,7 +114,13 @@ fn exact(activation: Activation, x: f64) -> (f64, f64) {
 
 /// Error bounds of the value `y` and of the derivative `d` at `x`, in a format with `digits` bits
 /// and the smallest number `least`: the table of `docs/NUMERICS.md`.
-fn bounds(activation: Activation, x: f64, (y, d): (f64, f64), digits: i32, least: f64) -> (f64, f64) {
+fn bounds(
+    activation: Activation,
+    x: f64,
+    (y, d): (f64, f64),
+    digits: i32,
+    least: f64,
+) -> (f64, f64) {
     let ulp = |x: f64| {
         let power = f64::from_bits(x.abs().to_bits() & !((1 << 52) - 1));
         (power * 2.0_f64.powi(1 - digits)).max(least)
@@ -140,7 +149,13 @@ fn bounds(activation: Activation, x: f64, (y, d): (f64, f64), digits: i32, least
 }
 
 /// Asserts that values and gradients at `x` are within `slack` times the bounds.
-fn within_the_bounds<T: Float>(activation: Activation, x: &[T], digits: i32, least: f64, slack: f64) {
+fn within_the_bounds<T: Float>(
+    activation: Activation,
+    x: &[T],
+    digits: i32,
+    least: f64,
+    slack: f64,
+) {
     let cpu = Cpu::detect();
     let y = forward(activation, cpu, x);
     let dx = gradient(activation, cpu, x, &vec![T::ONE; x.len()]);
@@ -150,8 +165,14 @@ fn within_the_bounds<T: Float>(activation: Activation, x: &[T], digits: i32, lea
         let (most, most_of_d) = bounds(activation, x.to_f64(), (value, derivative), digits, least);
         let (error, error_of_d) = ((y.to_f64() - value).abs(), (dx.to_f64() - derivative).abs());
         let past_the_largest = value.abs() > f64::from(f32::MAX) && digits == 24;
-        assert!(error <= slack * most || past_the_largest, "{activation:?} at {x}: {y}, not {value:e}");
-        assert!(error_of_d <= slack * most_of_d, "{activation:?}' at {x}: {dx}, not {derivative:e}");
+        assert!(
+            error <= slack * most || past_the_largest,
+            "{activation:?} at {x}: {y}, not {value:e}"
+        );
+        assert!(
+            error_of_d <= slack * most_of_d,
+            "{activation:?}' at {x}: {dx}, not {derivative:e}"
+        );
         worst = (worst.0.max(error / most), worst.1.max(error_of_d / most_of_d));
     }
     std::println!("{activation:?}: {:.2} and {:.2} of the bounds", worst.0, worst.1);
@@ -219,12 +240,18 @@ fn limits(activation: Activation) -> ([f64; 2], [f64; 2], f64) {
         Activation::CappedRelu { cap } => ([0.0, cap], [0.0, 0.0], 0.0),
         Activation::LeakyRelu { slope } => ([-INF, INF], [slope, 1.0], slope),
         Activation::Elu { alpha } => ([-alpha, INF], [0.0, 1.0], alpha),
-        Activation::Selu => ([-SELU_SCALE * SELU_ALPHA, INF], [0.0, SELU_SCALE], SELU_SCALE * SELU_ALPHA),
-        Activation::Gelu | Activation::GeluTanh | Activation::Silu => ([-0.0, INF], [0.0, 1.0], 0.5),
+        Activation::Selu => {
+            ([-SELU_SCALE * SELU_ALPHA, INF], [0.0, SELU_SCALE], SELU_SCALE * SELU_ALPHA)
+        }
+        Activation::Gelu | Activation::GeluTanh | Activation::Silu => {
+            ([-0.0, INF], [0.0, 1.0], 0.5)
+        }
         Activation::Mish => ([-0.0, INF], [0.0, 1.0], 0.6),
         Activation::Sigmoid => ([0.0, 1.0], [0.0, 0.0], 0.25),
         Activation::HardSigmoid => ([0.0, 1.0], [0.0, 0.0], 1.0 / 6.0),
-        Activation::Tanh | Activation::HardTanh | Activation::Softsign => ([-1.0, 1.0], [0.0, 0.0], 1.0),
+        Activation::Tanh | Activation::HardTanh | Activation::Softsign => {
+            ([-1.0, 1.0], [0.0, 0.0], 1.0)
+        }
         Activation::Softplus => ([0.0, INF], [0.0, 1.0], 0.5),
         _ => panic!("{activation:?} has no formula in this test"),
     }
@@ -237,18 +264,32 @@ fn special_values_are_right<T: Float>() {
         same_on_every_cpu(|cpu| {
             let at = |x: &[f64]| -> Vec<T> { x.iter().map(|&x| T::from_f64(x)).collect() };
             let infinities = at(&[-f64::INFINITY, f64::INFINITY]);
-            assert_eq!(bits(&forward(activation, cpu, &infinities)), as_t([low, high]), "{activation:?}");
+            assert_eq!(
+                bits(&forward(activation, cpu, &infinities)),
+                as_t([low, high]),
+                "{activation:?}"
+            );
             let got = gradient(activation, cpu, &infinities, &[T::ONE; 2]);
             assert_eq!(bits(&got), as_t(slopes), "{activation:?}' at infinity");
 
             // NaN gives NaN, and nothing else does.
-            let y = forward(activation, cpu, &at(&[f64::NAN, 1e4, -1e4, 1e300, -1e300, 1e-40, -1e-40]));
+            let y =
+                forward(activation, cpu, &at(&[f64::NAN, 1e4, -1e4, 1e300, -1e300, 1e-40, -1e-40]));
             let expected = [true, false, false, false, false, false, false];
-            assert_eq!(y.iter().map(|y| y.to_f64().is_nan()).collect::<Vec<_>>(), expected, "{activation:?}");
+            assert_eq!(
+                y.iter().map(|y| y.to_f64().is_nan()).collect::<Vec<_>>(),
+                expected,
+                "{activation:?}"
+            );
             let largest = at(&[f64::from(f32::MAX), -f64::from(f32::MAX), 1e4, -1e4, 1e15, -1e15]);
-            for (i, d) in gradient(activation, cpu, &largest, &[T::ONE; 6]).into_iter().enumerate() {
+            for (i, d) in gradient(activation, cpu, &largest, &[T::ONE; 6]).into_iter().enumerate()
+            {
                 let limit = T::from_f64(slopes[1 - i % 2]).to_f64();
-                assert!((d.to_f64() - limit).abs() < 2e-8, "{activation:?}' at {}: {d}", largest[i]);
+                assert!(
+                    (d.to_f64() - limit).abs() < 2e-8,
+                    "{activation:?}' at {}: {d}",
+                    largest[i]
+                );
             }
 
             let zeros = at(&[-0.0, 0.0]);
@@ -287,7 +328,8 @@ fn derivatives_at_the_kinks_match_pytorch() {
 #[test]
 fn flat_pieces_drop_non_finite_gradients_and_others_do_not() {
     let cpu = Cpu::detect();
-    for activation in [Activation::Relu, Activation::CappedRelu { cap: 1.0 }, Activation::HardTanh] {
+    for activation in [Activation::Relu, Activation::CappedRelu { cap: 1.0 }, Activation::HardTanh]
+    {
         // Flat below, flat above, steep; NaN counts as above the kink.
         let mut dx = [f32::NAN, f32::INFINITY, f32::NAN, 2.0];
         activation
@@ -311,7 +353,9 @@ fn gradients_match_finite_differences() {
     let w: Vec<f64> = (100..200).map(|i| stream.uniform_f64(i) - 0.5).collect();
     // No x is within a difference of a kink.
     let away = |x: f64| {
-        [-3.0, -1.0, 0.0, 1.0, 3.0].iter().fold(x, |x, k| if (x - k).abs() < 0.01 { x + 0.05 } else { x })
+        [-3.0, -1.0, 0.0, 1.0, 3.0]
+            .iter()
+            .fold(x, |x, k| if (x - k).abs() < 0.01 { x + 0.05 } else { x })
     };
     let x: Vec<f64> = (0..100).map(|i| away(8.0 * stream.uniform_f64(i) - 4.0)).collect();
     for activation in ALL {
@@ -324,7 +368,8 @@ fn gradients_match_finite_differences() {
 
 /// Inputs of every kind, by index.
 fn element<E: Element>(i: u64) -> E {
-    let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e-40, -1e-40, 1e-310, 3.0, -1e30];
+    let special =
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e-40, -1e-40, 1e-310, 3.0, -1e30];
     let uniform = 20.0 * Stream::new(7, 7).uniform_f64(i) - 10.0;
     E::from_float(E::Float::from_f64(*special.get(i as usize % 40).unwrap_or(&uniform)))
 }
@@ -343,7 +388,10 @@ fn elements_are_independent<E: Element>() {
     for activation in sample(ALL) {
         let alone = |i: usize| {
             let (x, dy) = (&x[i..=i], &dy[i..=i]);
-            (forward(activation, Cpu::detect(), x)[0], gradient(activation, Cpu::detect(), x, dy)[0])
+            (
+                forward(activation, Cpu::detect(), x)[0],
+                gradient(activation, Cpu::detect(), x, dy)[0],
+            )
         };
         let each: Vec<(E, E)> = (0..PERIOD as usize).map(alone).collect();
         let (y, dx): (Vec<E>, Vec<E>) = each.into_iter().cycle().take(longest).unzip();
@@ -426,7 +474,10 @@ fn misuse_is_refused_before_anything_is_written() {
             activation.forward_in_place(cpu, &mut y),
             activation.backward(cpu, &[1.0; 3], &mut y),
         ] {
-            assert!(matches!(result, Err(Error::Parameter { name: n, .. }) if n == name), "{activation:?}");
+            assert!(
+                matches!(result, Err(Error::Parameter { name: n, .. }) if n == name),
+                "{activation:?}"
+            );
         }
     }
     assert_eq!(y, [7.0; 3]);

@@ -32,7 +32,10 @@ fn misuse_is_refused() {
     let mut predictions = [7; 2];
     let error = |operand, expected, got| Err(Error::Length { operand, expected, got });
     assert_eq!(argmax(cpu, &[0.0; 6], 4, &mut predictions), error("logits", 8, 6));
-    assert_eq!(argmax(cpu, &[0.0; 6], usize::MAX, &mut predictions), error("logits", usize::MAX, 6));
+    assert_eq!(
+        argmax(cpu, &[0.0; 6], usize::MAX, &mut predictions),
+        error("logits", usize::MAX, 6)
+    );
     assert_eq!(argmax::<f32>(cpu, &[], 0, &mut predictions), error("classes", 1, 0));
     assert_eq!(predictions, [7; 2]);
     assert_eq!(argmax::<f32>(cpu, &[], 0, &mut []), Ok(()));

@@ -37,7 +37,10 @@ fn the_frequency_of_ones_is_the_probability() {
         fill_bernoulli(Cpu::detect(), Stream::new(9, turn), p, &mut x).unwrap();
         let ones: f64 = x.iter().map(|&x| f64::from(x)).sum();
         // Five standard deviations.
-        assert!((ones - p * n as f64).abs() < 5.0 * (p * (1.0 - p) * n as f64).sqrt(), "{p}: {ones}");
+        assert!(
+            (ones - p * n as f64).abs() < 5.0 * (p * (1.0 - p) * n as f64).sqrt(),
+            "{p}: {ones}"
+        );
     }
     for p in [0.0, 1.0] {
         fill_bernoulli(Cpu::detect(), Stream::new(9, 9), p, &mut x).unwrap();

@@ -33,7 +33,11 @@ fn every_bf16_is_widened_as_half_does_and_comes_back() {
             assert!(wide == x.to_f32() || wide.is_nan() && x.is_nan());
             // A NaN comes back quiet.
             let expected = if x.is_nan() { x.to_bits() | 0x40 } else { x.to_bits() };
-            assert_eq!((back.to_bits(), at_random.to_bits()), (expected, expected), "{x:?} on {cpu:?}");
+            assert_eq!(
+                (back.to_bits(), at_random.to_bits()),
+                (expected, expected),
+                "{x:?} on {cpu:?}"
+            );
         }
     }
 }

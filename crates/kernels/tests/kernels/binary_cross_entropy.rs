@@ -13,7 +13,8 @@ use kernels::{Cpu, Element, Error, Float};
 /// Losses and gradient. Asserts that `losses` alone gives the same losses.
 fn run<E: Element>(of: BinaryCrossEntropy, cpu: Cpu<'_>, z: &[E], t: &[E]) -> (Vec<E>, Vec<E>) {
     let nan = E::from_float(E::Float::NAN);
-    let (mut losses, mut again, mut dz) = (vec![nan; z.len()], vec![nan; z.len()], vec![nan; z.len()]);
+    let (mut losses, mut again, mut dz) =
+        (vec![nan; z.len()], vec![nan; z.len()], vec![nan; z.len()]);
     of.gradient(cpu, z, t, E::Float::ONE, &mut losses, &mut dz).unwrap();
     of.losses(cpu, z, t, &mut again).unwrap();
     let wide = |x: &[E]| bits(&x.iter().map(|x| x.to_float()).collect::<Vec<_>>());
@@ -23,7 +24,8 @@ fn run<E: Element>(of: BinaryCrossEntropy, cpu: Cpu<'_>, z: &[E], t: &[E]) -> (V
 
 fn oracle(z: f64, t: f64, positive: f64) -> (f64, f64) {
     let softplus = |z: f64| z.max(0.0) + (-z.abs()).exp().ln_1p();
-    let sigmoid = |z: f64| if z < 0.0 { z.exp() / (1.0 + z.exp()) } else { 1.0 / (1.0 + (-z).exp()) };
+    let sigmoid =
+        |z: f64| if z < 0.0 { z.exp() / (1.0 + z.exp()) } else { 1.0 / (1.0 + (-z).exp()) };
     let (a, b) = (positive * t, 1.0 - t);
     (a * softplus(-z) + b * softplus(z), b * sigmoid(z) - a * sigmoid(-z))
 }
@@ -31,10 +33,12 @@ fn oracle(z: f64, t: f64, positive: f64) -> (f64, f64) {
 fn agrees_with_the_definition<T: Float>(tolerance: f64) {
     for (n, spread) in [(0, 1.0), (1, 1.0), (7, 3.0), (17, 10.0), (16_385, 20.0), (40_000, 300.0)] {
         let stream = Stream::new(16, n);
-        let z: Vec<T> = (0..n).map(|i| T::from_f64(spread * (2.0 * stream.uniform_f64(i) - 1.0))).collect();
+        let z: Vec<T> =
+            (0..n).map(|i| T::from_f64(spread * (2.0 * stream.uniform_f64(i) - 1.0))).collect();
         // Every third target is 0, every third is 1.
-        let t: Vec<T> =
-            (0..n).map(|i| T::from_f64([0.0, 1.0, stream.uniform_f64(n + i)][i as usize % 3])).collect();
+        let t: Vec<T> = (0..n)
+            .map(|i| T::from_f64([0.0, 1.0, stream.uniform_f64(n + i)][i as usize % 3]))
+            .collect();
         for positive_weight in [1.0, 2.5, 0.0] {
             let of = BinaryCrossEntropy { positive_weight };
             let (losses, dz) = same_on_every_cpu(|cpu| {
@@ -47,9 +51,14 @@ fn agrees_with_the_definition<T: Float>(tolerance: f64) {
                 let got = (f64::from_bits(losses[i]), f64::from_bits(dz[i]));
                 // A subnormal exponential has fewer digits.
                 let least = f64::from(f32::MIN_POSITIVE) * tolerance;
-                assert!((got.0 - loss).abs() <= tolerance * loss + least, "{z}, {t}: {} not {loss}", got.0);
+                assert!(
+                    (got.0 - loss).abs() <= tolerance * loss + least,
+                    "{z}, {t}: {} not {loss}",
+                    got.0
+                );
                 // The two terms of the gradient do not cancel where the target is 0 or 1.
-                let size = if t == 0.0 || t == 1.0 { gradient.abs() } else { 1.0 + positive_weight };
+                let size =
+                    if t == 0.0 || t == 1.0 { gradient.abs() } else { 1.0 + positive_weight };
                 assert!(
                     (got.1 - gradient).abs() <= tolerance * size + least,
                     "{z}, {t}: {} not {gradient}",
@@ -116,7 +125,8 @@ fn extreme_logits() {
             let got = run(of, cpu, &narrow(z), &narrow(t));
             let got = [got.0[0], got.1[0]].map(|x| x.to_float());
             let expected = [narrow(loss)[0], narrow(dz)[0]].map(|x| x.to_float());
-            let same = |a: E::Float, b: E::Float| a == b || (a.to_f64().is_nan() && b.to_f64().is_nan());
+            let same =
+                |a: E::Float, b: E::Float| a == b || (a.to_f64().is_nan() && b.to_f64().is_nan());
             assert!(same(got[0], expected[0]) && same(got[1], expected[1]), "{z}, {t}: {got:?}");
         });
     }
@@ -158,7 +168,8 @@ fn misuse_is_refused_before_anything_is_written() {
     assert_eq!(of.gradient(cpu, &x, &x, 1.0, &mut losses, &mut dz[1..]), error("dlogits"));
     for positive_weight in [-1.0, f64::NAN, f64::INFINITY] {
         let of = BinaryCrossEntropy { positive_weight };
-        let is_weight = |result| matches!(result, Err(Error::Parameter { name: "positive_weight", .. }));
+        let is_weight =
+            |result| matches!(result, Err(Error::Parameter { name: "positive_weight", .. }));
         assert!(is_weight(of.losses(cpu, &x, &x, &mut losses)));
         assert!(is_weight(of.gradient(cpu, &x, &x, 1.0, &mut losses, &mut dz)));
     }

@@ -82,7 +82,10 @@ fn several_tensors_are_clipped_as_one() {
     let (mut norms, e20) = ([0.0; 3], f64::from(1e20_f32));
     let cpu = Cpu::detect();
     let (mut a, mut b, mut c) = ([1e20_f32], [1e20, 1e20], [1e20]);
-    assert_eq!(clip_global_norm(cpu, &mut [&mut a, &mut b, &mut c], 5.0, &mut norms), Ok(2.0 * e20));
+    assert_eq!(
+        clip_global_norm(cpu, &mut [&mut a, &mut b, &mut c], 5.0, &mut norms),
+        Ok(2.0 * e20)
+    );
     assert_eq!((a, b, c), ([2.5], [2.5; 2], [2.5]));
     assert_eq!((norms[0], norms[2]), (e20, e20));
     for bad in [f32::NAN, f32::INFINITY] {
@@ -156,7 +159,9 @@ fn units_are_clipped_independently() {
     // More rows and more columns than one task takes, and a row longer than a chunk.
     for (rows, cols) in [(1, 1), (3, 5), (100, 300), (5000, 7), (2, 20_000)] {
         let draw = |stream, size: f32| -> Vec<f32> {
-            (0..(rows * cols) as u64).map(|i| size * (Stream::new(8, stream).uniform_f32(i) - 0.5)).collect()
+            (0..(rows * cols) as u64)
+                .map(|i| size * (Stream::new(8, stream).uniform_f32(i) - 0.5))
+                .collect()
         };
         let (g, w) = (draw(0, 1.0), draw(1, 0.9));
         for units in [Units::Whole, Units::Rows(cols), Units::Columns(cols)] {
@@ -165,16 +170,20 @@ fn units_are_clipped_independently() {
             let found = same_on_every_cpu(|cpu| {
                 clipped = g.clone();
                 let mut norms = vec![0.0; 2 * count];
-                let found = clip_adaptive(cpu, &mut clipped, &w, units, 0.9, 1e-3, &mut norms).unwrap();
+                let found =
+                    clip_adaptive(cpu, &mut clipped, &w, units, 0.9, 1e-3, &mut norms).unwrap();
                 (bits(&clipped), bits(&norms), found)
             })
             .2;
             let cpu = Cpu::detect();
             let (mut changed, mut longest) = (0, 0.0_f64);
-            let units =
-                gathered(units, &g).into_iter().zip(gathered(units, &w)).zip(gathered(units, &clipped));
+            let units = gathered(units, &g)
+                .into_iter()
+                .zip(gathered(units, &w))
+                .zip(gathered(units, &clipped));
             for ((g, w), out) in units {
-                let (before, allowed) = (norm2(cpu, &g).unwrap(), 0.9 * norm2(cpu, &w).unwrap().max(1e-3));
+                let (before, allowed) =
+                    (norm2(cpu, &g).unwrap(), 0.9 * norm2(cpu, &w).unwrap().max(1e-3));
                 longest = longest.max(before);
                 if before > allowed {
                     changed += 1;
@@ -187,7 +196,9 @@ fn units_are_clipped_independently() {
                 }
             }
             assert_eq!(found.clipped, changed);
-            assert!((found.norm / longest - 1.0).abs() < 1e-12 && (found.excess > 1.0) == (changed > 0));
+            assert!(
+                (found.norm / longest - 1.0).abs() < 1e-12 && (found.excess > 1.0) == (changed > 0)
+            );
         }
     }
 }
@@ -208,7 +219,10 @@ fn units_of_weights_keep_within_their_max_norm() {
         assert_eq!(found, norms);
         assert_eq!(clipped.clipped, if units == Units::Columns(2) { 1 } else { 2 });
         for (out, expected) in out.iter().zip(expected) {
-            assert!((out - expected).abs() <= 5e-7 && out.is_sign_negative() == expected.is_sign_negative());
+            assert!(
+                (out - expected).abs() <= 5e-7
+                    && out.is_sign_negative() == expected.is_sign_negative()
+            );
         }
     }
 }
@@ -227,12 +241,18 @@ fn impossible_units_are_refused_unchanged() {
         adaptive(&mut g, &[1.0; 4], Units::Columns(2), 0.1, 0.1, 4),
         Err(Error::NonFinite { index: 2 })
     );
-    assert_eq!(adaptive(&mut g, &[1.0; 4], units, 0.1, 0.1, 3), Err(Error::Scratch { expected: 4, got: 3 }));
+    assert_eq!(
+        adaptive(&mut g, &[1.0; 4], units, 0.1, 0.1, 3),
+        Err(Error::Scratch { expected: 4, got: 3 })
+    );
     let length = |operand, expected, got| Err(Error::Length { operand, expected, got });
     assert_eq!(adaptive(&mut g, &[1.0; 3], units, 0.1, 0.1, 4), length("w", 4, 3));
     assert_eq!(adaptive(&mut g, &[1.0; 4], Units::Rows(3), 0.1, 0.1, 4), length("x", 3, 4));
     assert_eq!(adaptive(&mut g, &[1.0; 4], Units::Columns(0), 0.1, 0.1, 4), length("x", 0, 4));
-    assert_eq!(max_norm(cpu, &mut g, units, 1.0, &mut [0.0; 2]), Err(Error::NonFinite { index: 2 }));
+    assert_eq!(
+        max_norm(cpu, &mut g, units, 1.0, &mut [0.0; 2]),
+        Err(Error::NonFinite { index: 2 })
+    );
     assert_eq!(max_norm(cpu, &mut g, units, 1.0, &mut [0.0; 3]), length("norms", 2, 3));
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let refused = |result, parameter| {

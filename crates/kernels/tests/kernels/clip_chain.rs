@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use crate::testing::{bits, same_on_every_cpu};
 use kernels::clip::{
-    Clip, Clipped, Tensor, clip_adaptive, clip_chain, clip_chain_scratch, clip_global_norm, clip_norm,
-    clip_value,
+    Clip, Clipped, Tensor, clip_adaptive, clip_chain, clip_chain_scratch, clip_global_norm,
+    clip_norm, clip_value,
 };
 use kernels::norm::{Units, norm_max, norm2};
 use kernels::random::Stream;
@@ -31,12 +31,16 @@ const LEN: usize = 70 * 300 + 300 + 10 * 300 + 10;
 
 /// The tensors of a flat buffer.
 fn tensors_of<'a>(tensors: &[Tensor], mut x: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
-    tensors.iter().map(move |tensor| x.split_off(..tensor.len).expect("as many elements as the tensors"))
+    tensors
+        .iter()
+        .map(move |tensor| x.split_off(..tensor.len).expect("as many elements as the tensors"))
 }
 
 /// The tensors of a flat buffer, for clipping.
 fn tensors_of_mut<'a>(mut x: &'a mut [f32]) -> impl Iterator<Item = &'a mut [f32]> {
-    LAYOUT.iter().map(move |tensor| x.split_off_mut(..tensor.len).expect("as many elements as the tensors"))
+    LAYOUT
+        .iter()
+        .map(move |tensor| x.split_off_mut(..tensor.len).expect("as many elements as the tensors"))
 }
 
 /// The gradient, the norms and the result, equal on every CPU.
@@ -118,11 +122,12 @@ fn links_read_the_output_of_those_before_them() {
         (g, norms, clipped)
     };
     let g = [6.0, 8.0, 0.0];
-    // |g| = 10 becomes 5 by the scale; then 3 and 4 are clamped to 3.5; then 3 and 3.5 to the norm 1.
+    // |g| = 10 becomes 5 by the scale; 3 and 4 are clamped to 3.5; then 3 and 3.5 to the norm 1.
     let (out, norms, clipped) = chain(&[Clip::GlobalNorm(5.0), Clip::Value(3.5)], &g);
     assert_eq!((out, norms), (vec![3.0, 3.5, 0.0], vec![10.0, 0.0]));
     assert!(clipped.rewritten && clipped.scale == 0.5 && clipped.norm == 10.0);
-    let (out, _, clipped) = chain(&[Clip::GlobalNorm(5.0), Clip::Value(3.5), Clip::GlobalNorm(1.0)], &g);
+    let (out, _, clipped) =
+        chain(&[Clip::GlobalNorm(5.0), Clip::Value(3.5), Clip::GlobalNorm(1.0)], &g);
     assert!((norm2(Cpu::detect(), &out).unwrap() - 1.0).abs() < 1e-7 && clipped.norm == 10.0);
     // In the other order: 6, 8 become 4, 4.
     let (out, ..) = chain(&[Clip::Value(4.0), Clip::GlobalNorm(100.0)], &g);
@@ -133,7 +138,8 @@ fn links_read_the_output_of_those_before_them() {
     let (out, _, clipped) = chain(&[Clip::GlobalNorm(5.0), Clip::Norm(2.5)], &[6.0, 8.0, 0.0]);
     assert_eq!((out, clipped.scale), (vec![1.5, 2.0, 0.0], 0.5));
     // The same link twice, and a wider one: no further change.
-    let twice = [Clip::GlobalNorm(5.0), Clip::GlobalNorm(5.0), Clip::GlobalNorm(7.0), Clip::Norm(5.0)];
+    let twice =
+        [Clip::GlobalNorm(5.0), Clip::GlobalNorm(5.0), Clip::GlobalNorm(7.0), Clip::Norm(5.0)];
     assert_eq!(chain(&twice, &g).2, Clipped { norm: 10.0, scale: 0.5, rewritten: false });
     assert_eq!(chain(&[], &g).2, Clipped { norm: 10.0, scale: 1.0, rewritten: false });
 }
@@ -196,8 +202,14 @@ fn misuse_is_refused_before_anything_is_changed() {
             Clip::Adaptive { ratio: bad, epsilon: 1.0 },
             Clip::Adaptive { ratio: 1.0, epsilon: bad },
         ] {
-            let result =
-                clip_chain(cpu, &[Clip::Norm(1.0), link], &tensors, &[0.0; 4], &mut g, &mut [0.0; 9]);
+            let result = clip_chain(
+                cpu,
+                &[Clip::Norm(1.0), link],
+                &tensors,
+                &[0.0; 4],
+                &mut g,
+                &mut [0.0; 9],
+            );
             assert!(matches!(result, Err(Error::Parameter { .. })), "{link:?}");
         }
     }
@@ -207,7 +219,10 @@ fn misuse_is_refused_before_anything_is_changed() {
     };
     let length = |operand, expected, got| Err(Error::Length { operand, expected, got });
     assert_eq!(run(&adaptive, &tensors[..1], &[0.0; 4], 9), length("g", 2, 4));
-    assert_eq!(run(&adaptive, &[whole(usize::MAX), whole(5)], &[0.0; 4], 9), length("g", usize::MAX, 4));
+    assert_eq!(
+        run(&adaptive, &[whole(usize::MAX), whole(5)], &[0.0; 4], 9),
+        length("g", usize::MAX, 4)
+    );
     assert_eq!(run(&adaptive, &tensors, &[0.0; 3], 9), length("w", 4, 3));
     let odd = [Tensor { len: 4, units: Units::Columns(3) }];
     assert_eq!(run(&adaptive, &odd, &[0.0; 4], 9), length("x", 3, 4));
@@ -223,7 +238,9 @@ fn misuse_is_refused_before_anything_is_changed() {
 #[test]
 fn a_gradient_with_an_infinite_norm_is_clipped() {
     let (cpu, tensors) = (Cpu::detect(), [whole(2), whole(2)]);
-    for (chain, norm) in [(Clip::GlobalNorm(5e300), 5e300), (Clip::Norm(5e300), 5e300 * f64::sqrt(2.0))] {
+    for (chain, norm) in
+        [(Clip::GlobalNorm(5e300), 5e300), (Clip::Norm(5e300), 5e300 * f64::sqrt(2.0))]
+    {
         let mut g = [f64::MAX; 4];
         let clipped = clip_chain(cpu, &[chain], &tensors, &[], &mut g, &mut [0.0; 2]).unwrap();
         assert_eq!(clipped.norm, f64::INFINITY);

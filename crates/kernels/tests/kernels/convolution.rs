@@ -68,8 +68,10 @@ impl Case {
         Self { groups, ..self }
     }
     fn convolution(self) -> Convolution {
-        let window =
-            Window::new(self.kernel).stride(self.stride).padding(self.padding).dilation(self.dilation);
+        let window = Window::new(self.kernel)
+            .stride(self.stride)
+            .padding(self.padding)
+            .dilation(self.dilation);
         Convolution::new(self.x, window, self.out, self.groups).unwrap()
     }
 
@@ -93,7 +95,9 @@ impl Case {
                                         .zip(ix.checked_sub(self.padding[1]))
                                         .filter(|&(iy, ix)| iy < height && ix < width);
                                     let at = pixel.map(|(iy, ix)| {
-                                        ((n * height + iy) * width + ix) * channels + o / filters * own + i
+                                        ((n * height + iy) * width + ix) * channels
+                                            + o / filters * own
+                                            + i
                                     });
                                     let at_w = ((ky * self.kernel[1] + kx) * own + i) * out + o;
                                     f(((n * oh + y) * ow + x) * out + o, at_w, at);
@@ -182,8 +186,11 @@ fn run<T: Float>(c: &Convolution, cpu: Cpu<'_>, [x, w, bias, dy]: [&[T]; 4]) -> 
     scratch.take();
     let [dx, dw, db] = [dx, dw, db].map(Guarded::take);
     // `backward`, without and with ReLU's derivative.
-    let masked =
-        x.iter().zip(&dx).map(|(&x, &dx)| if x <= T::ZERO { T::ZERO } else { dx }).collect::<Vec<_>>();
+    let masked = x
+        .iter()
+        .zip(&dx)
+        .map(|(&x, &dx)| if x <= T::ZERO { T::ZERO } else { dx })
+        .collect::<Vec<_>>();
     for (at_relu, dx) in [(false, &dx), (true, &masked)] {
         let got = backward(c, cpu, [x, w], OutputGradient { dy, argmax: None }, at_relu);
         for ((name, got), expected) in ["dx", "dw", "db"].iter().zip(&got).zip([dx, &dw, &db]) {
@@ -306,7 +313,10 @@ fn has_the_bits_of_the_documented_order<T: Fused>(case: Case, spoil: impl Fn(&mu
         let got = run(&c, cpu, operands);
         let expected = [&y, &expected.z, &expected.dx, &expected.dw, &expected.db];
         for ((name, got), expected) in ["y", "z", "dx", "dw", "db"].iter().zip(&got).zip(expected) {
-            assert!(bits(got) == bits(expected), "{name} of {case:?} on {cpu:?}: {got:?} not {expected:?}");
+            assert!(
+                bits(got) == bits(expected),
+                "{name} of {case:?} on {cpu:?}: {got:?} not {expected:?}"
+            );
         }
     });
 }
@@ -324,7 +334,8 @@ fn every_algorithm_has_the_bits_of_the_documented_order() {
 fn special_values_flow_as_in_the_documented_order() {
     for case in sample(CASES) {
         has_the_bits_of_the_documented_order::<f32>(case, |x| {
-            let special = [f32::NAN, f32::INFINITY, -f32::INFINITY, -0.0, 1e-30, -1e-30, f32::MIN_POSITIVE];
+            let special =
+                [f32::NAN, f32::INFINITY, -f32::INFINITY, -0.0, 1e-30, -1e-30, f32::MIN_POSITIVE];
             for (x, special) in x.iter_mut().step_by(37).zip(special) {
                 *x = special;
             }
@@ -380,8 +391,12 @@ fn gradients_match_finite_differences() {
     let cpu = Cpu::detect();
     for case in sample(CASES) {
         let c = case.convolution();
-        let [x, w, bias, weights] =
-            [draw::<f64>(9, c.x_len()), draw(10, c.w_len()), draw(11, case.out), draw(12, c.y_len())];
+        let [x, w, bias, weights] = [
+            draw::<f64>(9, c.x_len()),
+            draw(10, c.w_len()),
+            draw(11, case.out),
+            draw(12, c.y_len()),
+        ];
         // The loss is sum(weights * y), which is linear in each operand.
         let loss = |x: &[f64], w: &[f64], bias: &[f64]| {
             let mut y = vec![0.0; c.y_len()];
@@ -464,8 +479,11 @@ fn alignment_and_the_algorithm_change_nothing() {
     let columns = MatRef::row_major(&columns, windows, terms).unwrap();
     let w = MatRef::row_major(&w, terms, 20).unwrap();
     let dy = MatRef::row_major(&dy, windows, 20).unwrap();
-    let mut scratch =
-        vec![0.0; gemm_scratch::<f32>(1, windows, 20, terms).max(gemm_scratch::<f32>(1, terms, 20, windows))];
+    let mut scratch = vec![
+        0.0;
+        gemm_scratch::<f32>(1, windows, 20, terms)
+            .max(gemm_scratch::<f32>(1, terms, 20, windows))
+    ];
     let (mut z, mut dw) = (vec![0.0; c.y_len()], vec![0.0; c.w_len()]);
     let target = MatMut::row_major(&mut z, windows, 20).unwrap();
     gemm(cpu, 1.0, columns, w, 0.0, target, Product::bias(&bias), &mut scratch).unwrap();
@@ -495,7 +513,10 @@ fn without_channels_sums_are_zero() {
     assert_eq!(z, bias.repeat(8));
     assert_eq!(y, [1.0, 0.0, 3.0].repeat(8));
     assert!(dx.is_empty() && dw.is_empty());
-    assert_eq!(bits(&db), bits(&ordered(Case::new([2, 3, 3, 0], [2, 2], 3), [&[], &[], &bias, &dy]).db));
+    assert_eq!(
+        bits(&db),
+        bits(&ordered(Case::new([2, 3, 3, 0], [2, 2], 3), [&[], &[], &bias, &dy]).db)
+    );
 
     let c = Case::new([2, 3, 3, 2], [2, 2], 0).convolution();
     let [y, _, dx, dw, db] = run::<f32>(&c, Cpu::detect(), [&[1.0; 36], &[], &[], &[]]);
@@ -525,9 +546,13 @@ fn misuse_is_refused_before_anything_is_written() {
         Case::new([1, 4, 4, 2], [3, 3], 2).groups(2),
     ] {
         let c = case.convolution();
-        let [x, w, bias, y] = [c.x_len(), c.w_len(), case.out, c.y_len()].map(|len| vec![5.0_f32; len]);
+        let [x, w, bias, y] =
+            [c.x_len(), c.w_len(), case.out, c.y_len()].map(|len| vec![5.0_f32; len]);
         let scratch =
-            vec![5.0; c.forward_scratch::<f32>(1).max(c.dx_scratch::<f32>(1)).max(c.dw_scratch::<f32>(1))];
+            vec![
+                5.0;
+                c.forward_scratch::<f32>(1).max(c.dx_scratch::<f32>(1)).max(c.dw_scratch::<f32>(1))
+            ];
         let error = |operand, expected: &[f32], got: &[f32]| {
             Err(Error::Length { operand, expected: expected.len(), got: got.len() })
         };
@@ -535,8 +560,14 @@ fn misuse_is_refused_before_anything_is_written() {
         let (mut y_, mut z_, mut s_) = (y.clone(), y.clone(), scratch.clone());
         let none = Epilogue::NONE;
         assert_eq!(c.forward(cpu, &one, &w, none, &mut y_, &mut s_), error("x", &x, &one));
-        assert_eq!(c.forward(cpu, &x, &one, Epilogue::NONE, &mut y_, &mut s_), error("w", &w, &one));
-        assert_eq!(c.forward(cpu, &x, &w, Epilogue::NONE, &mut y_[..1], &mut s_), error("y", &y, &one));
+        assert_eq!(
+            c.forward(cpu, &x, &one, Epilogue::NONE, &mut y_, &mut s_),
+            error("w", &w, &one)
+        );
+        assert_eq!(
+            c.forward(cpu, &x, &w, Epilogue::NONE, &mut y_[..1], &mut s_),
+            error("y", &y, &one)
+        );
         assert_eq!(
             c.forward(cpu, &x, &w, Epilogue::bias(&one), &mut y_, &mut s_),
             error("bias", &bias, &one)
@@ -549,12 +580,20 @@ fn misuse_is_refused_before_anything_is_written() {
         assert_eq!(c.dx(cpu, &y, &w, &mut dx_[..1], &mut s_), error("dx", &x, &one));
         assert_eq!(c.dw(cpu, &one, &y, &mut dw_, Some(&mut db_), &mut s_), error("x", &x, &one));
         assert_eq!(c.dw(cpu, &x, &one, &mut dw_, Some(&mut db_), &mut s_), error("dy", &y, &one));
-        assert_eq!(c.dw(cpu, &x, &y, &mut dw_[..1], Some(&mut db_), &mut s_), error("dw", &w, &one));
-        assert_eq!(c.dw(cpu, &x, &y, &mut dw_, Some(&mut db_[..1]), &mut s_), error("db", &bias, &one));
+        assert_eq!(
+            c.dw(cpu, &x, &y, &mut dw_[..1], Some(&mut db_), &mut s_),
+            error("dw", &w, &one)
+        );
+        assert_eq!(
+            c.dw(cpu, &x, &y, &mut dw_, Some(&mut db_[..1]), &mut s_),
+            error("db", &bias, &one)
+        );
         let short = |expected: usize| Err(Error::Scratch { expected, got: expected - 1 });
-        for (expected, got) in
-            [(c.forward_scratch::<f32>(1), 0), (c.dx_scratch::<f32>(1), 1), (c.dw_scratch::<f32>(1), 2)]
-        {
+        for (expected, got) in [
+            (c.forward_scratch::<f32>(1), 0),
+            (c.dx_scratch::<f32>(1), 1),
+            (c.dw_scratch::<f32>(1), 2),
+        ] {
             if expected > 0 {
                 let s = &mut s_[..expected - 1];
                 let result = match got {
@@ -575,7 +614,7 @@ fn misuse_is_refused_before_anything_is_written() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::test_runner::Config { cases: 60, ..proptest::test_runner::Config::default() })]
+    #![proptest_config(proptest::test_runner::Config::with_cases(60))]
 
     #[test]
     fn any_shape_has_the_bits_of_the_documented_order(

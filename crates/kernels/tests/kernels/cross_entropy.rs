@@ -18,11 +18,19 @@ fn labels(rows: usize, classes: usize) -> Vec<u32> {
 }
 
 /// `(losses, dlogits)`.
-fn both<T: Float>(cpu: Cpu<'_>, z: &[T], classes: usize, labels: &[u32], scale: T) -> (Vec<T>, Vec<T>) {
+fn both<T: Float>(
+    cpu: Cpu<'_>,
+    z: &[T],
+    classes: usize,
+    labels: &[u32],
+    scale: T,
+) -> (Vec<T>, Vec<T>) {
     let mut losses = vec![T::NAN; labels.len()];
     let mut dlogits = vec![T::NAN; z.len()];
     let labels = Targets::Labels(labels);
-    CrossEntropy::default().gradient(cpu, z, classes, labels, scale, &mut losses, &mut dlogits).unwrap();
+    CrossEntropy::default()
+        .gradient(cpu, z, classes, labels, scale, &mut losses, &mut dlogits)
+        .unwrap();
     (losses, dlogits)
 }
 
@@ -35,7 +43,8 @@ fn all_forms<T: Float>(
     targets: Targets<'_, T>,
     scale: T,
 ) -> (Vec<T>, Vec<T>) {
-    let (mut losses, mut again) = (vec![T::NAN; z.len() / classes], vec![T::NAN; z.len() / classes]);
+    let (mut losses, mut again) =
+        (vec![T::NAN; z.len() / classes], vec![T::NAN; z.len() / classes]);
     let (mut dlogits, mut in_place) = (vec![T::NAN; z.len()], z.to_vec());
     of.gradient(cpu, z, classes, targets, scale, &mut losses, &mut dlogits).unwrap();
     of.gradient_in_place(cpu, &mut in_place, classes, targets, scale, &mut again).unwrap();
@@ -67,13 +76,19 @@ fn agrees_with_the_oracle<T: Float>(tolerance: f64) {
         let labels = labels(rows, classes);
         let (losses, dlogits) = both(Cpu::detect(), &z, classes, &labels, T::ONE);
         for row in 0..rows {
-            let exact: Vec<f64> = z[row * classes..][..classes].iter().map(|z| z.to_f64()).collect();
+            let exact: Vec<f64> =
+                z[row * classes..][..classes].iter().map(|z| z.to_f64()).collect();
             let (loss, gradient) = oracle(&exact, labels[row] as usize);
             let error = (losses[row].to_f64() - loss).abs();
-            assert!(error <= tolerance * loss, "row {row} of {rows} x {classes}: {} not {loss}", losses[row]);
+            assert!(
+                error <= tolerance * loss,
+                "row {row} of {rows} x {classes}: {} not {loss}",
+                losses[row]
+            );
             for (dz, expected) in dlogits[row * classes..].iter().zip(gradient) {
                 // e^-(logit difference) inherits the rounding of the difference, hence the spread.
-                let bound = tolerance * (1.0 + spread) * expected.abs() + f64::from(f32::MIN_POSITIVE);
+                let bound =
+                    tolerance * (1.0 + spread) * expected.abs() + f64::from(f32::MIN_POSITIVE);
                 assert!((dz.to_f64() - expected).abs() <= bound, "{dz} not {expected}");
             }
         }
@@ -99,8 +114,14 @@ fn all_forms_give_the_same_bits<T: Float>() {
             let labels = labels(rows, classes);
             let scale = T::from_f64(1.0 / 3.0);
             same_on_every_cpu(|cpu| {
-                let (losses, dlogits) =
-                    all_forms(CrossEntropy::default(), cpu, &z, classes, Targets::Labels(&labels), scale);
+                let (losses, dlogits) = all_forms(
+                    CrossEntropy::default(),
+                    cpu,
+                    &z,
+                    classes,
+                    Targets::Labels(&labels),
+                    scale,
+                );
                 (bits(&losses), bits(&dlogits))
             });
         }
@@ -215,8 +236,9 @@ fn only_the_rows_of_a_view_are_written() {
 
 /// Weights, or distributions that sum to 1 in each row.
 fn positive<T: Float>(rows: usize, classes: usize, stream: u64) -> Vec<T> {
-    let x: Vec<f64> =
-        (0..(rows * classes) as u64).map(|i| Stream::new(14, stream).uniform_f64(i) + 0.01).collect();
+    let x: Vec<f64> = (0..(rows * classes) as u64)
+        .map(|i| Stream::new(14, stream).uniform_f64(i) + 0.01)
+        .collect();
     let row = |x: &[f64]| {
         let total: f64 = x.iter().sum();
         x.iter().map(|x| T::from_f64(x / total)).collect::<Vec<T>>()
@@ -250,9 +272,13 @@ fn weighted_targets_match_the_definition<T: Float>(u: f64) {
             let one_hot: Vec<T> = (0..rows * classes)
                 .map(|i| if i % classes == labels[i / classes] as usize { T::ONE } else { T::ZERO })
                 .collect();
-            for (smoothing, weights) in
-                [(0.0, None), (0.1, None), (0.0, Some(&weights[..])), (0.1, Some(&weights)), (1.0, None)]
-            {
+            for (smoothing, weights) in [
+                (0.0, None),
+                (0.1, None),
+                (0.0, Some(&weights[..])),
+                (0.1, Some(&weights)),
+                (1.0, None),
+            ] {
                 let of = CrossEntropy { smoothing, weights, ignore: None };
                 let check = |targets: Targets<'_, T>, parts: &[T]| {
                     let (losses, dlogits) = same_on_every_cpu(|cpu| {
@@ -277,7 +303,10 @@ fn weighted_targets_match_the_definition<T: Float>(u: f64) {
                         let size = q.iter().fold(0.0, |size, q| size + q);
                         for (dz, expected) in dlogits[at].iter().zip(gradient) {
                             let error = (f64::from_bits(*dz) - expected).abs();
-                            assert!(error <= tolerance * size, "{classes} classes, {of:?}: {error:e}");
+                            assert!(
+                                error <= tolerance * size,
+                                "{classes} classes, {of:?}: {error:e}"
+                            );
                         }
                     }
                     (losses, dlogits)
@@ -315,7 +344,8 @@ fn values_match_pytorch() {
     };
     let weighted = CrossEntropy { weights: Some(&WEIGHTS), ..CrossEntropy::default() };
     let smooth = CrossEntropy { smoothing: 0.1, ..weighted };
-    let (labels, distributions) = (Targets::Labels(&LABELS), Targets::Distributions(&DISTRIBUTIONS));
+    let (labels, distributions) =
+        (Targets::Labels(&LABELS), Targets::Distributions(&DISTRIBUTIONS));
     let cpu = Cpu::detect();
     let (losses, dlogits) = all_forms(weighted, cpu, &Z, 4, labels, 1.0);
     close(&losses, &[0.36163742842083957, 6.4275758237099545, 0.9470164008609634]);
@@ -333,7 +363,10 @@ fn values_match_pytorch() {
     close(&[mean], &[1.8560696571574231]);
     let (losses, dlogits) = all_forms(smooth, cpu, &Z, 4, distributions, 1.0);
     close(&losses, &[4.13343976899696, 9.792205851343597, 1.5004885420232639]);
-    close(&dlogits[8..], &[0.05179495679054318, -0.125725073537383, 0.142075032348643, -0.06814491560180318]);
+    close(
+        &dlogits[8..],
+        &[0.05179495679054318, -0.125725073537383, 0.142075032348643, -0.06814491560180318],
+    );
     let mean = losses.iter().sum::<f64>() / smooth.total_weight(4, distributions).unwrap();
     close(&[mean], &[5.142044720787941]);
 }
@@ -419,7 +452,8 @@ fn extreme_logits_with_distributions() {
     }
     // A weight of 0 excludes a class, even an impossible one.
     let of = CrossEntropy { weights: Some(&[0.0, 1.0]), ..CrossEntropy::default() };
-    let (losses, dlogits) = all_forms(of, Cpu::detect(), &[-INF, 2.0], 2, Targets::Labels(&[0]), 1.0);
+    let (losses, dlogits) =
+        all_forms(of, Cpu::detect(), &[-INF, 2.0], 2, Targets::Labels(&[0]), 1.0);
     assert_eq!((losses[0], dlogits[1]), (0.0, 0.0));
 }
 
@@ -450,14 +484,29 @@ fn misuse_is_refused_before_anything_is_written() {
             Targets::Labels(&[5, 5]),
             length("classes", 1, 0),
         ),
-        (CrossEntropy { ignore: Some(5), ..plain }, &z, 3, Targets::Labels(&[5, 4]), label(1, 3, 4)),
-        (CrossEntropy { weights: Some(&[1.0; 2]), ..plain }, &z, 3, labels, length("weights", 3, 2)),
+        (
+            CrossEntropy { ignore: Some(5), ..plain },
+            &z,
+            3,
+            Targets::Labels(&[5, 4]),
+            label(1, 3, 4),
+        ),
+        (
+            CrossEntropy { weights: Some(&[1.0; 2]), ..plain },
+            &z,
+            3,
+            labels,
+            length("weights", 3, 2),
+        ),
         (CrossEntropy { smoothing: 1.5, ..plain }, &z, 3, labels, smoothing),
     ] {
         assert_eq!(of.losses(cpu, z, classes, targets, &mut losses), Err(error));
         let dlogits = &mut dz[..z.len()];
         assert_eq!(of.gradient(cpu, z, classes, targets, 1.0, &mut losses, dlogits), Err(error));
-        assert_eq!(of.gradient_in_place(cpu, dlogits, classes, targets, 1.0, &mut losses), Err(error));
+        assert_eq!(
+            of.gradient_in_place(cpu, dlogits, classes, targets, 1.0, &mut losses),
+            Err(error)
+        );
     }
     let error = Err(length("dlogits", 6, 5));
     assert_eq!(plain.gradient(cpu, &z, 3, labels, 1.0, &mut losses, &mut dz[1..]), error);

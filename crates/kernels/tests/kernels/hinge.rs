@@ -8,9 +8,9 @@ use kernels::{Cpu, Error, Float};
 
 /// Every form, squared and not.
 fn all() -> impl Iterator<Item = Hinge> {
-    [HingeForm::All, HingeForm::Max, HingeForm::OneAgainstRest]
-        .into_iter()
-        .flat_map(|form| [false, true].map(|squared| Hinge { form, margin: 1.5, squared, ignore: None }))
+    [HingeForm::All, HingeForm::Max, HingeForm::OneAgainstRest].into_iter().flat_map(|form| {
+        [false, true].map(|squared| Hinge { form, margin: 1.5, squared, ignore: None })
+    })
 }
 
 /// Losses and gradient. Asserts that `losses` alone gives the same losses.
@@ -23,7 +23,8 @@ fn run<T: Float>(
     scale: T,
 ) -> (Vec<T>, Vec<T>) {
     let rows = labels.len();
-    let (mut losses, mut again, mut dz) = (vec![T::NAN; rows], vec![T::NAN; rows], vec![T::NAN; z.len()]);
+    let (mut losses, mut again, mut dz) =
+        (vec![T::NAN; rows], vec![T::NAN; rows], vec![T::NAN; z.len()]);
     of.gradient(cpu, z, classes, labels, scale, &mut losses, &mut dz).unwrap();
     of.losses(cpu, z, classes, labels, &mut again).unwrap();
     assert!(bits(&losses) == bits(&again), "{of:?}");
@@ -88,8 +89,10 @@ fn bits_match_the_definition() {
                 continue;
             }
             let stream = Stream::new(17, classes as u64);
-            let z: Vec<f32> = (0..rows * classes).map(|i| 4.0 * stream.uniform_f32(i as u64) - 2.0).collect();
-            let labels: Vec<u32> = (0..rows as u64).map(|i| stream.below(i, classes as u32)).collect();
+            let z: Vec<f32> =
+                (0..rows * classes).map(|i| 4.0 * stream.uniform_f32(i as u64) - 2.0).collect();
+            let labels: Vec<u32> =
+                (0..rows as u64).map(|i| stream.below(i, classes as u32)).collect();
             for of in all() {
                 let mut expected = (vec![], vec![]);
                 for (z, &label) in z.chunks(classes).zip(&labels) {
@@ -99,7 +102,10 @@ fn bits_match_the_definition() {
                 }
                 same_on_every_cpu(|cpu| {
                     let (losses, dz) = run(of, cpu, &z, classes, &labels, 0.3);
-                    assert!(bits(&losses) == bits(&expected.0), "{of:?}, {rows} x {classes}, {cpu:?}");
+                    assert!(
+                        bits(&losses) == bits(&expected.0),
+                        "{of:?}, {rows} x {classes}, {cpu:?}"
+                    );
                     assert!(bits(&dz) == bits(&expected.1), "{of:?}, {rows} x {classes}, {cpu:?}");
                 });
             }
@@ -155,7 +161,8 @@ fn non_finite_logits_stay_in_their_row() {
     const INF: f32 = f32::INFINITY;
     for of in all() {
         let finite = run::<f32>(of, Cpu::detect(), &[1.0, 2.0, 3.0], 3, &[1], 1.0);
-        for (at, x) in [(0, f32::NAN), (1, f32::NAN), (2, f32::NAN), (2, INF), (1, -INF), (1, INF), (0, -INF)]
+        for (at, x) in
+            [(0, f32::NAN), (1, f32::NAN), (2, f32::NAN), (2, INF), (1, -INF), (1, INF), (0, -INF)]
         {
             let mut z = [0.0, 0.25, 0.5, 1.0, 2.0, 3.0];
             z[at] = x;
@@ -166,7 +173,9 @@ fn non_finite_logits_stay_in_their_row() {
             assert_eq!((&losses[1..], &dz[3..]), (&bits(&finite.0)[..], &bits(&finite.1)[..]));
             let loss = if losses[0] == u64::MAX { f64::NAN } else { f64::from_bits(losses[0]) };
             match (at, x) {
-                (_, x) if x.is_nan() => assert!(loss.is_nan() && dz.contains(&u64::MAX), "{of:?} {at}"),
+                (_, x) if x.is_nan() => {
+                    assert!(loss.is_nan() && dz.contains(&u64::MAX), "{of:?} {at}")
+                }
                 (2, _) | (1, f32::NEG_INFINITY) => assert!(loss == f64::INFINITY, "{of:?} {at}"),
                 _ => assert!(loss.is_finite(), "{of:?} {at}"),
             }

@@ -35,7 +35,10 @@ fn sweep_f32(function: Function<f32>, exact: fn(f64) -> f64, bound: f64) {
     for (&x, &y) in x.iter().zip(&y) {
         let exact = exact(f64::from(x));
         if exact.is_nan() || f64::from(exact as f32).is_infinite() || exact == 0.0 {
-            assert!(y.is_nan() && exact.is_nan() || y == exact as f32, "f({x:e}) = {y:e}, not {exact:e}");
+            assert!(
+                y.is_nan() && exact.is_nan() || y == exact as f32,
+                "f({x:e}) = {y:e}, not {exact:e}"
+            );
             continue;
         }
         let error = (f64::from(y) - exact).abs() / ulp_f32(exact);
@@ -95,8 +98,8 @@ fn powers() -> (Vec<f32>, Vec<f32>) {
             let log = f64::from(x).abs().ln();
             let y = (200.0 * stream.uniform_f64(i) - 108.0) / log;
             // One exponent in four has arbitrary bits; one in four is an integer, for negative x.
-            let y =
-                [y as f32, f32::from_bits(stream.block(i)[1]), y as f32, y.round() as f32][i as usize % 4];
+            let y = [y as f32, f32::from_bits(stream.block(i)[1]), y as f32, y.round() as f32]
+                [i as usize % 4];
             (x, y)
         })
         .unzip()
@@ -128,7 +131,8 @@ fn pow_f32_is_within_its_bound() {
 ///
 /// ```text
 /// tanh                           the function, for the lines that follow
-/// 3fb0… 3fb0… -123               bits of x, of the exact value rounded, and what that lacks in thousandths of its ULP
+/// 3fb0… 3fb0… -123               bits of x, of the exact value rounded, and its rounding error
+///                                in thousandths of its ULP
 /// pow
 /// 3fe8… 4010… 3fd4… 77           bits of x and y, and as above
 /// ```
@@ -166,7 +170,8 @@ fn f64_is_within_the_same_bounds() {
                 (at(Cpu::detect(), functions[i].1, number(x)), exact, lacks, functions[i].2, i)
             }
             [x, y, exact, lacks] => {
-                let power = |cpu: Cpu<'_>, x: &[f64], z: &mut [f64]| pow_scalar(cpu, x, number(y), z);
+                let power =
+                    |cpu: Cpu<'_>, x: &[f64], z: &mut [f64]| pow_scalar(cpu, x, number(y), z);
                 (at(Cpu::detect(), power, number(x)), exact, lacks, 1.0, 11)
             }
             _ => panic!("{line}"),
@@ -397,8 +402,9 @@ fn special_powers<T: Float>() {
         (2.0, -140.0, TINY),
         (TINY, -0.5, f64::from_bits((1023 + 70) << 52)),
     ];
-    let column =
-        |f: fn(&(f64, f64, f64)) -> f64| -> Vec<T> { cases.iter().map(|c| T::from_f64(f(c))).collect() };
+    let column = |f: fn(&(f64, f64, f64)) -> f64| -> Vec<T> {
+        cases.iter().map(|c| T::from_f64(f(c))).collect()
+    };
     let (x, y) = (column(|c| c.0), column(|c| c.1));
     let z = same_on_every_cpu(|cpu| {
         let mut z = vec![T::ONE; x.len()];
@@ -444,7 +450,11 @@ fn every_length_and_offset_is_covered_and_nothing_else_is_written() {
                 let range = offset..offset + len;
                 exp(Cpu::serial(isa), &x[range.clone()], &mut y[range.clone()]).unwrap();
                 for (i, &y) in y.iter().enumerate() {
-                    assert_eq!(y, if range.contains(&i) { all[i] } else { -1.0 }, "{isa}, {len} at {offset}");
+                    assert_eq!(
+                        y,
+                        if range.contains(&i) { all[i] } else { -1.0 },
+                        "{isa}, {len} at {offset}"
+                    );
                 }
             }
         }

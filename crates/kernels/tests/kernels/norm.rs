@@ -122,7 +122,10 @@ fn other_norms_in_the_documented_order() {
         let x = uniform::<f32>(n);
         let sizes: Vec<f64> = x.iter().map(|x| f64::from(x.abs())).collect();
         let expected = (ordered_sum(&sizes), sizes.iter().fold(0.0, |m: f64, x| m.max(*x)));
-        assert_eq!(same_on_every_cpu(|cpu| (norm1(cpu, &x).unwrap(), norm_max(cpu, &x).unwrap())), expected);
+        assert_eq!(
+            same_on_every_cpu(|cpu| (norm1(cpu, &x).unwrap(), norm_max(cpu, &x).unwrap())),
+            expected
+        );
     }
     let cpu = Cpu::detect();
     assert_eq!(norm1(cpu, &[f32::MAX; 4]), Ok(4.0 * f64::from(f32::MAX)));
@@ -171,7 +174,8 @@ fn tensor_norms_include_the_global_norm() {
     let cpu = Cpu::detect();
     let (huge, small) = (f64::from_bits((1023 + 700) << 52), f64::from_bits((1023 - 700) << 52));
     let mut norms = [0.0; 3];
-    let total = tensor_norms(cpu, &[&[3.0 * huge], &[4.0 * small, 3.0 * small], &[4.0 * huge]], &mut norms);
+    let total =
+        tensor_norms(cpu, &[&[3.0 * huge], &[4.0 * small, 3.0 * small], &[4.0 * huge]], &mut norms);
     assert_eq!((total, norms), (Ok(5.0 * huge), [3.0 * huge, 5.0 * small, 4.0 * huge]));
     let total = tensor_norms(cpu, &[&[1.0], &[4.0 * small, 3.0 * small], &[0.0]], &mut norms);
     assert_eq!((total, norms), (Ok(1.0), [1.0, 5.0 * small, 0.0]));
@@ -191,7 +195,8 @@ fn unit_norms_match_their_elements<T: Float>() {
         for bad in [T::ONE, T::INFINITY, T::NAN] {
             let index = rows * cols / 2;
             x[index] = bad;
-            let units = [(Units::Whole, 1), (Units::Rows(cols), rows), (Units::Columns(cols), cols)];
+            let units =
+                [(Units::Whole, 1), (Units::Rows(cols), rows), (Units::Columns(cols), cols)];
             for (units, count) in units {
                 assert_eq!(units.count(x.len()), Ok(count));
                 let mut gathered = vec![Vec::new(); count];
@@ -229,7 +234,11 @@ fn unit_norms_match_their_elements<T: Float>() {
                     for (got, expected) in got.iter().zip(bits(&expected)) {
                         // The norm of a non-finite unit may be Inf or NaN.
                         let finite = f64::from_bits(expected).is_finite();
-                        let same = if finite { *got == expected } else { !f64::from_bits(*got).is_finite() };
+                        let same = if finite {
+                            *got == expected
+                        } else {
+                            !f64::from_bits(*got).is_finite()
+                        };
                         assert!(same, "{norm:?} of {units:?}, {rows} rows, {bad}");
                     }
                 }

@@ -51,7 +51,9 @@ impl Norm {
 
     fn len(self) -> usize {
         match self {
-            Batch { rows, channels } | Layer { rows, channels } | Rms { rows, channels } => rows * channels,
+            Batch { rows, channels } | Layer { rows, channels } | Rms { rows, channels } => {
+                rows * channels
+            }
             Group(groups) => groups.batch * groups.positions * groups.channels,
         }
     }
@@ -81,7 +83,17 @@ impl Norm {
         match self {
             Batch { rows, channels } => {
                 let mut scratch = vec![T::NAN; batch_norm_scratch(rows, channels)];
-                batch_norm(cpu, x, affine, EPSILON, None, &mut mean, &mut rstd, &mut y, &mut scratch)
+                batch_norm(
+                    cpu,
+                    x,
+                    affine,
+                    EPSILON,
+                    None,
+                    &mut mean,
+                    &mut rstd,
+                    &mut y,
+                    &mut scratch,
+                )
             }
             Layer { channels, .. } => {
                 layer_norm(cpu, x, channels, affine, EPSILON, &mut mean, &mut rstd, &mut y)
@@ -92,7 +104,17 @@ impl Norm {
             }
             Group(groups) => {
                 let mut scratch = vec![T::NAN; groups.scratch()];
-                group_norm(cpu, groups, x, affine, EPSILON, &mut mean, &mut rstd, &mut y, &mut scratch)
+                group_norm(
+                    cpu,
+                    groups,
+                    x,
+                    affine,
+                    EPSILON,
+                    &mut mean,
+                    &mut rstd,
+                    &mut y,
+                    &mut scratch,
+                )
             }
         }
         .unwrap();
@@ -118,7 +140,17 @@ impl Norm {
             }
             Layer { rows, channels } => {
                 let mut scratch = vec![T::NAN; layer_norm_backward_scratch(rows, channels)];
-                layer_norm_backward(cpu, x, channels, gamma, mean, rstd, &mut dx, gradient, &mut scratch)
+                layer_norm_backward(
+                    cpu,
+                    x,
+                    channels,
+                    gamma,
+                    mean,
+                    rstd,
+                    &mut dx,
+                    gradient,
+                    &mut scratch,
+                )
             }
             Rms { rows, channels } => {
                 let AffineGradient { dgamma, dbeta } = gradient;
@@ -128,7 +160,17 @@ impl Norm {
             }
             Group(groups) => {
                 let mut scratch = vec![T::NAN; groups.scratch()];
-                group_norm_backward(cpu, groups, x, gamma, mean, rstd, &mut dx, gradient, &mut scratch)
+                group_norm_backward(
+                    cpu,
+                    groups,
+                    x,
+                    gamma,
+                    mean,
+                    rstd,
+                    &mut dx,
+                    gradient,
+                    &mut scratch,
+                )
             }
         }
         .unwrap();
@@ -138,7 +180,8 @@ impl Norm {
     /// The definition: two passes, in f64.
     fn oracle(self, x: &[f64], gamma: &[f64], beta: &[f64]) -> Forward<f64> {
         let groups = self.statistics();
-        let (mut count, mut mean, mut var) = (vec![0.0; groups], vec![0.0; groups], vec![0.0; groups]);
+        let (mut count, mut mean, mut var) =
+            (vec![0.0; groups], vec![0.0; groups], vec![0.0; groups]);
         for (i, x) in x.iter().enumerate() {
             count[self.group_of(i)] += 1.0;
             mean[self.group_of(i)] += x;
@@ -149,7 +192,8 @@ impl Norm {
             let difference = x - mean[self.group_of(i)];
             var[self.group_of(i)] += difference * difference;
         }
-        let rstd: Vec<f64> = (0..groups).map(|g| 1.0 / (var[g] / count[g] + EPSILON).sqrt()).collect();
+        let rstd: Vec<f64> =
+            (0..groups).map(|g| 1.0 / (var[g] / count[g] + EPSILON).sqrt()).collect();
         let y = x.iter().enumerate().map(|(i, x)| {
             let (g, j) = (self.group_of(i), i % self.channels());
             (x - mean[g]) * rstd[g] * gamma[j] + if is_rms { 0.0 } else { beta[j] }
@@ -163,7 +207,8 @@ impl Norm {
         let beta = vec![0.0; self.channels()];
         let (mean, rstd, _) = self.oracle(x, gamma, &beta);
         let groups = self.statistics();
-        let (mut count, mut sum, mut product) = (vec![0.0; groups], vec![0.0; groups], vec![0.0; groups]);
+        let (mut count, mut sum, mut product) =
+            (vec![0.0; groups], vec![0.0; groups], vec![0.0; groups]);
         let (mut dgamma, mut dbeta) = (beta.clone(), beta);
         let at = |i| (self.group_of(i), i % self.channels());
         for (i, dy) in dy.iter().enumerate() {
@@ -202,7 +247,11 @@ fn norms() -> Vec<Norm> {
     for channels in [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65, 300] {
         for rows in [2, 3, 4, 5, 19, 127, 128, 129, 300] {
             if rows * channels < 20_000 {
-                norms.extend([Batch { rows, channels }, Layer { rows, channels }, Rms { rows, channels }]);
+                norms.extend([
+                    Batch { rows, channels },
+                    Layer { rows, channels },
+                    Rms { rows, channels },
+                ]);
             }
         }
     }

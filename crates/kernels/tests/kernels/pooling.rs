@@ -73,12 +73,9 @@ fn is_nan<T: Float>(x: T) -> bool {
 fn argmax<T: Float>(x: &[T], window: &[Vec<usize>]) -> usize {
     let mut pixels = window.iter().flatten().copied();
     let first = pixels.next().unwrap();
-    pixels.fold(
-        first,
-        |argmax, at| {
-            if !is_nan(x[argmax]) && (x[at] > x[argmax] || is_nan(x[at])) { at } else { argmax }
-        },
-    )
+    pixels.fold(first, |argmax, at| {
+        if !is_nan(x[argmax]) && (x[at] > x[argmax] || is_nan(x[at])) { at } else { argmax }
+    })
 }
 
 fn count(case: Case, count: Count, window: &[Vec<usize>]) -> usize {
@@ -89,7 +86,10 @@ fn count(case: Case, count: Count, window: &[Vec<usize>]) -> usize {
 }
 
 /// Adds in the documented order: windows from the first to the last.
-fn scatter<T: Float>(case: Case, mut share: impl FnMut(usize, &[Vec<usize>]) -> Vec<(usize, T)>) -> Vec<T> {
+fn scatter<T: Float>(
+    case: Case,
+    mut share: impl FnMut(usize, &[Vec<usize>]) -> Vec<(usize, T)>,
+) -> Vec<T> {
     let mut dx = vec![T::ZERO; case.pooling().x_len()];
     for (at_y, window) in case.windows() {
         for (at, value) in share(at_y, &window) {
@@ -117,7 +117,8 @@ fn has_the_bits_of_the_documented_order<T: Float>(case: Case, x: &[T], dy: &[T])
                     a += b;
                     a
                 };
-                let rows = window.iter().map(|row| row.iter().map(|&at| x[at]).reduce(add).unwrap());
+                let rows =
+                    window.iter().map(|row| row.iter().map(|&at| x[at]).reduce(add).unwrap());
                 quotient(rows.reduce(add).unwrap(), count(case, by, &window))
             })
             .collect();
@@ -148,13 +149,19 @@ fn has_the_bits_of_the_documented_order<T: Float>(case: Case, x: &[T], dy: &[T])
         p.max_relu_backward(cpu, x, dy, &mut dx[1..=x_len]).unwrap();
         let of_relu = x.iter().zip(&dmax).map(|(&x, &dx)| if x <= T::ZERO { T::ZERO } else { dx });
         let of_relu: Vec<T> = of_relu.collect();
-        assert!(intact(dx) == bits(&of_relu), "gradient of ReLU and the maxima of {case:?} on {cpu:?}");
+        assert!(
+            intact(dx) == bits(&of_relu),
+            "gradient of ReLU and the maxima of {case:?} on {cpu:?}"
+        );
         for (by, mean, dmean) in &means {
             let (mut y, mut dx) = (guarded(y_len), guarded(x_len));
             p.mean(cpu, *by, x, &mut y[1..=y_len]).unwrap();
             p.mean_backward(cpu, *by, dy, &mut dx[1..=x_len]).unwrap();
             assert!(intact(y) == bits(mean), "means of {case:?} by {by:?} on {cpu:?}");
-            assert!(intact(dx) == bits(dmean), "gradient of the means of {case:?} by {by:?} on {cpu:?}");
+            assert!(
+                intact(dx) == bits(dmean),
+                "gradient of the means of {case:?} by {by:?} on {cpu:?}"
+            );
         }
     });
 }
@@ -171,13 +178,15 @@ fn all_have_the_bits_of_the_documented_order() {
 /// Many equals, NaN, infinities and zeros of both signs.
 #[test]
 fn ties_and_special_values_are_as_documented() {
-    let special = [0.0, -0.0, 1.0, f64::NAN, f64::NEG_INFINITY, 1.0, f64::INFINITY, 1e-310, -1e-310];
+    let special =
+        [0.0, -0.0, 1.0, f64::NAN, f64::NEG_INFINITY, 1.0, f64::INFINITY, 1e-310, -1e-310];
     for case in sample(CASES) {
         let p = case.pooling();
         for one_in in [1, 5] {
             let pick = |stream, n: usize| -> Vec<f64> {
-                let pick =
-                    |u: f64| special.get((u * 9.0 * f64::from(one_in)) as usize).copied().unwrap_or(-1.0);
+                let pick = |u: f64| {
+                    special.get((u * 9.0 * f64::from(one_in)) as usize).copied().unwrap_or(-1.0)
+                };
                 draw::<f64>(stream, n).iter().map(|x| pick(x + 0.5)).collect()
             };
             has_the_bits_of_the_documented_order(case, &pick(3, p.x_len()), &pick(4, p.y_len()));

@@ -86,10 +86,15 @@ fn has_the_bits_of_the_scalar_loop<T: Float>(scalar: Scalar<T>) {
             let (mut dslopes, mut scratch) =
                 (vec![seven; channels + 2], vec![seven; prelu_scratch(n, channels) + 2]);
             let (end, scratch_end) = (channels + 1, scratch.len() - 1);
-            let (dslopes_inside, scratch_inside) = (&mut dslopes[1..end], &mut scratch[1..scratch_end]);
-            prelu_backward(cpu, &x, &slopes, &mut dx[1..=n], dslopes_inside, scratch_inside).unwrap();
+            let (dslopes_inside, scratch_inside) =
+                (&mut dslopes[1..end], &mut scratch[1..scratch_end]);
+            prelu_backward(cpu, &x, &slopes, &mut dx[1..=n], dslopes_inside, scratch_inside)
+                .unwrap();
             let got = [&y[1..=n], &dx[1..=n], &dslopes[1..end]].map(bits);
-            assert!(got == expected.each_ref().map(|x| bits(x)), "{rows} rows of {channels} on {cpu:?}");
+            assert!(
+                got == expected.each_ref().map(|x| bits(x)),
+                "{rows} rows of {channels} on {cpu:?}"
+            );
             let canaries = [
                 y[0],
                 y[n + 1],

@@ -97,7 +97,8 @@ fn the_fused_forms_match_the_scalar_loop() {
         let mut bias = floats(9, n);
         bias[0] = f32::NAN;
         let sums = oracle(shape, &a, &b);
-        for (scale_a, scale_b) in [(&scales[..m], &scales[m..]), (&scales[..1], &scales[m..m + 1])] {
+        for (scale_a, scale_b) in [(&scales[..m], &scales[m..]), (&scales[..1], &scales[m..m + 1])]
+        {
             for (bias, relu) in [(None, false), (Some(&bias[..]), true), (Some(&bias[..]), false)] {
                 let dequantise = Dequantise { scale_a, scale_b, bias, relu };
                 let at = |scales: &[f32], i: usize| scales[i.min(scales.len() - 1)];
@@ -113,10 +114,16 @@ fn the_fused_forms_match_the_scalar_loop() {
                 same_on_every_cpu(|cpu| {
                     let mut c = vec![7.0; m * n];
                     gemm_i8_dequantised(cpu, m, n, k, &a, &b, dequantise, &mut c).unwrap();
-                    assert!(c.iter().zip(&expected).all(|(c, e)| is_same(c, e)), "{shape:?} on {cpu:?}");
+                    assert!(
+                        c.iter().zip(&expected).all(|(c, e)| is_same(c, e)),
+                        "{shape:?} on {cpu:?}"
+                    );
                     let mut c = vec![7; m * n];
                     gemm_i8_requantised(cpu, m, n, k, &a, &b, dequantise, 0.01, &mut c).unwrap();
-                    assert!(c.iter().zip(&expected).all(|(&c, &e)| c == rounded(e, 0.01)), "{shape:?}");
+                    assert!(
+                        c.iter().zip(&expected).all(|(&c, &e)| c == rounded(e, 0.01)),
+                        "{shape:?}"
+                    );
                 });
             }
         }
@@ -209,7 +216,10 @@ fn misuse_is_refused_before_anything_is_written() {
     let (mut c, mut cf, mut cq) = ([7; 12], [7.0_f32; 12], [7_i8; 12]);
     let length = |operand, expected, got| Err(Error::Length { operand, expected, got });
     let is_parameter = |result: Result<(), Error>, expected: &str| {
-        assert!(matches!(result, Err(Error::Parameter { name, .. }) if name == expected), "{result:?}");
+        assert!(
+            matches!(result, Err(Error::Parameter { name, .. }) if name == expected),
+            "{result:?}"
+        );
     };
     assert_eq!(gemm_i8(cpu, 3, 4, 2, &a[..5], &b, &mut c), length("a", 6, 5));
     assert_eq!(gemm_i8(cpu, 3, 4, 2, &a, &b[..7], &mut c), length("b", 8, 7));

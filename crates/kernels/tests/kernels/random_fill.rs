@@ -54,7 +54,8 @@ fn uniform_numbers_match_the_stream() {
 fn normal_distribution(z: f64) -> f64 {
     const STEPS: usize = 400;
     let h = z / STEPS as f64;
-    let exponents: [f64; STEPS + 1] = core::array::from_fn(|i| -(i as f64 * h) * (i as f64 * h) / 2.0);
+    let exponents: [f64; STEPS + 1] =
+        core::array::from_fn(|i| -(i as f64 * h) * (i as f64 * h) / 2.0);
     let mut density = [0.0; STEPS + 1];
     kernels::math::exp(Cpu::detect(), &exponents, &mut density).unwrap();
     let weight = |i| if i == 0 || i == STEPS { 1.0 } else { (2 + 2 * (i % 2)) as f64 };
@@ -79,7 +80,8 @@ fn normal_numbers_are_normal<T: Float>() {
     }
     // Kolmogorov and Smirnov: sqrt(n) D exceeds 2.5 with probability 7e-6.
     z.sort_by(f64::total_cmp);
-    let distance = |(i, &z): (usize, &f64)| (normal_distribution(z) - (i as f64 + 0.5) / n as f64).abs();
+    let distance =
+        |(i, &z): (usize, &f64)| (normal_distribution(z) - (i as f64 + 0.5) / n as f64).abs();
     let worst = z.iter().enumerate().step_by(50).map(distance).fold(0.0, f64::max);
     assert!(worst * root < 2.5, "{}", worst * root);
     // Both tails: 6 in 100 000 exceed 4 in magnitude.
@@ -107,7 +109,9 @@ fn parameters_out_of_range_are_refused() {
         let error = fill_uniform(cpu, stream, low, high, &mut x).unwrap_err();
         assert!(matches!(error, Error::Parameter { name: n, .. } if n == name), "{error}");
     }
-    for (mean, std, name) in [(f32::INFINITY, 1.0, "mean"), (0.0, -1.0, "std"), (0.0, f32::NAN, "std")] {
+    for (mean, std, name) in
+        [(f32::INFINITY, 1.0, "mean"), (0.0, -1.0, "std"), (0.0, f32::NAN, "std")]
+    {
         let error = fill_normal(cpu, stream, mean, std, &mut x).unwrap_err();
         assert!(matches!(error, Error::Parameter { name: n, .. } if n == name), "{error}");
     }

@@ -11,8 +11,9 @@ const LENGTHS: [usize; 6] = [0, 1, 7, 33, 70, 16_385];
 /// `n` numbers between -3 and 3, including a NaN, an infinity and zeros of both signs, at other
 /// indices in each stream.
 fn draw<T: Float>(stream: u64, n: usize) -> Vec<T> {
-    let mut x: Vec<T> =
-        (0..n as u64).map(|i| T::from_f64(6.0 * Stream::new(5, stream).uniform_f64(i) - 3.0)).collect();
+    let mut x: Vec<T> = (0..n as u64)
+        .map(|i| T::from_f64(6.0 * Stream::new(5, stream).uniform_f64(i) - 3.0))
+        .collect();
     for (i, special) in [0.0, -0.0, f64::NAN, f64::INFINITY].into_iter().enumerate() {
         if let Some(x) = x.get_mut(5 * i + stream as usize % 11) {
             *x = T::from_f64(special);

@@ -8,12 +8,20 @@ use kernels::loss::Regression;
 use kernels::random::Stream;
 use kernels::{Cpu, Element, Error, Float};
 
-const ALL: [Regression; 3] = [Regression::Squared, Regression::Absolute, Regression::Huber { delta: 0.7 }];
+const ALL: [Regression; 3] =
+    [Regression::Squared, Regression::Absolute, Regression::Huber { delta: 0.7 }];
 
 /// Losses and gradient. Asserts that `losses` alone gives the same losses.
-fn run<E: Element>(of: Regression, cpu: Cpu<'_>, y: &[E], t: &[E], scale: E::Float) -> (Vec<E>, Vec<E>) {
+fn run<E: Element>(
+    of: Regression,
+    cpu: Cpu<'_>,
+    y: &[E],
+    t: &[E],
+    scale: E::Float,
+) -> (Vec<E>, Vec<E>) {
     let nan = E::from_float(E::Float::NAN);
-    let (mut losses, mut again, mut dy) = (vec![nan; y.len()], vec![nan; y.len()], vec![nan; y.len()]);
+    let (mut losses, mut again, mut dy) =
+        (vec![nan; y.len()], vec![nan; y.len()], vec![nan; y.len()]);
     of.gradient(cpu, y, t, scale, &mut losses, &mut dy).unwrap();
     of.losses(cpu, y, t, &mut again).unwrap();
     let wide = |x: &[E]| bits(&x.iter().map(|x| x.to_float()).collect::<Vec<_>>());
@@ -43,20 +51,25 @@ fn draw(n: usize, stream: u64) -> Vec<f32> {
 fn bits_match_the_formulas() {
     for n in [0, 1, 7, 8, 9, 15, 16, 17, 33, 16_383, 16_385, 40_000] {
         let (mut y, mut t) = (draw(n, 0), draw(n, 1));
-        for (i, x) in
-            [f32::NAN, f32::INFINITY, -f32::INFINITY, 0.0, -0.0, 1e-40, 3e38].into_iter().enumerate()
+        for (i, x) in [f32::NAN, f32::INFINITY, -f32::INFINITY, 0.0, -0.0, 1e-40, 3e38]
+            .into_iter()
+            .enumerate()
         {
             if 2 * i + 1 < n {
                 (y[2 * i], t[2 * i + 1]) = (x, x);
             }
         }
         for of in ALL {
-            let expected: Vec<(f32, f32)> = y.iter().zip(&t).map(|(&y, &t)| formula(of, y, t)).collect();
+            let expected: Vec<(f32, f32)> =
+                y.iter().zip(&t).map(|(&y, &t)| formula(of, y, t)).collect();
             let (losses, slopes): (Vec<f32>, Vec<f32>) = expected.into_iter().unzip();
             let gradient: Vec<f32> = slopes.iter().map(|slope| slope * 0.3).collect();
             same_on_every_cpu(|cpu| {
                 let got = run(of, cpu, &y, &t, 0.3);
-                assert!((bits(&got.0), bits(&got.1)) == (bits(&losses), bits(&gradient)), "{of:?} of {n}");
+                assert!(
+                    (bits(&got.0), bits(&got.1)) == (bits(&losses), bits(&gradient)),
+                    "{of:?} of {n}"
+                );
             });
             // bf16 is widened, and rounded at the end.
             let narrow = |x: &[f32]| x.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>();
@@ -113,9 +126,15 @@ fn misuse_is_refused_before_anything_is_written() {
         let error = |operand, got| Err(Error::Length { operand, expected: 3, got });
         assert_eq!(of.losses(cpu, &x[1..], &x, &mut losses), error("predictions", 2));
         assert_eq!(of.losses(cpu, &x, &x[1..], &mut losses), error("targets", 2));
-        assert_eq!(of.gradient(cpu, &x[1..], &x, 1.0, &mut losses, &mut dy), error("predictions", 2));
+        assert_eq!(
+            of.gradient(cpu, &x[1..], &x, 1.0, &mut losses, &mut dy),
+            error("predictions", 2)
+        );
         assert_eq!(of.gradient(cpu, &x, &x[1..], 1.0, &mut losses, &mut dy), error("targets", 2));
-        assert_eq!(of.gradient(cpu, &x, &x, 1.0, &mut losses, &mut dy[1..]), error("dpredictions", 2));
+        assert_eq!(
+            of.gradient(cpu, &x, &x, 1.0, &mut losses, &mut dy[1..]),
+            error("dpredictions", 2)
+        );
     }
     for delta in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let of = Regression::Huber { delta };

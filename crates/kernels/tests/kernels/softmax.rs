@@ -30,7 +30,8 @@ fn ordered_sum(x: &[f32]) -> f32 {
 }
 
 /// Lengths around lanes, tiles, the shortest long row, pieces and chunks.
-const CLASSES: [usize; 17] = [1, 2, 3, 7, 8, 9, 10, 17, 31, 32, 33, 127, 128, 129, 512, 1000, 20_000];
+const CLASSES: [usize; 17] =
+    [1, 2, 3, 7, 8, 9, 10, 17, 31, 32, 33, 127, 128, 129, 512, 1000, 20_000];
 
 #[test]
 fn every_form_has_the_documented_bits_on_every_cpu() {
@@ -57,7 +58,8 @@ fn every_form_has_the_documented_bits_on_every_cpu() {
                 powers[first] = 0.0;
                 let mut log = [ordered_sum(&powers)];
                 let sums = log;
-                kernels::math::ln_1p(crate::testing::cpus().next().unwrap(), &sums, &mut log).unwrap();
+                kernels::math::ln_1p(crate::testing::cpus().next().unwrap(), &sums, &mut log)
+                    .unwrap();
                 for (y, z) in y[row.clone()].iter_mut().zip(&shifted) {
                     *y = z - log[0];
                 }
@@ -72,7 +74,10 @@ fn every_form_has_the_documented_bits_on_every_cpu() {
             }
             same_on_every_cpu(|cpu| {
                 let got = both(cpu, &z, classes);
-                assert!((bits(&got.0), bits(&got.1)) == (bits(&p), bits(&y)), "{rows} x {classes}, {cpu:?}");
+                assert!(
+                    (bits(&got.0), bits(&got.1)) == (bits(&p), bits(&y)),
+                    "{rows} x {classes}, {cpu:?}"
+                );
                 let mut in_place = (z.clone(), z.clone());
                 softmax_in_place(cpu, &mut in_place.0, classes).unwrap();
                 log_softmax_in_place(cpu, &mut in_place.1, classes).unwrap();
@@ -108,7 +113,10 @@ fn f64_is_the_same_everywhere_and_exact(classes: usize, spread: f64) {
                 assert!((y - expected).abs() <= 1e-14 * expected.abs(), "{y} not {expected}");
             }
             let expected = (z - max).exp() / (1.0 + rest);
-            assert!((p - expected).abs() <= 1e-14 * (1.0 + spread) * expected, "{p} not {expected}");
+            assert!(
+                (p - expected).abs() <= 1e-14 * (1.0 + spread) * expected,
+                "{p} not {expected}"
+            );
         }
     }
 }

@@ -12,14 +12,20 @@ fn draw<T: Float>(stream: u64, n: usize) -> Vec<T> {
 fn reflection(stream: u64, n: usize) -> Vec<f64> {
     let x = draw::<f64>(stream, n);
     let square: f64 = x.iter().map(|x| x * x).sum();
-    (0..n * n).map(|i| f64::from(u8::from(i / n == i % n)) - 2.0 * x[i / n] * x[i % n] / square).collect()
+    (0..n * n)
+        .map(|i| f64::from(u8::from(i / n == i % n)) - 2.0 * x[i / n] * x[i % n] / square)
+        .collect()
 }
 
 /// A matrix of known singular values: `left * diagonal * right`.
 fn with_singular_values(rows: usize, cols: usize, values: &[f64]) -> Vec<f64> {
     let (left, right) = (reflection(1, rows), reflection(2, cols));
     let element = |i: usize, j: usize| -> f64 {
-        values.iter().enumerate().map(|(k, value)| left[i * rows + k] * value * right[k * cols + j]).sum()
+        values
+            .iter()
+            .enumerate()
+            .map(|(k, value)| left[i * rows + k] * value * right[k * cols + j])
+            .sum()
     };
     (0..rows * cols).map(|i| element(i / cols, i % cols)).collect()
 }
@@ -63,7 +69,8 @@ fn the_steps_have_the_documented_order() {
         let norm = norm2(cpu, &v).unwrap();
         v.iter_mut().for_each(|v| *v /= norm);
         let wide: Vec<f64> = w.iter().map(|w| f64::from(*w)).collect();
-        let mut u: Vec<f64> = wide.chunks(cols).map(|w| kernels::vector::dot(cpu, w, &v).unwrap()).collect();
+        let mut u: Vec<f64> =
+            wide.chunks(cols).map(|w| kernels::vector::dot(cpu, w, &v).unwrap()).collect();
         let sigma = norm2(cpu, &u).unwrap();
         u.iter_mut().for_each(|u| *u /= sigma);
         same_on_every_cpu(|cpu| {
@@ -80,7 +87,8 @@ fn weights_are_clipped_to_the_limit_or_unchanged() {
     for (limit, expected) in [(2.0, 2.0), (8.0, 4.0)] {
         let mut clipped = w.clone();
         let (mut u, mut v) = (draw(3, 20), vec![0.0; 30]);
-        let before = clip_spectral_norm(Cpu::detect(), &mut clipped, 30, limit, 50, &mut u, &mut v).unwrap();
+        let before =
+            clip_spectral_norm(Cpu::detect(), &mut clipped, 30, limit, 50, &mut u, &mut v).unwrap();
         assert!((before - 4.0).abs() < 1e-13);
         let after = spectral_norm(Cpu::detect(), &clipped, 30, 1, &mut u, &mut v).unwrap();
         assert!((after - expected).abs() < 1e-13);
@@ -102,7 +110,10 @@ fn extreme_magnitudes_are_handled() {
     assert_eq!(spectral_norm::<f32>(Cpu::detect(), &[], 3, 5, &mut [], &mut v), Ok(0.0));
     assert_eq!(spectral_norm::<f32>(Cpu::detect(), &[], 0, 5, &mut [], &mut []), Ok(0.0));
     let (mut w, mut u) = ([f64::MAX; 6], [1.0; 2]);
-    assert_eq!(clip_spectral_norm(Cpu::detect(), &mut w, 3, 1.0, 5, &mut u, &mut v), Ok(f64::INFINITY));
+    assert_eq!(
+        clip_spectral_norm(Cpu::detect(), &mut w, 3, 1.0, 5, &mut u, &mut v),
+        Ok(f64::INFINITY)
+    );
     assert_eq!(w, [f64::MAX; 6]);
 }
 
@@ -120,7 +131,8 @@ fn misuse_and_non_finite_weights_are_refused() {
         }
     }
     let w = [1.0_f32; 6];
-    let run = |u: &mut [f64], cols, v: usize, n| spectral_norm(cpu, &w, cols, n, u, &mut vec![0.0; v]);
+    let run =
+        |u: &mut [f64], cols, v: usize, n| spectral_norm(cpu, &w, cols, n, u, &mut vec![0.0; v]);
     let length = |operand, expected, got| Err(Error::Length { operand, expected, got });
     assert_eq!(run(&mut [1.0; 3], 3, 3, 1), length("u", 2, 3));
     assert_eq!(run(&mut [1.0; 2], 3, 2, 1), length("v", 3, 2));
@@ -133,6 +145,9 @@ fn misuse_and_non_finite_weights_are_refused() {
     refused(run(&mut [0.0; 2], 3, 3, 1), "u");
     refused(run(&mut [1.0, f64::NAN], 3, 3, 1), "u");
     for limit in [0.0, -1.0, f64::NAN] {
-        refused(clip_spectral_norm(cpu, &mut w.clone(), 3, limit, 1, &mut [1.0; 2], &mut [0.0; 3]), "limit");
+        refused(
+            clip_spectral_norm(cpu, &mut w.clone(), 3, limit, 1, &mut [1.0; 2], &mut [0.0; 3]),
+            "limit",
+        );
     }
 }

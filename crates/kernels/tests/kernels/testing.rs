@@ -22,8 +22,8 @@ impl Executor for Threads {
 /// All `cases`, or one in N of them, from the first on, on an emulated processor
 /// (`EVENKEEL_SAMPLE=N`).
 pub(crate) fn sample<C>(cases: impl IntoIterator<Item = C>) -> impl Iterator<Item = C> {
-    let every =
-        std::env::var("EVENKEEL_SAMPLE").map_or(1, |n| n.parse().expect("EVENKEEL_SAMPLE is a number"));
+    let every = std::env::var("EVENKEEL_SAMPLE")
+        .map_or(1, |n| n.parse().expect("EVENKEEL_SAMPLE is a number"));
     cases.into_iter().step_by(every)
 }
 
@@ -38,7 +38,9 @@ pub(crate) fn bits<T: Float>(x: &[T]) -> Vec<u64> {
 }
 
 /// Asserts that every instruction set and number of threads gives the same bits; returns them.
-pub(crate) fn same_on_every_cpu<R: PartialEq + core::fmt::Debug>(mut run: impl FnMut(Cpu<'_>) -> R) -> R {
+pub(crate) fn same_on_every_cpu<R: PartialEq + core::fmt::Debug>(
+    mut run: impl FnMut(Cpu<'_>) -> R,
+) -> R {
     let mut cpus = cpus();
     let first = cpus.next().map(&mut run).expect("`scalar` is always there");
     for cpu in cpus {
@@ -61,7 +63,8 @@ pub(crate) fn centred_difference(x: &[f64], gradient: &[f64], mut loss: impl FnM
             value
         };
         let numeric = (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * step);
-        let error = (analytic - numeric).abs() / analytic.abs().max(numeric.abs()).max(1e-3 * largest);
+        let error =
+            (analytic - numeric).abs() / analytic.abs().max(numeric.abs()).max(1e-3 * largest);
         assert!(error < 1e-7, "element {i}: {analytic} against {numeric}, error {error:e}");
     }
 }

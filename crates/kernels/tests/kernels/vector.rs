@@ -125,7 +125,10 @@ fn dot_products_in_the_documented_order() {
 #[test]
 fn dot_products_propagate_nan_infinities_and_overflow() {
     let cpu = Cpu::detect();
-    assert_eq!(dot(cpu, &[f32::MAX; 2], &[f32::MAX; 2]), Ok(2.0 * f64::from(f32::MAX) * f64::from(f32::MAX)));
+    assert_eq!(
+        dot(cpu, &[f32::MAX; 2], &[f32::MAX; 2]),
+        Ok(2.0 * f64::from(f32::MAX) * f64::from(f32::MAX))
+    );
     assert!(dot(cpu, &[0.0_f32, 1.0], &[f32::INFINITY, 1.0]).is_ok_and(f64::is_nan));
     assert_eq!(dot(cpu, &[1.0_f32, 1.0], &[f32::INFINITY, 1.0]), Ok(f64::INFINITY));
 }

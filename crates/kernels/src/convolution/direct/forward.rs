@@ -36,7 +36,12 @@ pub(in super::super) fn forward<K: Packing>(
     let items = (0..tasks).map_while(|task| {
         let images = batch * task / tasks..batch * (task + 1) / tasks;
         let len = images.len() * (c.y_len() / batch);
-        Some((images, epilogue.split_off(len), y.split_off_mut(..len)?, slots.next().unwrap_or_default()))
+        Some((
+            images,
+            epilogue.split_off(len),
+            y.split_off_mut(..len)?,
+            slots.next().unwrap_or_default(),
+        ))
     });
     cpu.for_each_item(items, |(images, epilogue, y, padded)| {
         let padded = &mut padded[..padded_len(packed)];
@@ -118,7 +123,8 @@ impl<K: Packing> WithSimd for Forward<'_, K> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, s: S) {
-        let (c, lanes, out) = (self.packed, <K::Sum as Lanes>::lanes::<S>(), self.packed.geometry.across.out);
+        let (c, lanes, out) =
+            (self.packed, <K::Sum as Lanes>::lanes::<S>(), self.packed.geometry.across.out);
         let of_image = c.geometry.down.out * out;
         let rows = ROWS.min(S::TILE_ROWS);
         let tiles = out.div_ceil(rows);
@@ -228,7 +234,8 @@ impl<T: Float, K: Packing<Sum = T>, const MR: usize, const NV: usize> WithSimd
         add_up::<S, T, MR, NV>(s, first, &acc, &mut total);
 
         for v in 0..NV {
-            let Some(channels) = Channels::from::<S, T>(c.out_channels, j + v * T::lanes::<S>()) else {
+            let Some(channels) = Channels::from::<S, T>(c.out_channels, j + v * T::lanes::<S>())
+            else {
                 break;
             };
             for (i, sums) in total.iter().enumerate() {

@@ -67,7 +67,8 @@ pub(in super::super) fn dw<K: Packing>(
 /// Packs neighbouring windows of each row of `dy`.
 fn pack_dy<K: Packing>(c: &Convolution, cpu: Cpu<'_>, dy: &[K::Sum], mut packed: &mut [K::Sum]) {
     let (rows, width) = (c.geometry.batch * c.geometry.down.out, c.out_channels);
-    let (row, packed_row) = (c.geometry.across.out * width, of_windows::<K>(c).geometry.across.out * width);
+    let (row, packed_row) =
+        (c.geometry.across.out * width, of_windows::<K>(c).geometry.across.out * width);
     let tasks = c.tasks(cpu.threads(), rows);
     let items = (0..tasks).map_while(|task| {
         let (start, end) = (rows * task / tasks, rows * (task + 1) / tasks);
@@ -93,7 +94,9 @@ impl<K: Packing> WithSimd for PackDy<'_, K> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { dy, packed, row, packed_row, width } = self;
         for (dy, packed) in dy.chunks_exact(row).zip(packed.chunks_exact_mut(packed_row)) {
-            for (windows, packed) in dy.chunks(K::ELEMENTS * width).zip(packed.chunks_exact_mut(width)) {
+            for (windows, packed) in
+                dy.chunks(K::ELEMENTS * width).zip(packed.chunks_exact_mut(width))
+            {
                 let (first, second) = windows.split_at(width);
                 K::pack_rows(s, first, second, packed);
             }
@@ -123,7 +126,8 @@ impl<T: Float, K: Packing<Sum = T>> WithSimd for Dw<'_, K> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c: of, packed: c, x, dy, rows, dw, mut db, padded, sums } = self;
         let layout = PaddedLayout::new(c);
-        let (positions, of_image) = (c.geometry.positions(), c.geometry.down.out * c.geometry.across.out);
+        let (positions, of_image) =
+            (c.geometry.positions(), c.geometry.down.out * c.geometry.across.out);
         let lanes = T::lanes::<S>();
         let registers = c.out_channels.div_ceil(lanes);
         let most = ROWS.min(S::TILE_ROWS);
@@ -234,7 +238,9 @@ impl<T: Float> Elements<'_, T> {
     }
 }
 
-struct Chains<'a, K: Packing, const MR: usize, const NV: usize, const DB: bool>(Elements<'a, K::Sum>);
+struct Chains<'a, K: Packing, const MR: usize, const NV: usize, const DB: bool>(
+    Elements<'a, K::Sum>,
+);
 
 impl<T, K, const MR: usize, const NV: usize, const DB: bool> WithSimd for Chains<'_, K, MR, NV, DB>
 where

@@ -47,7 +47,10 @@ impl<T: Float> WithSimd for FilterTransform<'_, T> {
 
 /// `G x`.
 #[inline(always)]
-fn filter_transform<S: Simd, T: Float>(s: S, [first, second, third]: [T::V<S>; 3]) -> [T::V<S>; SIDE] {
+fn filter_transform<S: Simd, T: Float>(
+    s: S,
+    [first, second, third]: [T::V<S>; 3],
+) -> [T::V<S>; SIDE] {
     let near = pair::<S, T>(s, P, plus::<S, T>(s, A, third, first), second);
     let far = pair::<S, T>(s, Q, plus::<S, T>(s, B, third, first), second);
     let (near, far) = (twice::<S, T>(s, NP, near), twice::<S, T>(s, NQ, far));

@@ -120,7 +120,14 @@ pub(super) struct DxTarget<'a, T> {
 impl<T: Float> DxTarget<'_, T> {
     /// Stores these channels of a pixel, or adds them to the stored ones.
     #[inline(always)]
-    fn put<S: Simd>(&mut self, s: S, channels: Channels, pixel: usize, mut dx: T::V<S>, adds: bool) {
+    fn put<S: Simd>(
+        &mut self,
+        s: S,
+        channels: Channels,
+        pixel: usize,
+        mut dx: T::V<S>,
+        adds: bool,
+    ) {
         if let Some(x) = self.relu {
             let zero = T::splat(s, T::ZERO);
             dx = T::select(s, T::less_or_equal(s, channels.get(s, x, pixel), zero), zero, dx);
@@ -152,7 +159,8 @@ impl<T: Float> WithSimd for InputGradient<'_, '_, T> {
         let above = rows.start;
         for (row, start) in rows.zip((0..).step_by(tiles.across)) {
             let (image, of_image) = (row / tiles.down, row % tiles.down);
-            let (adds, last) = (of_image > 0 && (carried || row > above), of_image + 1 == tiles.down);
+            let (adds, last) =
+                (of_image > 0 && (carried || row > above), of_image + 1 == tiles.down);
             for (register, channels) in Channels::of::<S, T>(c.geometry.channels).enumerate() {
                 let mut before = [[T::splat(s, T::ZERO); 2]; SIDE];
                 for tile in 0..tiles.across {
@@ -174,11 +182,16 @@ impl<T: Float> WithSimd for InputGradient<'_, '_, T> {
                         for (b, sum) in line.iter().enumerate().take(columns) {
                             let (mut sum, column) = (*sum, OUT * tile + b);
                             if l < 2 && adds {
-                                sum = T::add(s, channels.get(s, carry, l * padded(tiles) + column), sum);
+                                sum = T::add(
+                                    s,
+                                    channels.get(s, carry, l * padded(tiles) + column),
+                                    sum,
+                                );
                             }
                             if l >= OUT && !last {
                                 channels.put(s, carry, (l - OUT) * padded(tiles) + column, sum);
-                            } else if let (Some(row), Some(column)) = (row, across.pixel(0, column)) {
+                            } else if let (Some(row), Some(column)) = (row, across.pixel(0, column))
+                            {
                                 let pixel = (image * down.len + row) * across.len + column;
                                 to.put::<S>(s, channels, pixel, sum, false);
                             }
@@ -196,7 +209,8 @@ fn input_gradient_transform<S: Simd, T: Float>(s: S, m: [T::V<S>; SIDE]) -> [T::
     let (near, rise) = (T::add(s, m[1], m[2]), T::sub(s, m[1], m[2]));
     let (far, climb) = (T::add(s, m[3], m[4]), T::sub(s, m[3], m[4]));
     let (first, last) = (times::<S, T>(s, A * B, m[0]), times::<S, T>(s, A * B, m[5]));
-    let (first_but_two, last_but_two) = (times::<S, T>(s, -A - B, m[0]), times::<S, T>(s, -A - B, m[5]));
+    let (first_but_two, last_but_two) =
+        (times::<S, T>(s, -A - B, m[0]), times::<S, T>(s, -A - B, m[5]));
     [
         first,
         plus::<S, T>(s, -P * B, rise, plus::<S, T>(s, -Q * A, climb, last)),
@@ -224,7 +238,8 @@ impl<T: Float> WithSimd for AddCarry<'_, '_, T> {
         let Self { c, tiles, row, carry, to } = self;
         let (down, across) = (c.geometry.down, c.geometry.across);
         let (image, top) = (row / tiles.down, OUT * (row % tiles.down));
-        for (l, column) in (0..2 * padded(tiles)).map(|at| (at / padded(tiles), at % padded(tiles))) {
+        for (l, column) in (0..2 * padded(tiles)).map(|at| (at / padded(tiles), at % padded(tiles)))
+        {
             if let (Some(row), Some(pixel)) = (down.pixel(0, top + l), across.pixel(0, column)) {
                 let pixel = (image * down.len + row) * across.len + pixel;
                 for channels in Channels::of::<S, T>(c.geometry.channels) {

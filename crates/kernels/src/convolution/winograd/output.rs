@@ -112,7 +112,8 @@ impl<T: Float> WithSimd for OutputGradientTransform<'_, T> {
                         for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
                             if let Some(pool) = windows.pool(tile, a, b) {
                                 let dy = filters.get(s, dy, pool);
-                                let four = max_backward::<S, T>(s, dy, filters.get(s, argmax, pool));
+                                let four =
+                                    max_backward::<S, T>(s, dy, filters.get(s, argmax, pool));
                                 for (k, dy) in four.into_iter().enumerate() {
                                     gradients[2 * a + k / 2][2 * b + k % 2] = dy;
                                 }
@@ -156,7 +157,9 @@ fn sum4<S: Simd, T: Float>(s: S, x: [T::V<S>; OUT]) -> T::V<S> {
 /// `A x`.
 #[inline(always)]
 fn output_gradient_transform<S: Simd, T: Float>(s: S, dy: [T::V<S>; OUT]) -> [T::V<S>; SIDE] {
-    let near = pair::<S, T>(s, P, plus::<S, T>(s, A, dy[2], dy[0]), plus::<S, T>(s, A, dy[3], dy[1]));
-    let far = pair::<S, T>(s, Q, plus::<S, T>(s, B, dy[2], dy[0]), plus::<S, T>(s, B, dy[3], dy[1]));
+    let near =
+        pair::<S, T>(s, P, plus::<S, T>(s, A, dy[2], dy[0]), plus::<S, T>(s, A, dy[3], dy[1]));
+    let far =
+        pair::<S, T>(s, Q, plus::<S, T>(s, B, dy[2], dy[0]), plus::<S, T>(s, B, dy[3], dy[1]));
     [dy[0], near[0], near[1], far[0], far[1], dy[3]]
 }

@@ -36,7 +36,8 @@ impl Windows {
     /// Index of pool (a, b) of a tile, if it is inside the output. All pools are whole.
     #[inline(always)]
     pub(super) fn pool(self, tile: usize, a: usize, b: usize) -> Option<usize> {
-        self.get(tile, 2 * a, 2 * b).map(|_| self.first / POOL + a * (self.width / 2) + 2 * tile + b)
+        self.get(tile, 2 * a, 2 * b)
+            .map(|_| self.first / POOL + a * (self.width / 2) + 2 * tile + b)
     }
 }
 

@@ -51,13 +51,22 @@ pub(super) fn plus<S: Simd, T: Float>(s: S, factor: f64, x: T::V<S>, to: T::V<S>
 
 /// `factor * x`, of two.
 #[inline(always)]
-pub(super) fn twice<S: Simd, T: Float>(s: S, factor: f64, [first, second]: [T::V<S>; 2]) -> [T::V<S>; 2] {
+pub(super) fn twice<S: Simd, T: Float>(
+    s: S,
+    factor: f64,
+    [first, second]: [T::V<S>; 2],
+) -> [T::V<S>; 2] {
     [times::<S, T>(s, factor, first), times::<S, T>(s, factor, second)]
 }
 
 /// `even + point * odd` and `even - point * odd`.
 #[inline(always)]
-pub(super) fn pair<S: Simd, T: Float>(s: S, point: f64, even: T::V<S>, odd: T::V<S>) -> [T::V<S>; 2] {
+pub(super) fn pair<S: Simd, T: Float>(
+    s: S,
+    point: f64,
+    even: T::V<S>,
+    odd: T::V<S>,
+) -> [T::V<S>; 2] {
     [plus::<S, T>(s, point, odd, even), plus::<S, T>(s, -point, odd, even)]
 }
 
@@ -88,5 +97,7 @@ pub(super) fn both<V: Pod, const M: usize, const N: usize>(
 #[inline(always)]
 pub(super) fn prefetch_range<V>(x: &[V], start: usize, len: usize) {
     let line = (64 / size_of::<V>()).max(1);
-    (start..start + len).step_by(line).for_each(|at| prefetch::<_, true>(x.as_ptr().wrapping_add(at)));
+    (start..start + len)
+        .step_by(line)
+        .for_each(|at| prefetch::<_, true>(x.as_ptr().wrapping_add(at)));
 }

@@ -39,7 +39,8 @@ fn matrices(case: Case, group: usize, [x, w, dy]: [&[f32]; 3]) -> Matrices {
     let c = case.convolution();
     let even = |n: usize| if direct(case) { n.next_multiple_of(2) } else { n };
     let [batch, oh, ow, out] = c.output();
-    let (own, filters, taps) = (case.group_channels(), case.group_filters(), case.kernel[0] * case.kernel[1]);
+    let (own, filters, taps) =
+        (case.group_channels(), case.group_filters(), case.kernel[0] * case.kernel[1]);
     let (terms, row) = (taps * even(own), even(ow));
     let (positions, summed) = (batch * oh * ow, batch * oh * row);
     let mut m = Matrices {
@@ -76,21 +77,27 @@ fn ordered_rounded(case: Case, [x, w, bias, dy]: [&[f32]; 4]) -> Ordered<f32> {
     let (own, filters, out) = (case.group_channels(), case.group_filters(), case.out);
     let depth = case.kernel[0] * case.kernel[1] * own;
     let positions = c.y_len() / out;
-    let [mut z, mut dx, mut dw, mut db] = [c.y_len(), c.x_len(), c.w_len(), out].map(|len| vec![0.0; len]);
+    let [mut z, mut dx, mut dw, mut db] =
+        [c.y_len(), c.x_len(), c.w_len(), out].map(|len| vec![0.0; len]);
     for group in 0..case.groups {
         let m = matrices(case, group, [x, w, dy]);
         let to = |at: usize| at / filters * out + group * filters + at % filters;
-        for (at, sum) in product([positions, filters, m.terms], &m.windows, &m.filters).iter().enumerate() {
+        for (at, sum) in
+            product([positions, filters, m.terms], &m.windows, &m.filters).iter().enumerate()
+        {
             z[to(at)] = sum + bias[to(at) % out];
         }
         let pixels = transposed(m.summed, depth, &m.pixels);
-        for (at, sum) in product([depth, filters, m.summed], &pixels, &m.gradients).iter().enumerate() {
+        for (at, sum) in
+            product([depth, filters, m.summed], &pixels, &m.gradients).iter().enumerate()
+        {
             dw[to(at)] = *sum;
         }
         let sums = product([1, filters, m.summed], &vec![1.0; m.summed], &m.gradients);
         db[group * filters..][..filters].copy_from_slice(&sums);
-        let transposed: Vec<f32> =
-            (0..filters * depth).map(|at| w[at % depth * out + group * filters + at / depth]).collect();
+        let transposed: Vec<f32> = (0..filters * depth)
+            .map(|at| w[at % depth * out + group * filters + at / depth])
+            .collect();
         let windows = product([m.summed, depth, filters], &m.gradients, &transposed);
         let mut terms = m.dx_terms;
         terms.sort_unstable();
@@ -134,13 +141,17 @@ pub(super) fn rounded_has_the_bits_of_its_products(case: Case, spoil: impl Fn(&m
         spoil(operand);
     }
     let operands = [&*x, &w, &bias, &dy];
-    let expected = if case.rounds() { ordered_rounded(case, operands) } else { ordered(case, operands) };
+    let expected =
+        if case.rounds() { ordered_rounded(case, operands) } else { ordered(case, operands) };
     let y: Vec<f32> = expected.z.iter().map(|&z| if z <= 0.0 { 0.0 } else { z }).collect();
     same_on_every_cpu(|cpu| {
         let got = run(&c.rounded(), cpu, operands);
         let expected = [&y, &expected.z, &expected.dx, &expected.dw, &expected.db];
         for ((name, got), expected) in ["y", "z", "dx", "dw", "db"].iter().zip(&got).zip(expected) {
-            assert!(bits(got) == bits(expected), "{name} of {case:?} on {cpu:?}: {got:?} not {expected:?}");
+            assert!(
+                bits(got) == bits(expected),
+                "{name} of {case:?} on {cpu:?}: {got:?} not {expected:?}"
+            );
         }
     });
 }
@@ -156,7 +167,8 @@ fn every_algorithm_has_the_bits_of_its_products() {
 fn special_values_flow_as_in_products() {
     for case in sample(CASES) {
         rounded_has_the_bits_of_its_products(case, |x| {
-            let special = [f32::NAN, f32::INFINITY, -f32::INFINITY, -0.0, 1e-39, -1e-30, f32::MIN_POSITIVE];
+            let special =
+                [f32::NAN, f32::INFINITY, -f32::INFINITY, -0.0, 1e-39, -1e-30, f32::MIN_POSITIVE];
             for (x, special) in x.iter_mut().step_by(37).zip(special) {
                 *x = special;
             }
@@ -192,7 +204,8 @@ fn empty_operands_have_gradients_of_zero() {
         assert!(y.is_empty() && dx.is_empty());
         assert_eq!((bits(&dw), bits(&db)), (vec![0; dw.len()], vec![0; db.len()]));
         let none = Case { out: 0, ..case }.convolution().rounded();
-        let [.., dx, dw, _] = run::<f32>(&none, Cpu::detect(), [&vec![1.0; none.x_len()], &[], &[], &[]]);
+        let [.., dx, dw, _] =
+            run::<f32>(&none, Cpu::detect(), [&vec![1.0; none.x_len()], &[], &[], &[]]);
         assert_eq!((bits(&dx), dw.len()), (vec![0; none.x_len()], 0));
     }
 }
@@ -222,7 +235,10 @@ fn values_are_within_the_rounding_of_the_operands() {
         let sums = run(&c, cpu, [&x, &w, &bias, &dy]);
         for ((exact, rounded), sums) in exact.iter().zip(&rounded).zip(&sums).skip(1) {
             for ((exact, rounded), sum) in exact.iter().zip(rounded).zip(sums) {
-                assert!((exact - rounded).abs() <= 1.01 / 128.0 * sum, "{exact} {rounded} {case:?}");
+                assert!(
+                    (exact - rounded).abs() <= 1.01 / 128.0 * sum,
+                    "{exact} {rounded} {case:?}"
+                );
             }
         }
     }

@@ -141,7 +141,12 @@ impl<T: Float> Image<'_, T> {
         self.x[((n * height + row as usize) * width + col as usize) * channels + channel]
     }
 
-    fn tile<const N: usize>(&self, n: usize, [row, col]: [isize; 2], channel: usize) -> [[T; N]; N] {
+    fn tile<const N: usize>(
+        &self,
+        n: usize,
+        [row, col]: [isize; 2],
+        channel: usize,
+    ) -> [[T; N]; N] {
         let mut tile = [[T::ZERO; N]; N];
         for (i, line) in tile.iter_mut().enumerate() {
             for (j, x) in line.iter_mut().enumerate() {
@@ -174,8 +179,9 @@ fn forward<T: Fused>(case: Case, x: &[T], w: &[T]) -> Vec<T> {
     for n in 0..batch {
         for (row, col) in (0..down * across).map(|tile| (tile / across, tile % across)) {
             let corner = [4 * row as isize - padding[0], 4 * col as isize - padding[1]];
-            let pixels: Vec<_> =
-                (0..channels).map(|i| both(image.tile::<6>(n, corner, i), input_transform)).collect();
+            let pixels: Vec<_> = (0..channels)
+                .map(|i| both(image.tile::<6>(n, corner, i), input_transform))
+                .collect();
             for o in 0..out {
                 let mut sums = [[Sum::ZERO; 6]; 6];
                 for (i, v) in pixels.iter().enumerate() {
@@ -249,8 +255,11 @@ fn input_gradient<T: Fused>(case: Case, w: &[T], dy: &[T]) -> Vec<T> {
                     let at = [(4 * row + l) as isize - padding[0], column as isize - padding[1]];
                     if l >= 4 && !last {
                         above[l - 4][column] = all;
-                    } else if (0..height as isize).contains(&at[0]) && (0..width as isize).contains(&at[1]) {
-                        dx[((n * height + at[0] as usize) * width + at[1] as usize) * channels + i] = all;
+                    } else if (0..height as isize).contains(&at[0])
+                        && (0..width as isize).contains(&at[1])
+                    {
+                        dx[((n * height + at[0] as usize) * width + at[1] as usize) * channels
+                            + i] = all;
                     }
                 }
             }
@@ -277,8 +286,9 @@ fn weight_gradients<T: Fused>(case: Case, x: &[T], dy: &[T]) -> [Vec<T>; 2] {
                     let (n, row) = (row / down, row % down);
                     let corner = [4 * row as isize - padding[0], 4 * tile as isize - padding[1]];
                     let own = [4 * row as isize, 4 * tile as isize];
-                    let v: Vec<_> =
-                        (0..channels).map(|i| both(x.tile::<6>(n, corner, i), input_transform)).collect();
+                    let v: Vec<_> = (0..channels)
+                        .map(|i| both(x.tile::<6>(n, corner, i), input_transform))
+                        .collect();
                     for o in 0..out {
                         let tile = dy.tile::<4>(n, own, o);
                         let sum4 = |x: [T; 4]| sum(sum(x[0], x[1]), sum(x[2], x[3]));
@@ -294,7 +304,8 @@ fn weight_gradients<T: Fused>(case: Case, x: &[T], dy: &[T]) -> [Vec<T>; 2] {
             }
             let elements = of_slice.iter_mut().flatten().flatten();
             for (of_slice, sums) in elements.zip(sums.iter().flatten().flatten()) {
-                *of_slice = if start == rows.start { sums.get() } else { sum(*of_slice, sums.get()) };
+                *of_slice =
+                    if start == rows.start { sums.get() } else { sum(*of_slice, sums.get()) };
             }
         }
         let elements = total.iter_mut().flatten().flatten();
@@ -321,8 +332,11 @@ fn has_the_bits_of_the_documented_order<T: Fused>(case: Case) {
     assert_eq!(c.algorithm::<T>(), Algorithm::Winograd, "{case:?}");
     let [x, w, bias, dy] =
         [draw::<T>(21, c.x_len()), draw(22, c.w_len()), draw(23, case.out), draw(24, c.y_len())];
-    let z: Vec<T> =
-        forward(case, &x, &w).into_iter().zip(bias.iter().cycle()).map(|(z, &b)| sum(z, b)).collect();
+    let z: Vec<T> = forward(case, &x, &w)
+        .into_iter()
+        .zip(bias.iter().cycle())
+        .map(|(z, &b)| sum(z, b))
+        .collect();
     let y: Vec<T> = z.iter().map(|&z| if z <= T::ZERO { T::ZERO } else { z }).collect();
     let dx = input_gradient(case, &w, &dy);
     let [dw, db] = weight_gradients(case, &x, &dy);
@@ -349,7 +363,9 @@ fn winograd_has_the_bits_of_the_documented_order() {
     let ends = |case: &Case| {
         let ([down, _], _) = tiling(*case);
         let [all, _, slices] = slices(*case);
-        (1..slices).map(move |slice| (all * slice / slices).is_multiple_of(down)).collect::<Vec<_>>()
+        (1..slices)
+            .map(move |slice| (all * slice / slices).is_multiple_of(down))
+            .collect::<Vec<_>>()
     };
     let ends: Vec<bool> = CASES.iter().flat_map(ends).collect();
     assert!(ends.contains(&true) && ends.contains(&false), "{ends:?}");
@@ -386,8 +402,13 @@ fn fused_max_pooling_has_the_bits_of_pooling() {
                 scratch.take();
                 let (got, argmax) = (got.take(), argmax.take());
                 assert!(same(&got, &pooled), "y of {case:?}, relu {relu}");
-                let got =
-                    backward(&c, cpu, [&x, &w], OutputGradient { dy: &dy, argmax: Some(&argmax) }, true);
+                let got = backward(
+                    &c,
+                    cpu,
+                    [&x, &w],
+                    OutputGradient { dy: &dy, argmax: Some(&argmax) },
+                    true,
+                );
                 for ((name, got), expected) in ["dx", "dw", "db"].iter().zip(&got).zip(&expected) {
                     assert!(same(got, expected), "{name} of {case:?}, relu {relu}");
                 }
@@ -433,7 +454,8 @@ fn max_pooling_is_refused_where_it_cannot_be_fused() {
     }
     let c = Case::new([1, 8, 8, 16], [3, 3], 16).convolution();
     let [x, w, mut z, mut y, mut argmax] =
-        [c.x_len(), c.w_len(), c.y_len(), c.y_len() / 4, c.y_len() / 4].map(|len| vec![0.0_f32; len]);
+        [c.x_len(), c.w_len(), c.y_len(), c.y_len() / 4, c.y_len() / 4]
+            .map(|len| vec![0.0_f32; len]);
     let mut scratch = vec![0.0; c.forward_scratch::<f32>(1)];
     let mut forward = |epilogue: Epilogue<'_, f32>, y: &mut [f32]| {
         c.forward(Cpu::detect(), &x, &w, epilogue, y, &mut scratch)
@@ -451,8 +473,12 @@ fn max_pooling_is_refused_where_it_cannot_be_fused() {
 fn values_are_within_the_stated_error() {
     for case in sample(CASES) {
         let c = case.convolution();
-        let [x, w, bias, dy] =
-            [draw::<f32>(25, c.x_len()), draw(26, c.w_len()), draw(27, case.out), draw(28, c.y_len())];
+        let [x, w, bias, dy] = [
+            draw::<f32>(25, c.x_len()),
+            draw(26, c.w_len()),
+            draw(27, case.out),
+            draw(28, c.y_len()),
+        ];
         let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
         let exact = ordered(case, [&wide(&x), &wide(&w), &wide(&bias), &wide(&dy)]);
         let [_, z, dx, dw, _] = run(&c, Cpu::detect(), [&x, &w, &bias, &dy]);
@@ -520,7 +546,8 @@ fn non_finite_input_stays_in_its_tile() {
     let case = Case::new([2, 8, 8, 16], [3, 3], 16);
     let c = case.convolution();
     for special in [f32::NAN, f32::INFINITY] {
-        let (mut x, w, dy) = (draw::<f32>(33, c.x_len()), draw::<f32>(34, c.w_len()), draw(35, c.y_len()));
+        let (mut x, w, dy) =
+            (draw::<f32>(33, c.x_len()), draw::<f32>(34, c.w_len()), draw(35, c.y_len()));
         let bias = [0.0; 16];
         let clean = run(&c, Cpu::detect(), [&x, &w, &bias, &dy]);
         // The first pixel of the first image belongs to the first tile alone.
@@ -543,7 +570,8 @@ fn non_finite_input_stays_in_its_tile() {
 #[test]
 fn an_empty_batch_has_gradients_of_zero() {
     let c = Case::new([0, 6, 6, 16], [3, 3], 16).convolution();
-    let [y, _, dx, dw, db] = run(&c, Cpu::detect(), [&[], &draw::<f32>(36, c.w_len()), &[0.0; 16], &[]]);
+    let [y, _, dx, dw, db] =
+        run(&c, Cpu::detect(), [&[], &draw::<f32>(36, c.w_len()), &[0.0; 16], &[]]);
     assert!(y.is_empty() && dx.is_empty());
     assert_eq!((bits(&dw), bits(&db)), (vec![0; dw.len()], vec![0; db.len()]));
 }

@@ -26,7 +26,12 @@ fn a_mean_far_greater_than_the_deviation_costs_no_digits() {
         for g in 0..mean.len() {
             // The error of the oracle's own f64 sum.
             assert!((mean[g] - mean_[g]).abs() < 1e-6, "{norm:?}: {} not {}", mean[g], mean_[g]);
-            assert!((rstd[g] / rstd_[g] - 1.0).abs() < 1e-6, "{norm:?}: {} not {}", rstd[g], rstd_[g]);
+            assert!(
+                (rstd[g] / rstd_[g] - 1.0).abs() < 1e-6,
+                "{norm:?}: {} not {}",
+                rstd[g],
+                rstd_[g]
+            );
         }
         assert_near(&y, &y_, 1e-5, "y");
         let (dx_, dgamma_, _) = norm.backward_oracle(&x, &ones, &wide(&dy));
@@ -39,7 +44,9 @@ fn a_mean_far_greater_than_the_deviation_costs_no_digits() {
     for norm in [Batch { rows: 1000, channels: 3 }, Layer { rows: 3, channels: 1000 }] {
         let (_, rstd, _) = norm.forward(Cpu::detect(), &x, Affine::NONE);
         let (_, expected, _) = norm.oracle(&exact, &[1.0; 1000], &[0.0; 1000]);
-        assert!(rstd.iter().zip(expected).all(|(got, expected)| (got / expected - 1.0).abs() < 1e-13));
+        assert!(
+            rstd.iter().zip(expected).all(|(got, expected)| (got / expected - 1.0).abs() < 1e-13)
+        );
     }
 }
 
@@ -47,8 +54,9 @@ fn a_mean_far_greater_than_the_deviation_costs_no_digits() {
 #[test]
 fn the_variance_holds_its_bound_where_the_first_rows_mislead() {
     for rows in [128, 1280] {
-        let x: Vec<f32> =
-            (0..rows).map(|i| draw::<f32>(17, rows)[i] + if i % 128 < 16 { 1000.0 } else { 0.0 }).collect();
+        let x: Vec<f32> = (0..rows)
+            .map(|i| draw::<f32>(17, rows)[i] + if i % 128 < 16 { 1000.0 } else { 0.0 })
+            .collect();
         let (_, rstd, _) = Batch { rows, channels: 1 }.forward(Cpu::detect(), &x, Affine::NONE);
         let (_, expected, _) = Batch { rows, channels: 1 }.oracle(&wide(&x), &[1.0], &[0.0]);
         // 2^10 roundings of the variance.

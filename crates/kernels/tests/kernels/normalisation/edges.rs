@@ -6,13 +6,18 @@ use super::*;
 fn a_constant_group_becomes_beta_exactly() {
     for constant in [0.1_f32, -3e6, 1e-40, 0.0] {
         let groups = Groups { batch: 2, positions: 7, channels: 20, groups: 2 };
-        for norm in [Batch { rows: 150, channels: 20 }, Layer { rows: 3, channels: 20 }, Group(groups)] {
+        for norm in
+            [Batch { rows: 150, channels: 20 }, Layer { rows: 3, channels: 20 }, Group(groups)]
+        {
             let x = vec![constant; norm.len()];
             let (gamma, beta) = (draw::<f32>(18, 20), draw::<f32>(19, 20));
             let (mean, rstd, y) = norm.forward(Cpu::detect(), &x, Affine::new(&gamma, &beta));
             assert!(mean.iter().all(|&mean| mean == f64::from(constant)));
             assert!(rstd.iter().all(|&rstd| rstd == 1.0 / EPSILON.sqrt()));
-            assert!(y.iter().enumerate().all(|(i, &y)| y == beta[i % 20]), "{norm:?} of {constant}");
+            assert!(
+                y.iter().enumerate().all(|(i, &y)| y == beta[i % 20]),
+                "{norm:?} of {constant}"
+            );
         }
     }
 }
@@ -50,7 +55,11 @@ fn non_finite_elements_stay_in_their_group() {
             let ((y, dx), (clean_y, clean_dx)) = (all(&x), all(&clean));
             for i in 0..x.len() {
                 if norm.group_of(i) != norm.group_of(at) {
-                    assert_eq!((y[i], dx[i]), (clean_y[i], clean_dx[i]), "{norm:?}, {bad}, element {i}");
+                    assert_eq!(
+                        (y[i], dx[i]),
+                        (clean_y[i], clean_dx[i]),
+                        "{norm:?}, {bad}, element {i}"
+                    );
                 } else if matches!(norm, Rms { .. }) && !bad.is_nan() && i != at {
                     assert_eq!(y[i], 0.0);
                 } else {
@@ -69,7 +78,8 @@ fn non_finite_elements_stay_in_their_group() {
 #[test]
 fn alignment_changes_nothing_and_neighbours_are_untouched() {
     let groups = Groups { batch: 2, positions: 17, channels: 12, groups: 3 };
-    for norm in [Batch { rows: 34, channels: 12 }, Layer { rows: 34, channels: 12 }, Group(groups)] {
+    for norm in [Batch { rows: 34, channels: 12 }, Layer { rows: 34, channels: 12 }, Group(groups)]
+    {
         let n = norm.len();
         let x = draw::<f32>(22, n);
         let cpu = Cpu::detect();
@@ -81,7 +91,8 @@ fn alignment_changes_nothing_and_neighbours_are_untouched() {
             let (mut y, mut dx) = (vec![7.0_f32; n + 9], moved.clone());
             let (mut mean, mut rstd) = (mean.clone(), rstd.clone());
             let mut scratch = vec![0.0; 10_000];
-            let (from, to, d) = (&moved[offset..][..n], &mut y[offset..][..n], &mut dx[offset..][..n]);
+            let (from, to, d) =
+                (&moved[offset..][..n], &mut y[offset..][..n], &mut dx[offset..][..n]);
             let gradient = AffineGradient::NONE;
             match norm {
                 Batch { .. } => {
@@ -97,7 +108,8 @@ fn alignment_changes_nothing_and_neighbours_are_untouched() {
                         &mut scratch,
                     )
                     .unwrap();
-                    batch_norm_backward(cpu, from, None, &mean, &rstd, d, gradient, &mut scratch).unwrap();
+                    batch_norm_backward(cpu, from, None, &mean, &rstd, d, gradient, &mut scratch)
+                        .unwrap();
                 }
                 Group(groups) => {
                     group_norm(
@@ -112,13 +124,34 @@ fn alignment_changes_nothing_and_neighbours_are_untouched() {
                         &mut scratch,
                     )
                     .unwrap();
-                    group_norm_backward(cpu, groups, from, None, &mean, &rstd, d, gradient, &mut scratch)
-                        .unwrap();
+                    group_norm_backward(
+                        cpu,
+                        groups,
+                        from,
+                        None,
+                        &mean,
+                        &rstd,
+                        d,
+                        gradient,
+                        &mut scratch,
+                    )
+                    .unwrap();
                 }
                 _ => {
-                    layer_norm(cpu, from, 12, Affine::NONE, EPSILON, &mut mean, &mut rstd, to).unwrap();
-                    layer_norm_backward(cpu, from, 12, None, &mean, &rstd, d, gradient, &mut scratch)
+                    layer_norm(cpu, from, 12, Affine::NONE, EPSILON, &mut mean, &mut rstd, to)
                         .unwrap();
+                    layer_norm_backward(
+                        cpu,
+                        from,
+                        12,
+                        None,
+                        &mean,
+                        &rstd,
+                        d,
+                        gradient,
+                        &mut scratch,
+                    )
+                    .unwrap();
                 }
             }
             for (got, expected) in [(&y, &expected), (&dx, &expected_dx)] {
@@ -135,7 +168,8 @@ fn without_rows_nothing_is_done() {
     let (mut mean, mut rstd) = ([7.0; 3], [7.0; 3]);
     let (mut dgamma, mut dbeta) = ([7.0_f32; 3], [7.0; 3]);
     let mut scratch = [0.0_f32; 100];
-    batch_norm(cpu, &[], Affine::NONE, 0.1, None, &mut mean, &mut rstd, &mut [], &mut scratch).unwrap();
+    batch_norm(cpu, &[], Affine::NONE, 0.1, None, &mut mean, &mut rstd, &mut [], &mut scratch)
+        .unwrap();
     assert_eq!((mean, rstd), ([7.0; 3], [7.0; 3]));
     let gradient = AffineGradient::new(&mut dgamma, &mut dbeta);
     batch_norm_backward(cpu, &[], None, &mean, &rstd, &mut [], gradient, &mut scratch).unwrap();
@@ -151,7 +185,8 @@ fn without_rows_nothing_is_done() {
         let (mean, rstd) = (&mut mean[..3 * batch], &mut rstd[..3 * batch]);
         group_norm(cpu, groups, &[], Affine::NONE, 0.1, mean, rstd, &mut [], &mut scratch).unwrap();
         let gradient = AffineGradient::new(&mut dgamma, &mut dbeta);
-        group_norm_backward(cpu, groups, &[], None, mean, rstd, &mut [], gradient, &mut scratch).unwrap();
+        group_norm_backward(cpu, groups, &[], None, mean, rstd, &mut [], gradient, &mut scratch)
+            .unwrap();
         assert_eq!((dgamma, dbeta), ([0.0; 3], [0.0; 3]));
     }
     // Rows without channels have no mean.

@@ -43,7 +43,8 @@ fn columns_are_summed_in_the_documented_order() {
     for (rows, channels) in [(2, 1), (3, 5), (17, 33), (131, 20), (258, 70)] {
         let x = draw::<f32>(8, rows * channels);
         let (gamma, beta) = (draw::<f32>(9, channels), draw::<f32>(10, channels));
-        let (mean, rstd, y) = Batch { rows, channels }.forward(Cpu::detect(), &x, Affine::new(&gamma, &beta));
+        let (mean, rstd, y) =
+            Batch { rows, channels }.forward(Cpu::detect(), &x, Affine::new(&gamma, &beta));
         for (j, expected) in ordered_columns(&x, channels).into_iter().enumerate() {
             assert_eq!((mean[j], rstd[j]), expected, "channel {j} of {rows} x {channels}");
             let near = mean[j] as f32;
