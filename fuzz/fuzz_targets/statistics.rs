@@ -58,7 +58,7 @@ fn look<E: Element + Number>(problem: &Problem) {
     assert_eq!(bins.iter().sum::<u64>() + zero + below + above + wild, expected[0]);
     // The exponents of all that is normal.
     for (bin, count) in bins.iter().enumerate() {
-        let field = (1023 + Histogram::LEAST_EXPONENT + bin as i32) as u64;
+        let field = (1023 + Histogram::MIN_EXPONENT + bin as i32) as u64;
         let inside = |x: &&f64| x.to_bits() >> 52 & 0x7FF == field;
         assert_eq!(*count, exact.iter().filter(inside).count() as u64);
     }

@@ -174,7 +174,7 @@ fn non_finite_logits_stay_in_their_row() {
             let loss = if losses[0] == u64::MAX { f64::NAN } else { f64::from_bits(losses[0]) };
             match (at, x) {
                 (_, x) if x.is_nan() => {
-                    assert!(loss.is_nan() && dz.contains(&u64::MAX), "{of:?} {at}")
+                    assert!(loss.is_nan() && dz.contains(&u64::MAX), "{of:?} {at}");
                 }
                 (2, _) | (1, f32::NEG_INFINITY) => assert!(loss == f64::INFINITY, "{of:?} {at}"),
                 _ => assert!(loss.is_finite(), "{of:?} {at}"),
