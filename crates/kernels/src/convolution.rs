@@ -76,7 +76,7 @@ use crate::simd::{Float, Simd};
 use crate::window::{Geometry, Window, length};
 use crate::{Cpu, Error};
 pub use algorithm::Algorithm;
-use columns::{Gather, Part};
+use columns::{Col2im, Columns};
 use max_pool::POOL;
 
 /// Geometry of a convolution. Its methods compute the convolution and its gradients.
@@ -326,8 +326,8 @@ impl Convolution {
             let rows = (BLOCK / depth).max(1);
             let blocks = (0..positions).step_by(rows).zip(columns.chunks_mut(rows * depth));
             cpu.for_each_item(blocks, |(start, columns)| {
-                let part = Part { group, taps: 0..self.geometry.taps() };
-                self.fill(x, &part, start..positions.min(start + rows), columns);
+                let part = Columns { group, taps: 0..self.geometry.taps() };
+                self.fill_columns(x, &part, start..positions.min(start + rows), columns);
             });
         }
         Ok(())
@@ -353,7 +353,7 @@ impl Convolution {
             for group in 0..self.groups {
                 let columns = &columns[group * of_batch + n * of_image..][..of_image];
                 let (windows, pixels) = (0..down.out, 0..down.len);
-                cpu.isa.run(Gather {
+                cpu.isa.run(Col2im {
                     convolution: self,
                     group,
                     columns,

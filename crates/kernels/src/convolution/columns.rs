@@ -16,7 +16,7 @@ use crate::simd::{Float, Simd, WithSimd};
 use crate::window::Run;
 
 /// Columns of the im2col matrix: taps `taps` of the kernel, of the channels of `group`.
-pub(super) struct Part {
+pub(super) struct Columns {
     pub(super) group: usize,
     pub(super) taps: Range<usize>,
 }
@@ -31,10 +31,10 @@ impl Convolution {
     }
 
     /// Writes the rows `positions` of `part` to `columns`.
-    pub(super) fn fill<T: Float>(
+    pub(super) fn fill_columns<T: Float>(
         &self,
         x: &[T],
-        part: &Part,
+        part: &Columns,
         positions: Range<usize>,
         columns: &mut [T],
     ) {
@@ -85,7 +85,7 @@ impl Convolution {
 }
 
 /// col2im of one group: adds the rows of `columns` to the rows `pixels` of some images.
-pub(super) struct Gather<'a, T> {
+pub(super) struct Col2im<'a, T> {
     pub(super) convolution: &'a Convolution,
     pub(super) group: usize,
     /// Windows of output rows `windows` of each image:
@@ -107,7 +107,7 @@ impl<T: Float> Elementwise<T, 1, 1> for Add {
     }
 }
 
-impl<T: Float> WithSimd for Gather<'_, T> {
+impl<T: Float> WithSimd for Col2im<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {

@@ -13,7 +13,7 @@
 
 use core::ops::Range;
 
-use super::{BLOCK, Convolution, Epilogue, Gather, Part};
+use super::{BLOCK, Col2im, Columns, Convolution, Epilogue};
 use crate::gemm::terms::Terms;
 use crate::gemm::{self, gemm_terms, gemm_terms_scratch};
 use crate::matrix::{MatMut, MatRef};
@@ -61,7 +61,8 @@ pub(super) fn forward<K: Terms>(
                 return;
             };
             for group in 0..c.groups {
-                c.fill(x, &Part { group, taps: 0..c.geometry.taps() }, windows.clone(), columns);
+                let part = Columns { group, taps: 0..c.geometry.taps() };
+                c.fill_columns(x, &part, windows.clone(), columns);
                 debug_assert_ok((|| {
                     let columns = MatRef::row_major(columns, windows.len(), depth)?;
                     let (w, y) =
@@ -192,7 +193,7 @@ pub(super) fn dw<K: Terms>(
                     let taps = first..own.end.min(first + taps);
                     let rows = taps.len() * c.group_channels();
                     let dw = &mut dw[(first - own.start) * c.group_channels() * c.out_channels..];
-                    c.fill(x, &Part { group, taps }, windows.clone(), columns);
+                    c.fill_columns(x, &Columns { group, taps }, windows.clone(), columns);
                     debug_assert_ok((|| {
                         let columns = MatRef::row_major(columns, windows.len(), rows)?.transpose();
                         let dy =
@@ -336,7 +337,7 @@ pub(super) fn dx<K: Terms>(
                     )
                 })());
                 let (columns, windows, pixels) = (&*columns, windows.clone(), pixels.clone());
-                cpu.isa.run(Gather {
+                cpu.isa.run(Col2im {
                     convolution: c,
                     group,
                     columns,
