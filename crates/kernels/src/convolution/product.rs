@@ -68,7 +68,7 @@ pub(super) fn forward<K: Terms>(
                     let (w, y) =
                         (filters(c, w, group)?, group_columns_mut(c, y, windows.len(), group)?);
                     let epilogue = group_epilogue(c, &mut epilogue, windows.len(), group)?;
-                    gemm_whole::<K>(cpu, [columns, w], Float::ZERO, y, epilogue, scratch)
+                    gemm_terms::<K>(cpu, [columns, w], Float::ZERO, y, epilogue, scratch)
                 })());
             }
         }
@@ -90,7 +90,7 @@ pub(super) fn forward_pointwise<K: Terms>(
             let (x, w) = (pixels(c, x, group)?, filters(c, w, group)?);
             let y = group_columns_mut(c, y, positions, group)?;
             let epilogue = group_epilogue(c, &mut epilogue, positions, group)?;
-            gemm_whole::<K>(cpu, [x, w], Float::ZERO, y, epilogue, scratch)
+            gemm_terms::<K>(cpu, [x, w], Float::ZERO, y, epilogue, scratch)
         })());
     }
 }
@@ -99,8 +99,8 @@ pub(super) fn forward_pointwise<K: Terms>(
 pub(super) const fn pointwise_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
     let (positions, channels, filters) =
         (c.geometry.positions(), c.group_channels(), c.group_filters());
-    let forward = gemm_whole_scratch::<K>(threads, positions, filters, channels);
-    max(forward, gemm_whole_scratch::<K>(threads, channels, filters, positions))
+    let forward = gemm_terms_scratch::<K>(threads, positions, filters, channels);
+    max(forward, gemm_terms_scratch::<K>(threads, channels, filters, positions))
 }
 
 pub(super) fn dw_pointwise<K: Terms>(
@@ -117,14 +117,14 @@ pub(super) fn dw_pointwise<K: Terms>(
             let x = pixels(c, x, group)?.transpose();
             let dy = group_columns(c, dy, c.geometry.positions(), group)?;
             let dw = group_columns_mut(c, dw, c.depth(), group)?;
-            gemm_whole::<K>(cpu, [x, dy], Float::ZERO, dw, sums(c, &mut db, group), scratch)
+            gemm_terms::<K>(cpu, [x, dy], Float::ZERO, dw, sums(c, &mut db, group), scratch)
         })());
     }
 }
 
 /// Scratch elements of [`db`].
 pub(super) const fn db_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
-    gemm_whole_scratch::<K>(threads, 1, c.out_channels, c.geometry.positions())
+    gemm_terms_scratch::<K>(threads, 1, c.out_channels, c.geometry.positions())
 }
 
 /// `db` alone, as a product.
@@ -203,7 +203,7 @@ pub(super) fn dw<K: Terms>(
                         } else {
                             gemm::Epilogue::NONE
                         };
-                        gemm_whole::<K>(
+                        gemm_terms::<K>(
                             cpu,
                             [columns, dy],
                             beta,
@@ -270,7 +270,7 @@ impl Strips {
 
     const fn task_len<K: Terms>(self, c: &Convolution) -> usize {
         let windows = self.images * self.windows * c.geometry.across.out;
-        windows * c.depth() + gemm_whole_scratch::<K>(1, windows, c.depth(), c.group_filters())
+        windows * c.depth() + gemm_terms_scratch::<K>(1, windows, c.depth(), c.group_filters())
     }
 }
 
@@ -327,7 +327,7 @@ pub(super) fn dx<K: Terms>(
                     let w =
                         MatRef::row_major(&transposed[group * filters * depth..], filters, depth)?;
                     let columns = MatMut::row_major(columns, rows, depth)?;
-                    gemm_whole::<K>(
+                    gemm_terms::<K>(
                         serial,
                         [dy, w],
                         Float::ZERO,

@@ -157,7 +157,7 @@ const fn task_len<T: Float>(c: &Convolution) -> usize {
     let (tiles, (pixels, results)) = (Tiles::new(c), strip_lens(c));
     let (rows, channels, filters) =
         (tiles.strip * tiles.across, c.geometry.channels, c.out_channels);
-    let forward = gemm_whole_scratch::<Single<T>>(1, rows, filters, channels);
+    let forward = gemm_terms_scratch::<Single<T>>(1, rows, filters, channels);
     let [dw, dx] = [[channels, filters, rows], [rows, channels, filters]];
     let [dw, dx] = [
         gemm_terms_scratch::<Single<T>>(1, dw[0], dw[1], dw[2]),
@@ -187,7 +187,7 @@ fn products<T: Float>(
                 MatRef::row_major(a, m, k)?
             };
             let (b, c) = (MatRef::row_major(b, k, n)?, MatMut::row_major(c, m, n)?);
-            gemm_whole::<Single<T>>(
+            gemm_terms::<Single<T>>(
                 Cpu::serial(isa),
                 [a, b],
                 beta,

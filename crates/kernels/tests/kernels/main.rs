@@ -3,6 +3,8 @@
 //! One integration test instead of unit tests: it links the library's instances in place of
 //! compiling every kernel again.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod activation;
 mod argmax;
 mod bernoulli;

@@ -139,7 +139,7 @@ fn pow_f32_is_within_its_bound() {
 ///
 /// Half of each function's points are drawn from all regions; the others are those where its error
 /// was largest among 50,000.
-const EXACT: &str = include_str!("exact_f64.txt");
+const EXACT: &str = include_str!("../../src/math/exact_f64.txt");
 
 #[test]
 fn f64_is_within_the_same_bounds() {
