@@ -27,7 +27,9 @@ impl Shape {
         include_str!("../shapes/gemm.txt")
             .lines()
             .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
-            .map(|line| Self::parse(line).unwrap_or_else(|| panic!("shapes/gemm.txt: cannot read {line:?}")))
+            .map(|line| {
+                Self::parse(line).unwrap_or_else(|| panic!("shapes/gemm.txt: cannot read {line:?}"))
+            })
             .collect()
     }
 

@@ -32,7 +32,8 @@ fn main() -> Result<(), Error> {
 
     // Forward: bias and ReLU are applied while the product is still in registers.
     let mut y = [0.0; BATCH * OUTPUTS];
-    let (x_rows, w_rows) = (MatRef::row_major(&x, BATCH, INPUTS)?, MatRef::row_major(&w, INPUTS, OUTPUTS)?);
+    let (x_rows, w_rows) =
+        (MatRef::row_major(&x, BATCH, INPUTS)?, MatRef::row_major(&w, INPUTS, OUTPUTS)?);
     let y_rows = MatMut::row_major(&mut y, BATCH, OUTPUTS)?;
     gemm(cpu, 1.0, x_rows, w_rows, 0.0, y_rows, Epilogue::bias(&b).relu(), &mut scratch)?;
     println!("y  = {y:?}");

@@ -36,7 +36,11 @@ use crate::{Cpu, Error};
 pub fn clip_factor(norm: f64, limit: f64) -> Result<f64, Error> {
     check_limit(limit)?;
     if !(0.0..f64::INFINITY).contains(&norm) {
-        return Err(Error::Parameter { name: "norm", expected: "finite and at least 0", got: norm });
+        return Err(Error::Parameter {
+            name: "norm",
+            expected: "finite and at least 0",
+            got: norm,
+        });
     }
     Ok(if norm > limit { limit / norm } else { 1.0 })
 }
@@ -220,7 +224,12 @@ fn check_above_zero(name: &'static str, x: f64) -> Result<(), Error> {
 }
 
 /// The Euclidean norms of the units of `x`, or the first element that is not finite.
-fn finite_unit_norms<T: Float>(cpu: Cpu<'_>, units: Units, x: &[T], norms: &mut [f64]) -> Result<(), Error> {
+fn finite_unit_norms<T: Float>(
+    cpu: Cpu<'_>,
+    units: Units,
+    x: &[T],
+    norms: &mut [f64],
+) -> Result<(), Error> {
     unit_norms(cpu, Norm::L2, units, x, norms)?;
     if norms.iter().any(|norm| !norm.is_finite())
         && let Some(index) = x.iter().position(|x| !x.to_f64().is_finite())
@@ -273,7 +282,9 @@ fn clip_units<T: Float>(
         } else {
             for first in (0..cols).step_by(COLUMNS) {
                 let factors =
-                    core::array::from_fn(|i| if first + i < cols { factor(first + i) } else { 1.0 });
+                    core::array::from_fn(
+                        |i| if first + i < cols { factor(first + i) } else { 1.0 },
+                    );
                 cpu.isa.run(RescaleColumns { x, cols, first, factors });
             }
         }

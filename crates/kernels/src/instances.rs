@@ -155,7 +155,10 @@ fn elements<E: Element>() {
 /// Optimizer steps.
 #[inline(never)]
 fn steps<T: Float>() {
-    name(&[AnyOptimizer::step::<T, T, T> as *const (), SecondMoment::check::<T, T, T> as *const ()]);
+    name(&[
+        AnyOptimizer::step::<T, T, T> as *const (),
+        SecondMoment::check::<T, T, T> as *const (),
+    ]);
 }
 
 /// Keeps the compiler from dropping these functions.

@@ -24,7 +24,10 @@ fn every_instruction_set_has_the_golden_bits_of_bf16() {
     for isa in Isa::available() {
         let got = bf16_products(Cpu::serial(isa));
         let instruction = if isa.multiplies_bf16() { "with" } else { "without" };
-        assert!(got == Ok(BF16), "{isa} {instruction} an instruction: {got:#x?}, expected {BF16:#x}");
+        assert!(
+            got == Ok(BF16),
+            "{isa} {instruction} an instruction: {got:#x?}, expected {BF16:#x}"
+        );
     }
 }
 

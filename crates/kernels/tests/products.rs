@@ -55,7 +55,9 @@ fn packed_products<T: Float>() {
             let mut scratch = vec![T::ZERO; gemm_scratch::<T>(1, m, n, k)];
             gemm(Cpu::detect(), alpha, a, b, beta, c, Epilogue::NONE, &mut scratch).unwrap();
             // Packed for one instruction set, multiplied on each: the panels fit, or are read slowly.
-            for (packer, isa) in Isa::available().flat_map(|p| Isa::available().map(move |i| (p, i))) {
+            for (packer, isa) in
+                Isa::available().flat_map(|p| Isa::available().map(move |i| (p, i)))
+            {
                 let mut left = vec![T::NAN; packed_len::<T>(k, m)];
                 let mut right = vec![T::NAN; packed_len::<T>(k, n)];
                 let left = Packed::left(packer, a, &mut left).unwrap();
@@ -73,7 +75,11 @@ fn packed_products<T: Float>() {
                         _ => gemm(cpu, alpha, left, right, beta, c, Epilogue::NONE, &mut scratch),
                     }
                     .unwrap();
-                    assert_eq!(bits(&got), bits(&expected), "{packer} {isa} {m} {n} {k} {turn} {which}");
+                    assert_eq!(
+                        bits(&got),
+                        bits(&expected),
+                        "{packer} {isa} {m} {n} {k} {turn} {which}"
+                    );
                 }
             }
         }
@@ -101,7 +107,8 @@ fn packed_factors_of_bf16_change_no_bit() {
         let c = MatMut::row_major(&mut expected, m, n).unwrap();
         gemm_bf16(Cpu::detect(), 1.0, a, b, 0.0, c, Epilogue::NONE, &mut scratch).unwrap();
         for isa in Isa::available() {
-            let (mut left, mut right) = (vec![0.0; packed_bf16_len(k, m)], vec![0.0; packed_bf16_len(k, n)]);
+            let (mut left, mut right) =
+                (vec![0.0; packed_bf16_len(k, m)], vec![0.0; packed_bf16_len(k, n)]);
             let left = PackedBf16::left(isa, a, &mut left).unwrap();
             let right = PackedBf16::right(isa, b, &mut right).unwrap();
             let (mut one, mut other) = (vec![0.0_f32; m * n], vec![0.0_f32; m * n]);
@@ -118,8 +125,11 @@ fn packed_factors_of_bf16_change_no_bit() {
 #[test]
 fn short_panels_are_an_error() {
     let len = packed_len::<f32>(3, 5);
-    let result = Packed::right(Isa::detect(), view(&[0.0_f32; 15], 3, 5, false), &mut [0.0; 14]).unwrap_err();
-    assert!(matches!(result, Error::Length { operand: "panels", got: 14, expected } if expected <= len));
+    let result = Packed::right(Isa::detect(), view(&[0.0_f32; 15], 3, 5, false), &mut [0.0; 14])
+        .unwrap_err();
+    assert!(
+        matches!(result, Error::Length { operand: "panels", got: 14, expected } if expected <= len)
+    );
 }
 
 /// Heads of attention, interleaved in rows, with the keys transposed.
@@ -153,7 +163,11 @@ fn a_batch_has_the_bits_of_its_products() {
                     &mut vec![f32::NAN; scratch],
                 )
                 .unwrap();
-                assert_eq!(bits(&got), bits(&expected), "{isa}, {threads} threads, {scratch} of scratch");
+                assert_eq!(
+                    bits(&got),
+                    bits(&expected),
+                    "{isa}, {threads} threads, {scratch} of scratch"
+                );
             }
         }
     }
@@ -164,9 +178,18 @@ fn a_batch_that_does_not_fit_is_an_error() {
     let mut data = [0.0_f32; 24];
     // Heads side by side are disjoint; matrices that share places are not.
     assert!(BatchMut::strided(&mut data, 2, 3, (4, 3), (6, 1)).is_ok());
-    assert!(matches!(BatchMut::strided(&mut data, 2, 2, (4, 3), (6, 1)), Err(Error::Overlap { .. })));
-    assert!(matches!(BatchMut::strided(&mut data, 2, 0, (2, 2), (2, 1)), Err(Error::Overlap { .. })));
-    assert!(matches!(BatchMut::strided(&mut data, 4, 8, (2, 4), (4, 1)), Err(Error::OutOfBounds { .. })));
+    assert!(matches!(
+        BatchMut::strided(&mut data, 2, 2, (4, 3), (6, 1)),
+        Err(Error::Overlap { .. })
+    ));
+    assert!(matches!(
+        BatchMut::strided(&mut data, 2, 0, (2, 2), (2, 1)),
+        Err(Error::Overlap { .. })
+    ));
+    assert!(matches!(
+        BatchMut::strided(&mut data, 4, 8, (2, 4), (4, 1)),
+        Err(Error::OutOfBounds { .. })
+    ));
     let source = [0.0_f32; 24];
     assert!(matches!(
         Batch::strided(&source, 4, 8, |x| MatRef::row_major(x, 2, 4)),

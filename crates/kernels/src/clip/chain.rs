@@ -13,7 +13,9 @@
 
 use super::{bound, check_above_zero, check_limit, clip_units, rescale};
 use crate::error::check_length;
-use crate::norm::{Norm, Scaled, Units, larger, norm_max, scaled_norm2, scaled_tensor_norms, unit_norms};
+use crate::norm::{
+    Norm, Scaled, Units, larger, norm_max, scaled_norm2, scaled_tensor_norms, unit_norms,
+};
 use crate::simd::Float;
 use crate::{Cpu, Error};
 
@@ -150,8 +152,11 @@ pub fn clip_chain<T: Float>(
                 let mut rewritten = false;
                 for (g, &before) in (PartsMut { tensors, rest: &mut *g }).zip(&*norms) {
                     let known = !clipped.rewritten && before < f64::INFINITY;
-                    let Scaled { norm, scale: of_norm } =
-                        if known { Scaled { norm: before, scale: 1.0 } } else { scaled_norm2(cpu, g)? };
+                    let Scaled { norm, scale: of_norm } = if known {
+                        Scaled { norm: before, scale: 1.0 }
+                    } else {
+                        scaled_norm2(cpu, g)?
+                    };
                     if norm / of_norm * scale > limit {
                         rescale(cpu, g, of_norm, limit / (norm * scale));
                         rewritten = true;

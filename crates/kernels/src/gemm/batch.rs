@@ -60,7 +60,13 @@ impl<'a, T> Batch<'a, T> {
     fn item(&self, i: usize) -> Result<MatRef<'a, T>, Error> {
         let start = i.saturating_mul(self.stride).min(self.data.len());
         let shape = self.first.shape();
-        MatRef::strided(&self.data[start..], shape.rows, shape.cols, shape.row_stride, shape.col_stride)
+        MatRef::strided(
+            &self.data[start..],
+            shape.rows,
+            shape.cols,
+            shape.row_stride,
+            shape.col_stride,
+        )
     }
 }
 
@@ -98,7 +104,11 @@ impl<'a, T> BatchMut<'a, T> {
             }
             reach = reach.saturating_add(count.saturating_sub(1).saturating_mul(stride));
         }
-        Ok(Self { first: MatMut::strided(data, rows, cols, row_stride, col_stride)?, count, stride })
+        Ok(Self {
+            first: MatMut::strided(data, rows, cols, row_stride, col_stride)?,
+            count,
+            stride,
+        })
     }
 }
 

@@ -32,7 +32,8 @@ const SPARSE_TILES: usize = 32;
 fn rests<S: Simd, T>(stride: usize, kc: usize, tiles: usize, skips: bool) -> bool {
     let stride = stride * size_of::<T>();
     let few = if S::TILE_ROWS > 6 { 12 } else { 3 };
-    kc * stride <= 512 << 10 || ((tiles <= few || skips && S::WIDE_ROWS >= 3) && !stride.is_multiple_of(4096))
+    kc * stride <= 512 << 10
+        || ((tiles <= few || skips && S::WIDE_ROWS >= 3) && !stride.is_multiple_of(4096))
 }
 
 /// The operands, after all checks: C <- act(alpha A^T B + beta C + bias), where A is k x m and B is k x n.
@@ -244,7 +245,10 @@ impl<T: Float> Partials<'_, T> {
             let (first, last) = (p == 0, p + T::KB >= depth);
             let (c, column_sums) = sums.split_at(rows * cols);
             let finish = product.finish(first, last, false);
-            apart(s, Sums { finish: &finish, sums: Source::packed(c, cols, 1), at: (0, 0), rows, cols });
+            apart(
+                s,
+                Sums { finish: &finish, sums: Source::packed(c, cols, 1), at: (0, 0), rows, cols },
+            );
             if let Some(target) = product.column_sums {
                 let finish = product.finish_columns(target, first, last, false);
                 let sums = Source::packed(column_sums, cols, 1);
@@ -311,7 +315,8 @@ impl<'a, K: Terms> Plan<'a, K> {
             rows,
             cols,
             tiles: height.div_ceil(shapes.rows(skips)),
-            panel: panels.map_or_else(|| shapes.panel(lanes, width, skips), |panels| panels.panel()),
+            panel: panels
+                .map_or_else(|| shapes.panel(lanes, width, skips), |panels| panels.panel()),
             panels,
             a_in_place,
             b_in_place: b.in_place().filter(|_| b.runs_across() || lanes == 1),
@@ -328,7 +333,11 @@ impl<'a, K: Terms> Plan<'a, K> {
     }
 
     /// The scratch for B's panels and for A's tiles, beginning with the edge of a cache line.
-    fn rooms<'s>(&self, scratch: &'s mut [K::Sum], most: usize) -> (&'s mut [K::Sum], &'s mut [K::Sum]) {
+    fn rooms<'s>(
+        &self,
+        scratch: &'s mut [K::Sum],
+        most: usize,
+    ) -> (&'s mut [K::Sum], &'s mut [K::Sum]) {
         if !self.lent {
             return (&mut [], scratch);
         }
@@ -360,21 +369,38 @@ impl<'a, K: Terms> Plan<'a, K> {
         let Run { p, kc } = run;
         let &Self { panel, panels, reading, skips, keeps, lent, .. } = self;
         let lanes = <K::Sum as Lanes>::lanes::<S>();
-        let b_in_place =
-            self.b_in_place.filter(|b| !lent || rests::<S, K::Sum>(b.row_stride, kc, t1 - t0, skips));
+        let b_in_place = self
+            .b_in_place
+            .filter(|b| !lent || rests::<S, K::Sum>(b.row_stride, kc, t1 - t0, skips));
         // Whole panels may be read in place. A last panel that is not full never is: its registers would reach past the
         // row.
         let whole = if b_in_place.is_some() { nc - nc % panel } else { 0 };
         if lent && panels.is_none() {
             let packed = &mut packed_b[whole * kc..];
-            s.vectorize(PackB { b: &product.b, p, kc, j: j + whole, nc: nc - whole, panel, packed });
+            s.vectorize(PackB {
+                b: &product.b,
+                p,
+                kc,
+                j: j + whole,
+                nc: nc - whole,
+                panel,
+                packed,
+            });
         }
         // Copies that are kept are made with the first columns.
         let copies = reading != Reading::InPlace && lent && (j == self.cols.0 || !keeps);
         if skips && copies {
             let edge = |t| self.tile(t).0;
             let copies = &mut *packed_a;
-            s.vectorize(CopyNonzero { a: &product.a, tiles: (t0, t1), edge, p, kc, slot: self.slot, copies });
+            s.vectorize(CopyNonzero {
+                a: &product.a,
+                tiles: (t0, t1),
+                edge,
+                p,
+                kc,
+                slot: self.slot,
+                copies,
+            });
         }
         for t in t0..t1 {
             let (i0, i1) = self.tile(t);
@@ -382,7 +408,8 @@ impl<'a, K: Terms> Plan<'a, K> {
             let a = match self.a_in_place {
                 Some(a) => Some(a.offset(p, i0)),
                 None if lent => {
-                    let slot = &mut packed_a[if keeps { (t - t0) * self.slot } else { 0 }..][..self.slot];
+                    let slot =
+                        &mut packed_a[if keeps { (t - t0) * self.slot } else { 0 }..][..self.slot];
                     if skips {
                         let column = sparse_column::<S>();
                         words = slot[kc * column].word() as usize;
@@ -390,7 +417,15 @@ impl<'a, K: Terms> Plan<'a, K> {
                     } else {
                         if copies {
                             let mr = i1 - i0;
-                            s.vectorize(CopyA { a: &product.a, i: i0, mr, p, kc, reading, copy: &mut *slot });
+                            s.vectorize(CopyA {
+                                a: &product.a,
+                                i: i0,
+                                mr,
+                                p,
+                                kc,
+                                reading,
+                                copy: &mut *slot,
+                            });
                         }
                         Some(reading.source::<S, K::Sum>(slot, kc))
                     }
@@ -400,9 +435,12 @@ impl<'a, K: Terms> Plan<'a, K> {
             let mut jr = 0;
             while jr < nc {
                 let in_place = b_in_place.filter(|_| jr < whole);
-                let width = Shapes::of::<S>().columns(lanes, i1 - i0, skips, panel, (jr, whole, nc));
+                let width =
+                    Shapes::of::<S>().columns(lanes, i1 - i0, skips, panel, (jr, whole, nc));
                 let b = match (panels, in_place) {
-                    (Some(panels), _) => Some(Source::packed(panels.block(p, kc, j + jr), panel, 1)),
+                    (Some(panels), _) => {
+                        Some(Source::packed(panels.block(p, kc, j + jr), panel, 1))
+                    }
                     (None, Some(b)) => Some(b.offset(p, j + jr)),
                     (None, None) if lent => Some(Source::packed(&packed_b[jr * kc..], panel, 1)),
                     (None, None) => None,
@@ -418,7 +456,8 @@ impl<'a, K: Terms> Plan<'a, K> {
                     fetch_rows(&product.a, reading, self.tile(t + 1), run, (jr, width, nc));
                 }
                 let skips = skips.then_some(words);
-                let here = Piece { rows: (i0, i1), cols: (j + jr, j + jr + width), a, b, skips, ahead };
+                let here =
+                    Piece { rows: (i0, i1), cols: (j + jr, j + jr + width), a, b, skips, ahead };
                 here.compute::<S, K, O>(s, [&product.a, &product.b], finish, run);
                 if let (Some(sums), 0) = (product.column_sums, i0) {
                     let Finish { first, last, empty, .. } = *finish;

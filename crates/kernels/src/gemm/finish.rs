@@ -48,7 +48,8 @@ impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
     /// Whether r is p, and nothing follows but its being stored.
     #[inline(always)]
     fn is_bare(&self) -> bool {
-        let follows = self.bias.is_some() || self.keep.is_some() || self.relu || self.gradient_at.is_some();
+        let follows =
+            self.bias.is_some() || self.keep.is_some() || self.relu || self.gradient_at.is_some();
         !self.unsigned
             && self.first
             && !self.empty
@@ -88,7 +89,10 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
 
     /// Made by `block` alone, whose tiles lie inside C and belong to its task, with all that goes with C.
     #[inline(always)]
-    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "sums and their elements of C go together")]
+    #[expect(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "sums and their elements of C go together"
+    )]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { finish, sums, at: (i, j), rows, cols } = self;
         let lanes = T::lanes::<S>();
@@ -99,7 +103,13 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
                     for v in (0..cols).step_by(lanes) {
                         // SAFETY: the row has whole registers, and so has C, of neighbours; they belong to the task.
                         unsafe {
-                            O::put(s, finish.c.place(i + row, j + v), 1, lanes, sums.whole::<S>(row, v));
+                            O::put(
+                                s,
+                                finish.c.place(i + row, j + v),
+                                1,
+                                lanes,
+                                sums.whole::<S>(row, v),
+                            );
                         }
                     }
                 }
@@ -108,7 +118,9 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
             for row in 0..rows {
                 for v in (0..cols).step_by(lanes) {
                     // SAFETY: the row has whole registers, and so has C, of neighbours; they belong to the task.
-                    unsafe { finish.store::<S, true>(s, i + row, j + v, lanes, sums.whole::<S>(row, v)) };
+                    unsafe {
+                        finish.store::<S, true>(s, i + row, j + v, lanes, sums.whole::<S>(row, v))
+                    };
                 }
             }
             return;
@@ -167,8 +179,18 @@ impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
     /// # Safety
     /// They lie inside C, what is kept, bias and the gradient's operand, and belong to the calling task.
     #[inline(always)]
-    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one condition covers all of these elements")]
-    unsafe fn store<S: Simd, const WHOLE: bool>(&self, s: S, i: usize, j: usize, count: usize, p: T::V<S>) {
+    #[expect(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "one condition covers all of these elements"
+    )]
+    unsafe fn store<S: Simd, const WHOLE: bool>(
+        &self,
+        s: S,
+        i: usize,
+        j: usize,
+        count: usize,
+        p: T::V<S>,
+    ) {
         let (alpha, zero) = (T::splat(s, self.alpha), T::splat(s, T::ZERO));
         let (c, running) = (self.c, self.running);
         let stride = |stride: usize| if WHOLE { 1 } else { stride };
@@ -178,7 +200,11 @@ impl<T: Float, O: Stored<T>> Finish<'_, T, O> {
         unsafe {
             let mut r = if self.first {
                 let old = self.beta.map(|beta| {
-                    T::mul(s, T::splat(s, beta), O::fetch(s, c.place(i, j), stride(c.col_stride), count))
+                    T::mul(
+                        s,
+                        T::splat(s, beta),
+                        O::fetch(s, c.place(i, j), stride(c.col_stride), count),
+                    )
                 });
                 match (old, self.empty) {
                     (None, false) => T::mul(s, alpha, p),

@@ -185,7 +185,12 @@ pub(crate) fn gemm_terms<K: Terms>(
 }
 
 /// Elements of scratch that [`gemm_terms`] needs.
-pub(crate) const fn gemm_terms_scratch<K: Terms>(threads: usize, m: usize, n: usize, k: usize) -> usize {
+pub(crate) const fn gemm_terms_scratch<K: Terms>(
+    threads: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+) -> usize {
     gemm_scratch::<K::Sum>(threads, m, n, k.div_ceil(K::ELEMENTS))
 }
 
@@ -204,7 +209,8 @@ pub(crate) fn multiply<K: Terms>(
     let dimensions = (c.rows(), c.cols());
     let c = Target::new(&mut c);
     let runs = Run { c: K::run, sums: K::run };
-    Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs }.multiply(dimensions, expected, scratch)
+    Call { cpu, factors, alpha, beta, c, running: c, epilogue, runs }
+        .multiply(dimensions, expected, scratch)
 }
 
 /// [`gemm`] of bf16 matrices, summed in f32 and stored as `O`: f32 or bf16.
@@ -257,7 +263,8 @@ pub(crate) fn multiply_bf16<O: Bf16Result>(
     let c = Target::new(&mut c);
     let running = O::sums(c).unwrap_or_else(|| Target::new(&mut sums));
     let runs = Run { c: O::run_pairs, sums: f32::run_pairs };
-    Call { cpu, factors, alpha, beta, c, running, epilogue, runs }.multiply(dimensions, expected, scratch)
+    Call { cpu, factors, alpha, beta, c, running, epilogue, runs }
+        .multiply(dimensions, expected, scratch)
 }
 
 /// Elements of k in a summation block of [`gemm_bf16`].
@@ -301,7 +308,12 @@ impl<K: Terms, O> Copy for Run<K, O> {}
 
 impl<K: Terms, O: Stored<K::Sum>> Call<'_, K, O> {
     /// Checks all arguments, then multiplies.
-    fn multiply(self, (m, n): (usize, usize), expected: usize, scratch: &mut [K::Sum]) -> Result<(), Error> {
+    fn multiply(
+        self,
+        (m, n): (usize, usize),
+        expected: usize,
+        scratch: &mut [K::Sum],
+    ) -> Result<(), Error> {
         let Self { cpu, alpha, factors: [a, b], beta, c, running, epilogue, runs } = self;
         let k = a.shape().cols;
         check_length("rows of a", m, a.shape().rows)?;
@@ -428,7 +440,8 @@ unsafe impl<T: Send> Sync for Slots<'_, T> {}
 impl<'a, T> Slots<'a, T> {
     /// Slots of `len` elements, which is not 0; empty ones if there is no scratch.
     fn new(scratch: &'a mut [T], len: usize) -> Self {
-        let (len, count) = if scratch.is_empty() { (0, usize::MAX) } else { (len, scratch.len() / len) };
+        let (len, count) =
+            if scratch.is_empty() { (0, usize::MAX) } else { (len, scratch.len() / len) };
         Self { start: scratch.as_mut_ptr(), len, count, borrowed: core::marker::PhantomData }
     }
 

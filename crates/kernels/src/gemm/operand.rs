@@ -181,7 +181,10 @@ impl<'a, T: Float> Elements<'a, T> {
     /// # Safety
     /// It lies inside the factor.
     #[inline(always)]
-    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one condition covers all of these words")]
+    #[expect(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "one condition covers all of these words"
+    )]
     pub(super) unsafe fn word(&self, p: usize, j: usize) -> T {
         // SAFETY: the caller vouches for the place; the second half of a pair is read if k reaches that far.
         unsafe {
@@ -191,13 +194,17 @@ impl<'a, T: Float> Elements<'a, T> {
                 Self::Pairs(matrix) => {
                     let elements = Source::new(*matrix);
                     let even = elements.get(2 * p, j).to_bits();
-                    let odd =
-                        if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j).to_bits() } else { 0 };
+                    let odd = if 2 * p + 1 < matrix.rows() {
+                        elements.get(2 * p + 1, j).to_bits()
+                    } else {
+                        0
+                    };
                     T::from_word(pair(even, odd))
                 }
                 Self::Rounded(matrix, _) => {
                     let elements = Source::new(*matrix);
-                    let odd = if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j) } else { 0.0 };
+                    let odd =
+                        if 2 * p + 1 < matrix.rows() { elements.get(2 * p + 1, j) } else { 0.0 };
                     T::from_word(rounded(elements.get(2 * p, j), odd))
                 }
                 Self::Panels(panels) => panels.word(p, j),
@@ -211,7 +218,10 @@ impl<'a, T: Float> Elements<'a, T> {
     /// # Safety
     /// They lie inside the factor.
     #[inline(always)]
-    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one condition covers all of these words")]
+    #[expect(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "one condition covers all of these words"
+    )]
     pub(super) unsafe fn across<S: Simd>(&self, s: S, p: usize, j: usize, count: usize) -> T::V<S> {
         let lanes = T::lanes::<S>();
         // SAFETY: the caller vouches for all of these places.
@@ -222,7 +232,11 @@ impl<'a, T: Float> Elements<'a, T> {
             if self.runs_across() && (count == lanes || count > 0 && self.has_behind(p, j, lanes)) {
                 match self {
                     Self::Bytes(matrix, scale) => {
-                        return convert::<S, T>(s, Source::new(*matrix).neighbours(p, j, lanes), *scale);
+                        return convert::<S, T>(
+                            s,
+                            Source::new(*matrix).neighbours(p, j, lanes),
+                            *scale,
+                        );
                     }
                     Self::Pairs(matrix) if 2 * p + 1 < matrix.rows() => {
                         let elements = Source::new(*matrix);
@@ -256,7 +270,10 @@ impl<'a, T: Float> Elements<'a, T> {
     /// # Safety
     /// They lie inside the factor.
     #[inline(always)]
-    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one condition covers all of these words")]
+    #[expect(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "one condition covers all of these words"
+    )]
     pub(super) unsafe fn along<S: Simd>(&self, s: S, p: usize, j: usize, count: usize) -> T::V<S> {
         let lanes = T::lanes::<S>();
         // SAFETY: the caller vouches for all of these places.
@@ -279,11 +296,14 @@ impl<'a, T: Float> Elements<'a, T> {
                     Self::Rounded(matrix, _) if 2 * (p + lanes) <= matrix.rows() => {
                         if S::HAS_PAIRS {
                             let elements = Source::new(matrix.transpose());
-                            let (low, high) =
-                                (elements.whole::<S>(j, 2 * p), elements.whole::<S>(j, 2 * p + lanes));
+                            let (low, high) = (
+                                elements.whole::<S>(j, 2 * p),
+                                elements.whole::<S>(j, 2 * p + lanes),
+                            );
                             return words::<S, T>(s.round_neighbours(low, high));
                         }
-                        let elements = Source::new(matrix.transpose()).neighbours(j, 2 * p, 2 * lanes);
+                        let elements =
+                            Source::new(matrix.transpose()).neighbours(j, 2 * p, 2 * lanes);
                         return join::<S, T, _>(s, elements.as_chunks().0, |&[x, y]: &[f32; 2]| {
                             rounded(x, y)
                         });
@@ -314,7 +334,8 @@ fn byte<T: Float>(byte: u8, scale: T) -> T {
 #[inline(always)]
 fn convert<S: Simd, T: Float>(s: S, bytes: &[u8], scale: T) -> T::V<S> {
     let mut values = T::splat(s, T::ZERO);
-    let lanes: &mut [T] = bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
+    let lanes: &mut [T] =
+        bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
     for (lane, &x) in lanes.iter_mut().zip(bytes) {
         *lane = byte(x, scale);
     }
@@ -323,9 +344,14 @@ fn convert<S: Simd, T: Float>(s: S, bytes: &[u8], scale: T) -> T::V<S> {
 
 /// A register of words, made of so many pairs.
 #[inline(always)]
-fn join<S: Simd, T: Float, P>(s: S, pairs: impl IntoIterator<Item = P>, word: impl Fn(P) -> u32) -> T::V<S> {
+fn join<S: Simd, T: Float, P>(
+    s: S,
+    pairs: impl IntoIterator<Item = P>,
+    word: impl Fn(P) -> u32,
+) -> T::V<S> {
     let mut values = T::splat(s, T::ZERO);
-    let words: &mut [u32] = bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut values));
+    let words: &mut [u32] =
+        bytemuck::cast_slice_mut::<T::V<S>, u32>(core::slice::from_mut(&mut values));
     for (to, pair) in words.iter_mut().zip(pairs) {
         *to = word(pair);
     }
@@ -368,7 +394,8 @@ fn settle<S: Simd, T: Float>(words: T::V<S>) -> T::V<S> {
 #[inline(always)]
 fn fill<S: Simd, T: Float>(s: S, count: usize, f: impl Fn(usize) -> T) -> T::V<S> {
     let mut values = T::splat(s, T::ZERO);
-    let lanes: &mut [T] = bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
+    let lanes: &mut [T] =
+        bytemuck::cast_slice_mut::<T::V<S>, T>(core::slice::from_mut(&mut values));
     for (l, lane) in lanes.iter_mut().take(count).enumerate() {
         *lane = f(l);
     }
@@ -443,7 +470,9 @@ impl<T: Copy> Source<T> {
     /// Where element `(i, j)` is, inside the matrix or not.
     #[inline(always)]
     pub(super) fn place(self, i: usize, j: usize) -> *const T {
-        self.ptr.wrapping_add(i.wrapping_mul(self.row_stride).wrapping_add(j.wrapping_mul(self.col_stride)))
+        self.ptr.wrapping_add(
+            i.wrapping_mul(self.row_stride).wrapping_add(j.wrapping_mul(self.col_stride)),
+        )
     }
 
     /// Element `(i, j)`.

@@ -14,8 +14,9 @@ const FEW: usize = 4;
 pub(super) fn turns<T: Float>(a: &Elements<'_, T>, b: &Elements<'_, T>, lanes: usize) -> bool {
     let (m, n, k) = (a.shape().cols, b.shape().cols, a.depth());
     let registers = |width: usize| width.div_ceil(lanes);
-    let product =
-        |rows: usize, width: usize| rows.max(FEW).saturating_mul(registers(width)).saturating_mul(k);
+    let product = |rows: usize, width: usize| {
+        rows.max(FEW).saturating_mul(registers(width)).saturating_mul(k)
+    };
     let packing = |b: &Elements<'_, T>| {
         // What is converted is converted in either place.
         if lanes == 1 || b.runs_across() {

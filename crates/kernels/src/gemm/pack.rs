@@ -78,7 +78,8 @@ impl<T: Float> WithSimd for PackB<'_, T> {
             Elements::Words(words, _) if b.runs_across() => {
                 let ahead = move |pr| ask(words, p + pr + AHEAD, (j, nc));
                 // SAFETY: `count` words from (p + pr, j + jr) on lie inside B, as neighbours.
-                let across = move |pr, jr, count| unsafe { words_across(s, words, p + pr, j + jr, count) };
+                let across =
+                    move |pr, jr, count| unsafe { words_across(s, words, p + pr, j + jr, count) };
                 pack_rows::<S, T>(packed, (kc, nc, panel), ahead, across);
             }
             Elements::Rounded(matrix, zeros) if b.runs_across() => {
@@ -319,7 +320,8 @@ impl<T: Float, E: Fn(usize) -> usize> WithSimd for CopyNonzero<'_, T, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { a, tiles: (t0, t1), edge, p, kc, slot, copies } = self;
-        let (lanes, rows, width) = (T::lanes::<S>(), Shapes::of::<S>().rows(true), sparse_column::<S>());
+        let (lanes, rows, width) =
+            (T::lanes::<S>(), Shapes::of::<S>().rows(true), sparse_column::<S>());
         // As many tiles as a register has rows for are read at once.
         let together = (lanes / rows).max(1);
         for first in (t0..t1).step_by(together) {

@@ -46,7 +46,11 @@ impl<'a, T: Float> Packed<'a, T> {
     ///
     /// # Errors
     /// [`Error::Length`] if `panels` is shorter.
-    pub fn right(isa: Isa, b: impl Into<Operand<'a, T>>, panels: &'a mut [T]) -> Result<Self, Error> {
+    pub fn right(
+        isa: Isa,
+        b: impl Into<Operand<'a, T>>,
+        panels: &'a mut [T],
+    ) -> Result<Self, Error> {
         Panels::new(isa, b.into().0, panels).map(Self)
     }
 
@@ -54,7 +58,11 @@ impl<'a, T: Float> Packed<'a, T> {
     ///
     /// # Errors
     /// [`Error::Length`] if `panels` is shorter.
-    pub fn left(isa: Isa, a: impl Into<Operand<'a, T>>, panels: &'a mut [T]) -> Result<Self, Error> {
+    pub fn left(
+        isa: Isa,
+        a: impl Into<Operand<'a, T>>,
+        panels: &'a mut [T],
+    ) -> Result<Self, Error> {
         Panels::new(isa, a.into().0.transpose(), panels).map(|panels| Self(panels.transpose()))
     }
 }
@@ -79,7 +87,11 @@ impl<'a> PackedBf16<'a> {
     ///
     /// # Errors
     /// [`Error::Length`] if `panels` is shorter.
-    pub fn right(isa: Isa, b: impl Into<Bf16Operand<'a>>, panels: &'a mut [f32]) -> Result<Self, Error> {
+    pub fn right(
+        isa: Isa,
+        b: impl Into<Bf16Operand<'a>>,
+        panels: &'a mut [f32],
+    ) -> Result<Self, Error> {
         Panels::new(isa, b.into().0, panels).map(Self)
     }
 
@@ -87,7 +99,11 @@ impl<'a> PackedBf16<'a> {
     ///
     /// # Errors
     /// [`Error::Length`] if `panels` is shorter.
-    pub fn left(isa: Isa, a: impl Into<Bf16Operand<'a>>, panels: &'a mut [f32]) -> Result<Self, Error> {
+    pub fn left(
+        isa: Isa,
+        a: impl Into<Bf16Operand<'a>>,
+        panels: &'a mut [f32],
+    ) -> Result<Self, Error> {
         Panels::new(isa, a.into().0.transpose(), panels).map(|panels| Self(panels.transpose()))
     }
 }
@@ -124,7 +140,14 @@ impl<'a, T: Float> Panels<'a, T> {
             check_length("panels", len, panels.len())?;
         }
         isa.run(PackAll { b: &b, panels });
-        Ok(Self { words: panels, depth, rows, width, panel: 2 * isa.lanes::<T>(), transposed: false })
+        Ok(Self {
+            words: panels,
+            depth,
+            rows,
+            width,
+            panel: 2 * isa.lanes::<T>(),
+            transposed: false,
+        })
     }
 
     pub(super) fn transpose(self) -> Self {
@@ -133,7 +156,8 @@ impl<'a, T: Float> Panels<'a, T> {
 
     /// In elements; no stride means anything.
     pub(super) fn shape(&self) -> Shape {
-        let (rows, cols) = if self.transposed { (self.width, self.rows) } else { (self.rows, self.width) };
+        let (rows, cols) =
+            if self.transposed { (self.width, self.rows) } else { (self.rows, self.width) };
         Shape { rows, cols, row_stride: usize::MAX, col_stride: usize::MAX }
     }
 

@@ -30,12 +30,17 @@ const MIN_BLOCKS: usize = 16;
 const TASK_BLOCKS: usize = 4;
 
 /// Number of tasks that `product` is split into on `threads` threads; 1 if it is not split.
-pub(super) fn tasks<K: Terms, O: Copy>(product: &Product<'_, K, O>, threads: usize, scratch: usize) -> usize {
+pub(super) fn tasks<K: Terms, O: Copy>(
+    product: &Product<'_, K, O>,
+    threads: usize,
+    scratch: usize,
+) -> usize {
     let (rows, cols, depth) = product.shape();
     if threads < 2 || rows * cols > MAX_C || depth < MIN_BLOCKS * <K::Sum as Lanes>::KB {
         return 1;
     }
-    let task = task_len::<K::Sum>(rows.max(cols), depth) + TASK_BLOCKS * partial_len::<K::Sum>(rows, cols);
+    let task =
+        task_len::<K::Sum>(rows.max(cols), depth) + TASK_BLOCKS * partial_len::<K::Sum>(rows, cols);
     threads.min(scratch / task).max(1)
 }
 
@@ -75,17 +80,21 @@ pub(super) fn split<K: Terms, O: Stored<K::Sum>>(
         let group = (blocks - start).min(tasks * TASK_BLOCKS);
         let partials = &mut partials[..group * len];
         let mut left = &mut *partials;
-        let items =
-            scratch.chunks_exact_mut(task_len).take(tasks).enumerate().map_while(|(task, scratch)| {
+        let items = scratch.chunks_exact_mut(task_len).take(tasks).enumerate().map_while(
+            |(task, scratch)| {
                 let own = start + group * task / tasks..start + group * (task + 1) / tasks;
                 let partials = left.split_off_mut(..own.len() * len)?;
                 Some((own, partials, scratch))
-            });
+            },
+        );
         cpu.for_each_item(items, |(own, partials, scratch)| {
             for (block, sums) in own.zip(partials.chunks_exact_mut(len)) {
                 let words = (block * kb, depth.min((block + 1) * kb));
                 let product = product.partial(words, sums);
-                (runs.sums)(cpu.isa, Block { product: &product, rows, cols, partials: None, scratch });
+                (runs.sums)(
+                    cpu.isa,
+                    Block { product: &product, rows, cols, partials: None, scratch },
+                );
             }
         });
         let partials = Some(Partials { from: start * kb, sums: partials, len });

@@ -100,7 +100,12 @@ impl Stored<f32> for bf16 {
         None
     }
     #[inline(always)]
-    unsafe fn fetch<S: Simd>(s: S, from: *const Self, stride: usize, count: usize) -> <f32 as Lanes>::V<S> {
+    unsafe fn fetch<S: Simd>(
+        s: S,
+        from: *const Self,
+        stride: usize,
+        count: usize,
+    ) -> <f32 as Lanes>::V<S> {
         let mut values = <f32 as Lanes>::splat(s, 0.0);
         let lanes = lanes_mut::<S>(&mut values);
         if stride == 1 && count == lanes.len() {
@@ -118,8 +123,15 @@ impl Stored<f32> for bf16 {
         values
     }
     #[inline(always)]
-    unsafe fn put<S: Simd>(_: S, to: *mut Self, stride: usize, count: usize, values: <f32 as Lanes>::V<S>) {
-        let lanes = pulp::bytemuck::cast_slice::<<f32 as Lanes>::V<S>, f32>(core::slice::from_ref(&values));
+    unsafe fn put<S: Simd>(
+        _: S,
+        to: *mut Self,
+        stride: usize,
+        count: usize,
+        values: <f32 as Lanes>::V<S>,
+    ) {
+        let lanes =
+            pulp::bytemuck::cast_slice::<<f32 as Lanes>::V<S>, f32>(core::slice::from_ref(&values));
         if stride == 1 && count == lanes.len() {
             // SAFETY: the caller vouches for the elements, which are neighbours.
             let to = unsafe { core::slice::from_raw_parts_mut(to, lanes.len()) };
@@ -170,7 +182,12 @@ impl<'a, O> Target<'a, O> {
 
     /// A row of its own, in a slice.
     pub(super) fn row(row: &'a mut [O]) -> Self {
-        Self { ptr: row.as_mut_ptr(), row_stride: 0, col_stride: 1, borrowed: core::marker::PhantomData }
+        Self {
+            ptr: row.as_mut_ptr(),
+            row_stride: 0,
+            col_stride: 1,
+            borrowed: core::marker::PhantomData,
+        }
     }
 
     /// Rows of `cols` elements, one after the other.
@@ -190,7 +207,9 @@ impl<'a, O> Target<'a, O> {
     /// Where element `(i, j)` is, inside the matrix or not.
     #[inline(always)]
     pub(super) fn place(self, i: usize, j: usize) -> *mut O {
-        self.ptr.wrapping_add(i.wrapping_mul(self.row_stride)).wrapping_add(j.wrapping_mul(self.col_stride))
+        self.ptr
+            .wrapping_add(i.wrapping_mul(self.row_stride))
+            .wrapping_add(j.wrapping_mul(self.col_stride))
     }
 }
 

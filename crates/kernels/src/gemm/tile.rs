@@ -74,7 +74,10 @@ impl Shapes {
     pub(super) const fn panel(self, lanes: usize, width: usize, skips: bool) -> usize {
         if width <= lanes {
             lanes
-        } else if skips && self.wide_rows(skips) >= self.rows(skips) && width.is_multiple_of(WIDE * lanes) {
+        } else if skips
+            && self.wide_rows(skips) >= self.rows(skips)
+            && width.is_multiple_of(WIDE * lanes)
+        {
             WIDE * lanes
         } else {
             2 * lanes
@@ -166,7 +169,9 @@ pub(super) fn apart<S: Simd, Op: WithSimd>(s: S, op: Op) -> Op::Output {
 /// by [`Tile::run`] alone, whose safety conditions it relies on.
 struct Chains<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool>(Tile<K::Sum>);
 
-impl<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd for Chains<K, MR, NV, SKIPS> {
+impl<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd
+    for Chains<K, MR, NV, SKIPS>
+{
     type Output = ();
 
     #[inline(always)]
@@ -201,7 +206,8 @@ impl<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd for
         }
         for (i, acc) in acc.iter().enumerate() {
             for (v, &acc) in acc.iter().enumerate() {
-                let place = sums.wrapping_add(i * stride + v * lanes).cast::<<K::Sum as Lanes>::V<S>>();
+                let place =
+                    sums.wrapping_add(i * stride + v * lanes).cast::<<K::Sum as Lanes>::V<S>>();
                 // What is left out may have been +0, which takes the sign of a sum of -0.
                 let acc = if SKIPS { <K::Sum as Lanes>::add(s, acc, zero) } else { acc };
                 // SAFETY: `sums` has MR rows of NV registers, and is ours.
@@ -348,7 +354,10 @@ mod tests {
                     while j < nc {
                         let columns = shapes.columns(lanes, rows, skips, panel, (j, whole, nc));
                         let nv = columns.div_ceil(lanes);
-                        assert!(shapes.has(rows, nv, skips), "{shapes:?} {skips} {lanes} {rows} x {nv}");
+                        assert!(
+                            shapes.has(rows, nv, skips),
+                            "{shapes:?} {skips} {lanes} {rows} x {nv}"
+                        );
                         j += columns;
                     }
                 }

@@ -59,7 +59,11 @@ impl Optimizer for Adam {
     }
 
     fn moments(&self) -> &'static [&'static str] {
-        if self.amsgrad { &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"] } else { &["exp_avg", "exp_avg_sq"] }
+        if self.amsgrad {
+            &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
+        } else {
+            &["exp_avg", "exp_avg_sq"]
+        }
     }
 
     fn second_moment(&self) -> Option<SecondMoment> {
@@ -100,11 +104,19 @@ pub(super) struct MeanAndSquare<T> {
 
 impl<T: Float> MeanAndSquare<T> {
     pub(super) fn new(beta1: f64, beta2: f64) -> Self {
-        Self { new1: T::from_f64(1.0 - beta1), second: [T::from_f64(beta2), T::from_f64(1.0 - beta2)] }
+        Self {
+            new1: T::from_f64(1.0 - beta1),
+            second: [T::from_f64(beta2), T::from_f64(1.0 - beta2)],
+        }
     }
 
     #[inline(always)]
-    pub(super) fn update<S: Simd>(&self, s: S, g: T::V<S>, [m, v]: [T::V<S>; 2]) -> (T::V<S>, Square<S, T>) {
+    pub(super) fn update<S: Simd>(
+        &self,
+        s: S,
+        g: T::V<S>,
+        [m, v]: [T::V<S>; 2],
+    ) -> (T::V<S>, Square<S, T>) {
         (mean::<S, T>(s, self.new1, m, g), Square::mean(s, self.second, v, g))
     }
 }
@@ -120,7 +132,8 @@ impl<T: Float> Size<T> {
     /// `m / (sqrt(v) * unbias + epsilon)`, or 0 where `v` is 0.
     #[inline(always)]
     pub(super) fn divide<S: Simd>(&self, s: S, m: T::V<S>, v: Square<S, T>) -> T::V<S> {
-        let size = T::mul_add(s, T::sqrt(s, v.value), T::splat(s, self.unbias), T::splat(s, self.epsilon));
+        let size =
+            T::mul_add(s, T::sqrt(s, v.value), T::splat(s, self.unbias), T::splat(s, self.epsilon));
         v.unless_zero(s, T::div(s, m, size))
     }
 }

@@ -96,7 +96,9 @@ pub(super) fn descend<T: Float, G: Element<Float = T>, M: Moment<Float = T>, con
     moments: &mut [&mut [M]],
 ) -> Result<(), Error> {
     let operands = Operands::new(names, params, grads, moments)?;
-    cpu.for_each_item(operands.chunks(CHUNK), |chunk| cpu.isa.run(Kernel { rule, descent, step, chunk }));
+    cpu.for_each_item(operands.chunks(CHUNK), |chunk| {
+        cpu.isa.run(Kernel { rule, descent, step, chunk })
+    });
     Ok(())
 }
 
@@ -205,7 +207,8 @@ impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>, R: Rule<T, N>, const
     fn with_simd<S: Simd>(self, s: S) {
         let Self { rule, descent, step, chunk } = self;
         // Moments that are rounded draw tile by tile.
-        let tiles = if M::TILE == CHUNK { chunk.chunks_from_edge(CHUNK) } else { chunk.chunks(M::TILE) };
+        let tiles =
+            if M::TILE == CHUNK { chunk.chunks_from_edge(CHUNK) } else { chunk.chunks(M::TILE) };
         for mut tile in tiles {
             let rounding = tile.rounding(step);
             let (len, lanes) = (tile.params.len(), T::lanes::<S>());
@@ -213,7 +216,14 @@ impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>, R: Rule<T, N>, const
                 advance::<S, T, G, M, R, N, true>(s, rule, descent, &mut tile, &rounding, i);
             }
             if !len.is_multiple_of(lanes) {
-                advance::<S, T, G, M, R, N, false>(s, rule, descent, &mut tile, &rounding, len / lanes);
+                advance::<S, T, G, M, R, N, false>(
+                    s,
+                    rule,
+                    descent,
+                    &mut tile,
+                    &rounding,
+                    len / lanes,
+                );
             }
         }
     }
@@ -261,7 +271,11 @@ pub(super) fn put<S: Simd, E: Element, const WHOLE: bool>(
     i: usize,
     v: <E::Float as Lanes>::V<S>,
 ) {
-    if WHOLE { E::put_register(s, x, i, v) } else { E::put_rest(s, &mut x[i * E::Float::lanes::<S>()..], v) }
+    if WHOLE {
+        E::put_register(s, x, i, v)
+    } else {
+        E::put_rest(s, &mut x[i * E::Float::lanes::<S>()..], v)
+    }
 }
 
 impl<T: Float, G, M: Moment<Float = T>, const N: usize> Operands<'_, T, G, M, N> {
@@ -294,7 +308,8 @@ impl<T: Float, G, M: Moment<Float = T>, const N: usize> Operands<'_, T, G, M, N>
         registers: [T::V<S>; N],
         rounding: &[M::Rounding; N],
     ) {
-        for ((register, moment), rounding) in registers.iter().zip(&mut self.moments).zip(rounding) {
+        for ((register, moment), rounding) in registers.iter().zip(&mut self.moments).zip(rounding)
+        {
             if WHOLE {
                 M::put_moment(s, moment, i, *register, rounding);
             } else {

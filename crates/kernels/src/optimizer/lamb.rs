@@ -134,7 +134,15 @@ impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>> WithSimd for Renew<'
                 renew::<S, T, G, M, true>(s, update, descent, &mut tile, &rounding, updates, i);
             }
             if !len.is_multiple_of(lanes) {
-                renew::<S, T, G, M, false>(s, update, descent, &mut tile, &rounding, updates, len / lanes);
+                renew::<S, T, G, M, false>(
+                    s,
+                    update,
+                    descent,
+                    &mut tile,
+                    &rounding,
+                    updates,
+                    len / lanes,
+                );
             }
             p.add(tile.params);
             u.add(updates);

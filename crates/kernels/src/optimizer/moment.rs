@@ -135,11 +135,23 @@ macro_rules! moment_as_it_is {
             const TILE: usize = CHUNK;
             type Rounding = ();
             #[inline(always)]
-            fn put_moment<S: Simd>(s: S, x: &mut [Self], i: usize, v: <Self as Lanes>::V<S>, (): &()) {
+            fn put_moment<S: Simd>(
+                s: S,
+                x: &mut [Self],
+                i: usize,
+                v: <Self as Lanes>::V<S>,
+                (): &(),
+            ) {
                 Self::put_register(s, x, i, v);
             }
             #[inline(always)]
-            fn put_moment_rest<S: Simd>(s: S, x: &mut [Self], at: usize, v: <Self as Lanes>::V<S>, (): &()) {
+            fn put_moment_rest<S: Simd>(
+                s: S,
+                x: &mut [Self],
+                at: usize,
+                v: <Self as Lanes>::V<S>,
+                (): &(),
+            ) {
                 Self::put_rest(s, &mut x[at..], v);
             }
         }
@@ -157,7 +169,13 @@ impl Moment for bf16 {
         noise.narrow(i * lanes, values::<S>(&v), &mut x[i * lanes..][..lanes]);
     }
     #[inline(always)]
-    fn put_moment_rest<S: Simd>(_: S, x: &mut [Self], at: usize, v: <f32 as Lanes>::V<S>, noise: &Noise) {
+    fn put_moment_rest<S: Simd>(
+        _: S,
+        x: &mut [Self],
+        at: usize,
+        v: <f32 as Lanes>::V<S>,
+        noise: &Noise,
+    ) {
         noise.narrow(at, values::<S>(&v), &mut x[at..]);
     }
 }
@@ -191,7 +209,11 @@ mod tests {
     }
 
     /// Asserts the bits of `rule` of `x` on every instruction set. Any NaN equals any other.
-    fn becomes<T: Float, const N: usize>(rule: &impl Elementwise<T, 1, 1>, x: [T; N], expected: [T; N]) {
+    fn becomes<T: Float, const N: usize>(
+        rule: &impl Elementwise<T, 1, 1>,
+        x: [T; N],
+        expected: [T; N],
+    ) {
         let same = |a: T, b: T| {
             let (a, b) = (a.to_f64(), b.to_f64());
             a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
@@ -199,7 +221,10 @@ mod tests {
         for isa in Isa::available() {
             let mut y = [T::NAN; N];
             for_each_element(Cpu::serial(isa), rule, [("x", &x[..])], [("y", &mut y[..])]).unwrap();
-            assert!(y.into_iter().zip(expected).all(|(y, e)| same(y, e)), "{y:?} not {expected:?}, {isa:?}");
+            assert!(
+                y.into_iter().zip(expected).all(|(y, e)| same(y, e)),
+                "{y:?} not {expected:?}, {isa:?}"
+            );
         }
     }
 

@@ -59,8 +59,10 @@ pub const fn orthogonalise_scratch<T: Float>(threads: usize, rows: usize, cols: 
     let (short, long) = if rows < cols { (rows, cols) } else { (cols, rows) };
     let squares = 2 * short * short;
     // The products are short x short over long, and short x long over short.
-    let (gram, update) =
-        (gemm_scratch::<T>(threads, short, short, long), gemm_scratch::<T>(threads, short, long, short));
+    let (gram, update) = (
+        gemm_scratch::<T>(threads, short, short, long),
+        gemm_scratch::<T>(threads, short, long, short),
+    );
     rows * cols + squares + if gram > update { gram } else { update }
 }
 
@@ -98,7 +100,8 @@ pub fn orthogonalise<T: Float>(
     iteration.check()?;
     check_length("x", rows.saturating_mul(cols), x.len())?;
     check_length("y", x.len(), y.len())?;
-    let expected = if x.is_empty() { 0 } else { orthogonalise_scratch::<T>(cpu.threads(), rows, cols) };
+    let expected =
+        if x.is_empty() { 0 } else { orthogonalise_scratch::<T>(cpu.threads(), rows, cols) };
     if scratch.len() < expected {
         return Err(Error::Scratch { expected, got: scratch.len() });
     }
@@ -219,7 +222,10 @@ impl Muon {
     /// # Errors
     /// [`Error::Parameter`] if [`check`](Self::check) says so or `step` is out of range, [`Error::Length`] if an operand is not
     /// of this shape, [`Error::Scratch`] if `scratch` is too small. Nothing has been changed then.
-    #[expect(clippy::too_many_arguments, reason = "those of the other optimizers, the shape and the scratch")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "those of the other optimizers, the shape and the scratch"
+    )]
     #[inline(never)]
     pub fn step<T: Float>(
         &self,
@@ -242,9 +248,15 @@ impl Muon {
             return Err(Error::Scratch { expected, got: scratch.len() });
         }
         let (u, scratch) = scratch.split_at_mut(len);
-        let [scale, momentum, new] = [step.scale, self.momentum, 1.0 - self.momentum].map(T::from_f64);
+        let [scale, momentum, new] =
+            [step.scale, self.momentum, 1.0 - self.momentum].map(T::from_f64);
         let momentum = Momentum { scale, momentum, new, nesterov: self.nesterov };
-        for_each_element(cpu, &momentum, [("grads", grads)], [("momentum_buffer", m), ("u", &mut *u)])?;
+        for_each_element(
+            cpu,
+            &momentum,
+            [("grads", grads)],
+            [("momentum_buffer", m), ("u", &mut *u)],
+        )?;
         normalise(cpu, self.newton_schulz.epsilon, u);
         newton_schulz(cpu, self.newton_schulz, [rows, cols], u, scratch)?;
 
@@ -267,7 +279,14 @@ impl<T: Float> Elementwise<T, 1, 2> for Momentum<T> {
     fn apply<S: Simd>(&self, s: S, [g]: [T::V<S>; 1], [m, _]: [T::V<S>; 2]) -> [T::V<S>; 2] {
         let g = T::mul(s, T::splat(s, self.scale), g);
         let m = mean::<S, T>(s, self.new, m, g);
-        [m, if self.nesterov { T::mul_add(s, T::splat(s, self.momentum), T::sub(s, m, g), g) } else { m }]
+        [
+            m,
+            if self.nesterov {
+                T::mul_add(s, T::splat(s, self.momentum), T::sub(s, m, g), g)
+            } else {
+                m
+            },
+        ]
     }
 }
 

@@ -48,7 +48,8 @@ impl RAdam {
         let power = power(self.beta2, t);
         let limit = 2.0 / (1.0 - self.beta2) - 1.0;
         let length = limit - 2.0 * t as f64 * power / (1.0 - power);
-        let square = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
+        let square =
+            (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
         (length > 5.0).then(|| sqrt(cpu, square) * sqrt(cpu, 1.0 - power))
     }
 }

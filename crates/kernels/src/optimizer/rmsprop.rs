@@ -82,7 +82,9 @@ impl Optimizer for RmsProp {
         let names = self.moments();
         match (self.momentum == 0.0, self.centred) {
             (true, false) => descend(cpu, size, descent, &step, names, params, grads, moments),
-            (true, true) => descend(cpu, Centred(size), descent, &step, names, params, grads, moments),
+            (true, true) => {
+                descend(cpu, Centred(size), descent, &step, names, params, grads, moments)
+            }
             (false, false) => {
                 let rule = Momentum { inner: size, momentum };
                 descend(cpu, rule, descent, &step, names, params, grads, moments)

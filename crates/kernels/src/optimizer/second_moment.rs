@@ -67,7 +67,8 @@ impl SecondMoment {
         let unit = T::MIN_POSITIVE.to_f64();
         let root = sqrt(cpu, unit);
         let bound = |g: f64, p: f64| (scale * g).abs() * root + (l2 * p).abs() * root + l1 * root;
-        let params_max = if l2 > 0.0 { norm_max(cpu, params).unwrap_or(f64::INFINITY) } else { 0.0 };
+        let params_max =
+            if l2 > 0.0 { norm_max(cpu, params).unwrap_or(f64::INFINITY) } else { 0.0 };
         let most = bound(largest, params_max);
         if most * most < HARMLESS {
             return Ok(());

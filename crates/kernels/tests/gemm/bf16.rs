@@ -26,7 +26,8 @@ fn every_layout<O: Store>() {
                 for c in LAYOUTS {
                     turn += 1;
                     let after = AFTER[turn % 5];
-                    let mut case = Case::<O>::new((7, 19, k), [a, b, c], after, turn as u64).beside(turn / 2);
+                    let mut case =
+                        Case::<O>::new((7, 19, k), [a, b, c], after, turn as u64).beside(turn / 2);
                     (case.alpha, case.beta) = [(1.0, 0.0), (1.25, -0.75), (-0.5, 0.0)][turn % 3];
                     case.check();
                 }
@@ -129,7 +130,8 @@ fn specials_flow_as_in_the_oracle() {
         case.b = Matrix::new(k, n, layouts[1], special(1));
         case.check();
 
-        let mut case = Case::<bf16>::new((m, n, k), layouts, AFTER[choice % 5], seed).beside(choice);
+        let mut case =
+            Case::<bf16>::new((m, n, k), layouts, AFTER[choice % 5], seed).beside(choice);
         case.beta = [0.0, 1.0, -0.5][choice / 3 % 3];
         case.a = Matrix::new(m, k, layouts[0], special(0));
         case.b = Matrix::new(k, n, layouts[1], special(1));
@@ -149,8 +151,11 @@ fn a_million_sums_near_the_smallest_normal_number_have_the_oracles_bits() {
             let s = Stream::new(40, stream);
             let exponent = 127 - 73 + s.below(4 * i, 17);
             // Half of the elements have few bits, so that sums meet ties and powers of two.
-            let fraction =
-                if s.below(4 * i + 1, 2) == 0 { s.below(4 * i + 2, 128) } else { s.below(4 * i + 2, 4) << 5 };
+            let fraction = if s.below(4 * i + 1, 2) == 0 {
+                s.below(4 * i + 2, 128)
+            } else {
+                s.below(4 * i + 2, 4) << 5
+            };
             bf16::from_bits((s.below(4 * i + 3, 2) << 15 | exponent << 7 | fraction) as u16)
         }
     };
@@ -160,8 +165,9 @@ fn a_million_sums_near_the_smallest_normal_number_have_the_oracles_bits() {
     case.a = Matrix::new(1000, 6, Layout::RowMajor, near(0));
     case.b = Matrix::new(6, 1000, Layout::RowMajor, near(1));
     let expected = case.expected();
-    let zeros =
-        (0..1000).flat_map(|i| (0..1000).map(move |j| (i, j))).filter(|&(i, j)| expected.c.at(i, j) == 0.0);
+    let zeros = (0..1000)
+        .flat_map(|i| (0..1000).map(move |j| (i, j)))
+        .filter(|&(i, j)| expected.c.at(i, j) == 0.0);
     // The test would show little if few sums, or nearly all, were flushed.
     assert!((100_000..900_000).contains(&zeros.count()));
     for isa in Isa::available() {
@@ -196,7 +202,11 @@ fn a_sum_just_below_the_smallest_normal_number_is_rounded_before_it_is_flushed()
                 .unwrap();
                 let least = sign as f32 * f32::MIN_POSITIVE;
                 let expected = if quarters <= 2 { least } else { sign as f32 * 0.0 };
-                assert_eq!(c[0].to_bits(), expected.to_bits(), "{isa}, {sign} (2^-126 - {quarters} 2^-152)");
+                assert_eq!(
+                    c[0].to_bits(),
+                    expected.to_bits(),
+                    "{isa}, {sign} (2^-126 - {quarters} 2^-152)"
+                );
                 let gradual = a[0].to_f32().mul_add(b[0].to_f32(), least);
                 gradual_differs |= gradual != expected && gradual == least;
             }
@@ -212,8 +222,9 @@ fn the_oracles_step_is_a_fused_multiply_add_of_normal_numbers() {
     let mut normal = 0;
     for i in 0..300_000 {
         let [x, y, p, scale] = s.block(i);
-        let element =
-            |bits: u32| f32::from_bits((bits & 0x807F_0000) | (127 - 20 + (bits >> 8 & 0x1F)) << 23);
+        let element = |bits: u32| {
+            f32::from_bits((bits & 0x807F_0000) | (127 - 20 + (bits >> 8 & 0x1F)) << 23)
+        };
         let (x, y) = (element(x), element(y));
         let p = f32::from_bits((p & 0x807F_FFFF) | (127 - 40 + scale % 80) << 23);
         let fused = x.mul_add(y, p);
@@ -241,7 +252,8 @@ fn threads_change_no_bit() {
             for isa in Isa::available().filter(|isa| isa.lanes_f32() > 1) {
                 for threads in 2..=4 {
                     let got = case.run_on(Cpu::new(isa, &Threads(threads)), threads, true);
-                    expected.assert_same(&got, || format!("{isa}, {threads} threads, {}", case.name()));
+                    expected
+                        .assert_same(&got, || format!("{isa}, {threads} threads, {}", case.name()));
                 }
             }
         }
@@ -264,7 +276,8 @@ fn the_error_stays_below_the_bound_that_follows_from_the_order() {
             for i in 0..m {
                 for j in 0..n {
                     let terms = (0..k).map(|p| case.a.at(i, p).to_f64() * case.b.at(p, j).to_f64());
-                    let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()));
+                    let (exact, size) =
+                        terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()));
                     let error = (f64::from(got.c.at(i, j)) - exact).abs();
                     assert!(error <= bound * size, "{isa}, k = {k}: {error} > {}", bound * size);
                 }
@@ -331,7 +344,9 @@ fn unrounded(stream: u64) -> impl Fn(u64) -> f32 {
 #[test]
 fn factors_that_are_rounded_have_the_bits_of_those_that_were() {
     let mut turn = 0;
-    for (m, n, k) in [(1, 1, 1), (5, 17, 31), (7, 33, 64), (29, 48, 130), (40, 70, 1027), (13, 16, 0)] {
+    for (m, n, k) in
+        [(1, 1, 1), (5, 17, 31), (7, 33, 64), (29, 48, 130), (40, 70, 1027), (13, 16, 0)]
+    {
         for layouts in [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [1, 2]] {
             turn += 1;
             let (a_fill, b_fill) = (unrounded(2 * turn), unrounded(2 * turn + 1));

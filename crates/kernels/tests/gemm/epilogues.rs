@@ -17,7 +17,10 @@ fn beta_zero_never_reads_what_it_overwrites() {
             case.before.sums.fill(f32::NAN);
             case.check();
             let got = case.run(Isa::detect(), true);
-            assert!((0..20).all(|i| (0..37).all(|j| !got.c.at(i, j).is_nan() && !got.z.at(i, j).is_nan())));
+            assert!(
+                (0..20)
+                    .all(|i| (0..37).all(|j| !got.c.at(i, j).is_nan() && !got.z.at(i, j).is_nan()))
+            );
             assert!(got.sums[3..40].iter().all(|sum| !sum.is_nan()));
         }
     }
@@ -31,7 +34,8 @@ fn every_layout<T: Scalar>(shapes: &[(usize, usize, usize)]) {
             for b in LAYOUTS {
                 for c in LAYOUTS {
                     turn += 1;
-                    let mut case = Case::<T>::new(shape, [a, b, c], AFTER[turn % 5], turn as u64).beside(3);
+                    let mut case =
+                        Case::<T>::new(shape, [a, b, c], AFTER[turn % 5], turn as u64).beside(3);
                     (case.alpha, case.beta) = [(1.0, 0.0), (1.25, -0.75), (-0.5, 0.0), (1.0, 1.0)]
                         .map(|(alpha, beta)| (T::from_f64(alpha), T::from_f64(beta)))[turn % 4];
                     case.check();
@@ -63,7 +67,8 @@ fn column_sums_have_the_oracles_bits_when_the_product_is_turned() {
             for after in [After::Nothing, After::ReluGradient] {
                 for beta in [0.0, 1.0] {
                     let mut case =
-                        Case::<f32>::new((512, 10, k), [a, Layout::RowMajor, c], after, 31).beside(3);
+                        Case::<f32>::new((512, 10, k), [a, Layout::RowMajor, c], after, 31)
+                            .beside(3);
                     (case.alpha, case.beta) = (0.5, beta);
                     case.check();
                 }
@@ -75,7 +80,8 @@ fn column_sums_have_the_oracles_bits_when_the_product_is_turned() {
 #[test]
 fn kept_elements_are_what_no_activation_gives() {
     for isa in Isa::available() {
-        let case = |after| Case::<f64>::new((23, 29, 31), [Layout::RowMajor; 3], after, 17).beside(1);
+        let case =
+            |after| Case::<f64>::new((23, 29, 31), [Layout::RowMajor; 3], after, 17).beside(1);
         let linear = case(After::Bias).run(isa, true);
         let rectified = case(After::BiasRelu).run(isa, true);
         for i in 0..23 {

@@ -16,7 +16,8 @@ struct Call {
 }
 
 const ENOUGH: usize = gemm_scratch::<f32>(1, 2, 4, 3);
-const RIGHT: Call = Call { a: (2, 3), b: (3, 4), bias: 4, z: (2, 4), y: (2, 4), sums: 4, scratch: ENOUGH };
+const RIGHT: Call =
+    Call { a: (2, 3), b: (3, 4), bias: 4, z: (2, 4), y: (2, 4), sums: 4, scratch: ENOUGH };
 
 impl Call {
     fn run(self) -> Result<(), Error> {

@@ -55,13 +55,20 @@ impl<T: Copy> Matrix<T> {
     }
 
     pub(crate) fn view(&self) -> MatRef<'_, T> {
-        MatRef::strided(&self.data[self.start..], self.rows, self.cols, self.strides.0, self.strides.1)
-            .unwrap()
+        MatRef::strided(
+            &self.data[self.start..],
+            self.rows,
+            self.cols,
+            self.strides.0,
+            self.strides.1,
+        )
+        .unwrap()
     }
 
     pub(crate) fn view_mut(&mut self) -> MatMut<'_, T> {
         let (rows, cols) = (self.rows, self.cols);
-        MatMut::strided(&mut self.data[self.start..], rows, cols, self.strides.0, self.strides.1).unwrap()
+        MatMut::strided(&mut self.data[self.start..], rows, cols, self.strides.0, self.strides.1)
+            .unwrap()
     }
 
     pub(crate) fn at(&self, i: usize, j: usize) -> T {
@@ -93,7 +100,12 @@ macro_rules! bits {
 bits!(f32 f64 bf16);
 
 /// Compares whole buffers, so that a write outside a matrix shows as well.
-pub(crate) fn assert_same<T: Bits>(expected: &[T], got: &[T], what: &str, case: impl Fn() -> String) {
+pub(crate) fn assert_same<T: Bits>(
+    expected: &[T],
+    got: &[T],
+    what: &str,
+    case: impl Fn() -> String,
+) {
     assert_eq!(expected.len(), got.len());
     for (place, (e, g)) in expected.iter().zip(got).enumerate() {
         assert!(e.bits() == g.bits(), "{}: place {place} of {what} is {g}, expected {e}", case());

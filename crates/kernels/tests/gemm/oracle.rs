@@ -230,7 +230,8 @@ impl<T: Scalar> Case<T> {
         let len = if lends { gemm_scratch::<T>(threads, c.rows, n, self.depth) } else { 0 };
         // The scratch may hold anything.
         let mut scratch = vec![T::from_f64(f64::NAN); len + 2 * MARGIN];
-        let mut epilogue = if self.after.biased() { Epilogue::bias(&self.bias) } else { Epilogue::NONE };
+        let mut epilogue =
+            if self.after.biased() { Epilogue::bias(&self.bias) } else { Epilogue::NONE };
         if self.keeps {
             epilogue = epilogue.keep(z.view_mut());
         }
@@ -243,10 +244,23 @@ impl<T: Scalar> Case<T> {
             epilogue = epilogue.column_sums(&mut sums[MARGIN..MARGIN + n]);
         }
         let lent = &mut scratch[MARGIN..MARGIN + len];
-        gemm(cpu, self.alpha, self.a.operand(), self.b.operand(), self.beta, c.view_mut(), epilogue, lent)
-            .unwrap();
+        gemm(
+            cpu,
+            self.alpha,
+            self.a.operand(),
+            self.b.operand(),
+            self.beta,
+            c.view_mut(),
+            epilogue,
+            lent,
+        )
+        .unwrap();
         let margins = scratch[..MARGIN].iter().chain(&scratch[MARGIN + len..]);
-        assert!(margins.into_iter().all(|x| x.to_f64().is_nan()), "{}: beside the scratch", self.name());
+        assert!(
+            margins.into_iter().all(|x| x.to_f64().is_nan()),
+            "{}: beside the scratch",
+            self.name()
+        );
         results
     }
 
@@ -260,7 +274,11 @@ impl<T: Scalar> Case<T> {
             for lends in [true, false] {
                 let got = self.run(isa, lends);
                 expected.assert_same(&got, || {
-                    format!("{isa}, {}, {}", if lends { "scratch" } else { "no scratch" }, self.name())
+                    format!(
+                        "{isa}, {}, {}",
+                        if lends { "scratch" } else { "no scratch" },
+                        self.name()
+                    )
                 });
             }
         }
@@ -293,8 +311,8 @@ pub(crate) fn every_layout<T: Scalar>(factor: impl Fn(usize, usize, Layout, u64)
                 for which in 1..=3 {
                     turn += 1;
                     let layouts = [a, b, LAYOUTS[turn % 3]];
-                    let mut case =
-                        Case::<T>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64).beside(turn / 2);
+                    let mut case = Case::<T>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64)
+                        .beside(turn / 2);
                     if which & 1 != 0 {
                         case.a = factor(m, k, a, 1);
                     }

@@ -18,7 +18,9 @@ fn every_edge<T: Scalar>() {
                 // With no rows there is nothing to do; whether column sums are is `epilogues`' matter.
                 let beside = turn / 5;
                 let layouts = [LAYOUTS[turn % 3], LAYOUTS[turn / 3 % 3], LAYOUTS[turn / 9 % 3]];
-                Case::<T>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64).beside(beside).check();
+                Case::<T>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64)
+                    .beside(beside)
+                    .check();
             }
         }
     }
@@ -85,7 +87,8 @@ fn f64_sums_in_blocks_of_256() {
 fn plain_products_have_the_oracles_bits() {
     for k in [0, 1, 40, 600] {
         for (m, n) in [(1, 32), (3, 128), (14, 64), (15, 160), (29, 48)] {
-            let mut case = Case::<f32>::new((m, n, k), [Layout::RowMajor; 3], After::Nothing, 8).beside(2);
+            let mut case =
+                Case::<f32>::new((m, n, k), [Layout::RowMajor; 3], After::Nothing, 8).beside(2);
             (case.alpha, case.beta) = (1.0, 0.0);
             case.check();
             case.a = Factor::Numbers(Matrix::dense(m, k, uniform(9, 0)));
@@ -138,10 +141,17 @@ fn copied_rows_of_a_change_no_bit() {
             let got = case.run(isa, true);
             for i in some() {
                 for j in 0..n {
-                    assert_eq!(got.c.at(i, j), expected.c.at(i, j), "{isa}, {}: ({i}, {j})", case.name());
+                    assert_eq!(
+                        got.c.at(i, j),
+                        expected.c.at(i, j),
+                        "{isa}, {}: ({i}, {j})",
+                        case.name()
+                    );
                 }
             }
-            crate::matrix::assert_same(&expected.sums, &got.sums, "the column sums", || case.name());
+            crate::matrix::assert_same(&expected.sums, &got.sums, "the column sums", || {
+                case.name()
+            });
             let first = first.get_or_insert_with(|| got.clone());
             first.assert_same(&got, || format!("{isa}, {}", case.name()));
         }

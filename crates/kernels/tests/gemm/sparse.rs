@@ -1,6 +1,8 @@
 //! Factors of which much is 0: the product has the bits that it has for the same matrix as it is.
 
-use kernels::gemm::{Bf16Operand, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
+use kernels::gemm::{
+    Bf16Operand, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
+};
 use kernels::{Cpu, Isa, MatMut, MatRef};
 
 use crate::matrix::{LAYOUTS, Layout, Matrix, assert_same};
@@ -30,7 +32,9 @@ fn zeros_that_are_left_out_change_no_bit_of_f64() {
 /// In pairs of bf16, where both must be 0.
 #[test]
 fn zeros_that_are_left_out_change_no_bit_of_bf16() {
-    for (m, n, k) in [(1, 1, 1), (5, 130, 31), (7, 33, 64), (29, 256, 130), (40, 300, 1100), (100, 16, 90)] {
+    for (m, n, k) in
+        [(1, 1, 1), (5, 130, 31), (7, 33, 64), (29, 256, 130), (40, 300, 1100), (100, 16, 90)]
+    {
         for layout in LAYOUTS {
             let Factor::Sparse(a) = patches::<f32>(m, k, layout, 5) else { unreachable!() };
             let b = Matrix::dense(k, n, uniform::<f32>(6, 20));
@@ -43,8 +47,10 @@ fn zeros_that_are_left_out_change_no_bit_of_bf16() {
                     gemm_bf16(cpu, 1.0, a, b, 0.0, c_view, Epilogue::NONE, &mut scratch).unwrap();
                     c
                 };
-                let (expected, got) =
-                    (multiply(Bf16Operand::rounded(a.view())), multiply(Bf16Operand::sparse(a.view())));
+                let (expected, got) = (
+                    multiply(Bf16Operand::rounded(a.view())),
+                    multiply(Bf16Operand::sparse(a.view())),
+                );
                 let case = || format!("{m} x {k} by {k} x {n}, {layout:?}, {isa}");
                 assert_same(&expected.data, &got.data, "C", case);
             }

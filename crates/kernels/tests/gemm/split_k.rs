@@ -20,7 +20,8 @@ fn long_sums<T: Scalar>() {
         for (m, n) in [(1, 1), (25, 6), (3, 33), (0, 5), (5, 0)] {
             turn += 1;
             let layouts = [LAYOUTS[turn % 3], LAYOUTS[turn / 3 % 3], LAYOUTS[turn / 9 % 3]];
-            let mut case = Case::<T>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64).beside(turn / 2);
+            let mut case =
+                Case::<T>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64).beside(turn / 2);
             if turn % 3 == 0 {
                 case.beta = T::ZERO;
             }
@@ -64,17 +65,21 @@ fn a_c_too_large_to_split_has_the_documented_order() {
 
 #[test]
 fn threads_change_no_bit_of_long_sums() {
-    for (turn, shape) in [(25, 6, 20_000), (2, 40, 16_385), (1, 1, 50_000)].into_iter().enumerate() {
+    for (turn, shape) in [(25, 6, 20_000), (2, 40, 16_385), (1, 1, 50_000)].into_iter().enumerate()
+    {
         for after in AFTER {
             for a in LAYOUTS {
                 let layouts = [a, LAYOUTS[turn], LAYOUTS[(turn + 1) % 3]];
-                let mut case = Case::<f32>::new(shape, layouts, after, turn as u64).beside(3 - turn);
+                let mut case =
+                    Case::<f32>::new(shape, layouts, after, turn as u64).beside(3 - turn);
                 if turn == 1 {
-                    case.a = Factor::Bytes(Matrix::new(shape.0, shape.2, a, |i| (i * 7) as u8), 0.0625);
+                    case.a =
+                        Factor::Bytes(Matrix::new(shape.0, shape.2, a, |i| (i * 7) as u8), 0.0625);
                 }
                 let expected = case.expected();
                 for threads in [1, 2, 3, 16] {
-                    let got = case.run_on(Cpu::new(Isa::detect(), &Threads(threads)), threads, true);
+                    let got =
+                        case.run_on(Cpu::new(Isa::detect(), &Threads(threads)), threads, true);
                     expected.assert_same(&got, || format!("{threads} threads, {}", case.name()));
                 }
             }
@@ -112,7 +117,8 @@ fn a_row_does_not_depend_on_the_rows_beside_it() {
     const ROWS: usize = 64;
     const N: usize = 128;
     const K: usize = 9216;
-    let (a, b) = (Matrix::dense(ROWS, K, uniform::<f32>(1, 0)), Matrix::dense(N, K, uniform::<f32>(1, 1)));
+    let (a, b) =
+        (Matrix::dense(ROWS, K, uniform::<f32>(1, 0)), Matrix::dense(N, K, uniform::<f32>(1, 1)));
     let turned = Matrix::dense(K, N, |i| b.at(i as usize % N, i as usize / N % K));
     for (b, turned) in [(b.view().transpose(), true), (turned.view(), false)] {
         let mut first: Option<Vec<f32>> = None;
@@ -145,7 +151,8 @@ fn long_sums_of_pairs<O: Store>() {
         for (m, n) in [(1, 1), (3, 17)] {
             turn += 1;
             let layouts = [LAYOUTS[turn % 3], LAYOUTS[turn / 2 % 3], LAYOUTS[turn / 3 % 3]];
-            let case = PairCase::<O>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64).beside(turn);
+            let case =
+                PairCase::<O>::new((m, n, k), layouts, AFTER[turn % 5], turn as u64).beside(turn);
             case.check();
             let expected = case.expected();
             let got = case.run_on(Cpu::new(Isa::detect(), &Threads(3)), 3, true);

@@ -51,7 +51,9 @@ fn threads_change_no_bit_of_any_epilogue() {
                 for threads in 1..=4 {
                     for lends in [true, false] {
                         let got = case.run_on(Cpu::new(isa, &Threads(threads)), threads, lends);
-                        expected.assert_same(&got, || format!("{isa}, {threads} threads, {}", case.name()));
+                        expected.assert_same(&got, || {
+                            format!("{isa}, {threads} threads, {}", case.name())
+                        });
                     }
                 }
             }

@@ -18,7 +18,8 @@ fn small_integers_are_exact() {
     let got = case.run(Isa::detect(), true);
     for i in 0..33 {
         for j in 0..47 {
-            let exact: i64 = (0..700).map(|p| case.a.at(i, p) as i64 * case.b.at(p, j) as i64).sum();
+            let exact: i64 =
+                (0..700).map(|p| case.a.at(i, p) as i64 * case.b.at(p, j) as i64).sum();
             assert_eq!(got.c.at(i, j), exact as f32);
         }
     }
@@ -44,7 +45,8 @@ fn error_stays_below((m, n, k): (usize, usize, usize), roundings: f64) {
         for i in 0..m {
             for j in 0..n {
                 let terms = (0..k).map(|p| f64::from(case.a.at(i, p)) * f64::from(case.b.at(p, j)));
-                let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()));
+                let (exact, size) =
+                    terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()));
                 let bound = roundings * 0.5 * f64::from(f32::EPSILON) * size;
                 let error = (f64::from(got.c.at(i, j)) - exact).abs();
                 assert!(error <= bound, "{error} > {bound}");

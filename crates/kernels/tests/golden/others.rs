@@ -9,8 +9,8 @@ use kernels::normalisation::batch::{batch_norm, batch_norm_backward, batch_norm_
 use kernels::normalisation::layer::{layer_norm, layer_norm_backward, layer_norm_backward_scratch};
 use kernels::normalisation::{Affine, AffineGradient};
 use kernels::optimizer::{
-    AdaDelta, AdaGrad, AdaMax, Adam, AnyOptimizer, Decay, Lamb, Lars, Lion, NAdam, Optimizer, RAdam, RmsProp,
-    Sgd, Step,
+    AdaDelta, AdaGrad, AdaMax, Adam, AnyOptimizer, Decay, Lamb, Lars, Lion, NAdam, Optimizer,
+    RAdam, RmsProp, Sgd, Step,
 };
 use kernels::pooling::{Count, Pooling};
 use kernels::random::{Stream, fill_normal, fill_uniform};
@@ -27,8 +27,19 @@ const LEN: usize = 83;
 fn numbers<T: Float>(cpu: Cpu<'_>, stream: u64) -> Result<[T; LEN], Error> {
     let mut x = [T::ZERO; LEN];
     fill_normal(cpu, Stream::new(6, stream), T::ZERO, T::from_f64(3.0), &mut x)?;
-    let specials =
-        [0.0, -0.0, 1e-40, -1e-40, 30.0, -30.0, 1e4, -1e4, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+    let specials = [
+        0.0,
+        -0.0,
+        1e-40,
+        -1e-40,
+        30.0,
+        -30.0,
+        1e4,
+        -1e4,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+    ];
     for (x, special) in x.iter_mut().zip(specials) {
         *x = T::from_f64(special);
     }
@@ -78,7 +89,11 @@ pub(super) fn functions<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     ] {
         activation.forward(cpu, &x, &mut y)?;
         let mut dy = numbers(cpu, 2)?;
-        activation.backward(cpu, if activation.saved() == Saved::Input { &x } else { &y }, &mut dy)?;
+        activation.backward(
+            cpu,
+            if activation.saved() == Saved::Input { &x } else { &y },
+            &mut dy,
+        )?;
         hash.add(&y);
         hash.add(&dy);
     }
@@ -158,14 +173,16 @@ pub(super) fn images<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     let mut hash = Fnv::new();
     let window = Window::new([3, 3]).stride([2, 2]).padding([1, 1]);
     let convolution = Convolution::new(SHAPE, window, FILTERS, 1)?;
-    let (mut x, mut w, mut dy, mut bias) = ([T::ZERO; X], [T::ZERO; W], [T::ZERO; Y], [T::ZERO; FILTERS]);
+    let (mut x, mut w, mut dy, mut bias) =
+        ([T::ZERO; X], [T::ZERO; W], [T::ZERO; Y], [T::ZERO; FILTERS]);
     for (stream, operand) in [&mut x[..], &mut w, &mut dy, &mut bias].into_iter().enumerate() {
         fill_uniform(cpu, Stream::new(8, stream as u64), T::from_f64(-1.0), T::ONE, operand)?;
     }
     let mut scratch = [T::ZERO; 4096];
     let needs = convolution.forward_scratch::<T>(1).max(convolution.dx_scratch::<T>(1));
     let scratch = &mut scratch[..needs.max(convolution.dw_scratch::<T>(1))];
-    let (mut y, mut dx, mut dw, mut db) = ([T::ZERO; Y], [T::ZERO; X], [T::ZERO; W], [T::ZERO; FILTERS]);
+    let (mut y, mut dx, mut dw, mut db) =
+        ([T::ZERO; Y], [T::ZERO; X], [T::ZERO; W], [T::ZERO; FILTERS]);
     convolution.forward(cpu, &x, &w, Epilogue::bias(&bias).relu(), &mut y, scratch)?;
     convolution.dx(cpu, &dy, &w, &mut dx, scratch)?;
     convolution.dw(cpu, &x, &dy, &mut dw, Some(&mut db), scratch)?;

@@ -8,7 +8,9 @@ mod others;
 
 use half::bf16;
 use kernels::clip::clip_norm;
-use kernels::gemm::{Bf16Result, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
+use kernels::gemm::{
+    Bf16Result, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
+};
 use kernels::loss::{CrossEntropy, Targets};
 use kernels::optimizer::{Adam, Decay, Optimizer, Sgd, Step};
 use kernels::random::{Stream, fill_normal, fill_uniform};
@@ -115,7 +117,9 @@ fn products<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     let tiny = if size_of::<T>() == 4 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
     let (mut a, mut b, mut y) = ([T::ZERO; M * K], [T::ZERO; K * N], [T::ZERO; M * N]);
     let (mut start, mut bias) = (y, [T::ZERO; N]);
-    for (number, operand) in [&mut a[..], &mut b, &mut y, &mut start, &mut bias].into_iter().enumerate() {
+    for (number, operand) in
+        [&mut a[..], &mut b, &mut y, &mut start, &mut bias].into_iter().enumerate()
+    {
         fill_uniform(cpu, Stream::new(1, number as u64), T::from_f64(-1.0), T::ONE, operand)?;
     }
     a[0] = T::INFINITY;
@@ -173,14 +177,19 @@ fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
                 view(&b, K, N, transposed.1)?.into(),
             )
         } else {
-            (view(&a, M, K, transposed.0)?.into(), Operand::bytes(view(&bytes, K, N, transposed.1)?, scale))
+            (
+                view(&a, M, K, transposed.0)?.into(),
+                Operand::bytes(view(&bytes, K, N, transposed.1)?, scale),
+            )
         };
         // What is there is added to, from the second product on.
         let beta = T::from_f64(if turn == 0 { 0.0 } else { 0.5 });
         // Some without scratch: the same bits.
         let lent = if turn % 3 == 2 { &mut [] } else { &mut scratch[..] };
-        let epilogue =
-            Epilogue::NONE.keep(MatMut::row_major(&mut z, N, M)?.transpose()).relu().column_sums(&mut sums);
+        let epilogue = Epilogue::NONE
+            .keep(MatMut::row_major(&mut z, N, M)?.transpose())
+            .relu()
+            .column_sums(&mut sums);
         gemm(cpu, T::from_f64(0.25), a, b, beta, MatMut::row_major(&mut c, M, N)?, epilogue, lent)?;
         hash.add(&c);
         hash.add(&z);
@@ -234,7 +243,8 @@ fn products_of_pairs<O: Bf16Result>(
     for turn in 0..4 {
         let (alpha, beta) = if turn == 0 { (1.0, 0.0) } else { (0.25, -0.5) };
         let (a, b) = (view(&a, M, K, turn & 1 != 0)?, view(&b, K, N, turn & 2 != 0)?);
-        let epilogue = Epilogue::bias(&bias).keep(MatMut::row_major(&mut z, M, N)?).column_sums(&mut sums);
+        let epilogue =
+            Epilogue::bias(&bias).keep(MatMut::row_major(&mut z, M, N)?).column_sums(&mut sums);
         let epilogue = if turn == 3 { epilogue.relu() } else { epilogue };
         let target = MatMut::row_major(&mut c, M, N)?;
         gemm_bf16(cpu, alpha, a, b, beta, target, epilogue, &mut scratch)?;
@@ -278,10 +288,11 @@ fn training<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     let ones = MatRef::strided(&one, 1, ROWS, 0, 0)?;
     let sgd = Sgd { momentum: 0.9, nesterov: true, decay: Decay::l2(1e-3) };
     let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, HIDDEN, HIDDEN, HIDDEN)];
-    let mut product = |a: MatRef<'_, T>, b: MatRef<'_, T>, c: &mut [T], epilogue: Epilogue<'_, T>| {
-        let c = MatMut::row_major(c, a.rows(), b.cols())?;
-        gemm(cpu, T::ONE, a, b, T::ZERO, c, epilogue, &mut scratch)
-    };
+    let mut product =
+        |a: MatRef<'_, T>, b: MatRef<'_, T>, c: &mut [T], epilogue: Epilogue<'_, T>| {
+            let c = MatMut::row_major(c, a.rows(), b.cols())?;
+            gemm(cpu, T::ONE, a, b, T::ZERO, c, epilogue, &mut scratch)
+        };
     let mut hash = Fnv::new();
     for t in 1..=3 {
         let (w1, rest) = params.split_at(INPUTS * HIDDEN);
@@ -320,7 +331,13 @@ fn training<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
         let norm = clip_norm(cpu, &mut grads, 0.25)?;
         hash.add(&[norm]);
         sgd.step(cpu, Step::new(t, 0.1), &mut params, &grads, &mut [&mut velocity])?;
-        Adam::decoupled().step(cpu, Step::new(t, 1e-3), &mut params, &grads, &mut [&mut m, &mut v])?;
+        Adam::decoupled().step(
+            cpu,
+            Step::new(t, 1e-3),
+            &mut params,
+            &grads,
+            &mut [&mut m, &mut v],
+        )?;
         hash.add(&params);
     }
     Ok(hash.0)

@@ -2,7 +2,7 @@ use half::bf16;
 use kernels::random::Stream;
 use kernels::{Cpu, Error};
 
-use crate::testing::{cpus, same_on_every_cpu};
+use crate::testing::{cpus, same_on_every_cpu, takes};
 use kernels::bf16::*;
 
 /// The rounding boundaries of every bf16, with both neighbours: its exact value, and half way to
@@ -106,6 +106,9 @@ fn unaligned_slices_of_any_length_are_converted_within_their_bounds() {
     let x: Vec<f32> = (0..20_000).map(|i| Stream::new(5, 0).uniform_f32(i) - 0.5).collect();
     let canary = bf16::from_f32(99.0);
     for n in [0, 1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129, 16_383, 16_384, 16_385] {
+        if !takes(n) {
+            continue;
+        }
         for offset in [0, 1, 3] {
             let x = &x[offset..][..n];
             same_on_every_cpu(|cpu| {

@@ -5,7 +5,7 @@
 
 use half::bf16;
 
-use crate::testing::{bits, centred_difference, same_on_every_cpu};
+use crate::testing::{bits, centred_difference, same_on_every_cpu, takes};
 use kernels::loss::BinaryCrossEntropy;
 use kernels::random::Stream;
 use kernels::{Cpu, Element, Error, Float};
@@ -32,6 +32,9 @@ fn oracle(z: f64, t: f64, positive: f64) -> (f64, f64) {
 
 fn agrees_with_the_definition<T: Float>(tolerance: f64) {
     for (n, spread) in [(0, 1.0), (1, 1.0), (7, 3.0), (17, 10.0), (16_385, 20.0), (40_000, 300.0)] {
+        if !takes(n as usize) {
+            continue;
+        }
         let stream = Stream::new(16, n);
         let z: Vec<T> =
             (0..n).map(|i| T::from_f64(spread * (2.0 * stream.uniform_f64(i) - 1.0))).collect();

@@ -250,6 +250,8 @@ fn a_gradient_with_an_infinite_norm_is_clipped() {
 }
 
 proptest! {
+    #![proptest_config(crate::testing::draws(256))]
+
     /// For every chain: each bound holds in the end for the link that set it last, and no element
     /// grows.
     #[test]

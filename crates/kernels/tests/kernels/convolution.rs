@@ -614,7 +614,7 @@ fn misuse_is_refused_before_anything_is_written() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::test_runner::Config::with_cases(60))]
+    #![proptest_config(crate::testing::draws(60))]
 
     #[test]
     fn any_shape_has_the_bits_of_the_documented_order(

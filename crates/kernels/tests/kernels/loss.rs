@@ -1,11 +1,14 @@
 use half::bf16;
 
-use crate::testing::same_on_every_cpu;
+use crate::testing::{same_on_every_cpu, takes};
 use kernels::loss::*;
 use kernels::{Cpu, Element, Error};
 
 fn masked<E: Element>(width: usize, one: E) {
     for rows in [0_usize, 1, 2, 15, 17, 1000, 40_000] {
+        if !takes(rows * width) {
+            continue;
+        }
         let keep: Vec<bool> = (0..rows).map(|i| i % 3 != 1 && i % 7 != 2).collect();
         let expected: Vec<E> =
             (0..rows * width).map(|i| if keep[i / width] { one } else { E::default() }).collect();

@@ -97,7 +97,8 @@ fn every_length_gives_the_bits_of_the_elements_alone() {
         let by_tensor = matches!(optimizer, AnyOptimizer::Lars(_) | AnyOptimizer::Lamb(_));
         let (long, _) = run::<f32, f32, f32>(Cpu::detect(), optimizer, 300, 2);
         for n in [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 127, 128, 129] {
-            let (short, moments) = same_on_every_cpu(|cpu| run::<f32, f32, f32>(cpu, optimizer, n, 2));
+            let (short, moments) =
+                same_on_every_cpu(|cpu| run::<f32, f32, f32>(cpu, optimizer, n, 2));
             assert!(moments.iter().all(|moment| moment.len() == n));
             assert!(by_tensor || bits(&short) == bits(&long[..n]), "{optimizer:?}, {n} elements");
             assert!(short.iter().all(|x| x.is_finite()));
@@ -149,19 +150,23 @@ fn scalars() -> Vec<(AnyOptimizer, Scalar)> {
             let (m_hat, v_hat) = (*m / (1.0 - 0.9_f64.powi(t)), *v / (1.0 - 0.999_f64.powi(t)));
             *p -= LR * m_hat / (v_hat.sqrt() + 1e-8);
         }),
-        (Adam { amsgrad: true, beta2: 0.9, decay, ..Adam::default() }.into(), |t, p, g, [m, v, w]| {
-            *m = 0.9 * *m + (1.0 - 0.9) * g;
-            *v = 0.9 * *v + (1.0 - 0.9) * g * g;
-            *w = w.max(*v);
-            let (m_hat, v_hat) = (*m / (1.0 - 0.9_f64.powi(t)), *w / (1.0 - 0.9_f64.powi(t)));
-            *p -= LR * m_hat / (v_hat.sqrt() + 1e-8);
-        }),
+        (
+            Adam { amsgrad: true, beta2: 0.9, decay, ..Adam::default() }.into(),
+            |t, p, g, [m, v, w]| {
+                *m = 0.9 * *m + (1.0 - 0.9) * g;
+                *v = 0.9 * *v + (1.0 - 0.9) * g * g;
+                *w = w.max(*v);
+                let (m_hat, v_hat) = (*m / (1.0 - 0.9_f64.powi(t)), *w / (1.0 - 0.9_f64.powi(t)));
+                *p -= LR * m_hat / (v_hat.sqrt() + 1e-8);
+            },
+        ),
         (NAdam { decay, ..NAdam::default() }.into(), |t, p, g, [m, v, product]| {
             let mu = |t: i32| 0.9 * (1.0 - 0.5 * 0.96_f64.powf(f64::from(t) * 4e-3));
             *product = if t == 1 { mu(1) } else { *product * mu(t) };
             *m = 0.9 * *m + (1.0 - 0.9) * g;
             *v = 0.999 * *v + (1.0 - 0.999) * g * g;
-            let m_hat = mu(t + 1) * *m / (1.0 - *product * mu(t + 1)) + (1.0 - mu(t)) * g / (1.0 - *product);
+            let m_hat = mu(t + 1) * *m / (1.0 - *product * mu(t + 1))
+                + (1.0 - mu(t)) * g / (1.0 - *product);
             *p -= LR * m_hat / ((*v / (1.0 - 0.999_f64.powi(t))).sqrt() + 1e-8);
         }),
         (RAdam { decay, ..RAdam::default() }.into(), |t, p, g, [m, v, _]| {
@@ -174,7 +179,8 @@ fn scalars() -> Vec<(AnyOptimizer, Scalar)> {
             *p -= LR * m_hat;
             if length > 5.0 {
                 let l = (1.0 - power).sqrt() / (v.sqrt() + 1e-8);
-                let r = ((length - 4.0) * (length - 2.0) * limit) / ((limit - 4.0) * (limit - 2.0) * length);
+                let r = ((length - 4.0) * (length - 2.0) * limit)
+                    / ((limit - 4.0) * (limit - 2.0) * length);
                 *p += LR * m_hat * (1.0 - r.sqrt() * l);
             }
         }),
@@ -246,7 +252,10 @@ macro_rules! fifty_steps {
                 }
                 same_on_every_cpu(|cpu| {
                     let (params, moments) = run::<$float, $float, $float>(cpu, sgd.into(), n, 50);
-                    assert!([bits(&params), bits(&moments[0])] == [bits(&p), bits(&b)], "{sgd:?}, {cpu:?}");
+                    assert!(
+                        [bits(&params), bits(&moments[0])] == [bits(&p), bits(&b)],
+                        "{sgd:?}, {cpu:?}"
+                    );
                     let (params, moments) = run::<$float, $float, $float>(cpu, adam.into(), n, 50);
                     let got = [bits(&params), bits(&moments[0]), bits(&moments[1])];
                     assert!(got == [bits(&q), bits(&m), bits(&v)], "{adam:?}, {cpu:?}");
@@ -293,7 +302,8 @@ fn lars_and_lamb_are_the_documented_algorithms() {
         let ratio = norm(&p) / norm(&u);
         p.iter_mut().zip(u).for_each(|(p, u)| *p -= LR * ratio * u);
     }
-    let (got, _) = run::<f64, f64, f64>(Cpu::detect(), Lamb { decay, ..Lamb::default() }.into(), n, 50);
+    let (got, _) =
+        run::<f64, f64, f64>(Cpu::detect(), Lamb { decay, ..Lamb::default() }.into(), n, 50);
     assert!(got.iter().zip(&p).all(|(got, p)| (got - p).abs() <= 1e-12));
 }
 
@@ -345,7 +355,10 @@ fn what_is_not_a_number_stays_with_its_element() {
         });
         assert_eq!(params[3], u64::MAX, "{optimizer:?} loses a NaN");
         let others = |i: &usize| *i != 3 && *i != 35;
-        assert!((0..40).filter(others).all(|i| f64::from_bits(params[i]).is_finite()), "{optimizer:?}");
+        assert!(
+            (0..40).filter(others).all(|i| f64::from_bits(params[i]).is_finite()),
+            "{optimizer:?}"
+        );
     }
 }
 
@@ -407,7 +420,8 @@ fn f32_steps_as_f64_does_wherever_the_second_moment_is_a_normal_number() {
             let grads = [g, 0.0, 0.0, -g / 2.0, g, 0.0, g / 4.0, g, g / 2.0, 0.0];
             let (narrow, wide) = (path::<f32>(optimizer, &grads), path::<f64>(optimizer, &grads));
             let moments = wide.iter().map(|[_, v]| *v);
-            let (least, most) = (moments.clone().fold(1e300, f64::min), moments.fold(0.0, f64::max));
+            let (least, most) =
+                (moments.clone().fold(1e300, f64::min), moments.fold(0.0, f64::max));
             // What f64 has is the moment before each step, within the margin of the check.
             let is_refused = optimizer.second_moment().is_some_and(|second| {
                 let before = core::iter::once(0.0).chain(wide.iter().map(|[_, v]| *v));
@@ -431,19 +445,33 @@ fn f32_steps_as_f64_does_wherever_the_second_moment_is_a_normal_number() {
                 for (t, ([got, _], [expected, _])) in narrow.iter().zip(&wide).enumerate() {
                     let tolerance = 1e-5 * (LR + expected.abs());
                     let error = (got - expected).abs();
-                    assert!(error <= tolerance, "{optimizer:?}, {g:e}, step {t}: {got} not {expected}");
+                    assert!(
+                        error <= tolerance,
+                        "{optimizer:?}, {g:e}, step {t}: {got} not {expected}"
+                    );
                 }
             } else if most < f64::from(f32::MIN_POSITIVE) {
                 rested += 1;
                 // RAdam's first steps divide by nothing.
-                let most = if matches!(optimizer, AnyOptimizer::RAdam(_)) { LR * g * 20.0 } else { 0.0 };
-                assert!(narrow.iter().all(|[p, v]| p.abs() <= most && *v == 0.0), "{optimizer:?}, {g:e}");
+                let most =
+                    if matches!(optimizer, AnyOptimizer::RAdam(_)) { LR * g * 20.0 } else { 0.0 };
+                assert!(
+                    narrow.iter().all(|[p, v]| p.abs() <= most && *v == 0.0),
+                    "{optimizer:?}, {g:e}"
+                );
             } else {
-                assert!(narrow.iter().all(|[p, _]| p.abs() <= 1.0), "{optimizer:?}, {g:e}: {narrow:?}");
+                assert!(
+                    narrow.iter().all(|[p, _]| p.abs() <= 1.0),
+                    "{optimizer:?}, {g:e}: {narrow:?}"
+                );
             }
         }
         let squares = optimizer.second_moment().is_some();
-        assert_eq!((rested > 15, refused > 10), (squares, squares), "{optimizer:?}: {rested}, {refused}");
+        assert_eq!(
+            (rested > 15, refused > 10),
+            (squares, squares),
+            "{optimizer:?}: {rested}, {refused}"
+        );
         assert!(agreed >= 36, "{optimizer:?}: {agreed}");
     }
 }
@@ -476,11 +504,20 @@ fn a_gradient_whose_square_overflows_is_found_with_its_decay() {
         second.check(Cpu::detect(), scale, largest, p, g, v)
     };
     assert_eq!(check(1.0, &[1.0, 1.0], &[1.0, 1.0], &[0.0, f32::MAX]), Ok(()));
-    assert_eq!(check(1.0, &[1.0, 1.0], &[1.0, 7e20], &[0.0; 2]), Err(Error::NonFinite { index: 1 }));
+    assert_eq!(
+        check(1.0, &[1.0, 1.0], &[1.0, 7e20], &[0.0; 2]),
+        Err(Error::NonFinite { index: 1 })
+    );
     assert_eq!(check(0.1, &[1.0, 1.0], &[1.0, 7e20], &[0.0; 2]), Ok(()));
     // The decay alone is enough, and so is what the moment holds.
-    assert_eq!(check(1.0, &[7e22, 1.0], &[1.0, 1.0], &[0.0; 2]), Err(Error::NonFinite { index: 0 }));
-    assert_eq!(check(1.0, &[0.0, 0.0], &[2e20, 2e20], &[0.0, 3.4e38]), Err(Error::NonFinite { index: 1 }));
+    assert_eq!(
+        check(1.0, &[7e22, 1.0], &[1.0, 1.0], &[0.0; 2]),
+        Err(Error::NonFinite { index: 0 })
+    );
+    assert_eq!(
+        check(1.0, &[0.0, 0.0], &[2e20, 2e20], &[0.0, 3.4e38]),
+        Err(Error::NonFinite { index: 1 })
+    );
     let wide = second.check(Cpu::detect(), 1.0, 1e200, &[0.0], &[1e200_f64], &[0.0]);
     assert_eq!(wide, Err(Error::NonFinite { index: 0 }));
 }
@@ -492,7 +529,8 @@ fn moments_in_bf16_are_rounded_at_random() {
     let adam = Adam::default();
     let grads: Vec<bf16> = draw(1, n).into_iter().map(bf16::from_f32).collect();
     let (mut m, mut v) = (vec![0.0_f32; n], vec![0.0_f32; n]);
-    adam.step(Cpu::detect(), Step::new(1, 0.0), &mut vec![0.0; n], &grads, &mut [&mut m, &mut v]).unwrap();
+    adam.step(Cpu::detect(), Step::new(1, 0.0), &mut vec![0.0; n], &grads, &mut [&mut m, &mut v])
+        .unwrap();
     let stored = |t: u64, rounding: Stream| {
         let (mut m, mut v) = (vec![bf16::ZERO; n], vec![bf16::ZERO; n]);
         let step = Step { rounding, ..Step::new(t, 0.0) };
@@ -507,7 +545,11 @@ fn moments_in_bf16_are_rounded_at_random() {
                 let (tile, e) = (i / 128, i % 128);
                 let block = (t % (1 << 28)) << 36 | (j as u64) << 34 | (16 * tile + e % 16) as u64;
                 let noise = rounding.block(block)[e / 16 % 4] >> (16 * (e / 64)) & 0xFFFF;
-                assert_eq!(u32::from(got.to_bits()), (exact.to_bits() + noise) >> 16, "element {i} of {j}");
+                assert_eq!(
+                    u32::from(got.to_bits()),
+                    (exact.to_bits() + noise) >> 16,
+                    "element {i} of {j}"
+                );
             }
         }
     }
@@ -515,14 +557,21 @@ fn moments_in_bf16_are_rounded_at_random() {
     let rounds = 400;
     let mut bias = [0.0; 2];
     for stream in 0..rounds {
-        for ((bias, got), exact) in bias.iter_mut().zip(stored(1, Stream::new(1, stream))).zip([&m, &v]) {
+        for ((bias, got), exact) in
+            bias.iter_mut().zip(stored(1, Stream::new(1, stream))).zip([&m, &v])
+        {
             for (got, exact) in got.iter().zip(exact).filter(|(_, exact)| **exact != 0.0) {
-                *bias += f64::from(got.to_f32() - exact) / f64::from(*exact) / (rounds * n as u64) as f64;
+                *bias += f64::from(got.to_f32() - exact)
+                    / f64::from(*exact)
+                    / (rounds * n as u64) as f64;
             }
         }
     }
     let standard_error = 0.5 * 2.0_f64.powi(-7) / ((rounds * n as u64) as f64).sqrt();
-    assert!(bias.iter().all(|bias| bias.abs() < 4.0 * standard_error), "{bias:?}, {standard_error:e}");
+    assert!(
+        bias.iter().all(|bias| bias.abs() < 4.0 * standard_error),
+        "{bias:?}, {standard_error:e}"
+    );
 }
 
 /// A mean that moves by less than half a unit of bf16 a step, which rounding to nearest would freeze.
@@ -532,8 +581,14 @@ fn slow_means_in_bf16_move() {
     let adam = Adam { beta2: 0.999, ..Adam::default() };
     let (mut p, mut m, mut v) = (vec![0.0_f32; n], vec![bf16::ZERO; n], vec![bf16::ONE; n]);
     for t in 1..=1000 {
-        adam.step(Cpu::detect(), Step::new(t, 0.0), &mut p, &vec![bf16::ZERO; n], &mut [&mut m, &mut v])
-            .unwrap();
+        adam.step(
+            Cpu::detect(),
+            Step::new(t, 0.0),
+            &mut p,
+            &vec![bf16::ZERO; n],
+            &mut [&mut m, &mut v],
+        )
+        .unwrap();
     }
     let mean = v.iter().map(|v| f64::from(v.to_f32())).sum::<f64>() / n as f64;
     assert!((mean - 0.999_f64.powi(1000)).abs() < 0.01, "{mean}");
@@ -546,7 +601,9 @@ fn late_steps_are_finite() {
             let (mut params, mut moments) = ([1.0_f32; 3], [[0.5_f32; 3]; MOST_MOMENTS]);
             let mut moments = moments.each_mut().map(|moment| &mut moment[..]);
             let moments = &mut moments[..optimizer.moments().len()];
-            optimizer.step(Cpu::detect(), Step::new(t, 1e-3), &mut params, &[0.1_f32; 3], moments).unwrap();
+            optimizer
+                .step(Cpu::detect(), Step::new(t, 1e-3), &mut params, &[0.1_f32; 3], moments)
+                .unwrap();
             assert!(params.iter().all(|p| p.is_finite()), "{optimizer:?} at {t}");
         }
     }
@@ -559,8 +616,10 @@ fn misuse_is_refused_before_anything_is_changed() {
         let check = |step: Step, grads: usize, lengths: &[usize], expected: Error| {
             let mut params = [1.0_f32; 3];
             let mut moments: Vec<Vec<f32>> = lengths.iter().map(|&n| vec![1.0; n]).collect();
-            let mut lent: Vec<&mut [f32]> = moments.iter_mut().map(|moment| &mut moment[..]).collect();
-            let result = optimizer.step(Cpu::detect(), step, &mut params, &vec![1.0_f32; grads], &mut lent);
+            let mut lent: Vec<&mut [f32]> =
+                moments.iter_mut().map(|moment| &mut moment[..]).collect();
+            let result =
+                optimizer.step(Cpu::detect(), step, &mut params, &vec![1.0_f32; grads], &mut lent);
             match (result.unwrap_err(), expected) {
                 (Error::Parameter { name, .. }, Error::Parameter { name: expected, .. }) => {
                     assert_eq!(name, expected);
@@ -622,7 +681,10 @@ fn hyper_parameters_out_of_range_are_refused() {
         ("epsilon", AdaMax { epsilon: -1.0, ..AdaMax::default() }.into()),
         ("beta1", Lion { beta1: 1.0, ..Lion::default() }.into()),
         ("beta2", Lion { beta2: 1.0, ..Lion::default() }.into()),
-        ("momentum", Lars { sgd: Sgd { momentum: 2.0, ..Sgd::default() }, ..Lars::default() }.into()),
+        (
+            "momentum",
+            Lars { sgd: Sgd { momentum: 2.0, ..Sgd::default() }, ..Lars::default() }.into(),
+        ),
         ("coefficient", Lars { coefficient: -1.0, ..Lars::default() }.into()),
         ("epsilon", Lars { epsilon: -1.0, ..Lars::default() }.into()),
         ("beta1", Lamb { beta1: 1.0, ..Lamb::default() }.into()),
@@ -630,13 +692,16 @@ fn hyper_parameters_out_of_range_are_refused() {
         ("epsilon", Lamb { epsilon: -1.0, ..Lamb::default() }.into()),
     ];
     for (expected, optimizer) in table {
-        let Err(Error::Parameter { name, .. }) = optimizer.check() else { panic!("{optimizer:?} passes") };
+        let Err(Error::Parameter { name, .. }) = optimizer.check() else {
+            panic!("{optimizer:?} passes")
+        };
         assert_eq!(name, expected, "{optimizer:?}");
         // A step says so as well.
         let mut moments = [[1.0_f32; 2]; MOST_MOMENTS];
         let mut moments = moments.each_mut().map(|moment| &mut moment[..]);
         let moments = &mut moments[..optimizer.moments().len()];
-        let result = optimizer.step(Cpu::detect(), Step::new(1, 0.1), &mut [1.0], &[1.0_f32], moments);
+        let result =
+            optimizer.step(Cpu::detect(), Step::new(1, 0.1), &mut [1.0], &[1.0_f32], moments);
         assert!(matches!(result, Err(Error::Parameter { .. })));
     }
     assert!(all().iter().all(|optimizer| optimizer.check().is_ok()));
@@ -653,12 +718,16 @@ fn gram(x: &[f64], [rows, cols]: [usize; 2]) -> (Vec<f64>, usize) {
 #[test]
 fn many_iterations_without_overshoot_are_orthogonal() {
     // 15/8, -10/8, 3/8 converge to 1.
-    let iteration =
-        NewtonSchulz { coefficients: [1.875, -1.25, 0.375], iterations: 30, ..NewtonSchulz::default() };
+    let iteration = NewtonSchulz {
+        coefficients: [1.875, -1.25, 0.375],
+        iterations: 30,
+        ..NewtonSchulz::default()
+    };
     for shape in [[1, 1], [1, 7], [7, 1], [5, 8], [8, 5], [20, 33]] {
         let [rows, cols] = shape;
         let x = draw::<f64>(3, rows * cols);
-        let (mut y, mut scratch) = (x.clone(), vec![f64::NAN; orthogonalise_scratch::<f64>(1, rows, cols)]);
+        let (mut y, mut scratch) =
+            (x.clone(), vec![f64::NAN; orthogonalise_scratch::<f64>(1, rows, cols)]);
         orthogonalise(Cpu::detect(), iteration, &x, shape, &mut y, &mut scratch).unwrap();
         let (gram, short) = gram(&y, shape);
         for (ij, g) in gram.iter().enumerate() {
@@ -672,7 +741,8 @@ fn many_iterations_without_overshoot_are_orthogonal() {
 fn the_default_iteration_brings_singular_values_near_one() {
     let shape = [16, 48];
     let x = draw::<f64>(4, 16 * 48);
-    let (mut y, mut scratch) = (vec![0.0; x.len()], vec![0.0; orthogonalise_scratch::<f64>(1, 16, 48)]);
+    let (mut y, mut scratch) =
+        (vec![0.0; x.len()], vec![0.0; orthogonalise_scratch::<f64>(1, 16, 48)]);
     orthogonalise(Cpu::detect(), NewtonSchulz::default(), &x, shape, &mut y, &mut scratch).unwrap();
     let (gram, short) = gram(&y, shape);
     // Gershgorin's discs say little here; the trace is the sum of the squares of all 16 singular values.
@@ -696,8 +766,9 @@ fn orthogonalising_is_the_same_on_every_cpu_for_a_transpose_and_for_any_scale() 
         let [rows, cols] = shape;
         let x = draw::<f32>(5, rows * cols);
         let y = same_on_every_cpu(|cpu| orthogonalised(cpu, &x, shape, iterations));
-        let turned =
-            |x: &[f32]| -> Vec<f32> { (0..x.len()).map(|i| x[i % rows * cols + i / rows]).collect() };
+        let turned = |x: &[f32]| -> Vec<f32> {
+            (0..x.len()).map(|i| x[i % rows * cols + i / rows]).collect()
+        };
         let of_transpose = orthogonalised(Cpu::detect(), &turned(&x), [cols, rows], iterations);
         // The norm is summed in another order, and rounded before it divides.
         assert!(turned(&y).iter().zip(of_transpose).all(|(a, b)| (a - b).abs() < 1e-5));
@@ -721,7 +792,9 @@ fn muon_has_the_same_bits_on_every_cpu() {
         let mut scratch = vec![f32::NAN; Muon::scratch::<f32>(3, 40, 24)];
         for t in 1..=3 {
             let step = Step { scale: 0.5, ..Step::new(t, 0.02) };
-            Muon::default().step(cpu, step, &mut params, &draw(t, n), shape, &mut m, &mut scratch).unwrap();
+            Muon::default()
+                .step(cpu, step, &mut params, &draw(t, n), shape, &mut m, &mut scratch)
+                .unwrap();
         }
         (bits(&params), bits(&m))
     });
@@ -733,8 +806,15 @@ fn misuse_of_muon_is_refused() {
     let need = Muon::scratch::<f32>(1, 2, 3);
     let run = |muon: Muon, shape, grads: usize, m: usize, scratch: usize| {
         let (mut p, mut m, mut scratch) = (vec![1.0_f32; 6], vec![1.0; m], vec![0.0; scratch]);
-        let result =
-            muon.step(cpu, Step::new(1, 0.1), &mut p, &vec![1.0; grads], shape, &mut m, &mut scratch);
+        let result = muon.step(
+            cpu,
+            Step::new(1, 0.1),
+            &mut p,
+            &vec![1.0; grads],
+            shape,
+            &mut m,
+            &mut scratch,
+        );
         assert!(p.iter().chain(&m).all(|x| *x == 1.0));
         result.unwrap_err()
     };
@@ -753,11 +833,14 @@ fn misuse_of_muon_is_refused() {
         ("epsilon", bad(NewtonSchulz { epsilon: 0.0, ..iteration })),
         ("b", bad(NewtonSchulz { coefficients: [1.0, f64::NAN, 1.0], ..iteration })),
     ] {
-        assert!(matches!(run(muon, [2, 3], 6, 6, need), Error::Parameter { name, .. } if name == expected));
+        assert!(
+            matches!(run(muon, [2, 3], 6, 6, need), Error::Parameter { name, .. } if name == expected)
+        );
     }
     let mut y = [1.0_f32; 6];
     let mut refused = |x: usize, scratch| {
-        orthogonalise(cpu, iteration, &vec![1.0; x], [2, 3], &mut y, &mut vec![0.0; scratch]).unwrap_err()
+        orthogonalise(cpu, iteration, &vec![1.0; x], [2, 3], &mut y, &mut vec![0.0; scratch])
+            .unwrap_err()
     };
     let need = orthogonalise_scratch::<f32>(1, 2, 3);
     assert_eq!(refused(5, need), length("x", 6, 5));

@@ -1,6 +1,6 @@
 //! Compares with 64-bit integers, scalar f32, and the extremes.
 
-use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
+use proptest::prelude::{prop_assert_eq, proptest};
 
 use crate::testing::same_on_every_cpu;
 use kernels::quantised::*;
@@ -66,7 +66,7 @@ fn the_extremes_do_not_overflow() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(crate::testing::draws(40))]
     #[test]
     fn products_of_random_shapes_are_exact(m in 0_usize..40, n in 0_usize..90, k in 0_usize..300) {
         let shape = [m, n, k];

@@ -3,7 +3,7 @@
 
 use half::bf16;
 
-use crate::testing::{bits, centred_difference, same_on_every_cpu};
+use crate::testing::{bits, centred_difference, same_on_every_cpu, takes};
 use kernels::loss::Regression;
 use kernels::random::Stream;
 use kernels::{Cpu, Element, Error, Float};
@@ -50,6 +50,9 @@ fn draw(n: usize, stream: u64) -> Vec<f32> {
 #[test]
 fn bits_match_the_formulas() {
     for n in [0, 1, 7, 8, 9, 15, 16, 17, 33, 16_383, 16_385, 40_000] {
+        if !takes(n) {
+            continue;
+        }
         let (mut y, mut t) = (draw(n, 0), draw(n, 1));
         for (i, x) in [f32::NAN, f32::INFINITY, -f32::INFINITY, 0.0, -0.0, 1e-40, 3e38]
             .into_iter()

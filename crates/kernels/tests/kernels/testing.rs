@@ -1,5 +1,7 @@
 //! Test support of all kernels: every executor and instruction set, and the comparison of bits.
 
+use proptest::prelude::ProptestConfig;
+
 use kernels::{Cpu, Executor, Float, Isa};
 
 /// An executor with real threads, spawned for each run.
@@ -19,12 +21,25 @@ impl Executor for Threads {
     }
 }
 
-/// All `cases`, or one in N of them, from the first on, on an emulated processor
-/// (`EVENKEEL_SAMPLE=N`).
+/// Interval of the sampled cases, `EVENKEEL_SAMPLE=N`: one in N. 1 takes all.
+fn interval() -> usize {
+    let n = std::env::var("EVENKEEL_SAMPLE");
+    n.map_or(1, |n| n.parse().ok().filter(|&n| n > 0).expect("EVENKEEL_SAMPLE is at least 1"))
+}
+
+/// Returns all `cases`, or one in N of them, beginning with the first.
 pub(crate) fn sample<C>(cases: impl IntoIterator<Item = C>) -> impl Iterator<Item = C> {
-    let every = std::env::var("EVENKEEL_SAMPLE")
-        .map_or(1, |n| n.parse().expect("EVENKEEL_SAMPLE is a number"));
-    cases.into_iter().step_by(every)
+    cases.into_iter().step_by(interval())
+}
+
+/// `true` if operands of `len` elements are tested: any, or at most 1000 where cases are sampled.
+pub(crate) fn takes(len: usize) -> bool {
+    len <= 1000 || interval() == 1
+}
+
+/// Number of random cases to draw of `cases`: at least one.
+pub(crate) fn draws(cases: u32) -> ProptestConfig {
+    ProptestConfig::with_cases((cases / interval() as u32).max(1))
 }
 
 /// Every instruction set of this machine, on one thread and on three. The first is the reference.

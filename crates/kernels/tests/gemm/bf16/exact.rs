@@ -17,7 +17,8 @@ pub(crate) fn step(x: bf16, y: bf16, p: f32) -> f32 {
         return if negative && acc.1 { -0.0 } else { 0.0 };
     }
     let signed = |magnitude: i128, negative: bool| if negative { -magnitude } else { magnitude };
-    let (sum, exponent) = add((signed(product, negative), exponent), (signed(acc.0, acc.1), acc_exponent));
+    let (sum, exponent) =
+        add((signed(product, negative), exponent), (signed(acc.0, acc.1), acc_exponent));
     round(sum, exponent)
 }
 

@@ -166,7 +166,8 @@ impl<O: Store> Case<O> {
         let len = if lends { gemm_bf16_scratch(threads, c.rows, n, self.a.cols) } else { 0 };
         // The scratch may hold anything.
         let mut scratch = vec![f32::NAN; len + 2 * MARGIN];
-        let mut epilogue = if self.after.biased() { Epilogue::bias(&self.bias) } else { Epilogue::NONE };
+        let mut epilogue =
+            if self.after.biased() { Epilogue::bias(&self.bias) } else { Epilogue::NONE };
         if self.keeps {
             epilogue = epilogue.keep(z.view_mut());
         }
@@ -195,7 +196,11 @@ impl<O: Store> Case<O> {
         let sums_are_kept_in_c = size_of::<O>() == size_of::<f32>();
         for isa in Isa::available() {
             for lends in [true, false] {
-                if lends || sums_are_kept_in_c || self.a.cols <= BLOCK || self.before.c.data.is_empty() {
+                if lends
+                    || sums_are_kept_in_c
+                    || self.a.cols <= BLOCK
+                    || self.before.c.data.is_empty()
+                {
                     let got = self.run(isa, lends);
                     expected.assert_same(&got, || {
                         let bf16 = if isa.multiplies_bf16() { " with bf16" } else { "" };
