@@ -50,8 +50,9 @@ use crate::{Cpu, Element, Error};
 ///
 /// Limits of the output (`cap`, `alpha`, SELU's `scale alpha`) are rounded to the element type, so
 /// that the gradient can compare with them; `slope` is rounded to the type of the computation.
+///
+/// Exhaustive, so that a format that stores activations fails to compile when one is added.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Activation {
     /// `max(x, 0)` (Nair and Hinton, ICML 2010). PyTorch: `ReLU`.
     ///

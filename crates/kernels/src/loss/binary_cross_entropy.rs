@@ -76,10 +76,16 @@ impl BinaryCrossEntropy {
         pointwise::gradient(cpu, &self.checked()?, logits, targets, scale, losses, dlogits)
     }
 
+    /// Checks that `positive_weight` is finite and at least 0.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if it is not.
+    pub fn check(&self) -> Result<(), Error> {
+        check_parameter("positive_weight", self.positive_weight, "finite and at least 0", |x| x >= 0.0)
+    }
+
     fn checked<T: Float>(&self) -> Result<Weighted<T>, Error> {
-        check_parameter("positive_weight", self.positive_weight, "finite and at least 0", |x| {
-            x >= 0.0
-        })?;
+        self.check()?;
         Ok(Weighted { positive: T::from_f64(self.positive_weight) })
     }
 }

@@ -86,7 +86,7 @@ impl<T: Float> CrossEntropy<'_, T> {
         targets: Targets<'_, T>,
         losses: &mut [T],
     ) -> Result<(), Error> {
-        self.check(classes, targets, losses.len(), logits.len())?;
+        self.check_operands(classes, targets, losses.len(), logits.len())?;
         let (rows, block) = block(classes);
         let blocks =
             logits.chunks(block).zip(targets.blocks(rows, block)).zip(losses.chunks_mut(rows));
@@ -114,7 +114,7 @@ impl<T: Float> CrossEntropy<'_, T> {
         losses: &mut [T],
         dlogits: &mut [T],
     ) -> Result<(), Error> {
-        self.check(classes, targets, losses.len(), logits.len())?;
+        self.check_operands(classes, targets, losses.len(), logits.len())?;
         check_length("dlogits", logits.len(), dlogits.len())?;
         let (rows, block) = block(classes);
         let blocks = (logits.chunks(block).zip(targets.blocks(rows, block)))
@@ -147,7 +147,7 @@ impl<T: Float> CrossEntropy<'_, T> {
         scale: T,
         losses: &mut [T],
     ) -> Result<(), Error> {
-        self.check(classes, targets, losses.len(), logits.len())?;
+        self.check_operands(classes, targets, losses.len(), logits.len())?;
         let (rows, block) = block(classes);
         let blocks =
             logits.chunks_mut(block).zip(targets.blocks(rows, block)).zip(losses.chunks_mut(rows));
@@ -179,15 +179,23 @@ impl<T: Float> CrossEntropy<'_, T> {
         }
     }
 
+    /// Checks that `smoothing` is in range.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if it is not.
+    pub fn check(&self) -> Result<(), Error> {
+        check_parameter("smoothing", self.smoothing, "in [0, 1]", |x| (0.0..=1.0).contains(&x))
+    }
+
     /// Checks the operands that all forms of the loss share.
-    fn check(
+    fn check_operands(
         &self,
         classes: usize,
         targets: Targets<'_, T>,
         rows: usize,
         logits: usize,
     ) -> Result<(), Error> {
-        check_parameter("smoothing", self.smoothing, "in [0, 1]", |x| (0.0..=1.0).contains(&x))?;
+        self.check()?;
         self.check_weights(classes)?;
         if let Targets::Labels(labels) = targets {
             check_length("losses", labels.len(), rows)?;

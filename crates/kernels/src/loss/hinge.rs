@@ -82,7 +82,7 @@ impl Hinge {
         labels: &[u32],
         losses: &mut [T],
     ) -> Result<(), Error> {
-        self.check(classes, labels, losses.len(), logits.len())?;
+        self.check_operands(classes, labels, losses.len(), logits.len())?;
         let (rows, block) = block(classes);
         let blocks = logits.chunks(block).zip(labels.chunks(rows)).zip(losses.chunks_mut(rows));
         cpu.for_each_item(blocks, |((logits, labels), losses)| {
@@ -109,7 +109,7 @@ impl Hinge {
         losses: &mut [T],
         dlogits: &mut [T],
     ) -> Result<(), Error> {
-        self.check(classes, labels, losses.len(), logits.len())?;
+        self.check_operands(classes, labels, losses.len(), logits.len())?;
         check_length("dlogits", logits.len(), dlogits.len())?;
         let (rows, block) = block(classes);
         let blocks = (logits.chunks(block).zip(labels.chunks(rows)))
@@ -120,15 +120,23 @@ impl Hinge {
         Ok(())
     }
 
+    /// Checks that `margin` is finite.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if it is not.
+    pub fn check(&self) -> Result<(), Error> {
+        check_parameter("margin", self.margin, "finite", |_| true)
+    }
+
     /// Checks the operands that both methods share.
-    fn check(
+    fn check_operands(
         &self,
         classes: usize,
         labels: &[u32],
         losses: usize,
         logits: usize,
     ) -> Result<(), Error> {
-        check_parameter("margin", self.margin, "finite", |_| true)?;
+        self.check()?;
         check_length("losses", labels.len(), losses)?;
         check_labels(labels, classes, self.ignore)?;
         if classes == 0 && !labels.is_empty() {

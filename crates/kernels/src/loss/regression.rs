@@ -40,6 +40,19 @@ pub enum Regression {
 }
 
 impl Regression {
+    /// Checks that the delta of [`Huber`](Self::Huber) is finite and above 0.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if it is not.
+    pub fn check(&self) -> Result<(), Error> {
+        match *self {
+            Self::Squared | Self::Absolute => Ok(()),
+            Self::Huber { delta } => {
+                check_parameter("delta", delta, "finite and above 0", |delta| delta > 0.0)
+            }
+        }
+    }
+
     /// The loss of each prediction and its target.
     ///
     /// # Errors
@@ -120,7 +133,7 @@ struct Huber<T> {
 
 impl<T: Float> Huber<T> {
     fn checked(delta: f64) -> Result<Self, Error> {
-        check_parameter("delta", delta, "finite and above 0", |delta| delta > 0.0)?;
+        Regression::Huber { delta }.check()?;
         Ok(Self { delta: T::from_f64(delta), half_delta: T::from_f64(0.5 * delta) })
     }
 }
