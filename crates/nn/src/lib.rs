@@ -1,9 +1,9 @@
 //! Layers, losses, initialisers and optimizers for training networks, without std.
 //!
-//! A [`Network`] is built from data ([`LayerSpec`]) and checked once, when it is built. It owns no numbers: it says
-//! how many parameters there are and where each tensor of them lies ([`Layout`]), and the caller keeps three flat
-//! buffers of that length and layout: parameters, gradients, and the optimizer's moments. So clipping, the
-//! optimizer's step and a checkpoint are each one pass over one slice.
+//! A [`Network`] is built from data ([`LayerSpec`]) and checked once, when it is built. It holds no
+//! parameters: it gives their number and the offset of each tensor ([`Layout`]). The caller owns
+//! flat buffers of that length and layout: parameters, gradients, and the optimizer's moments.
+//! Clipping, an optimizer step and a checkpoint are then each one pass over one slice.
 //!
 //! ```
 //! use kernels::Cpu;
@@ -62,7 +62,7 @@ mod stopping;
 mod workspace;
 
 pub use averaging::{Ema, Lookahead, Sam};
-pub use clipping::{Bound, Clip, Clipping};
+pub use clipping::{Bound, Clipping};
 pub use compute::{Compute, Precision, Product};
 pub use error::Error;
 pub use gradcheck::{Check, gradcheck};
@@ -70,6 +70,7 @@ pub use init::{Fans, Init};
 pub use kernels::activation::Activation;
 pub use layer::{Float, Mode};
 pub use layout::{Layout, Order, Tensor};
+pub use kernels::clip::Clip;
 pub use loss::{Loss, Targets};
 pub use mixing::Mixing;
 pub use network::{Batch, Network, Score, Weights};

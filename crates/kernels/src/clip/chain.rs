@@ -19,29 +19,62 @@ use crate::norm::{
 use crate::simd::Float;
 use crate::{Cpu, Error};
 
-/// One clip of a chain. Each sees what those before it made of the gradient.
+/// A clipping rule. In a chain each clips the result of those before it.
+///
+/// In a configuration file (feature `serde`) a table such as `{ kind = "global_norm", limit = 1.0 }`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub enum Clip {
-    /// Each element by itself: [`super::clip_value`].
-    Value(f64),
-    /// Each tensor by itself: [`super::clip_norm`].
-    Norm(f64),
-    /// All tensors as one vector: [`super::clip_global_norm`].
-    GlobalNorm(f64),
-    /// Each output unit in relation to its weights: [`super::clip_adaptive`].
+    /// Clips each element to ±`limit`, which changes the direction: [`super::clip_value`]. PyTorch:
+    /// `clip_grad_value_`.
+    Value {
+        /// Finite and above 0.
+        limit: f64,
+    },
+    /// Scales each tensor whose L2 norm is above `limit` down to it: [`super::clip_norm`].
+    Norm {
+        /// Finite and above 0.
+        limit: f64,
+    },
+    /// Scales all tensors, as one vector, by `limit / norm` if their L2 norm is above `limit`, which
+    /// preserves the direction (Pascanu, Mikolov, Bengio, ICML 2013): [`super::clip_global_norm`].
+    /// PyTorch's `clip_grad_norm_` divides by `norm + 1e-6`; here the clipped norm is `limit`, up to
+    /// rounding.
+    GlobalNorm {
+        /// Finite and above 0.
+        limit: f64,
+    },
+    /// Scales the gradient of each output unit down to `ratio` times the norm of its weights (Brock
+    /// et al., ICML 2021): [`super::clip_adaptive`].
     Adaptive {
-        /// What is allowed, as a multiple of the norm of the weights.
+        /// Maximum norm, as a multiple of the norm of the weights: finite and above 0.
         ratio: f64,
-        /// The least norm of weights that is reckoned with.
+        /// Lower bound of the norm of the weights: finite and above 0.
+        #[cfg_attr(feature = "serde", serde(default = "epsilon"))]
         epsilon: f64,
     },
 }
 
+#[cfg(feature = "serde")]
+fn epsilon() -> f64 {
+    1e-3
+}
+
 impl Clip {
-    fn check(self) -> Result<(), Error> {
-        match self {
-            Self::Value(limit) | Self::Norm(limit) | Self::GlobalNorm(limit) => check_limit(limit),
+    /// Checks that the limit, or ratio and epsilon, are in range.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for the first that is not finite and above 0.
+    pub fn check(&self) -> Result<(), Error> {
+        match *self {
+            Self::Value { limit } | Self::Norm { limit } | Self::GlobalNorm { limit } => {
+                check_limit(limit)
+            }
             Self::Adaptive { ratio, epsilon } => {
                 check_above_zero("ratio", ratio)?;
                 check_above_zero("epsilon", epsilon)
@@ -93,7 +126,7 @@ fn is_adaptive(chain: &[Clip]) -> bool {
 /// use kernels::{Cpu, clip::{Clip, Tensor, clip_chain}, norm::Units};
 /// let tensors = [Tensor { len: 1, units: Units::Whole }; 2];
 /// let (mut g, mut norms) = ([6.0_f32, 8.0], [0.0; 2]);
-/// let clipped = clip_chain(Cpu::detect(), &[Clip::GlobalNorm(5.0)], &tensors, &[], &mut g, &mut norms)?;
+/// let clipped = clip_chain(Cpu::detect(), &[Clip::GlobalNorm { limit: 5.0 }], &tensors, &[], &mut g, &mut norms)?;
 /// assert_eq!((clipped.norm, clipped.scale, clipped.rewritten), (10.0, 0.5, false));
 /// assert_eq!((g, norms), ([6.0, 8.0], [6.0, 8.0]));
 /// # Ok::<(), kernels::Error>(())
@@ -112,7 +145,7 @@ pub fn clip_chain<T: Float>(
     g: &mut [T],
     scratch: &mut [f64],
 ) -> Result<Clipped, Error> {
-    chain.iter().try_for_each(|clip| clip.check())?;
+    chain.iter().try_for_each(Clip::check)?;
     tensors.iter().try_for_each(|tensor| tensor.units.count(tensor.len).map(|_| ()))?;
     let len = tensors.iter().fold(0, |sum: usize, tensor| sum.saturating_add(tensor.len));
     check_length("g", len, g.len())?;
@@ -132,7 +165,7 @@ pub fn clip_chain<T: Float>(
     for clip in chain {
         let scale = clipped.scale;
         let rewritten = match *clip {
-            Clip::GlobalNorm(limit) => {
+            Clip::GlobalNorm { limit } => {
                 if stale {
                     (total, stale) = (scaled_norm2(cpu, g)?, false);
                 }
@@ -141,14 +174,14 @@ pub fn clip_chain<T: Float>(
                 }
                 false
             }
-            Clip::Value(limit) => {
+            Clip::Value { limit } => {
                 let above = norm_max(cpu, g)? * scale > limit;
                 if above {
                     bound(cpu, g, limit / scale);
                 }
                 above
             }
-            Clip::Norm(limit) => {
+            Clip::Norm { limit } => {
                 let mut rewritten = false;
                 for (g, &before) in (PartsMut { tensors, rest: &mut *g }).zip(&*norms) {
                     let known = !clipped.rewritten && before < f64::INFINITY;

@@ -66,7 +66,7 @@ fn chained(
 #[test]
 fn one_global_norm_is_folded_into_the_scale() {
     let g = draw(0, LEN);
-    let (out, norms, result) = chained(&[Clip::GlobalNorm(0.5)], &LAYOUT, &[], &g);
+    let (out, norms, result) = chained(&[Clip::GlobalNorm { limit: 0.5 }], &LAYOUT, &[], &g);
     let clipped = result.unwrap();
     assert_eq!(bits(&out), bits(&g));
     assert!(!clipped.rewritten && (clipped.scale - 0.5 / clipped.norm).abs() < 1e-18);
@@ -86,13 +86,13 @@ fn each_link_alone_is_the_clip_of_its_name() {
     let (g, w) = (draw(1, LEN), draw(2, LEN));
     let cpu = Cpu::detect();
 
-    let (out, _, result) = chained(&[Clip::Value(0.25)], &LAYOUT, &[], &g);
+    let (out, _, result) = chained(&[Clip::Value { limit: 0.25 }], &LAYOUT, &[], &g);
     let mut expected = g.clone();
     clip_value(cpu, &mut expected, 0.25).unwrap();
     assert_eq!(bits(&out), bits(&expected));
     assert!(result.is_ok_and(|clipped| clipped.rewritten && clipped.scale == 1.0));
 
-    let (out, _, result) = chained(&[Clip::Norm(2.0)], &LAYOUT, &[], &g);
+    let (out, _, result) = chained(&[Clip::Norm { limit: 2.0 }], &LAYOUT, &[], &g);
     let mut expected = g.clone();
     tensors_of_mut(&mut expected).for_each(|g| _ = clip_norm(cpu, g, 2.0).unwrap());
     assert_eq!(bits(&out), bits(&expected));
@@ -123,23 +123,23 @@ fn links_read_the_output_of_those_before_them() {
     };
     let g = [6.0, 8.0, 0.0];
     // |g| = 10 becomes 5 by the scale; 3 and 4 are clamped to 3.5; then 3 and 3.5 to the norm 1.
-    let (out, norms, clipped) = chain(&[Clip::GlobalNorm(5.0), Clip::Value(3.5)], &g);
+    let (out, norms, clipped) = chain(&[Clip::GlobalNorm { limit: 5.0 }, Clip::Value { limit: 3.5 }], &g);
     assert_eq!((out, norms), (vec![3.0, 3.5, 0.0], vec![10.0, 0.0]));
     assert!(clipped.rewritten && clipped.scale == 0.5 && clipped.norm == 10.0);
     let (out, _, clipped) =
-        chain(&[Clip::GlobalNorm(5.0), Clip::Value(3.5), Clip::GlobalNorm(1.0)], &g);
+        chain(&[Clip::GlobalNorm { limit: 5.0 }, Clip::Value { limit: 3.5 }, Clip::GlobalNorm { limit: 1.0 }], &g);
     assert!((norm2(Cpu::detect(), &out).unwrap() - 1.0).abs() < 1e-7 && clipped.norm == 10.0);
     // In the other order: 6, 8 become 4, 4.
-    let (out, ..) = chain(&[Clip::Value(4.0), Clip::GlobalNorm(100.0)], &g);
+    let (out, ..) = chain(&[Clip::Value { limit: 4.0 }, Clip::GlobalNorm { limit: 100.0 }], &g);
     assert_eq!(out, [4.0, 4.0, 0.0]);
     // The first tensor becomes 3, 4 by its own norm; the scale applies to the second as well.
-    let (out, _, clipped) = chain(&[Clip::Norm(5.0), Clip::GlobalNorm(2.5)], &[6.0, 8.0, 0.0]);
+    let (out, _, clipped) = chain(&[Clip::Norm { limit: 5.0 }, Clip::GlobalNorm { limit: 2.5 }], &[6.0, 8.0, 0.0]);
     assert_eq!((out, clipped.scale), (vec![1.5, 2.0, 0.0], 0.5));
-    let (out, _, clipped) = chain(&[Clip::GlobalNorm(5.0), Clip::Norm(2.5)], &[6.0, 8.0, 0.0]);
+    let (out, _, clipped) = chain(&[Clip::GlobalNorm { limit: 5.0 }, Clip::Norm { limit: 2.5 }], &[6.0, 8.0, 0.0]);
     assert_eq!((out, clipped.scale), (vec![1.5, 2.0, 0.0], 0.5));
     // The same link twice, and a wider one: no further change.
     let twice =
-        [Clip::GlobalNorm(5.0), Clip::GlobalNorm(5.0), Clip::GlobalNorm(7.0), Clip::Norm(5.0)];
+        [Clip::GlobalNorm { limit: 5.0 }, Clip::GlobalNorm { limit: 5.0 }, Clip::GlobalNorm { limit: 7.0 }, Clip::Norm { limit: 5.0 }];
     assert_eq!(chain(&twice, &g).2, Clipped { norm: 10.0, scale: 0.5, rewritten: false });
     assert_eq!(chain(&[], &g).2, Clipped { norm: 10.0, scale: 1.0, rewritten: false });
 }
@@ -147,7 +147,7 @@ fn links_read_the_output_of_those_before_them() {
 #[test]
 fn an_adaptive_link_includes_the_scale() {
     let tensors = [Tensor { len: 4, units: Units::Rows(2) }];
-    let chain = [Clip::GlobalNorm(5.0), Clip::Adaptive { ratio: 1.0, epsilon: 1.0 }];
+    let chain = [Clip::GlobalNorm { limit: 5.0 }, Clip::Adaptive { ratio: 1.0, epsilon: 1.0 }];
     // The scale is 1/2, the rows 3, 4 and 0, 0; the weights of the first have the norm 2.
     let (out, _, result) = chained(&chain, &tensors, &[2.0, 0.0, 0.0, 0.0], &[6.0, 8.0, 0.0, 0.0]);
     let Clipped { scale, rewritten, .. } = result.unwrap();
@@ -167,16 +167,16 @@ fn chains_match_the_table() {
         ([f32::MAX; 4], 2.0 * f64::from(f32::MAX), [2.5; 4]),
         ([f32::MAX, tiny, 0.0, 0.0], f64::from(f32::MAX), [5.0, 0.0, 0.0, 0.0]),
     ] {
-        let (mut out, _, result) = chained(&[Clip::GlobalNorm(5.0)], &tensors, &[], &g);
+        let (mut out, _, result) = chained(&[Clip::GlobalNorm { limit: 5.0 }], &tensors, &[], &g);
         let clipped = result.unwrap();
         assert_eq!(clipped.norm, norm);
         out.iter_mut().for_each(|g| *g = (f64::from(*g) * clipped.scale) as f32);
         assert_eq!(bits(&out), bits(&expected));
     }
     let links = [
-        Clip::Value(5.0),
-        Clip::Norm(5.0),
-        Clip::GlobalNorm(5.0),
+        Clip::Value { limit: 5.0 },
+        Clip::Norm { limit: 5.0 },
+        Clip::GlobalNorm { limit: 5.0 },
         Clip::Adaptive { ratio: 5.0, epsilon: 1.0 },
     ];
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
@@ -196,15 +196,15 @@ fn misuse_is_refused_before_anything_is_changed() {
     let mut g = [6.0_f32, 8.0, 0.0, 0.0];
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         for link in [
-            Clip::Value(bad),
-            Clip::Norm(bad),
-            Clip::GlobalNorm(bad),
+            Clip::Value { limit: bad },
+            Clip::Norm { limit: bad },
+            Clip::GlobalNorm { limit: bad },
             Clip::Adaptive { ratio: bad, epsilon: 1.0 },
             Clip::Adaptive { ratio: 1.0, epsilon: bad },
         ] {
             let result = clip_chain(
                 cpu,
-                &[Clip::Norm(1.0), link],
+                &[Clip::Norm { limit: 1.0 }, link],
                 &tensors,
                 &[0.0; 4],
                 &mut g,
@@ -213,7 +213,7 @@ fn misuse_is_refused_before_anything_is_changed() {
             assert!(matches!(result, Err(Error::Parameter { .. })), "{link:?}");
         }
     }
-    let adaptive = [Clip::Norm(1.0), Clip::Adaptive { ratio: 1.0, epsilon: 1.0 }];
+    let adaptive = [Clip::Norm { limit: 1.0 }, Clip::Adaptive { ratio: 1.0, epsilon: 1.0 }];
     let mut run = |chain: &[Clip], tensors: &[Tensor], w: &[f32], scratch: usize| {
         clip_chain(cpu, chain, tensors, w, &mut g, &mut vec![0.0; scratch])
     };
@@ -230,7 +230,7 @@ fn misuse_is_refused_before_anything_is_changed() {
     assert_eq!(run(&[], &tensors, &[], 1), Err(Error::Scratch { expected: 2, got: 1 }));
     assert_eq!(g, [6.0, 8.0, 0.0, 0.0]);
     assert_eq!(
-        clip_chain::<f32>(cpu, &[Clip::GlobalNorm(1.0)], &[], &[], &mut [], &mut []).unwrap().norm,
+        clip_chain::<f32>(cpu, &[Clip::GlobalNorm { limit: 1.0 }], &[], &[], &mut [], &mut []).unwrap().norm,
         0.0
     );
 }
@@ -239,7 +239,7 @@ fn misuse_is_refused_before_anything_is_changed() {
 fn a_gradient_with_an_infinite_norm_is_clipped() {
     let (cpu, tensors) = (Cpu::detect(), [whole(2), whole(2)]);
     for (chain, norm) in
-        [(Clip::GlobalNorm(5e300), 5e300), (Clip::Norm(5e300), 5e300 * f64::sqrt(2.0))]
+        [(Clip::GlobalNorm { limit: 5e300 }, 5e300), (Clip::Norm { limit: 5e300 }, 5e300 * f64::sqrt(2.0))]
     {
         let mut g = [f64::MAX; 4];
         let clipped = clip_chain(cpu, &[chain], &tensors, &[], &mut g, &mut [0.0; 2]).unwrap();
@@ -263,9 +263,9 @@ proptest! {
         let tensors: Vec<Tensor> = lens.iter().map(|&len| whole(len)).collect();
         let g: Vec<f32> = draw(seed, lens.iter().sum());
         let chain: Vec<Clip> = limits.iter().map(|&(kind, limit)| match kind {
-            0 => Clip::Value(limit),
-            1 => Clip::Norm(limit),
-            _ => Clip::GlobalNorm(limit),
+            0 => Clip::Value { limit: limit },
+            1 => Clip::Norm { limit: limit },
+            _ => Clip::GlobalNorm { limit: limit },
         }).collect();
         let (mut out, _, result) = chained(&chain, &tensors, &[], &g);
         let scale = result.unwrap().scale;
@@ -278,9 +278,9 @@ proptest! {
         let cpu = Cpu::detect();
         for clip in chain {
             let (norm, limit) = match clip {
-                Clip::Value(limit) => (norm_max(cpu, &out).unwrap(), limit),
-                Clip::GlobalNorm(limit) => (norm2(cpu, &out).unwrap(), limit),
-                Clip::Norm(limit) => {
+                Clip::Value { limit: limit } => (norm_max(cpu, &out).unwrap(), limit),
+                Clip::GlobalNorm { limit: limit } => (norm2(cpu, &out).unwrap(), limit),
+                Clip::Norm { limit: limit } => {
                     let norms = tensors_of(&tensors, &out).map(|x| norm2(cpu, x).unwrap());
                     (norms.fold(0.0, f64::max), limit)
                 }

@@ -83,7 +83,7 @@ impl Config {
             ("sam", self.sam.map_or(Ok(()), |sam| sam.check())),
             ("pruning", self.pruning.map_or(Ok(()), |pruning| pruning.check())),
             ("lsuv", self.lsuv.map_or(Ok(()), |lsuv| lsuv.check())),
-            ("clip", self.clip.iter().try_for_each(Clip::check)),
+            ("clip", self.clip.iter().try_for_each(Clip::check).map_err(Into::into)),
             ("bounds", self.bounds.iter().try_for_each(Bound::check)),
         ];
         tables.into_iter().try_for_each(|(key, checked)| {
