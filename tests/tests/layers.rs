@@ -5,7 +5,7 @@ use kernels::random::Stream;
 use kernels::{Cpu, Isa};
 use nn::{
     Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool, Recurrent,
-    Shape, Targets, Weights, Workspace, gradcheck,
+    RnnActivation, Shape, Targets, Weights, Workspace, gradcheck,
 };
 use runner::pool::Pool as Threads;
 
@@ -193,8 +193,8 @@ fn residual_blocks_have_the_right_gradient() {
 #[test]
 fn recurrent_layers_have_the_right_gradient() {
     for cell in [
-        Cell::Rnn { activation: Activation::Tanh },
-        Cell::Rnn { activation: Activation::Relu },
+        Cell::Rnn { activation: RnnActivation::Tanh },
+        Cell::Rnn { activation: RnnActivation::Relu },
         Cell::Lstm,
         Cell::Gru,
     ] {
@@ -210,7 +210,7 @@ fn recurrent_layers_have_the_right_gradient() {
 #[test]
 fn recurrent_layers_have_the_same_bits_on_any_number_of_threads() {
     let (rows, units) = (70, 64);
-    for cell in [Cell::Rnn { activation: Activation::Tanh }, Cell::Lstm, Cell::Gru] {
+    for cell in [Cell::Rnn { activation: RnnActivation::Tanh }, Cell::Lstm, Cell::Gru] {
         let layer = |last, truncate| {
             LayerSpec::Recurrent(Recurrent { last, truncate, ..Recurrent::new(cell, units) })
         };
@@ -397,7 +397,7 @@ fn class_weights_that_do_not_fit_are_refused() {
 #[test]
 fn networks_know_the_least_batch_that_they_learn_from() {
     let norm = LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
-    let least = |input: Shape, layers: &[LayerSpec]| Network::new(input, layers).unwrap().least_rows();
+    let least = |input: Shape, layers: &[LayerSpec]| Network::new(input, layers).unwrap().min_rows();
     assert_eq!(least(Shape::Features(4), &[dense(3)]), 1);
     assert_eq!(least(Shape::Features(4), &[dense(3), norm.clone(), dense(2)]), 2);
     // Each place of an image is a value of its channel.

@@ -83,7 +83,7 @@ fn laid_out(layout: &Layout, torch: &Tensors) -> Vec<f64> {
         assert!(flat || *shape == tensor.torch_shape(), "{}: {shape:?}", tensor.name);
         assert_eq!(values.len(), tensor.range.len(), "{}", tensor.name);
         for (i, value) in all[tensor.range.clone()].iter_mut().enumerate() {
-            *value = values[tensor.torch_place(i)];
+            *value = values[tensor.torch_index(i)];
         }
     }
     all

@@ -1,4 +1,4 @@
-//! Averages of weights over the steps of a training, which generalise better than the last weights.
+//! Weight averaging over the steps of a training: averages generalise better than the last weights.
 
 use kernels::vector::lerp;
 use kernels::{Cpu, norm};
@@ -6,22 +6,26 @@ use kernels::{Cpu, norm};
 use crate::error::{check_length, check_parameter};
 use crate::{Error, Float};
 
-/// The exponential moving average of the weights (Polyak, Juditsky 1992; Tarvainen, Valpola, NeurIPS 2017): what is scored and
-/// kept, while training goes on with the weights themselves.
+/// Exponential moving average of the weights (Polyak, Juditsky 1992; Tarvainen, Valpola, NeurIPS
+/// 2017). The average is evaluated and saved; training continues with the weights themselves.
 ///
 /// ```text
-/// keep = min(decay, (1 + t) / (10 + t))          t steps before this one: the first weights are soon forgotten
-/// average = average + (1 - keep) (weights - average)
+/// d = min(decay, (1 + t) / (10 + t))           t previous steps: a shorter average at the start
+/// average = average + (1 - d) (weights - average)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Ema {
-    /// How much of the average stays at a step: in [0, 1).
+    /// Decay of the average per step, in [0, 1).
     pub decay: f64,
 }
 
 impl Ema {
-    /// Whether the decay is in range.
+    /// Checks that the decay is in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] if it is not.
@@ -29,10 +33,10 @@ impl Ema {
         check_parameter("decay", "in [0, 1)", self.decay, (0.0..1.0).contains(&self.decay))
     }
 
-    /// Takes in `weights`, after `steps` others.
+    /// Updates `average` with `weights`, after `steps` earlier updates.
     ///
     /// # Errors
-    /// [`Error::Length`] if the two differ in length.
+    /// [`Error::Length`] if `average` and `weights` differ in length.
     pub fn step<T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -42,13 +46,13 @@ impl Ema {
     ) -> Result<(), Error> {
         self.check()?;
         let steps = steps as f64;
-        let keep = self.decay.min((1.0 + steps) / (10.0 + steps));
-        Ok(lerp(cpu, T::from_f64(1.0 - keep), weights, average)?)
+        let decay = self.decay.min((1.0 + steps) / (10.0 + steps));
+        Ok(lerp(cpu, T::from_f64(1.0 - decay), weights, average)?)
     }
 }
 
-/// Lookahead (Zhang, Lucas, Hinton, Ba, NeurIPS 2019): after every `steps` steps, slow weights go a part of the way to the weights,
-/// which begin again there.
+/// Lookahead (Zhang, Lucas, Hinton, Ba, NeurIPS 2019): every `steps` steps the slow weights are
+/// interpolated towards the weights, which are then reset to the slow ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -56,33 +60,39 @@ impl Ema {
     serde(default, deny_unknown_fields)
 )]
 pub struct Lookahead {
-    /// Steps between: at least 1.
+    /// Number of steps between two interpolations, at least 1. The paper's k.
     pub steps: u64,
-    /// The part of the way: above 0, at most 1.
+    /// Interpolation coefficient, above 0 and at most 1. The paper's alpha.
     pub share: f64,
 }
 
 impl Default for Lookahead {
-    /// The paper's for image classification: 5 steps, half of the way.
+    /// The paper's values for image classification: 5 steps, 0.5.
     fn default() -> Self {
         Self { steps: 5, share: 0.5 }
     }
 }
 
 impl Lookahead {
-    /// Whether its numbers are in range.
+    /// Checks that `steps` and `share` are in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
         check_parameter("steps", "at least 1", self.steps as f64, self.steps >= 1)?;
-        check_parameter("share", "above 0 and at most 1", self.share, self.share > 0.0 && self.share <= 1.0)
+        check_parameter(
+            "share",
+            "above 0 and at most 1",
+            self.share,
+            self.share > 0.0 && self.share <= 1.0,
+        )
     }
 
-    /// After `steps` steps in all: both become the new slow weights if it is time; else nothing is changed.
+    /// Call after each step, the `steps`-th of the run. Every [`Self::steps`] steps both become the
+    /// new slow weights; otherwise nothing changes.
     ///
     /// # Errors
-    /// [`Error::Length`] if the two differ in length.
+    /// [`Error::Length`] if `slow` and `weights` differ in length.
     pub fn step<T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -99,17 +109,23 @@ impl Lookahead {
     }
 }
 
-/// Sharpness-aware minimisation (Foret et al., ICLR 2021): the gradient of a step is taken not where the weights are but at the
-/// worst place near them, `radius` up the gradient. It costs a second gradient.
+/// Sharpness-aware minimisation (Foret et al., ICLR 2021): the gradient of a step is taken at the
+/// perturbed weights `weights + radius * grads /
+/// grads
+/// `. It costs a second gradient per step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Sam {
-    /// How far: above 0. The paper's is 0.05.
+    /// Radius of the perturbation, above 0. The paper's rho, 0.05.
     pub radius: f64,
 }
 
 impl Sam {
-    /// Whether the radius is in range.
+    /// Checks that the radius is in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] if it is not.
@@ -122,11 +138,13 @@ impl Sam {
         )
     }
 
-    /// Moves `weights` `radius` along `grads`, and keeps where they were in `origin`: after the second gradient, copy it back.
+    /// Perturbs `weights` by `radius` along `grads`, and saves the original weights in `origin`:
+    /// copy them back after the second gradient.
     ///
     /// # Errors
-    /// [`kernels::Error::NonFinite`] for a gradient that is not finite; [`Error::Length`]. The weights have not moved then.
-    pub fn climb<T: Float>(
+    /// [`kernels::Error::NonFinite`] for a non-finite gradient; [`Error::Length`]. `weights` are
+    /// unchanged then.
+    pub fn perturb<T: Float>(
         &self,
         cpu: Cpu<'_>,
         weights: &mut [T],

@@ -1,57 +1,65 @@
-//! How the products of a network are computed: in which precision, and whether zeros are left out.
+//! Matrix products of a network: their precision, and whether zeros are skipped.
 
 use kernels::gemm::{
-    Bf16Operand, Epilogue, Operand, Packed, PackedBf16, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
-    packed_bf16_len, packed_len,
+    Bf16Operand, Epilogue, Operand, Packed, PackedBf16, gemm, gemm_bf16, gemm_bf16_scratch,
+    gemm_scratch, packed_bf16_len, packed_len,
 };
 use kernels::{Cpu, Isa, MatMut, MatRef};
 
-/// How the products of a network are computed.
+/// Options of a network's matrix products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compute {
-    /// The precision of their factors.
+    /// Precision of their operands.
     pub precision: Precision,
-    /// Whether most inputs of the network are 0, as most pixels of a digit are: a first dense layer that computes in f32 then leaves out
-    /// some of them ([`Operand::sparse`]). That changes its speed, and no bit but the sign of a 0 that underflowed.
+    /// `true` if most inputs of the network are 0, such as the pixels of digits. The first dense
+    /// layer then skips some of them ([`Operand::sparse`]) if it computes in f32. Outputs keep
+    /// their bits, but for the sign of a 0 that underflowed.
     pub sparse_inputs: bool,
 }
 
-/// What the factors of products are rounded to. Sums, parameters and everything else keep the type that a network computes in.
+/// Type that the operands of products are rounded to. Accumulators, parameters and everything else
+/// keep the type that the network computes in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// Nothing.
+    /// No rounding.
     #[default]
     Full,
-    /// bf16, in a network that computes in f32; in f64 nothing: gradients are checked without rounding. Activations, gradients and
-    /// weights of dense, convolutional and recurrent layers, attention and transformer blocks are rounded while they are packed for a
-    /// product, and stay f32 in memory, so that the optimizer's small steps are not lost. Filters of one channel or of at most 16
-    /// weights, and the products of attention's heads with one another, are not rounded. bf16 has the exponents of f32: losses need no scaling.
+    /// bf16, for a network that computes in f32; no rounding in f64, so that gradients are checked
+    /// without it.
+    ///
+    /// Activations, gradients and weights of dense, convolutional and recurrent layers, attention
+    /// and transformer blocks are rounded while they are packed for a product. They stay f32 in
+    /// memory, so that small optimizer steps are not lost. Filters of one channel or of at most 16
+    /// weights are not rounded, nor are the products between the matrices of an attention head.
+    /// bf16 has the exponent range of f32: losses need no scaling.
     Bf16,
 }
 
-/// A type whose matrices are multiplied in either precision.
+/// A type with matrix products in either precision.
 pub trait Product: kernels::Float {
-    /// C = A B + beta C, and what the epilogue says; A is sparse if `compute` says so of inputs.
+    /// C = A B + beta C, then the epilogue. A is sparse if `compute.sparse_inputs`.
     ///
     /// # Errors
     /// As for [`gemm`].
     fn product(
         compute: Compute,
         cpu: Cpu<'_>,
-        factors: [MatRef<'_, Self>; 2],
+        operands: [MatRef<'_, Self>; 2],
         beta: Self,
         c: MatMut<'_, Self>,
         epilogue: Epilogue<'_, Self>,
         scratch: &mut [Self],
     ) -> Result<(), kernels::Error>;
 
-    /// Elements of scratch that the product of m x k and k x n takes.
-    fn product_scratch(precision: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize;
+    /// Elements of scratch for the product of `[m, k]` and `[k, n]`.
+    fn product_scratch(precision: Precision, threads: usize, m: usize, n: usize, k: usize)
+    -> usize;
 
-    /// A right factor that is packed once for several products, in either precision.
+    /// A right operand that is packed once for several products, in either precision.
     type Packed<'a>: Copy + Send + Sync;
 
-    /// Packs `b`, k x n, for products on `isa`, into the first [`packed_len`](Self::packed_len) elements of `panels`.
+    /// Packs `b`, `[k, n]`, for products on `isa`, into the first [`packed_len`](Self::packed_len)
+    /// elements of `panels`.
     ///
     /// # Errors
     /// As for [`Packed::right`].
@@ -62,10 +70,10 @@ pub trait Product: kernels::Float {
         panels: &'a mut [Self],
     ) -> Result<Self::Packed<'a>, kernels::Error>;
 
-    /// Elements that a packed factor takes which is k x n.
+    /// Elements of a packed `[k, n]` operand.
     fn packed_len(precision: Precision, k: usize, n: usize) -> usize;
 
-    /// [`product`](Self::product) with a packed right factor: the same bits.
+    /// [`product`](Self::product) with a packed right operand: the same bits.
     ///
     /// # Errors
     /// As for [`gemm`].
@@ -80,10 +88,10 @@ pub trait Product: kernels::Float {
     ) -> Result<(), kernels::Error>;
 }
 
-/// A packed factor of f32, whose precision is that of its products.
+/// A packed f32 operand, in the precision of its products.
 #[derive(Clone, Copy, Debug)]
 pub enum PackedF32<'a> {
-    /// As it is.
+    /// Unrounded.
     Full(Packed<'a, f32>),
     /// Rounded to bf16.
     Bf16(PackedBf16<'a>),
@@ -100,15 +108,25 @@ impl Product for f32 {
         scratch: &mut [f32],
     ) -> Result<(), kernels::Error> {
         match compute.precision {
-            Precision::Full => gemm(cpu, 1.0, factor(compute, a), b, beta, c, epilogue, scratch),
+            Precision::Full => gemm(cpu, 1.0, operand(compute, a), b, beta, c, epilogue, scratch),
             Precision::Bf16 => {
-                let a = if compute.sparse_inputs { Bf16Operand::sparse(a) } else { Bf16Operand::rounded(a) };
+                let a = if compute.sparse_inputs {
+                    Bf16Operand::sparse(a)
+                } else {
+                    Bf16Operand::rounded(a)
+                };
                 gemm_bf16(cpu, 1.0, a, Bf16Operand::rounded(b), beta, c, epilogue, scratch)
             }
         }
     }
 
-    fn product_scratch(precision: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize {
+    fn product_scratch(
+        precision: Precision,
+        threads: usize,
+        m: usize,
+        n: usize,
+        k: usize,
+    ) -> usize {
         match precision {
             Precision::Full => gemm_scratch::<f32>(threads, m, n, k),
             Precision::Bf16 => gemm_bf16_scratch(threads, m, n, k),
@@ -125,7 +143,9 @@ impl Product for f32 {
     ) -> Result<PackedF32<'a>, kernels::Error> {
         match precision {
             Precision::Full => Packed::right(isa, b, panels).map(PackedF32::Full),
-            Precision::Bf16 => PackedBf16::right(isa, Bf16Operand::rounded(b), panels).map(PackedF32::Bf16),
+            Precision::Bf16 => {
+                PackedBf16::right(isa, Bf16Operand::rounded(b), panels).map(PackedF32::Bf16)
+            }
         }
     }
 
@@ -147,7 +167,9 @@ impl Product for f32 {
     ) -> Result<(), kernels::Error> {
         match b {
             PackedF32::Full(b) => gemm(cpu, 1.0, a, b, beta, c, epilogue, scratch),
-            PackedF32::Bf16(b) => gemm_bf16(cpu, 1.0, Bf16Operand::rounded(a), b, beta, c, epilogue, scratch),
+            PackedF32::Bf16(b) => {
+                gemm_bf16(cpu, 1.0, Bf16Operand::rounded(a), b, beta, c, epilogue, scratch)
+            }
         }
     }
 }
@@ -162,7 +184,7 @@ impl Product for f64 {
         epilogue: Epilogue<'_, f64>,
         scratch: &mut [f64],
     ) -> Result<(), kernels::Error> {
-        gemm(cpu, 1.0, factor(compute, a), b, beta, c, epilogue, scratch)
+        gemm(cpu, 1.0, operand(compute, a), b, beta, c, epilogue, scratch)
     }
 
     fn product_scratch(_: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize {
@@ -197,6 +219,6 @@ impl Product for f64 {
     }
 }
 
-fn factor<T>(compute: Compute, matrix: MatRef<'_, T>) -> Operand<'_, T> {
+fn operand<T>(compute: Compute, matrix: MatRef<'_, T>) -> Operand<'_, T> {
     if compute.sparse_inputs { Operand::sparse(matrix) } else { matrix.into() }
 }

@@ -1,68 +1,70 @@
-//! What a caller can get wrong, with the layer it concerns.
+//! Errors of building and running a network, with the layer or operand that they concern.
 
 use alloc::string::String;
 use core::fmt;
 
-/// Why a network was not built, or a step not taken.
+/// Reason why a network was not built or a step not taken.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
     /// The list of layers is empty, or no layer has parameters.
     NoLayers,
-    /// A layer cannot be built from what it is given.
+    /// A layer cannot be built from its options and its input.
     Layer {
-        /// Its place: `3` in the outermost sequence, `3.body.0` within a block.
+        /// Path of the layer: `3` in the outermost sequence, `3.body.0` within a block.
         path: String,
-        /// Its kind, as configuration files spell it.
+        /// Kind of the layer, as spelled in configuration files.
         kind: &'static str,
-        /// What it needs.
+        /// Expected option or input.
         expected: String,
-        /// What it was given.
+        /// Option or input given.
         got: String,
     },
     /// The network is too large to address.
     TooLarge {
-        /// The layer at which the count of elements overflows.
+        /// Path of the layer at which the number of elements overflows.
         path: String,
     },
-    /// There is no memory for a buffer.
+    /// The allocation of a buffer failed.
     Memory {
-        /// Bytes that were asked for.
+        /// Requested bytes.
         bytes: usize,
     },
-    /// A group of tensors names none.
+    /// A parameter group matches no tensor.
     Group {
-        /// The name that no tensor has.
+        /// Name or pattern that matches no tensor.
         pattern: String,
     },
     /// All tensors are frozen.
     Frozen,
-    /// The workspace was made for another network, or for fewer threads.
+    /// The workspace was built for another network or for fewer threads.
     Workspace,
-    /// The loss compares outputs with something else.
+    /// The workspace was built for inference: it has no gradients.
+    InferenceWorkspace,
+    /// The loss needs targets of another kind.
     Targets {
-        /// What it compares with.
+        /// Kind of target that the loss needs.
         expected: &'static str,
-        /// What came.
+        /// Kind of target given.
         got: &'static str,
     },
     /// A buffer has the wrong length.
     Length {
-        /// The buffer.
+        /// Name of the buffer.
         operand: &'static str,
-        /// Elements expected.
+        /// Expected number of elements.
         expected: usize,
-        /// Elements that came.
+        /// Number of elements given.
         got: usize,
     },
     /// A batch is empty or larger than the workspace was built for.
     Batch {
-        /// The largest batch of the workspace.
+        /// Largest batch of the workspace, in rows.
         capacity: usize,
-        /// Rows that came.
+        /// Rows given.
         got: usize,
     },
-    /// Class weights stand beside another loss than the cross-entropy.
+    /// Class weights with a loss other than the cross-entropy.
     ClassWeights,
     /// The square of a gradient overflows the optimizer's second moment.
     SecondMoment {
@@ -71,43 +73,55 @@ pub enum Error {
         /// Index of the first such element, in the flat buffers.
         index: usize,
     },
-    /// A kernel refused its arguments.
+    /// A kernel returned an error.
     Kernel(kernels::Error),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoLayers => {
-                f.write_str("the network has no layer with parameters, expected at least one `dense`")
-            }
+            Self::NoLayers => f.write_str(
+                "the network has no layer with parameters, expected at least one `dense`",
+            ),
             Self::Layer { path, kind, expected, got } => {
                 write!(f, "layer {path} ({kind}) needs {expected}, got {got}")
             }
             Self::TooLarge { path } => {
-                write!(f, "layer {path} makes the network larger than memory can be addressed")
+                write!(f, "layer {path} makes the network larger than the address space")
             }
             Self::Memory { bytes } => {
-                write!(f, "there is no memory for a buffer of {bytes} bytes: make batch or network smaller")
+                write!(
+                    f,
+                    "cannot allocate a buffer of {bytes} bytes: use a smaller batch or network"
+                )
             }
             Self::Group { pattern } => {
                 write!(
                     f,
-                    "a group names `{pattern}`, but no tensor has this name (names are such as layers.0.weight)"
+                    "a group names `{pattern}`, but no tensor has this name \
+                     (names are such as layers.0.weight)"
                 )
             }
             Self::Frozen => f.write_str("every tensor is frozen, expected at least one to train"),
             Self::Workspace => f.write_str(
-                "the workspace was made for another network or fewer threads, expected one made for these",
+                "the workspace was built for another network or fewer threads, \
+                 expected one built for these",
             ),
-            Self::Targets { expected, got } => write!(f, "the loss needs {expected} as targets, got {got}"),
+            Self::InferenceWorkspace => f.write_str(
+                "the workspace was built for inference, \
+                 expected one with gradients (`Workspace::new`)",
+            ),
+            Self::Targets { expected, got } => {
+                write!(f, "the loss needs {expected} as targets, got {got}")
+            }
             Self::Length { operand, expected, got } => {
                 write!(f, "`{operand}` has {got} elements, expected {expected}")
             }
             Self::Batch { capacity, got } => {
                 write!(
                     f,
-                    "a batch of {got} rows, expected 1 to {capacity} (what the workspace was built for)"
+                    "a batch of {got} rows, expected 1 to {capacity} \
+                     (the capacity of the workspace)"
                 )
             }
             Self::ClassWeights => {
@@ -115,8 +129,8 @@ impl fmt::Display for Error {
             }
             Self::SecondMoment { moment, index } => write!(
                 f,
-                "the square of element {index} of the gradient is too large for the moment `{moment}`, \
-                 expected a finite one: a lower rate, or clipping"
+                "the square of element {index} of the gradient is too large for the moment \
+                 `{moment}`, expected a finite one: a lower rate, or clipping"
             ),
             Self::Kernel(error) => error.fmt(f),
         }
@@ -131,12 +145,16 @@ impl From<kernels::Error> for Error {
     }
 }
 
-/// `Ok` if `got == expected`, else [`Error::Length`] for `operand`.
-pub(crate) fn check_length(operand: &'static str, expected: usize, got: usize) -> Result<(), Error> {
+/// Returns [`Error::Length`] for `operand` unless `got == expected`.
+pub(crate) fn check_length(
+    operand: &'static str,
+    expected: usize,
+    got: usize,
+) -> Result<(), Error> {
     if got == expected { Ok(()) } else { Err(Error::Length { operand, expected, got }) }
 }
 
-/// `Ok` if `allowed`, else [`kernels::Error::Parameter`]: `name` is not as `expected`, but `got`.
+/// Returns [`kernels::Error::Parameter`] unless `allowed`: `name` is `got`, not `expected`.
 pub(crate) fn check_parameter(
     name: &'static str,
     expected: &'static str,

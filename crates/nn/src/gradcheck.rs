@@ -1,12 +1,13 @@
-//! Proof of a network's gradients by finite differences in f64: what the loss really does when a number moves.
+//! Gradient check: a network's gradients against finite differences of its loss, in f64.
 //!
 //! ```text
-//! numeric[i] = (8 (f(x + h) - f(x - h)) - (f(x + 2h) - f(x - 2h))) / 12h           fourth order, h = STEP
+//! numeric[i] = (8 (f(x + h) - f(x - h)) - (f(x + 2h) - f(x - 2h))) / 12h   fourth order, h = STEP
 //! error[i]   = |analytic - numeric| / max(|analytic|, |numeric|, 1e-3 max |analytic|)
 //! ```
 //!
-//! Where an activation has a kink within reach of the differences, these are no derivative: the same differences with half the step
-//! disagree with them then, whatever the analytic gradient is, and the element is counted apart.
+//! Near a kink of an activation, such as ReLU's at 0, finite differences are no derivative:
+//! differences with half the step then disagree with them, whatever the analytic gradient is. Such
+//! elements are counted separately.
 
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -17,32 +18,34 @@ use kernels::Cpu;
 
 use crate::{Batch, Error, Mode, Network, Weights, Workspace};
 
-/// The step of the differences: the formula's error, h^4, meets that of rounding, 1e-16 / h.
+/// Step of the differences: balances the truncation error, h^4, with the rounding error, 1e-16 / h.
 const STEP: f64 = 1e-3;
 
-/// Differences with a step and with half of it that are further apart than this, relatively, stand at a kink.
+/// Relative difference between the results of a step and of half of it above which an element is at
+/// a kink.
 const KINK: f64 = 1e-6;
 
-/// What was found for one tensor.
+/// Result for one tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
-    /// The tensor's name, or `inputs`.
+    /// Name of the tensor, or `inputs`.
     pub tensor: String,
-    /// How many elements were compared.
+    /// Number of elements compared.
     pub elements: usize,
-    /// How many stand at a kink, and were not.
+    /// Number of elements at a kink, which are not compared.
     pub kinks: usize,
-    /// The largest relative error.
+    /// Largest relative error.
     pub max_rel_error: f64,
-    /// The element that has it, counted within the tensor.
+    /// Index, within the tensor, of the element with the largest relative error.
     pub worst: usize,
 }
 
-/// Compares the gradient of `network` by each parameter and by the inputs with finite differences, at `weights` and `batch`, and
-/// `mode`, in which what is drawn is the same each time. Tensors without elements are left out.
+/// Compares the gradients of `network` with respect to its parameters and inputs with finite
+/// differences, at `weights`, `batch` and `mode`. Every pass of a [`Mode::Train`] draws the same
+/// random numbers. Tensors without elements are left out.
 ///
 /// # Errors
-/// What a pass of the network refuses.
+/// Any error of a pass of the network.
 pub fn gradcheck(
     cpu: Cpu<'_>,
     network: &Network,
@@ -55,13 +58,20 @@ pub fn gradcheck(
     let Weights { params, buffers } = weights;
     let (mut grads, mut dinputs) = (vec![0.0; params.len()], vec![0.0; batch.inputs.len()]);
     let mut loss = |params: &[f64], inputs: &[f64], gradient: Option<(&mut [f64], &mut [f64])>| {
-        // Running statistics would go on from step to step.
+        // Every pass starts from the same running statistics.
         let mut buffers = buffers.to_vec();
-        let (weights, batch) = (Weights { params, buffers: &mut buffers }, Batch { inputs, ..batch });
+        let (weights, batch) =
+            (Weights { params, buffers: &mut buffers }, Batch { inputs, ..batch });
         let score = match gradient {
-            Some((grads, dinputs)) => {
-                network.gradients(cpu, mode, weights, batch, &mut workspace, grads, Some(dinputs))?
-            }
+            Some((grads, dinputs)) => network.gradients(
+                cpu,
+                mode,
+                weights,
+                batch,
+                &mut workspace,
+                grads,
+                Some(dinputs),
+            )?,
             None => network.score(cpu, mode, weights, batch, &mut workspace)?,
         };
         Ok::<f64, Error>(score.mean_loss())
@@ -83,7 +93,7 @@ pub fn gradcheck(
     Ok(checks)
 }
 
-/// The check of the elements `range` of `gradient`, the derivative of `f` at `x`.
+/// Checks the elements `range` of `gradient`, the derivative of `f` at `x`.
 fn compare(
     tensor: &str,
     range: Range<usize>,
@@ -98,10 +108,15 @@ fn compare(
     let largest = gradient[range.clone()].iter().fold(0.0_f64, |most, g| most.max(g.abs()));
     let apart = |a: f64, b: f64| {
         let size = a.abs().max(b.abs()).max(1e-3 * largest);
-        // NaN is as wrong as can be.
-        if a == b { 0.0 } else { Some((a - b).abs() / size).filter(|e| !e.is_nan()).unwrap_or(f64::INFINITY) }
+        // NaN counts as an infinite error.
+        if a == b {
+            0.0
+        } else {
+            Some((a - b).abs() / size).filter(|e| !e.is_nan()).unwrap_or(f64::INFINITY)
+        }
     };
-    let mut check = Check { tensor: tensor.to_string(), elements: 0, kinks: 0, max_rel_error: 0.0, worst: 0 };
+    let mut check =
+        Check { tensor: tensor.to_string(), elements: 0, kinks: 0, max_rel_error: 0.0, worst: 0 };
     for i in range {
         let at = x[i];
         let mut difference = |step: f64| {

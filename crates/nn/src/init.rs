@@ -1,7 +1,9 @@
-//! Initialisers: how the weights of a layer are drawn, so that signals and gradients keep their size through depth.
+//! Initialisers: distributions of a layer's weights that preserve the scale of signals and
+//! gradients through depth.
 //!
-//! [`Init`] is one as data. [`gain`] and [`critical`] say how large weights must be for an activation; `orthogonal` draws
-//! matrices that keep every length. [`fixup`] and [`Lsuv`] look at the whole network: at its blocks, at what it makes of data.
+//! [`Init`] is an initialiser as data. [`gain`] and [`critical`] give the weight scale for an
+//! activation; `orthogonal` draws orthogonal matrices. [`fixup`] and [`Lsuv`] initialise a whole
+//! network, by its blocks and by its activations on data.
 
 mod fixup;
 mod gain;
@@ -19,108 +21,119 @@ pub use gain::{Critical, critical, gain};
 pub use lsuv::Lsuv;
 use orthogonal::orthogonal;
 
-/// How a tensor of weights is drawn. With `fan_in` inputs to an output and `fan_out` outputs of an input, each of as many
-/// elements as a filter has taps.
+/// Initialiser of a weight tensor. `fan_in` is the number of inputs per output and `fan_out` the
+/// number of outputs per input, both times the taps of a filter.
 ///
 /// In a configuration file, `"he_normal"`, or `{ normal = { std = 0.02 } }`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Init {
     /// All zeros.
     Zeros,
-    /// One number throughout.
+    /// Every element is `value`.
     Constant {
-        /// It.
+        /// The value, finite.
         value: f64,
     },
     /// Uniform on ±`limit`.
     Uniform {
-        /// The largest size.
+        /// Bound of the absolute value.
         limit: f64,
     },
     /// Normal with mean 0.
     Normal {
-        /// The standard deviation.
+        /// Standard deviation.
         std: f64,
     },
-    /// Normal with mean 0, drawn again where it is beyond two deviations. What is left has 0.88 times the deviation.
+    /// Normal with mean 0, redrawn beyond two standard deviations: 0.88 times the standard
+    /// deviation remains.
     TruncatedNormal {
-        /// The standard deviation of the normal that is cut.
+        /// Standard deviation before truncation.
         std: f64,
     },
-    /// Normal with variance `2 / fan_in`: keeps the second moment through layers of ReLU (He, Zhang, Ren, Sun
-    /// 2015, "Delving deep into rectifiers", equation 10). PyTorch: `kaiming_normal_`.
+    /// Normal with variance `2 / fan_in`: preserves the second moment through ReLU layers (He,
+    /// Zhang, Ren, Sun 2015, "Delving deep into rectifiers", equation 10). PyTorch:
+    /// `kaiming_normal_`.
     #[default]
     HeNormal,
     /// Uniform on ±`sqrt(6 / fan_in)`: the same variance.
     HeUniform,
     /// Normal with variance `gain^2 / fan_in`, for any activation: see [`gain`].
     ScaledNormal {
-        /// The gain.
+        /// Gain: see [`gain`].
         gain: f64,
     },
     /// Uniform on ±`gain sqrt(3 / fan_in)`: the same variance.
     ScaledUniform {
-        /// The gain.
+        /// Gain: see [`gain`].
         gain: f64,
     },
-    /// Normal with variance `2 / (fan_in + fan_out)`: a compromise between keeping the size of signals forward and
-    /// of gradients backward through linear layers (Glorot, Bengio 2010, "Understanding the difficulty of training
-    /// deep feedforward neural networks", equation 12). Also called Xavier.
+    /// Normal with variance `2 / (fan_in + fan_out)`: a compromise between preserving the variance
+    /// of signals forward and of gradients backward through linear layers (Glorot, Bengio 2010,
+    /// "Understanding the difficulty of training deep feedforward neural networks", equation 12).
+    /// Also called Xavier.
     GlorotNormal,
     /// Uniform on ±`sqrt(6 / (fan_in + fan_out))`: the same variance (equation 16).
     GlorotUniform,
-    /// Normal with variance `1 / fan_in` (LeCun, Bottou, Orr, Müller 1998, "Efficient backprop"): for SELU and linear layers.
+    /// Normal with variance `1 / fan_in` (LeCun, Bottou, Orr, Müller 1998, "Efficient backprop"):
+    /// for SELU and linear layers.
     LecunNormal,
     /// Uniform on ±`sqrt(3 / fan_in)`: the same variance.
     LecunUniform,
-    /// An orthogonal matrix, drawn uniformly from all (Saxe, McClelland, Ganguli, ICLR 2014): rows or columns, whichever are fewer,
-    /// are orthonormal. A filter is seen as one row for each tap and input; gates and groups are drawn apart.
+    /// A uniformly distributed orthogonal matrix (Saxe, McClelland, Ganguli, ICLR 2014): rows or
+    /// columns, whichever are fewer, are orthonormal. A filter is a matrix with one row per tap and
+    /// input; each gate and group is drawn independently.
     Orthogonal,
     /// [`Orthogonal`](Self::Orthogonal) times `gain`.
     ScaledOrthogonal {
-        /// The gain.
+        /// Gain: see [`gain`].
         gain: f64,
     },
-    /// Filters that are orthogonal in the middle tap and 0 in the others, so that a convolution keeps lengths (Xiao et al., ICML
-    /// 2018), times `gain`.
+    /// Filters that are orthogonal at the centre tap and 0 elsewhere, times `gain`, so that a
+    /// convolution preserves norms (Xiao et al., ICML 2018).
     DeltaOrthogonal {
-        /// The gain.
+        /// Gain: see [`gain`].
         gain: f64,
     },
-    /// 1 on the diagonal and 0 beside it, times `gain`: for the state of recurrent layers of ReLU (Le, Jaitly, Hinton 2015).
+    /// The identity times `gain`: for the state of recurrent layers with ReLU (Le, Jaitly, Hinton
+    /// 2015).
     Identity {
-        /// What stands on the diagonal.
+        /// Value of the diagonal.
         gain: f64,
     },
 }
 
-/// The shape of a tensor of weights: in memory (taps, inputs, parts, outputs).
+/// Shape of a weight tensor: `[taps, inputs, parts, outputs]` in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fans {
-    /// Pixels of a filter; 1 for a matrix.
+    /// Taps of a filter, `height * width`; 1 for a matrix.
     pub taps: usize,
-    /// Inputs of one output, at each tap.
+    /// Inputs per output, at each tap.
     pub inputs: usize,
-    /// Matrices side by side that are drawn apart: the gates of a recurrent layer, the groups of a convolution.
+    /// Independently drawn matrices side by side: the gates of a recurrent layer, the groups of a
+    /// convolution.
     pub parts: usize,
-    /// Outputs of each.
+    /// Outputs per part.
     pub outputs: usize,
 }
 
 impl Fans {
-    /// Those of a matrix.
+    /// The fans of an `[inputs, outputs]` matrix.
     pub const fn matrix(inputs: usize, outputs: usize) -> Self {
         Self { taps: 1, inputs, parts: 1, outputs }
     }
 
-    /// Inputs of one output, over all taps.
+    /// Inputs per output, over all taps.
     pub const fn fan_in(&self) -> usize {
         self.taps * self.inputs
     }
 
-    /// Outputs of one input, over all taps.
+    /// Outputs per input, over all taps.
     pub const fn fan_out(&self) -> usize {
         self.taps * self.outputs
     }
@@ -132,7 +145,7 @@ impl Fans {
 }
 
 impl Init {
-    /// Whether its numbers are in range.
+    /// Checks that the initialiser's parameters are in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
@@ -157,10 +170,11 @@ impl Init {
         }
     }
 
-    /// Fills `weights` from `stream`. The bits are a function of the arguments but `cpu`.
+    /// Fills `weights` from `stream`. The bits depend on all arguments except `cpu`.
     ///
     /// # Errors
-    /// [`Error::Length`] if `weights` is not as long as `fans` says; what [`check`](Self::check) says.
+    /// [`Error::Length`] if `weights` does not have [`fans.elements()`](Fans::elements) elements;
+    /// any error of [`check`](Self::check).
     pub fn fill<T: Float>(
         self,
         cpu: Cpu<'_>,
@@ -217,7 +231,7 @@ impl Init {
     }
 }
 
-/// An orthogonal matrix for each part, times `gain`; part `p` from stream `p + 2^48` beyond the given one.
+/// An orthogonal matrix per part, times `gain`. Part `p` is drawn from `stream.beyond(p * 2^48)`.
 fn matrices<T: Float>(
     cpu: Cpu<'_>,
     stream: Stream,
@@ -238,7 +252,7 @@ fn matrices<T: Float>(
     Ok(())
 }
 
-/// Normal numbers, drawn again from further streams until none is beyond two deviations.
+/// Normal samples, redrawn from further streams until none is beyond two standard deviations.
 fn truncated_normal<T: Float>(
     cpu: Cpu<'_>,
     stream: Stream,

@@ -1,13 +1,13 @@
-//! What a layer is: a shape, tensors of parameters, and two passes over buffers that are lent to it.
+//! The layer interface: shapes, parameter tensors, and two passes over borrowed buffers.
 //!
 //! ```text
-//! forward    x -> y            and `kept`: whatever backward needs besides x and y
-//! backward   dy -> dx, grads   the gradients of the layer's input and of its parameters
+//! forward    x -> y            and `saved`: whatever backward needs besides x and y
+//! backward   dy -> dx, grads   gradients of the layer's input and of its parameters
 //! ```
 //!
-//! A layer owns no numbers. It is built once for the shape of its input, says what it needs, and from then on allocates
-//! nothing. Write [`Describe`], and [`Layer`] for any `T: Float`, and it can stand wherever those of this crate do: see
-//! [`Registry`](crate::Registry).
+//! A layer owns no parameters. It is built once for the shape of its input, declares the buffers
+//! that it needs, and allocates nothing from then on. A type with [`Describe`], and [`Layer`] for
+//! any `T: Float`, is a layer like those of this crate: see [`Registry`](crate::Registry).
 
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
@@ -42,158 +42,169 @@ use crate::layout::Order;
 use crate::spec::Pool;
 use crate::{Error, Init, Shape};
 
-/// Whether a network learns or is used.
+/// Mode of a pass: training or evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Used: nothing is dropped, statistics are those of training.
+    /// Evaluation: no dropout, running statistics.
     Eval,
-    /// Looked at as it learns: statistics are those of the batch, but nothing is dropped and nothing changes.
+    /// Probe of a training: batch statistics, but no dropout, and buffers stay unchanged.
     Probe,
-    /// Learning.
+    /// Training.
     Train {
-        /// The run's seed.
+        /// Seed of the run.
         seed: u64,
-        /// The step's number: what is drawn is a function of seed, step and layer.
+        /// Step number: random draws are a function of seed, step and layer.
         step: u64,
     },
 }
 
 impl Mode {
-    /// The random numbers of layer number `layer` in this step, if the network learns. Streams below 2^63 of a seed belong to
-    /// initial weights and to the caller.
+    /// Random stream of layer `layer` in this step; `None` outside training. Streams below 2^63 of
+    /// a seed are used by initialisers and by the caller.
     pub fn stream(self, layer: u32) -> Option<Stream> {
         match self {
             Self::Eval | Self::Probe => None,
-            Self::Train { seed, step } => Some(Stream::new(seed, 1 << 63 | u64::from(layer) << 40 | step)),
+            Self::Train { seed, step } => {
+                Some(Stream::new(seed, 1 << 63 | u64::from(layer) << 40 | step))
+            }
         }
     }
 }
 
-/// A tensor of a layer, before it has a place.
+/// A tensor of a layer, before it has an offset in the flat buffer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
-    /// PyTorch's name, within the layer.
+    /// PyTorch's name within the layer.
     pub name: String,
-    /// Its dimensions in memory.
+    /// Dimensions in memory.
     pub shape: Vec<usize>,
-    /// How PyTorch lays it out.
+    /// Relation to PyTorch's layout.
     pub order: Order,
-    /// What it holds at first.
+    /// Initial value.
     pub start: Start,
 }
 
 impl Parameter {
-    /// A vector of `len` elements, all of them `start` at first.
+    /// A vector of `len` elements with initial value `start`.
     pub fn vector(name: &str, len: usize, start: f64) -> Self {
         let shape = Vec::from([len]);
         Self { name: name.into(), shape, order: Order::Same, start: Start::Constant(start) }
     }
 }
 
-/// What a tensor holds at first.
+/// Initial value of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start {
-    /// This number throughout.
+    /// The same value for all elements.
     Constant(f64),
-    /// Random numbers.
+    /// Random values.
     Draw {
-        /// How they are drawn.
+        /// Initialiser.
         init: Init,
-        /// The shape of the tensor.
+        /// Shape of the tensor.
         fans: Fans,
     },
-    /// The bias of an LSTM: `value` for the forget gates, the second of four blocks of `units`, 0 elsewhere.
+    /// Bias of an LSTM: `value` for the forget gate, the second of four blocks of `units`, 0
+    /// elsewhere.
     Forget {
-        /// Units of a gate.
+        /// Units per gate.
         units: usize,
-        /// Where the forget gates start.
+        /// Initial bias of the forget gate.
         value: f64,
     },
 }
 
-/// What a layer is, whatever it computes in.
+/// A layer's shapes and buffer lengths, independent of the type that it computes in.
 pub trait Describe: core::fmt::Debug + Send + Sync {
-    /// The shape of a row of its output.
+    /// Output shape of a row.
     fn output(&self) -> Shape;
-    /// The tensors that are trained, in order. In the flat buffers they lie one after the other.
+    /// Trained tensors in order. They are contiguous in the flat buffers.
     fn parameters(&self) -> Vec<Parameter> {
         Vec::new()
     }
-    /// The tensors that are not trained but belong to the layer all the same, such as running statistics.
+    /// Untrained tensors of the layer, such as running statistics.
     fn buffers(&self) -> Vec<Parameter> {
         Vec::new()
     }
-    /// Elements that forward leaves for backward, for a batch of `rows`.
-    fn kept(&self, rows: usize) -> usize {
+    /// Elements that forward saves for backward, for a batch of `rows`.
+    fn saved(&self, rows: usize) -> usize {
         let _ = rows;
         0
     }
-    /// Numbers of f64, whatever the layer computes in, that forward leaves for backward.
+    /// f64 elements that forward saves for backward, whatever type the layer computes in.
     fn statistics(&self, rows: usize) -> usize {
         let _ = rows;
         0
     }
-    /// Sets its buffers by the rows of a training set, if it has a use for them: `next` fills in one row of the input after the
-    /// other, until it returns `false`. Whether it did.
-    fn fit(&self, cpu: Cpu<'_>, next: &mut dyn FnMut(&mut [f64]) -> bool, buffers: &mut [f64]) -> bool {
+    /// Fits the buffers to the rows of a training set. `next` writes one input row per call, and
+    /// returns `false` at the end. Returns `true` if the layer is fitted this way.
+    fn fit(
+        &self,
+        cpu: Cpu<'_>,
+        next: &mut dyn FnMut(&mut [f64]) -> bool,
+        buffers: &mut [f64],
+    ) -> bool {
         let _ = (cpu, next, buffers);
         false
     }
-    /// Least number of rows of a batch that the layer learns from: more than 1 where it takes
-    /// statistics of the batch.
-    fn least_rows(&self) -> usize {
+    /// Minimum batch size, in rows, for training: more than 1 where a layer needs the variance of
+    /// the batch.
+    fn min_rows(&self) -> usize {
         1
     }
-    /// Takes the activation that follows into itself, if it can; `false` leaves it to a layer of its own. Asked once, while
-    /// the network is built.
+    /// Fuses the activation that follows into this layer; `false` leaves it to a layer of its own.
+    /// Called at most once, while the network is built.
     fn fuse(&mut self, activation: Activation) -> bool {
         let _ = activation;
         false
     }
-    /// Takes the pooling by `window` that follows, behind what it has [fused](Self::fuse), into itself, if it can: its output is the
-    /// pool's from then on. `false` leaves it to a layer of its own. Asked once, while the network is built.
+    /// Fuses the pooling by `window` that follows this layer and its [fused](Self::fuse)
+    /// activation; the output shape becomes that of the pooling. `false` leaves it to a layer of
+    /// its own. Called at most once, while the network is built.
     fn fuse_pooling(&mut self, pool: Pool, window: Window) -> bool {
         let _ = (pool, window);
         false
     }
-    /// Whether its output is that of ReLU, so that the layer above may apply ReLU's gradient for it.
-    fn rectifies(&self) -> bool {
+    /// `true` if its output is that of ReLU, so that the next layer may apply ReLU's gradient for
+    /// it.
+    fn is_relu(&self) -> bool {
         false
     }
-    /// Whether it can apply ReLU's gradient at its input to `dx`, while that is in registers.
-    fn folds(&self) -> bool {
+    /// `true` if its backward pass can apply the gradient of a ReLU before it to `dx`, in an
+    /// epilogue.
+    fn fuses_relu_backward(&self) -> bool {
         false
     }
 }
 
 /// A layer that computes in `T`.
 pub trait Layer<T>: Describe {
-    /// Elements of scratch that a pass over `rows` rows on `threads` threads needs.
+    /// Elements of scratch for a pass over `rows` rows on `threads` threads.
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let _ = (rows, threads);
         0
     }
-    /// `y` of `x`.
+    /// Computes `y` from `x`.
     ///
     /// # Errors
-    /// What a kernel refuses.
+    /// Any error of a kernel.
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error>;
-    /// `dx` and `grads` of `dy`.
+    /// Computes `dx` and `grads` from `dy`.
     ///
     /// # Errors
-    /// What a kernel refuses.
+    /// Any error of a kernel.
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error>;
 }
 
-/// A layer in either type: what a network is made of.
+/// A layer that computes in f32 and f64, as a network needs it.
 pub trait AnyLayer: Layer<f32> + Layer<f64> {}
 impl<L: Layer<f32> + Layer<f64>> AnyLayer for L {}
 
-/// A type that networks compute in: f32 or f64.
+/// Type that a network computes in: f32 or f64.
 pub trait Float: Product {
-    /// `layer`, in this type.
+    /// `layer` as a layer of this type.
     fn layer(layer: &dyn AnyLayer) -> &dyn Layer<Self>;
-    /// The vector of this type, of one in f32 and one in f64.
+    /// Selects the slice of this type.
     fn of<'a>(narrow: &'a [f32], wide: &'a [f64]) -> &'a [Self];
 }
 impl Float for f32 {
@@ -213,64 +224,66 @@ impl Float for f64 {
     }
 }
 
-/// The buffers of a forward pass. Those of a batch are as long as the batch asks for, row after row.
+/// Buffers of a forward pass. Those of a batch are `[rows, ...]`.
 #[derive(Debug)]
 pub struct Forward<'a, T> {
-    /// What runs it.
+    /// Instruction set and threads.
     pub cpu: Cpu<'a>,
-    /// Whether the network learns.
+    /// Training or evaluation.
     pub mode: Mode,
     /// Rows of the batch.
     pub rows: usize,
-    /// Whether a backward pass will follow, which finds `kept` as this pass leaves it.
-    pub keep: bool,
-    /// The layer's tensors, one after the other.
+    /// `true` if a backward pass follows, which reads `saved` as this pass leaves it.
+    pub save: bool,
+    /// Parameters of the layer, tensor after tensor.
     pub params: &'a [T],
-    /// Its other tensors. Only a pass in [`Mode::Train`] changes them.
+    /// Untrained tensors of the layer. Only a pass in [`Mode::Train`] changes them.
     pub buffers: &'a mut [T],
-    /// The input.
+    /// Input.
     pub x: &'a [T],
-    /// The output.
+    /// Output.
     pub y: &'a mut [T],
-    /// What backward will need besides.
-    pub kept: &'a mut [T],
-    /// Likewise, in f64.
+    /// Saved for backward.
+    pub saved: &'a mut [T],
+    /// Saved for backward, in f64.
     pub statistics: &'a mut [f64],
-    /// For use within this pass; holds anything.
+    /// Scratch of this pass, with arbitrary contents.
     pub scratch: &'a mut [T],
 }
 
-/// The buffers of a backward pass.
+/// Buffers of a backward pass.
 #[derive(Debug)]
 pub struct Backward<'a, T> {
-    /// What runs it.
+    /// Instruction set and threads.
     pub cpu: Cpu<'a>,
-    /// That of the forward pass.
+    /// Mode of the forward pass.
     pub mode: Mode,
     /// Rows of the batch.
     pub rows: usize,
-    /// The layer's tensors, one after the other.
+    /// Parameters of the layer, tensor after tensor.
     pub params: &'a [T],
-    /// Its other tensors.
+    /// Untrained tensors of the layer.
     pub buffers: &'a [T],
-    /// The input of the forward pass.
+    /// Input of the forward pass.
     pub x: &'a [T],
-    /// Its output.
+    /// Output of the forward pass.
     pub y: &'a [T],
-    /// What it kept.
-    pub kept: &'a mut [T],
-    /// Likewise, in f64.
+    /// Saved by the forward pass.
+    pub saved: &'a mut [T],
+    /// Saved by the forward pass, in f64.
     pub statistics: &'a mut [f64],
-    /// The gradient by `y`, which may be overwritten.
+    /// Gradient with respect to `y`; may be overwritten.
     pub dy: &'a mut [T],
-    /// Whether `dy` has been multiplied by the gradient of this layer's [fused](Describe::fuse) ReLU.
-    pub folded: bool,
-    /// Gets the gradient by `x`, if anyone wants it.
+    /// `true` if `dy` has been multiplied by the gradient of this layer's [fused](Describe::fuse)
+    /// ReLU.
+    pub relu_applied: bool,
+    /// Output: the gradient with respect to `x`, if needed.
     pub dx: Option<&'a mut [T]>,
-    /// Whether `dx` is to be multiplied by ReLU's gradient at its output `x`. Only if the layer [folds](Describe::folds).
-    pub fold: bool,
-    /// Gets the gradient by `params`: written, not added to.
+    /// `true` if `dx` is multiplied by the gradient of the ReLU whose output is `x`. Only if
+    /// [`Describe::fuses_relu_backward`].
+    pub apply_relu: bool,
+    /// Output: the gradient with respect to `params`; overwritten, not accumulated.
     pub grads: &'a mut [T],
-    /// For use within this pass; holds anything.
+    /// Scratch of this pass, with arbitrary contents.
     pub scratch: &'a mut [T],
 }

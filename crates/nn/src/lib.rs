@@ -33,6 +33,8 @@
 //! assert!(loss < 0.05);
 //! # Ok::<(), nn::Error>(())
 //! ```
+//!
+//! `examples/mnist.rs` trains a convolutional network on batches of images, with a schedule.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -68,9 +70,9 @@ pub use error::Error;
 pub use gradcheck::{Check, gradcheck};
 pub use init::{Fans, Init};
 pub use kernels::activation::Activation;
+pub use kernels::clip::Clip;
 pub use layer::{Float, Mode};
 pub use layout::{Layout, Order, Tensor};
-pub use kernels::clip::Clip;
 pub use loss::{Loss, Targets};
 pub use mixing::Mixing;
 pub use network::{Batch, Network, Score, Weights};
@@ -80,6 +82,8 @@ pub use registry::{Options, Registry, Value};
 pub use schedule::{Plateau, Progress, Schedule};
 pub use sequence::Sequence;
 pub use shape::Shape;
-pub use spec::{BranchScale, Building, Cell, Convolution, LayerSpec, Pool, Recurrent};
+pub use spec::{
+    BranchScale, BuildContext, Cell, Convolution, LayerSpec, Pool, Recurrent, RnnActivation,
+};
 pub use stopping::{EarlyStopping, Monitor};
 pub use workspace::{Workspace, zeros};

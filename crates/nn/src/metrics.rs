@@ -1,14 +1,14 @@
-//! How good classifications are, from labels and what a network answered.
+//! Classification metrics, from labels and a network's outputs.
 //!
-//! | measure | of | source |
+//! | metric | computed from | source |
 //! |---|---|---|
-//! | [`Confusion`]: accuracy, precision, recall, F1 | labels, answers | van Rijsbergen, "Information Retrieval", 1979 |
+//! | [`Confusion`]: accuracy, precision, recall, F1 | labels, predictions | van Rijsbergen 1979 |
 //! | [`top_k`] | labels, outputs | Russakovsky et al., IJCV 2015 |
 //! | [`roc_auc`], [`roc_auc_macro`] | labels, probabilities | Hanley, McNeil 1982; Fawcett 2006 |
 //! | [`Calibration`] | labels, probabilities | Guo et al., ICML 2017 |
 //!
-//! All are additions, divisions and comparisons of f64 in the order of the rows: the same bits everywhere. They allocate, and
-//! choose nothing that is trained. Called by whoever scores a network.
+//! All are additions, divisions and comparisons of f64 in row order: the same bits everywhere. They
+//! allocate, and nothing of them reaches a parameter. Called by the evaluation of a network.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -16,20 +16,20 @@ use alloc::vec::Vec;
 use crate::error::check_length;
 use crate::{Error, Float};
 
-/// How often each class was answered with each class, and how often with none.
+/// Confusion matrix, with the rows that have no prediction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
     classes: usize,
-    /// `[classes, classes]`: rows are labels.
+    /// `[classes, classes]`: labels by predictions.
     counts: Vec<u64>,
     /// Rows of each label without a prediction.
     unpredicted: Vec<u64>,
 }
 
 impl Confusion {
-    /// Counts the predicted classes `answers` of rows of these `labels`, in `classes` classes.
-    /// `None` stands for a row without a prediction, since its outputs are NaN or infinite: it
-    /// counts as wrong, and as an answer of no class.
+    /// Counts the predicted classes `predictions` of rows with these `labels`. `None` is a row
+    /// without a prediction, whose outputs are NaN or infinite: it counts as wrong, and for no
+    /// class.
     ///
     /// ```
     /// use nn::metrics::Confusion;
@@ -40,20 +40,21 @@ impl Confusion {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Length`] if there are not as many answers as labels; [`kernels::Error::Label`] for the first label or answer that
-    /// is no class; [`Error::Memory`] if there is no memory for `[classes, classes]` counts.
-    pub fn new(labels: &[u32], answers: &[Option<u32>], classes: usize) -> Result<Self, Error> {
-        check_length("answers", labels.len(), answers.len())?;
+    /// [`Error::Length`] if there are not as many predictions as labels; [`kernels::Error::Label`]
+    /// for the first label or prediction outside `0..classes`; [`Error::Memory`] if there is no
+    /// memory for `[classes, classes]` counts.
+    pub fn new(labels: &[u32], predictions: &[Option<u32>], classes: usize) -> Result<Self, Error> {
+        check_length("predictions", labels.len(), predictions.len())?;
         check_labels(labels.iter().copied().map(Some), classes)?;
-        check_labels(answers.iter().copied(), classes)?;
+        check_labels(predictions.iter().copied(), classes)?;
         let cells = classes.saturating_mul(classes);
         let (mut counts, mut unpredicted) = (Vec::new(), vec![0; classes]);
         let bytes = cells.saturating_mul(size_of::<u64>());
         counts.try_reserve_exact(cells).map_err(|_| Error::Memory { bytes })?;
         counts.resize(cells, 0);
-        for (&label, &answer) in labels.iter().zip(answers) {
-            match answer {
-                Some(answer) => counts[label as usize * classes + answer as usize] += 1,
+        for (&label, &prediction) in labels.iter().zip(predictions) {
+            match prediction {
+                Some(prediction) => counts[label as usize * classes + prediction as usize] += 1,
                 None => unpredicted[label as usize] += 1,
             }
         }
@@ -65,79 +66,85 @@ impl Confusion {
         self.classes
     }
 
-    /// Rows of class `label` that were answered with `answer`; 0 for what is no class.
-    pub fn count(&self, label: usize, answer: usize) -> u64 {
-        let inside = label < self.classes && answer < self.classes;
-        if inside { self.counts[label * self.classes + answer] } else { 0 }
+    /// Number of rows of class `label` predicted as `prediction`; 0 for an index outside
+    /// `0..classes`.
+    pub fn count(&self, label: usize, prediction: usize) -> u64 {
+        let in_range = label < self.classes && prediction < self.classes;
+        if in_range { self.counts[label * self.classes + prediction] } else { 0 }
     }
 
-    /// Rows of class `label`.
+    /// Number of rows of class `label`.
     pub fn support(&self, label: usize) -> u64 {
-        let predicted: u64 = (0..self.classes).map(|answer| self.count(label, answer)).sum();
+        let predicted: u64 =
+            (0..self.classes).map(|prediction| self.count(label, prediction)).sum();
         predicted + self.unpredicted.get(label).copied().unwrap_or(0)
     }
 
-    /// Rows answered with `answer`.
-    pub fn answered(&self, answer: usize) -> u64 {
-        (0..self.classes).map(|label| self.count(label, answer)).sum()
+    /// Number of rows predicted as `prediction`.
+    pub fn predicted(&self, prediction: usize) -> u64 {
+        (0..self.classes).map(|label| self.count(label, prediction)).sum()
     }
 
-    /// Rows in all.
+    /// Number of rows.
     pub fn total(&self) -> u64 {
         self.counts.iter().chain(&self.unpredicted).sum()
     }
 
-    /// Rows answered with their class.
+    /// Number of correct predictions.
     pub fn correct(&self) -> u64 {
         (0..self.classes).map(|class| self.count(class, class)).sum()
     }
 
-    /// `correct / total`: the share of right answers. NaN of none.
+    /// Accuracy, `correct / total`. NaN without rows.
     ///
-    /// Where each row has one class and one answer, the micro averages of precision, recall and F1
-    /// are this number too: each wrong answer is one false positive and one false negative, so that
-    /// all three are `correct / (correct + wrong)`. A row without a prediction is counted as a
-    /// wrong answer there.
+    /// Where each row has one class and one prediction, the micro averages of precision, recall and
+    /// F1 equal the accuracy: each wrong prediction is one false positive and one false negative,
+    /// so that all three are `correct / (correct + wrong)`. A row without a prediction counts as
+    /// wrong.
     pub fn accuracy(&self) -> f64 {
         self.correct() as f64 / self.total() as f64
     }
 
-    /// `right / answered`: the share of the answers `class` that are right. `None` if there are none.
+    /// Precision, `correct / predicted`, of `class`. `None` if the class is never predicted.
     pub fn precision(&self, class: usize) -> Option<f64> {
-        share(self.count(class, class), self.answered(class))
+        share(self.count(class, class), self.predicted(class))
     }
 
-    /// `right / support`: the share of the rows of `class` that were found. `None` if there are none.
+    /// Recall, `correct / support`, of `class`. `None` if the class does not occur.
     pub fn recall(&self, class: usize) -> Option<f64> {
         share(self.count(class, class), self.support(class))
     }
 
-    /// `2 right / (support + answered)`, the harmonic mean of precision and recall. `None` if the class neither occurs nor is
-    /// answered.
+    /// F1, `2 correct / (support + predicted)`, the harmonic mean of precision and recall. `None`
+    /// if the class neither occurs nor is predicted.
     pub fn f1(&self, class: usize) -> Option<f64> {
-        share(2 * self.count(class, class), self.support(class) + self.answered(class))
+        share(2 * self.count(class, class), self.support(class) + self.predicted(class))
     }
 
-    /// The mean of [`precision`](Self::precision) over the classes that occur or are answered, where one that is never answered
-    /// counts as 0: scikit-learn's `average="macro", zero_division=0`. `None` of no rows.
+    /// Macro average of [`precision`](Self::precision) over the classes that occur or are
+    /// predicted. A class that is never predicted counts as 0: scikit-learn's `average="macro",
+    /// zero_division=0`. `None` without rows.
     pub fn macro_precision(&self) -> Option<f64> {
         self.mean(|class| self.precision(class))
     }
 
-    /// The mean of [`recall`](Self::recall) over the same classes, where one that does not occur counts as 0. `None` of no rows.
+    /// Macro average of [`recall`](Self::recall) over the same classes. A class that does not occur
+    /// counts as 0. `None` without rows.
     pub fn macro_recall(&self) -> Option<f64> {
         self.mean(|class| self.recall(class))
     }
 
-    /// The mean of [`f1`](Self::f1) over the same classes. `None` of no rows.
+    /// Macro average of [`f1`](Self::f1) over the same classes. `None` without rows.
     pub fn macro_f1(&self) -> Option<f64> {
         self.mean(|class| self.f1(class))
     }
 
     fn mean(&self, of: impl Fn(usize) -> Option<f64>) -> Option<f64> {
-        let seen = || (0..self.classes).filter(|&class| self.support(class) + self.answered(class) > 0);
+        let seen =
+            || (0..self.classes).filter(|&class| self.support(class) + self.predicted(class) > 0);
         let count = seen().count();
-        (count > 0).then(|| seen().map(|class| of(class).unwrap_or(0.0)).sum::<f64>() / count as f64)
+        (count > 0)
+            .then(|| seen().map(|class| of(class).unwrap_or(0.0)).sum::<f64>() / count as f64)
     }
 }
 
@@ -145,32 +152,40 @@ fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// How many rows of `outputs` (`[labels.len(), classes]`, logits or probabilities) have their label among the `k` greatest.
+/// Number of rows of `outputs` (`[labels.len(), classes]`, logits or probabilities) whose label is
+/// among the `k` largest outputs.
 ///
-/// Of equals the lower class is the greater, as for [`argmax`](kernels::argmax::argmax): for `k =
-/// 1` this is [`Score::correct`](crate::Score::correct). A row with a NaN, or whose greatest is
-/// infinite, has no prediction and is not counted.
+/// The lower class wins ties, as for [`argmax`](kernels::argmax::argmax): for `k = 1` this is
+/// [`Score::correct`](crate::Score::correct). A row with a NaN, or whose max is infinite, has no
+/// prediction and is not counted.
 ///
 /// # Errors
-/// [`Error::Length`] if `outputs` does not have `classes` elements for each label; [`kernels::Error::Label`] for the first label
-/// that is no class.
-pub fn top_k<T: Float>(outputs: &[T], labels: &[u32], classes: usize, k: usize) -> Result<usize, Error> {
+/// [`Error::Length`] if `outputs` does not have `classes` elements per label;
+/// [`kernels::Error::Label`] for the first label outside `0..classes`.
+pub fn top_k<T: Float>(
+    outputs: &[T],
+    labels: &[u32],
+    classes: usize,
+    k: usize,
+) -> Result<usize, Error> {
     check_length("outputs", labels.len().saturating_mul(classes), outputs.len())?;
     check_labels(labels.iter().copied().map(Some), classes)?;
     let is_hit = |row: &[T], label: usize| {
         let mine = row[label].to_f64();
-        let ahead = |&(class, x): &(usize, &T)| x.to_f64() > mine || (x.to_f64() == mine && class < label);
+        let ahead =
+            |&(class, x): &(usize, &T)| x.to_f64() > mine || (x.to_f64() == mine && class < label);
         is_prediction(row) && row.iter().enumerate().filter(ahead).count() < k
     };
     let rows = outputs.chunks_exact(classes.max(1)).zip(labels);
     Ok(rows.filter(|&(row, &label)| is_hit(row, label as usize)).count())
 }
 
-/// The area under the receiver operating characteristic of `scores`: the chance that a row that is `positive` scores higher than one
-/// that is not, a tie counting half.
+/// Area under the ROC curve of `scores`: the probability that a positive row scores higher than a
+/// negative one, with ties counting half.
 ///
-/// `(R - p (p + 1) / 2) / (p n)` with `p` positive rows, `n` others, and `R` the sum of the positive rows' ranks, equals having the
-/// mean of their ranks. `None` if there are no rows of one kind, or a score is NaN, which has no rank.
+/// `(R - p (p + 1) / 2) / (p n)` with `p` positive rows, `n` negative ones, and `R` the sum of the
+/// positive rows' ranks; ties share their mean rank. `None` if all rows are of one kind, or a score
+/// is NaN, which has no rank.
 ///
 /// # Errors
 /// [`Error::Length`] if there are not as many scores as rows.
@@ -182,7 +197,7 @@ pub fn roc_auc(scores: &[f64], positive: &[bool]) -> Result<Option<f64>, Error> 
         return Ok(None);
     }
     let mut order: Vec<usize> = (0..scores.len()).collect();
-    // Zeros of either sign are equal, which `total_cmp` does not see.
+    // Adding 0.0 makes -0.0 equal to 0.0 for `total_cmp`.
     order.sort_unstable_by(|&a, &b| (scores[a] + 0.0).total_cmp(&(scores[b] + 0.0)));
     let mut ranks = 0.0;
     let mut below = 0;
@@ -196,8 +211,8 @@ pub fn roc_auc(scores: &[f64], positive: &[bool]) -> Result<Option<f64>, Error> 
     Ok(Some((ranks - p * (p + 1.0) / 2.0) / (p * n)))
 }
 
-/// The mean over the classes of the [`roc_auc`] of one class against the rest, by its column of `probabilities`
-/// (`[labels.len(), classes]`). Classes that have none are left out; `None` if all are.
+/// Mean over the classes of the one-vs-rest [`roc_auc`], from the columns of `probabilities`
+/// (`[labels.len(), classes]`). Classes without an area are left out; `None` if all are.
 ///
 /// # Errors
 /// As for [`top_k`].
@@ -223,32 +238,33 @@ pub fn roc_auc_macro<T: Float>(
     Ok((count > 0).then(|| sum / f64::from(count)))
 }
 
-/// Whether answers are right as often as their probabilities say.
+/// Reliability diagram: accuracy against predicted probability, in bins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
-    /// From the least probabilities to the greatest: bin `b` of `m` has those above `b / m` and up to `(b + 1) / m`.
+    /// Bins in ascending order: bin `b` of `m` holds the probabilities in `(b / m, (b + 1) / m]`.
     pub bins: Vec<CalibrationBin>,
 }
 
-/// Answers of about the same probability.
+/// Bin of a reliability diagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CalibrationBin {
-    /// How many.
+    /// Number of predictions.
     pub count: u64,
-    /// How many of them are right.
+    /// Number of correct predictions.
     pub correct: u64,
-    /// The sum of their probabilities.
+    /// Sum of the predicted probabilities.
     pub confidence: f64,
 }
 
 impl Calibration {
-    /// Of answers with these probabilities, each of which is `correct` or not, in `bins` bins of equal width.
+    /// Bins predictions with these probabilities, each `correct` or not, into `bins` bins of equal
+    /// width.
     ///
-    /// Probabilities of 0 and less are in the first bin, those above 1 in the last; a NaN is in the first, and makes
-    /// [`error`](Self::error) NaN.
+    /// Probabilities of at most 0 are in the first bin, those above 1 in the last. A NaN is in the
+    /// first, and makes [`error`](Self::error) NaN.
     ///
     /// # Errors
-    /// [`Error::Length`] if one is longer than the other, or there are to be no bins.
+    /// [`Error::Length`] if the lengths differ, or `bins` is 0.
     pub fn new(confidences: &[f64], correct: &[bool], bins: usize) -> Result<Self, Error> {
         check_length("correct", confidences.len(), correct.len())?;
         if bins == 0 {
@@ -256,9 +272,9 @@ impl Calibration {
         }
         let mut all = vec![CalibrationBin::default(); bins];
         for (&confidence, &correct) in confidences.iter().zip(correct) {
-            // The last bin whose lower end is below; ends are compared as the quotients that they are.
-            let inside = (1..bins).take_while(|&b| confidence > b as f64 / bins as f64).count();
-            let bin = &mut all[inside];
+            // The last bin whose lower edge is below; edges are compared as quotients.
+            let index = (1..bins).take_while(|&b| confidence > b as f64 / bins as f64).count();
+            let bin = &mut all[index];
             bin.count += 1;
             bin.correct += u64::from(correct);
             bin.confidence += confidence;
@@ -266,7 +282,9 @@ impl Calibration {
         Ok(Self { bins: all })
     }
 
-    /// The expected calibration error: the sum over the bins of `count / total * |correct / count - confidence / count|`. 0 of none.
+    /// Expected calibration error: the sum over the bins of `count / total *
+    /// correct / count - confidence / count
+    /// `. 0 without predictions.
     pub fn error(&self) -> f64 {
         let total: u64 = self.bins.iter().map(|bin| bin.count).sum();
         let gaps = self.bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs());
@@ -274,17 +292,17 @@ impl Calibration {
     }
 }
 
-/// `true` if the greatest output of `row` is finite: then it predicts a class. NaN and infinity
-/// predict none.
+/// `true` if the max of `row` is finite. A row with a NaN, or whose max is infinite, predicts no
+/// class.
 pub fn is_prediction<T: Float>(row: &[T]) -> bool {
-    let greatest = row.iter().fold(f64::NEG_INFINITY, |greatest, x| match x.to_f64() {
-        x if x > greatest || x.is_nan() => x,
-        _ => greatest,
+    let max = row.iter().fold(f64::NEG_INFINITY, |max, x| match x.to_f64() {
+        x if x > max || x.is_nan() => x,
+        _ => max,
     });
-    greatest.is_finite()
+    max.is_finite()
 }
 
-/// [`kernels::Error::Label`] for the first label that is no class.
+/// [`kernels::Error::Label`] for the first label outside `0..classes`.
 fn check_labels(labels: impl Iterator<Item = Option<u32>>, classes: usize) -> Result<(), Error> {
     for (row, label) in labels.enumerate() {
         if let Some(got) = label.map(|label| label as usize).filter(|&label| label >= classes) {
@@ -298,7 +316,7 @@ fn check_labels(labels: impl Iterator<Item = Option<u32>>, classes: usize) -> Re
 mod tests {
     use super::*;
 
-    /// Three classes; the last is never answered. Rows are labels:
+    /// Three classes; the last is never predicted. Rows are labels:
     ///
     /// ```text
     /// 3 1 0
@@ -307,17 +325,21 @@ mod tests {
     /// ```
     fn confusion() -> Confusion {
         let labels = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2];
-        let answers = [0, 0, 0, 1, 0, 0, 1, 1, 0, 1];
-        Confusion::new(&labels, &answers.map(Some), 3).expect("classes")
+        let predictions = [0, 0, 0, 1, 0, 0, 1, 1, 0, 1];
+        Confusion::new(&labels, &predictions.map(Some), 3).expect("classes")
     }
 
     #[test]
     fn a_confusion_counted_by_hand() {
         let confusion = confusion();
         assert_eq!((confusion.total(), confusion.correct()), (10, 5));
-        assert_eq!((confusion.support(0), confusion.answered(0), confusion.count(1, 0)), (4, 6, 2));
+        assert_eq!(
+            (confusion.support(0), confusion.predicted(0), confusion.count(1, 0)),
+            (4, 6, 2)
+        );
         assert_eq!(confusion.accuracy(), 0.5);
-        let all = |of: fn(&Confusion, usize) -> Option<f64>| [0, 1, 2].map(|class| of(&confusion, class));
+        let all =
+            |of: fn(&Confusion, usize) -> Option<f64>| [0, 1, 2].map(|class| of(&confusion, class));
         assert_eq!(all(Confusion::precision), [Some(0.5), Some(0.5), None]);
         assert_eq!(all(Confusion::recall), [Some(0.75), Some(0.5), Some(0.0)]);
         assert_eq!(all(Confusion::f1), [Some(0.6), Some(0.5), Some(0.0)]);
@@ -329,16 +351,16 @@ mod tests {
 
     #[test]
     fn rows_without_a_prediction_are_wrong_and_lower_recall_alone() {
-        let answers = [Some(0), None, Some(1), None];
-        let confusion = Confusion::new(&[0, 0, 1, 1], &answers, 2).expect("classes");
+        let predictions = [Some(0), None, Some(1), None];
+        let confusion = Confusion::new(&[0, 0, 1, 1], &predictions, 2).expect("classes");
         assert_eq!((confusion.total(), confusion.correct(), confusion.accuracy()), (4, 2, 0.5));
-        assert_eq!((confusion.support(0), confusion.answered(0), confusion.support(7)), (2, 1, 0));
+        assert_eq!((confusion.support(0), confusion.predicted(0), confusion.support(7)), (2, 1, 0));
         assert_eq!((confusion.precision(0), confusion.recall(0)), (Some(1.0), Some(0.5)));
         assert_eq!(confusion.f1(1), Some(2.0 / 3.0));
     }
 
     #[test]
-    fn classes_that_neither_occur_nor_are_answered_leave_the_means_alone() {
+    fn macro_averages_ignore_classes_that_neither_occur_nor_are_predicted() {
         let few = Confusion::new(&[0, 0], &[Some(0); 2], 1).expect("classes");
         let many = Confusion::new(&[0, 0], &[Some(0); 2], 100).expect("classes");
         for of in [Confusion::macro_precision, Confusion::macro_recall, Confusion::macro_f1] {
@@ -350,25 +372,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_class_is_refused() {
+    fn labels_and_lengths_are_checked() {
         let label = |row, got| Err(Error::from(kernels::Error::Label { row, classes: 2, got }));
         assert_eq!(Confusion::new(&[0, 2], &[Some(0); 2], 2), label(1, 2));
         assert_eq!(Confusion::new(&[0, 1], &[None, Some(5)], 2), label(1, 5));
         let length = |operand, expected, got| Err(Error::Length { operand, expected, got });
-        assert_eq!(Confusion::new(&[0, 1], &[Some(0)], 2), length("answers", 2, 1));
+        assert_eq!(Confusion::new(&[0, 1], &[Some(0)], 2), length("predictions", 2, 1));
         assert_eq!(top_k(&[0.0_f32; 3], &[0], 2, 1), length("outputs", 2, 3).map(|_: Confusion| 0));
         assert!(top_k(&[0.0_f32; 2], &[2], 2, 1).is_err());
         assert!(roc_auc(&[1.0], &[]).is_err() && roc_auc_macro(&[0.0_f32], &[0], 2).is_err());
-        assert!(Calibration::new(&[0.5], &[], 3).is_err() && Calibration::new(&[], &[], 0).is_err());
+        assert!(
+            Calibration::new(&[0.5], &[], 3).is_err() && Calibration::new(&[], &[], 0).is_err()
+        );
     }
 
     #[test]
-    fn the_first_k_with_ties_and_nan() {
+    fn top_k_with_ties_and_nan() {
         let outputs = [0.1_f32, 0.5, 0.4, 0.3, 0.3, 0.3];
         let hits = |labels: [u32; 2], k| top_k(&outputs, &labels, 3, k).expect("classes");
         assert_eq!([1, 2, 3].map(|k| hits([2, 1], k)), [0, 2, 2]);
         assert_eq!([0, 1, 2, 3].map(|k| hits([0, 2], k)), [0, 0, 0, 2]);
-        // No prediction is right for no label, whatever k is.
+        // A row without a prediction is correct for no label, whatever k is.
         let (nan, infinity) = (f32::NAN, f32::INFINITY);
         for row in [[1.0, nan, 0.0], [nan; 3], [1.0, infinity, 0.0], [-infinity; 3]] {
             assert!(!is_prediction(&row), "{row:?}");
@@ -381,10 +405,13 @@ mod tests {
     }
 
     #[test]
-    fn areas_counted_by_hand() {
+    fn roc_auc_counted_by_hand() {
         let area = |scores: &[f64], positive: &[bool]| roc_auc(scores, positive).expect("lengths");
         // Of the six pairs, five are in order.
-        assert_eq!(area(&[0.1, 0.4, 0.35, 0.8, 0.9], &[false, false, true, true, true]), Some(5.0 / 6.0));
+        assert_eq!(
+            area(&[0.1, 0.4, 0.35, 0.8, 0.9], &[false, false, true, true, true]),
+            Some(5.0 / 6.0)
+        );
         assert_eq!(area(&[1.0, 2.0], &[false, true]), Some(1.0));
         assert_eq!(area(&[2.0, 1.0], &[false, true]), Some(0.0));
         // Ties count half, zeros of either sign among them.
@@ -392,7 +419,7 @@ mod tests {
         assert_eq!(area(&[0.0, -0.0, 1.0, 1.0], &[false, true, true, false]), Some(0.5));
         assert_eq!(area(&[1.0, 1.0, 2.0], &[false, true, true]), Some(0.75));
         assert_eq!(area(&[f64::NEG_INFINITY, f64::INFINITY], &[false, true]), Some(1.0));
-        // One kind alone, or a score without a rank.
+        // One kind of row alone, or a score without a rank.
         assert_eq!(area(&[1.0, 2.0], &[true, true]), None);
         assert_eq!(area(&[1.0, 2.0], &[false, false]), None);
         assert_eq!(area(&[], &[]), None);
@@ -400,12 +427,13 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_of_areas_leaves_out_classes_that_do_not_occur() {
+    fn roc_auc_macro_leaves_out_classes_that_do_not_occur() {
         // Class 0: scores .8 .3 | .1; class 1: .5 | .1 .2; class 2 does not occur.
         let probabilities = [0.8_f32, 0.1, 0.1, 0.3, 0.2, 0.5, 0.1, 0.5, 0.4];
         let area = |labels: &[u32], p: &[f32]| roc_auc_macro(p, labels, 3).expect("classes");
         assert_eq!(area(&[0, 0, 1], &probabilities), Some(1.0));
-        // Class 0: .3 | .8 .1: half of two pairs; class 1: .1 .5 | .2: half; class 2 does not occur.
+        // Class 0: .3 | .8 .1: half of two pairs; class 1: .1 .5 | .2: half; class 2 does not
+        // occur.
         assert_eq!(area(&[1, 0, 1], &probabilities), Some(0.5));
         assert_eq!(area(&[2, 2, 2], &probabilities), None);
         assert_eq!(area(&[], &[]), None);
@@ -416,11 +444,12 @@ mod tests {
         let confidences = [0.2, 0.5, 0.55, 1.0, 0.0];
         let correct = [false, true, false, true, false];
         let calibration = Calibration::new(&confidences, &correct, 2).expect("lengths");
-        // Up to one half: 0.2, 0.5, 0.0, of which one is right; above: 0.55, 1.0, of which one is right.
+        // Up to one half: 0.2, 0.5, 0.0, one of them correct; above: 0.55, 1.0, one of them
+        // correct.
         let [low, high] = calibration.bins[..] else { panic!("{calibration:?}") };
         assert_eq!((low.count, low.correct, high.count, high.correct), (3, 1, 2, 1));
         assert!((calibration.error() - (0.3 + 0.55) / 5.0).abs() < 1e-15);
-        // Each end belongs to the bin below it.
+        // Each edge belongs to the bin below it.
         for bins in 1..40 {
             let ends: Vec<f64> = (1..=bins).map(|b| b as f64 / bins as f64).collect();
             let calibration = Calibration::new(&ends, &vec![true; bins], bins).expect("lengths");
@@ -430,6 +459,9 @@ mod tests {
         assert_eq!((perfect.error(), perfect.bins[14].count), (0.0, 3));
         assert_eq!(Calibration::new(&[], &[], 15).expect("none").error(), 0.0);
         assert!(Calibration::new(&[f64::NAN], &[true], 15).expect("lengths").error().is_nan());
-        assert_eq!(Calibration::new(&[7.0, -1.0], &[true; 2], 2).expect("lengths").bins[1].count, 1);
+        assert_eq!(
+            Calibration::new(&[7.0, -1.0], &[true; 2], 2).expect("lengths").bins[1].count,
+            1
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! Mixing of images: a network trained on blends of two images, with the blend of their labels, is surer where it should be.
+//! Mixup and CutMix: training on blends of two images, with the blend of their labels, which
+//! improves generalisation and calibration.
 //!
 //! ```text
 //! share ~ Beta(alpha, alpha), one for each batch; row i is mixed with row (i + shift) mod rows
-//! mixup    x = share * x[i] + (1 - share) * x[j]                     y likewise
+//! mixup    x = share * x[i] + (1 - share) * x[j]                     y in the same shares
 //! cutmix   x = x[i], but x[j] within a box of (1 - share) of the area     y by the areas
 //! ```
 
@@ -12,7 +13,7 @@ use kernels::{Cpu, math};
 use crate::error::{check_length, check_parameter};
 use crate::{Error, Float, Shape};
 
-/// How two images become one.
+/// Method that combines two images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -21,20 +22,21 @@ use crate::{Error, Float, Shape};
 )]
 #[non_exhaustive]
 pub enum Mixing {
-    /// Blended, pixel by pixel (Zhang, Cisse, Dauphin, Lopez-Paz, ICLR 2018).
+    /// Blends pixel by pixel (Zhang, Cisse, Dauphin, Lopez-Paz, ICLR 2018).
     Mixup {
-        /// Both parameters of the beta distribution: above 0 and at most 4; the smaller, the less is mixed. The paper's is 0.2 to 0.4, and 1.
+        /// Both parameters of the beta distribution, above 0 and at most 4. Smaller values mix
+        /// less. The paper uses 0.2 to 0.4, and 1.
         alpha: f64,
     },
-    /// One with a piece of the other (Yun et al., ICCV 2019).
+    /// Pastes a box of one image into the other (Yun et al., ICCV 2019).
     CutMix {
-        /// Likewise. The paper's is 1.
+        /// Both parameters of the beta distribution, above 0 and at most 4. The paper uses 1.
         alpha: f64,
     },
 }
 
 impl Mixing {
-    /// Whether its number is in range.
+    /// Checks that `alpha` is in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] if it is not.
@@ -43,11 +45,13 @@ impl Mixing {
         check_parameter("alpha", "above 0 and at most 4", got, got > 0.0 && got <= 4.0)
     }
 
-    /// Mixes the rows of `inputs`, of `shape`, into `mixed`, and their `labels` into distributions over the classes, row after row in
-    /// `targets`. A function of `stream` and the operands.
+    /// Mixes the rows of `inputs`, each of `shape`, into `mixed`, and their `labels` into class
+    /// distributions in `targets`, `[rows, classes]`. A function of `stream` and the operands
+    /// alone.
     ///
     /// # Errors
-    /// [`Error::Length`] if the lengths do not fit, a label past the last class, or what [`check`](Self::check) says.
+    /// [`Error::Length`] if the lengths do not fit; [`kernels::Error::Label`] for a label past the
+    /// last class; any error of [`check`](Self::check).
     #[expect(clippy::too_many_arguments, reason = "inputs and labels, before and after")]
     pub fn mix<T: Float>(
         &self,
@@ -75,7 +79,7 @@ impl Mixing {
         }
         let (Self::Mixup { alpha } | Self::CutMix { alpha }) = *self;
         let drawn = beta(cpu, stream, alpha);
-        // Never itself, unless it is alone.
+        // A row is mixed with itself only in a batch of one.
         let shift = 1 + stream.below(0, rows.saturating_sub(1).max(1) as u32) as usize;
         let [height, across, channels] = match shape {
             Shape::Image { height, width, channels } => [height, width, channels],
@@ -85,9 +89,9 @@ impl Mixing {
             Self::CutMix { .. } => Some(cut(cpu, stream, 1.0 - drawn, [height, across])),
             Self::Mixup { .. } => None,
         };
-        let share = cut
-            .as_ref()
-            .map_or(drawn, |(rows, cols)| 1.0 - (rows.len() * cols.len()) as f64 / (height * across) as f64);
+        let share = cut.as_ref().map_or(drawn, |(rows, cols)| {
+            1.0 - (rows.len() * cols.len()) as f64 / (height * across) as f64
+        });
         let (own, others) = (T::from_f64(share), T::from_f64(1.0 - share));
         for (i, (mixed, targets)) in
             mixed.chunks_exact_mut(width).zip(targets.chunks_exact_mut(classes)).enumerate()
@@ -106,8 +110,8 @@ impl Mixing {
                 }
                 Some((rows, cols)) => {
                     for row in rows.clone() {
-                        let piece =
-                            (row * across + cols.start) * channels..(row * across + cols.end) * channels;
+                        let piece = (row * across + cols.start) * channels
+                            ..(row * across + cols.end) * channels;
                         mixed[piece.clone()].copy_from_slice(&z[piece]);
                     }
                 }
@@ -120,7 +124,8 @@ impl Mixing {
     }
 }
 
-/// A box of about `share` of the area, around a place drawn uniformly, cut off at the edges: its rows and columns.
+/// Rows and columns of a box of about `share` of the area, around a uniformly drawn centre, cut off
+/// at the edges.
 fn cut(
     cpu: Cpu<'_>,
     stream: Stream,
@@ -136,13 +141,15 @@ fn cut(
     (along(1, dims[0]), along(2, dims[1]))
 }
 
-/// A draw from Beta(`alpha`, `alpha`), by Jöhnk's method (1964): with u and v uniform, `u^(1/alpha)` over the sum of both such powers,
-/// once that sum is at most 1, which for the largest `alpha` takes 70 attempts on average. For the smallest, where both powers are
-/// below the range of f64, their ratio comes from the logarithms.
+/// A draw from Beta(`alpha`, `alpha`) by Jöhnk's method (1964).
+///
+/// With u and v uniform it is `u^(1/alpha)` over the sum of both such powers, once that sum is at
+/// most 1. The largest `alpha` takes 70 attempts on average. For the smallest, where both powers
+/// underflow f64, their ratio is computed from the logarithms.
 fn beta(cpu: Cpu<'_>, stream: Stream, alpha: f64) -> f64 {
     let power = |x: f64| math::at(cpu, |cpu, x, y| math::pow_scalar(cpu, x, 1.0 / alpha, y), x);
     for attempt in 0..4096 {
-        // Draws past those of the box and the shift.
+        // Indices after those of the box and the shift.
         let uniform = |which: u64| stream.uniform_f64(16 + 2 * attempt + which);
         let (u, v) = (uniform(0), uniform(1));
         let (x, y) = (power(u), power(v));

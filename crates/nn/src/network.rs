@@ -17,11 +17,12 @@ use crate::layer::standardise;
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode, Start};
 use crate::loss::{ClassWeights, Loss, Outputs, Sum, Targets};
 use crate::sequence::Sequence;
-use crate::spec::Building;
+use crate::spec::BuildContext;
 use crate::workspace::Parts;
 use crate::{Compute, Error, LayerSpec, Layout, Registry, Shape, Workspace};
 
-/// A network: shapes, and places of its tensors, but no numbers.
+/// A network's architecture: layer shapes and the layout of its tensors. Parameters live in the
+/// caller's buffers.
 #[derive(Debug)]
 pub struct Network {
     sequence: Sequence,
@@ -29,21 +30,23 @@ pub struct Network {
     buffers: Layout,
     loss: Loss,
     class_weights: Option<ClassWeights>,
-    /// Where `[mean | std]` of the targets are among the buffers, if the last layer restores their unit.
+    /// Range of the targets' `[mean | std]` in the buffers, if the last layer is
+    /// [`LayerSpec::Unstandardise`].
     unit: Option<Range<usize>>,
 }
 
-/// The numbers of a network, each in the layout that the network says.
+/// Parameters and buffers of a network, in its layouts.
 #[derive(Debug)]
 pub struct Weights<'a, T> {
-    /// What is trained: [`Network::layout`].
+    /// Trained parameters, in [`Network::layout`].
     pub params: &'a [T],
-    /// What is not, such as running statistics: [`Network::buffers`]. Changed by a network that learns.
+    /// Untrained tensors such as running statistics, in [`Network::buffers`]. Updated in
+    /// [`Mode::Train`].
     pub buffers: &'a mut [T],
 }
 
 impl<'a, T> From<&'a [T]> for Weights<'a, T> {
-    /// Those of a network without buffers.
+    /// The parameters of a network without buffers.
     fn from(params: &'a [T]) -> Self {
         Self { params, buffers: &mut [] }
     }
@@ -54,26 +57,26 @@ impl<'a, T> From<&'a Vec<T>> for Weights<'a, T> {
     }
 }
 
-/// Rows of a data set, and what their outputs should be.
+/// Rows of a data set with their targets.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a, T> {
-    /// Row after row.
+    /// Inputs, `[rows, inputs]`.
     pub inputs: &'a [T],
-    /// What the outputs should be.
+    /// Targets of the rows.
     pub targets: Targets<'a, T>,
 }
 
-/// Loss and hits of a batch.
+/// Loss and number of correct predictions of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Score {
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
-    /// The sum of the rows' losses, added in ascending order in f64; nats.
+    /// Sum of the rows' losses in nats, added in ascending order in f64.
     pub loss: f64,
     /// Divisor of the mean loss: the rows, or the sum of their weights where
     /// [classes have weights](Network::with_class_weights).
     pub weight: f64,
-    /// Rows whose largest output is that of their label, and finite; counted by
+    /// Rows whose largest output is finite and that of their label; counted by
     /// [`Network::evaluate`] alone.
     pub correct: usize,
 }
@@ -84,7 +87,7 @@ impl Score {
         self.loss / self.weight
     }
 
-    /// The share of correct rows, 0 to 1. NaN for no rows.
+    /// Accuracy, 0 to 1. NaN for no rows.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.rows as f64
     }
@@ -100,19 +103,20 @@ impl core::ops::AddAssign for Score {
 }
 
 impl Network {
-    /// The network of these layers over rows of shape `input`, with softmax cross-entropy for a loss.
+    /// Builds a network of these layers over rows of shape `input`, with softmax cross-entropy as
+    /// the loss.
     ///
     /// # Errors
-    /// [`Error::Layer`] names the first layer that does not fit what comes before it, [`Error::NoLayers`] says that
-    /// there is nothing to train, [`Error::TooLarge`] that it could not be addressed.
+    /// [`Error::Layer`] names the first layer that does not fit its input; [`Error::NoLayers`] if
+    /// there are no parameters; [`Error::TooLarge`] if they cannot be addressed.
     pub fn new(input: impl Into<Shape>, layers: &[LayerSpec]) -> Result<Self, Error> {
         Self::with_registry(input, layers, &Registry::new())
     }
 
-    /// [`new`](Self::new) with layers of your own.
+    /// [`new`](Self::new) with custom layers.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and those of your layers.
+    /// As [`new`](Self::new), and those of the custom layers.
     pub fn with_registry(
         input: impl Into<Shape>,
         layers: &[LayerSpec],
@@ -121,7 +125,7 @@ impl Network {
         Self::with_compute(input, layers, registry, Compute::default())
     }
 
-    /// [`with_registry`](Self::with_registry), with products computed in this way.
+    /// [`with_registry`](Self::with_registry) with these options of the matrix products.
     ///
     /// # Errors
     /// As [`with_registry`](Self::with_registry).
@@ -131,13 +135,14 @@ impl Network {
         registry: &Registry,
         compute: Compute,
     ) -> Result<Self, Error> {
-        let numbers = Cell::new(0);
-        let building = Building::new(registry, compute, &numbers);
-        let sequence = Sequence::new(input.into(), layers, &building)?;
+        let next_id = Cell::new(0);
+        let context = BuildContext::new(registry, compute, &next_id);
+        let sequence = Sequence::new(input.into(), layers, &context)?;
         let (mut layout, mut buffers) = (Layout::default(), Layout::default());
         for (number, layer) in sequence.layers() {
-            let placed = layout.push(number, layer.parameters()).zip(buffers.push(number, layer.buffers()));
-            placed.ok_or_else(|| building.inside(number).too_large())?;
+            let pushed =
+                layout.push(number, layer.parameters()).zip(buffers.push(number, layer.buffers()));
+            pushed.ok_or_else(|| context.child(number).too_large())?;
         }
         if layout.is_empty() {
             return Err(Error::NoLayers);
@@ -148,31 +153,30 @@ impl Network {
         Ok(Self { sequence, layout, buffers, loss: Loss::default(), class_weights: None, unit })
     }
 
-    /// The same network with another loss, and no class weights.
+    /// The same network with another loss and without class weights.
     pub fn with_loss(self, loss: Loss) -> Self {
         Self { loss, class_weights: None, ..self }
     }
 
-    /// The same network, whose rows count as much as their classes weigh: PyTorch's
-    /// `CrossEntropyLoss(weight=...)`.
+    /// The same network with class weights: PyTorch's `CrossEntropyLoss(weight=...)`.
     ///
     /// ```text
     /// loss of a batch = sum of weights[label] * loss / sum of weights[label]
     /// ```
     ///
-    /// Targets that are distributions weigh each class of theirs, and the divisor is the number of
+    /// Targets that are distributions weigh each of their classes, and the divisor is the number of
     /// rows. The gradient is that of this mean.
     ///
     /// # Errors
     /// [`Error::ClassWeights`] if the loss is not the cross-entropy; [`Error::Length`] unless there
-    /// is a weight for each output; [`kernels::Error::Parameter`] for a weight that is not finite
-    /// and above 0.
+    /// is one weight per output; [`kernels::Error::Parameter`] for a weight that is not finite and
+    /// above 0.
     pub fn with_class_weights(self, weights: &[f64]) -> Result<Self, Error> {
         let class_weights = Some(ClassWeights::new(self.loss, self.outputs(), weights)?);
         Ok(Self { class_weights, ..self })
     }
 
-    /// Divisor of the mean loss of rows with these labels: their number, or the sum of their
+    /// Divisor of the mean loss of rows with these labels: their number, or the sum of their class
     /// weights.
     pub fn weight_of<T: Float>(&self, labels: impl Iterator<Item = u32>) -> f64 {
         match self.weights_in::<T>() {
@@ -183,33 +187,33 @@ impl Network {
         }
     }
 
-    /// The class weights, in `T`.
+    /// Class weights in `T`.
     fn weights_in<T: Float>(&self) -> Option<&[T]> {
         self.class_weights.as_ref().map(|weights| T::of(&weights.narrow, &weights.wide))
     }
 
-    /// Least number of rows of a batch that the network learns from: 2 where it normalises single
-    /// values over the batch, else 1.
-    pub fn least_rows(&self) -> usize {
-        self.sequence.least_rows()
+    /// Minimum batch size, in rows, for training: 2 where a batch norm has one value per channel
+    /// and row, else 1.
+    pub fn min_rows(&self) -> usize {
+        self.sequence.min_rows()
     }
 
-    /// The shape of a row of its input.
+    /// Input shape of a row.
     pub fn input(&self) -> Shape {
         self.sequence.input()
     }
 
-    /// The shape of a row of its output.
+    /// Output shape of a row.
     pub fn output(&self) -> Shape {
         self.sequence.output()
     }
 
-    /// Elements per row of the input.
+    /// Elements per input row.
     pub fn inputs(&self) -> usize {
         self.input().elements()
     }
 
-    /// Elements per row of the output: the number of classes.
+    /// Elements per output row: the number of classes.
     pub fn outputs(&self) -> usize {
         self.output().elements()
     }
@@ -219,68 +223,76 @@ impl Network {
         &self.sequence
     }
 
-    /// Where the parameters lie.
+    /// Layout of the parameters.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Where the numbers lie that are not trained.
+    /// Layout of the untrained tensors.
     pub fn buffers(&self) -> &Layout {
         &self.buffers
     }
 
-    /// Losses of a batch of `rows`.
+    /// Number of losses of a batch of `rows`.
     pub(crate) fn losses(&self, rows: usize) -> usize {
         rows.saturating_mul(self.loss.per_row(self.outputs()))
     }
 
-    /// Targets of a batch of `rows` that need room of their own.
-    pub(crate) fn spread_targets(&self, rows: usize) -> usize {
-        let of_each = if self.standardises_targets() { 2 } else { usize::from(self.loss.compares_values()) };
-        rows.saturating_mul(self.outputs()).saturating_mul(of_each)
+    /// Elements of the one-hot targets of a batch of `rows`; 0 if the loss takes labels. Where
+    /// targets are [standardised](Self::standardises_targets), elements of the standardised outputs
+    /// and targets.
+    pub(crate) fn one_hot_len(&self, rows: usize) -> usize {
+        let copies =
+            if self.standardises_targets() { 2 } else { usize::from(self.loss.compares_values()) };
+        rows.saturating_mul(self.outputs()).saturating_mul(copies)
     }
 
-    /// `true` if the last layer is [`LayerSpec::Unstandardise`] and the loss is a regression's. Then outputs and targets are
-    /// in the unit of the targets, and the loss is of `(output - mean) / std` and `(target - mean) / std`: in units of
-    /// the targets' standard deviation, so that it and its gradient do not depend on their unit.
+    /// `true` if the last layer is [`LayerSpec::Unstandardise`] and the loss is a regression loss.
+    ///
+    /// Outputs and targets are then in the unit of the targets. The loss compares
+    /// `(output - mean) / std` with `(target - mean) / std`, in units of the targets' standard
+    /// deviation, so that neither it nor its gradient depends on the unit of the targets.
     pub fn standardises_targets(&self) -> bool {
         self.unit.is_some() && self.loss.is_regression()
     }
 
-    /// Mean and standard deviation of the targets, `[outputs]` each, among the network's `buffers`.
-    /// `None` unless it [standardises](Self::standardises_targets) targets.
+    /// Mean and standard deviation of the targets, `[outputs]` each, from the network's `buffers`.
+    /// `None` unless targets are [standardised](Self::standardises_targets), or if `buffers` is
+    /// too short.
     pub fn target_unit<'a, T>(&self, buffers: &'a [T]) -> Option<(&'a [T], &'a [T])> {
         let unit = self.unit.clone().filter(|_| self.loss.is_regression())?;
         Some(buffers.get(unit)?.split_at(self.outputs()))
     }
 
-    /// What outputs are compared with, and how.
+    /// The loss.
     pub fn loss(&self) -> Loss {
         self.loss
     }
 
-    /// Draws all parameters as their layers say. A function of `seed` alone, in each type: the first tensor that layer `i` draws
-    /// comes from stream `i` of the seed, its `n`th from stream `i + 2^32 (n - 1)`.
+    /// Draws the initial parameters. A function of `seed` alone, in each type: the first drawn
+    /// tensor of layer `i` comes from stream `i` of the seed, its `n`th from stream `i + 2^32 (n -
+    /// 1)`.
     ///
     /// # Errors
-    /// [`Error::Length`] if `params` is not as long as the layout.
+    /// [`Error::Length`] if `params` does not have the layout's length.
     pub fn init<T: Float>(&self, cpu: Cpu<'_>, seed: u64, params: &mut [T]) -> Result<(), Error> {
         fill(&self.layout, "params", cpu, seed, params)
     }
 
-    /// What the buffers hold at first.
+    /// Sets the buffers to their initial values.
     ///
     /// # Errors
-    /// [`Error::Length`] if `buffers` is not as long as their layout.
+    /// [`Error::Length`] if `buffers` does not have their layout's length.
     pub fn init_buffers<T: Float>(&self, cpu: Cpu<'_>, buffers: &mut [T]) -> Result<(), Error> {
         fill(&self.buffers, "buffers", cpu, 0, buffers)
     }
 
-    /// Sets the buffers of a first layer that standardises its input: `next` fills in one row of the training set after the other,
-    /// until it returns `false`. Without such a layer nothing happens, and `false` is returned.
+    /// Fits the buffers of a first layer that standardises its input. `next` writes one row of the
+    /// training set per call, and returns `false` at the end. Returns `false`, without calling
+    /// `next`, if there is no such layer.
     ///
     /// # Errors
-    /// [`Error::Length`] if `buffers` is not as long as their layout.
+    /// [`Error::Length`] if `buffers` does not have their layout's length.
     pub fn fit(
         &self,
         cpu: Cpu<'_>,
@@ -291,12 +303,12 @@ impl Network {
         Ok(self.sequence.fit(cpu, &mut next, buffers))
     }
 
-    /// Sets the buffers of a last layer that restores the targets' unit, where targets are
-    /// [standardised](Self::standardises_targets): `next` fills in one target of the training set after the other, `[outputs]`,
-    /// until it returns `false`. Otherwise nothing happens, and `false` is returned.
+    /// Fits the buffers of a last layer [`LayerSpec::Unstandardise`]. `next` writes one target of
+    /// the training set per call, `[outputs]`, and returns `false` at the end. Returns `false`,
+    /// without calling `next`, unless targets are [standardised](Self::standardises_targets).
     ///
     /// # Errors
-    /// [`Error::Length`] if `buffers` is not as long as their layout.
+    /// [`Error::Length`] if `buffers` does not have their layout's length.
     pub fn fit_targets(
         &self,
         cpu: Cpu<'_>,
@@ -311,10 +323,11 @@ impl Network {
         Ok(unit.is_some())
     }
 
-    /// The outputs for `inputs`, row after row, in the workspace.
+    /// Computes the outputs for `inputs` in evaluation mode: `[rows, outputs]`, in the workspace.
     ///
     /// # Errors
-    /// [`Error::Length`] if a buffer does not fit the network, [`Error::Batch`] if the workspace is too small.
+    /// [`Error::Length`] if a buffer does not fit the network; [`Error::Batch`] if the workspace is
+    /// too small; [`Error::Workspace`] if it belongs to another network.
     pub fn forward<'a, T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -341,10 +354,13 @@ impl Network {
         Ok(&workspace.parts().outputs[..rows * self.outputs()])
     }
 
-    /// Loss and gradient of the mean loss over the batch: `grads` gets dloss/dparams, before any clipping or decay.
+    /// Loss of a batch and the gradient of its mean: writes dloss/dparams to `grads`, before any
+    /// clipping or decay.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::Batch`], or what the loss refuses. Where a length is wrong, `grads` has not been touched.
+    /// [`Error::Length`], [`Error::Batch`], [`Error::Workspace`]; [`Error::InferenceWorkspace`] for
+    /// a workspace without gradients; any error of the loss. `grads` is unchanged if a length or
+    /// the workspace is wrong.
     pub fn gradient<'a, T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -357,7 +373,7 @@ impl Network {
         self.gradients(cpu, mode, weights, batch, workspace, grads, None)
     }
 
-    /// As [`gradient`](Self::gradient); `dinputs`, if given, gets dloss/dinputs too.
+    /// As [`gradient`](Self::gradient); also writes dloss/dinputs to `dinputs`, if given.
     ///
     /// # Errors
     /// As for [`gradient`](Self::gradient).
@@ -378,18 +394,21 @@ impl Network {
             check_length("dinputs", inputs.len(), dinputs.len())?;
         }
         if !workspace.trains {
-            return Err(Error::Length { operand: "gradients of the workspace", expected: 1, got: 0 });
+            return Err(Error::InferenceWorkspace);
         }
         let mut weights = weights.into();
         let rows = self.run(cpu, mode, true, &mut weights, inputs, workspace)?;
-        let Parts { kept, outputs, doutputs, losses, targets: room, scratch, statistics, .. } =
-            workspace.parts();
+        let Parts {
+            saved, outputs, doutputs, losses, targets: one_hot, scratch, statistics, ..
+        } = workspace.parts();
         let width = self.outputs();
         let targets = targets.fitting(rows)?;
         let (y, dy) = (&outputs[..rows * width], &mut doutputs[..rows * width]);
         let losses = &mut losses[..self.losses(rows)];
-        let outputs = Outputs { rows, width, values: y, targets, class_weights: self.weights_in() };
-        let Sum { loss, weight } = self.compare(cpu, weights.buffers, outputs, room, losses, Some(dy))?;
+        let class_weights = self.weights_in();
+        let outputs = Outputs { rows, width, values: y, targets, class_weights };
+        let Sum { loss, weight } =
+            self.compare(cpu, weights.buffers, outputs, one_hot, losses, Some(dy))?;
         let score = Score { rows, loss, weight, correct: 0 };
         self.sequence.backward(Backward {
             cpu,
@@ -399,19 +418,19 @@ impl Network {
             buffers: weights.buffers,
             x: inputs,
             y,
-            kept,
+            saved,
             statistics,
             dy,
-            folded: false,
+            relu_applied: false,
             dx: dinputs,
-            fold: false,
+            apply_relu: false,
             grads,
             scratch,
         })?;
         Ok(score)
     }
 
-    /// Loss and hits of a batch, without a gradient.
+    /// Loss and number of correct predictions of a batch, without a gradient.
     ///
     /// # Errors
     /// As for [`gradient`](Self::gradient).
@@ -439,41 +458,46 @@ impl Network {
     ) -> Result<Score, Error> {
         let mut weights = weights.into();
         let rows = self.run(cpu, mode, false, &mut weights, batch.inputs, workspace)?;
-        let Parts { outputs, losses, targets: room, predictions, .. } = workspace.parts();
+        let Parts { outputs, losses, targets: one_hot, predictions, .. } = workspace.parts();
         let (width, labels) = (self.outputs(), batch.targets.fitting(rows)?);
         let values = &outputs[..rows * width];
         let correct = labels.correct(cpu, values, width, &mut predictions[..rows])?;
         let class_weights = self.weights_in();
         let outputs = Outputs { rows, width, values, targets: labels, class_weights };
         let losses = &mut losses[..self.losses(rows)];
-        let Sum { loss, weight } = self.compare(cpu, weights.buffers, outputs, room, losses, None)?;
+        let Sum { loss, weight } =
+            self.compare(cpu, weights.buffers, outputs, one_hot, losses, None)?;
         Ok(Score { rows, loss, weight, correct })
     }
 
-    /// The sum of the losses of `outputs`, and the gradient of their mean by them, as [`Loss::run`] has it: of standardised
-    /// outputs and targets where the network [standardises](Self::standardises_targets) targets. `room` holds
-    /// [`spread_targets`](Self::spread_targets) elements at least.
+    /// Computes the losses of `outputs`, and the gradient of their mean in `doutputs`, as
+    /// [`Loss::run`] does. Outputs and targets are standardised first, where the network
+    /// [standardises](Self::standardises_targets) targets. `scratch` has at least
+    /// [`one_hot_len`](Self::one_hot_len) elements.
     fn compare<T: Float>(
         &self,
         cpu: Cpu<'_>,
         buffers: &[T],
         outputs: Outputs<'_, T>,
-        room: &mut [T],
+        scratch: &mut [T],
         losses: &mut [T],
         mut doutputs: Option<&mut [T]>,
     ) -> Result<Sum, Error> {
         let Outputs { rows, width, values, targets, class_weights } = outputs;
-        let (Some((mean, std)), Targets::Values(wanted)) = (self.target_unit(buffers), targets) else {
-            let targets = targets.spread(self.loss, width, room)?;
+        let (Some((mean, std)), Targets::Values(target_values)) =
+            (self.target_unit(buffers), targets)
+        else {
+            let targets = targets.one_hot(self.loss, width, scratch)?;
             let outputs = Outputs { rows, width, values, targets, class_weights };
             return self.loss.run(cpu, &outputs, losses, doutputs);
         };
-        check_length("values", rows * width, wanted.len())?;
-        let (of_outputs, of_targets) = room[..2 * rows * width].split_at_mut(rows * width);
-        standardise::apply(mean, std, values, of_outputs);
-        standardise::apply(mean, std, wanted, of_targets);
-        let targets = Targets::Values(of_targets);
-        let outputs = Outputs { rows, width, values: of_outputs, targets, class_weights };
+        check_length("values", rows * width, target_values.len())?;
+        let (standardised_outputs, standardised_targets) =
+            scratch[..2 * rows * width].split_at_mut(rows * width);
+        standardise::apply(mean, std, values, standardised_outputs);
+        standardise::apply(mean, std, target_values, standardised_targets);
+        let targets = Targets::Values(standardised_targets);
+        let outputs = Outputs { rows, width, values: standardised_outputs, targets, class_weights };
         let sum = self.loss.run(cpu, &outputs, losses, doutputs.as_deref_mut())?;
         if let Some(doutputs) = doutputs {
             standardise::divide(std, doutputs);
@@ -481,12 +505,12 @@ impl Network {
         Ok(sum)
     }
 
-    /// Checks what every pass needs, runs the layers, and returns the number of rows.
+    /// Checks the arguments of a pass, runs the layers, and returns the number of rows.
     fn run<T: Float>(
         &self,
         cpu: Cpu<'_>,
         mode: Mode,
-        keep: bool,
+        save: bool,
         weights: &mut Weights<'_, T>,
         x: &[T],
         workspace: &mut Workspace<T>,
@@ -502,15 +526,16 @@ impl Network {
         if !workspace.fits(self, cpu.executor.threads()) {
             return Err(Error::Workspace);
         }
-        let Parts { kept, outputs, scratch, statistics, .. } = workspace.parts();
+        let Parts { saved, outputs, scratch, statistics, .. } = workspace.parts();
         let y = &mut outputs[..rows * self.outputs()];
-        let pass = Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, statistics, scratch };
+        let pass =
+            Forward { cpu, mode, rows, save, params, buffers, x, y, saved, statistics, scratch };
         self.sequence.forward(pass)?;
         Ok(rows)
     }
 }
 
-/// Fills `values`, of this layout, with what they hold at first.
+/// Fills `values`, in this layout, with the initial values of its tensors.
 fn fill<T: Float>(
     layout: &Layout,
     operand: &'static str,

@@ -1,4 +1,4 @@
-//! Noise on gradients, which shakes a training out of where plain gradients leave it.
+//! Gradient noise, which helps a training out of poor local minima.
 
 use kernels::random::{Stream, fill_normal};
 use kernels::{Cpu, math, vector};
@@ -6,14 +6,18 @@ use kernels::{Cpu, math, vector};
 use crate::error::check_parameter;
 use crate::{Error, Float};
 
-/// Noise that is added to gradients: normal, of variance `scale / (1 + step)^decay` (Neelakantan et al. 2015, "Adding gradient noise
-/// improves learning for very deep networks").
+/// Gaussian noise added to gradients, with variance `scale / (1 + step)^decay` (Neelakantan et al.
+/// 2015, "Adding gradient noise improves learning for very deep networks").
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Noise {
-    /// The variance at the first step: at least 0. The paper tries 0.01, 0.3 and 1.
+    /// Variance at step 0, at least 0. The paper tries 0.01, 0.3 and 1.
     pub scale: f64,
-    /// How fast it falls: at least 0. The paper's is 0.55.
+    /// Exponent of the decay, at least 0. The paper uses 0.55.
     #[cfg_attr(feature = "serde", serde(default = "decay"))]
     pub decay: f64,
 }
@@ -23,17 +27,18 @@ fn decay() -> f64 {
     0.55
 }
 
-/// Elements that noise is drawn for at a time.
+/// Block size: elements of noise drawn per call.
 const BLOCK: usize = 1024;
 
 impl Noise {
-    /// Whether its numbers are in range.
+    /// Checks that `scale` and `decay` are in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
-        let check =
-            |name, x: f64| check_parameter(name, "finite and at least 0", x, x >= 0.0 && x.is_finite());
+        let check = |name, x: f64| {
+            check_parameter(name, "finite and at least 0", x, x >= 0.0 && x.is_finite())
+        };
         check("scale", self.scale)?;
         check("decay", self.decay)
     }
@@ -42,9 +47,16 @@ impl Noise {
     ///
     /// # Errors
     /// As [`check`](Self::check).
-    pub fn add<T: Float>(&self, cpu: Cpu<'_>, seed: u64, step: u64, grads: &mut [T]) -> Result<(), Error> {
+    pub fn add<T: Float>(
+        &self,
+        cpu: Cpu<'_>,
+        seed: u64,
+        step: u64,
+        grads: &mut [T],
+    ) -> Result<(), Error> {
         self.check()?;
-        let fall = |cpu: Cpu<'_>, x: &[f64], y: &mut [f64]| math::pow_scalar(cpu, x, -self.decay, y);
+        let fall =
+            |cpu: Cpu<'_>, x: &[f64], y: &mut [f64]| math::pow_scalar(cpu, x, -self.decay, y);
         let variance = self.scale * math::at(cpu, fall, (1 + step) as f64);
         let deviation = T::from_f64(math::sqrt(cpu, variance));
         // Streams from 2^62 to 2^63 belong to no layer and no initial weight.

@@ -1,7 +1,7 @@
-//! Optimizers as data: which one, its hyper-parameters, and which tensors it is for.
+//! Optimizers as data: the method, its hyper-parameters, and the tensors that it steps.
 //!
 //! ```text
-//! Optimizer + Layout + [Group]  ->  Plan  ->  Running        what takes the steps, with its moments
+//! Optimizer + Layout + [Group]  ->  Plan  ->  Running        steps parameters, owns the moments
 //! ```
 
 mod group;
@@ -9,7 +9,8 @@ mod running;
 
 use kernels::Cpu;
 pub use kernels::optimizer::{
-    AdaDelta, AdaGrad, AdaMax, Adam, Decay, Lamb, Lars, Lion, Muon, NAdam, NewtonSchulz, RAdam, RmsProp, Sgd,
+    AdaDelta, AdaGrad, AdaMax, Adam, Decay, Lamb, Lars, Lion, Muon, NAdam, NewtonSchulz, RAdam,
+    RmsProp, Sgd,
 };
 use kernels::optimizer::{AnyOptimizer, Optimizer as _};
 
@@ -19,24 +20,32 @@ use crate::{Error, Float};
 pub use group::Group;
 pub use running::{Plan, Running};
 
-/// [`Optimizer`] from a list of all but Muon.
+/// Defines [`Optimizer`] from a list of all methods but Muon.
 macro_rules! optimizers {
     ($($kind:literal $name:ident,)*) => {
-        /// An optimizer and its hyper-parameters, but for the learning rate, which comes with each step.
+        /// An optimizer and its hyper-parameters. The learning rate is an argument of each step.
         ///
-        /// In a configuration file a table: `kind`, and those hyper-parameters that are not to have PyTorch's values, such as
-        /// `{ kind = "adam", beta2 = 0.99, decay = { decoupled = 0.01 } }`.
+        /// In a configuration file a table of `kind` and the hyper-parameters that differ from
+        /// PyTorch's defaults, such as `{ kind = "adam", beta2 = 0.99, decay = { decoupled = 0.01 }
+        /// }`.
         #[derive(Clone, Copy, Debug, PartialEq)]
-        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(tag = "kind"))]
+        #[cfg_attr(
+            feature = "serde",
+            derive(serde::Serialize, serde::Deserialize),
+            serde(tag = "kind")
+        )]
         #[non_exhaustive]
         pub enum Optimizer {
             $(
-                #[doc = concat!("[`", stringify!($name), "`](kernels::optimizer::", stringify!($name), "): `", $kind, "`.")]
+                #[doc = concat!(
+                    "[`", stringify!($name), "`](kernels::optimizer::", stringify!($name), "): `",
+                    $kind, "`.",
+                )]
                 #[cfg_attr(feature = "serde", serde(rename = $kind))]
                 $name($name),
             )*
-            /// [`Muon`](kernels::optimizer::Muon) for tensors that are matrices or filters, AdamW with its decay for all
-            /// others, which have no directions to make orthogonal: `muon`.
+            /// [`Muon`](kernels::optimizer::Muon) for matrices and filters, AdamW with the same
+            /// decay for all other tensors: `muon`.
             #[cfg_attr(feature = "serde", serde(rename = "muon"))]
             Muon(Muon),
         }
@@ -48,7 +57,7 @@ macro_rules! optimizers {
         })*
 
         impl Optimizer {
-            /// What steps the elements of a tensor that is no matrix.
+            /// Method for tensors that are no matrices.
             fn elementwise(self) -> AnyOptimizer {
                 match self {
                     $(Self::$name(optimizer) => optimizer.into(),)*
@@ -81,13 +90,13 @@ impl From<Muon> for Optimizer {
 }
 
 impl Optimizer {
-    /// Every name that [`named`](Self::named) knows.
+    /// Every name that [`named`](Self::named) accepts.
     pub const NAMES: [&'static str; 16] = [
-        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "amsgrad", "nadam",
-        "radam", "adamax", "lion", "lars", "lamb", "muon",
+        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam", "adamw",
+        "amsgrad", "nadam", "radam", "adamax", "lion", "lars", "lamb", "muon",
     ];
 
-    /// The optimizer of this name with its usual settings; `None` if there is none.
+    /// The optimizer of this name with its usual hyper-parameters; `None` for any other name.
     ///
     /// ```
     /// use nn::Optimizer;
@@ -116,7 +125,7 @@ impl Optimizer {
         })
     }
 
-    /// Adam with its paper's settings.
+    /// Adam with the hyper-parameters of its paper.
     pub fn adam() -> Self {
         Adam::default().into()
     }
@@ -126,8 +135,8 @@ impl Optimizer {
         Sgd::default().into()
     }
 
-    /// A learning rate to begin with: PyTorch's default where it has a useful one, else what its paper trains small networks
-    /// with.
+    /// A learning rate to start with: PyTorch's default where it has a useful one, else that of the
+    /// paper for small networks.
     pub fn usual_rate(&self) -> f64 {
         match self {
             Self::Sgd(sgd) if sgd.momentum == 0.0 => 0.1,
@@ -140,7 +149,7 @@ impl Optimizer {
         }
     }
 
-    /// Whether all hyper-parameters are in range.
+    /// Checks that all hyper-parameters are in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
@@ -154,7 +163,8 @@ impl Optimizer {
     /// Starts on all tensors of `layout`, with moments of 0.
     ///
     /// # Errors
-    /// A hyper-parameter outside its range; [`Error::Memory`] if there is no room for the moments.
+    /// [`kernels::Error::Parameter`] for a hyper-parameter out of range; [`Error::Memory`] if the
+    /// moments cannot be allocated.
     pub fn start<T: Float>(self, cpu: Cpu<'_>, layout: &Layout) -> Result<Running<T>, Error> {
         Plan::new(layout, self, &[])?.start(cpu)
     }

@@ -1,13 +1,13 @@
-//! Pruning: weights that matter least become 0 while a network is trained, and stay 0; units that are left without any can be
-//! taken out.
+//! Magnitude pruning: weights of small magnitude become 0 during training and stay 0; units without
+//! any weights left can be removed.
 //!
 //! ```text
-//! every so many steps     sparsity = target * (1 - (1 - t)^3)     t from 0 to 1 between `begin` and `end`
-//!                         the weights (or units) of least size become 0
-//! every step              what was 0 before it is 0 after it
+//! every `every` steps     sparsity = target * (1 - (1 - t)^3)   t: 0 at `begin`, 1 at `end`
+//!                         the weights (or units) of smallest magnitude become 0
+//! every step              pruned weights are reset to 0
 //! ```
 //!
-//! There is no mask to be saved: the zeros are the mask. [`compact`] makes the smaller network.
+//! No mask is saved: the zeros are the mask. [`compact`] builds the smaller network.
 
 mod compact;
 
@@ -21,10 +21,10 @@ use crate::layout::Layout;
 use crate::schedule::Progress;
 use crate::{Error, Float};
 
-/// How a network is pruned while it is trained (Zhu, Gupta 2017, "To prune, or not to prune", for the schedule).
+/// Pruning schedule and criterion (Zhu, Gupta 2017, "To prune, or not to prune", for the schedule).
 ///
-/// The weights of dense layers, convolutions, recurrent layers and attention are pruned; biases and normalisation only with the unit
-/// that they belong to.
+/// The weights of dense layers, convolutions, recurrent layers and attention are pruned; biases and
+/// normalisation parameters only together with their unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -32,45 +32,53 @@ use crate::{Error, Float};
     serde(default, deny_unknown_fields)
 )]
 pub struct Pruning {
-    /// The share that is 0 at the end: at least 0, below 1.
+    /// Final sparsity, at least 0 and below 1.
     pub sparsity: f64,
-    /// What becomes 0.
+    /// Granularity of the pruning.
     pub structure: Structure,
-    /// What is compared with what.
+    /// Set of weights that are ranked together.
     pub scope: Scope,
-    /// Where in the run pruning begins: 0 to 1.
+    /// Start of pruning, as a fraction of the run: 0 to 1.
     pub begin: f64,
-    /// Where it ends: not before it begins, at most 1.
+    /// End of pruning, as a fraction of the run: at least `begin`, at most 1.
     pub end: f64,
-    /// Steps from one pruning to the next: at least 1.
+    /// Steps between two prunings, at least 1.
     pub every: u64,
 }
 
-/// What becomes 0.
+/// Granularity of the pruning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Structure {
-    /// Single weights, by their size.
+    /// Single weights, by magnitude.
     #[default]
     Weights,
-    /// Units and channels with all their weights, by the mean square of these, but for those of the last layer, which are the
-    /// network's outputs.
+    /// Units and channels with all their weights, by mean square. The units of the last layer, the
+    /// network's outputs, are never pruned.
     Units,
 }
 
-/// What is compared with what.
+/// Set of weights that are ranked together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Scope {
-    /// The weights of each tensor with each other: the share is that of each.
+    /// The weights of each tensor: every tensor reaches the target sparsity.
     #[default]
     Tensor,
-    /// All weights with each other.
+    /// All weights of the network.
     Network,
 }
 
 impl Default for Pruning {
-    /// Half of the weights, over the second quarter to the third of the run, every hundred steps.
+    /// Half of the weights, over the second and third quarter of the run, every 100 steps.
     fn default() -> Self {
         Self {
             sparsity: 0.5,
@@ -84,28 +92,34 @@ impl Default for Pruning {
 }
 
 impl Pruning {
-    /// Whether its numbers are in range.
+    /// Checks that the parameters are in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
         let &Self { sparsity, begin, end, every, .. } = self;
-        check_parameter("sparsity", "at least 0 and below 1", sparsity, (0.0..1.0).contains(&sparsity))?;
+        check_parameter(
+            "sparsity",
+            "at least 0 and below 1",
+            sparsity,
+            (0.0..1.0).contains(&sparsity),
+        )?;
         check_parameter("begin", "0 to 1", begin, (0.0..=1.0).contains(&begin))?;
         check_parameter("end", "from `begin` to 1", end, (begin..=1.0).contains(&end))?;
         check_parameter("every", "at least 1", every as f64, every >= 1)
     }
 
-    /// The share that is to be 0 after this step; `None` where nothing is pruned at it.
+    /// Sparsity to prune to after this step; `None` at steps without pruning.
     pub fn sparsity_at(&self, progress: Progress) -> Option<f64> {
         let share = progress.share();
         if share < self.begin {
             return None;
         }
-        // The first step at the end or past it is the last one that prunes.
+        // The first step at or after the end is the last that prunes.
         let past = |share: f64| share >= self.end;
         let last = past(share)
-            && (progress.step == 0 || !past(Progress { step: progress.step - 1, ..progress }.share()));
+            && (progress.step == 0
+                || !past(Progress { step: progress.step - 1, ..progress }.share()));
         if !last && (past(share) || !progress.step.is_multiple_of(self.every)) {
             return None;
         }
@@ -115,48 +129,54 @@ impl Pruning {
     }
 }
 
-/// Pruning at work on one network; its buffers are made once.
+/// The pruning state of one network; its buffers are allocated once.
 #[derive(Clone, Debug)]
 pub struct Pruner {
     rule: Pruning,
     matrices: Vec<Matrix>,
     len: usize,
-    /// What stays 0 in this step.
+    /// `true` for each element that stays 0 in this step.
     zeros: Vec<bool>,
-    /// Sizes and where they are: of weights in the flat buffer, of units in `units`.
+    /// Magnitude and index: of weights in the flat buffer, of units among all units.
     sizes: Vec<(f64, usize)>,
 }
 
-/// A tensor that is pruned, with the vectors that belong to its units.
+/// A pruned tensor and the vectors of its units.
 #[derive(Clone, Debug)]
 struct Matrix {
     range: Range<usize>,
     units: usize,
     vectors: Vec<Range<usize>>,
-    /// The number of its first unit among those of all matrices.
+    /// Index of its first unit among the units of all matrices.
     first: usize,
 }
 
 impl Matrix {
-    /// The places of unit `unit` in the flat buffer: its weights.
+    /// Indices in the flat buffer of the weights of unit `unit`.
     fn weights(&self, unit: usize) -> impl Iterator<Item = usize> + use<> {
         (self.range.start + unit..self.range.end).step_by(self.units)
     }
 
-    /// Likewise, and its elements of the vectors.
-    fn places(&self, unit: usize) -> impl Iterator<Item = usize> + '_ {
+    /// Indices in the flat buffer of all parameters of unit `unit`.
+    fn indices(&self, unit: usize) -> impl Iterator<Item = usize> + '_ {
         self.weights(unit).chain(self.vectors.iter().map(move |vector| vector.start + unit))
     }
 }
 
-/// The matrices of a layout, each with the vectors of as many elements that follow before the next: bias, normalisation.
+/// Matrices of a layout, each with the vectors of equal length that follow it before the next
+/// matrix: bias and normalisation.
 fn matrices(layout: &Layout) -> Vec<Matrix> {
     let mut matrices: Vec<Matrix> = Vec::new();
     for tensor in layout.tensors() {
         match (tensor.matrix(), matrices.last_mut()) {
             (Some([_, units]), last) => {
                 let first = last.map_or(0, |matrix| matrix.first + matrix.units);
-                matrices.push(Matrix { range: tensor.range.clone(), units, vectors: Vec::new(), first });
+                matrices.push(Matrix {
+                    range: tensor.range.clone(),
+                    units,
+                    vectors: Vec::new(),
+                    first,
+                });
             }
             (None, Some(matrix)) if tensor.range.len() == matrix.units => {
                 matrix.vectors.push(tensor.range.clone());
@@ -168,10 +188,10 @@ fn matrices(layout: &Layout) -> Vec<Matrix> {
 }
 
 impl Pruner {
-    /// For parameters of this layout.
+    /// For the parameters of this layout.
     ///
     /// # Errors
-    /// What [`Pruning::check`] says.
+    /// Any error of [`Pruning::check`].
     pub fn new(layout: &Layout, rule: Pruning) -> Result<Self, Error> {
         rule.check()?;
         let mut matrices = matrices(layout);
@@ -183,14 +203,24 @@ impl Pruner {
             Structure::Units => matrix.units,
         });
         let sizes = Vec::with_capacity(sizes.sum());
-        Ok(Self { rule, matrices, len: layout.len(), zeros: alloc::vec![false; layout.len()], sizes })
+        Ok(Self {
+            rule,
+            matrices,
+            len: layout.len(),
+            zeros: alloc::vec![false; layout.len()],
+            sizes,
+        })
     }
 
-    /// Before a step: notes what is 0.
+    /// Call before a step: records the elements that are 0.
     ///
     /// # Errors
     /// [`Error::Length`] if `params` is not as long as the layout.
-    pub fn note<T: Float>(&mut self, progress: Progress, params: &[T]) -> Result<(), Error> {
+    pub fn record_zeros<T: Float>(
+        &mut self,
+        progress: Progress,
+        params: &[T],
+    ) -> Result<(), Error> {
         check_length("params", self.len, params.len())?;
         self.zeros.fill(false);
         if progress.share() < self.rule.begin {
@@ -206,8 +236,8 @@ impl Pruner {
                 }
                 Structure::Units => {
                     for unit in 0..matrix.units {
-                        let dead = matrix.weights(unit).all(|place| params[place] == T::ZERO);
-                        matrix.places(unit).for_each(|place| self.zeros[place] = dead);
+                        let dead = matrix.weights(unit).all(|i| params[i] == T::ZERO);
+                        matrix.indices(unit).for_each(|i| self.zeros[i] = dead);
                     }
                 }
             }
@@ -215,7 +245,8 @@ impl Pruner {
         Ok(())
     }
 
-    /// After a step: what was 0 is 0 again, and if it is time, more is.
+    /// Call after a step: resets the recorded elements to 0, and prunes further at the steps of the
+    /// schedule.
     ///
     /// # Errors
     /// [`Error::Length`] if `params` is not as long as the layout.
@@ -236,13 +267,14 @@ impl Pruner {
                 Scope::Tensor => group..group + 1,
                 Scope::Network => 0..self.matrices.len(),
             };
-            self.least(of_group, sparsity, params);
+            self.prune_smallest(of_group, sparsity, params);
         }
         Ok(())
     }
 
-    /// Sets the least `sparsity` of what these matrices have to 0. Among equals the first go first.
-    fn least<T: Float>(&mut self, of: Range<usize>, sparsity: f64, params: &mut [T]) {
+    /// Sets the fraction `sparsity` of smallest magnitude among these matrices to 0. Ties are
+    /// broken by index.
+    fn prune_smallest<T: Float>(&mut self, of: Range<usize>, sparsity: f64, params: &mut [T]) {
         let Self { rule, matrices, sizes, .. } = self;
         sizes.clear();
         for matrix in &matrices[of.clone()] {
@@ -251,8 +283,9 @@ impl Pruner {
                     sizes.extend(matrix.range.clone().map(|i| (params[i].to_f64().abs(), i)));
                 }
                 Structure::Units => sizes.extend((0..matrix.units).map(|unit| {
-                    let square = |place: usize| params[place].to_f64() * params[place].to_f64();
-                    let sum = matrix.weights(unit).map(square).fold(0.0, |sum, square| sum + square);
+                    let square = |i: usize| params[i].to_f64() * params[i].to_f64();
+                    let sum =
+                        matrix.weights(unit).map(square).fold(0.0, |sum, square| sum + square);
                     (sum * matrix.units as f64 / matrix.range.len() as f64, matrix.first + unit)
                 })),
             }
@@ -262,14 +295,15 @@ impl Pruner {
             return;
         }
         sizes.select_nth_unstable_by(count - 1, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        for &(_, place) in &sizes[..count] {
+        for &(_, index) in &sizes[..count] {
             match rule.structure {
-                Structure::Weights => params[place] = T::ZERO,
+                Structure::Weights => params[index] = T::ZERO,
                 Structure::Units => {
-                    let owner =
-                        matrices[of.clone()].iter().find(|m| (m.first..m.first + m.units).contains(&place));
-                    for place in owner.iter().flat_map(|matrix| matrix.places(place - matrix.first)) {
-                        params[place] = T::ZERO;
+                    let owner = matrices[of.clone()]
+                        .iter()
+                        .find(|m| (m.first..m.first + m.units).contains(&index));
+                    for i in owner.iter().flat_map(|matrix| matrix.indices(index - matrix.first)) {
+                        params[i] = T::ZERO;
                     }
                 }
             }
@@ -277,10 +311,11 @@ impl Pruner {
     }
 }
 
-/// The share of the weights of `layout` that are 0, biases and the like left out.
+/// Fraction of the weights of `layout` that are 0, without biases and normalisation.
 pub fn sparsity<T: Float>(layout: &Layout, params: &[T]) -> f64 {
     let matrices = matrices(layout);
-    let zeros = |matrix: &Matrix| params[matrix.range.clone()].iter().filter(|w| **w == T::ZERO).count();
+    let zeros =
+        |matrix: &Matrix| params[matrix.range.clone()].iter().filter(|w| **w == T::ZERO).count();
     let all: usize = matrices.iter().map(|matrix| matrix.range.len()).sum();
     matrices.iter().map(zeros).sum::<usize>() as f64 / all.max(1) as f64
 }

@@ -1,4 +1,4 @@
-//! Layers of your own: a name in a configuration, and what builds the layer.
+//! Custom layers: a name in a configuration, and the function that builds the layer.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -7,13 +7,13 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::layer::AnyLayer;
-use crate::spec::Building;
+use crate::spec::BuildContext;
 use crate::{Error, Shape};
 
-/// What a configuration says of a layer of your own, by key.
+/// Options of a custom layer in a configuration, by key.
 pub type Options = BTreeMap<String, Value>;
 
-/// A value of [`Options`].
+/// Value of one of the [`Options`].
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(untagged))]
 pub enum Value {
@@ -21,7 +21,7 @@ pub enum Value {
     Bool(bool),
     /// An integer.
     Integer(i64),
-    /// Any other number.
+    /// A floating-point number.
     Number(f64),
     /// Text.
     Text(String),
@@ -29,9 +29,10 @@ pub enum Value {
     List(Vec<Value>),
 }
 
-type Constructor = dyn Fn(Shape, &Options, &Building<'_>) -> Result<Box<dyn AnyLayer>, Error> + Send + Sync;
+type Constructor =
+    dyn Fn(Shape, &Options, &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> + Send + Sync;
 
-/// Layers of your own, by name: `{ kind = "custom", name = "..." }` in a configuration.
+/// Custom layers by name: `{ kind = "custom", name = "..." }` in a configuration.
 ///
 /// ```
 /// use nn::layer::{Backward, Describe, Forward, Layer};
@@ -66,7 +67,8 @@ type Constructor = dyn Fn(Shape, &Options, &Building<'_>) -> Result<Box<dyn AnyL
 ///
 /// let mut registry = Registry::new();
 /// registry.add("double", |input, _, _| Ok(Box::new(Double(input))));
-/// let layers = [LayerSpec::custom("double", Options::new()), LayerSpec::dense(10, nn::Init::HeNormal)];
+/// let head = LayerSpec::dense(10, nn::Init::HeNormal);
+/// let layers = [LayerSpec::custom("double", Options::new()), head];
 /// let network = Network::with_registry(784, &layers, &registry)?;
 /// assert_eq!(network.outputs(), 10);
 /// # Ok::<(), Error>(())
@@ -77,22 +79,26 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// None.
+    /// An empty registry.
     pub const fn new() -> Self {
         Self { constructors: BTreeMap::new() }
     }
 
-    /// `build` makes the layer `name` for the shape of its input, the options of the configuration, and the place in which it
-    /// will stand, which [`Building::misfit`] names in an error. A name that is there already is given a new meaning.
+    /// Registers `build` as the layer `name`. It gets the shape of the layer's input, the options
+    /// from the configuration, and the [`BuildContext`], whose [`mismatch`](BuildContext::mismatch)
+    /// makes an error that names the layer. A name that is registered already is replaced.
     pub fn add(
         &mut self,
         name: &str,
-        build: impl Fn(Shape, &Options, &Building<'_>) -> Result<Box<dyn AnyLayer>, Error> + Send + Sync + 'static,
+        build: impl Fn(Shape, &Options, &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error>
+        + Send
+        + Sync
+        + 'static,
     ) {
         self.constructors.insert(name.to_string(), Box::new(build));
     }
 
-    /// The names, in alphabetical order.
+    /// Registered names, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.constructors.keys().map(|name| &name[..])
     }
@@ -102,15 +108,15 @@ impl Registry {
         name: &str,
         input: Shape,
         options: &Options,
-        building: &Building<'_>,
+        context: &BuildContext<'_>,
     ) -> Result<Box<dyn AnyLayer>, Error> {
         match self.constructors.get(name) {
-            Some(build) => build(input, options, building),
+            Some(build) => build(input, options, context),
             None => {
                 let known: Vec<&str> = self.names().collect();
                 let known = if known.is_empty() { "none is".to_string() } else { known.join(", ") };
                 let expected = alloc::format!("a name that is registered ({known})");
-                Err(building.misfit("custom", &expected, name))
+                Err(context.mismatch("custom", &expected, name))
             }
         }
     }

@@ -1,6 +1,7 @@
-//! Schedules: the learning rate as a pure function of how far a run is, so that a resumed run goes on with the same rate.
+//! Learning rate schedules: pure functions of a run's progress, so that a resumed run continues
+//! with the same rate.
 //!
-//! [`Plateau`], the one that looks at the results, is a pure function of their history.
+//! [`Plateau`] alone depends on results: a pure function of their history.
 
 use alloc::boxed::Box;
 
@@ -9,32 +10,37 @@ use kernels::{Cpu, math};
 use crate::Error;
 use crate::error::check_parameter;
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Steps taken before this one.
     pub step: u64,
-    /// Steps of the whole run.
+    /// Total steps of the run.
     pub steps: u64,
-    /// Steps of an epoch.
+    /// Steps per epoch.
     pub steps_per_epoch: u64,
 }
 
 impl Progress {
-    /// Epochs, and parts of one, before this step.
+    /// Epochs before this step, with their fraction.
     pub fn epochs(&self) -> f64 {
         self.step as f64 / self.steps_per_epoch.max(1) as f64
     }
 
-    /// 0 at the first step, 1 at the last and past it.
+    /// Fraction of the run: 0 at the first step, 1 from the last one on.
     pub(crate) fn share(&self) -> f64 {
-        if self.steps <= 1 { 0.0 } else { self.step.min(self.steps - 1) as f64 / (self.steps - 1) as f64 }
+        if self.steps <= 1 {
+            0.0
+        } else {
+            self.step.min(self.steps - 1) as f64 / (self.steps - 1) as f64
+        }
     }
 }
 
-/// How the learning rate changes over a run: each gives a factor on the rate, 1 for all of it.
+/// Learning rate schedule: a factor on the rate as a function of [`Progress`], 1 for the full rate.
 ///
-/// In a configuration file a table such as `{ kind = "warmup", epochs = 1.0, then = { kind = "cosine", end = 0.0 } }`.
+/// In a configuration file a table such as `{ kind = "warmup", epochs = 1.0, then = { kind =
+/// "cosine", end = 0.0 } }`.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -43,95 +49,98 @@ impl Progress {
 )]
 #[non_exhaustive]
 pub enum Schedule {
-    /// The same rate throughout.
+    /// A factor of 1.
     #[default]
     Constant,
-    /// `factor^(whole epochs / every)`, rounded down. PyTorch: `StepLR`.
+    /// `factor^floor(epochs / every)`. PyTorch: `StepLR`.
     Step {
-        /// Epochs from one step to the next: at least 1.
+        /// Epochs between two decays, at least 1.
         every: u64,
-        /// What each step multiplies by.
+        /// Factor of each decay.
         factor: f64,
     },
-    /// `factor^epochs`, at every step. PyTorch: `ExponentialLR`.
+    /// `factor^epochs`, updated at every step. PyTorch: `ExponentialLR`.
     Exponential {
-        /// What an epoch multiplies by.
+        /// Factor per epoch.
         factor: f64,
     },
-    /// From the full rate down to `end` times it as `(1 - t)^power`, with t from 0 to 1 over the run.
+    /// From 1 to `end` as `(1 - t)^power`, with t from 0 to 1 over the run.
     Polynomial {
-        /// 1 for a straight line, more to fall earlier.
+        /// Exponent: 1 is linear, larger values fall earlier.
         power: f64,
-        /// The last step's share of the rate, 0 to 1.
+        /// Factor at the last step, 0 to 1.
         #[cfg_attr(feature = "serde", serde(default))]
         end: f64,
     },
-    /// From the full rate down to `end` times it along half a cosine (Loshchilov, Hutter, ICLR 2017, "SGDR", equation 5,
+    /// From 1 to `end` along half a cosine (Loshchilov, Hutter, ICLR 2017, "SGDR", equation 5,
     /// without restarts).
     Cosine {
-        /// The last step's share of the rate, 0 to 1.
+        /// Factor at the last step, 0 to 1.
         #[cfg_attr(feature = "serde", serde(default))]
         end: f64,
     },
-    /// Half a cosine again and again, each `growth` times as long as the one before (the same, with restarts). PyTorch:
-    /// `CosineAnnealingWarmRestarts`.
+    /// Cosine with warm restarts, each cycle `growth` times as long as the one before (SGDR, with
+    /// restarts). PyTorch: `CosineAnnealingWarmRestarts`.
     CosineRestarts {
-        /// Epochs of the first: above 0.
+        /// Epochs of the first cycle, above 0.
         epochs: f64,
-        /// At least 1.
+        /// Ratio of the lengths of two cycles, at least 1. PyTorch: `T_mult`.
         #[cfg_attr(feature = "serde", serde(default = "one"))]
         growth: f64,
-        /// The lowest share of the rate, 0 to 1.
+        /// Minimum factor, 0 to 1.
         #[cfg_attr(feature = "serde", serde(default))]
         end: f64,
     },
-    /// From the full rate down to `end` times it along a straight line.
+    /// From 1 to `end`, linearly.
     Linear {
-        /// The last step's share of the rate, 0 to 1.
+        /// Factor at the last step, 0 to 1.
         #[cfg_attr(feature = "serde", serde(default))]
         end: f64,
     },
-    /// Up from `start` to the full rate over the first share `rise` of the run, then down to `end`, both along half cosines
-    /// (Smith, Topin 2018, "Super-convergence"). PyTorch: `OneCycleLR`, whose defaults are 0.3, 1/25 and 1/250,000.
+    /// Up from `start` to 1 over the first fraction `rise` of the run, then down to `end`, both
+    /// along half cosines (Smith, Topin 2018, "Super-convergence"). PyTorch: `OneCycleLR`, whose
+    /// defaults are 0.3, 1/25 and 1/250,000.
     OneCycle {
-        /// The share of the run that rises, 0 to 1.
+        /// Fraction of the run that rises, 0 to 1. PyTorch: `pct_start`.
         #[cfg_attr(feature = "serde", serde(default = "rise"))]
         rise: f64,
-        /// The first step's share of the rate, 0 to 1.
+        /// Factor at the first step, 0 to 1.
         #[cfg_attr(feature = "serde", serde(default = "start"))]
         start: f64,
-        /// The last step's share of the rate, 0 to 1.
+        /// Factor at the last step, 0 to 1.
         #[cfg_attr(feature = "serde", serde(default = "end"))]
         end: f64,
     },
-    /// Up along a straight line for `epochs`, then down as `1 / sqrt(step)` (Vaswani et al., NeurIPS 2017, section 5.3).
+    /// Linear warmup for `epochs`, then decay as `1 / sqrt(step)` (Vaswani et al., NeurIPS 2017,
+    /// section 5.3).
     InverseSquareRoot {
-        /// Epochs of the rise: above 0.
+        /// Epochs of the warmup, above 0.
         epochs: f64,
     },
-    /// Up from `start` along a straight line for `epochs`; the rest of the run belongs to another schedule, which begins there.
+    /// Linear warmup from `start` to 1 for `epochs`, followed by another schedule over the rest of
+    /// the run.
     Warmup {
-        /// Epochs of the rise: above 0.
+        /// Epochs of the warmup, above 0.
         epochs: f64,
-        /// The first step's share of the rate, 0 to 1.
+        /// Factor at the first step, 0 to 1.
         #[cfg_attr(feature = "serde", serde(default))]
         start: f64,
-        /// What follows.
+        /// Schedule after the warmup.
         #[cfg_attr(feature = "serde", serde(default))]
         then: Box<Schedule>,
     },
-    /// One schedule for `epochs`, which for it are the whole run, then another.
+    /// One schedule for `epochs`, as if they were the whole run, then another.
     Sequence {
-        /// Epochs of the first: above 0.
+        /// Epochs of the first schedule, above 0.
         epochs: f64,
-        /// The first.
+        /// First schedule.
         first: Box<Schedule>,
-        /// What follows.
+        /// Schedule that follows.
         then: Box<Schedule>,
     },
 }
 
-/// Defaults of configuration files, one function each, as serde wants them.
+/// Default values in configuration files, as functions for serde.
 #[cfg(feature = "serde")]
 mod defaults {
     pub(super) fn one() -> f64 {
@@ -151,7 +160,7 @@ mod defaults {
 use defaults::{end, one, rise, start};
 
 impl Schedule {
-    /// Whether its numbers are in range.
+    /// Checks that the parameters are in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
@@ -200,14 +209,17 @@ impl Schedule {
         }
     }
 
-    /// The factor on the rate. Steps past the end have the last one's. `cpu` changes no bit of it.
+    /// Factor on the learning rate. Steps after the last one have its factor. The bits do not
+    /// depend on `cpu`.
     pub fn factor(&self, cpu: Cpu<'_>, progress: Progress) -> f64 {
         let share = progress.share();
         match self {
             Self::Constant => 1.0,
-            &Self::Step { every, factor } => {
-                power(cpu, factor, (progress.step / progress.steps_per_epoch.max(1) / every.max(1)) as f64)
-            }
+            &Self::Step { every, factor } => power(
+                cpu,
+                factor,
+                (progress.step / progress.steps_per_epoch.max(1) / every.max(1)) as f64,
+            ),
             &Self::Exponential { factor } => power(cpu, factor, progress.epochs()),
             &Self::Polynomial { power: exponent, end } => {
                 end + (1.0 - end) * power(cpu, 1.0 - share, exponent)
@@ -225,7 +237,10 @@ impl Schedule {
                     between(
                         end,
                         1.0,
-                        half_cosine(cpu, if rise < 1.0 { (share - rise) / (1.0 - rise) } else { 0.0 }),
+                        half_cosine(
+                            cpu,
+                            if rise < 1.0 { (share - rise) / (1.0 - rise) } else { 0.0 },
+                        ),
                     )
                 }
             }
@@ -247,8 +262,8 @@ impl Schedule {
 }
 
 impl Schedule {
-    /// Upper bound of [`factor`](Self::factor) over a run of `steps` steps: 1, or what a step or an
-    /// exponential schedule with a factor above 1 grows to. Infinite where that overflows.
+    /// Upper bound of [`factor`](Self::factor) over a run of `steps` steps: 1, or the final value
+    /// of a step or exponential schedule that grows. Infinite if that overflows.
     pub fn largest(&self, cpu: Cpu<'_>, steps: u64, steps_per_epoch: u64) -> f64 {
         let last = Progress { step: steps.saturating_sub(1), steps, steps_per_epoch };
         match self {
@@ -268,18 +283,23 @@ impl Schedule {
         }
     }
 
-    /// Checks that each part of a schedule with parts ends within a run of `steps` steps, and that
-    /// a rise does.
+    /// Checks that the phases of a composed schedule, and warmups, end within a run of `steps`
+    /// steps.
     ///
     /// # Errors
-    /// [`kernels::Error::Parameter`] names the first number of epochs that is longer than what is
-    /// left of the run.
+    /// [`kernels::Error::Parameter`] names the first number of epochs that exceeds the rest of the
+    /// run.
     pub fn check_length(&self, steps: u64, steps_per_epoch: u64) -> Result<(), Error> {
         let end = Progress { step: steps, steps, steps_per_epoch };
         let rest = |epochs: f64| match end.after(epochs) {
             Ok(rest) => Ok(rest.steps),
             Err(_) => {
-                check_parameter("epochs", "at most what is left of the run's epochs", epochs, false)?;
+                check_parameter(
+                    "epochs",
+                    "at most what is left of the run's epochs",
+                    epochs,
+                    false,
+                )?;
                 Ok(0)
             }
         };
@@ -297,9 +317,10 @@ impl Schedule {
 }
 
 impl Progress {
-    /// How far what begins after `epochs` is; before that, the steps of these epochs, at least 1.
+    /// Progress of the phase that begins after `epochs`; `Err` with the steps of these epochs, at
+    /// least 1, if it has not begun.
     fn after(self, epochs: f64) -> Result<Self, u64> {
-        // Whole steps, to the nearest.
+        // Rounded to whole steps.
         let first = ((epochs * self.steps_per_epoch as f64 + 0.5) as u64).max(1);
         match self.step.checked_sub(first) {
             Some(step) => Ok(Self { step, steps: self.steps.saturating_sub(first), ..self }),
@@ -308,24 +329,25 @@ impl Progress {
     }
 }
 
-/// Cycles one after the other, the first of `length` steps, each `growth` times as long as the one before.
+/// Consecutive cycles, the first of `length` steps, each `growth` times as long as the one before.
 struct Cycle {
     length: f64,
     growth: f64,
 }
 
-/// Cycles that are passed one by one, before the rest are passed at once.
-const COUNTED_CYCLES: f64 = 64.0;
+/// Cycles that are walked one by one; more are skipped by the closed form.
+const WALKED_CYCLES: f64 = 64.0;
 
 impl Cycle {
-    /// A cycle has at least one step. A length that is whole but for rounding is whole: 0.07 epochs of 100 steps are 7.
+    /// A cycle has at least one step. A length that is whole up to rounding is rounded: 0.07 epochs
+    /// of 100 steps are 7.
     fn new(length: f64, growth: f64) -> Self {
         let whole = (length + 0.5) as u64 as f64;
         let length = if (length - whole).abs() <= 1e-12 * whole { whole } else { length };
         Self { length: length.max(1.0), growth }
     }
 
-    /// The share of its cycle that has passed at step `step`: 0 up to, not including, 1.
+    /// Fraction of the current cycle at step `step`, in [0, 1).
     fn share(&self, cpu: Cpu<'_>, step: f64) -> f64 {
         let Self { mut length, growth } = *self;
         if growth <= 1.0 {
@@ -336,7 +358,7 @@ impl Cycle {
         let mut into = step;
         let rate = math::at(cpu, math::ln_1p, growth - 1.0);
         let passed = math::at(cpu, math::ln_1p, step / length * (growth - 1.0)) / rate;
-        if passed > COUNTED_CYCLES {
+        if passed > WALKED_CYCLES {
             let n = (passed - 1.0) as u64 as f64;
             into -= length * math::at(cpu, math::exp_m1, n * rate) / (growth - 1.0);
             length *= math::at(cpu, math::exp, n * rate);
@@ -349,12 +371,12 @@ impl Cycle {
     }
 }
 
-/// `low` at 0, `high` at 1.
+/// `low` at share 0, `high` at share 1.
 fn between(low: f64, high: f64, share: f64) -> f64 {
     low + (high - low) * share
 }
 
-/// From 1 at 0 to 0 at 1.
+/// 1 at share 0, 0 at share 1.
 fn half_cosine(cpu: Cpu<'_>, share: f64) -> f64 {
     0.5 * (1.0 + math::at(cpu, math::cos_pi, share))
 }
@@ -363,7 +385,7 @@ fn power(cpu: Cpu<'_>, base: f64, exponent: f64) -> f64 {
     math::at(cpu, |cpu, x, y| math::pow_scalar(cpu, x, exponent, y), base)
 }
 
-/// A rate that falls when the results get no better. PyTorch: `ReduceLROnPlateau`.
+/// Reduces the learning rate when the loss stops improving. PyTorch: `ReduceLROnPlateau`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -371,25 +393,25 @@ fn power(cpu: Cpu<'_>, base: f64, exponent: f64) -> f64 {
     serde(default, deny_unknown_fields)
 )]
 pub struct Plateau {
-    /// What the rate is multiplied by each time: above 0 and below 1.
+    /// Factor of each reduction, above 0 and below 1.
     pub factor: f64,
-    /// Epochs without progress that are let pass.
+    /// Number of epochs without improvement that are tolerated.
     pub patience: u32,
-    /// By how much a loss must be below the best one to be progress: at least 0.
+    /// Minimum improvement over the best loss so far, at least 0.
     pub min_delta: f64,
-    /// The least factor, 0 to 1.
+    /// Minimum total factor, 0 to 1.
     pub least: f64,
 }
 
 impl Default for Plateau {
-    /// A tenth after ten epochs, as in PyTorch.
+    /// PyTorch's defaults: a factor of 0.1 after 10 epochs.
     fn default() -> Self {
         Self { factor: 0.1, patience: 10, min_delta: 0.0, least: 0.0 }
     }
 }
 
 impl Plateau {
-    /// Whether its numbers are in range.
+    /// Checks that the parameters are in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
@@ -405,7 +427,7 @@ impl Plateau {
         check_parameter("least", "0 to 1", least, (0.0..=1.0).contains(&least))
     }
 
-    /// The factor on the rate after these losses, one an epoch, in order.
+    /// Factor on the learning rate after these losses, one per epoch, in order.
     pub fn factor(&self, losses: impl IntoIterator<Item = f64>) -> f64 {
         let (mut best, mut idle, mut factor) = (f64::INFINITY, 0, 1.0);
         for loss in losses {

@@ -1,12 +1,13 @@
-//! Layers one after the other: the network itself, and the inside of a residual block.
+//! A sequence of layers: a network's layers, and the branches of a residual block.
 //!
 //! ```text
-//! forward    x -> layer 0 -> layer 1 -> ... -> y          each output is kept, unless no backward pass follows
-//! backward  dx <- layer 0 <- layer 1 <- ... <- dy          each writes its share of the gradient
+//! forward    x -> layer 0 -> layer 1 -> ... -> y     outputs are saved if a backward pass follows
+//! backward  dx <- layer 0 <- layer 1 <- ... <- dy     each layer writes its share of the gradient
 //! ```
 //!
-//! Statistics lie one layer after the other. Kept, for a batch: `| kept 0 | output 0 | kept 1 | output 1 | ... | kept n |`; the last output goes to the caller. Where
-//! nothing is kept, two buffers of the widest output take turns. Gradients between layers always do.
+//! Saved for a batch: `| saved 0 | output 0 | saved 1 | output 1 | ... | saved n |`; the last
+//! output is the caller's. Without a backward pass, layers alternate between two buffers of the
+//! widest output, as gradients do in every backward pass. Statistics are stored layer by layer.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -17,33 +18,33 @@ use kernels::activation::Activation;
 use kernels::{Cpu, Window};
 
 use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer, Parameter};
-use crate::spec::{Building, LayerSpec};
+use crate::spec::{BuildContext, LayerSpec};
 use crate::{Error, Shape};
 
-/// Layers one after the other.
+/// A sequence of layers.
 #[derive(Debug)]
 pub struct Sequence {
     input: Shape,
     nodes: Vec<Node>,
-    /// Of a row of what each layer puts out, also of those that were left to others.
+    /// Output shape per row of each layer, also of those that were fused or left to a later layer.
     shapes: Vec<Shape>,
 }
 
-/// A layer in its place.
+/// A layer of the sequence.
 #[derive(Debug)]
 struct Node {
     layer: Box<dyn AnyLayer>,
-    /// Its number in the sequence, counting what has been left to others.
+    /// Index in the sequence, counting fused and skipped layers.
     number: usize,
-    /// Elements of a row of its output.
+    /// Elements per row of its output.
     width: usize,
-    /// Its tensors among those of the sequence.
+    /// Ranges of its tensors among those of the sequence.
     params: Range<usize>,
     buffers: Range<usize>,
 }
 
 impl Node {
-    /// Takes the layer that follows into this one, if it can.
+    /// Fuses the next layer into this one, if possible.
     fn fuse(&mut self, spec: &LayerSpec) -> bool {
         let fused = match spec {
             LayerSpec::Activation(activation) => self.layer.fuse(*activation),
@@ -57,49 +58,60 @@ impl Node {
     }
 }
 
-/// The elements of these tensors. A count too large to address stays too large.
+/// Number of elements of these tensors; saturates on overflow.
 fn elements(parameters: &[Parameter]) -> usize {
-    let len =
-        |parameter: &Parameter| parameter.shape.iter().fold(1_usize, |len, dim| len.saturating_mul(*dim));
+    let len = |parameter: &Parameter| {
+        parameter.shape.iter().fold(1_usize, |len, dim| len.saturating_mul(*dim))
+    };
     parameters.iter().map(len).fold(0, usize::saturating_add)
 }
 
-/// Whether layer `number`, over rows of shape `input`, is a flattening that a dense layer does as well: it takes images as they are, with
-/// its weights in another order, and so does what goes element by element in between.
+/// `true` if layer `number`, over rows of shape `input`, is a flattening that the next dense layer
+/// does itself. That layer reads the image in memory order, with its weights permuted, and so do
+/// element-wise layers in between.
 pub(crate) fn flattens_later(layers: &[LayerSpec], number: usize, input: Shape) -> bool {
-    let mut behind = layers[number..].iter();
-    let is_image = matches!(input, Shape::Image { .. }) && behind.next() == Some(&LayerSpec::Flatten);
+    let mut rest = layers[number..].iter();
+    let is_image = matches!(input, Shape::Image { .. }) && rest.next() == Some(&LayerSpec::Flatten);
     let by_element =
         |layer: &&LayerSpec| matches!(layer, LayerSpec::Activation(_) | LayerSpec::Dropout { .. });
-    is_image && matches!(behind.find(|layer| !by_element(layer)), Some(LayerSpec::Dense { .. }))
+    is_image && matches!(rest.find(|layer| !by_element(layer)), Some(LayerSpec::Dense { .. }))
 }
 
 impl Sequence {
-    /// These layers over rows of shape `input`, in the place that `building` names.
+    /// Builds these layers over rows of shape `input`; `context` is the path of the sequence.
     ///
     /// # Errors
-    /// [`Error::Layer`] names the first layer that does not fit what comes before it.
-    pub fn new(input: Shape, layers: &[LayerSpec], building: &Building<'_>) -> Result<Self, Error> {
+    /// [`Error::Layer`] names the first layer that does not fit its input.
+    pub fn new(
+        input: Shape,
+        layers: &[LayerSpec],
+        context: &BuildContext<'_>,
+    ) -> Result<Self, Error> {
         let (nodes, shapes) = (Vec::with_capacity(layers.len()), Vec::with_capacity(layers.len()));
         let mut sequence = Self { input, nodes, shapes };
-        // Layers that the last one has taken into itself.
+        // Number of layers fused into the last node.
         let mut fused = 0;
-        // What comes before the first layer of the network that does more than drop elements is still the network's input.
-        let mut sparse = building.compute.sparse_inputs;
+        // Dropout keeps the input sparse.
+        let mut sparse = context.compute.sparse_inputs;
         for (number, spec) in layers.iter().enumerate() {
-            let mut building = building.inside(number);
-            building.compute.sparse_inputs = sparse;
+            let mut context = context.child(number);
+            context.compute.sparse_inputs = sparse;
             sparse &= matches!(spec, LayerSpec::Dropout { .. });
             let input = sequence.output();
             if input.elements() == 0 {
-                return Err(building.misfit(spec.kind(), "an input of at least one element per row", input));
+                return Err(context.mismatch(
+                    spec.kind(),
+                    "an input of at least one element per row",
+                    input,
+                ));
             }
             if let LayerSpec::Activation(activation) = spec {
                 activation.check()?;
             }
-            // What stands behind a layer, and behind what that has taken into itself, may have no place of its own.
-            let behind = sequence.nodes.last_mut().filter(|node| node.number + fused + 1 == number);
-            if behind.is_some_and(|node| node.fuse(spec)) {
+            // Fuses a layer into the node right before it, counting the layers fused there.
+            let previous =
+                sequence.nodes.last_mut().filter(|node| node.number + fused + 1 == number);
+            if previous.is_some_and(|node| node.fuse(spec)) {
                 fused += 1;
                 sequence.shapes.push(sequence.output());
                 continue;
@@ -108,11 +120,11 @@ impl Sequence {
                 sequence.shapes.push(Shape::Features(input.elements()));
                 continue;
             }
-            let layer = spec.build(input, &building)?;
+            let layer = spec.build(input, &context)?;
             fused = 0;
             sequence.shapes.push(layer.output());
             let width = layer.output().checked_len().filter(|&len| len <= isize::MAX as usize / 8);
-            let width = width.ok_or_else(|| building.too_large())?;
+            let width = width.ok_or_else(|| context.too_large())?;
             let end = |node: &Node| (node.params.end, node.buffers.end);
             let (params, buffers) = sequence.nodes.last().map_or((0, 0), end);
             sequence.nodes.push(Node {
@@ -126,39 +138,40 @@ impl Sequence {
         Ok(sequence)
     }
 
-    /// The shape of a row of its input.
+    /// Input shape of a row.
     pub fn input(&self) -> Shape {
         self.input
     }
 
-    /// The layers, each with its number in the sequence. Not among them are activations and maxima that were fused into the layer before,
-    /// and flattenings that were left to a dense layer behind.
+    /// The layers with their indices in the sequence, without activations and max poolings that
+    /// were fused into the layer before and flattenings that were left to the next dense layer.
     pub fn layers(&self) -> impl Iterator<Item = (usize, &dyn AnyLayer)> {
         self.nodes.iter().map(|node| (node.number, &*node.layer))
     }
 
-    /// Least number of rows of a batch that every layer learns from.
-    pub fn least_rows(&self) -> usize {
-        self.nodes.iter().map(|node| node.layer.least_rows()).max().unwrap_or(1)
+    /// Minimum batch size, in rows, that every layer can be trained with.
+    pub fn min_rows(&self) -> usize {
+        self.nodes.iter().map(|node| node.layer.min_rows()).max().unwrap_or(1)
     }
 
-    /// The shape of a row of what each layer puts out, by its number: also of those that are not among [`layers`](Self::layers).
+    /// Output shape of a row of each layer, by index: also of those that are not among
+    /// [`layers`](Self::layers).
     pub fn shapes(&self) -> &[Shape] {
         &self.shapes
     }
 
-    /// Elements of all its parameters.
+    /// Number of elements of all parameters.
     pub(crate) fn parameter_count(&self) -> usize {
         self.nodes.last().map_or(0, |node| node.params.end)
     }
 
-    /// Elements of all its buffers.
+    /// Number of elements of all buffers.
     pub(crate) fn buffer_count(&self) -> usize {
         self.nodes.last().map_or(0, |node| node.buffers.end)
     }
 
-    /// The output of each layer but the last, and the gradient that passes there: elements of a row of the widest.
-    fn widest_between(&self) -> usize {
+    /// Elements per row of the widest output between two layers.
+    fn max_width(&self) -> usize {
         let between = self.nodes.split_last().map_or(&[][..], |(_, between)| between);
         between.iter().map(|node| node.width).max().unwrap_or(0)
     }
@@ -166,22 +179,24 @@ impl Sequence {
     fn named(&self, of: impl Fn(&dyn AnyLayer) -> Vec<Parameter>) -> Vec<Parameter> {
         let renamed = |node: &Node| {
             let number = node.number;
-            of(&*node.layer).into_iter().map(move |p| Parameter { name: format!("{number}.{}", p.name), ..p })
+            of(&*node.layer)
+                .into_iter()
+                .map(move |p| Parameter { name: format!("{number}.{}", p.name), ..p })
         };
         self.nodes.iter().flat_map(renamed).collect()
     }
 
-    /// Elements that a forward pass without a backward pass works in.
-    pub(crate) fn kept_for_nothing(&self, rows: usize) -> usize {
-        let most = self.nodes.iter().map(|node| node.layer.kept(rows)).max().unwrap_or(0);
-        (2 * rows).saturating_mul(self.widest_between()).saturating_add(most)
+    /// Elements of the work buffer of a forward pass without a backward pass.
+    pub(crate) fn inference_len(&self, rows: usize) -> usize {
+        let most = self.nodes.iter().map(|node| node.layer.saved(rows)).max().unwrap_or(0);
+        (2 * rows).saturating_mul(self.max_width()).saturating_add(most)
     }
 
-    /// What layer `i` keeps, and then its output: elements of both.
-    fn room(&self, i: usize, rows: usize) -> (usize, usize) {
+    /// Elements that layer `i` saves, and elements of its saved output.
+    fn lens(&self, i: usize, rows: usize) -> (usize, usize) {
         let node = &self.nodes[i];
         let output = if i + 1 < self.nodes.len() { rows.saturating_mul(node.width) } else { 0 };
-        (node.layer.kept(rows), output)
+        (node.layer.saved(rows), output)
     }
 }
 
@@ -198,20 +213,27 @@ impl Describe for Sequence {
         self.named(|layer| layer.buffers())
     }
 
-    fn kept(&self, rows: usize) -> usize {
+    fn saved(&self, rows: usize) -> usize {
         let all = (0..self.nodes.len()).fold(0, |sum: usize, i| {
-            let (kept, output) = self.room(i, rows);
-            sum.saturating_add(kept).saturating_add(output)
+            let (saved, output) = self.lens(i, rows);
+            sum.saturating_add(saved).saturating_add(output)
         });
-        all.max(self.kept_for_nothing(rows))
+        all.max(self.inference_len(rows))
     }
 
     fn statistics(&self, rows: usize) -> usize {
-        self.nodes.iter().fold(0, |sum: usize, node| sum.saturating_add(node.layer.statistics(rows)))
+        self.nodes
+            .iter()
+            .fold(0, |sum: usize, node| sum.saturating_add(node.layer.statistics(rows)))
     }
 
-    /// Asks the first layer: it alone sees the rows as they are.
-    fn fit(&self, cpu: Cpu<'_>, next: &mut dyn FnMut(&mut [f64]) -> bool, buffers: &mut [f64]) -> bool {
+    /// Fits the first layer: it alone reads the unchanged rows.
+    fn fit(
+        &self,
+        cpu: Cpu<'_>,
+        next: &mut dyn FnMut(&mut [f64]) -> bool,
+        buffers: &mut [f64],
+    ) -> bool {
         let first = self.nodes.first();
         first.is_some_and(|node| node.layer.fit(cpu, next, &mut buffers[node.buffers.clone()]))
     }
@@ -220,12 +242,12 @@ impl Describe for Sequence {
         self.nodes.last_mut().is_some_and(|node| node.layer.fuse(activation))
     }
 
-    fn rectifies(&self) -> bool {
-        self.nodes.last().is_some_and(|node| node.layer.rectifies())
+    fn is_relu(&self) -> bool {
+        self.nodes.last().is_some_and(|node| node.layer.is_relu())
     }
 
-    fn folds(&self) -> bool {
-        self.nodes.first().is_some_and(|node| node.layer.folds())
+    fn fuses_relu_backward(&self) -> bool {
+        self.nodes.first().is_some_and(|node| node.layer.fuses_relu_backward())
     }
 }
 
@@ -233,45 +255,71 @@ impl<T: Float> Layer<T> for Sequence {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let of = |node: &Node| T::layer(&*node.layer).scratch(rows, threads);
         let most = self.nodes.iter().map(of).max().unwrap_or(0);
-        (2 * rows).saturating_mul(self.widest_between()).saturating_add(most)
+        (2 * rows).saturating_mul(self.max_width()).saturating_add(most)
     }
 
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
-        let Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, mut statistics, scratch } = pass;
-        let mut run = |node: &Node, x: &[T], y: &mut [T], kept: &mut [T]| {
-            let (params, buffers) = (&params[node.params.clone()], &mut buffers[node.buffers.clone()]);
-            let (here, behind) = core::mem::take(&mut statistics).split_at_mut(node.layer.statistics(rows));
-            statistics = behind;
+        let Forward {
+            cpu,
+            mode,
+            rows,
+            save,
+            params,
+            buffers,
+            x,
+            y,
+            saved,
+            mut statistics,
+            scratch,
+        } = pass;
+        let mut run = |node: &Node, x: &[T], y: &mut [T], saved: &mut [T]| {
+            let (params, buffers) =
+                (&params[node.params.clone()], &mut buffers[node.buffers.clone()]);
+            let (here, rest) =
+                core::mem::take(&mut statistics).split_at_mut(node.layer.statistics(rows));
+            statistics = rest;
             let (statistics, scratch) = (here, &mut *scratch);
-            let pass = Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, statistics, scratch };
+            let pass = Forward {
+                cpu,
+                mode,
+                rows,
+                save,
+                params,
+                buffers,
+                x,
+                y,
+                saved,
+                statistics,
+                scratch,
+            };
             T::layer(&*node.layer).forward(pass)
         };
         let Some((last, between)) = self.nodes.split_last() else {
             y.copy_from_slice(x);
             return Ok(());
         };
-        if keep {
-            let (mut x, mut rest) = (x, kept);
+        if save {
+            let (mut x, mut rest) = (x, saved);
             for (i, node) in between.iter().enumerate() {
-                let (kept, output) = self.room(i, rows);
-                let (kept, behind) = rest.split_at_mut(kept);
-                let (output, behind) = behind.split_at_mut(output);
-                run(node, x, output, kept)?;
-                (x, rest) = (output, behind);
+                let (saved, output) = self.lens(i, rows);
+                let (saved, after) = rest.split_at_mut(saved);
+                let (output, after) = after.split_at_mut(output);
+                run(node, x, output, saved)?;
+                (x, rest) = (output, after);
             }
             return run(last, x, y, rest);
         }
-        // Two buffers that take turns, and behind them what each layer may use.
-        let (turns, kept) = kept.split_at_mut(2 * rows * self.widest_between());
-        let (mut above, mut below) = turns.split_at_mut(turns.len() / 2);
+        // Two alternating buffers; the rest is for what each layer saves.
+        let (alternating, saved) = saved.split_at_mut(2 * rows * self.max_width());
+        let (mut above, mut below) = alternating.split_at_mut(alternating.len() / 2);
         let mut width = None;
         for node in between {
             let x = width.map_or(x, |width| &below[..rows * width]);
-            run(node, x, &mut above[..rows * node.width], kept)?;
+            run(node, x, &mut above[..rows * node.width], saved)?;
             (above, below) = (below, above);
             width = Some(node.width);
         }
-        run(last, width.map_or(x, |width| &below[..rows * width]), y, kept)
+        run(last, width.map_or(x, |width| &below[..rows * width]), y, saved)
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
@@ -283,12 +331,12 @@ impl<T: Float> Layer<T> for Sequence {
             buffers,
             x,
             y,
-            kept,
+            saved,
             statistics,
             dy,
-            folded,
+            relu_applied,
             mut dx,
-            fold,
+            apply_relu,
             grads,
             scratch,
         } = pass;
@@ -298,23 +346,25 @@ impl<T: Float> Layer<T> for Sequence {
             }
             return Ok(());
         };
-        let (turns, scratch) = scratch.split_at_mut(2 * rows * self.widest_between());
-        let (mut above, mut below) = turns.split_at_mut(turns.len() / 2);
-        // What the layers from here on up keep begins at `end`.
-        let mut end = (0..=last).map(|i| self.room(i, rows)).map(|(kept, output)| kept + output).sum();
-        let (mut folded, mut statistics) = (folded, &mut statistics[..self.statistics(rows)]);
+        let (alternating, scratch) = scratch.split_at_mut(2 * rows * self.max_width());
+        let (mut above, mut below) = alternating.split_at_mut(alternating.len() / 2);
+        // What layer `i` saved begins at `end`.
+        let mut end =
+            (0..=last).map(|i| self.lens(i, rows)).map(|(saved, output)| saved + output).sum();
+        let (mut relu_applied, mut statistics) =
+            (relu_applied, &mut statistics[..self.statistics(rows)]);
         for (i, node) in self.nodes.iter().enumerate().rev() {
-            let (kept_len, output) = self.room(i, rows);
-            end -= kept_len + output;
-            let (before, above_it) = kept.split_at_mut(end);
-            let (kept, output) = above_it.split_at_mut(kept_len);
+            let (saved_len, output) = self.lens(i, rows);
+            end -= saved_len + output;
+            let (before, above_it) = saved.split_at_mut(end);
+            let (saved, output) = above_it.split_at_mut(saved_len);
             let first = statistics.len() - node.layer.statistics(rows);
             let (others, here) = core::mem::take(&mut statistics).split_at_mut(first);
             statistics = others;
             let below_it = i.checked_sub(1).map(|i| &self.nodes[i]);
-            let fold = match below_it {
-                Some(below) => below.layer.rectifies() && node.layer.folds(),
-                None => fold,
+            let apply_relu = match below_it {
+                Some(below) => below.layer.is_relu() && node.layer.fuses_relu_backward(),
+                None => apply_relu,
             };
             let wanted = below_it.map(|node| rows * node.width);
             T::layer(&*node.layer).backward(Backward {
@@ -325,20 +375,20 @@ impl<T: Float> Layer<T> for Sequence {
                 buffers: &buffers[node.buffers.clone()],
                 x: wanted.map_or(x, |len| &before[before.len() - len..]),
                 y: if i == last { y } else { &output[..rows * node.width] },
-                kept,
+                saved,
                 statistics: here,
                 dy: if i == last { &mut *dy } else { &mut above[..rows * node.width] },
-                folded,
+                relu_applied,
                 dx: match wanted {
                     Some(len) => Some(&mut below[..len]),
                     None => dx.as_deref_mut(),
                 },
-                fold,
+                apply_relu,
                 grads: &mut grads[node.params.clone()],
                 scratch: &mut *scratch,
             })?;
             (above, below) = (below, above);
-            folded = fold;
+            relu_applied = apply_relu;
         }
         Ok(())
     }

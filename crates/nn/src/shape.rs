@@ -1,47 +1,48 @@
-//! What one row of a batch looks like between two layers.
+//! Shape of one row of a batch between two layers.
 
 use core::fmt;
 
-/// The shape of one row. In memory its elements lie as the fields are named, the last one varying fastest: images are
-/// channels-last.
+/// Shape of one row. In memory the last field varies fastest: images are channels-last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// A vector.
     Features(usize),
-    /// A sequence of vectors.
+    /// A sequence of vectors: `[steps, features]`.
     Steps {
-        /// Its length.
+        /// Number of steps.
         steps: usize,
-        /// Elements of each.
+        /// Elements per step.
         features: usize,
     },
-    /// An image, or the maps that a convolution makes of one.
+    /// An image or a feature map: `[height, width, channels]`.
     Image {
         /// Rows of pixels.
         height: usize,
-        /// Pixels in a row.
+        /// Pixels per row.
         width: usize,
-        /// Numbers of a pixel.
+        /// Elements per pixel.
         channels: usize,
     },
 }
 
 impl Shape {
-    /// How many elements it has, if they can be counted.
+    /// Number of elements; `None` if it overflows `usize`.
     pub fn checked_len(self) -> Option<usize> {
         match self {
             Self::Features(features) => Some(features),
             Self::Steps { steps, features } => steps.checked_mul(features),
-            Self::Image { height, width, channels } => height.checked_mul(width)?.checked_mul(channels),
+            Self::Image { height, width, channels } => {
+                height.checked_mul(width)?.checked_mul(channels)
+            }
         }
     }
 
-    /// How many elements it has. The layers of a network have been checked for [`checked_len`](Self::checked_len).
+    /// Number of elements. Building a network has checked [`checked_len`](Self::checked_len).
     pub fn elements(self) -> usize {
         self.checked_len().unwrap_or(usize::MAX)
     }
 
-    /// The last field: what a layer sees at each place.
+    /// The last dimension: elements per position.
     pub fn features(self) -> usize {
         match self {
             Self::Features(features) | Self::Steps { features, .. } => features,
@@ -49,8 +50,8 @@ impl Shape {
         }
     }
 
-    /// The product of all fields but the last: how many places there are.
-    pub fn places(self) -> usize {
+    /// Number of positions: the product of all dimensions but the last.
+    pub fn positions(self) -> usize {
         match self {
             Self::Features(_) => 1,
             Self::Steps { steps, .. } => steps,

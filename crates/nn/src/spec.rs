@@ -1,34 +1,19 @@
-//! A network as data: what a configuration file holds, before any shape is known; and what makes layers of it.
+//! A network as data: the layers of a configuration file, before any shape is known.
+//!
+//! `build` makes layers of them, `table` their form in a configuration file.
 
-use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
 
-use kernels::Window;
 use kernels::activation::Activation;
 
-use crate::layer::attention::Attention;
-use crate::layer::batch_norm::BatchNorm;
-use crate::layer::convolution::Convolution as ConvolutionLayer;
-use crate::layer::dense::Dense;
-use crate::layer::dropout::Dropout;
-use crate::layer::elementwise::Elementwise;
-use crate::layer::embedding::Embedding;
-use crate::layer::group_norm::GroupNorm;
-use crate::layer::layer_norm::{LayerNorm, RmsNorm};
-use crate::layer::pooling::Pooling;
-use crate::layer::position::Position;
-use crate::layer::prelu::Prelu;
-use crate::layer::recurrent::Recurrent as RecurrentLayer;
-use crate::layer::reshape::{Flatten, Steps};
-use crate::layer::residual::Residual;
-use crate::layer::standardise::{Standardise, Unstandardise};
-use crate::layer::transformer::Transformer;
-use crate::layer::{AnyLayer, Describe};
-use crate::sequence::Sequence;
-use crate::{Compute, Error, Init, Options, Registry, Shape};
+use crate::{Init, Options};
+
+mod build;
+#[cfg(feature = "serde")]
+mod table;
+
+pub use build::BuildContext;
 
 /// One layer of a sequential network.
 ///
@@ -49,154 +34,165 @@ use crate::{Compute, Error, Init, Options, Registry, Shape};
 )]
 #[non_exhaustive]
 pub enum LayerSpec {
-    /// `y = x W + b` with W: inputs x `units`, b: `units`, at each step of a sequence; an image is flattened, in PyTorch's
-    /// order. Biases start at 0. PyTorch: `Linear`.
+    /// `y = x W + b` with W `[inputs, units]` and b `[units]`, at each step of a sequence. An image
+    /// is flattened, in PyTorch's order. Biases start at 0. PyTorch: `Linear`.
     Dense {
         /// Outputs per row.
         units: usize,
-        /// How W is drawn.
+        /// Initialiser of W.
         init: Init,
-        /// Whether there is a bias.
+        /// `true` if there is a bias.
         bias: bool,
     },
-    /// An element-wise function of the previous layer's output.
+    /// An element-wise activation of the input.
     Activation(Activation),
-    /// ReLU with one learned slope below 0 for each channel, which starts at `start`. PyTorch: `PReLU`.
+    /// ReLU with one learned negative slope per channel. PyTorch: `PReLU`.
     Prelu {
-        /// The slope at first.
+        /// Initial slope.
         start: f64,
     },
-    /// Filters over an image. PyTorch: `Conv2d`.
+    /// A two-dimensional convolution. PyTorch: `Conv2d`.
     Convolution(Convolution),
-    /// The greatest or the mean of each window of an image. PyTorch: `MaxPool2d`, `AvgPool2d`.
+    /// Max or mean pooling over windows of an image. PyTorch: `MaxPool2d`, `AvgPool2d`.
     Pooling {
-        /// What is taken of a window.
+        /// Operation on each window.
         pool: Pool,
-        /// Height and width of the window.
+        /// Window size: `[height, width]`.
         kernel: [usize; 2],
-        /// How far it moves, down and across.
+        /// Stride: `[down, across]`, in pixels.
         stride: [usize; 2],
-        /// Pixels around the image, which count as 0 in a mean and not at all in a maximum.
+        /// Padding in pixels: `[above and below, left and right]`. Counts as 0 in a mean, and is
+        /// ignored by a max.
         padding: [usize; 2],
     },
-    /// The mean over all places of an image, or over all steps. PyTorch: `AdaptiveAvgPool2d(1)` and `Flatten`.
+    /// Mean over all positions of an image, or over all steps. PyTorch: `AdaptiveAvgPool2d(1)` and
+    /// `Flatten`.
     GlobalPooling,
     /// An image as a vector, in PyTorch's order. PyTorch: `Flatten`.
     Flatten,
-    /// The places of an image as the steps of a sequence, row by row.
+    /// The pixels of an image as the steps of a sequence, in row-major order.
     Places,
     /// The rows of an image as the steps of a sequence.
     Rows,
-    /// While the network learns, each element is 0 with this chance, and scaled up otherwise. PyTorch: `Dropout`.
+    /// Dropout: in training, each element is 0 with probability `p`, and scaled by `1 / (1 - p)`
+    /// otherwise. PyTorch: `Dropout`.
     Dropout {
-        /// The chance: at least 0, below 1.
+        /// Dropout probability, in [0, 1).
         p: f64,
     },
-    /// Each channel gets mean 0 and variance 1 over the batch, then a learned scale and shift. PyTorch: `BatchNorm1d`,
-    /// `BatchNorm2d`.
+    /// Batch normalisation: each channel gets mean 0 and variance 1 over the batch, then a learned
+    /// scale and shift. PyTorch: `BatchNorm1d`, `BatchNorm2d`.
     BatchNorm {
-        /// Added to the variance.
+        /// Added to the variance, above 0.
         epsilon: f64,
-        /// How much of a batch goes into the running statistics.
+        /// Weight of a batch in the running statistics, 0 to 1.
         momentum: f64,
     },
-    /// The features of each place get mean 0 and variance 1, then a learned scale and shift. PyTorch: `LayerNorm`.
+    /// Layer normalisation: the features of each position get mean 0 and variance 1, then a learned
+    /// scale and shift. PyTorch: `LayerNorm`.
     LayerNorm {
-        /// Added to the variance.
+        /// Added to the variance, above 0.
         epsilon: f64,
     },
-    /// The features of each place get mean square 1, then a learned scale. PyTorch: `RMSNorm`.
+    /// RMS normalisation: the features of each position get mean square 1, then a learned scale.
+    /// PyTorch: `RMSNorm`.
     RmsNorm {
-        /// Added to the mean square.
+        /// Added to the mean square, above 0.
         epsilon: f64,
     },
-    /// Each group of channels of a row gets mean 0 and variance 1, then a learned scale and shift. PyTorch: `GroupNorm`.
+    /// Group normalisation: each group of channels of a row gets mean 0 and variance 1, then a
+    /// learned scale and shift. PyTorch: `GroupNorm`.
     GroupNorm {
-        /// How many groups: a divisor of the channels.
+        /// Number of groups, a divisor of the channels.
         groups: usize,
-        /// Added to the variance.
+        /// Added to the variance, above 0.
         epsilon: f64,
     },
-    /// `y = shortcut(x) + scale * body(x)`.
+    /// A residual block: `y = shortcut(x) + scale * body(x)`.
     Residual {
-        /// The layers of the branch.
+        /// Layers of the body.
         body: Vec<LayerSpec>,
-        /// The layers beside it, such as a projection where shapes differ; none: x itself.
+        /// Layers of the shortcut, such as a projection where shapes differ. Empty: the identity.
         shortcut: Vec<LayerSpec>,
-        /// What the branch is multiplied by.
+        /// Scale of the body's output.
         scale: BranchScale,
     },
-    /// A vector for each index of the input. PyTorch: `Embedding`.
+    /// An embedding vector per input index. PyTorch: `Embedding`.
     Embedding {
-        /// How many indices there are.
+        /// Number of indices.
         count: usize,
-        /// Elements of a vector.
+        /// Elements per vector.
         features: usize,
-        /// How the vectors are drawn.
+        /// Initialiser of the vectors.
         init: Init,
     },
-    /// A learned vector for each step, added to it.
+    /// Learned position embedding: adds a learned vector to each step.
     Position {
-        /// How the vectors are drawn.
+        /// Initialiser of the vectors.
         init: Init,
     },
     /// Multi-head self-attention. PyTorch: `MultiheadAttention`.
     Attention {
-        /// How many heads: a divisor of the features.
+        /// Number of heads, a divisor of the features.
         heads: usize,
-        /// Whether a step looks at itself and earlier ones alone.
+        /// `true` if a step attends only to itself and earlier steps.
         causal: bool,
-        /// How the matrices are drawn.
+        /// Initialiser of the projections.
         init: Init,
     },
     /// A pre-norm transformer block. PyTorch: `TransformerEncoderLayer`.
     Transformer {
-        /// How many heads: a divisor of the features.
+        /// Number of heads, a divisor of the features.
         heads: usize,
-        /// Units between the two dense layers.
+        /// Units between the two dense layers. PyTorch: `dim_feedforward`.
         hidden: usize,
-        /// Dropout in its three places.
+        /// Dropout probability after attention and after each dense layer, in [0, 1).
         dropout: f64,
-        /// Whether a step looks at itself and earlier ones alone.
+        /// `true` if a step attends only to itself and earlier steps.
         causal: bool,
     },
     /// A recurrent layer over the steps of a sequence. PyTorch: `RNN`, `LSTM`, `GRU`.
     Recurrent(Recurrent),
-    /// Standardisation by the training set, which is fitted before training.
+    /// Standardisation of the input by the statistics of the training set, set by
+    /// [`Network::fit`](crate::Network::fit) before training.
     Standardise,
-    /// The inverse, for outputs that are values: as the last layer, it is fitted to the targets of the training set, and
-    /// regression losses are of what comes before it (see [`Network::standardises_targets`](crate::Network::standardises_targets)).
+    /// Inverse of [`Standardise`](Self::Standardise), for outputs that are values. As the last
+    /// layer, it is fitted to the targets of the training set by
+    /// [`Network::fit_targets`](crate::Network::fit_targets), and regression losses compare its
+    /// inputs with standardised targets: see
+    /// [`Network::standardises_targets`](crate::Network::standardises_targets).
     Unstandardise,
-    /// A layer of your own.
+    /// A custom layer.
     Custom {
-        /// What it was [added](Registry::add) as.
+        /// Name that it is [registered](crate::Registry::add) under.
         name: String,
-        /// What it is built with.
+        /// Options that it is built with.
         options: Options,
     },
 }
 
-/// A convolution: filters over an image, each with a bias.
+/// Parameters of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Convolution {
-    /// Channels of the output.
+    /// Number of filters: output channels.
     pub filters: usize,
-    /// Height and width of a filter.
+    /// Filter size: `[height, width]`.
     pub kernel: [usize; 2],
-    /// How far it moves, down and across.
+    /// Stride: `[down, across]`, in pixels.
     pub stride: [usize; 2],
-    /// Pixels of 0 around the image.
+    /// Zero padding in pixels: `[above and below, left and right]`.
     pub padding: [usize; 2],
-    /// Groups of channels that are apart from each other; as many as channels for a depthwise convolution.
+    /// Number of channel groups. As many as input channels: a depthwise convolution.
     pub groups: usize,
-    /// Whether there are biases.
+    /// `true` if each filter has a bias.
     pub bias: bool,
-    /// How filters are drawn.
+    /// Initialiser of the filters.
     pub init: Init,
 }
 
 impl Convolution {
-    /// Square filters of this odd size that move by one pixel, padded so that the image keeps its size; with biases.
+    /// Square filters of odd size `size` with stride 1 and biases, padded so that the image keeps
+    /// its size.
     pub const fn same(filters: usize, size: usize) -> Self {
         let padding = size / 2;
         Self {
@@ -211,22 +207,27 @@ impl Convolution {
     }
 }
 
-/// What is taken of a window.
+/// Operation on a pooling window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
-    /// Its greatest element.
+    /// Max of the window.
     Max,
-    /// The mean of its elements, padding included.
+    /// Mean of the window, padding included.
     Mean,
 }
 
-/// What the branch of a residual block is multiplied by.
+/// Scale of the body's output in a residual block.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum BranchScale {
-    /// This number.
+    /// A constant.
     Fixed(f64),
-    /// A parameter that starts as this number: 0 in SkipInit (De, Smith, NeurIPS 2020) and ReZero (Bachlechner et al., UAI 2021).
+    /// A learned scale with this initial value: 0 in SkipInit (De, Smith, NeurIPS 2020) and ReZero
+    /// (Bachlechner et al., UAI 2021).
     Learned(f64),
 }
 
@@ -236,13 +237,13 @@ impl Default for BranchScale {
     }
 }
 
-/// What a recurrent layer does in each step.
+/// Cell type of a recurrent layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cell {
     /// `h' = act(W x + b + U h + c)` (Elman, 1990), with tanh or ReLU.
     Rnn {
-        /// tanh or ReLU.
-        activation: Activation,
+        /// Activation of the state.
+        activation: RnnActivation,
     },
     /// Long short-term memory (Hochreiter, Schmidhuber, 1997; Gers et al., 2000).
     Lstm,
@@ -250,28 +251,53 @@ pub enum Cell {
     Gru,
 }
 
-/// A recurrent layer.
+/// Activation of a plain recurrent cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum RnnActivation {
+    /// The hyperbolic tangent.
+    #[default]
+    Tanh,
+    /// ReLU.
+    Relu,
+}
+
+impl From<RnnActivation> for Activation {
+    fn from(activation: RnnActivation) -> Self {
+        match activation {
+            RnnActivation::Tanh => Self::Tanh,
+            RnnActivation::Relu => Self::Relu,
+        }
+    }
+}
+
+/// Parameters of a recurrent layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recurrent {
-    /// What it does in each step.
+    /// Cell type.
     pub cell: Cell,
-    /// Elements of the state.
+    /// Elements of the state h.
     pub units: usize,
-    /// Whether the output is that of the last step alone.
+    /// `true` if the output is the last step alone.
     pub last: bool,
-    /// Gradients go back over the boundaries of chunks of so many steps, never: truncated back-propagation through time (Williams,
-    /// Peng, 1990). None: through all steps.
+    /// Length of truncated back-propagation through time (Williams, Peng, 1990): gradients do not
+    /// cross the boundaries of chunks of this many steps. `None`: full back-propagation.
     pub truncate: Option<usize>,
-    /// How the weights of the input are drawn, each gate by itself.
+    /// Initialiser of the input weights, for each gate on its own.
     pub init: Init,
-    /// How those of the state are drawn.
+    /// Initialiser of the state weights, for each gate on its own.
     pub recurrent_init: Init,
-    /// Where the bias of an LSTM's forget gate starts (Jozefowicz et al., ICML 2015, propose 1).
+    /// Initial bias of an LSTM's forget gate (Jozefowicz et al., ICML 2015, propose 1).
     pub forget_bias: f64,
 }
 
 impl Recurrent {
-    /// All steps, full gradients; Glorot's weights for the input, orthogonal ones for the state, forget gates open.
+    /// Outputs of all steps, full back-propagation, Glorot uniform input weights, orthogonal state
+    /// weights, and a forget bias of 1.
     pub const fn new(cell: Cell, units: usize) -> Self {
         Self {
             cell,
@@ -286,17 +312,17 @@ impl Recurrent {
 }
 
 impl LayerSpec {
-    /// A dense layer of `units` outputs whose weights are drawn by `init`, with a bias.
+    /// A dense layer of `units` outputs with initialiser `init` and a bias.
     pub const fn dense(units: usize, init: Init) -> Self {
         Self::Dense { units, init, bias: true }
     }
 
-    /// The layer that was [added](Registry::add) as `name`.
+    /// The custom layer that is [registered](crate::Registry::add) as `name`.
     pub fn custom(name: &str, options: Options) -> Self {
         Self::Custom { name: name.to_string(), options }
     }
 
-    /// The layer's kind, as configuration files spell it.
+    /// Kind of the layer, as spelled in configuration files.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Dense { .. } => "dense",
@@ -327,135 +353,9 @@ impl LayerSpec {
             Self::Custom { .. } => "custom",
         }
     }
-
-    /// The layer, for rows of this shape.
-    pub(crate) fn build(&self, input: Shape, building: &Building<'_>) -> Result<Box<dyn AnyLayer>, Error> {
-        let misfit =
-            |expected: &str, got: &dyn fmt::Display| Err(building.misfit(self.kind(), expected, got));
-        let refused = |error: Error| building.misfit(self.kind(), "a window that fits its input", error);
-        let positive = |epsilon: f64| epsilon.is_finite() && epsilon > 0.0;
-        let image = || match input {
-            Shape::Image { height, width, channels } => Ok([height, width, channels]),
-            _ => Err(building.misfit(self.kind(), "an image", input)),
-        };
-        let sequence = || match input {
-            Shape::Steps { steps, features } => Ok((steps, features)),
-            _ => Err(building.misfit(
-                self.kind(),
-                "a sequence (`rows` and `places` make one of an image)",
-                input,
-            )),
-        };
-        let divides = |parts: usize, whole: usize| parts > 0 && whole.is_multiple_of(parts);
-        Ok(match self {
-            Self::Dense { units: 0, .. } => return misfit("at least one unit", &0),
-            &Self::Dense { units, init, bias } => {
-                Box::new(Dense::new(input, units, init, bias, building.compute))
-            }
-            &Self::Activation(activation) => Box::new(Elementwise::new(input, activation)),
-            &Self::Prelu { start } if !start.is_finite() => return misfit("a finite `start`", &start),
-            &Self::Prelu { start } => Box::new(Prelu::new(input, start)),
-            Self::Convolution(Convolution { filters: 0, .. }) => return misfit("at least one filter", &0),
-            &Self::Convolution(spec) => {
-                let precision = building.compute.precision;
-                Box::new(ConvolutionLayer::new(image()?, spec, precision).map_err(refused)?)
-            }
-            &Self::Pooling { pool, kernel, stride, padding } => {
-                let window = Window::new(kernel).stride(stride).padding(padding);
-                Box::new(Pooling::new(image()?, pool, window).map_err(refused)?)
-            }
-            Self::GlobalPooling => Box::new(Pooling::global(input).map_err(refused)?),
-            Self::Flatten => Box::new(Flatten::new(input)),
-            Self::Places => {
-                image()?;
-                Box::new(Steps::places(input))
-            }
-            Self::Rows => {
-                let [height, width, channels] = image()?;
-                Box::new(Steps::rows(height, width, channels))
-            }
-            &Self::Dropout { p } if !(0.0..1.0).contains(&p) => return misfit("`p` in [0, 1)", &p),
-            &Self::Dropout { p } => Box::new(Dropout::new(input, p, building.number())),
-            &Self::BatchNorm { epsilon, momentum } => {
-                if !positive(epsilon) || !(0.0..=1.0).contains(&momentum) {
-                    return misfit(
-                        "`epsilon` above 0 and `momentum` in [0, 1]",
-                        &format!("{epsilon}, {momentum}"),
-                    );
-                }
-                Box::new(BatchNorm::new(input, epsilon, momentum))
-            }
-            &(Self::LayerNorm { epsilon } | Self::RmsNorm { epsilon } | Self::GroupNorm { epsilon, .. })
-                if !positive(epsilon) =>
-            {
-                return misfit("`epsilon` above 0", &epsilon);
-            }
-            &Self::LayerNorm { epsilon } => Box::new(LayerNorm::new(input, epsilon)),
-            &Self::RmsNorm { epsilon } => Box::new(RmsNorm::new(input, epsilon)),
-            &Self::GroupNorm { groups, .. } if !divides(groups, input.features()) => {
-                return misfit(
-                    &format!("a divisor of its {} channels as `groups`", input.features()),
-                    &groups,
-                );
-            }
-            &Self::GroupNorm { groups, epsilon } => Box::new(GroupNorm::new(input, groups, epsilon)),
-            Self::Residual { body, shortcut, scale } => {
-                let body = Sequence::new(input, body, &building.inside("body"))?;
-                let shortcut = match &shortcut[..] {
-                    [] => None,
-                    shortcut => Some(Sequence::new(input, shortcut, &building.inside("shortcut"))?),
-                };
-                let beside = shortcut.as_ref().map_or(input, Describe::output);
-                if body.output() != beside {
-                    let expected = format!("a body whose output is that of its shortcut, {beside}");
-                    return misfit(&expected, &body.output());
-                }
-                Box::new(Residual::new(body, shortcut, *scale))
-            }
-            Self::Embedding { count: 0, .. } | Self::Embedding { features: 0, .. } => {
-                return misfit("at least one vector of at least one element", &0);
-            }
-            &Self::Embedding { count, features, init } => {
-                Box::new(Embedding::new(input.elements(), count, features, init))
-            }
-            &Self::Position { init } => {
-                sequence()?;
-                Box::new(Position::new(input, init))
-            }
-            &(Self::Attention { heads, .. } | Self::Transformer { heads, .. })
-                if !divides(heads, input.features()) =>
-            {
-                return misfit(&format!("a divisor of its {} features as `heads`", input.features()), &heads);
-            }
-            &Self::Attention { heads, causal, init } => {
-                let (steps, features) = sequence()?;
-                Box::new(Attention::new(steps, features, heads, causal, init, building.compute.precision))
-            }
-            &Self::Transformer { heads, hidden, dropout, causal } => {
-                sequence()?;
-                Box::new(Transformer::new(input, heads, hidden, dropout, causal, building)?)
-            }
-            Self::Recurrent(Recurrent { units: 0, .. }) => return misfit("at least one unit", &0),
-            Self::Recurrent(Recurrent { truncate: Some(0), .. }) => {
-                return misfit("at least one step as `truncate`", &0);
-            }
-            Self::Recurrent(Recurrent { cell: Cell::Rnn { activation }, .. })
-                if !matches!(activation, Activation::Tanh | Activation::Relu) =>
-            {
-                return misfit("`tanh` or `relu` as `activation`", &activation_kind(*activation));
-            }
-            &Self::Recurrent(spec) => {
-                let (steps, features) = sequence()?;
-                Box::new(RecurrentLayer::new(steps, features, spec, building.compute.precision))
-            }
-            Self::Standardise => Box::new(Standardise::new(input)),
-            Self::Unstandardise => Box::new(Unstandardise::new(input)),
-            Self::Custom { name, options } => return building.registry.build(name, input, options, building),
-        })
-    }
 }
 
-/// The name of an activation in configuration files.
+/// Name of an activation in configuration files.
 const fn activation_kind(activation: Activation) -> &'static str {
     match activation {
         Activation::Relu => "relu",
@@ -473,48 +373,5 @@ const fn activation_kind(activation: Activation) -> &'static str {
         Activation::HardTanh => "hard_tanh",
         Activation::Softplus => "softplus",
         Activation::Softsign => "softsign",
-        _ => "activation",
     }
 }
-
-/// The place in a network at which a layer is being built.
-#[derive(Debug)]
-pub struct Building<'a> {
-    /// As in the names of tensors: `3`, or `3.body.0` in a block.
-    path: String,
-    registry: &'a Registry,
-    /// Of the products of layers; sparse inputs are those of the layer that is being built.
-    pub(crate) compute: Compute,
-    /// How many numbers have been given out.
-    numbers: &'a core::cell::Cell<u32>,
-}
-
-impl<'a> Building<'a> {
-    pub(crate) fn new(registry: &'a Registry, compute: Compute, numbers: &'a core::cell::Cell<u32>) -> Self {
-        Self { path: String::new(), registry, compute, numbers }
-    }
-
-    /// The place called `name` inside of this one.
-    pub fn inside(&self, name: impl fmt::Display) -> Self {
-        let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
-        Self { path, ..*self }
-    }
-
-    /// A number that no other layer of the network has, for [`Mode::stream`](crate::Mode::stream).
-    pub fn number(&self) -> u32 {
-        self.numbers.replace(self.numbers.get() + 1)
-    }
-
-    /// The error that a layer of this kind, here, needs something else than it got.
-    pub fn misfit(&self, kind: &'static str, expected: &str, got: impl fmt::Display) -> Error {
-        Error::Layer { path: self.path.clone(), kind, expected: expected.to_string(), got: got.to_string() }
-    }
-
-    pub(crate) fn too_large(&self) -> Error {
-        Error::TooLarge { path: self.path.clone() }
-    }
-}
-
-/// Layers as they stand in a configuration file: flat, with the kind of each activation beside those of the layers.
-#[cfg(feature = "serde")]
-mod table;

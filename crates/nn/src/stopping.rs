@@ -1,13 +1,14 @@
-//! Early stopping: when a training has no more to learn. A pure function of the results so far, so that a resumed run stops at the
-//! same epoch.
+//! Early stopping: ends a training that no longer improves. A pure function of the results so far,
+//! so that a resumed run stops at the same epoch.
 
 use crate::Error;
 use crate::error::check_parameter;
 
-/// Stops when the results have not improved for so long (Prechelt 1998, "Early stopping, but when?").
+/// Stops when the monitored result has not improved for `patience` epochs (Prechelt 1998, "Early
+/// stopping, but when?").
 ///
-/// It prevents overfitting; it does not cure vanishing gradients. The weights that are kept are those of the best epoch whether or not
-/// a run stops early.
+/// It prevents overfitting; it does not cure vanishing gradients. A run saves the weights of its
+/// best epoch, with or without early stopping.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -15,46 +16,56 @@ use crate::error::check_parameter;
     serde(default, deny_unknown_fields)
 )]
 pub struct EarlyStopping {
-    /// What is watched.
+    /// The monitored result.
     pub monitor: Monitor,
-    /// Epochs without progress that are let pass.
+    /// Number of epochs without improvement that are tolerated.
     pub patience: u32,
-    /// By how much a result must be better than the best one to be progress: at least 0.
+    /// Minimum improvement over the best result so far, at least 0.
     pub min_delta: f64,
-    /// Not single results are compared but the means of so many, up to each: 1 compares single ones.
+    /// Length of the moving average that is compared, in epochs, at least 1. 1 compares single
+    /// epochs.
     pub window: u32,
 }
 
 /// A result of an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Monitor {
-    /// The loss of the validation set: lower is better.
+    /// Loss on the validation set: lower is better.
     #[default]
     ValLoss,
-    /// Its accuracy: higher is better.
+    /// Accuracy on the validation set: higher is better.
     ValAccuracy,
 }
 
 impl Default for EarlyStopping {
-    /// The loss of single epochs, five of them.
+    /// Validation loss, a patience of 5 epochs, no averaging.
     fn default() -> Self {
         Self { monitor: Monitor::ValLoss, patience: 5, min_delta: 0.0, window: 1 }
     }
 }
 
 impl EarlyStopping {
-    /// Whether its numbers are in range.
+    /// Checks that `min_delta` and `window` are in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
     pub fn check(&self) -> Result<(), Error> {
         let delta = self.min_delta;
-        check_parameter("min_delta", "finite and at least 0", delta, delta >= 0.0 && delta.is_finite())?;
+        check_parameter(
+            "min_delta",
+            "finite and at least 0",
+            delta,
+            delta >= 0.0 && delta.is_finite(),
+        )?;
         check_parameter("window", "at least 1", f64::from(self.window), self.window >= 1)
     }
 
-    /// Whether to stop after these results of what is monitored, one an epoch, in order.
+    /// `true` if the run stops after these values of the monitored result, one per epoch, in order.
     pub fn stops(&self, results: &[f64]) -> bool {
         let (window, sign) = (
             self.window.max(1) as usize,

@@ -1,4 +1,4 @@
-//! Initialisers that look at the whole network: at its blocks, at what it makes of data.
+//! Initialisers that depend on the whole network or on data: Fixup, LSUV, standardisation.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::Cpu;
@@ -6,12 +6,12 @@ use kernels::random::{Stream, fill_uniform};
 use kernels::statistics::statistics;
 use nn::init::{Lsuv, fixup};
 use nn::{
-    Activation, Batch, BranchScale, Convolution, Init, LayerSpec, Loss, Mode, Network, Registry, Shape,
-    Targets, Weights, Workspace, gradcheck,
+    Activation, Batch, BranchScale, Convolution, Init, LayerSpec, Loss, Mode, Network, Registry,
+    Shape, Targets, Weights, Workspace, gradcheck,
 };
 
 #[test]
-fn weights_in_branches_shrink_with_the_number_of_blocks() {
+fn fixup_scales_branches_by_the_number_of_blocks() {
     let dense = || LayerSpec::dense(8, Init::HeNormal);
     let body = vec![dense(), LayerSpec::Activation(Activation::Relu), dense()];
     let block = LayerSpec::Residual { body, shortcut: vec![], scale: BranchScale::default() };
@@ -26,19 +26,28 @@ fn weights_in_branches_shrink_with_the_number_of_blocks() {
         assert_eq!(*scale, BranchScale::Learned(1.0));
         assert_eq!(body[2], LayerSpec::dense(8, Init::Zeros));
         // Two layers: 16^(-1/2).
-        let LayerSpec::Dense { init: Init::ScaledNormal { gain }, .. } = body[0] else { panic!("scaled") };
+        let LayerSpec::Dense { init: Init::ScaledNormal { gain }, .. } = body[0] else {
+            panic!("scaled")
+        };
         assert!((gain - 2.0_f64.sqrt() / 4.0).abs() < 1e-15, "{gain}");
     }
 }
 
 #[test]
-fn every_layer_has_outputs_of_unit_variance() {
+fn lsuv_gives_every_layer_outputs_of_unit_variance() {
     let cpu = Cpu::detect();
     let dense = |units| LayerSpec::dense(units, Init::Normal { std: 0.3 });
     let act = LayerSpec::Activation(Activation::Tanh);
     let filters = LayerSpec::Convolution(Convolution::same(4, 3));
-    let layers =
-        [filters, act.clone(), dense(40), LayerSpec::Activation(Activation::Relu), dense(30), act, dense(5)];
+    let layers = [
+        filters,
+        act.clone(),
+        dense(40),
+        LayerSpec::Activation(Activation::Relu),
+        dense(30),
+        act,
+        dense(5),
+    ];
     let input = Shape::Image { height: 6, width: 6, channels: 1 };
     let network = Network::new(input, &layers).unwrap();
     let mut params = vec![0.0_f64; network.layout().len()];
@@ -64,7 +73,7 @@ fn every_layer_has_outputs_of_unit_variance() {
     assert!(Lsuv { attempts: 0, ..lsuv }.check().is_err());
 }
 
-/// Means, then deviations, that standardise these rows.
+/// Means, then standard deviations, fitted to these rows.
 fn fitted(rows: &[[f64; 2]]) -> Vec<f64> {
     let cpu = Cpu::detect();
     let layers = [LayerSpec::Standardise, LayerSpec::dense(1, Init::Constant { value: 1.0 })];
@@ -72,14 +81,15 @@ fn fitted(rows: &[[f64; 2]]) -> Vec<f64> {
     let mut buffers = vec![0.0; network.buffers().len()];
     network.init_buffers(cpu, &mut buffers).unwrap();
     let mut left = rows.iter();
-    let mut next = |row: &mut [f64]| left.next().map(|values| row.copy_from_slice(values)).is_some();
+    let mut next =
+        |row: &mut [f64]| left.next().map(|values| row.copy_from_slice(values)).is_some();
     assert!(network.fit(cpu, &mut next, &mut buffers).unwrap());
     buffers
 }
 
-/// Units of a column change its mean and deviation by their ratio, a power of two exactly, and nothing else.
+/// Scaling a column by a power of two scales its mean and deviation exactly, and nothing else.
 #[test]
-fn standardisation_knows_no_unit() {
+fn standardisation_does_not_depend_on_the_unit() {
     let rows: Vec<[f64; 2]> = (0..50).map(|i| [f64::from(i % 7) - 2.0, 3.0]).collect();
     let plain = fitted(&rows);
     assert!((plain[2] - 1.99).abs() < 0.05, "{plain:?}");
@@ -103,7 +113,8 @@ fn regression(loss: Loss, unit: f64) -> (f64, Vec<f64>, Vec<f64>) {
     ];
     let network = Network::new(2, &layers).unwrap().with_loss(loss);
     assert!(network.standardises_targets());
-    let (mut params, mut buffers) = (vec![0.0; network.layout().len()], vec![0.0; network.buffers().len()]);
+    let (mut params, mut buffers) =
+        (vec![0.0; network.layout().len()], vec![0.0; network.buffers().len()]);
     network.init(cpu, 3, &mut params).unwrap();
     network.init_buffers(cpu, &mut buffers).unwrap();
     let inputs: Vec<f64> = (0..24).map(|i| f64::from(i % 5) - 2.0).collect();
@@ -119,7 +130,8 @@ fn regression(loss: Loss, unit: f64) -> (f64, Vec<f64>, Vec<f64>) {
     let mut workspace = Workspace::new(&network, cpu, 12).unwrap();
     let mut grads = vec![0.0; params.len()];
     let weights = || Weights { params: &params, buffers: &mut *buffers.clone().leak() };
-    let trained = network.gradient(cpu, Mode::Eval, weights(), batch, &mut workspace, &mut grads).unwrap();
+    let trained =
+        network.gradient(cpu, Mode::Eval, weights(), batch, &mut workspace, &mut grads).unwrap();
     let scored = network.evaluate(cpu, weights(), batch, &mut workspace).unwrap();
     assert_eq!(trained.loss, scored.loss);
     let outputs = workspace.outputs(&network, 12).iter().map(|y| y / unit).collect();
@@ -128,9 +140,9 @@ fn regression(loss: Loss, unit: f64) -> (f64, Vec<f64>, Vec<f64>) {
     (scored.loss, grads, outputs)
 }
 
-/// A unit, a power of two, scales outputs and changes no bit of loss and gradients.
+/// A unit that is a power of two scales the outputs, and changes no bit of loss and gradients.
 #[test]
-fn standardised_targets_know_no_unit() {
+fn standardised_targets_do_not_depend_on_the_unit() {
     for loss in [Loss::Mse, Loss::Mae, Loss::Huber { delta: 0.5 }] {
         let plain = regression(loss, 1.0);
         // Untrained, on targets of variance 1: in units of the standard deviation.
@@ -143,9 +155,9 @@ fn standardised_targets_know_no_unit() {
     }
 }
 
-/// Without targets that are values, the last layer is fitted to nothing.
+/// The last layer is not fitted unless the loss is a regression loss.
 #[test]
-fn other_losses_leave_the_unit_alone() {
+fn other_losses_have_no_target_unit() {
     let layers = [LayerSpec::dense(2, Init::GlorotUniform), LayerSpec::Unstandardise];
     let network = Network::new(2, &layers).unwrap();
     assert!(!network.standardises_targets());

@@ -1,4 +1,4 @@
-//! What a network refuses and in which words, where it puts its parameters, and how they are drawn.
+//! Networks: error messages, the layout of parameters, and their initial values.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::random::Stream;
@@ -12,7 +12,7 @@ fn dense(units: usize) -> LayerSpec {
 }
 
 #[test]
-fn a_layer_that_does_not_fit_is_named() {
+fn a_layer_that_does_not_fit_its_input_is_named() {
     let error = |inputs, layers: &[LayerSpec]| Network::new(inputs, layers).unwrap_err();
     assert_eq!(
         error(784, &[dense(5), RELU, dense(0)]).to_string(),
@@ -50,7 +50,7 @@ fn tensors_have_pytorchs_names_and_leave_no_gaps() {
 }
 
 #[test]
-fn wrong_buffers_batches_and_labels_are_refused_and_the_gradient_is_untouched() {
+fn errors_of_buffers_batches_and_labels_leave_the_gradient_unchanged() {
     let cpu = Cpu::detect();
     let network = Network::new(3, &[dense(4), RELU, dense(2)]).unwrap();
     let params = vec![0.1_f32; network.layout().len()];
@@ -58,7 +58,9 @@ fn wrong_buffers_batches_and_labels_are_refused_and_the_gradient_is_untouched() 
     let mut call = |params: &[f32], input: &[f32], labels: &[u32], grads: usize| {
         let mut grads = vec![7.0; grads];
         let batch = Batch { inputs: input, targets: labels.into() };
-        let error = network.gradient(cpu, Mode::Eval, params, batch, &mut workspace, &mut grads).unwrap_err();
+        let error = network
+            .gradient(cpu, Mode::Eval, params, batch, &mut workspace, &mut grads)
+            .unwrap_err();
         assert!(grads.iter().all(|g| *g == 7.0), "{error}");
         error
     };
@@ -70,12 +72,15 @@ fn wrong_buffers_batches_and_labels_are_refused_and_the_gradient_is_untouched() 
     assert_eq!(call(&params, &[0.0; 6], &[0, 1], n + 1), length("grads", n, n + 1));
     assert_eq!(call(&params, &[0.0; 9], &[0, 1, 0], n), Error::Batch { capacity: 2, got: 3 });
     assert_eq!(call(&params, &[], &[], n), Error::Batch { capacity: 2, got: 0 });
-    assert_eq!(call(&params, &[0.0; 6], &[0, 2], n).to_string(), "row 1 has label 2, expected one below 2");
+    assert_eq!(
+        call(&params, &[0.0; 6], &[0, 2], n).to_string(),
+        "row 1 has label 2, expected one below 2"
+    );
 }
 
-/// A smaller batch in a larger workspace gives the bits of a workspace of its own size.
+/// A batch gives the same bits in a workspace of its size and in a larger one.
 #[test]
-fn the_capacity_of_the_workspace_changes_no_bit() {
+fn outputs_do_not_depend_on_the_workspace_capacity() {
     let cpu = Cpu::detect();
     let network = Network::new(5, &[dense(7), RELU, dense(3)]).unwrap();
     let mut params = vec![0.0_f64; network.layout().len()];
@@ -85,31 +90,47 @@ fn the_capacity_of_the_workspace_changes_no_bit() {
         let mut grads = vec![0.0; params.len()];
         let mut workspace = Workspace::new(&network, cpu, capacity).unwrap();
         let batch = Batch { inputs: &input, targets: (&[2, 0]).into() };
-        let score = network.gradient(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads).unwrap();
+        let score =
+            network.gradient(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads).unwrap();
         (score, grads)
     };
     assert_eq!(gradient(2), gradient(9));
 }
 
-/// Also one that happens to keep as much as another.
+/// Even if both networks save the same number of elements.
 #[test]
-fn a_workspace_of_another_network_is_refused() {
+fn a_workspace_of_another_network_is_an_error() {
     let cpu = Cpu::detect();
     let norms = [LayerSpec::LayerNorm { epsilon: 1e-5 }, LayerSpec::RmsNorm { epsilon: 1e-5 }];
     let layered = |norm: &LayerSpec| Network::new(6, &[norm.clone(), dense(3)]).unwrap();
     let widths = |first, second| Network::new(6, &[dense(first), dense(second), dense(3)]).unwrap();
-    for (this, other) in [(layered(&norms[0]), layered(&norms[1])), (widths(2, 400), widths(201, 201))] {
+    for (this, other) in
+        [(layered(&norms[0]), layered(&norms[1])), (widths(2, 400), widths(201, 201))]
+    {
         let mut workspace = Workspace::new(&other, cpu, 2).unwrap();
         let params = vec![0.1_f32; this.layout().len()];
         let mut grads = params.clone();
         let batch = Batch { inputs: &[0.5; 12], targets: (&[0, 1]).into() };
-        let refused = this.gradient(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads);
-        assert_eq!(refused, Err(Error::Workspace));
+        let result = this.gradient(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads);
+        assert_eq!(result, Err(Error::Workspace));
     }
 }
 
 #[test]
-fn weights_have_the_variance_of_their_papers_and_biases_are_zero() {
+fn training_in_an_inference_workspace_is_an_error() {
+    let cpu = Cpu::detect();
+    let network = Network::new(3, &[dense(2)]).unwrap();
+    let mut workspace = Workspace::inference(&network, cpu, 1).unwrap();
+    let (params, mut grads) = (vec![0.1_f32; 8], vec![7.0_f32; 8]);
+    let batch = Batch { inputs: &[0.5; 3], targets: (&[1]).into() };
+    let result = network.gradient(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads);
+    assert_eq!(result, Err(Error::InferenceWorkspace));
+    assert_eq!(grads, [7.0; 8]);
+    assert!(Error::InferenceWorkspace.to_string().contains("Workspace::new"));
+}
+
+#[test]
+fn initial_weights_have_the_variance_of_their_paper_and_biases_are_zero() {
     let (inputs, units) = (200, 300);
     for (init, variance, uniform) in [
         (Init::HeNormal, 2.0 / 200.0, false),
@@ -126,7 +147,8 @@ fn weights_have_the_variance_of_their_papers_and_biases_are_zero() {
         let n = weights.len() as f64;
         let mean = weights.iter().sum::<f64>() / n;
         let square = weights.iter().map(|w| w * w).sum::<f64>() / n;
-        // Five standard errors: of the mean, sqrt(variance / n); of the mean square, at most variance sqrt(2 / n).
+        // Five standard errors: of the mean, sqrt(variance / n); of the mean square, at most
+        // variance sqrt(2 / n).
         assert!(mean.abs() <= 5.0 * (variance / n).sqrt(), "{init:?}: mean {mean}");
         assert!(
             (square - variance).abs() <= 5.0 * variance * (2.0 / n).sqrt(),
@@ -141,7 +163,7 @@ fn weights_have_the_variance_of_their_papers_and_biases_are_zero() {
 }
 
 #[test]
-fn the_seed_decides_every_parameter_on_every_instruction_set() {
+fn initial_parameters_depend_on_the_seed_but_not_on_the_instruction_set() {
     let network = Network::new(30, &[dense(20), RELU, dense(10)]).unwrap();
     let drawn = |isa, seed| {
         let mut params = vec![0.0_f32; network.layout().len()];
@@ -153,6 +175,6 @@ fn the_seed_decides_every_parameter_on_every_instruction_set() {
         assert_eq!(drawn(isa, 1), first, "{isa}");
     }
     assert_ne!(drawn(Isa::detect(), 2), first);
-    // Layers draw from streams of their own.
+    // Each layer draws from its own stream.
     assert_ne!(first[..10], first[30 * 20 + 20..][..10]);
 }

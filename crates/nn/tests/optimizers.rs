@@ -1,4 +1,4 @@
-//! Optimizers on networks: groups of tensors, matrices and vectors, and what is resumed.
+//! Optimizers on networks: parameter groups, matrices and vectors, resumed runs, clipping.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::Cpu;
@@ -17,7 +17,7 @@ fn draw(stream: u64) -> Vec<f32> {
     (0..26).map(|i| Stream::new(5, stream).uniform_f32(i) - 0.5).collect()
 }
 
-/// The parameters after three steps at a rate of 0.1.
+/// Parameters after three steps at a learning rate of 0.1.
 fn trained(optimizer: Optimizer, groups: &[Group]) -> Vec<f32> {
     let cpu = Cpu::detect();
     let mut running = Plan::new(&layout(), optimizer, groups).unwrap().start(cpu).unwrap();
@@ -29,7 +29,7 @@ fn trained(optimizer: Optimizer, groups: &[Group]) -> Vec<f32> {
 }
 
 #[test]
-fn what_is_stopped_goes_on_to_the_same_bits() {
+fn a_resumed_optimizer_gives_the_same_bits() {
     let cpu = Cpu::detect();
     for name in Optimizer::NAMES {
         let plan = Plan::new(&layout(), Optimizer::named(name).unwrap(), &[]).unwrap();
@@ -40,7 +40,11 @@ fn what_is_stopped_goes_on_to_the_same_bits() {
             parts.step(cpu, 0.1, 0.5, &mut again, &draw(step)).unwrap();
             parts = plan.clone().resume(cpu, parts.steps(), parts.moments().to_vec()).unwrap();
         }
-        assert_eq!((whole.steps(), whole.moments(), &params), (6, parts.moments(), &again), "{name}");
+        assert_eq!(
+            (whole.steps(), whole.moments(), &params),
+            (6, parts.moments(), &again),
+            "{name}"
+        );
         assert_ne!(params, draw(0), "{name}");
         assert_eq!(whole.moments().len(), plan.moment_names().len());
         assert!(plan.resume::<f32>(cpu, 1, vec![Vec::new(); 4]).is_err());
@@ -51,7 +55,7 @@ fn what_is_stopped_goes_on_to_the_same_bits() {
 }
 
 #[test]
-fn each_tensor_belongs_to_the_first_group_that_names_it() {
+fn each_tensor_belongs_to_the_first_group_that_matches_it() {
     let (all, none) = (trained(Optimizer::adam(), &[]), draw(0));
     let own: Optimizer = Sgd { momentum: 0.5, ..Sgd::default() }.into();
     let other = trained(own, &[]);
@@ -79,39 +83,49 @@ fn each_tensor_belongs_to_the_first_group_that_names_it() {
 }
 
 #[test]
-fn a_star_stands_for_any_characters() {
-    let steps = |pattern: &str| match Plan::new(&layout(), Optimizer::adam(), &[Group::frozen(&[pattern])]) {
-        Ok(plan) => {
-            let mut params = vec![1.0_f32; 26];
-            plan.start(Cpu::detect())
-                .unwrap()
-                .step(Cpu::detect(), 0.1, 1.0, &mut params, &[1.0; 26])
-                .unwrap();
-            Some(params.iter().filter(|&&p| p == 1.0).count())
-        }
-        Err(_) => None,
-    };
-    for (pattern, frozen) in
-        [("*.bias", 6), ("layers.0.*", 16), ("layers.*.weight", 20), ("l*s*0*b*s", 4), ("layers.1.bias*", 2)]
-    {
+fn a_star_matches_any_characters() {
+    let steps =
+        |pattern: &str| match Plan::new(&layout(), Optimizer::adam(), &[Group::frozen(&[pattern])])
+        {
+            Ok(plan) => {
+                let mut params = vec![1.0_f32; 26];
+                plan.start(Cpu::detect())
+                    .unwrap()
+                    .step(Cpu::detect(), 0.1, 1.0, &mut params, &[1.0; 26])
+                    .unwrap();
+                Some(params.iter().filter(|&&p| p == 1.0).count())
+            }
+            Err(_) => None,
+        };
+    for (pattern, frozen) in [
+        ("*.bias", 6),
+        ("layers.0.*", 16),
+        ("layers.*.weight", 20),
+        ("l*s*0*b*s", 4),
+        ("layers.1.bias*", 2),
+    ] {
         assert_eq!(steps(pattern), Some(frozen), "{pattern}");
     }
-    for pattern in ["", "bias", "*.gain", "layers", "layers.2.*", "*.bias.*", "layers.0.bias?", "*"] {
+    for pattern in ["", "bias", "*.gain", "layers", "layers.2.*", "*.bias.*", "layers.0.bias?", "*"]
+    {
         assert_eq!(steps(pattern), None, "{pattern}");
     }
 }
 
 #[test]
-fn groups_that_cannot_be_meant_are_refused() {
+fn groups_without_tensors_and_bad_rates_are_errors() {
     let plan = |groups: &[Group]| Plan::new(&layout(), Optimizer::adam(), groups);
-    assert_eq!(plan(&[Group::frozen(&["layer.*"])]).unwrap_err(), Error::Group { pattern: "layer.*".into() });
+    assert_eq!(
+        plan(&[Group::frozen(&["layer.*"])]).unwrap_err(),
+        Error::Group { pattern: "layer.*".into() }
+    );
     assert_eq!(plan(&[Group::frozen(&["*"])]).unwrap_err(), Error::Frozen);
     let rate = Group { tensors: vec!["*".into()], rate: f64::NAN, ..Group::default() };
     assert!(plan(&[rate]).unwrap_err().to_string().contains("rate"));
 }
 
 #[test]
-fn norms_are_taken_of_each_tensor_apart() {
+fn lamb_takes_the_norm_of_each_tensor() {
     let (cpu, lamb) = (Cpu::detect(), Lamb::default());
     let mut expected = draw(0);
     let (mut m, mut v) = (vec![0.0; 26], vec![0.0; 26]);
@@ -135,16 +149,15 @@ fn muon_steps_matrices_and_adamw_vectors() {
     assert_eq!(got[12..16], adamw[12..16]);
     assert_eq!(got[24..], adamw[24..]);
 
-    // The kernel on the second layer's weights as PyTorch has them: [2 outputs, 4 inputs].
-    let turn = |x: &[f32]| (0..8).map(|i| x[i % 4 * 2 + i / 4]).collect::<Vec<f32>>();
-    let (mut params, mut m) = (turn(&draw(0)[16..24]), vec![0.0; 8]);
+    // The kernel on the second layer's weights in PyTorch's layout: [2 outputs, 4 inputs].
+    let transpose = |x: &[f32]| (0..8).map(|i| x[i % 4 * 2 + i / 4]).collect::<Vec<f32>>();
+    let (mut params, mut m) = (transpose(&draw(0)[16..24]), vec![0.0; 8]);
     let mut scratch = vec![0.0; Muon::scratch::<f32>(1, 2, 4)];
     for t in 1..4 {
         let step = Step { scale: 0.5, ..Step::new(t, 0.1) };
-        let grads = turn(&draw(t)[16..24]);
+        let grads = transpose(&draw(t)[16..24]);
         muon.step(cpu, step, &mut params, &grads, [2, 4], &mut m, &mut scratch).unwrap();
     }
-    // And back again.
     for (i, &expected) in params.iter().enumerate() {
         let got = got[16 + i % 4 * 2 + i / 4];
         assert!((got - expected).abs() < 1e-5, "{got}, not {expected}");
@@ -152,7 +165,7 @@ fn muon_steps_matrices_and_adamw_vectors() {
 }
 
 #[test]
-fn a_policy_clips_gradients_and_bounds_weights() {
+fn clipping_scales_gradients_and_bounds_weights() {
     let cpu = Cpu::detect();
     let mut grads = vec![2.0_f32; 26];
     let mut policy = Clipping::new(&layout(), &[Clip::GlobalNorm { limit: 1.0 }], &[]).unwrap();
@@ -163,9 +176,12 @@ fn a_policy_clips_gradients_and_bounds_weights() {
     assert!((policy.norms()[1] - 4.0).abs() < 1e-12);
     grads[13] = f32::NAN;
     let error = policy.clip(cpu, &draw(0), &mut grads).unwrap_err();
-    assert!(matches!(error, Error::Kernel(kernels::Error::NonFiniteIn { tensor: 1, .. })), "{error:?}");
+    assert!(
+        matches!(error, Error::Kernel(kernels::Error::NonFiniteIn { tensor: 1, .. })),
+        "{error:?}"
+    );
 
-    // Each unit's weights are a column of the matrix; biases stay.
+    // Each unit's weights are a column of the matrix; biases stay unchanged.
     let mut params = vec![3.0_f32; 26];
     let bounds = [Bound::MaxNorm { limit: 2.0 }];
     Clipping::new(&layout(), &[], &bounds).unwrap().bound(cpu, &mut params).unwrap();

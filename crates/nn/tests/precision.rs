@@ -1,16 +1,16 @@
-//! Products of factors that are rounded to bf16, and of inputs most of which are 0.
+//! Matrix products of bf16 operands, and of sparse inputs.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::random::{Stream, fill_normal};
 use kernels::{Cpu, Isa};
 use nn::{
-    Activation, Batch, Cell, Compute, Convolution, Float, Init, LayerSpec, Mode, Network, Precision,
-    Recurrent, Registry, Shape, Workspace,
+    Activation, Batch, Cell, Compute, Convolution, Float, Init, LayerSpec, Mode, Network,
+    Precision, Recurrent, Registry, RnnActivation, Shape, Workspace,
 };
 
 const BF16: Compute = Compute { precision: Precision::Bf16, sparse_inputs: false };
 
-/// Networks whose products are all of one kind of layer, with what they see.
+/// Networks of one kind of layer each, with their input shapes.
 fn networks() -> Vec<(&'static str, Shape, Vec<LayerSpec>)> {
     let steps = Shape::Steps { steps: 5, features: 12 };
     let image = Shape::Image { height: 9, width: 8, channels: 2 };
@@ -21,14 +21,28 @@ fn networks() -> Vec<(&'static str, Shape, Vec<LayerSpec>)> {
     let relu = LayerSpec::Activation(Activation::Relu);
     let transformer = LayerSpec::Transformer { heads: 2, hidden: 24, dropout: 0.0, causal: false };
     let (dense, head) = (LayerSpec::dense(16, Init::HeNormal), LayerSpec::dense(3, Init::HeNormal));
-    let rnn = Cell::Rnn { activation: Activation::Tanh };
+    let rnn = Cell::Rnn { activation: RnnActivation::Tanh };
     vec![
-        ("transformer", steps, vec![dense, relu.clone(), transformer, LayerSpec::GlobalPooling, head]),
-        ("convolution", image, vec![filters(8), relu.clone(), filters(3), LayerSpec::GlobalPooling]),
+        (
+            "transformer",
+            steps,
+            vec![dense, relu.clone(), transformer, LayerSpec::GlobalPooling, head],
+        ),
+        (
+            "convolution",
+            image,
+            vec![filters(8), relu.clone(), filters(3), LayerSpec::GlobalPooling],
+        ),
         (
             "grouped convolution",
             image,
-            vec![filters(8), LayerSpec::Convolution(strided), relu, filters(3), LayerSpec::GlobalPooling],
+            vec![
+                filters(8),
+                LayerSpec::Convolution(strided),
+                relu,
+                filters(3),
+                LayerSpec::GlobalPooling,
+            ],
         ),
         ("rnn", steps, vec![inner(rnn), last(rnn)]),
         ("lstm", steps, vec![inner(Cell::Lstm), last(Cell::Lstm)]),
@@ -50,27 +64,33 @@ fn gradient<T: Float>(
     let mut grads = params.clone();
     let mut workspace = Workspace::new(&network, cpu, 4).unwrap();
     let batch = Batch { inputs: &inputs, targets: (&[0, 1, 2, 1]).into() };
-    let score = network.gradient(cpu, Mode::Probe, &params, batch, &mut workspace, &mut grads).unwrap();
+    let score =
+        network.gradient(cpu, Mode::Probe, &params, batch, &mut workspace, &mut grads).unwrap();
     (score.mean_loss(), grads)
 }
 
 #[test]
-fn rounded_factors_change_a_gradient_by_their_rounding() {
+fn bf16_operands_change_a_gradient_by_their_rounding() {
     for network in networks() {
         let (loss, exact) = gradient::<f32>(Cpu::detect(), &network, Compute::default());
         let (rounded_loss, rounded) = gradient::<f32>(Cpu::detect(), &network, BF16);
         let name = network.0;
         assert_ne!(exact, rounded, "{name}");
-        // A bf16 has 8 bits; a gradient goes through some ten products.
+        // A bf16 has 8 significant bits; a gradient passes through some ten products.
         assert!((rounded_loss / loss - 1.0).abs() < 10.0 / 256.0, "{name}: {loss} {rounded_loss}");
         let norm = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let apart: Vec<f32> = exact.iter().zip(&rounded).map(|(x, y)| x - y).collect();
-        assert!(norm(&apart) < 10.0 / 256.0 * norm(&exact), "{name}: {} of {}", norm(&apart), norm(&exact));
+        let error: Vec<f32> = exact.iter().zip(&rounded).map(|(x, y)| x - y).collect();
+        assert!(
+            norm(&error) < 10.0 / 256.0 * norm(&exact),
+            "{name}: {} of {}",
+            norm(&error),
+            norm(&exact)
+        );
     }
 }
 
 #[test]
-fn rounded_factors_have_the_same_bits_on_every_instruction_set() {
+fn bf16_products_have_the_same_bits_on_every_instruction_set() {
     for network in networks() {
         let run = |isa| {
             let (loss, grads) = gradient::<f32>(Cpu::serial(isa), &network, BF16);
@@ -84,7 +104,7 @@ fn rounded_factors_have_the_same_bits_on_every_instruction_set() {
 }
 
 #[test]
-fn in_f64_nothing_is_rounded() {
+fn f64_networks_are_not_rounded_to_bf16() {
     for network in networks() {
         let run = |compute| gradient::<f64>(Cpu::detect(), &network, compute);
         assert_eq!(run(Compute::default()), run(BF16), "{}", network.0);
@@ -92,7 +112,7 @@ fn in_f64_nothing_is_rounded() {
 }
 
 #[test]
-fn zeros_that_are_left_out_change_no_bit() {
+fn sparse_inputs_change_no_bit() {
     let layers = [
         LayerSpec::Dropout { p: 0.2 },
         LayerSpec::dense(40, Init::HeNormal),
@@ -105,7 +125,8 @@ fn zeros_that_are_left_out_change_no_bit() {
         let network = Network::with_compute(60, &layers, &Registry::new(), compute).unwrap();
         let mut params = vec![0.0_f32; network.layout().len()];
         network.init(cpu, 3, &mut params).unwrap();
-        let draw = |i: u64| if i % 60 / 7 % 3 == 1 { Stream::new(1, 1).uniform_f32(i) } else { 0.0 };
+        let draw =
+            |i: u64| if i % 60 / 7 % 3 == 1 { Stream::new(1, 1).uniform_f32(i) } else { 0.0 };
         let inputs: Vec<f32> = (0..33 * 60).map(draw).collect();
         let labels: Vec<u32> = (0..33).map(|i| i % 3).collect();
         let (mut grads, mut dinputs) = (params.clone(), inputs.clone());

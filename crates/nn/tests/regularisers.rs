@@ -1,4 +1,4 @@
-//! What keeps a training from learning by heart: mixed images, noise, averages of weights.
+//! Regularisation: mixup and CutMix, gradient noise, weight averaging, SAM.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::Cpu;
@@ -16,13 +16,13 @@ fn mix(mixing: Mixing, stream: u64) -> (Vec<f64>, Vec<f64>) {
 }
 
 #[test]
-fn pixels_and_labels_are_mixed_alike() {
+fn images_and_labels_are_mixed_in_the_same_shares() {
     for mixing in [Mixing::Mixup { alpha: 0.4 }, Mixing::CutMix { alpha: 1.0 }] {
         for stream in 0..50 {
             let (mixed, targets) = mix(mixing, stream);
             for (x, y) in mixed.chunks(200).zip(targets.chunks(3)) {
                 assert!((y.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-                // Pixels are the numbers of their images, so that their mean is that of the labels.
+                // Each pixel is the index of its image, so that the mean is that of the labels.
                 let mean = x.iter().sum::<f64>() / 200.0;
                 assert!((mean - (y[1] + 2.0 * y[2])).abs() < 1e-12, "{mixing:?} {y:?} {mean}");
             }
@@ -31,42 +31,52 @@ fn pixels_and_labels_are_mixed_alike() {
     }
 }
 
-/// What mixup takes of an image beside its own.
+/// Share of image 0 in the first row that mixup makes.
 fn share(alpha: f64, stream: u64) -> f64 {
     let (shape, stream) = (Shape::from(1), Stream::new(3, stream << 32));
     let (mut mixed, mut targets) = ([0.0_f64; 2], [0.0; 4]);
     let mixing = Mixing::Mixup { alpha };
-    mixing.mix(Cpu::detect(), stream, shape, &[1.0, 0.0], &[0, 1], 2, &mut mixed, &mut targets).unwrap();
+    mixing
+        .mix(Cpu::detect(), stream, shape, &[1.0, 0.0], &[0, 1], 2, &mut mixed, &mut targets)
+        .unwrap();
     targets[0]
 }
 
 #[test]
 fn shares_have_the_moments_of_the_beta_distribution() {
-    for (alpha, variance) in [(0.2, 1.0 / 5.6), (0.5, 0.125), (1.0, 1.0 / 12.0), (3.0, 1.0 / 28.0)] {
+    for (alpha, variance) in [(0.2, 1.0 / 5.6), (0.5, 0.125), (1.0, 1.0 / 12.0), (3.0, 1.0 / 28.0)]
+    {
         let draws: Vec<f64> = (0..20_000).map(|i| share(alpha, i)).collect();
         let mean = draws.iter().sum::<f64>() / 20_000.0;
         let found = draws.iter().map(|x| (x - 0.5) * (x - 0.5)).sum::<f64>() / 20_000.0;
-        // Five deviations of the mean; squares vary less than their mean.
-        assert!((mean - 0.5).abs() < 5.0 * (variance / 20_000.0_f64).sqrt(), "{alpha}: mean {mean}");
-        assert!((found / variance - 1.0).abs() < 5.0 / 20_000.0_f64.sqrt(), "{alpha}: variance {found}");
+        // Five standard errors of the mean; squares vary less than their mean.
+        assert!(
+            (mean - 0.5).abs() < 5.0 * (variance / 20_000.0_f64).sqrt(),
+            "{alpha}: mean {mean}"
+        );
+        assert!(
+            (found / variance - 1.0).abs() < 5.0 / 20_000.0_f64.sqrt(),
+            "{alpha}: variance {found}"
+        );
     }
 }
 
-/// Beta(alpha, alpha) is 0 or 1, each half of the time, in the limit of alpha = 0: images are left as they are.
+/// In the limit alpha = 0, Beta(alpha, alpha) is 0 or 1 with probability 1/2: images stay unmixed.
 #[test]
-fn the_smallest_alpha_mixes_nothing() {
+fn the_smallest_alpha_leaves_images_unmixed() {
     for alpha in [1e-3, 1e-9, 1e-300, 5e-324] {
         let draws: Vec<f64> = (0..2000).map(|i| share(alpha, i)).collect();
         let mixed = draws.iter().filter(|&&x| x.min(1.0 - x) > 0.01).count();
         let ones = draws.iter().filter(|&&x| x > 0.5).count();
-        // Of alpha = 0.001 about one draw in 100 lies between, as the density alpha / (2 x) near 0 says.
+        // With alpha = 0.001 about 1 % of the draws lie between: the density near 0 is alpha / (2
+        // x).
         assert!(mixed <= if alpha == 1e-3 { 60 } else { 0 }, "{alpha}: {mixed} draws between");
         assert!((900..1100).contains(&ones), "{alpha}: {ones} ones");
     }
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn wrong_lengths_labels_and_alphas_are_errors() {
     let (cpu, stream, mixup) = (Cpu::detect(), Stream::new(0, 0), Mixing::Mixup { alpha: 1.0 });
     let mix = |mixing: Mixing, label, len: usize| {
         let (inputs, mut mixed, mut targets) = ([0.0_f32; 200], Vec::from([0.0; 200]), Vec::new());
@@ -79,24 +89,24 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
-fn an_average_of_equal_weights_is_these_weights() {
+fn the_average_of_constant_weights_converges_to_them() {
     let (cpu, ema) = (Cpu::detect(), Ema { decay: 0.9 });
     let mut average = [0.0_f64];
     ema.step(cpu, 0, &mut average, &[1.0]).unwrap();
-    // A tenth of the start is kept at first.
+    // At step 0 the decay is 1/10.
     assert!((average[0] - 0.9).abs() < 1e-15);
     for steps in 1..200 {
         ema.step(cpu, steps, &mut average, &[1.0]).unwrap();
     }
     assert!((average[0] - 1.0).abs() < 1e-9, "{average:?}");
-    // From then on, a tenth of the way at each step.
+    // Later the decay is 0.9.
     ema.step(cpu, 1000, &mut average, &[2.0]).unwrap();
     assert!((average[0] - 1.1).abs() < 1e-9, "{average:?}");
     assert!(Ema { decay: 1.0 }.step(cpu, 0, &mut average, &[0.0]).is_err());
 }
 
 #[test]
-fn lookahead_goes_back_every_so_many_steps() {
+fn lookahead_interpolates_every_few_steps() {
     let (cpu, lookahead) = (Cpu::detect(), Lookahead { steps: 3, share: 0.25 });
     let (mut slow, mut weights) = ([0.0_f32, 4.0], [8.0_f32, 4.0]);
     for steps in [1, 2] {
@@ -109,27 +119,30 @@ fn lookahead_goes_back_every_so_many_steps() {
 }
 
 #[test]
-fn sam_climbs_by_its_radius() {
+fn sam_perturbs_weights_by_its_radius() {
     let (cpu, sam) = (Cpu::detect(), Sam { radius: 0.5 });
     let (mut weights, mut origin) = ([1.0_f64, 1.0], [0.0; 2]);
-    sam.climb(cpu, &mut weights, &[3.0, -4.0], &mut origin).unwrap();
+    sam.perturb(cpu, &mut weights, &[3.0, -4.0], &mut origin).unwrap();
     assert_eq!(origin, [1.0, 1.0]);
     assert!((weights[0] - 1.3).abs() < 1e-15 && (weights[1] - 0.6).abs() < 1e-15);
-    sam.climb(cpu, &mut weights, &[0.0, 0.0], &mut origin).unwrap();
+    sam.perturb(cpu, &mut weights, &[0.0, 0.0], &mut origin).unwrap();
     assert_eq!(weights, origin);
-    assert!(sam.climb(cpu, &mut weights, &[f64::NAN, 0.0], &mut origin).is_err());
+    assert!(sam.perturb(cpu, &mut weights, &[f64::NAN, 0.0], &mut origin).is_err());
     assert_eq!(weights, origin);
 }
 
 #[test]
-fn its_variance_falls_as_the_paper_says() {
+fn the_variance_of_gradient_noise_decays_as_in_the_paper() {
     let (cpu, noise) = (Cpu::detect(), Noise { scale: 0.3, decay: 0.55 });
     for (step, variance) in [(0, 0.3), (99, 0.3 / 12.589_254_117_941_675)] {
         let mut grads = vec![0.0_f64; 100_000];
         noise.add(cpu, 1, step, &mut grads).unwrap();
         let found = grads.iter().map(|x| x * x).sum::<f64>() / 1e5;
-        // Five deviations of the estimate.
-        assert!((found / variance - 1.0).abs() < 5.0 * (2.0_f64 / 1e5).sqrt(), "{found}, not {variance}");
+        // Five standard errors of the estimate.
+        assert!(
+            (found / variance - 1.0).abs() < 5.0 * (2.0_f64 / 1e5).sqrt(),
+            "{found}, not {variance}"
+        );
     }
     let draw = |seed, step| {
         let mut grads = vec![1.0_f32; 3000];

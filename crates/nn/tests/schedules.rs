@@ -1,4 +1,4 @@
-//! Schedules, plateaus and early stopping at epochs that can be reckoned by hand.
+//! Schedules, plateaus and early stopping at epochs with values computed by hand.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::Cpu;
@@ -8,7 +8,8 @@ const EPOCH: u64 = 10;
 
 fn factors(schedule: &Schedule, steps: u64) -> Vec<f64> {
     schedule.check().unwrap();
-    let at = |step| schedule.factor(Cpu::detect(), Progress { step, steps, steps_per_epoch: EPOCH });
+    let at =
+        |step| schedule.factor(Cpu::detect(), Progress { step, steps, steps_per_epoch: EPOCH });
     (0..steps + 5).map(at).collect()
 }
 
@@ -17,7 +18,7 @@ fn near(got: f64, expected: f64) {
 }
 
 #[test]
-fn what_falls_begins_at_one_and_ends_where_it_says() {
+fn decaying_schedules_start_at_one_and_reach_their_end() {
     let falling = [
         Schedule::Cosine { end: 0.1 },
         Schedule::Linear { end: 0.1 },
@@ -36,7 +37,7 @@ fn what_falls_begins_at_one_and_ends_where_it_says() {
 }
 
 #[test]
-fn steps_and_powers_go_by_epochs() {
+fn step_exponential_and_polynomial_decay() {
     let stepped = factors(&Schedule::Step { every: 2, factor: 0.5 }, 60);
     for (step, expected) in [(0, 1.0), (19, 1.0), (20, 0.5), (39, 0.5), (40, 0.25), (59, 0.25)] {
         near(stepped[step], expected);
@@ -49,7 +50,7 @@ fn steps_and_powers_go_by_epochs() {
 }
 
 #[test]
-fn restarts_come_after_each_period() {
+fn cosine_restarts_after_each_cycle() {
     let alike = factors(&Schedule::CosineRestarts { epochs: 1.0, growth: 1.0, end: 0.0 }, 40);
     let longer = factors(&Schedule::CosineRestarts { epochs: 1.0, growth: 2.0, end: 0.2 }, 70);
     for step in [0, 10, 20, 30] {
@@ -65,9 +66,11 @@ fn restarts_come_after_each_period() {
 }
 
 #[test]
-fn what_rises_meets_the_full_rate() {
+fn warmups_reach_the_full_rate() {
     let cycle = factors(&Schedule::OneCycle { rise: 0.3, start: 0.04, end: 4e-6 }, 101);
-    for (step, expected) in [(0, 0.04), (15, 0.52), (30, 1.0), (65, (1.0 + 4e-6) / 2.0), (100, 4e-6)] {
+    for (step, expected) in
+        [(0, 0.04), (15, 0.52), (30, 1.0), (65, (1.0 + 4e-6) / 2.0), (100, 4e-6)]
+    {
         near(cycle[step], expected);
     }
     let root = factors(&Schedule::InverseSquareRoot { epochs: 2.5 }, 200);
@@ -82,8 +85,9 @@ fn what_rises_meets_the_full_rate() {
 }
 
 #[test]
-fn a_sequence_is_one_schedule_and_then_the_other() {
-    let (first, then) = (Box::new(Schedule::Linear { end: 0.5 }), Box::new(Schedule::Cosine { end: 0.0 }));
+fn a_sequence_runs_one_schedule_after_the_other() {
+    let (first, then) =
+        (Box::new(Schedule::Linear { end: 0.5 }), Box::new(Schedule::Cosine { end: 0.0 }));
     let both = factors(&Schedule::Sequence { epochs: 1.1, first, then }, 112);
     for (step, expected) in [(0, 1.0), (10, 0.5), (11, 1.0), (61, 0.5), (111, 0.0)] {
         near(both[step], expected);
@@ -91,17 +95,20 @@ fn a_sequence_is_one_schedule_and_then_the_other() {
 }
 
 #[test]
-fn a_plateau_lowers_the_rate() {
+fn a_plateau_reduces_the_rate() {
     let plateau = Plateau { factor: 0.5, patience: 1, min_delta: 0.1, least: 0.2 };
     plateau.check().unwrap();
-    // 0.95 and 0.91 are no progress beyond 1.0, 0.5 is.
+    // 0.95 and 0.91 are within min_delta of 1.0, 0.5 is an improvement.
     let losses = [1.0, 0.95, 0.91, 0.5, 0.5, f64::NAN, 0.5, 0.5, 0.5, 0.5];
     let after = |epochs: usize| plateau.factor(losses[..epochs].iter().copied());
-    assert_eq!([0, 1, 2, 3, 4, 5, 6, 8, 10].map(after), [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.2, 0.2]);
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5, 6, 8, 10].map(after),
+        [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.2, 0.2]
+    );
 }
 
 #[test]
-fn numbers_out_of_range_are_refused() {
+fn parameters_out_of_range_are_errors() {
     let then = Box::new(Schedule::Cosine { end: 2.0 });
     for schedule in [
         Schedule::Linear { end: f64::NAN },
@@ -115,33 +122,34 @@ fn numbers_out_of_range_are_refused() {
     assert!(Plateau { factor: 1.0, ..Plateau::default() }.check().is_err());
 }
 
-/// The epoch after which it stops.
+/// Epoch after which `rule` stops.
 fn stop(rule: EarlyStopping, results: &[f64]) -> Option<usize> {
     rule.check().unwrap();
     (1..=results.len()).find(|&epochs| rule.stops(&results[..epochs]))
 }
 
 #[test]
-fn it_waits_as_long_as_it_is_told() {
+fn early_stopping_waits_for_its_patience() {
     let losses = [1.0, 0.9, 0.95, 0.8, 0.85, 0.82, 0.81, 0.9];
     let rule = EarlyStopping::default();
     assert_eq!(stop(rule, &losses), None);
     assert_eq!(stop(EarlyStopping { patience: 2, ..rule }, &losses), Some(7));
     assert_eq!(stop(EarlyStopping { patience: 0, ..rule }, &losses), Some(3));
-    // From 1.0 no loss is better by 0.25; nothing but NaN is no progress either.
+    // No loss improves on 1.0 by 0.25; NaN is no improvement.
     assert_eq!(stop(EarlyStopping { patience: 1, min_delta: 0.25, ..rule }, &losses), Some(3));
     assert_eq!(stop(EarlyStopping { patience: 1, ..rule }, &[f64::NAN; 3]), Some(2));
 }
 
 #[test]
-fn higher_is_better_where_accuracy_is_watched() {
-    let rule = EarlyStopping { monitor: Monitor::ValAccuracy, patience: 1, ..EarlyStopping::default() };
+fn higher_accuracy_is_better() {
+    let rule =
+        EarlyStopping { monitor: Monitor::ValAccuracy, patience: 1, ..EarlyStopping::default() };
     assert_eq!(stop(rule, &[0.1, 0.5, 0.6, 0.7]), None);
     assert_eq!(stop(rule, &[0.7, 0.6, 0.5, 0.8]), Some(3));
 }
 
 #[test]
-fn means_of_several_epochs_do_not_mind_noise() {
+fn a_moving_average_tolerates_noise() {
     let noisy = [1.0, 0.7, 0.9, 0.6, 0.8, 0.5, 0.7, 0.4];
     let rule = EarlyStopping { patience: 0, ..EarlyStopping::default() };
     assert_eq!(stop(rule, &noisy), Some(3));
@@ -149,18 +157,18 @@ fn means_of_several_epochs_do_not_mind_noise() {
     assert_eq!(stop(EarlyStopping { window: 4, ..rule }, &noisy), None);
 }
 
-/// Values at the ends of an f64's range and between, for what is above 0.
+/// Positive f64s over the whole range.
 const POSITIVE: [f64; 14] =
     [5e-324, 1e-300, 1e-20, 1e-3, 0.07, 0.1, 0.3, 1.0, 2.5, 1e3, 1e18, 1e20, 1e300, f64::MAX];
-const SHARES: [f64; 4] = [0.0, 1e-300, 0.3, 1.0];
+const FRACTIONS: [f64; 4] = [0.0, 1e-300, 0.3, 1.0];
 
-/// Every schedule over the domain of its parameters; factors above 1 are those of `growing`.
+/// Every schedule over the domain of its parameters; `growing` has those with factors above 1.
 fn over_the_domain() -> Vec<Schedule> {
     let mut all = vec![Schedule::Constant];
-    for end in SHARES {
+    for end in FRACTIONS {
         all.extend([Schedule::Cosine { end }, Schedule::Linear { end }]);
-        for start in SHARES {
-            all.extend(SHARES.map(|rise| Schedule::OneCycle { rise, start, end }));
+        for start in FRACTIONS {
+            all.extend(FRACTIONS.map(|rise| Schedule::OneCycle { rise, start, end }));
         }
         for x in POSITIVE {
             all.push(Schedule::Polynomial { power: x, end });
@@ -169,7 +177,11 @@ fn over_the_domain() -> Vec<Schedule> {
             }
             let then = Box::new(Schedule::CosineRestarts { epochs: x, growth: 1.5, end });
             all.push(Schedule::Warmup { epochs: x, start: end, then: then.clone() });
-            all.push(Schedule::Sequence { epochs: x, first: Box::new(Schedule::Linear { end }), then });
+            all.push(Schedule::Sequence {
+                epochs: x,
+                first: Box::new(Schedule::Linear { end }),
+                then,
+            });
         }
     }
     all.extend(POSITIVE.map(|epochs| Schedule::InverseSquareRoot { epochs }));
@@ -180,7 +192,7 @@ fn over_the_domain() -> Vec<Schedule> {
 }
 
 #[test]
-fn every_factor_over_the_whole_domain_is_a_share() {
+fn factors_are_between_zero_and_one_over_the_whole_domain() {
     let cpu = Cpu::detect();
     for schedule in over_the_domain() {
         schedule.check().unwrap();
@@ -189,7 +201,10 @@ fn every_factor_over_the_whole_domain_is_a_share() {
                 for step in [0, 1, 2, 9, 10, 999, 1_000_003, u64::MAX - 1, u64::MAX] {
                     let progress = Progress { step, steps, steps_per_epoch };
                     let factor = schedule.factor(cpu, progress);
-                    assert!((0.0..=1.0).contains(&factor), "{schedule:?} at {progress:?}: {factor}");
+                    assert!(
+                        (0.0..=1.0).contains(&factor),
+                        "{schedule:?} at {progress:?}: {factor}"
+                    );
                 }
             }
         }
@@ -202,7 +217,7 @@ fn steps_do_not_wrap_around() {
     assert!(factors(&schedule, 100).iter().all(|&factor| factor == 1.0));
 }
 
-/// 10 steps an epoch: a cycle of a tenth of an epoch, or less, is one step long, at its full rate.
+/// With 10 steps per epoch, a cycle of at most a tenth of an epoch is one step at the full rate.
 #[test]
 fn cycles_of_one_step_have_the_full_rate() {
     for epochs in [0.1, 0.01, 1e-20] {
@@ -215,10 +230,10 @@ fn cycles_of_one_step_have_the_full_rate() {
     }
 }
 
-/// The cycles that are passed at once are those that would be passed one by one.
+/// Skipping cycles by the closed form gives the same cycles as walking them.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the cosine of std is the reference")]
-fn late_cycles_begin_where_the_sum_of_the_earlier_ones_ends() {
+#[expect(clippy::disallowed_methods, reason = "std's cosine is the reference")]
+fn skipped_cycles_equal_walked_cycles() {
     let schedule = Schedule::CosineRestarts { epochs: 0.3, growth: 1.01, end: 0.0 };
     let factors = factors(&schedule, 2000);
     let (mut begin, mut length) = (0.0, 3.0);
@@ -228,13 +243,16 @@ fn late_cycles_begin_where_the_sum_of_the_earlier_ones_ends() {
             length *= 1.01;
         }
         let expected = 0.5 * (1.0 + (std::f64::consts::PI * (step as f64 - begin) / length).cos());
-        // A step at the seam of two cycles may fall on either side of it.
-        let seam = (step as f64 - begin) / length < 1e-9;
-        assert!(seam || (factor - expected).abs() < 1e-9, "step {step}: {factor}, not {expected}");
+        // A step at the boundary of two cycles may belong to either.
+        let boundary = (step as f64 - begin) / length < 1e-9;
+        assert!(
+            boundary || (factor - expected).abs() < 1e-9,
+            "step {step}: {factor}, not {expected}"
+        );
     }
 }
 
-/// Schedules with a factor above 1, alone and within others.
+/// Schedules with factors above 1, alone and as parts of others.
 fn growing() -> Vec<Schedule> {
     let mut all = Vec::new();
     for factor in [1.0 + f64::EPSILON, 1.1, 2.0, 1e10, 1e300, f64::MAX] {
@@ -252,7 +270,7 @@ fn growing() -> Vec<Schedule> {
 }
 
 #[test]
-fn factors_stay_below_the_largest_of_the_run() {
+fn largest_bounds_the_factors_of_a_run() {
     let cpu = Cpu::detect();
     for schedule in over_the_domain().into_iter().step_by(7).chain(growing()) {
         for (steps, steps_per_epoch) in [(1, 1), (30, 10), (1000, 10), (20_000, 1), (u64::MAX, 3)] {
@@ -262,7 +280,10 @@ fn factors_stay_below_the_largest_of_the_run() {
                 let step = step.min(steps - 1);
                 let factor = schedule.factor(cpu, Progress { step, steps, steps_per_epoch });
                 let bound = largest * (1.0 + 1e-12);
-                assert!((0.0..=bound).contains(&factor), "{schedule:?}, {step}: {factor}, {largest}");
+                assert!(
+                    (0.0..=bound).contains(&factor),
+                    "{schedule:?}, {step}: {factor}, {largest}"
+                );
             }
         }
     }
@@ -274,13 +295,13 @@ fn factors_stay_below_the_largest_of_the_run() {
 }
 
 #[test]
-fn spans_that_do_not_end_within_the_run_are_refused() {
+fn phases_longer_than_the_run_are_errors() {
     let constant = || Box::new(Schedule::Constant);
     let warm = |epochs| Schedule::Warmup { epochs, start: 0.0, then: constant() };
     assert!(warm(3.0).check_length(30, 10).is_ok());
     assert!(warm(3.1).check_length(30, 10).is_err());
     assert!(Schedule::InverseSquareRoot { epochs: 1e300 }.check_length(30, 10).is_err());
-    // What is left after the first part decides about the second.
+    // The second phase is checked against the rest after the first.
     let both = |then| Schedule::Sequence { epochs: 2.0, first: constant(), then: Box::new(then) };
     assert!(both(warm(1.0)).check_length(30, 10).is_ok());
     let error = both(warm(1.5)).check_length(30, 10).unwrap_err().to_string();

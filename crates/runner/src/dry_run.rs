@@ -219,7 +219,7 @@ fn layers(network: &Network, specs: &[LayerSpec]) -> Vec<Layer> {
 
 /// Multiplications and additions of the products in a layer, for one row, forward; what goes element by element is not counted.
 fn flop(spec: &LayerSpec, input: Shape, output: Shape) -> f64 {
-    let steps = input.places() as f64;
+    let steps = input.positions() as f64;
     let features = input.features() as f64;
     match spec {
         LayerSpec::Dense { units, .. } => {

@@ -138,7 +138,7 @@ impl ClassMeasures {
             class,
             name,
             images: confusion.support(class),
-            answered: confusion.answered(class),
+            answered: confusion.predicted(class),
             precision: confusion.precision(class),
             recall: confusion.recall(class),
             f1: confusion.f1(class),

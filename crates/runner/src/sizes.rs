@@ -63,7 +63,7 @@ pub(crate) fn check_batches(setup: &Setup) -> Result<(), Error> {
 /// As for [`check`].
 pub(crate) fn check_batch(setup: &Setup, got: usize) -> Result<(), Error> {
     let (batch, rows) = (setup.config.batch as usize, setup.split.train.len());
-    let (least, noun) = (setup.network.least_rows(), setup.dataset.train.noun());
+    let (least, noun) = (setup.network.min_rows(), setup.dataset.train.noun());
     if got >= least {
         return Ok(());
     }

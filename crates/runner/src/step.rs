@@ -107,7 +107,7 @@ impl<T: Element> Stepper<T> {
         let score = self.gradient(setup, cpu, step, &mut state.weights, indices)?;
         let loss = score.mean_loss();
         if let Some(sam) = config.sam {
-            match sam.climb(cpu, &mut state.weights.params, &self.grads, &mut self.origin) {
+            match sam.perturb(cpu, &mut state.weights.params, &self.grads, &mut self.origin) {
                 Ok(()) => {
                     self.gradient(setup, cpu, step, &mut state.weights, indices)?;
                     state.weights.params.copy_from_slice(&self.origin);
@@ -155,7 +155,7 @@ impl<T: Element> Stepper<T> {
         };
         let State { weights, optimizer, average, slow, .. } = state;
         if let Some(pruner) = &mut self.pruner {
-            pruner.note(progress, &weights.params)?;
+            pruner.record_zeros(progress, &weights.params)?;
         }
         optimizer.step(cpu, rate, clipped.scale, &mut weights.params, &self.grads)?;
         match self.clipping.bound(cpu, &mut weights.params) {

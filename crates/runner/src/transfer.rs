@@ -182,13 +182,13 @@ fn take<T: Element>(
         malformed(path, expected, format!("type {}", view.dtype()))
     })?;
     for (i, value) in here.iter_mut().enumerate() {
-        let read = values[tensor.torch_place(i)];
+        let read = values[tensor.torch_index(i)];
         *value = T::from_f64(read);
         if !value.to_f64().is_finite() {
             let dtype = if size_of::<T>() == size_of::<f32>() { "f32" } else { "f64" };
             let expected =
                 format!("`{name}` with finite values of {dtype} (or --reinit {name}, which draws it anew)");
-            return Err(malformed(path, expected, format!("{read:e} at index {}", tensor.torch_place(i))));
+            return Err(malformed(path, expected, format!("{read:e} at index {}", tensor.torch_index(i))));
         }
     }
     Ok(())

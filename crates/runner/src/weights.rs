@@ -69,7 +69,7 @@ pub fn arrays<T: Element>(layout: &Layout, values: &[T], prefix: &str) -> Vec<(S
         } else {
             let mut there = here.to_vec();
             for (i, &value) in here.iter().enumerate() {
-                there[tensor.torch_place(i)] = value;
+                there[tensor.torch_index(i)] = value;
             }
             Array::new(&tensor.torch_shape(), &there)
         };
@@ -119,7 +119,7 @@ fn laid_out<T: Element>(file: &SafeTensors<'_>, path: &Path, layout: &Layout) ->
         }
         let there = tensors::values::<T>(file, path, &tensor.name, &tensor.torch_shape())?;
         for (i, value) in here.iter_mut().enumerate() {
-            *value = there[tensor.torch_place(i)];
+            *value = there[tensor.torch_index(i)];
         }
     }
     Ok(all)

@@ -1,11 +1,12 @@
-//! How large weights must be for an activation, so that neither signals nor gradients vanish or explode.
+//! Gains: weight scales per activation at which neither signals nor gradients vanish or explode.
 
 use kernels::{Cpu, math};
 
 use crate::{Activation, Error};
 
-/// The gain of [`Init::ScaledNormal`](crate::Init::ScaledNormal) and its kin by PyTorch's table (`calculate_gain`): sqrt(2) for
-/// ReLU and what is near it, 5/3 for tanh, 3/4 for SELU, `sqrt(2 / (1 + slope^2))` for leaky ReLU, and 1 for all others.
+/// Gain of [`Init::ScaledNormal`](crate::Init::ScaledNormal) and the other scaled initialisers, by
+/// PyTorch's table (`calculate_gain`): sqrt(2) for ReLU and similar activations, 5/3 for tanh, 3/4
+/// for SELU, `sqrt(2 / (1 + slope^2))` for leaky ReLU, and 1 for all others.
 pub fn gain(cpu: Cpu<'_>, activation: Activation) -> f64 {
     match activation {
         Activation::Relu
@@ -22,38 +23,42 @@ pub fn gain(cpu: Cpu<'_>, activation: Activation) -> f64 {
     }
 }
 
-/// Where a deep network stands on the edge of chaos.
+/// Initialisation of a deep network at the edge of chaos.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Critical {
-    /// The gain of the weights: their variance is `gain^2 / fan_in`.
+    /// Gain of the weights: their variance is `gain^2 / fan_in`.
     pub gain: f64,
-    /// The variance of the biases.
+    /// Variance of the biases.
     pub bias_variance: f64,
 }
 
-/// The size of weights and biases at which the gradients of a wide, deep network keep their size, whatever its depth, if its
-/// pre-activations have the variance `variance`, and `dropout` is the chance that a unit is dropped behind each activation.
+/// Gain and bias variance at which the gradients of a wide network neither vanish nor explode,
+/// whatever its depth. Its pre-activations have variance `variance`; `dropout` is the probability
+/// of dropout after each activation.
 ///
-/// With m = 1 / (1 - dropout), the mean square of inverted dropout's noise, and z standard normal:
+/// With m = 1 / (1 - dropout), the second moment of inverted dropout, and z standard normal:
 ///
 /// ```text
-/// gain^2        = 1 / (m E[act'(sqrt(variance) z)^2])              gradients keep their mean square
-/// bias_variance = variance - gain^2 m E[act(sqrt(variance) z)^2]   so do signals
+/// gain^2        = 1 / (m E[act'(sqrt(variance) z)^2])              preserves the gradients' second
+/// moment
+/// bias_variance = variance - gain^2 m E[act(sqrt(variance) z)^2]   preserves the signals' second
+/// moment
 /// ```
 ///
-/// (Schoenholz et al., ICLR 2017; for dropout, where plain He initialisation explodes, Pretorius et al., NeurIPS 2018.) For ReLU
-/// that is `sqrt(2 (1 - dropout))` and 0, at any variance.
+/// (Schoenholz et al., ICLR 2017; for dropout, where plain He initialisation explodes, Pretorius et
+/// al., NeurIPS 2018.) ReLU has gain `sqrt(2 (1 - dropout))` and bias variance 0, at any variance.
 ///
 /// # Errors
-/// [`kernels::Error::Parameter`] if `dropout` is not in [0, 1) or `variance` not finite and above 0, or if there is no such point:
-/// the biases' variance would be below 0.
+/// [`kernels::Error::Parameter`] if `dropout` is not in [0, 1), `variance` not finite and above 0,
+/// or no such point exists: the bias variance would be negative.
 pub fn critical(
     cpu: Cpu<'_>,
     activation: Activation,
     dropout: f64,
     variance: f64,
 ) -> Result<Critical, Error> {
-    let refuse = |name, expected, got| Err(kernels::Error::Parameter { name, expected, got }.into());
+    let refuse =
+        |name, expected, got| Err(kernels::Error::Parameter { name, expected, got }.into());
     if !(0.0..1.0).contains(&dropout) {
         return refuse("dropout", "in [0, 1)", dropout);
     }
@@ -65,19 +70,23 @@ pub fn critical(
     let weights = 1.0 / (noise * slopes);
     let bias = variance - weights * noise * squares;
     if !(slopes > 0.0 && bias > -1e-9 * variance) {
-        return refuse("variance", "one at which signals and gradients can both keep their size", variance);
+        return refuse(
+            "variance",
+            "one at which neither signals nor gradients vanish or explode",
+            variance,
+        );
     }
-    // What is left of the rounding of some thousand terms is 0, as it is for ReLU.
+    // A bias variance below the rounding error of some thousand terms is 0, as for ReLU.
     let bias_variance = if bias > 1e-12 * variance { bias } else { 0.0 };
     Ok(Critical { gain: math::sqrt(cpu, weights), bias_variance })
 }
 
-/// Cells of the integration over ±[`REACH`] deviations.
+/// Cells of the integration over ±[`REACH`] standard deviations.
 const CELLS: usize = 4096;
 const REACH: f64 = 12.0;
 
-/// `E[act(s z)^2]` and `E[act'(s z)^2]` with `s^2` = `variance`: the midpoint rule, which kinks at 0 fall between, and which is exact
-/// to rounding where the function is smooth.
+/// `E[act(s z)^2]` and `E[act'(s z)^2]` with `s^2` = `variance`, by the midpoint rule: kinks at 0
+/// lie between the cells' midpoints, and smooth functions are integrated to rounding.
 fn moments(cpu: Cpu<'_>, activation: Activation, variance: f64) -> Result<(f64, f64), Error> {
     let deviation = math::sqrt(cpu, variance);
     let width = 2.0 * REACH / CELLS as f64;

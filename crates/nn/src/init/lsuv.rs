@@ -1,8 +1,9 @@
-//! Layer-sequential unit variance: weights scaled by what they do to a batch of data (Mishkin, Matas, ICLR 2016).
+//! Layer-sequential unit variance: scales weights by the variance of their outputs on a batch
+//! (Mishkin, Matas, ICLR 2016).
 //!
 //! ```text
-//! for each layer of weights, from the input up:
-//!     up to `attempts` times, until the variance of its outputs over the batch is within `tolerance` of 1:
+//! for each weight layer, from the input up:
+//!     up to `attempts` times, until the variance of its outputs is within `tolerance` of 1:
 //!         weights /= sqrt(variance)
 //! ```
 
@@ -13,7 +14,7 @@ use crate::error::{check_length, check_parameter};
 use crate::workspace::Workspace;
 use crate::{Error, Float, LayerSpec, Network, Registry, Shape};
 
-/// How close to 1, and how often it is tried.
+/// Tolerance and number of attempts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -21,21 +22,21 @@ use crate::{Error, Float, LayerSpec, Network, Registry, Shape};
     serde(default, deny_unknown_fields)
 )]
 pub struct Lsuv {
-    /// How far the variance of a layer's outputs may be from 1: above 0.
+    /// Tolerated difference from 1 of the variance of a layer's outputs, above 0.
     pub tolerance: f64,
-    /// How often a layer is scaled at most: at least 1.
+    /// Maximum number of rescalings per layer, at least 1.
     pub attempts: u32,
 }
 
 impl Default for Lsuv {
-    /// The paper's: 0.1, ten times.
+    /// The paper's values: 0.1, ten attempts.
     fn default() -> Self {
         Self { tolerance: 0.1, attempts: 10 }
     }
 }
 
 impl Lsuv {
-    /// Whether its numbers are in range.
+    /// Checks that `tolerance` and `attempts` are in range.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for the first that is not.
@@ -50,14 +51,19 @@ impl Lsuv {
         check_parameter("attempts", "at least 1", f64::from(self.attempts), self.attempts >= 1)
     }
 
-    /// Scales the weights in `params`, drawn before (the paper draws them [`Orthogonal`](crate::Init::Orthogonal)), of the network of
-    /// `layers` over rows of shape `input`, by what they make of the batch `inputs`. Dense layers and convolutions of the outermost
-    /// sequence are scaled, before their activation; blocks are left as they are. Batch norms use the statistics of the batch; `buffers`,
-    /// the network's, are read for what has been fitted. Outputs that are all alike are left too.
+    /// Scales the weights in `params` of the network of `layers` over rows of shape `input`, such
+    /// that outputs on the batch `inputs` have unit variance. The weights have been drawn before;
+    /// the paper draws them [`Orthogonal`](crate::Init::Orthogonal).
+    ///
+    /// Scales the dense layers and convolutions of the outermost sequence, by their
+    /// pre-activations; blocks stay as they are. Batch norms use the statistics of the batch.
+    /// `buffers`, the network's, are read for fitted statistics. Layers whose outputs are constant
+    /// are skipped.
     ///
     /// # Errors
-    /// What [`check`](Self::check) says, or the network; [`Error::Length`] if a buffer does not fit it.
-    #[expect(clippy::too_many_arguments, reason = "the network, its numbers and the batch")]
+    /// Any error of [`check`](Self::check) or of the network; [`Error::Length`] if a buffer does
+    /// not fit the network.
+    #[expect(clippy::too_many_arguments, reason = "the network, its buffers and the batch")]
     pub fn scale<T: Float>(
         &self,
         cpu: Cpu<'_>,
@@ -76,7 +82,7 @@ impl Lsuv {
             if !matches!(layer, LayerSpec::Dense { .. } | LayerSpec::Convolution(_)) {
                 continue;
             }
-            // The network up to this layer: its parameters are the first of all.
+            // The network up to this layer: a prefix of all parameters.
             let network = Network::with_registry(input, &layers[..=i], registry)?;
             let rows = inputs.len() / network.inputs();
             let mut workspace = Workspace::inference(&network, cpu, rows)?;
@@ -84,14 +90,23 @@ impl Lsuv {
             let own = network.layout().tensors().iter().find(|tensor| tensor.layer == i);
             let Some(own) = own.map(|tensor| tensor.range.clone()) else { continue };
             for _ in 0..self.attempts {
-                let weights =
-                    crate::Weights { params: &params[..network.layout().len()], buffers: &mut buffers };
-                let outputs = network.forward_in(cpu, crate::Mode::Probe, weights, inputs, &mut workspace)?;
+                let weights = crate::Weights {
+                    params: &params[..network.layout().len()],
+                    buffers: &mut buffers,
+                };
+                let outputs =
+                    network.forward_in(cpu, crate::Mode::Probe, weights, inputs, &mut workspace)?;
                 let variance = statistics(cpu, outputs).variance();
-                if !(variance > 0.0 && variance.is_finite()) || (variance - 1.0).abs() <= self.tolerance {
+                if !(variance > 0.0 && variance.is_finite())
+                    || (variance - 1.0).abs() <= self.tolerance
+                {
                     break;
                 }
-                vector::scale(cpu, T::from_f64(1.0 / math::sqrt(cpu, variance)), &mut params[own.clone()]);
+                vector::scale(
+                    cpu,
+                    T::from_f64(1.0 / math::sqrt(cpu, variance)),
+                    &mut params[own.clone()],
+                );
             }
         }
         Ok(())

@@ -1,13 +1,20 @@
-//! Orthogonal matrices, uniformly distributed: the Q of a normal matrix's QR decomposition, by Householder's reflections.
+//! Orthogonal matrices, uniformly distributed: the Q of a Gaussian matrix's QR decomposition, by
+//! Householder reflections.
 //!
 //! ```text
-//! A = normal numbers, tall
-//! for each column j:  v = A[j.., j], made longer by its length;  A[j..] -= 2 v (v^T A[j..]) / |v|^2
+//! A = standard normal, tall
+//! for each column j:  v = A[j.., j], with
+//! v
+//! added to
+//! v[0]
+//! ;  A[j..] -= 2 v (v^T A[j..]) /
+//! v
+//! ^2
 //! Q = the reflections, the last first, applied to the identity; column j times the sign of R[j, j]
 //! ```
 //!
-//! The signs make Q uniform (Mezzadri, Notices of the AMS 54, 2007); without them QR prefers some matrices. All in f64, with the
-//! kernels' own operations on whole rows, so that the bits are the same everywhere.
+//! The signs make Q uniform (Mezzadri, Notices of the AMS 54, 2007): plain QR is biased. All
+//! operations are f64 kernels on whole rows, so that the bits are the same everywhere.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -18,8 +25,14 @@ use kernels::{Cpu, math};
 
 use crate::Error;
 
-/// A `rows` x `cols` matrix, row after row, whose columns are orthonormal; if there are more columns than rows, its rows are.
-pub(super) fn orthogonal(cpu: Cpu<'_>, stream: Stream, rows: usize, cols: usize) -> Result<Vec<f64>, Error> {
+/// A row-major `[rows, cols]` matrix with orthonormal columns; with orthonormal rows if `rows <
+/// cols`.
+pub(super) fn orthogonal(
+    cpu: Cpu<'_>,
+    stream: Stream,
+    rows: usize,
+    cols: usize,
+) -> Result<Vec<f64>, Error> {
     if rows < cols {
         let tall = orthogonal(cpu, stream, cols, rows)?;
         return Ok((0..rows)
@@ -32,12 +45,12 @@ pub(super) fn orthogonal(cpu: Cpu<'_>, stream: Stream, rows: usize, cols: usize)
     for j in 0..cols {
         let mut v: Vec<f64> = (j..rows).map(|i| a[i * cols + j]).collect();
         let length = math::sqrt(cpu, v.iter().fold(0.0, |sum, v| sum + v * v));
-        // Away from zero, so that no digits are lost.
+        // The sign of v[0] avoids cancellation.
         let signed = if v[0] < 0.0 { -length } else { length };
         v[0] += signed;
         let size = v.iter().fold(0.0, |sum, v| sum + v * v);
         reflect(cpu, &v, size, &mut a[j * cols..], cols)?;
-        // What is left on the diagonal has the other sign.
+        // R[j, j] has the opposite sign.
         reflections.push((v, size, -signed));
     }
     let mut q = vec![0.0; rows * cols];
@@ -57,7 +70,7 @@ pub(super) fn orthogonal(cpu: Cpu<'_>, stream: Stream, rows: usize, cols: usize)
     Ok(q)
 }
 
-/// `a -= 2 v (v^T a) / size` for the rows of `a`, where `size` is `v^T v`; nothing if that is 0.
+/// `a -= 2 v (v^T a) / size` for the rows of `a`, where `size` is `v^T v`. No-op if `size` is 0.
 fn reflect(cpu: Cpu<'_>, v: &[f64], size: f64, a: &mut [f64], cols: usize) -> Result<(), Error> {
     if size == 0.0 {
         return Ok(());

@@ -1,6 +1,7 @@
-//! Batch normalisation: each channel gets mean 0 and variance 1 over the batch, then a learned scale and shift.
+//! Batch normalisation: each channel gets mean 0 and variance 1 over the batch, then a learned
+//! scale and shift.
 //!
-//! Images are channels-last, so that the batch norm of vectors and that of images are the same.
+//! Images are channels-last, so that one implementation serves vectors and images.
 
 use alloc::vec::Vec;
 
@@ -15,13 +16,13 @@ use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode, Parameter, S
 use crate::layout::Order;
 use crate::{Error, Shape};
 
-/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias` (Ioffe, Szegedy, ICML 2015). PyTorch: `BatchNorm1d`,
-/// `BatchNorm2d`.
+/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias` (Ioffe, Szegedy, ICML 2015).
+/// PyTorch: `BatchNorm1d`, `BatchNorm2d`.
 #[derive(Debug)]
 pub(crate) struct BatchNorm {
     shape: Shape,
     epsilon: f64,
-    /// How much of a batch goes into the running statistics.
+    /// Weight of a batch in the running statistics.
     momentum: f64,
 }
 
@@ -66,12 +67,12 @@ impl Describe for BatchNorm {
         ])
     }
 
-    /// Two values for each channel: a single one has no variance. An image has one at each place.
-    fn least_rows(&self) -> usize {
-        2_usize.div_ceil(self.shape.places().max(1))
+    /// Two values per channel, since one has no variance. An image has one value per position.
+    fn min_rows(&self) -> usize {
+        2_usize.div_ceil(self.shape.positions().max(1))
     }
 
-    /// Mean, and one over the deviation.
+    /// Mean and reciprocal standard deviation of each channel.
     fn statistics(&self, _: usize) -> usize {
         2 * self.channels()
     }
@@ -79,7 +80,7 @@ impl Describe for BatchNorm {
 
 impl<T: Float> Layer<T> for BatchNorm {
     fn scratch(&self, rows: usize, _: usize) -> usize {
-        let rows = rows.saturating_mul(self.shape.places());
+        let rows = rows.saturating_mul(self.shape.positions());
         batch_norm_scratch(rows, self.channels()).max(batch_norm_inference_scratch(self.channels()))
     }
 
@@ -94,27 +95,41 @@ impl<T: Float> Layer<T> for BatchNorm {
                 *mean = running_mean[i].to_f64();
                 *rstd = 1.0 / sqrt(cpu, running_var[i].to_f64() + epsilon);
             }
-            return Ok(batch_norm_inference(cpu, x, running_mean, running_var, affine, epsilon, y, scratch)?);
+            return Ok(batch_norm_inference(
+                cpu,
+                x,
+                running_mean,
+                running_var,
+                affine,
+                epsilon,
+                y,
+                scratch,
+            )?);
         }
-        let learns = matches!(mode, Mode::Train { .. });
-        let running =
-            learns.then_some(Running { mean: running_mean, var: running_var, momentum: self.momentum });
+        let trains = matches!(mode, Mode::Train { .. });
+        let running = trains.then_some(Running {
+            mean: running_mean,
+            var: running_var,
+            momentum: self.momentum,
+        });
         batch_norm(cpu, x, affine, epsilon, running, mean, rstd, y, scratch)?;
-        if let (true, [count]) = (learns, batches) {
+        if let (true, [count]) = (trains, batches) {
             *count += T::ONE;
         }
         Ok(())
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
-        let Backward { cpu, mode, params, buffers, x, dy, mut dx, grads, statistics, scratch, .. } = pass;
+        let Backward {
+            cpu, mode, params, buffers, x, dy, mut dx, grads, statistics, scratch, ..
+        } = pass;
         let channels = self.channels();
         let (dgamma, dbeta) = grads.split_at_mut(channels);
         let gradient = AffineGradient::new(dgamma, dbeta);
         let affine = self.affine(params);
         let (mean, rstd) = statistics[..2 * channels].split_at(channels);
         if let (Mode::Eval, Some(dx)) = (mode, &mut dx) {
-            // Mean and deviation are numbers like any other then: dx = dy * weight / deviation.
+            // Mean and deviation are constants in evaluation: dx = dy * weight / deviation.
             let (running_mean, running_var) = buffers[..2 * channels].split_at(channels);
             let (scale, shift) = scratch[..2 * channels].split_at_mut(channels);
             fold_batch_norm(cpu, running_mean, running_var, affine, self.epsilon, scale, shift)?;

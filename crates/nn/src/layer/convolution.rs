@@ -1,4 +1,4 @@
-//! Two-dimensional convolution with the activation and the maxima that follow it.
+//! Two-dimensional convolution with the activation and max pooling that follow it.
 
 use alloc::vec::Vec;
 
@@ -12,7 +12,7 @@ use crate::layout::Order;
 use crate::spec::{Convolution as Spec, Pool};
 use crate::{Error, Precision, Shape};
 
-/// `y = act(filters over x + b)`, or the greatest of each 2 x 2 of them. PyTorch: `Conv2d`.
+/// `y = act(x * W + b)`, or its 2 x 2 max pooling. PyTorch: `Conv2d`.
 #[derive(Debug)]
 pub(crate) struct Convolution {
     input: [usize; 3],
@@ -25,10 +25,16 @@ pub(crate) struct Convolution {
 
 impl Convolution {
     /// # Errors
-    /// What the kernel says of a window that does not fit.
+    /// [`Error::Kernel`] for a window that does not fit.
     pub(crate) fn new(input: [usize; 3], spec: Spec, precision: Precision) -> Result<Self, Error> {
-        let mut layer =
-            Self { input, spec, precision, output: Shape::Features(0), activation: None, pooled: false };
+        let mut layer = Self {
+            input,
+            spec,
+            precision,
+            output: Shape::Features(0),
+            activation: None,
+            pooled: false,
+        };
         let [_, height, width, channels] = layer.kernel(1)?.output();
         layer.output = Shape::Image { height, width, channels };
         Ok(layer)
@@ -50,8 +56,8 @@ impl Convolution {
         height * width * (self.input[2] / self.spec.groups) * self.spec.filters
     }
 
-    /// Whether the pre-activations are kept: the activation's gradient cannot be had from its output.
-    fn keeps(&self) -> Option<Activation> {
+    /// The activation, if its gradient needs the pre-activations, which are then saved.
+    fn saves_input(&self) -> Option<Activation> {
         self.activation.filter(|activation| activation.saved() == Saved::Input)
     }
 }
@@ -77,9 +83,9 @@ impl Describe for Convolution {
         tensors
     }
 
-    fn kept(&self, rows: usize) -> usize {
-        let keeps = self.keeps().is_some() || self.pooled;
-        if keeps { rows.saturating_mul(self.output.elements()) } else { 0 }
+    fn saved(&self, rows: usize) -> usize {
+        let saves = self.saves_input().is_some() || self.pooled;
+        if saves { rows.saturating_mul(self.output.elements()) } else { 0 }
     }
 
     fn fuse(&mut self, activation: Activation) -> bool {
@@ -94,7 +100,11 @@ impl Describe for Convolution {
         let halves = pool == Pool::Max && window == Window::new([2, 2]).stride([2, 2]);
         let pools = self.kernel(1).is_ok_and(|kernel| kernel.fuses_max_pool());
         let Shape::Image { height, width, channels } = self.output else { return false };
-        if self.pooled || !halves || !pools || !matches!(self.activation, None | Some(Activation::Relu)) {
+        if self.pooled
+            || !halves
+            || !pools
+            || !matches!(self.activation, None | Some(Activation::Relu))
+        {
             return false;
         }
         self.output = Shape::Image { height: height / 2, width: width / 2, channels };
@@ -102,37 +112,39 @@ impl Describe for Convolution {
         true
     }
 
-    /// Of maxima, it knows which are 0 itself.
-    fn rectifies(&self) -> bool {
+    /// After pooling, the kernel's argmax already knows which maxima are 0.
+    fn is_relu(&self) -> bool {
         self.activation == Some(Activation::Relu) && !self.pooled
     }
 
-    fn folds(&self) -> bool {
+    fn fuses_relu_backward(&self) -> bool {
         true
     }
 }
 
 impl<T: Float> Layer<T> for Convolution {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
-        let most =
-            |kernel: Kernel| kernel.forward_scratch::<T>(threads).max(kernel.backward_scratch::<T>(threads));
+        let most = |kernel: Kernel| {
+            kernel.forward_scratch::<T>(threads).max(kernel.backward_scratch::<T>(threads))
+        };
         self.kernel(rows).map_or(usize::MAX, most)
     }
 
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
-        let Forward { cpu, rows, params, x, y, kept, scratch, .. } = pass;
+        let Forward { cpu, rows, params, x, y, saved, scratch, .. } = pass;
         let (w, bias) = params.split_at(self.weights());
         let epilogue = if self.spec.bias { Epilogue::bias(bias) } else { Epilogue::NONE };
-        let epilogue = if self.activation == Some(Activation::Relu) { epilogue.relu() } else { epilogue };
+        let epilogue =
+            if self.activation == Some(Activation::Relu) { epilogue.relu() } else { epilogue };
         let kernel = self.kernel(rows)?;
         match self.activation {
             _ if self.pooled => {
-                let argmax = &mut kept[..y.len()];
+                let argmax = &mut saved[..y.len()];
                 kernel.forward(cpu, x, w, epilogue.max_pool(argmax), y, scratch)?;
             }
             None | Some(Activation::Relu) => kernel.forward(cpu, x, w, epilogue, y, scratch)?,
-            Some(activation) if self.keeps().is_some() => {
-                let z = &mut kept[..y.len()];
+            Some(activation) if self.saves_input().is_some() => {
+                let z = &mut saved[..y.len()];
                 kernel.forward(cpu, x, w, epilogue, z, scratch)?;
                 activation.forward(cpu, z, y)?;
             }
@@ -145,14 +157,28 @@ impl<T: Float> Layer<T> for Convolution {
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
-        let Backward { cpu, rows, params, x, y, kept, dy, folded, dx, fold, grads, scratch, .. } = pass;
-        if let (Some(activation), false) = (self.activation, folded || self.pooled) {
-            let saved = if self.keeps().is_some() { &kept[..y.len()] } else { y };
+        let Backward {
+            cpu,
+            rows,
+            params,
+            x,
+            y,
+            saved,
+            dy,
+            relu_applied,
+            dx,
+            apply_relu,
+            grads,
+            scratch,
+            ..
+        } = pass;
+        if let (Some(activation), false) = (self.activation, relu_applied || self.pooled) {
+            let saved = if self.saves_input().is_some() { &saved[..y.len()] } else { y };
             activation.backward(cpu, saved, dy)?;
         }
-        let (w, argmax) = (&params[..self.weights()], self.pooled.then(|| &kept[..dy.len()]));
+        let (w, argmax) = (&params[..self.weights()], self.pooled.then(|| &saved[..dy.len()]));
         let (dw, db) = grads.split_at_mut(self.weights());
-        let to = Gradients { dw, db: self.spec.bias.then_some(db), dx, at_relu: fold };
+        let to = Gradients { dw, db: self.spec.bias.then_some(db), dx, at_relu: apply_relu };
         Ok(self.kernel(rows)?.backward(cpu, x, w, OutputGradient { dy, argmax }, to, scratch)?)
     }
 }

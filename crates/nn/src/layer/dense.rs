@@ -1,7 +1,8 @@
 //! A dense layer with the activation that follows it: `y = act(x W + b)`.
 //!
-//! Bias and ReLU are applied while the product is in registers, other activations right behind it. On the way back ReLU's
-//! gradient is applied, where the layer above can, while the gradient that reaches it is in registers.
+//! Bias and ReLU are in the epilogue of the product; other activations run right after it. In the
+//! backward pass, the next layer applies ReLU's gradient in the epilogue of its own product, if it
+//! can.
 
 use alloc::vec::Vec;
 
@@ -15,15 +16,15 @@ use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
 use crate::{Compute, Error, Init, Shape};
 
-/// `y = act(x W + b)` at each place of a row, with W: `inputs` x `outputs` and b: `outputs`.
+/// `y = act(x W + b)` at each position of a row, with W `[inputs, outputs]` and b `[outputs]`.
 #[derive(Debug)]
 pub(crate) struct Dense {
     input: Shape,
     output: Shape,
     inputs: usize,
     outputs: usize,
-    /// Rows of the product for each row of the batch.
-    places: usize,
+    /// Rows of the product per row of the batch.
+    positions: usize,
     init: Init,
     bias: bool,
     compute: Compute,
@@ -31,21 +32,30 @@ pub(crate) struct Dense {
 }
 
 impl Dense {
-    /// Over the features of each step; or over all of an image, flattened in PyTorch's order.
-    pub(crate) fn new(input: Shape, outputs: usize, init: Init, bias: bool, compute: Compute) -> Self {
-        let (inputs, places, output) = match input {
-            Shape::Steps { steps, features } => (features, steps, Shape::Steps { steps, features: outputs }),
+    /// Over the features of each step, or over all elements of an image, flattened in PyTorch's
+    /// order.
+    pub(crate) fn new(
+        input: Shape,
+        outputs: usize,
+        init: Init,
+        bias: bool,
+        compute: Compute,
+    ) -> Self {
+        let (inputs, positions, output) = match input {
+            Shape::Steps { steps, features } => {
+                (features, steps, Shape::Steps { steps, features: outputs })
+            }
             _ => (input.elements(), 1, Shape::Features(outputs)),
         };
-        Self { input, output, inputs, outputs, places, init, bias, compute, activation: None }
+        Self { input, output, inputs, outputs, positions, init, bias, compute, activation: None }
     }
 
     fn weights(&self) -> usize {
         self.inputs * self.outputs
     }
 
-    /// Whether the pre-activations are kept: the activation's gradient cannot be had from its output.
-    fn keeps(&self) -> Option<Activation> {
+    /// The activation, if its gradient needs the pre-activations, which are then saved.
+    fn saves_input(&self) -> Option<Activation> {
         self.activation.filter(|activation| activation.saved() == Saved::Input)
     }
 }
@@ -58,7 +68,7 @@ impl Describe for Dense {
     fn parameters(&self) -> Vec<Parameter> {
         let order = match self.input {
             Shape::Image { height, width, channels } if channels > 1 => {
-                Order::TransposedImage { places: height * width, channels }
+                Order::TransposedImage { positions: height * width, channels }
             }
             _ => Order::Transposed,
         };
@@ -75,8 +85,8 @@ impl Describe for Dense {
         tensors
     }
 
-    fn kept(&self, rows: usize) -> usize {
-        self.keeps().map_or(0, |_| rows.saturating_mul(self.output.elements()))
+    fn saved(&self, rows: usize) -> usize {
+        self.saves_input().map_or(0, |_| rows.saturating_mul(self.output.elements()))
     }
 
     fn fuse(&mut self, activation: Activation) -> bool {
@@ -87,64 +97,79 @@ impl Describe for Dense {
         true
     }
 
-    fn rectifies(&self) -> bool {
+    fn is_relu(&self) -> bool {
         self.activation == Some(Activation::Relu)
     }
 
-    fn folds(&self) -> bool {
+    fn fuses_relu_backward(&self) -> bool {
         true
     }
 }
 
 impl<T: Float> Layer<T> for Dense {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
-        let (m, k, n) = (rows.saturating_mul(self.places), self.inputs, self.outputs);
+        let (m, k, n) = (rows.saturating_mul(self.positions), self.inputs, self.outputs);
         let product = |m, n, k| T::product_scratch(self.compute.precision, threads, m, n, k);
         product(m, n, k).max(product(k, n, m)).max(product(m, k, n))
     }
 
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
-        let Forward { cpu, params, x, y, kept, scratch, .. } = pass;
+        let Forward { cpu, params, x, y, saved, scratch, .. } = pass;
         let (weight, bias) = params.split_at(self.weights());
         let epilogue = if self.bias { Epilogue::bias(bias) } else { Epilogue::NONE };
         let (epilogue, after) = match self.activation {
             Some(Activation::Relu) => (epilogue.relu(), None),
             after => (epilogue, after),
         };
-        let z = if self.keeps().is_some() { &mut kept[..y.len()] } else { &mut *y };
+        let z = if self.saves_input().is_some() { &mut saved[..y.len()] } else { &mut *y };
         product(cpu, x, Weight::new(weight, self.inputs, self.compute), epilogue, z, scratch)?;
         match after {
-            Some(activation) if self.keeps().is_some() => Ok(activation.forward(cpu, &kept[..y.len()], y)?),
+            Some(activation) if self.saves_input().is_some() => {
+                Ok(activation.forward(cpu, &saved[..y.len()], y)?)
+            }
             Some(activation) => Ok(activation.forward_in_place(cpu, y)?),
             None => Ok(()),
         }
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
-        let Backward { cpu, params, x, y, kept, dy, folded, dx, fold, grads, scratch, .. } = pass;
-        if let (Some(activation), false) = (self.activation, folded) {
-            let saved = if self.keeps().is_some() { &kept[..y.len()] } else { y };
+        let Backward {
+            cpu,
+            params,
+            x,
+            y,
+            saved,
+            dy,
+            relu_applied,
+            dx,
+            apply_relu,
+            grads,
+            scratch,
+            ..
+        } = pass;
+        if let (Some(activation), false) = (self.activation, relu_applied) {
+            let saved = if self.saves_input().is_some() { &saved[..y.len()] } else { y };
             activation.backward(cpu, saved, dy)?;
         }
         let weight = Weight::new(&params[..self.weights()], self.inputs, self.compute);
         let (dw, db) = grads.split_at_mut(self.weights());
-        let dx = dx.map(|dx| (dx, fold));
+        let dx = dx.map(|dx| (dx, apply_relu));
         product_backward(cpu, x, weight, dy, (dw, self.bias.then_some(db)), dx, scratch)
     }
 }
 
-/// A matrix of weights, inputs x outputs.
+/// A weight matrix, `[inputs, outputs]`.
 #[derive(Clone, Copy)]
 pub(super) struct Weight<'a, T> {
     elements: &'a [T],
     inputs: usize,
     outputs: usize,
-    /// Of its products.
+    /// Precision and sparsity of its products.
     compute: Compute,
 }
 
 impl<'a, T> Weight<'a, T> {
-    /// All of `elements`, `inputs` of them to an output.
+    /// `elements` as `[inputs, outputs]`.
     pub(super) fn new(elements: &'a [T], inputs: usize, compute: Compute) -> Self {
         Self { elements, inputs, outputs: elements.len() / inputs, compute }
     }
@@ -154,7 +179,7 @@ impl<'a, T> Weight<'a, T> {
     }
 }
 
-/// y = x W, and what the epilogue says.
+/// y = x W, then the epilogue.
 pub(super) fn product<T: Product>(
     cpu: Cpu<'_>,
     x: &[T],
@@ -169,8 +194,8 @@ pub(super) fn product<T: Product>(
     Ok(T::product(weight.compute, cpu, [x, weight.matrix()?], T::ZERO, y, epilogue, scratch)?)
 }
 
-/// dW = x^T dy and db, the column sums of dy, in one pass over dy; dx = dy W^T, if it is wanted, times ReLU's gradient at its output
-/// x if that is asked for.
+/// dW = x^T dy and db, the column sums of dy, in one pass over dy. If requested, dx = dy W^T,
+/// optionally times ReLU's gradient at its output x.
 pub(super) fn product_backward<T: Product>(
     cpu: Cpu<'_>,
     x: &[T],
@@ -189,9 +214,17 @@ pub(super) fn product_backward<T: Product>(
         None => Epilogue::NONE,
     };
     T::product(compute, cpu, [x.transpose(), dy], T::ZERO, dw, epilogue, scratch)?;
-    let Some((dx, fold)) = dx else { return Ok(()) };
-    let epilogue = if fold { Epilogue::NONE.relu_gradient(x) } else { Epilogue::NONE };
+    let Some((dx, apply_relu)) = dx else { return Ok(()) };
+    let epilogue = if apply_relu { Epilogue::NONE.relu_gradient(x) } else { Epilogue::NONE };
     let dx = MatMut::row_major(dx, rows, inputs)?;
     let compute = Compute { sparse_inputs: false, ..compute };
-    Ok(T::product(compute, cpu, [dy, weight.matrix()?.transpose()], T::ZERO, dx, epilogue, scratch)?)
+    Ok(T::product(
+        compute,
+        cpu,
+        [dy, weight.matrix()?.transpose()],
+        T::ZERO,
+        dx,
+        epilogue,
+        scratch,
+    )?)
 }

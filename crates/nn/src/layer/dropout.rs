@@ -1,27 +1,28 @@
-//! Dropout: while the network learns, each element becomes 0 with a chance of `p`, and what is left is scaled up.
+//! Dropout: in training, each element is 0 with probability `p`, and scaled up otherwise.
 //!
-//! The mask is a function of seed, step and layer, made anew in the backward pass and never stored.
+//! The mask is a function of seed, step and layer; the backward pass recomputes it.
 
 use kernels::dropout::Dropout as Kernel;
 
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode};
 use crate::{Error, Shape};
 
-/// `y = x / (1 - p)` or 0 while the network learns, `y = x` otherwise (Srivastava et al., JMLR 2014). PyTorch: `Dropout`.
+/// `y = x / (1 - p)` or 0 in training, `y = x` otherwise (Srivastava et al., JMLR 2014). PyTorch:
+/// `Dropout`.
 #[derive(Debug)]
 pub(crate) struct Dropout {
     shape: Shape,
     p: f64,
-    number: u32,
+    id: u32,
 }
 
 impl Dropout {
-    pub(crate) fn new(shape: Shape, p: f64, number: u32) -> Self {
-        Self { shape, p, number }
+    pub(crate) fn new(shape: Shape, p: f64, id: u32) -> Self {
+        Self { shape, p, id }
     }
 
     fn kernel(&self, mode: Mode) -> Option<Kernel> {
-        mode.stream(self.number).map(|stream| Kernel { p: self.p, stream })
+        mode.stream(self.id).map(|stream| Kernel { p: self.p, stream })
     }
 }
 

@@ -1,11 +1,11 @@
-//! An activation that stands on its own, because nothing before it could take it in.
+//! An activation as a layer of its own, which no previous layer could fuse.
 
 use kernels::activation::{Activation, Saved};
 
 use crate::layer::{Backward, Describe, Float, Forward, Layer};
 use crate::{Error, Shape};
 
-/// An element-wise function of its input.
+/// An element-wise activation of the input.
 #[derive(Debug)]
 pub(crate) struct Elementwise {
     shape: Shape,
@@ -23,7 +23,7 @@ impl Describe for Elementwise {
         self.shape
     }
 
-    fn rectifies(&self) -> bool {
+    fn is_relu(&self) -> bool {
         self.activation == Activation::Relu
     }
 }
@@ -34,11 +34,11 @@ impl<T: Float> Layer<T> for Elementwise {
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
-        let Backward { cpu, x, y, dy, folded, dx, .. } = pass;
-        // The gradient by the input is all that there is to compute.
+        let Backward { cpu, x, y, dy, relu_applied, dx, .. } = pass;
+        // dx is the only gradient.
         let Some(dx) = dx else { return Ok(()) };
         dx.copy_from_slice(dy);
-        if folded {
+        if relu_applied {
             return Ok(());
         }
         let saved = match self.activation.saved() {

@@ -1,4 +1,4 @@
-//! Embedding: a row of a table for each index.
+//! Embedding: a row of a table per index.
 
 use alloc::vec::Vec;
 
@@ -7,9 +7,10 @@ use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
 use crate::{Error, Init, Shape};
 
-/// `y[step] = weight[x[step]]`, where x holds indices, as numbers, and `weight` is (count, features). PyTorch: `Embedding`.
+/// `y[step] = weight[x[step]]`, where x holds indices as floats, and `weight` is `[count,
+/// features]`. PyTorch: `Embedding`.
 ///
-/// An input that is no index becomes NaN, as its gradient does. There is no gradient by an index: `dx` is 0.
+/// An input that is no index gives NaN, and no gradient. Indices have no gradient: `dx` is 0.
 #[derive(Debug)]
 pub(crate) struct Embedding {
     steps: usize,
@@ -23,7 +24,7 @@ impl Embedding {
         Self { steps, count, features, init }
     }
 
-    /// The index that `x` is, if it is one.
+    /// The index in `x`; `None` if it is not an integer below `count`.
     fn index<T: Float>(&self, x: T) -> Option<usize> {
         let x = x.to_f64();
         let index = x as usize;
@@ -47,14 +48,16 @@ impl<T: Float> Layer<T> for Embedding {
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         for (&x, y) in pass.x.iter().zip(pass.y.chunks_exact_mut(self.features)) {
             match self.index(x) {
-                Some(index) => y.copy_from_slice(&pass.params[index * self.features..][..self.features]),
+                Some(index) => {
+                    y.copy_from_slice(&pass.params[index * self.features..][..self.features])
+                }
                 None => y.fill(T::NAN),
             }
         }
         Ok(())
     }
 
-    /// The rows of the batch are added in ascending order.
+    /// Sums over the rows of the batch in ascending order.
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
         pass.grads.fill(T::ZERO);
         for (&x, dy) in pass.x.iter().zip(pass.dy.chunks_exact(self.features)) {

@@ -1,4 +1,4 @@
-//! Group normalisation: some channels of one row at a time, whatever the batch holds besides.
+//! Group normalisation: over groups of channels of one row, independent of the rest of the batch.
 
 use alloc::vec::Vec;
 
@@ -8,8 +8,8 @@ use kernels::normalisation::{Affine, AffineGradient};
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
 use crate::{Error, Shape};
 
-/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`, with mean and variance of each group of channels of a row (Wu,
-/// He, ECCV 2018). PyTorch: `GroupNorm`.
+/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`, with mean and variance over a group
+/// of channels of a row (Wu, He, ECCV 2018). PyTorch: `GroupNorm`.
 #[derive(Debug)]
 pub(crate) struct GroupNorm {
     shape: Shape,
@@ -24,7 +24,7 @@ impl GroupNorm {
     }
 
     fn groups(&self, rows: usize) -> Groups {
-        let (positions, channels) = (self.shape.places(), self.shape.features());
+        let (positions, channels) = (self.shape.positions(), self.shape.features());
         Groups { batch: rows, positions, channels, groups: self.groups }
     }
 }
@@ -36,10 +36,13 @@ impl Describe for GroupNorm {
 
     fn parameters(&self) -> Vec<Parameter> {
         let channels = self.shape.features();
-        Vec::from([Parameter::vector("weight", channels, 1.0), Parameter::vector("bias", channels, 0.0)])
+        Vec::from([
+            Parameter::vector("weight", channels, 1.0),
+            Parameter::vector("bias", channels, 0.0),
+        ])
     }
 
-    /// Mean, and one over the deviation, of each group.
+    /// Mean and reciprocal standard deviation of each group.
     fn statistics(&self, rows: usize) -> usize {
         rows.saturating_mul(2 * self.groups)
     }
@@ -64,7 +67,17 @@ impl<T: Float> Layer<T> for GroupNorm {
         let (mean, rstd) = statistics[..2 * rows * self.groups].split_at(rows * self.groups);
         let (dgamma, dbeta) = grads.split_at_mut(channels);
         let (groups, gradient) = (self.groups(rows), AffineGradient::new(dgamma, dbeta));
-        group_norm_backward(cpu, groups, x, Some(&params[..channels]), mean, rstd, dy, gradient, scratch)?;
+        group_norm_backward(
+            cpu,
+            groups,
+            x,
+            Some(&params[..channels]),
+            mean,
+            rstd,
+            dy,
+            gradient,
+            scratch,
+        )?;
         if let Some(dx) = dx {
             dx.copy_from_slice(dy);
         }

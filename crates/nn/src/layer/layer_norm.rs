@@ -1,4 +1,5 @@
-//! Normalisation of the features of each place by themselves: layer norm, and RMS norm, which leaves the mean in.
+//! Normalisation over the features of each position: layer norm, and RMS norm, which does not
+//! subtract the mean.
 
 use alloc::vec::Vec;
 
@@ -9,7 +10,8 @@ use kernels::normalisation::{Affine, AffineGradient};
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
 use crate::{Error, Shape};
 
-/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias` (Ba, Kiros, Hinton, 2016). PyTorch: `LayerNorm`.
+/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias` (Ba, Kiros, Hinton, 2016). PyTorch:
+/// `LayerNorm`.
 #[derive(Debug)]
 pub(crate) struct LayerNorm {
     shape: Shape,
@@ -29,25 +31,31 @@ impl Describe for LayerNorm {
 
     fn parameters(&self) -> Vec<Parameter> {
         let features = self.shape.features();
-        Vec::from([Parameter::vector("weight", features, 1.0), Parameter::vector("bias", features, 0.0)])
+        Vec::from([
+            Parameter::vector("weight", features, 1.0),
+            Parameter::vector("bias", features, 0.0),
+        ])
     }
 
-    /// Mean, and one over the deviation, of each place.
+    /// Mean and reciprocal standard deviation of each position.
     fn statistics(&self, rows: usize) -> usize {
-        rows.saturating_mul(2 * self.shape.places())
+        rows.saturating_mul(2 * self.shape.positions())
     }
 }
 
 impl<T: Float> Layer<T> for LayerNorm {
     fn scratch(&self, rows: usize, _: usize) -> usize {
-        layer_norm_backward_scratch(rows.saturating_mul(self.shape.places()), self.shape.features())
+        layer_norm_backward_scratch(
+            rows.saturating_mul(self.shape.positions()),
+            self.shape.features(),
+        )
     }
 
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         let features = self.shape.features();
         let (gamma, beta) = pass.params.split_at(features);
-        let places = pass.rows * self.shape.places();
-        let (mean, rstd) = pass.statistics[..2 * places].split_at_mut(places);
+        let positions = pass.rows * self.shape.positions();
+        let (mean, rstd) = pass.statistics[..2 * positions].split_at_mut(positions);
         let affine = Affine::new(gamma, beta);
         Ok(layer_norm(pass.cpu, pass.x, features, affine, self.epsilon, mean, rstd, pass.y)?)
     }
@@ -55,11 +63,21 @@ impl<T: Float> Layer<T> for LayerNorm {
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
         let Backward { cpu, rows, params, x, dy, dx, grads, statistics, scratch, .. } = pass;
         let features = self.shape.features();
-        let places = rows * self.shape.places();
-        let (mean, rstd) = statistics[..2 * places].split_at(places);
+        let positions = rows * self.shape.positions();
+        let (mean, rstd) = statistics[..2 * positions].split_at(positions);
         let (dgamma, dbeta) = grads.split_at_mut(features);
         let gradient = AffineGradient::new(dgamma, dbeta);
-        layer_norm_backward(cpu, x, features, Some(&params[..features]), mean, rstd, dy, gradient, scratch)?;
+        layer_norm_backward(
+            cpu,
+            x,
+            features,
+            Some(&params[..features]),
+            mean,
+            rstd,
+            dy,
+            gradient,
+            scratch,
+        )?;
         if let Some(dx) = dx {
             dx.copy_from_slice(dy);
         }
@@ -67,7 +85,8 @@ impl<T: Float> Layer<T> for LayerNorm {
     }
 }
 
-/// `y = x / sqrt(mean of x^2 + epsilon) * weight` (Zhang, Sennrich, NeurIPS 2019). PyTorch: `RMSNorm`.
+/// `y = x / sqrt(mean of x^2 + epsilon) * weight` (Zhang, Sennrich, NeurIPS 2019). PyTorch:
+/// `RMSNorm`.
 #[derive(Debug)]
 pub(crate) struct RmsNorm {
     shape: Shape,
@@ -90,25 +109,37 @@ impl Describe for RmsNorm {
     }
 
     fn statistics(&self, rows: usize) -> usize {
-        rows.saturating_mul(self.shape.places())
+        rows.saturating_mul(self.shape.positions())
     }
 }
 
 impl<T: Float> Layer<T> for RmsNorm {
     fn scratch(&self, rows: usize, _: usize) -> usize {
-        rms_norm_backward_scratch(rows.saturating_mul(self.shape.places()), self.shape.features())
+        rms_norm_backward_scratch(
+            rows.saturating_mul(self.shape.positions()),
+            self.shape.features(),
+        )
     }
 
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         let Forward { cpu, rows, params, x, y, statistics, .. } = pass;
-        let rstd = &mut statistics[..rows * self.shape.places()];
+        let rstd = &mut statistics[..rows * self.shape.positions()];
         Ok(rms_norm(cpu, x, self.shape.features(), Some(params), self.epsilon, rstd, y)?)
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
         let Backward { cpu, rows, params, x, dy, dx, grads, statistics, scratch, .. } = pass;
-        let rstd = &statistics[..rows * self.shape.places()];
-        rms_norm_backward(cpu, x, self.shape.features(), Some(params), rstd, dy, Some(grads), scratch)?;
+        let rstd = &statistics[..rows * self.shape.positions()];
+        rms_norm_backward(
+            cpu,
+            x,
+            self.shape.features(),
+            Some(params),
+            rstd,
+            dy,
+            Some(grads),
+            scratch,
+        )?;
         if let Some(dx) = dx {
             dx.copy_from_slice(dy);
         }

@@ -1,4 +1,4 @@
-//! A buffer cut into parts that lie one after the other. Used by layers that keep or lend more than one.
+//! Splits a buffer into consecutive parts. Used by layers that save or borrow several.
 
 /// The first parts of `x`, of these lengths.
 pub(super) fn split<T, const N: usize>(mut x: &[T], lengths: [usize; N]) -> [&[T]; N] {

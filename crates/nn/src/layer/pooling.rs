@@ -1,4 +1,4 @@
-//! Maxima and means over windows of an image, or over all of its places.
+//! Max and mean pooling over windows of an image, or over all of its positions.
 
 use kernels::Window;
 use kernels::pooling::{Count, Pooling as Kernel};
@@ -7,7 +7,7 @@ use crate::layer::{Backward, Describe, Float, Forward, Layer};
 use crate::spec::Pool;
 use crate::{Error, Shape};
 
-/// Maximum or mean of each window. PyTorch: `MaxPool2d`, `AvgPool2d`, `AdaptiveAvgPool2d(1)`.
+/// Max or mean of each window. PyTorch: `MaxPool2d`, `AvgPool2d`, `AdaptiveAvgPool2d(1)`.
 #[derive(Debug)]
 pub(crate) struct Pooling {
     input: [usize; 3],
@@ -18,7 +18,7 @@ pub(crate) struct Pooling {
 
 impl Pooling {
     /// # Errors
-    /// What the kernel says of a window that does not fit.
+    /// [`Error::Kernel`] for a window that does not fit.
     pub(crate) fn new(input: [usize; 3], pool: Pool, window: Window) -> Result<Self, Error> {
         let mut layer = Self { input, output: Shape::Features(0), window, pool };
         let [_, height, width, channels] = layer.kernel(1)?.output();
@@ -26,13 +26,14 @@ impl Pooling {
         Ok(layer)
     }
 
-    /// The mean over all places of each row.
+    /// Mean over all positions of each row.
     ///
     /// # Errors
-    /// What the kernel says of an image without pixels.
+    /// [`Error::Kernel`] for an image without pixels.
     pub(crate) fn global(input: Shape) -> Result<Self, Error> {
-        let places = [input.places(), 1];
-        let layer = Self::new([places[0], 1, input.features()], Pool::Mean, Window::new(places))?;
+        let positions = [input.positions(), 1];
+        let layer =
+            Self::new([positions[0], 1, input.features()], Pool::Mean, Window::new(positions))?;
         Ok(Self { output: Shape::Features(input.features()), ..layer })
     }
 
@@ -47,7 +48,7 @@ impl Describe for Pooling {
         self.output
     }
 
-    fn folds(&self) -> bool {
+    fn fuses_relu_backward(&self) -> bool {
         self.pool == Pool::Max
     }
 }
@@ -65,7 +66,9 @@ impl<T: Float> Layer<T> for Pooling {
         let Some(dx) = pass.dx else { return Ok(()) };
         let kernel = self.kernel(pass.rows)?;
         match self.pool {
-            Pool::Max if pass.fold => Ok(kernel.max_relu_backward(pass.cpu, pass.x, pass.dy, dx)?),
+            Pool::Max if pass.apply_relu => {
+                Ok(kernel.max_relu_backward(pass.cpu, pass.x, pass.dy, dx)?)
+            }
             Pool::Max => Ok(kernel.max_backward(pass.cpu, pass.x, pass.dy, dx)?),
             Pool::Mean => Ok(kernel.mean_backward(pass.cpu, Count::Window, pass.dy, dx)?),
         }

@@ -1,4 +1,4 @@
-//! Learned positions: each step of a sequence gets a vector of its own added.
+//! Learned position embedding: adds a learned vector to each step of a sequence.
 
 use alloc::vec::Vec;
 
@@ -28,7 +28,7 @@ impl Describe for Position {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let (steps, features) = (self.shape.places(), self.shape.features());
+        let (steps, features) = (self.shape.positions(), self.shape.features());
         let start = Start::Draw { init: self.init, fans: Fans::matrix(steps, features) };
         let shape = Vec::from([steps, features]);
         Vec::from([Parameter { name: "weight".into(), shape, order: Order::Same, start }])
@@ -44,7 +44,7 @@ impl<T: Float> Layer<T> for Position {
         Ok(())
     }
 
-    /// The rows of the batch are added in ascending order.
+    /// Sums over the rows of the batch in ascending order.
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
         pass.grads.fill(T::ZERO);
         for dy in pass.dy.chunks_exact(pass.grads.len()) {

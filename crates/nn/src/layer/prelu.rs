@@ -1,4 +1,4 @@
-//! ReLU with a learned slope below 0.
+//! ReLU with a learned negative slope.
 
 use alloc::vec::Vec;
 
@@ -7,7 +7,8 @@ use kernels::activation::{prelu, prelu_backward, prelu_scratch};
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
 use crate::{Error, Shape};
 
-/// `y = x` above 0, `weight x` elsewhere, with one weight for each channel (He et al., ICCV 2015). PyTorch: `PReLU`.
+/// `y = x` above 0, `weight x` elsewhere, with one weight per channel (He et al., ICCV 2015).
+/// PyTorch: `PReLU`.
 #[derive(Debug)]
 pub(crate) struct Prelu {
     shape: Shape,

@@ -1,4 +1,4 @@
-//! Layers that compute nothing: the same numbers seen as another shape.
+//! Layers without arithmetic: the same elements in another shape or order.
 
 use crate::layer::{Backward, Describe, Float, Forward, Layer};
 use crate::{Error, Shape};
@@ -14,16 +14,16 @@ impl Flatten {
         Self { input }
     }
 
-    /// Calls `each` with an element's place here and in PyTorch's order, for all of a row.
-    fn places(&self, mut each: impl FnMut(usize, usize)) {
+    /// Calls `each` with every element's index in memory and in PyTorch's order.
+    fn for_each_index(&self, mut each: impl FnMut(usize, usize)) {
         let channels = match self.input {
             Shape::Image { channels, .. } => channels,
             _ => 1,
         };
-        let places = self.input.elements() / channels.max(1);
-        for place in 0..places {
+        let positions = self.input.elements() / channels.max(1);
+        for position in 0..positions {
             for channel in 0..channels {
-                each(place * channels + channel, channel * places + place);
+                each(position * channels + channel, channel * positions + position);
             }
         }
     }
@@ -39,7 +39,7 @@ impl<T: Float> Layer<T> for Flatten {
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         let width = self.input.elements();
         for (x, y) in pass.x.chunks_exact(width).zip(pass.y.chunks_exact_mut(width)) {
-            self.places(|here, there| y[there] = x[here]);
+            self.for_each_index(|from, to| y[to] = x[from]);
         }
         Ok(())
     }
@@ -48,25 +48,26 @@ impl<T: Float> Layer<T> for Flatten {
         let Some(dx) = pass.dx else { return Ok(()) };
         let width = self.input.elements();
         for (dx, dy) in dx.chunks_exact_mut(width).zip(pass.dy.chunks_exact(width)) {
-            self.places(|here, there| dx[here] = dy[there]);
+            self.for_each_index(|from, to| dx[from] = dy[to]);
         }
         Ok(())
     }
 }
 
-/// The places of an image as the steps of a sequence, row by row of the image; or each row of a picture as one step.
+/// The pixels of an image as the steps of a sequence, in row-major order; or each row of the image
+/// as one step.
 #[derive(Debug)]
 pub(crate) struct Steps {
     output: Shape,
 }
 
 impl Steps {
-    /// One step for each place: its channels are its features.
-    pub(crate) fn places(input: Shape) -> Self {
-        Self { output: Shape::Steps { steps: input.places(), features: input.features() } }
+    /// One step per pixel, whose features are its channels.
+    pub(crate) fn positions(input: Shape) -> Self {
+        Self { output: Shape::Steps { steps: input.positions(), features: input.features() } }
     }
 
-    /// One step for each row of the image.
+    /// One step per row of the image.
     pub(crate) fn rows(height: usize, width: usize, channels: usize) -> Self {
         Self { output: Shape::Steps { steps: height, features: width * channels } }
     }

@@ -1,4 +1,4 @@
-//! A residual block around a sequence of layers: gradients have a way past them.
+//! A residual block around a sequence of layers: gradients bypass them through the shortcut.
 //!
 //! ```text
 //! y = shortcut(x) + scale * body(x)
@@ -19,13 +19,13 @@ use crate::{Error, Shape};
 #[derive(Debug)]
 pub(crate) struct Residual {
     body: Sequence,
-    /// `None`: x itself.
+    /// `None`: the identity.
     shortcut: Option<Sequence>,
     scale: BranchScale,
 }
 
 impl Residual {
-    /// Of a body and a shortcut with the same output.
+    /// `body` and `shortcut` have the same output shape.
     pub(crate) fn new(body: Sequence, shortcut: Option<Sequence>, scale: BranchScale) -> Self {
         Self { body, shortcut, scale }
     }
@@ -34,7 +34,7 @@ impl Residual {
         self.body.output().elements()
     }
 
-    /// Parameters of the body, and then of the shortcut; the scale comes last.
+    /// Parameters of the body, of the shortcut, and the learned scale.
     fn split<'a, T>(&self, params: &'a [T]) -> (&'a [T], &'a [T], &'a [T]) {
         let count = |sequence: &Sequence| sequence.parameter_count();
         let (body, rest) = params.split_at(count(&self.body));
@@ -42,19 +42,24 @@ impl Residual {
         (body, shortcut, scale)
     }
 
-    /// What the branch is multiplied by.
-    fn factor<T: Float>(&self, scale: &[T]) -> T {
+    /// Factor on the output of the body.
+    fn scale_in<T: Float>(&self, scale: &[T]) -> T {
         match self.scale {
             BranchScale::Fixed(scale) => T::from_f64(scale),
             BranchScale::Learned(_) => scale[0],
         }
     }
 
-    /// The lengths of what is kept: by the body, its output, by the shortcut, its output.
-    fn rooms(&self, rows: usize) -> [usize; 4] {
+    /// Lengths of what is saved: by the body, its output, by the shortcut, its output.
+    fn saved_lengths(&self, rows: usize) -> [usize; 4] {
         let output = rows.saturating_mul(self.width());
         let shortcut = self.shortcut.as_ref();
-        [self.body.kept(rows), output, shortcut.map_or(0, |s| s.kept(rows)), shortcut.map_or(0, |_| output)]
+        [
+            self.body.saved(rows),
+            output,
+            shortcut.map_or(0, |s| s.saved(rows)),
+            shortcut.map_or(0, |_| output),
+        ]
     }
 }
 
@@ -64,9 +69,9 @@ impl Describe for Residual {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let inside = |sequence: &Sequence, place| renamed(sequence.parameters(), place);
-        let mut tensors = inside(&self.body, "body");
-        tensors.extend(self.shortcut.iter().flat_map(|shortcut| inside(shortcut, "shortcut")));
+        let named = |sequence: &Sequence, path| renamed(sequence.parameters(), path);
+        let mut tensors = named(&self.body, "body");
+        tensors.extend(self.shortcut.iter().flat_map(|shortcut| named(shortcut, "shortcut")));
         if let BranchScale::Learned(start) = self.scale {
             tensors.push(Parameter::vector("scale", 1, start));
         }
@@ -75,58 +80,63 @@ impl Describe for Residual {
 
     fn buffers(&self) -> Vec<Parameter> {
         let mut tensors = renamed(self.body.buffers(), "body");
-        tensors.extend(self.shortcut.iter().flat_map(|shortcut| renamed(shortcut.buffers(), "shortcut")));
+        tensors.extend(
+            self.shortcut.iter().flat_map(|shortcut| renamed(shortcut.buffers(), "shortcut")),
+        );
         tensors
     }
 
-    fn kept(&self, rows: usize) -> usize {
-        self.rooms(rows).into_iter().fold(0, usize::saturating_add)
+    fn saved(&self, rows: usize) -> usize {
+        self.saved_lengths(rows).into_iter().fold(0, usize::saturating_add)
     }
 
-    fn least_rows(&self) -> usize {
-        self.body.least_rows().max(self.shortcut.as_ref().map_or(1, Sequence::least_rows))
+    fn min_rows(&self) -> usize {
+        self.body.min_rows().max(self.shortcut.as_ref().map_or(1, Sequence::min_rows))
     }
 
     fn statistics(&self, rows: usize) -> usize {
-        self.body.statistics(rows) + self.shortcut.as_ref().map_or(0, |shortcut| shortcut.statistics(rows))
+        self.body.statistics(rows)
+            + self.shortcut.as_ref().map_or(0, |shortcut| shortcut.statistics(rows))
     }
 }
 
-fn renamed(tensors: Vec<Parameter>, place: &str) -> Vec<Parameter> {
+fn renamed(tensors: Vec<Parameter>, path: &str) -> Vec<Parameter> {
     tensors
         .into_iter()
-        .map(|tensor| Parameter { name: format!("{place}.{}", tensor.name), ..tensor })
+        .map(|tensor| Parameter { name: format!("{path}.{}", tensor.name), ..tensor })
         .collect()
 }
 
 impl<T: Float> Layer<T> for Residual {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let of = |sequence: &Sequence| Layer::<T>::scratch(sequence, rows, threads);
-        let inside = of(&self.body).max(self.shortcut.as_ref().map_or(0, of));
-        // The gradient of the branch, and that of the shortcut's input.
+        let branches = of(&self.body).max(self.shortcut.as_ref().map_or(0, of));
+        // Gradients of the body's output and of the shortcut's input.
         let width = self.width().saturating_add(self.body.input().elements());
-        rows.saturating_mul(width).saturating_add(inside)
+        rows.saturating_mul(width).saturating_add(branches)
     }
 
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
-        let Forward { cpu, mode, rows, keep, params, buffers, x, y, kept, statistics, scratch } = pass;
-        let [body, output, shortcut, _] = self.rooms(rows);
-        let (body_kept, rest) = kept.split_at_mut(body);
+        let Forward { cpu, mode, rows, save, params, buffers, x, y, saved, statistics, scratch } =
+            pass;
+        let [body, output, shortcut, _] = self.saved_lengths(rows);
+        let (body_saved, rest) = saved.split_at_mut(body);
         let (branch, rest) = rest.split_at_mut(output);
-        let (shortcut_kept, shortcut_y) = rest.split_at_mut(shortcut);
+        let (shortcut_saved, shortcut_y) = rest.split_at_mut(shortcut);
         let (body_buffers, shortcut_buffers) = buffers.split_at_mut(self.body.buffer_count());
-        let (body_statistics, shortcut_statistics) = statistics.split_at_mut(self.body.statistics(rows));
+        let (body_statistics, shortcut_statistics) =
+            statistics.split_at_mut(self.body.statistics(rows));
         let (body, shortcut, scale) = self.split(params);
         self.body.forward(Forward {
             cpu,
             mode,
             rows,
-            keep,
+            save,
             params: body,
             buffers: body_buffers,
             x,
             y: &mut *branch,
-            kept: body_kept,
+            saved: body_saved,
             statistics: body_statistics,
             scratch: &mut *scratch,
         })?;
@@ -138,19 +148,19 @@ impl<T: Float> Layer<T> for Residual {
                     cpu,
                     mode,
                     rows,
-                    keep,
+                    save,
                     params: shortcut,
                     buffers: shortcut_buffers,
                     x,
                     y: &mut *shortcut_y,
-                    kept: shortcut_kept,
+                    saved: shortcut_saved,
                     statistics: shortcut_statistics,
                     scratch,
                 })?;
                 y.copy_from_slice(shortcut_y);
             }
         }
-        Ok(axpy(cpu, self.factor(scale), branch, y)?)
+        Ok(axpy(cpu, self.scale_in(scale), branch, y)?)
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
@@ -161,7 +171,7 @@ impl<T: Float> Layer<T> for Residual {
             params,
             buffers,
             x,
-            kept,
+            saved,
             statistics,
             dy,
             mut dx,
@@ -169,12 +179,13 @@ impl<T: Float> Layer<T> for Residual {
             scratch,
             ..
         } = pass;
-        let [body, output, shortcut, _] = self.rooms(rows);
-        let (body_kept, rest) = kept.split_at_mut(body);
+        let [body, output, shortcut, _] = self.saved_lengths(rows);
+        let (body_saved, rest) = saved.split_at_mut(body);
         let (branch, rest) = rest.split_at_mut(output);
-        let (shortcut_kept, shortcut_y) = rest.split_at_mut(shortcut);
+        let (shortcut_saved, shortcut_y) = rest.split_at_mut(shortcut);
         let (body_buffers, shortcut_buffers) = buffers.split_at(self.body.buffer_count());
-        let (body_statistics, shortcut_statistics) = statistics.split_at_mut(self.body.statistics(rows));
+        let (body_statistics, shortcut_statistics) =
+            statistics.split_at_mut(self.body.statistics(rows));
         let (body, shortcut, scale) = self.split(params);
         let (body_grads, rest) = grads.split_at_mut(body.len());
         let (shortcut_grads, dscale) = rest.split_at_mut(shortcut.len());
@@ -185,7 +196,7 @@ impl<T: Float> Layer<T> for Residual {
             *dscale = T::from_f64(dot(cpu, dy, branch)?);
         }
         dbranch.copy_from_slice(dy);
-        scale_by(cpu, self.factor(scale), dbranch);
+        scale_by(cpu, self.scale_in(scale), dbranch);
         self.body.backward(Backward {
             cpu,
             mode,
@@ -194,12 +205,12 @@ impl<T: Float> Layer<T> for Residual {
             buffers: body_buffers,
             x,
             y: branch,
-            kept: body_kept,
+            saved: body_saved,
             statistics: body_statistics,
             dy: dbranch,
-            folded: false,
+            relu_applied: false,
             dx: dx.as_deref_mut(),
-            fold: false,
+            apply_relu: false,
             grads: body_grads,
             scratch: &mut *scratch,
         })?;
@@ -218,12 +229,12 @@ impl<T: Float> Layer<T> for Residual {
             buffers: shortcut_buffers,
             x,
             y: &shortcut_y[..dy.len()],
-            kept: shortcut_kept,
+            saved: shortcut_saved,
             statistics: shortcut_statistics,
             dy,
-            folded: false,
+            relu_applied: false,
             dx: if wanted { Some(&mut *dshortcut) } else { None },
-            fold: false,
+            apply_relu: false,
             grads: shortcut_grads,
             scratch,
         })?;

@@ -1,5 +1,5 @@
-//! Standardisation of the input by the statistics of a training set, and its inverse for outputs that are
-//! values. The statistics are saved with the network.
+//! Standardisation of the input by the mean and standard deviation of a training set, and its inverse
+//! for outputs that are values. The statistics are saved with the network.
 
 use alloc::vec::Vec;
 
@@ -10,7 +10,7 @@ use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
 use crate::layout::Order;
 use crate::{Error, Shape};
 
-/// `y = (x - mean) / std`, element by element of a row. `mean` and `std` are buffers, 0 and 1 until
+/// `y = (x - mean) / std`, per element of a row. `mean` and `std` are buffers, 0 and 1 until
 /// [`Network::fit`](crate::Network::fit) sets them.
 #[derive(Debug)]
 pub(crate) struct Standardise {
@@ -32,7 +32,12 @@ impl Describe for Standardise {
         statistics(self.shape)
     }
 
-    fn fit(&self, cpu: Cpu<'_>, next: &mut dyn FnMut(&mut [f64]) -> bool, buffers: &mut [f64]) -> bool {
+    fn fit(
+        &self,
+        cpu: Cpu<'_>,
+        next: &mut dyn FnMut(&mut [f64]) -> bool,
+        buffers: &mut [f64],
+    ) -> bool {
         measure(cpu, next, buffers);
         true
     }
@@ -45,7 +50,7 @@ fn statistics(shape: Shape) -> Vec<Parameter> {
         shape: Vec::from([shape.elements()]),
         order: match shape {
             Shape::Image { height, width, channels } if channels > 1 => {
-                Order::Image { places: height * width, channels }
+                Order::Image { positions: height * width, channels }
             }
             _ => Order::Same,
         },
@@ -54,8 +59,13 @@ fn statistics(shape: Shape) -> Vec<Parameter> {
     Vec::from([tensor("mean", 0.0), tensor("std", 1.0)])
 }
 
-/// Writes mean and standard deviation of each column of the rows that `next` fills in: `[mean | std]`.
-pub(crate) fn measure(cpu: Cpu<'_>, next: &mut dyn FnMut(&mut [f64]) -> bool, statistics: &mut [f64]) {
+/// Computes mean and standard deviation of each column of the rows that `next` writes, and writes
+/// them to `statistics`: `[mean | std]`. `next` returns `false` at the end.
+pub(crate) fn measure(
+    cpu: Cpu<'_>,
+    next: &mut dyn FnMut(&mut [f64]) -> bool,
+    statistics: &mut [f64],
+) {
     let (mean, deviation) = statistics.split_at_mut(statistics.len() / 2);
     let (mut row, mut count) = (mean.to_vec(), 0.0);
     mean.fill(0.0);
@@ -70,12 +80,13 @@ pub(crate) fn measure(cpu: Cpu<'_>, next: &mut dyn FnMut(&mut [f64]) -> bool, st
     }
     for (squares, mean) in deviation.iter_mut().zip(mean) {
         let std = sqrt(cpu, *squares / f64::max(count, 1.0));
-        // A constant column stays 0. One whose deviation is that of the mean's rounding is constant, whatever its unit.
+        // A constant column stays 0. A deviation within the rounding error of the mean is that
+        // of a constant.
         *squares = if std <= f64::EPSILON * mean.abs() { 1.0 } else { std };
     }
 }
 
-/// `y = (x - mean) / std` for rows as wide as `mean` and `std`.
+/// `y = (x - mean) / std`, per element of a row. `x` and `y` are `[rows, mean.len()]`.
 pub(crate) fn apply<T: Float>(mean: &[T], std: &[T], x: &[T], y: &mut [T]) {
     for (x, y) in x.chunks_exact(mean.len()).zip(y.chunks_exact_mut(mean.len())) {
         for (((y, &x), &mean), &std) in y.iter_mut().zip(x).zip(mean).zip(std) {
@@ -86,7 +97,7 @@ pub(crate) fn apply<T: Float>(mean: &[T], std: &[T], x: &[T], y: &mut [T]) {
     }
 }
 
-/// `x /= std` for rows as wide as `std`: the gradient by what was standardised.
+/// `x /= std`, per element of a row: the backward pass of [`apply`]. `x` is `[rows, std.len()]`.
 pub(crate) fn divide<T: Float>(std: &[T], x: &mut [T]) {
     for x in x.chunks_exact_mut(std.len()) {
         x.iter_mut().zip(std).for_each(|(x, &std)| *x /= std);
@@ -108,9 +119,9 @@ impl<T: Float> Layer<T> for Standardise {
     }
 }
 
-/// `y = x std + mean`, element by element of a row: from standardised values to those of the training set's
-/// unit. `mean` and `std` are buffers, 0 and 1 until [`Network::fit_targets`](crate::Network::fit_targets)
-/// sets them.
+/// `y = x std + mean`, per element of a row: from standardised values to the unit of the training
+/// set's targets. `mean` and `std` are buffers, 0 and 1 until
+/// [`Network::fit_targets`](crate::Network::fit_targets) sets them.
 #[derive(Debug)]
 pub(crate) struct Unstandardise {
     shape: Shape,

@@ -1,11 +1,11 @@
-//! Work dealt out to threads, each of which works alone on the rows that it gets. Used by layers whose rows are apart from each other.
+//! Parallel loops over the rows of a batch. Used by layers whose rows are independent.
 
 use kernels::Cpu;
 
 use crate::Error;
 
-/// Calls `task` with each of `items`, on as many threads; each works alone.
-pub(super) fn spread<I: Send>(
+/// Calls `task` with each of `items` in parallel; each task runs on one thread.
+pub(super) fn for_each<I: Send>(
     cpu: Cpu<'_>,
     items: impl Iterator<Item = I> + Send,
     task: impl Fn(Cpu<'_>, I) -> Result<(), kernels::Error> + Sync,
@@ -15,8 +15,9 @@ pub(super) fn spread<I: Send>(
     Ok(all?)
 }
 
-/// `parts`, each cut into `count` pieces of `len` elements, the last ones shorter: the first pieces of all, the second ones, and so on.
-pub(super) fn deal<T, const N: usize>(
+/// Splits each of `parts` into `count` chunks of `len` elements, the last ones shorter: the first
+/// chunks of all parts, the second ones, and so on.
+pub(super) fn split_tasks<T, const N: usize>(
     mut parts: [&mut [T]; N],
     len: usize,
     count: usize,

@@ -12,16 +12,17 @@ use kernels::activation::Activation;
 
 use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
 use crate::sequence::Sequence;
-use crate::spec::{BranchScale, Building, LayerSpec};
+use crate::spec::{BranchScale, BuildContext, LayerSpec};
 use crate::{Error, Init, Shape};
 
-/// What a block looks like. PyTorch: `TransformerEncoderLayer` with `norm_first`, `batch_first` and GELU.
+/// A transformer block. PyTorch: `TransformerEncoderLayer` with `norm_first`, `batch_first` and
+/// GELU.
 #[derive(Debug)]
 pub(crate) struct Transformer {
     sequence: Sequence,
 }
 
-/// Places of the inner tensors, and PyTorch's names for them.
+/// Prefixes of the inner tensors, and PyTorch's names for them.
 const NAMES: [(&str, &str); 5] = [
     ("0.body.0.", "norm1."),
     ("0.body.1.", "self_attn."),
@@ -37,10 +38,13 @@ impl Transformer {
         hidden: usize,
         dropout: f64,
         causal: bool,
-        building: &Building<'_>,
+        context: &BuildContext<'_>,
     ) -> Result<Self, Error> {
-        let residual =
-            |body| LayerSpec::Residual { body, shortcut: Vec::new(), scale: BranchScale::default() };
+        let residual = |body| LayerSpec::Residual {
+            body,
+            shortcut: Vec::new(),
+            scale: BranchScale::default(),
+        };
         let drop = LayerSpec::Dropout { p: dropout };
         let norm = LayerSpec::LayerNorm { epsilon: 1e-5 };
         let dense = |units| LayerSpec::dense(units, Init::GlorotUniform);
@@ -51,15 +55,15 @@ impl Transformer {
             residual(Vec::from([norm.clone(), attention, drop.clone()])),
             residual(Vec::from([norm, dense(hidden), gelu, drop.clone(), dense(features), drop])),
         ];
-        Ok(Self { sequence: Sequence::new(input, &layers, building)? })
+        Ok(Self { sequence: Sequence::new(input, &layers, context)? })
     }
 }
 
 fn renamed(tensors: Vec<Parameter>) -> Vec<Parameter> {
     let rename = |tensor: Parameter| {
-        let name = NAMES
-            .iter()
-            .find_map(|(place, name)| tensor.name.strip_prefix(place).map(|rest| format!("{name}{rest}")));
+        let name = NAMES.iter().find_map(|(prefix, name)| {
+            tensor.name.strip_prefix(prefix).map(|rest| format!("{name}{rest}"))
+        });
         Parameter { name: name.unwrap_or_else(|| tensor.name.clone()), ..tensor }
     };
     tensors.into_iter().map(rename).collect()
@@ -78,8 +82,8 @@ impl Describe for Transformer {
         renamed(self.sequence.buffers())
     }
 
-    fn kept(&self, rows: usize) -> usize {
-        self.sequence.kept(rows)
+    fn saved(&self, rows: usize) -> usize {
+        self.sequence.saved(rows)
     }
 
     fn statistics(&self, rows: usize) -> usize {

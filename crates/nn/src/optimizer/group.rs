@@ -1,11 +1,11 @@
-//! Groups of tensors with an optimizer, a rate, or none of their own.
+//! Parameter groups: tensors with an optimizer or a learning rate of their own, or frozen.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Optimizer;
 
-/// Tensors that are trained in another way than the rest.
+/// A parameter group.
 ///
 /// In a configuration file:
 ///
@@ -21,37 +21,42 @@ use super::Optimizer;
     serde(default, deny_unknown_fields)
 )]
 pub struct Group {
-    /// Their names; `*` stands for any characters. A tensor belongs to the first group that names it.
+    /// Names or patterns of its tensors, where `*` matches any characters. A tensor belongs to the
+    /// first group that matches it.
     pub tensors: Vec<String>,
-    /// What the run's learning rate is multiplied by: 1 leaves it, 0 moves nothing but the moments.
+    /// Factor on the run's learning rate: 1 leaves it, 0 updates the moments alone.
     pub rate: f64,
-    /// Whether they stay as they are.
+    /// `true` if its tensors are not trained.
     pub frozen: bool,
-    /// What steps them, if not the run's optimizer.
+    /// Optimizer of the group, if not the run's.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub optimizer: Option<Optimizer>,
 }
 
 impl Default for Group {
-    /// No tensors.
+    /// A group without tensors.
     fn default() -> Self {
         Self { tensors: Vec::new(), rate: 1.0, frozen: false, optimizer: None }
     }
 }
 
 impl Group {
-    /// The tensors named `names`, frozen.
+    /// A frozen group of the tensors `names`.
     pub fn frozen(names: &[&str]) -> Self {
-        Self { tensors: names.iter().map(|&name| name.into()).collect(), frozen: true, ..Self::default() }
+        Self {
+            tensors: names.iter().map(|&name| name.into()).collect(),
+            frozen: true,
+            ..Self::default()
+        }
     }
 
-    /// Whether the tensor `name` is named.
+    /// `true` if `name` belongs to the group.
     pub fn names(&self, name: &str) -> bool {
         self.tensors.iter().any(|pattern| matches(pattern, name))
     }
 }
 
-/// Whether `name` is `pattern`, in which `*` stands for any characters.
+/// `true` if `name` matches `pattern`, in which `*` matches any characters.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut rest) = name.strip_prefix(head) else { return false };

@@ -1,7 +1,8 @@
-//! An optimizer at work: which part of the flat buffers gets which steps, and the moments.
+//! A running optimizer: the parts of the flat buffers that are stepped alike, and the moments.
 //!
 //! ```text
-//! for each part, a run of tensors that are stepped alike            one tensor, where its norm or its shape matters
+//! for each part, a range of tensors that are stepped alike          one tensor, where its norm or
+//! its shape matters
 //!     step(rate * part.rate, params[part], grads[part], moments[..][part])
 //! ```
 
@@ -18,20 +19,20 @@ use crate::layout::{Layout, Tensor};
 use crate::workspace::zeros;
 use crate::{Error, Float};
 
-/// Which optimizer steps which tensors, and at which rate.
+/// The optimizer and the learning rate factor of each tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     parts: Vec<Part>,
     moments: &'static [&'static str],
-    /// Elements of all tensors, frozen ones included.
+    /// Number of elements of all tensors, frozen ones included.
     len: usize,
 }
 
-/// Parameters that one call steps.
+/// A range of parameters that one call steps.
 #[derive(Clone, Debug, PartialEq)]
 struct Part {
     range: Range<usize>,
-    /// What the run's rate is multiplied by.
+    /// Factor on the run's learning rate.
     rate: f64,
     rule: Rule,
 }
@@ -39,7 +40,7 @@ struct Part {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rule {
     Elementwise(AnyOptimizer),
-    /// Rows and columns in memory: inputs and outputs.
+    /// A matrix of `[inputs, outputs]` in memory.
     Matrix(Muon, [usize; 2]),
 }
 
@@ -58,26 +59,38 @@ impl Rule {
         }
     }
 
-    /// Whether a step of two tensors at once is the steps of both.
+    /// `true` if adjacent tensors can be stepped as one.
     fn joins(&self) -> bool {
-        !matches!(self, Self::Elementwise(AnyOptimizer::Lars(_) | AnyOptimizer::Lamb(_)) | Self::Matrix(..))
+        !matches!(
+            self,
+            Self::Elementwise(AnyOptimizer::Lars(_) | AnyOptimizer::Lamb(_)) | Self::Matrix(..)
+        )
     }
 }
 
 impl Plan {
-    /// `optimizer` for all tensors of `layout` but those of `groups`.
+    /// `optimizer` for all tensors of `layout`, except where `groups` differ.
     ///
     /// # Errors
-    /// A hyper-parameter outside its range; [`Error::Group`] for a group that names no tensor; [`Error::Frozen`] if nothing is
-    /// left to train.
+    /// [`kernels::Error::Parameter`] for a hyper-parameter out of range; [`Error::Group`] for a
+    /// pattern that matches no tensor; [`Error::Frozen`] if all tensors are frozen.
     pub fn new(layout: &Layout, optimizer: Optimizer, groups: &[Group]) -> Result<Self, Error> {
         optimizer.check()?;
         for group in groups {
             group.optimizer.map_or(Ok(()), |optimizer| optimizer.check())?;
             let rate = group.rate;
-            check_parameter("rate", "finite and at least 0", rate, rate >= 0.0 && rate.is_finite())?;
+            check_parameter(
+                "rate",
+                "finite and at least 0",
+                rate,
+                rate >= 0.0 && rate.is_finite(),
+            )?;
             for pattern in &group.tensors {
-                if !layout.tensors().iter().any(|tensor| super::group::matches(pattern, &tensor.name)) {
+                if !layout
+                    .tensors()
+                    .iter()
+                    .any(|tensor| super::group::matches(pattern, &tensor.name))
+                {
                     return Err(Error::Group { pattern: pattern.to_string() });
                 }
             }
@@ -93,7 +106,8 @@ impl Plan {
             match parts.last_mut() {
                 Some(last)
                     if rule.joins()
-                        && (last.rate, last.rule, last.range.end) == (rate, rule, tensor.range.start) =>
+                        && (last.rate, last.rule, last.range.end)
+                            == (rate, rule, tensor.range.start) =>
                 {
                     last.range.end = tensor.range.end;
                 }
@@ -108,7 +122,8 @@ impl Plan {
         Ok(Self { parts, moments, len: layout.len() })
     }
 
-    /// The names of the moments, which are also those in a checkpoint: PyTorch's, of the optimizer that has the most.
+    /// Names of the moments, in memory and in a checkpoint: PyTorch's names for the optimizer that
+    /// has the most moments.
     pub fn moment_names(&self) -> &'static [&'static str] {
         self.moments
     }
@@ -116,16 +131,18 @@ impl Plan {
     /// Starts with moments of 0.
     ///
     /// # Errors
-    /// [`Error::Memory`] if there is no room for the moments.
+    /// [`Error::Memory`] if the moments cannot be allocated.
     pub fn start<T: Float>(self, cpu: Cpu<'_>) -> Result<Running<T>, Error> {
         let moments = self.moments.iter().map(|_| zeros(self.len)).collect::<Result<_, _>>()?;
         self.resume(cpu, 0, moments)
     }
 
-    /// Goes on after `steps` steps with these moments, in the order of [`moment_names`](Self::moment_names).
+    /// Resumes after `steps` steps with these moments, in the order of
+    /// [`moment_names`](Self::moment_names).
     ///
     /// # Errors
-    /// [`Error::Length`] for another number of moments, or one that is not as long as the parameters; [`Error::Memory`].
+    /// [`Error::Length`] for a wrong number of moments, or one that is not as long as the
+    /// parameters; [`Error::Memory`].
     pub fn resume<T: Float>(
         self,
         cpu: Cpu<'_>,
@@ -143,7 +160,7 @@ impl Plan {
     }
 }
 
-/// An optimizer at work: its moments, laid out as the parameters are, and how many steps it has taken.
+/// A running optimizer: its moments, in the layout of the parameters, and its step count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Running<T> {
     plan: Plan,
@@ -153,31 +170,30 @@ pub struct Running<T> {
 }
 
 impl<T: Float> Running<T> {
-    /// How many steps have been taken.
+    /// Number of steps taken.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// The names of the [`moments`](Self::moments).
+    /// Names of the [`moments`](Self::moments).
     pub fn moment_names(&self) -> &'static [&'static str] {
         self.plan.moments
     }
 
-    /// The moments, in the order of [`Plan::moment_names`]; each as long as the parameters, in their layout.
+    /// Moments in the order of [`Plan::moment_names`], each in the layout of the parameters.
     pub fn moments(&self) -> &[Vec<T>] {
         &self.moments
     }
 
-    /// Checks that a step along `scale * grads` leaves every second moment finite. `norm` is at
-    /// least each `|grads[i]|`, such as [`Clipped::norm`](kernels::clip::Clipped::norm). The
-    /// gradient is read only where the norm is above 2^33 (f32) or 2^481 (f64), the parameters
-    /// where there is an L2 decay.
+    /// Checks that a step along `scale * grads` leaves every second moment finite. `norm` is an
+    /// upper bound of every `|grads[i]|`, such as [`Clipped::norm`](kernels::clip::Clipped::norm).
+    /// The gradient is read only where the norm is above 2^33 (f32) or 2^481 (f64), the parameters
+    /// only with an L2 decay.
     ///
-    /// Call it before [`step`](Self::step): an infinite second moment stops its element for good.
+    /// Call it before [`step`](Self::step): an infinite second moment freezes its element for good.
     ///
     /// # Errors
-    /// [`Error::SecondMoment`] for the first element that is too large; a length that is not that
-    /// of the moments.
+    /// [`Error::SecondMoment`] for the first element that is too large; [`Error::Length`].
     pub fn check_squares(
         &self,
         cpu: Cpu<'_>,
@@ -204,10 +220,12 @@ impl<T: Float> Running<T> {
         Ok(())
     }
 
-    /// One step with learning rate `rate` along `scale * grads`, where `scale` is 1 or what clipping calls for.
+    /// Steps `params` with learning rate `rate` along `scale * grads`. `scale` is 1, or
+    /// [`Clipped::scale`](kernels::clip::Clipped::scale).
     ///
     /// # Errors
-    /// A length that is not that of the moments, or a rate that is negative or not finite. Nothing is changed then.
+    /// [`Error::Length`]; [`kernels::Error::Parameter`] for a rate that is negative or non-finite.
+    /// Nothing is changed then.
     pub fn step(
         &mut self,
         cpu: Cpu<'_>,
@@ -232,7 +250,8 @@ impl<T: Float> Running<T> {
                     optimizer.step(cpu, step, params, grads, moments)?;
                 }
                 Rule::Matrix(muon, [rows, cols]) => {
-                    // Muon takes outputs for rows; here they are columns, so that its factor is another.
+                    // Muon scales by outputs / inputs, its rows / columns; here outputs are
+                    // columns.
                     let ratio = |above: usize, below: usize| {
                         math::sqrt(cpu, (above as f64 / below.max(1) as f64).max(1.0))
                     };

@@ -7,7 +7,7 @@ use kernels::Cpu;
 use kernels::random::Stream;
 use nn::{
     Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool, Recurrent,
-    Shape, Targets, Weights,
+    RnnActivation, Shape, Targets, Weights,
 };
 use serde::Serialize;
 
@@ -146,7 +146,7 @@ impl Problem {
             all.push(Self::new(name, 6, vec![block, dense(3)]));
         }
         for (name, cell) in
-            [("rnn", Cell::Rnn { activation: Activation::Tanh }), ("lstm", Cell::Lstm), ("gru", Cell::Gru)]
+            [("rnn", Cell::Rnn { activation: RnnActivation::Tanh }), ("lstm", Cell::Lstm), ("gru", Cell::Gru)]
         {
             let layer = LayerSpec::Recurrent(Recurrent { last: true, ..Recurrent::new(cell, 4) });
             all.push(Self::new(name, STEPS, vec![layer, dense(3)]));

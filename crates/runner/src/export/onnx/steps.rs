@@ -3,7 +3,7 @@
 //! PyTorch and ONNX differ in the order of gates: input, forget, cell, output there and input, output, forget, cell here; reset, update,
 //! new there and update, reset, new here.
 
-use nn::{Activation, Cell, LayerSpec, Recurrent};
+use nn::{Activation, Cell, LayerSpec, Recurrent, RnnActivation};
 
 use super::{Attribute, FLOAT, Graph, Rows, no_counterpart};
 use crate::Error;
@@ -132,7 +132,10 @@ impl Graph<'_> {
         let outputs = [&all[..], &last];
         match spec.cell {
             Cell::Rnn { activation } => {
-                let name = if activation == Activation::Relu { "Relu" } else { "Tanh" };
+                let name = match activation {
+                    RnnActivation::Relu => "Relu",
+                    RnnActivation::Tanh => "Tanh",
+                };
                 self.node(kind, &inputs, &outputs, [size, Attribute::Texts("activations", vec![name])]);
             }
             Cell::Lstm => self.node(kind, &inputs, &outputs, [size]),
