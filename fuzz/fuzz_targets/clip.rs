@@ -164,7 +164,7 @@ fn chained<T: Float + Number>(problem: &Problem, tensors: &[Tensor]) {
         assert!(!is_wild && (0.0..=1.0).contains(&scale));
         assert!(rewritten || fuzz::bits(&after) == fuzz::bits(&g));
         let norm = norm2(Cpu::detect(), &after).expect("it is finite");
-        if let Some(Clip::GlobalNorm { limit: limit }) = chain.last() {
+        if let Some(Clip::GlobalNorm { limit }) = chain.last() {
             assert!(
                 norm == f64::INFINITY || norm * scale <= at_most::<T>(*limit, len),
                 "{norm} {scale} {limit}"

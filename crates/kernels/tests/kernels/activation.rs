@@ -108,7 +108,6 @@ fn exact(activation: Activation, x: f64) -> (f64, f64) {
         Activation::HardTanh => (x, 1.0),
         Activation::Softplus => (x.max(0.0) + (-x.abs()).exp().ln_1p(), sigmoid(x)),
         Activation::Softsign => (x / (1.0 + x.abs()), (1.0 + x.abs()).powi(-2)),
-        _ => panic!("{activation:?} has no formula in this test"),
     }
 }
 
@@ -144,7 +143,6 @@ fn bounds(
         Activation::Tanh => (2.0 * ulp(y), 4.0 * u),
         Activation::Softplus => (2.0 * ulp(y), 3.0 * ulp(d)),
         Activation::Softsign => (2.0 * ulp(y), 2.0 * u),
-        _ => panic!("{activation:?} has no formula in this test"),
     }
 }
 
@@ -253,7 +251,6 @@ fn limits(activation: Activation) -> ([f64; 2], [f64; 2], f64) {
             ([-1.0, 1.0], [0.0, 0.0], 1.0)
         }
         Activation::Softplus => ([0.0, INF], [0.0, 1.0], 0.5),
-        _ => panic!("{activation:?} has no formula in this test"),
     }
 }
 

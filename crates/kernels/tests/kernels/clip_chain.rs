@@ -123,23 +123,36 @@ fn links_read_the_output_of_those_before_them() {
     };
     let g = [6.0, 8.0, 0.0];
     // |g| = 10 becomes 5 by the scale; 3 and 4 are clamped to 3.5; then 3 and 3.5 to the norm 1.
-    let (out, norms, clipped) = chain(&[Clip::GlobalNorm { limit: 5.0 }, Clip::Value { limit: 3.5 }], &g);
+    let (out, norms, clipped) =
+        chain(&[Clip::GlobalNorm { limit: 5.0 }, Clip::Value { limit: 3.5 }], &g);
     assert_eq!((out, norms), (vec![3.0, 3.5, 0.0], vec![10.0, 0.0]));
     assert!(clipped.rewritten && clipped.scale == 0.5 && clipped.norm == 10.0);
-    let (out, _, clipped) =
-        chain(&[Clip::GlobalNorm { limit: 5.0 }, Clip::Value { limit: 3.5 }, Clip::GlobalNorm { limit: 1.0 }], &g);
+    let (out, _, clipped) = chain(
+        &[
+            Clip::GlobalNorm { limit: 5.0 },
+            Clip::Value { limit: 3.5 },
+            Clip::GlobalNorm { limit: 1.0 },
+        ],
+        &g,
+    );
     assert!((norm2(Cpu::detect(), &out).unwrap() - 1.0).abs() < 1e-7 && clipped.norm == 10.0);
     // In the other order: 6, 8 become 4, 4.
     let (out, ..) = chain(&[Clip::Value { limit: 4.0 }, Clip::GlobalNorm { limit: 100.0 }], &g);
     assert_eq!(out, [4.0, 4.0, 0.0]);
     // The first tensor becomes 3, 4 by its own norm; the scale applies to the second as well.
-    let (out, _, clipped) = chain(&[Clip::Norm { limit: 5.0 }, Clip::GlobalNorm { limit: 2.5 }], &[6.0, 8.0, 0.0]);
+    let (out, _, clipped) =
+        chain(&[Clip::Norm { limit: 5.0 }, Clip::GlobalNorm { limit: 2.5 }], &[6.0, 8.0, 0.0]);
     assert_eq!((out, clipped.scale), (vec![1.5, 2.0, 0.0], 0.5));
-    let (out, _, clipped) = chain(&[Clip::GlobalNorm { limit: 5.0 }, Clip::Norm { limit: 2.5 }], &[6.0, 8.0, 0.0]);
+    let (out, _, clipped) =
+        chain(&[Clip::GlobalNorm { limit: 5.0 }, Clip::Norm { limit: 2.5 }], &[6.0, 8.0, 0.0]);
     assert_eq!((out, clipped.scale), (vec![1.5, 2.0, 0.0], 0.5));
     // The same link twice, and a wider one: no further change.
-    let twice =
-        [Clip::GlobalNorm { limit: 5.0 }, Clip::GlobalNorm { limit: 5.0 }, Clip::GlobalNorm { limit: 7.0 }, Clip::Norm { limit: 5.0 }];
+    let twice = [
+        Clip::GlobalNorm { limit: 5.0 },
+        Clip::GlobalNorm { limit: 5.0 },
+        Clip::GlobalNorm { limit: 7.0 },
+        Clip::Norm { limit: 5.0 },
+    ];
     assert_eq!(chain(&twice, &g).2, Clipped { norm: 10.0, scale: 0.5, rewritten: false });
     assert_eq!(chain(&[], &g).2, Clipped { norm: 10.0, scale: 1.0, rewritten: false });
 }
@@ -230,7 +243,9 @@ fn misuse_is_refused_before_anything_is_changed() {
     assert_eq!(run(&[], &tensors, &[], 1), Err(Error::Scratch { expected: 2, got: 1 }));
     assert_eq!(g, [6.0, 8.0, 0.0, 0.0]);
     assert_eq!(
-        clip_chain::<f32>(cpu, &[Clip::GlobalNorm { limit: 1.0 }], &[], &[], &mut [], &mut []).unwrap().norm,
+        clip_chain::<f32>(cpu, &[Clip::GlobalNorm { limit: 1.0 }], &[], &[], &mut [], &mut [])
+            .unwrap()
+            .norm,
         0.0
     );
 }
@@ -238,9 +253,10 @@ fn misuse_is_refused_before_anything_is_changed() {
 #[test]
 fn a_gradient_with_an_infinite_norm_is_clipped() {
     let (cpu, tensors) = (Cpu::detect(), [whole(2), whole(2)]);
-    for (chain, norm) in
-        [(Clip::GlobalNorm { limit: 5e300 }, 5e300), (Clip::Norm { limit: 5e300 }, 5e300 * f64::sqrt(2.0))]
-    {
+    for (chain, norm) in [
+        (Clip::GlobalNorm { limit: 5e300 }, 5e300),
+        (Clip::Norm { limit: 5e300 }, 5e300 * f64::sqrt(2.0)),
+    ] {
         let mut g = [f64::MAX; 4];
         let clipped = clip_chain(cpu, &[chain], &tensors, &[], &mut g, &mut [0.0; 2]).unwrap();
         assert_eq!(clipped.norm, f64::INFINITY);
@@ -263,9 +279,9 @@ proptest! {
         let tensors: Vec<Tensor> = lens.iter().map(|&len| whole(len)).collect();
         let g: Vec<f32> = draw(seed, lens.iter().sum());
         let chain: Vec<Clip> = limits.iter().map(|&(kind, limit)| match kind {
-            0 => Clip::Value { limit: limit },
-            1 => Clip::Norm { limit: limit },
-            _ => Clip::GlobalNorm { limit: limit },
+            0 => Clip::Value { limit },
+            1 => Clip::Norm { limit },
+            _ => Clip::GlobalNorm { limit },
         }).collect();
         let (mut out, _, result) = chained(&chain, &tensors, &[], &g);
         let scale = result.unwrap().scale;
@@ -278,9 +294,9 @@ proptest! {
         let cpu = Cpu::detect();
         for clip in chain {
             let (norm, limit) = match clip {
-                Clip::Value { limit: limit } => (norm_max(cpu, &out).unwrap(), limit),
-                Clip::GlobalNorm { limit: limit } => (norm2(cpu, &out).unwrap(), limit),
-                Clip::Norm { limit: limit } => {
+                Clip::Value { limit } => (norm_max(cpu, &out).unwrap(), limit),
+                Clip::GlobalNorm { limit } => (norm2(cpu, &out).unwrap(), limit),
+                Clip::Norm { limit } => {
                     let norms = tensors_of(&tensors, &out).map(|x| norm2(cpu, x).unwrap());
                     (norms.fold(0.0, f64::max), limit)
                 }

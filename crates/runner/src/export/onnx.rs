@@ -211,10 +211,7 @@ impl Graph<'_> {
                 let inputs = if bias.is_empty() { &inputs[..2] } else { &inputs[..] };
                 (self.op("Gemm", inputs, [Attribute::Int("transB", 1)]), Rows::Vector)
             }
-            LayerSpec::Activation(activation) => {
-                let y = self.activation(*activation, &x);
-                (y.ok_or_else(|| no_counterpart(path, layer))?, rows)
-            }
+            LayerSpec::Activation(activation) => (self.activation(*activation, &x), rows),
             LayerSpec::Prelu { .. } => {
                 let name = format!("{path}.weight");
                 let channels = self.shapes.get(&name).and_then(|shape| shape.first()).copied().unwrap_or(1);
@@ -292,7 +289,7 @@ impl Graph<'_> {
             LayerSpec::RmsNorm { epsilon } => (self.rms_norm(path, &x, rows, *epsilon), rows),
             LayerSpec::Attention { heads, causal, .. } => (self.attention(path, &x, *heads, *causal), rows),
             LayerSpec::Transformer { heads, causal, .. } => {
-                (self.transformer(path, &x, *heads, *causal)?, rows)
+                (self.transformer(path, &x, *heads, *causal), rows)
             }
             LayerSpec::Recurrent(spec) => {
                 let rows = if spec.last { Rows::Vector } else { Rows::Steps };
@@ -302,8 +299,8 @@ impl Graph<'_> {
         })
     }
 
-    fn activation(&mut self, activation: Activation, x: &str) -> Option<String> {
-        Some(match activation {
+    fn activation(&mut self, activation: Activation, x: &str) -> String {
+        match activation {
             Activation::Relu => self.op("Relu", &[x], []),
             Activation::CappedRelu { cap } => self.clip(x, 0.0, cap),
             Activation::LeakyRelu { slope } => self.op("LeakyRelu", &[x], [Attribute::Float("alpha", slope)]),
@@ -346,8 +343,7 @@ impl Graph<'_> {
                 let tanh = self.op("Tanh", &[&bent], []);
                 self.half_of_one_plus(x, &tanh)
             }
-            _ => return None,
-        })
+        }
     }
 
     /// `x / 2 (1 + y)`.

@@ -3,10 +3,9 @@
 //! PyTorch and ONNX differ in the order of gates: input, forget, cell, output there and input, output, forget, cell here; reset, update,
 //! new there and update, reset, new here.
 
-use nn::{Activation, Cell, LayerSpec, Recurrent, RnnActivation};
+use nn::{Activation, Cell, Recurrent, RnnActivation};
 
-use super::{Attribute, FLOAT, Graph, Rows, no_counterpart};
-use crate::Error;
+use super::{Attribute, FLOAT, Graph, Rows};
 use crate::protobuf::Message;
 
 /// ONNX's codes for 64-bit integers and for truth values.
@@ -93,24 +92,16 @@ impl Graph<'_> {
     }
 
     /// A pre-norm transformer block.
-    pub(super) fn transformer(
-        &mut self,
-        path: &str,
-        x: &str,
-        heads: usize,
-        causal: bool,
-    ) -> Result<String, Error> {
+    pub(super) fn transformer(&mut self, path: &str, x: &str, heads: usize, causal: bool) -> String {
         let norm = self.layer_norm(&format!("{path}.norm1"), x, Rows::Steps, 1e-5);
         let branch = self.attention(&format!("{path}.self_attn"), &norm, heads, causal);
         let x = self.op("Add", &[x, &branch], []);
         let norm = self.layer_norm(&format!("{path}.norm2"), &x, Rows::Steps, 1e-5);
         let name = |name: &str| format!("{path}.{name}");
         let hidden = self.dense_at_each(&norm, &name("linear1.weight"), &name("linear1.bias"));
-        let hidden = self
-            .activation(Activation::Gelu, &hidden)
-            .ok_or_else(|| no_counterpart(path, &LayerSpec::Activation(Activation::Gelu)))?;
+        let hidden = self.activation(Activation::Gelu, &hidden);
         let branch = self.dense_at_each(&hidden, &name("linear2.weight"), &name("linear2.bias"));
-        Ok(self.op("Add", &[&x, &branch], []))
+        self.op("Add", &[&x, &branch], [])
     }
 
     /// A recurrent layer: its steps, or the last of them.
