@@ -8,7 +8,7 @@
 
 use kernels::Cpu;
 use kernels::random::Stream;
-use nn::{Batch, Clipping, Mode, Optimizer, Plan, Running, Workspace};
+use nn::{Batch, Clipping, Mode, Optimizer, Plan, Running, StepSize, Workspace};
 use runner::config::{Config, Dtype};
 use runner::data::gather;
 use runner::preset::Preset;
@@ -135,7 +135,7 @@ impl<'a> Trainer<'a> {
     /// Adam's step.
     pub fn descend(&mut self, scale: f64) {
         let Self { cpu, weights, grads, optimizer, .. } = self;
-        optimizer.step(*cpu, 1e-3, scale, &mut weights.params, grads).expect(FITS);
+        optimizer.step(*cpu, StepSize { rate: 1e-3, scale }, &mut weights.params, grads).expect(FITS);
         self.step += 1;
     }
 

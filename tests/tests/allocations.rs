@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Isa};
 use nn::optimizer::{Decay, Sgd};
-use nn::{Batch, Float, Mode, Network, Optimizer, Shape, Weights, Workspace};
+use nn::{Batch, Float, Mode, Network, Optimizer, Shape, StepSize, Weights, Workspace};
 use runner::pool::Pool;
 use runner::preset::Preset;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
@@ -37,7 +37,7 @@ fn allocated<T: Float>(cpu: Cpu<'_>, preset: Preset, optimizer: Optimizer) -> St
         let weights = Weights { params: &params, buffers: &mut buffers };
         let mode = Mode::Train { seed: 1, step };
         network.gradient(cpu, mode, weights, batch, &mut training, &mut grads).unwrap();
-        running.step(cpu, 1e-3, 0.5, &mut params, &grads).unwrap();
+        running.step(cpu, StepSize { rate: 1e-3, scale: 0.5 }, &mut params, &grads).unwrap();
         let weights = Weights { params: &params, buffers: &mut buffers };
         network.evaluate(cpu, weights, batch, &mut inference).unwrap();
     };

@@ -11,7 +11,7 @@ use std::{env, fs};
 use clap::ValueEnum;
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Isa};
-use nn::{Batch, Float, Mode, Network, Optimizer, Shape, Weights, Workspace};
+use nn::{Batch, Float, Mode, Network, Optimizer, Shape, StepSize, Weights, Workspace};
 use runner::pool::Pool;
 use runner::preset::Preset;
 
@@ -72,7 +72,7 @@ fn losses<T: Float>(cpu: Cpu<'_>, preset: Preset) -> Vec<f64> {
     let mut optimizer = Optimizer::adam().start(cpu, training.network.layout()).unwrap();
     let step = |step| {
         let loss = training.gradient(cpu, step);
-        optimizer.step(cpu, 1e-3, 1.0, &mut training.params, &training.grads).unwrap();
+        optimizer.step(cpu, StepSize::new(1e-3), &mut training.params, &training.grads).unwrap();
         loss
     };
     (0..STEPS).map(step).collect()
@@ -127,7 +127,7 @@ fn losses_of_f32_are_near_those_of_f64() {
             let near = narrow.gradient(cpu, step);
             last = wide.gradient(cpu, step);
             worst = worst.max((near - last).abs() / last.abs().max(1.0));
-            optimizer.step(cpu, 1e-3, 1.0, &mut wide.params, &wide.grads).unwrap();
+            optimizer.step(cpu, StepSize::new(1e-3), &mut wide.params, &wide.grads).unwrap();
         }
         println!("{:12} at last {last:.6}, {worst:.1e} apart", preset.name());
         assert!(worst <= APART, "{}: {worst:e} apart", preset.name());

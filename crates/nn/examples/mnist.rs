@@ -7,7 +7,7 @@ use kernels::Cpu;
 use kernels::random::{Stream, fill_normal};
 use nn::{
     Activation, Batch, Convolution, Error, Init, LayerSpec, Mode, Network, Optimizer, Progress,
-    Schedule, Score, Shape, Workspace,
+    Schedule, Score, Shape, StepSize, Workspace,
 };
 
 const CLASSES: usize = 10;
@@ -59,7 +59,7 @@ fn main() -> Result<(), Error> {
             let mode = Mode::Train { seed, step };
             let score = network.gradient(cpu, mode, &params, batch, &mut workspace, &mut grads)?;
             let rate = 2e-3 * schedule.factor(cpu, Progress { step, steps, steps_per_epoch });
-            optimizer.step(cpu, rate, 1.0, &mut params, &grads)?;
+            optimizer.step(cpu, StepSize::new(rate), &mut params, &grads)?;
             loss += score.mean_loss() / steps_per_epoch as f64;
         }
         let mut score = Score::default();
@@ -67,7 +67,11 @@ fn main() -> Result<(), Error> {
             let batch = Batch { inputs, targets: labels.into() };
             score += network.evaluate(cpu, &params, batch, &mut workspace)?;
         }
-        println!("epoch {}: train loss {loss:.4}, test accuracy {:.4}", epoch + 1, score.accuracy());
+        println!(
+            "epoch {}: train loss {loss:.4}, test accuracy {:.4}",
+            epoch + 1,
+            score.accuracy()
+        );
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use kernels::Cpu;
-//! use nn::{Activation, Batch, Init, LayerSpec, Mode, Network, Optimizer, Workspace};
+//! use nn::{Activation, Batch, Init, LayerSpec, Mode, Network, Optimizer, StepSize, Workspace};
 //!
 //! let cpu = Cpu::detect();
 //! let network = Network::new(2, &[
@@ -28,7 +28,7 @@
 //! for step in 0..200 {
 //!     let mode = Mode::Train { seed: 42, step };
 //!     loss = network.gradient(cpu, mode, &params, batch, &mut workspace, &mut grads)?.mean_loss();
-//!     optimizer.step(cpu, 0.02, 1.0, &mut params, &grads)?;
+//!     optimizer.step(cpu, StepSize::new(0.02), &mut params, &grads)?;
 //! }
 //! assert!(loss < 0.05);
 //! # Ok::<(), nn::Error>(())
@@ -77,7 +77,7 @@ pub use loss::{Loss, Targets};
 pub use mixing::Mixing;
 pub use network::{Batch, Network, Score, Weights};
 pub use noise::Noise;
-pub use optimizer::{Group, Optimizer, Plan, Running};
+pub use optimizer::{Group, Optimizer, Plan, Running, StepSize};
 pub use registry::{Options, Registry, Value};
 pub use schedule::{Plateau, Progress, Schedule};
 pub use sequence::Sequence;

@@ -18,7 +18,7 @@ use crate::layout::Layout;
 use crate::{Error, Float};
 
 pub use group::Group;
-pub use running::{Plan, Running};
+pub use running::{Plan, Running, StepSize};
 
 /// Defines [`Optimizer`] from a list of all methods but Muon.
 macro_rules! optimizers {

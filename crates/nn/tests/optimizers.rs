@@ -5,7 +5,10 @@ use kernels::Cpu;
 use kernels::optimizer::{Optimizer as _, Step};
 use kernels::random::Stream;
 use nn::optimizer::{Adam, Decay, Lamb, Muon, Sgd};
-use nn::{Bound, Clip, Clipping, Error, Group, Init, LayerSpec, Layout, Network, Optimizer, Plan};
+use nn::{
+    Bound, Clip, Clipping, Error, Group, Init, LayerSpec, Layout, Network, Optimizer, Plan,
+    StepSize,
+};
 
 /// Two dense layers, 3 -> 4 -> 2: weights and biases of 12, 4, 8 and 2 elements.
 fn layout() -> Layout {
@@ -23,21 +26,21 @@ fn trained(optimizer: Optimizer, groups: &[Group]) -> Vec<f32> {
     let mut running = Plan::new(&layout(), optimizer, groups).unwrap().start(cpu).unwrap();
     let mut params = draw(0);
     for step in 1..4 {
-        running.step(cpu, 0.1, 0.5, &mut params, &draw(step)).unwrap();
+        running.step(cpu, StepSize { rate: 0.1, scale: 0.5 }, &mut params, &draw(step)).unwrap();
     }
     params
 }
 
 #[test]
 fn a_resumed_optimizer_gives_the_same_bits() {
-    let cpu = Cpu::detect();
+    let (cpu, size) = (Cpu::detect(), StepSize { rate: 0.1, scale: 0.5 });
     for name in Optimizer::NAMES {
         let plan = Plan::new(&layout(), Optimizer::named(name).unwrap(), &[]).unwrap();
         let (mut whole, mut params) = (plan.clone().start::<f32>(cpu).unwrap(), draw(0));
         let (mut parts, mut again) = (whole.clone(), params.clone());
         for step in 1..7 {
-            whole.step(cpu, 0.1, 0.5, &mut params, &draw(step)).unwrap();
-            parts.step(cpu, 0.1, 0.5, &mut again, &draw(step)).unwrap();
+            whole.step(cpu, size, &mut params, &draw(step)).unwrap();
+            parts.step(cpu, size, &mut again, &draw(step)).unwrap();
             parts = plan.clone().resume(cpu, parts.steps(), parts.moments().to_vec()).unwrap();
         }
         assert_eq!(
@@ -91,7 +94,7 @@ fn a_star_matches_any_characters() {
                 let mut params = vec![1.0_f32; 26];
                 plan.start(Cpu::detect())
                     .unwrap()
-                    .step(Cpu::detect(), 0.1, 1.0, &mut params, &[1.0; 26])
+                    .step(Cpu::detect(), StepSize::new(0.1), &mut params, &[1.0; 26])
                     .unwrap();
                 Some(params.iter().filter(|&&p| p == 1.0).count())
             }

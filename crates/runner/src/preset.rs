@@ -316,7 +316,7 @@ mod tests {
                 network
                     .gradient(cpu, mode, weights, batch, &mut workspace, &mut grads)
                     .expect("a batch that fits");
-                optimizer.step(cpu, 1e-3, 1.0, &mut params, &grads).expect("finite numbers");
+                optimizer.step(cpu, nn::StepSize::new(1e-3), &mut params, &grads).expect("finite numbers");
             }
             let last = loss(&params, &mut buffers, &mut workspace);
             assert!(last < 0.7 * first, "{}, {precision:?}: {first} became {last}", preset.name());

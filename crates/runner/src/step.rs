@@ -11,7 +11,7 @@
 
 use kernels::{Cpu, vector};
 use nn::pruning::Pruner;
-use nn::{Batch, Clipping, Mode, Progress, Score, Targets, Workspace};
+use nn::{Batch, Clipping, Mode, Progress, Score, StepSize, Targets, Workspace};
 
 use crate::augment::Augmentation;
 use crate::data::Goals;
@@ -128,7 +128,7 @@ impl<T: Element> Stepper<T> {
         }
         let params = &state.weights.params;
         let clipped = self.clipping.clip(cpu, params, &mut self.grads).and_then(|clipped| {
-            state.optimizer.check_squares(cpu, clipped.norm, clipped.scale, params, &self.grads)?;
+            state.optimizer.check_squares(cpu, clipped, params, &self.grads)?;
             Ok(clipped)
         });
         let clipped = match clipped {
@@ -157,7 +157,7 @@ impl<T: Element> Stepper<T> {
         if let Some(pruner) = &mut self.pruner {
             pruner.record_zeros(progress, &weights.params)?;
         }
-        optimizer.step(cpu, rate, clipped.scale, &mut weights.params, &self.grads)?;
+        optimizer.step(cpu, StepSize { rate, scale: clipped.scale }, &mut weights.params, &self.grads)?;
         match self.clipping.bound(cpu, &mut weights.params) {
             Err(nn::Error::Kernel(kernels::Error::NonFinite { .. })) => {
                 return Ok(Err(self.not_finite(setup, cpu, step, &state.weights, indices, loss)));

@@ -10,6 +10,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use kernels::clip::Clipped;
 use kernels::optimizer::{AnyOptimizer, MOST_MOMENTS, Muon, Optimizer as _, Step};
 use kernels::{Cpu, math};
 
@@ -18,6 +19,22 @@ use crate::error::{check_length, check_parameter};
 use crate::layout::{Layout, Tensor};
 use crate::workspace::zeros;
 use crate::{Error, Float};
+
+/// Size of an optimizer step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepSize {
+    /// Learning rate, finite and at least 0.
+    pub rate: f64,
+    /// Factor on the gradient: 1, or [`Clipped::scale`].
+    pub scale: f64,
+}
+
+impl StepSize {
+    /// A step with learning rate `rate` along the gradient itself.
+    pub const fn new(rate: f64) -> Self {
+        Self { rate, scale: 1.0 }
+    }
+}
 
 /// The optimizer and the learning rate factor of each tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -185,10 +202,10 @@ impl<T: Float> Running<T> {
         &self.moments
     }
 
-    /// Checks that a step along `scale * grads` leaves every second moment finite. `norm` is an
-    /// upper bound of every `|grads[i]|`, such as [`Clipped::norm`](kernels::clip::Clipped::norm).
-    /// The gradient is read only where the norm is above 2^33 (f32) or 2^481 (f64), the parameters
-    /// only with an L2 decay.
+    /// Checks that a step along `clipped.scale * grads` leaves every second moment finite, where
+    /// `clipped` is what [`Clipping::clip`](crate::Clipping::clip) returned for `grads`. The gradient
+    /// is read only where its norm is above 2^33 (f32) or 2^481 (f64), the parameters only with an
+    /// L2 decay.
     ///
     /// Call it before [`step`](Self::step): an infinite second moment freezes its element for good.
     ///
@@ -197,11 +214,11 @@ impl<T: Float> Running<T> {
     pub fn check_squares(
         &self,
         cpu: Cpu<'_>,
-        norm: f64,
-        scale: f64,
+        clipped: Clipped,
         params: &[T],
         grads: &[T],
     ) -> Result<(), Error> {
+        let Clipped { norm, scale, .. } = clipped;
         check_length("params", self.plan.len, params.len())?;
         check_length("grads", self.plan.len, grads.len())?;
         for Part { range, rule, .. } in &self.plan.parts {
@@ -220,8 +237,7 @@ impl<T: Float> Running<T> {
         Ok(())
     }
 
-    /// Steps `params` with learning rate `rate` along `scale * grads`. `scale` is 1, or
-    /// [`Clipped::scale`](kernels::clip::Clipped::scale).
+    /// Steps `params` along `size.scale * grads`.
     ///
     /// # Errors
     /// [`Error::Length`]; [`kernels::Error::Parameter`] for a rate that is negative or non-finite.
@@ -229,11 +245,11 @@ impl<T: Float> Running<T> {
     pub fn step(
         &mut self,
         cpu: Cpu<'_>,
-        rate: f64,
-        scale: f64,
+        size: StepSize,
         params: &mut [T],
         grads: &[T],
     ) -> Result<(), Error> {
+        let StepSize { rate, scale } = size;
         check_length("params", self.plan.len, params.len())?;
         check_length("grads", self.plan.len, grads.len())?;
         for part in &self.plan.parts {
