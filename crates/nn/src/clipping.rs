@@ -58,8 +58,8 @@ pub struct Clipping {
 }
 
 impl Clipping {
-    /// `clips` for gradients and `bounds` for parameters of this layout. A non-finite gradient is an
-    /// error even without either.
+    /// `clips` for gradients and `bounds` for parameters of this layout. A non-finite gradient is
+    /// an error even without either.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] for a limit out of range; [`Error::Memory`].

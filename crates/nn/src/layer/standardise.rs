@@ -1,5 +1,5 @@
-//! Standardisation of the input by the mean and standard deviation of a training set, and its inverse
-//! for outputs that are values. The statistics are saved with the network.
+//! Standardisation of the input by the mean and standard deviation of a training set, and its
+//! inverse for outputs that are values. The statistics are saved with the network.
 
 use alloc::vec::Vec;
 
