@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! other than 0, below f32's range     1e-50 becomes 0
-//! of 2^24 and more, not an f32        16777217 becomes 16777216, as its neighbour is (ids, times)
+//! 2^24 to 2^53, not an f32            16777217 becomes 16777216, as its neighbour is (ids, times)
 //! ```
 //!
 //! [`table`](super::table) and [`npy`](super::npy) count them; a data set gives one notice.
@@ -14,6 +14,13 @@ use std::path::Path;
 
 /// From here on f32 has no numbers between the integers: 2^24.
 const COARSE: f32 = 16_777_216.0;
+/// From here on f64, which floats were written from, has none either: 2^53.
+const COARSE_F64: f64 = 9_007_199_254_740_992.0;
+
+/// `true` if `exact`, which is `rounded` as f32, loses its neighbours by that.
+fn merges(exact: f64, rounded: f32) -> bool {
+    rounded.abs() >= COARSE && exact.abs() < COARSE_F64 && f64::from(rounded) != exact
+}
 
 /// The numbers of a data set that rounding changes beyond recognition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,18 +37,17 @@ impl Rounding {
             let digits = text.bytes().take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'));
             digits.into_iter().any(|byte| (b'1'..=b'9').contains(&byte))
         } else {
-            rounded.abs() >= COARSE
-                && text
-                    .parse::<i128>()
-                    .map_or_else(|_| text.parse() != Ok(f64::from(rounded)), |exact| exact != rounded as i128)
+            match text.parse::<i128>() {
+                Ok(exact) => rounded.abs() >= COARSE && exact != rounded as i128,
+                Err(_) => text.parse().is_ok_and(|exact| merges(exact, rounded)),
+            }
         };
         self.count(lossy, text, rounded, place);
     }
 
     /// As [`text`](Self::text), for a number of f64.
     pub(crate) fn float<P: Display>(&mut self, exact: f64, rounded: f32, place: impl FnOnce() -> P) {
-        let (is_zero, is_coarse) = (rounded == 0.0, rounded.abs() >= COARSE);
-        let lossy = f64::from(rounded) != exact && (is_zero || is_coarse);
+        let lossy = (rounded == 0.0 && exact != 0.0) || merges(exact, rounded);
         self.count(lossy, exact, rounded, place);
     }
 
@@ -101,7 +107,7 @@ mod tests {
             assert_eq!(is_lossy(text), (true, true), "{text}");
         }
         for text in
-            ["0", "-0.0", "0e5", "0.1", "3.14159265358979", "16777216", "16777215", "1e-40", "33554432"]
+            ["0", "-0.0", "0e5", "0.1", "3.14159265358979", "16777216", "16777215", "1e-40", "1e25"]
         {
             assert_eq!(is_lossy(text), (false, false), "{text}");
         }
