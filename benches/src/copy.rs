@@ -114,11 +114,15 @@ fn transfer(source: &[f32], target: &mut [f32], block: &mut [f32; BLOCK]) {
 /// # Panics
 /// If an element is not written.
 pub fn check() {
-    for (read, written) in [(vec![5000], vec![5000]), (vec![1, 3000], vec![750; 3]), (vec![], vec![1025])] {
+    for (read, written) in
+        [(vec![5000], vec![5000]), (vec![1, 3000], vec![750; 3]), (vec![], vec![1025])]
+    {
         let mut copies = Copies::new(&Streams { read, written }).expect("there are streams");
         copies.to.iter_mut().for_each(|stream| stream.memory.fill(0.0));
         copies.run();
-        assert!(copies.to.iter().flat_map(|stream| &stream.memory[stream.begin..]).all(|&x| x == 1.0));
+        assert!(
+            copies.to.iter().flat_map(|stream| &stream.memory[stream.begin..]).all(|&x| x == 1.0)
+        );
     }
     assert!(Copies::new(&Streams::default()).is_none());
 }

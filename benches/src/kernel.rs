@@ -58,7 +58,11 @@ impl Kernel {
         all.find(|kernel| kernel.name == name).expect("there is such a kernel")
     }
 
-    fn new(name: impl Into<String>, sizes: &'static [usize], case: impl Fn(usize) -> Case + 'static) -> Self {
+    fn new(
+        name: impl Into<String>,
+        sizes: &'static [usize],
+        case: impl Fn(usize) -> Case + 'static,
+    ) -> Self {
         Self { name: name.into(), sizes, case: Box::new(case) }
     }
 
@@ -75,7 +79,10 @@ impl Kernel {
 
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kernel").field("name", &self.name).field("sizes", &self.sizes).finish_non_exhaustive()
+        f.debug_struct("Kernel")
+            .field("name", &self.name)
+            .field("sizes", &self.sizes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +125,11 @@ impl Case {
     }
 
     /// With a number of operands that is known only now.
-    fn of_any(streams: Streams, operands: Vec<Vec<f32>>, run: impl FnMut(&mut [Vec<f32>]) + 'static) -> Self {
+    fn of_any(
+        streams: Streams,
+        operands: Vec<Vec<f32>>,
+        run: impl FnMut(&mut [Vec<f32>]) + 'static,
+    ) -> Self {
         Self { streams, peer: None, operands, run: Box::new(run), shrinking: None }
     }
 
@@ -157,7 +168,8 @@ pub(crate) fn draw(stream: u64, len: usize) -> Vec<f32> {
     /// A prime, so that no pattern meets a boundary of lanes or pages.
     const PERIOD: usize = 16_411;
     let draws = Stream::new(1, stream);
-    let period: Vec<f32> = (0..len.min(PERIOD) as u64).map(|i| 8.0 * draws.uniform_f32(i) - 4.0).collect();
+    let period: Vec<f32> =
+        (0..len.min(PERIOD) as u64).map(|i| 8.0 * draws.uniform_f32(i) - 4.0).collect();
     let mut all = period.repeat(len.div_ceil(PERIOD));
     all.truncate(len);
     all

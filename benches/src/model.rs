@@ -46,7 +46,8 @@ impl Model {
     /// The run that trains it.
     pub fn setup(&self, dtype: Dtype) -> Setup {
         let Self { preset, batch, clip, .. } = *self;
-        let config = Config { preset, batch: batch as u32, clip_norm: clip, dtype, ..Config::default() };
+        let config =
+            Config { preset, batch: batch as u32, clip_norm: clip, dtype, ..Config::default() };
         Setup::new(config).expect("the defaults are a run")
     }
 }
@@ -77,7 +78,8 @@ impl<'a> Trainer<'a> {
         for i in (1..order.len()).rev() {
             order.swap(i, (random.uniform_f64(i as u64) * (i + 1) as f64) as usize);
         }
-        let plan = Plan::new(network.layout(), Optimizer::adam(), &[]).expect("Adam has no demands");
+        let plan =
+            Plan::new(network.layout(), Optimizer::adam(), &[]).expect("Adam has no demands");
         Self {
             setup,
             cpu,
@@ -121,7 +123,8 @@ impl<'a> Trainer<'a> {
 
     /// Loss and gradient.
     pub fn gradient(&mut self) {
-        let (mode, Self { setup, cpu, weights, workspace, grads, inputs, labels, .. }) = (self.mode(), self);
+        let (mode, Self { setup, cpu, weights, workspace, grads, inputs, labels, .. }) =
+            (self.mode(), self);
         let batch = Batch { inputs, targets: (&labels[..]).into() };
         setup.network.gradient(*cpu, mode, weights.lend(), batch, workspace, grads).expect(FITS);
     }
@@ -135,7 +138,9 @@ impl<'a> Trainer<'a> {
     /// Adam's step.
     pub fn descend(&mut self, scale: f64) {
         let Self { cpu, weights, grads, optimizer, .. } = self;
-        optimizer.step(*cpu, StepSize { rate: 1e-3, scale }, &mut weights.params, grads).expect(FITS);
+        optimizer
+            .step(*cpu, StepSize { rate: 1e-3, scale }, &mut weights.params, grads)
+            .expect(FITS);
         self.step += 1;
     }
 

@@ -24,7 +24,8 @@ pub struct Peak {
 impl Peak {
     /// That of `T`'s products. Where `isa` has no instruction for pairs of bf16, it is that of f32.
     pub fn new<T: Element>(threads: usize, isa: Isa) -> Self {
-        let pairs: fn(Isa, u64) -> u64 = |isa, rounds| peak::pair_chains(isa, rounds).unwrap_or_default();
+        let pairs: fn(Isa, u64) -> u64 =
+            |isa, rounds| peak::pair_chains(isa, rounds).unwrap_or_default();
         let has_pairs = T::NAME == "bf16" && pairs(isa, 1) > 0;
         let (chains, name) =
             if has_pairs { (pairs, "bf16 peak") } else { (peak::fma_chains as _, "FMA peak") };

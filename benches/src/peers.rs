@@ -79,7 +79,11 @@ pub fn operands<T: Element>(shape: &Shape) -> (Vec<T>, Vec<T>, Vec<T>) {
         let stream = kernels::random::Stream::new(1, stream);
         (0..len as u64).map(|i| T::from_f32(stream.uniform_f32(i) - 0.5)).collect()
     };
-    (draw(0, shape.m * shape.k), draw(1, shape.k * shape.n), vec![T::from_f32(f32::NAN); shape.m * shape.n])
+    (
+        draw(0, shape.m * shape.k),
+        draw(1, shape.k * shape.n),
+        vec![T::from_f32(f32::NAN); shape.m * shape.n],
+    )
 }
 
 /// Multiplies once. Panics unless C is near A B in some hundred places.
@@ -94,11 +98,14 @@ pub fn check<T: Element>(
     let ((a_row, a_col), (b_row, b_col)) = (shape.a_strides(), shape.b_strides());
     for place in (0..c.len()).step_by(c.len() / 100 + 1) {
         let (i, j) = (place / shape.n, place % shape.n);
-        let terms =
-            (0..shape.k).map(|p| a[i * a_row + p * a_col].to_f64() * b[p * b_row + j * b_col].to_f64());
+        let terms = (0..shape.k)
+            .map(|p| a[i * a_row + p * a_col].to_f64() * b[p * b_row + j * b_col].to_f64());
         let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()));
         let (name, got) = (peer.name(), c[place].to_f64());
         let bound = 1e-5 * size + T::ROUNDOFF * exact.abs();
-        assert!((got - exact).abs() <= bound, "{name} at {shape}: element ({i}, {j}) is {got}, not {exact}");
+        assert!(
+            (got - exact).abs() <= bound,
+            "{name} at {shape}: element ({i}, {j}) is {got}, not {exact}"
+        );
     }
 }

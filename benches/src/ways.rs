@@ -37,12 +37,14 @@ pub fn ratios(
     patience: Patience,
 ) -> [Ratios; 2] {
     let window = Window::new([3, 3]).padding([padding, padding]);
-    let chosen = Convolution::new([batch, side, side, channels], window, filters, 1).expect("it fits");
+    let chosen =
+        Convolution::new([batch, side, side, channels], window, filters, 1).expect("it fits");
     let [x, w, bias] = [chosen.x_len(), chosen.w_len(), filters].map(|len| draw(0, len));
     let dy = draw(1, chosen.y_len());
     let all = [chosen, chosen.in_order(), chosen.in_order().rounded()];
 
-    let mut buffers = all.map(|c| [c.forward_scratch::<f32>(1), c.y_len()].map(|len| vec![0.0; len]));
+    let mut buffers =
+        all.map(|c| [c.forward_scratch::<f32>(1), c.y_len()].map(|len| vec![0.0; len]));
     let forward = over(&all, &mut buffers, patience, |c, [scratch, y]| {
         c.forward(cpu, &x, &w, Epilogue::bias(&bias).relu(), y, scratch).expect("it fits");
     });
@@ -50,7 +52,8 @@ pub fn ratios(
     let mut buffers = all.map(|c| lens(c).map(|len| vec![0.0; len]));
     let backward = over(&all, &mut buffers, patience, |c, [scratch, dx, dw, db]| {
         let to = Gradients { dw, db: Some(db), dx: Some(dx), at_relu: true };
-        c.backward(cpu, &x, &w, OutputGradient { dy: &dy, argmax: None }, to, scratch).expect("it fits");
+        c.backward(cpu, &x, &w, OutputGradient { dy: &dy, argmax: None }, to, scratch)
+            .expect("it fits");
     });
     [forward, backward]
 }

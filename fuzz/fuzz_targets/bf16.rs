@@ -26,7 +26,9 @@ fuzz_target!(|problem: Problem| {
     let halves = problem.values.take::<bf16>(0, len);
     let wide = same_everywhere(&vec![1.0_f32; other], |cpu, y| widen(cpu, &halves, y));
     assert_eq!([nearest.is_ok(), random.is_ok(), wide.is_ok()], [len == other; 3]);
-    let (Ok((nearest, ())), Ok((random, ())), Ok((wide, ()))) = (nearest, random, wide) else { return };
+    let (Ok((nearest, ())), Ok((random, ())), Ok((wide, ()))) = (nearest, random, wide) else {
+        return;
+    };
     assert_eq!(bits(&nearest), bits(&x.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>()));
     assert_eq!(bits(&wide), bits(&halves.iter().map(|x| x.to_f32()).collect::<Vec<_>>()));
     for (x, y) in x.iter().zip(random) {

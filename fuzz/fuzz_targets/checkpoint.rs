@@ -19,8 +19,10 @@ use runner::training::{Position, State};
 fn setup() -> &'static (Setup, Identity) {
     static SETUP: OnceLock<(Setup, Identity)> = OnceLock::new();
     SETUP.get_or_init(|| {
-        let images =
-            || Labelled::new((0..36).collect(), (0..9).map(|i| i % 3).collect(), 2, 2).expect("nine images");
+        let images = || {
+            Labelled::new((0..36).collect(), (0..9).map(|i| i % 3).collect(), 2, 2)
+                .expect("nine images")
+        };
         let data = tempfile::tempdir().expect("a folder");
         folder::write(data.path(), &images(), &images()).expect("room on the disk");
         let config = Config {

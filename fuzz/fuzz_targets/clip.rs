@@ -5,8 +5,8 @@
 use arbitrary::Arbitrary;
 use fuzz::{Length, Misfit, Number, Parameter, Values, same_everywhere};
 use kernels::clip::{
-    Clip, Tensor, clip_adaptive, clip_chain, clip_chain_scratch, clip_global_norm, clip_norm, clip_value,
-    max_norm,
+    Clip, Tensor, clip_adaptive, clip_chain, clip_chain_scratch, clip_global_norm, clip_norm,
+    clip_value, max_norm,
 };
 use kernels::norm::{Norm, Units, norm_max, norm1, norm2, tensor_norms, unit_norms};
 use kernels::{Cpu, Error, Float};
@@ -91,29 +91,39 @@ fn one_and_all<T: Float + Number>(problem: &Problem) {
 
 /// The greatest norm of what is clipped to `limit`: each element is rounded once.
 fn at_most<T: Float + Number>(limit: f64, len: usize) -> f64 {
-    let (part, least) =
-        if size_of::<T>() == 4 { (1e-7, f64::from(f32::from_bits(1))) } else { (1e-15, f64::from_bits(1)) };
+    let (part, least) = if size_of::<T>() == 4 {
+        (1e-7, f64::from(f32::from_bits(1)))
+    } else {
+        (1e-15, f64::from_bits(1))
+    };
     limit * (1.0 + part * 8.0) + (len as f64).sqrt() * least
 }
 
 /// A single slice.
 fn one<T: Float + Number>(problem: &Problem, units: Units, len: usize) {
-    let (g, limit, epsilon) = (problem.values.take::<T>(0, len), problem.limit.get(), problem.epsilon.get());
+    let (g, limit, epsilon) =
+        (problem.values.take::<T>(0, len), problem.limit.get(), problem.epsilon.get());
     let first_wild = g.iter().position(|g| !Number::to_f64(*g).is_finite());
     let is_limit = limit.is_finite() && limit > 0.0;
     // A norm of numbers is a number, but for one of f64 that is past the largest.
-    let of = |norm: fn(Cpu<'_>, &[T]) -> Result<f64, Error>| {
-        let norm = same_everywhere(&(), |cpu, ()| norm(cpu, &g)).map(|((), norm)| norm);
-        match first_wild {
-            Some(index) => assert_eq!(norm, Err(Error::NonFinite { index })),
-            None => {
-                assert!(norm.is_ok_and(|norm| norm >= 0.0 && (size_of::<T>() == 8 || norm < f64::INFINITY)))
+    let of =
+        |norm: fn(Cpu<'_>, &[T]) -> Result<f64, Error>| {
+            let norm = same_everywhere(&(), |cpu, ()| norm(cpu, &g)).map(|((), norm)| norm);
+            match first_wild {
+                Some(index) => assert_eq!(norm, Err(Error::NonFinite { index })),
+                None => {
+                    assert!(norm.is_ok_and(
+                        |norm| norm >= 0.0 && (size_of::<T>() == 8 || norm < f64::INFINITY)
+                    ))
+                }
             }
-        }
-        norm.unwrap_or(f64::NAN)
-    };
+            norm.unwrap_or(f64::NAN)
+        };
     let [l1, l2, max] = [of(norm1), of(norm2), of(norm_max)];
-    assert!(first_wild.is_some() || max <= l2 * (1.0 + 1e-9) + 1e-320 && l2 <= l1 * (1.0 + 1e-9) + 1e-320);
+    assert!(
+        first_wild.is_some()
+            || max <= l2 * (1.0 + 1e-9) + 1e-320 && l2 <= l1 * (1.0 + 1e-9) + 1e-320
+    );
 
     let clipped = same_everywhere(&g, |cpu, g| clip_norm(cpu, g, limit));
     assert_eq!(clipped.is_ok(), is_limit && first_wild.is_none());
@@ -131,9 +141,13 @@ fn one<T: Float + Number>(problem: &Problem, units: Units, len: usize) {
 
     let Ok(count) = units.count(len) else { return };
     for norm in [Norm::L1, Norm::L2, Norm::Max] {
-        let norms =
-            same_everywhere(&vec![0.0_f64; count], |cpu, norms| unit_norms(cpu, norm, units, &g, norms));
-        assert!(first_wild.is_some() || norms.is_ok_and(|(norms, ())| norms.iter().all(|norm| *norm >= 0.0)));
+        let norms = same_everywhere(&vec![0.0_f64; count], |cpu, norms| {
+            unit_norms(cpu, norm, units, &g, norms)
+        });
+        assert!(
+            first_wild.is_some()
+                || norms.is_ok_and(|(norms, ())| norms.iter().all(|norm| *norm >= 0.0))
+        );
     }
     let w = problem.values.take::<T>(3, problem.of_w.of(len));
     let adaptive = same_everywhere(&g, |cpu, g| {
@@ -152,7 +166,8 @@ fn one<T: Float + Number>(problem: &Problem, units: Units, len: usize) {
 /// The tensors of a flat buffer, and as slices.
 fn chained<T: Float + Number>(problem: &Problem, tensors: &[Tensor]) {
     let len = tensors.iter().map(|tensor| tensor.len).sum();
-    let (g, w) = (problem.values.take::<T>(0, len), problem.values.take::<T>(3, problem.of_w.of(len)));
+    let (g, w) =
+        (problem.values.take::<T>(0, len), problem.values.take::<T>(3, problem.of_w.of(len)));
     let is_wild = g.iter().any(|g| !Number::to_f64(*g).is_finite());
     let chain: Vec<Clip> = problem.chain.iter().take(5).map(|link| link.clip()).collect();
     let result = same_everywhere(&g, |cpu, g| {

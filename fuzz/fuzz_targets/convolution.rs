@@ -32,14 +32,17 @@ fuzz_target!(|problem: Problem| {
     let pair = |x: [u8; 2], bound: usize| x.map(|x| below(x, bound));
     let groups = below(problem.groups, 6);
     let [batch, height, width, channels] = problem.x;
-    let x = [below(batch, 4), below(height, 14), below(width, 14), below(channels, 8) * groups.max(1)];
+    let x =
+        [below(batch, 4), below(height, 14), below(width, 14), below(channels, 8) * groups.max(1)];
     let (kernel, stride) = (pair(problem.kernel, 6), pair(problem.stride, 4));
     let (padding, dilation) = (pair(problem.padding, 5), pair(problem.dilation, 4));
     let window = Window::new(kernel).stride(stride).padding(padding).dilation(dilation);
     // Mostly equal groups.
     let out_channels = below(problem.out_channels, 12) * groups.max(1);
     let Ok(convolution) = Convolution::new(x, window, out_channels, groups) else {
-        let fits = |axis: usize| (kernel[axis].max(1) - 1) * dilation[axis] < x[1 + axis] + 2 * padding[axis];
+        let fits = |axis: usize| {
+            (kernel[axis].max(1) - 1) * dilation[axis] < x[1 + axis] + 2 * padding[axis]
+        };
         let parts = [kernel, stride, dilation].concat();
         assert!(parts.contains(&0) || groups == 0 || !(fits(0) && fits(1)), "{x:?} {window:?}");
         return;
@@ -58,8 +61,8 @@ fuzz_target!(|problem: Problem| {
         let epilogue = if problem.relu { epilogue.relu() } else { epilogue };
         convolution.forward(cpu, &input, &w, epilogue, y, &mut scratch)
     });
-    let fits =
-        [input.len(), w.len(), dy.len()] == [convolution.x_len(), convolution.w_len(), convolution.y_len()];
+    let fits = [input.len(), w.len(), dy.len()]
+        == [convolution.x_len(), convolution.w_len(), convolution.y_len()];
     assert!(forward.is_err() || fits);
     let dx = same_everywhere(&input, |cpu, dx| {
         let least = convolution.dx_scratch::<f32>(cpu.executor.threads());
@@ -84,10 +87,15 @@ fuzz_target!(|problem: Problem| {
     let taps: Vec<[usize; 2]> =
         (0..kernel[0]).flat_map(|kh| (0..kernel[1]).map(move |kw| [kh, kw])).collect();
     let pixel = |position: usize, [kh, kw]: [usize; 2]| {
-        let (n, oh, ow) =
-            (position / (out_height * out_width), position / out_width % out_height, position % out_width);
-        let ih = (oh * stride[0] + kh * dilation[0]).checked_sub(padding[0]).filter(|ih| *ih < x[1])?;
-        let iw = (ow * stride[1] + kw * dilation[1]).checked_sub(padding[1]).filter(|iw| *iw < x[2])?;
+        let (n, oh, ow) = (
+            position / (out_height * out_width),
+            position / out_width % out_height,
+            position % out_width,
+        );
+        let ih =
+            (oh * stride[0] + kh * dilation[0]).checked_sub(padding[0]).filter(|ih| *ih < x[1])?;
+        let iw =
+            (ow * stride[1] + kw * dilation[1]).checked_sub(padding[1]).filter(|iw| *iw < x[2])?;
         Some((n * x[1] + ih) * x[2] + iw)
     };
     let positions = x[0] * out_height * out_width;
@@ -98,7 +106,8 @@ fuzz_target!(|problem: Problem| {
     let sum = |len: usize, term: &dyn Fn(usize) -> [f32; 2]| {
         let mut r: Option<f32> = None;
         for block in (0..len).step_by(KB) {
-            let chain = (block..len.min(block + KB)).map(term).fold(0.0_f32, |p, [a, b]| a.mul_add(b, p));
+            let chain =
+                (block..len.min(block + KB)).map(term).fold(0.0_f32, |p, [a, b]| a.mul_add(b, p));
             r = Some(r.map_or(chain, |r| r + chain));
         }
         r.unwrap_or(0.0)
@@ -109,7 +118,8 @@ fuzz_target!(|problem: Problem| {
         for (at, (y, z)) in y.iter().zip(&z).enumerate() {
             let (position, o) = (at / out_channels, at % out_channels);
             let group = o / out_of_group;
-            let product = sum(depth, &|term| [column(position, group, term), w[term * out_channels + o]]);
+            let product =
+                sum(depth, &|term| [column(position, group, term), w[term * out_channels + o]]);
             let expected = bias.as_ref().map_or(product, |bias| product + bias[o]);
             assert_eq!(bits(z), bits(&expected), "z {at}");
             let expected = if problem.relu && expected <= 0.0 { 0.0 } else { expected };
@@ -124,7 +134,11 @@ fuzz_target!(|problem: Problem| {
             assert_eq!(bits(dw), bits(&expected), "dw {at}");
         }
         for (o, db) in db.iter().enumerate().filter(|_| problem.bias) {
-            assert_eq!(bits(db), bits(&sum(positions, &|p| [1.0, dy[p * out_channels + o]])), "db {o}");
+            assert_eq!(
+                bits(db),
+                bits(&sum(positions, &|p| [1.0, dy[p * out_channels + o]])),
+                "db {o}"
+            );
         }
     }
     if let Ok((dx, ())) = dx {
@@ -137,8 +151,9 @@ fuzz_target!(|problem: Problem| {
                     let (group, i) = (channel / of_group, channel % of_group);
                     let row = (number * of_group + i) * out_channels;
                     let first = group * out_of_group;
-                    expected[pixel * x[3] + channel] +=
-                        sum(out_of_group, &|o| [dy[position * out_channels + first + o], w[row + first + o]]);
+                    expected[pixel * x[3] + channel] += sum(out_of_group, &|o| {
+                        [dy[position * out_channels + first + o], w[row + first + o]]
+                    });
                 }
             }
         }

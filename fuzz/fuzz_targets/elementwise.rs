@@ -9,7 +9,8 @@ use kernels::activation::{Activation, Saved, prelu, prelu_backward, prelu_scratc
 use kernels::dropout::Dropout;
 use kernels::random::Stream;
 use kernels::softmax::{
-    log_softmax, log_softmax_backward, log_softmax_in_place, softmax, softmax_backward, softmax_in_place,
+    log_softmax, log_softmax_backward, log_softmax_in_place, softmax, softmax_backward,
+    softmax_in_place,
 };
 use kernels::{Element, Error, Float, vector};
 use libfuzzer_sys::fuzz_target;

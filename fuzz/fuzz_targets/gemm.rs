@@ -26,19 +26,37 @@ struct Problem {
 }
 
 fuzz_target!(|problem: Problem| {
-    let Problem { m, n, k, a_transposed, b_transposed, gap, alpha, beta, relu, bytes, scratch, values } =
-        problem;
+    let Problem {
+        m,
+        n,
+        k,
+        a_transposed,
+        b_transposed,
+        gap,
+        alpha,
+        beta,
+        relu,
+        bytes,
+        scratch,
+        values,
+    } = problem;
     let (m, n, k, gap) =
         (usize::from(m % 48), usize::from(n % 80), usize::from(k % 600), usize::from(gap % 3));
     let value = |i: usize| if values.is_empty() { 1.0 } else { values[i % values.len()] };
     // (length, row stride, column stride) of rows x cols, with `gap` places between rows (columns, if transposed).
     let layout = |rows: usize, cols: usize, transposed: bool| {
-        if transposed { (cols * (rows + gap), 1, rows + gap) } else { (rows * (cols + gap), cols + gap, 1) }
+        if transposed {
+            (cols * (rows + gap), 1, rows + gap)
+        } else {
+            (rows * (cols + gap), cols + gap, 1)
+        }
     };
-    let draw = |len: usize, offset: usize| (0..len).map(|i| value(i + offset)).collect::<Vec<f32>>();
+    let draw =
+        |len: usize, offset: usize| (0..len).map(|i| value(i + offset)).collect::<Vec<f32>>();
     let (a_len, a_row, a_col) = layout(m, k, a_transposed);
     let (b_len, b_row, b_col) = layout(k, n, b_transposed);
-    let (a, mut b, c, bias, sums) = (draw(a_len, 0), draw(b_len, 1), draw(m * n, 2), draw(n, 3), draw(n, 4));
+    let (a, mut b, c, bias, sums) =
+        (draw(a_len, 0), draw(b_len, 1), draw(m * n, 2), draw(n, 3), draw(n, 4));
     let pixels: Vec<u8> = b.iter().map(|x| (x.to_bits() >> 16) as u8).collect();
     if bytes {
         b = pixels.iter().map(|&pixel| f32::from(pixel) * value(0)).collect();
@@ -48,8 +66,8 @@ fuzz_target!(|problem: Problem| {
     let sum = |a: &dyn Fn(usize) -> f32, j: usize, c: f32| {
         let mut r = (beta != 0.0).then(|| beta * c);
         for block in (0..k).step_by(512) {
-            let chain =
-                (block..k.min(block + 512)).fold(0.0, |p, q| a(q).mul_add(b[q * b_row + j * b_col], p));
+            let chain = (block..k.min(block + 512))
+                .fold(0.0, |p, q| a(q).mul_add(b[q * b_row + j * b_col], p));
             r = Some(r.map_or(alpha * chain, |r| alpha.mul_add(chain, r)));
         }
         r.unwrap_or(0.0)
@@ -65,7 +83,10 @@ fuzz_target!(|problem: Problem| {
         let epilogue = Epilogue::bias(&bias).column_sums(&mut got_sums);
         let epilogue = if relu { epilogue.relu() } else { epilogue };
         let factor: Operand<'_, f32> = if bytes {
-            Operand::bytes(MatRef::strided(&pixels, k, n, b_row, b_col).expect("inside b"), value(0))
+            Operand::bytes(
+                MatRef::strided(&pixels, k, n, b_row, b_col).expect("inside b"),
+                value(0),
+            )
         } else {
             MatRef::strided(&b, k, n, b_row, b_col).expect("inside b").into()
         };

@@ -5,7 +5,9 @@
 use arbitrary::Arbitrary;
 use fuzz::{Length, Misfit, Number, Parameter, Values, bits, same_everywhere};
 use half::bf16;
-use kernels::loss::{BinaryCrossEntropy, CrossEntropy, Hinge, HingeForm, Regression, Targets, mask_rows};
+use kernels::loss::{
+    BinaryCrossEntropy, CrossEntropy, Hinge, HingeForm, Regression, Targets, mask_rows,
+};
 use kernels::{Cpu, Element, Error, Float};
 use libfuzzer_sys::fuzz_target;
 
@@ -39,7 +41,8 @@ fuzz_target!(|problem: Problem| match problem.loss {
     | Loss::Distributions { double: false, .. }
     | Loss::Hinge { double: false, .. } => rows::<f32>(&problem),
     Loss::Labels { .. } | Loss::Distributions { .. } | Loss::Hinge { .. } => rows::<f64>(&problem),
-    Loss::Binary { half: false } | Loss::Regression { half: false, .. } => elements::<f32>(&problem),
+    Loss::Binary { half: false } | Loss::Regression { half: false, .. } =>
+        elements::<f32>(&problem),
     Loss::Binary { .. } | Loss::Regression { .. } => elements::<bf16>(&problem),
 });
 
@@ -65,7 +68,8 @@ fn both<T: Number>(
 
 fn rows<T: Float + Number>(problem: &Problem) {
     let (rows, classes) = (problem.rows.get() % 300, usize::from(problem.classes % 40));
-    let label = |i: usize| problem.labels.get(i % problem.labels.len().max(1)).map_or(0, |&l| u32::from(l));
+    let label =
+        |i: usize| problem.labels.get(i % problem.labels.len().max(1)).map_or(0, |&l| u32::from(l));
     // At times one that there is not.
     let labels: Vec<u32> = (0..problem.of_targets.of(rows))
         .map(|i| label(i) % (classes as u32).max(1) + label(i) / 255)
@@ -86,7 +90,9 @@ fn rows<T: Float + Number>(problem: &Problem) {
                 &losses,
                 (&dlogits, dlogits.len() == logits.len()),
                 |cpu, losses| hinge.losses(cpu, &logits, classes, &labels, losses),
-                |cpu, losses, dlogits| hinge.gradient(cpu, &logits, classes, &labels, scale, losses, dlogits),
+                |cpu, losses, dlogits| {
+                    hinge.gradient(cpu, &logits, classes, &labels, scale, losses, dlogits)
+                },
             )
         }
         Loss::Labels { weights, .. } | Loss::Distributions { weights, .. } => {
@@ -101,11 +107,14 @@ fn rows<T: Float + Number>(problem: &Problem) {
                 &losses,
                 (&dlogits, dlogits.len() == logits.len()),
                 |cpu, losses| loss.losses(cpu, &logits, classes, targets, losses),
-                |cpu, losses, dlogits| loss.gradient(cpu, &logits, classes, targets, scale, losses, dlogits),
+                |cpu, losses, dlogits| {
+                    loss.gradient(cpu, &logits, classes, targets, scale, losses, dlogits)
+                },
             );
-            let in_place = same_everywhere(&(losses.clone(), logits.clone()), |cpu, (losses, logits)| {
-                loss.gradient_in_place(cpu, logits, classes, targets, scale, losses)
-            });
+            let in_place =
+                same_everywhere(&(losses.clone(), logits.clone()), |cpu, (losses, logits)| {
+                    loss.gradient_in_place(cpu, logits, classes, targets, scale, losses)
+                });
             if let (Ok((in_place, ())), Some(written)) = (in_place, &written) {
                 assert_eq!(bits(&in_place), bits(written));
             }
@@ -117,7 +126,8 @@ fn rows<T: Float + Number>(problem: &Problem) {
     if let Some((losses, _)) = written {
         assert_eq!([losses.len() * classes, losses.len()], [logits.len(), labels.len()]);
         let keep: Vec<bool> = labels.iter().map(|label| label % 2 == 0).collect();
-        let masked = same_everywhere(&logits, |cpu, x| mask_rows(cpu, &keep, x)).expect("it fits").0;
+        let masked =
+            same_everywhere(&logits, |cpu, x| mask_rows(cpu, &keep, x)).expect("it fits").0;
         for ((masked, row), keep) in
             masked.chunks(classes.max(1)).zip(logits.chunks(classes.max(1))).zip(keep)
         {

@@ -48,7 +48,8 @@ fuzz_target!(|problem: Problem| {
 fn normalise<T: Float + Number>(problem: &Problem) {
     let Problem { values, of_mean, of_scratch, .. } = problem;
     let (rows, channels) = (problem.rows.get() % 300, usize::from(problem.channels % 70));
-    let images = if let Kind::Group { images, .. } = problem.kind { usize::from(images % 4) } else { 1 };
+    let images =
+        if let Kind::Group { images, .. } = problem.kind { usize::from(images % 4) } else { 1 };
     let len = rows * channels * images;
     let x = values.take::<T>(0, problem.of_x.of(len));
     let y = vec![T::default(); problem.of_y.of(len)];
@@ -69,18 +70,33 @@ fn normalise<T: Float + Number>(problem: &Problem) {
     let scratch = || vec![T::default(); of_scratch.of(scratch)];
     let kept = vec![0.0_f64; of_mean.of(kept)];
     // y, mean, rstd, and the running mean and variance.
-    let written =
-        (y.clone(), kept.clone(), kept.clone(), values.take::<T>(3, channels), values.take::<T>(4, channels));
+    let written = (
+        y.clone(),
+        kept.clone(),
+        kept.clone(),
+        values.take::<T>(3, channels),
+        values.take::<T>(4, channels),
+    );
     let forward =
-        same_everywhere(&written, |cpu, (y, mean, rstd, running_mean, running_var)| match problem.kind {
+        same_everywhere(&written, |cpu, (y, mean, rstd, running_mean, running_var)| match problem
+            .kind
+        {
             Kind::Batch { running, momentum } => {
                 let momentum = momentum.get();
-                let running = running.then_some(Running { mean: running_mean, var: running_var, momentum });
+                let running =
+                    running.then_some(Running { mean: running_mean, var: running_var, momentum });
                 batch_norm(cpu, &x, affine, epsilon, running, mean, rstd, y, &mut scratch())
             }
-            Kind::Inference => {
-                batch_norm_inference(cpu, &x, running_mean, running_var, affine, epsilon, y, &mut scratch())
-            }
+            Kind::Inference => batch_norm_inference(
+                cpu,
+                &x,
+                running_mean,
+                running_var,
+                affine,
+                epsilon,
+                y,
+                &mut scratch(),
+            ),
             Kind::Layer => layer_norm(cpu, &x, channels, affine, epsilon, mean, rstd, y),
             Kind::Rms => rms_norm(cpu, &x, channels, gamma, epsilon, rstd, y),
             Kind::Group { .. } => {
@@ -115,15 +131,40 @@ fn normalise<T: Float + Number>(problem: &Problem) {
             Kind::Batch { .. } => {
                 batch_norm_backward(cpu, &x, gamma, &mean, &rstd, dy, gradient, &mut scratch())
             }
-            Kind::Layer => {
-                layer_norm_backward(cpu, &x, channels, gamma, &mean, &rstd, dy, gradient, &mut scratch())
-            }
-            Kind::Rms => {
-                rms_norm_backward(cpu, &x, channels, gamma, &rstd, dy, gradient.dgamma, &mut scratch())
-            }
+            Kind::Layer => layer_norm_backward(
+                cpu,
+                &x,
+                channels,
+                gamma,
+                &mean,
+                &rstd,
+                dy,
+                gradient,
+                &mut scratch(),
+            ),
+            Kind::Rms => rms_norm_backward(
+                cpu,
+                &x,
+                channels,
+                gamma,
+                &rstd,
+                dy,
+                gradient.dgamma,
+                &mut scratch(),
+            ),
             Kind::Group { .. } => {
                 let groups = shape(problem, rows, channels, images);
-                group_norm_backward(cpu, groups, &x, gamma, &mean, &rstd, dy, gradient, &mut scratch())
+                group_norm_backward(
+                    cpu,
+                    groups,
+                    &x,
+                    gamma,
+                    &mean,
+                    &rstd,
+                    dy,
+                    gradient,
+                    &mut scratch(),
+                )
             }
             Kind::Inference => unreachable!("it has no way back"),
         }
@@ -137,6 +178,7 @@ fn normalise<T: Float + Number>(problem: &Problem) {
 }
 
 fn shape(problem: &Problem, positions: usize, channels: usize, batch: usize) -> Groups {
-    let groups = if let Kind::Group { groups, .. } = problem.kind { usize::from(groups % 9) } else { 1 };
+    let groups =
+        if let Kind::Group { groups, .. } = problem.kind { usize::from(groups % 9) } else { 1 };
     Groups { batch, positions, channels, groups }
 }

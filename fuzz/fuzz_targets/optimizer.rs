@@ -6,8 +6,8 @@ use arbitrary::Arbitrary;
 use fuzz::{Length, Misfit, Number, Parameter, Values, same_everywhere};
 use half::bf16;
 use kernels::optimizer::{
-    AdaDelta, AdaGrad, AdaMax, Adam, AnyOptimizer, Decay, Lamb, Lars, Lion, MOST_MOMENTS, Moment, Muon,
-    NAdam, NewtonSchulz, Optimizer, RAdam, RmsProp, Sgd, Step,
+    AdaDelta, AdaGrad, AdaMax, Adam, AnyOptimizer, Decay, Lamb, Lars, Lion, MOST_MOMENTS, Moment,
+    Muon, NAdam, NewtonSchulz, Optimizer, RAdam, RmsProp, Sgd, Step,
 };
 use kernels::random::Stream;
 use kernels::{Element, Float};
@@ -48,7 +48,8 @@ impl Problem {
     }
 
     fn optimizer(&self) -> AnyOptimizer {
-        let ([a, b, epsilon], decay, flag) = (self.numbers.map(Parameter::get), self.decay(), self.flag);
+        let ([a, b, epsilon], decay, flag) =
+            (self.numbers.map(Parameter::get), self.decay(), self.flag);
         let sgd = Sgd { momentum: a, nesterov: flag, decay };
         match self.optimizer % 11 {
             0 => sgd.into(),
@@ -73,8 +74,10 @@ impl Problem {
 
     /// No number so large or so small that a finite result could not be expected.
     fn is_tame(&self) -> bool {
-        let numbers = self.numbers.iter().chain(self.decay.iter().flatten()).chain([&self.lr, &self.scale]);
-        numbers.copied().map(Parameter::get).all(|x| (1e-4..1.0).contains(&x)) && self.values.are_tame()
+        let numbers =
+            self.numbers.iter().chain(self.decay.iter().flatten()).chain([&self.lr, &self.scale]);
+        numbers.copied().map(Parameter::get).all(|x| (1e-4..1.0).contains(&x))
+            && self.values.are_tame()
     }
 }
 
@@ -102,14 +105,18 @@ where
     for more in 0..1 + problem.steps % 3 {
         let step = problem.step(more);
         let result = same_everywhere(&state, |cpu, (params, moments)| {
-            let mut moments: Vec<&mut [M]> = moments.iter_mut().map(|moment| &mut moment[..]).collect();
+            let mut moments: Vec<&mut [M]> =
+                moments.iter_mut().map(|moment| &mut moment[..]).collect();
             optimizer.step(cpu, step, params, &grads, &mut moments)
         });
         let fits = grads.len() == len && (count == 0 || problem.of_moments.of(len) == len);
         assert!(result.is_err() || fits && optimizer.check().is_ok());
         let Ok((after, ())) = result else { return };
         if problem.is_tame() {
-            assert!(after.0.iter().all(|p| Number::to_f64(*p).is_finite()), "{optimizer:?} {step:?}");
+            assert!(
+                after.0.iter().all(|p| Number::to_f64(*p).is_finite()),
+                "{optimizer:?} {step:?}"
+            );
         }
         state = after;
     }
@@ -119,7 +126,8 @@ fn matrix(problem: &Problem, cols: usize) {
     let rows = problem.len.get() % 40;
     let [momentum, _, epsilon] = problem.numbers.map(Parameter::get);
     let newton_schulz = NewtonSchulz { epsilon, ..NewtonSchulz::default() };
-    let muon = Muon { momentum, nesterov: problem.flag, newton_schulz, decay: problem.decay().decoupled };
+    let muon =
+        Muon { momentum, nesterov: problem.flag, newton_schulz, decay: problem.decay().decoupled };
     let len = rows * cols;
     let state = (problem.values.take::<f32>(0, len), vec![0.0; problem.of_moments.of(len)]);
     let grads = problem.values.take::<f32>(1, problem.of_grads.of(len));

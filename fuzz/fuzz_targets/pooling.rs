@@ -47,12 +47,14 @@ fuzz_target!(|problem: Problem| {
 
     let [_, out_height, out_width, _] = pooling.output();
     for (at, (max, mean)) in max.iter().zip(&mean).enumerate() {
-        let (c, ow, oh) = (at % shape[3], at / shape[3] % out_width, at / shape[3] / out_width % out_height);
+        let (c, ow, oh) =
+            (at % shape[3], at / shape[3] % out_width, at / shape[3] / out_width % out_height);
         let n = at / shape[3] / out_width / out_height;
         let rows = (oh * stride[0]..).take(kernel[0]).filter_map(|ih| ih.checked_sub(padding[0]));
         let (mut greatest, mut total, mut pixels) = (f32::NEG_INFINITY, None::<f32>, 0_u16);
         for ih in rows.filter(|ih| *ih < shape[1]) {
-            let columns = (ow * stride[1]..).take(kernel[1]).filter_map(|iw| iw.checked_sub(padding[1]));
+            let columns =
+                (ow * stride[1]..).take(kernel[1]).filter_map(|iw| iw.checked_sub(padding[1]));
             let mut row = None::<f32>;
             for iw in columns.filter(|iw| *iw < shape[2]) {
                 let x = x[((n * shape[1] + ih) * shape[2] + iw) * shape[3] + c];

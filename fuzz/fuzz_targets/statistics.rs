@@ -35,7 +35,11 @@ fn look<E: Element + Number>(problem: &Problem) {
     let ((), (counts, sums, extremes)) = same_everywhere(&(), |cpu, ()| {
         let s = statistics(cpu, &x);
         let counts = vec![s.count, s.nan, s.infinite, s.zero];
-        Ok((counts, vec![s.mean, s.absolute_sum, s.squared_deviations, s.subnormal as f64], (s.min, s.max)))
+        Ok((
+            counts,
+            vec![s.mean, s.absolute_sum, s.squared_deviations, s.subnormal as f64],
+            (s.min, s.max),
+        ))
     })
     .expect("nothing is refused");
     let expected =

@@ -14,7 +14,9 @@ fuzz_target!(|bytes: &[u8]| {
     for goal in [Goal::Label("y".into()), Goal::Target("y".into())] {
         if let Ok(table) = table::parse(bytes, path, &goal, &mut |_| {}) {
             assert_eq!(table.rows.cols(), table.columns.len());
-            assert!(matches!(table.rows.inputs(), Inputs::Numbers(all) if all.iter().all(|x| x.is_finite())));
+            assert!(
+                matches!(table.rows.inputs(), Inputs::Numbers(all) if all.iter().all(|x| x.is_finite()))
+            );
         }
     }
     if let Ok(array) = npy::parse(bytes, path) {

@@ -23,7 +23,8 @@ struct Problem {
 fuzz_target!(|problem: Problem| {
     let below = |x: u8, bound: usize| usize::from(x) % bound;
     let [batch, height, width, channels] = problem.x;
-    let shape = [below(batch, 5), below(height, 30), below(width, 30), 16 * (1 + below(channels, 3))];
+    let shape =
+        [below(batch, 5), below(height, 30), below(width, 30), 16 * (1 + below(channels, 3))];
     let window = Window::new([3, 3]).padding(problem.padding.map(|padding| below(padding, 5)));
     let filters = 16 * (1 + below(problem.filters, 3));
     let Ok(c) = Convolution::new(shape, window, filters, 1) else { return };
@@ -38,7 +39,14 @@ fuzz_target!(|problem: Problem| {
         if problem.relu { epilogue.relu() } else { epilogue }
     };
     let (y, ()) = same_everywhere(&dy, |cpu, y| {
-        c.forward(cpu, &x, &w, epilogue(), y, &mut vec![f32::NAN; c.forward_scratch::<f32>(threads(cpu))])
+        c.forward(
+            cpu,
+            &x,
+            &w,
+            epilogue(),
+            y,
+            &mut vec![f32::NAN; c.forward_scratch::<f32>(threads(cpu))],
+        )
     })
     .expect("all fits");
     let (dw, ()) = same_everywhere(&(w.clone(), bias.clone()), |cpu, (dw, db)| {
@@ -53,7 +61,14 @@ fuzz_target!(|problem: Problem| {
         let to = (dw.clone(), x.clone());
         let (to, ()) = same_everywhere(&to, |cpu, ((dw, db), dx)| {
             let to = Gradients { dw, db: Some(db), dx: Some(dx), at_relu: problem.at_relu };
-            c.backward(cpu, &x, &w, of, to, &mut vec![f32::NAN; c.backward_scratch::<f32>(threads(cpu))])
+            c.backward(
+                cpu,
+                &x,
+                &w,
+                of,
+                to,
+                &mut vec![f32::NAN; c.backward_scratch::<f32>(threads(cpu))],
+            )
         })
         .expect("all fits");
         to
@@ -66,11 +81,13 @@ fuzz_target!(|problem: Problem| {
     if !c.fuses_max_pool() {
         return;
     }
-    let pooling = Pooling::new(c.output(), Window::new([2, 2]).stride([2, 2])).expect("there are windows");
+    let pooling =
+        Pooling::new(c.output(), Window::new([2, 2]).stride([2, 2])).expect("there are windows");
     let dy = &dy[..pooling.y_len()];
     let (mut greatest, mut of_windows) = (dy.to_vec(), y.clone());
     pooling.max(Cpu::detect(), &y, &mut greatest).expect("all fits");
-    let max_backward = if problem.relu { Pooling::max_relu_backward } else { Pooling::max_backward };
+    let max_backward =
+        if problem.relu { Pooling::max_relu_backward } else { Pooling::max_backward };
     max_backward(&pooling, Cpu::detect(), &y, dy, &mut of_windows).expect("all fits");
     let ((got, argmax), ()) = same_everywhere(&(dy.to_vec(), dy.to_vec()), |cpu, (y, argmax)| {
         let mut scratch = vec![f32::NAN; c.forward_scratch::<f32>(threads(cpu))];

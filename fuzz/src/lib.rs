@@ -153,7 +153,9 @@ impl Values {
 
     /// `len` of them; another `operand` begins elsewhere.
     pub fn take<T: Number>(&self, operand: usize, len: usize) -> Vec<T> {
-        let at = |i: usize| self.bits.get((operand + i) % self.bits.len().max(1)).copied().unwrap_or(1 << 62);
+        let at = |i: usize| {
+            self.bits.get((operand + i) % self.bits.len().max(1)).copied().unwrap_or(1 << 62)
+        };
         let tame = |bits: u64| T::from_f64(bits as i64 as f64 / (1_u64 << 60) as f64);
         (0..len).map(|i| if self.tame { tame(at(i)) } else { T::from_any(at(i)) }).collect()
     }

@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn a_quartic_is_differentiated_exactly() {
-        let slopes = gradient(&[0.5, -2.0], 1e-2, |x| x[0] * x[0] * x[0] * x[0] + 3.0 * x[1] * x[1] * x[0]);
+        let slopes =
+            gradient(&[0.5, -2.0], 1e-2, |x| x[0] * x[0] * x[0] * x[0] + 3.0 * x[1] * x[1] * x[0]);
         assert!(worst_error(&[4.0 * 0.125 + 12.0, -6.0], &slopes) < 1e-12);
     }
 

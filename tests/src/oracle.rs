@@ -21,7 +21,13 @@ pub struct Found {
 
 /// Loss and gradients of a network of these layers. `params` holds, for each dense layer in turn, its weight
 /// (inputs x units, row after row) and its bias.
-pub fn run(layers: &[LayerSpec], inputs: usize, params: &[f64], input: &[f64], labels: &[u32]) -> Found {
+pub fn run(
+    layers: &[LayerSpec],
+    inputs: usize,
+    params: &[f64],
+    input: &[f64],
+    labels: &[u32],
+) -> Found {
     let rows = labels.len();
     let mut found = Found {
         loss: 0.0,
@@ -42,7 +48,10 @@ pub fn run(layers: &[LayerSpec], inputs: usize, params: &[f64], input: &[f64], l
                     (0..*units)
                         .map(|j| {
                             bias[j]
-                                + x.iter().enumerate().map(|(i, x)| x * weight[i * units + j]).sum::<f64>()
+                                + x.iter()
+                                    .enumerate()
+                                    .map(|(i, x)| x * weight[i * units + j])
+                                    .sum::<f64>()
                         })
                         .collect()
                 }
@@ -78,7 +87,9 @@ pub fn run(layers: &[LayerSpec], inputs: usize, params: &[f64], input: &[f64], l
                         found.grads[offset + x.len() * units + j] += dy;
                     }
                     let weight = &params[offset..];
-                    (0..x.len()).map(|i| (0..*units).map(|j| dy[j] * weight[i * units + j]).sum()).collect()
+                    (0..x.len())
+                        .map(|i| (0..*units).map(|j| dy[j] * weight[i * units + j]).sum())
+                        .collect()
                 }
                 LayerSpec::Activation(Activation::Relu) => {
                     x.iter().zip(dy).map(|(x, d)| if *x > 0.0 { d } else { 0.0 }).collect()

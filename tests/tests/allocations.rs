@@ -33,7 +33,8 @@ fn allocated<T: Float>(cpu: Cpu<'_>, preset: Preset, optimizer: Optimizer) -> St
     let mut inference = Workspace::inference(&network, cpu, LABELS.len()).unwrap();
     let mut running = optimizer.start(cpu, network.layout()).unwrap();
     let mut step = |step, rows: usize| {
-        let batch = Batch { inputs: &inputs[..rows * network.inputs()], targets: LABELS[..rows].into() };
+        let batch =
+            Batch { inputs: &inputs[..rows * network.inputs()], targets: LABELS[..rows].into() };
         let weights = Weights { params: &params, buffers: &mut buffers };
         let mode = Mode::Train { seed: 1, step };
         network.gradient(cpu, mode, weights, batch, &mut training, &mut grads).unwrap();
@@ -61,11 +62,19 @@ fn nothing_is_allocated_after_the_first_step() {
             for optimizer in [Optimizer::adam(), momentum] {
                 let change = pool.enter(|| {
                     let cpu = Cpu::new(Isa::detect(), &pool);
-                    [allocated::<f32>(cpu, preset, optimizer), allocated::<f64>(cpu, preset, optimizer)]
+                    [
+                        allocated::<f32>(cpu, preset, optimizer),
+                        allocated::<f64>(cpu, preset, optimizer),
+                    ]
                 });
                 for change in change {
                     let calls = (change.allocations, change.reallocations, change.deallocations);
-                    assert_eq!(calls, (0, 0, 0), "{} on {threads} threads: {change:?}", preset.name());
+                    assert_eq!(
+                        calls,
+                        (0, 0, 0),
+                        "{} on {threads} threads: {change:?}",
+                        preset.name()
+                    );
                 }
             }
         }

@@ -51,7 +51,8 @@ impl<T: Float> Model<T> {
         let cpu = Cpu::detect();
         network.init(cpu, 1, &mut params).unwrap();
         let draw = |stream, low, high, values: &mut [T]| {
-            fill_uniform(cpu, Stream::new(2, stream), T::from_f64(low), T::from_f64(high), values).unwrap();
+            fill_uniform(cpu, Stream::new(2, stream), T::from_f64(low), T::from_f64(high), values)
+                .unwrap();
         };
         // Running means and variances.
         draw(0, 0.5, 1.5, &mut buffers);
@@ -81,13 +82,19 @@ fn no_logit_depends_on_its_batch<T: Float>(precision: Precision) {
             let large = large_batch::<T>(preset, precision);
             let mut model = Model::<T>::new(preset, compute, large);
             let all = pool.enter(|| model.logits(Cpu::new(Isa::detect(), &pool), 0, large));
-            assert!(all.iter().all(|x| x.to_f64().is_finite()), "{}: non-finite logits", preset.name());
+            assert!(
+                all.iter().all(|x| x.to_f64().is_finite()),
+                "{}: non-finite logits",
+                preset.name()
+            );
             let mut compare = |cpu: Cpu<'_>, start: usize, rows: usize| {
                 let got = model.logits(cpu, start, rows);
                 let expected = &all[start * CLASSES..][..rows * CLASSES];
                 let threads = cpu.executor.threads();
                 assert!(
-                    got.iter().zip(expected).all(|(x, y)| x.to_f64().to_bits() == y.to_f64().to_bits()),
+                    got.iter()
+                        .zip(expected)
+                        .all(|(x, y)| x.to_f64().to_bits() == y.to_f64().to_bits()),
                     "{}: rows {start} to {}, {}, {threads} threads, {compute:?}",
                     preset.name(),
                     start + rows,
@@ -101,7 +108,9 @@ fn no_logit_depends_on_its_batch<T: Float>(precision: Precision) {
                     // Two threads may split k.
                     pool.enter(|| {
                         let threads = Cpu::new(isa, &pool);
-                        [1, 2, 64].into_iter().for_each(|rows| compare(threads, large - rows, rows));
+                        [1, 2, 64]
+                            .into_iter()
+                            .for_each(|rows| compare(threads, large - rows, rows));
                     });
                 } else if isa.lanes_f32() > 1 {
                     compare(serial, 1, 1);

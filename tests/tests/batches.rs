@@ -32,7 +32,8 @@ fn gradient(cpu: Cpu<'_>, preset: Preset, sparse_inputs: bool, rows: usize) -> (
     let mut grads = vec![f32::NAN; params.len()];
     let weights = Weights { params: &params, buffers: &mut buffers };
     let batch = Batch { inputs: &inputs, targets: labels[..].into() };
-    let score = network.gradient(cpu, Mode::Probe, weights, batch, &mut workspace, &mut grads).unwrap();
+    let score =
+        network.gradient(cpu, Mode::Probe, weights, batch, &mut workspace, &mut grads).unwrap();
     (score.loss, grads.into_iter().map(f32::to_bits).collect())
 }
 
@@ -44,7 +45,8 @@ fn without_signs_of_zeros(bits: Vec<u32>) -> Vec<u32> {
 #[test]
 fn no_batch_size_is_beyond_any_preset() {
     // More threads than rows; more than most machines have, for blocks of one row.
-    let pools: Vec<Pool> = [1, 2, 3, 12].into_iter().map(|threads| Pool::new(threads).unwrap()).collect();
+    let pools: Vec<Pool> =
+        [1, 2, 3, 12].into_iter().map(|threads| Pool::new(threads).unwrap()).collect();
     for &preset in Preset::value_variants() {
         let layers = preset.layers(CLASSES);
         for rows in [1, 2, 17, 33, 64] {

@@ -48,7 +48,12 @@ impl Problem {
     }
 
     /// The first problem from `seed` on that stays clear of every kink.
-    fn away_from_kinks(layers: &[LayerSpec], inputs: usize, rows: usize, seed: u64) -> Option<Self> {
+    fn away_from_kinks(
+        layers: &[LayerSpec],
+        inputs: usize,
+        rows: usize,
+        seed: u64,
+    ) -> Option<Self> {
         (0..200)
             .map(|attempt| Self::draw(layers.to_vec(), inputs, rows, seed.wrapping_add(attempt)))
             .find(|problem| problem.oracle().nearest_kink > MARGIN)
@@ -65,10 +70,19 @@ impl Problem {
     fn gradients(&self, cpu: Cpu<'_>) -> (f64, Vec<f64>, Vec<f64>) {
         let mut workspace = Workspace::new(&self.network, cpu, self.labels.len()).unwrap();
         let batch = Batch { inputs: &self.input, targets: self.labels[..].into() };
-        let (mut grads, mut dinput) = (vec![f64::NAN; self.params.len()], vec![f64::NAN; self.input.len()]);
+        let (mut grads, mut dinput) =
+            (vec![f64::NAN; self.params.len()], vec![f64::NAN; self.input.len()]);
         let score = self
             .network
-            .gradients(cpu, Mode::Eval, &self.params, batch, &mut workspace, &mut grads, Some(&mut dinput))
+            .gradients(
+                cpu,
+                Mode::Eval,
+                &self.params,
+                batch,
+                &mut workspace,
+                &mut grads,
+                Some(&mut dinput),
+            )
             .unwrap();
         (score.mean_loss(), grads, dinput)
     }
@@ -77,7 +91,8 @@ impl Problem {
         let oracle = self.oracle();
         let numeric_params =
             differences::gradient(&self.params, STEP, |params| self.loss(params, &self.input));
-        let numeric_input = differences::gradient(&self.input, STEP, |input| self.loss(&self.params, input));
+        let numeric_input =
+            differences::gradient(&self.input, STEP, |input| self.loss(&self.params, input));
         for isa in Isa::available() {
             let (loss, grads, dinput) = self.gradients(Cpu::serial(isa));
             assert!(

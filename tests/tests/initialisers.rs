@@ -5,7 +5,9 @@
 use kernels::random::{Stream, fill_normal};
 use kernels::{Cpu, Isa};
 use nn::init::{Fans, critical, gain};
-use nn::{Activation, Batch, Convolution, Init, LayerSpec, Loss, Mode, Network, Shape, Targets, Workspace};
+use nn::{
+    Activation, Batch, Convolution, Init, LayerSpec, Loss, Mode, Network, Shape, Targets, Workspace,
+};
 use runner::pool::Pool;
 
 const STREAM: Stream = Stream::new(11, 3);
@@ -47,7 +49,8 @@ const TRUNCATED: Law = Law {
 #[test]
 fn random_weights_have_the_moments_of_their_formulas() {
     for fans in SHAPES {
-        let (fan_in, fan_out) = ((fans.taps * fans.inputs) as f64, (fans.taps * fans.outputs) as f64);
+        let (fan_in, fan_out) =
+            ((fans.taps * fans.inputs) as f64, (fans.taps * fans.outputs) as f64);
         for (init, variance, law) in [
             (Init::Uniform { limit: 0.3 }, 0.03, UNIFORM),
             (Init::Normal { std: 0.2 }, 0.04, NORMAL),
@@ -69,7 +72,10 @@ fn random_weights_have_the_moments_of_their_formulas() {
                 ((variance / n).sqrt(), variance * ((law.kurtosis - 1.0) / n).sqrt());
             assert!(mean.abs() <= 5.0 * mean_error, "{init:?} of {fans:?}: mean {mean}");
             let off = (square - variance).abs();
-            assert!(off <= 5.0 * square_error, "{init:?} of {fans:?}: variance {square}, not {variance}");
+            assert!(
+                off <= 5.0 * square_error,
+                "{init:?} of {fans:?}: variance {square}, not {variance}"
+            );
             if let Some(reach) = law.reach {
                 let (limit, largest) =
                     (reach * variance.sqrt(), weights.iter().fold(0.0_f64, |m, w| m.max(w.abs())));
@@ -95,7 +101,8 @@ fn part(weights: &[f64], fans: Fans, part: usize) -> Vec<f64> {
 /// Distance of `matrix` from one with orthonormal columns, or rows if these are fewer: the largest element of W^T W - I. For `n`
 /// columns, singular values are within `n` times that of 1.
 fn defect(matrix: &[f64], rows: usize, cols: usize) -> f64 {
-    let at = |i: usize, j: usize| if rows >= cols { matrix[i * cols + j] } else { matrix[j * cols + i] };
+    let at =
+        |i: usize, j: usize| if rows >= cols { matrix[i * cols + j] } else { matrix[j * cols + i] };
     let (long, short) = (rows.max(cols), rows.min(cols));
     let mut worst = 0.0_f64;
     for i in 0..short {
@@ -144,7 +151,8 @@ fn orthogonal_weights_are_the_q_of_a_normal_matrix() {
         fill_normal(Cpu::detect(), STREAM, 0.0, 1.0, &mut a).unwrap();
         let q = draw(Init::Orthogonal, Fans::matrix(rows, cols));
         assert!(defect(&q, rows, cols) <= ORTHOGONAL_BOUND);
-        let r = |i: usize, j: usize| (0..rows).map(|k| q[k * cols + i] * a[k * cols + j]).sum::<f64>();
+        let r =
+            |i: usize, j: usize| (0..rows).map(|k| q[k * cols + i] * a[k * cols + j]).sum::<f64>();
         for i in 0..cols {
             assert!(r(i, i) > 0.0, "diagonal element {i} is {}", r(i, i));
             for j in 0..i {
@@ -167,7 +175,9 @@ fn orthogonal_weights_prefer_no_direction() {
     const DRAWS: u64 = 400;
     let trace = |seed| {
         let mut weights = [0.0_f64; 36];
-        Init::Orthogonal.fill(Cpu::detect(), Stream::new(seed, 0), Fans::matrix(6, 6), &mut weights).unwrap();
+        Init::Orthogonal
+            .fill(Cpu::detect(), Stream::new(seed, 0), Fans::matrix(6, 6), &mut weights)
+            .unwrap();
         (0..6).map(|i| weights[7 * i]).sum::<f64>()
     };
     let traces: Vec<f64> = (0..DRAWS).map(trace).collect();
@@ -191,8 +201,11 @@ fn delta_orthogonal_filters_keep_lengths() {
         }
     }
 
-    let convolution =
-        Convolution { init: Init::DeltaOrthogonal { gain: 0.5 }, groups: 2, ..Convolution::same(12, 3) };
+    let convolution = Convolution {
+        init: Init::DeltaOrthogonal { gain: 0.5 },
+        groups: 2,
+        ..Convolution::same(12, 3)
+    };
     let shape = Shape::Image { height: 5, width: 4, channels: 8 };
     let network = Network::new(shape, &[LayerSpec::Convolution(convolution)]).unwrap();
     let cpu = Cpu::detect();
@@ -295,7 +308,8 @@ fn numbers_out_of_range_and_wrong_lengths_are_refused() {
             (Init::Identity { gain: bad }, "gain"),
         ] {
             let mut weights = [7.0_f64; 6];
-            let refused = init.fill(Cpu::detect(), STREAM, Fans::matrix(2, 3), &mut weights).unwrap_err();
+            let refused =
+                init.fill(Cpu::detect(), STREAM, Fans::matrix(2, 3), &mut weights).unwrap_err();
             assert!(refused.to_string().contains(name), "{init:?}: {refused}");
             assert_eq!(weights, [7.0; 6], "{init:?} wrote before it refused");
         }
@@ -303,12 +317,18 @@ fn numbers_out_of_range_and_wrong_lengths_are_refused() {
     assert!(Init::Constant { value: -0.1 }.check().is_ok());
     assert!(Init::Constant { value: f64::NAN }.check().is_err());
     for init in KINDS {
-        let refused = init.fill(Cpu::detect(), STREAM, Fans::matrix(2, 3), &mut [7.0_f64; 5]).unwrap_err();
+        let refused =
+            init.fill(Cpu::detect(), STREAM, Fans::matrix(2, 3), &mut [7.0_f64; 5]).unwrap_err();
         assert!(refused.to_string().contains("weights"), "{init:?}: {refused}");
     }
-    for (dropout, variance) in
-        [(1.0, 1.0), (-0.1, 1.0), (f64::NAN, 1.0), (0.0, 0.0), (0.0, f64::INFINITY), (0.0, f64::NAN)]
-    {
+    for (dropout, variance) in [
+        (1.0, 1.0),
+        (-0.1, 1.0),
+        (f64::NAN, 1.0),
+        (0.0, 0.0),
+        (0.0, f64::INFINITY),
+        (0.0, f64::NAN),
+    ] {
         assert!(critical(Cpu::detect(), Activation::Relu, dropout, variance).is_err());
     }
 }
@@ -330,12 +350,17 @@ const WIDTH: usize = 512;
 /// What [`DEPTH`] layers of [`WIDTH`] units multiply by: the mean square of pre-activations that start at `variance`, and that of the
 /// gradient on its way back; the logarithm of each, averaged over networks.
 #[expect(clippy::disallowed_methods, reason = "a logarithm that no run will see")]
-fn growth(activation: Activation, dropout: f64, [gain, bias_variance, variance]: [f64; 3]) -> [f64; 2] {
+fn growth(
+    activation: Activation,
+    dropout: f64,
+    [gain, bias_variance, variance]: [f64; 3],
+) -> [f64; 2] {
     const ROWS: usize = 4;
     const NETWORKS: u64 = 2;
     let cpu = Cpu::detect();
     let dense = LayerSpec::dense(WIDTH, Init::ScaledNormal { gain });
-    let stage = [dense.clone(), LayerSpec::Activation(activation), LayerSpec::Dropout { p: dropout }];
+    let stage =
+        [dense.clone(), LayerSpec::Activation(activation), LayerSpec::Dropout { p: dropout }];
     let mut layers: Vec<_> = stage.iter().cycle().take(3 * DEPTH).cloned().collect();
     layers.push(dense);
     let network = Network::new(WIDTH, &layers).unwrap().with_loss(Loss::Mse);
@@ -348,14 +373,17 @@ fn growth(activation: Activation, dropout: f64, [gain, bias_variance, variance]:
     let mut sums = [0.0; 2];
     for seed in 0..NETWORKS {
         network.init(cpu, seed, &mut params).unwrap();
-        for tensor in network.layout().tensors().iter().filter(|tensor| tensor.name.ends_with("bias")) {
+        for tensor in
+            network.layout().tensors().iter().filter(|tensor| tensor.name.ends_with("bias"))
+        {
             let stream = Stream::new(seed, 1000 + tensor.layer as u64);
             let biases = &mut params[tensor.range.clone()];
             fill_normal(cpu, stream, 0.0, bias_variance.sqrt() as f32, biases).unwrap();
         }
         let normal = |stream, variance: f64| {
             let mut x = vec![0.0_f32; ROWS * WIDTH];
-            fill_normal(cpu, Stream::new(seed, stream), 0.0, variance.sqrt() as f32, &mut x).unwrap();
+            fill_normal(cpu, Stream::new(seed, stream), 0.0, variance.sqrt() as f32, &mut x)
+                .unwrap();
             x
         };
         // So that the first pre-activations have `variance`; and targets far out, so that the gradient knows nothing of the outputs.
@@ -364,11 +392,14 @@ fn growth(activation: Activation, dropout: f64, [gain, bias_variance, variance]:
         let batch = Batch { inputs: &inputs, targets: Targets::Values(&targets) };
         let mut dinputs = inputs.clone();
         let mode = Mode::Train { seed, step: 0 };
-        network.gradients(cpu, mode, &params, batch, &mut workspace, &mut grads, Some(&mut dinputs)).unwrap();
+        network
+            .gradients(cpu, mode, &params, batch, &mut workspace, &mut grads, Some(&mut dinputs))
+            .unwrap();
         let outputs = workspace.outputs(&network, ROWS);
         // dloss/doutputs is 2 (outputs - targets) / elements; one layer of weights more lies on the way back.
         let scale = 2.0 / outputs.len() as f32;
-        let doutputs: Vec<f32> = outputs.iter().zip(&targets).map(|(y, t)| scale * (y - t)).collect();
+        let doutputs: Vec<f32> =
+            outputs.iter().zip(&targets).map(|(y, t)| scale * (y - t)).collect();
         sums[0] += (mean_square(outputs) / variance).ln();
         sums[1] += (mean_square(&dinputs) / mean_square(&doutputs) / (gain * gain)).ln();
     }
@@ -386,11 +417,15 @@ fn critical_networks_keep_signals_and_gradients() {
     for activation in [Activation::Relu, Activation::Tanh, Activation::Selu] {
         for dropout in [0.0, 0.5] {
             let point = critical(cpu, activation, dropout, 1.0).unwrap();
-            let [signal, gradient] = growth(activation, dropout, [point.gain, point.bias_variance, 1.0]);
+            let [signal, gradient] =
+                growth(activation, dropout, [point.gain, point.bias_variance, 1.0]);
             println!(
                 "{activation:?}, dropout {dropout}: signal {signal:.2}, gradient {gradient:.2}, {point:?}"
             );
-            assert!(signal.abs() < 2.5 && gradient.abs() < 2.5, "{activation:?}: {signal}, {gradient}");
+            assert!(
+                signal.abs() < 2.5 && gradient.abs() < 2.5,
+                "{activation:?}: {signal}, {gradient}"
+            );
         }
     }
     // He's gain is that of no dropout, and twice too large in the square for one half: 50 ln 2 = 34.7 (Pretorius et al., 2018).
@@ -399,7 +434,10 @@ fn critical_networks_keep_signals_and_gradients() {
     let [signal, gradient] = growth(Activation::Relu, 0.5, [relu.gain, 0.0, 1.0]);
     println!("He under dropout 0.5: signal {signal:.2}, gradient {gradient:.2}");
     let expected = DEPTH as f64 * 2.0_f64.ln();
-    assert!((signal - expected).abs() < 2.5 && (gradient - expected).abs() < 2.5, "{signal}, {gradient}");
+    assert!(
+        (signal - expected).abs() < 2.5 && (gradient - expected).abs() < 2.5,
+        "{signal}, {gradient}"
+    );
     // SELU with a gain of 1 is drawn to variance 1 by itself (Klambauer et al., 2017).
     let [signal, _] = growth(Activation::Selu, 0.0, [1.0, 0.0, 1.0]);
     assert!(signal.abs() < 0.5, "{signal}");

@@ -4,8 +4,8 @@
 use kernels::random::Stream;
 use kernels::{Cpu, Isa};
 use nn::{
-    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool, Recurrent,
-    RnnActivation, Shape, Targets, Weights, Workspace, gradcheck,
+    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool,
+    Recurrent, RnnActivation, Shape, Targets, Weights, Workspace, gradcheck,
 };
 use runner::pool::Pool as Threads;
 
@@ -59,7 +59,10 @@ fn check_against(network: &Network, rows: usize, targets: Targets<'_, f64>, mode
                 elements += check.elements;
                 kinks += check.kinks;
             }
-            assert!(kinks * 20 <= elements, "{mode:?}: {kinks} kinks, {elements} elements of {network:?}");
+            assert!(
+                kinks * 20 <= elements,
+                "{mode:?}: {kinks} kinks, {elements} elements of {network:?}"
+            );
         }
     }
 }
@@ -104,7 +107,12 @@ fn convolutions_and_pooling_have_the_right_gradient() {
         Convolution { filters: 3, kernel: [1, 1], padding: [0, 0], ..square },
     ] {
         for activation in [Activation::Relu, Activation::Tanh, Activation::Gelu] {
-            let layers = [LayerSpec::Convolution(convolution), act(activation), LayerSpec::Flatten, dense(3)];
+            let layers = [
+                LayerSpec::Convolution(convolution),
+                act(activation),
+                LayerSpec::Flatten,
+                dense(3),
+            ];
             check(IMAGE, &layers, &[Mode::Eval]);
         }
     }
@@ -116,7 +124,11 @@ fn convolutions_and_pooling_have_the_right_gradient() {
             check(IMAGE, &layers, &[Mode::Eval]);
         }
     }
-    check(IMAGE, &[LayerSpec::Convolution(square), LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
+    check(
+        IMAGE,
+        &[LayerSpec::Convolution(square), LayerSpec::GlobalPooling, dense(3)],
+        &[Mode::Eval],
+    );
     check(STEPS, &[LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
 }
 
@@ -125,7 +137,8 @@ fn convolutions_and_pooling_have_the_right_gradient() {
 fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
     let image = Shape::Image { height: 6, width: 8, channels: 16 };
     let convolution = LayerSpec::Convolution(Convolution::same(16, 3));
-    let maxima = LayerSpec::Pooling { pool: Pool::Max, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
+    let maxima =
+        LayerSpec::Pooling { pool: Pool::Max, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
     let (relu, nothing) = (act(Activation::Relu), LayerSpec::Dropout { p: 0.0 });
     let gradient = |layers: &[LayerSpec], built: usize| {
         let network = Network::new(image, layers).unwrap();
@@ -135,13 +148,15 @@ fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
         let batch = Batch { inputs: &inputs, targets: (&[0, 2, 1][..]).into() };
         let cpu = Cpu::detect();
         let mut workspace = Workspace::new(&network, cpu, 3).unwrap();
-        let score = network.gradient(cpu, TRAIN, &params, batch, &mut workspace, &mut grads).unwrap();
+        let score =
+            network.gradient(cpu, TRAIN, &params, batch, &mut workspace, &mut grads).unwrap();
         (score.loss.to_bits(), grads.iter().map(|g: &f64| g.to_bits()).collect::<Vec<_>>())
     };
     let head = [LayerSpec::Flatten, dense(3)];
     for activation in [vec![relu.clone()], vec![]] {
         let behind = |between: &[LayerSpec]| {
-            let first = std::iter::once(&convolution).chain(&activation).chain(between).chain([&maxima]);
+            let first =
+                std::iter::once(&convolution).chain(&activation).chain(between).chain([&maxima]);
             first.chain(&head).cloned().collect::<Vec<_>>()
         };
         let (fused, apart) = (behind(&[]), behind(std::slice::from_ref(&nothing)));
@@ -166,14 +181,22 @@ fn normalisation_has_the_right_gradient_in_every_mode() {
         let modes = [Mode::Eval, Mode::Probe, TRAIN];
         check(4, &[norm.clone(), act(Activation::Tanh), dense(3)], &modes);
         check(Shape::Image { height: 3, width: 2, channels: 6 }, &[norm.clone(), dense(3)], &modes);
-        check(STEPS, &[bare(6), norm, act(Activation::Silu), LayerSpec::GlobalPooling, dense(3)], &modes);
+        check(
+            STEPS,
+            &[bare(6), norm, act(Activation::Silu), LayerSpec::GlobalPooling, dense(3)],
+            &modes,
+        );
     }
 }
 
 #[test]
 fn dropout_has_the_right_gradient() {
     let dropout = LayerSpec::Dropout { p: 0.4 };
-    check(6, &[dropout.clone(), dense(8), act(Activation::Tanh), dropout, dense(3)], &[Mode::Eval, TRAIN]);
+    check(
+        6,
+        &[dropout.clone(), dense(8), act(Activation::Tanh), dropout, dense(3)],
+        &[Mode::Eval, TRAIN],
+    );
 }
 
 #[test]
@@ -185,7 +208,8 @@ fn residual_blocks_have_the_right_gradient() {
         let shortcut = vec![bare(6), LayerSpec::BatchNorm { epsilon: 1e-3, momentum: 0.1 }];
         let projected = LayerSpec::Residual { body: body(), shortcut, scale };
         check(4, &[projected.clone(), dense(3)], &[Mode::Eval, Mode::Probe]);
-        let nested = LayerSpec::Residual { body: vec![projected, dense(4)], shortcut: vec![], scale };
+        let nested =
+            LayerSpec::Residual { body: vec![projected, dense(4)], shortcut: vec![], scale };
         check(4, &[nested, dense(3)], &[Mode::Probe]);
     }
 }
@@ -224,16 +248,23 @@ fn recurrent_layers_have_the_same_bits_on_any_number_of_threads() {
             let mut workspace = Workspace::new(&network, cpu, rows).unwrap();
             let (mut grads, mut dinputs) = (vec![0.0; params.len()], vec![0.0; inputs.len()]);
             let dx = Some(&mut dinputs[..]);
-            let score =
-                network.gradients(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads, dx).unwrap();
-            assert!(grads.iter().chain(&dinputs).all(|g| g.is_finite()) && grads.iter().any(|g| *g != 0.0));
+            let score = network
+                .gradients(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads, dx)
+                .unwrap();
+            assert!(
+                grads.iter().chain(&dinputs).all(|g| g.is_finite())
+                    && grads.iter().any(|g| *g != 0.0)
+            );
             let all = grads.into_iter().chain(dinputs).chain([score.mean_loss()]);
             all.map(f64::to_bits).collect::<Vec<_>>()
         };
         let alone = gradients(Cpu::detect());
         for threads in [2, 3, 8] {
             let pool = Threads::new(threads).unwrap();
-            assert!(gradients(Cpu::new(Isa::detect(), &pool)) == alone, "{cell:?} on {threads} threads");
+            assert!(
+                gradients(Cpu::new(Isa::detect(), &pool)) == alone,
+                "{cell:?} on {threads} threads"
+            );
         }
     }
 }
@@ -244,7 +275,8 @@ fn recurrent_layers_have_the_same_bits_on_any_number_of_threads() {
 fn truncated_gradients_stop_at_the_boundary() {
     let spec = |truncate| Recurrent { last: true, truncate, ..Recurrent::new(Cell::Lstm, 5) };
     let gradient = |truncate| {
-        let network = Network::new(STEPS, &[LayerSpec::Recurrent(spec(truncate)), dense(3)]).unwrap();
+        let network =
+            Network::new(STEPS, &[LayerSpec::Recurrent(spec(truncate)), dense(3)]).unwrap();
         let params = uniform(1, network.layout().len());
         let inputs = uniform(2, 2 * network.inputs());
         let mut workspace = Workspace::new(&network, Cpu::detect(), 2).unwrap();
@@ -252,7 +284,15 @@ fn truncated_gradients_stop_at_the_boundary() {
         let batch = Batch { inputs: &inputs, targets: (&[0, 2]).into() };
         let cpu = Cpu::detect();
         network
-            .gradients(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads, Some(&mut dinputs))
+            .gradients(
+                cpu,
+                Mode::Eval,
+                &params,
+                batch,
+                &mut workspace,
+                &mut grads,
+                Some(&mut dinputs),
+            )
             .unwrap();
         (grads, dinputs)
     };
@@ -289,15 +329,20 @@ fn standardised_inputs_have_the_right_gradient() {
 /// Indices are no numbers to take a gradient by; the table is.
 #[test]
 fn embeddings_have_the_right_gradient() {
-    let layers =
-        [LayerSpec::Embedding { count: 7, features: 3, init: Init::HeNormal }, LayerSpec::Flatten, dense(2)];
+    let layers = [
+        LayerSpec::Embedding { count: 7, features: 3, init: Init::HeNormal },
+        LayerSpec::Flatten,
+        dense(2),
+    ];
     let network = Network::new(4, &layers).unwrap();
     let params = uniform(1, network.layout().len());
     let inputs = [0.0, 6.0, 3.0, 3.0, 1.0, 3.0, 5.0, 0.0];
     let batch = Batch { inputs: &inputs, targets: (&[0, 1]).into() };
     let mut workspace = Workspace::new(&network, Cpu::detect(), 2).unwrap();
     let mut grads = vec![0.0; params.len()];
-    network.gradient(Cpu::detect(), Mode::Eval, &params, batch, &mut workspace, &mut grads).unwrap();
+    network
+        .gradient(Cpu::detect(), Mode::Eval, &params, batch, &mut workspace, &mut grads)
+        .unwrap();
     let numeric = tests::differences::gradient(&params, 1e-3, |params| {
         network.evaluate(Cpu::detect(), params, batch, &mut workspace).unwrap().mean_loss()
     });
@@ -308,8 +353,9 @@ fn embeddings_have_the_right_gradient() {
 
 #[test]
 fn every_loss_has_the_right_gradient() {
-    let network =
-        |loss| Network::new(4, &[dense(5), act(Activation::Tanh), dense(3)]).unwrap().with_loss(loss);
+    let network = |loss| {
+        Network::new(4, &[dense(5), act(Activation::Tanh), dense(3)]).unwrap().with_loss(loss)
+    };
     let labels = [2, 0, 1];
     let values: Vec<f64> = uniform(5, 9).iter().map(|x| 0.5 + 0.5 * x).collect();
     for loss in [
@@ -341,7 +387,8 @@ fn class_weights_give_the_weighted_mean_and_its_gradient() {
     let values: Vec<f64> = uniform(5, 12).iter().map(|x| 0.5 + 0.5 * x).collect();
     for smoothing in [0.0, 0.1] {
         let plain = plain_with(&layers, smoothing);
-        let weighted = |weights: &[f64]| plain_with(&layers, smoothing).with_class_weights(weights).unwrap();
+        let weighted =
+            |weights: &[f64]| plain_with(&layers, smoothing).with_class_weights(weights).unwrap();
         let network = weighted(&weights);
         check_against(&network, 4, Targets::Labels(&labels), &[Mode::Eval]);
         check_against(&network, 4, Targets::Values(&values), &[Mode::Eval]);
@@ -364,7 +411,12 @@ fn class_weights_give_the_weighted_mean_and_its_gradient() {
         let batch = Batch { inputs: &inputs, targets: (&labels).into() };
         let score = network.evaluate(cpu, &params, batch, &mut workspace).unwrap();
         assert_eq!((score.weight, score.rows), (divisor, 4));
-        assert!((score.mean_loss() - sum / divisor).abs() < 1e-14, "{} {}", score.mean_loss(), sum / divisor);
+        assert!(
+            (score.mean_loss() - sum / divisor).abs() < 1e-14,
+            "{} {}",
+            score.mean_loss(),
+            sum / divisor
+        );
         assert_eq!(network.weight_of::<f64>(labels.into_iter()), divisor);
 
         // Equal weights that are powers of two change no bit.
@@ -372,7 +424,8 @@ fn class_weights_give_the_weighted_mean_and_its_gradient() {
         let [halves, plain] = [&halves, &plain].map(|network| {
             let mut grads = vec![0.0; params.len()];
             let mode = Mode::Eval;
-            let score = network.gradient(cpu, mode, &params, batch, &mut workspace, &mut grads).unwrap();
+            let score =
+                network.gradient(cpu, mode, &params, batch, &mut workspace, &mut grads).unwrap();
             (score.mean_loss().to_bits(), grads.iter().map(|g| g.to_bits()).collect::<Vec<_>>())
         });
         assert_eq!(halves, plain);
@@ -397,12 +450,16 @@ fn class_weights_that_do_not_fit_are_refused() {
 #[test]
 fn networks_know_the_least_batch_that_they_learn_from() {
     let norm = LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
-    let least = |input: Shape, layers: &[LayerSpec]| Network::new(input, layers).unwrap().min_rows();
+    let least =
+        |input: Shape, layers: &[LayerSpec]| Network::new(input, layers).unwrap().min_rows();
     assert_eq!(least(Shape::Features(4), &[dense(3)]), 1);
     assert_eq!(least(Shape::Features(4), &[dense(3), norm.clone(), dense(2)]), 2);
     // Each place of an image is a value of its channel.
     assert_eq!(least(IMAGE, &[norm.clone(), dense(2)]), 1);
-    assert_eq!(least(Shape::Image { height: 1, width: 1, channels: 3 }, &[norm.clone(), dense(2)]), 2);
+    assert_eq!(
+        least(Shape::Image { height: 1, width: 1, channels: 3 }, &[norm.clone(), dense(2)]),
+        2
+    );
     let residual = LayerSpec::Residual {
         body: vec![dense(4), norm],
         shortcut: Vec::new(),

@@ -3,8 +3,8 @@
 
 use kernels::Cpu;
 use kernels::optimizer::{
-    AdaDelta, AdaGrad, AdaMax, Adam, AnyOptimizer, Decay, Lamb, Lars, Lion, MOST_MOMENTS, Muon, NAdam,
-    Optimizer, RAdam, RmsProp, Sgd, Step,
+    AdaDelta, AdaGrad, AdaMax, Adam, AnyOptimizer, Decay, Lamb, Lars, Lion, MOST_MOMENTS, Muon,
+    NAdam, Optimizer, RAdam, RmsProp, Sgd, Step,
 };
 
 const RECORDED: &str = include_str!("../golden/optimizers.txt");
@@ -66,7 +66,10 @@ fn fifty_steps_are_those_of_pytorch_and_optax() {
         ("momentum", with(Sgd { decay: l2(0.01), ..momentum }.into(), 0.05)),
         ("nesterov", with(Sgd { nesterov: true, ..momentum }.into(), 0.05)),
         ("adagrad", with(AdaGrad::default().into(), 0.1)),
-        ("adagrad-decay", with(AdaGrad { lr_decay: 0.1, decay: l2(0.05), ..AdaGrad::default() }.into(), 0.1)),
+        (
+            "adagrad-decay",
+            with(AdaGrad { lr_decay: 0.1, decay: l2(0.05), ..AdaGrad::default() }.into(), 0.1),
+        ),
         ("rmsprop", with(RmsProp::default().into(), 0.01)),
         ("rmsprop-centred", with(RmsProp { alpha: 0.9, ..centred }.into(), 0.01)),
         (
@@ -84,23 +87,35 @@ fn fifty_steps_are_those_of_pytorch_and_optax() {
         ("nadam", with(NAdam::default().into(), 0.02)),
         (
             "nadam-decoupled",
-            with(NAdam { momentum_decay: 0.5, decay: decoupled(0.1), ..NAdam::default() }.into(), 0.02),
+            with(
+                NAdam { momentum_decay: 0.5, decay: decoupled(0.1), ..NAdam::default() }.into(),
+                0.02,
+            ),
         ),
         ("radam", with(RAdam::default().into(), 0.02)),
         ("radam-l2", with(RAdam { beta2: 0.9, decay: l2(0.1), ..RAdam::default() }.into(), 0.02)),
         ("adamax", with(AdaMax::default().into(), 0.02)),
         (
             "adamax-l2",
-            with(AdaMax { beta1: 0.8, beta2: 0.9, decay: l2(0.1), ..AdaMax::default() }.into(), 0.02),
+            with(
+                AdaMax { beta1: 0.8, beta2: 0.9, decay: l2(0.1), ..AdaMax::default() }.into(),
+                0.02,
+            ),
         ),
         ("lion", with(Lion::default().into(), 0.01)),
-        ("lion-decoupled", with(Lion { beta1: 0.95, beta2: 0.98, decay: decoupled(0.5) }.into(), 0.01)),
+        (
+            "lion-decoupled",
+            with(Lion { beta1: 0.95, beta2: 0.98, decay: decoupled(0.5) }.into(), 0.01),
+        ),
         ("lamb", with(Lamb::default().into(), 0.02)),
         ("lamb-decoupled", with(Lamb { decay: decoupled(0.1), ..Lamb::default() }.into(), 0.02)),
         ("lars", with(lars.into(), 10.0)),
         (
             "lars-nesterov",
-            with(Lars { sgd: Sgd { nesterov: true, decay: l2(0.1), ..lars.sgd }, ..lars }.into(), 10.0),
+            with(
+                Lars { sgd: Sgd { nesterov: true, decay: l2(0.1), ..lars.sgd }, ..lars }.into(),
+                10.0,
+            ),
         ),
         ("muon", muon_steps(Muon::default(), 0.02, SHAPE)),
         (
@@ -124,7 +139,10 @@ fn fifty_steps_are_those_of_pytorch_and_optax() {
         assert_eq!((name, got.len()), (recorded_name, expected.len()));
         for (i, (got, expected)) in got.into_iter().zip(expected).enumerate() {
             let error = (got - expected).abs() / expected.abs();
-            assert!(error <= 1e-10, "{name}, parameter {i}: {got} not {expected}, off by {error:e}");
+            assert!(
+                error <= 1e-10,
+                "{name}, parameter {i}: {got} not {expected}, off by {error:e}"
+            );
         }
     }
 }

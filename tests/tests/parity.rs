@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kernels::{Cpu, Isa};
-use nn::{Batch, LayerSpec, Layout, Loss, Mode, Network, Order, Shape, Targets, Weights, Workspace};
+use nn::{
+    Batch, LayerSpec, Layout, Loss, Mode, Network, Order, Shape, Targets, Weights, Workspace,
+};
 use serde::Deserialize;
 use tests::differences::worst_error;
 
@@ -92,8 +94,9 @@ fn laid_out(layout: &Layout, torch: &Tensors) -> Vec<f64> {
 /// The worst error of `got` among the tensors of this layout.
 fn worst(layout: &Layout, torch: &Tensors, got: &[f64]) -> f64 {
     let expected = laid_out(layout, torch);
-    let error =
-        |tensor: &nn::Tensor| worst_error(&expected[tensor.range.clone()], &got[tensor.range.clone()]);
+    let error = |tensor: &nn::Tensor| {
+        worst_error(&expected[tensor.range.clone()], &got[tensor.range.clone()])
+    };
     layout.tensors().iter().map(error).fold(0.0, f64::max)
 }
 
@@ -137,7 +140,10 @@ impl Case {
             // Use of a network runs in less memory, to the same bits.
             let mut workspace = Workspace::inference(network, cpu, self.rows).unwrap();
             let weights = Weights { params: &params, buffers: &mut buffers };
-            assert_eq!(network.evaluate(cpu, weights, batch, &mut workspace).unwrap().loss, score.loss);
+            assert_eq!(
+                network.evaluate(cpu, weights, batch, &mut workspace).unwrap().loss,
+                score.loss
+            );
             assert_eq!(workspace.outputs(network, self.rows), outputs);
         }
         Found { outputs, mean_loss: score.mean_loss(), dinputs, grads, buffers }
@@ -149,9 +155,9 @@ impl Case {
         [
             worst_error(&to_ours(network.output(), &self.outputs), &found.outputs),
             worst_error(&[self.mean_loss], &[found.mean_loss]),
-            self.dinputs
-                .as_ref()
-                .map_or(0.0, |dinputs| worst_error(&to_ours(network.input(), dinputs), &found.dinputs)),
+            self.dinputs.as_ref().map_or(0.0, |dinputs| {
+                worst_error(&to_ours(network.input(), dinputs), &found.dinputs)
+            }),
             worst(network.layout(), &self.grads, &found.grads),
             worst(network.buffers(), &self.buffers_after, &found.buffers),
         ]
@@ -162,7 +168,10 @@ impl Case {
 fn every_layer_and_every_loss_is_pytorchs() {
     let Recorded { torch, cases } = recorded();
     println!("worst relative differences from PyTorch {torch}, in f64");
-    println!("{:38} {:>9} {:>9} {:>9} {:>9} {:>9}", "", "outputs", "loss", "dinputs", "grads", "buffers");
+    println!(
+        "{:38} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "", "outputs", "loss", "dinputs", "grads", "buffers"
+    );
     let mut failed = Vec::new();
     for case in &cases {
         let network = case.network();

@@ -37,7 +37,8 @@ struct Training<T> {
 impl<T: Float> Training<T> {
     /// The numbers of f32 are those of f64, rounded.
     fn new(cpu: Cpu<'_>, preset: Preset) -> Self {
-        let network = Network::new(IMAGE, &preset.layers(CLASSES as usize)).unwrap().with_loss(preset.loss());
+        let network =
+            Network::new(IMAGE, &preset.layers(CLASSES as usize)).unwrap().with_loss(preset.loss());
         let mut params = vec![0.0; network.layout().len()];
         let mut buffers = vec![0.0; network.buffers().len()];
         network.init(cpu, SEED, &mut params).unwrap();
@@ -54,8 +55,10 @@ impl<T: Float> Training<T> {
         let mut inputs = vec![0.0; ROWS * network.inputs()];
         fill_uniform(cpu, stream, 0.0, 1.0, &mut inputs).unwrap();
         // Values that f32 holds exactly.
-        let inputs: Vec<T> = inputs.into_iter().map(|x: f64| T::from_f64(f64::from(x as f32))).collect();
-        let labels: Vec<u32> = (0..ROWS as u64).map(|i| stream.beyond(1 << 40).below(i, CLASSES)).collect();
+        let inputs: Vec<T> =
+            inputs.into_iter().map(|x: f64| T::from_f64(f64::from(x as f32))).collect();
+        let labels: Vec<u32> =
+            (0..ROWS as u64).map(|i| stream.beyond(1 << 40).below(i, CLASSES)).collect();
         let batch = Batch { inputs: &inputs, targets: labels[..].into() };
         let (mode, weights) = (Mode::Train { seed: SEED, step }, Weights { params, buffers });
         network.gradient(cpu, mode, weights, batch, workspace, grads).unwrap().mean_loss()
@@ -118,7 +121,8 @@ const APART: f64 = 16.0 / (1 << 24) as f64;
 fn losses_of_f32_are_near_those_of_f64() {
     let cpu = Cpu::detect();
     for &preset in Preset::value_variants() {
-        let (mut narrow, mut wide) = (Training::<f32>::new(cpu, preset), Training::<f64>::new(cpu, preset));
+        let (mut narrow, mut wide) =
+            (Training::<f32>::new(cpu, preset), Training::<f64>::new(cpu, preset));
         let mut optimizer = Optimizer::adam().start(cpu, wide.network.layout()).unwrap();
         let (mut worst, mut last) = (0.0_f64, 0.0);
         for step in 0..STEPS {

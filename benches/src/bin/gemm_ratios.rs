@@ -15,7 +15,8 @@ use half::bf16;
 use kernels::Isa;
 use runner::timing::{Patience, Work, minima};
 
-const PATIENCE: Patience = Patience { slice: Duration::from_millis(5), rounds: 20, most: Duration::MAX };
+const PATIENCE: Patience =
+    Patience { slice: Duration::from_millis(5), rounds: 20, most: Duration::MAX };
 
 /// What the arguments ask for.
 struct Request {
@@ -42,7 +43,9 @@ fn main() {
     println!(
         "a dense layer of 784 inputs and 512 outputs at batch 128, time over that of its bare products:"
     );
-    println!("forward with bias and ReLU {forward:.3}; backward with ReLU's gradient and db {backward:.3}");
+    println!(
+        "forward with bias and ReLU {forward:.3}; backward with ReLU's gradient and db {backward:.3}"
+    );
 }
 
 impl Request {
@@ -67,7 +70,8 @@ impl Request {
                 return Err(format!("{prefix}: no shape begins like this"));
             }
         }
-        let wanted = |shape: &Shape| prefixes.iter().any(|prefix| shape.to_string().starts_with(prefix));
+        let wanted =
+            |shape: &Shape| prefixes.iter().any(|prefix| shape.to_string().starts_with(prefix));
         shapes.retain(|shape| prefixes.is_empty() || wanted(shape));
         Ok(Self { threads, isa, bf16, shapes })
     }
@@ -106,7 +110,10 @@ fn table<T: Multiplied>(request: &Request) {
     }
     if !ratios.is_empty() {
         let (mean, below) = (mean(&ratios), ratios.iter().filter(|ratio| **ratio < 1.0).count());
-        println!("geometric mean of the ratios {mean:.3}; below 1 at {below} of {} shapes", ratios.len());
+        println!(
+            "geometric mean of the ratios {mean:.3}; below 1 at {below} of {} shapes",
+            ratios.len()
+        );
     }
 }
 

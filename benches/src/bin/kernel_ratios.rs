@@ -24,7 +24,8 @@ use benches::ways::{SHAPES, ratios};
 use kernels::{Cpu, Isa};
 use runner::timing::{Patience, Work, minima, repeat};
 
-const PATIENCE: Patience = Patience { slice: Duration::from_millis(5), rounds: 40, most: Duration::MAX };
+const PATIENCE: Patience =
+    Patience { slice: Duration::from_millis(5), rounds: 40, most: Duration::MAX };
 const ANSWERS: &str = "PyTorch's process answers";
 
 fn main() {
@@ -36,7 +37,8 @@ fn main() {
         }
     };
     let cpu = Cpu::serial(isa);
-    let mut pytorch = PyTorch::new(1).inspect_err(|reason| eprintln!("pytorch: missing ({reason})")).ok();
+    let mut pytorch =
+        PyTorch::new(1).inspect_err(|reason| eprintln!("pytorch: missing ({reason})")).ok();
     println!("f32, {isa}, 1 thread, nanoseconds an element");
     println!("| kernel | elements | ours | copy | cached | of bound | pytorch | faster |");
     println!("|---|---|---|---|---|---|---|---|");
@@ -63,7 +65,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Isa, Vec<String
     }
     let known: Vec<_> =
         Kernel::families(Cpu::serial(isa)).into_iter().flat_map(|(_, kernels)| kernels).collect();
-    match prefixes.iter().find(|prefix| !known.iter().any(|kernel| kernel.name.starts_with(*prefix))) {
+    match prefixes
+        .iter()
+        .find(|prefix| !known.iter().any(|kernel| kernel.name.starts_with(*prefix)))
+    {
         Some(prefix) => Err(format!("{prefix}: no kernel begins like this")),
         None => Ok((isa, prefixes)),
     }

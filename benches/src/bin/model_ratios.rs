@@ -31,11 +31,14 @@ use runner::setup::Setup;
 use runner::timing::{Patience, Work, minima, repeat};
 
 /// Each work takes tenths of a second.
-const PATIENCE: Patience = Patience { slice: Duration::from_millis(1), rounds: 7, most: Duration::MAX };
+const PATIENCE: Patience =
+    Patience { slice: Duration::from_millis(1), rounds: 7, most: Duration::MAX };
 /// Parts of a step take their turns as they do in training, so that each finds what the one before it has left.
-const IN_ORDER: Patience = Patience { slice: Duration::ZERO, rounds: 300, most: Duration::from_secs(5) };
+const IN_ORDER: Patience =
+    Patience { slice: Duration::ZERO, rounds: 300, most: Duration::from_secs(5) };
 /// Answers and floors are short.
-const SHORT: Patience = Patience { slice: Duration::from_millis(20), rounds: 15, most: Duration::MAX };
+const SHORT: Patience =
+    Patience { slice: Duration::from_millis(20), rounds: 15, most: Duration::MAX };
 const ANSWERS: &str = "the framework's process answers";
 
 fn main() {
@@ -99,7 +102,8 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<(usize, Vec<Model>),
     if let Some(name) = names.iter().find(|name| !known(name)) {
         return Err(format!("{name}: no such model is measured"));
     }
-    let wanted = |model: &Model| names.is_empty() || names.iter().any(|name| model.preset.name() == name);
+    let wanted =
+        |model: &Model| names.is_empty() || names.iter().any(|name| model.preset.name() == name);
     Ok((threads, Model::ALL.into_iter().filter(wanted).collect()))
 }
 
@@ -153,7 +157,8 @@ fn parts(model: &Model, dtype: Dtype, cpu: Cpu<'_>, counted: &Counted<'_>) {
         part(|trainer| trainer.step()),
     ];
     let seconds = minima(&mut works, IN_ORDER);
-    let [gather, forward, gradient, clip, optimizer, step] = seconds.try_into().expect("one for each");
+    let [gather, forward, gradient, clip, optimizer, step] =
+        seconds.try_into().expect("one for each");
     let mut works: [Work<'_>; 2] =
         [Box::new(|times| peak.time(times)), Box::new(|times| repeat(times, || copies.run()))];
     let [chains, copy] = minima(&mut works, SHORT).try_into().expect("one for each");
@@ -165,7 +170,11 @@ fn parts(model: &Model, dtype: Dtype, cpu: Cpu<'_>, counted: &Counted<'_>) {
     let first = columns(&[gather, forward, (gradient - forward).max(0.0), clip, optimizer, step]);
     let last = columns(&[copy, floor]);
     let (name, batch) = (model.preset.name(), model.batch);
-    println!("| {name} | {batch} | {} |{first} {forks} |{last} {:.2} |", dtype.name(), step / floor);
+    println!(
+        "| {name} | {batch} | {} |{first} {forks} |{last} {:.2} |",
+        dtype.name(),
+        step / floor
+    );
 }
 
 fn repeat_part<'a>(trainer: &'a RefCell<Trainer<'a>>, part: fn(&mut Trainer<'_>)) -> Work<'a> {

@@ -25,8 +25,13 @@ const FILTERS: usize = 64;
 /// m, n, k of a product of bytes.
 const BYTES: [usize; 3] = [128, 512, 784];
 /// The products of 784-512-10 at batch 128, but for the gradient of the inputs, which nothing asks for.
-const STEP: [&str; 5] =
-    ["fwd 128,512,784", "head 128,10,512", "dW-head 512,10,128", "dX-head 128,512,10", "dW 784,512,128"];
+const STEP: [&str; 5] = [
+    "fwd 128,512,784",
+    "head 128,10,512",
+    "dW-head 512,10,128",
+    "dX-head 128,512,10",
+    "dW 784,512,128",
+];
 
 const PIXELS: usize = IMAGES[0] * IMAGES[1] * IMAGES[2] * IMAGES[3];
 
@@ -60,8 +65,18 @@ fn layer_gradients(cpu: Cpu<'static>, n: usize) -> Case {
     let mut scratch = vec![0.0; layer_norm_backward_scratch(BATCH, CHANNELS)];
     Case::new(Streams::new(1, 1, n), [draw(0, n), draw(3, n)], move |[x, dy]| {
         let gradient = AffineGradient::new(&mut dgamma, &mut dbeta);
-        layer_norm_backward(cpu, x, CHANNELS, Some(&gamma), &mean, &rstd, dy, gradient, &mut scratch)
-            .expect(FITS);
+        layer_norm_backward(
+            cpu,
+            x,
+            CHANNELS,
+            Some(&gamma),
+            &mean,
+            &rstd,
+            dy,
+            gradient,
+            &mut scratch,
+        )
+        .expect(FITS);
     })
     .shrinking(1)
 }
@@ -72,7 +87,8 @@ fn batch(cpu: Cpu<'static>, n: usize) -> Case {
     let mut scratch = vec![0.0; batch_norm_scratch(BATCH, CHANNELS)];
     Case::new(Streams::new(1, 1, n), [draw(0, n), vec![0.0; n]], move |[x, y]| {
         let affine = Affine::new(&gamma, &beta);
-        batch_norm(cpu, x, affine, EPSILON, None, &mut mean, &mut rstd, y, &mut scratch).expect(FITS);
+        batch_norm(cpu, x, affine, EPSILON, None, &mut mean, &mut rstd, y, &mut scratch)
+            .expect(FITS);
     })
 }
 
@@ -83,7 +99,8 @@ fn batch_gradients(cpu: Cpu<'static>, n: usize) -> Case {
     let mut scratch = vec![0.0; batch_norm_scratch(BATCH, CHANNELS)];
     Case::new(Streams::new(1, 1, n), [draw(0, n), draw(3, n)], move |[x, dy]| {
         let gradient = AffineGradient::new(&mut dgamma, &mut dbeta);
-        batch_norm_backward(cpu, x, Some(&gamma), &mean, &rstd, dy, gradient, &mut scratch).expect(FITS);
+        batch_norm_backward(cpu, x, Some(&gamma), &mean, &rstd, dy, gradient, &mut scratch)
+            .expect(FITS);
     })
     .shrinking(1)
 }
@@ -110,9 +127,12 @@ fn pooling(cpu: Cpu<'static>, n: usize) -> Case {
 
 fn bytes(cpu: Cpu<'static>, n: usize) -> Case {
     let [m, n_cols, k] = BYTES;
-    let draw_bytes = |stream, len| draw(stream, len).iter().map(|x| (x * 30.0) as i8).collect::<Vec<i8>>();
+    let draw_bytes =
+        |stream, len| draw(stream, len).iter().map(|x| (x * 30.0) as i8).collect::<Vec<i8>>();
     let (a, b, mut c) = (draw_bytes(0, m * k), draw_bytes(1, k * n_cols), vec![0; n]);
-    Case::new(Streams::default(), [], move |[]| gemm_i8(cpu, m, n_cols, k, &a, &b, &mut c).expect(FITS))
+    Case::new(Streams::default(), [], move |[]| {
+        gemm_i8(cpu, m, n_cols, k, &a, &b, &mut c).expect(FITS)
+    })
 }
 
 fn step() -> Case {

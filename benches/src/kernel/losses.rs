@@ -13,9 +13,10 @@ const ROWS: usize = 128;
 pub(super) fn all(cpu: Cpu<'static>) -> Vec<Kernel> {
     let mut all = Vec::new();
     for (classes, sizes) in [(10, &[ROWS * 10]), (1000, &[ROWS * 1000])] {
-        for (name, peer) in
-            [("cross-entropy", "cross_entropy"), ("cross-entropy, no autograd", "cross_entropy_calls")]
-        {
+        for (name, peer) in [
+            ("cross-entropy", "cross_entropy"),
+            ("cross-entropy, no autograd", "cross_entropy_calls"),
+        ] {
             all.push(Kernel::new(format!("{name} {ROWS}x{classes}"), sizes, move |n| {
                 let labels: Vec<u32> = (0..ROWS).map(|i| (i % classes) as u32).collect();
                 let operands = [draw(0, n), vec![0.0; ROWS], vec![0.0; n]];

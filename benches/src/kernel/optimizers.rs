@@ -5,7 +5,9 @@ use std::array;
 use kernels::Cpu;
 use kernels::clip::clip_factor;
 use kernels::norm::norm2;
-use kernels::optimizer::{Adam, AnyOptimizer, Lamb, Lion, MOST_MOMENTS, Optimizer, RmsProp, Sgd, Step};
+use kernels::optimizer::{
+    Adam, AnyOptimizer, Lamb, Lion, MOST_MOMENTS, Optimizer, RmsProp, Sgd, Step,
+};
 
 use super::{Case, FITS, Kernel, MEMORY, NETWORK, SECOND_LEVEL, draw};
 use crate::copy::Streams;

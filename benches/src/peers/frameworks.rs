@@ -74,17 +74,24 @@ impl Frameworks {
             sent.map(|()| (framework, process)).map_err(|error| error.to_string())
         };
         let started = Framework::ALL.into_iter().filter_map(|framework| {
-            start(framework).inspect_err(|reason| eprintln!("{}: missing ({reason})", framework.name())).ok()
+            start(framework)
+                .inspect_err(|reason| eprintln!("{}: missing ({reason})", framework.name()))
+                .ok()
         });
         Self(started.collect())
     }
 
     /// Those that train this, ready to.
-    pub fn trainers(&mut self, training: Training<'_>) -> io::Result<Vec<(Framework, &mut Process)>> {
+    pub fn trainers(
+        &mut self,
+        training: Training<'_>,
+    ) -> io::Result<Vec<(Framework, &mut Process)>> {
         let Training { model, batch, clip, dtype, steps } = training;
         let line = format!("train {model} {batch} {clip} {dtype} {steps}\n");
         let mut ready = Vec::new();
-        for (framework, process) in self.0.iter_mut().filter(|(framework, _)| *framework != Framework::Onnx) {
+        for (framework, process) in
+            self.0.iter_mut().filter(|(framework, _)| *framework != Framework::Onnx)
+        {
             process.send(&[line.as_bytes()])?;
             if process.line()? == "ready" {
                 ready.push((*framework, process));

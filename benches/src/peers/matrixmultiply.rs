@@ -17,7 +17,11 @@ impl MatrixMultiply {
             unsafe { std::env::set_var("MATMUL_NUM_THREADS", threads.to_string()) };
             threads
         });
-        if first == threads { Ok(Self) } else { Err(format!("this process has it on {first} thread(s)")) }
+        if first == threads {
+            Ok(Self)
+        } else {
+            Err(format!("this process has it on {first} thread(s)"))
+        }
     }
 }
 

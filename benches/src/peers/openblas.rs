@@ -45,9 +45,11 @@ impl OpenBlas {
             }
         }
         // SAFETY: OpenBLAS's initialisers have no preconditions.
-        let library = unsafe { Library::new("libopenblas.so.0") }.map_err(|error| error.to_string())?;
+        let library =
+            unsafe { Library::new("libopenblas.so.0") }.map_err(|error| error.to_string())?;
         // SAFETY: this is the function's signature in OpenBLAS's cblas.h.
-        let set_threads = unsafe { library.get::<unsafe extern "C" fn(c_int)>(b"openblas_set_num_threads") };
+        let set_threads =
+            unsafe { library.get::<unsafe extern "C" fn(c_int)>(b"openblas_set_num_threads") };
         let set_threads = set_threads.map_err(|error| error.to_string())?;
         // SAFETY: any number of threads is allowed.
         unsafe { set_threads(threads as c_int) };
@@ -68,7 +70,11 @@ impl Implementation<f32> for OpenBlas {
         let (m, n, k) = (m as c_int, n as c_int, k as c_int);
         let (op_a, lda) = if shape.a_transposed { (TRANSPOSED, m) } else { (PLAIN, k) };
         let (op_b, ldb) = if shape.b_transposed { (TRANSPOSED, k) } else { (PLAIN, n) };
-        assert!(a.len() == shape.m * shape.k && b.len() == shape.k * shape.n && c.len() == shape.m * shape.n);
+        assert!(
+            a.len() == shape.m * shape.k
+                && b.len() == shape.k * shape.n
+                && c.len() == shape.m * shape.n
+        );
         let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
         // SAFETY: the pointers and strides describe m x k, k x n and m x n elements of slices of just that length.
         unsafe { (self.sgemm)(ROW_MAJOR, op_a, op_b, m, n, k, 1.0, a, lda, b, ldb, 0.0, c, n) };

@@ -28,11 +28,19 @@ impl Ours {
     }
 
     /// The product of f32 with an epilogue.
-    pub fn fused(&mut self, shape: &Shape, a: &[f32], b: &[f32], c: &mut [f32], epilogue: Epilogue<'_, f32>) {
+    pub fn fused(
+        &mut self,
+        shape: &Shape,
+        a: &[f32],
+        b: &[f32],
+        c: &mut [f32],
+        epilogue: Epilogue<'_, f32>,
+    ) {
         let &Shape { m, n, k, .. } = shape;
         let (a, b, c) = (shape.a(a), shape.b(b), MatMut::row_major(c, m, n));
         let (cpu, scratch) = self.with_scratch(gemm_scratch::<f32>(self.threads, m, n, k));
-        gemm(cpu, 1.0, a, b, 0.0, c.expect("it is m x n"), epilogue, scratch).expect("the shapes agree");
+        gemm(cpu, 1.0, a, b, 0.0, c.expect("it is m x n"), epilogue, scratch)
+            .expect("the shapes agree");
     }
 
     fn with_scratch(&mut self, len: usize) -> (Cpu<'_>, &mut [f32]) {
@@ -66,14 +74,22 @@ impl Implementation<bf16> for Ours {
 
     fn multiply(&mut self, shape: &Shape, a: &[bf16], b: &[bf16], c: &mut [bf16]) {
         let &Shape { m, n, k, .. } = shape;
-        let (a, b, c): (MatRef<'_, bf16>, _, _) = (shape.a(a), shape.b(b), MatMut::row_major(c, m, n));
+        let (a, b, c): (MatRef<'_, bf16>, _, _) =
+            (shape.a(a), shape.b(b), MatMut::row_major(c, m, n));
         let (cpu, scratch) = self.with_scratch(gemm_bf16_scratch(self.threads, m, n, k));
         gemm_bf16(cpu, 1.0, a, b, 0.0, c.expect("it is m x n"), Epilogue::NONE, scratch)
             .expect("the shapes agree");
     }
 
     /// From within the pool, as a training loop multiplies.
-    fn time(&mut self, shape: &Shape, a: &[bf16], b: &[bf16], c: &mut [bf16], times: u32) -> Duration {
+    fn time(
+        &mut self,
+        shape: &Shape,
+        a: &[bf16],
+        b: &[bf16],
+        c: &mut [bf16],
+        times: u32,
+    ) -> Duration {
         let pool = Arc::clone(&self.pool);
         pool.enter(|| repeat(times, || self.multiply(shape, a, b, c)))
     }

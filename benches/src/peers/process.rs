@@ -20,7 +20,8 @@ impl Process {
     /// `script` with these arguments in the Python that the environment variable names, once it says that it is ready; or why there is
     /// none.
     pub fn start(variable: &str, script: &str, arguments: &[&str]) -> Result<Self, String> {
-        let python = std::env::var_os(variable).ok_or(format!("{variable} names no Python that has it"))?;
+        let python =
+            std::env::var_os(variable).ok_or(format!("{variable} names no Python that has it"))?;
         let mut child = Command::new(&python)
             .args(["-c", script])
             .args(arguments)

@@ -42,13 +42,18 @@ impl PyTorch {
 
     fn product(&mut self, shape: &Shape, a: &[bf16], b: &[bf16], c: &mut [bf16]) -> io::Result<()> {
         let &Shape { m, n, k, a_transposed, b_transposed, .. } = shape;
-        let line = format!("product {m} {n} {k} {} {}\n", u8::from(a_transposed), u8::from(b_transposed));
+        let line =
+            format!("product {m} {n} {k} {} {}\n", u8::from(a_transposed), u8::from(b_transposed));
         let [a, b] = [a, b].map(|x| bytes(x, bf16::to_le_bytes));
         self.0.send(&[line.as_bytes(), &a, &b])?;
         self.receive(c, bf16::from_le_bytes)
     }
 
-    fn receive<T, const N: usize>(&mut self, to: &mut [T], from_bytes: fn([u8; N]) -> T) -> io::Result<()> {
+    fn receive<T, const N: usize>(
+        &mut self,
+        to: &mut [T],
+        from_bytes: fn([u8; N]) -> T,
+    ) -> io::Result<()> {
         let mut answer = vec![0; N * to.len()];
         self.0.receive(&mut answer)?;
         for (to, &bytes) in to.iter_mut().zip(answer.as_chunks().0) {

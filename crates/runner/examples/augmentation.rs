@@ -38,7 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let affine = KINDS[..4].iter().map(|&kind| Augment { p: 1.0, kind });
     lists.push(("shift to shear", affine.collect()));
     let mut works: Vec<_> = lists.iter().map(|(_, list)| work(&set, &indices, list)).collect();
-    let patience = Patience { slice: Duration::from_millis(20), rounds: 20, most: Duration::from_secs(20) };
+    let patience =
+        Patience { slice: Duration::from_millis(20), rounds: 20, most: Duration::from_secs(20) };
     println!("| augmentation | microseconds an image |\n|---|---|");
     for ((name, _), seconds) in lists.iter().zip(minima(&mut works, patience)) {
         println!("| {name} | {:.1} |", 1e6 * seconds / BATCH as f64);

@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let out = arguments.next().ok_or("expected the PNG file to write, got no argument")?;
     let seed = match arguments.next() {
-        Some(seed) => seed.parse().map_err(|e| format!("expected a seed (an integer), got `{seed}`: {e}"))?,
+        Some(seed) => {
+            seed.parse().map_err(|e| format!("expected a seed (an integer), got `{seed}`: {e}"))?
+        }
         None => 0,
     };
 
@@ -26,8 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let height = 10 * ROWS_PER_DIGIT * SIDE;
     let mut sheet = vec![0; width * height];
     for digit in 0..10 {
-        let images =
-            pixels.chunks_exact(PIXELS).zip(&labels).filter(|&(_, &label)| usize::from(label) == digit);
+        let images = pixels
+            .chunks_exact(PIXELS)
+            .zip(&labels)
+            .filter(|&(_, &label)| usize::from(label) == digit);
         for (place, (image, _)) in images.take(ROWS_PER_DIGIT * COLUMNS).enumerate() {
             let top = (digit * ROWS_PER_DIGIT + place / COLUMNS) * SIDE;
             let left = place % COLUMNS * SIDE;
@@ -38,7 +42,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    let mut encoder = png::Encoder::new(BufWriter::new(File::create(&out)?), width as u32, height as u32);
+    let mut encoder =
+        png::Encoder::new(BufWriter::new(File::create(&out)?), width as u32, height as u32);
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header()?;

@@ -21,16 +21,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["--exhaustive"] => Extent::Exhaustive,
         _ => return Err(format!("expected --exhaustive or nothing, got {flags:?}").into()),
     };
-    if let Some(name) = names.iter().find(|name| FUNCTIONS.iter().all(|function| function.name() != *name)) {
-        return Err(format!("expected the name of a function of kernels::math, got `{name}`").into());
+    if let Some(name) =
+        names.iter().find(|name| FUNCTIONS.iter().all(|function| function.name() != *name))
+    {
+        return Err(
+            format!("expected the name of a function of kernels::math, got `{name}`").into()
+        );
     }
     let pool = Pool::new(available_parallelism()?.get())?;
     let cpu = Cpu::new(Isa::detect(), &pool);
     println!("{HEADER}");
     let mut all_hold = true;
     pool.enter(|| {
-        for function in
-            FUNCTIONS.iter().filter(|f| names.is_empty() || names.iter().any(|name| name == f.name()))
+        for function in FUNCTIONS
+            .iter()
+            .filter(|f| names.is_empty() || names.iter().any(|name| name == f.name()))
         {
             for row in [function.single(cpu, extent), function.double(cpu)] {
                 println!("{row}");

@@ -128,9 +128,13 @@ impl Activity {
         }
         let places = (outputs.len() / units.max(1)) as u64;
         let all = |counts: &[u64]| counts.iter().filter(|&&count| count == places).count() as u64;
-        let share = |counts: &[u64]| counts.iter().sum::<u64>() as f64 / outputs.len().max(1) as f64;
+        let share =
+            |counts: &[u64]| counts.iter().sum::<u64>() as f64 / outputs.len().max(1) as f64;
         // A sigmoid that gives 0 is at its bound, and counted there.
-        let dead = zeros.iter().zip(&saturated).filter(|&(&zero, &bound)| zero == places && bound < places);
+        let dead = zeros
+            .iter()
+            .zip(&saturated)
+            .filter(|&(&zero, &bound)| zero == places && bound < places);
         Self {
             layer,
             kind: LayerSpec::Activation(activation).kind().into(),

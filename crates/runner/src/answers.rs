@@ -110,7 +110,8 @@ impl Answers {
 
     /// The examples without a prediction.
     pub fn unpredicted(&self) -> Vec<u32> {
-        let without = self.examples.iter().zip(&self.answers).filter(|(_, answer)| answer.is_none());
+        let without =
+            self.examples.iter().zip(&self.answers).filter(|(_, answer)| answer.is_none());
         without.map(|(&example, _)| example).collect()
     }
 

@@ -110,7 +110,15 @@ impl<T: Element> Mapper<T> {
         let labels = vec![class; len / network.inputs()];
         let batch = Batch { inputs: &inputs[..len], targets: labels[..].into() };
         let dinputs = &mut dinputs[..len];
-        network.gradients(cpu, Mode::Eval, weights.lend(), batch, workspace, grads, Some(dinputs))?;
+        network.gradients(
+            cpu,
+            Mode::Eval,
+            weights.lend(),
+            batch,
+            workspace,
+            grads,
+            Some(dinputs),
+        )?;
         Ok(dinputs)
     }
 }

@@ -114,7 +114,8 @@ impl Augment {
     /// # Errors
     /// [`Error::Usage`] names the first that is not, or says that the list is too long.
     pub fn check(list: &[Self]) -> Result<(), Error> {
-        let changes: u32 = list.iter().fold(0, |sum, augment| sum.saturating_add(augment.kind.changes()));
+        let changes: u32 =
+            list.iter().fold(0, |sum, augment| sum.saturating_add(augment.kind.changes()));
         if changes > MOST {
             return Err(Error::Usage(format!(
                 "augment: expected at most {MOST} changes of an image, got {changes} (those of `random` count each; key `augment`)"
@@ -133,10 +134,20 @@ impl Augment {
             };
             in_range("p", *p, "0 to 1", (0.0..=1.0).contains(p))?;
             if let Kind::Elastic { sigma, .. } = kind {
-                in_range("sigma", *sigma, "above 0 and at most 64", *sigma > 0.0 && *sigma <= 64.0)?;
+                in_range(
+                    "sigma",
+                    *sigma,
+                    "above 0 and at most 64",
+                    *sigma > 0.0 && *sigma <= 64.0,
+                )?;
             }
             if let Kind::Random { operations, .. } = kind {
-                in_range("operations", f64::from(*operations), "1 to 8", (1..=8).contains(operations))?;
+                in_range(
+                    "operations",
+                    f64::from(*operations),
+                    "1 to 8",
+                    (1..=8).contains(operations),
+                )?;
             }
             in_range(key, got, expected, allowed)
         })
@@ -170,7 +181,8 @@ impl Kind {
 
     /// Its strength: the key's name, value, range, and whether the value is in it.
     fn range(self) -> (&'static str, f64, &'static str, bool) {
-        let within = |key, got: f64, expected, most: f64| (key, got, expected, (0.0..=most).contains(&got));
+        let within =
+            |key, got: f64, expected, most: f64| (key, got, expected, (0.0..=most).contains(&got));
         match self {
             Self::Shift { pixels } => within("pixels", f64::from(pixels), "0 to 1024", 1024.0),
             Self::Rotate { degrees } => within("degrees", degrees, "0 to 180", 180.0),
@@ -239,7 +251,9 @@ impl Augmentation<'_> {
             for (value, pixel) in canvas.pixels.iter_mut().zip(&*pixels) {
                 *value = pixel.to_f64();
             }
-            canvas.change(self.list, |change| streams::augmentation(self.seed, self.epoch, index, change));
+            canvas.change(self.list, |change| {
+                streams::augmentation(self.seed, self.epoch, index, change)
+            });
             for (pixel, &value) in pixels.iter_mut().zip(&canvas.pixels) {
                 *pixel = T::from_f64(value);
             }
@@ -300,26 +314,35 @@ impl Canvas {
         let signed = |index| 2.0 * draws.uniform_f64(index) - 1.0;
         match kind {
             Kind::Shift { pixels } => {
-                let [down, across] =
-                    [1, 2].map(|index| f64::from(draws.below(index, 2 * pixels + 1)) - f64::from(pixels));
+                let [down, across] = [1, 2]
+                    .map(|index| f64::from(draws.below(index, 2 * pixels + 1)) - f64::from(pixels));
                 self.map = self.map.after(Map::shift(down, across));
             }
             Kind::Rotate { degrees } => {
                 let turn = degrees * signed(1) / 180.0;
-                let (sin, cos) =
-                    (math::at(self.cpu, math::sin_pi, turn), math::at(self.cpu, math::cos_pi, turn));
+                let (sin, cos) = (
+                    math::at(self.cpu, math::sin_pi, turn),
+                    math::at(self.cpu, math::cos_pi, turn),
+                );
                 self.map = self.map.after(Map::rotation(sin, cos));
             }
             Kind::Scale { by } => self.map = self.map.after(Map::scaling(1.0 + by * signed(1))),
             Kind::Shear { by } => self.map = self.map.after(Map::shear(by * signed(1))),
             Kind::Elastic { alpha, sigma } => {
-                let field =
-                    elastic::field(self.cpu, streams::field(draws), [self.height, self.width], alpha, sigma);
+                let field = elastic::field(
+                    self.cpu,
+                    streams::field(draws),
+                    [self.height, self.width],
+                    alpha,
+                    sigma,
+                );
                 self.sampler.resample(self.map, Some(&field), &mut self.pixels);
                 self.map = Map::IDENTITY;
             }
             Kind::Brightness { by } => self.tone(|pixels| tone::brighten(pixels, by * signed(1))),
-            Kind::Contrast { by } => self.tone(|pixels| tone::contrast(pixels, 1.0 + by * signed(1))),
+            Kind::Contrast { by } => {
+                self.tone(|pixels| tone::contrast(pixels, 1.0 + by * signed(1)))
+            }
             Kind::Noise { std } => {
                 let cpu = self.cpu;
                 self.tone(|pixels| tone::noise(cpu, streams::field(draws), pixels, std));

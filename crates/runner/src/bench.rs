@@ -59,9 +59,18 @@ impl Product {
             [
                 Self::plain("forward, hidden layer", batch, 512, 784),
                 Self::plain("forward, output layer", batch, 10, 512),
-                Self { transposed: (false, true), ..Self::plain("dX, output layer", batch, 512, 10) },
-                Self { transposed: (true, false), ..Self::plain("dW, output layer", 512, 10, batch) },
-                Self { transposed: (true, false), ..Self::plain("dW, hidden layer", 784, 512, batch) },
+                Self {
+                    transposed: (false, true),
+                    ..Self::plain("dX, output layer", batch, 512, 10)
+                },
+                Self {
+                    transposed: (true, false),
+                    ..Self::plain("dW, output layer", 512, 10, batch)
+                },
+                Self {
+                    transposed: (true, false),
+                    ..Self::plain("dW, hidden layer", 784, 512, batch)
+                },
             ]
         };
         let squares = [256, 512].map(|n| Self::plain("square", n, n, n));
@@ -129,7 +138,8 @@ pub fn bench(request: &Request) -> Result<(), Error> {
         isa: isa.name(),
         threads: pool.threads(),
         bf16_instruction: peak::pair_chains(isa, 1).is_some(),
-        products: pool.enter(|| Product::all().iter().map(|product| measure(product, cpu, &pool)).collect()),
+        products: pool
+            .enter(|| Product::all().iter().map(|product| measure(product, cpu, &pool)).collect()),
     };
     if request.json {
         let text = serde_json::to_string_pretty(&table);
@@ -156,7 +166,8 @@ fn measure(product: &Product, cpu: Cpu<'_>, pool: &Pool) -> Row {
         gemm(cpu, 1.0, a, b, 0.0, c, Epilogue::NONE, &mut scratch)
     };
     let mut halves = || {
-        let (a, b, c) = (product.a(&half_a)?, product.b(&half_b)?, MatMut::row_major(&mut half_c, m, n)?);
+        let (a, b, c) =
+            (product.a(&half_a)?, product.b(&half_b)?, MatMut::row_major(&mut half_c, m, n)?);
         gemm_bf16(cpu, 1.0, a, b, 0.0, c, Epilogue::NONE, &mut half_scratch)
     };
     let chains = |times: u32| {
@@ -172,7 +183,8 @@ fn measure(product: &Product, cpu: Cpu<'_>, pool: &Pool) -> Row {
     let seconds = minima(&mut works, PATIENCE);
     let chain_flop = peak::fma_chains(cpu.isa, PEAK_ROUNDS) as f64 * pool.threads() as f64;
     let giga = |flop: f64, seconds: f64| flop / seconds / 1e9;
-    let (f32_gflops, peak_gflops) = (giga(product.flop(), seconds[0]), giga(chain_flop, seconds[2]));
+    let (f32_gflops, peak_gflops) =
+        (giga(product.flop(), seconds[0]), giga(chain_flop, seconds[2]));
     Row {
         product: name,
         m,
@@ -187,12 +199,17 @@ fn measure(product: &Product, cpu: Cpu<'_>, pool: &Pool) -> Row {
 
 impl Table {
     fn text(&self) -> String {
-        let bf16 = if self.bf16_instruction { "" } else { " (bf16 step by step: no instruction for it)" };
+        let bf16 =
+            if self.bf16_instruction { "" } else { " (bf16 step by step: no instruction for it)" };
         let mut text = format!("GFLOP/s, {}, {} thread(s){bf16}\n", self.isa, self.threads);
         let header = ["m", "n", "k", "f32", "bf16", "FMA peak", "f32 of peak"];
         let [m, n, k, f32, bf16, peak, of_peak] = header;
         // Writing to a string cannot fail.
-        let _ = write!(text, "{:24}{m:>5}{n:>5}{k:>5}{f32:>9}{bf16:>9}{peak:>10}{of_peak:>13}", "product");
+        let _ = write!(
+            text,
+            "{:24}{m:>5}{n:>5}{k:>5}{f32:>9}{bf16:>9}{peak:>10}{of_peak:>13}",
+            "product"
+        );
         for row in &self.products {
             let Row { product, m, n, k, f32_gflops, bf16_gflops, peak_gflops, f32_of_peak } = row;
             let percent = 100.0 * f32_of_peak;

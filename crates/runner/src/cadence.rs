@@ -62,9 +62,15 @@ mod tests {
         let after = |millis| start + Duration::from_millis(millis);
         let mut paced = Cadence::new(&Config::default(), start);
         assert!(!paced.is_due_after_steps(1_000));
-        assert!(!paced.is_due_after_epochs(1, after(4_999)) && paced.is_due_after_epochs(2, after(5_000)));
+        assert!(
+            !paced.is_due_after_epochs(1, after(4_999))
+                && paced.is_due_after_epochs(2, after(5_000))
+        );
         paced.wrote(after(5_030), Duration::from_millis(30));
-        assert!(!paced.is_due_after_epochs(3, after(8_029)) && paced.is_due_after_epochs(4, after(8_030)));
+        assert!(
+            !paced.is_due_after_epochs(3, after(8_029))
+                && paced.is_due_after_epochs(4, after(8_030))
+        );
 
         let steps = Config { checkpoint_steps: Some(5), ..Config::default() };
         let counted = Cadence::new(&steps, start);

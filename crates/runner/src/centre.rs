@@ -34,7 +34,10 @@ pub(crate) struct Ink {
 impl Ink {
     /// That of an image of `height` rows, which `row` gives: 0 where there is paper, more where there is ink. `None` where
     /// there is none.
-    pub(crate) fn of<I: Iterator<Item = f64>>(height: usize, row: impl Fn(usize) -> I) -> Option<Self> {
+    pub(crate) fn of<I: Iterator<Item = f64>>(
+        height: usize,
+        row: impl Fn(usize) -> I,
+    ) -> Option<Self> {
         let most = (0..height).flat_map(&row).fold(0.0, f64::max);
         let is_ink = |&(_, ink): &(usize, f64)| ink > FAINT * most;
         let (mut x, mut y) = (None::<Range<usize>>, None::<Range<usize>>);
@@ -110,7 +113,8 @@ mod tests {
     #[test]
     fn the_box_and_the_centre_of_mass_are_those_of_the_ink() {
         let image = bar(12, 2..4, 5..11);
-        let ink = Ink::of(12, |y| image[y * 12..][..12].iter().map(|&pixel| f64::from(pixel))).expect("ink");
+        let ink = Ink::of(12, |y| image[y * 12..][..12].iter().map(|&pixel| f64::from(pixel)))
+            .expect("ink");
         assert_eq!(ink, Ink { x: 2..4, y: 5..11, mass: [1.0, 3.0] });
         // 20/28 of 28 rows from 6; the middle is 14.5.
         let (scale, corner) = ink.placed(28, 28);

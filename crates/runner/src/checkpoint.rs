@@ -64,7 +64,8 @@ impl Identity {
     /// # Errors
     /// [`Error::Usage`] if the configuration cannot be written.
     pub fn new(setup: &Setup) -> Result<Self, Error> {
-        let before = setup.config.before().map(|config| config.sha256()).collect::<Result<_, _>>()?;
+        let before =
+            setup.config.before().map(|config| config.sha256()).collect::<Result<_, _>>()?;
         Ok(Self { config_sha256: setup.config.sha256()?, data_sha256: setup.data_sha256(), before })
     }
 }
@@ -80,19 +81,24 @@ pub fn encode<T: Element>(identity: &Identity, state: &State<T>) -> Result<Vec<u
         steps: state.optimizer.steps(),
         position: state.position.clone(),
     };
-    let header =
-        serde_json::to_string(&header).map_err(|error| Error::Usage(format!("checkpoint: {error}")))?;
+    let header = serde_json::to_string(&header)
+        .map_err(|error| Error::Usage(format!("checkpoint: {error}")))?;
     let State { weights, best, optimizer, average, slow, anchor, position } = state;
     let mut arrays = carried("", weights, optimizer, average.as_ref(), slow.as_ref());
     arrays.extend([("best", &best.params), ("best_buffers", &best.buffers)].map(array));
     // Between epochs the run would go back to where it stands.
-    if let Some(Anchor { weights, optimizer, average, slow }) = anchor.as_ref().filter(|_| position.step > 0)
+    if let Some(Anchor { weights, optimizer, average, slow }) =
+        anchor.as_ref().filter(|_| position.step > 0)
     {
         arrays.extend(carried("anchor.", weights, optimizer, average.as_ref(), slow.as_ref()));
     }
     arrays.retain(|(_, array)| !array.bytes().is_empty());
-    let sha256 = tensors::digest(&header, arrays.iter().map(|(name, array)| (&name[..], array.bytes())));
-    tensors::encode(&arrays, Some(HashMap::from([("state".into(), header), ("sha256".into(), sha256)])))
+    let sha256 =
+        tensors::digest(&header, arrays.iter().map(|(name, array)| (&name[..], array.bytes())));
+    tensors::encode(
+        &arrays,
+        Some(HashMap::from([("state".into(), header), ("sha256".into(), sha256)])),
+    )
 }
 
 /// A flat buffer under its name.
@@ -108,7 +114,8 @@ fn carried<T: Element>(
     average: Option<&Weights<T>>,
     slow: Option<&Vec<T>>,
 ) -> Vec<(String, Array)> {
-    let average = average.into_iter().flat_map(|w| [("average", &w.params), ("average_buffers", &w.buffers)]);
+    let average =
+        average.into_iter().flat_map(|w| [("average", &w.params), ("average_buffers", &w.buffers)]);
     let moments = optimizer.moment_names().iter().copied().zip(optimizer.moments());
     [("params", &weights.params), ("buffers", &weights.buffers)]
         .into_iter()
@@ -150,7 +157,8 @@ pub fn decode<T: Element>(
 
     let steps_per_epoch = setup.steps_per_epoch();
     let done = position.history.len() as u64 * steps_per_epoch;
-    let of_each = position.history.iter().map(|epoch| epoch.skipped).chain([position.sums.skipped, steps]);
+    let of_each =
+        position.history.iter().map(|epoch| epoch.skipped).chain([position.sums.skipped, steps]);
     let (met, expected) =
         (of_each.map(u128::from).sum::<u128>(), u128::from(done) + u128::from(position.step));
     if met != expected
@@ -220,7 +228,12 @@ impl Stored<'_> {
 }
 
 /// The header of a checkpoint that is whole and belongs to `identity`.
-fn header(file: &SafeTensors<'_>, bytes: &[u8], path: &Path, identity: &Identity) -> Result<Header, Error> {
+fn header(
+    file: &SafeTensors<'_>,
+    bytes: &[u8],
+    path: &Path,
+    identity: &Identity,
+) -> Result<Header, Error> {
     let foreign = |_| malformed(path, "a checkpoint of evenkeel", "another safetensors file");
     let (_, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error| malformed(path, "a header", error))?;
@@ -241,13 +254,15 @@ fn header(file: &SafeTensors<'_>, bytes: &[u8], path: &Path, identity: &Identity
         return Err(malformed(path, format!("format {FORMAT}"), header.format));
     }
     let (ours, theirs) = (identity, &header.identity);
-    let is_ours = |ours: &String, theirs: &String| ours == theirs || identity.before.contains(theirs);
+    let is_ours =
+        |ours: &String, theirs: &String| ours == theirs || identity.before.contains(theirs);
     if !is_ours(&ours.config_sha256, &theirs.config_sha256) {
         let expected = format!("a checkpoint of the configuration {}", ours.config_sha256);
         return Err(malformed(path, expected, format!("one of {}", theirs.config_sha256)));
     }
     if ours.data_sha256 != theirs.data_sha256 {
-        let expected = format!("the data that the run began with, of SHA-256 {}", theirs.data_sha256);
+        let expected =
+            format!("the data that the run began with, of SHA-256 {}", theirs.data_sha256);
         let found = format!(
             "others, of {}: they have changed since; name the former by --data, or begin another run",
             ours.data_sha256

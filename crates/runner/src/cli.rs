@@ -99,7 +99,9 @@ enum Command {
     Sweep(Box<SweepArgs>),
     /// Find a learning rate by a range test: train with increasing rates, and see where the loss
     /// falls fastest
-    #[command(after_help = "Example:\n  evenkeel lr-find --preset lenet --optimizer sgd --out rates.html")]
+    #[command(
+        after_help = "Example:\n  evenkeel lr-find --preset lenet --optimizer sgd --out rates.html"
+    )]
     LrFind(Box<LrFindArgs>),
     /// Export a run's network to ONNX, or its tensors to NumPy
     #[command(

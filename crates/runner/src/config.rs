@@ -21,8 +21,8 @@ use nn::init::Lsuv;
 use nn::optimizer::{Adam, Decay};
 use nn::pruning::Pruning;
 use nn::{
-    Bound, Clip, EarlyStopping, Ema, Group, LayerSpec, Lookahead, Loss, Mixing, Noise, Optimizer, Plateau,
-    Precision, Sam, Schedule,
+    Bound, Clip, EarlyStopping, Ema, Group, LayerSpec, Lookahead, Loss, Mixing, Noise, Optimizer,
+    Plateau, Precision, Sam, Schedule,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -344,12 +344,19 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let mut config =
-            Config { clip_norm: Some(0.1 + 0.2), layers: Some(Preset::Mlp.layers(10)), ..Config::default() };
+        let mut config = Config {
+            clip_norm: Some(0.1 + 0.2),
+            layers: Some(Preset::Mlp.layers(10)),
+            ..Config::default()
+        };
         for optimizer in [Optimizer::adam(), Optimizer::sgd()] {
             config.optimizer = optimizer;
             let text = config.to_toml().expect("plain values");
-            assert_eq!(toml::from_str::<Config>(&text).expect("what was written"), config, "{text}");
+            assert_eq!(
+                toml::from_str::<Config>(&text).expect("what was written"),
+                config,
+                "{text}"
+            );
         }
     }
 
@@ -357,17 +364,21 @@ mod tests {
     #[test]
     fn the_documented_example_is_a_configuration() {
         let text = include_str!("../../../docs/CONFIGURATION.md");
-        let example =
-            text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+        let example = text
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .expect("a block");
         let config: Config = toml::from_str(example).expect("a configuration");
         config.check().expect("values in range");
         let again: Config =
             toml::from_str(&config.to_toml().expect("plain values")).expect("what was written");
         assert_eq!(again, config);
         assert_eq!((config.groups.len(), config.clips().len()), (2, 3));
-        let network =
-            nn::Network::new(784, config.layers.as_deref().expect("layers")).expect("layers that fit");
-        nn::Plan::new(network.layout(), config.optimizer, &config.groups).expect("groups that name tensors");
+        let network = nn::Network::new(784, config.layers.as_deref().expect("layers"))
+            .expect("layers that fit");
+        nn::Plan::new(network.layout(), config.optimizer, &config.groups)
+            .expect("groups that name tensors");
     }
 
     #[test]
@@ -381,12 +392,16 @@ mod tests {
         assert_eq!(layers[59], LayerSpec::Activation(nn::Activation::Tanh));
         assert_eq!(Deep::default().layers(10), Preset::DeepMlp.layers(10));
         assert!(Config { preset: Preset::Mlp, ..config.clone() }.check().is_err());
-        assert!(Config { deep: Some(Deep { depth: 0, ..Deep::default() }), ..config }.check().is_err());
+        assert!(
+            Config { deep: Some(Deep { depth: 0, ..Deep::default() }), ..config }.check().is_err()
+        );
     }
 
     #[test]
     fn a_misspelt_key_is_named_with_its_line() {
-        let error = toml::from_str::<Config>("epochs = 3\nbacth = 8\n").expect_err("no such key").to_string();
+        let error = toml::from_str::<Config>("epochs = 3\nbacth = 8\n")
+            .expect_err("no such key")
+            .to_string();
         assert!(error.contains("line 2") && error.contains("bacth"), "{error}");
     }
 

@@ -18,8 +18,9 @@ pub(crate) fn notice(setup: &Setup) -> Option<String> {
     let (all, columns) = (setup.dataset.train.image_len(), &setup.dataset.names.columns);
     let constant = inputs(&setup.dataset.train, &setup.split.train);
     let first = constant.iter().take(MOST_NAMED);
-    let names: Vec<_> =
-        first.map(|&at| columns.get(at).map_or_else(|| at.to_string(), |name| format!("`{name}`"))).collect();
+    let names: Vec<_> = first
+        .map(|&at| columns.get(at).map_or_else(|| at.to_string(), |name| format!("`{name}`")))
+        .collect();
     let more = match constant.len().saturating_sub(MOST_NAMED) {
         0 => String::new(),
         more => format!(", and {more} more"),
@@ -62,7 +63,8 @@ mod tests {
     #[test]
     fn inputs_are_constant_if_no_training_row_differs() {
         let numbers = vec![1.0, 7.0, 3.0, 2.0, 7.0, 3.0, 1.0, 7.0, 4.0];
-        let set = Labelled::table(Inputs::Numbers(numbers), Goals::Classes(vec![0, 1, 0]), 3).expect("3 x 3");
+        let set = Labelled::table(Inputs::Numbers(numbers), Goals::Classes(vec![0, 1, 0]), 3)
+            .expect("3 x 3");
         assert_eq!(inputs(&set, &[0, 1, 2]), [1]);
         assert_eq!(inputs(&set, &[0, 1]), [1, 2]);
         assert_eq!(inputs(&set, &[0]), [0, 1, 2]);

@@ -40,15 +40,23 @@ impl Display {
         let (noun, per_step) = (setup.dataset.train.noun(), setup.config.images_per_step());
         let steps = setup.steps_per_epoch();
         // indicatif draws to stderr, and not at all where that is no terminal.
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target =
+            if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(steps * u64::from(epochs)), target);
         let speed = move |state: &ProgressState, out: &mut dyn fmt::Write| {
             // A line that cannot be drawn is no matter.
             let _ = out.write_str(&speed(state.per_sec() * per_step as f64, noun));
         };
-        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let display =
-            Self { quiet, epochs, steps, images, noun, bar: bar.with_style(style.with_key("speed", speed)) };
+        let style =
+            ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let display = Self {
+            quiet,
+            epochs,
+            steps,
+            images,
+            noun,
+            bar: bar.with_style(style.with_key("speed", speed)),
+        };
         display.begin(position.history.len() + 1);
         display.step(position);
         display.bar.reset_eta();

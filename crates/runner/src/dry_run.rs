@@ -70,11 +70,14 @@ impl Bytes {
             _ => Workspace::<f32>::bytes(network, threads, rows, trains),
         };
         let moments = training::plan(setup)?.moment_names().len();
-        let beside =
-            [config.ema.is_some(), config.lookahead.is_some()].map(usize::from).iter().sum::<usize>();
+        let beside = [config.ema.is_some(), config.lookahead.is_some()]
+            .map(usize::from)
+            .iter()
+            .sum::<usize>();
         let carried = 1 + moments + beside;
         let anchor = if config.non_finite == NonFinite::Rollback { carried } else { 0 };
-        let passing = [config.sam.is_some(), config.accumulate > 1].map(usize::from).iter().sum::<usize>();
+        let passing =
+            [config.sam.is_some(), config.accumulate > 1].map(usize::from).iter().sum::<usize>();
         // The best epoch's, gradients, and what health keeps.
         let copies = carried + anchor + passing + 3;
         let of_parameters = network.layout().len().saturating_mul(copies);
@@ -228,7 +231,8 @@ fn flop(spec: &LayerSpec, input: Shape, output: Shape) -> f64 {
             2.0 * input.elements() as f64 / places * *units as f64 * places
         }
         LayerSpec::Convolution(spec) => {
-            let taps = (spec.kernel[0] * spec.kernel[1]) as f64 * features / spec.groups.max(1) as f64;
+            let taps =
+                (spec.kernel[0] * spec.kernel[1]) as f64 * features / spec.groups.max(1) as f64;
             2.0 * taps * output.elements() as f64
         }
         LayerSpec::Recurrent(Recurrent { cell, units, .. }) => {
@@ -244,7 +248,8 @@ fn flop(spec: &LayerSpec, input: Shape, output: Shape) -> f64 {
             attention(steps, features) + 4.0 * steps * features * *hidden as f64
         }
         LayerSpec::Residual { body, shortcut, scale } => {
-            let branches = [body, shortcut].into_iter().map(|layers| sequence(layers, input)).sum::<f64>();
+            let branches =
+                [body, shortcut].into_iter().map(|layers| sequence(layers, input)).sum::<f64>();
             let scaled = *scale != BranchScale::default();
             branches + f64::from(u8::from(scaled)) * output.elements() as f64
         }
@@ -293,7 +298,8 @@ mod tests {
         assert_eq!(forward(Preset::LstmRows), 2.0 * (28.0 * 512.0 * 156.0 + 1280.0));
         // The first residual block of the second stage: two convolutions and a projection.
         let resnet = plan(Preset::Resnet);
-        let block = resnet.iter().filter(|layer| layer.kind == "residual").nth(1).expect("four blocks");
+        let block =
+            resnet.iter().filter(|layer| layer.kind == "residual").nth(1).expect("four blocks");
         assert_eq!(block.flop, 2.0 * 14.0 * 14.0 * 32.0 * (9.0 * 16.0 + 9.0 * 32.0 + 16.0));
     }
 

@@ -87,7 +87,12 @@ pub fn dump(request: &Request) -> Result<(), Error> {
     };
     let (count, noun) = (setup.split.train.len(), setup.dataset.train.noun());
     let allowed = (1..=count).contains(&request.samples);
-    require("samples", request.samples, allowed, &format!("1 to the {count} {noun} that are trained on"))?;
+    require(
+        "samples",
+        request.samples,
+        allowed,
+        &format!("1 to the {count} {noun} that are trained on"),
+    )?;
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(isa, &pool);
     let folder = folder.as_ref();

@@ -74,21 +74,27 @@ mod tests {
 
     /// Rows of two classes, of whose second nine in ten are left out.
     fn setup(change: fn(&mut Config)) -> Setup {
-        let classification =
-            Some(Classification { samples: 500, features: 4, informative: 2, ..Classification::default() });
+        let classification = Some(Classification {
+            samples: 500,
+            features: 4,
+            informative: 2,
+            ..Classification::default()
+        });
         let dataset = Source::Classification;
         let mut config = Config { dataset, classification, batch: 32, ..Config::default() };
         change(&mut config);
         let mut setup = Setup::new(config).expect("a configuration that fits");
         let Goals::Classes(labels) = setup.dataset.train.goals() else { panic!("no classes") };
         let is_kept = |&(at, &index): &(usize, &u32)| labels[index as usize] == 0 || at % 10 == 0;
-        setup.split.train = setup.split.train.iter().enumerate().filter(is_kept).map(|(_, i)| *i).collect();
+        setup.split.train =
+            setup.split.train.iter().enumerate().filter(is_kept).map(|(_, i)| *i).collect();
         setup
     }
 
     fn shares(setup: &Setup, order: &[u32]) -> f64 {
         let Goals::Classes(labels) = setup.dataset.train.goals() else { panic!("no classes") };
-        order.iter().filter(|&&index| labels[index as usize] == 1).count() as f64 / order.len() as f64
+        order.iter().filter(|&&index| labels[index as usize] == 1).count() as f64
+            / order.len() as f64
     }
 
     #[test]

@@ -111,7 +111,12 @@ pub fn eval(request: &Request) -> Result<(), Error> {
 }
 
 /// Scores `subject`, in the type of the run, and prints the result.
-fn score(request: &Request, folder: &RunFolder, config: &Config, subject: &Subject<'_>) -> Result<(), Error> {
+fn score(
+    request: &Request,
+    folder: &RunFolder,
+    config: &Config,
+    subject: &Subject<'_>,
+) -> Result<(), Error> {
     let pool = setup::pool(config)?;
     let cpu = Cpu::new(setup::isa(config)?, &pool);
     let of = subject.data.as_ref().map(|data| format!(" of {data}")).unwrap_or_default();
@@ -166,7 +171,11 @@ fn print<M: Serialize>(
     train::print(&text.map_err(|error| Error::Usage(format!("evaluation: {error}")))?)
 }
 
-fn fit<T: Element>(folder: &RunFolder, cpu: Cpu<'_>, subject: &Subject<'_>) -> Result<(Fit, String), Error> {
+fn fit<T: Element>(
+    folder: &RunFolder,
+    cpu: Cpu<'_>,
+    subject: &Subject<'_>,
+) -> Result<(Fit, String), Error> {
     let Subject { network, set, indices, .. } = subject;
     let (mut weights, sha256) = weights::read::<T>(&run_folder::model(folder)?, network)?;
     Ok((Fit::new(&Values::new(network, cpu, &mut weights, set, indices)?), sha256))

@@ -67,7 +67,9 @@ pub fn export(request: &Request) -> Result<(), Error> {
             onnx::encode(&network, layers, &read::<f64>(&folder, &network)?.converted())?
         }
         (Format::Onnx, _) => onnx::encode(&network, layers, &read::<f32>(&folder, &network)?)?,
-        (Format::Npz, Dtype::F64) => npz::encode(&arrays(&network, &read::<f64>(&folder, &network)?)),
+        (Format::Npz, Dtype::F64) => {
+            npz::encode(&arrays(&network, &read::<f64>(&folder, &network)?))
+        }
         (Format::Npz, _) => npz::encode(&arrays(&network, &read::<f32>(&folder, &network)?)),
     };
     let (most, other) = match request.format {
@@ -93,7 +95,11 @@ pub fn export(request: &Request) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Usage`] names the first layer that has no counterpart.
-pub fn onnx(network: &Network, layers: &[LayerSpec], weights: &Weights<f32>) -> Result<Vec<u8>, Error> {
+pub fn onnx(
+    network: &Network,
+    layers: &[LayerSpec],
+    weights: &Weights<f32>,
+) -> Result<Vec<u8>, Error> {
     onnx::encode(network, layers, weights)
 }
 
@@ -137,13 +143,18 @@ mod tests {
             Preset::VitTiny,
             Preset::LstmRows,
         ] {
-            assert!(encode(&preset.layers(10)).is_ok_and(|bytes| bytes.len() > 10_000), "{}", preset.name());
+            assert!(
+                encode(&preset.layers(10)).is_ok_and(|bytes| bytes.len() > 10_000),
+                "{}",
+                preset.name()
+            );
         }
         // Whatever a layer of one's own does, it cannot be told here.
         let network = Network::new(input, &Preset::Logistic.layers(10)).expect("layers that fit");
         let weights = Weights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
         let own = [LayerSpec::custom("own", nn::Options::new())];
-        let refused = onnx::encode(&network, &own, &weights).expect_err("no counterpart").to_string();
+        let refused =
+            onnx::encode(&network, &own, &weights).expect_err("no counterpart").to_string();
         assert!(refused.contains("layer 0 (custom)") && refused.contains("npz"), "{refused}");
     }
 }

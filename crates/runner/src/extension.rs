@@ -133,14 +133,21 @@ pub(crate) fn extend(
     if folder.file(run_folder::SUMMARY).is_file() {
         let (status, none) = (Status::Interrupted, None);
         let summary = Summary { status, test_loss: none, ..run_folder::summary(folder)? };
-        let summary =
-            Summary { test_accuracy: none, test_accuracy_low: none, test_accuracy_high: none, ..summary };
+        let summary = Summary {
+            test_accuracy: none,
+            test_accuracy_low: none,
+            test_accuracy_high: none,
+            ..summary
+        };
         let text = summary.to_json().map_err(|error| Error::Usage(format!("summary: {error}")))?;
         folder.write(run_folder::SUMMARY, text.as_bytes())?;
     }
     let lock = folder.replace_config(&stored.to_toml()?)?;
     if !quiet {
-        display::say(&format!("{name} goes on to {epochs} epochs: it was to have {}", before.epochs));
+        display::say(&format!(
+            "{name} goes on to {epochs} epochs: it was to have {}",
+            before.epochs
+        ));
         if !is_same_past(&before, epochs, of_an_epoch, taken) {
             let progress = Progress {
                 step: taken,
@@ -162,7 +169,8 @@ pub(crate) fn extend(
 /// pruning does.
 fn is_same_past(config: &Config, epochs: u32, steps_per_epoch: u64, taken: u64) -> bool {
     let factor = |step, epochs: u32| {
-        let progress = Progress { step, steps: steps_per_epoch * u64::from(epochs), steps_per_epoch };
+        let progress =
+            Progress { step, steps: steps_per_epoch * u64::from(epochs), steps_per_epoch };
         config.schedule.factor(Cpu::detect(), progress).to_bits()
     };
     let is_same = |step| factor(step, config.epochs_at(step)) == factor(step, epochs);
@@ -181,7 +189,10 @@ mod tests {
         let between = config.clone();
         config.extend(9, Some(20));
         config.extend(12, Some(41));
-        assert_eq!([0, 19, 20, 40, 41, 1000].map(|step| config.epochs_at(step)), [2, 2, 9, 9, 12, 12]);
+        assert_eq!(
+            [0, 19, 20, 40, 41, 1000].map(|step| config.epochs_at(step)),
+            [2, 2, 9, 9, 12, 12]
+        );
         let before: Vec<Config> = config.before().collect();
         assert_eq!((before.len(), &before[1], &before[2]), (3, &between, &begun));
         let again: Config =
@@ -192,11 +203,13 @@ mod tests {
     #[test]
     fn only_some_schedules_depend_on_the_length() {
         let is_same = |schedule: &str| {
-            let config: Config = toml::from_str(&format!("epochs = 4\nschedule = {schedule}")).expect("keys");
+            let config: Config =
+                toml::from_str(&format!("epochs = 4\nschedule = {schedule}")).expect("keys");
             is_same_past(&config, 8, 10, 40)
         };
         assert!(
-            is_same("{ kind = \"constant\" }") && is_same("{ kind = \"step\", every = 2, factor = 0.1 }")
+            is_same("{ kind = \"constant\" }")
+                && is_same("{ kind = \"step\", every = 2, factor = 0.1 }")
         );
         assert!(!is_same("{ kind = \"cosine\" }") && !is_same("{ kind = \"one_cycle\" }"));
         assert!(is_same_past(&Config::default(), 99, 10, 0));

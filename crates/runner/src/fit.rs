@@ -51,12 +51,21 @@ impl Values {
                 answers.extend(outputs.iter().map(|value| value.to_f64()));
             },
         )?;
-        Ok(Self { goals, answers, score, unit: unit(network, &weights.buffers).map(|[_, std]| std) })
+        Ok(Self {
+            goals,
+            answers,
+            score,
+            unit: unit(network, &weights.buffers).map(|[_, std]| std),
+        })
     }
 
     /// The rows whose output is NaN or infinite.
     pub(crate) fn unpredicted(&self) -> Vec<u32> {
-        (0..).zip(&self.answers).filter(|(_, answer)| !answer.is_finite()).map(|(row, _)| row).collect()
+        (0..)
+            .zip(&self.answers)
+            .filter(|(_, answer)| !answer.is_finite())
+            .map(|(row, _)| row)
+            .collect()
     }
 }
 
@@ -147,7 +156,10 @@ mod tests {
         let (goals, answers) = (vec![1.0, 2.0, 3.0, 4.0], vec![1.0, 2.0, 3.0, 2.0]);
         let values = Values { goals, answers, score, unit: None };
         let fit = Fit::new(&values);
-        assert_eq!((fit.loss, fit.mean_absolute_error, fit.root_mean_squared_error), (0.5, 0.5, 1.0));
+        assert_eq!(
+            (fit.loss, fit.mean_absolute_error, fit.root_mean_squared_error),
+            (0.5, 0.5, 1.0)
+        );
         assert!((fit.r_squared.expect("they differ") - 0.2).abs() < 1e-12);
         let same = Values { goals: vec![1.0; 4], ..values };
         assert_eq!(Fit::new(&same).r_squared, None);

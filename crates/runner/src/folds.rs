@@ -144,7 +144,10 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
             (_, Err(error)) => return Err(error),
         };
         if summary.status != Status::Done {
-            say(&format!("go on with all folds by: evenkeel train --resume {}", folder.path().display()));
+            say(&format!(
+                "go on with all folds by: evenkeel train --resume {}",
+                folder.path().display()
+            ));
             return Ok(());
         }
         let first = sha256.get_or_insert_with(|| summary.data_sha256.clone());
@@ -191,9 +194,11 @@ fn one(
     signals: &Signals,
 ) -> Result<(Summary, Result<(), Error>), Error> {
     let run = if resumes && path.join(run_folder::CONFIG).is_file() {
-        let Config { ref data, checkpoint_steps, checkpoint_epochs, threads, ref isa, .. } = *config;
+        let Config { ref data, checkpoint_steps, checkpoint_epochs, threads, ref isa, .. } =
+            *config;
         let (data, isa) = (data.clone(), Some(isa.clone()));
-        let changes = Changes { epochs: None, data, checkpoint_steps, checkpoint_epochs, threads, isa };
+        let changes =
+            Changes { epochs: None, data, checkpoint_steps, checkpoint_epochs, threads, isa };
         Run::Resume { folder: path.into(), changes }
     } else {
         // What a killed process or a run that is replaced has left is of no use.
@@ -206,9 +211,19 @@ fn one(
 
 impl Fold {
     fn new(fold: u32, summary: Summary) -> Self {
-        let Summary { run, best_epoch, val_accuracy, val_loss, test_accuracy, test_loss, .. } = summary;
+        let Summary { run, best_epoch, val_accuracy, val_loss, test_accuracy, test_loss, .. } =
+            summary;
         let params_sha256 = summary.params_sha256;
-        Self { fold, run, best_epoch, val_accuracy, val_loss, test_accuracy, test_loss, params_sha256 }
+        Self {
+            fold,
+            run,
+            best_epoch,
+            val_accuracy,
+            val_loss,
+            test_accuracy,
+            test_loss,
+            params_sha256,
+        }
     }
 }
 
@@ -239,7 +254,10 @@ impl Outcome {
                 loss(test_loss)
             )
         };
-        let head = format!("{:<9} {:>12} {:>10} {:>12} {:>10}", "fold", "validation", "loss", "test", "loss");
+        let head = format!(
+            "{:<9} {:>12} {:>10} {:>12} {:>10}",
+            "fold", "validation", "loss", "test", "loss"
+        );
         let each = self.runs.iter().map(|run| {
             let values = [run.val_accuracy, run.val_loss, run.test_accuracy, run.test_loss];
             line(&run.fold.to_string(), values)

@@ -23,7 +23,10 @@ pub fn gradcheck(request: &Request) -> Result<(), Error> {
     let isa = setup::isa(&Config { isa: request.isa.clone(), ..Config::default() })?;
     let (mut failed, mut of) = (0, 0);
     if !request.json {
-        train::print(&format!("{:<30} {:>9} {:>15}  worst element", "check", "elements", "relative error"))?;
+        train::print(&format!(
+            "{:<30} {:>9} {:>15}  worst element",
+            "check", "elements", "relative error"
+        ))?;
     }
     findings(Cpu::serial(isa), |finding| {
         of += 1;
@@ -42,7 +45,8 @@ pub fn gradcheck(request: &Request) -> Result<(), Error> {
 /// A row of the table.
 pub(crate) fn line(finding: &Finding, json: bool) -> Result<String, Error> {
     if json {
-        return serde_json::to_string(finding).map_err(|error| Error::Usage(format!("gradcheck: {error}")));
+        return serde_json::to_string(finding)
+            .map_err(|error| Error::Usage(format!("gradcheck: {error}")));
     }
     let Finding { check, elements, max_rel_error, worst } = finding;
     let verdict = if finding.holds() { "" } else { "  WRONG" };

@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn at_most_eight_steps_are_looked_at_the_first_and_then_evenly() {
-        let looked = |steps| (0..steps).filter(|&step| is_looked_at(step, steps)).collect::<Vec<_>>();
+        let looked =
+            |steps| (0..steps).filter(|&step| is_looked_at(step, steps)).collect::<Vec<_>>();
         assert_eq!(looked(1), [0]);
         assert_eq!(looked(5), [0, 1, 2, 3, 4]);
         assert_eq!(looked(8), (0..8).collect::<Vec<_>>());
@@ -259,7 +260,13 @@ mod tests {
         assert_eq!((bias.magnitudes.zero_share(), bias.update_ratios[0]), (0.5, f64::INFINITY));
 
         // A second look adds to the first; a gradient that is not finite is counted, and its step was not taken.
-        observer.before(&mut health, (1, 9), with, &[3.0, 4.0, 0.0, 0.0], &[0.25, f32::NAN, 1e30, 1e-35]);
+        observer.before(
+            &mut health,
+            (1, 9),
+            with,
+            &[3.0, 4.0, 0.0, 0.0],
+            &[0.25, f32::NAN, 1e30, 1e-35],
+        );
         let [weight, bias] = &health.tensors[..] else { panic!("{health:?}") };
         assert_eq!(
             (weight.magnitudes.exponent, &weight.magnitudes.counts[..]),
@@ -290,8 +297,13 @@ mod tests {
             update_ratios: vec![],
             magnitudes: Magnitudes { exponent: -3, counts: vec![1, 2], ..Magnitudes::default() },
         };
-        let health =
-            Health { epoch: 3, steps: vec![7], rates: vec![0.1], tensors: vec![tensor], ..Health::default() };
+        let health = Health {
+            epoch: 3,
+            steps: vec![7],
+            rates: vec![0.1],
+            tensors: vec![tensor],
+            ..Health::default()
+        };
         fs::write(&path, line(&health).repeat(2)).expect("written");
         assert_eq!(read(&path).expect("what was written"), [health.clone(), health.clone()]);
         let unfinished = line(&health);

@@ -37,7 +37,11 @@ impl Interval {
 /// `98.31 % ± 0.26`: an accuracy and half the width of its 95 % interval, in per cent.
 pub fn percent(correct: usize, count: usize) -> String {
     let accuracy = correct as f64 / count as f64;
-    format!("{:.2} % ± {:.2}", 100.0 * accuracy, 100.0 * Interval::wilson(correct, count).half_width())
+    format!(
+        "{:.2} % ± {:.2}",
+        100.0 * accuracy,
+        100.0 * Interval::wilson(correct, count).half_width()
+    )
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ impl<'a> Journal<'a> {
 fn lines<'a, T: Serialize + 'a>(all: impl IntoIterator<Item = &'a T>) -> Result<String, Error> {
     let mut lines = String::new();
     for one in all {
-        let line = serde_json::to_string(one).map_err(|error| Error::Usage(format!("metrics: {error}")))?;
+        let line = serde_json::to_string(one)
+            .map_err(|error| Error::Usage(format!("metrics: {error}")))?;
         lines.push_str(&line);
         lines.push('\n');
     }

@@ -28,9 +28,9 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
             "NaN" => Ok(f64::NAN),
             "Infinity" => Ok(f64::INFINITY),
             "-Infinity" => Ok(f64::NEG_INFINITY),
-            _ => {
-                Err(D::Error::custom(format!("expected a number, NaN, Infinity or -Infinity, found {name}")))
-            }
+            _ => Err(D::Error::custom(format!(
+                "expected a number, NaN, Infinity or -Infinity, found {name}"
+            ))),
         },
     }
 }
@@ -43,12 +43,17 @@ pub(crate) mod list {
     struct Number(#[serde(with = "super")] f64);
 
     /// Writes `values`.
-    pub(crate) fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(
+        values: &[f64],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(values.iter().map(|&value| Number(value)))
     }
 
     /// Reads what [`serialize`] writes.
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<f64>, D::Error> {
         let numbers = Vec::<Number>::deserialize(deserializer)?;
         Ok(numbers.into_iter().map(|Number(value)| value).collect())
     }
@@ -76,7 +81,10 @@ mod tests {
                 assert_eq!(written, text);
             }
             let read: One = serde_json::from_str(&written).expect("what was written");
-            assert!(read.0.to_bits() == value.to_bits() || (read.0.is_nan() && value.is_nan()), "{written}");
+            assert!(
+                read.0.to_bits() == value.to_bits() || (read.0.is_nan() && value.is_nan()),
+                "{written}"
+            );
         }
         assert!(serde_json::from_str::<One>("\"nan\"").is_err());
     }

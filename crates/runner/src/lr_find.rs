@@ -119,9 +119,11 @@ pub fn lr_find(request: &Request) -> Result<(), Error> {
     };
     if let Some(out) = &request.out {
         let mark = outcome.suggestion.map(|rate| (rate, format!("suggested: {}", short(rate))));
-        let curve =
-            |of: fn(&Point) -> f64| outcome.points.iter().map(|point| (point.rate, of(point))).collect();
-        let curves = vec![("batch", curve(|point| point.loss)), ("smoothed", curve(|point| point.smoothed))];
+        let curve = |of: fn(&Point) -> f64| {
+            outcome.points.iter().map(|point| (point.rate, of(point))).collect()
+        };
+        let curves =
+            vec![("batch", curve(|point| point.loss)), ("smoothed", curve(|point| point.smoothed))];
         let title = format!("Learning rates for {}", setup.config.preset.name());
         replace_with(out, plot(&title, "Loss", "learning rate", curves, mark).as_bytes())?;
     }
@@ -203,7 +205,8 @@ fn least(points: &[Point]) -> Option<usize> {
 /// the logarithm. `None` if it does not fall.
 fn steepest(points: &[Point]) -> Option<f64> {
     let end = least(points)?;
-    let falls = points[..=end].windows(2).map(|pair| (pair[0].smoothed - pair[1].smoothed, pair[1].rate));
+    let falls =
+        points[..=end].windows(2).map(|pair| (pair[0].smoothed - pair[1].smoothed, pair[1].rate));
     let (fall, rate) = falls.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (fall > 0.0).then_some(rate)
 }
@@ -213,8 +216,11 @@ mod tests {
     use super::*;
 
     fn points(smoothed: &[f64]) -> Vec<Point> {
-        let point =
-            |(at, &smoothed): (usize, &f64)| Point { rate: (at + 1) as f64, loss: smoothed, smoothed };
+        let point = |(at, &smoothed): (usize, &f64)| Point {
+            rate: (at + 1) as f64,
+            loss: smoothed,
+            smoothed,
+        };
         smoothed.iter().enumerate().map(point).collect()
     }
 
@@ -226,7 +232,10 @@ mod tests {
         assert_eq!(steepest(&[]), None);
         let mut all = points(&[0.0, 4.0, 0.0, 0.0]);
         smooth(&mut all, 1);
-        assert_eq!(all.iter().map(|point| point.smoothed).collect::<Vec<_>>(), [4.0 / 3.0, 2.0, 1.0, 0.0]);
+        assert_eq!(
+            all.iter().map(|point| point.smoothed).collect::<Vec<_>>(),
+            [4.0 / 3.0, 2.0, 1.0, 0.0]
+        );
         assert_eq!([0.003_162_2, 0.1, 1.0, 12.34].map(short), ["0.0032", "0.1", "1", "12"]);
     }
 }

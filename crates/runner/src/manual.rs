@@ -45,7 +45,8 @@ pub(crate) fn pages(program: Command, out: &Path, force: bool) -> Result<(), Err
 fn add(pages: &mut Vec<(String, Vec<u8>)>, command: &Command) -> Result<(), Error> {
     let man = Man::new(command.clone());
     let mut page = Vec::new();
-    man.render(&mut page).map_err(|cause| Error::System { action: "write a manual page", cause })?;
+    man.render(&mut page)
+        .map_err(|cause| Error::System { action: "write a manual page", cause })?;
     pages.push((man.get_filename(), page));
     command.get_subcommands().try_for_each(|below| add(pages, below))
 }

@@ -93,8 +93,9 @@ impl Measures {
         let Answers { classes, labels, probabilities, score, .. } = answers;
         let (&classes, confusion) = (classes, answers.confusion()?);
         let Interval { low, high } = Interval::wilson(score.correct, score.rows);
-        let (confidences, right): (Vec<_>, Vec<_>) =
-            (0..answers.len()).filter_map(|at| Some((answers.confidence(at)?, answers.is_right(at)))).unzip();
+        let (confidences, right): (Vec<_>, Vec<_>) = (0..answers.len())
+            .filter_map(|at| Some((answers.confidence(at)?, answers.is_right(at))))
+            .unzip();
         let top = |k| Ok(top_k(probabilities, labels, classes, k)? as f64 / score.rows as f64);
         let accuracy = score.accuracy();
         Ok(Self {
@@ -114,7 +115,9 @@ impl Measures {
             roc_auc_macro: roc_auc_macro(probabilities, labels, classes)?,
             calibration_error: Calibration::new(&confidences, &right, BINS)?.error(),
             classes: (0..classes)
-                .map(|class| ClassMeasures::new(answers, &confusion, class, names.get(class).cloned()))
+                .map(|class| {
+                    ClassMeasures::new(answers, &confusion, class, names.get(class).cloned())
+                })
                 .collect::<Result<_, _>>()?,
             confusion: (0..classes)
                 .map(|label| (0..classes).map(|answer| confusion.count(label, answer)).collect())
@@ -133,7 +136,8 @@ impl ClassMeasures {
     ) -> Result<Self, Error> {
         let scores: Vec<_> =
             answers.probabilities.iter().skip(class).step_by(answers.classes).copied().collect();
-        let positive: Vec<_> = answers.labels.iter().map(|&label| label as usize == class).collect();
+        let positive: Vec<_> =
+            answers.labels.iter().map(|&label| label as usize == class).collect();
         Ok(Self {
             class,
             name,
@@ -157,7 +161,12 @@ impl Display for Measures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let area = |area: Option<f64>| area.map_or_else(|| "-".into(), |area| format!("{area:.4}"));
         for (k, share) in (1..).zip(&self.top_k_accuracy).skip(1) {
-            writeln!(f, "{:<27}{:>9}", format!("class among the first {k}"), percent(Some(*share)))?;
+            writeln!(
+                f,
+                "{:<27}{:>9}",
+                format!("class among the first {k}"),
+                percent(Some(*share))
+            )?;
         }
         for (name, share) in [
             ("precision, mean of classes", self.precision_macro),
@@ -174,7 +183,8 @@ impl Display for Measures {
         for class in &self.classes {
             let ClassMeasures { class, name, images, precision, recall, f1, roc_auc, .. } = class;
             let [precision, recall, f1] = [precision, recall, f1].map(|share| percent(*share));
-            let name = name.as_ref().map(|name| format!("  {}", escape::name(name))).unwrap_or_default();
+            let name =
+                name.as_ref().map(|name| format!("  {}", escape::name(name))).unwrap_or_default();
             writeln!(
                 f,
                 "{class:>5} {images:>7} {precision:>10} {recall:>10} {f1:>10} {:>7}{name}",

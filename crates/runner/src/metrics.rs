@@ -256,6 +256,9 @@ mod tests {
         assert_eq!(best_of(&[epoch(1, 0.5, 1.0), epoch(2, 0.6, 2.0), epoch(3, 0.4, 0.1)]), Some(2));
         assert_eq!(best_of(&[epoch(1, 0.5, 1.0), epoch(2, 0.5, 0.9), epoch(3, 0.5, 0.9)]), Some(2));
         let none = f64::NAN;
-        assert_eq!(best_of(&[epoch(1, none, 1.0), epoch(2, none, 0.8), epoch(3, none, 0.9)]), Some(2));
+        assert_eq!(
+            best_of(&[epoch(1, none, 1.0), epoch(2, none, 0.8), epoch(3, none, 0.9)]),
+            Some(2)
+        );
     }
 }

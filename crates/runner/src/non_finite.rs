@@ -151,13 +151,20 @@ impl NonFinite {
     ///
     /// # Errors
     /// `found`, where the run has to end for it; nothing is changed then.
-    pub fn meet<T: Element>(self, state: &mut State<T>, found: Divergence) -> Result<Remedy, Divergence> {
+    pub fn meet<T: Element>(
+        self,
+        state: &mut State<T>,
+        found: Divergence,
+    ) -> Result<Remedy, Divergence> {
         let give_up = |found, reason: String| Err(Divergence { given_up: Some(reason), ..found });
         let Recovery { in_a_row, rollbacks, .. } = state.position.recovery;
         match self {
             Self::Stop => Err(found),
             Self::Skip if !state.weights.params.iter().all(|value| value.to_f64().is_finite()) => {
-                give_up(found, "leaving it out helps nothing where parameters are not finite".into())
+                give_up(
+                    found,
+                    "leaving it out helps nothing where parameters are not finite".into(),
+                )
             }
             Self::Skip if in_a_row == MOST_IN_A_ROW => {
                 give_up(found, format!("the {MOST_IN_A_ROW} steps before it were left out as well"))

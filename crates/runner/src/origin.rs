@@ -73,12 +73,14 @@ fn first_broken_outputs<T: Element>(
     }
     let layers = setup.config.layers.as_deref().unwrap_or_default();
     for (at, layer) in layers.iter().enumerate() {
-        let network = match setup::network(&setup.config, setup.network.input(), &layers[..=at], false) {
-            Err(Error::Network(nn::Error::NoLayers)) => continue,
-            network => network?,
-        };
+        let network =
+            match setup::network(&setup.config, setup.network.input(), &layers[..=at], false) {
+                Err(Error::Network(nn::Error::NoLayers)) => continue,
+                network => network?,
+            };
         let mut buffers = weights.buffers[..network.buffers().len()].to_vec();
-        let weights = Weights { params: &weights.params[..network.layout().len()], buffers: &mut buffers };
+        let weights =
+            Weights { params: &weights.params[..network.layout().len()], buffers: &mut buffers };
         let mut workspace = Workspace::inference(&network, cpu, images.len())?;
         if !is_finite(network.forward_in(cpu, mode, weights, inputs, &mut workspace)?) {
             return Ok(Some(format!("the outputs of layers.{at} ({})", layer.kind())));

@@ -54,8 +54,8 @@ pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Err
     config.augment.clear();
     let mut layers = config.layers.clone().unwrap_or_default();
     layers.iter_mut().for_each(drop_nothing);
-    let changed =
-        setup::network(config, network.input(), &layers, false)?.with_loss(config.loss.unwrap_or_default());
+    let changed = setup::network(config, network.input(), &layers, false)?
+        .with_loss(config.loss.unwrap_or_default());
     (*network, config.layers) = (changed, Some(layers));
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(setup::isa(&setup.config)?, &pool);
@@ -75,7 +75,11 @@ pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Err
             share.unwrap_or_default()
         ))?;
     }
-    if learned { Ok(()) } else { Err(Error::Unlearned { noun, steps, first_loss, last_loss, accuracy }) }
+    if learned {
+        Ok(())
+    } else {
+        Err(Error::Unlearned { noun, steps, first_loss, last_loss, accuracy })
+    }
 }
 
 /// Without dropout, here and within.
@@ -83,7 +87,9 @@ fn drop_nothing(layer: &mut LayerSpec) {
     match layer {
         LayerSpec::Dropout { p } => *p = 0.0,
         LayerSpec::Transformer { dropout, .. } => *dropout = 0.0,
-        LayerSpec::Residual { body, shortcut, .. } => body.iter_mut().chain(shortcut).for_each(drop_nothing),
+        LayerSpec::Residual { body, shortcut, .. } => {
+            body.iter_mut().chain(shortcut).for_each(drop_nothing)
+        }
         _ => {}
     }
 }
@@ -103,7 +109,8 @@ fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, E
         network.score(cpu, Mode::Probe, state.weights.lend(), batch, &mut workspace)
     };
     let noun = dataset.train.noun();
-    let share = |correct: usize| (!dataset.has_values()).then(|| correct as f64 / order.len() as f64);
+    let share =
+        |correct: usize| (!dataset.has_values()).then(|| correct as f64 / order.len() as f64);
     let first_loss = score(&mut state)?.mean_loss();
     for step in 0..steps {
         let progress = Progress { step, steps, steps_per_epoch: steps };

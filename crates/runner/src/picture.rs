@@ -12,11 +12,17 @@ use crate::Error;
 ///
 /// # Errors
 /// [`Error::Usage`] if `pixels` are not as many as that takes.
-pub fn png(width: usize, height: usize, colour: ColorType, pixels: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn png(
+    width: usize,
+    height: usize,
+    colour: ColorType,
+    pixels: &[u8],
+) -> Result<Vec<u8>, Error> {
     let refused = |error: png::EncodingError| Error::Usage(format!("picture: {error}"));
     let mut bytes = Vec::new();
     let side = |side: usize| {
-        u32::try_from(side).map_err(|_| Error::Usage(format!("picture: {side} pixels are too many")))
+        u32::try_from(side)
+            .map_err(|_| Error::Usage(format!("picture: {side} pixels are too many")))
     };
     let mut encoder = Encoder::new(&mut bytes, side(width)?, side(height)?);
     encoder.set_color(colour);
@@ -41,7 +47,8 @@ mod tests {
     fn a_picture_is_read_back() {
         let pixels: Vec<u8> = (0..4 * 3 * 2).collect();
         let bytes = png(3, 2, ColorType::Rgba, &pixels).expect("as many as it takes");
-        let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().expect("a PNG");
+        let mut reader =
+            png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().expect("a PNG");
         let mut back = vec![0; reader.output_buffer_size().expect("small")];
         let info = reader.next_frame(&mut back).expect("one frame");
         assert_eq!((info.width, info.height, info.color_type), (3, 2, ColorType::Rgba));

@@ -146,10 +146,16 @@ impl fmt::Display for PoolError {
         let most = Pool::MAX_THREADS;
         match self {
             Self::NoThreads => {
-                write!(f, "threads: expected 1 to {most}, got 0; use 1 to work on the calling thread alone")
+                write!(
+                    f,
+                    "threads: expected 1 to {most}, got 0; use 1 to work on the calling thread alone"
+                )
             }
             Self::TooManyThreads { got } => {
-                write!(f, "threads: expected 1 to {most}, got {got}; more threads than cores gain nothing")
+                write!(
+                    f,
+                    "threads: expected 1 to {most}, got {got}; more threads than cores gain nothing"
+                )
             }
             Self::Refused { threads, reason } => {
                 write!(f, "threads: the system refused to start {threads} ({reason}); use fewer")
@@ -194,7 +200,8 @@ impl Team {
 
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         let helpers = self.roster.seats.len().min(tasks) - 1;
-        let region = Region { tasks, task, claimed: AtomicUsize::new(0), ended: AtomicUsize::new(0) };
+        let region =
+            Region { tasks, task, claimed: AtomicUsize::new(0), ended: AtomicUsize::new(0) };
         self.enter(|| {
             rayon_core::join(
                 || {
@@ -334,7 +341,8 @@ impl Roster {
         // sequentially consistent fence between the two on either side, one of them sees the other.
         seat.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let expected = self.guests.load(Ordering::Relaxed) > 0 || self.closed.load(Ordering::Relaxed);
+        let expected =
+            self.guests.load(Ordering::Relaxed) > 0 || self.closed.load(Ordering::Relaxed);
         if expected || rayon_core::yield_now() == Some(Yield::Executed) {
             seat.asleep.store(false, Ordering::Relaxed);
             return;
@@ -349,7 +357,9 @@ impl Roster {
         fence(Ordering::SeqCst);
         self.seats
             .iter()
-            .filter(|seat| seat.asleep.load(Ordering::Relaxed) && seat.asleep.swap(false, Ordering::AcqRel))
+            .filter(|seat| {
+                seat.asleep.load(Ordering::Relaxed) && seat.asleep.swap(false, Ordering::AcqRel)
+            })
             .filter_map(|seat| seat.thread.get())
             .take(count)
             .for_each(Thread::unpark);

@@ -115,7 +115,8 @@ pub fn predict(request: &Request) -> Result<(), Error> {
                 Centre::Yes => true,
                 Centre::No => false,
             };
-            let preparation = Preparation { rows: height, cols: width, invert: request.invert, centre };
+            let preparation =
+                Preparation { rows: height, cols: width, invert: request.invert, centre };
             let mut images = Images::default();
             for file in &request.files {
                 images.read(file, preparation)?;
@@ -133,11 +134,14 @@ pub fn predict(request: &Request) -> Result<(), Error> {
     let mut predictions = Vec::new();
     for Part { set, sources } in parts {
         let answers = pool.enter(|| match config.dtype {
-            Dtype::F32 | Dtype::Bf16 => answers::<f32>(&folder, &network, cpu, &set, &summary.classes),
+            Dtype::F32 | Dtype::Bf16 => {
+                answers::<f32>(&folder, &network, cpu, &set, &summary.classes)
+            }
             Dtype::F64 => answers::<f64>(&folder, &network, cpu, &set, &summary.classes),
         })?;
-        predictions
-            .extend(sources.into_iter().zip(answers).map(|(source, answer)| Prediction { source, answer }));
+        predictions.extend(
+            sources.into_iter().zip(answers).map(|(source, answer)| Prediction { source, answer }),
+        );
     }
     if request.json {
         let text = serde_json::to_string_pretty(&predictions);
@@ -224,7 +228,11 @@ impl Images {
         }
         if !first.starts_with(&[0, 0]) && !first.starts_with(&GZIP_MAGIC) {
             let found = format!("a file that begins with {first:02x?}");
-            return Err(malformed(path, "a PNG picture, or images in IDX form (raw or gzipped)", found));
+            return Err(malformed(
+                path,
+                "a PNG picture, or images in IDX form (raw or gzipped)",
+                found,
+            ));
         }
         let Array { dims: [count, height, width], data } = Array::<3>::read(path)?;
         if [height as usize, width as usize] != [rows, cols] {
@@ -234,7 +242,13 @@ impl Images {
         self.pixels.extend(data);
         self.sources.extend((0..count as usize).map(|at| {
             let index = (count > 1).then_some(at);
-            Source { file: name.clone(), index, resized_from: None, inverted: false, centred: false }
+            Source {
+                file: name.clone(),
+                index,
+                resized_from: None,
+                inverted: false,
+                centred: false,
+            }
         }));
         Ok(())
     }
@@ -258,7 +272,8 @@ fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// A line an example: what it was taken for, how surely, all probabilities in per cent, and what was done to it; or its value.
 fn table(predictions: &[Prediction]) -> String {
-    let width = predictions.iter().map(|p| p.source.name().chars().count()).max().unwrap_or(0).max(4);
+    let width =
+        predictions.iter().map(|p| p.source.name().chars().count()).max().unwrap_or(0).max(4);
     let called = |answer: &Answer| match answer {
         Answer::Class { label, class, .. } => match class {
             Some(class) => escape::name(class).into_owned(),
@@ -266,11 +281,13 @@ fn table(predictions: &[Prediction]) -> String {
         },
         Answer::Value { .. } => String::new(),
     };
-    let label = predictions.iter().map(|p| called(&p.answer).chars().count()).max().unwrap_or(0).max(5);
+    let label =
+        predictions.iter().map(|p| called(&p.answer).chars().count()).max().unwrap_or(0).max(5);
     let head = match predictions.first().map(|prediction| &prediction.answer) {
         Some(Answer::Value { .. }) => format!("{:<width$}  {:>12}", "file", "value"),
         Some(Answer::Class { probabilities, .. }) => {
-            let classes: String = (0..probabilities.len()).map(|class| format!("{class:>5}")).collect();
+            let classes: String =
+                (0..probabilities.len()).map(|class| format!("{class:>5}")).collect();
             format!("{:<width$}  {:>label$}  confidence  {classes}", "file", "label")
         }
         None => String::new(),
@@ -282,7 +299,8 @@ fn table(predictions: &[Prediction]) -> String {
                 format!("{:<width$}  {:>12}", source.name(), decimal(*value, 6))
             }
             Answer::Class { confidence, probabilities, .. } => {
-                let shares: String = probabilities.iter().map(|p| format!("{:>5.1}", 100.0 * p)).collect();
+                let shares: String =
+                    probabilities.iter().map(|p| format!("{:>5.1}", 100.0 * p)).collect();
                 let (name, called) = (source.name(), called(answer));
                 let confidence = confidence.map(|share| format!("{:.2} %", 100.0 * share));
                 let confidence = confidence.unwrap_or_else(|| "-".into());

@@ -2,7 +2,8 @@
 
 use nn::optimizer::{Adam, Decay};
 use nn::{
-    Activation, Bound, BranchScale, Cell, Convolution, Ema, Init, LayerSpec, Loss, Pool, Recurrent, Schedule,
+    Activation, Bound, BranchScale, Cell, Convolution, Ema, Init, LayerSpec, Loss, Pool, Recurrent,
+    Schedule,
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +62,8 @@ impl Deep {
     /// Its layers, for that many classes.
     pub fn layers(&self, classes: usize) -> Vec<LayerSpec> {
         let hidden = [LayerSpec::dense(self.width as usize, self.init), self.activation.clone()];
-        let mut layers: Vec<_> = std::iter::repeat_n(hidden, self.depth as usize).flatten().collect();
+        let mut layers: Vec<_> =
+            std::iter::repeat_n(hidden, self.depth as usize).flatten().collect();
         layers.push(LayerSpec::dense(classes, Init::GlorotUniform));
         layers
     }
@@ -124,10 +126,14 @@ impl Preset {
     /// defaults whatever its preset.
     pub fn recipe(self) -> Config {
         let plain = Config { preset: self, ..Config::default() };
-        let adam = |decoupled| Adam { decay: Decay::decoupled(decoupled), ..Adam::default() }.into();
+        let adam =
+            |decoupled| Adam { decay: Decay::decoupled(decoupled), ..Adam::default() }.into();
         let smooth = Some(Loss::CrossEntropy { smoothing: 0.05 });
-        let warm =
-            || Schedule::Warmup { epochs: 1.0, start: 0.0, then: Box::new(Schedule::Cosine { end: 0.0 }) };
+        let warm = || Schedule::Warmup {
+            epochs: 1.0,
+            start: 0.0,
+            then: Box::new(Schedule::Cosine { end: 0.0 }),
+        };
         match self {
             Self::Mlp => Config {
                 epochs: 4,
@@ -180,8 +186,9 @@ impl Preset {
 
     /// Its layers, for that many classes.
     pub fn layers(self, classes: usize) -> Vec<LayerSpec> {
-        let hidden =
-            |widths: &[usize]| widths.iter().flat_map(|&units| [dense(units), RELU]).collect::<Vec<_>>();
+        let hidden = |widths: &[usize]| {
+            widths.iter().flat_map(|&units| [dense(units), RELU]).collect::<Vec<_>>()
+        };
         let dropout = |p| LayerSpec::Dropout { p };
         let mut layers = match self {
             Self::Mlp => hidden(&[512]),
@@ -194,13 +201,18 @@ impl Preset {
             }
             Self::Lenet => {
                 let valid = |count| Convolution { padding: [0, 0], ..Convolution::same(count, 3) };
-                let first =
-                    vec![LayerSpec::Convolution(valid(32)), RELU, LayerSpec::Convolution(valid(64)), RELU];
+                let first = vec![
+                    LayerSpec::Convolution(valid(32)),
+                    RELU,
+                    LayerSpec::Convolution(valid(64)),
+                    RELU,
+                ];
                 let last = [halving(Pool::Max), LayerSpec::Flatten, dense(128), RELU];
                 first.into_iter().chain(last).collect()
             }
             Self::Cnn => {
-                let stage = |count| [filters(count, 1), norm(), RELU, filters(count, 1), norm(), RELU];
+                let stage =
+                    |count| [filters(count, 1), norm(), RELU, filters(count, 1), norm(), RELU];
                 let mut layers = Vec::from(stage(16));
                 layers.push(halving(Pool::Max));
                 layers.extend(stage(32));
@@ -224,7 +236,8 @@ impl Preset {
                     init: Init::LecunNormal,
                     ..Convolution::same(64, 4)
                 };
-                let block = LayerSpec::Transformer { heads: 4, hidden: 128, dropout: 0.1, causal: false };
+                let block =
+                    LayerSpec::Transformer { heads: 4, hidden: 128, dropout: 0.1, causal: false };
                 vec![
                     LayerSpec::Convolution(patches),
                     LayerSpec::Places,
@@ -285,9 +298,10 @@ mod tests {
             presets.flat_map(|preset| [(preset, Precision::Full), (preset, Precision::Bf16)])
         {
             let compute = Compute { precision, ..Compute::default() };
-            let network = Network::with_compute(IMAGE, &preset.layers(4), &Registry::new(), compute)
-                .expect("layers that fit")
-                .with_loss(preset.loss());
+            let network =
+                Network::with_compute(IMAGE, &preset.layers(4), &Registry::new(), compute)
+                    .expect("layers that fit")
+                    .with_loss(preset.loss());
             let cpu = Cpu::detect();
             let mut params = vec![0.0_f32; network.layout().len()];
             let mut buffers = vec![0.0; network.buffers().len()];
@@ -316,7 +330,9 @@ mod tests {
                 network
                     .gradient(cpu, mode, weights, batch, &mut workspace, &mut grads)
                     .expect("a batch that fits");
-                optimizer.step(cpu, nn::StepSize::new(1e-3), &mut params, &grads).expect("finite numbers");
+                optimizer
+                    .step(cpu, nn::StepSize::new(1e-3), &mut params, &grads)
+                    .expect("finite numbers");
             }
             let last = loss(&params, &mut buffers, &mut workspace);
             assert!(last < 0.7 * first, "{}, {precision:?}: {first} became {last}", preset.name());

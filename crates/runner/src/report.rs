@@ -85,14 +85,20 @@ pub fn html<T: Element>(
         let mut mapper = Mapper::new(&network, cpu)?;
         // What is not in bytes is not drawn.
         let drawn = if set.pixels().is_empty() { Vec::new() } else { reading::explained(answers) };
-        let maps = drawn.into_iter().filter_map(|at| Some((at, answers.answers[at]?))).map(|(at, class)| {
-            let image = set.image(answers.examples[at] as usize).unwrap_or_default();
-            Ok((at, mapper.maps(&network, cpu, weights, image, class)?))
-        });
+        let maps = drawn.into_iter().filter_map(|at| Some((at, answers.answers[at]?))).map(
+            |(at, class)| {
+                let image = set.image(answers.examples[at] as usize).unwrap_or_default();
+                Ok((at, mapper.maps(&network, cpu, weights, image, class)?))
+            },
+        );
         let maps = maps.collect::<Result<Vec<_>, Error>>()?;
         let confusion = answers.confusion()?;
-        write!(body, "{}", Reading::new(answers, &confusion, &setup.dataset.names.classes, set, &maps)?)
-            .map_err(unwritable)?;
+        write!(
+            body,
+            "{}",
+            Reading::new(answers, &confusion, &setup.dataset.names.classes, set, &maps)?
+        )
+        .map_err(unwritable)?;
     }
     let config = setup.config.to_toml()?;
     let counts = format!(
@@ -104,7 +110,12 @@ pub fn html<T: Element>(
     write!(
         body,
         "{}",
-        Environment { summary, widths: setup.widths(), examples: (capital(noun), counts), config: &config }
+        Environment {
+            summary,
+            widths: setup.widths(),
+            examples: (capital(noun), counts),
+            config: &config
+        }
     )
     .map_err(unwritable)?;
     let title = format!("{} on {}", summary.preset, summary.dataset);
@@ -160,7 +171,12 @@ fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
 
 /// How the run ended, in a sentence.
 fn verdict(summary: &Summary, noun: &str) -> String {
-    match (summary.status, summary.test_accuracy, summary.test_accuracy_low, summary.test_accuracy_high) {
+    match (
+        summary.status,
+        summary.test_accuracy,
+        summary.test_accuracy_low,
+        summary.test_accuracy_high,
+    ) {
         (Status::Done, Some(accuracy), Some(low), Some(high)) => format!(
             "Test accuracy: {:.2} % (95 % interval {:.2} to {:.2} %) on {} {noun} that took no part in training.",
             100.0 * accuracy,
@@ -171,7 +187,10 @@ fn verdict(summary: &Summary, noun: &str) -> String {
         (Status::Done, ..) => format!(
             "Test loss: {}{} on {} {noun} that took no part in training.",
             summary.test_loss.map_or("-".to_owned(), short),
-            summary.loss_unit.map(|std| format!(" (values in units of {})", short(std))).unwrap_or_default(),
+            summary
+                .loss_unit
+                .map(|std| format!(" (values in units of {})", short(std)))
+                .unwrap_or_default(),
             grouped(summary.test_images)
         ),
         (Status::Diverged, ..) => "The run diverged: loss or gradient was no longer finite.".into(),
@@ -180,7 +199,11 @@ fn verdict(summary: &Summary, noun: &str) -> String {
 }
 
 /// The figures of the test set.
-fn tiles(body: &mut String, material: Material<'_>, answers: Option<&Answers>) -> Result<(), Error> {
+fn tiles(
+    body: &mut String,
+    material: Material<'_>,
+    answers: Option<&Answers>,
+) -> Result<(), Error> {
     let Some(answers) = answers else { return Ok(()) };
     let Material { setup, summary, .. } = material;
     let measures = Measures::new(answers, setup.dataset.test.noun(), &setup.dataset.names.classes)?;
@@ -188,13 +211,22 @@ fn tiles(body: &mut String, material: Material<'_>, answers: Option<&Answers>) -
         (percent(summary.test_accuracy), "test accuracy"),
         (summary.test_loss.map_or("-".to_owned(), short), "test loss, nats"),
         (percent(measures.f1_macro), "F1, mean of classes"),
-        (measures.roc_auc_macro.map_or("-".to_owned(), |area| format!("{area:.4}")), "area under ROC"),
+        (
+            measures.roc_auc_macro.map_or("-".to_owned(), |area| format!("{area:.4}")),
+            "area under ROC",
+        ),
         (percent(Some(measures.calibration_error)), "calibration error"),
-        (summary.train_seconds_best_epoch.map_or("-".to_owned(), |s| format!("{s:.2} s")), "fastest epoch"),
+        (
+            summary.train_seconds_best_epoch.map_or("-".to_owned(), |s| format!("{s:.2} s")),
+            "fastest epoch",
+        ),
     ];
     body.push_str("<div class=\"tiles\">");
     for (value, name) in tiles {
-        body.push_str(&format!("<div class=\"tile\"><b>{}</b><span>{name}</span></div>", Escaped(&value)));
+        body.push_str(&format!(
+            "<div class=\"tile\"><b>{}</b><span>{name}</span></div>",
+            Escaped(&value)
+        ));
     }
     body.push_str("</div>\n");
     Ok(())
@@ -213,7 +245,8 @@ pub(crate) fn plot(
     let curve = |((name, points), colour): ((&str, _), usize)| Curve::new(name, colour, points);
     let curves = curves.into_iter().zip(colours).map(curve).collect();
     let (across, losses, wide) = (Scale::Log, true, true);
-    let chart = Chart { title: name, below, across, losses, wide, curves, mark, ..Chart::default() };
+    let chart =
+        Chart { title: name, below, across, losses, wide, curves, mark, ..Chart::default() };
     Page { title, body: &chart.to_string() }.to_string()
 }
 
@@ -224,7 +257,11 @@ pub(crate) fn over_epochs(
     history: &[Epoch],
     value: impl Fn(&Epoch) -> f64,
 ) -> Curve {
-    Curve::new(name, colour, history.iter().map(|epoch| (f64::from(epoch.epoch), value(epoch))).collect())
+    Curve::new(
+        name,
+        colour,
+        history.iter().map(|epoch| (f64::from(epoch.epoch), value(epoch))).collect(),
+    )
 }
 
 /// Rows of the table of epochs, about: of a longer run, some are left out evenly.
@@ -281,7 +318,9 @@ fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::
         if has_accuracy { "<th>Validation accuracy</th>" } else { "" }
     )?;
     let is_shown = |at: usize, epoch: &Epoch| {
-        at.is_multiple_of(apart) || at + 1 == history.len() || Some(epoch.epoch) == summary.best_epoch
+        at.is_multiple_of(apart)
+            || at + 1 == history.len()
+            || Some(epoch.epoch) == summary.best_epoch
     };
     for (_, epoch) in history.iter().enumerate().filter(|(at, epoch)| is_shown(*at, epoch)) {
         let accuracy = format!("<td>{:.2} %</td>", 100.0 * epoch.val_accuracy);

@@ -53,8 +53,12 @@ impl<T: Element> Rows<T> {
     ) -> Result<Batch<'_, T>, Error> {
         let (count, len) = (indices.len(), indices.len() * from.image_len());
         let capacity = self.labels.len();
-        let (Some(inputs), Some(labels)) = (self.inputs.get_mut(..len), self.labels.get_mut(..count)) else {
-            return Err(Error::Usage(format!("batch: expected at most {capacity} examples, got {count}")));
+        let (Some(inputs), Some(labels)) =
+            (self.inputs.get_mut(..len), self.labels.get_mut(..count))
+        else {
+            return Err(Error::Usage(format!(
+                "batch: expected at most {capacity} examples, got {count}"
+            )));
         };
         gather(self.isa, indices, from, inputs).map_err(|error| Error::Usage(error.to_string()))?;
         if let Some(augmentation) = augmentation {

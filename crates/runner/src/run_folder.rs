@@ -70,9 +70,15 @@ pub(crate) fn model(folder: &RunFolder) -> Result<PathBuf, Error> {
     let (Summary { status, epochs, .. }, name) = (summary(folder)?, folder.path.display());
     let (ended, remedy) = match status {
         _ if epochs > 0 => {
-            return Err(malformed(&path, format!("the weights of a run of {epochs} epochs"), "no such file"));
+            return Err(malformed(
+                &path,
+                format!("the weights of a run of {epochs} epochs"),
+                "no such file",
+            ));
         }
-        Status::Diverged => ("diverged", "train again, with a lower --lr or a --clip-norm".to_owned()),
+        Status::Diverged => {
+            ("diverged", "train again, with a lower --lr or a --clip-norm".to_owned())
+        }
         _ => ("was stopped", format!("go on with: evenkeel train --resume {name}")),
     };
     Err(Error::Usage(format!(
@@ -130,7 +136,8 @@ impl RunFolder {
         let _lock = folder.file(CONFIG).is_file().then(|| folder.lock()).transpose()?;
         folder.sweep()?;
         // The state goes first, so that nothing left over is ever resumed.
-        let own = [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, FOLDS, CONFIG];
+        let own =
+            [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, FOLDS, CONFIG];
         for name in own.into_iter().chain(EXPORTS) {
             folder.remove(name)?;
         }
@@ -147,7 +154,9 @@ impl RunFolder {
             return Ok(folder);
         }
         let path = path.display();
-        Err(Error::Usage(format!("expected the folder of a run, got {path}, which holds no {CONFIG}")))
+        Err(Error::Usage(format!(
+            "expected the folder of a run, got {path}, which holds no {CONFIG}"
+        )))
     }
 
     /// The error about a run that has no summary: what its folder holds instead, and what to do.
@@ -161,7 +170,8 @@ impl RunFolder {
             ));
         }
         let lines = fs::read_to_string(self.file(METRICS)).map_or(0, |text| text.lines().count());
-        let checkpoint = if self.file(CHECKPOINT).is_file() { "a checkpoint" } else { "no checkpoint yet" };
+        let checkpoint =
+            if self.file(CHECKPOINT).is_file() { "a checkpoint" } else { "no checkpoint yet" };
         Error::Usage(format!(
             "expected a run that has ended, got {name}, which holds no {SUMMARY}, but {CONFIG}, the metrics of {lines} epochs and \
              {checkpoint}; wait for its end, or, if nothing trains there, go on with: evenkeel train --resume {name}"
@@ -200,8 +210,9 @@ impl RunFolder {
         // As for every other file, the user's umask decides who may read it.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut unfinished =
-            builder.tempfile_in(&self.path).map_err(DataError::io("create a file in", &self.path))?;
+        let mut unfinished = builder
+            .tempfile_in(&self.path)
+            .map_err(DataError::io("create a file in", &self.path))?;
         unfinished.write_all(config.as_bytes()).map_err(DataError::io("write", &path))?;
         unfinished.as_file().sync_data().map_err(DataError::io("write", &path))?;
         match unfinished.persist_noclobber(&path) {

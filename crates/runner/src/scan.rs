@@ -106,9 +106,14 @@ pub fn parse(bytes: &[u8], path: &Path, preparation: Preparation) -> Result<Scan
         Invert::Yes => true,
         Invert::No => false,
     };
-    let ink = |y: usize| grey.row(y).map(move |value| if inverted { paper - value } else { value - paper });
-    let ink =
-        if centre && [grey.height, grey.width] != [rows, cols] { Ink::of(grey.height, ink) } else { None };
+    let ink = |y: usize| {
+        grey.row(y).map(move |value| if inverted { paper - value } else { value - paper })
+    };
+    let ink = if centre && [grey.height, grey.width] != [rows, cols] {
+        Ink::of(grey.height, ink)
+    } else {
+        None
+    };
     let centred = ink.is_some();
     let frame = ink.map_or_else(
         || grey.whole(rows, cols),
@@ -149,7 +154,8 @@ fn grey(bytes: &[u8], path: &Path) -> Result<Grey, Error> {
         return Err(malformed(path, expected, size()));
     }
     let len = reader.output_buffer_size().unwrap_or(usize::MAX);
-    let mut bytes = reserve(len).map_err(|_| malformed(path, "a picture that fits into memory", size()))?;
+    let mut bytes =
+        reserve(len).map_err(|_| malformed(path, "a picture that fits into memory", size()))?;
     bytes.resize(len, 0);
     let info = reader.next_frame(&mut bytes).map_err(refused)?;
     bytes.truncate(info.buffer_size());
@@ -208,7 +214,8 @@ impl Grey {
 
     /// All of the image, as large as fits into `rows` x `cols`, in the middle.
     fn whole(&self, rows: usize, cols: usize) -> Frame {
-        let [rows, cols, height, width] = [rows, cols, self.height, self.width].map(|side| side as f64);
+        let [rows, cols, height, width] =
+            [rows, cols, self.height, self.width].map(|side| side as f64);
         let scale = (rows / height).min(cols / width);
         let corner = [(cols - width * scale) / 2.0, (rows - height * scale) / 2.0];
         Frame { x: 0..self.width, y: 0..self.height, scale, corner }
@@ -287,7 +294,14 @@ mod tests {
         Preparation { rows, cols, invert, centre: false }
     }
 
-    fn scan(width: usize, height: usize, colour: ColorType, pixels: &[u8], rows: usize, cols: usize) -> Scan {
+    fn scan(
+        width: usize,
+        height: usize,
+        colour: ColorType,
+        pixels: &[u8],
+        rows: usize,
+        cols: usize,
+    ) -> Scan {
         let bytes = crate::picture::png(width, height, colour, pixels).expect("a picture");
         parse(&bytes, Path::new("x.png"), fit(rows, cols, Invert::Auto)).expect("a picture")
     }
@@ -296,7 +310,10 @@ mod tests {
     fn a_picture_of_the_right_size_is_taken_as_it_is() {
         let pixels = [0, 0, 0, 0, 200, 0, 0, 0, 0];
         let scan = scan(3, 3, ColorType::Grayscale, &pixels, 3, 3);
-        assert_eq!(scan, Scan { pixels: pixels.into(), size: [3, 3], inverted: false, centred: false });
+        assert_eq!(
+            scan,
+            Scan { pixels: pixels.into(), size: [3, 3], inverted: false, centred: false }
+        );
     }
 
     #[test]
@@ -312,14 +329,17 @@ mod tests {
     #[test]
     fn colours_become_grey_and_clear_pixels_paper() {
         // Pure colours on black, by BT.601.
-        let pixels = [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [0, 0, 0]].concat();
+        let pixels =
+            [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [0, 0, 0]].concat();
         let scan_of = |colour, pixels: &[u8], width| scan(width, 1, colour, pixels, 1, width);
         assert_eq!(scan_of(ColorType::Rgb, &pixels, 6).pixels, [0, 76, 150, 29, 0, 0]);
         // Ink on nothing: dark ink stands on white, which is inverted; light ink stands on black.
         let dark = [[0, 0], [0, 255], [0, 0]].concat();
         let light = [[0, 0], [255, 255], [0, 0]].concat();
-        let (dark, light) =
-            (scan_of(ColorType::GrayscaleAlpha, &dark, 3), scan_of(ColorType::GrayscaleAlpha, &light, 3));
+        let (dark, light) = (
+            scan_of(ColorType::GrayscaleAlpha, &dark, 3),
+            scan_of(ColorType::GrayscaleAlpha, &light, 3),
+        );
         assert_eq!((dark.pixels, dark.inverted), (vec![0, 255, 0], true));
         assert_eq!((light.pixels, light.inverted), (vec![0, 255, 0], false));
     }
@@ -363,7 +383,8 @@ mod tests {
             };
             let pixels: Vec<u8> =
                 (0..width * height).map(|at| if stroke(at) { ink } else { paper }).collect();
-            let bytes = crate::picture::png(width, height, ColorType::Grayscale, &pixels).expect("a picture");
+            let bytes = crate::picture::png(width, height, ColorType::Grayscale, &pixels)
+                .expect("a picture");
             let preparation = Preparation { centre: true, ..fit(14, 14, Invert::Auto) };
             parse(&bytes, Path::new("x.png"), preparation).expect("a picture")
         };
@@ -374,7 +395,10 @@ mod tests {
         assert_eq!((&scan.pixels, scan.centred, scan.size), (&stroke, true, [40, 60]));
         assert_eq!(centred(100, 30, 3, 17, false).pixels, stroke);
         let light = centred(33, 44, 7, 20, true);
-        assert!(light.inverted && light.pixels.iter().zip(&stroke).all(|(a, b)| (*a > 100) == (*b > 100)));
+        assert!(
+            light.inverted
+                && light.pixels.iter().zip(&stroke).all(|(a, b)| (*a > 100) == (*b > 100))
+        );
         // Of the network's size it is taken as it is; without ink, whole.
         assert!(!centred(14, 14, 0, 0, false).centred);
         assert!(!scan_of_nothing().centred);
@@ -392,7 +416,8 @@ mod tests {
             for to in 1..40 {
                 let scale = to as f64 / from as f64;
                 for i in 0..to {
-                    let sum: f64 = weights(i, 0.0, from, scale).iter().map(|(_, weight)| weight).sum();
+                    let sum: f64 =
+                        weights(i, 0.0, from, scale).iter().map(|(_, weight)| weight).sum();
                     assert!((sum - 1.0).abs() < 1e-9, "{i} of {to} from {from}: {sum}");
                 }
             }
@@ -423,7 +448,9 @@ mod tests {
     fn what_is_no_picture_is_named() {
         let good = crate::picture::png(4, 4, ColorType::Grayscale, &[7; 16]).expect("a picture");
         let refuse = |bytes: &[u8]| {
-            parse(bytes, Path::new("some.png"), fit(4, 4, Invert::Auto)).expect_err("no picture").to_string()
+            parse(bytes, Path::new("some.png"), fit(4, 4, Invert::Auto))
+                .expect_err("no picture")
+                .to_string()
         };
         for cut in [0, 7, 20, good.len() - 20] {
             assert!(refuse(&good[..cut]).contains("some.png"), "{cut}");
@@ -441,7 +468,8 @@ mod tests {
         huge[29..33].copy_from_slice(&(!crc).to_be_bytes());
         assert!(refuse(&huge).contains("65536 x 65536"), "{}", refuse(&huge));
         // Few pixels, but a side of which each would take its weights.
-        let tall = crate::picture::png(1, 65_537, ColorType::Grayscale, &[7; 65_537]).expect("a picture");
+        let tall =
+            crate::picture::png(1, 65_537, ColorType::Grayscale, &[7; 65_537]).expect("a picture");
         assert!(refuse(&tall).contains("1 x 65537"), "{}", refuse(&tall));
     }
 }

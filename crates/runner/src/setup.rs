@@ -11,7 +11,9 @@ use nn::{Compute, LayerSpec, Loss, Monitor, Network, Registry, Shape, Tensor};
 use crate::Error;
 use crate::config::{ClassWeights, Config, Sampler, Source, is_table};
 use crate::data::table::Goal;
-use crate::data::{self, Choice, Dataset, Goals, Inputs, Labelled, Request, Split, Terminal, generated};
+use crate::data::{
+    self, Choice, Dataset, Goals, Inputs, Labelled, Request, Split, Terminal, generated,
+};
 use crate::metrics::Summary;
 use crate::pool::Pool;
 use crate::run_folder::{self, RunFolder};
@@ -78,8 +80,10 @@ impl Setup {
             return Ok(setup);
         }
         let name = Path::new(&setup.dataset.name);
-        let expected =
-            format!("the data that {} was trained on, with SHA-256 {expected}", folder.path().display());
+        let expected = format!(
+            "the data that {} was trained on, with SHA-256 {expected}",
+            folder.path().display()
+        );
         let remedy = "they have changed since; new ones are scored by `eval --data`";
         Err(malformed(
             setup.config.data.as_deref().unwrap_or(name),
@@ -180,7 +184,8 @@ fn weighted(
     dataset: &Dataset,
     split: &Split,
 ) -> Result<Network, Error> {
-    let (Some(asked), Goals::Classes(labels)) = (&config.class_weights, dataset.train.goals()) else {
+    let (Some(asked), Goals::Classes(labels)) = (&config.class_weights, dataset.train.goals())
+    else {
         return Ok(network);
     };
     let mut counts = vec![0; dataset.classes];
@@ -226,13 +231,16 @@ fn split(config: &Config, dataset: &Dataset) -> Result<Split, Error> {
             count.saturating_sub(1),
         )));
     }
-    Split::stratified(&dataset.train, held_out, config.seed).map_err(|error| Error::Usage(error.to_string()))
+    Split::stratified(&dataset.train, held_out, config.seed)
+        .map_err(|error| Error::Usage(error.to_string()))
 }
 
 /// `error`, with the remedy where a network for images was given something else.
 fn for_images(error: Error, config: &Config, input: Shape) -> Error {
     match error {
-        Error::Network(error @ nn::Error::Layer { .. }) if !matches!(input, Shape::Image { .. }) => {
+        Error::Network(error @ nn::Error::Layer { .. })
+            if !matches!(input, Shape::Image { .. }) =>
+        {
             Error::Usage(format!(
                 "preset {}: {error}. The data are a table of {input}: take a preset for any data, such as mlp, or other `layers`",
                 config.preset.name()
@@ -259,7 +267,11 @@ pub(crate) fn of_run(folder: &RunFolder, config: &Config) -> Result<(Network, Su
     let summary = run_folder::summary(folder)?;
     let (Some(layers), Some(input)) = (&config.layers, input(&summary)) else {
         let path = folder.file(run_folder::SUMMARY);
-        return Err(malformed(&path, "the shape of an example, as runs of this version have it", "none"));
+        return Err(malformed(
+            &path,
+            "the shape of an example, as runs of this version have it",
+            "none",
+        ));
     };
     Ok((network(config, input, layers, false)?, summary))
 }
@@ -303,7 +315,9 @@ pub(crate) fn load(config: &Config) -> Result<Dataset, Error> {
         (None, Source::Auto) => Choice::Auto,
         (None, Source::Mnist) => Choice::Mnist,
         (None, Source::Digits) => Choice::Digits,
-        (None, Source::Classification) => Choice::Classification(config.classification.unwrap_or_default()),
+        (None, Source::Classification) => {
+            Choice::Classification(config.classification.unwrap_or_default())
+        }
         (None, Source::Linear) => Choice::Linear(config.linear.unwrap_or_default()),
     };
     let request = Request::from_environment(choice, config.seed, generated::load);

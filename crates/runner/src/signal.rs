@@ -69,7 +69,9 @@ impl Signals {
             let (number, code) = (signal.number(), i32::from(signal.exit_code()));
             // Run in this order on each signal: leave if armed, else note which it was and arm.
             flag::register_conditional_shutdown(number, code, Arc::clone(&signals.at_once))
-                .and_then(|_| flag::register_usize(number, Arc::clone(&signals.last), number as usize))
+                .and_then(|_| {
+                    flag::register_usize(number, Arc::clone(&signals.last), number as usize)
+                })
                 .and_then(|_| flag::register(number, Arc::clone(&signals.at_once)))
                 .map_err(|cause| Error::System { action: "catch signals", cause })?;
         }

@@ -92,7 +92,8 @@ fn check_schedule(setup: &Setup) -> Result<(), Error> {
             config.epochs
         ))
     })?;
-    let largest = config.schedule.largest(Cpu::new(setup::isa(config)?, &kernels::Serial), steps, per_epoch);
+    let largest =
+        config.schedule.largest(Cpu::new(setup::isa(config)?, &kernels::Serial), steps, per_epoch);
     let groups = config.groups.iter().map(|group| group.rate).fold(1.0, f64::max);
     let most = match config.dtype {
         Dtype::F64 => f64::MAX,

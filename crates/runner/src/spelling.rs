@@ -35,9 +35,9 @@ fn distance(a: &str, b: &str) -> usize {
 /// A parser's message about an unknown word, with what was probably meant: `unknown field `bacth`, expected one of ...` is serde's.
 pub(crate) fn with_suggestion(message: &str) -> String {
     let meant = message.lines().find_map(|line| {
-        let (kind, rest) = line
-            .split_once('`')
-            .filter(|(kind, _)| kind.ends_with("unknown field ") || kind.ends_with("unknown variant "))?;
+        let (kind, rest) = line.split_once('`').filter(|(kind, _)| {
+            kind.ends_with("unknown field ") || kind.ends_with("unknown variant ")
+        })?;
         let _ = kind;
         let (word, rest) = rest.split_once('`')?;
         // Every second piece stands between two marks.
@@ -73,7 +73,8 @@ mod tests {
         assert_eq!(nearest("epoch", keys), Some("epochs"));
         assert_eq!(nearest("rl", keys), Some("lr"));
         assert_eq!(nearest("momentum", keys), None);
-        let message = "TOML parse error at line 2\nunknown field `bacth`, expected one of `preset`, `batch`";
+        let message =
+            "TOML parse error at line 2\nunknown field `bacth`, expected one of `preset`, `batch`";
         assert!(with_suggestion(message).ends_with("did you mean `batch`?"));
         let two = "unknown variant `rleu`, expected `relu` or `dense`";
         assert!(with_suggestion(two).ends_with("did you mean `relu`?"));

@@ -134,7 +134,10 @@ impl<T: Element> Stepper<T> {
         let clipped = match clipped {
             Ok(clipped) if score.loss.is_finite() => clipped,
             Ok(_)
-            | Err(nn::Error::SecondMoment { .. } | nn::Error::Kernel(kernels::Error::NonFiniteIn { .. })) => {
+            | Err(
+                nn::Error::SecondMoment { .. }
+                | nn::Error::Kernel(kernels::Error::NonFiniteIn { .. }),
+            ) => {
                 state.weights.buffers.copy_from_slice(&self.buffers);
                 let params = &state.weights.params;
                 match config.non_finite {
@@ -157,7 +160,12 @@ impl<T: Element> Stepper<T> {
         if let Some(pruner) = &mut self.pruner {
             pruner.record_zeros(progress, &weights.params)?;
         }
-        optimizer.step(cpu, StepSize { rate, scale: clipped.scale }, &mut weights.params, &self.grads)?;
+        optimizer.step(
+            cpu,
+            StepSize { rate, scale: clipped.scale },
+            &mut weights.params,
+            &self.grads,
+        )?;
         match self.clipping.bound(cpu, &mut weights.params) {
             Err(nn::Error::Kernel(kernels::Error::NonFinite { .. })) => {
                 return Ok(Err(self.not_finite(setup, cpu, step, &state.weights, indices, loss)));
@@ -191,7 +199,8 @@ impl<T: Element> Stepper<T> {
         loss: f64,
     ) -> NotFinite {
         // A search that fails finds nothing: the step is what the run has to answer for.
-        let origin = origin::of(setup, cpu, step, weights, indices, &self.grads).unwrap_or_default();
+        let origin =
+            origin::of(setup, cpu, step, weights, indices, &self.grads).unwrap_or_default();
         NotFinite { loss, origin }
     }
 
@@ -218,10 +227,20 @@ impl<T: Element> Stepper<T> {
             let number = step * u64::from(config.accumulate) + part as u64;
             let batch = match (config.mixing, batch) {
                 (Some(mixing), Batch { inputs, targets: Targets::Labels(labels) }) => {
-                    let (stream, classes) = (streams::mixing(config.seed, number), network.outputs());
+                    let (stream, classes) =
+                        (streams::mixing(config.seed, number), network.outputs());
                     let mixed = &mut mixed[..inputs.len()];
                     let targets = &mut targets[..labels.len() * classes];
-                    mixing.mix(cpu, stream, network.input(), inputs, labels, classes, mixed, targets)?;
+                    mixing.mix(
+                        cpu,
+                        stream,
+                        network.input(),
+                        inputs,
+                        labels,
+                        classes,
+                        mixed,
+                        targets,
+                    )?;
                     Batch { inputs: mixed, targets: Targets::Values(targets) }
                 }
                 (_, batch) => batch,

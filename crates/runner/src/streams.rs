@@ -32,7 +32,8 @@ pub fn balanced(seed: u64, epoch: u32) -> Stream {
 /// The stream that image `index` of the training set is changed by in `epoch`, counted from 0, for the change number `change` of 16.
 /// After 2^20 epochs, the first come again.
 pub fn augmentation(seed: u64, epoch: u32, index: u32, change: u32) -> Stream {
-    let place = u64::from(change % 16) << 52 | u64::from(epoch % (1 << 20)) << 32 | u64::from(index);
+    let place =
+        u64::from(change % 16) << 52 | u64::from(epoch % (1 << 20)) << 32 | u64::from(index);
     Stream::new(seed, u64::from_be_bytes(*b"a\0\0\0\0\0\0\0") + place)
 }
 

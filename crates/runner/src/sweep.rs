@@ -136,7 +136,8 @@ pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(
     for (number, (trial, config)) in (1..).zip(trials.into_iter().zip(configs)) {
         let folder = request.out.join(format!("{number:03}"));
         if !request.quiet {
-            let values: Vec<_> = trial.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            let values: Vec<_> =
+                trial.iter().map(|(key, value)| format!("{key} = {value}")).collect();
             say(&format!("trial {number}: {}", values.join(", ")));
         }
         let (run_name, values) = (folder.display().to_string(), trial.into_iter().collect());
@@ -165,7 +166,9 @@ pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(
         let text = json(&ranked(&outcomes))?;
         replace_with(&request.out.join(RESULTS), text.as_bytes())?;
     }
-    if let Some(error) = refusal.filter(|_| outcomes.iter().all(|trial| trial.status == Status::Refused)) {
+    if let Some(error) =
+        refusal.filter(|_| outcomes.iter().all(|trial| trial.status == Status::Refused))
+    {
         return Err(error);
     }
     let outcomes = ranked(&outcomes);
@@ -197,7 +200,8 @@ fn table(outcomes: &[Outcome]) -> String {
     };
     let mut lines = vec!["validation       test  run and values".to_owned()];
     for outcome in outcomes {
-        let values: Vec<_> = outcome.values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        let values: Vec<_> =
+            outcome.values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         lines.push(format!(
             "{:>10} {:>10}  {}: {}",
             match outcome.status {
@@ -223,8 +227,8 @@ fn settle(out: &Path, plan: &Plan) -> Result<(), Error> {
         .map_err(|error| Error::Usage(format!("the plan cannot be written: {error}")))?;
     if path.is_file() {
         let there = std::fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
-        let there: Plan =
-            toml::from_str(&there).map_err(|error| malformed(&path, "the plan of a sweep", error))?;
+        let there: Plan = toml::from_str(&there)
+            .map_err(|error| malformed(&path, "the plan of a sweep", error))?;
         if there != *plan {
             return Err(Error::Usage(format!(
                 "out: expected a folder without a sweep, or with this one, got {}, which holds another; name another by --out",
@@ -233,7 +237,8 @@ fn settle(out: &Path, plan: &Plan) -> Result<(), Error> {
         }
         return Ok(());
     }
-    if out.is_dir() && std::fs::read_dir(out).map_err(DataError::io("read", out))?.next().is_some() {
+    if out.is_dir() && std::fs::read_dir(out).map_err(DataError::io("read", out))?.next().is_some()
+    {
         return Err(Error::Usage(format!(
             "out: expected a folder that is absent or empty, or a sweep to go on with, got {}",
             out.display()
@@ -243,15 +248,25 @@ fn settle(out: &Path, plan: &Plan) -> Result<(), Error> {
 }
 
 /// A trial in its folder: kept if it is done, gone on with if it was begun.
-fn run(folder: &Path, config: Config, started: Instant, signals: &Signals) -> Result<Summary, Error> {
+fn run(
+    folder: &Path,
+    config: Config,
+    started: Instant,
+    signals: &Signals,
+) -> Result<Summary, Error> {
     let run = if folder.join(run_folder::CONFIG).is_file() {
         train::Run::Resume { folder: folder.into(), changes: extension::Changes::default() }
     } else {
         // What a killed process has left before it wrote a configuration is of no use.
         train::Run::New { config: Box::new(config), out: Some(folder.into()), force: true }
     };
-    let request =
-        train::Request { run, limits: Limits::default(), min_accuracy: None, json: false, quiet: true };
+    let request = train::Request {
+        run,
+        limits: Limits::default(),
+        min_accuracy: None,
+        json: false,
+        quiet: true,
+    };
     let (summary, end) = train::run(&request, started, signals)?;
     match end {
         Ok(()) | Err(Error::Diverged { .. } | Error::Unpredicted { .. }) => Ok(summary),
@@ -300,7 +315,8 @@ fn applied(config: &toml::Table, trial: &Trial) -> Result<Config, Error> {
 
 /// Sets `key`, which may be `table.key`. An optimizer may be named alone.
 fn set(table: &mut toml::Table, key: &str, value: &toml::Value) -> Result<(), Error> {
-    let unfit = |error: &dyn std::fmt::Display| Error::Usage(format!("sweep: {key} = {value}: {error}"));
+    let unfit =
+        |error: &dyn std::fmt::Display| Error::Usage(format!("sweep: {key} = {value}: {error}"));
     if let Some((head, rest)) = key.split_once('.') {
         let inner = table.entry(head).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         let Some(inner) = inner.as_table_mut() else {
@@ -322,7 +338,8 @@ fn set(table: &mut toml::Table, key: &str, value: &toml::Value) -> Result<(), Er
 
 /// All trials of the request.
 fn trials(request: &Request) -> Result<Vec<Trial>, Error> {
-    let choices = request.choices.iter().map(|choice| parse(choice)).collect::<Result<Vec<_>, _>>()?;
+    let choices =
+        request.choices.iter().map(|choice| parse(choice)).collect::<Result<Vec<_>, _>>()?;
     if choices.is_empty() {
         return Err(Error::Usage("sweep: expected at least one KEY=VALUES, got none".into()));
     }
@@ -383,7 +400,8 @@ fn grid(choices: &[(String, Values)]) -> Result<Vec<Trial>, Error> {
             )));
         }
         let extended = trials.iter().flat_map(|trial| {
-            list.iter().map(|value| trial.iter().cloned().chain([(key.clone(), value.clone())]).collect())
+            list.iter()
+                .map(|value| trial.iter().cloned().chain([(key.clone(), value.clone())]).collect())
         });
         trials = extended.collect();
     }
@@ -392,7 +410,8 @@ fn grid(choices: &[(String, Values)]) -> Result<Vec<Trial>, Error> {
 
 /// A key and its values.
 fn parse(choice: &str) -> Result<(String, Values), Error> {
-    let refuse = |expected: &str| Err(Error::Usage(format!("sweep: expected {expected}, got {choice}")));
+    let refuse =
+        |expected: &str| Err(Error::Usage(format!("sweep: expected {expected}, got {choice}")));
     let Some((key, values)) =
         choice.split_once('=').filter(|(key, values)| !key.is_empty() && !values.is_empty())
     else {
@@ -406,7 +425,10 @@ fn parse(choice: &str) -> Result<(String, Values), Error> {
         let ends: Option<Vec<f64>> = inside.split(',').map(|end| end.trim().parse().ok()).collect();
         return match ends.as_deref() {
             Some(&[low, high])
-                if low < high && high.is_finite() && low.is_finite() && (low > 0.0 || !logarithmic) =>
+                if low < high
+                    && high.is_finite()
+                    && low.is_finite()
+                    && (low > 0.0 || !logarithmic) =>
             {
                 Ok((key, Values::Range { low, high, logarithmic }))
             }
@@ -444,18 +466,22 @@ mod tests {
 
     #[test]
     fn a_grid_has_every_combination() {
-        let trials = trials(&request(&["lr=0.1,0.2", "preset=mlp,lenet,cnn"], None)).expect("a grid");
+        let trials =
+            trials(&request(&["lr=0.1,0.2", "preset=mlp,lenet,cnn"], None)).expect("a grid");
         assert_eq!(trials.len(), 6);
         assert_eq!(trials[4], [("lr".into(), 0.2.into()), ("preset".into(), "lenet".into())]);
     }
 
     #[test]
     fn random_trials_are_the_same_each_time_and_in_range() {
-        let request =
-            request(&["lr=log(1e-4,1e-1)", "batch=16,32", "optimizer.decay=uniform(0,0.5)"], Some(200));
+        let request = request(
+            &["lr=log(1e-4,1e-1)", "batch=16,32", "optimizer.decay=uniform(0,0.5)"],
+            Some(200),
+        );
         let drawn = trials(&request).expect("trials");
         assert_eq!(drawn, trials(&request).expect("trials"));
-        let rates: Vec<_> = drawn.iter().map(|trial| trial[0].1.as_float().expect("a number")).collect();
+        let rates: Vec<_> =
+            drawn.iter().map(|trial| trial[0].1.as_float().expect("a number")).collect();
         assert!(rates.iter().all(|rate| (1e-4..1e-1).contains(rate)));
         // Half of them below the geometric mean.
         let low = rates.iter().filter(|rate| **rate < 3.16e-3).count();
@@ -468,8 +494,9 @@ mod tests {
 
     #[test]
     fn choices_that_make_no_sense_are_refused() {
-        let refused =
-            |choices: &[&str], random| trials(&request(choices, random)).expect_err("refused").to_string();
+        let refused = |choices: &[&str], random| {
+            trials(&request(choices, random)).expect_err("refused").to_string()
+        };
         assert!(refused(&[], None).contains("at least one"));
         assert!(refused(&["lr"], None).contains("KEY=A,B,C"));
         assert!(refused(&["lr=log(0,1)"], Some(3)).contains("above 0"));
@@ -484,8 +511,10 @@ mod tests {
 
     #[test]
     fn values_reach_the_configuration() {
-        let config: toml::Table = Config::default().to_toml().expect("plain").parse().expect("TOML");
-        let apply = |key: &str, value: toml::Value| applied(&config, &vec![(key.to_owned(), value)]);
+        let config: toml::Table =
+            Config::default().to_toml().expect("plain").parse().expect("TOML");
+        let apply =
+            |key: &str, value: toml::Value| applied(&config, &vec![(key.to_owned(), value)]);
         assert_eq!(apply("batch", 7.into()).expect("a key").batch, 7);
         assert_eq!(
             apply("optimizer", "lion".into()).expect("a name").optimizer,
@@ -498,9 +527,23 @@ mod tests {
         let cnn = table_of(&Preset::Cnn.recipe()).expect("plain");
         assert_eq!(base(&trial("preset", "cnn")), cnn);
         assert_eq!(base(&trial("optimizer", "lion")).get("lr"), None);
-        assert!(apply("bacth", 7.into()).expect_err("no key").to_string().contains("did you mean `batch`?"));
-        assert!(apply("batch", 0.into()).expect_err("out of range").to_string().contains("at least 1"));
-        assert!(apply("optimizer", "loin".into()).expect_err("no name").to_string().contains("lion"));
-        assert!(apply("batch.x", 0.into()).expect_err("no table").to_string().contains("expected a table"));
+        assert!(
+            apply("bacth", 7.into())
+                .expect_err("no key")
+                .to_string()
+                .contains("did you mean `batch`?")
+        );
+        assert!(
+            apply("batch", 0.into()).expect_err("out of range").to_string().contains("at least 1")
+        );
+        assert!(
+            apply("optimizer", "loin".into()).expect_err("no name").to_string().contains("lion")
+        );
+        assert!(
+            apply("batch.x", 0.into())
+                .expect_err("no table")
+                .to_string()
+                .contains("expected a table")
+        );
     }
 }

@@ -28,8 +28,11 @@ pub fn epoch(began: f64, epoch: &Epoch, health: Option<&Health>) -> Vec<u8> {
     if let Some(health) = health {
         for (at, &step) in health.steps.iter().enumerate() {
             let time = began + epoch.train_seconds * at as f64 / health.steps.len() as f64;
-            let norm = |name: &str, norms: &[f64]| Some((format!("gradient_norm/{name}"), *norms.get(at)?));
-            let norms = health.tensors.iter().filter_map(|tensor| norm(&tensor.name, &tensor.grad_norms));
+            let norm = |name: &str, norms: &[f64]| {
+                Some((format!("gradient_norm/{name}"), *norms.get(at)?))
+            };
+            let norms =
+                health.tensors.iter().filter_map(|tensor| norm(&tensor.name, &tensor.grad_norms));
             append(&mut file, &event(time, step, norms.map(scalar)));
         }
     }
@@ -44,7 +47,8 @@ pub fn epoch(began: f64, epoch: &Epoch, health: Option<&Health>) -> Vec<u8> {
     ];
     // Of values there is no accuracy.
     let is_meant = |(tag, value): &(&str, f64)| !(tag.starts_with("accuracy/") && value.is_nan());
-    let scalars = scalars.into_iter().filter(is_meant).map(|(tag, value)| scalar((tag.to_owned(), value)));
+    let scalars =
+        scalars.into_iter().filter(is_meant).map(|(tag, value)| scalar((tag.to_owned(), value)));
     let sizes = health.iter().flat_map(|health| &health.tensors).filter_map(histogram);
     append(&mut file, &event(began + epoch.train_seconds, epoch.step, scalars.chain(sizes)));
     file
@@ -71,10 +75,13 @@ fn histogram(tensor: &TensorHealth) -> Option<Message> {
     }
     let first = f64::from(*exponent);
     // A bucket's limit is its upper end: those of [2^e, 2^(e + 1)) are from e to e + 1.
-    let buckets = || (1..).map(|i| first + f64::from(i)).zip(counts.iter().map(|&count| count as f64));
-    let middle = |sum: fn(f64) -> f64| buckets().map(|(limit, count)| sum(limit - 0.5) * count).sum::<f64>();
-    let packed =
-        |values: &mut dyn Iterator<Item = f64>| values.flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
+    let buckets =
+        || (1..).map(|i| first + f64::from(i)).zip(counts.iter().map(|&count| count as f64));
+    let middle =
+        |sum: fn(f64) -> f64| buckets().map(|(limit, count)| sum(limit - 0.5) * count).sum::<f64>();
+    let packed = |values: &mut dyn Iterator<Item = f64>| {
+        values.flat_map(f64::to_le_bytes).collect::<Vec<u8>>()
+    };
     let histogram = Message::new()
         .double(1, first)
         .double(2, first + counts.len() as f64)

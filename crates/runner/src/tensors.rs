@@ -70,7 +70,9 @@ pub fn encode(
     let refused = |error: safetensors::SafeTensorError| Error::Usage(format!("tensors: {error}"));
     let views: Result<Vec<_>, _> = arrays
         .iter()
-        .map(|(name, array)| Ok((name, TensorView::new(array.dtype, array.shape.clone(), &array.bytes)?)))
+        .map(|(name, array)| {
+            Ok((name, TensorView::new(array.dtype, array.shape.clone(), &array.bytes)?))
+        })
         .collect();
     safetensors::serialize(views.map_err(refused)?, metadata).map_err(refused)
 }
@@ -80,8 +82,9 @@ pub fn encode(
 /// # Errors
 /// [`Error::Malformed`] if it is no safetensors file, or a damaged one.
 pub fn decode<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>, Error> {
-    SafeTensors::deserialize(bytes)
-        .map_err(|error| malformed(path, "a whole safetensors file", format!("one with the fault: {error}")))
+    SafeTensors::deserialize(bytes).map_err(|error| {
+        malformed(path, "a whole safetensors file", format!("one with the fault: {error}"))
+    })
 }
 
 /// The values of the array `name` of the file `path`.
@@ -112,7 +115,9 @@ pub fn count(file: &SafeTensors<'_>, path: &Path, name: &str) -> Result<i64, Err
     let view = file.tensor(name).map_err(|_| malformed(path, expected(), "no such tensor"))?;
     match (view.dtype(), view.shape(), view.data().try_into()) {
         (Dtype::I64, [], Ok(bytes)) => Ok(i64::from_le_bytes(bytes)),
-        (dtype, shape, _) => Err(malformed(path, expected(), format!("type {dtype} and shape {shape:?}"))),
+        (dtype, shape, _) => {
+            Err(malformed(path, expected(), format!("type {dtype} and shape {shape:?}")))
+        }
     }
 }
 

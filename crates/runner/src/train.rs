@@ -155,7 +155,9 @@ pub(crate) fn run(
                 request.check_gate(&summary.dataset, summary.test_accuracy.is_none())?;
                 let name = folder.path().display();
                 if !request.quiet {
-                    display::say(&format!("{name} is finished: nothing is left to do, nothing was changed"));
+                    display::say(&format!(
+                        "{name} is finished: nothing is left to do, nothing was changed"
+                    ));
                 }
                 return Ok((summary, Ok(())));
             }
@@ -185,7 +187,8 @@ pub(crate) fn run(
     };
     let (isa, pool) = (setup::isa(&setup.config)?, setup::pool(&setup.config)?);
     let limits = request.limits;
-    let session = Session { setup: &setup, folder: &folder, isa, pool: &pool, started, signals, limits };
+    let session =
+        Session { setup: &setup, folder: &folder, isa, pool: &pool, started, signals, limits };
     pool.enter(|| match setup.config.dtype {
         Dtype::F32 | Dtype::Bf16 => session.run::<f32>(request.quiet, resumed),
         Dtype::F64 => session.run::<f64>(request.quiet, resumed),
@@ -209,12 +212,13 @@ fn conclude(request: &Request, summary: &Summary) -> Result<(), Error> {
         format!("stopped after {} epochs, run {}", summary.epochs, summary.run)
     } else if let (None, Some(loss)) = (summary.test_accuracy, summary.test_loss) {
         let sha256 = summary.params_sha256.as_deref().unwrap_or("unknown");
-        let unit = summary.loss_unit.map(|std| format!(" (values in units of {})", fit::decimal(std, 4)));
+        let unit =
+            summary.loss_unit.map(|std| format!(" (values in units of {})", fit::decimal(std, 4)));
         let unit = unit.unwrap_or_default();
         format!("test loss {loss:.4}{unit}, weights sha256 {sha256}, run {}", summary.run)
     } else {
-        let correct =
-            (summary.test_accuracy.unwrap_or_default() * summary.test_images as f64).round() as usize;
+        let correct = (summary.test_accuracy.unwrap_or_default() * summary.test_images as f64)
+            .round() as usize;
         format!(
             "test accuracy {}, weights sha256 {}, run {}",
             interval::percent(correct, summary.test_images),
@@ -263,7 +267,11 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Trains, and writes down what came out. The second result says whether the run is done.
-    fn run<T: Element>(&self, quiet: bool, resumed: bool) -> Result<(Summary, Result<(), Error>), Error> {
+    fn run<T: Element>(
+        &self,
+        quiet: bool,
+        resumed: bool,
+    ) -> Result<(Summary, Result<(), Error>), Error> {
         let Self { setup, folder, .. } = self;
         let cpu = Cpu::new(self.isa, self.pool);
         let identity = Identity::new(setup)?;
@@ -288,7 +296,8 @@ impl Session<'_> {
             let Position { history, step, .. } = &state.position;
             display.line(&format!("going on after {} epochs and {step} steps", history.len()));
         }
-        let mut record = if resumed { health::read(&folder.file(run_folder::HEALTH))? } else { Vec::new() };
+        let mut record =
+            if resumed { health::read(&folder.file(run_folder::HEALTH))? } else { Vec::new() };
         record.retain(|health| health.epoch as usize <= state.position.history.len());
         let journal = Journal::new(folder, !setup.dataset.has_values())?;
         journal.rewrite(&state.position.history, &record)?;
@@ -327,12 +336,14 @@ impl Session<'_> {
             _ => None,
         };
         let unpredicted = test.as_ref().map(|test| test.unpredicted());
-        let unpredicted = unpredicted.or_else(|| Some(values.as_ref()?.unpredicted())).unwrap_or_default();
+        let unpredicted =
+            unpredicted.or_else(|| Some(values.as_ref()?.unpredicted())).unwrap_or_default();
         let score = test.as_ref().map(|test| test.score).or_else(|| Some(values.as_ref()?.score));
         let summary = self.summarise(&identity, &state, &end, score, spent)?;
         let history = &state.position.history[..];
         let material = report::Material { setup, summary: &summary, history, health: &record };
-        let report = report::html(material, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
+        let report =
+            report::html(material, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
         folder.write(run_folder::REPORT, report.as_bytes())?;
         folder.write(run_folder::SUMMARY, json(&summary)?.as_bytes())?;
         let folder = folder.path().to_path_buf();
@@ -341,7 +352,9 @@ impl Session<'_> {
             (End::Stopped, Some(signal)) => Err(Error::Interrupted { signal, folder }),
             (End::Stopped, None) => {
                 let folder = folder.display();
-                display::say(&format!("stopped as asked; go on with: evenkeel train --resume {folder}"));
+                display::say(&format!(
+                    "stopped as asked; go on with: evenkeel train --resume {folder}"
+                ));
                 Ok(())
             }
             (End::Done, _) => {
@@ -387,7 +400,8 @@ impl Session<'_> {
     ) -> Result<(), Error> {
         let health = seen(&state.position);
         // What is recorded of a finished epoch holds more: it was looked at once again at its end.
-        let is_whole = record.iter().any(|seen| seen.epoch == health.epoch && !seen.activity.is_empty());
+        let is_whole =
+            record.iter().any(|seen| seen.epoch == health.epoch && !seen.activity.is_empty());
         if health.epoch > 0 && !is_whole {
             record.retain(|seen| seen.epoch < health.epoch);
             record.push(health);
@@ -443,13 +457,18 @@ impl Session<'_> {
             test_images: dataset.test.len(),
             epochs: history.len(),
             best_epoch: best.map(|epoch| epoch.epoch),
-            val_accuracy: best.map(|epoch| epoch.val_accuracy).filter(|accuracy| !accuracy.is_nan()),
+            val_accuracy: best
+                .map(|epoch| epoch.val_accuracy)
+                .filter(|accuracy| !accuracy.is_nan()),
             val_loss: best.map(|epoch| epoch.val_loss),
             seconds_total: self.started.elapsed().as_secs_f64(),
             seconds_to_first_step: spent.to_first_step.map(|spent| spent.as_secs_f64()),
             seconds_checkpoints: spent.checkpoints.as_secs_f64(),
             seconds_journal: spent.journal.as_secs_f64(),
-            train_seconds_best_epoch: history.iter().map(|epoch| epoch.train_seconds).reduce(f64::min),
+            train_seconds_best_epoch: history
+                .iter()
+                .map(|epoch| epoch.train_seconds)
+                .reduce(f64::min),
             params: network.layout().len(),
             peak_rss_bytes: peak_rss_bytes(),
             dataset: dataset.name.clone(),

@@ -183,8 +183,9 @@ pub fn run<T: Element>(
     let steps = |step| steps_per_epoch * u64::from(config.epochs_at(step));
     let progress = |step| Progress { step, steps: steps(step), steps_per_epoch };
     let rate = |step, Position { history, recovery, .. }: &Position| {
-        let plateau =
-            config.plateau.map_or(1.0, |plateau| plateau.factor(history.iter().map(|e| e.val_loss)));
+        let plateau = config
+            .plateau
+            .map_or(1.0, |plateau| plateau.factor(history.iter().map(|e| e.val_loss)));
         config.rate() * plateau * config.schedule.factor(cpu, progress(step)) * recovery.rate()
     };
 
@@ -219,10 +220,12 @@ pub fn run<T: Element>(
             }
         }
 
-        let validation = scorer.score(network, cpu, state.scored(), &dataset.train, &split.validation)?;
+        let validation =
+            scorer.score(network, cpu, state.scored(), &dataset.train, &split.validation)?;
         let lr = rate(first_step + steps_per_epoch - 1, &state.position);
         if !validation.loss.is_finite() {
-            let (epoch, step, loss) = (epochs_done + 1, state.position.step, validation.mean_loss());
+            let (epoch, step, loss) =
+                (epochs_done + 1, state.position.step, validation.mean_loss());
             let origin = Some("the answers to the validation set, after that step".into());
             let found = Divergence { epoch, step, loss, origin, given_up: None };
             // All steps are taken: there is none to leave out.

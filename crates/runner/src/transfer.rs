@@ -53,11 +53,14 @@ impl InitFrom {
         if self.sha256.is_some() {
             return Ok(());
         }
-        let named = if self.path.is_dir() { self.path.join(run_folder::MODEL) } else { self.path.clone() };
+        let named =
+            if self.path.is_dir() { self.path.join(run_folder::MODEL) } else { self.path.clone() };
         let full = named.canonicalize().map_err(DataError::io("find", &named))?;
         if full.to_str().is_none() {
             let path = full.display();
-            return Err(Error::Usage(format!("init-from: {path} is not UTF-8, which TOML requires")));
+            return Err(Error::Usage(format!(
+                "init-from: {path} is not UTF-8, which TOML requires"
+            )));
         }
         self.sha256 = Some(sha256(&fs::read(&full).map_err(DataError::io("read", &full))?));
         self.path = full;
@@ -87,7 +90,8 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, loaded, reinitialised, absent, left } = self;
         write!(f, "from {}: {} tensors loaded", path.display(), loaded.len())?;
-        let rest = [("drawn anew", reinitialised), ("not in it, drawn", absent), ("of it left out", left)];
+        let rest =
+            [("drawn anew", reinitialised), ("not in it, drawn", absent), ("of it left out", left)];
         for (what, names) in rest.into_iter().filter(|(_, names)| !names.is_empty()) {
             write!(f, "; {} {what} ({})", names.len(), names.join(", "))?;
         }
@@ -101,7 +105,9 @@ impl fmt::Display for Outcome {
 /// [`DataError::Io`] if the file cannot be read; [`Error::Malformed`] if it is another than before, damaged, or has a tensor of another
 /// shape, of integers, or with a value that is non-finite in the type of the run; [`Error::Usage`] if nothing in it has the name of a tensor, or a pattern names none.
 pub fn load<T: Element>(setup: &Setup, weights: &mut Weights<T>) -> Result<Option<Outcome>, Error> {
-    let Some(InitFrom { path, sha256: known, reinit }) = &setup.config.init_from else { return Ok(None) };
+    let Some(InitFrom { path, sha256: known, reinit }) = &setup.config.init_from else {
+        return Ok(None);
+    };
     let bytes = fs::read(path).map_err(DataError::io("read", path))?;
     let found = sha256(&bytes);
     if let Some(known) = known.as_ref().filter(|known| **known != found) {
@@ -138,10 +144,12 @@ pub fn load<T: Element>(setup: &Setup, weights: &mut Weights<T>) -> Result<Optio
         }
     }
     let is_known = |name: &str| {
-        let of_all = setup.network.layout().tensors().iter().chain(setup.network.buffers().tensors());
+        let of_all =
+            setup.network.layout().tensors().iter().chain(setup.network.buffers().tensors());
         of_all.map(|tensor| &tensor.name[..]).any(|known| known == name || bare(known) == name)
     };
-    outcome.left = file.names().into_iter().filter(|name| !is_known(name)).map(str::to_owned).collect();
+    outcome.left =
+        file.names().into_iter().filter(|name| !is_known(name)).map(str::to_owned).collect();
     outcome.left.sort_unstable();
     if outcome.loaded.is_empty() && outcome.reinitialised.is_empty() {
         let names = |names: &[String]| names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
@@ -173,12 +181,14 @@ fn take<T: Element>(
 ) -> Result<(), Error> {
     let (name, shape) = (&tensor.name, tensor.torch_shape());
     if view.shape() != shape {
-        let expected = format!("`{name}` with shape {shape:?} (or --reinit {name}, which draws it anew)");
+        let expected =
+            format!("`{name}` with shape {shape:?} (or --reinit {name}, which draws it anew)");
         return Err(malformed(path, expected, format!("shape {:?}", view.shape())));
     }
     let values = floats(view, tensor.order == Order::Count).ok_or_else(|| {
-        let expected =
-            format!("`{name}` with type F64, F32, F16 or BF16 (or --reinit {name}, which draws it anew)");
+        let expected = format!(
+            "`{name}` with type F64, F32, F16 or BF16 (or --reinit {name}, which draws it anew)"
+        );
         malformed(path, expected, format!("type {}", view.dtype()))
     })?;
     for (i, value) in here.iter_mut().enumerate() {
@@ -186,9 +196,14 @@ fn take<T: Element>(
         *value = T::from_f64(read);
         if !value.to_f64().is_finite() {
             let dtype = if size_of::<T>() == size_of::<f32>() { "f32" } else { "f64" };
-            let expected =
-                format!("`{name}` with finite values of {dtype} (or --reinit {name}, which draws it anew)");
-            return Err(malformed(path, expected, format!("{read:e} at index {}", tensor.torch_index(i))));
+            let expected = format!(
+                "`{name}` with finite values of {dtype} (or --reinit {name}, which draws it anew)"
+            );
+            return Err(malformed(
+                path,
+                expected,
+                format!("{read:e} at index {}", tensor.torch_index(i)),
+            ));
         }
     }
     Ok(())

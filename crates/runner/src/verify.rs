@@ -60,7 +60,9 @@ pub fn verify(request: &Request) -> Result<(), Error> {
     let text = !request.json;
     let say = |line: &str| if text { train::print(line) } else { Ok(()) };
 
-    say("gradients against finite differences in f64: check, elements, relative error, worst element")?;
+    say(
+        "gradients against finite differences in f64: check, elements, relative error, worst element",
+    )?;
     let mut found = Vec::new();
     gradients::findings(Cpu::serial(isa), |finding| {
         say(&gradcheck::line(finding, false)?)?;
@@ -91,7 +93,8 @@ pub fn verify(request: &Request) -> Result<(), Error> {
         .chain(functions.iter().map(ulp::Row::holds))
         .chain(clipping.iter().map(|case| case.holds))
         .chain(hashes.iter().map(golden::Hash::holds));
-    let (failed, of) = verdicts.fold((0, 0), |(failed, of), holds| (failed + usize::from(!holds), of + 1));
+    let (failed, of) =
+        verdicts.fold((0, 0), |(failed, of), holds| (failed + usize::from(!holds), of + 1));
     if request.json {
         let verification = Verification {
             version: env!("CARGO_PKG_VERSION"),

@@ -28,7 +28,10 @@ impl<T: Element> Weights<T> {
     /// # Errors
     /// [`Error::Network`] if there is no memory for them.
     pub fn zeros(network: &Network) -> Result<Self, Error> {
-        Ok(Self { params: nn::zeros(network.layout().len())?, buffers: nn::zeros(network.buffers().len())? })
+        Ok(Self {
+            params: nn::zeros(network.layout().len())?,
+            buffers: nn::zeros(network.buffers().len())?,
+        })
     }
 
     /// What a run with this seed begins with.
@@ -49,7 +52,8 @@ impl<T: Element> Weights<T> {
 
     /// The same numbers in another type: widened exactly, or rounded.
     pub fn converted<U: Element>(&self) -> Weights<U> {
-        let convert = |values: &[T]| values.iter().map(|value| U::from_f64(value.to_f64())).collect();
+        let convert =
+            |values: &[T]| values.iter().map(|value| U::from_f64(value.to_f64())).collect();
         Weights { params: convert(&self.params), buffers: convert(&self.buffers) }
     }
 
@@ -82,7 +86,10 @@ pub fn arrays<T: Element>(layout: &Layout, values: &[T], prefix: &str) -> Vec<(S
 ///
 /// # Errors
 /// [`Error::Usage`] if they do not fit the format.
-pub fn encode<T: Element>(network: &Network, weights: &Weights<T>) -> Result<(Vec<u8>, String), Error> {
+pub fn encode<T: Element>(
+    network: &Network,
+    weights: &Weights<T>,
+) -> Result<(Vec<u8>, String), Error> {
     let mut all = arrays(network.layout(), &weights.params, "");
     all.extend(arrays(network.buffers(), &weights.buffers, ""));
     let bytes = tensors::encode(&all, None)?;
@@ -109,7 +116,11 @@ pub fn read<T: Element>(path: &Path, network: &Network) -> Result<(Weights<T>, S
 }
 
 /// The tensors of `layout` in `file`, as in memory.
-fn laid_out<T: Element>(file: &SafeTensors<'_>, path: &Path, layout: &Layout) -> Result<Vec<T>, Error> {
+fn laid_out<T: Element>(
+    file: &SafeTensors<'_>,
+    path: &Path,
+    layout: &Layout,
+) -> Result<Vec<T>, Error> {
     let mut all = nn::zeros(layout.len())?;
     for tensor in layout.tensors() {
         let here = &mut all[tensor.range.clone()];
@@ -141,7 +152,8 @@ mod tests {
         let path = folder.path().join("model.safetensors");
         fs::write(&path, &bytes).expect("written");
         let file = tensors::decode(&bytes, &path).expect("just written");
-        let weight: Vec<f32> = tensors::values(&file, &path, "layers.0.weight", &[2, 3]).expect("PyTorch's");
+        let weight: Vec<f32> =
+            tensors::values(&file, &path, "layers.0.weight", &[2, 3]).expect("PyTorch's");
         assert_eq!(weight, [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
 
         let (back, same) = read::<f32>(&path, &network).expect("what was written");

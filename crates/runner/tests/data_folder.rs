@@ -79,11 +79,16 @@ fn a_folder_is_read_in_every_spelling() {
             let mut contents = fs::read(path.join(name)).expect("there");
             if ending == ".gz" {
                 let raw = std::mem::take(&mut contents);
-                GzEncoder::new(&raw[..], Compression::fast()).read_to_end(&mut contents).expect("packed");
+                GzEncoder::new(&raw[..], Compression::fast())
+                    .read_to_end(&mut contents)
+                    .expect("packed");
             }
             fs::remove_file(path.join(name)).expect("removed");
-            fs::write(path.join(name.replace("-idx", &format!("{separator}idx")) + ending), contents)
-                .expect("written");
+            fs::write(
+                path.join(name.replace("-idx", &format!("{separator}idx")) + ending),
+                contents,
+            )
+            .expect("written");
         }
         let set = load_folder(&path).expect("whole");
         assert_eq!((set.name.as_str(), set.classes), ("tiny", 5));
@@ -102,7 +107,10 @@ fn missing_files_are_named_and_never_fallen_back_from() {
     assert!(
         matches!(&error, DataError::Missing { folder, files } if *folder == path && files[..] == FILES[1..3])
     );
-    assert!(error.to_string().contains(FILES[1]) && error.to_string().contains(&*path.to_string_lossy()));
+    assert!(
+        error.to_string().contains(FILES[1])
+            && error.to_string().contains(&*path.to_string_lossy())
+    );
 
     let nowhere = parent.path().join("nowhere");
     let error = load_folder(&nowhere).expect_err("absent");
@@ -116,7 +124,13 @@ fn files_that_do_not_fit_together_are_refused() {
     let cases: [(Break, usize, Fault, &str, &str); 5] = [
         (|dir| idx::write(&dir.join(FILES[1]), [2], &[0, 1]), 1, Fault::Count, "3 labels", "2"),
         (|dir| idx::write(&dir.join(FILES[3]), [3], &[0, 1, 2]), 3, Fault::Count, "2 labels", "3"),
-        (|dir| idx::write(&dir.join(FILES[2]), [2, 3, 2], &[0; 12]), 2, Fault::ImageSize, "2 x 3", "3 x 2"),
+        (
+            |dir| idx::write(&dir.join(FILES[2]), [2, 3, 2], &[0; 12]),
+            2,
+            Fault::ImageSize,
+            "2 x 3",
+            "3 x 2",
+        ),
         (
             |dir| idx::write(&dir.join(FILES[3]), [2], &[4, 5]),
             3,
@@ -134,7 +148,10 @@ fn files_that_do_not_fit_together_are_refused() {
         let DataError::Malformed { path, fault: f, expected: e, found: got } = error else {
             panic!("{error}")
         };
-        assert_eq!((path, f, e.as_str(), got.as_str()), (dir.join(FILES[file]), fault, expected, found));
+        assert_eq!(
+            (path, f, e.as_str(), got.as_str()),
+            (dir.join(FILES[file]), fault, expected, found)
+        );
     }
 }
 
@@ -151,7 +168,8 @@ fn a_file_that_cannot_be_read_is_the_machines_fault() {
 #[test]
 fn mnist_is_looked_for_in_order() {
     let parent = parent();
-    let [named, near, far, cache] = ["named", "near", "far", "cache/mnist"].map(|name| filled(&parent, name));
+    let [named, near, far, cache] =
+        ["named", "near", "far", "cache/mnist"].map(|name| filled(&parent, name));
     let cache_root = parent.path().join("cache");
     let mut request = request(Choice::Mnist, &[&near, &far], Some(&cache_root));
     request.mnist_dir = Some(named.clone());
@@ -187,7 +205,8 @@ fn a_malformed_file_in_a_place_is_an_error_and_no_reason_to_look_further() {
     let (bad, good) = (filled(&parent, "bad"), filled(&parent, "good"));
     idx::write(&bad.join(FILES[1]), [3], &[0, 10, 1]).expect("written");
     let (result, _) = run(&request(Choice::Auto, &[&bad, &good], None));
-    let Err(DataError::Malformed { path, fault: Fault::LabelRange, expected, found }) = result else {
+    let Err(DataError::Malformed { path, fault: Fault::LabelRange, expected, found }) = result
+    else {
         panic!("{result:?}")
     };
     assert_eq!(

@@ -30,10 +30,12 @@ fn sha256(dims: &[u32], data: &[u8]) -> String {
 fn the_files_are_the_published_ones_and_split_into_their_classes() {
     let Some(place) = place() else { return };
     let paths = folder::locate(place).expect("all four files");
-    let folder::Contents { classes, train, test } = folder::read(&paths, None).expect("well formed");
+    let folder::Contents { classes, train, test } =
+        folder::read(&paths, None).expect("well formed");
     assert_eq!((classes, train.dims(), test.dims()), (10, [60_000, 28, 28], [10_000, 28, 28]));
-    let checksums =
-        |set: &Labelled| (sha256(&set.dims(), set.pixels()), sha256(&set.dims()[..1], set.labels()));
+    let checksums = |set: &Labelled| {
+        (sha256(&set.dims(), set.pixels()), sha256(&set.dims()[..1], set.labels()))
+    };
     let (images, labels) = checksums(&train);
     assert_eq!(images, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db");
     assert_eq!(labels, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5");

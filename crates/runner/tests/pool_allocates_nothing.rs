@@ -39,6 +39,10 @@ fn run_allocates_nothing() {
             counter.change()
         });
         assert_eq!(ran.into_inner(), 11_001 * 14);
-        assert_eq!((change.allocations, change.reallocations), (0, 0), "{threads} threads: {change:?}");
+        assert_eq!(
+            (change.allocations, change.reallocations),
+            (0, 0),
+            "{threads} threads: {change:?}"
+        );
     }
 }

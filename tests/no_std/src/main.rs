@@ -34,7 +34,12 @@ pub(crate) fn main() -> ! {
 }
 
 /// Whether the problems of a type have the hashes `expected`; says so on the host's console.
-fn check<H: Debug + PartialEq>(cpu: Cpu<'_>, name: &str, got: Result<H, Error>, expected: H) -> bool {
+fn check<H: Debug + PartialEq>(
+    cpu: Cpu<'_>,
+    name: &str,
+    got: Result<H, Error>,
+    expected: H,
+) -> bool {
     let same = got.as_ref() == Ok(&expected);
     let verdict = if same { "the golden bits" } else { "OTHER BITS" };
     // The console never fails.

@@ -72,7 +72,9 @@ impl Clip {
     /// [`Error::Parameter`] for the first that is not finite and above 0.
     pub fn check(&self) -> Result<(), Error> {
         match *self {
-            Self::Value { limit } | Self::Norm { limit } | Self::GlobalNorm { limit } => check_limit(limit),
+            Self::Value { limit } | Self::Norm { limit } | Self::GlobalNorm { limit } => {
+                check_limit(limit)
+            }
             Self::Adaptive { ratio, epsilon } => {
                 check_above_zero("ratio", ratio)?;
                 check_above_zero("epsilon", epsilon)

@@ -81,7 +81,9 @@ impl BinaryCrossEntropy {
     /// # Errors
     /// [`Error::Parameter`] if it is not.
     pub fn check(&self) -> Result<(), Error> {
-        check_parameter("positive_weight", self.positive_weight, "finite and at least 0", |x| x >= 0.0)
+        check_parameter("positive_weight", self.positive_weight, "finite and at least 0", |x| {
+            x >= 0.0
+        })
     }
 
     fn checked<T: Float>(&self) -> Result<Weighted<T>, Error> {

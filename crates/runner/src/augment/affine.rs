@@ -98,7 +98,8 @@ impl Sampler {
                 (&down[row * width..][..width], &across[row * width..][..width])
             });
             for (column, pixel) in pixels.iter_mut().enumerate() {
-                let (dy, dx) = field.map_or((0.0, 0.0), |(down, across)| (down[column], across[column]));
+                let (dy, dx) =
+                    field.map_or((0.0, 0.0), |(down, across)| (down[column], across[column]));
                 *pixel = sample(row as f64 + dy, column as f64 + dx);
             }
         }
@@ -139,7 +140,10 @@ mod tests {
             [0.0, 1.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0]
         );
         let bar = [0.0, 1.0, 0.0].repeat(3);
-        assert_eq!(moved(Map::shear(1.0), [3, 3], &bar), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(
+            moved(Map::shear(1.0), [3, 3], &bar),
+            [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+        );
         // Twice as large: the middle of five spreads over its neighbours.
         let dot = [0.0, 0.0, 1.0, 0.0, 0.0];
         assert_eq!(moved(Map::scaling(2.0), [1, 5], &dot), [0.0, 0.5, 1.0, 0.5, 0.0]);

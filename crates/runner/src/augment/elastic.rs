@@ -10,7 +10,13 @@ use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, math};
 
 /// The displacements of an image of `size`, rows by columns, in pixels: all those down, then all those across.
-pub(super) fn field(cpu: Cpu<'_>, stream: Stream, size: [usize; 2], alpha: f64, sigma: f64) -> Vec<f64> {
+pub(super) fn field(
+    cpu: Cpu<'_>,
+    stream: Stream,
+    size: [usize; 2],
+    alpha: f64,
+    sigma: f64,
+) -> Vec<f64> {
     let [height, width] = size;
     let mut field = vec![0.0; 2 * height * width];
     // The bounds are finite: nothing is refused.
@@ -21,7 +27,8 @@ pub(super) fn field(cpu: Cpu<'_>, stream: Stream, size: [usize; 2], alpha: f64, 
     for (row, out) in field.chunks_exact(width).zip(smoothed.chunks_exact_mut(width)) {
         smooth(row, out, 1, &weights);
     }
-    for (field, smoothed) in smoothed.chunks_exact(height * width).zip(field.chunks_exact_mut(height * width))
+    for (field, smoothed) in
+        smoothed.chunks_exact(height * width).zip(field.chunks_exact_mut(height * width))
     {
         smoothed.fill(0.0);
         smooth(field, smoothed, width, &weights);
@@ -88,7 +95,8 @@ mod tests {
             let (which, y, x) = (at / 20, at % 20 / 4, at % 4);
             let weight = |a: usize, b: usize| weights.get(a.abs_diff(b)).copied().unwrap_or(0.0);
             let places = (0..5).flat_map(|v| (0..4).map(move |u| (v, u)));
-            let sum: f64 = places.map(|(v, u)| weight(y, v) * weight(x, u) * raw(which, v, u)).sum();
+            let sum: f64 =
+                places.map(|(v, u)| weight(y, v) * weight(x, u) * raw(which, v, u)).sum();
             assert!((got - 7.0 * sum).abs() < 1e-12);
         }
     }

@@ -13,7 +13,10 @@ fn augmented<T: Element>(list: &[Augment], seed: u64, epoch: u32, indices: &[u32
     let (set, isa) = (images(40), Isa::detect());
     let mut rows = Rows::new(indices.len(), 108).expect("memory");
     let augmentation = Augmentation { list, seed, epoch, isa };
-    rows.fill_augmented(&set, indices, Some(augmentation)).expect("images that there are").inputs.to_vec()
+    rows.fill_augmented(&set, indices, Some(augmentation))
+        .expect("images that there are")
+        .inputs
+        .to_vec()
 }
 
 fn always(kind: Kind) -> Augment {
@@ -84,7 +87,8 @@ fn threads_and_batches_change_nothing() {
     let list = &list[..9];
     let indices: Vec<u32> = (0..40).collect();
     let whole = augmented::<f32>(list, 4, 2, &indices);
-    let one_by_one: Vec<f32> = indices.iter().flat_map(|&index| augmented(list, 4, 2, &[index])).collect();
+    let one_by_one: Vec<f32> =
+        indices.iter().flat_map(|&index| augmented(list, 4, 2, &[index])).collect();
     assert_eq!(whole, one_by_one);
     let pool = Pool::new(3).expect("threads");
     assert_eq!(pool.enter(|| augmented::<f32>(list, 4, 2, &indices)), whole);
@@ -95,8 +99,10 @@ fn a_chance_is_the_share_of_images_that_are_changed() {
     let list = [Augment { p: 0.3, kind: Kind::Brightness { by: 0.5 } }];
     let changed = (0..25).map(|epoch| {
         let indices: Vec<u32> = (0..40).collect();
-        let (some, none) =
-            (augmented::<f32>(&list, 1, epoch, &indices), augmented::<f32>(&[], 1, epoch, &indices));
+        let (some, none) = (
+            augmented::<f32>(&list, 1, epoch, &indices),
+            augmented::<f32>(&[], 1, epoch, &indices),
+        );
         some.chunks(108).zip(none.chunks(108)).filter(|(a, b)| a != b).count()
     });
     // Of 1000, 300 with a deviation of 14.5.
@@ -107,13 +113,19 @@ fn a_chance_is_the_share_of_images_that_are_changed() {
 #[test]
 fn what_is_out_of_range_is_named() {
     let refused = |augment| Augment::check(&[augment]).expect_err("out of range").to_string();
-    assert!(refused(Augment { p: 1.5, kind: ALL[0] }).contains("shift: p: expected 0 to 1, got 1.5"));
-    assert!(refused(always(Kind::Rotate { degrees: 200.0 })).contains("degrees: expected 0 to 180"));
+    assert!(
+        refused(Augment { p: 1.5, kind: ALL[0] }).contains("shift: p: expected 0 to 1, got 1.5")
+    );
+    assert!(
+        refused(always(Kind::Rotate { degrees: 200.0 })).contains("degrees: expected 0 to 180")
+    );
     assert!(refused(always(Kind::Scale { by: 1.0 })).contains("below 1"));
     assert!(refused(always(Kind::Noise { std: f64::NAN })).contains("NaN"));
     assert!(refused(always(Kind::Elastic { alpha: 1.0, sigma: 0.0 })).contains("sigma"));
     assert!(refused(always(Kind::Random { operations: 0, magnitude: 0.5 })).contains("operations"));
-    assert!(Augment::check(&[always(ALL[0]); 17]).expect_err("long").to_string().contains("at most 16"));
+    assert!(
+        Augment::check(&[always(ALL[0]); 17]).expect_err("long").to_string().contains("at most 16")
+    );
     assert!(Augment::check(&[always(ALL[0]); 16]).is_ok());
 }
 
@@ -127,7 +139,8 @@ fn tables_of_toml_are_read_and_misspellings_refused() {
     let text = "augment = [{ kind = \"shift\", pixels = 2 }, { kind = \"rotate\", degrees = 10, p = 0.5 }]";
     let rotate = Augment { p: 0.5, kind: Kind::Rotate { degrees: 10.0 } };
     assert_eq!(parse(text).expect("plain"), [always(ALL[0]), rotate]);
-    for wrong in ["{ kind = \"shift\", pixels = 2, q = 0.5 }", "{ kind = \"turn\" }", "{ kind = \"noise\" }"]
+    for wrong in
+        ["{ kind = \"shift\", pixels = 2, q = 0.5 }", "{ kind = \"turn\" }", "{ kind = \"noise\" }"]
     {
         assert!(parse(&format!("augment = [{wrong}]")).is_err(), "{wrong}");
     }

@@ -86,11 +86,22 @@ pub(super) enum DataCommand {
 impl DataCommand {
     pub(super) fn run(self) -> Result<(), Error> {
         match self {
-            Self::Info { data, json } => data::command::info(&data.config(Config::default())?, json),
+            Self::Info { data, json } => {
+                data::command::info(&data.config(Config::default())?, json)
+            }
             Self::Show { data, split: part, count, class, augment, epoch, out, force } => {
-                let base = augment.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+                let base =
+                    augment.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
                 let (config, epoch) = (data.config(base)?, augment.map(|_| epoch));
-                data::command::show(&data::command::Show { config, part, count, class, epoch, out, force })
+                data::command::show(&data::command::Show {
+                    config,
+                    part,
+                    count,
+                    class,
+                    epoch,
+                    out,
+                    force,
+                })
             }
             Self::Synth { dataset: source, out, seed, train, test, force } => {
                 let counts = [train, test];
@@ -103,10 +114,15 @@ impl DataCommand {
 
 /// Parses the name of a data set that is generated; others are refused with their names.
 fn generated() -> impl TypedValueParser<Value = Source> {
-    const MADE: [(&str, Source); 3] =
-        [("digits", Source::Digits), ("classification", Source::Classification), ("linear", Source::Linear)];
+    const MADE: [(&str, Source); 3] = [
+        ("digits", Source::Digits),
+        ("classification", Source::Classification),
+        ("linear", Source::Linear),
+    ];
     PossibleValuesParser::new(MADE.map(|(name, _)| name)).map(|name| {
         // The names have been looked at by then.
-        MADE.into_iter().find(|(made, _)| *made == name).map_or(Source::Digits, |(_, source)| source)
+        MADE.into_iter()
+            .find(|(made, _)| *made == name)
+            .map_or(Source::Digits, |(_, source)| source)
     })
 }

@@ -150,8 +150,14 @@ impl TrainArgs {
             Some(folder) => {
                 let data = self.run.moved_data();
                 let Self { epochs, checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self;
-                let changes =
-                    extension::Changes { epochs, data, checkpoint_steps, checkpoint_epochs, threads, isa };
+                let changes = extension::Changes {
+                    epochs,
+                    data,
+                    checkpoint_steps,
+                    checkpoint_epochs,
+                    threads,
+                    isa,
+                };
                 train::Run::Resume { folder, changes }
             }
             None => {

@@ -51,11 +51,15 @@ impl Config {
         }
         if self.pruning.is_some() && self.ema.is_some() {
             let reason = "an average of weights is not 0 where the weights are";
-            return Err(Error::Usage(format!("pruning: expected no `ema` beside it, got one: {reason}")));
+            return Err(Error::Usage(format!(
+                "pruning: expected no `ema` beside it, got one: {reason}"
+            )));
         }
         if self.lsuv.is_some() && self.init_from.is_some() {
             let reason = "it would scale the weights that were loaded";
-            return Err(Error::Usage(format!("lsuv: expected no `init_from` beside it, got one: {reason}")));
+            return Err(Error::Usage(format!(
+                "lsuv: expected no `init_from` beside it, got one: {reason}"
+            )));
         }
         let loss = self.loss.unwrap_or_else(|| self.preset.loss());
         if self.mixing.is_some() && matches!(loss, Loss::Hinge { .. }) {
@@ -66,7 +70,12 @@ impl Config {
         }
         if let Some(Deep { depth, width, .. }) = &self.deep {
             let meant = self.preset == Preset::DeepMlp && self.layers.is_none();
-            require("deep", self.preset.name(), meant, "the preset `deep-mlp` and no `layers` beside it")?;
+            require(
+                "deep",
+                self.preset.name(),
+                meant,
+                "the preset `deep-mlp` and no `layers` beside it",
+            )?;
             require("deep.depth", depth, (1..=10_000).contains(depth), "1 to 10000")?;
             require("deep.width", width, *width >= 1, "at least 1")?;
         }
@@ -87,8 +96,9 @@ impl Config {
             ("bounds", self.bounds.iter().try_for_each(Bound::check)),
         ];
         tables.into_iter().try_for_each(|(key, checked)| {
-            checked
-                .map_err(|error| Error::Usage(format!("{key}: {error} (table `{key}` of the configuration)")))
+            checked.map_err(|error| {
+                Error::Usage(format!("{key}: {error} (table `{key}` of the configuration)"))
+            })
         })?;
         self.check_rounding()
     }
@@ -109,7 +119,11 @@ impl Config {
             )?;
         }
         let sources = [
-            ("classification", Source::Classification, self.classification.map(|made| made.check())),
+            (
+                "classification",
+                Source::Classification,
+                self.classification.map(|made| made.check()),
+            ),
             ("linear", Source::Linear, self.linear.map(|made| made.check())),
         ];
         for (key, source, checked) in sources {
@@ -157,7 +171,9 @@ pub(crate) fn require(
         return Ok(());
     }
     let spelt = key.replace('-', "_");
-    Err(Error::Usage(format!("{key}: expected {expected}, got {value} (flag --{key} or key `{spelt}`)")))
+    Err(Error::Usage(format!(
+        "{key}: expected {expected}, got {value} (flag --{key} or key `{spelt}`)"
+    )))
 }
 
 #[cfg(test)]
@@ -174,8 +190,14 @@ mod tests {
             change(&mut config);
             config.check().expect_err("out of range").to_string()
         };
-        assert_eq!(bad(|c| c.batch = 0), "batch: expected at least 1, got 0 (flag --batch or key `batch`)");
-        assert!(bad(|c| c.lr = Some(f64::NAN)).starts_with("lr: expected a finite number above 0, got NaN"));
+        assert_eq!(
+            bad(|c| c.batch = 0),
+            "batch: expected at least 1, got 0 (flag --batch or key `batch`)"
+        );
+        assert!(
+            bad(|c| c.lr = Some(f64::NAN))
+                .starts_with("lr: expected a finite number above 0, got NaN")
+        );
         assert!(bad(|c| c.clip_norm = Some(0.0)).contains("key `clip_norm`"));
         assert!(bad(|c| c.threads = Some(0)).contains("expected 1 to 1024, got 0"));
         assert!(bad(|c| c.schedule = Schedule::Linear { end: 1.5 }).contains("schedule: "));

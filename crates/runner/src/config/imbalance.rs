@@ -129,7 +129,8 @@ mod tests {
         assert_eq!("balanced".parse(), Ok(ClassWeights::Balanced));
         assert_eq!("1, 2.5".parse(), Ok(ClassWeights::List(vec![1.0, 2.5])));
         assert!("1,x".parse::<ClassWeights>().is_err());
-        let config = Config { class_weights: Some(ClassWeights::List(vec![0.1])), ..Config::default() };
+        let config =
+            Config { class_weights: Some(ClassWeights::List(vec![0.1])), ..Config::default() };
         let text = config.to_toml().expect("plain");
         assert_eq!(toml::from_str::<Config>(&text).expect("what was written"), config);
         assert!(!Config::default().to_toml().expect("plain").contains("sampler"));

@@ -121,7 +121,12 @@ fn of(
             Inputs::Bytes(_) => format!("bytes, {}", set.shape()),
             Inputs::Numbers(_) => format!("numbers, {}", set.shape()),
         };
-        return Err(DataError::malformed(&x_test, Fault::Shape, described(&train), described(&test)));
+        return Err(DataError::malformed(
+            &x_test,
+            Fault::Shape,
+            described(&train),
+            described(&test),
+        ));
     }
     match (train.goals(), test.goals()) {
         (Goals::Values(_), Goals::Values(_)) => {}
@@ -142,7 +147,12 @@ fn of(
 }
 
 /// Examples and goals that came from the arrays `x` and `y`, and what is said of rounding.
-fn labelled(inputs: Npy, x: &Path, goals: Npy, y: &Path) -> Result<(Labelled, Option<String>), DataError> {
+fn labelled(
+    inputs: Npy,
+    x: &Path,
+    goals: Npy,
+    y: &Path,
+) -> Result<(Labelled, Option<String>), DataError> {
     let inputs = Examples::new(inputs, x)?;
     let lost = inputs.rounding.notice(x).or_else(|| goals.rounding.notice(y));
     let count = inputs.count;
@@ -190,7 +200,8 @@ impl Examples {
     /// [`DataError::Malformed`] if it has another shape or no elements.
     pub fn new(array: Npy, path: &Path) -> Result<Self, DataError> {
         let expected = "the shape (examples, features) or (examples, rows, columns)";
-        let refused = |fault| DataError::malformed(path, fault, expected, format!("{:?}", array.shape));
+        let refused =
+            |fault| DataError::malformed(path, fault, expected, format!("{:?}", array.shape));
         let side = |side: usize| u32::try_from(side).map_err(|_| refused(Fault::Length));
         let (count, rows, cols) = match array.shape[..] {
             [count, cols] => (count, None, side(cols)?),
@@ -224,7 +235,9 @@ impl Examples {
             Some(rows) => Labelled::images(self.inputs, goals, rows, self.cols),
             None => Labelled::table(self.inputs, goals, self.cols),
         }
-        .map_err(|uneven| DataError::malformed(path, Fault::Length, "fewer than 2^32 examples", uneven))
+        .map_err(|uneven| {
+            DataError::malformed(path, Fault::Length, "fewer than 2^32 examples", uneven)
+        })
     }
 }
 
@@ -244,7 +257,8 @@ mod tests {
 
     fn read(arrays: &[(&str, Npy)]) -> Result<Arrays, String> {
         let arrays: HashMap<_, _> = arrays.iter().cloned().collect();
-        let found = |name: &str| Ok(arrays.get(name).map(|array| (array.clone(), PathBuf::from(name))));
+        let found =
+            |name: &str| Ok(arrays.get(name).map(|array| (array.clone(), PathBuf::from(name))));
         of(Path::new("set"), &mut |_| {}, found).map_err(|error| error.to_string())
     }
 
@@ -252,8 +266,12 @@ mod tests {
     fn arrays_become_images_or_rows_with_classes_or_values() {
         let integers = |labels: &[i64]| array(&[labels.len()], Elements::Integers(labels.to_vec()));
         let set = read(&[("x", bytes(&[3, 2, 2])), ("y", integers(&[0, 2, 1]))]).expect("images");
-        assert_eq!((set.train.dims(), set.train.labels(), set.test), ([3, 2, 2], &[0, 2, 1][..], None));
-        let floats = |shape: &[usize]| array(shape, Elements::Floats(vec![0.5; shape.iter().product()]));
+        assert_eq!(
+            (set.train.dims(), set.train.labels(), set.test),
+            ([3, 2, 2], &[0, 2, 1][..], None)
+        );
+        let floats =
+            |shape: &[usize]| array(shape, Elements::Floats(vec![0.5; shape.iter().product()]));
         let set = read(&[
             ("x_train", floats(&[3, 4])),
             ("y_train", floats(&[3, 1])),
@@ -267,7 +285,8 @@ mod tests {
 
     #[test]
     fn arrays_that_do_not_fit_are_refused_by_name() {
-        let (x, y) = (("x_train", bytes(&[2, 3])), ("y_train", array(&[2], Elements::Bytes(vec![0, 1]))));
+        let (x, y) =
+            (("x_train", bytes(&[2, 3])), ("y_train", array(&[2], Elements::Bytes(vec![0, 1]))));
         let labels = |labels: &[i64]| array(&[labels.len()], Elements::Integers(labels.to_vec()));
         let base = [x.clone(), y.clone()];
         let with = |more: &[(&'static str, Npy)]| [&base[..], more].concat();
@@ -286,7 +305,10 @@ mod tests {
             ),
             (with(&[("x_test", bytes(&[2, 3])), ("y_test", labels(&[0, 2]))]), "labels below 2"),
             (
-                with(&[("x_test", bytes(&[1, 3])), ("y_test", array(&[1], Elements::Floats(vec![1.0])))]),
+                with(&[
+                    ("x_test", bytes(&[1, 3])),
+                    ("y_test", array(&[1], Elements::Floats(vec![1.0]))),
+                ]),
                 "integers in both",
             ),
         ] {

@@ -48,7 +48,12 @@ pub fn scale<T: From<u8> + Div<Output = T>>() -> T {
 ///
 /// # Errors
 /// [`GatherError`] if the length does not fit or an index is too large; then nothing is written.
-pub fn gather<T>(isa: Isa, indices: &[u32], from: &Labelled, pixels: &mut [T]) -> Result<(), GatherError>
+pub fn gather<T>(
+    isa: Isa,
+    indices: &[u32],
+    from: &Labelled,
+    pixels: &mut [T],
+) -> Result<(), GatherError>
 where
     T: Float + From<u8> + From<f32> + Div<Output = T>,
 {
@@ -57,7 +62,10 @@ where
         return Err(GatherError::Index { at, got: indices[at], below: from.len() });
     }
     if count.checked_mul(image_len) != Some(pixels.len()) {
-        return Err(GatherError::Pixels { expected: count.saturating_mul(image_len), got: pixels.len() });
+        return Err(GatherError::Pixels {
+            expected: count.saturating_mul(image_len),
+            got: pixels.len(),
+        });
     }
     let (cpu, scale) = (Cpu::serial(isa), scale::<T>());
     match from.inputs() {
@@ -65,11 +73,13 @@ where
             // Both are an image.
             _ = scale_bytes(cpu, scale, bytes, pixels);
         }),
-        Inputs::Numbers(numbers) => convert(indices, numbers, pixels, image_len, |numbers, pixels| {
-            for (pixel, &number) in pixels.iter_mut().zip(numbers) {
-                *pixel = <T as From<f32>>::from(number);
-            }
-        }),
+        Inputs::Numbers(numbers) => {
+            convert(indices, numbers, pixels, image_len, |numbers, pixels| {
+                for (pixel, &number) in pixels.iter_mut().zip(numbers) {
+                    *pixel = <T as From<f32>>::from(number);
+                }
+            })
+        }
     }
     Ok(())
 }
@@ -100,7 +110,9 @@ fn convert<S: Copy + Sync, T: Send>(
     let source = |index: u32| &from[index as usize * image_len..][..image_len];
     indices.iter().take(AHEAD).for_each(|&index| prefetch_slice(source(index)));
     let ahead = indices.iter().skip(AHEAD).map(Some).chain(std::iter::repeat(None));
-    for ((&index, ahead), image) in indices.iter().zip(ahead).zip(pixels.chunks_exact_mut(image_len)) {
+    for ((&index, ahead), image) in
+        indices.iter().zip(ahead).zip(pixels.chunks_exact_mut(image_len))
+    {
         if let Some(&ahead) = ahead {
             prefetch_slice(source(ahead));
         }
@@ -128,7 +140,10 @@ mod tests {
             let byte = 4 * (63 - at / 4) + at % 4;
             // 0x3B808081 and 0x3F70101010101010 are the nearest numbers to 1/255 in the two formats.
             assert_eq!(single.to_bits(), (byte as f32 * f32::from_bits(0x3B80_8081)).to_bits());
-            assert_eq!(double.to_bits(), (byte as f64 * f64::from_bits(0x3F70_1010_1010_1010)).to_bits());
+            assert_eq!(
+                double.to_bits(),
+                (byte as f64 * f64::from_bits(0x3F70_1010_1010_1010)).to_bits()
+            );
         }
         assert_eq!((single[3], double[3]), (1.0, 1.0));
     }
@@ -150,7 +165,8 @@ mod tests {
 
     #[test]
     fn numbers_are_taken_as_they_are() {
-        let (inputs, goals) = (Inputs::Numbers(vec![-0.5, 300.0, 0.1, f32::MAX]), Goals::Classes(vec![0, 1]));
+        let (inputs, goals) =
+            (Inputs::Numbers(vec![-0.5, 300.0, 0.1, f32::MAX]), Goals::Classes(vec![0, 1]));
         let set = Labelled::table(inputs, goals, 2).expect("2 rows of 2");
         let mut double = [9.0_f64; 4];
         gather(Isa::detect(), &[1, 0], &set, &mut double).expect("all fits");

@@ -90,9 +90,14 @@ mod tests {
     fn numbers_are_classes_by_their_value() {
         let classes = of(&["10", "1.00", "9", "1.0", "-0.0", "0", "1.0"]);
         assert_eq!(classes.names(), ["0", "1.0", "9", "10"]);
-        for (text, class) in
-            [("1", Some(1)), ("1e0", Some(1)), ("-0", Some(0)), ("1e1", Some(3)), ("2", None), ("x", None)]
-        {
+        for (text, class) in [
+            ("1", Some(1)),
+            ("1e0", Some(1)),
+            ("-0", Some(0)),
+            ("1e1", Some(3)),
+            ("2", None),
+            ("x", None),
+        ] {
             assert_eq!(classes.find(text), class, "{text}");
         }
     }

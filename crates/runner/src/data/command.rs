@@ -14,7 +14,8 @@ use super::digits::{SIDE, generate};
 use super::replace::{refuse_if, replace_with};
 use super::synthetic::{Classification, Linear};
 use super::{
-    Choice, DataError, Goals, Inputs, Labelled, Origin, Request, Terminal, folder, generated, load, mnist,
+    Choice, DataError, Goals, Inputs, Labelled, Origin, Request, Terminal, folder, generated, load,
+    mnist,
 };
 use crate::augment::Augmentation;
 use crate::config::{Config, Source, require};
@@ -149,7 +150,8 @@ pub fn info(config: &Config, json: bool) -> Result<(), Error> {
             lines.push(format!("  by class     {counts}"));
         }
         let (mean, std) = (of.mean, of.std);
-        let scale = if matches!(dataset.train.inputs(), Inputs::Bytes(_)) { " (of 0 to 1)" } else { "" };
+        let scale =
+            if matches!(dataset.train.inputs(), Inputs::Bytes(_)) { " (of 0 to 1)" } else { "" };
         lines.push(format!("  {numbers}       mean {mean:.4}, standard deviation {std:.4}{scale}"));
         lines.push(format!(
             "  {what:<6} SHA-256  {}\n  labels SHA-256  {}",
@@ -166,7 +168,8 @@ impl PartInfo {
         for &label in set.labels() {
             counts[usize::from(label)] += 1;
         }
-        let bytes = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let bytes =
+            |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let (mean, std, data) = match set.inputs() {
             Inputs::Bytes(bytes) => {
                 // Sums of integers: exact.
@@ -180,7 +183,8 @@ impl PartInfo {
             }
             Inputs::Numbers(numbers) => {
                 let of = |value: &dyn Fn(f64) -> f64| {
-                    numbers.iter().map(|&number| value(number.into())).sum::<f64>() / numbers.len() as f64
+                    numbers.iter().map(|&number| value(number.into())).sum::<f64>()
+                        / numbers.len() as f64
                 };
                 let mean = of(&|number| number);
                 let variance = of(&|number| (number - mean) * (number - mean));
@@ -224,7 +228,10 @@ pub fn show(show: &Show) -> Result<(), Error> {
     let class = |index: usize| set.labels().get(index).map(|&label| usize::from(label));
     let wanted = |index: &usize| show.class.is_none_or(|wanted| class(*index) == Some(wanted));
     if !matches!(set.shape(), Shape::Image { .. }) {
-        return Err(Error::Usage(format!("data: expected images to draw, got {}, a table", dataset.name)));
+        return Err(Error::Usage(format!(
+            "data: expected images to draw, got {}, a table",
+            dataset.name
+        )));
     }
     let indices: Vec<_> = (0..set.len()).filter(wanted).take(show.count).collect();
     if indices.is_empty() {
@@ -259,9 +266,11 @@ fn seen(show: &Show, set: &Labelled, indices: &[usize]) -> Result<Labelled, Erro
     let mut rows = Rows::<f32>::new(indices.len(), set.image_len())?;
     let numbers = rows.fill_augmented(set, &indices, augmentation)?.inputs;
     // A byte / 255 * 255 is rounded to that byte.
-    let pixels = numbers.iter().map(|number| (255.0 * number).clamp(0.0, 255.0).round() as u8).collect();
+    let pixels =
+        numbers.iter().map(|number| (255.0 * number).clamp(0.0, 255.0).round() as u8).collect();
     let [_, rows, cols] = set.dims();
-    Labelled::new(pixels, vec![0; indices.len()], rows, cols).map_err(|error| Error::Usage(error.to_string()))
+    Labelled::new(pixels, vec![0; indices.len()], rows, cols)
+        .map_err(|error| Error::Usage(error.to_string()))
 }
 
 /// Images side by side.
@@ -297,9 +306,12 @@ fn half_blocks(sheet: &Sheet) -> String {
     let pixel = |x: usize, y: usize| sheet.pixels.get(y * sheet.width + x).copied().unwrap_or(0);
     let line = |y: usize| {
         let cell = |x: usize| {
-            let (top, bottom) = (pixel(x, y), if y + 1 < sheet.height { pixel(x, y + 1) } else { 0 });
+            let (top, bottom) =
+                (pixel(x, y), if y + 1 < sheet.height { pixel(x, y + 1) } else { 0 });
             if shades {
-                return format!("\x1b[38;2;{top};{top};{top}m\x1b[48;2;{bottom};{bottom};{bottom}m▀");
+                return format!(
+                    "\x1b[38;2;{top};{top};{top}m\x1b[48;2;{bottom};{bottom};{bottom}m▀"
+                );
             }
             match (top > 127, bottom > 127) {
                 (true, true) => "█",
@@ -338,7 +350,9 @@ pub fn synth(synth: &Synth) -> Result<(), Error> {
     };
     refuse_if(out.exists() && !force, out)?;
     let made = made.map_err(|(name, got, expected)| {
-        Error::Usage(format!("{name}: expected {expected}, got {got} (the sum of --train and --test)"))
+        Error::Usage(format!(
+            "{name}: expected {expected}, got {got} (the sum of --train and --test)"
+        ))
     })?;
     let made = made.map_err(|error| Error::Usage(error.to_string()))?;
     replace_with(out, &made.to_csv(goal))?;
@@ -352,7 +366,8 @@ fn digits(synth: &Synth) -> Result<(), Error> {
     refuse_if(taken && !force, out)?;
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let draw = |part: usize| {
-        let (pixels, labels) = generate(*seed, generated::STREAMS[part], counts[part] as usize, threads);
+        let (pixels, labels) =
+            generate(*seed, generated::STREAMS[part], counts[part] as usize, threads);
         Labelled::new(pixels, labels, SIDE as u32, SIDE as u32)
             .map_err(|error| Error::Usage(error.to_string()))
     };
@@ -367,7 +382,9 @@ fn digits(synth: &Synth) -> Result<(), Error> {
 pub fn fetch() -> Result<(), Error> {
     let request = Request::from_environment(Choice::Mnist, 0, generated::load);
     let Some(cache) = request.cache.clone() else {
-        return Err(Error::Usage("cache: expected a folder, got none: set HOME or EVENKEEL_CACHE".into()));
+        return Err(Error::Usage(
+            "cache: expected a folder, got none: set HOME or EVENKEEL_CACHE".into(),
+        ));
     };
     // Wherever else it may be, it is to be in the cache.
     let request = Request { mnist_dir: None, places: Vec::new(), ..request };
@@ -377,7 +394,10 @@ pub fn fetch() -> Result<(), Error> {
         Origin::Folder(folder) | Origin::Downloaded { into: Some(folder), .. } => {
             train::print(&folder.display().to_string())
         }
-        _ => Err(DataError::io("keep MNIST in", &cache)(std::io::ErrorKind::PermissionDenied.into()).into()),
+        _ => {
+            Err(DataError::io("keep MNIST in", &cache)(std::io::ErrorKind::PermissionDenied.into())
+                .into())
+        }
     }
 }
 
@@ -387,7 +407,8 @@ mod tests {
 
     #[test]
     fn a_sheet_has_every_image_in_its_place() {
-        let set = Labelled::new((1..=12).collect(), vec![0, 1, 2], 2, 2).expect("as many as it takes");
+        let set =
+            Labelled::new((1..=12).collect(), vec![0, 1, 2], 2, 2).expect("as many as it takes");
         let sheet = Sheet::new(&set, &[0, 1, 2], 2, 2);
         assert_eq!((sheet.width, sheet.height), (6, 6));
         assert_eq!(sheet.pixels[..6], [1, 2, 96, 96, 5, 6]);
@@ -396,7 +417,11 @@ mod tests {
 
     #[test]
     fn in_a_pipe_there_is_ink_and_paper() {
-        let sheet = Sheet { width: 4, height: 3, pixels: vec![255, 255, 0, 0, 255, 0, 255, 0, 0, 0, 0, 200] };
+        let sheet = Sheet {
+            width: 4,
+            height: 3,
+            pixels: vec![255, 255, 0, 0, 255, 0, 255, 0, 0, 0, 0, 200],
+        };
         assert_eq!(half_blocks(&sheet), "█▀▄\n   ▀");
     }
 }

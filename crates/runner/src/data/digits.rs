@@ -60,7 +60,9 @@ pub fn generate(seed: u64, stream: u64, count: usize, threads: usize) -> (Vec<u8
     let mut labels = vec![0; count];
     let share = count.div_ceil(threads.clamp(1, MAX_THREADS)).max(1);
     std::thread::scope(|scope| {
-        for (part, (images, labels)) in images.chunks_mut(share).zip(labels.chunks_mut(share)).enumerate() {
+        for (part, (images, labels)) in
+            images.chunks_mut(share).zip(labels.chunks_mut(share)).enumerate()
+        {
             scope.spawn(move || {
                 let mut path = Path::default();
                 for (i, (image, label)) in images.iter_mut().zip(labels).enumerate() {
@@ -124,7 +126,8 @@ mod tests {
             seen[usize::from(label)] += 1;
         }
         // Chi-square with 9 degrees of freedom: 40 is beyond the 1 - 1e-5 quantile.
-        let chi2: f64 = seen.iter().map(|&n| (f64::from(n) - 1e3) * (f64::from(n) - 1e3) / 1e3).sum();
+        let chi2: f64 =
+            seen.iter().map(|&n| (f64::from(n) - 1e3) * (f64::from(n) - 1e3) / 1e3).sum();
         assert!(chi2 < 40.0, "{seen:?}");
     }
 
@@ -147,7 +150,8 @@ mod tests {
             for centre in [x / mass, y / mass] {
                 assert!((centre - 14.0).abs() < 2.0, "image {i}: {centre}");
             }
-            let longer = rows.iter().filter(|&&r| r).count().max(columns.iter().filter(|&&c| c).count());
+            let longer =
+                rows.iter().filter(|&&r| r).count().max(columns.iter().filter(|&&c| c).count());
             assert!((18..=22).contains(&longer), "image {i}: {longer}");
             ink += mass / (2_000 * PIXELS) as f64;
         }
@@ -172,7 +176,11 @@ mod tests {
         }
         let (test, labels) = generate(3, 1, 2_000, 2);
         let distance = |image: &[u8], digit: usize| -> f32 {
-            image.iter().zip(&means[digit]).map(|(&p, m)| (f32::from(p) - m) * (f32::from(p) - m)).sum()
+            image
+                .iter()
+                .zip(&means[digit])
+                .map(|(&p, m)| (f32::from(p) - m) * (f32::from(p) - m))
+                .sum()
         };
         let right = test.chunks_exact(PIXELS).zip(&labels).filter(|&(image, &label)| {
             let best = (0..10).min_by(|&a, &b| distance(image, a).total_cmp(&distance(image, b)));

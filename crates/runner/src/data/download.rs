@@ -224,7 +224,11 @@ impl Session<'_> {
         thread::Builder::new()
             .name("download".into())
             .spawn(move || send(&agent, &address, &sender))
-            .map_err(|cause| DataError::Io { action: "start a thread for", path: url.into(), cause })?;
+            .map_err(|cause| DataError::Io {
+                action: "start a thread for",
+                path: url.into(),
+                cause,
+            })?;
         Ok(Body {
             chunks,
             chunk: Vec::new(),
@@ -254,7 +258,11 @@ fn send(agent: &ureq::Agent, url: &str, chunks: &SyncSender<Result<Chunk, Reason
 }
 
 /// [`send`], but for the error.
-fn relay(agent: &ureq::Agent, url: &str, chunks: &SyncSender<Result<Chunk, Reason>>) -> Result<(), Reason> {
+fn relay(
+    agent: &ureq::Agent,
+    url: &str,
+    chunks: &SyncSender<Result<Chunk, Reason>>,
+) -> Result<(), Reason> {
     let response = agent.get(url).call().map_err(|error| match error {
         ureq::Error::StatusCode(status) => Reason::Status(status),
         other => Reason::Broken(other.to_string()),
@@ -367,7 +375,8 @@ mod tests {
             stall: Duration::ZERO,
             environment_proxy: false,
         };
-        let outcome = || download(folder.path(), &mirrors, &mut |event| panic!("nothing to do: {event:?}"));
+        let outcome =
+            || download(folder.path(), &mirrors, &mut |event| panic!("nothing to do: {event:?}"));
         for file in &mirrors.files {
             assert!(matches!(outcome(), Err(Failure::Mirror(attempts)) if attempts.is_empty()));
             fs::write(folder.path().join(file.name), "abc").expect("written");

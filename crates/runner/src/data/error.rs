@@ -44,7 +44,10 @@ pub enum DataError {
         path: PathBuf,
     },
     /// Nothing can be learned from the training set.
-    #[error("{name}: expected examples of at least two classes, found {} of class {class} alone", examples)]
+    #[error(
+        "{name}: expected examples of at least two classes, found {} of class {class} alone",
+        examples
+    )]
     OneClass {
         /// The data set.
         name: String,
@@ -168,6 +171,10 @@ pub enum Fault {
 pub(crate) fn unavailable(places: &[PathBuf], attempts: &[Attempt]) -> String {
     let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
     let attempts: Vec<_> = attempts.iter().map(Attempt::to_string).collect();
-    let download = if attempts.is_empty() { "no mirror is configured".into() } else { attempts.join("; ") };
-    format!("MNIST is in none of the folders {}, and could not be downloaded ({download})", places.join(", "))
+    let download =
+        if attempts.is_empty() { "no mirror is configured".into() } else { attempts.join("; ") };
+    format!(
+        "MNIST is in none of the folders {}, and could not be downloaded ({download})",
+        places.join(", ")
+    )
 }

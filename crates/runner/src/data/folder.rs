@@ -43,7 +43,9 @@ pub fn locate(folder: &Path) -> Result<[PathBuf; 4], DataError> {
     let mut found = [const { None }; 4];
     for (name, found) in FILES.iter().zip(&mut found) {
         let dotted = name.replacen("-idx", ".idx", 1);
-        for spelling in [(*name).to_string(), dotted.clone(), format!("{name}.gz"), format!("{dotted}.gz")] {
+        for spelling in
+            [(*name).to_string(), dotted.clone(), format!("{name}.gz"), format!("{dotted}.gz")]
+        {
             let path = folder.join(spelling);
             if path.try_exists().map_err(DataError::io("look for", &path))? {
                 *found = Some(path);
@@ -102,8 +104,11 @@ pub fn read(paths: &[PathBuf; 4], classes: Option<usize>) -> Result<Contents, Da
 /// # Errors
 /// [`DataError::Malformed`] if a set is empty; [`DataError::Io`] if a file cannot be written.
 pub fn write(folder: &Path, train: &Labelled, test: &Labelled) -> Result<(), DataError> {
-    let [train_images, train_labels, test_images, test_labels] = FILES.map(|name| folder.join(name));
-    for (images, labels, set) in [(train_images, train_labels, train), (test_images, test_labels, test)] {
+    let [train_images, train_labels, test_images, test_labels] =
+        FILES.map(|name| folder.join(name));
+    for (images, labels, set) in
+        [(train_images, train_labels, train), (test_images, test_labels, test)]
+    {
         let [count, rows, cols] = set.dims();
         idx::write(&images, [count, rows, cols], set.pixels())?;
         idx::write(&labels, [count], set.labels())?;

@@ -19,7 +19,8 @@ const CLASSES: usize = 10;
 const COUNTS: [usize; 2] = [60_000, 10_000];
 
 /// The streams of the training images and of the test images, among those that `streams` lists.
-pub(crate) const STREAMS: [u64; 2] = [u64::from_be_bytes(*b"dg train"), u64::from_be_bytes(*b"dg test\0")];
+pub(crate) const STREAMS: [u64; 2] =
+    [u64::from_be_bytes(*b"dg train"), u64::from_be_bytes(*b"dg test\0")];
 
 /// The digits of `seed`: from the folder below `cache` if they are there, else drawn and, where that can be done,
 /// put there. A cache that cannot be read or written costs time alone.
@@ -31,10 +32,13 @@ pub fn load(seed: u64, cache: Option<&Path>) -> Result<Dataset, DataError> {
 }
 
 fn of_counts(seed: u64, cache: Option<&Path>, counts: [usize; 2]) -> Result<Dataset, DataError> {
-    let folder = cache.map(|cache| cache.join(format!("digits-{:016x}-{seed}", digits::FINGERPRINT)));
-    let dataset = |contents| Dataset::new("digits".into(), Origin::Generated { instead_of: None }, contents);
+    let folder =
+        cache.map(|cache| cache.join(format!("digits-{:016x}-{seed}", digits::FINGERPRINT)));
+    let dataset =
+        |contents| Dataset::new("digits".into(), Origin::Generated { instead_of: None }, contents);
     if let Some(folder) = &folder
-        && let Ok(contents) = folder::locate(folder).and_then(|paths| folder::read(&paths, Some(CLASSES)))
+        && let Ok(contents) =
+            folder::locate(folder).and_then(|paths| folder::read(&paths, Some(CLASSES)))
         && [contents.train.dims(), contents.test.dims()]
             == counts.map(|count| [count as u32, SIDE as u32, SIDE as u32])
     {
@@ -44,8 +48,9 @@ fn of_counts(seed: u64, cache: Option<&Path>, counts: [usize; 2]) -> Result<Data
     let draw = |stream: u64, count: usize| {
         let (pixels, labels) = digits::generate(seed, stream, count, threads);
         let whole = format!("{count} images of {SIDE} x {SIDE} and as many labels");
-        Labelled::new(pixels, labels, SIDE as u32, SIDE as u32)
-            .map_err(|uneven| DataError::malformed(Path::new("(generated)"), Fault::Count, whole, uneven))
+        Labelled::new(pixels, labels, SIDE as u32, SIDE as u32).map_err(|uneven| {
+            DataError::malformed(Path::new("(generated)"), Fault::Count, whole, uneven)
+        })
     };
     let (train, test) = (draw(STREAMS[0], counts[0])?, draw(STREAMS[1], counts[1])?);
     if let Some(folder) = &folder {
@@ -81,7 +86,10 @@ mod tests {
         bytes[8] = marked;
         std::fs::write(&labels, &bytes).unwrap();
         assert_eq!(of_counts(5, Some(cache.path()), FEW).unwrap().train.labels()[0], marked);
-        assert_ne!(of_counts(6, Some(cache.path()), FEW).unwrap().train.labels(), drawn.train.labels());
+        assert_ne!(
+            of_counts(6, Some(cache.path()), FEW).unwrap().train.labels(),
+            drawn.train.labels()
+        );
     }
 
     #[test]
@@ -90,7 +98,10 @@ mod tests {
         let drawn = of_counts(1, Some(cache.path()), FEW).unwrap();
         let folder = std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
         std::fs::write(folder.join(folder::FILES[0]), b"broken").unwrap();
-        assert_eq!(of_counts(1, Some(cache.path()), FEW).unwrap().train.pixels(), drawn.train.pixels());
+        assert_eq!(
+            of_counts(1, Some(cache.path()), FEW).unwrap().train.pixels(),
+            drawn.train.pixels()
+        );
         // A file where the cache should be: nothing can be kept, and nothing is lost.
         let file = cache.path().join("file");
         std::fs::write(&file, b"").unwrap();

@@ -70,7 +70,8 @@ impl<const N: usize> Array<N> {
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, DataError> {
         let length = bytes.len() as u64;
         if bytes.starts_with(&GZIP_MAGIC) {
-            let damaged = |cause| DataError::malformed(path, Fault::Gzip, "a whole gzip stream", cause);
+            let damaged =
+                |cause| DataError::malformed(path, Fault::Gzip, "a whole gzip stream", cause);
             let most = length.saturating_mul(DEFLATE_MAX_RATIO);
             Self::decode(MultiGzDecoder::new(bytes), most, path, damaged)
         } else {
@@ -86,8 +87,9 @@ impl<const N: usize> Array<N> {
         path: &Path,
         unreadable: impl FnOnce(io::Error) -> DataError,
     ) -> Result<Self, DataError> {
-        let malformed =
-            |fault, expected: String, found: String| DataError::malformed(path, fault, expected, found);
+        let malformed = |fault, expected: String, found: String| {
+            DataError::malformed(path, fault, expected, found)
+        };
         let header_len = 4 + 4 * N as u64;
         let mut header = Vec::new();
         if let Err(cause) = source.by_ref().take(header_len).read_to_end(&mut header) {
@@ -96,7 +98,11 @@ impl<const N: usize> Array<N> {
         if let Some([a, b]) = header.first_chunk::<2>()
             && [*a, *b] != [0, 0]
         {
-            return Err(malformed(Fault::Magic, "first bytes 00 00".into(), format!("{a:02x} {b:02x}")));
+            return Err(malformed(
+                Fault::Magic,
+                "first bytes 00 00".into(),
+                format!("{a:02x} {b:02x}"),
+            ));
         }
         match header.get(2) {
             Some(&UNSIGNED_BYTE) | None => {}
@@ -124,7 +130,8 @@ impl<const N: usize> Array<N> {
             return Err(malformed(Fault::Empty, "dimensions above 0".into(), format!("{dims:?}")));
         }
         let claim = dims.iter().try_fold(1, |product: u64, &dim| product.checked_mul(dim.into()));
-        let expected = || format!("{header_len} + {} bytes", dims.map(|dim| dim.to_string()).join(" * "));
+        let expected =
+            || format!("{header_len} + {} bytes", dims.map(|dim| dim.to_string()).join(" * "));
         let Some(claim) = claim.filter(|claim| *claim <= most.saturating_sub(header_len)) else {
             return Err(malformed(Fault::Length, expected(), format!("{most} bytes at most")));
         };
@@ -161,14 +168,21 @@ pub fn write<const N: usize>(path: &Path, dims: [u32; N], data: &[u8]) -> Result
     header.extend(dims.iter().flat_map(|dim| dim.to_be_bytes()));
     let claim = dims.iter().try_fold(1, |product: u64, &dim| product.checked_mul(dim.into()));
     if dims.contains(&0) {
-        return Err(DataError::malformed(path, Fault::Empty, "dimensions above 0", format!("{dims:?}")));
+        return Err(DataError::malformed(
+            path,
+            Fault::Empty,
+            "dimensions above 0",
+            format!("{dims:?}"),
+        ));
     }
     if claim != Some(data.len() as u64) {
         let expected = dims.map(|dim| dim.to_string()).join(" * ");
         return Err(DataError::malformed(path, Fault::Length, expected, data.len()));
     }
     replace(path, |file| {
-        file.write_all(&header).and_then(|()| file.write_all(data)).map_err(DataError::io("write", path))
+        file.write_all(&header)
+            .and_then(|()| file.write_all(data))
+            .map_err(DataError::io("write", path))
     })
 }
 
@@ -182,7 +196,9 @@ mod tests {
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut packed = Vec::new();
-        GzEncoder::new(bytes, Compression::fast()).read_to_end(&mut packed).expect("memory does not fail");
+        GzEncoder::new(bytes, Compression::fast())
+            .read_to_end(&mut packed)
+            .expect("memory does not fail");
         packed
     }
 
@@ -249,8 +265,12 @@ mod tests {
             let error = parse(&file).expect_err("malformed");
             let message = error.to_string();
             assert!(message.starts_with("some/file: "), "case {case}: {message}");
-            let DataError::Malformed { path, fault: actual_fault, expected: actual, found: actual_found } =
-                error
+            let DataError::Malformed {
+                path,
+                fault: actual_fault,
+                expected: actual,
+                found: actual_found,
+            } = error
             else {
                 panic!("case {case}: {message}");
             };
@@ -269,7 +289,10 @@ mod tests {
         let mut lie = images();
         lie[4..16].fill(0xFF);
         assert!(matches!(parse(&lie), Err(DataError::Malformed { fault: Fault::Length, .. })));
-        assert!(matches!(parse(&gzip(&lie)), Err(DataError::Malformed { fault: Fault::Length, .. })));
+        assert!(matches!(
+            parse(&gzip(&lie)),
+            Err(DataError::Malformed { fault: Fault::Length, .. })
+        ));
     }
 
     #[test]
@@ -289,7 +312,10 @@ mod tests {
             write(&path, [3, 5], &[0; 14]),
             Err(DataError::Malformed { fault: Fault::Length, .. })
         ));
-        assert!(matches!(write(&path, [0, 5], &[]), Err(DataError::Malformed { fault: Fault::Empty, .. })));
+        assert!(matches!(
+            write(&path, [0, 5], &[]),
+            Err(DataError::Malformed { fault: Fault::Empty, .. })
+        ));
         let names: Vec<_> = fs::read_dir(folder.path().join("new")).expect("there").collect();
         assert_eq!(names.len(), 1, "{names:?}");
     }
@@ -299,7 +325,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let absent = folder.path().join("absent");
         assert!(matches!(Array::<1>::read(&absent), Err(DataError::Io { action: "read", .. })));
-        assert!(matches!(Array::<1>::read(folder.path()), Err(DataError::Io { action: "read", .. })));
+        assert!(matches!(
+            Array::<1>::read(folder.path()),
+            Err(DataError::Io { action: "read", .. })
+        ));
         fs::write(&absent, []).expect("written");
         let below = write(&absent.join("file"), [1], &[0]);
         assert!(matches!(below, Err(DataError::Io { action: "create the folder", .. })));

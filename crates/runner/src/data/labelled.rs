@@ -125,11 +125,18 @@ impl Labelled {
         Self::of_shape(inputs, goals, Shape::Features(columns as usize), 1, columns)
     }
 
-    fn of_shape(inputs: Inputs, goals: Goals, shape: Shape, rows: u32, cols: u32) -> Result<Self, Uneven> {
+    fn of_shape(
+        inputs: Inputs,
+        goals: Goals,
+        shape: Shape,
+        rows: u32,
+        cols: u32,
+    ) -> Result<Self, Uneven> {
         let uneven = Uneven { pixels: inputs.len(), labels: goals.len(), rows, cols };
         let count = u32::try_from(goals.len()).map_err(|_| uneven)?;
-        let product =
-            [count, rows, cols].iter().try_fold(1, |so_far: u64, &dim| so_far.checked_mul(dim.into()));
+        let product = [count, rows, cols]
+            .iter()
+            .try_fold(1, |so_far: u64, &dim| so_far.checked_mul(dim.into()));
         if rows == 0 || cols == 0 || product != Some(inputs.len() as u64) {
             return Err(uneven);
         }
@@ -178,7 +185,9 @@ impl Labelled {
             hash.update(set.dims.map(u32::to_le_bytes).as_flattened());
             match &set.inputs {
                 Inputs::Bytes(bytes) => hash.update(bytes),
-                Inputs::Numbers(numbers) => numbers.iter().for_each(|x| hash.update(x.to_le_bytes())),
+                Inputs::Numbers(numbers) => {
+                    numbers.iter().for_each(|x| hash.update(x.to_le_bytes()))
+                }
             }
             match &set.goals {
                 Goals::Classes(classes) => hash.update(classes),
@@ -278,7 +287,8 @@ mod tests {
 
     #[test]
     fn a_subset_has_its_examples_in_their_order() {
-        let (inputs, goals) = (Inputs::Numbers(vec![0.0, 0.5, 1.0, 1.5, 2.0, 2.5]), vec![10.0, 11.0, 12.0]);
+        let (inputs, goals) =
+            (Inputs::Numbers(vec![0.0, 0.5, 1.0, 1.5, 2.0, 2.5]), vec![10.0, 11.0, 12.0]);
         let set = Labelled::table(inputs, Goals::Values(goals), 2).expect("3 rows of 2");
         let some = set.subset(&[2, 0]);
         assert_eq!(some.inputs(), &Inputs::Numbers(vec![2.0, 2.5, 0.0, 0.5]));

@@ -14,8 +14,10 @@ use super::{Dataset, Event, Origin, Request};
 const CLASSES: usize = 10;
 
 /// Where MNIST is downloaded from, in order: the mirrors of CVDF and of PyTorch.
-pub(crate) const MIRRORS: [&str; 2] =
-    ["https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"];
+pub(crate) const MIRRORS: [&str; 2] = [
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+];
 
 /// Lengths and SHA-256 of the uncompressed files.
 pub(crate) const PUBLISHED: [Published; 4] = [
@@ -46,7 +48,10 @@ pub(crate) const PUBLISHED: [Published; 4] = [
 ///
 /// # Errors
 /// Those of [`load`](super::load).
-pub(crate) fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result<Dataset, DataError> {
+pub(crate) fn load(
+    request: &Request,
+    hear: &mut dyn FnMut(Event<'_>),
+) -> Result<Dataset, DataError> {
     let cache = request.cache.as_ref().map(|cache| cache.join("mnist"));
     for place in request.mnist_dir.iter().chain(&request.places) {
         match folder::locate(place) {
@@ -54,19 +59,24 @@ pub(crate) fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result
             // That most places lack all four files is no news, unless the user named the place.
             Err(DataError::Missing { files, .. })
                 if files.len() == FILES.len() && request.mnist_dir.as_ref() != Some(place) => {}
-            Err(unusable) => hear(Event::Notice(&format!("MNIST is looked for elsewhere: {unusable}"))),
+            Err(unusable) => {
+                hear(Event::Notice(&format!("MNIST is looked for elsewhere: {unusable}")))
+            }
         }
     }
     if let Some(cache) = &cache {
         match folder::locate(cache).and_then(|paths| read(&paths, Origin::Folder(cache.clone()))) {
             Err(DataError::Missing { .. }) => {}
-            Err(unusable) => hear(Event::Notice(&format!("MNIST in the cache is of no use: {unusable}"))),
+            Err(unusable) => {
+                hear(Event::Notice(&format!("MNIST in the cache is of no use: {unusable}")))
+            }
             found => return found,
         }
     }
 
     let unavailable = |attempts| {
-        let places = request.mnist_dir.iter().chain(&request.places).chain(&cache).cloned().collect();
+        let places =
+            request.mnist_dir.iter().chain(&request.places).chain(&cache).cloned().collect();
         DataError::Unavailable { places, attempts }
     };
     if let Some(cache) = &cache {
@@ -78,7 +88,8 @@ pub(crate) fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result
             }
         }
     }
-    let passing = tempfile::tempdir().map_err(DataError::io("create a folder in", &std::env::temp_dir()))?;
+    let passing =
+        tempfile::tempdir().map_err(DataError::io("create a folder in", &std::env::temp_dir()))?;
     fetch(passing.path(), false, &request.mirrors, hear).map_err(|failure| match failure {
         Failure::Mirror(attempts) => unavailable(attempts),
         Failure::Machine(refusal) => refusal,

@@ -102,7 +102,9 @@ impl fmt::Display for Origin {
             Self::Downloaded { from, into: Some(folder) } => {
                 write!(f, "downloaded from {from} into {}", folder.display())
             }
-            Self::Downloaded { from, into: None } => write!(f, "downloaded from {from} for this run alone"),
+            Self::Downloaded { from, into: None } => {
+                write!(f, "downloaded from {from} for this run alone")
+            }
             Self::Generated { instead_of: None } => write!(f, "generated"),
             Self::Generated { instead_of: Some(reason) } => write!(f, "generated, since {reason}"),
         }
@@ -155,7 +157,9 @@ pub fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result<Datase
             let table = table::parse(open(path)?, path, goal, hear)?;
             from_table(table, name(path), Origin::File(path.clone()), path, request.seed)
         }
-        Choice::Classification(settings) => made("classification", settings.generate(request.seed), request),
+        Choice::Classification(settings) => {
+            made("classification", settings.generate(request.seed), request)
+        }
         Choice::Linear(settings) => made("linear", settings.generate(request.seed), request),
         Choice::Folder(folder) => {
             let contents = folder::read(&folder::locate(folder)?, None)?;
@@ -166,7 +170,9 @@ pub fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result<Datase
         Choice::Auto => match mnist::load(request, hear) {
             Err(DataError::Unavailable { places, attempts }) => {
                 let reason = error::unavailable(&places, &attempts);
-                hear(Event::Notice(&format!("training on generated digits, not on MNIST, since {reason}")));
+                hear(Event::Notice(&format!(
+                    "training on generated digits, not on MNIST, since {reason}"
+                )));
                 Ok(Dataset { origin: Origin::Generated { instead_of: Some(reason) }, ..digits()? })
             }
             found => found,
@@ -178,7 +184,15 @@ impl Dataset {
     /// The data set `contents` with its name and origin.
     fn new(name: String, origin: Origin, contents: folder::Contents) -> Self {
         let folder::Contents { classes, train, test } = contents;
-        Self { name, origin, classes, names: Names::default(), train, test, test_is_held_out: false }
+        Self {
+            name,
+            origin,
+            classes,
+            names: Names::default(),
+            train,
+            test,
+            test_is_held_out: false,
+        }
     }
 
     /// Whether there is anything to learn.
@@ -211,7 +225,11 @@ impl Dataset {
 const TEST_SHARE: u32 = 5;
 
 /// `set` without its test set, and that.
-pub(crate) fn with_test(set: &Labelled, path: &Path, seed: u64) -> Result<[Labelled; 2], DataError> {
+pub(crate) fn with_test(
+    set: &Labelled,
+    path: &Path,
+    seed: u64,
+) -> Result<[Labelled; 2], DataError> {
     let [count, ..] = set.dims();
     let split = Split::test(set, (count / TEST_SHARE).max(1), seed)
         .map_err(|_| DataError::malformed(path, Fault::Empty, "at least 2 examples", count))?;
@@ -233,14 +251,24 @@ fn from_table(
 }
 
 /// The generated table `table`, called `name`.
-fn made(name: &str, table: Result<table::Table, Uneven>, request: &Request) -> Result<Dataset, DataError> {
+fn made(
+    name: &str,
+    table: Result<table::Table, Uneven>,
+    request: &Request,
+) -> Result<Dataset, DataError> {
     let path = Path::new("(generated)");
-    let table = table
-        .map_err(|uneven| DataError::malformed(path, Fault::Length, "as many rows as asked for", uneven))?;
+    let table = table.map_err(|uneven| {
+        DataError::malformed(path, Fault::Length, "as many rows as asked for", uneven)
+    })?;
     from_table(table, name.into(), Origin::Generated { instead_of: None }, path, request.seed)
 }
 
-fn from_arrays(arrays: arrays::Arrays, path: &Path, origin: Origin, seed: u64) -> Result<Dataset, DataError> {
+fn from_arrays(
+    arrays: arrays::Arrays,
+    path: &Path,
+    origin: Origin,
+    seed: u64,
+) -> Result<Dataset, DataError> {
     let arrays::Arrays { train, test } = arrays;
     let largest = train.labels().iter().max().map(|&label| usize::from(label));
     let test_is_held_out = test.is_none();

@@ -44,15 +44,24 @@ const LONGEST_HEADER: usize = 1 << 16;
 /// [`DataError::Malformed`] if it is no such file, has elements of another type, columns first, more or fewer elements than its header says, or
 /// some that are not finite; [`DataError::Io`] if it cannot be read.
 pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
-    let refused = |fault, expected: &str, found: String| DataError::malformed(path, fault, expected, found);
+    let refused =
+        |fault, expected: &str, found: String| DataError::malformed(path, fault, expected, found);
     let mut take = |len: usize| {
         let mut bytes = Vec::new();
-        input.by_ref().take(len as u64).read_to_end(&mut bytes).map_err(DataError::io("read", path))?;
+        input
+            .by_ref()
+            .take(len as u64)
+            .read_to_end(&mut bytes)
+            .map_err(DataError::io("read", path))?;
         Ok::<_, DataError>(bytes)
     };
     let start = take(8)?;
     let Some(&[major, _]) = start.strip_prefix(b"\x93NUMPY") else {
-        return Err(refused(Fault::Npy, "a file that begins with \\x93NUMPY", format!("{start:02x?}")));
+        return Err(refused(
+            Fault::Npy,
+            "a file that begins with \\x93NUMPY",
+            format!("{start:02x?}"),
+        ));
     };
     let width = if major == 1 { 2 } else { 4 };
     let len = take(width)?.iter().rev().fold(0, |len, &byte| len << 8 | usize::from(byte));
@@ -76,7 +85,12 @@ pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
     let rest = take(1)?.len();
     if bytes.len() + rest != len {
         let found = if rest > 0 { "more".into() } else { bytes.len().to_string() };
-        return Err(DataError::malformed(path, Fault::Length, format!("{len} bytes of elements"), found));
+        return Err(DataError::malformed(
+            path,
+            Fault::Length,
+            format!("{len} bytes of elements"),
+            found,
+        ));
     }
     if big_endian {
         bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
@@ -110,7 +124,12 @@ fn finite(numbers: Vec<f32>, path: &Path) -> Result<Vec<f32>, DataError> {
     match numbers.iter().position(|number| !number.is_finite()) {
         Some(at) => {
             let found = format!("{} at index {at} of all elements", numbers[at]);
-            Err(DataError::malformed(path, Fault::Number, "finite numbers within the range of f32", found))
+            Err(DataError::malformed(
+                path,
+                Fault::Number,
+                "finite numbers within the range of f32",
+                found,
+            ))
         }
         None => Ok(numbers),
     }
@@ -129,7 +148,11 @@ fn integer(bytes: &[u8], signed: bool) -> i64 {
     let negative = signed && bytes.last().is_some_and(|&byte| byte > 127);
     let mut wide = if negative { [255; 8] } else { [0; 8] };
     wide[..bytes.len()].copy_from_slice(bytes);
-    if signed { i64::from_le_bytes(wide) } else { u64::from_le_bytes(wide).try_into().unwrap_or(i64::MAX) }
+    if signed {
+        i64::from_le_bytes(wide)
+    } else {
+        u64::from_le_bytes(wide).try_into().unwrap_or(i64::MAX)
+    }
 }
 
 /// What a header says.
@@ -150,7 +173,8 @@ struct Unfit {
 
 impl Header {
     fn parse(text: &str) -> Result<Self, Unfit> {
-        let whole = Unfit { fault: Fault::Npy, expected: "a header with descr, fortran_order and shape" };
+        let whole =
+            Unfit { fault: Fault::Npy, expected: "a header with descr, fortran_order and shape" };
         let value = |key: &str| {
             let (_, rest) = text.split_once(key)?;
             Some(rest.trim_start().strip_prefix(':')?.trim_start())
@@ -176,8 +200,10 @@ impl Header {
             _ => return Err(unfit),
         };
         let dims = shape.strip_prefix('(').and_then(|rest| rest.split_once(')'));
-        let dims = dims.map(|(dims, _)| dims.split(',').map(str::trim).filter(|dim| !dim.is_empty()));
-        let shape: Option<Vec<usize>> = dims.and_then(|dims| dims.map(|dim| dim.parse().ok()).collect());
+        let dims =
+            dims.map(|(dims, _)| dims.split(',').map(str::trim).filter(|dim| !dim.is_empty()));
+        let shape: Option<Vec<usize>> =
+            dims.and_then(|dims| dims.map(|dim| dim.parse().ok()).collect());
         let Some(shape) = shape else { return Err(whole) };
         if order.starts_with("True") && shape.len() > 1 {
             let expected = "rows first (save with numpy.ascontiguousarray)";
@@ -193,7 +219,8 @@ mod tests {
 
     /// As `numpy.save` writes it.
     pub(crate) fn file(descr: &str, shape: &str, elements: &[u8]) -> Vec<u8> {
-        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let header =
+            format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
         let mut file = b"\x93NUMPY\x01\x00".to_vec();
         file.extend((header.len() as u16).to_le_bytes());
         file.extend(header.as_bytes());
@@ -236,8 +263,9 @@ mod tests {
 
     #[test]
     fn shapes_are_read() {
-        let shape =
-            |shape: &str, count: usize| parsed(&file("|u1", shape, &vec![0; count])).expect("whole").shape;
+        let shape = |shape: &str, count: usize| {
+            parsed(&file("|u1", shape, &vec![0; count])).expect("whole").shape
+        };
         assert_eq!(shape("(2, 3)", 6), [2, 3]);
         assert_eq!(shape("(4,)", 4), [4]);
         assert_eq!(shape("()", 1), [0; 0]);
@@ -252,7 +280,10 @@ mod tests {
             (file("<f4", "(2,)", &[0; 7]), "expected 8 bytes of elements, found 7"),
             (file("<f4", "(2,)", &[0; 9]), "found more"),
             (file("<c8", "(1,)", &[0; 8]), "float32"),
-            (file("<f4", "(1,)", &nan), "finite numbers within the range of f32, found NaN at index 0"),
+            (
+                file("<f4", "(1,)", &nan),
+                "finite numbers within the range of f32, found NaN at index 0",
+            ),
             (file("<f8", "(1,)", &1e300_f64.to_le_bytes()), "inf"),
             (file("<f4", "(-1,)", &[]), "shape"),
             (file("<f8", "(4294967296, 4294967296)", &[]), "fits into memory"),
@@ -262,7 +293,8 @@ mod tests {
             assert!(error.starts_with("a.npy: ") && error.contains(expected), "{error}");
         }
         let columns_first = file("<f4", "(1, 1)", &[0; 4]);
-        let columns_first = String::from_utf8_lossy(&columns_first).replace("False", " True").into_bytes();
+        let columns_first =
+            String::from_utf8_lossy(&columns_first).replace("False", " True").into_bytes();
         // The lossy text has the magic's first byte replaced.
         let columns_first = [b"\x93".as_slice(), &columns_first[3..]].concat();
         assert!(parsed(&columns_first).expect_err("columns first").contains("ascontiguousarray"));

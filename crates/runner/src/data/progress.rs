@@ -24,8 +24,8 @@ impl Terminal {
             Event::Notice(text) => say(text),
             // indicatif draws to stderr, and not at all where that is no terminal.
             Event::Begun(url) => {
-                let style =
-                    ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+                let style = ProgressStyle::with_template(TEMPLATE)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
                 let bar = ProgressBar::no_length().with_style(style);
                 self.bar = Some(bar.with_message(url.to_owned()));
             }

@@ -53,7 +53,8 @@ pub(crate) fn replace<E: From<DataError>>(
     // Temporary files are private by default; this one is to become an ordinary file, under the user's umask.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut unfinished = builder.tempfile_in(folder).map_err(DataError::io("create a file in", folder))?;
+    let mut unfinished =
+        builder.tempfile_in(folder).map_err(DataError::io("create a file in", folder))?;
 
     fill(unfinished.as_file_mut())?;
     // Otherwise a power cut could leave the new name on contents that never reached the disk.

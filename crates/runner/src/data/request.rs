@@ -121,7 +121,9 @@ mod tests {
     use super::*;
 
     fn request(choice: Choice, variables: &[(&str, &str)]) -> Request {
-        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+        let find = |name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+        };
         let no_digits: Generate = |_, _| unreachable!("nothing is loaded");
         Request::from_variables(choice, 7, no_digits, find)
     }
@@ -138,7 +140,8 @@ mod tests {
 
     #[test]
     fn variables_override_and_empty_ones_count_as_absent() {
-        let given = [("MNIST_DIR", "/m"), ("EVENKEEL_CACHE", "/c"), ("EVENKEEL_MNIST_MIRRORS", " a  b ")];
+        let given =
+            [("MNIST_DIR", "/m"), ("EVENKEEL_CACHE", "/c"), ("EVENKEEL_MNIST_MIRRORS", " a  b ")];
         let given = request(Choice::Auto, &given);
         assert_eq!(given.mnist_dir.as_deref(), Some(Path::new("/m")));
         assert_eq!(given.cache.as_deref(), Some(Path::new("/c")));

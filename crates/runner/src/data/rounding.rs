@@ -46,13 +46,23 @@ impl Rounding {
     }
 
     /// As [`text`](Self::text), for a number of f64.
-    pub(crate) fn float<P: Display>(&mut self, exact: f64, rounded: f32, place: impl FnOnce() -> P) {
+    pub(crate) fn float<P: Display>(
+        &mut self,
+        exact: f64,
+        rounded: f32,
+        place: impl FnOnce() -> P,
+    ) {
         let lossy = (rounded == 0.0 && exact != 0.0) || merges(exact, rounded);
         self.count(lossy, exact, rounded, place);
     }
 
     /// As [`text`](Self::text), for an integer.
-    pub(crate) fn integer<P: Display>(&mut self, exact: i64, rounded: f32, place: impl FnOnce() -> P) {
+    pub(crate) fn integer<P: Display>(
+        &mut self,
+        exact: i64,
+        rounded: f32,
+        place: impl FnOnce() -> P,
+    ) {
         self.count(i128::from(exact) != rounded as i128, exact, rounded, place);
     }
 
@@ -65,7 +75,8 @@ impl Rounding {
     ) {
         if lossy {
             self.count += 1;
-            self.first.get_or_insert_with(|| format!("{exact} in {}, which becomes {rounded}", place()));
+            self.first
+                .get_or_insert_with(|| format!("{exact} in {}, which becomes {rounded}", place()));
         }
     }
 
@@ -91,7 +102,8 @@ mod tests {
             let mut rounding = Rounding::default();
             rounding.text(text, text.parse().expect("a number"), || "line 2");
             let of_f64 = {
-                let (mut rounding, exact) = (Rounding::default(), text.parse::<f64>().expect("a number"));
+                let (mut rounding, exact) =
+                    (Rounding::default(), text.parse::<f64>().expect("a number"));
                 rounding.float(exact, exact as f32, || "line 2");
                 rounding.count == 1
             };
@@ -112,7 +124,10 @@ mod tests {
             assert_eq!(is_lossy(text), (false, false), "{text}");
         }
         // Beyond f64 as well.
-        assert_eq!((is_lossy("9007199254740993"), is_lossy("1e-400")), ((true, false), (true, false)));
+        assert_eq!(
+            (is_lossy("9007199254740993"), is_lossy("1e-400")),
+            ((true, false), (true, false))
+        );
     }
 
     #[test]
@@ -125,7 +140,9 @@ mod tests {
         let notice = rounding.notice(Path::new("t.csv")).expect("two of them");
         let expected = "16777217 in line 3, column `id`, which becomes 16777216";
         assert!(
-            notice.starts_with("t.csv: ") && notice.contains(expected) && notice.contains("2 of them"),
+            notice.starts_with("t.csv: ")
+                && notice.contains(expected)
+                && notice.contains("2 of them"),
             "{notice}"
         );
     }

@@ -95,12 +95,13 @@ impl Split {
         let mut quotas = quotas((0..examples).map(|index| class(set, index)), held_out);
         let mut order: Vec<u32> = (0..examples).collect();
         stream.shuffle(&mut order);
-        let (mut validation, mut train): (Vec<u32>, Vec<u32>) = order.into_iter().partition(|&index| {
-            let quota = &mut quotas[class(set, index)];
-            let held = *quota > 0;
-            *quota -= u32::from(held);
-            held
-        });
+        let (mut validation, mut train): (Vec<u32>, Vec<u32>) =
+            order.into_iter().partition(|&index| {
+                let quota = &mut quotas[class(set, index)];
+                let held = *quota > 0;
+                *quota -= u32::from(held);
+                held
+            });
         validation.sort_unstable();
         train.sort_unstable();
         Ok(Self { train, validation })

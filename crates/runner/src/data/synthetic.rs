@@ -80,7 +80,9 @@ const LINEAR: u64 = u64::from_be_bytes(*b"linear\0\0");
 type Refused = (&'static str, String, &'static str);
 
 /// The first of `settings` that is not allowed.
-fn check(settings: impl IntoIterator<Item = (&'static str, f64, bool, &'static str)>) -> Result<(), Refused> {
+fn check(
+    settings: impl IntoIterator<Item = (&'static str, f64, bool, &'static str)>,
+) -> Result<(), Refused> {
     let refused = settings.into_iter().find(|(.., allowed, _)| !allowed);
     refused.map_or(Ok(()), |(name, got, _, expected)| Err((name, got.to_string(), expected)))
 }
@@ -98,7 +100,8 @@ impl Classification {
     /// # Errors
     /// The first that is not: its name, its value, and what is expected.
     pub fn check(&self) -> Result<(), Refused> {
-        let Self { samples, features, informative, redundant, classes, clusters, separation, flip } = *self;
+        let Self { samples, features, informative, redundant, classes, clusters, separation, flip } =
+            *self;
         let corners = 1_u64 << informative.min(16);
         let wanted = u64::from(classes) * u64::from(clusters);
         check(sizes(samples, features).into_iter().chain([
@@ -126,7 +129,8 @@ impl Classification {
     /// # Errors
     /// None, once the settings are checked.
     pub fn generate(&self, seed: u64) -> Result<Table, Uneven> {
-        let Self { samples, features, informative, redundant, classes, clusters, separation, flip } = *self;
+        let Self { samples, features, informative, redundant, classes, clusters, separation, flip } =
+            *self;
         let [rows, width, known, mixed] =
             [samples, features, informative, redundant].map(|count| count as usize);
         let stream = |by| Stream::new(seed, CLASSIFICATION).beyond(by);
@@ -158,8 +162,9 @@ impl Classification {
         }
         let names = ["informative", "redundant", "noise"].into_iter();
         let counts = [known, mixed, width - known - mixed];
-        let columns =
-            names.zip(counts).flat_map(|(name, count)| (1..=count).map(move |n| format!("{name}_{n}")));
+        let columns = names
+            .zip(counts)
+            .flat_map(|(name, count)| (1..=count).map(move |n| format!("{name}_{n}")));
         Ok(Table {
             columns: columns.collect(),
             classes: (0..classes).map(|class| class.to_string()).collect(),
@@ -189,7 +194,8 @@ impl Linear {
         let stream = |by| Stream::new(seed, LINEAR).beyond(by);
         let weights = normal(stream(0), width);
         // Values belong to the inputs as they are kept.
-        let inputs: Vec<f32> = normal(stream(1), rows * width).into_iter().map(|x| x as f32).collect();
+        let inputs: Vec<f32> =
+            normal(stream(1), rows * width).into_iter().map(|x| x as f32).collect();
         let value = |(row, drawn): (&[f32], f64)| {
             let exact = row.iter().zip(&weights).fold(0.0, |sum, (&x, w)| sum + f64::from(x) * w);
             (exact + noise * drawn) as f32
@@ -268,12 +274,18 @@ mod tests {
 
     #[test]
     fn redundant_columns_add_nothing() {
-        let settings =
-            Classification { samples: 10, informative: 2, redundant: 3, features: 5, ..Default::default() };
+        let settings = Classification {
+            samples: 10,
+            informative: 2,
+            redundant: 3,
+            features: 5,
+            ..Default::default()
+        };
         let table = settings.generate(1).expect("as many as stated");
         let rows: Vec<&[f32]> = numbers(&table).chunks_exact(5).collect();
-        let determinant =
-            |a: [f32; 2], b: [f32; 2]| f64::from(a[0]) * f64::from(b[1]) - f64::from(a[1]) * f64::from(b[0]);
+        let determinant = |a: [f32; 2], b: [f32; 2]| {
+            f64::from(a[0]) * f64::from(b[1]) - f64::from(a[1]) * f64::from(b[0])
+        };
         // Weights from two rows (Cramer's rule) hold in all others.
         for column in 2..5 {
             let [a, b] = [rows[0], rows[3]];
@@ -311,13 +323,15 @@ mod tests {
             Goals::Classes(_) => Vec::new(),
         };
         let (exact, noisy) = (values(&table), values(&noisy));
-        let squares = exact.iter().zip(&noisy).map(|(a, b)| f64::from(a - b) * f64::from(a - b)).sum::<f64>();
+        let squares =
+            exact.iter().zip(&noisy).map(|(a, b)| f64::from(a - b) * f64::from(a - b)).sum::<f64>();
         assert!((squares / 5000.0 - 0.25).abs() < 0.03, "{squares}");
         assert_ne!(settings.generate(8).expect("as many as stated"), table);
         // Inputs are independent: the mean of value times input is the weight of that input, the same from either half.
         let weight = |rows: std::ops::Range<usize>, column: usize| {
             let count = rows.len() as f64;
-            rows.map(|i| f64::from(numbers(&table)[3 * i + column]) * f64::from(exact[i])).sum::<f64>()
+            rows.map(|i| f64::from(numbers(&table)[3 * i + column]) * f64::from(exact[i]))
+                .sum::<f64>()
                 / count
         };
         for column in 0..3 {
@@ -328,8 +342,9 @@ mod tests {
     /// Another value is another data set: recorded figures no longer hold.
     #[test]
     fn the_numbers_are_pinned() {
-        let table =
-            Classification { samples: 10, ..Default::default() }.generate(0).expect("as many as stated");
+        let table = Classification { samples: 10, ..Default::default() }
+            .generate(0)
+            .expect("as many as stated");
         let hash = numbers(&table)
             .iter()
             .flat_map(|x| x.to_le_bytes())
@@ -350,6 +365,9 @@ mod tests {
         assert_eq!(refused(Classification { clusters: 3, ..all }), "clusters");
         assert_eq!(refused(Classification { separation: f64::NAN, ..all }), "separation");
         assert_eq!(refused(Classification { flip: 1.1, ..all }), "flip");
-        assert_eq!(Linear { noise: -1.0, ..Linear::default() }.check().expect_err("negative").0, "noise");
+        assert_eq!(
+            Linear { noise: -1.0, ..Linear::default() }.check().expect_err("negative").0,
+            "noise"
+        );
     }
 }

@@ -116,7 +116,12 @@ pub fn parse(
                 let expected = format!(
                     "at most {MOST_CLASSES} classes in column `{column}` (for a number to be met, name it by --target)"
                 );
-                return Err(DataError::malformed(path, Fault::Label, expected, classes.names().len()));
+                return Err(DataError::malformed(
+                    path,
+                    Fault::Label,
+                    expected,
+                    classes.names().len(),
+                ));
             }
             let number = |text: &String| classes.find(text).unwrap_or(0) as u8;
             (Goals::Classes(texts.iter().map(number).collect()), classes.into_names())
@@ -141,7 +146,8 @@ pub fn parse_known(
     hear: &mut dyn FnMut(Event<'_>),
 ) -> Result<Labelled, DataError> {
     let mut file = File::new(input, path, hear)?;
-    let shown = names.columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
+    let shown =
+        names.columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
     let at = file.column(goal.column())?;
     let known = Classes::known(&names.classes);
     let (mut numbers, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new());
@@ -152,7 +158,8 @@ pub fn parse_known(
             Goal::Label(_) => match known.find(&record[at]) {
                 Some(class) => classes.push(class as u8),
                 None => {
-                    let expected = format!("one of the run's classes ({})", names.classes.join(", "));
+                    let expected =
+                        format!("one of the run's classes ({})", names.classes.join(", "));
                     return Err(file.refused(Fault::Label, &expected, &record, at));
                 }
             },
@@ -187,9 +194,19 @@ pub fn parse_rows(
 }
 
 /// Rows of `columns` numbers with their goals; at least one.
-fn labelled(path: &Path, numbers: Vec<f32>, goals: Goals, columns: usize) -> Result<Labelled, DataError> {
+fn labelled(
+    path: &Path,
+    numbers: Vec<f32>,
+    goals: Goals,
+    columns: usize,
+) -> Result<Labelled, DataError> {
     if goals.is_empty() {
-        return Err(DataError::malformed(path, Fault::Empty, "at least one row below the header", "none"));
+        return Err(DataError::malformed(
+            path,
+            Fault::Empty,
+            "at least one row below the header",
+            "none",
+        ));
     }
     let width = u32::try_from(columns).unwrap_or(u32::MAX);
     Labelled::table(Inputs::Numbers(numbers), goals, width)
@@ -247,11 +264,14 @@ impl<'a, R: Read> File<'a, R> {
 
     /// The place of the column `name`.
     fn column(&self, name: &str) -> Result<usize, DataError> {
-        let refused =
-            |expected: String, found: String| DataError::malformed(self.path, Fault::Column, expected, found);
+        let refused = |expected: String, found: String| {
+            DataError::malformed(self.path, Fault::Column, expected, found)
+        };
         match self.places.get(name) {
             Some(Some(at)) => Ok(*at),
-            Some(None) => Err(refused(format!("one column `{name}`"), "several of this name".into())),
+            Some(None) => {
+                Err(refused(format!("one column `{name}`"), "several of this name".into()))
+            }
             None => Err(refused(format!("a column `{name}`"), self.columns())),
         }
     }
@@ -266,7 +286,8 @@ impl<'a, R: Read> File<'a, R> {
     /// The next row, if there is one.
     fn next(&mut self) -> Result<Option<StringRecord>, DataError> {
         let mut record = StringRecord::new();
-        let read = self.reader.read_record(&mut record).map_err(|error| unreadable(self.path, error))?;
+        let read =
+            self.reader.read_record(&mut record).map_err(|error| unreadable(self.path, error))?;
         Ok(read.then_some(record))
     }
 
@@ -290,7 +311,13 @@ impl<'a, R: Read> File<'a, R> {
     }
 
     /// What is wrong with column number `column` of `record`.
-    fn refused(&self, fault: Fault, expected: &str, record: &StringRecord, column: usize) -> DataError {
+    fn refused(
+        &self,
+        fault: Fault,
+        expected: &str,
+        record: &StringRecord,
+        column: usize,
+    ) -> DataError {
         let expected = format!("{expected} in {}", place(record, &self.header[column]));
         let found = match &record[column] {
             "" => "nothing".to_owned(),
@@ -301,8 +328,7 @@ impl<'a, R: Read> File<'a, R> {
 }
 
 /// What is said where the first row of a file may be no header.
-const LIKE_DATA: &str =
-    "the first row is taken for the names of the columns, but looks like data: add a row of names before it";
+const LIKE_DATA: &str = "the first row is taken for the names of the columns, but looks like data: add a row of names before it";
 
 /// `line 3, column `a``: where a field is.
 fn place(record: &StringRecord, column: &str) -> String {
@@ -316,7 +342,8 @@ fn unreadable(path: &Path, error: csv::Error) -> DataError {
     match error.into_kind() {
         ErrorKind::Io(cause) => DataError::io("read", path)(cause),
         ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            let expected = format!("{expected_len} columns, as in the header, in line {}", line(&pos));
+            let expected =
+                format!("{expected_len} columns, as in the header, in line {}", line(&pos));
             DataError::malformed(path, Fault::Ragged, expected, len)
         }
         ErrorKind::Utf8 { pos, .. } => {
@@ -332,7 +359,8 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str, goal: Goal) -> Result<Table, String> {
-        parse(text.as_bytes(), Path::new("t.csv"), &goal, &mut |_| {}).map_err(|error| error.to_string())
+        parse(text.as_bytes(), Path::new("t.csv"), &goal, &mut |_| {})
+            .map_err(|error| error.to_string())
     }
 
     /// What is said while the table is read.
@@ -374,7 +402,8 @@ mod tests {
     /// However a number is spelt, it is one class, and named by its shortest spelling.
     #[test]
     fn numbers_of_one_value_are_one_class() {
-        let table = parsed("x,y\n1,1.0\n1,0\n1,1\n1,0.0\n1,-0\n1,10e-1\n", label("y")).expect("a table");
+        let table =
+            parsed("x,y\n1,1.0\n1,0\n1,1\n1,0.0\n1,-0\n1,10e-1\n", label("y")).expect("a table");
         assert_eq!(table.classes, ["0", "1"]);
         assert_eq!(table.rows.labels(), [1, 0, 1, 0, 0, 1]);
         let table = parsed("x,y\n1,1.0\n1,1\n1,one\n", label("y")).expect("a table");
@@ -384,7 +413,10 @@ mod tests {
     #[test]
     fn a_header_of_numbers_is_said_to_look_like_data() {
         let said = notices("5.1,1.4,0\n4.9,1.5,1\n", label("0"));
-        assert!(said[0].contains("looks like data") && said[0].contains("(5.1, 1.4, 0)"), "{said:?}");
+        assert!(
+            said[0].contains("looks like data") && said[0].contains("(5.1, 1.4, 0)"),
+            "{said:?}"
+        );
         assert!(notices("a,2020,2021\n1,2,3\n", label("a")).is_empty());
         let error = parsed("0,0,5\n1,2,3\n", label("5")).expect_err("two columns `0`");
         assert!(error.contains("one column `0`, found several"), "{error}");
@@ -394,7 +426,10 @@ mod tests {
     fn numbers_that_rounding_makes_the_same_are_named_once() {
         let said = notices("id,x,y\n1,0.1,0\n16777217,1e-50,1\n16777219,1,1\n", label("y"));
         assert_eq!(said.len(), 1);
-        assert!(said[0].contains("16777217 in line 3, column `id`, which becomes 16777216"), "{said:?}");
+        assert!(
+            said[0].contains("16777217 in line 3, column `id`, which becomes 16777216"),
+            "{said:?}"
+        );
         assert!(said[0].contains("3 of them"), "{said:?}");
     }
 
@@ -404,7 +439,10 @@ mod tests {
         let made = made.generate(4).expect("as many as stated");
         let file = made.to_csv("value");
         let goal = Goal::Target("value".into());
-        assert_eq!(parse(&file[..], Path::new("t.csv"), &goal, &mut |_| {}).expect("a table"), made);
+        assert_eq!(
+            parse(&file[..], Path::new("t.csv"), &goal, &mut |_| {}).expect("a table"),
+            made
+        );
     }
 
     #[test]
@@ -426,7 +464,8 @@ mod tests {
             let text_of = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
             let names = Names { columns: text_of(&["a", "b"]), classes: text_of(&["w", "x"]) };
             let path = Path::new("t.csv");
-            parse_known(text.as_bytes(), path, &goal, &names, &mut |_| {}).map_err(|error| error.to_string())
+            parse_known(text.as_bytes(), path, &goal, &names, &mut |_| {})
+                .map_err(|error| error.to_string())
         };
         let rows = read("b,kind,note,a\n1,x,?,2\n", label("kind")).expect("a row");
         assert_eq!((rows.inputs(), rows.labels()), (&Inputs::Numbers(vec![2.0, 1.0]), &[1][..]));
@@ -469,8 +508,8 @@ mod tests {
         let many: String = (0..257).map(|i| format!("1,{i}\n")).collect();
         let error = parsed(&format!("a,y\n{many}"), label("y")).expect_err("too many");
         assert!(error.contains("at most 256 classes") && error.contains("--target"), "{error}");
-        let utf8 =
-            parse(&b"a,y\n\xff,1\n"[..], Path::new("t.csv"), &label("y"), &mut |_| {}).expect_err("no text");
+        let utf8 = parse(&b"a,y\n\xff,1\n"[..], Path::new("t.csv"), &label("y"), &mut |_| {})
+            .expect_err("no text");
         assert!(utf8.to_string().contains("UTF-8 in line 2"), "{utf8}");
     }
 }

@@ -11,7 +11,9 @@ use crate::Error;
 use crate::config::{Config, Source, is_table};
 use crate::data::arrays::{self, Arrays};
 use crate::data::table::{self, Goal};
-use crate::data::{DataError, Event, Fault, Goals, Labelled, Names, Terminal, noun, open, with_test};
+use crate::data::{
+    DataError, Event, Fault, Goals, Labelled, Names, Terminal, noun, open, with_test,
+};
 use crate::metrics::Summary;
 use crate::tensors::malformed;
 
@@ -43,8 +45,7 @@ pub(super) fn read(
     } else if is_named(path, "npz") {
         arrays::parse(BufReader::new(open(path)?), path, &mut hear)?
     } else if is_named(path, "npy") {
-        let expected =
-            "examples with their goals: an archive (.npz) with x and y, or a folder with x.npy and y.npy";
+        let expected = "examples with their goals: an archive (.npz) with x and y, or a folder with x.npy and y.npy";
         return Err(malformed(path, expected, "a single array"));
     } else {
         arrays::read_folder(path, &mut hear)?
@@ -95,7 +96,8 @@ fn table(
         _ => None,
     };
     let (Some(goal), false) = (goal, summary.columns.is_empty()) else {
-        let expected = "data of the form that the run was trained on, which has no names of columns";
+        let expected =
+            "data of the form that the run was trained on, which has no names of columns";
         return Err(malformed(path, expected, "a table"));
     };
     let names = Names { columns: summary.columns.clone(), classes: summary.classes.clone() };
@@ -116,8 +118,7 @@ fn fits(set: &Labelled, path: &Path, network: &Network) -> Result<(), DataError>
     match (set.goals(), network.outputs()) {
         (Goals::Values(_), 1) => Ok(()),
         (Goals::Classes(_), 1) => {
-            let expected =
-                "values to be met, as the run was trained on (integers are classes: .astype(\"float32\"))";
+            let expected = "values to be met, as the run was trained on (integers are classes: .astype(\"float32\"))";
             Err(DataError::malformed(path, Fault::Goals, expected, "classes"))
         }
         (Goals::Values(_), _) => {
@@ -129,7 +130,8 @@ fn fits(set: &Labelled, path: &Path, network: &Network) -> Result<(), DataError>
                 None => Ok(()),
                 Some(at) => {
                     let found = format!("{} at index {at}", labels[at]);
-                    let expected = format!("labels below {classes}, the number of classes of the run");
+                    let expected =
+                        format!("labels below {classes}, the number of classes of the run");
                     Err(DataError::malformed(path, Fault::LabelRange, expected, found))
                 }
             }

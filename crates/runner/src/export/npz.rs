@@ -58,8 +58,10 @@ fn npy(array: &Array) -> Vec<u8> {
         _ => "<f4",
     };
     let shape: String = array.shape().iter().map(|dim| format!("{dim}, ")).collect();
-    let mut header =
-        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", shape.trim_end());
+    let mut header = format!(
+        "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}",
+        shape.trim_end()
+    );
     // Ten bytes come before it, and a line end after it.
     while !(10 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');

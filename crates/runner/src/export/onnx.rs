@@ -68,7 +68,8 @@ pub(super) fn encode(
         Shape::Features(features) => (Rows::Vector, vec![features]),
     };
     let dims: Vec<_> = dims.into_iter().map(|dim| dim as i64).collect();
-    let (inputs, outputs) = (noun(network.input()), if network.outputs() == 1 { "values" } else { "logits" });
+    let (inputs, outputs) =
+        (noun(network.input()), if network.outputs() == 1 { "values" } else { "logits" });
     let (last, rows) = graph.sequence("layers", layers, inputs.into(), rows)?;
     let last = graph.vector(last, rows);
     graph.node("Identity", &[&last], &[outputs], []);
@@ -110,7 +111,9 @@ impl Attribute<'_> {
                 let named = Message::new().text(1, name);
                 values.iter().fold(named, |message, &value| message.int(8, value)).int(20, 7)
             }
-            Self::Float(name, value) => Message::new().text(1, name).float(2, *value as f32).int(20, 1),
+            Self::Float(name, value) => {
+                Message::new().text(1, name).float(2, *value as f32).int(20, 1)
+            }
             Self::Texts(name, values) => {
                 let named = Message::new().text(1, name);
                 values.iter().fold(named, |message, value| message.text(9, value)).int(20, 8)
@@ -130,12 +133,18 @@ impl Graph<'_> {
         let node = inputs.iter().fold(Message::new(), |node, input| node.text(1, input));
         let node = outputs.iter().fold(node, |node, output| node.text(2, output));
         let node = node.text(3, outputs[0]).text(4, kind);
-        let node = attributes.iter().fold(node, |node, attribute| node.message(5, attribute.message()));
+        let node =
+            attributes.iter().fold(node, |node, attribute| node.message(5, attribute.message()));
         self.message = std::mem::take(&mut self.message).message(1, node);
     }
 
     /// A node whose output gets a name.
-    fn op<const N: usize>(&mut self, kind: &str, inputs: &[&str], attributes: [Attribute<'_>; N]) -> String {
+    fn op<const N: usize>(
+        &mut self,
+        kind: &str,
+        inputs: &[&str],
+        attributes: [Attribute<'_>; N],
+    ) -> String {
         self.values += 1;
         let output = format!("{}_{}", kind.to_lowercase(), self.values);
         self.node(kind, inputs, &[&output], attributes);
@@ -158,7 +167,8 @@ impl Graph<'_> {
     fn number(&mut self, value: f64) -> String {
         self.values += 1;
         let name = format!("number_{}", self.values);
-        let tensor = Message::new().int(2, FLOAT).text(8, &name).blob(9, &(value as f32).to_le_bytes());
+        let tensor =
+            Message::new().int(2, FLOAT).text(8, &name).blob(9, &(value as f32).to_le_bytes());
         self.message = std::mem::take(&mut self.message).message(5, tensor);
         name
     }
@@ -214,7 +224,8 @@ impl Graph<'_> {
             LayerSpec::Activation(activation) => (self.activation(*activation, &x), rows),
             LayerSpec::Prelu { .. } => {
                 let name = format!("{path}.weight");
-                let channels = self.shapes.get(&name).and_then(|shape| shape.first()).copied().unwrap_or(1);
+                let channels =
+                    self.shapes.get(&name).and_then(|shape| shape.first()).copied().unwrap_or(1);
                 let shape = [channels, 1, 1];
                 let slope = self.tensor(&name, (rows == Rows::Image).then_some(&shape));
                 (self.op("PRelu", &[&x, &slope], []), rows)
@@ -258,9 +269,12 @@ impl Graph<'_> {
             }
             LayerSpec::Flatten => (self.op("Flatten", &[&x], []), Rows::Vector),
             LayerSpec::Dropout { .. } => (x, rows),
-            LayerSpec::BatchNorm { epsilon, .. } => (self.batch_norm(path, &x, rows, *epsilon), rows),
+            LayerSpec::BatchNorm { epsilon, .. } => {
+                (self.batch_norm(path, &x, rows, *epsilon), rows)
+            }
             LayerSpec::Residual { body, shortcut, scale } => {
-                let (branch, inside) = self.sequence(&format!("{path}.body"), body, x.clone(), rows)?;
+                let (branch, inside) =
+                    self.sequence(&format!("{path}.body"), body, x.clone(), rows)?;
                 let (beside, _) = self.sequence(&format!("{path}.shortcut"), shortcut, x, rows)?;
                 let factor = match scale {
                     BranchScale::Fixed(1.0) => None,
@@ -284,10 +298,14 @@ impl Graph<'_> {
             }
             LayerSpec::Standardise => (self.standardise(path, &x, rows), rows),
             LayerSpec::Unstandardise => (self.unstandardise(path, &x, rows), rows),
-            LayerSpec::Embedding { count, .. } => (self.embedding(path, &x, rows, *count), Rows::Steps),
+            LayerSpec::Embedding { count, .. } => {
+                (self.embedding(path, &x, rows, *count), Rows::Steps)
+            }
             LayerSpec::LayerNorm { epsilon } => (self.layer_norm(path, &x, rows, *epsilon), rows),
             LayerSpec::RmsNorm { epsilon } => (self.rms_norm(path, &x, rows, *epsilon), rows),
-            LayerSpec::Attention { heads, causal, .. } => (self.attention(path, &x, *heads, *causal), rows),
+            LayerSpec::Attention { heads, causal, .. } => {
+                (self.attention(path, &x, *heads, *causal), rows)
+            }
             LayerSpec::Transformer { heads, causal, .. } => {
                 (self.transformer(path, &x, *heads, *causal), rows)
             }
@@ -303,12 +321,15 @@ impl Graph<'_> {
         match activation {
             Activation::Relu => self.op("Relu", &[x], []),
             Activation::CappedRelu { cap } => self.clip(x, 0.0, cap),
-            Activation::LeakyRelu { slope } => self.op("LeakyRelu", &[x], [Attribute::Float("alpha", slope)]),
+            Activation::LeakyRelu { slope } => {
+                self.op("LeakyRelu", &[x], [Attribute::Float("alpha", slope)])
+            }
             Activation::Elu { alpha } => self.op("Elu", &[x], [Attribute::Float("alpha", alpha)]),
             Activation::Selu => self.op("Selu", &[x], []),
             Activation::Sigmoid => self.op("Sigmoid", &[x], []),
             Activation::HardSigmoid => {
-                let attributes = [Attribute::Float("alpha", 1.0 / 6.0), Attribute::Float("beta", 0.5)];
+                let attributes =
+                    [Attribute::Float("alpha", 1.0 / 6.0), Attribute::Float("beta", 0.5)];
                 self.op("HardSigmoid", &[x], attributes)
             }
             Activation::Tanh => self.op("Tanh", &[x], []),

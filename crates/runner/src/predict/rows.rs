@@ -21,7 +21,11 @@ pub(super) fn read(path: &Path, width: usize, columns: &[String]) -> Result<Part
     let examples = if is_table(path) {
         if columns.is_empty() {
             let found = "a table, whose columns have names";
-            return Err(malformed(path, "an array of NumPy (.npy), as the network was trained on", found));
+            return Err(malformed(
+                path,
+                "an array of NumPy (.npy), as the network was trained on",
+                found,
+            ));
         }
         let numbers = table::parse_rows(open(path)?, path, columns, &mut hear)?;
         let (count, cols) = (numbers.len() / width, width as u32);
@@ -38,8 +42,13 @@ pub(super) fn read(path: &Path, width: usize, columns: &[String]) -> Result<Part
         hear(Event::Notice(&notice));
     }
     if rows.is_some() || cols as usize != width {
-        let found = rows.map_or(format!("{cols} columns"), |rows| format!("images of {rows} x {cols}"));
-        return Err(malformed(path, format!("rows of {width} columns, as the network takes them"), found));
+        let found =
+            rows.map_or(format!("{cols} columns"), |rows| format!("images of {rows} x {cols}"));
+        return Err(malformed(
+            path,
+            format!("rows of {width} columns, as the network takes them"),
+            found,
+        ));
     }
     if count == 0 {
         return Err(DataError::malformed(path, Fault::Empty, "at least one row", "none").into());

@@ -73,9 +73,10 @@ impl Axis {
     /// An axis that holds `values`, of which some may not be finite, or, on a logarithmic one, not above 0. `None` if no value has
     /// a place.
     pub(crate) fn new(scale: Scale, values: impl Iterator<Item = f64>) -> Option<Self> {
-        let placed = values.filter(|value| value.is_finite() && (scale == Scale::Linear || *value > 0.0));
-        let (low, high) =
-            placed.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+        let placed =
+            values.filter(|value| value.is_finite() && (scale == Scale::Linear || *value > 0.0));
+        let (low, high) = placed
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
         (low <= high).then(|| match scale {
             Scale::Linear => Self::linear(low, high),
             Scale::Log => Self::decades(low, high),
@@ -113,7 +114,8 @@ impl Axis {
         // A constant power of ten lies in the middle.
         let (first, last) = if first < last { (first, last) } else { (first - 1.0, last + 1.0) };
         let step = libm::ceil((last - first) / 5.0);
-        let exponents = (0..).map(|i| first + step * f64::from(i)).take_while(|exponent| *exponent <= last);
+        let exponents =
+            (0..).map(|i| first + step * f64::from(i)).take_while(|exponent| *exponent <= last);
         let ticks = exponents.map(|exponent| libm::pow(10.0, exponent)).collect();
         Self { scale: Scale::Log, low: libm::pow(10.0, first), high: libm::pow(10.0, last), ticks }
     }
@@ -236,9 +238,13 @@ mod tests {
         let of = |curves: &[&[f64]]| usual(curves.iter().copied());
         let linear = |top| Usual { scale: Scale::Linear, top };
         // A range test: flat, a fall, an explosion.
-        let test: Vec<f64> = [vec![2.3; 60], vec![1.0; 10], vec![0.3; 20], vec![3.0, 20.0, 240.0]].concat();
+        let test: Vec<f64> =
+            [vec![2.3; 60], vec![1.0; 10], vec![0.3; 20], vec![3.0, 20.0, 240.0]].concat();
         let Usual { scale, top } = of(&[&test]);
-        assert!(scale == Scale::Linear && top.is_some_and(|top| (2.4..10.0).contains(&top)), "{top:?}");
+        assert!(
+            scale == Scale::Linear && top.is_some_and(|top| (2.4..10.0).contains(&top)),
+            "{top:?}"
+        );
         // A healthy run: nothing is cut, the first epoch least of all.
         assert_eq!(of(&[&[2.3, 0.2, 0.12, 0.1, 0.09, 0.09], &[0.2, 0.15, 0.13]]), linear(None));
         // One value is far above.

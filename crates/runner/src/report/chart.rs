@@ -67,7 +67,18 @@ impl Default for Chart<'_> {
         let (curves, mark, level) = (Vec::new(), None, None);
         let (across, scale) = (Scale::Linear, Scale::Linear);
         let (losses, wide, percent) = (false, false, false);
-        Self { title: "", below: "epoch", across, scale, losses, wide, percent, curves, mark, level }
+        Self {
+            title: "",
+            below: "epoch",
+            across,
+            scale,
+            losses,
+            wide,
+            percent,
+            curves,
+            mark,
+            level,
+        }
     }
 }
 
@@ -82,7 +93,9 @@ impl Display for Chart<'_> {
         let Some(y_axis) = Axis::new(scale, values) else { return Ok(()) };
         let y_axis = if self.percent { y_axis.within(0.0, 100.0) } else { y_axis };
         let (first, last) = points()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &(x, _)| (low.min(x), high.max(x)));
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &(x, _)| {
+                (low.min(x), high.max(x))
+            });
         let x_axis = match self.across {
             Scale::Linear => Some(Axis::whole(first, last)),
             Scale::Log => Axis::new(Scale::Log, points().map(|&(x, _)| x)),
@@ -96,8 +109,13 @@ impl Display for Chart<'_> {
         let y = |value: f64| y_axis.place(scaled(value)).map(|place| base - place * (base - top));
 
         write!(f, "<figure><figcaption>{}", Escaped(self.title))?;
-        for Curve { name, colour, .. } in self.curves.iter().filter(|curve| !curve.name.is_empty()) {
-            write!(f, " <span class=\"key\"><i style=\"background:{colour}\"></i>{}</span>", Escaped(name))?;
+        for Curve { name, colour, .. } in self.curves.iter().filter(|curve| !curve.name.is_empty())
+        {
+            write!(
+                f,
+                " <span class=\"key\"><i style=\"background:{colour}\"></i>{}</span>",
+                Escaped(name)
+            )?;
         }
         writeln!(
             f,
@@ -123,7 +141,11 @@ impl Display for Chart<'_> {
         for &tick in &x_axis.ticks {
             if let Some(at) = x(tick) {
                 let label = x_axis.label(tick);
-                write!(f, "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>", base + 15.0)?;
+                write!(
+                    f,
+                    "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
+                    base + 15.0
+                )?;
             }
         }
         let middle = (left + end) / 2.0;
@@ -148,7 +170,8 @@ impl Display for Chart<'_> {
             && let Some(at) = x(*value)
         {
             // On the side that has more room.
-            let (anchor, beside) = if at > middle { ("end", at - 4.0) } else { ("start", at + 4.0) };
+            let (anchor, beside) =
+                if at > middle { ("end", at - 4.0) } else { ("start", at + 4.0) };
             write!(
                 f,
                 "<path class=\"mark\" d=\"M{at:.1} {top}V{base}\"/><text x=\"{beside:.1}\" y=\"{}\" \
@@ -160,10 +183,18 @@ impl Display for Chart<'_> {
         for Curve { colour, points, .. } in &self.curves {
             let placed: Vec<_> = points.iter().map(|&(at, value)| x(at).zip(y(value))).collect();
             let line = Polyline::below(&placed, top);
-            writeln!(f, "<path class=\"curve\" style=\"stroke:{colour}\" d=\"{}\"/>", line.thinned())?;
-            let dots = placed.iter().flatten().filter(|(_, y)| *y >= top && points.len() <= MOST_DOTS);
+            writeln!(
+                f,
+                "<path class=\"curve\" style=\"stroke:{colour}\" d=\"{}\"/>",
+                line.thinned()
+            )?;
+            let dots =
+                placed.iter().flatten().filter(|(_, y)| *y >= top && points.len() <= MOST_DOTS);
             for (x, y) in dots {
-                write!(f, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\" style=\"fill:{colour}\"/>")?;
+                write!(
+                    f,
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\" style=\"fill:{colour}\"/>"
+                )?;
             }
         }
         if let Some(cut) = cut {
@@ -182,8 +213,11 @@ impl Chart<'_> {
         if !self.losses {
             return Usual { scale: self.scale, top: None };
         }
-        let values: Vec<Vec<f64>> =
-            self.curves.iter().map(|curve| curve.points.iter().map(|point| point.1).collect()).collect();
+        let values: Vec<Vec<f64>> = self
+            .curves
+            .iter()
+            .map(|curve| curve.points.iter().map(|point| point.1).collect())
+            .collect();
         usual(values.iter().map(|values| &values[..]))
     }
 }
@@ -216,7 +250,11 @@ mod tests {
     use super::*;
 
     fn chart(points: &[(f64, f64)]) -> Chart<'static> {
-        Chart { title: "Loss", curves: vec![Curve::new("validation", 1, points.into())], ..Chart::default() }
+        Chart {
+            title: "Loss",
+            curves: vec![Curve::new("validation", 1, points.into())],
+            ..Chart::default()
+        }
     }
 
     #[test]
@@ -233,11 +271,18 @@ mod tests {
 
     #[test]
     fn a_loss_that_explodes_is_cut_off_and_marked() {
-        let points: Vec<_> = (1..=40).map(|at| (f64::from(at), if at > 38 { 1e9 } else { 2.0 })).collect();
+        let points: Vec<_> =
+            (1..=40).map(|at| (f64::from(at), if at > 38 { 1e9 } else { 2.0 })).collect();
         let text = Chart { losses: true, ..chart(&points) }.to_string();
-        assert!(text.contains("cut off: up to 1.0e9") && text.contains("class=\"above\""), "{text}");
+        assert!(
+            text.contains("cut off: up to 1.0e9") && text.contains("class=\"above\""),
+            "{text}"
+        );
         assert_eq!(text.matches("<circle").count(), 38);
-        assert!(!text.contains("e9<") || text.matches("e9").count() == 1, "no tick is that large: {text}");
+        assert!(
+            !text.contains("e9<") || text.matches("e9").count() == 1,
+            "no tick is that large: {text}"
+        );
         let whole = chart(&points).to_string();
         assert!(!whole.contains("cut off") && whole.matches("<circle").count() == 40);
     }

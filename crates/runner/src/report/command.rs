@@ -40,9 +40,12 @@ pub struct Request {
 /// # Errors
 /// [`Error`], if a run or its data cannot be read, or the file is there already.
 pub fn report(request: &Request) -> Result<(), Error> {
-    let folders = request.runs.iter().map(|run| RunFolder::open(run)).collect::<Result<Vec<_>, _>>()?;
+    let folders =
+        request.runs.iter().map(|run| RunFolder::open(run)).collect::<Result<Vec<_>, _>>()?;
     let (out, page) = match &folders[..] {
-        [] => return Err(Error::Usage("report: expected at least one run folder, got none".into())),
+        [] => {
+            return Err(Error::Usage("report: expected at least one run folder, got none".into()));
+        }
         [folder] => {
             let out = request.out.clone().unwrap_or_else(|| folder.file(run_folder::REPORT));
             let own = request.out.is_none();
@@ -70,14 +73,19 @@ fn one(folder: &RunFolder, data: Option<&Path>) -> Result<String, Error> {
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(isa, &pool);
     let health = health::read(&folder.file(run_folder::HEALTH))?;
-    let material = Material { setup: &setup, summary: &summary, history: &history, health: &health };
+    let material =
+        Material { setup: &setup, summary: &summary, history: &history, health: &health };
     pool.enter(|| match setup.config.dtype {
         Dtype::F32 | Dtype::Bf16 => drawn::<f32>(folder, material, cpu),
         Dtype::F64 => drawn::<f64>(folder, material, cpu),
     })
 }
 
-fn drawn<T: Element>(folder: &RunFolder, material: Material<'_>, cpu: Cpu<'_>) -> Result<String, Error> {
+fn drawn<T: Element>(
+    folder: &RunFolder,
+    material: Material<'_>,
+    cpu: Cpu<'_>,
+) -> Result<String, Error> {
     let Material { setup, summary, .. } = material;
     if summary.status != Status::Done || setup.dataset.has_values() {
         return html::<T>(material, cpu, None);

@@ -49,10 +49,12 @@ impl Display for Comparison<'_> {
         )?;
         for Compared { name, summary, .. } in *runs {
             let interval = summary.test_accuracy_low.zip(summary.test_accuracy_high);
-            let interval = interval
-                .map_or("-".to_owned(), |(low, high)| format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high));
+            let interval = interval.map_or("-".to_owned(), |(low, high)| {
+                format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high)
+            });
             let results = if has_accuracy {
-                let (validation, test) = (percent(summary.val_accuracy), percent(summary.test_accuracy));
+                let (validation, test) =
+                    (percent(summary.val_accuracy), percent(summary.test_accuracy));
                 format!("<td>{validation}</td><td>{test}</td><td>{interval}</td>")
             } else {
                 format!("<td>{}</td>", number(summary.val_loss))
@@ -81,13 +83,18 @@ impl Display for Comparison<'_> {
         let chart = |title: &'static str, scale, percent, value: fn(&Epoch) -> f64| {
             let losses = title.ends_with("loss");
             let curves = runs.iter().enumerate();
-            let curves = curves.map(|(at, run)| over_epochs(&*run.name, at, &run.history, value)).collect();
+            let curves =
+                curves.map(|(at, run)| over_epochs(&*run.name, at, &run.history, value)).collect();
             Chart { title, scale, losses, percent, curves, ..Chart::default() }
         };
         write!(f, "{}", chart("Training loss", Scale::Linear, false, |epoch| epoch.train_loss))?;
         write!(f, "{}", chart("Validation loss", Scale::Linear, false, |epoch| epoch.val_loss))?;
         if has_accuracy {
-            write!(f, "{}", chart("Validation accuracy", Scale::Linear, true, |epoch| epoch.val_accuracy))?;
+            write!(
+                f,
+                "{}",
+                chart("Validation accuracy", Scale::Linear, true, |epoch| epoch.val_accuracy)
+            )?;
         }
         write!(f, "{}", chart("Gradient norm", Scale::Log, false, |epoch| epoch.grad_norm))?;
         writeln!(f, "</div>")
@@ -98,9 +105,13 @@ impl Comparison<'_> {
     /// The keys whose values are not the same in all runs.
     fn differences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(runs) = self;
-        let keys: std::collections::BTreeSet<_> = runs.iter().flat_map(|run| run.settings.keys()).collect();
-        let value = |run: &Compared, key: &str| run.settings.get(key).cloned().unwrap_or_else(|| "-".into());
-        let differs = |key: &&String| runs.iter().any(|run| value(run, key) != value(&runs[0], key));
+        let keys: std::collections::BTreeSet<_> =
+            runs.iter().flat_map(|run| run.settings.keys()).collect();
+        let value = |run: &Compared, key: &str| {
+            run.settings.get(key).cloned().unwrap_or_else(|| "-".into())
+        };
+        let differs =
+            |key: &&String| runs.iter().any(|run| value(run, key) != value(&runs[0], key));
         let keys: Vec<_> = keys.into_iter().filter(differs).collect();
         if keys.is_empty() {
             return writeln!(f, "<p>Their configurations are the same.</p>");
@@ -130,7 +141,8 @@ fn best(runs: &[Compared]) -> Option<(&Compared, String)> {
         let measured = runs.iter().rev().filter_map(move |run| Some((run, measure(&run.summary)?)));
         measured.max_by(|(_, a), (_, b)| a.total_cmp(b))
     };
-    let accurate = by(|summary| summary.val_accuracy).map(|(run, share)| (run, percent(Some(share))));
+    let accurate =
+        by(|summary| summary.val_accuracy).map(|(run, share)| (run, percent(Some(share))));
     let near = || by(|summary| summary.val_loss.map(|loss| -loss));
     accurate.or_else(|| near().map(|(run, loss)| (run, format!("a loss of {}", short(-loss)))))
 }
@@ -142,7 +154,9 @@ pub(crate) fn settings(config: &toml::Table) -> BTreeMap<String, String> {
         match value {
             toml::Value::Table(table) => {
                 all.extend(
-                    settings(table).into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)),
+                    settings(table)
+                        .into_iter()
+                        .map(|(inner, value)| (format!("{key}.{inner}"), value)),
                 );
             }
             toml::Value::String(text) => drop(all.insert(key.clone(), text.clone())),

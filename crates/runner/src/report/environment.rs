@@ -24,7 +24,10 @@ impl Display for Environment<'_> {
         let rows = [
             (
                 "Network",
-                format!("{} ({widths}), {} parameters, {}", summary.preset, summary.params, summary.dtype),
+                format!(
+                    "{} ({widths}), {} parameters, {}",
+                    summary.preset, summary.params, summary.dtype
+                ),
             ),
             ("Data", format!("{} ({})", summary.dataset, summary.data_origin)),
             (noun.as_str(), counts.clone()),
@@ -32,10 +35,15 @@ impl Display for Environment<'_> {
             ("Machine", summary.machine.clone()),
             ("Computed with", format!("{} threads, {}", summary.threads, summary.isa)),
             ("Seconds in all", format!("{:.2}", summary.seconds_total)),
-            ("Fastest epoch", summary.train_seconds_best_epoch.map_or_else(unknown, |s| format!("{s:.3} s"))),
+            (
+                "Fastest epoch",
+                summary.train_seconds_best_epoch.map_or_else(unknown, |s| format!("{s:.3} s")),
+            ),
             (
                 "Peak memory",
-                summary.peak_rss_bytes.map_or_else(unknown, |b| format!("{:.0} MB", b as f64 / 1e6)),
+                summary
+                    .peak_rss_bytes
+                    .map_or_else(unknown, |b| format!("{:.0} MB", b as f64 / 1e6)),
             ),
             ("Program", format!("evenkeel {}", summary.version)),
             ("SHA-256 of the data", summary.data_sha256.clone()),

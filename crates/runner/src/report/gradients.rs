@@ -55,16 +55,21 @@ struct Layers<'a>(Vec<Vec<&'a TensorHealth>>);
 impl<'a> Layers<'a> {
     fn of(record: &'a [Health]) -> Self {
         let tensors = record.first().map_or(&[][..], |health| &health.tensors);
-        let weights =
-            (0..tensors.len()).filter(|&at| tensors[at].name.rsplit('.').next().is_some_and(is_weight));
-        Self(weights.map(|at| record.iter().filter_map(|health| health.tensors.get(at)).collect()).collect())
+        let weights = (0..tensors.len())
+            .filter(|&at| tensors[at].name.rsplit('.').next().is_some_and(is_weight));
+        Self(
+            weights
+                .map(|at| record.iter().filter_map(|health| health.tensors.get(at)).collect())
+                .collect(),
+        )
     }
 
     /// At most `most` of them, evenly spaced.
     fn some(&self, most: usize) -> impl Iterator<Item = &[&'a TensorHealth]> {
         let all = &self.0;
         let shown = all.len().min(most);
-        (0..shown).map(move |i| &all[if shown < 2 { 0 } else { i * (all.len() - 1) / (shown - 1) }][..])
+        (0..shown)
+            .map(move |i| &all[if shown < 2 { 0 } else { i * (all.len() - 1) / (shown - 1) }][..])
     }
 }
 
@@ -90,19 +95,22 @@ impl Display for Heat<'_> {
             .layers
             .some(MOST_LAYERS)
             .map(|tensors| {
-                let norms: Vec<f64> = tensors.iter().flat_map(|tensor| &tensor.grad_norms).copied().collect();
+                let norms: Vec<f64> =
+                    tensors.iter().flat_map(|tensor| &tensor.grad_norms).copied().collect();
                 (name(tensors), squeezed(&norms))
             })
             .collect();
         let norms = || rows.iter().flat_map(|(_, norms)| norms).copied();
         let placed = || norms().filter(|norm| norm.is_finite() && *norm > 0.0);
-        let (low, high) = placed().fold((f64::INFINITY, 0.0_f64), |(low, high), n| (low.min(n), high.max(n)));
+        let (low, high) =
+            placed().fold((f64::INFINITY, 0.0_f64), |(low, high), n| (low.min(n), high.max(n)));
         let (low, high) = if high > 0.0 { (low, high) } else { (1.0, 1.0) };
         let spread = (libm::log10(high) - libm::log10(low)).max(1e-9);
         // 0 is the faintest of all; what is not finite is marked.
         let shade = |norm: f64| {
             let place = (libm::log10(norm) - libm::log10(low)) / spread;
-            norm.is_finite().then_some((place * SHADES as f64).clamp(0.0, SHADES as f64 - 1.0) as usize)
+            norm.is_finite()
+                .then_some((place * SHADES as f64).clamp(0.0, SHADES as f64 - 1.0) as usize)
         };
         writeln!(
             f,
@@ -162,7 +170,8 @@ fn squeezed(values: &[f64]) -> Vec<f64> {
 /// The ratio of each step's update to the parameters, a curve a layer, from the first to the last
 /// in ever stronger colour.
 fn ratios(layers: &Layers<'_>, record: &[Health]) -> Chart<'static> {
-    let steps: Vec<f64> = record.iter().flat_map(|health| &health.steps).map(|&step| step as f64).collect();
+    let steps: Vec<f64> =
+        record.iter().flat_map(|health| &health.steps).map(|&step| step as f64).collect();
     let shown: Vec<_> = layers.some(super::chart::COLOURS).collect();
     let curve = |(at, tensors): (usize, &&[&TensorHealth])| {
         let ratios = tensors.iter().flat_map(|tensor| &tensor.update_ratios);
@@ -318,7 +327,8 @@ struct Units<'a> {
 
 impl Display for Units<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seen: Vec<_> = self.record.iter().filter(|health| !health.activity.is_empty()).collect();
+        let seen: Vec<_> =
+            self.record.iter().filter(|health| !health.activity.is_empty()).collect();
         let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return Ok(()) };
         writeln!(
             f,
@@ -364,7 +374,8 @@ impl Display for Table<'_> {
              <th>Not finite</th></tr>",
             last.epoch
         )?;
-        let mean = |values: &[f64]| crate::health::finite_mean(values).map_or("-".to_owned(), short);
+        let mean =
+            |values: &[f64]| crate::health::finite_mean(values).map_or("-".to_owned(), short);
         for tensor in &last.tensors {
             writeln!(
                 f,
@@ -393,7 +404,12 @@ mod tests {
             grad_norms: grad_norms.into(),
             param_norms: vec![1.0; grad_norms.len()],
             update_ratios: vec![1e-3; grad_norms.len()],
-            magnitudes: Magnitudes { exponent: -3, counts: vec![1, 2], zero: 1, ..Magnitudes::default() },
+            magnitudes: Magnitudes {
+                exponent: -3,
+                counts: vec![1, 2],
+                zero: 1,
+                ..Magnitudes::default()
+            },
         }
     }
 
@@ -406,13 +422,17 @@ mod tests {
         let epoch = |epoch| {
             health(
                 epoch,
-                vec![tensor("layers.0.weight", &[1e-6, 1e-3]), tensor("layers.0.bias", &[1.0, 1.0])],
+                vec![
+                    tensor("layers.0.weight", &[1e-6, 1e-3]),
+                    tensor("layers.0.bias", &[1.0, 1.0]),
+                ],
             )
         };
         let record = [epoch(1), epoch(2)];
         let text = Gradients { record: &record, noun: "rows" }.to_string();
         assert!(
-            text.contains("<span>0.weight</span><svg viewBox=\"0 0 4 1\"") && !text.contains("<span>0.bias")
+            text.contains("<span>0.weight</span><svg viewBox=\"0 0 4 1\"")
+                && !text.contains("<span>0.bias")
         );
         assert!(text.contains("class=\"h0\" d=\"M0 0h1v1h-1zM2 0h1v1h-1z\""), "{text}");
         assert!(text.contains("class=\"h8\" d=\"M1 0h1v1h-1zM3 0h1v1h-1z\""), "{text}");
@@ -424,7 +444,10 @@ mod tests {
     fn what_is_not_finite_or_0_is_shown_and_breaks_nothing() {
         let record = [health(1, vec![tensor("layers.0.weight", &[f64::NAN, 0.0])])];
         let text = Gradients { record: &record, noun: "rows" }.to_string();
-        assert!(text.contains("class=\"hx\" d=\"M0 0h1v1h-1z\"") && text.contains("not finite"), "{text}");
+        assert!(
+            text.contains("class=\"hx\" d=\"M0 0h1v1h-1z\"") && text.contains("not finite"),
+            "{text}"
+        );
         assert!(!text.contains("NaN\"") && !text.contains("inf\""));
     }
 
@@ -432,7 +455,8 @@ mod tests {
     fn long_runs_and_deep_networks_are_thinned() {
         assert_eq!(squeezed(&[1.0, 3.0]), [1.0, 3.0]);
         assert_eq!(squeezed(&[2.0; 1000]).len(), 112);
-        let tensors = (0..500).map(|i| tensor(&format!("layers.{i}.weight"), &[1.0, 2.0])).collect();
+        let tensors =
+            (0..500).map(|i| tensor(&format!("layers.{i}.weight"), &[1.0, 2.0])).collect();
         let text = Gradients { record: &[health(1, tensors)], noun: "rows" }.to_string();
         assert_eq!(text.matches("preserveAspectRatio").count(), MOST_LAYERS + 1);
         assert!(text.contains(">0.weight<") && text.contains(">499.weight<"));

@@ -23,12 +23,15 @@ impl Polyline {
     /// `points` with what lies above `top` (a smaller y) cut off where the line crosses it.
     pub(crate) fn below(points: &[Option<Place>], top: f64) -> Self {
         let mut cut = Vec::with_capacity(points.len());
-        let crossing = |(ax, ay): Place, (bx, by): Place| (ax + (bx - ax) * (top - ay) / (by - ay), top);
+        let crossing =
+            |(ax, ay): Place, (bx, by): Place| (ax + (bx - ax) * (top - ay) / (by - ay), top);
         let mut before: Option<Place> = None;
         for &point in points {
             let is_inside = |point: Option<Place>| point.is_some_and(|(_, y)| y >= top);
             match (before, point) {
-                (Some(a), Some(b)) if is_inside(before) != is_inside(point) => cut.push(Some(crossing(a, b))),
+                (Some(a), Some(b)) if is_inside(before) != is_inside(point) => {
+                    cut.push(Some(crossing(a, b)))
+                }
                 _ => {}
             }
             cut.push(point.filter(|_| is_inside(point)));
@@ -40,11 +43,13 @@ impl Polyline {
     /// The same line with the first, the highest, the lowest and the last point of each column.
     pub(crate) fn thinned(self) -> Self {
         let Self(points) = self;
-        let column = |point: &Option<Place>| point.map(|(x, _)| (x * COLUMNS_PER_UNIT).floor() as i64);
+        let column =
+            |point: &Option<Place>| point.map(|(x, _)| (x * COLUMNS_PER_UNIT).floor() as i64);
         let mut thin = Vec::new();
         for together in points.chunk_by(|a, b| column(a) == column(b)) {
             // A gap is as wide as it may be.
-            let Some(ends) = together.first().zip(together.last()).filter(|(first, _)| first.is_some())
+            let Some(ends) =
+                together.first().zip(together.last()).filter(|(first, _)| first.is_some())
             else {
                 thin.push(None);
                 continue;
@@ -57,7 +62,10 @@ impl Polyline {
             let (first, second) = (highest.min(lowest), highest.max(lowest));
             thin.push(*ends.0);
             thin.extend(
-                [first, second].into_iter().filter(|at| (1..last).contains(at)).map(|at| together[at]),
+                [first, second]
+                    .into_iter()
+                    .filter(|at| (1..last).contains(at))
+                    .map(|at| together[at]),
             );
             if last > 0 {
                 thin.push(*ends.1);
@@ -90,7 +98,10 @@ mod tests {
     fn a_line_ends_where_it_crosses_the_top() {
         let points = [(0.0, 10.0), (1.0, -10.0), (2.0, -30.0), (3.0, 10.0)].map(Some);
         assert_eq!(Polyline::below(&points, 0.0).to_string(), "M0.0 10.0L0.5 0.0M2.8 0.0L3.0 10.0");
-        assert_eq!(Polyline::below(&points, -30.0).to_string(), Polyline(points.to_vec()).to_string());
+        assert_eq!(
+            Polyline::below(&points, -30.0).to_string(),
+            Polyline(points.to_vec()).to_string()
+        );
         assert_eq!(Polyline::below(&[None, Some((1.0, 5.0)), None], 0.0).to_string(), "M1.0 5.0h0");
         assert_eq!(Polyline::below(&[Some((1.0, -5.0))], 0.0).to_string(), "");
     }
@@ -106,7 +117,10 @@ mod tests {
         let Polyline(thin) = Polyline(points).thinned();
         assert!((600..=4 * 601).contains(&thin.len()), "{}", thin.len());
         let heights = || thin.iter().flatten().map(|(_, y)| *y);
-        assert_eq!((heights().fold(f64::MAX, f64::min), heights().fold(0.0, f64::max)), (1.0, 99.0));
+        assert_eq!(
+            (heights().fold(f64::MAX, f64::min), heights().fold(0.0, f64::max)),
+            (1.0, 99.0)
+        );
         assert!(thin.iter().flatten().map(|(x, _)| x).is_sorted());
         let few = vec![Some((0.0, 1.0)), None, Some((0.1, 2.0)), Some((9.0, 3.0))];
         assert_eq!(Polyline(few.clone()).thinned().0, few);

@@ -83,13 +83,16 @@ impl<'a> Reading<'a> {
         let shown = mistakes(answers).into_iter().take(MISTAKES).chain(right);
         // What is not in bytes is not drawn.
         let shown = shown.filter(|_| !set.pixels().is_empty());
-        let digits = shown.map(|at| Ok(Digit { at, picture: picture(at)? })).collect::<Result<_, Error>>()?;
+        let digits = shown
+            .map(|at| Ok(Digit { at, picture: picture(at)? }))
+            .collect::<Result<_, Error>>()?;
         let explained = maps.iter().map(|(at, maps)| {
             let map = |pixels: &[u8]| {
                 Ok::<_, Error>(data_uri(&png(set.cols(), set.rows(), ColorType::Rgba, pixels)?))
             };
             let saliency: Vec<f64> = maps.saliency.iter().map(|slope| slope.abs()).collect();
-            let pictures = [picture(*at)?, map(&tinted(&saliency))?, map(&tinted(&maps.integrated))?];
+            let pictures =
+                [picture(*at)?, map(&tinted(&saliency))?, map(&tinted(&maps.integrated))?];
             Ok(Explained { at: *at, pictures })
         });
         let explained = explained.collect::<Result<_, Error>>()?;
@@ -99,7 +102,8 @@ impl<'a> Reading<'a> {
     /// `3 read as 5`, `3`.
     fn caption(&self, at: usize) -> String {
         let label = self.answers.labels[at];
-        let confidence = self.answers.confidence(at).map(|share| format!("{:.1}\u{a0}%", 100.0 * share));
+        let confidence =
+            self.answers.confidence(at).map(|share| format!("{:.1}\u{a0}%", 100.0 * share));
         match self.answers.answers[at].zip(confidence) {
             None => format!("{label}, no prediction"),
             Some((answer, confidence)) if answer == label => format!("{label}, {confidence}"),
@@ -140,7 +144,10 @@ impl Display for Reading<'_> {
         write!(f, "<h2>Test {}</h2>\n<p>{wrong} of {} are {wrongly}.", self.noun, answers.len())?;
         match answers.unpredicted().len() {
             0 => {}
-            count => write!(f, " {count} of them have no prediction: their outputs are NaN or infinite.")?,
+            count => write!(
+                f,
+                " {count} of them have no prediction: their outputs are NaN or infinite."
+            )?,
         }
         if self.digits.is_empty() {
             return writeln!(f, "</p>");
@@ -182,8 +189,12 @@ impl Display for Reading<'_> {
                 class(right),
                 self.caption(*at)
             )?;
-            for (picture, name) in pictures.iter().zip(["image", "saliency", "integrated gradient"]) {
-                write!(f, "<span><img src=\"{picture}\" alt=\"{name}\"><small>{name}</small></span>")?;
+            for (picture, name) in pictures.iter().zip(["image", "saliency", "integrated gradient"])
+            {
+                write!(
+                    f,
+                    "<span><img src=\"{picture}\" alt=\"{name}\"><small>{name}</small></span>"
+                )?;
             }
             writeln!(f, "</div></figure>")?;
         }
@@ -202,7 +213,11 @@ impl Display for Bars<'_> {
         let Self { answers, at } = self;
         let row = answers.row(*at);
         let (width, height) = (10 * row.len(), 40.0);
-        write!(f, "<svg class=\"bars\" viewBox=\"0 0 {width} {}\" aria-hidden=\"true\">", height + 11.0)?;
+        write!(
+            f,
+            "<svg class=\"bars\" viewBox=\"0 0 {width} {}\" aria-hidden=\"true\">",
+            height + 11.0
+        )?;
         for (class, &p) in (0..).zip(row) {
             let colour = match class {
                 class if class == answers.labels[*at] => "isright",
@@ -347,7 +362,11 @@ mod tests {
             probabilities: vec![0.9, 0.1, 0.4, 0.6, 0.8, 0.2],
             score: Score { rows: 3, loss: 1.0, weight: 3.0, correct: 1 },
         };
-        (answers, Labelled::new(vec![0, 255, 9, 9, 3, 4], vec![0, 0, 1], 1, 2).expect("as many as it takes"))
+        (
+            answers,
+            Labelled::new(vec![0, 255, 9, 9, 3, 4], vec![0, 0, 1], 1, 2)
+                .expect("as many as it takes"),
+        )
     }
 
     #[test]
@@ -357,13 +376,17 @@ mod tests {
         assert_eq!(explained(&answers), [2, 1, 0]);
         let confusion = answers.confusion().expect("classes");
         let maps = Maps { saliency: vec![0.0, -2.0], integrated: vec![1.0, -0.5] };
-        let reading = Reading::new(&answers, &confusion, &[], &set, &[(2, maps)]).expect("pictures");
+        let reading =
+            Reading::new(&answers, &confusion, &[], &set, &[(2, maps)]).expect("pictures");
         let text = reading.to_string();
         let [surest, other, right] =
             ["1 read as 0, 80.0\u{a0}%", "0 read as 1, 60.0\u{a0}%", "0, 90.0\u{a0}%"];
         let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("no `{part}` in {text}"));
         assert!(place(surest) < place(other) && place(other) < place(right));
-        assert_eq!((text.matches("digit wrong").count(), text.matches("digit right").count()), (2, 1));
+        assert_eq!(
+            (text.matches("digit wrong").count(), text.matches("digit right").count()),
+            (2, 1)
+        );
         assert_eq!(text.matches("<img src=\"data:image/png;base64,").count(), 3 + 3);
         assert!(text.contains("2 of 3 are read wrongly"));
     }
@@ -374,7 +397,8 @@ mod tests {
         (answers.answers[2], answers.probabilities[4]) = (None, f64::NAN);
         assert_eq!((mistakes(&answers), explained(&answers)), (vec![1, 2], vec![1, 0]));
         let confusion = answers.confusion().expect("classes");
-        let text = Reading::new(&answers, &confusion, &[], &set, &[]).expect("pictures").to_string();
+        let text =
+            Reading::new(&answers, &confusion, &[], &set, &[]).expect("pictures").to_string();
         assert!(
             text.contains("1, no prediction") && text.contains(" 1 of them have no prediction"),
             "{text}"
@@ -383,7 +407,10 @@ mod tests {
 
     #[test]
     fn a_map_is_blue_above_0_and_red_below() {
-        assert_eq!(tinted(&[2.0, -1.0, 0.0]), [45, 120, 230, 255, 225, 60, 50, 127, 45, 120, 230, 0]);
+        assert_eq!(
+            tinted(&[2.0, -1.0, 0.0]),
+            [45, 120, 230, 255, 225, 60, 50, 127, 45, 120, 230, 0]
+        );
         assert_eq!(tinted(&[0.0])[3], 0);
         assert_eq!(tinted(&[f64::NAN])[3], 0);
     }

@@ -55,7 +55,9 @@ pub fn cases(cpu: Cpu<'_>) -> Vec<Case> {
         let result = clip_norm(cpu, &mut clipped, LIMIT);
         let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         let holds = match (&result, wanted) {
-            (Ok(norm), Wanted::Clipped(before, after)) => *norm == before && bits(&clipped) == bits(after),
+            (Ok(norm), Wanted::Clipped(before, after)) => {
+                *norm == before && bits(&clipped) == bits(after)
+            }
             (Err(Error::NonFinite { index }), Wanted::Refused(at)) => {
                 *index == at && bits(&clipped) == bits(&gradient)
             }

@@ -6,8 +6,8 @@
 use kernels::Cpu;
 use kernels::random::Stream;
 use nn::{
-    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool, Recurrent,
-    RnnActivation, Shape, Targets, Weights,
+    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool,
+    Recurrent, RnnActivation, Shape, Targets, Weights,
 };
 use serde::Serialize;
 
@@ -76,8 +76,16 @@ impl Problem {
         all.push(Self::new("dense", 6, vec![dense(4), act(Activation::Tanh), dense(3)]));
         // A batch norm would take a bias in front of it away again: its gradient is 0.
         let bare = |units| LayerSpec::Dense { units, init: Init::LecunNormal, bias: false };
-        all.push(Self::new("dense without bias", 6, vec![bare(4), act(Activation::Tanh), dense(3)]));
-        all.push(Self::new("dense at each step", STEPS, vec![dense(4), LayerSpec::GlobalPooling, dense(3)]));
+        all.push(Self::new(
+            "dense without bias",
+            6,
+            vec![bare(4), act(Activation::Tanh), dense(3)],
+        ));
+        all.push(Self::new(
+            "dense at each step",
+            STEPS,
+            vec![dense(4), LayerSpec::GlobalPooling, dense(3)],
+        ));
         for (name, activation) in [
             ("relu", Activation::Relu),
             ("capped_relu", Activation::CappedRelu { cap: 0.5 }),
@@ -95,7 +103,11 @@ impl Problem {
             ("softplus", Activation::Softplus),
             ("softsign", Activation::Softsign),
         ] {
-            all.push(Self::new(name, 6, vec![act(activation), dense(4), act(activation), dense(3)]));
+            all.push(Self::new(
+                name,
+                6,
+                vec![act(activation), dense(4), act(activation), dense(3)],
+            ));
         }
         all.push(Self::new("prelu", 6, vec![LayerSpec::Prelu { start: 0.2 }, dense(3)]));
 
@@ -115,15 +127,22 @@ impl Problem {
             all.push(Self::new(name, IMAGE, layers));
         }
         for (name, pool) in [("max_pooling", Pool::Max), ("mean_pooling", Pool::Mean)] {
-            let pooling = LayerSpec::Pooling { pool, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
+            let pooling =
+                LayerSpec::Pooling { pool, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
             all.push(Self::new(name, IMAGE, vec![pooling, LayerSpec::Flatten, dense(3)]));
         }
         all.push(Self::new("global_pooling", IMAGE, vec![LayerSpec::GlobalPooling, dense(3)]));
 
         let epsilon = 1e-3;
         let batch_norm = LayerSpec::BatchNorm { epsilon, momentum: 0.1 };
-        all.push(Self::new("batch_norm", 6, vec![bare(5), batch_norm.clone(), dense(3)]).training());
-        all.push(Self::new("batch_norm, evaluating", 6, vec![bare(5), batch_norm.clone(), dense(3)]));
+        all.push(
+            Self::new("batch_norm", 6, vec![bare(5), batch_norm.clone(), dense(3)]).training(),
+        );
+        all.push(Self::new(
+            "batch_norm, evaluating",
+            6,
+            vec![bare(5), batch_norm.clone(), dense(3)],
+        ));
         let layers = vec![batch_norm.clone(), LayerSpec::Flatten, dense(3)];
         all.push(Self::new("batch_norm of images", IMAGE, layers).training());
         for (name, norm) in [
@@ -145,9 +164,11 @@ impl Problem {
             let block = LayerSpec::Residual { body: body.clone(), shortcut, scale };
             all.push(Self::new(name, 6, vec![block, dense(3)]));
         }
-        for (name, cell) in
-            [("rnn", Cell::Rnn { activation: RnnActivation::Tanh }), ("lstm", Cell::Lstm), ("gru", Cell::Gru)]
-        {
+        for (name, cell) in [
+            ("rnn", Cell::Rnn { activation: RnnActivation::Tanh }),
+            ("lstm", Cell::Lstm),
+            ("gru", Cell::Gru),
+        ] {
             let layer = LayerSpec::Recurrent(Recurrent { last: true, ..Recurrent::new(cell, 4) });
             all.push(Self::new(name, STEPS, vec![layer, dense(3)]));
             let layer = LayerSpec::Recurrent(Recurrent::new(cell, 4));
@@ -165,7 +186,10 @@ impl Problem {
             all.push(Self::new(name, STEPS, vec![attention, LayerSpec::GlobalPooling, dense(3)]));
         }
         let block = LayerSpec::Transformer { heads: 2, hidden: 8, dropout: 0.1, causal: false };
-        all.push(Self::new("transformer", STEPS, vec![block, LayerSpec::GlobalPooling, dense(3)]).training());
+        all.push(
+            Self::new("transformer", STEPS, vec![block, LayerSpec::GlobalPooling, dense(3)])
+                .training(),
+        );
         all.push(Self::new("standardise", 6, vec![LayerSpec::Standardise, dense(3)]));
         all.push(Self::new("unstandardise", 6, vec![dense(3), LayerSpec::Unstandardise]));
 
@@ -199,16 +223,25 @@ impl Problem {
         network.init_buffers(cpu, &mut buffers)?;
         let inputs = draw(2, ROWS * network.inputs());
         let outputs = network.outputs() as u32;
-        let labels: Vec<u32> = (0..ROWS as u64).map(|i| Stream::new(5, 3).below(i, outputs)).collect();
-        let values: Vec<f64> = draw(4, ROWS * network.outputs()).iter().map(|x| 0.5 + 0.5 * x).collect();
+        let labels: Vec<u32> =
+            (0..ROWS as u64).map(|i| Stream::new(5, 3).below(i, outputs)).collect();
+        let values: Vec<f64> =
+            draw(4, ROWS * network.outputs()).iter().map(|x| 0.5 + 0.5 * x).collect();
         let mut left = values.chunks_exact(network.outputs());
-        let next = |row: &mut [f64]| left.next().map(|values| row.copy_from_slice(values)).is_some();
+        let next =
+            |row: &mut [f64]| left.next().map(|values| row.copy_from_slice(values)).is_some();
         network.fit_targets(cpu, next, &mut buffers)?;
-        let targets = if self.labelled { Targets::Labels(&labels) } else { Targets::Values(&values) };
+        let targets =
+            if self.labelled { Targets::Labels(&labels) } else { Targets::Values(&values) };
         let weights = Weights { params: &params, buffers: &mut buffers };
-        let checks = nn::gradcheck(cpu, &network, self.mode, weights, Batch { inputs: &inputs, targets })?;
-        let mut finding =
-            Finding { check: self.name.clone(), elements: 0, max_rel_error: 0.0, worst: String::new() };
+        let checks =
+            nn::gradcheck(cpu, &network, self.mode, weights, Batch { inputs: &inputs, targets })?;
+        let mut finding = Finding {
+            check: self.name.clone(),
+            elements: 0,
+            max_rel_error: 0.0,
+            worst: String::new(),
+        };
         for check in checks {
             finding.elements += check.elements;
             if check.max_rel_error >= finding.max_rel_error {
@@ -224,6 +257,9 @@ impl Problem {
 ///
 /// # Errors
 /// [`Error::Network`] if a network cannot be built or run.
-pub fn findings(cpu: Cpu<'_>, mut each: impl FnMut(&Finding) -> Result<(), Error>) -> Result<(), Error> {
+pub fn findings(
+    cpu: Cpu<'_>,
+    mut each: impl FnMut(&Finding) -> Result<(), Error>,
+) -> Result<(), Error> {
     Problem::all().iter().try_for_each(|problem| each(&problem.check(cpu)?))
 }

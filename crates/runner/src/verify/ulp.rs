@@ -129,13 +129,15 @@ impl Row {
 }
 
 /// What stands above the lines of the table.
-pub const HEADER: &str = "| function | element | bound | worst | at | inputs |\n|---|---|---|---|---|---|";
+pub const HEADER: &str =
+    "| function | element | bound | worst | at | inputs |\n|---|---|---|---|---|---|";
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { function, element, bound, worst, x, y, inputs } = self;
         // As short as tells it from its neighbours.
-        let number = |v: f64| if *element == "f32" { format!("{:e}", v as f32) } else { format!("{v:e}") };
+        let number =
+            |v: f64| if *element == "f32" { format!("{:e}", v as f32) } else { format!("{v:e}") };
         write!(f, "| {function} | {element} | {bound} | {worst:.3} | {}", number(*x))?;
         if *y != 0.0 {
             write!(f, ", {}", number(*y))?;
@@ -158,7 +160,8 @@ impl Worst {
     /// The worse of the two; of equals the one with the lesser bits, so that the order of tasks decides nothing.
     fn or(self, other: Self) -> Self {
         let key = |w: Self| (w.x.to_bits(), w.y.to_bits());
-        let other_is_worse = other.error > self.error || other.error == self.error && key(other) < key(self);
+        let other_is_worse =
+            other.error > self.error || other.error == self.error && key(other) < key(self);
         if other_is_worse { other } else { self }
     }
 
@@ -192,8 +195,11 @@ impl Function {
     }
 
     fn worst_single(&self, cpu: Cpu<'_>, x: &[f32]) -> Worst {
-        let y: Vec<f32> =
-            if self.name == "pow" { x.iter().map(|&x| exponent(x)).collect() } else { vec![0.0; x.len()] };
+        let y: Vec<f32> = if self.name == "pow" {
+            x.iter().map(|&x| exponent(x)).collect()
+        } else {
+            vec![0.0; x.len()]
+        };
         let mut z = vec![0.0; x.len()];
         (self.single)(Cpu::serial(cpu.isa), x, &y, &mut z).expect("slices of equal length");
         let mut worst = Worst::NONE;
@@ -212,7 +218,8 @@ impl Function {
         let (mut worst, mut inputs) = (Worst::NONE, 0);
         let lines = EXACT.lines().skip_while(|&line| line != self.name).skip(1);
         for line in lines.take_while(|line| line.contains(' ')) {
-            let number = |bits: &str| u64::from_str_radix(bits, 16).map_or(f64::NAN, f64::from_bits);
+            let number =
+                |bits: &str| u64::from_str_radix(bits, 16).map_or(f64::NAN, f64::from_bits);
             let fields: Vec<&str> = line.split(' ').collect();
             let (x, y, exact, lacks) = match fields[..] {
                 [x, exact, lacks] => (number(x), 0.0, number(exact), lacks),
@@ -222,7 +229,8 @@ impl Function {
             let mut z = [f64::NAN];
             (self.double)(cpu, &[x], &[y], &mut z).expect("slices of equal length");
             let unit = ulp(exact, f64::MANTISSA_DIGITS, f64::from_bits(1));
-            let error = ((z[0] - exact) / unit - lacks.parse().map_or(f64::NAN, |l: f64| l / 1000.0)).abs();
+            let error =
+                ((z[0] - exact) / unit - lacks.parse().map_or(f64::NAN, |l: f64| l / 1000.0)).abs();
             let error = if error.is_nan() { f64::INFINITY } else { error };
             worst = worst.or(Worst { error, x, y });
             inputs += 1;
@@ -258,7 +266,8 @@ fn error_single(got: f32, exact: f64) -> f64 {
     } else if exact == 0.0 || !rounded.is_finite() || !got.is_finite() || has_wrong_sign {
         f64::INFINITY
     } else {
-        (f64::from(got) - exact).abs() / ulp(exact, f32::MANTISSA_DIGITS, f64::from(f32::from_bits(1)))
+        (f64::from(got) - exact).abs()
+            / ulp(exact, f32::MANTISSA_DIGITS, f64::from(f32::from_bits(1)))
     }
 }
 
@@ -274,9 +283,10 @@ mod tests {
         let cpu = Cpu::new(Isa::detect(), &pool);
         pool.enter(|| {
             for function in &FUNCTIONS {
-                for (row, inputs) in
-                    [(function.single(cpu, Extent::Sampled), 1_047_809), (function.double(cpu), 300)]
-                {
+                for (row, inputs) in [
+                    (function.single(cpu, Extent::Sampled), 1_047_809),
+                    (function.double(cpu), 300),
+                ] {
                     assert!(row.holds() && row.inputs == inputs, "{row}");
                     // Nothing here is rounded better than a single operation is.
                     assert!(row.worst > 0.49, "{row}");
@@ -292,7 +302,9 @@ mod tests {
         assert_eq!(error_single(f32::from_bits(3), f64::from(f32::from_bits(1))), 2.0);
         assert_eq!(error_single(f32::INFINITY, 1e39), 0.0);
         assert_eq!(error_single(f32::NAN, f64::NAN), 0.0);
-        for (got, exact) in [(f32::MAX, 1e39), (0.0, -0.0), (-0.0, 1e-60), (1.0, f64::NAN), (f32::NAN, 1.0)] {
+        for (got, exact) in
+            [(f32::MAX, 1e39), (0.0, -0.0), (-0.0, 1e-60), (1.0, f64::NAN), (f32::NAN, 1.0)]
+        {
             assert_eq!(error_single(got, exact), f64::INFINITY, "{got} {exact}");
         }
     }

@@ -15,7 +15,11 @@ fn augmented_runs_have_the_same_bits_everywhere() {
     let train = "train --config run.toml --data tiny --quiet";
     world.expect(0, &format!("{train} --out run"), &[]);
     assert!(world.read("run/config.toml").contains("kind = \"elastic\""));
-    world.expect(0, "train --config run/config.toml --threads 1 --isa scalar --out scalar --quiet", &[]);
+    world.expect(
+        0,
+        "train --config run/config.toml --threads 1 --isa scalar --out scalar --quiet",
+        &[],
+    );
     world.expect(0, &format!("{train} --max-steps 12 --out stopped"), &["--resume"]);
     world.expect(0, "train --resume stopped --threads 2 --quiet", &[]);
     assert_eq!(world.sha("scalar"), world.sha("run"));
@@ -31,7 +35,8 @@ fn augmented_runs_have_the_same_bits_everywhere() {
         world.expect(0, &format!("train --config slow.toml --data tiny --out {run} --quiet"), &[]);
     }
     let first = |run: &str| -> serde_json::Value {
-        serde_json::from_str(world.read(&format!("{run}/metrics.jsonl")).lines().next().unwrap()).unwrap()
+        serde_json::from_str(world.read(&format!("{run}/metrics.jsonl")).lines().next().unwrap())
+            .unwrap()
     };
     let (still, plain) = (first("still"), first("plain-still"));
     assert_eq!(still["val_loss"], plain["val_loss"]);
@@ -49,7 +54,11 @@ fn augmented_images_are_drawn() {
         ("again", "--augment run.toml"),
         ("second", "--augment run.toml --epoch 2"),
     ] {
-        world.expect(0, &format!("data show --data tiny --count 9 --out {name}.png {arguments}"), &[]);
+        world.expect(
+            0,
+            &format!("data show --data tiny --count 9 --out {name}.png {arguments}"),
+            &[],
+        );
     }
     let [plain, first, again, second] = ["plain", "first", "again", "second"]
         .map(|name| fs::read(world.path(&format!("{name}.png"))).unwrap());
@@ -69,7 +78,10 @@ fn augmentations_out_of_range_are_named() {
         ("{ kind = \"rotate\", degrees = 400 }", &["augment", "rotate", "0 to 180", "got 400"]),
         ("{ kind = \"noise\", std = 0.1, p = 2 }", &["augment", "noise", "p", "0 to 1", "got 2"]),
         ("{ kind = \"elastic\", alpha = 1, sigma = nan }", &["augment", "elastic", "sigma", "NaN"]),
-        ("{ kind = \"random\", operations = 9, magnitude = 0.5 }", &["augment", "operations", "1 to 8"]),
+        (
+            "{ kind = \"random\", operations = 9, magnitude = 0.5 }",
+            &["augment", "operations", "1 to 8"],
+        ),
     ] {
         world.write("bad.toml", &format!("augment = [{list}]\n"));
         world.expect(2, "train --config bad.toml --data tiny --out run", texts);

@@ -1,5 +1,8 @@
 //! `dump`: logits, loss and gradients agree with a plain computation from the dumped parameters.
-#![expect(clippy::disallowed_methods, reason = "std's functions are what the program is compared with")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "std's functions are what the program is compared with"
+)]
 
 use std::fs;
 
@@ -43,7 +46,8 @@ fn forward(params: &Params, pattern: &Params, inputs: &[f64], labels: &[i64]) ->
     for (x, &label) in inputs.chunks(INPUTS).zip(labels) {
         let hidden = dense(&params[0], &params[1], x).into_iter();
         let gates = dense(&pattern[0], &pattern[1], x);
-        let hidden: Vec<f64> = hidden.zip(gates).map(|(h, gate)| if gate > 0.0 { h } else { 0.0 }).collect();
+        let hidden: Vec<f64> =
+            hidden.zip(gates).map(|(h, gate)| if gate > 0.0 { h } else { 0.0 }).collect();
         let logits = dense(&params[2], &params[3], &hidden);
         loss += logits.iter().map(|z| z.exp()).sum::<f64>().ln() - logits[label as usize];
         all.extend(logits);
@@ -53,11 +57,13 @@ fn forward(params: &Params, pattern: &Params, inputs: &[f64], labels: &[i64]) ->
 
 fn check(bytes: &[u8]) {
     let file = SafeTensors::deserialize(bytes).unwrap();
-    let params: Params = std::array::from_fn(|i| doubles(&file, &format!("param.{}", NAMES[i]), SHAPES[i]));
+    let params: Params =
+        std::array::from_fn(|i| doubles(&file, &format!("param.{}", NAMES[i]), SHAPES[i]));
     let inputs = doubles(&file, "inputs", &[SAMPLES, INPUTS]);
     let labels = file.tensor("labels").unwrap();
     assert_eq!((labels.dtype(), labels.shape()), (Dtype::I64, &[SAMPLES][..]));
-    let labels: Vec<_> = labels.data().as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect();
+    let labels: Vec<_> =
+        labels.data().as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect();
 
     // Images of the training set, scaled to [0, 1].
     let set = images(300, 1);
@@ -68,7 +74,8 @@ fn check(bytes: &[u8]) {
     }
 
     let (logits, loss) = forward(&params, &params, &inputs, &labels);
-    let close = |a: f64, b: f64, bound: f64| (a - b).abs() <= bound * a.abs().max(b.abs()).max(1e-3);
+    let close =
+        |a: f64, b: f64, bound: f64| (a - b).abs() <= bound * a.abs().max(b.abs()).max(1e-3);
     let dumped = doubles(&file, "logits", &[SAMPLES, CLASSES]);
     assert!(dumped.iter().zip(&logits).all(|(&a, &b)| close(a, b, 1e-12)));
     assert!(close(doubles(&file, "loss", &[])[0], loss, 1e-12));
@@ -106,7 +113,8 @@ fn a_dump_agrees_with_a_plain_computation() {
         (SafeTensors::deserialize(&model).unwrap(), SafeTensors::deserialize(&bytes).unwrap());
     for (name, shape) in NAMES.into_iter().zip(SHAPES) {
         let single = model.tensor(name).unwrap();
-        let single = single.data().as_chunks().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes)));
+        let single =
+            single.data().as_chunks().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes)));
         assert!(single.eq(doubles(&dump, &format!("param.{name}"), shape)), "{name}");
     }
 
@@ -143,7 +151,11 @@ fn a_first_layer_that_standardises_is_fitted_to_the_training_images() {
     );
     world.expect(0, "train --data tiny --config standard.toml --out run --quiet", &[]);
     let count = 300 - 30;
-    world.expect(0, &format!("dump run --samples {count} --dtype f64 --out batch.safetensors"), &[]);
+    world.expect(
+        0,
+        &format!("dump run --samples {count} --dtype f64 --out batch.safetensors"),
+        &[],
+    );
     let (batch, model) = (
         fs::read(world.path("batch.safetensors")).unwrap(),
         fs::read(world.path("run/model.safetensors")).unwrap(),

@@ -21,9 +21,16 @@ fn threads_and_instruction_sets_change_no_bit() {
         let mut shas = Vec::new();
         for isa in Isa::available() {
             for threads in [1, 2, 3] {
-                world.expect(0, &format!("{common} --isa {isa} --threads {threads} --out run"), &[]);
+                world.expect(
+                    0,
+                    &format!("{common} --isa {isa} --threads {threads} --out run"),
+                    &[],
+                );
                 let summary = world.summary("run");
-                assert_eq!((&summary["isa"], &summary["threads"]), (&isa.name().into(), &threads.into()));
+                assert_eq!(
+                    (&summary["isa"], &summary["threads"]),
+                    (&isa.name().into(), &threads.into())
+                );
                 shas.push(world.sha("run"));
             }
         }
@@ -34,8 +41,13 @@ fn threads_and_instruction_sets_change_no_bit() {
 #[test]
 fn its_own_configuration_repeats_a_run() {
     let world = World::new();
-    let settings = "--epochs 3 --batch 20 --optimizer sgd --lr 0.05 --clip-norm 0.7 --seed 3 --dtype f64";
-    world.expect(0, &format!("train --data tiny {settings} --preset logistic --out a --quiet"), &[]);
+    let settings =
+        "--epochs 3 --batch 20 --optimizer sgd --lr 0.05 --clip-norm 0.7 --seed 3 --dtype f64";
+    world.expect(
+        0,
+        &format!("train --data tiny {settings} --preset logistic --out a --quiet"),
+        &[],
+    );
     world.expect(0, "train --config a/config.toml --out b --quiet", &[]);
     assert_eq!(world.sha("a"), world.sha("b"));
     assert_eq!(world.read("a/config.toml"), world.read("b/config.toml"));
@@ -66,8 +78,10 @@ fn bits<T: Element>(mut state: State<T>) -> (Vec<u64>, Position) {
         epoch.train_seconds = 0.0;
     }
     let moments = state.optimizer.moments().iter().flatten();
-    let beside = state.average.iter().flat_map(|average| &average.params).chain(state.slow.iter().flatten());
-    let numbers = state.weights.params.iter().chain(&state.best.params).chain(moments).chain(beside);
+    let beside =
+        state.average.iter().flat_map(|average| &average.params).chain(state.slow.iter().flatten());
+    let numbers =
+        state.weights.params.iter().chain(&state.best.params).chain(moments).chain(beside);
     (numbers.map(|value| value.to_f64().to_bits()).collect(), state.position)
 }
 
@@ -83,7 +97,8 @@ fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
     for every in [1, 6, 7] {
         let mut state = State::<T>::fresh(setup, cpu).unwrap();
         let mut stops = 0;
-        while training::run(setup, cpu, &mut state, &mut Stopping { every, seen: 0 }).unwrap() == End::Stopped
+        while training::run(setup, cpu, &mut state, &mut Stopping { every, seen: 0 }).unwrap()
+            == End::Stopped
         {
             stops += 1;
             std::fs::write(path, checkpoint::encode(&identity, &state).unwrap()).unwrap();
@@ -128,7 +143,8 @@ optimizer = { kind = "muon" }
         );
         for dtype in [Dtype::F32, Dtype::F64, Dtype::Bf16] {
             let setup =
-                Setup::new(Config { dtype, ..Config::read(&world.path("run.toml")).unwrap() }).unwrap();
+                Setup::new(Config { dtype, ..Config::read(&world.path("run.toml")).unwrap() })
+                    .unwrap();
             let path = world.path("checkpoint");
             match dtype {
                 Dtype::F32 | Dtype::Bf16 => stops_change_no_bit::<f32>(&setup, &path),
@@ -141,7 +157,11 @@ optimizer = { kind = "muon" }
 #[test]
 fn a_checkpoint_that_is_damaged_or_foreign_is_refused() {
     let world = World::new();
-    world.expect(0, "train --data tiny --epochs 1 --batch 64 --preset logistic --out run --quiet", &[]);
+    world.expect(
+        0,
+        "train --data tiny --epochs 1 --batch 64 --preset logistic --out run --quiet",
+        &[],
+    );
     // Without its summary the run counts as unfinished.
     let finished = std::fs::read(world.path("run/checkpoint.safetensors")).unwrap();
     let refuse = |bytes: &[u8], text: &str| {
@@ -165,7 +185,10 @@ fn a_checkpoint_that_is_damaged_or_foreign_is_refused() {
     let digit = place + finished[place..].iter().position(u8::is_ascii_digit).unwrap();
     moved[digit] ^= 1;
     refuse(&moved, "damaged");
-    refuse(&std::fs::read(world.path("run/model.safetensors")).unwrap(), "another safetensors file");
+    refuse(
+        &std::fs::read(world.path("run/model.safetensors")).unwrap(),
+        "another safetensors file",
+    );
 
     // Whole, but of other data: the same images with one pixel changed.
     let pixels = world.path("tiny/train-images-idx3-ubyte");

@@ -100,9 +100,16 @@ fn data_that_are_absent_or_damaged_end_with_3() {
 fn a_missed_gate_ends_with_4_and_a_met_one_with_0() {
     let world = World::new();
     let common = "train --data tiny --preset logistic --quiet";
-    world.expect(0, &format!("{common} --lr 0.01 --epochs 20 --batch 8 --min-accuracy 0.9 --out good"), &[]);
-    let bad =
-        world.expect(4, &format!("{common} --lr 1e-9 --epochs 1 --min-accuracy 0.99 --out bad"), &["0.99"]);
+    world.expect(
+        0,
+        &format!("{common} --lr 0.01 --epochs 20 --batch 8 --min-accuracy 0.9 --out good"),
+        &[],
+    );
+    let bad = world.expect(
+        4,
+        &format!("{common} --lr 1e-9 --epochs 1 --min-accuracy 0.99 --out bad"),
+        &["0.99"],
+    );
     assert!(stdout(&bad).contains("test accuracy"), "the result is there all the same");
     assert_eq!(world.summary("bad")["status"], "done");
     world.expect(4, "train --resume bad --min-accuracy 0.99", &["finished", "0.99"]);

@@ -10,7 +10,8 @@ const TRAIN: &str = "train --preset logistic --epochs 1 --batch 8 --quiet --forc
 fn table(world: &World, header: &str, spell: impl Fn(usize) -> String) {
     let columns = header.split(',').count() - 1;
     let row = |i: usize| {
-        let numbers: String = (0..columns).map(|column| format!("{},", i * (column + 3) % 7)).collect();
+        let numbers: String =
+            (0..columns).map(|column| format!("{},", i * (column + 3) % 7)).collect();
         format!("{numbers}{}\n", spell(i % 2))
     };
     let rows: String = (0..60).map(row).collect();
@@ -23,9 +24,11 @@ fn two_columns_of_one_name_are_refused_by_whoever_reads_them() {
     table(&world, "a,b,y", |class| class.to_string());
     world.expect(0, &format!("{TRAIN} --data t.csv --label y --out run"), &[]);
     table(&world, "a,b,a,y", |class| class.to_string());
-    for command in
-        [&format!("{TRAIN} --data t.csv --label y --out other"), "predict run t.csv", "eval run --data t.csv"]
-    {
+    for command in [
+        &format!("{TRAIN} --data t.csv --label y --out other"),
+        "predict run t.csv",
+        "eval run --data t.csv",
+    ] {
         world.expect(3, command, &["t.csv", "one column `a`", "several"]);
     }
     assert!(!world.path("other").exists());
@@ -35,7 +38,11 @@ fn two_columns_of_one_name_are_refused_by_whoever_reads_them() {
 fn a_header_of_numbers_is_said_to_look_like_data() {
     let world = World::new();
     table(&world, "0,1,5", |class| class.to_string());
-    world.expect(0, &format!("{TRAIN} --data t.csv --label 5 --out run"), &["t.csv", "looks like data"]);
+    world.expect(
+        0,
+        &format!("{TRAIN} --data t.csv --label 5 --out run"),
+        &["t.csv", "looks like data"],
+    );
     world.expect(0, "predict run t.csv", &["looks like data"]);
     world.expect(0, "eval run --data t.csv", &["looks like data"]);
 }
@@ -74,14 +81,16 @@ fn names_from_files_cannot_command_a_terminal() {
         shown.push(text);
     }
     assert!(shown[1].contains("\\u001b[2Jred\\u009b2J"), "{}", shown[1]);
-    let classes: Vec<_> = json(&shown[2]).as_array().unwrap().iter().map(|p| p["class"].clone()).collect();
+    let classes: Vec<_> =
+        json(&shown[2]).as_array().unwrap().iter().map(|p| p["class"].clone()).collect();
     assert!(classes.contains(&evil.into()) || classes.iter().all(|class| class == "blue"));
 }
 
 #[test]
 fn what_is_lost_of_a_column_is_named() {
     let world = World::new();
-    let rows: String = (0..60).map(|i| format!("{},{},3,{}\n", 16_777_216 + i, i % 7, i % 2)).collect();
+    let rows: String =
+        (0..60).map(|i| format!("{},{},3,{}\n", 16_777_216 + i, i % 7, i % 2)).collect();
     world.write("t.csv", &format!("id,x,same,y\n{rows}"));
     let train = TRAIN.replace(" --quiet", "");
     let shown = stderr(&world.expect(0, &format!("{train} --data t.csv --label y --out run"), &[]));

@@ -10,8 +10,12 @@ use crate::world::{World, contents, stdout};
 fn info_counts_what_is_there() {
     let world = World::new();
     let info: Value =
-        serde_json::from_str(&stdout(&world.expect(0, "data info --data tiny --json", &[]))).unwrap();
-    assert_eq!((&info["name"], &info["classes"], &info["rows"]), (&"tiny".into(), &3.into(), &6.into()));
+        serde_json::from_str(&stdout(&world.expect(0, "data info --data tiny --json", &[])))
+            .unwrap();
+    assert_eq!(
+        (&info["name"], &info["classes"], &info["rows"]),
+        (&"tiny".into(), &3.into(), &6.into())
+    );
     assert_eq!(info["train"]["counts"], serde_json::json!([100, 100, 100]));
     assert_eq!((&info["test"]["images"], &info["test"]["is_mnist"]), (&90.into(), &false.into()));
     // Two of six rows are bright: 100 and noise of 0 to 119, beside noise alone.
@@ -27,7 +31,8 @@ fn images_are_drawn_on_paper_and_in_a_terminal() {
     let world = World::new();
     let text = stdout(&world.expect(0, "data show --data tiny --count 3", &[]));
     assert!(text.trim_end().ends_with("0 1 2") && text.contains('█'), "{text}");
-    let text = stdout(&world.expect(0, "data show --data tiny --split test --class 2 --count 2", &[]));
+    let text =
+        stdout(&world.expect(0, "data show --data tiny --split test --class 2 --count 2", &[]));
     assert!(text.trim_end().ends_with("2 2"), "{text}");
     world.expect(0, "data show --data tiny --count 7 --out sheet.png", &[]);
     let file = fs::File::open(world.path("sheet.png")).unwrap();

@@ -11,7 +11,11 @@ use crate::world::{World, stderr, stdout};
 
 /// The values of all fields of this number.
 fn all(message: &[u8], field: u64) -> Vec<Vec<u8>> {
-    fields(message).into_iter().filter(|(number, _)| *number == field).map(|(_, value)| value).collect()
+    fields(message)
+        .into_iter()
+        .filter(|(number, _)| *number == field)
+        .map(|(_, value)| value)
+        .collect()
 }
 
 fn text(message: &[u8], field: u64) -> String {
@@ -46,7 +50,11 @@ fn an_onnx_model_has_the_nodes_and_the_weights_of_the_run() {
     world.expect(0, "export run --format onnx --force", &[]);
     assert_eq!(fs::read(world.path("run/model.onnx")).unwrap(), model, "the same bytes");
     // It goes with the run that it is of.
-    world.expect(0, "train --data tiny --epochs 1 --batch 64 --seed 1 --out run --force --quiet", &[]);
+    world.expect(
+        0,
+        "train --data tiny --epochs 1 --batch 64 --seed 1 --out run --force --quiet",
+        &[],
+    );
     assert!(!world.path("run/model.onnx").exists());
 }
 
@@ -71,7 +79,11 @@ fn npz_holds_every_tensor_of_every_network() {
         assert_eq!(crc, crc32(data));
         let name = std::str::from_utf8(name).unwrap().strip_suffix(".npy").unwrap();
         let header = usize::from(u16::from_le_bytes([data[8], data[9]])) + 10;
-        assert_eq!((header % 64, &data[header..]), (0, weights.tensor(name).unwrap().data()), "{name}");
+        assert_eq!(
+            (header % 64, &data[header..]),
+            (0, weights.tensor(name).unwrap().data()),
+            "{name}"
+        );
         rest = &rest[30 + name.len() + 4 + length..];
         count += 1;
     }
@@ -84,7 +96,11 @@ fn npz_holds_every_tensor_of_every_network() {
 fn the_export_of_a_run_in_bf16_says_that_outputs_will_differ() {
     let world = World::new();
     for (dtype, says) in [("bf16", true), ("f32", false)] {
-        world.expect(0, &format!("train --data tiny --epochs 1 --dtype {dtype} --out {dtype} --quiet"), &[]);
+        world.expect(
+            0,
+            &format!("train --data tiny --epochs 1 --dtype {dtype} --out {dtype} --quiet"),
+            &[],
+        );
         for format in ["onnx", "npz"] {
             let output = world.expect(0, &format!("export {dtype} --format {format}"), &[]);
             assert_eq!(stderr(&output).contains("rounded to bf16"), says, "{dtype} {format}");
@@ -96,10 +112,9 @@ fn the_export_of_a_run_in_bf16_says_that_outputs_will_differ() {
 /// CRC-32 (IEEE 802.3), bit by bit.
 fn crc32(data: &[u8]) -> u32 {
     let byte = |crc: u32, byte: &u8| {
-        (0..8).fold(
-            crc ^ u32::from(*byte),
-            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 },
-        )
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 }
+        })
     };
     !data.iter().fold(!0, byte)
 }
@@ -113,7 +128,10 @@ fn onnx_python() -> Option<OsString> {
         return Some(python);
     }
     let required = std::env::var_os("EVENKEEL_REQUIRE_ALL").is_some_and(|value| value == "1");
-    assert!(!required, "EVENKEEL_REQUIRE_ALL is 1, and {python:?} lacks onnx, onnxruntime or numpy");
+    assert!(
+        !required,
+        "EVENKEEL_REQUIRE_ALL is 1, and {python:?} lacks onnx, onnxruntime or numpy"
+    );
     println!(
         "skipped: {python:?} lacks onnx, onnxruntime or numpy; EVENKEEL_ONNX_PYTHON names another Python"
     );
@@ -128,8 +146,17 @@ fn onnx_runtime_gives_the_same_logits() {
     let world = World::new();
     world.expect(0, "data synth --out digits --train 120 --test 30", &[]);
     world.write("all.toml", ALL);
-    let presets =
-        ["mlp", "logistic", "deep-mlp", "mlp-dropout", "lenet", "cnn", "resnet", "vit-tiny", "lstm-rows"];
+    let presets = [
+        "mlp",
+        "logistic",
+        "deep-mlp",
+        "mlp-dropout",
+        "lenet",
+        "cnn",
+        "resnet",
+        "vit-tiny",
+        "lstm-rows",
+    ];
     let presets = presets.map(|preset| (preset, format!("--preset {preset}")));
     world.write("steps.toml", STEPS);
     for (name, layers) in ENDS {
@@ -137,14 +164,17 @@ fn onnx_runtime_gives_the_same_logits() {
     }
     let all = ["all", "steps", "ends-in-image", "ends-in-pixel", "ends-in-steps", "ends-in-rows"]
         .map(|name| (name, format!("--config {name}.toml")));
-    let images =
-        presets.into_iter().chain(all).map(|(name, network)| (name, format!("--data digits {network}")));
+    let images = presets
+        .into_iter()
+        .chain(all)
+        .map(|(name, network)| (name, format!("--data digits {network}")));
     // Rows of a table: standardised, with values, and as the indices of vectors.
     let row = |i: i32| format!("{},{},{},{}\n", i % 5, i % 7, i % 3, i % 5 + i % 7);
     let rows: String = (0..120).map(row).collect();
     world.write("rows.csv", &format!("a,b,c,y\n{rows}"));
     world.write("vectors.toml", VECTORS);
-    let tables = ["columns --label c", "values --target y", "vectors --label c --config vectors.toml"];
+    let tables =
+        ["columns --label c", "values --target y", "vectors --label c --config vectors.toml"];
     let tables = tables.map(|table| {
         let (name, goal) = table.split_once(' ').unwrap();
         (name, format!("--data rows.csv {goal}"))

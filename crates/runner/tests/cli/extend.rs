@@ -14,7 +14,8 @@ const CONSTANT: &str = "batch = 16\nlr = 0.01\nschedule = { kind = \"constant\" 
 /// The metrics of a run without what differs from one time to the next.
 fn metrics(world: &World, run: &str) -> Vec<Value> {
     let text = world.read(&format!("{run}/metrics.jsonl"));
-    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     lines.iter_mut().for_each(|line| line["train_seconds"] = 0.into());
     lines
 }
@@ -33,14 +34,21 @@ fn an_extended_run_is_one_of_all_its_epochs() {
     world.expect(0, &format!("{train} --epochs 5 --out whole"), &[]);
     // A run that is done; one that is stopped in the middle of an epoch; one extended twice.
     world.expect(0, &format!("{train} --epochs 2 --out done"), &[]);
-    let said =
-        world.expect(0, "train --resume done --epochs 5", &["done goes on to 5 epochs: it was to have 2"]);
+    let said = world.expect(
+        0,
+        "train --resume done --epochs 5",
+        &["done goes on to 5 epochs: it was to have 2"],
+    );
     assert!(!crate::world::stderr(&said).contains("depends on the number of epochs"));
     assert_same(&world, "done", "whole");
     assert_eq!(world.summary("done")["epochs"], 5);
     world.expect(0, &format!("{train} --epochs 2 --max-steps 25 --out stopped"), &[]);
     world.expect(0, "train --resume stopped --epochs 3 --max-steps 30 --quiet", &[]);
-    world.expect(0, "train --resume stopped --epochs 5 --threads 2 --checkpoint-steps 9 --quiet", &[]);
+    world.expect(
+        0,
+        "train --resume stopped --epochs 5 --threads 2 --checkpoint-steps 9 --quiet",
+        &[],
+    );
     assert_same(&world, "stopped", "whole");
     let config = world.read("stopped/config.toml");
     assert!(config.contains("epochs = 5\n") && !config.contains("checkpoint_steps"), "{config}");
@@ -67,7 +75,8 @@ fn a_schedule_that_depends_on_the_length_keeps_its_past() {
         "4.89e-3 on",
     ];
     world.expect(0, "train --resume run --epochs 4", &said);
-    let rates: Vec<f64> = metrics(&world, "run").iter().map(|line| line["lr"].as_f64().unwrap()).collect();
+    let rates: Vec<f64> =
+        metrics(&world, "run").iter().map(|line| line["lr"].as_f64().unwrap()).collect();
     assert!(rates[1] < 1e-9 && rates[2] > 1e-3 && rates[3] < 1e-9, "{rates:?}");
     world.expect(0, "train --config run/config.toml --out again --quiet", &[]);
     assert_same(&world, "again", "run");
@@ -87,7 +96,11 @@ fn a_process_that_is_killed_while_it_extends_a_run_loses_nothing() {
     let done = |world: &World| world.summary("run")["status"] == "done";
     // Extended twice, and killed each time before there was another checkpoint.
     for epochs in [3, 4] {
-        world.expect(0, &format!("train --resume run --epochs {epochs} --max-steps 40 --quiet"), &[]);
+        world.expect(
+            0,
+            &format!("train --resume run --epochs {epochs} --max-steps 40 --quiet"),
+            &[],
+        );
         assert!(!done(&world));
         fs::write(world.path("run/checkpoint.safetensors"), &checkpoint).unwrap();
     }
@@ -133,7 +146,10 @@ fn what_touches_the_past_is_refused_by_name() {
             && world.summary("run")["status"] == "done"
     );
 
-    world.write("early.toml", "early_stopping = { patience = 1 }\nlr = 1e-12\nbatch = 16\nepochs = 9\n");
+    world.write(
+        "early.toml",
+        "early_stopping = { patience = 1 }\nlr = 1e-12\nbatch = 16\nepochs = 9\n",
+    );
     world.expect(0, "train --data tiny --config early.toml --out early --quiet", &[]);
     assert!(world.summary("early")["epochs"].as_u64() < Some(9));
     world.expect(2, "train --resume early --epochs 20", &["early_stopping ended after"]);

@@ -11,9 +11,13 @@ const SHORT: &str = "train --data tiny --epochs 3 --batch 16 --seed 5";
 #[test]
 fn every_file_is_there_with_the_keys_that_were_promised() {
     let world = World::new();
-    let output =
-        world.expect(0, &format!("{SHORT} --out run"), &["epoch  3/3", "gradient norm", "272 images"][..2]);
-    let mut names: Vec<_> = contents(&world.path("run")).into_iter().map(|(path, _)| path).collect();
+    let output = world.expect(
+        0,
+        &format!("{SHORT} --out run"),
+        &["epoch  3/3", "gradient norm", "272 images"][..2],
+    );
+    let mut names: Vec<_> =
+        contents(&world.path("run")).into_iter().map(|(path, _)| path).collect();
     names.iter_mut().for_each(|path| *path = path.file_name().unwrap().into());
     let expected = [
         "checkpoint.safetensors",
@@ -28,8 +32,11 @@ fn every_file_is_there_with_the_keys_that_were_promised() {
     ];
     assert_eq!(names, expected.map(std::path::PathBuf::from));
 
-    let lines: Vec<Value> =
-        world.read("run/metrics.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = world
+        .read("run/metrics.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines.len(), 3);
     for (number, line) in (1..).zip(&lines) {
         assert_eq!(line["epoch"], number);
@@ -40,7 +47,9 @@ fn every_file_is_there_with_the_keys_that_were_promised() {
     assert!(lines[2]["train_loss"].as_f64() < lines[0]["train_loss"].as_f64(), "it learns");
 
     let summary = world.summary("run");
-    for key in ["test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss", "val_accuracy"] {
+    for key in
+        ["test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss", "val_accuracy"]
+    {
         assert!(summary[key].as_f64().is_some_and(|value| value >= 0.0), "{key} in {summary}");
     }
     assert!(summary["seconds_total"].as_f64() > summary["train_seconds_best_epoch"].as_f64());
@@ -57,7 +66,10 @@ fn every_file_is_there_with_the_keys_that_were_promised() {
 
     let line = stdout(&output);
     assert_eq!(line.lines().count(), 1, "{line}");
-    assert!(line.starts_with("test accuracy ") && line.contains(" % ± ") && line.contains(&sha), "{line}");
+    assert!(
+        line.starts_with("test accuracy ") && line.contains(" % ± ") && line.contains(&sha),
+        "{line}"
+    );
     assert!(line.trim_end().ends_with("run run"), "{line}");
 
     let report = world.read("run/report.html");
@@ -79,7 +91,8 @@ fn model_and_summary_belong_together() {
     assert_eq!(eval["loss"], summary["test_loss"]);
     assert_eq!(eval["params_sha256"], summary["params_sha256"]);
     assert_eq!((&eval["split"], &eval["images"]), (&"test".into(), &90.into()));
-    let val: Value = serde_json::from_str(&stdout(&world.run("eval run --split val --json"))).unwrap();
+    let val: Value =
+        serde_json::from_str(&stdout(&world.run("eval run --split val --json"))).unwrap();
     assert_eq!(val["accuracy"], summary["val_accuracy"]);
     assert_eq!(val["images"], 25);
     let text = stdout(&world.run("eval run --split train"));
@@ -97,21 +110,33 @@ fn model_and_summary_belong_together() {
     let confusion: Vec<Vec<u64>> = serde_json::from_value(eval["confusion"].clone()).unwrap();
     let right: u64 = (0..3).map(|class| confusion[class][class]).sum();
     assert_eq!(eval["accuracy"], right as f64 / 90.0);
-    assert_eq!((&eval["top_k_accuracy"][0], &eval["top_k_accuracy"][2]), (&eval["accuracy"], &1.0.into()));
+    assert_eq!(
+        (&eval["top_k_accuracy"][0], &eval["top_k_accuracy"][2]),
+        (&eval["accuracy"], &1.0.into())
+    );
     for (class, measures) in eval["classes"].as_array().unwrap().iter().enumerate() {
         assert_eq!((&measures["class"], &measures["images"]), (&class.into(), &30.into()));
         assert_eq!(measures["recall"], confusion[class][class] as f64 / 30.0);
     }
-    for key in
-        ["precision_macro", "recall_macro", "f1_macro", "f1_micro", "roc_auc_macro", "calibration_error"]
-    {
-        assert!(eval[key].as_f64().is_some_and(|value| (0.0..=1.0).contains(&value)), "{key} in {eval}");
+    for key in [
+        "precision_macro",
+        "recall_macro",
+        "f1_macro",
+        "f1_micro",
+        "roc_auc_macro",
+        "calibration_error",
+    ] {
+        assert!(
+            eval[key].as_f64().is_some_and(|value| (0.0..=1.0).contains(&value)),
+            "{key} in {eval}"
+        );
     }
 
     // PyTorch's names and shapes.
     let bytes = fs::read(world.path("run/model.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let mut shapes: Vec<_> = file.iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
+    let mut shapes: Vec<_> =
+        file.iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
     shapes.sort();
     let expected = [
         ("layers.0.bias", vec![512]),
@@ -161,8 +186,15 @@ fn folders_are_numbered_and_none_is_overwritten() {
 #[test]
 fn generated_digits_are_called_that() {
     let world = World::new();
-    world.write("one.toml", "epochs = 1\nbatch = 512\nlayers = [{ kind = \"dense\", units = 10 }]\n");
-    world.expect(0, "train --config one.toml --out run", &["training on generated digits, not on MNIST"]);
+    world.write(
+        "one.toml",
+        "epochs = 1\nbatch = 512\nlayers = [{ kind = \"dense\", units = 10 }]\n",
+    );
+    world.expect(
+        0,
+        "train --config one.toml --out run",
+        &["training on generated digits, not on MNIST"],
+    );
     let summary = world.summary("run");
     assert_eq!((&summary["dataset"], &summary["data_generated"]), (&"digits".into(), &true.into()));
     assert!(summary["data_origin"].as_str().unwrap().starts_with("generated"));

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::world::{World, stderr, stdout};
 
-const TRAIN: &str = "train --data tiny --preset logistic --epochs 4 --batch 32 --lr 0.01 --folds 3 --quiet";
+const TRAIN: &str =
+    "train --data tiny --preset logistic --epochs 4 --batch 32 --lr 0.01 --folds 3 --quiet";
 
 fn results(world: &World, run: &str) -> Value {
     serde_json::from_str(&world.read(&format!("{run}/folds.json"))).unwrap()
@@ -27,16 +28,22 @@ fn every_fold_is_a_run_and_all_are_summed_up() {
         let summary = world.summary(&format!("cv/fold-{fold}"));
         assert_eq!(summary["val_accuracy"], all["runs"][fold - 1]["val_accuracy"]);
         sum += summary["val_loss"].as_f64().unwrap();
-        assert!(world.read(&format!("cv/fold-{fold}/config.toml")).contains(&format!("fold = {fold}")));
+        assert!(
+            world.read(&format!("cv/fold-{fold}/config.toml")).contains(&format!("fold = {fold}"))
+        );
     }
     assert!((all["val_loss"]["mean"].as_f64().unwrap() - sum / 3.0).abs() < 1e-12);
     assert!(
-        all["val_loss"]["std"].as_f64().unwrap() > 0.0 && all["val_accuracy"]["mean"].as_f64().unwrap() > 0.5
+        all["val_loss"]["std"].as_f64().unwrap() > 0.0
+            && all["val_accuracy"]["mean"].as_f64().unwrap() > 0.5
     );
     // A fold is a run like any other.
     let score = world.expect(0, "eval cv/fold-2 --split val --json", &[]);
     let score: Value = serde_json::from_str(&stdout(&score)).unwrap();
-    assert_eq!((&score["images"], &score["accuracy"]), (&100.into(), &all["runs"][1]["val_accuracy"]));
+    assert_eq!(
+        (&score["images"], &score["accuracy"]),
+        (&100.into(), &all["runs"][1]["val_accuracy"])
+    );
 
     // JSON is the file; a finished one stays as it is.
     let json = stdout(&world.expect(0, "train --resume cv --json --quiet", &[]));
@@ -57,7 +64,8 @@ fn folds_that_were_stopped_go_on_to_the_same_bits() {
     let world = World::new();
     world.expect(0, &format!("{TRAIN} --out whole"), &[]);
     // 7 steps an epoch: the first fold stops in its third.
-    let stopped = world.expect(0, &format!("{TRAIN} --out cv --max-steps 17"), &["train --resume cv"]);
+    let stopped =
+        world.expect(0, &format!("{TRAIN} --out cv --max-steps 17"), &["train --resume cv"]);
     assert!(stdout(&stopped).is_empty() && !world.path("cv/folds.json").exists());
     assert_eq!(world.summary("cv/fold-1")["status"], "interrupted");
     world.expect(0, "train --resume cv --quiet --threads 1 --isa scalar", &[]);
@@ -85,7 +93,11 @@ fn folds_that_make_no_sense_are_refused() {
     world.write("both.toml", "folds = 3\nvalidation = 20\n");
     world.expect(2, "train --config both.toml --data tiny", &["folds", "`validation`"]);
     world.write("beyond.toml", "folds = 3\nfold = 4\n");
-    world.expect(2, "train --config beyond.toml --data tiny", &["fold", "1 to `folds` (3)", "got 4"]);
+    world.expect(
+        2,
+        "train --config beyond.toml --data tiny",
+        &["fold", "1 to `folds` (3)", "got 4"],
+    );
     world.write("all.toml", "folds = 3\n");
     world.expect(2, "dump --config all.toml --data tiny --out x", &["folds", "key `fold`"]);
     world.expect(2, "train --data tiny --folds 3 --dry-run", &["--folds", "--dry-run"]);

@@ -73,7 +73,11 @@ fn runs_with_weights_draws_and_whole_batches_resume_to_the_bit() {
         assert!(config.contains(line), "no {line} in {config}");
     }
     let plain = world.read("plain/config.toml");
-    assert!(!plain.contains("drop_last") && !plain.contains("sampler") && !plain.contains("class_weights"));
+    assert!(
+        !plain.contains("drop_last")
+            && !plain.contains("sampler")
+            && !plain.contains("class_weights")
+    );
 }
 
 /// Weights that are all the same change no bit; so do two batches a step, as far as rounding goes.
@@ -93,7 +97,8 @@ fn equal_weights_are_none_and_accumulation_is_the_mean_over_the_step() {
     };
     let loss = |name: &str, text: String| {
         world.write("c.toml", &text);
-        let run = format!("train --data rare.csv --label label --config c.toml --quiet --out {name}");
+        let run =
+            format!("train --data rare.csv --label label --config c.toml --quiet --out {name}");
         world.expect(0, &run, &[]);
         world.summary(name)["val_loss"].as_f64().unwrap()
     };
@@ -116,13 +121,21 @@ fn what_does_not_fit_is_refused() {
         assert!(!world.path("run").exists());
     }
     let values = "train --data rare.csv --target x --out run";
-    world.write("numbers.csv", "x,y\n1,2\n2,3\n3,5\n4,4\n5,6\n6,7\n7,9\n8,8\n9,1\n10,2\n11,3\n12,4\n");
+    world.write(
+        "numbers.csv",
+        "x,y\n1,2\n2,3\n3,5\n4,4\n5,6\n6,7\n7,9\n8,8\n9,1\n10,2\n11,3\n12,4\n",
+    );
     let values = values.replace("rare.csv", "numbers.csv");
     for flag in ["--class-weights balanced", "--sampler balanced"] {
-        world.expect(2, &format!("{values} {flag}"), &["expected classes", "whose rows have values"]);
+        world.expect(
+            2,
+            &format!("{values} {flag}"),
+            &["expected classes", "whose rows have values"],
+        );
     }
     // Each fold has weights of its own.
-    let output = world.expect(0, &format!("{RUN} --class-weights balanced --folds 3 --out folds"), &[]);
+    let output =
+        world.expect(0, &format!("{RUN} --class-weights balanced --folds 3 --out folds"), &[]);
     assert!(stdout(&output).contains("fold"), "{}", stdout(&output));
     assert!(world.read("folds/config.toml").contains("class_weights = \"balanced\""));
     assert!(world.read("folds/fold-2/config.toml").contains("class_weights = ["));

@@ -15,13 +15,15 @@ fn a_rate_is_suggested_that_trains() {
     assert!((rates[0] - 1e-6).abs() < 1e-18 && rates.is_sorted(), "{rates:?}");
     // Evenly spaced by the logarithm: 100 of them from 1e-6 to 10.
     assert!(
-        (rates[99] / 10.0 - 1.0).abs() < 1e-12 && (rates[1] / rates[0] - rates[51] / rates[50]).abs() < 1e-9
+        (rates[99] / 10.0 - 1.0).abs() < 1e-12
+            && (rates[1] / rates[0] - rates[51] / rates[50]).abs() < 1e-9
     );
     let suggestion = found["suggestion"].as_f64().unwrap();
     assert!((1e-3..1.0).contains(&suggestion), "{suggestion}");
     assert_eq!(found["suggestion"], found["steepest"]);
-    let trained =
-        format!("train --data tiny --preset logistic --optimizer sgd --batch 16 --lr {suggestion} --quiet");
+    let trained = format!(
+        "train --data tiny --preset logistic --optimizer sgd --batch 16 --lr {suggestion} --quiet"
+    );
     world.expect(0, &format!("{trained} --min-accuracy 0.9 --out run"), &[]);
 
     let text = stdout(&world.expect(0, &format!("{find} --out plot.html"), &[]));

@@ -32,11 +32,15 @@ fn every_command_has_a_page_with_its_examples() {
     for command in ["train", "eval", "data-synth", "verify", "man"] {
         let page = page(&format!("evenkeel-{command}"));
         assert!(
-            page.contains("Example") && page.contains(&format!("evenkeel {}", command.replace('-', " "))),
+            page.contains("Example")
+                && page.contains(&format!("evenkeel {}", command.replace('-', " "))),
             "{page}"
         );
     }
-    assert!(!page("evenkeel-train").contains("instruction sets here"), "a page is the same on every machine");
+    assert!(
+        !page("evenkeel-train").contains("instruction sets here"),
+        "a page is the same on every machine"
+    );
     world.expect(2, "man pages", &["pages/evenkeel.1", "--force"]);
     world.expect(0, "man pages --force", &[]);
     world.write("file", "");

@@ -10,7 +10,8 @@ use crate::world::{World, stdout};
 fn flowers_and_new_ones() -> World {
     let world = World::new();
     flowers(&world);
-    let train = "train --data flowers.csv --label kind --epochs 20 --batch 16 --lr 0.02 --quiet --out run";
+    let train =
+        "train --data flowers.csv --label kind --epochs 20 --batch 16 --lr 0.02 --quiet --out run";
     world.expect(0, train, &[]);
     // Columns in another order, and one more; classes in another order, and not all of them.
     let text = "kind,weight,note,length\ncrocus,4001,?,2.03\naster,1,?,0.02\ncrocus,4003,?,2\naster,3,?,0.01\naster,2,?,0\naster,4002,?,2.01\n";
@@ -22,7 +23,10 @@ fn flowers_and_new_ones() -> World {
 fn new_rows_are_scored_all_together_by_the_names_of_the_run() {
     let world = flowers_and_new_ones();
     let text = stdout(&world.expect(0, "eval run --data new.csv", &[]));
-    assert!(text.starts_with("accuracy 83.33 % ") && text.contains(", of 6 rows of new.csv\n"), "{text}");
+    assert!(
+        text.starts_with("accuracy 83.33 % ") && text.contains(", of 6 rows of new.csv\n"),
+        "{text}"
+    );
     assert!(text.contains("aster") && text.contains("bellis"), "classes by their names: {text}");
     let scored = json(&stdout(&world.expect(0, "eval run --data new.csv --json", &[])));
     assert_eq!((&scored["images"], &scored["data"]), (&6.into(), &"new.csv".into()));
@@ -35,14 +39,17 @@ fn new_rows_are_scored_all_together_by_the_names_of_the_run() {
     );
     // What is said of each row is what `predict` says of it: the standardisation is the run's.
     let predicted = json(&stdout(&world.expect(0, "predict run new.csv --json", &[])));
-    let probability = |row: usize, class: usize| predicted[row]["probabilities"][class].as_f64().unwrap();
+    let probability =
+        |row: usize, class: usize| predicted[row]["probabilities"][class].as_f64().unwrap();
     let labels = [2, 0, 2, 0, 0, 0];
     let loss: f64 = (0..6).map(|row| -probability(row, labels[row]).ln()).sum::<f64>() / 6.0;
     let found = scored["loss"].as_f64().unwrap();
     assert!((found - loss).abs() < 1e-5 * loss, "{found} {loss}");
     // One row is enough, and need not tell classes apart.
     world.write("one.csv", "length,weight,kind\n0,2,aster\n");
-    assert!(stdout(&world.expect(0, "eval run --data one.csv", &[])).contains("of 1 rows of one.csv"));
+    assert!(
+        stdout(&world.expect(0, "eval run --data one.csv", &[])).contains("of 1 rows of one.csv")
+    );
     let one = json(&stdout(&world.expect(0, "eval run --data one.csv --json", &[])));
     assert_eq!((&one["accuracy"], one["roc_auc_macro"].is_null()), (&1.0.into(), true));
 
@@ -85,8 +92,15 @@ fn values_of_new_rows_are_met() {
         "dataset = \"linear\"\nlinear = { samples = 600 }\npreset = \"linear\"\nepochs = 5\n",
     );
     world.expect(0, "train --config made.toml --out made --quiet", &[]);
-    world.expect(0, "data synth --dataset linear --train 80 --test 20 --seed 9 --out made.csv", &[]);
-    assert!(stdout(&world.expect(0, "eval made --data made.csv", &[])).contains("of 100 rows of made.csv"));
+    world.expect(
+        0,
+        "data synth --dataset linear --train 80 --test 20 --seed 9 --out made.csv",
+        &[],
+    );
+    assert!(
+        stdout(&world.expect(0, "eval made --data made.csv", &[]))
+            .contains("of 100 rows of made.csv")
+    );
 }
 
 #[test]
@@ -98,13 +112,23 @@ fn new_arrays_are_scored() {
         bytes(&(from..to).flat_map(|i| [f32::from(i % 2), f32::from(i % 5)]).collect::<Vec<_>>())
     };
     let y = |from: i64, to: i64| integers(&(from..to).map(|i| i % 2).collect::<Vec<_>>());
-    npz(&world, "a.npz", &[("x", npy("<f4", "(90, 2)", &x(0, 90))), ("y", npy("<i8", "(90,)", &y(0, 90)))]);
+    npz(
+        &world,
+        "a.npz",
+        &[("x", npy("<f4", "(90, 2)", &x(0, 90))), ("y", npy("<i8", "(90,)", &y(0, 90)))],
+    );
     world.expect(0, "train --data a.npz --epochs 20 --batch 8 --out run --quiet", &[]);
-    assert!(stdout(&world.expect(0, "eval run --data a.npz", &[])).contains("of 18 rows\n"), "its own");
+    assert!(
+        stdout(&world.expect(0, "eval run --data a.npz", &[])).contains("of 18 rows\n"),
+        "its own"
+    );
     let new = [("x", npy("<f4", "(7, 2)", &x(90, 97))), ("y", npy("<i8", "(7,)", &y(90, 97)))];
     npz(&world, "b.npz", &new);
     let text = stdout(&world.expect(0, "eval run --data b.npz", &[]));
-    assert!(text.starts_with("accuracy 100.00 %") && text.contains("of 7 rows of b.npz\n"), "{text}");
+    assert!(
+        text.starts_with("accuracy 100.00 %") && text.contains("of 7 rows of b.npz\n"),
+        "{text}"
+    );
     fs::create_dir(world.path("b")).unwrap();
     for (name, array) in &new {
         fs::write(world.path(&format!("b/{name}.npy")), array).unwrap();
@@ -120,7 +144,9 @@ fn new_arrays_are_scored() {
         ("y_test", y_new.clone()),
     ];
     npz(&world, "c.npz", &both);
-    assert!(stdout(&world.expect(0, "eval run --data c.npz", &[])).contains("of 7 rows of c.npz\n"));
+    assert!(
+        stdout(&world.expect(0, "eval run --data c.npz", &[])).contains("of 7 rows of c.npz\n")
+    );
     let text = stdout(&world.expect(0, "eval run --data c.npz --split train", &[]));
     assert!(text.contains("of 9 rows of c.npz\n"), "{text}");
     world.expect(2, "eval run --data c.npz --split val", &["split", "train or test", "c.npz"]);
@@ -144,7 +170,8 @@ fn new_arrays_are_scored() {
         ("none.npz", ["empty", "[0, 2]"]),
         ("half.npz", ["both x and y", "x alone"]),
     ] {
-        let output = world.expect(3, &format!("eval run --data {name}"), &[name, texts[0], texts[1]]);
+        let output =
+            world.expect(3, &format!("eval run --data {name}"), &[name, texts[0], texts[1]]);
         assert!(stdout(&output).is_empty(), "{name}");
     }
     world.write("table.csv", "a,b,y\n1,2,0\n");
@@ -174,7 +201,11 @@ fn rows_that_do_not_fit_the_run_are_named() {
     let files = [
         ("column.csv", "length,kind\n1,aster\n", ["a column `weight`", "length, kind"]),
         ("label.csv", "length,weight\n1,2\n", ["a column `kind`", "length, weight"]),
-        ("twice.csv", "length,length,weight,kind\n1,1,2,aster\n", ["one column `length`", "several"]),
+        (
+            "twice.csv",
+            "length,length,weight,kind\n1,1,2,aster\n",
+            ["one column `length`", "several"],
+        ),
         (
             "class.csv",
             "length,weight,kind\n1,2,aster\n1,2,dahlia\n",
@@ -190,8 +221,11 @@ fn rows_that_do_not_fit_the_run_are_named() {
     for (name, text, texts) in files {
         world.write(name, text);
         for json in ["", " --json"] {
-            let output =
-                world.expect(3, &format!("eval run --data {name}{json}"), &[name, texts[0], texts[1]]);
+            let output = world.expect(
+                3,
+                &format!("eval run --data {name}{json}"),
+                &[name, texts[0], texts[1]],
+            );
             assert!(stdout(&output).is_empty(), "{name}");
         }
     }

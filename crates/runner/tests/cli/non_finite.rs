@@ -30,7 +30,11 @@ fn sum(lines: &[Value], key: &str) -> u64 {
 
 /// Makes a run in pieces of `steps` steps, and compares it with `whole`.
 fn pieces_come_to_the_same(world: &World, arguments: &str, steps: usize) {
-    world.expect(0, &format!("{arguments} --out pieces --force --max-steps {steps}"), &["stopped as asked"]);
+    world.expect(
+        0,
+        &format!("{arguments} --out pieces --force --max-steps {steps}"),
+        &["stopped as asked"],
+    );
     let (mut most, mut stops) = (steps, 1);
     while world.summary("pieces")["status"] == "interrupted" {
         most += steps;
@@ -39,19 +43,29 @@ fn pieces_come_to_the_same(world: &World, arguments: &str, steps: usize) {
     }
     assert!(stops > 3, "{stops} pieces");
     assert_eq!(world.sha("pieces"), world.sha("whole"));
-    assert!(world.read("pieces/health.jsonl") == world.read("whole/health.jsonl"), "the same was seen");
+    assert!(
+        world.read("pieces/health.jsonl") == world.read("whole/health.jsonl"),
+        "the same was seen"
+    );
 }
 
 #[test]
 fn stopping_names_where_it_began() {
     let world = World::new();
     let thrown = format!("{} --epochs 1 --batch 64 --out thrown --quiet", thrown(&world));
-    world.expect(5, &thrown, &["epoch 1, step 2", "it began in the parameters layers.0.", "--non-finite"]);
+    world.expect(
+        5,
+        &thrown,
+        &["epoch 1, step 2", "it began in the parameters layers.0.", "--non-finite"],
+    );
     // Finite weights whose products are not: of three dense layers, the last.
     let layer = |units: usize, limit: &str| {
-        format!("{{ kind = \"dense\", units = {units}, init = {{ uniform = {{ limit = {limit} }} }} }}")
+        format!(
+            "{{ kind = \"dense\", units = {units}, init = {{ uniform = {{ limit = {limit} }} }} }}"
+        )
     };
-    let layers = [layer(8, "1e15"), layer(8, "1e15"), layer(3, "1e15")].join(", { kind = \"relu\" }, ");
+    let layers =
+        [layer(8, "1e15"), layer(8, "1e15"), layer(3, "1e15")].join(", { kind = \"relu\" }, ");
     world.write("far.toml", &format!("layers = [{layers}]\n"));
     world.expect(
         5,
@@ -76,13 +90,17 @@ fn steps_are_left_out_and_counted() {
         &format!("{arguments} --out whole"),
         &["the gradient of layers.", "the step is left out"],
     );
-    let (metrics, health) = (lines(&world, "whole/metrics.jsonl"), lines(&world, "whole/health.jsonl"));
+    let (metrics, health) =
+        (lines(&world, "whole/metrics.jsonl"), lines(&world, "whole/health.jsonl"));
     let skipped = sum(&metrics, "skipped");
     assert!((1..54).contains(&skipped) && sum(&metrics, "rollbacks") == 0, "{skipped} steps");
-    assert!(metrics.iter().all(|epoch| epoch["train_loss"].is_f64() && epoch["grad_norm"].is_f64()));
+    assert!(
+        metrics.iter().all(|epoch| epoch["train_loss"].is_f64() && epoch["grad_norm"].is_f64())
+    );
     let met: usize = health.iter().map(|epoch| epoch["met"].as_array().unwrap().len()).sum();
     assert_eq!(met as u64, skipped);
-    assert!(health.iter().all(|epoch| epoch["steps"].as_array().unwrap().len() == epoch["rates"].as_array().unwrap().len()));
+    assert!(health.iter().all(|epoch| epoch["steps"].as_array().unwrap().len()
+        == epoch["rates"].as_array().unwrap().len()));
     assert!(world.read("whole/report.html").contains("Steps that were not finite"));
     assert!(world.read("whole/config.toml").contains("non_finite = \"skip\""));
     pieces_come_to_the_same(&world, arguments, 7);
@@ -91,7 +109,11 @@ fn steps_are_left_out_and_counted() {
     world.write("never.toml", &NOISY.replace("1e76", "1e77"));
     let never = "train --data tiny --config never.toml --non-finite skip --out never --quiet";
     world.expect(5, never, &["epoch 1, step 11", "the 10 steps before it were left out as well"]);
-    world.expect(5, "train --resume never --quiet", &["epoch 1, step 11", "the 10 steps before it"]);
+    world.expect(
+        5,
+        "train --resume never --quiet",
+        &["epoch 1, step 11", "the 10 steps before it"],
+    );
     // Nor does it help where the parameters are lost.
     let lost = format!("{} --non-finite skip --batch 64 --out lost --quiet", thrown(&world));
     world.expect(5, &lost, &["the parameters layers.0.", "leaving it out helps nothing"]);
@@ -127,7 +149,10 @@ fn a_square_that_overflows_is_met_before_the_step() {
     let layer = "{ kind = \"dense\", units = 3, init = { uniform = { limit = 1e17 } } }";
     let loss = "loss = { kind = \"mse\" }\nepochs = 2\nbatch = 64\n";
     let write = |noise: &str, name: &str| {
-        world.write(name, &format!("{loss}{noise}optimizer = {{ kind = \"adam\" }}\nlayers = [{layer}]\n"));
+        world.write(
+            name,
+            &format!("{loss}{noise}optimizer = {{ kind = \"adam\" }}\nlayers = [{layer}]\n"),
+        );
     };
     // Noise of 1e21 on weights that would do without.
     let noisy = "noise = { scale = 1e42, decay = 1.0 }\n";

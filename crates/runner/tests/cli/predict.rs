@@ -26,7 +26,8 @@ fn draw(world: &World, name: &str, index: usize, zoom: usize, light: bool) {
     let side = SIDE * zoom;
     let grey = (0..side * side).map(|at| image[at / side / zoom * SIDE + at % side / zoom]);
     let grey: Vec<u8> = grey.map(|grey| if light { 255 - grey } else { grey }).collect();
-    fs::write(world.path(name), picture::png(side, side, ColorType::Grayscale, &grey).unwrap()).unwrap();
+    fs::write(world.path(name), picture::png(side, side, ColorType::Grayscale, &grey).unwrap())
+        .unwrap();
 }
 
 #[test]
@@ -113,9 +114,14 @@ fn bad_files_are_named_and_nothing_is_printed() {
 fn digits_with_margins_are_centred_as_the_data_set_is() {
     let world = World::new();
     world.expect(0, "data synth --out digits --train 1500 --test 40", &[]);
-    world.expect(0, "train --data digits --preset logistic --epochs 4 --batch 32 --out run --quiet", &[]);
+    world.expect(
+        0,
+        "train --data digits --preset logistic --epochs 4 --batch 32 --out run --quiet",
+        &[],
+    );
     assert_eq!(world.summary("run")["centred"], true);
-    let set = runner::data::idx::Array::<3>::read(&world.path("digits/t10k-images-idx3-ubyte")).unwrap();
+    let set =
+        runner::data::idx::Array::<3>::read(&world.path("digits/t10k-images-idx3-ubyte")).unwrap();
     fs::create_dir(world.path("pages")).unwrap();
     for (index, image) in set.data.chunks_exact(28 * 28).enumerate() {
         let mut page = vec![255_u8; 56 * 56];
@@ -128,17 +134,27 @@ fn digits_with_margins_are_centred_as_the_data_set_is() {
         fs::write(world.path(&format!("pages/{index:02}.png")), png).unwrap();
     }
     let labels = |command: &str| -> Vec<Value> {
-        let predictions: Vec<Value> = serde_json::from_str(&stdout(&world.expect(0, command, &[]))).unwrap();
+        let predictions: Vec<Value> =
+            serde_json::from_str(&stdout(&world.expect(0, command, &[]))).unwrap();
         predictions.iter().map(|prediction| prediction["label"].clone()).collect()
     };
     let exact = labels("predict run digits/t10k-images-idx3-ubyte --json");
     let same = |found: &[Value]| exact.iter().zip(found).filter(|(a, b)| a == b).count();
     let (centred, whole) =
         (labels("predict run pages --json"), labels("predict run pages --json --centre no"));
-    assert!(same(&centred) >= 36 && same(&whole) <= 25, "{} and {} of 40", same(&centred), same(&whole));
+    assert!(
+        same(&centred) >= 36 && same(&whole) <= 25,
+        "{} and {} of 40",
+        same(&centred),
+        same(&whole)
+    );
     let text = stdout(&world.expect(0, "predict run pages", &[]));
     assert!(text.contains("cut out and centred from 56 x 56"), "{text}");
     // Other images are no digits: they are fitted as they are.
-    world.expect(0, "train --data tiny --preset logistic --epochs 1 --batch 8 --out other --quiet", &[]);
+    world.expect(
+        0,
+        "train --data tiny --preset logistic --epochs 1 --batch 8 --out other --quiet",
+        &[],
+    );
     assert_eq!(world.summary("other")["centred"], false);
 }

@@ -11,9 +11,14 @@ use crate::world::{World, stderr, stdout};
 fn a_dry_run_counts_and_trains_nothing() {
     let world = World::new();
     let text = stdout(&world.expect(0, "train --data tiny --dry-run --batch 32 --epochs 2", &[]));
-    for part in
-        ["dense", "relu", "20483 parameters", "275 images, 9 steps an epoch, 18 in all", "MB", "FLOP a step"]
-    {
+    for part in [
+        "dense",
+        "relu",
+        "20483 parameters",
+        "275 images, 9 steps an epoch, 18 in all",
+        "MB",
+        "FLOP a step",
+    ] {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
     let json = stdout(&world.expect(0, "train --data tiny --dry-run --batch 32 --json", &[]));
@@ -84,7 +89,10 @@ fn a_run_that_stops_at_its_limit_goes_on_to_the_same_bits() {
     let output = world.expect(0, &format!("{common} --max-steps 25 --out run"), &["--resume run"]);
     assert!(stdout(&output).contains("stopped after 1 epochs"), "{}", stdout(&output));
     assert_eq!(world.summary("run")["status"], "interrupted");
-    assert!(world.read("run/health.jsonl").lines().count() == 2, "a part of the second epoch as well");
+    assert!(
+        world.read("run/health.jsonl").lines().count() == 2,
+        "a part of the second epoch as well"
+    );
     world.expect(0, "train --resume run --max-time 1e-9 --quiet", &["--resume run"]);
     world.expect(0, "train --resume run --quiet", &[]);
     assert_eq!(world.sha("run"), world.sha("whole"));
@@ -99,7 +107,10 @@ fn a_run_that_stops_at_its_limit_goes_on_to_the_same_bits() {
 /// CRC-32C by a table, which the program has none of.
 fn crc(data: &[u8]) -> u32 {
     let table: Vec<u32> = (0..256)
-        .map(|i| (0..8).fold(i, |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82F6_3B78 } else { crc >> 1 }))
+        .map(|i| {
+            (0..8)
+                .fold(i, |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82F6_3B78 } else { crc >> 1 })
+        })
         .collect();
     !data.iter().fold(!0, |crc, &byte| table[((crc ^ u32::from(byte)) & 0xFF) as usize] ^ crc >> 8)
 }
@@ -112,8 +123,11 @@ fn masked(data: &[u8]) -> u32 {
 fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
     let world = World::new();
     world.expect(0, "train --data tiny --epochs 2 --batch 16 --out run --quiet", &[]);
-    let lines: Vec<Value> =
-        world.read("run/metrics.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = world
+        .read("run/metrics.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let table = world.read("run/metrics.csv");
     let mut rows = table.lines().map(|row| row.split(',').collect::<Vec<_>>());
     let head = rows.next().unwrap();
@@ -126,7 +140,8 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
     assert_eq!(table.lines().count(), 3);
 
     let file = fs::read(world.path("run/events.out.tfevents.evenkeel")).unwrap();
-    let (mut rest, mut scalars, mut histograms, mut times) = (&file[..], Vec::new(), Vec::new(), Vec::new());
+    let (mut rest, mut scalars, mut histograms, mut times) =
+        (&file[..], Vec::new(), Vec::new(), Vec::new());
     while !rest.is_empty() {
         let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
         let event = &rest[12..12 + length];
@@ -135,8 +150,9 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
         assert_eq!(sums, [masked(&rest[..8]), masked(event)]);
         rest = &rest[16 + length..];
         let event = fields(event);
-        let number =
-            |field: u64| event.iter().find(|(number, _)| *number == field).map(|(_, value)| value.clone());
+        let number = |field: u64| {
+            event.iter().find(|(number, _)| *number == field).map(|(_, value)| value.clone())
+        };
         times.push(f64::from_le_bytes(number(1).unwrap().try_into().unwrap()));
         let Some(summary) = number(5) else { continue };
         let step = u64::from_le_bytes(number(2).unwrap().try_into().unwrap());
@@ -164,19 +180,27 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
         .collect();
     assert_eq!(of("loss/validation"), expected);
     assert_eq!(of("gradient_norm/layers.0.weight").len(), 16);
-    let health: Value = serde_json::from_str(world.read("run/health.jsonl").lines().next().unwrap()).unwrap();
+    let health: Value =
+        serde_json::from_str(world.read("run/health.jsonl").lines().next().unwrap()).unwrap();
     let first = health["tensors"][0]["grad_norms"][0].as_f64().unwrap() as f32;
     assert_eq!(of("gradient_norm/layers.0.weight")[0], (1, first));
 
     // A histogram for each tensor and epoch: its buckets are the counts of the record.
     assert_eq!(histograms.len(), 2 * 4);
     let (tag, step, histogram) = &histograms[0];
-    assert_eq!((&tag[..], Some(*step)), ("gradient_log2/layers.0.weight", lines[0]["step"].as_u64()));
-    let doubles = |at: usize| histogram[at].1.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap()));
+    assert_eq!(
+        (&tag[..], Some(*step)),
+        ("gradient_log2/layers.0.weight", lines[0]["step"].as_u64())
+    );
+    let doubles =
+        |at: usize| histogram[at].1.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap()));
     let magnitudes = &health["tensors"][0]["magnitudes"];
     let counts: Vec<f64> = serde_json::from_value(magnitudes["counts"].clone()).unwrap();
     let exponent = magnitudes["exponent"].as_f64().unwrap();
-    assert_eq!(histogram.iter().map(|(field, _)| *field).collect::<Vec<_>>(), (1..=7).collect::<Vec<_>>());
+    assert_eq!(
+        histogram.iter().map(|(field, _)| *field).collect::<Vec<_>>(),
+        (1..=7).collect::<Vec<_>>()
+    );
     assert!(doubles(6).eq(counts.iter().copied()));
     assert!(doubles(5).eq((1..=counts.len()).map(|i| exponent + i as f64)));
     assert_eq!((doubles(0).next(), doubles(2).next()), (Some(exponent), Some(counts.iter().sum())));
@@ -192,7 +216,8 @@ fn what_sizes_decide_is_said_before_the_run() {
     let world = World::new();
     world.write("norm.toml", NORMALISED);
     let run = "--data tiny --config norm.toml --epochs 2 --quiet";
-    let texts = ["batch: expected at least 2 images", "got 1: 275 images in batches of 137", "--drop-last"];
+    let texts =
+        ["batch: expected at least 2 images", "got 1: 275 images in batches of 137", "--drop-last"];
     for arguments in [
         "train --batch 137 --out run",
         "train --batch 137 --dry-run",
@@ -211,11 +236,19 @@ fn what_sizes_decide_is_said_before_the_run() {
     let batch = format!("{NORMALISED}batch = 137\n");
     world.write("137.toml", &batch.replace("layers", "epochs = 1\nlayers"));
     world.expect(2, "lr-find --data tiny --config 137.toml --steps 20", &texts);
-    world.expect(2, "train --data tiny --config norm.toml --overfit-batch --batch 1", &["2 or more"]);
+    world.expect(
+        2,
+        "train --data tiny --config norm.toml --overfit-batch --batch 1",
+        &["2 or more"],
+    );
     world.expect(0, "train --data tiny --config norm.toml --overfit-batch --batch 16", &[]);
     // 274 in two batches a step and an epoch.
     let output = world.expect(0, &format!("train --batch 137 --drop-last --dry-run {run}"), &[]);
-    assert!(stdout(&output).contains("274 images, 2 steps an epoch, 4 in all"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("274 images, 2 steps an epoch, 4 in all"),
+        "{}",
+        stdout(&output)
+    );
     world.expect(0, &format!("train --batch 137 --drop-last --out run {run}"), &[]);
     assert!(world.read("run/config.toml").contains("drop_last = true"));
     let last = world.read("run/metrics.jsonl").lines().last().map(ToOwned::to_owned).unwrap();
@@ -245,16 +278,26 @@ fn every_fold_and_trial_is_looked_at_before_it_begins() {
     let status = |at: usize| results[at]["status"].as_str().unwrap();
     assert_eq!((status(0), status(1)), ("done", "refused"));
     assert_eq!(results[1]["values"]["batch"], 137);
-    world.expect(2, "sweep batch=1,137 --data tiny --config norm.toml --out none", &["batch: expected"]);
+    world.expect(
+        2,
+        "sweep batch=1,137 --data tiny --config norm.toml --out none",
+        &["batch: expected"],
+    );
 }
 
 #[test]
 fn schedules_that_do_not_fit_the_run_are_refused() {
     let world = World::new();
     for (schedule, texts) in [
-        ("{ kind = \"warmup\", epochs = 5.0 }", ["`epochs` is 5", "the run has 3 epochs of 9 steps"]),
+        (
+            "{ kind = \"warmup\", epochs = 5.0 }",
+            ["`epochs` is 5", "the run has 3 epochs of 9 steps"],
+        ),
         ("{ kind = \"inverse_square_root\", epochs = 4.0 }", ["`epochs` is 4", "3 epochs"]),
-        ("{ kind = \"exponential\", factor = 1e20 }", ["at the end of 3 epochs", "which f32 holds"]),
+        (
+            "{ kind = \"exponential\", factor = 1e20 }",
+            ["at the end of 3 epochs", "which f32 holds"],
+        ),
         ("{ kind = \"step\", every = 1, factor = 1e200 }", ["got lr", "fewer epochs"]),
     ] {
         world.write("schedule.toml", &format!("epochs = 3\nbatch = 32\nschedule = {schedule}\n"));
@@ -264,6 +307,9 @@ fn schedules_that_do_not_fit_the_run_are_refused() {
         }
         assert!(!world.path("run").exists());
     }
-    world.write("schedule.toml", "epochs = 3\nschedule = { kind = \"exponential\", factor = 1.5 }\n");
+    world.write(
+        "schedule.toml",
+        "epochs = 3\nschedule = { kind = \"exponential\", factor = 1.5 }\n",
+    );
     world.expect(0, "train --data tiny --config schedule.toml --out run --quiet", &[]);
 }

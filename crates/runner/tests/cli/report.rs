@@ -41,7 +41,13 @@ fn open(world: &World, browser: &str, page: &str, width: u32, dark: bool) -> (Va
     // 0 is dark, 1 is light.
     let theme = format!("--blink-settings=preferredColorScheme={}", u32::from(!dark));
     let output = Command::new(browser)
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"])
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            "--dump-dom",
+        ])
         .args([&theme, &format!("--window-size={width},900"), "--virtual-time-budget=5000"])
         .arg(format!("--user-data-dir={}", world.path("browser").display()))
         .arg(format!("file://{}", asked.display()))
@@ -64,12 +70,23 @@ fn a_browser_shows_every_figure_and_complains_of_nothing() {
     for (width, dark) in [(1200, false), (360, true)] {
         let (answer, complaints) = open(&world, browser, &page, width, dark);
         assert_eq!(complaints, "");
-        for id in
-            ["curves", "heat", "histograms", "units", "confusion", "classes", "digits", "maps", "environment"]
-        {
+        for id in [
+            "curves",
+            "heat",
+            "histograms",
+            "units",
+            "confusion",
+            "classes",
+            "digits",
+            "maps",
+            "environment",
+        ] {
             assert!(answer["ids"].as_array().unwrap().contains(&id.into()), "no {id}: {answer}");
         }
-        assert!(answer["images"].as_u64() > Some(24) && answer["charts"].as_u64() > Some(6), "{answer}");
+        assert!(
+            answer["images"].as_u64() > Some(24) && answer["charts"].as_u64() > Some(6),
+            "{answer}"
+        );
         assert_eq!(
             (&answer["broken"], &answer["empty"], &answer["loaded"]),
             (&0.into(), &0.into(), &0.into())
@@ -124,9 +141,13 @@ fn runs_are_compared_by_what_they_differ_in() {
     world.expect(0, &format!("{SHORT} --optimizer sgd --seed 3 --out b"), &[]);
     world.expect(0, "report a b", &[]);
     let page = world.read("comparison.html");
-    for text in
-        ["optimizer.kind", "<code>adam</code>", "<code>sgd</code>", "<td>seed</td>", "Validation loss"]
-    {
+    for text in [
+        "optimizer.kind",
+        "<code>adam</code>",
+        "<code>sgd</code>",
+        "<td>seed</td>",
+        "Validation loss",
+    ] {
         assert!(page.contains(text), "no `{text}`");
     }
     assert!(!page.contains("<td>epochs</td>"), "both have two");
@@ -139,8 +160,11 @@ fn health_is_recorded_tensor_by_tensor() {
     let world = World::new();
     // 18 steps an epoch, of which eight are looked at.
     world.expect(0, "train --data tiny --epochs 2 --batch 16 --out run --quiet", &[]);
-    let lines: Vec<Value> =
-        world.read("run/health.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = world
+        .read("run/health.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines.len(), 2);
     for (epoch, line) in (1..).zip(&lines) {
         assert_eq!((&line["epoch"], line["steps"].as_array().unwrap().len()), (&epoch.into(), 8));
@@ -152,8 +176,12 @@ fn health_is_recorded_tensor_by_tensor() {
                 assert_eq!(tensor[key].as_array().unwrap().len(), 8, "{key} of {tensor}");
             }
             let magnitudes = &tensor["magnitudes"];
-            let counted: u64 =
-                magnitudes["counts"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum();
+            let counted: u64 = magnitudes["counts"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|count| count.as_u64().unwrap())
+                .sum();
             let rest: u64 = ["zero", "below", "above", "non_finite"]
                 .map(|key| magnitudes[key].as_u64().unwrap())
                 .iter()
@@ -173,9 +201,13 @@ fn health_is_recorded_tensor_by_tensor() {
         "train --data tiny --optimizer sgd --lr 1e38 --epochs 2 --batch 64 --out bad --quiet",
         &[],
     );
-    let bad: Value = serde_json::from_str(world.read("bad/health.jsonl").lines().last().unwrap()).unwrap();
+    let bad: Value =
+        serde_json::from_str(world.read("bad/health.jsonl").lines().last().unwrap()).unwrap();
     let tensors = bad["tensors"].as_array().unwrap();
-    assert!(tensors.iter().any(|tensor| tensor["magnitudes"]["non_finite"].as_u64() > Some(0)), "{bad}");
+    assert!(
+        tensors.iter().any(|tensor| tensor["magnitudes"]["non_finite"].as_u64() > Some(0)),
+        "{bad}"
+    );
     let before = world.read("bad/health.jsonl");
     world.expect(5, "train --resume bad --quiet", &[]);
     assert_eq!(world.read("bad/health.jsonl"), before);

@@ -9,7 +9,8 @@ use kernels::random::Stream;
 
 use crate::world::{World, contents, stderr};
 
-const SHORT: &str = "train --data tiny --preset logistic --epochs 4 --checkpoint-epochs 1 --batch 32 --quiet";
+const SHORT: &str =
+    "train --data tiny --preset logistic --epochs 4 --checkpoint-epochs 1 --batch 32 --quiet";
 
 #[test]
 fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
@@ -23,18 +24,33 @@ fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
             ),
             &["memory"],
         ),
-        (layers("{ kind = \"dense\", units = 9223372036854775807 }"), &["layer 0", "larger than memory"]),
+        (
+            layers("{ kind = \"dense\", units = 9223372036854775807 }"),
+            &["layer 0", "larger than memory"],
+        ),
         (layers("{ kind = \"dense\", units = 0 }"), &["layer 0 (dense)"]),
-        (layers("{ kind = \"convolution\", filters = 9223372036854775807, kernel = [3, 3] }"), &["layer 0"]),
-        (layers("{ kind = \"convolution\", filters = 4, kernel = [9223372036854775807, 3] }"), &["layer 0"]),
+        (
+            layers("{ kind = \"convolution\", filters = 9223372036854775807, kernel = [3, 3] }"),
+            &["layer 0"],
+        ),
+        (
+            layers("{ kind = \"convolution\", filters = 4, kernel = [9223372036854775807, 3] }"),
+            &["layer 0"],
+        ),
         (
             layers(
                 "{ kind = \"convolution\", filters = 4, kernel = [3, 3], padding = [9223372036854775807, 0] }",
             ),
             &["layer 0"],
         ),
-        (layers("{ kind = \"convolution\", filters = 4, kernel = [3, 3], stride = [0, 1] }"), &["layer 0"]),
-        (layers("{ kind = \"rows\" }, { kind = \"lstm\", units = 4000000000000000000 }"), &["layer 1"]),
+        (
+            layers("{ kind = \"convolution\", filters = 4, kernel = [3, 3], stride = [0, 1] }"),
+            &["layer 0"],
+        ),
+        (
+            layers("{ kind = \"rows\" }, { kind = \"lstm\", units = 4000000000000000000 }"),
+            &["layer 1"],
+        ),
         (layers("{ kind = \"rows\" }, { kind = \"attention\", heads = 0 }"), &["layer 1"]),
         (layers("{ kind = \"dropout\", p = 1.5 }"), &["layer 0 (dropout)"]),
         ("batch = 4294967296\n".into(), &["batch"]),
@@ -46,7 +62,10 @@ fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
         ("epochs = -3\n".into(), &["epochs"]),
         ("non_finite = \"ignore\"\n".into(), &["non_finite", "stop", "skip", "rollback"]),
         ("preset = \"deep-mlp\"\ndeep = { depth = 4000000000 }\n".into(), &["deep.depth", "10000"]),
-        ("preset = \"deep-mlp\"\ndeep = { depth = 10000, width = 4000000000 }\n".into(), &["memory"]),
+        (
+            "preset = \"deep-mlp\"\ndeep = { depth = 10000, width = 4000000000 }\n".into(),
+            &["memory"],
+        ),
         ("groups = [{ tensors = [\"*\"], rate = -1.0 }]\n".into(), &["rate"]),
         ("groups = [{ tensors = [\"*\"], frozen = true }]\n".into(), &["frozen"]),
     ] {
@@ -59,7 +78,11 @@ fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
         world.expect(2, &format!("{command} --data tiny --config wide.toml"), &["memory"]);
     }
     // Numbers that are large and possible: a rate that throws the weights away, batches and epochs beyond the images.
-    world.expect(5, "train --data tiny --lr 3e38 --optimizer sgd --out thrown", &["diverged", "thrown"]);
+    world.expect(
+        5,
+        "train --data tiny --lr 3e38 --optimizer sgd --out thrown",
+        &["diverged", "thrown"],
+    );
     let most = "train --data tiny --preset logistic --batch 4294967295 --epochs 4294967295 --max-steps 3 --quiet --out most";
     world.expect(0, most, &["stopped as asked"]);
     assert_eq!(world.summary("most")["epochs"], 2, "the third has its step, and no end yet");
@@ -67,9 +90,12 @@ fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
 
 /// Runs the program with files of at most so many KiB: what a full disk does, to this process alone.
 fn confined(world: &World, kibibytes: u32, arguments: &str) -> (Option<i32>, String) {
-    let program =
-        format!("trap '' XFSZ; ulimit -f {kibibytes}; exec {} {arguments}", env!("CARGO_BIN_EXE_evenkeel"));
-    let output = Command::new("bash").args(["-c", &program]).current_dir(world.path("")).output().unwrap();
+    let program = format!(
+        "trap '' XFSZ; ulimit -f {kibibytes}; exec {} {arguments}",
+        env!("CARGO_BIN_EXE_evenkeel")
+    );
+    let output =
+        Command::new("bash").args(["-c", &program]).current_dir(world.path("")).output().unwrap();
     (output.status.code(), stderr(&output))
 }
 
@@ -91,7 +117,10 @@ fn a_disk_without_room_leaves_whole_files_and_a_run_that_goes_on() {
         );
         for name in ["metrics.jsonl", "metrics.csv", "health.jsonl"] {
             let text = fs::read_to_string(world.path(&format!("run/{name}"))).unwrap_or_default();
-            assert!(text.is_empty() || text.ends_with('\n'), "{kibibytes} KiB: {name} ends with {text:?}");
+            assert!(
+                text.is_empty() || text.ends_with('\n'),
+                "{kibibytes} KiB: {name} ends with {text:?}"
+            );
         }
         assert!(
             !contents(&world.path("run"))
@@ -134,7 +163,8 @@ fn a_folder_is_one_process_s_at_a_time() {
     // Of two that begin at once, one has the folder; where neither names one, each has its own.
     for number in 0..4 {
         let arguments = format!("{SHORT} --out both{number}");
-        let codes = [start(&arguments), start(&arguments)].map(|mut child| child.wait().unwrap().code());
+        let codes =
+            [start(&arguments), start(&arguments)].map(|mut child| child.wait().unwrap().code());
         assert!(codes == [Some(0), Some(2)] || codes == [Some(2), Some(0)], "{codes:?}");
         assert_eq!(world.summary(&format!("both{number}"))["status"], "done");
     }
@@ -156,14 +186,18 @@ fn damage_anywhere_in_a_checkpoint_is_seen() {
         match draw % 3 {
             0 => damaged[at] ^= 1 << (draw % 8),
             1 => damaged.truncate(at),
-            _ => damaged[at..].iter_mut().take(16).enumerate().for_each(|(i, byte)| *byte = (31 * i) as u8),
+            _ => damaged[at..]
+                .iter_mut()
+                .take(16)
+                .enumerate()
+                .for_each(|(i, byte)| *byte = (31 * i) as u8),
         }
         // Spaces at the header's end belong to no value.
         if damaged != whole {
             fs::write(&path, damaged).unwrap();
             let output = world.run("train --resume run --quiet");
-            let is_seen =
-                output.status.code() == Some(3) && stderr(&output).contains("checkpoint.safetensors");
+            let is_seen = output.status.code() == Some(3)
+                && stderr(&output).contains("checkpoint.safetensors");
             assert!(is_seen, "draw {draw}, byte {at} of {}: {}", whole.len(), stderr(&output));
         }
     }

@@ -31,7 +31,8 @@ fn wait_for_checkpoint(world: &World, child: &mut Child, since: &[u8]) {
 }
 
 fn signal(child: &mut Child, name: &str) -> ExitStatus {
-    let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
+    let sent =
+        Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
     assert!(sent.success());
     child.wait().unwrap()
 }
@@ -46,7 +47,9 @@ fn stopped_and_killed_runs_go_on_to_the_same_bits() {
     let mut arguments = "train --resume run --quiet";
     let pauses = Stream::new(fs::metadata(world.path("tiny")).unwrap().len(), 0);
     for (at, (name, code)) in
-        [("INT", Some(130)), ("KILL", None), ("TERM", Some(143)), ("KILL", None)].into_iter().enumerate()
+        [("INT", Some(130)), ("KILL", None), ("TERM", Some(143)), ("KILL", None)]
+            .into_iter()
+            .enumerate()
     {
         let before = match at {
             0 => vec![],
@@ -69,7 +72,10 @@ fn stopped_and_killed_runs_go_on_to_the_same_bits() {
     world.expect(0, arguments, &[]);
     assert_eq!(world.sha("run"), world.sha("whole"));
     assert_eq!(world.read("run/metrics.jsonl").lines().count(), EPOCHS);
-    assert!(world.read("run/health.jsonl") == world.read("whole/health.jsonl"), "the same was seen");
+    assert!(
+        world.read("run/health.jsonl") == world.read("whole/health.jsonl"),
+        "the same was seen"
+    );
     assert_eq!(world.summary("run")["test_loss"], world.summary("whole")["test_loss"]);
 
     let before = contents(&world.path("run"));

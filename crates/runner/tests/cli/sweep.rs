@@ -9,18 +9,23 @@ use crate::world::{World, stdout};
 #[test]
 fn a_grid_is_trained_and_the_best_is_named() {
     let world = World::new();
-    let sweep = "sweep lr=1e-9,0.01 batch=8,64 epochs=3 --preset logistic --data tiny --out grid --quiet";
+    let sweep =
+        "sweep lr=1e-9,0.01 batch=8,64 epochs=3 --preset logistic --data tiny --out grid --quiet";
     let text = stdout(&world.expect(0, sweep, &[]));
     let results: Vec<Value> = serde_json::from_str(&world.read("grid/sweep.json")).unwrap();
     assert_eq!(results.len(), 4);
     // lr = 0.01 with batch = 8 is the third.
-    assert_eq!((&results[0]["run"], &results[0]["values"]["lr"]), (&"grid/003".into(), &0.01.into()));
+    assert_eq!(
+        (&results[0]["run"], &results[0]["values"]["lr"]),
+        (&"grid/003".into(), &0.01.into())
+    );
     assert!(text.trim_end().ends_with("best: grid/003"), "{text}");
     assert_eq!(results[0]["val_accuracy"], world.summary("grid/003")["val_accuracy"]);
     assert!(world.read("grid/002/config.toml").contains("batch = 64"));
 
     // Again: nothing is trained twice.
-    let before = fs::metadata(world.path("grid/001/checkpoint.safetensors")).unwrap().modified().unwrap();
+    let before =
+        fs::metadata(world.path("grid/001/checkpoint.safetensors")).unwrap().modified().unwrap();
     let json: Vec<Value> =
         serde_json::from_str(&stdout(&world.expect(0, &format!("{sweep} --json"), &[]))).unwrap();
     assert_eq!(json, results);
@@ -68,12 +73,19 @@ fn random_values_are_drawn_and_divergence_is_a_result() {
 #[test]
 fn of_values_the_least_validation_loss_is_the_best() {
     let world = World::new();
-    world.write("sums.csv", &format!("a,sum\n{}", (0..60).map(|i| format!("{i},{i}\n")).collect::<String>()));
-    let sweep = "sweep lr=1e-9,0.05 --data sums.csv --target sum --preset linear --out grid --quiet";
+    world.write(
+        "sums.csv",
+        &format!("a,sum\n{}", (0..60).map(|i| format!("{i},{i}\n")).collect::<String>()),
+    );
+    let sweep =
+        "sweep lr=1e-9,0.05 --data sums.csv --target sum --preset linear --out grid --quiet";
     let text = stdout(&world.expect(0, sweep, &[]));
     assert!(text.trim_end().ends_with("best: grid/002") && !text.contains('%'), "{text}");
     let results: Vec<Value> = serde_json::from_str(&world.read("grid/sweep.json")).unwrap();
-    assert_eq!((&results[0]["run"], &results[0]["val_accuracy"]), (&"grid/002".into(), &Value::Null));
+    assert_eq!(
+        (&results[0]["run"], &results[0]["val_accuracy"]),
+        (&"grid/002".into(), &Value::Null)
+    );
     let loss = results[0]["val_loss"].as_f64().unwrap();
     assert!(loss < results[1]["val_loss"].as_f64().unwrap());
     assert!(text.contains(&format!("{loss:.4}")), "{text}");

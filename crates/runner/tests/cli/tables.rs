@@ -13,7 +13,8 @@ pub(crate) fn flowers(world: &World) {
     let mut text = String::from("length,kind,weight\n");
     for i in 0..200 {
         let kind = i % 3;
-        let (length, weight) = (f64::from(kind) + 0.01 * f64::from(i % 7), 1000.0 * f64::from(kind * kind));
+        let (length, weight) =
+            (f64::from(kind) + 0.01 * f64::from(i % 7), 1000.0 * f64::from(kind * kind));
         text.push_str(&format!(
             "{length},{},{}\n",
             ["aster", "bellis", "crocus"][kind as usize],
@@ -33,18 +34,17 @@ pub(crate) fn json(text: &str) -> Value {
 fn a_table_that_diverges_says_so() {
     let world = World::new();
     flowers(&world);
-    let diverge =
-        "train --data flowers.csv --label kind --batch 16 --epochs 2 --optimizer sgd --lr 1e30 --quiet";
+    let diverge = "train --data flowers.csv --label kind --batch 16 --epochs 2 --optimizer sgd --lr 1e30 --quiet";
     let shown = world.expect(5, &format!("{diverge} --out run"), &["diverged", "lr"]);
     assert!(!stderr(&shown).contains("no layer with parameters"));
     assert_eq!(world.summary("run")["status"], "diverged");
-    let sweep =
-        "sweep --data flowers.csv --label kind lr=1e30,0.01 optimizer=sgd epochs=2 batch=16 --out grid";
+    let sweep = "sweep --data flowers.csv --label kind lr=1e30,0.01 optimizer=sgd epochs=2 batch=16 --out grid";
     let table = stdout(&world.expect(0, sweep, &[]));
     assert!(table.contains("diverged") && table.contains("best: grid/002"), "{table}");
 }
 
-const TRAIN: &str = "train --data flowers.csv --label kind --epochs 20 --batch 16 --lr 0.02 --quiet";
+const TRAIN: &str =
+    "train --data flowers.csv --label kind --epochs 20 --batch 16 --lr 0.02 --quiet";
 
 #[test]
 fn a_table_is_trained_on_scored_and_predicted() {
@@ -53,7 +53,8 @@ fn a_table_is_trained_on_scored_and_predicted() {
     let shown = world.expect(0, &format!("{} --out run", TRAIN.replace(" --quiet", "")), &[]);
     // 40 of 200 for the test, one in twelve of the rest to validate.
     assert!(
-        stderr(&shown).contains("147 rows to train on, 13 to validate, 40 to test (held out by the seed)")
+        stderr(&shown)
+            .contains("147 rows to train on, 13 to validate, 40 to test (held out by the seed)")
     );
     let summary = world.summary("run");
     assert_eq!(summary["test_accuracy"], 1.0);
@@ -75,7 +76,10 @@ fn a_table_is_trained_on_scored_and_predicted() {
     // New rows: columns in another order, one more, and no class.
     world.write("new.csv", "note,weight,length\nx,4001,2\ny,1,0.02\n");
     let predicted = json(&stdout(&world.expect(0, "predict run new.csv --json", &[])));
-    assert_eq!((&predicted[0]["class"], &predicted[1]["class"]), (&"crocus".into(), &"aster".into()));
+    assert_eq!(
+        (&predicted[0]["class"], &predicted[1]["class"]),
+        (&"crocus".into(), &"aster".into())
+    );
     assert_eq!((&predicted[0]["label"], &predicted[0]["index"]), (&2.into(), &0.into()));
     let text = stdout(&world.expect(0, "predict run new.csv", &[]));
     assert!(text.contains("new.csv[1]") && text.contains("aster"), "{text}");
@@ -116,7 +120,11 @@ fn standardisation_is_of_the_training_part_and_can_be_left_out() {
     let mean = f32::from_le_bytes(mean.data()[..4].try_into().unwrap());
     assert!((0.9..1.2).contains(&mean), "{mean}");
     world.write("both.toml", "standardise = true\nlayers = [{ kind = \"dense\", units = 3 }]\n");
-    world.expect(2, "train --config both.toml --data flowers.csv --label kind", &["standardise", "`layers`"]);
+    world.expect(
+        2,
+        "train --config both.toml --data flowers.csv --label kind",
+        &["standardise", "`layers`"],
+    );
 }
 
 #[test]
@@ -127,9 +135,13 @@ fn values_are_met() {
     assert!(line.starts_with("test loss 0.0") && line.contains("weights sha256"), "{line}");
     let summary = world.summary("run");
     assert_eq!(summary["task"], "regression");
-    for file in
-        ["summary.json", "metrics.jsonl", "metrics.csv", "events.out.tfevents.evenkeel", "report.html"]
-    {
+    for file in [
+        "summary.json",
+        "metrics.jsonl",
+        "metrics.csv",
+        "events.out.tfevents.evenkeel",
+        "report.html",
+    ] {
         let contents = fs::read(world.path(&format!("run/{file}"))).unwrap();
         let text = String::from_utf8_lossy(&contents).to_lowercase();
         assert!(!text.contains("accuracy") && !text.contains("\"nan\""), "{file}");
@@ -139,7 +151,8 @@ fn values_are_met() {
     assert!(table.lines().all(|line| line.split(',').count() == 10), "{table}");
     // The noise is all that is left: a variance of 0.01, from 120 rows within a third or so. Losses are of values
     // in units of their standard deviation.
-    let (loss, unit) = (summary["test_loss"].as_f64().unwrap(), summary["loss_unit"].as_f64().unwrap());
+    let (loss, unit) =
+        (summary["test_loss"].as_f64().unwrap(), summary["loss_unit"].as_f64().unwrap());
     assert!((0.006..0.016).contains(&(loss * unit * unit)), "{loss} {unit}");
     // Kept is the epoch with the least loss.
     let losses: Vec<f64> = world
@@ -157,7 +170,8 @@ fn values_are_met() {
     assert!((fit["root_mean_squared_error"].as_f64().unwrap() - unit * loss.sqrt()).abs() < 1e-5);
     world.expect(0, "report run", &[]);
     // One column is the sum of the others: what is predicted is it.
-    let text: String = (0..120).map(|i| format!("{},{},{}\n", i % 11, i % 7, i % 11 + i % 7)).collect();
+    let text: String =
+        (0..120).map(|i| format!("{},{},{}\n", i % 11, i % 7, i % 11 + i % 7)).collect();
     world.write("sums.csv", &format!("a,b,sum\n{text}"));
     let train = "train --data sums.csv --target sum --preset linear --epochs 200 --lr 0.1 --batch 16 --optimizer adamw --out sums --quiet";
     world.expect(0, train, &[]);
@@ -165,7 +179,8 @@ fn values_are_met() {
     assert!((predicted[10]["value"].as_f64().unwrap() - 13.0).abs() < 0.3, "{}", predicted[10]);
     assert!(stdout(&world.expect(0, "predict sums sums.csv", &[])).contains("value"));
 
-    for (arguments, text) in [("--preset svm", "loss"), ("--preset logistic --config loss.toml", "--config")]
+    for (arguments, text) in
+        [("--preset svm", "loss"), ("--preset logistic --config loss.toml", "--config")]
     {
         world.write("loss.toml", "loss = { kind = \"cross_entropy\" }\n");
         world.expect(2, &format!("train --dataset linear {arguments}"), &[text]);
@@ -189,18 +204,25 @@ fn the_unit_of_values_changes_nothing() {
             format!("{a},{b},{}\n", unit * f64::from(3 * a + b + i % 2) + offset)
         };
         world.write("t.csv", &format!("a,b,price\n{}", (0..300).map(row).collect::<String>()));
-        let said =
-            stderr(&world.expect(0, &format!("train --data t.csv --target price {train} --out {name}"), &[]));
+        let said = stderr(&world.expect(
+            0,
+            &format!("train --data t.csv --target price {train} --out {name}"),
+            &[],
+        ));
         assert!(said.contains("values are standardised") && said.contains("own unit"), "{said}");
         assert!(world.read(&format!("{name}/config.toml")).contains("unstandardise"));
         let fit = json(&stdout(&world.expect(0, &format!("eval {name} --json"), &[])));
         let line = stdout(&world.expect(0, &format!("eval {name}"), &[]));
         assert!(line.contains("values in units of"), "{line}");
-        let predicted = json(&stdout(&world.expect(0, &format!("predict {name} t.csv --json"), &[])));
+        let predicted =
+            json(&stdout(&world.expect(0, &format!("predict {name} t.csv --json"), &[])));
         // Row 10: a = 10, b = 3.
         let value = (predicted[10]["value"].as_f64().unwrap() - offset) / unit;
         assert!((value - 33.5).abs() < 1.5, "{name}: {value}");
-        fits.push([fit["r_squared"].as_f64().unwrap(), fit["mean_absolute_error"].as_f64().unwrap() / unit]);
+        fits.push([
+            fit["r_squared"].as_f64().unwrap(),
+            fit["mean_absolute_error"].as_f64().unwrap() / unit,
+        ]);
     }
     for [r_squared, error] in &fits {
         assert!(*r_squared > 0.99 && (error / fits[0][1] - 1.0).abs() < 0.02, "{fits:?}");
@@ -215,12 +237,19 @@ fn the_unit_of_values_changes_nothing() {
     world.expect(0, "train --resume stopped --quiet", &[]);
     assert_eq!(world.sha("stopped"), world.sha("small"));
     world.write("plain.toml", "standardise_target = false\nepochs = 1\npreset = \"linear\"\n");
-    world.expect(0, "train --config plain.toml --data t.csv --target price --out plain --quiet", &[]);
+    world.expect(
+        0,
+        "train --config plain.toml --data t.csv --target price --out plain --quiet",
+        &[],
+    );
     assert!(!world.read("plain/config.toml").contains("unstandardise"));
     assert!(world.summary("plain").get("loss_unit").is_none());
     world.write("classes.toml", "standardise_target = true\n");
     world.expect(2, "train --config classes.toml --data tiny", &["standardise_target", "values"]);
-    world.write("layers.toml", "standardise_target = true\nlayers = [{ kind = \"dense\", units = 1 }]\n");
+    world.write(
+        "layers.toml",
+        "standardise_target = true\nlayers = [{ kind = \"dense\", units = 1 }]\n",
+    );
     world.expect(
         2,
         "train --config layers.toml --data t.csv --target price",
@@ -262,7 +291,8 @@ fn a_run_goes_on_with_data_that_have_moved() {
 fn what_is_said_of_a_table_speaks_of_rows() {
     let world = World::new();
     flowers(&world);
-    let text: String = (0..120).map(|i| format!("{},{},{}\n", i % 11, i % 7, i % 11 + i % 7)).collect();
+    let text: String =
+        (0..120).map(|i| format!("{},{},{}\n", i % 11, i % 7, i % 11 + i % 7)).collect();
     world.write("sums.csv", &format!("a,b,sum\n{text}"));
     let classes = "--data flowers.csv --label kind";
     let values = "--data sums.csv --target sum --preset linear";
@@ -285,8 +315,8 @@ fn what_is_said_of_a_table_speaks_of_rows() {
         for wrong in ["validation", "folds"] {
             let key = format!("{wrong} = 100000\n");
             world.write("wrong.toml", &key);
-            let output =
-                world.run(&format!("train {data} --config wrong.toml").replace("--preset linear ", ""));
+            let output = world
+                .run(&format!("train {data} --config wrong.toml").replace("--preset linear ", ""));
             said.push(stderr(&output));
         }
     }
@@ -295,7 +325,11 @@ fn what_is_said_of_a_table_speaks_of_rows() {
     let said = said.join("\n");
     for word in ["image", "digit", "pixel", "picture", "NaN"] {
         let at = said.to_lowercase().find(&word.to_lowercase());
-        assert_eq!(at.map(|at| &said[at.saturating_sub(80)..(at + 40).min(said.len())]), None, "{word}");
+        assert_eq!(
+            at.map(|at| &said[at.saturating_sub(80)..(at + 40).min(said.len())]),
+            None,
+            "{word}"
+        );
     }
     for text in [
         "was trained on 147 rows of flowers.csv",
@@ -318,14 +352,19 @@ fn what_is_said_of_a_table_speaks_of_rows() {
     assert!(!world.read("sums/report.html").contains("Validation accuracy"));
     world.expect(0, "report sums sums --out both.html", &[]);
     let both = world.read("both.html");
-    assert!(both.contains("is <b>sums</b>, with a loss of") && !both.contains("Validation accuracy"));
+    assert!(
+        both.contains("is <b>sums</b>, with a loss of") && !both.contains("Validation accuracy")
+    );
     // A batch of values can be learned by heart.
     let learned = stdout(&world.expect(
         0,
         &format!("train {} --overfit-batch", values.replace(" --preset linear", "")),
         &[],
     ));
-    assert!(learned.starts_with("88 rows, 300 steps: loss") && !learned.contains("accuracy"), "{learned}");
+    assert!(
+        learned.starts_with("88 rows, 300 steps: loss") && !learned.contains("accuracy"),
+        "{learned}"
+    );
 }
 
 #[test]
@@ -335,11 +374,22 @@ fn generated_classes_are_learned_and_written() {
     world.expect(0, "train --config made.toml --out run --quiet --min-accuracy 0.95", &[]);
     assert!(world.read("run/config.toml").contains("dataset = \"classification\""));
     let summary = world.summary("run");
-    assert_eq!((&summary["data_generated"], &summary["columns"][2]), (&true.into(), &"informative_3".into()));
-    world.expect(0, "train --config run/config.toml --out again --quiet --threads 1 --isa scalar", &[]);
+    assert_eq!(
+        (&summary["data_generated"], &summary["columns"][2]),
+        (&true.into(), &"informative_3".into())
+    );
+    world.expect(
+        0,
+        "train --config run/config.toml --out again --quiet --threads 1 --isa scalar",
+        &[],
+    );
     assert_eq!(world.sha("again"), world.sha("run"));
 
-    world.expect(0, "data synth --dataset classification --train 80 --test 20 --seed 3 --out made.csv", &[]);
+    world.expect(
+        0,
+        "data synth --dataset classification --train 80 --test 20 --seed 3 --out made.csv",
+        &[],
+    );
     let text = world.read("made.csv");
     assert_eq!(text.lines().count(), 101);
     assert!(text.starts_with("informative_1,informative_2,redundant_1,"), "{}", &text[..100]);
@@ -351,7 +401,11 @@ fn generated_classes_are_learned_and_written() {
     world.expect(2, "data synth --dataset mnist --out x", &["mnist", "classification"]);
 
     world.write("bad.toml", "dataset = \"classification\"\nclassification = { clusters = 4 }\n");
-    world.expect(2, "train --config bad.toml", &["classification", "clusters", "2^informative", "got 4"]);
+    world.expect(
+        2,
+        "train --config bad.toml",
+        &["classification", "clusters", "2^informative", "got 4"],
+    );
     world.expect(
         2,
         "train --config made.toml --dataset digits",
@@ -374,7 +428,9 @@ pub(crate) fn npz(world: &World, name: &str, arrays: &[(&str, Vec<u8>)]) {
     let packed = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
     let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     for (at, (name, bytes)) in arrays.iter().enumerate() {
-        archive.start_file(format!("{name}.npy"), if at % 2 == 0 { packed } else { stored }).unwrap();
+        archive
+            .start_file(format!("{name}.npy"), if at % 2 == 0 { packed } else { stored })
+            .unwrap();
         archive.write_all(bytes).unwrap();
     }
     archive.finish().unwrap();
@@ -407,10 +463,15 @@ fn arrays_are_trained_on_as_the_same_images_in_idx_form() {
     world.expect(0, "data show --data tiny.npz --count 4 --out sheet.png", &[]);
 
     // Numbers are taken as they are, and drawn; without a test set, a part is held out.
-    let floats: Vec<u8> = train.pixels().iter().flat_map(|&p| (f64::from(p) / 255.0).to_le_bytes()).collect();
+    let floats: Vec<u8> =
+        train.pixels().iter().flat_map(|&p| (f64::from(p) / 255.0).to_le_bytes()).collect();
     npz(&world, "floats.npz", &[arrays[1].clone()]);
     world.expect(3, "train --data floats.npz", &["both x_train and y_train, found y_train alone"]);
-    npz(&world, "floats.npz", &[("x", npy("<f8", "(300, 6, 6)", &floats)), ("y", arrays[1].1.clone())]);
+    npz(
+        &world,
+        "floats.npz",
+        &[("x", npy("<f8", "(300, 6, 6)", &floats)), ("y", arrays[1].1.clone())],
+    );
     world.expect(0, &format!("train --data floats.npz --preset lenet {common} floats"), &[]);
     assert_eq!(world.summary("floats")["test_images"], 60);
     world.expect(0, "data show --data floats.npz", &[]);

@@ -51,7 +51,9 @@ fn tensors_are_loaded_drawn_anew_and_frozen() {
     world.expect(0, &format!("{TRAIN} --seed 9 --out drawn"), &[]);
     initial(&world, "drawn/config.toml", "drawn.safetensors");
     let of = |file: &str, name: &str| tensor(&world, file, name);
-    assert!(of("begin", "param.layers.3.weight") == of("drawn.safetensors", "param.layers.3.weight"));
+    assert!(
+        of("begin", "param.layers.3.weight") == of("drawn.safetensors", "param.layers.3.weight")
+    );
     for name in ["layers.0.weight", "layers.1.weight"] {
         let param = format!("param.{name}");
         assert!(of("begin", &param) == of("source/model.safetensors", name), "{name}");
@@ -66,8 +68,13 @@ fn tensors_are_loaded_drawn_anew_and_frozen() {
         "train --config next/config.toml --max-steps 2 --out stopped --quiet",
         &["stopped as asked"],
     );
-    fs::copy(world.path("drawn/model.safetensors"), world.path("source/model.safetensors")).unwrap();
-    world.expect(3, "train --config next/config.toml --out other", &["model.safetensors", "SHA-256"]);
+    fs::copy(world.path("drawn/model.safetensors"), world.path("source/model.safetensors"))
+        .unwrap();
+    world.expect(
+        3,
+        "train --config next/config.toml --out other",
+        &["model.safetensors", "SHA-256"],
+    );
     assert!(!world.path("other").exists());
     // A run that has begun needs the file no longer.
     fs::remove_file(world.path("source/model.safetensors")).unwrap();
@@ -84,8 +91,11 @@ fn what_does_not_fit_is_named_before_there_is_a_folder() {
         &NETWORK.replace("{ kind = \"relu\" }", "{ kind = \"relu\" }, { kind = \"prelu\" }"),
     );
     world.write("scaled.toml", &format!("lsuv = {{}}\n{NETWORK}"));
-    fs::write(world.path("damaged"), &fs::read(world.path("source/model.safetensors")).unwrap()[..200])
-        .unwrap();
+    fs::write(
+        world.path("damaged"),
+        &fs::read(world.path("source/model.safetensors")).unwrap()[..200],
+    )
+    .unwrap();
     let foreign = [0_u8; 8];
     let views = [("weight", TensorView::new(Dtype::F32, vec![2], &foreign).unwrap())];
     fs::write(world.path("foreign"), safetensors::serialize(views, None).unwrap()).unwrap();
@@ -93,7 +103,8 @@ fn what_does_not_fit_is_named_before_there_is_a_folder() {
     for (name, value) in [("nan", f64::NAN), ("infinite", f64::INFINITY), ("large", 1e300)] {
         let mut bytes = [0_u8; 8 * 36 * 8];
         bytes[8 * 40..][..8].copy_from_slice(&value.to_le_bytes());
-        let views = [("layers.0.weight", TensorView::new(Dtype::F64, vec![8, 36], &bytes).unwrap())];
+        let views =
+            [("layers.0.weight", TensorView::new(Dtype::F64, vec![8, 36], &bytes).unwrap())];
         fs::write(world.path(name), safetensors::serialize(views, None).unwrap()).unwrap();
     }
     for (code, arguments, texts) in [
@@ -169,7 +180,9 @@ fn pytorch_loads_what_is_written_here_and_the_other_way_round() {
                 &[&format!("{file}: 9 tensors loaded\n")],
             );
             initial(&world, &format!("{name}{dtype}/config.toml"), "begin.safetensors");
-            for tensor_name in ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.3.weight"] {
+            for tensor_name in
+                ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.3.weight"]
+            {
                 let here = tensor(&world, "begin.safetensors", &format!("param.{tensor_name}"));
                 let there = tensor(&world, &format!("expected.{dtype}.safetensors"), tensor_name);
                 assert!(here == there, "{file}: {tensor_name}");

@@ -24,8 +24,12 @@ fn a_run_stopped_before_its_first_epoch_says_so() {
         "train --data tiny --epochs 2 --batch 64 --max-steps 1 --out run --quiet",
         &["stopped as asked"],
     );
-    let before_its_end =
-        ["run", "model.safetensors", "stopped before the end of its first epoch", "train --resume run"];
+    let before_its_end = [
+        "run",
+        "model.safetensors",
+        "stopped before the end of its first epoch",
+        "train --resume run",
+    ];
     for command in commands("run") {
         world.expect(2, &command, &before_its_end);
     }
@@ -60,8 +64,10 @@ fn a_run_that_was_killed_says_what_it_holds() {
         "the metrics of 0 epochs and no checkpoint yet",
         "train --resume killed",
     ];
-    for command in
-        commands("killed").iter().map(|command| &command[..]).chain(["report killed", "report run killed"])
+    for command in commands("killed")
+        .iter()
+        .map(|command| &command[..])
+        .chain(["report killed", "report run killed"])
     {
         world.expect(2, command, &what_it_holds);
     }
@@ -80,7 +86,10 @@ fn a_dump_is_computed_on_the_instruction_set_and_threads_that_are_named() {
     world.expect(0, "train --data tiny --epochs 1 --batch 64 --out run --quiet", &[]);
     world.expect(0, "dump run --out a", &[]);
     world.expect(0, "dump run --isa scalar --threads 3 --out b", &[]);
-    assert!(fs::read(world.path("a")).unwrap() == fs::read(world.path("b")).unwrap(), "the same bits");
+    assert!(
+        fs::read(world.path("a")).unwrap() == fs::read(world.path("b")).unwrap(),
+        "the same bits"
+    );
     world.expect(0, "dump --data tiny --isa scalar --threads 1 --out c", &[]);
     world.expect(2, "dump run --isa sse9 --out d", &["isa", "sse9", "scalar"]);
     world.expect(2, "dump run --threads 0 --out d", &["threads", "got 0"]);

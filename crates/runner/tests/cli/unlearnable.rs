@@ -20,7 +20,8 @@ fn relabelled(set: &Labelled, label: impl Fn(usize) -> u8) -> Labelled {
 fn images_of_one_class_are_named_and_can_be_looked_at() {
     let world = World::new();
     let (train, test) = (images(300, 1), images(90, 2));
-    folder::write(&world.path("one"), &relabelled(&train, |_| 2), &relabelled(&test, |_| 2)).unwrap();
+    folder::write(&world.path("one"), &relabelled(&train, |_| 2), &relabelled(&test, |_| 2))
+        .unwrap();
     for command in [
         "train --out run",
         "train --dry-run",
@@ -41,7 +42,10 @@ fn images_of_one_class_are_named_and_can_be_looked_at() {
     let two = |set: &Labelled| relabelled(set, |at| if at % 3 == 0 { 0 } else { 7 });
     folder::write(&world.path("two"), &two(&train), &two(&test)).unwrap();
     world.expect(0, "train --data two --epochs 1 --quiet --out two-run", &[]);
-    assert_eq!(json(&stdout(&world.expect(0, "eval two-run --json", &[])))["classes"][7]["images"], 60);
+    assert_eq!(
+        json(&stdout(&world.expect(0, "eval two-run --json", &[])))["classes"][7]["images"],
+        60
+    );
 }
 
 #[test]
@@ -69,7 +73,9 @@ fn idx_files_whose_labels_are_out_of_range_or_that_are_empty_are_named() {
         } else {
             &[0, 0, 8, 1, 0, 0, 0, 0]
         };
-        for (bytes, expected) in [(empty, "empty: expected dimensions above 0"), (&[], "wrong length")] {
+        for (bytes, expected) in
+            [(empty, "empty: expected dimensions above 0"), (&[], "wrong length")]
+        {
             let train_on_it = spoil(&format!("empty{at}"), at, bytes);
             world.expect(3, &train_on_it, &[name, expected]);
         }
@@ -94,16 +100,23 @@ fn arrays_that_cannot_be_learned_are_named() {
     let bytes = |rows: usize| npy("|u1", &format!("({rows}, 2)"), &vec![1; 2 * rows]);
     let refused = |name: &str, arrays: &[(&str, Vec<u8>)], texts: [&str; 2]| {
         npz(&world, name, arrays);
-        let output = world.expect(3, &format!("train --data {name} --out run"), &[name, texts[0], texts[1]]);
+        let output =
+            world.expect(3, &format!("train --data {name} --out run"), &[name, texts[0], texts[1]]);
         assert!(stdout(&output).is_empty() && !world.path("run").exists(), "{name}");
     };
     let one = [("x", bytes(4)), ("y", labels(&[1; 4]))];
     refused("one.npz", &one, ["two classes", "found 3 of class 1"]);
-    let one =
-        [("x_train", bytes(4)), ("y_train", labels(&[0; 4])), ("x_test", bytes(1)), ("y_test", labels(&[0]))];
+    let one = [
+        ("x_train", bytes(4)),
+        ("y_train", labels(&[0; 4])),
+        ("x_test", bytes(1)),
+        ("y_test", labels(&[0])),
+    ];
     refused("own-test.npz", &one, ["two classes", "found 4 of class 0"]);
     let [x, y] = [("x_train", bytes(4)), ("y_train", labels(&[0, 1, 0, 1]))];
-    let with = |test: &[i64]| [x.clone(), y.clone(), ("x_test", bytes(test.len())), ("y_test", labels(test))];
+    let with = |test: &[i64]| {
+        [x.clone(), y.clone(), ("x_test", bytes(test.len())), ("y_test", labels(test))]
+    };
     refused("test.npz", &with(&[0, 2]), ["y_test: label out of range", "labels below 2, as in"]);
     refused("no-test.npz", &with(&[]), ["x_test: empty", "[0, 2]"]);
     for (name, label) in [("high.npz", 256), ("low.npz", -1)] {
@@ -111,7 +124,11 @@ fn arrays_that_cannot_be_learned_are_named() {
         refused(name, &arrays, ["y: label out of range", &format!("found {label} at index 2")]);
     }
     refused("none.npz", &[("x", bytes(0)), ("y", labels(&[]))], ["x: empty", "[0, 2]"]);
-    refused("single.npz", &[("x", bytes(1)), ("y", labels(&[0]))], ["at least 2 examples", "found 1"]);
+    refused(
+        "single.npz",
+        &[("x", bytes(1)), ("y", labels(&[0]))],
+        ["at least 2 examples", "found 1"],
+    );
 }
 
 #[test]
@@ -127,13 +144,18 @@ fn tables_that_cannot_be_learned_are_named() {
         ("hollow.csv", "a,y\n", "at least one row"),
         ("void.csv", "", "names of the columns"),
         ("column.csv", "a,z\n1,0\n", "a column `y`, found a, z"),
-        ("alone.csv", "a,y\n1,same\n2,same\n3,same\n", "at least two classes, found 2 of class same"),
+        (
+            "alone.csv",
+            "a,y\n1,same\n2,same\n3,same\n",
+            "at least two classes, found 2 of class same",
+        ),
         ("single.csv", "a,y\n1,0\n", "at least 2 examples"),
         ("many.csv", &format!("a,y\n{many}"), "at most 256 classes in column `y`"),
     ];
     for (name, text, expected) in files {
         world.write(name, text);
-        let output = world.expect(3, &format!("train --data {name} --label y --out run"), &[name, expected]);
+        let output =
+            world.expect(3, &format!("train --data {name} --label y --out run"), &[name, expected]);
         assert!(stdout(&output).is_empty() && !world.path("run").exists(), "{name}");
     }
     // What is of one class can be looked at all the same, and be met as a number.
@@ -161,11 +183,23 @@ fn tables_that_cannot_be_learned_are_named() {
     world.expect(3, "train --data text.npz", &["text.npz", "not an archive"]);
     world.expect(2, "train --data flowers.csv", &["flowers.csv", "--label", "--target"]);
     world.expect(2, "train --data tiny --label y", &["label", "table (.csv)"]);
-    world.expect(2, "train --data flowers.csv --label kind --target kind", &["--label", "--target"]);
+    world.expect(
+        2,
+        "train --data flowers.csv --label kind --target kind",
+        &["--label", "--target"],
+    );
     for preset in ["lenet", "cnn", "resnet", "vit-tiny", "lstm-rows"] {
         let texts = ["preset", preset, "2 features", "mlp"];
-        world.expect(2, &format!("train --data flowers.csv --label kind --preset {preset}"), &texts);
+        world.expect(
+            2,
+            &format!("train --data flowers.csv --label kind --preset {preset}"),
+            &texts,
+        );
     }
     world.write("augment.toml", "augment = [{ kind = \"shift\", pixels = 1 }]\n");
-    world.expect(2, "train --config augment.toml --data flowers.csv --label kind", &["augment", "images"]);
+    world.expect(
+        2,
+        "train --config augment.toml --data flowers.csv --label kind",
+        &["augment", "images"],
+    );
 }

@@ -31,8 +31,13 @@ fn a_class_is_not_predicted_from_nan() {
     );
     let named = ["2 of 3 rows: far.csv[0], far.csv[2]", "NaN or infinite"];
     let text = stdout(&world.expect(5, "predict run far.csv", &named));
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!((lines[1][1], lines[1][2], lines[2][1], lines[3][1]), ("-", "-", "right", "-"), "{text}");
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        (lines[1][1], lines[1][2], lines[2][1], lines[3][1]),
+        ("-", "-", "right", "-"),
+        "{text}"
+    );
     let rows = json(&stdout(&world.expect(5, "predict run far.csv --json", &named)));
     assert!(rows[0]["label"].is_null() && rows[0].get("class").is_none(), "{rows}");
     assert!(rows[0]["confidence"].is_null() && rows[0]["probabilities"][0] == "NaN", "{rows}");
@@ -61,19 +66,25 @@ fn a_value_is_not_predicted_from_nan() {
     let train = "train --data sides.csv --target y --epochs 2 --batch 16 --quiet --out run";
     world.expect(0, train, &[]);
     world.expect(5, "predict run far.csv", &["2 of 3 rows: far.csv[0], far.csv[2]"]);
-    let scored = json(&stdout(&world.expect(5, "eval run --data far.csv --json", &["2 of 3 rows: 0, 2"])));
+    let scored =
+        json(&stdout(&world.expect(5, "eval run --data far.csv --json", &["2 of 3 rows: 0, 2"])));
     assert_eq!(scored["unpredicted"], serde_json::json!([0, 2]));
 }
 
 #[test]
 fn a_run_whose_test_rows_have_no_prediction_says_so_and_is_done() {
     let world = World::new();
-    let bytes =
-        |rows: &[[f32; 2]]| rows.as_flattened().iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>();
-    let classes = |rows: u32| (0..rows).flat_map(|row| i64::from(row % 2).to_le_bytes()).collect::<Vec<_>>();
+    let bytes = |rows: &[[f32; 2]]| {
+        rows.as_flattened().iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()
+    };
+    let classes =
+        |rows: u32| (0..rows).flat_map(|row| i64::from(row % 2).to_le_bytes()).collect::<Vec<_>>();
     let test = [side(0), [3e38, -3e38], side(2), [-3e38, 3e38]];
     let arrays = [
-        ("x_train", npy("<f4", "(60, 2)", &bytes(&std::array::from_fn::<_, 60, _>(|row| side(row as u32))))),
+        (
+            "x_train",
+            npy("<f4", "(60, 2)", &bytes(&std::array::from_fn::<_, 60, _>(|row| side(row as u32)))),
+        ),
         ("y_train", npy("<i8", "(60,)", &classes(60))),
         ("x_test", npy("<f4", "(4, 2)", &bytes(&test))),
         ("y_test", npy("<i8", "(4,)", &classes(4))),

@@ -53,7 +53,11 @@ impl World {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(code), "{arguments}: {}", stderr(&output));
         for text in texts {
-            assert!(stderr(&output).contains(text), "{arguments}: no `{text}` in: {}", stderr(&output));
+            assert!(
+                stderr(&output).contains(text),
+                "{arguments}: no `{text}` in: {}",
+                stderr(&output)
+            );
         }
         output
     }

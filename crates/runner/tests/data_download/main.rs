@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use runner::data::{
-    Attempt, Choice, DataError, Dataset, Event, Labelled, Mirrors, Names, Origin, Published, Reason, Request,
-    folder::FILES, load,
+    Attempt, Choice, DataError, Dataset, Event, Labelled, Mirrors, Names, Origin, Published,
+    Reason, Request, folder::FILES, load,
 };
 use server::{Answer, Server, gzip};
 use sha2::{Digest, Sha256};
@@ -26,10 +26,12 @@ const SHORT: Duration = Duration::from_millis(300);
 /// Three training and two test images of 8 x 8, as the four files.
 fn files() -> Vec<(&'static str, Vec<u8>)> {
     let pixels = |count: u8| (0..64 * u32::from(count)).map(|i| (i * i % 251) as u8);
-    let images =
-        |count: u8| [0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 8, 0, 0, 0, 8].into_iter().chain(pixels(count));
+    let images = |count: u8| {
+        [0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 8, 0, 0, 0, 8].into_iter().chain(pixels(count))
+    };
     let labels = |count: u8| [0, 0, 8, 1, 0, 0, 0, count].into_iter().chain(0..count);
-    let contents = [images(3).collect(), labels(3).collect(), images(2).collect(), labels(2).collect()];
+    let contents =
+        [images(3).collect(), labels(3).collect(), images(2).collect(), labels(2).collect()];
     FILES.into_iter().zip(contents).collect()
 }
 
@@ -38,12 +40,21 @@ fn digits(_seed: u64, _cache: Option<&Path>) -> Result<Dataset, DataError> {
     let set = || Labelled::new(vec![0], vec![0], 1, 1).expect("one pixel");
     let origin = Origin::Generated { instead_of: None };
     let (name, names) = ("digits".into(), Names::default());
-    Ok(Dataset { name, origin, classes: 1, names, train: set(), test: set(), test_is_held_out: false })
+    Ok(Dataset {
+        name,
+        origin,
+        classes: 1,
+        names,
+        train: set(),
+        test: set(),
+        test_is_held_out: false,
+    })
 }
 
 /// A request for MNIST from `urls`, which are given all the time they need, into `cache`.
 fn request(cache: Option<&Path>, urls: Vec<String>) -> Request {
-    let files: Vec<_> = files().into_iter().map(|(name, contents)| published(name, &contents)).collect();
+    let files: Vec<_> =
+        files().into_iter().map(|(name, contents)| published(name, &contents)).collect();
     Request {
         choice: Choice::Mnist,
         seed: 0,
@@ -62,7 +73,8 @@ fn request(cache: Option<&Path>, urls: Vec<String>) -> Request {
 }
 
 fn published(name: &'static str, contents: &[u8]) -> Published {
-    let sha256: String = Sha256::digest(contents).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256: String =
+        Sha256::digest(contents).iter().map(|byte| format!("{byte:02x}")).collect();
     Published { name, bytes: contents.len() as u64, sha256: sha256.leak() }
 }
 
@@ -73,8 +85,9 @@ fn folder() -> TempDir {
 /// What is in the folder that MNIST is cached in, sorted.
 fn cached(cache: &Path) -> Vec<String> {
     let entries = fs::read_dir(cache.join("mnist")).into_iter().flatten();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -138,7 +151,9 @@ fn a_good_mirror_is_stored_verified_and_read_again_without_it() {
         let urls: Vec<_> = FILES.iter().map(|name| format!("{}{name}.gz", server.url())).collect();
         assert!(progress.iter().map(|(url, ..)| url).eq(&urls));
         assert!(
-            progress.iter().all(|&(_, bytes, total)| bytes > 0 && total.is_none_or(|total| total == bytes))
+            progress
+                .iter()
+                .all(|&(_, bytes, total)| bytes > 0 && total.is_none_or(|total| total == bytes))
         );
 
         assert_eq!(server.asked().len(), 4);
@@ -183,7 +198,10 @@ fn hosts_that_cannot_be_talked_to_are_broken_connections() {
     let urls = vec![closed, secure, "not a url".into(), "ftp://127.0.0.1/".into()];
     let attempts = attempts(run(&request(None, urls)).0);
     assert_eq!(attempts.len(), 4);
-    assert!(attempts.iter().all(|attempt| matches!(attempt.reason, Reason::Broken(_))), "{attempts:?}");
+    assert!(
+        attempts.iter().all(|attempt| matches!(attempt.reason, Reason::Broken(_))),
+        "{attempts:?}"
+    );
 }
 
 #[test]
@@ -199,7 +217,8 @@ fn the_next_mirror_rescues_and_is_asked_first_from_then_on() {
     for answer in broken {
         let (cache, good) = (folder(), Server::start(files(), Answer::Gzipped));
         let bad = Server::start(files(), answer);
-        let set = run(&request(Some(cache.path()), vec![bad.url(), good.url()])).0.expect("rescued");
+        let set =
+            run(&request(Some(cache.path()), vec![bad.url(), good.url()])).0.expect("rescued");
         check(&set);
         assert_eq!(cached(cache.path()), all_files());
         assert_eq!((bad.asked().len(), good.asked().len()), (1, 4));
@@ -216,8 +235,8 @@ fn a_redirect_is_followed() {
 
 #[test]
 fn silent_mirrors_share_one_limit_until_the_first_byte() {
-    let servers =
-        [Answer::Silent, Answer::HeadersOnly, Answer::Silent].map(|answer| Server::start(files(), answer));
+    let servers = [Answer::Silent, Answer::HeadersOnly, Answer::Silent]
+        .map(|answer| Server::start(files(), answer));
     let cache = folder();
     let mut request = request(Some(cache.path()), servers.iter().map(Server::url).collect());
     request.mirrors.first_byte = 3 * SHORT;
@@ -336,7 +355,9 @@ fn auto_falls_back_to_digits_and_says_so_where_mnist_fails_with_the_remedy() {
     request.places = vec![cache.path().join("nowhere")];
 
     let error = run(&request).0.expect_err("refused").to_string();
-    for part in ["nowhere", "HTTP status 403", "--data", "MNIST_DIR", "--dataset digits", &server.url()] {
+    for part in
+        ["nowhere", "HTTP status 403", "--data", "MNIST_DIR", "--dataset digits", &server.url()]
+    {
         assert!(error.contains(part), "{part} is not in {error}");
     }
     assert_eq!(error.matches("HTTP status 403").count(), 2);
@@ -345,7 +366,9 @@ fn auto_falls_back_to_digits_and_says_so_where_mnist_fails_with_the_remedy() {
     let (set, notices) = run(&request);
     let set = set.expect("generated");
     assert_eq!(set.name, "digits");
-    let Origin::Generated { instead_of: Some(reason) } = set.origin else { panic!("{:?}", set.origin) };
+    let Origin::Generated { instead_of: Some(reason) } = set.origin else {
+        panic!("{:?}", set.origin)
+    };
     assert!(reason.contains("HTTP status 403") && !reason.contains("Remedy"), "{reason}");
     assert!(notices.len() == 1 && notices[0].contains(&reason), "{notices:?}");
 

@@ -91,7 +91,9 @@ impl Drop for Server {
 /// `bytes` as one gzip member.
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packed = Vec::new();
-    GzEncoder::new(bytes, Compression::fast()).read_to_end(&mut packed).expect("memory does not fail");
+    GzEncoder::new(bytes, Compression::fast())
+        .read_to_end(&mut packed)
+        .expect("memory does not fail");
     packed
 }
 
@@ -106,7 +108,8 @@ fn respond(
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
     log.lock().expect("no thread panicked").push(path.clone());
-    let name = path.rsplit('/').next().and_then(|name| name.strip_suffix(".gz")).unwrap_or_default();
+    let name =
+        path.rsplit('/').next().and_then(|name| name.strip_suffix(".gz")).unwrap_or_default();
     let Some((_, contents)) = files.iter().find(|(file, _)| *file == name) else {
         return write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
     };

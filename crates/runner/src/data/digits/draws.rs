@@ -91,8 +91,10 @@ mod tests {
 
     #[test]
     fn no_word_is_drawn_for_two_purposes() {
-        let singles = [Draws::LABEL, Draws::STYLE, Draws::EDGE, Draws::GRAIN, Draws::RADIUS, Draws::CARE];
-        let mut used: Vec<_> = singles.into_iter().chain([Draws::WIDTH, Draws::LEAN, Draws::TURN]).collect();
+        let singles =
+            [Draws::LABEL, Draws::STYLE, Draws::EDGE, Draws::GRAIN, Draws::RADIUS, Draws::CARE];
+        let mut used: Vec<_> =
+            singles.into_iter().chain([Draws::WIDTH, Draws::LEAN, Draws::TURN]).collect();
         used.extend(Draws::MOVE..Draws::MOVE + 2);
         used.extend(Draws::BEND..Draws::BEND + 16);
         used.extend(Draws::PIXEL..Draws::PIXEL + 784);

@@ -129,12 +129,15 @@ impl Pose {
         let lean = digit.lean + 0.23 * draws.normal(Draws::LEAN);
         // The tangent of half the angle gives its sine and cosine without a call to either.
         let half = 0.05 * draws.normal(Draws::TURN);
-        let (cos, sin) = ((1.0 - half * half) / (1.0 + half * half), 2.0 * half / (1.0 + half * half));
+        let (cos, sin) =
+            ((1.0 - half * half) / (1.0 + half * half), 2.0 * half / (1.0 + half * half));
         Self {
             shake: 0.09 * (0.5 + draws.uniform(Draws::CARE)),
             radius: 0.58 + 0.9 * thick + 0.6 * thick * thick * thick,
             bend: [0, 8].map(|axis| {
-                std::array::from_fn(|term| BEND[term] * draws.normal(Draws::BEND + axis + term as u64))
+                std::array::from_fn(|term| {
+                    BEND[term] * draws.normal(Draws::BEND + axis + term as u64)
+                })
             }),
             map: [[cos * width, -cos * lean - sin], [sin * width, cos - sin * lean]],
         }
@@ -148,7 +151,10 @@ impl Pose {
         let y = f32::from(point[1]) / 50.0 - 1.0 + self.shake * draws.normal(slot + 1);
         let terms = [x * x, x * y, y * y, x * x * x, x * x * y, x * y * y, y * y * y];
         let bent = |start: f32, axis: usize| {
-            self.bend[axis].iter().zip(terms).fold(start, |sum, (coefficient, term)| sum + coefficient * term)
+            self.bend[axis]
+                .iter()
+                .zip(terms)
+                .fold(start, |sum, (coefficient, term)| sum + coefficient * term)
         };
         let (x, y) = (bent(x, 0), bent(y, 1));
         Dot {
@@ -186,8 +192,10 @@ mod tests {
         assert_eq!(pose.place([20, 30], draws), pose.place([20, 30], draws));
         assert_ne!(pose.place([20, 30], draws).x, pose.place([20, 31], draws).x);
         // In a stroke too: a corner is a point that the curve reaches twice.
-        let style =
-            Style { weight: 1, strokes: &[&[[0, 0], [100, 0], [100, 0], [100, 100]], &[[100, 0], [0, 100]]] };
+        let style = Style {
+            weight: 1,
+            strokes: &[&[[0, 0], [100, 0], [100, 0], [100, 100]], &[[100, 0], [0, 100]]],
+        };
         let mut path = Path::default();
         path.write(&DIGITS[7], &style, 0.5, draws);
         assert_eq!(path.dots[CUTS], path.dots[2 * CUTS]);
@@ -202,8 +210,11 @@ mod tests {
                 let draws = Draws::new(Stream::new(2, i as u64), j as u64);
                 path.write(digit, style, 0.5, draws);
                 let reach = |of: fn(&Dot) -> f32| {
-                    let (low, high) =
-                        path.dots.iter().map(of).fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(v), h.max(v)));
+                    let (low, high) = path
+                        .dots
+                        .iter()
+                        .map(of)
+                        .fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(v), h.max(v)));
                     high - low
                 };
                 let radius = path.dots.iter().fold(0.0_f32, |most, dot| most.max(dot.radius));
@@ -218,7 +229,10 @@ mod tests {
                     y += part * f64::from(a.y + b.y) / 2.0;
                 }
                 for centre in [x / mass, y / mass] {
-                    assert!((centre - f64::from(CENTRE)).abs() < 0.501, "digit {i}, style {j}: {centre}");
+                    assert!(
+                        (centre - f64::from(CENTRE)).abs() < 0.501,
+                        "digit {i}, style {j}: {centre}"
+                    );
                 }
             }
         }

@@ -53,7 +53,12 @@ impl Ink {
 
     /// The grey values: 0 where the depth is `-edge / 2` or less, 255 where it is `edge / 2` or more, a ramp
     /// between. `grain` is given a pixel's index and returns what to add to its depth.
-    pub(super) fn develop(&self, edge: f32, grain: impl Fn(usize) -> f32, pixels: &mut [u8; PIXELS]) {
+    pub(super) fn develop(
+        &self,
+        edge: f32,
+        grain: impl Fn(usize) -> f32,
+        pixels: &mut [u8; PIXELS],
+    ) {
         for (i, (pixel, &depth)) in pixels.iter_mut().zip(&self.0).enumerate() {
             *pixel = if depth == BLANK {
                 0
@@ -104,13 +109,17 @@ mod tests {
     #[test]
     fn a_line_widens_from_end_to_end() {
         let image = pixels(&[(dot(4.0, 10.0, 0.5), dot(24.0, 10.0, 3.5))]);
-        let width = |column: usize| (0..SIDE).map(|row| u32::from(image[row * SIDE + column])).sum::<u32>();
+        let width =
+            |column: usize| (0..SIDE).map(|row| u32::from(image[row * SIDE + column])).sum::<u32>();
         assert!(width(4) < width(14) && width(14) < width(24));
     }
 
     #[test]
     fn lines_unite_in_any_order_and_a_dot_is_a_disc() {
-        let (a, b) = ((dot(3.0, 3.0, 1.0), dot(20.0, 22.0, 1.5)), (dot(20.0, 4.0, 2.0), dot(20.0, 4.0, 2.0)));
+        let (a, b) = (
+            (dot(3.0, 3.0, 1.0), dot(20.0, 22.0, 1.5)),
+            (dot(20.0, 4.0, 2.0), dot(20.0, 4.0, 2.0)),
+        );
         assert_eq!(pixels(&[a, b]), pixels(&[b, a, b]));
         let disc = pixels(&[b]);
         assert_eq!(disc[4 * SIDE + 20], 255);

@@ -364,7 +364,10 @@ mod tests {
                 assert!(style.weight > 0 && !style.strokes.is_empty(), "digit {value}");
                 for stroke in style.strokes {
                     assert!(stroke.len() >= 2, "digit {value}: {stroke:?}");
-                    assert!(stroke.iter().flatten().all(|&c| c <= 100), "digit {value}: {stroke:?}");
+                    assert!(
+                        stroke.iter().flatten().all(|&c| c <= 100),
+                        "digit {value}: {stroke:?}"
+                    );
                 }
                 // The whole height is used, give or take a tenth, so that the digit's proportions are its width's.
                 let ys = || style.strokes.iter().copied().flatten().map(|point| point[1]);

@@ -45,15 +45,16 @@ impl Graph<'_> {
         epsilon: f64,
     ) -> String {
         let names = ["weight", "bias"].map(|name| format!("{path}.{name}"));
-        let channels = self.shapes.get(&names[0]).and_then(|shape| shape.first()).copied().unwrap_or(1);
+        let channels =
+            self.shapes.get(&names[0]).and_then(|shape| shape.first()).copied().unwrap_or(1);
         let dims = match rows {
             Rows::Image => vec![channels, 1, 1],
             Rows::Steps => vec![channels, 1],
             Rows::Vector => vec![channels],
         };
         let [weight, bias] = names.map(|name| self.tensor(&name, Some(&dims)));
-        let [one, zero] =
-            [1.0_f32, 0.0].map(|value| self.constant(&[groups], FLOAT, &value.to_le_bytes().repeat(groups)));
+        let [one, zero] = [1.0_f32, 0.0]
+            .map(|value| self.constant(&[groups], FLOAT, &value.to_le_bytes().repeat(groups)));
         self.channels_second(x, rows, |graph, x| {
             let grouped = graph.reshape(x, &[0, groups as i64, -1]);
             let epsilon = Attribute::Float("epsilon", epsilon);
@@ -67,7 +68,8 @@ impl Graph<'_> {
     /// The features of each place with mean 0 and variance 1.
     pub(super) fn layer_norm(&mut self, path: &str, x: &str, rows: Rows, epsilon: f64) -> String {
         self.features_last(x, rows, |graph, x| {
-            let [weight, bias] = ["weight", "bias"].map(|name| graph.tensor(&format!("{path}.{name}"), None));
+            let [weight, bias] =
+                ["weight", "bias"].map(|name| graph.tensor(&format!("{path}.{name}"), None));
             let attributes = [Attribute::Int("axis", -1), Attribute::Float("epsilon", epsilon)];
             graph.op("LayerNormalization", &[x, &weight, &bias], attributes)
         })
@@ -76,7 +78,8 @@ impl Graph<'_> {
     /// The features of each place with mean square 1.
     pub(super) fn rms_norm(&mut self, path: &str, x: &str, rows: Rows, epsilon: f64) -> String {
         self.features_last(x, rows, |graph, x| {
-            let (weight, epsilon) = (graph.tensor(&format!("{path}.weight"), None), graph.number(epsilon));
+            let (weight, epsilon) =
+                (graph.tensor(&format!("{path}.weight"), None), graph.number(epsilon));
             let square = graph.op("Mul", &[x, x], []);
             let mean = graph.op("ReduceMean", &[&square], [Attribute::Ints("axes", vec![-1])]);
             let shifted = graph.op("Add", &[&mean, &epsilon], []);
@@ -87,7 +90,12 @@ impl Graph<'_> {
     }
 
     /// What `make` makes of `x`, whose last dimension are the features of a place.
-    fn features_last(&mut self, x: &str, rows: Rows, make: impl FnOnce(&mut Self, &str) -> String) -> String {
+    fn features_last(
+        &mut self,
+        x: &str,
+        rows: Rows,
+        make: impl FnOnce(&mut Self, &str) -> String,
+    ) -> String {
         if rows != Rows::Image {
             return make(self, x);
         }

@@ -58,7 +58,8 @@ impl Graph<'_> {
     /// Multi-head self-attention.
     pub(super) fn attention(&mut self, path: &str, x: &str, heads: usize, causal: bool) -> String {
         let name = |name: &str| format!("{path}.{name}");
-        let features = self.shapes.get(&name("out_proj.bias")).and_then(|shape| shape.first()).copied();
+        let features =
+            self.shapes.get(&name("out_proj.bias")).and_then(|shape| shape.first()).copied();
         let width = features.unwrap_or_default() / heads.max(1);
         let qkv = self.dense_at_each(x, &name("in_proj_weight"), &name("in_proj_bias"));
         let qkv = self.reshape(&qkv, &[0, 0, 3, heads as i64, width as i64]);
@@ -67,7 +68,8 @@ impl Graph<'_> {
             let which = self.integers(&[], &[which]);
             self.op("Gather", &[&qkv, &which], [Attribute::Int("axis", 0)])
         });
-        let (k, size) = (self.transpose(&k, &[0, 1, 3, 2]), self.number(1.0 / (width as f64).sqrt()));
+        let (k, size) =
+            (self.transpose(&k, &[0, 1, 3, 2]), self.number(1.0 / (width as f64).sqrt()));
         let scores = self.op("MatMul", &[&q, &k], []);
         let mut scores = self.op("Mul", &[&scores, &size], []);
         if causal {
@@ -92,7 +94,13 @@ impl Graph<'_> {
     }
 
     /// A pre-norm transformer block.
-    pub(super) fn transformer(&mut self, path: &str, x: &str, heads: usize, causal: bool) -> String {
+    pub(super) fn transformer(
+        &mut self,
+        path: &str,
+        x: &str,
+        heads: usize,
+        causal: bool,
+    ) -> String {
         let norm = self.layer_norm(&format!("{path}.norm1"), x, Rows::Steps, 1e-5);
         let branch = self.attention(&format!("{path}.self_attn"), &norm, heads, causal);
         let x = self.op("Add", &[x, &branch], []);
@@ -127,11 +135,18 @@ impl Graph<'_> {
                     RnnActivation::Relu => "Relu",
                     RnnActivation::Tanh => "Tanh",
                 };
-                self.node(kind, &inputs, &outputs, [size, Attribute::Texts("activations", vec![name])]);
+                self.node(
+                    kind,
+                    &inputs,
+                    &outputs,
+                    [size, Attribute::Texts("activations", vec![name])],
+                );
             }
             Cell::Lstm => self.node(kind, &inputs, &outputs, [size]),
             // PyTorch applies the reset gate to the product, not to the state.
-            Cell::Gru => self.node(kind, &inputs, &outputs, [size, Attribute::Int("linear_before_reset", 1)]),
+            Cell::Gru => {
+                self.node(kind, &inputs, &outputs, [size, Attribute::Int("linear_before_reset", 1)])
+            }
         }
         // A dimension of ONNX's counts directions, of which there is one.
         if spec.last {
@@ -147,7 +162,8 @@ impl Graph<'_> {
     fn gates(&mut self, path: &str, names: &[&str], order: &[usize]) -> String {
         let (mut bytes, mut tail) = (Vec::new(), Vec::new());
         for name in names.iter().map(|name| format!("{path}.{name}")) {
-            let (Some(array), Some(shape)) = (self.arrays.get(&name), self.shapes.get(&name)) else {
+            let (Some(array), Some(shape)) = (self.arrays.get(&name), self.shapes.get(&name))
+            else {
                 continue;
             };
             let gate = array.bytes().len() / order.len();
