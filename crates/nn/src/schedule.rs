@@ -100,6 +100,9 @@ pub enum Schedule {
     /// Up from `start` to 1 over the first fraction `rise` of the run, then down to `end`, both
     /// along half cosines (Smith, Topin 2018, "Super-convergence"). PyTorch: `OneCycleLR`, whose
     /// defaults are 0.3, 1/25 and 1/250,000.
+    ///
+    /// The peak is at `rise (steps - 1)`, counted from 0, which need not be a whole step; that of
+    /// `OneCycleLR` is at `pct_start steps - 1`, up to one step earlier.
     OneCycle {
         /// Fraction of the run that rises, 0 to 1. PyTorch: `pct_start`.
         #[cfg_attr(feature = "serde", serde(default = "rise"))]
