@@ -35,7 +35,7 @@ pub struct Sequence {
 struct Node {
     layer: Box<dyn AnyLayer>,
     /// Index in the sequence, counting fused and skipped layers.
-    number: usize,
+    index: usize,
     /// Elements per row of its output.
     width: usize,
     /// Ranges of its tensors among those of the sequence.
@@ -66,11 +66,11 @@ fn elements(parameters: &[Parameter]) -> usize {
     parameters.iter().map(len).fold(0, usize::saturating_add)
 }
 
-/// `true` if layer `number`, over rows of shape `input`, is a flattening that the next dense layer
+/// `true` if layer `index`, over rows of shape `input`, is a flattening that the next dense layer
 /// does itself. That layer reads the image in memory order, with its weights permuted, and so do
 /// element-wise layers in between.
-pub(crate) fn flattens_later(layers: &[LayerSpec], number: usize, input: Shape) -> bool {
-    let mut rest = layers[number..].iter();
+pub(crate) fn flattens_later(layers: &[LayerSpec], index: usize, input: Shape) -> bool {
+    let mut rest = layers[index..].iter();
     let is_image = matches!(input, Shape::Image { .. }) && rest.next() == Some(&LayerSpec::Flatten);
     let by_element =
         |layer: &&LayerSpec| matches!(layer, LayerSpec::Activation(_) | LayerSpec::Dropout { .. });
@@ -93,8 +93,8 @@ impl Sequence {
         let mut fused = 0;
         // Dropout keeps the input sparse.
         let mut sparse = context.compute.sparse_inputs;
-        for (number, spec) in layers.iter().enumerate() {
-            let mut context = context.child(number);
+        for (index, spec) in layers.iter().enumerate() {
+            let mut context = context.child(index);
             context.compute.sparse_inputs = sparse;
             sparse &= matches!(spec, LayerSpec::Dropout { .. });
             let input = sequence.output();
@@ -110,13 +110,13 @@ impl Sequence {
             }
             // Fuses a layer into the node right before it, counting the layers fused there.
             let previous =
-                sequence.nodes.last_mut().filter(|node| node.number + fused + 1 == number);
+                sequence.nodes.last_mut().filter(|node| node.index + fused + 1 == index);
             if previous.is_some_and(|node| node.fuse(spec)) {
                 fused += 1;
                 sequence.shapes.push(sequence.output());
                 continue;
             }
-            if flattens_later(layers, number, input) {
+            if flattens_later(layers, index, input) {
                 sequence.shapes.push(Shape::Features(input.elements()));
                 continue;
             }
@@ -128,7 +128,7 @@ impl Sequence {
             let end = |node: &Node| (node.params.end, node.buffers.end);
             let (params, buffers) = sequence.nodes.last().map_or((0, 0), end);
             sequence.nodes.push(Node {
-                number,
+                index,
                 width,
                 params: params..params.saturating_add(elements(&layer.parameters())),
                 buffers: buffers..buffers.saturating_add(elements(&layer.buffers())),
@@ -146,7 +146,7 @@ impl Sequence {
     /// The layers with their indices in the sequence, without activations and max poolings that
     /// were fused into the layer before and flattenings that were left to the next dense layer.
     pub fn layers(&self) -> impl Iterator<Item = (usize, &dyn AnyLayer)> {
-        self.nodes.iter().map(|node| (node.number, &*node.layer))
+        self.nodes.iter().map(|node| (node.index, &*node.layer))
     }
 
     /// Minimum batch size, in rows, that every layer can be trained with.
@@ -178,10 +178,10 @@ impl Sequence {
 
     fn named(&self, of: impl Fn(&dyn AnyLayer) -> Vec<Parameter>) -> Vec<Parameter> {
         let renamed = |node: &Node| {
-            let number = node.number;
+            let index = node.index;
             of(&*node.layer)
                 .into_iter()
-                .map(move |p| Parameter { name: format!("{number}.{}", p.name), ..p })
+                .map(move |p| Parameter { name: format!("{index}.{}", p.name), ..p })
         };
         self.nodes.iter().flat_map(renamed).collect()
     }
