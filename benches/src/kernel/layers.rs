@@ -131,7 +131,7 @@ fn bytes(cpu: Cpu<'static>, n: usize) -> Case {
         |stream, len| draw(stream, len).iter().map(|x| (x * 30.0) as i8).collect::<Vec<i8>>();
     let (a, b, mut c) = (draw_bytes(0, m * k), draw_bytes(1, k * n_cols), vec![0; n]);
     Case::new(Streams::default(), [], move |[]| {
-        gemm_i8(cpu, m, n_cols, k, &a, &b, &mut c).expect(FITS)
+        gemm_i8(cpu, m, n_cols, k, &a, &b, &mut c).expect(FITS);
     })
 }
 

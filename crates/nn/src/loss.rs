@@ -261,7 +261,7 @@ impl Loss {
                 }
                 match doutputs {
                     Some(dvalues) => {
-                        loss.gradient(cpu, values, width, targets, scale, losses, dvalues)?
+                        loss.gradient(cpu, values, width, targets, scale, losses, dvalues)?;
                     }
                     None => loss.losses(cpu, values, width, targets, losses)?,
                 }
@@ -270,7 +270,7 @@ impl Loss {
                 let loss = hinge(margin, squared);
                 match doutputs {
                     Some(dvalues) => {
-                        loss.gradient(cpu, values, width, labels, scale, losses, dvalues)?
+                        loss.gradient(cpu, values, width, labels, scale, losses, dvalues)?;
                     }
                     None => loss.losses(cpu, values, width, labels, losses)?,
                 }

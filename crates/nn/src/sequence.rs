@@ -109,8 +109,7 @@ impl Sequence {
                 activation.check()?;
             }
             // Fuses a layer into the node right before it, counting the layers fused there.
-            let previous =
-                sequence.nodes.last_mut().filter(|node| node.index + fused + 1 == index);
+            let previous = sequence.nodes.last_mut().filter(|node| node.index + fused + 1 == index);
             if previous.is_some_and(|node| node.fuse(spec)) {
                 fused += 1;
                 sequence.shapes.push(sequence.output());

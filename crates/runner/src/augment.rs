@@ -341,7 +341,7 @@ impl Canvas {
             }
             Kind::Brightness { by } => self.tone(|pixels| tone::brighten(pixels, by * signed(1))),
             Kind::Contrast { by } => {
-                self.tone(|pixels| tone::contrast(pixels, 1.0 + by * signed(1)))
+                self.tone(|pixels| tone::contrast(pixels, 1.0 + by * signed(1)));
             }
             Kind::Noise { std } => {
                 let cpu = self.cpu;

@@ -88,7 +88,7 @@ fn drop_nothing(layer: &mut LayerSpec) {
         LayerSpec::Dropout { p } => *p = 0.0,
         LayerSpec::Transformer { dropout, .. } => *dropout = 0.0,
         LayerSpec::Residual { body, shortcut, .. } => {
-            body.iter_mut().chain(shortcut).for_each(drop_nothing)
+            body.iter_mut().chain(shortcut).for_each(drop_nothing);
         }
         _ => {}
     }

@@ -119,7 +119,7 @@ impl<T: Float, O: Stored<T>> WithSimd for Sums<'_, T, O> {
                 for v in (0..cols).step_by(lanes) {
                     // SAFETY: the row has whole registers, and so has C, of neighbours; they belong to the task.
                     unsafe {
-                        finish.store::<S, true>(s, i + row, j + v, lanes, sums.whole::<S>(row, v))
+                        finish.store::<S, true>(s, i + row, j + v, lanes, sums.whole::<S>(row, v));
                     };
                 }
             }

@@ -97,7 +97,7 @@ pub(super) fn descend<T: Float, G: Element<Float = T>, M: Moment<Float = T>, con
 ) -> Result<(), Error> {
     let operands = Operands::new(names, params, grads, moments)?;
     cpu.for_each_item(operands.chunks(CHUNK), |chunk| {
-        cpu.isa.run(Kernel { rule, descent, step, chunk })
+        cpu.isa.run(Kernel { rule, descent, step, chunk });
     });
     Ok(())
 }
@@ -272,9 +272,9 @@ pub(super) fn put<S: Simd, E: Element, const WHOLE: bool>(
     v: <E::Float as Lanes>::V<S>,
 ) {
     if WHOLE {
-        E::put_register(s, x, i, v)
+        E::put_register(s, x, i, v);
     } else {
-        E::put_rest(s, &mut x[i * E::Float::lanes::<S>()..], v)
+        E::put_rest(s, &mut x[i * E::Float::lanes::<S>()..], v);
     }
 }
 

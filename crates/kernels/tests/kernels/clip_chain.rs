@@ -37,7 +37,7 @@ fn tensors_of<'a>(tensors: &[Tensor], mut x: &'a [f32]) -> impl Iterator<Item = 
 }
 
 /// The tensors of a flat buffer, for clipping.
-fn tensors_of_mut<'a>(mut x: &'a mut [f32]) -> impl Iterator<Item = &'a mut [f32]> {
+fn tensors_of_mut(mut x: &mut [f32]) -> impl Iterator<Item = &mut [f32]> {
     LAYOUT
         .iter()
         .map(move |tensor| x.split_off_mut(..tensor.len).expect("as many elements as the tensors"))

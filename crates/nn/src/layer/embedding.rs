@@ -49,7 +49,7 @@ impl<T: Float> Layer<T> for Embedding {
         for (&x, y) in pass.x.iter().zip(pass.y.chunks_exact_mut(self.features)) {
             match self.index(x) {
                 Some(index) => {
-                    y.copy_from_slice(&pass.params[index * self.features..][..self.features])
+                    y.copy_from_slice(&pass.params[index * self.features..][..self.features]);
                 }
                 None => y.fill(T::NAN),
             }

@@ -78,7 +78,7 @@ where
                 for (pixel, &number) in pixels.iter_mut().zip(numbers) {
                     *pixel = <T as From<f32>>::from(number);
                 }
-            })
+            });
         }
     }
     Ok(())

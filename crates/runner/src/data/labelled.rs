@@ -186,7 +186,7 @@ impl Labelled {
             match &set.inputs {
                 Inputs::Bytes(bytes) => hash.update(bytes),
                 Inputs::Numbers(numbers) => {
-                    numbers.iter().for_each(|x| hash.update(x.to_le_bytes()))
+                    numbers.iter().for_each(|x| hash.update(x.to_le_bytes()));
                 }
             }
             match &set.goals {

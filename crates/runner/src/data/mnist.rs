@@ -60,7 +60,7 @@ pub(crate) fn load(
             Err(DataError::Missing { files, .. })
                 if files.len() == FILES.len() && request.mnist_dir.as_ref() != Some(place) => {}
             Err(unusable) => {
-                hear(Event::Notice(&format!("MNIST is looked for elsewhere: {unusable}")))
+                hear(Event::Notice(&format!("MNIST is looked for elsewhere: {unusable}")));
             }
         }
     }
@@ -68,7 +68,7 @@ pub(crate) fn load(
         match folder::locate(cache).and_then(|paths| read(&paths, Origin::Folder(cache.clone()))) {
             Err(DataError::Missing { .. }) => {}
             Err(unusable) => {
-                hear(Event::Notice(&format!("MNIST in the cache is of no use: {unusable}")))
+                hear(Event::Notice(&format!("MNIST in the cache is of no use: {unusable}")));
             }
             found => return found,
         }

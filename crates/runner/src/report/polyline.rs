@@ -30,7 +30,7 @@ impl Polyline {
             let is_inside = |point: Option<Place>| point.is_some_and(|(_, y)| y >= top);
             match (before, point) {
                 (Some(a), Some(b)) if is_inside(before) != is_inside(point) => {
-                    cut.push(Some(crossing(a, b)))
+                    cut.push(Some(crossing(a, b)));
                 }
                 _ => {}
             }

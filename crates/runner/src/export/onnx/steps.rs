@@ -145,7 +145,12 @@ impl Graph<'_> {
             Cell::Lstm => self.node(kind, &inputs, &outputs, [size]),
             // PyTorch applies the reset gate to the product, not to the state.
             Cell::Gru => {
-                self.node(kind, &inputs, &outputs, [size, Attribute::Int("linear_before_reset", 1)])
+                self.node(
+                    kind,
+                    &inputs,
+                    &outputs,
+                    [size, Attribute::Int("linear_before_reset", 1)],
+                );
             }
         }
         // A dimension of ONNX's counts directions, of which there is one.
