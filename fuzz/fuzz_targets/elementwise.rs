@@ -153,11 +153,14 @@ where
         }
         Operation::Dropout(seed) => {
             let dropout = Dropout { p: number, stream: Stream::new(seed, 1) };
-            let is_allowed = dropout.check().is_ok();
+            // Offsets whose mask would end past the last index are refused.
+            let is_allowed = dropout.check().is_ok() && seed.checked_add(len as u64).is_some();
             let forward = same_everywhere(&y, |cpu, y| dropout.forward(cpu, seed, &x, y));
             assert_eq!(forward.is_ok(), is_allowed && len == other);
             let in_place = same_everywhere(&x, |cpu, x| dropout.forward_in_place(cpu, seed, x));
+            assert_eq!(in_place.is_ok(), is_allowed);
             let backward = same_everywhere(&x, |cpu, dy| dropout.backward(cpu, seed, dy));
+            assert_eq!(backward.is_ok(), is_allowed);
             if let (Ok(forward), Ok(in_place), Ok(backward)) = (forward, in_place, backward) {
                 assert_eq!(bits(&forward), bits(&in_place));
                 assert_eq!(bits(&forward), bits(&backward));

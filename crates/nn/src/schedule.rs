@@ -212,8 +212,9 @@ impl Schedule {
         }
     }
 
-    /// Factor on the learning rate. Steps after the last one have its factor. The bits do not
-    /// depend on `cpu`.
+    /// Factor on the learning rate. After the last step, a schedule over the share of the run keeps
+    /// that step's factor, and one that counts epochs or steps continues. The bits do not depend on
+    /// `cpu`.
     pub fn factor(&self, cpu: Cpu<'_>, progress: Progress) -> f64 {
         let share = progress.share();
         match self {
