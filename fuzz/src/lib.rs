@@ -1,5 +1,7 @@
 //! What the fuzz targets share: numbers from bytes, every way to run a kernel, and what "the same bits" means.
 
+pub mod readers;
+
 use arbitrary::Arbitrary;
 use half::bf16;
 use kernels::{Cpu, Error, Executor, Isa};

@@ -1,0 +1,118 @@
+//! Assertions about readers, given any bytes: each is a fuzz target, and the runner's test `corpus`
+//! replays the seeds of `fuzz/seeds` with it.
+
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use kernels::Cpu;
+use nn::{Init, LayerSpec, Network, Plan, Shape};
+use runner::checkpoint::{Identity, decode, encode};
+use runner::config::Config;
+use runner::data::idx::Array;
+use runner::data::npy::{self, Elements};
+use runner::data::table::{self, Goal};
+use runner::data::{Inputs, Labelled, arrays, folder};
+use runner::non_finite::NonFinite;
+use runner::scan::{self, Invert};
+use runner::setup::Setup;
+use runner::training::{Position, State};
+
+/// Any bytes as an IDX file, raw or gzipped: read, or refused.
+pub fn idx(bytes: &[u8]) {
+    let path = Path::new("fuzzed");
+    if let Ok(images) = Array::<3>::parse(bytes, path) {
+        let elements: u64 = images.dims.iter().map(|&dim| u64::from(dim)).product();
+        assert_eq!(images.data.len() as u64, elements);
+    }
+    if let Ok(labels) = Array::<1>::parse(bytes, path) {
+        assert_eq!(labels.data.len() as u64, u64::from(labels.dims[0]));
+    }
+}
+
+/// Any bytes as a PNG image: refused, or as many pixels as the network has inputs.
+pub fn picture(bytes: &[u8]) {
+    if let Ok(image) = scan::parse(bytes, Path::new("input"), 28, 28, Invert::Auto) {
+        assert_eq!(image.pixels.len(), 28 * 28);
+    }
+}
+
+/// Any bytes as a table, an array or an archive of arrays: refused, or they hold what they say.
+pub fn table(bytes: &[u8]) {
+    let path = Path::new("fuzzed");
+    for goal in [Goal::Label("y".into()), Goal::Target("y".into())] {
+        if let Ok(table) = table::parse(bytes, path, &goal) {
+            assert_eq!(table.rows.cols(), table.columns.len());
+            assert!(matches!(table.rows.inputs(), Inputs::Numbers(all) if all.iter().all(|x| x.is_finite())));
+        }
+    }
+    if let Ok(array) = npy::parse(bytes, path) {
+        let len = match array.elements {
+            Elements::Bytes(all) => all.len(),
+            Elements::Integers(all) => all.len(),
+            Elements::Floats(all) => all.len(),
+        };
+        assert_eq!(len, array.shape.iter().product::<usize>());
+    }
+    if let Ok(set) = arrays::parse(Cursor::new(bytes), path) {
+        assert!(!set.train.is_empty());
+    }
+}
+
+/// Any text as a configuration: refused, or written and read again as the same; its network is
+/// built or refused.
+pub fn configuration(text: &str) {
+    let path = Path::new("input.toml");
+    let Ok(config) = Config::parse(text, path) else { return };
+    if config.check().is_err() {
+        return;
+    }
+    if let Ok(written) = config.to_toml() {
+        let read = Config::parse(&written, path).expect("what was written");
+        assert_eq!(read.to_toml().expect("what was written"), written);
+    }
+    let layers = config.layers.clone().unwrap_or_else(|| config.preset.layers(10));
+    let input = Shape::Image { height: 28, width: 28, channels: 1 };
+    if let Ok(network) = Network::new(input, &layers) {
+        let _ = Plan::new(network.layout(), config.optimizer, &config.groups);
+    }
+}
+
+/// Any bytes as a checkpoint: refused or read. Bytes that are a position are put into a checkpoint
+/// that is whole, so that the code behind its checksum is reached as well.
+pub fn checkpoint(bytes: &[u8]) {
+    let (setup, identity) = setup();
+    let (cpu, path) = (Cpu::detect(), Path::new("input"));
+    let _ = decode::<f32>(bytes, path, setup, identity, cpu);
+    if let Ok(position) = serde_json::from_slice::<Position>(bytes) {
+        let state = State::<f32> { position, ..State::fresh(setup, cpu).expect("room") };
+        let whole = encode(identity, &state).expect("room");
+        if let Ok(read) = decode::<f32>(&whole, path, setup, identity, cpu) {
+            let text = |state: &State<f32>| serde_json::to_string(&state.position).expect("plain");
+            assert_eq!(text(&read), text(&state));
+            assert_eq!((read.weights, read.anchor), (state.weights, state.anchor));
+        }
+    }
+}
+
+/// A run of nine images of two by two pixels.
+fn setup() -> &'static (Setup, Identity) {
+    static SETUP: OnceLock<(Setup, Identity)> = OnceLock::new();
+    SETUP.get_or_init(|| {
+        let images =
+            || Labelled::new((0..36).collect(), (0..9).map(|i| i % 3).collect(), 2, 2).expect("nine images");
+        let data = tempfile::tempdir().expect("a folder");
+        folder::write(data.path(), &images(), &images()).expect("room on the disk");
+        let config = Config {
+            data: Some(data.path().into()),
+            validation: Some(3),
+            batch: 2,
+            non_finite: NonFinite::Rollback,
+            layers: Some([LayerSpec::dense(3, Init::GlorotUniform)].into()),
+            ..Config::default()
+        };
+        let setup = Setup::new(config).expect("values in range");
+        let identity = Identity::new(&setup).expect("plain values");
+        (setup, identity)
+    })
+}
