@@ -155,17 +155,20 @@ pub fn decode<T: Element>(
     let file = tensors::decode(bytes, path)?;
     let Header { steps, position, .. } = header(&file, bytes, path, identity)?;
 
-    let steps_per_epoch = setup.steps_per_epoch();
-    let done = position.history.len() as u64 * steps_per_epoch;
-    let of_each =
-        position.history.iter().map(|epoch| epoch.skipped).chain([position.sums.skipped, steps]);
-    let (met, expected) =
-        (of_each.map(u128::from).sum::<u128>(), u128::from(done) + u128::from(position.step));
-    if met != expected
-        || position.step > steps_per_epoch
-        || position.history.len() > setup.config.epochs as usize
-    {
-        return Err(malformed(path, format!("{expected} steps, within the run"), met));
+    let Position { history, step, sums, .. } = &position;
+    let (steps_per_epoch, epochs) = (setup.steps_per_epoch(), setup.config.epochs);
+    if history.len() > epochs as usize || *step > steps_per_epoch {
+        let expected = format!("at most {epochs} epochs of {steps_per_epoch} steps");
+        return Err(malformed(path, expected, format!("{} epochs, {step} steps", history.len())));
+    }
+    // Steps that were taken, not skipped: in the epochs before, and in the one at hand.
+    let before: Option<u64> = history.iter().map(|epoch| steps_per_epoch.checked_sub(epoch.skipped)).sum();
+    let (Some(before), Some(here)) = (before, step.checked_sub(sums.skipped)) else {
+        let expected = "no more skipped steps than an epoch has";
+        return Err(malformed(path, expected, "an epoch with more"));
+    };
+    if before + here != steps {
+        return Err(malformed(path, format!("{} steps taken", before + here), steps));
     }
     let stored = Stored { file: &file, path, setup, cpu };
     let best = stored.weights("best", "best_buffers")?;
@@ -173,7 +176,7 @@ pub fn decode<T: Element>(
     let mut state = State { weights, best, optimizer, average, slow, anchor: None, position };
     match setup.config.non_finite {
         NonFinite::Rollback if state.position.step > 0 => {
-            state.anchor = Some(stored.carried("anchor.", done)?);
+            state.anchor = Some(stored.carried("anchor.", before)?);
         }
         policy => state.drop_anchor(policy),
     }
