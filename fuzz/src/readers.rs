@@ -1,5 +1,5 @@
 //! Assertions about readers, given any bytes: each is a fuzz target, and the runner's test `corpus`
-//! replays the seeds of `fuzz/seeds` with it.
+//! replays the seeds in `fuzz/seeds` with it.
 
 use std::io::Cursor;
 use std::path::Path;

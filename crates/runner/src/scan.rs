@@ -153,6 +153,12 @@ fn grey(bytes: &[u8], path: &Path) -> Result<Grey, Error> {
         let expected = format!("a picture of at most {MOST_PIXELS} pixels, {MOST_SIDE} a side");
         return Err(malformed(path, expected, size()));
     }
+    // The decoder panics at a part of a colour.
+    if let Some(len) = reader.info().palette.as_ref().map(|palette| palette.len())
+        && !len.is_multiple_of(3)
+    {
+        return Err(malformed(path, "a palette with 3 bytes for each colour", format!("{len} bytes")));
+    }
     let len = reader.output_buffer_size().unwrap_or(usize::MAX);
     let mut bytes =
         reserve(len).map_err(|_| malformed(path, "a picture that fits into memory", size()))?;
@@ -441,6 +447,25 @@ mod tests {
             if let Ok(scan) = parse(&bytes, Path::new("x.png"), Preparation { centre, ..fit(4, 6, Invert::Auto) }) {
                 prop_assert_eq!(scan.pixels.len(), 24);
             }
+        }
+    }
+
+    #[test]
+    fn a_palette_that_ends_within_a_colour_is_refused() {
+        let indexed = |palette: usize| {
+            let mut bytes = Vec::new();
+            let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
+            encoder.set_color(ColorType::Indexed);
+            encoder.set_palette(vec![9; palette]);
+            let mut writer = encoder.write_header().expect("memory");
+            writer.write_image_data(&[0]).expect("one pixel");
+            writer.finish().expect("memory");
+            parse(&bytes, Path::new("x.png"), fit(1, 1, Invert::No))
+        };
+        assert_eq!(indexed(6).expect("two colours").pixels, [9]);
+        for palette in [4, 5] {
+            let error = indexed(palette).expect_err("no whole colours").to_string();
+            assert!(error.contains(&format!("3 bytes for each colour, found {palette} bytes")), "{error}");
         }
     }
 

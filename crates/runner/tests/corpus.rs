@@ -1,24 +1,27 @@
-//! Inputs that fuzzing found worth keeping, read again: `fuzz/seeds/NAME`, by the fuzz target NAME.
+//! Inputs that fuzzing found, read again: the fuzz target NAME replays `fuzz/seeds/NAME.txt`, a line
+//! in base64 for each input.
 
 use std::fs;
 use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 #[path = "../../../fuzz/src/readers.rs"]
 mod readers;
 
 /// Gives `read` each seed of the target `name`.
 fn replay(name: &str, read: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);
-    let seeds = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fuzz/seeds/{name}.txt"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut count = 0;
-    for seed in seeds {
-        let path = seed.expect("an entry of the folder").path();
-        // A failure says which seed it was: output is shown of tests that fail.
-        println!("{}", path.display());
-        read(&fs::read(&path).expect("a file"));
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
+        // Where a seed fails, the output of the test ends with its line.
+        println!("{}:{}", path.display(), at + 1);
+        read(&STANDARD.decode(line).expect("base64"));
         count += 1;
     }
-    assert!(count > 0, "{} is empty", folder.display());
+    assert!(count > 0, "{} has no seeds", path.display());
 }
 
 #[test]
@@ -27,7 +30,7 @@ fn idx() {
 }
 
 #[test]
-fn pictures() {
+fn images() {
     replay("picture", readers::picture);
 }
 
