@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 #[path = "../../../fuzz/src/readers.rs"]
+#[expect(unreachable_pub, reason = "the fuzz targets call it from other crates")]
 mod readers;
 
 /// Gives `read` each seed of the target `name`.
