@@ -94,8 +94,11 @@ fn one_and_all<T: Float + Number>(problem: &Problem) {
 /// error of their sums of squares: chains of up to 512 elements, 5 folds and a sum of chunks.
 fn at_most<T: Float + Number>(limit: f64, norm: f64, len: usize) -> f64 {
     let sums = (len.min(16 * 1024).div_ceil(32) + 5 + len.div_ceil(16 * 1024)) as f64;
-    let (part, least) =
-        if size_of::<T>() == 4 { (1e-7, f64::from(f32::from_bits(1))) } else { (1e-15, f64::from_bits(1)) };
+    let (part, least) = if size_of::<T>() == 4 {
+        (1e-7, f64::from(f32::from_bits(1)))
+    } else {
+        (1e-15, f64::from_bits(1))
+    };
     let of_factor = norm.min(f64::MAX) * f64::powi(2.0, -537) * f64::powi(2.0, -538);
     limit * (1.0 + part * 8.0 + sums * f64::EPSILON / 2.0) + (len as f64).sqrt() * least + of_factor
 }
@@ -131,7 +134,10 @@ fn one<T: Float + Number>(problem: &Problem, units: Units, len: usize) {
     if let Ok((clipped, before)) = clipped {
         assert!(before == l2);
         let after = norm2(Cpu::detect(), &clipped).expect("it is finite");
-        assert!(after <= at_most::<T>(limit, before, len) || before <= limit, "{after} is above {limit}");
+        assert!(
+            after <= at_most::<T>(limit, before, len) || before <= limit,
+            "{after} is above {limit}"
+        );
     }
     let clipped = same_everywhere(&g, |cpu, g| clip_value(cpu, g, limit));
     assert_eq!(clipped.is_ok(), is_limit && first_wild.is_none());

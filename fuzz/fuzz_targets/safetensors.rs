@@ -41,19 +41,31 @@ struct Array {
     bytes: Vec<u8>,
 }
 
-const KINDS: [Dtype; 8] =
-    [Dtype::F32, Dtype::F64, Dtype::F16, Dtype::BF16, Dtype::I64, Dtype::U8, Dtype::I32, Dtype::BOOL];
+const KINDS: [Dtype; 8] = [
+    Dtype::F32,
+    Dtype::F64,
+    Dtype::F16,
+    Dtype::BF16,
+    Dtype::I64,
+    Dtype::U8,
+    Dtype::I32,
+    Dtype::BOOL,
+];
 
 /// A run of nine images that begins with the weights of a file in the folder.
 fn setup() -> &'static (TempDir, Setup) {
     static SETUP: OnceLock<(TempDir, Setup)> = OnceLock::new();
     SETUP.get_or_init(|| {
-        let images =
-            || Labelled::new((0..36).collect(), (0..9).map(|i| i % 3).collect(), 2, 2).expect("nine images");
+        let images = || {
+            Labelled::new((0..36).collect(), (0..9).map(|i| i % 3).collect(), 2, 2)
+                .expect("nine images")
+        };
         let data = tempfile::tempdir().expect("a folder");
         folder::write(data.path(), &images(), &images()).expect("capacity of the disk");
-        let layers =
-            [LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 }, LayerSpec::dense(3, Init::GlorotUniform)];
+        let layers = [
+            LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
+            LayerSpec::dense(3, Init::GlorotUniform),
+        ];
         let config = Config {
             data: Some(data.path().into()),
             validation: Some(3),
@@ -77,17 +89,20 @@ fn file(arrays: &[Array], setup: &Setup) -> Vec<u8> {
     let all: HashMap<_, _> = arrays
         .iter()
         .map(|array| {
-            let known = array.name.as_ref().ok().and_then(|&at| tensors(setup).nth(usize::from(at) % 8));
+            let known =
+                array.name.as_ref().ok().and_then(|&at| tensors(setup).nth(usize::from(at) % 8));
             let (name, shape) = match (known, &array.name) {
                 (Some(tensor), _) => (tensor.name.clone(), tensor.torch_shape()),
                 (None, Err(name)) => (name.clone(), vec![2]),
                 (None, Ok(at)) => (at.to_string(), vec![2]),
             };
-            let other = |dims: &Vec<u8>| dims.iter().take(4).map(|&dim| usize::from(dim % 5)).collect();
+            let other =
+                |dims: &Vec<u8>| dims.iter().take(4).map(|&dim| usize::from(dim % 5)).collect();
             let shape: Vec<usize> = array.shape.as_ref().map_or(shape, other);
             let kind = KINDS[usize::from(array.kind) % KINDS.len()];
             let len = shape.iter().product::<usize>() * kind.bitsize() / 8;
-            let byte = |at: usize| array.bytes.get(at % array.bytes.len().max(1)).copied().unwrap_or(0);
+            let byte =
+                |at: usize| array.bytes.get(at % array.bytes.len().max(1)).copied().unwrap_or(0);
             (name, (kind, shape, (0..len).map(byte).collect::<Vec<_>>()))
         })
         .collect();

@@ -81,18 +81,26 @@ impl Kind {
         let boxed = |kind: &Self| Box::new(kind.schedule());
         match self {
             Self::Constant => Schedule::Constant,
-            Self::Step { every, factor } => Schedule::Step { every: every.get(), factor: factor.get() },
-            Self::Exponential { factor } => Schedule::Exponential { factor: factor.get() },
-            Self::Polynomial { power, end } => Schedule::Polynomial { power: power.get(), end: end.get() },
-            Self::Cosine { end } => Schedule::Cosine { end: end.get() },
-            Self::CosineRestarts { epochs, growth, end } => {
-                Schedule::CosineRestarts { epochs: epochs.get(), growth: growth.get(), end: end.get() }
+            Self::Step { every, factor } => {
+                Schedule::Step { every: every.get(), factor: factor.get() }
             }
+            Self::Exponential { factor } => Schedule::Exponential { factor: factor.get() },
+            Self::Polynomial { power, end } => {
+                Schedule::Polynomial { power: power.get(), end: end.get() }
+            }
+            Self::Cosine { end } => Schedule::Cosine { end: end.get() },
+            Self::CosineRestarts { epochs, growth, end } => Schedule::CosineRestarts {
+                epochs: epochs.get(),
+                growth: growth.get(),
+                end: end.get(),
+            },
             Self::Linear { end } => Schedule::Linear { end: end.get() },
             Self::OneCycle { rise, start, end } => {
                 Schedule::OneCycle { rise: rise.get(), start: start.get(), end: end.get() }
             }
-            Self::InverseSquareRoot { epochs } => Schedule::InverseSquareRoot { epochs: epochs.get() },
+            Self::InverseSquareRoot { epochs } => {
+                Schedule::InverseSquareRoot { epochs: epochs.get() }
+            }
             Self::Warmup { epochs, start, then } => {
                 Schedule::Warmup { epochs: epochs.get(), start: start.get(), then: boxed(then) }
             }

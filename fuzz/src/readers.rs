@@ -43,7 +43,9 @@ pub fn table(bytes: &[u8]) {
     for goal in [Goal::Label("y".into()), Goal::Target("y".into())] {
         if let Ok(table) = table::parse(bytes, path, &goal) {
             assert_eq!(table.rows.cols(), table.columns.len());
-            assert!(matches!(table.rows.inputs(), Inputs::Numbers(all) if all.iter().all(|x| x.is_finite())));
+            assert!(
+                matches!(table.rows.inputs(), Inputs::Numbers(all) if all.iter().all(|x| x.is_finite()))
+            );
         }
     }
     if let Ok(array) = npy::parse(bytes, path) {
@@ -99,8 +101,10 @@ pub fn checkpoint(bytes: &[u8]) {
 fn setup() -> &'static (Setup, Identity) {
     static SETUP: OnceLock<(Setup, Identity)> = OnceLock::new();
     SETUP.get_or_init(|| {
-        let images =
-            || Labelled::new((0..36).collect(), (0..9).map(|i| i % 3).collect(), 2, 2).expect("nine images");
+        let images = || {
+            Labelled::new((0..36).collect(), (0..9).map(|i| i % 3).collect(), 2, 2)
+                .expect("nine images")
+        };
         let data = tempfile::tempdir().expect("a folder");
         folder::write(data.path(), &images(), &images()).expect("room on the disk");
         let config = Config {

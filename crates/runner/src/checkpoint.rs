@@ -162,7 +162,8 @@ pub fn decode<T: Element>(
         return Err(malformed(path, expected, format!("{} epochs, {step} steps", history.len())));
     }
     // Steps that were taken, not skipped: in the epochs before, and in the one at hand.
-    let before: Option<u64> = history.iter().map(|epoch| steps_per_epoch.checked_sub(epoch.skipped)).sum();
+    let before: Option<u64> =
+        history.iter().map(|epoch| steps_per_epoch.checked_sub(epoch.skipped)).sum();
     let (Some(before), Some(here)) = (before, step.checked_sub(sums.skipped)) else {
         let expected = "no more skipped steps than an epoch has";
         return Err(malformed(path, expected, "an epoch with more"));

@@ -157,7 +157,11 @@ fn grey(bytes: &[u8], path: &Path) -> Result<Grey, Error> {
     if let Some(len) = reader.info().palette.as_ref().map(|palette| palette.len())
         && !len.is_multiple_of(3)
     {
-        return Err(malformed(path, "a palette with 3 bytes for each colour", format!("{len} bytes")));
+        return Err(malformed(
+            path,
+            "a palette with 3 bytes for each colour",
+            format!("{len} bytes"),
+        ));
     }
     let len = reader.output_buffer_size().unwrap_or(usize::MAX);
     let mut bytes =
@@ -465,7 +469,10 @@ mod tests {
         assert_eq!(indexed(6).expect("two colours").pixels, [9]);
         for palette in [4, 5] {
             let error = indexed(palette).expect_err("no whole colours").to_string();
-            assert!(error.contains(&format!("3 bytes for each colour, found {palette} bytes")), "{error}");
+            assert!(
+                error.contains(&format!("3 bytes for each colour, found {palette} bytes")),
+                "{error}"
+            );
         }
     }
 

@@ -14,7 +14,8 @@ mod readers;
 /// Gives `read` each seed of the target `name`.
 fn replay(name: &str, read: impl Fn(&[u8])) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fuzz/seeds/{name}.txt"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut count = 0;
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
         // Where a seed fails, the output of the test ends with its line.
