@@ -115,7 +115,7 @@ fuzz_target!(|problem: Problem| {
         let at = usize::from(at) % archive.len();
         archive[at] = value;
     }
-    if let Ok(set) = arrays::parse(Cursor::new(archive), path) {
+    if let Ok(set) = arrays::parse(Cursor::new(archive), path, &mut |_| {}) {
         examples(&set.train);
         if let Some(test) = &set.test {
             examples(test);

@@ -14,7 +14,7 @@ use runner::data::npy::{self, Elements};
 use runner::data::table::{self, Goal};
 use runner::data::{Inputs, Labelled, arrays, folder};
 use runner::non_finite::NonFinite;
-use runner::scan::{self, Invert};
+use runner::scan::{self, Invert, Preparation};
 use runner::setup::Setup;
 use runner::training::{Position, State};
 
@@ -32,7 +32,9 @@ pub fn idx(bytes: &[u8]) {
 
 /// Any bytes as a PNG image: refused, or as many pixels as the network has inputs.
 pub fn picture(bytes: &[u8]) {
-    if let Ok(image) = scan::parse(bytes, Path::new("input"), 28, 28, Invert::Auto) {
+    let centre = bytes.len().is_multiple_of(2);
+    let preparation = Preparation { rows: 28, cols: 28, invert: Invert::Auto, centre };
+    if let Ok(image) = scan::parse(bytes, Path::new("input"), preparation) {
         assert_eq!(image.pixels.len(), 28 * 28);
     }
 }
@@ -41,7 +43,7 @@ pub fn picture(bytes: &[u8]) {
 pub fn table(bytes: &[u8]) {
     let path = Path::new("fuzzed");
     for goal in [Goal::Label("y".into()), Goal::Target("y".into())] {
-        if let Ok(table) = table::parse(bytes, path, &goal) {
+        if let Ok(table) = table::parse(bytes, path, &goal, &mut |_| {}) {
             assert_eq!(table.rows.cols(), table.columns.len());
             assert!(
                 matches!(table.rows.inputs(), Inputs::Numbers(all) if all.iter().all(|x| x.is_finite()))
@@ -56,7 +58,7 @@ pub fn table(bytes: &[u8]) {
         };
         assert_eq!(len, array.shape.iter().product::<usize>());
     }
-    if let Ok(set) = arrays::parse(Cursor::new(bytes), path) {
+    if let Ok(set) = arrays::parse(Cursor::new(bytes), path, &mut |_| {}) {
         assert!(!set.train.is_empty());
     }
 }
