@@ -151,6 +151,11 @@ class Standardise(nn.Module):
         return (x - self.mean) / self.std
 
 
+class Unstandardise(Standardise):
+    def forward(self, x):
+        return x * self.std + self.mean
+
+
 class SelfAttention(nn.MultiheadAttention):
     def __init__(self, features, heads, causal):
         super().__init__(features, heads, batch_first=True)
@@ -327,6 +332,9 @@ case("position", STEPS, [({"kind": "position"}, Position(*STEPS))], 2)
 case("standardise", (4,), [({"kind": "standardise"}, Standardise(4)), dense(4, 2)])
 STANDARD = {"kind": "standardise"}, Standardise(2, 3, 2)
 case("standardise an image", (2, 3, 2), [STANDARD, dense(12, 2, kind=FlatLinear)])
+# Not as the last layer, behind which our loss standardises outputs and targets.
+UNSTANDARD = {"kind": "unstandardise"}, Unstandardise(3)
+case("unstandardise", (4,), [dense(4, 3), UNSTANDARD, TANH])
 case("dropout, evaluation", (4,), [({"kind": "dropout", "p": 0.4}, nn.Dropout(0.4)), dense(4, 3)])
 
 for causal in [False, True]:
