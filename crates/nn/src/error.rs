@@ -87,7 +87,7 @@ impl fmt::Display for Error {
                 write!(f, "layer {path} ({kind}) needs {expected}, got {got}")
             }
             Self::TooLarge { path } => {
-                write!(f, "layer {path} makes the network larger than the address space")
+                write!(f, "layer {path} makes the network larger than addressable memory")
             }
             Self::Memory { bytes } => {
                 write!(

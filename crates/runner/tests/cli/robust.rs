@@ -26,7 +26,7 @@ fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
         ),
         (
             layers("{ kind = \"dense\", units = 9223372036854775807 }"),
-            &["layer 0", "larger than the address space"],
+            &["layer 0", "larger than addressable memory"],
         ),
         (layers("{ kind = \"dense\", units = 0 }"), &["layer 0 (dense)"]),
         (
