@@ -90,8 +90,8 @@ fn one_and_all<T: Float + Number>(problem: &Problem) {
 }
 
 /// Largest norm of a clipped vector of norm `norm`. Each element is rounded once, and the factor,
-/// `limit / norm`, by up to half of the least subnormal. Both norms, before and after, have half the
-/// error of their sums of squares: chains of up to 512 elements, 5 folds and a sum of chunks.
+/// `limit / norm`, by up to half of the least subnormal. Both norms, before and after, have half
+/// the error of their sums of squares: chains of up to 512 elements, 5 folds and a sum of chunks.
 fn at_most<T: Float + Number>(limit: f64, norm: f64, len: usize) -> f64 {
     let sums = (len.min(16 * 1024).div_ceil(32) + 5 + len.div_ceil(16 * 1024)) as f64;
     let (part, least) = if size_of::<T>() == 4 {

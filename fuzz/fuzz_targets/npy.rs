@@ -39,7 +39,7 @@ struct Array {
 const KINDS: [&str; 12] = ["u1", "i1", "b1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "c8"];
 
 impl Array {
-    /// Its file, and `true` if the file is as NumPy writes it.
+    /// Returns the bytes of the file, and `true` if the file is as NumPy writes it.
     fn file(&self, big_endian: bool) -> (Vec<u8>, bool) {
         let kind = KINDS[usize::from(self.kind) % KINDS.len()];
         let width = usize::from(kind.as_bytes()[1] - b'0');

@@ -1,6 +1,6 @@
-//! Learning rate schedules over the domain of their parameters and steps: finite, in range, the same
-//! bits everywhere, and within `largest`; `cargo +nightly fuzz run schedule`. A loop without end is
-//! a timeout.
+//! Learning rate schedules over the domain of their parameters and steps: finite, in range, the
+//! same bits everywhere, and within `largest`; `cargo +nightly fuzz run schedule`. A loop without
+//! end is a timeout.
 #![no_main]
 
 use arbitrary::Arbitrary;

@@ -1,5 +1,5 @@
-//! Batch invariance: the logits of an image are the same bits whatever else is in its batch, for every preset, precision and
-//! instruction set.
+//! Batch invariance: the logits of an image are the same bits whatever else is in its batch, for
+//! every preset, precision and instruction set.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use clap::ValueEnum;
@@ -13,8 +13,8 @@ use runner::preset::Preset;
 const IMAGE: Shape = Shape::Image { height: 28, width: 28, channels: 1 };
 const CLASSES: usize = 10;
 
-/// Rows of the large batch, from which the small ones are taken. In f64 and bf16, 200 suffice for the
-/// presets that take long.
+/// Rows of the large batch, from which the small ones are taken. In f64 and bf16, 200 suffice for
+/// the presets that take long.
 fn large_batch<T>(preset: Preset, precision: Precision) -> usize {
     let quick = size_of::<T>() == size_of::<f32>() && precision == Precision::Full;
     match preset {

@@ -37,7 +37,7 @@ impl Answers {
     /// The answers of `network` with `weights` to the examples `indices` of `set`.
     ///
     /// # Errors
-    /// Those of [`Scorer::score`]; [`Error::Network`] if there is no memory for the probabilities.
+    /// As for [`Scorer::score`]; [`Error::Network`] if there is no memory for the probabilities.
     pub fn new<T: Element>(
         network: &Network,
         cpu: Cpu<'_>,

@@ -6,9 +6,10 @@
 //! place   the centre of mass in the middle, by whole pixels
 //! ```
 //!
-//! Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", 1998: 20 x 20 in 28 x 28. There
-//! the middle is the centre of pixel 14 of 0 to 27, half a pixel right of and below that of the image.
-//! [`scan`](crate::scan) prepares images so; [`are_centred`] tells whether a data set's are.
+//! Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", 1998: 20 x 20 in 28 x
+//! 28. There the middle is the centre of pixel 14 of 0 to 27, half a pixel right of and below that
+//! of the image. [`scan`](crate::scan) prepares images so; [`are_centred`] tells whether a data
+//! set's are.
 
 use std::ops::Range;
 
@@ -20,20 +21,20 @@ const SHARE: f64 = 20.0 / 28.0;
 /// Ink below this share of the darkest counts as paper: noise of cameras, the blur of strokes.
 const FAINT: f64 = 1.0 / 8.0;
 
-/// The ink of an image.
+/// Bounding box and centre of mass of the ink of an image.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ink {
-    /// The columns that have some.
+    /// Columns of the box.
     pub(crate) x: Range<usize>,
-    /// The rows that have some.
+    /// Rows of the box.
     pub(crate) y: Range<usize>,
-    /// The centre of mass within the box of these: across and down from its corner, in pixels.
+    /// Centre of mass: pixels right of and below the corner of the box.
     mass: [f64; 2],
 }
 
 impl Ink {
-    /// That of an image of `height` rows, which `row` gives: 0 where there is paper, more where there is ink. `None` where
-    /// there is none.
+    /// Returns the ink of an image of `height` rows, read by `row`: 0 for paper, more for ink.
+    /// `None` for an image without ink.
     pub(crate) fn of<I: Iterator<Item = f64>>(
         height: usize,
         row: impl Fn(usize) -> I,
@@ -60,7 +61,8 @@ impl Ink {
         Some(Self { x, y, mass })
     }
 
-    /// How much larger it is drawn in an image of `rows` x `cols`, and where the corner of its box comes: across and down.
+    /// How much larger it is drawn in an image of `rows` x `cols`, and where the corner of its box
+    /// comes: across and down.
     pub(crate) fn placed(&self, rows: usize, cols: usize) -> (f64, [f64; 2]) {
         let [width, height] = [self.x.len(), self.y.len()].map(|side| side as f64);
         let [rows, cols] = [rows, cols].map(|side| side as f64);
@@ -78,8 +80,8 @@ fn middle(side: f64) -> f64 {
 /// Images that are looked at.
 const SOME: usize = 1000;
 
-/// `true` if nine in ten of the first images of `set` are prepared as this module does it, to within two pixels of 28 in
-/// size and one and a half in place.
+/// `true` if nine in ten of the first images of `set` are prepared as this module does it, to
+/// within two pixels of 28 in size and one and a half in place.
 pub(crate) fn are_centred(set: &Labelled) -> bool {
     let (rows, cols) = (set.rows(), set.cols());
     let [height, width] = [rows, cols].map(|side| side as f64);

@@ -57,8 +57,8 @@ pub struct Config {
     pub target: Option<String>,
     /// Whether the preset's layers begin with one that standardises, by the training set. Default for tables of numbers.
     pub standardise: Option<bool>,
-    /// Whether values to be met are standardised, by the training set: the preset's layers end with one that undoes it.
-    /// Default for data with values.
+    /// `true` to standardise target values by the training set: the preset's layers end with one
+    /// that undoes it. Default for data with values.
     pub standardise_target: Option<bool>,
     /// How many training examples are held out for validation. Default one in twelve.
     pub validation: Option<u32>,

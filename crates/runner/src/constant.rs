@@ -1,5 +1,5 @@
-//! Inputs that are the same in every training example. Standardisation makes them 0, so that a network
-//! learns nothing from them: `train` names them.
+//! Inputs that are the same in every training example. Standardisation makes them 0, so that a
+//! network learns nothing from them: `train` names them.
 
 use nn::LayerSpec;
 
@@ -9,7 +9,7 @@ use crate::setup::Setup;
 /// As many are named in a line.
 const MOST_NAMED: usize = 12;
 
-/// What is said of the constant inputs of the run `setup`, if it standardises and has some.
+/// Returns the notice about constant inputs of the run `setup`, if it standardises and has some.
 pub(crate) fn notice(setup: &Setup) -> Option<String> {
     let layers = setup.config.layers.as_deref().unwrap_or_default();
     if layers.first() != Some(&LayerSpec::Standardise) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! shuffle     every example once, in an order drawn by (seed, epoch)
-//! balanced    as many draws with replacement: a class, uniformly; then one of its examples, uniformly
+//! balanced    as many draws with replacement: a class, uniformly, then one of its examples
 //! drop_last   the incomplete last batch is left out: other examples in each epoch
 //! ```
 //!

@@ -102,7 +102,7 @@ pub enum Error {
         count: usize,
         /// Number of all rows.
         of: usize,
-        /// What rows are called.
+        /// Unit name of a row, such as `images`.
         noun: &'static str,
         /// Names of the first few.
         rows: String,
@@ -126,8 +126,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code: 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged or
-    /// outputs that are NaN or infinite, 130 SIGINT,
+    /// The exit code: 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged
+    /// or outputs that are NaN or infinite, 130 SIGINT,
     /// 143 SIGTERM.
     pub fn exit_code(&self) -> u8 {
         match self {

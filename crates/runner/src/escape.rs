@@ -6,8 +6,9 @@
 //! lines(text)    the same, but for line feeds: what stdout and stderr are given
 //! ```
 //!
-//! An escape is that of JSON and TOML (`\u001b`), so that machine-readable output stays what it was.
-//! [`print`](crate::train::print) and [`say`](crate::display::say) call [`lines`] for every command.
+//! An escape is that of JSON and TOML (`\u001b`), so that machine-readable output stays what it
+//! was. [`print`](crate::train::print) and [`say`](crate::display::say) call [`lines`] for every
+//! command.
 
 use std::borrow::Cow;
 
@@ -38,7 +39,8 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// `true` for the marks of bidirectional text that change the order of what follows (UAX #9, section 2).
+/// `true` for the marks of bidirectional text that change the order of what follows (UAX #9,
+/// section 2).
 fn reorders(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -17,7 +17,7 @@ use crate::tensors::Array;
 use crate::weights::{self, Weights};
 use crate::{Error, display, setup, train};
 
-/// What a reader of a model from a run in bf16 has to know. The bound is that of `docs/NUMERICS.md`
+/// Notice for models exported from a run in bf16. The bound is that of `docs/NUMERICS.md`
 /// for rounded operands; the size was measured on the presets mlp, cnn, deep-mlp and lstm-rows:
 /// 0.08 to 0.4 % of the largest logit.
 const BF16: &str = "the run multiplies operands rounded to bf16, and other programs do not: each sum of products differs by up to \

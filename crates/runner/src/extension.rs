@@ -24,8 +24,8 @@ use crate::setup::Setup;
 use crate::training::{self, Position};
 use crate::{Error, display, sizes};
 
-/// What may change when a run is resumed, since the steps so far stay as they are; `None` for what
-/// its configuration says.
+/// Options that may change when a run is resumed, since the steps so far stay as they are; `None`
+/// for what its configuration says.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// Number of epochs, which becomes part of the configuration.
@@ -63,7 +63,7 @@ impl Changes {
 pub struct Extension {
     /// Number of steps that were taken when the run was extended.
     pub step: u64,
-    /// Its epochs up to then.
+    /// Configured number of epochs up to that step.
     pub epochs: u32,
 }
 

@@ -69,13 +69,15 @@ impl Values {
     }
 }
 
-/// Mean and standard deviation of the values that `network` was trained on, if its loss is of standardised ones.
+/// Mean and standard deviation of the values that `network` was trained on, if its loss is of
+/// standardised ones.
 pub(crate) fn unit<T: Element>(network: &Network, buffers: &[T]) -> Option<[f64; 2]> {
     let (mean, std) = network.target_unit(buffers)?;
     Some([mean.first()?.to_f64(), std.first()?.to_f64()])
 }
 
-/// `value` with so many decimals, or with an exponent where those would show too little or too much of it.
+/// `value` with so many decimals, or with an exponent where those would show too little or too much
+/// of it.
 pub(crate) fn decimal(value: f64, decimals: usize) -> String {
     if value != 0.0 && value.is_finite() && !(1e-2..1e7).contains(&value.abs()) {
         return format!("{value:.decimals$e}");

@@ -22,7 +22,7 @@ pub struct Journal<'a> {
     folder: &'a RunFolder,
     /// When the run was begun, in seconds since 1970.
     began: f64,
-    /// Whether examples have classes.
+    /// `true` if examples have classes.
     has_accuracy: bool,
 }
 

@@ -14,12 +14,12 @@ pub fn available_bytes() -> Option<u64> {
     bytes_in("/proc/meminfo", "MemAvailable:")
 }
 
-/// An empty vector with capacity for `len` elements: of a length that a file, a network or a data set
-/// states, and that may be beyond all reason.
+/// An empty vector with capacity for `len` elements: of a length that a file, a network or a data
+/// set states, and that may be beyond all reason.
 ///
 /// # Errors
-/// [`io::ErrorKind::OutOfMemory`] if the allocator refuses, or there is less memory than that as far as
-/// is known: systems grant more than there is, and kill the process that comes to use it.
+/// [`io::ErrorKind::OutOfMemory`] if the allocator refuses, or there is less memory than that as
+/// far as is known: systems grant more than there is, and kill the process that comes to use it.
 pub(crate) fn reserve<T>(len: usize) -> io::Result<Vec<T>> {
     let refused = || io::Error::from(io::ErrorKind::OutOfMemory);
     let bytes = len.saturating_mul(size_of::<T>()) as u64;

@@ -102,7 +102,7 @@ pub enum Status {
     Refused,
 }
 
-/// What a network is trained to predict.
+/// Task of a network: classification or regression.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
@@ -119,7 +119,7 @@ pub enum Task {
 pub struct Summary {
     /// How the run stands.
     pub status: Status,
-    /// What was trained. Of a regression, [`to_json`](Self::to_json) writes no accuracies.
+    /// Task of the run. For a regression, [`to_json`](Self::to_json) writes no accuracies.
     #[serde(default)]
     pub task: Task,
     /// Share of the test set that `model.safetensors` classifies rightly.

@@ -79,7 +79,7 @@ struct Source {
     resized_from: Option<[usize; 2]>,
     /// Whether light and dark were exchanged.
     inverted: bool,
-    /// Whether a picture's ink was cut out and centred as the digits trained on.
+    /// `true` if the digit in an image was cut out and centred as in the training set.
     centred: bool,
 }
 

@@ -1,9 +1,10 @@
-//! An image of any size and colour as a network's input: grey, light ink on dark paper, of the right size.
+//! An image of any size and colour as a network's input: grey, light ink on dark paper, of the
+//! right size.
 //!
 //! ```text
 //! PNG -> grey (BT.601), transparent pixels as paper
 //! paper = the median of the picture's edge; where it is light, all is inverted
-//! the whole of it fitted into rows x cols, or its ink alone, put as MNIST's digits are (see `centre`):
+//! all of it fitted into rows x cols, or its ink alone, placed as in MNIST (see `centre`):
 //!         smaller by area averaging, larger by linear interpolation; beside it, paper
 //! ```
 //!
@@ -22,7 +23,8 @@ use crate::data::DataError;
 use crate::memory::reserve;
 use crate::tensors::malformed;
 
-/// Images of more pixels are refused: they are no digits, or they claim a size to exhaust the memory.
+/// Images of more pixels are refused: they are no digits, or they claim a size to exhaust the
+/// memory.
 const MOST_PIXELS: u64 = 1 << 26;
 
 /// Most pixels of a side: what bounds the weights of a row and of the image's edge.
@@ -80,7 +82,7 @@ pub struct Scan {
     pub size: [usize; 2],
     /// Whether it was inverted.
     pub inverted: bool,
-    /// Whether its ink was cut out and centred.
+    /// `true` if the digit was cut out and centred.
     pub centred: bool,
 }
 
@@ -129,8 +131,8 @@ pub fn parse(bytes: &[u8], path: &Path, preparation: Preparation) -> Result<Scan
     Ok(Scan { pixels: pixels.collect(), size: [grey.width, grey.height], inverted, centred })
 }
 
-/// A decoded image of 8 bits a channel. Its grey values are computed where they are read, so that the
-/// bytes of the file's pixels are the only buffer of their number.
+/// A decoded image of 8 bits a channel. Its grey values are computed where they are read, so that
+/// the bytes of the file's pixels are the only buffer of their number.
 struct Grey {
     width: usize,
     height: usize,
@@ -233,8 +235,8 @@ impl Grey {
 
     /// A part of the image in `rows` x `cols`.
     ///
-    /// Each output row adds up the image's rows that it covers, one after another: no buffer grows with
-    /// the height of the image.
+    /// Each output row adds up the image's rows that it covers, one after another: no buffer grows
+    /// with the height of the image.
     fn framed(&self, frame: &Frame, rows: usize, cols: usize, paper: f64) -> Vec<f64> {
         let Frame { x, y, scale, corner: [left, top] } = frame;
         let across: Vec<_> = (0..cols).map(|i| weights(i, *left, x.len(), *scale)).collect();
@@ -258,9 +260,9 @@ impl Grey {
 
 /// A part of an image, and where it goes.
 struct Frame {
-    /// Its columns.
+    /// Number of columns.
     x: Range<usize>,
-    /// Its rows.
+    /// Number of rows.
     y: Range<usize>,
     /// How much larger it is drawn.
     scale: f64,
@@ -268,8 +270,8 @@ struct Frame {
     corner: [f64; 2],
 }
 
-/// Which of `from` pixels in a row, drawn `scale` times as large from `start` on, make up output pixel `i`, and their
-/// weights; what is missing to 1 is paper.
+/// Which of `from` pixels in a row, drawn `scale` times as large from `start` on, make up output
+/// pixel `i`, and their weights; what is missing to 1 is paper.
 fn weights(i: usize, start: f64, from: usize, scale: f64) -> Vec<(usize, f64)> {
     if scale < 1.0 {
         // The part of each that the pixel covers.
@@ -383,7 +385,8 @@ mod tests {
         assert!(sum(4..8) > 0);
     }
 
-    /// A stroke in a corner of a page becomes what the same stroke is in the middle of another: whatever the margins.
+    /// A stroke in a corner of a page becomes what the same stroke is in the middle of another:
+    /// whatever the margins.
     #[test]
     fn ink_is_cut_out_and_centred_whatever_the_margin() {
         let centred = |width: usize, height: usize, left: usize, top: usize, light: bool| {
@@ -399,7 +402,8 @@ mod tests {
             parse(&bytes, Path::new("x.png"), preparation).expect("a picture")
         };
         let scan = centred(40, 60, 30, 5, false);
-        // 10 rows are 10/14: neither larger nor smaller. The middle is 7.5: from row 3 to 12, column 6 to 9 (5.5 rounds up).
+        // 10 rows are 10/14: neither larger nor smaller. The middle is 7.5: from row 3 to 12,
+        // column 6 to 9 (5.5 rounds up).
         let expected = |at: usize| (6..10).contains(&(at % 14)) && (3..13).contains(&(at / 14));
         let stroke: Vec<u8> = (0..196).map(|at| if expected(at) { 230 } else { 0 }).collect();
         assert_eq!((&scan.pixels, scan.centred, scan.size), (&stroke, true, [40, 60]));

@@ -1,4 +1,4 @@
-//! What sizes alone decide about a training, found before its first step and by the dry run.
+//! Checks that depend on sizes alone, made before the first step and by the dry run.
 //!
 //! | what | needs |
 //! |---|---|

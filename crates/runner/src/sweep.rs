@@ -119,7 +119,8 @@ impl Outcome {
 ///
 /// # Errors
 /// [`Error::Usage`] if a choice cannot be read, or if no trial fits the data;
-/// [`Error::Interrupted`] if a signal stops it, and whatever keeps a trial from ending, but for divergence, which is a result.
+/// [`Error::Interrupted`] if a signal stops it, and whatever keeps a trial from ending, but for
+/// divergence, which is a result.
 pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
     let config = table_of(&request.config)?;
     let trials = trials(request)?;

@@ -96,7 +96,7 @@ pub enum Run {
     Resume {
         /// The folder.
         folder: PathBuf,
-        /// What is changed of its configuration.
+        /// Changes to its configuration.
         changes: Changes,
     },
 }

@@ -1,5 +1,5 @@
-//! Inputs that fuzzing found, read again: `fuzz/seeds/NAME.txt` has those of the target NAME, a line
-//! in base64 for each.
+//! Inputs that fuzzing found, read again: `fuzz/seeds/NAME.txt` has those of the target NAME, a
+//! line in base64 for each.
 
 use std::fs;
 use std::path::Path;

@@ -21,7 +21,8 @@ use crate::{Cpu, Error};
 
 /// A clipping rule. In a chain each clips the result of those before it.
 ///
-/// In a configuration file (feature `serde`) a table such as `{ kind = "global_norm", limit = 1.0 }`.
+/// In a configuration file (feature `serde`) a table such as
+/// `{ kind = "global_norm", limit = 1.0 }`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -41,10 +42,10 @@ pub enum Clip {
         /// Finite and above 0.
         limit: f64,
     },
-    /// Scales all tensors, as one vector, by `limit / norm` if their L2 norm is above `limit`, which
-    /// preserves the direction (Pascanu, Mikolov, Bengio, ICML 2013): [`super::clip_global_norm`].
-    /// PyTorch's `clip_grad_norm_` divides by `norm + 1e-6`; here the clipped norm is `limit`, up to
-    /// rounding.
+    /// Scales all tensors, as one vector, by `limit / norm` if their L2 norm is above `limit`,
+    /// which preserves the direction (Pascanu, Mikolov, Bengio, ICML 2013):
+    /// [`super::clip_global_norm`]. PyTorch's `clip_grad_norm_` divides by `norm + 1e-6`; here the
+    /// clipped norm is `limit`, up to rounding.
     GlobalNorm {
         /// Finite and above 0.
         limit: f64,
@@ -126,7 +127,8 @@ fn is_adaptive(chain: &[Clip]) -> bool {
 /// use kernels::{Cpu, clip::{Clip, Tensor, clip_chain}, norm::Units};
 /// let tensors = [Tensor { len: 1, units: Units::Whole }; 2];
 /// let (mut g, mut norms) = ([6.0_f32, 8.0], [0.0; 2]);
-/// let clipped = clip_chain(Cpu::detect(), &[Clip::GlobalNorm { limit: 5.0 }], &tensors, &[], &mut g, &mut norms)?;
+/// let chain = [Clip::GlobalNorm { limit: 5.0 }];
+/// let clipped = clip_chain(Cpu::detect(), &chain, &tensors, &[], &mut g, &mut norms)?;
 /// assert_eq!((clipped.norm, clipped.scale, clipped.rewritten), (10.0, 0.5, false));
 /// assert_eq!((g, norms), ([6.0, 8.0], [6.0, 8.0]));
 /// # Ok::<(), kernels::Error>(())

@@ -150,8 +150,8 @@ pub struct Block<'a, K: Terms, O> {
     pub(super) scratch: &'a mut [K::Sum],
 }
 
-/// Partial sums of consecutive summation blocks: for each the rows of C, the column sums of B if they
-/// are wanted, and at least a register more.
+/// Partial sums of consecutive summation blocks: for each the rows of C, the column sums of B if
+/// they are wanted, and at least a register more.
 pub(super) struct Partials<'a, T> {
     /// First word of k.
     pub(super) from: usize,

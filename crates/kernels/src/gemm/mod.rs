@@ -20,8 +20,9 @@
 //! consecutive k, p is one chain of terms from +0 in ascending k, and r = fma(alpha, p, r) (for
 //! the first block r = alpha * p when beta is 0); then r + bias, then the activation. For f32 and f64 a term is a fused
 //! multiply-add, and `KB` is 512 and 256; for bf16 a term is a pair of k, as [`gemm_bf16`] says, and `KB` is 1024.
-//! The order depends on k alone. It follows that neither instruction set, nor threads, nor strides, nor the blocking changes a
-//! bit, and that an element of C does not depend on the number of rows and columns beside it (batch invariance).
+//! The order depends on k alone. It follows that neither instruction set, nor threads, nor strides,
+//! nor the blocking changes a bit, and that an element of C does not depend on the number of rows
+//! and columns beside it (batch invariance).
 //!
 //! Called by the dense layer, forward and backward.
 
@@ -138,8 +139,8 @@ impl<'a, T, O> Epilogue<'a, T, O> {
 /// turned or converted; and k is not split among threads.
 ///
 /// # Errors
-/// [`Error::Length`] if the shapes do not agree, [`Error::Scratch`] if `scratch` is too small, but not if it is empty. Nothing is
-/// changed then.
+/// [`Error::Length`] if the shapes do not agree, [`Error::Scratch`] if `scratch` is too small, but
+/// not if it is empty. Nothing is changed then.
 ///
 /// ```
 /// use kernels::{gemm::{gemm, gemm_scratch, Epilogue}, Cpu, MatMut, MatRef};
@@ -220,7 +221,8 @@ pub(crate) fn multiply<K: Terms>(
 /// instruction does where there is one; elsewhere it is computed step by step, to the same bits, at a fraction of the speed. A
 /// summation block has 1024 elements of k. C is rounded to its type at the end, to nearest, ties to even.
 ///
-/// `scratch` has [`gemm_bf16_scratch`]`(threads, m, n, k)` elements of f32, or none, if k is at most 1024 or `O` is f32.
+/// `scratch` has [`gemm_bf16_scratch`]`(threads, m, n, k)` elements of f32, or none, if k is at
+/// most 1024 or `O` is f32.
 ///
 /// # Errors
 /// As for [`gemm`].

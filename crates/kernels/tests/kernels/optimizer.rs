@@ -11,7 +11,8 @@ fn draw<T: Float>(stream: u64, n: usize) -> Vec<T> {
     (0..n as u64).map(|i| T::from_f64(Stream::new(22, stream).uniform_f64(i) - 0.5)).collect()
 }
 
-/// `base^exponent` by repeated squaring, low bits first: the order that bias corrections are defined by.
+/// `base^exponent` by repeated squaring, low bits first: the order that bias corrections are
+/// defined by.
 fn power(mut base: f64, exponent: u64) -> f64 {
     let mut result = 1.0;
     for bit in 0..u64::BITS - exponent.leading_zeros() {

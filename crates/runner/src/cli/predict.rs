@@ -18,8 +18,8 @@ pub(super) struct PredictArgs {
     /// Which images to invert
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     invert: Invert,
-    /// Whether the ink of pictures is cut out, scaled and centred by its mass, as MNIST's digits are; auto does so where the images
-    /// trained on are. Pictures of the network's size are taken as they are
+    /// Cut out, scale and centre the digit in each image as in MNIST; auto does so if the training
+    /// images are centred. Images of the network's size are taken as they are
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     centre: Centre,
     /// Print JSON

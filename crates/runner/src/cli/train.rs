@@ -44,7 +44,7 @@ pub(super) struct TrainArgs {
     /// Scale gradients whose global norm is larger down to this norm [default: none]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
-    /// What to do when a loss or gradient is NaN or infinite [default: stop]
+    /// Policy for a NaN or infinite loss or gradient [default: stop]
     #[arg(long, value_name = "POLICY")]
     non_finite: Option<NonFinite>,
     /// Start from the weights of this run or safetensors file, where names and shapes match

@@ -82,7 +82,8 @@ fn damaged(path: &Path, error: ZipError) -> DataError {
     }
 }
 
-/// The data set of the arrays that `array` finds by name. One notice says what rounding lost of the first of them.
+/// The data set of the arrays that `array` finds by name. One notice says what rounding lost of the
+/// first of them.
 fn of(
     path: &Path,
     hear: &mut dyn FnMut(Event<'_>),
@@ -189,7 +190,7 @@ pub struct Examples {
     pub cols: u32,
     /// All of them.
     pub inputs: Inputs,
-    /// What rounding lost of them.
+    /// Losses of rounding them to f32.
     pub rounding: Rounding,
 }
 

@@ -19,7 +19,8 @@ pub(crate) struct Classes {
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 impl Classes {
-    /// Those that `texts` name: in the order of numbers if all are some, else in that of their characters.
+    /// Returns the classes named by `texts`: in numeric order if all are numbers, else in the order
+    /// of their characters.
     pub(crate) fn of(texts: &[String]) -> Self {
         let mut names: Vec<&String> = texts.iter().collect();
         names.sort_unstable();
@@ -37,7 +38,7 @@ impl Classes {
         Self { names, numbers: Some(numbers) }
     }
 
-    /// Those of a run, by the names that it has of them.
+    /// The classes of a trained run, by their stored names.
     pub(crate) fn known(names: &[String]) -> Self {
         Self { names: names.into(), numbers: numbers(names) }
     }
@@ -73,7 +74,8 @@ fn number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| number + 0.0)
 }
 
-/// `true` if two texts of these values name one class. From 2^53 on other integers may have the same value.
+/// `true` if two texts of these values name one class. From 2^53 on other integers may have the
+/// same value.
 fn are_same(a: f64, b: f64) -> bool {
     a == b && a.abs() < EXACT
 }

@@ -20,7 +20,7 @@ pub struct Npy {
     pub shape: Vec<usize>,
     /// Its elements.
     pub elements: Elements,
-    /// What rounding lost of those that are [`Elements::Floats`].
+    /// Losses of rounding [`Elements::Floats`] to f32.
     pub rounding: Rounding,
 }
 
@@ -79,7 +79,8 @@ pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
     };
     let count = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
     let len = count.and_then(|count| count.checked_mul(width)).ok_or_else(too_large)?;
-    // Checked before it is read: an archive's array is a thousand times as large as its file at most.
+    // Checked before it is read: an archive's array is a thousand times as large as its file at
+    // most.
     drop(reserve::<u8>(len).map_err(|_| too_large())?);
     let mut bytes = take(len)?;
     let rest = take(1)?.len();

@@ -25,7 +25,7 @@ fn merges(exact: f64, rounded: f32) -> bool {
 /// The numbers of a data set that rounding changes beyond recognition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rounding {
-    /// The first of them: what it was, where, and what it became.
+    /// Text of the first: the number, its place, and the rounded number.
     first: Option<String>,
     count: u64,
 }
@@ -80,7 +80,7 @@ impl Rounding {
         }
     }
 
-    /// What is said of the data in `path`, if there are any.
+    /// Returns the notice about the data in `path`, if any number was lost.
     pub(crate) fn notice(&self, path: &Path) -> Option<String> {
         let Self { first, count } = self;
         let first = first.as_ref()?;

@@ -2,8 +2,8 @@
 //! column of which is its class or its value.
 //!
 //! ```text
-//! sepal,petal,species          --label species      classes are the distinct texts; where all are numbers, the distinct numbers
-//! 5.1,1.4,setosa               --target petal       a number to be met
+//! sepal,petal,species     --label species    classes: the distinct texts, or numbers if all are
+//! 5.1,1.4,setosa          --target petal     target values of a regression
 //! ```
 //!
 //! Columns are known by their names: none that is read has the name of another.
@@ -76,11 +76,13 @@ impl Table {
     }
 }
 
-/// Reads the table in `input`, which is the contents of `path`. Each name of a column is that of one.
+/// Reads the table in `input`, which is the contents of `path`. Each name of a column is that of
+/// one.
 ///
 /// # Errors
 /// [`DataError::Malformed`] with line and column if a number is none or is not finite, a row is longer or shorter than the header, there is
-/// no such column, no other column or no row, two columns have one name, or there are more than 256 classes.
+/// no such column, no other column or no row, two columns have one name, or there are more than 256
+/// classes.
 pub fn parse(
     input: impl Read,
     path: &Path,
@@ -327,7 +329,7 @@ impl<'a, R: Read> File<'a, R> {
     }
 }
 
-/// What is said where the first row of a file may be no header.
+/// Returns the notice about a first row that looks like data, not like a header.
 const LIKE_DATA: &str = "the first row is taken for the names of the columns, but looks like data: add a row of names before it";
 
 /// `line 3, column `a``: where a field is.
@@ -363,14 +365,14 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
-    /// What is said while the table is read.
+    /// Notices to print for this table.
     fn notices(text: &str, goal: Goal) -> Vec<String> {
         let mut all = Vec::new();
-        let mut hear = |event: Event<'_>| match event {
+        let mut on_event = |event: Event<'_>| match event {
             Event::Notice(text) => all.push(text.to_owned()),
             _ => panic!("no download"),
         };
-        parse(text.as_bytes(), Path::new("t.csv"), &goal, &mut hear).expect("a table");
+        parse(text.as_bytes(), Path::new("t.csv"), &goal, &mut on_event).expect("a table");
         all
     }
 

@@ -2,7 +2,7 @@
 //! pixels shows.
 //!
 //! ```text
-//! points, None for a gap  ->  cut at the top edge  ->  four points at most of each column  ->  M, L
+//! points, None for a gap  ->  cut at the top edge  ->  at most four points per column  ->  M, L
 //! ```
 //!
 //! A path has at most four points a column, however long the curve is.

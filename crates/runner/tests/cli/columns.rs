@@ -1,5 +1,6 @@
-//! Columns and classes of a table by their names: two of one name, headers of numbers, numbers spelt in two ways, names
-//! that a terminal would obey, and columns from which nothing can be learned.
+//! Columns and classes of a table by their names: two of one name, headers of numbers, numbers
+//! spelt in two ways, names that a terminal would obey, and columns from which nothing can be
+//! learned.
 
 use crate::tables::json;
 use crate::world::{World, stderr, stdout};

@@ -109,7 +109,8 @@ fn bad_files_are_named_and_nothing_is_printed() {
     world.expect(3, "predict run small/t10k-images-idx3-ubyte", &["6 x 6", "2 x 2"]);
 }
 
-/// Digits in a corner of a page twice as wide are what they are in the data set: cut out and centred as those are.
+/// Digits in a corner of a page twice as wide are what they are in the data set: cut out and
+/// centred as those are.
 #[test]
 fn digits_with_margins_are_centred_as_the_data_set_is() {
     let world = World::new();

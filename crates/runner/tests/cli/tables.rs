@@ -149,8 +149,8 @@ fn values_are_met() {
     // Columns are as many in each line, and a resumed run reads what it wrote.
     let table = world.read("run/metrics.csv");
     assert!(table.lines().all(|line| line.split(',').count() == 10), "{table}");
-    // The noise is all that is left: a variance of 0.01, from 120 rows within a third or so. Losses are of values
-    // in units of their standard deviation.
+    // The noise is all that is left: a variance of 0.01, from 120 rows within a third or so. Losses
+    // are of values in units of their standard deviation.
     let (loss, unit) =
         (summary["test_loss"].as_f64().unwrap(), summary["loss_unit"].as_f64().unwrap());
     assert!((0.006..0.016).contains(&(loss * unit * unit)), "{loss} {unit}");
