@@ -110,6 +110,7 @@ fn floats<T: Float>() {
         softmax::softmax_backward::<T> as *const (),
         softmax::log_softmax::<T> as *const (),
         softmax::log_softmax_in_place::<T> as *const (),
+        softmax::log_softmax_backward::<T> as *const (),
         vector::scale_bytes::<T> as *const (),
         vector::dot::<T> as *const (),
         vector::cosine::<T> as *const (),
@@ -155,10 +156,7 @@ fn elements<E: Element>() {
 /// Optimizer steps.
 #[inline(never)]
 fn steps<T: Float>() {
-    name(&[
-        AnyOptimizer::step::<T, T, T> as *const (),
-        SecondMoment::check::<T, T, T> as *const (),
-    ]);
+    name(&[AnyOptimizer::step::<T, T, T> as *const (), SecondMoment::check::<T, T> as *const ()]);
 }
 
 /// Keeps the compiler from dropping these functions.

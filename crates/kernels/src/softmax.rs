@@ -120,6 +120,7 @@ pub fn log_softmax_in_place<T: Float>(
 /// # Errors
 /// [`Error::Length`] if `y` is not a whole number of rows of `classes`, or if `dy` differs in
 /// length.
+#[inline(never)]
 pub fn log_softmax_backward<T: Float>(
     cpu: Cpu<'_>,
     y: &[T],

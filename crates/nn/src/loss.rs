@@ -209,9 +209,16 @@ impl Loss {
         !matches!(self, Self::CrossEntropy { .. } | Self::Hinge { .. })
     }
 
-    /// `true` if the loss is a function of the difference between output and target.
-    pub(crate) fn is_regression(self) -> bool {
-        matches!(self, Self::Mse | Self::Mae | Self::Huber { .. })
+    /// The kernel of a loss of the difference between output and target.
+    pub(crate) fn regression(self) -> Option<Regression> {
+        match self {
+            Self::Mse => Some(Regression::Squared),
+            Self::Mae => Some(Regression::Absolute),
+            Self::Huber { delta } => Some(Regression::Huber { delta }),
+            Self::CrossEntropy { .. } | Self::BinaryCrossEntropy { .. } | Self::Hinge { .. } => {
+                None
+            }
+        }
     }
 
     /// Checks that the parameters are in range.
@@ -227,9 +234,9 @@ impl Loss {
                 BinaryCrossEntropy { positive_weight }.check()
             }
             Self::Hinge { margin, squared } => hinge(margin, squared).check(),
-            Self::Mse => Regression::Squared.check(),
-            Self::Mae => Regression::Absolute.check(),
-            Self::Huber { delta } => Regression::Huber { delta }.check(),
+            Self::Mse | Self::Mae | Self::Huber { .. } => {
+                self.regression().map_or(Ok(()), |loss| loss.check())
+            }
         }?)
     }
 
@@ -294,11 +301,7 @@ impl Loss {
                 }
             }
             (Self::Mse | Self::Mae | Self::Huber { .. }, Targets::Values(targets)) => {
-                let loss = match self {
-                    Self::Mae => Regression::Absolute,
-                    Self::Huber { delta } => Regression::Huber { delta },
-                    _ => Regression::Squared,
-                };
+                let Some(loss) = self.regression() else { unreachable!("they are regressions") };
                 match doutputs {
                     Some(dvalues) => {
                         loss.gradient(

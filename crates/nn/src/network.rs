@@ -253,15 +253,19 @@ impl Network {
     /// `(output - mean) / std` with `(target - mean) / std`, in units of the targets' standard
     /// deviation, so that neither it nor its gradient depends on the unit of the targets.
     pub fn standardises_targets(&self) -> bool {
-        self.unit.is_some() && self.loss.is_regression()
+        self.target_buffers().is_some()
+    }
+
+    /// Range of `[mean | std]` of the targets in the buffers, if they are standardised.
+    fn target_buffers(&self) -> Option<Range<usize>> {
+        self.unit.clone().filter(|_| self.loss.regression().is_some())
     }
 
     /// Mean and standard deviation of the targets, `[outputs]` each, from the network's `buffers`.
     /// `None` unless targets are [standardised](Self::standardises_targets), or if `buffers` is
     /// too short.
     pub fn target_unit<'a, T>(&self, buffers: &'a [T]) -> Option<(&'a [T], &'a [T])> {
-        let unit = self.unit.clone().filter(|_| self.loss.is_regression())?;
-        Some(buffers.get(unit)?.split_at(self.outputs()))
+        Some(buffers.get(self.target_buffers()?)?.split_at(self.outputs()))
     }
 
     /// The loss.
@@ -316,11 +320,9 @@ impl Network {
         buffers: &mut [f64],
     ) -> Result<bool, Error> {
         check_length("buffers", self.buffers.len(), buffers.len())?;
-        let unit = self.unit.clone().filter(|_| self.loss.is_regression());
-        if let Some(unit) = unit.clone() {
-            standardise::measure(cpu, &mut next, &mut buffers[unit]);
-        }
-        Ok(unit.is_some())
+        let Some(unit) = self.target_buffers() else { return Ok(false) };
+        standardise::measure(cpu, &mut next, &mut buffers[unit]);
+        Ok(true)
     }
 
     /// Computes the outputs for `inputs` in evaluation mode: `[rows, outputs]`, in the workspace.

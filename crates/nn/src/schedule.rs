@@ -295,17 +295,11 @@ impl Schedule {
     /// run.
     pub fn check_length(&self, steps: u64, steps_per_epoch: u64) -> Result<(), Error> {
         let end = Progress { step: steps, steps, steps_per_epoch };
-        let rest = |epochs: f64| match end.after(epochs) {
-            Ok(rest) => Ok(rest.steps),
-            Err(_) => {
-                check_parameter(
-                    "epochs",
-                    "at most what is left of the run's epochs",
-                    epochs,
-                    false,
-                )?;
-                Ok(0)
-            }
+        let rest = |epochs: f64| {
+            let rest = end.after(epochs).map(|rest| rest.steps);
+            let expected = "at most what is left of the run's epochs";
+            check_parameter("epochs", expected, epochs, rest.is_ok())?;
+            Ok::<_, Error>(rest.unwrap_or_default())
         };
         match self {
             Self::InverseSquareRoot { epochs } => rest(*epochs).map(|_| ()),

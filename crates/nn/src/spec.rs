@@ -159,8 +159,9 @@ pub enum LayerSpec {
     /// Inverse of [`Standardise`](Self::Standardise), for outputs that are values. As the last
     /// layer, it is fitted to the targets of the training set by
     /// [`Network::fit_targets`](crate::Network::fit_targets), and regression losses compare its
-    /// inputs with standardised targets: see
-    /// [`Network::standardises_targets`](crate::Network::standardises_targets).
+    /// outputs, standardised again, with standardised targets:
+    /// [`Network::standardises_targets`](crate::Network::standardises_targets). The round trip costs
+    /// about u |mean| / std of each output.
     Unstandardise,
     /// A custom layer.
     Custom {

@@ -43,6 +43,11 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// The new number of epochs, if it is another than that of `stored`.
+    pub(crate) fn extends(&self, stored: &Config) -> Option<u32> {
+        self.epochs.filter(|epochs| *epochs != stored.epochs)
+    }
+
     /// `config` with all of them but the number of epochs.
     pub(crate) fn on(&self, config: Config) -> Config {
         let Self { data, checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self.clone();

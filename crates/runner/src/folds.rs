@@ -106,6 +106,7 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
             // Balanced weights are those of each fold.
             let class_weights = config.class_weights.clone();
             let config = Config { fold: None, class_weights, ..first.config.clone() };
+            train::preflight(&first)?;
             sizes::check_folds(first)?;
             let folder = match out {
                 Some(out) => RunFolder::create(out, *force)?,
@@ -129,15 +130,23 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
         }
     };
     let count = config.folds.unwrap_or_default();
-    let resumes = matches!(request.run, Run::Resume { .. });
-    let (mut runs, mut sha256) = (Vec::new(), None::<String>);
+    let changes = match &request.run {
+        Run::New { .. } => None,
+        Run::Resume { changes, .. } => Some(changes),
+    };
+    let (mut runs, mut sha256, mut unpredicted) = (Vec::new(), None::<String>, None);
     for fold in 1..=count {
         if !request.quiet {
             say(&format!("fold {fold} of {count}"));
         }
         let path = folder.file(&format!("fold-{fold}"));
-        let summary = match one(request, resumes, &path, &config, fold, started, signals)? {
+        let summary = match one(request, changes, &path, &config, fold, started, signals)? {
             (summary, Ok(())) => summary,
+            // The fold is done all the same, and the others may do better.
+            (summary, Err(error @ Error::Unpredicted { .. })) => {
+                unpredicted.get_or_insert(error);
+                summary
+            }
             (_, Err(Error::Interrupted { signal, .. })) => {
                 return Err(Error::Interrupted { signal, folder: folder.path().into() });
             }
@@ -161,6 +170,9 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
     }
     let outcome = Outcome::new(&folder, count, &runs);
     train::print(&if request.json { json(&outcome)? } else { outcome.table() })?;
+    if let Some(error) = unpredicted {
+        return Err(error);
+    }
     match (request.min_accuracy, outcome.test_accuracy) {
         (Some(least), Some(Spread { mean: accuracy, .. })) if accuracy < least => {
             Err(Error::Gate { accuracy, least })
@@ -183,23 +195,19 @@ fn clear(folder: &RunFolder) -> Result<(), Error> {
     Ok(())
 }
 
-/// The run of a fold in its folder: kept if it is done, gone on with if it was begun.
+/// The run of a fold in its folder: kept if it is done, resumed with `changes` if it was begun.
 fn one(
     request: &Request,
-    resumes: bool,
+    changes: Option<&Changes>,
     path: &Path,
     config: &Config,
     fold: u32,
     started: Instant,
     signals: &Signals,
 ) -> Result<(Summary, Result<(), Error>), Error> {
-    let run = if resumes && path.join(run_folder::CONFIG).is_file() {
-        let Config { ref data, checkpoint_steps, checkpoint_epochs, threads, ref isa, .. } =
-            *config;
-        let (data, isa) = (data.clone(), Some(isa.clone()));
-        let changes =
-            Changes { epochs: None, data, checkpoint_steps, checkpoint_epochs, threads, isa };
-        Run::Resume { folder: path.into(), changes }
+    let begun = changes.filter(|_| path.join(run_folder::CONFIG).is_file());
+    let run = if let Some(changes) = begun {
+        Run::Resume { folder: path.into(), changes: changes.clone() }
     } else {
         // What a killed process or a run that is replaced has left is of no use.
         let config = Config { fold: Some(fold), ..config.clone() };

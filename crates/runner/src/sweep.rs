@@ -99,6 +99,22 @@ struct Outcome {
 }
 
 impl Outcome {
+    /// The trial in the folder `run`, which came to `summary`.
+    fn new(run: String, values: toml::Table, summary: Summary) -> Self {
+        let is_done = summary.status == Status::Done;
+        Self {
+            run,
+            values,
+            status: summary.status,
+            val_accuracy: summary.val_accuracy.filter(|_| is_done),
+            val_loss: summary.val_loss.filter(|_| is_done),
+            test_accuracy: summary.test_accuracy,
+            test_loss: summary.test_loss,
+            best_epoch: summary.best_epoch,
+            seconds: summary.seconds_total,
+        }
+    }
+
     /// The trial in the folder `run`, which could not begin with these values.
     fn refused(run: String, values: toml::Table) -> Self {
         Self {
@@ -142,27 +158,17 @@ pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(
             say(&format!("trial {number}: {}", values.join(", ")));
         }
         let (run_name, values) = (folder.display().to_string(), trial.into_iter().collect());
-        let summary = match run(&folder, config, started, signals) {
-            Ok(summary) => summary,
-            // Other values may fit the data.
-            Err(error @ (Error::Usage(_) | Error::Network(_))) => {
+        outcomes.push(match run(&folder, config, started, signals) {
+            Ok(summary) => Outcome::new(run_name, values, summary),
+            // Other values may fit the data. A trial that has begun fails for another reason.
+            Err(error @ (Error::Usage(_) | Error::Network(_)))
+                if !folder.join(run_folder::CONFIG).is_file() =>
+            {
                 say(&format!("trial {number} is refused: {error}"));
-                outcomes.push(Outcome::refused(run_name, values));
                 refusal.get_or_insert(error);
-                continue;
+                Outcome::refused(run_name, values)
             }
             Err(error) => return Err(error),
-        };
-        outcomes.push(Outcome {
-            run: run_name,
-            values,
-            status: summary.status,
-            val_accuracy: summary.val_accuracy.filter(|_| summary.status == Status::Done),
-            val_loss: summary.val_loss.filter(|_| summary.status == Status::Done),
-            test_accuracy: summary.test_accuracy,
-            test_loss: summary.test_loss,
-            best_epoch: summary.best_epoch,
-            seconds: summary.seconds_total,
         });
         let text = json(&ranked(&outcomes))?;
         replace_with(&request.out.join(RESULTS), text.as_bytes())?;

@@ -128,14 +128,7 @@ pub(crate) fn run(
             setup::isa(config)?;
             let setup = Setup::new((**config).clone())?;
             request.check_gate(&setup.dataset.name, setup.dataset.has_values())?;
-            // What cannot be stepped, held or loaded is said before there is a folder.
-            sizes::check(&setup)?;
-            dry_run::room(&setup)?;
-            let loaded = match setup.config.init_from {
-                Some(_) => transfer::load(&setup, &mut Weights::<f32>::zeros(&setup.network)?)?,
-                None => None,
-            };
-            let said = [loaded.map(|outcome| outcome.to_string()), constant::notice(&setup)];
+            let said = [preflight(&setup)?, constant::notice(&setup)];
             if !request.quiet {
                 said.iter().flatten().for_each(|text| display::say(text));
             }
@@ -150,20 +143,16 @@ pub(crate) fn run(
         Run::Resume { folder, changes } => {
             let folder = RunFolder::open(folder)?;
             let stored = Config::read(&folder.file(run_folder::CONFIG))?;
-            let epochs = changes.epochs.filter(|epochs| *epochs != stored.epochs);
-            if let (Some(summary), None) = (finished(&folder)?, epochs) {
-                request.check_gate(&summary.dataset, summary.test_accuracy.is_none())?;
-                let name = folder.path().display();
-                if !request.quiet {
-                    display::say(&format!(
-                        "{name} is finished: nothing is left to do, nothing was changed"
-                    ));
-                }
+            if let Some(summary) = nothing_left(request, &folder, changes.extends(&stored))? {
                 return Ok((summary, Ok(())));
             }
             let mut lock = folder.lock()?;
-            // Another process may have extended it before the lock was had.
+            // Another process may have extended or ended it before this one had the lock.
             let stored = Config::read(&folder.file(run_folder::CONFIG))?;
+            let epochs = changes.extends(&stored);
+            if let Some(summary) = nothing_left(request, &folder, epochs)? {
+                return Ok((summary, Ok(())));
+            }
             folder.sweep()?;
             let config = changes.on(stored.clone());
             setup::isa(&config)?;
@@ -193,6 +182,37 @@ pub(crate) fn run(
         Dtype::F32 | Dtype::Bf16 => session.run::<f32>(request.quiet, resumed),
         Dtype::F64 => session.run::<f64>(request.quiet, resumed),
     })
+}
+
+/// Checks that the run `setup` can be stepped, held and loaded, before there is a folder. Returns
+/// the notice about weights that it begins with, if it is told where to find some.
+///
+/// # Errors
+/// As for [`sizes::check`], [`dry_run::room`] and [`transfer::load`].
+pub(crate) fn preflight(setup: &Setup) -> Result<Option<String>, Error> {
+    sizes::check(setup)?;
+    dry_run::room(setup)?;
+    let loaded = match setup.config.init_from {
+        Some(_) => transfer::load(setup, &mut Weights::<f32>::zeros(&setup.network)?)?,
+        None => None,
+    };
+    Ok(loaded.map(|outcome| outcome.to_string()))
+}
+
+/// Returns the summary of the run in `folder`, and says that it is finished, if it is done and not
+/// extended to more `epochs`.
+fn nothing_left(
+    request: &Request,
+    folder: &RunFolder,
+    epochs: Option<u32>,
+) -> Result<Option<Summary>, Error> {
+    let (Some(summary), None) = (finished(folder)?, epochs) else { return Ok(None) };
+    request.check_gate(&summary.dataset, summary.test_accuracy.is_none())?;
+    if !request.quiet {
+        let name = folder.path().display();
+        display::say(&format!("{name} is finished: nothing is left to do, nothing was changed"));
+    }
+    Ok(Some(summary))
 }
 
 /// The summary of a run that is done.
@@ -476,7 +496,7 @@ impl Session<'_> {
             data_generated: matches!(dataset.origin, Origin::Generated { .. }),
             data_sha256: identity.data_sha256.clone(),
             centred: (!dataset.train.pixels().is_empty()).then(|| are_centred(&dataset.train)),
-            loss_unit: fit::unit(network, &state.best.buffers).map(|[_, std]| std),
+            loss_unit: fit::unit(network, &state.weights.buffers).map(|[_, std]| std),
             input: match dataset.test.shape() {
                 Shape::Image { height, width, .. } => vec![height, width],
                 shape => vec![shape.elements()],

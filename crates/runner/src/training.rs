@@ -88,7 +88,9 @@ impl Position {
 pub struct Sums {
     /// Losses of all rows.
     pub loss: f64,
-    /// Divisor of the mean loss: rows, or the sum of their classes' weights.
+    /// Divisor of the mean loss: rows, or the sum of their classes' weights. Checkpoints from before
+    /// class weights have it as `rows`.
+    #[serde(alias = "rows")]
     pub weight: f64,
     /// Norms of the gradients.
     pub norm: f64,

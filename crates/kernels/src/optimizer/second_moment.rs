@@ -35,8 +35,11 @@ pub struct SecondMoment {
 
 impl SecondMoment {
     /// Checks that the step of `scale * grads` leaves the moment `v` finite. `largest` is at least
-    /// each `|grads[i]|`, such as their norm: unless that is above 2^33 (f32) or 2^481 (f64), times
-    /// the scale, nothing but it is read (and `params`, with an L2 decay).
+    /// each `|grads[i]|`, such as their norm. Gradients and moments are read only if `scale *
+    /// largest + l2 max|params| + l1` is above 2^33 (f32) or 2^481 (f64): smaller squares leave any
+    /// finite moment finite. `params` are read only with an L2 decay.
+    ///
+    /// Moments stored as bf16 overflow earlier and are not covered.
     ///
     /// The slices have one length; what is past the shortest is not read.
     ///
@@ -53,14 +56,14 @@ impl SecondMoment {
     /// # Ok::<(), &str>(())
     /// ```
     #[inline(never)]
-    pub fn check<T: Float, G: Element<Float = T>, M: Element<Float = T>>(
+    pub fn check<T: Float, G: Element<Float = T>>(
         &self,
         cpu: Cpu<'_>,
         scale: f64,
         largest: f64,
         params: &[T],
         grads: &[G],
-        v: &[M],
+        v: &[T],
     ) -> Result<(), Error> {
         let Self { factors: [keep, new], decay: Decay { l1, l2, .. }, .. } = *self;
         // Powers of two: products with them are exact.
@@ -75,7 +78,7 @@ impl SecondMoment {
         }
         for (index, ((p, g), v)) in params.iter().zip(grads).zip(v).enumerate() {
             let g = bound(g.to_float().to_f64(), p.to_f64());
-            let next = keep * (v.to_float().to_f64() * unit) + new * g * g;
+            let next = keep * (v.to_f64() * unit) + new * g * g;
             if next.is_nan() || next >= LIMIT {
                 return Err(Error::NonFinite { index });
             }

@@ -204,8 +204,8 @@ impl<T: Float> Running<T> {
 
     /// Checks that a step along `clipped.scale * grads` leaves every second moment finite, where
     /// `clipped` is what [`Clipping::clip`](crate::Clipping::clip) returned for `grads`. The
-    /// gradient is read only where its norm is above 2^33 (f32) or 2^481 (f64), the parameters only
-    /// with an L2 decay.
+    /// gradient is read only if the scaled norm, with the decay's share, is above 2^33 (f32) or
+    /// 2^481 (f64), the parameters only with an L2 decay.
     ///
     /// Call it before [`step`](Self::step): an infinite second moment freezes its element for good.
     ///

@@ -37,10 +37,11 @@ impl Rounding {
             let digits = text.bytes().take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'));
             digits.into_iter().any(|byte| (b'1'..=b'9').contains(&byte))
         } else {
-            match text.parse::<i128>() {
-                Ok(exact) => rounded.abs() >= COARSE && exact != rounded as i128,
-                Err(_) => text.parse().is_ok_and(|exact| merges(exact, rounded)),
-            }
+            rounded.abs() >= COARSE
+                && match text.parse::<i128>() {
+                    Ok(exact) => exact != rounded as i128,
+                    Err(_) => text.parse().is_ok_and(|exact| merges(exact, rounded)),
+                }
         };
         self.count(lossy, text, rounded, place);
     }

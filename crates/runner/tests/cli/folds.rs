@@ -80,6 +80,19 @@ fn folds_that_were_stopped_go_on_to_the_same_bits() {
 }
 
 #[test]
+fn folds_are_replaced_only_by_those_that_can_begin() {
+    let world = World::new();
+    world.expect(0, &format!("{TRAIN} --out cv"), &[]);
+    let before = world.sha("cv/fold-1");
+    world.expect(
+        1,
+        &format!("{TRAIN} --out cv --force --init-from absent.safetensors"),
+        &["absent"],
+    );
+    assert_eq!(world.sha("cv/fold-1"), before);
+}
+
+#[test]
 fn folds_that_make_no_sense_are_refused() {
     let world = World::new();
     for (folds, texts) in [

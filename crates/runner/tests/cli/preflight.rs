@@ -278,6 +278,12 @@ fn every_fold_and_trial_is_looked_at_before_it_begins() {
     let status = |at: usize| results[at]["status"].as_str().unwrap();
     assert_eq!((status(0), status(1)), ("done", "refused"));
     assert_eq!(results[1]["values"]["batch"], 137);
+    // The last one counts as the others do.
+    let sweep = "sweep batch=64,137 epochs=1 --data tiny --config norm.toml --out last";
+    world.expect(0, sweep, &["trial 2 is refused"]);
+    let results: Vec<Value> = serde_json::from_str(&world.read("last/sweep.json")).unwrap();
+    let statuses: Vec<_> = results.iter().map(|trial| trial["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["done", "refused"]);
     world.expect(
         2,
         "sweep batch=1,137 --data tiny --config norm.toml --out none",

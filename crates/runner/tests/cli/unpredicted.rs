@@ -98,4 +98,10 @@ fn a_run_whose_test_rows_have_no_prediction_says_so_and_is_done() {
         (&"done".into(), &0.5.into())
     );
     assert!(world.read("run/report.html").contains("2 of them have no prediction"));
+
+    // So are folds: all of them are trained and summed up.
+    let train =
+        "train --data sides.npz --epochs 20 --batch 16 --lr 0.02 --quiet --folds 2 --out cv";
+    world.expect(5, train, &["2 of 4 rows: test 1, test 3"]);
+    assert_eq!(json(&world.read("cv/folds.json"))["runs"].as_array().map(Vec::len), Some(2));
 }
