@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use kernels::gemm::Epilogue;
 use kernels::{Isa, MatRef};
-use runner::timing::{Patience, Work, minima, repeat};
+use runner::machine::timing::{Patience, Work, minima, repeat};
 
 use crate::peers::{Ours, operands};
 use crate::shape::Shape;

@@ -9,11 +9,11 @@
 use kernels::Cpu;
 use kernels::random::Stream;
 use nn::{Batch, Clipping, Mode, Optimizer, Plan, Running, StepSize, Workspace};
-use runner::config::{Config, Dtype};
 use runner::data::gather;
-use runner::preset::Preset;
-use runner::setup::Setup;
-use runner::weights::Weights;
+use runner::run::config::{Config, Dtype};
+use runner::run::preset::Preset;
+use runner::run::setup::Setup;
+use runner::run::weights::Weights;
 
 const FITS: &str = "the buffers fit the network";
 

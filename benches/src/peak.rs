@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kernels::{Executor, Isa, peak};
-use runner::pool::Pool;
-use runner::timing::repeat;
+use runner::machine::pool::Pool;
+use runner::machine::timing::repeat;
 
 use crate::element::Element;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use half::bf16;
 use kernels::Isa;
-use runner::timing::repeat;
+use runner::machine::timing::repeat;
 
 use crate::element::Element;
 use crate::shape::Shape;

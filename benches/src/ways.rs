@@ -2,7 +2,7 @@
 
 use kernels::convolution::{Convolution, Epilogue, Gradients, OutputGradient};
 use kernels::{Cpu, Window};
-use runner::timing::{Patience, Work, minima, repeat};
+use runner::machine::timing::{Patience, Work, minima, repeat};
 
 use crate::kernel::draw;
 

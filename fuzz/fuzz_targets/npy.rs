@@ -7,8 +7,12 @@ use std::path::Path;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use runner::data::npy::{self, Elements};
-use runner::data::{Goals, Inputs, Labelled, arrays};
+use runner::data::npy;
+use runner::data::npy::Elements;
+use runner::data::Goals;
+use runner::data::Inputs;
+use runner::data::Labelled;
+use runner::data::arrays;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 

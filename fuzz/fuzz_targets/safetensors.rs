@@ -11,11 +11,14 @@ use arbitrary::Arbitrary;
 use kernels::Cpu;
 use libfuzzer_sys::fuzz_target;
 use nn::{Init, LayerSpec, Tensor};
-use runner::config::Config;
-use runner::data::{Labelled, folder};
-use runner::setup::Setup;
-use runner::transfer::{self, InitFrom};
-use runner::weights::{self, Weights};
+use runner::run::config::Config;
+use runner::data::Labelled;
+use runner::data::folder;
+use runner::run::setup::Setup;
+use runner::training::transfer;
+use runner::run::config::InitFrom;
+use runner::run::weights;
+use runner::run::weights::Weights;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use tempfile::TempDir;
@@ -134,7 +137,7 @@ fuzz_target!(|problem: Problem| {
 });
 
 /// Begins with the file's tensors.
-fn taken<T: runner::element::Element>(setup: &Setup) {
+fn taken<T: runner::data::element::Element>(setup: &Setup) {
     let mut weights = Weights::<T>::initial(&setup.network, Cpu::detect(), 1).expect("memory");
     if let Ok(outcome) = transfer::load(setup, &mut weights) {
         let outcome = outcome.expect("the configuration names a file");
@@ -146,7 +149,7 @@ fn taken<T: runner::element::Element>(setup: &Setup) {
 }
 
 /// Reads the file as the model of a run, and writes it again.
-fn whole<T: runner::element::Element>(path: &Path, setup: &Setup) {
+fn whole<T: runner::data::element::Element>(path: &Path, setup: &Setup) {
     let Ok((read, sha256)) = weights::read::<T>(path, &setup.network) else { return };
     let (bytes, _) = weights::encode(&setup.network, &read).expect("shapes of the network");
     fs::write(path, &bytes).expect("capacity of the disk");

@@ -7,16 +7,16 @@ use std::sync::OnceLock;
 
 use kernels::Cpu;
 use nn::{Init, LayerSpec, Network, Plan, Shape};
-use runner::checkpoint::{Identity, decode, encode};
-use runner::config::Config;
 use runner::data::idx::Array;
-use runner::data::npy::{self, Elements};
-use runner::data::table::{self, Goal};
-use runner::data::{Inputs, Labelled, arrays, folder};
-use runner::non_finite::NonFinite;
-use runner::scan::{self, Invert, Preparation};
-use runner::setup::Setup;
-use runner::training::{Position, State};
+use runner::data::npy::Elements;
+use runner::data::scan::{Invert, Preparation};
+use runner::data::table::Goal;
+use runner::data::{Inputs, Labelled, arrays, folder, npy, scan, table};
+use runner::run::checkpoint::{Identity, decode, encode};
+use runner::run::config::{Config, NonFinite};
+use runner::run::setup::Setup;
+use runner::run::state::{Position, State};
+use runner::training::initial;
 
 /// Any bytes as an IDX file, raw or gzipped: read, or refused.
 pub fn idx(bytes: &[u8]) {
@@ -89,7 +89,7 @@ pub fn checkpoint(bytes: &[u8]) {
     let (cpu, path) = (Cpu::detect(), Path::new("input"));
     let _ = decode::<f32>(bytes, path, setup, identity, cpu);
     if let Ok(position) = serde_json::from_slice::<Position>(bytes) {
-        let state = State::<f32> { position, ..State::fresh(setup, cpu).expect("room") };
+        let state = State::<f32> { position, ..initial::state(setup, cpu).expect("room") };
         let whole = encode(identity, &state).expect("room");
         if let Ok(read) = decode::<f32>(&whole, path, setup, identity, cpu) {
             let text = |state: &State<f32>| serde_json::to_string(&state.position).expect("plain");

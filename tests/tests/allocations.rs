@@ -9,8 +9,8 @@ use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Isa};
 use nn::optimizer::{Decay, Sgd};
 use nn::{Batch, Float, Mode, Network, Optimizer, Shape, StepSize, Weights, Workspace};
-use runner::pool::Pool;
-use runner::preset::Preset;
+use runner::machine::pool::Pool;
+use runner::run::preset::Preset;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
 #[global_allocator]

@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Isa};
 use nn::{Compute, Float, Network, Precision, Registry, Shape, Weights, Workspace};
-use runner::pool::Pool;
-use runner::preset::Preset;
+use runner::machine::pool::Pool;
+use runner::run::preset::Preset;
 
 /// MNIST's: the dense layer of `lenet` then adds up 9216 terms.
 const IMAGE: Shape = Shape::Image { height: 28, width: 28, channels: 1 };

@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Executor as _, Isa};
 use nn::{Batch, Compute, LayerSpec, Mode, Network, Registry, Shape, Weights, Workspace};
-use runner::pool::Pool;
-use runner::preset::Preset;
+use runner::machine::pool::Pool;
+use runner::run::preset::Preset;
 
 const IMAGE: Shape = Shape::Image { height: 12, width: 12, channels: 1 };
 const CLASSES: usize = 3;

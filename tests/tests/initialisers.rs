@@ -8,7 +8,7 @@ use nn::init::{Fans, critical, gain};
 use nn::{
     Activation, Batch, Convolution, Init, LayerSpec, Loss, Mode, Network, Shape, Targets, Workspace,
 };
-use runner::pool::Pool;
+use runner::machine::pool::Pool;
 
 const STREAM: Stream = Stream::new(11, 3);
 

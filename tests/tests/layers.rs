@@ -7,7 +7,7 @@ use nn::{
     Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool,
     Recurrent, RnnActivation, Shape, Targets, Weights, Workspace, gradcheck,
 };
-use runner::pool::Pool as Threads;
+use runner::machine::pool::Pool as Threads;
 
 const TRAIN: Mode = Mode::Train { seed: 3, step: 1 };
 const IMAGE: Shape = Shape::Image { height: 5, width: 6, channels: 2 };

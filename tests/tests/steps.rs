@@ -12,8 +12,8 @@ use clap::ValueEnum;
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Isa};
 use nn::{Batch, Float, Mode, Network, Optimizer, Shape, StepSize, Weights, Workspace};
-use runner::pool::Pool;
-use runner::preset::Preset;
+use runner::machine::pool::Pool;
+use runner::run::preset::Preset;
 
 const STEPS: u64 = 10;
 /// Enough for a batch norm over rows alone: of three, in one channel of a thousand all are so near to each other that their differences have

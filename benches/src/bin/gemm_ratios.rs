@@ -13,7 +13,7 @@ use benches::peers::{self, Multiplied};
 use benches::shape::Shape;
 use half::bf16;
 use kernels::Isa;
-use runner::timing::{Patience, Work, minima};
+use runner::machine::timing::{Patience, Work, minima};
 
 const PATIENCE: Patience =
     Patience { slice: Duration::from_millis(5), rounds: 20, most: Duration::MAX };

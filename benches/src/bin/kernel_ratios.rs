@@ -22,7 +22,7 @@ use benches::kernel::{Case, FIRST_LEVEL, Kernel, NETWORK};
 use benches::peers::PyTorch;
 use benches::ways::{SHAPES, ratios};
 use kernels::{Cpu, Isa};
-use runner::timing::{Patience, Work, minima, repeat};
+use runner::machine::timing::{Patience, Work, minima, repeat};
 
 const PATIENCE: Patience =
     Patience { slice: Duration::from_millis(5), rounds: 40, most: Duration::MAX };

@@ -24,11 +24,11 @@ use benches::peak::Peak;
 use benches::peers::{Framework, Frameworks, Training};
 use half::bf16;
 use kernels::{Cpu, Executor, Isa};
-use runner::config::Dtype;
-use runner::dry_run;
-use runner::pool::Pool;
-use runner::setup::Setup;
-use runner::timing::{Patience, Work, minima, repeat};
+use runner::commands::dry_run;
+use runner::machine::pool::Pool;
+use runner::machine::timing::{Patience, Work, minima, repeat};
+use runner::run::config::Dtype;
+use runner::run::setup::Setup;
 
 /// Each work takes tenths of a second.
 const PATIENCE: Patience =

@@ -6,11 +6,11 @@ use std::time::Duration;
 use half::bf16;
 use kernels::gemm::{Epilogue, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut, MatRef};
-use runner::pool::Pool;
+use runner::machine::pool::Pool;
 
 use super::Implementation;
 use crate::shape::Shape;
-use runner::timing::repeat;
+use runner::machine::timing::repeat;
 
 /// Our own.
 pub struct Ours {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use kernels::Isa;
 use runner::augment::{Augment, Augmentation, Kind};
 use runner::data::{Labelled, digits};
-use runner::rows::Rows;
-use runner::timing::{Patience, Work, minima, repeat};
+use runner::machine::timing::{Patience, Work, minima, repeat};
+use runner::run::batch::Rows;
 
 /// Images of a batch.
 const BATCH: usize = 256;

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::thread::available_parallelism;
 
 use kernels::{Cpu, Isa};
-use runner::pool::Pool;
+use runner::machine::pool::Pool;
 use runner::verify::ulp::{Extent, FUNCTIONS, HEADER};
 
 fn main() -> Result<(), Box<dyn Error>> {

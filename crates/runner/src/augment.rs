@@ -23,9 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use self::affine::{Map, Sampler};
 use crate::Error;
-use crate::data::{Inputs, Labelled};
-use crate::element::Element;
-use crate::streams;
+use crate::data::element::Element;
+use crate::data::{Inputs, Labelled, streams};
 
 /// A change of images, and how many of them it befalls.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ mod dump;
 mod eval;
 mod export;
 mod lr_find;
+mod manual;
 mod predict;
 mod proof;
 mod report;
@@ -23,24 +24,23 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use bench::BenchArgs;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use kernels::Isa;
-
-use crate::display::say;
-use crate::{Error, manual};
-
-use bench::BenchArgs;
 use data::DataCommand;
 use dump::DumpArgs;
 use eval::EvalArgs;
 use export::ExportArgs;
+use kernels::Isa;
 use lr_find::LrFindArgs;
 use predict::PredictArgs;
 use proof::ProofArgs;
 use report::ReportArgs;
 use sweep::SweepArgs;
 use train::TrainArgs;
+
+use crate::Error;
+use crate::machine::terminal::say;
 
 /// Train neural networks on CPUs: the same bits on every machine, and a report of what the
 /// gradients did

@@ -2,12 +2,13 @@
 //!
 //! A message says what was expected, what came and where; the command line prints it after `error:`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::data::DataError;
-use crate::non_finite::Divergence;
-use crate::pool::PoolError;
-use crate::signal::Signal;
+use crate::machine::escape;
+use crate::machine::pool::PoolError;
+use crate::machine::signal::Signal;
+use crate::run::divergence::Divergence;
 
 /// Why a command did not end with exit code 0.
 #[derive(Debug, thiserror::Error)]
@@ -138,5 +139,12 @@ impl Error {
             Self::Diverged { .. } | Self::Unpredicted { .. } => 5,
             Self::Interrupted { signal, .. } => signal.exit_code(),
         }
+    }
+
+    /// The file at `path` is damaged, or belongs to something else. Control characters of the texts are escaped.
+    pub(crate) fn malformed(path: &Path, expected: impl ToString, found: impl ToString) -> Self {
+        let line = |text: &str| escape::name(text).into_owned();
+        let [expected, found] = [expected.to_string(), found.to_string()];
+        Self::Malformed { path: path.into(), expected: line(&expected), found: line(&found) }
     }
 }

@@ -14,37 +14,37 @@
 
 mod axis;
 mod chart;
-pub mod command;
-mod comparison;
+pub(crate) mod comparison;
 mod environment;
 mod gradients;
-mod page;
+pub(crate) mod page;
 mod polyline;
 mod reading;
 mod recovery;
 
 use std::fmt::Write;
 
-use kernels::Cpu;
-
-use crate::Error;
-use crate::answers::Answers;
-use crate::attribution::Mapper;
-use crate::element::Element;
-use crate::health::Health;
-use crate::measures::{Measures, percent};
-use crate::metrics::{Epoch, Status, Summary};
-use crate::setup::{self, Setup};
-use crate::weights::Weights;
-
 use axis::{Scale, short};
 use chart::{Chart, Curve};
 use environment::Environment;
 pub(crate) use environment::command_line;
 use gradients::Gradients;
+use kernels::Cpu;
 use page::{Escaped, Page, capital};
 use reading::Reading;
 use recovery::Recovered;
+
+use crate::Error;
+use crate::data::element::Element;
+use crate::evaluation::attribution::Mapper;
+use crate::evaluation::classification::{Measures, percent};
+use crate::evaluation::predictions::Answers;
+use crate::run::epoch::Epoch;
+use crate::run::health::Health;
+use crate::run::setup;
+use crate::run::setup::Setup;
+use crate::run::summary::{Status, Summary};
+use crate::run::weights::Weights;
 
 /// Everything that a report is drawn from.
 #[derive(Clone, Copy, Debug)]

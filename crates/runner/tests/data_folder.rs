@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::read::GzEncoder;
+use runner::data::folder::FILES;
 use runner::data::{
     Choice, DataError, Dataset, Event, Fault, Labelled, Mirrors, Origin, Published, Request,
-    folder::{self, FILES},
-    idx, load,
+    folder, idx, load,
 };
 use tempfile::TempDir;
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use kernels::Executor;
-use runner::pool::Pool;
+use runner::machine::pool::Pool;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]

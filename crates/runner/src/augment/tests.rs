@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use super::*;
-use crate::pool::Pool;
-use crate::rows::Rows;
+use crate::augment::*;
+use crate::machine::pool::Pool;
+use crate::run::batch::Rows;
 
 fn images(count: usize) -> Labelled {
     let pixels = (0..count * 12 * 9).map(|i| (i * 7 % 256) as u8).collect();

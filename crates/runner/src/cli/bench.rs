@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::{Error, bench};
+use crate::Error;
+use crate::commands::bench;
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {

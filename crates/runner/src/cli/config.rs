@@ -8,8 +8,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use nn::Optimizer;
 
 use crate::Error;
-use crate::config::{Config, Dtype, Source};
-use crate::preset::Preset;
+use crate::run::config::{Config, Dtype, Source};
+use crate::run::preset::Preset;
 
 /// What a run is of: shared by the commands that begin with a configuration.
 #[derive(Debug, Args)]

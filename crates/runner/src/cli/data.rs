@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::config::DataArgs;
-use crate::config::{Config, Source};
-use crate::{Error, data};
+use crate::cli::config::DataArgs;
+use crate::run::config::{Config, Source};
+use crate::{Error, commands};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DataCommand {
@@ -30,7 +30,7 @@ pub(super) enum DataCommand {
         data: DataArgs,
         /// Set to draw from
         #[arg(long, value_name = "SPLIT", default_value = "train")]
-        split: data::command::Part,
+        split: commands::data::Part,
         /// Number of images
         #[arg(long, value_name = "N", default_value_t = 10)]
         count: usize,
@@ -87,13 +87,13 @@ impl DataCommand {
     pub(super) fn run(self) -> Result<(), Error> {
         match self {
             Self::Info { data, json } => {
-                data::command::info(&data.config(Config::default())?, json)
+                commands::data::info(&data.config(Config::default())?, json)
             }
             Self::Show { data, split: part, count, class, augment, epoch, out, force } => {
                 let base =
                     augment.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
                 let (config, epoch) = (data.config(base)?, augment.map(|_| epoch));
-                data::command::show(&data::command::Show {
+                commands::data::show(&commands::data::Show {
                     config,
                     part,
                     count,
@@ -105,9 +105,9 @@ impl DataCommand {
             }
             Self::Synth { dataset: source, out, seed, train, test, force } => {
                 let counts = [train, test];
-                data::command::synth(&data::command::Synth { source, out, seed, counts, force })
+                commands::data::synth(&commands::data::Synth { source, out, seed, counts, force })
             }
-            Self::Fetch => data::command::fetch(),
+            Self::Fetch => commands::data::fetch(),
         }
     }
 }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::config::{RunArgs, dtype};
-use crate::config::Dtype;
-use crate::{Error, dump};
+use crate::Error;
+use crate::cli::config::{RunArgs, dtype};
+use crate::commands::dump;
+use crate::run::config::Dtype;
 
 #[derive(Debug, Args)]
 pub(super) struct DumpArgs {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{Error, eval};
+use crate::Error;
+use crate::commands::eval;
 
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{Error, export};
+use crate::Error;
+use crate::commands::export;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {

@@ -6,8 +6,9 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use nn::Optimizer;
 
-use super::config::RunArgs;
-use crate::{Error, lr_find};
+use crate::Error;
+use crate::cli::config::RunArgs;
+use crate::commands::lr_find;
 
 #[derive(Debug, Args)]
 pub(super) struct LrFindArgs {

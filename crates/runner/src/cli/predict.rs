@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::scan::{Centre, Invert};
-use crate::{Error, predict};
+use crate::Error;
+use crate::commands::predict;
+use crate::data::scan::{Centre, Invert};
 
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::{Error, gradcheck, verify};
+use crate::Error;
+use crate::commands::{gradcheck, verify};
 
 #[derive(Debug, Args)]
 pub(super) struct ProofArgs {

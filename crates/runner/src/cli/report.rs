@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::Error;
-use crate::report::command as report;
+use crate::commands::report;
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::config::RunArgs;
-use crate::signal::Signals;
-use crate::{Error, sweep};
+use crate::Error;
+use crate::cli::config::RunArgs;
+use crate::commands::sweep;
+use crate::machine::signal::Signals;
 
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {

@@ -7,13 +7,13 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use nn::{Group, Optimizer};
 
-use super::config::{RunArgs, dtype};
-use crate::config::{ClassWeights, Dtype, Sampler, require};
-use crate::non_finite::NonFinite;
-use crate::setup::Setup;
-use crate::signal::Signals;
-use crate::transfer::InitFrom;
-use crate::{Error, dry_run, extension, overfit, train};
+use crate::Error;
+use crate::cli::config::{RunArgs, dtype};
+use crate::commands::{dry_run, folds, output, overfit, train};
+use crate::machine::signal::Signals;
+use crate::run::config::{ClassWeights, Dtype, InitFrom, NonFinite, Sampler, require};
+use crate::run::setup::Setup;
+use crate::training::extension;
 
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
@@ -128,7 +128,10 @@ impl TrainArgs {
                 if dry_run {
                     return dry_run::dry_run(&setup, request.json);
                 }
-                train::print(setup.config.to_toml()?.trim_end())
+                output::print(setup.config.to_toml()?.trim_end())
+            }
+            _ if folds::are_asked_for(&request)? => {
+                folds::train(&request, started, &Signals::catch()?)
             }
             _ => train::train(&request, started, &Signals::catch()?),
         }

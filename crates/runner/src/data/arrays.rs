@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::Event;
-use super::error::{DataError, Fault};
-use super::labelled::{Goals, Inputs, Labelled};
-use super::npy::{self, Elements, Npy};
-use super::rounding::Rounding;
+use crate::data::error::{DataError, Fault};
+use crate::data::labelled::{Goals, Inputs, Labelled};
+use crate::data::npy::{Elements, Npy};
+use crate::data::rounding::Rounding;
+use crate::data::{Event, npy};
 
 /// The names of the arrays, in the pairs of training and test.
 const PAIRS: [[&str; 2]; 3] = [["x_train", "y_train"], ["x", "y"], ["x_test", "y_test"]];

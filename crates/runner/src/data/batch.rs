@@ -9,7 +9,7 @@ use std::ops::Div;
 use kernels::vector::scale_bytes;
 use kernels::{Cpu, Float, Isa, prefetch_slice};
 
-use super::labelled::{Inputs, Labelled};
+use crate::data::labelled::{Inputs, Labelled};
 
 /// What [`gather`] was given does not fit together. Nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -181,7 +181,7 @@ mod tests {
             gather(Isa::detect(), &order, &set(), &mut pixels).expect("all fits");
             pixels
         };
-        let pool = crate::pool::Pool::new(3).expect("threads");
+        let pool = crate::machine::pool::Pool::new(3).expect("threads");
         assert_eq!(pool.enter(gathered), gathered());
     }
 }

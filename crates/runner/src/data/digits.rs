@@ -19,10 +19,9 @@ mod hand;
 mod pen;
 mod strokes;
 
-use kernels::random::Stream;
-
 use draws::Draws;
 use hand::Path;
+use kernels::random::Stream;
 use pen::Ink;
 use strokes::DIGITS;
 

@@ -24,10 +24,10 @@ use std::time::{Duration, Instant};
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-use super::Event;
-use super::error::DataError;
-use super::idx::GZIP_MAGIC;
-use super::replace::replace;
+use crate::data::Event;
+use crate::data::error::{Attempt, DataError, Reason};
+use crate::data::idx::GZIP_MAGIC;
+use crate::data::replace::replace;
 
 /// Bytes read at a time: few enough for a lively progress bar, enough for the overheads not to count.
 const CHUNK: usize = 64 * 1024;
@@ -60,50 +60,6 @@ pub struct Published {
     pub bytes: u64,
     /// The SHA-256 of its uncompressed bytes, as 64 lower-case hexadecimal digits.
     pub sha256: &'static str,
-}
-
-/// A mirror that did not deliver.
-#[derive(Debug, thiserror::Error)]
-#[error("{url}: {reason}")]
-pub struct Attempt {
-    /// The address that was asked for.
-    pub url: String,
-    /// Why it came to nothing.
-    pub reason: Reason,
-}
-
-/// Why a mirror did not deliver.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    /// Nothing came in time.
-    #[error("no byte within {:.1} s", .0.as_secs_f64())]
-    Silent(Duration),
-    /// Something came, then nothing more.
-    #[error("stalled for {:.1} s", .0.as_secs_f64())]
-    Stalled(Duration),
-    /// The server refused, with this HTTP status.
-    #[error("HTTP status {0}")]
-    Status(u16),
-    /// No conversation came about, or it broke off: no such host, no connection, bad TLS, a truncated body.
-    #[error("{0}")]
-    Broken(String),
-    /// What came begins as gzip but cannot be decompressed.
-    #[error("damaged gzip stream: {0}")]
-    Gzip(String),
-    /// More came than the file is long.
-    #[error("longer than the {expected} bytes that were expected")]
-    TooLong {
-        /// The published length.
-        expected: u64,
-    },
-    /// What came is not the file.
-    #[error("SHA-256 of the uncompressed bytes: expected {expected}, found {found}")]
-    Checksum {
-        /// The published checksum.
-        expected: &'static str,
-        /// That of what came.
-        found: String,
-    },
 }
 
 /// Why something could not be downloaded.

@@ -3,12 +3,11 @@
 //! A message is complete in itself: it names the file, what was expected and what was found, and where there
 //! is one, the remedy. [`DataError::Io`] is the machine's failure; every other variant is the data's.
 
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fmt, io};
 
-use super::download::Attempt;
-use crate::escape;
+use crate::machine::escape;
 
 /// A data set could not be read, found, downloaded or stored.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +164,50 @@ pub enum Fault {
     /// Test images have another size than training images.
     #[error("test images differ in size from training images")]
     ImageSize,
+}
+
+/// A mirror that did not deliver.
+#[derive(Debug, thiserror::Error)]
+#[error("{url}: {reason}")]
+pub struct Attempt {
+    /// The address that was asked for.
+    pub url: String,
+    /// Why it came to nothing.
+    pub reason: Reason,
+}
+
+/// Why a mirror did not deliver.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Nothing came in time.
+    #[error("no byte within {:.1} s", .0.as_secs_f64())]
+    Silent(Duration),
+    /// Something came, then nothing more.
+    #[error("stalled for {:.1} s", .0.as_secs_f64())]
+    Stalled(Duration),
+    /// The server refused, with this HTTP status.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// No conversation came about, or it broke off: no such host, no connection, bad TLS, a truncated body.
+    #[error("{0}")]
+    Broken(String),
+    /// What came begins as gzip but cannot be decompressed.
+    #[error("damaged gzip stream: {0}")]
+    Gzip(String),
+    /// More came than the file is long.
+    #[error("longer than the {expected} bytes that were expected")]
+    TooLong {
+        /// The published length.
+        expected: u64,
+    },
+    /// What came is not the file.
+    #[error("SHA-256 of the uncompressed bytes: expected {expected}, found {found}")]
+    Checksum {
+        /// The published checksum.
+        expected: &'static str,
+        /// That of what came.
+        found: String,
+    },
 }
 
 /// Why MNIST cannot be had: the folders it is in none of, and what each mirror answered.

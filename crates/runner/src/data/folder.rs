@@ -12,9 +12,10 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::error::{DataError, Fault};
-use super::idx::{self, Array};
-use super::labelled::Labelled;
+use crate::data::error::{DataError, Fault};
+use crate::data::idx;
+use crate::data::idx::Array;
+use crate::data::labelled::Labelled;
 
 /// The four names, in the order train images, train labels, test images, test labels.
 pub const FILES: [&str; 4] = [

@@ -7,10 +7,9 @@
 use std::path::Path;
 use std::thread;
 
-use super::digits::{self, SIDE};
-use super::error::{DataError, Fault};
-use super::folder;
-use super::{Dataset, Labelled, Origin};
+use crate::data::digits::SIDE;
+use crate::data::error::{DataError, Fault};
+use crate::data::{Dataset, Labelled, Origin, digits, folder};
 
 /// Number of classes: the digits.
 const CLASSES: usize = 10;

@@ -20,9 +20,9 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::error::{DataError, Fault};
-use super::replace::replace;
-use crate::memory::reserve;
+use crate::data::error::{DataError, Fault};
+use crate::data::replace::replace;
+use crate::machine::memory::reserve;
 
 /// The first two bytes of every gzip member (RFC 1952).
 pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];

@@ -7,7 +7,7 @@
 use nn::Shape;
 use sha2::{Digest, Sha256};
 
-use crate::hex::hex;
+use crate::data::digest::hex;
 
 /// What a network is shown, example after example.
 #[derive(Clone, Debug, PartialEq)]

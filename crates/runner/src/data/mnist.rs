@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::download::{Attempt, Failure, Mirrors, Published, download};
-use super::error::DataError;
-use super::folder::{self, FILES};
-use super::{Dataset, Event, Origin, Request};
+use crate::data::download::{Failure, Mirrors, Published, download};
+use crate::data::error::Attempt;
+use crate::data::error::DataError;
+use crate::data::folder::FILES;
+use crate::data::{Dataset, Event, Origin, Request, folder};
 
 /// Number of classes: the digits.
 const CLASSES: usize = 10;

@@ -9,9 +9,9 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::error::{DataError, Fault};
-use super::rounding::Rounding;
-use crate::memory::reserve;
+use crate::data::error::{DataError, Fault};
+use crate::data::rounding::Rounding;
+use crate::machine::memory::reserve;
 
 /// An array that was read: its elements row after row.
 #[derive(Clone, Debug, PartialEq)]

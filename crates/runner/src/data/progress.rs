@@ -5,8 +5,25 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Event;
-use crate::display::say;
+use crate::machine::terminal::say;
+
+/// What [`load`] tells while it works. [`Terminal`] shows it to a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// Something that the user ought to know, in a sentence.
+    Notice(&'a str),
+    /// A download of this address begins.
+    Begun(&'a str),
+    /// Part of it has arrived.
+    Received {
+        /// Bytes so far.
+        bytes: u64,
+        /// Bytes in all, if the server says.
+        total: Option<u64>,
+    },
+    /// It has ended, well or badly.
+    Ended,
+}
 
 /// What the bar shows.
 const TEMPLATE: &str = "{msg} {bytes} of {total_bytes} {wide_bar} {eta}";

@@ -7,22 +7,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use super::error::DataError;
-use crate::Error;
+use crate::data::error::DataError;
 
 /// How the names of unfinished files begin; a process that is killed leaves one behind.
 pub(crate) const PREFIX: &str = ".unfinished-";
-
-/// A usage error about `path`, which a command was told to write, if it is `taken` by something else.
-pub(crate) fn refuse_if(taken: bool, path: &Path) -> Result<(), Error> {
-    if !taken {
-        return Ok(());
-    }
-    let path = path.display();
-    Err(Error::Usage(format!(
-        "out: expected what is not there yet, got {path}; replace it with --force, or name another by --out"
-    )))
-}
 
 /// Makes `path` a file that holds `bytes`, as [`replace`] does.
 ///

@@ -8,10 +8,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::download::Mirrors;
-use super::synthetic::{Classification, Linear};
-use super::table::Goal;
-use super::{DataError, Dataset, mnist};
+use crate::data::download::Mirrors;
+use crate::data::synthetic::{Classification, Linear};
+use crate::data::table::Goal;
+use crate::data::{DataError, Dataset, mnist};
 
 /// The data set that is asked for.
 #[derive(Clone, Debug, PartialEq)]

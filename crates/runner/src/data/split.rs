@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 
 use kernels::random::Stream;
 
-use super::labelled::Labelled;
+use crate::data::labelled::Labelled;
 
 /// The stream of random numbers that the validation set is drawn from.
 const STREAM: u64 = u64::from_be_bytes(*b"held out");
@@ -132,9 +132,10 @@ fn quotas(labels: impl Iterator<Item = usize>, held_out: u32) -> [u32; 256] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::data::{Goals, Inputs};
-    use proptest::prelude::*;
 
     fn labelled(labels: Vec<u8>) -> Labelled {
         Labelled::new(vec![0; labels.len()], labels, 1, 1).expect("one pixel a label")

@@ -14,8 +14,8 @@ use kernels::random::{Stream, fill_normal, fill_uniform};
 use kernels::{Cpu, Isa};
 use serde::{Deserialize, Serialize};
 
-use super::labelled::{Goals, Inputs, Labelled, Uneven};
-use super::table::Table;
+use crate::data::labelled::{Goals, Inputs, Labelled, Uneven};
+use crate::data::table::Table;
 
 /// The settings of `dataset = "classification"`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

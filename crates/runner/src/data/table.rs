@@ -17,11 +17,11 @@ use std::path::Path;
 
 use csv::{ErrorKind, Position, ReaderBuilder, StringRecord, Trim};
 
-use super::classes::Classes;
-use super::error::{DataError, Fault};
-use super::labelled::{Goals, Inputs, Labelled};
-use super::rounding::Rounding;
-use super::{Event, Names};
+use crate::data::classes::Classes;
+use crate::data::error::{DataError, Fault};
+use crate::data::labelled::{Goals, Inputs, Labelled};
+use crate::data::rounding::Rounding;
+use crate::data::{Event, Names};
 
 /// The column of a table that is to be learned, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]

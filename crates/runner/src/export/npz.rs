@@ -10,11 +10,11 @@
 use flate2::Crc;
 use safetensors::Dtype;
 
-use crate::tensors::Array;
+use crate::run::tensors::Array;
 
 /// The bytes of the file. One of 4 GiB or more is no archive, since offsets have 32 bits: the
 /// caller refuses it.
-pub(super) fn encode(arrays: &[(String, Array)]) -> Vec<u8> {
+pub(crate) fn encode(arrays: &[(String, Array)]) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for (name, array) in arrays {
         let (name, data) = (format!("{name}.npy"), npy(array));

@@ -15,12 +15,12 @@ use std::collections::HashMap;
 
 use nn::{Activation, BranchScale, LayerSpec, Network, Pool, Shape};
 
-use super::arrays;
 use crate::Error;
 use crate::data::noun;
-use crate::protobuf::Message;
-use crate::tensors::Array;
-use crate::weights::Weights;
+use crate::export::arrays;
+use crate::run::protobuf::Message;
+use crate::run::tensors::Array;
+use crate::run::weights::Weights;
 
 /// The version of the format, and of the operators.
 const IR_VERSION: i64 = 8;
@@ -53,7 +53,7 @@ struct Graph<'a> {
 ///
 /// # Errors
 /// [`Error::Usage`] names the first layer that has no counterpart.
-pub(super) fn encode(
+pub(crate) fn encode(
     network: &Network,
     layers: &[LayerSpec],
     weights: &Weights<f32>,

@@ -6,9 +6,9 @@
 
 use std::fmt::{self, Display};
 
-use super::axis::{Axis, Scale, Usual, short, usual};
-use super::page::Escaped;
-use super::polyline::{Place, Polyline};
+use crate::report::axis::{Axis, Scale, Usual, short, usual};
+use crate::report::page::Escaped;
+use crate::report::polyline::{Place, Polyline};
 
 /// Width and height, and the margins for labels: left, right, top, bottom. In units of which a phone shows about 360.
 const SIZE: [f64; 2] = [400.0, 230.0];

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
-use super::axis::{Scale, short};
-use super::chart::Chart;
-use super::over_epochs;
-use super::page::Escaped;
-use crate::measures::percent;
-use crate::metrics::{Epoch, Summary, Task};
+use crate::evaluation::classification::percent;
+use crate::report::axis::{Scale, short};
+use crate::report::chart::Chart;
+use crate::report::over_epochs;
+use crate::report::page::Escaped;
+use crate::run::epoch::Epoch;
+use crate::run::summary::{Summary, Task};
 
 /// A run, as its folder has it.
 pub(crate) struct Compared {

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::fmt::{self, Display};
 
-use super::page::Escaped;
-use crate::metrics::Summary;
+use crate::report::page::Escaped;
+use crate::run::summary::Summary;
 
 /// The section.
 pub(crate) struct Environment<'a> {

@@ -3,10 +3,10 @@
 
 use std::fmt::{self, Display};
 
-use super::axis::{Axis, Scale, short, superscript};
-use super::chart::{Chart, Curve};
-use super::page::Escaped;
-use crate::health::{Health, Magnitudes, TensorHealth};
+use crate::report::axis::{Axis, Scale, short, superscript};
+use crate::report::chart::{Chart, Curve};
+use crate::report::page::Escaped;
+use crate::run::health::{Health, Magnitudes, TensorHealth};
 
 /// Rows of the heat map, and histograms, at most; of more layers some are left out, evenly.
 const MOST_LAYERS: usize = 48;
@@ -375,7 +375,7 @@ impl Display for Table<'_> {
             last.epoch
         )?;
         let mean =
-            |values: &[f64]| crate::health::finite_mean(values).map_or("-".to_owned(), short);
+            |values: &[f64]| crate::run::health::finite_mean(values).map_or("-".to_owned(), short);
         for tensor in &last.tensors {
             writeln!(
                 f,

@@ -5,13 +5,13 @@ use std::fmt::{self, Display};
 use nn::metrics::Confusion;
 use png::ColorType;
 
-use super::page::{Escaped, capital};
 use crate::Error;
-use crate::answers::Answers;
-use crate::attribution::Maps;
 use crate::data::Labelled;
-use crate::measures::percent;
-use crate::picture::{data_uri, png};
+use crate::data::image::{data_uri, png};
+use crate::evaluation::attribution::Maps;
+use crate::evaluation::classification::percent;
+use crate::evaluation::predictions::Answers;
+use crate::report::page::{Escaped, capital};
 
 /// How many images are shown: those read wrongly with the most confidence, and the first that are read rightly.
 const MISTAKES: usize = 36;
@@ -349,8 +349,9 @@ impl Display for Table<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use nn::Score;
+
+    use super::*;
 
     /// Three images of two pixels: read rightly, wrongly, and wrongly with more confidence.
     fn answers() -> (Answers, Labelled) {

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Display};
 
-use super::page::Escaped;
-use crate::health::Health;
-use crate::metrics::Epoch;
+use crate::report::page::Escaped;
+use crate::run::epoch::Epoch;
+use crate::run::health::Health;
 
 /// Rows of the table, at most.
 const MOST_ROWS: usize = 400;

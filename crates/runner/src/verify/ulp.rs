@@ -109,13 +109,13 @@ pub struct Row {
     /// ULP that it promises.
     pub bound: f64,
     /// The greatest error, in ULP; infinite for a wrong special value.
-    #[serde(serialize_with = "crate::json::serialize")]
+    #[serde(serialize_with = "crate::run::json::serialize")]
     pub worst: f64,
     /// Where it was: `x`.
-    #[serde(serialize_with = "crate::json::serialize")]
+    #[serde(serialize_with = "crate::run::json::serialize")]
     pub x: f64,
     /// Where it was: `y`, or 0 for a function of `x` alone.
-    #[serde(serialize_with = "crate::json::serialize")]
+    #[serde(serialize_with = "crate::run::json::serialize")]
     pub y: f64,
     /// How many inputs were tried.
     pub inputs: u64,
@@ -273,9 +273,10 @@ fn error_single(got: f32, exact: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::pool::Pool;
     use kernels::Isa;
+
+    use super::*;
+    use crate::machine::pool::Pool;
 
     #[test]
     fn every_function_keeps_its_promise_and_the_table_can_tell() {

@@ -3,11 +3,14 @@
 
 use kernels::{Cpu, Isa};
 use runner::Error;
-use runner::checkpoint::{self, Identity};
-use runner::config::{Config, Dtype};
-use runner::element::Element;
-use runner::setup::Setup;
-use runner::training::{self, End, Position, State, Watch};
+use runner::data::element::Element;
+use runner::run::checkpoint;
+use runner::run::checkpoint::Identity;
+use runner::run::config::{Config, Dtype};
+use runner::run::setup::Setup;
+use runner::run::state::{Position, State};
+use runner::training::epochs::{End, Watch};
+use runner::training::{epochs, initial};
 
 use crate::world::World;
 
@@ -88,16 +91,16 @@ fn bits<T: Element>(mut state: State<T>) -> (Vec<u64>, Position) {
 fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
     let cpu = Cpu::detect();
     let identity = Identity::new(setup).unwrap();
-    let mut whole = State::<T>::fresh(setup, cpu).unwrap();
-    let end = training::run(setup, cpu, &mut whole, &mut Stopping { every: u64::MAX, seen: 0 });
+    let mut whole = initial::state::<T>(setup, cpu).unwrap();
+    let end = epochs::run(setup, cpu, &mut whole, &mut Stopping { every: u64::MAX, seen: 0 });
     assert_eq!(end.unwrap(), End::Done);
     let whole = bits(whole);
 
     // 18 steps an epoch: stops lie within epochs and at their ends.
     for every in [1, 6, 7] {
-        let mut state = State::<T>::fresh(setup, cpu).unwrap();
+        let mut state = initial::state::<T>(setup, cpu).unwrap();
         let mut stops = 0;
-        while training::run(setup, cpu, &mut state, &mut Stopping { every, seen: 0 }).unwrap()
+        while epochs::run(setup, cpu, &mut state, &mut Stopping { every, seen: 0 }).unwrap()
             == End::Stopped
         {
             stops += 1;

@@ -1,9 +1,8 @@
 //! Runs that are killed at random moments, writing included, and taken up again until they are done: the same bits as undisturbed ones.
 
-use std::fs;
 use std::process::Stdio;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use kernels::random::Stream;
 

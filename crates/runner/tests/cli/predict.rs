@@ -3,7 +3,7 @@
 use std::fs;
 
 use png::ColorType;
-use runner::picture;
+use runner::data::image;
 use serde_json::Value;
 
 use crate::world::{CLASSES, SIDE, World, images, stdout};
@@ -26,7 +26,7 @@ fn draw(world: &World, name: &str, index: usize, zoom: usize, light: bool) {
     let side = SIDE * zoom;
     let grey = (0..side * side).map(|at| image[at / side / zoom * SIDE + at % side / zoom]);
     let grey: Vec<u8> = grey.map(|grey| if light { 255 - grey } else { grey }).collect();
-    fs::write(world.path(name), picture::png(side, side, ColorType::Grayscale, &grey).unwrap())
+    fs::write(world.path(name), image::png(side, side, ColorType::Grayscale, &grey).unwrap())
         .unwrap();
 }
 
@@ -131,7 +131,7 @@ fn digits_with_margins_are_centred_as_the_data_set_is() {
                 page[(row + 2) * 56 + column + 3] = 255 - ink;
             }
         }
-        let png = picture::png(56, 56, ColorType::Grayscale, &page).unwrap();
+        let png = image::png(56, 56, ColorType::Grayscale, &page).unwrap();
         fs::write(world.path(&format!("pages/{index:02}.png")), png).unwrap();
     }
     let labels = |command: &str| -> Vec<Value> {

@@ -1,9 +1,8 @@
 //! What the world does to a run: disks without room, folders that two want, numbers that nobody can mean, files that are damaged.
 
-use std::fs;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use kernels::random::Stream;
 

@@ -1,9 +1,8 @@
 //! Runs that are stopped by signals, politely or not, end where an undisturbed one ends.
 
-use std::fs;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use kernels::random::Stream;
 

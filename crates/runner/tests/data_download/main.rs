@@ -3,15 +3,15 @@
 
 mod server;
 
-use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
+use runner::data::folder::FILES;
 use runner::data::{
     Attempt, Choice, DataError, Dataset, Event, Labelled, Mirrors, Names, Origin, Published,
-    Reason, Request, folder::FILES, load,
+    Reason, Request, load,
 };
 use server::{Answer, Server, gzip};
 use sha2::{Digest, Sha256};

@@ -12,9 +12,9 @@
 
 use std::ops::Range;
 
-use super::draws::Draws;
-use super::pen::Dot;
-use super::strokes::{Digit, Point, Style};
+use crate::data::digits::draws::Draws;
+use crate::data::digits::pen::Dot;
+use crate::data::digits::strokes::{Digit, Point, Style};
 
 /// Short lines per span between two points of a template.
 const CUTS: usize = 6;
@@ -167,9 +167,10 @@ impl Pose {
 
 #[cfg(test)]
 mod tests {
+    use kernels::random::Stream;
+
     use super::super::strokes::DIGITS;
     use super::*;
-    use kernels::random::Stream;
 
     #[test]
     fn a_curve_passes_through_its_points_and_keeps_straight_lines_straight() {

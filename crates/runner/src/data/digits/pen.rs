@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{PIXELS, SIDE};
+use crate::data::digits::{PIXELS, SIDE};
 
 /// A point of the pen's path, in pixels; `[0, 0]` is the centre of the upper left pixel, y grows downwards.
 #[derive(Clone, Copy, Debug, PartialEq)]

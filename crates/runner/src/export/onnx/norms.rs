@@ -2,7 +2,7 @@
 //!
 //! ONNX has the channels second; `[n, steps, features]` has them last, and is turned round where that matters.
 
-use super::{Attribute, FLOAT, Graph, Rows};
+use crate::export::onnx::{Attribute, FLOAT, Graph, Rows};
 
 impl Graph<'_> {
     /// Each element by the mean and deviation that the training set has there.

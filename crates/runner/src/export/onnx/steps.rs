@@ -5,8 +5,8 @@
 
 use nn::{Activation, Cell, Recurrent, RnnActivation};
 
-use super::{Attribute, FLOAT, Graph, Rows};
-use crate::protobuf::Message;
+use crate::export::onnx::{Attribute, FLOAT, Graph, Rows};
+use crate::run::protobuf::Message;
 
 /// ONNX's codes for 64-bit integers and for truth values.
 const INT: i64 = 7;

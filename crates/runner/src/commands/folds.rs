@@ -1,0 +1,300 @@
+//! `evenkeel train --folds K`: cross-validation, a run for each fold, which validates on it and trains on the others.
+//!
+//! ```text
+//! config.toml         the configuration with `folds` and no `fold`: what `train --resume` goes on with
+//! fold-1/ fold-2/ ... a run folder each: finished ones are kept, unfinished ones resumed
+//! folds.json          each fold's result; mean and standard deviation of each measure over them
+//! ```
+//!
+//! The folds are parts of the training set. The test set takes part in no run but to score it at its end, as always.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::Error;
+use crate::commands::train::{Request, Run};
+use crate::commands::{output, train};
+use crate::evaluation::classification::percent;
+use crate::machine::signal::Signals;
+use crate::machine::terminal::say;
+use crate::run::config::Config;
+use crate::run::folder::{FOLDS, RunFolder};
+use crate::run::setup::Setup;
+use crate::run::summary::{Status, Summary};
+use crate::run::{folder, setup, sizes};
+use crate::training::extension::Changes;
+
+/// What all folds came to.
+#[derive(Clone, Debug, Serialize)]
+struct Outcome {
+    run: String,
+    /// How many there are to be; fewer are in the list until all are done.
+    folds: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    val_accuracy: Option<Spread>,
+    val_loss: Option<Spread>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_accuracy: Option<Spread>,
+    test_loss: Option<Spread>,
+    runs: Vec<Fold>,
+}
+
+/// A fold's result: accuracies are fractions, losses nats. There are no accuracies of values.
+#[derive(Clone, Debug, Serialize)]
+struct Fold {
+    fold: u32,
+    run: String,
+    best_epoch: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    val_accuracy: Option<f64>,
+    val_loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_accuracy: Option<f64>,
+    test_loss: Option<f64>,
+    params_sha256: Option<String>,
+}
+
+/// A measure over the folds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Spread {
+    mean: f64,
+    /// The standard deviation, with one less than the number of folds for a divisor.
+    std: f64,
+}
+
+impl Spread {
+    /// Of `values`, if every fold has one.
+    fn of(values: impl Iterator<Item = Option<f64>>) -> Option<Self> {
+        let values = values.collect::<Option<Vec<_>>>()?;
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+        (values.len() > 1).then(|| Self { mean, std: (squares / (count - 1.0)).sqrt() })
+    }
+}
+
+/// Whether `request` asks for all folds of a configuration.
+///
+/// # Errors
+/// As for [`Config::read`].
+pub(crate) fn are_asked_for(request: &Request) -> Result<bool, Error> {
+    let all = |config: &Config| config.folds.is_some() && config.fold.is_none();
+    match &request.run {
+        Run::New { config, .. } => Ok(all(config)),
+        Run::Resume { folder, .. } => {
+            let folder = RunFolder::open(folder)?;
+            Ok(all(&Config::read(&folder.file(folder::CONFIG))?))
+        }
+    }
+}
+
+/// Does it: prints a table with mean and standard deviation, or the same as JSON.
+///
+/// # Errors
+/// Whatever keeps a fold from ending well, [`Error::Interrupted`] with the folder of all; [`Error::Gate`] if the mean test accuracy is below
+/// what was asked for.
+pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
+    let (folder, config) = match &request.run {
+        Run::New { config, out, force } => {
+            setup::isa(config)?;
+            // The first fold stands for all but in its size.
+            let first = Config { fold: Some(1), ..(**config).clone() };
+            let first = Setup::new(first)?;
+            request.check_gate(&first.dataset.name, first.dataset.has_values())?;
+            // Balanced weights are those of each fold.
+            let class_weights = config.class_weights.clone();
+            let config = Config { fold: None, class_weights, ..first.config.clone() };
+            train::preflight(&first)?;
+            sizes::check_folds(first)?;
+            let folder = match out {
+                Some(out) => RunFolder::create(out, *force)?,
+                None => RunFolder::next(config.preset.name())?,
+            };
+            clear(&folder)?;
+            folder.write(folder::CONFIG, config.to_toml()?.as_bytes())?;
+            (folder, config)
+        }
+        Run::Resume { folder, changes } => {
+            let folder = RunFolder::open(folder)?;
+            if let Some(epochs) = changes.epochs {
+                let path = folder.path().display();
+                return Err(Error::Usage(format!(
+                    "epochs: expected the folder of a single run to extend, got {epochs} for the cross-validation {path}; extend its \
+                     folds one by one (flag --epochs)"
+                )));
+            }
+            let config = changes.on(Config::read(&folder.file(folder::CONFIG))?);
+            (folder, config)
+        }
+    };
+    let count = config.folds.unwrap_or_default();
+    let changes = match &request.run {
+        Run::New { .. } => None,
+        Run::Resume { changes, .. } => Some(changes),
+    };
+    let (mut runs, mut sha256, mut unpredicted) = (Vec::new(), None::<String>, None);
+    for fold in 1..=count {
+        if !request.quiet {
+            say(&format!("fold {fold} of {count}"));
+        }
+        let path = folder.file(&format!("fold-{fold}"));
+        let summary = match one(request, changes, &path, &config, fold, started, signals)? {
+            (summary, Ok(())) => summary,
+            // The fold is done all the same, and the others may do better.
+            (summary, Err(error @ Error::Unpredicted { .. })) => {
+                unpredicted.get_or_insert(error);
+                summary
+            }
+            (_, Err(Error::Interrupted { signal, .. })) => {
+                return Err(Error::Interrupted { signal, folder: folder.path().into() });
+            }
+            (_, Err(error)) => return Err(error),
+        };
+        if summary.status != Status::Done {
+            say(&format!(
+                "go on with all folds by: evenkeel train --resume {}",
+                folder.path().display()
+            ));
+            return Ok(());
+        }
+        let first = sha256.get_or_insert_with(|| summary.data_sha256.clone());
+        if *first != summary.data_sha256 {
+            let expected = format!("the data of the other folds, of SHA-256 {first}");
+            let found = format!("others, of {}: name the former by --data", summary.data_sha256);
+            return Err(Error::malformed(&path, expected, found));
+        }
+        runs.push(Fold::new(fold, summary));
+        folder.write(FOLDS, json(&Outcome::new(&folder, count, &runs))?.as_bytes())?;
+    }
+    let outcome = Outcome::new(&folder, count, &runs);
+    output::print(&if request.json { json(&outcome)? } else { outcome.table() })?;
+    if let Some(error) = unpredicted {
+        return Err(error);
+    }
+    match (request.min_accuracy, outcome.test_accuracy) {
+        (Some(least), Some(Spread { mean: accuracy, .. })) if accuracy < least => {
+            Err(Error::Gate { accuracy, least })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes the runs of a cross-validation that is replaced; what else is in their folders stays.
+fn clear(folder: &RunFolder) -> Result<(), Error> {
+    for fold in 1_u32.. {
+        let path = folder.file(&format!("fold-{fold}"));
+        if !path.is_dir() {
+            break;
+        }
+        RunFolder::create(&path, true)?;
+        // Refused, and rightly, if anything is left in it.
+        let _ = fs::remove_dir(&path);
+    }
+    Ok(())
+}
+
+/// The run of a fold in its folder: kept if it is done, resumed with `changes` if it was begun.
+fn one(
+    request: &Request,
+    changes: Option<&Changes>,
+    path: &Path,
+    config: &Config,
+    fold: u32,
+    started: Instant,
+    signals: &Signals,
+) -> Result<(Summary, Result<(), Error>), Error> {
+    let begun = changes.filter(|_| path.join(folder::CONFIG).is_file());
+    let run = if let Some(changes) = begun {
+        Run::Resume { folder: path.into(), changes: changes.clone() }
+    } else {
+        // What a killed process or a run that is replaced has left is of no use.
+        let config = Config { fold: Some(fold), ..config.clone() };
+        Run::New { config: Box::new(config), out: Some(path.into()), force: true }
+    };
+    let request = Request { run, min_accuracy: None, json: false, ..request.clone() };
+    train::run(&request, started, signals)
+}
+
+impl Fold {
+    fn new(fold: u32, summary: Summary) -> Self {
+        let Summary { run, best_epoch, val_accuracy, val_loss, test_accuracy, test_loss, .. } =
+            summary;
+        let params_sha256 = summary.params_sha256;
+        Self {
+            fold,
+            run,
+            best_epoch,
+            val_accuracy,
+            val_loss,
+            test_accuracy,
+            test_loss,
+            params_sha256,
+        }
+    }
+}
+
+impl Outcome {
+    fn new(folder: &RunFolder, folds: u32, runs: &[Fold]) -> Self {
+        let spread = |measure: fn(&Fold) -> Option<f64>| Spread::of(runs.iter().map(measure));
+        Self {
+            run: folder.path().display().to_string(),
+            folds,
+            val_accuracy: spread(|fold| fold.val_accuracy),
+            val_loss: spread(|fold| fold.val_loss),
+            test_accuracy: spread(|fold| fold.test_accuracy),
+            test_loss: spread(|fold| fold.test_loss),
+            runs: runs.to_vec(),
+        }
+    }
+
+    /// A line a fold, and one for all.
+    fn table(&self) -> String {
+        let loss = |loss: Option<f64>| loss.map_or_else(|| "-".into(), |loss| format!("{loss:.4}"));
+        let line = |fold: &str, values: [Option<f64>; 4]| {
+            let [val_accuracy, val_loss, test_accuracy, test_loss] = values;
+            format!(
+                "{fold:<9} {:>12} {:>10} {:>12} {:>10}",
+                percent(val_accuracy),
+                loss(val_loss),
+                percent(test_accuracy),
+                loss(test_loss)
+            )
+        };
+        let head = format!(
+            "{:<9} {:>12} {:>10} {:>12} {:>10}",
+            "fold", "validation", "loss", "test", "loss"
+        );
+        let each = self.runs.iter().map(|run| {
+            let values = [run.val_accuracy, run.val_loss, run.test_accuracy, run.test_loss];
+            line(&run.fold.to_string(), values)
+        });
+        let spreads = [self.val_accuracy, self.val_loss, self.test_accuracy, self.test_loss];
+        let last = [
+            line("mean", spreads.map(|spread| spread.map(|spread| spread.mean))),
+            line("deviation", spreads.map(|spread| spread.map(|spread| spread.std))),
+            format!("run {}", self.run),
+        ];
+        std::iter::once(head).chain(each).chain(last).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn json(outcome: &Outcome) -> Result<String, Error> {
+    serde_json::to_string_pretty(outcome).map_err(|error| Error::Usage(format!("folds: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_that_of_a_sample() {
+        let spread = Spread::of([2.0, 4.0, 4.0, 6.0].map(Some).into_iter()).expect("four values");
+        assert_eq!(spread.mean, 4.0);
+        assert!((spread.std * spread.std - 8.0 / 3.0).abs() < 1e-12);
+        assert_eq!(Spread::of([Some(1.0), None].into_iter()), None);
+        assert_eq!(Spread::of([Some(1.0)].into_iter()), None);
+    }
+}

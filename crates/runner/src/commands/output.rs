@@ -1,0 +1,34 @@
+//! Output of the commands: lines on stdout, and the file that `--out` names.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::Error;
+use crate::machine::escape;
+
+/// Prints a line on stdout, control characters escaped: text for people or JSON. A reader that has
+/// gone away is none of our business.
+pub(crate) fn print(line: &str) -> Result<(), Error> {
+    print_raw(&escape::lines(line))
+}
+
+/// Prints a line on stdout as it is: a drawing with the escape sequences of its own.
+pub(crate) fn print_raw(line: &str) -> Result<(), Error> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::System { action: "write to standard output", cause })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A usage error about `path`, which a command was told to write, if it is `taken` by something else.
+pub(crate) fn refuse_if(taken: bool, path: &Path) -> Result<(), Error> {
+    if !taken {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Error::Usage(format!(
+        "out: expected what is not there yet, got {path}; replace it with --force, or name another by --out"
+    )))
+}

@@ -1,0 +1,139 @@
+//! Loading of the data set that a [`Request`] names.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
+
+use crate::data::dataset::{Dataset, Names, Origin};
+use crate::data::error::{DataError, Fault, unavailable};
+use crate::data::labelled::{Labelled, Uneven};
+use crate::data::progress::Event;
+use crate::data::request::{Choice, Request};
+use crate::data::split::Split;
+use crate::data::{arrays, folder, mnist, table};
+
+/// Finds, downloads or generates the data set that `request` asks for, and reads it into memory.
+///
+/// MNIST is looked for in `request.mnist_dir`, `request.places` and the cache, in this order; the first folder that
+/// has all four files is read. If none has, it is downloaded into the cache. [`Choice::Auto`] falls back to
+/// generated digits if that fails too, says so by a [`Event::Notice`] and notes it in [`Dataset::origin`].
+///
+/// # Errors
+/// [`DataError::Malformed`] if a file that was found is not what it should be, except in the cache, which is
+/// downloaded anew; [`DataError::Missing`] if the folder of [`Choice::Folder`] lacks a file;
+/// [`DataError::Absent`] if the file of a table or of arrays is not there;
+/// [`DataError::Unavailable`] if [`Choice::Mnist`] is nowhere; [`DataError::Io`] if the machine refuses.
+pub fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result<Dataset, DataError> {
+    let digits = || (request.digits)(request.seed, request.cache.as_deref());
+    match &request.choice {
+        Choice::Folder(folder) if arrays::are_in(folder) => from_arrays(
+            arrays::read_folder(folder, hear)?,
+            folder,
+            Origin::Folder(folder.clone()),
+            request.seed,
+        ),
+        Choice::Archive(path) => {
+            let arrays = arrays::parse(BufReader::new(open(path)?), path, hear)?;
+            from_arrays(arrays, path, Origin::File(path.clone()), request.seed)
+        }
+        Choice::Table(path, goal) => {
+            let table = table::parse(open(path)?, path, goal, hear)?;
+            from_table(table, name(path), Origin::File(path.clone()), path, request.seed)
+        }
+        Choice::Classification(settings) => {
+            made("classification", settings.generate(request.seed), request)
+        }
+        Choice::Linear(settings) => made("linear", settings.generate(request.seed), request),
+        Choice::Folder(folder) => {
+            let contents = folder::read(&folder::locate(folder)?, None)?;
+            Ok(Dataset::new(name(folder), Origin::Folder(folder.clone()), contents))
+        }
+        Choice::Digits => digits(),
+        Choice::Mnist => mnist::load(request, hear),
+        Choice::Auto => match mnist::load(request, hear) {
+            Err(DataError::Unavailable { places, attempts }) => {
+                let reason = unavailable(&places, &attempts);
+                hear(Event::Notice(&format!(
+                    "training on generated digits, not on MNIST, since {reason}"
+                )));
+                Ok(Dataset { origin: Origin::Generated { instead_of: Some(reason) }, ..digits()? })
+            }
+            found => found,
+        },
+    }
+}
+
+/// The file `path`, to be read.
+pub(crate) fn open(path: &Path) -> Result<File, DataError> {
+    File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => DataError::Absent { path: path.to_path_buf() },
+        _ => DataError::io("read", path)(error),
+    })
+}
+
+/// Of data that come without a test set, one example in so many is held out for it.
+const TEST_SHARE: u32 = 5;
+
+/// `set` without its test set, and that.
+pub(crate) fn with_test(
+    set: &Labelled,
+    path: &Path,
+    seed: u64,
+) -> Result<[Labelled; 2], DataError> {
+    let [count, ..] = set.dims();
+    let split = Split::test(set, (count / TEST_SHARE).max(1), seed)
+        .map_err(|_| DataError::malformed(path, Fault::Empty, "at least 2 examples", count))?;
+    Ok([set.subset(&split.train), set.subset(&split.validation)])
+}
+
+fn from_table(
+    table: table::Table,
+    name: String,
+    origin: Origin,
+    path: &Path,
+    seed: u64,
+) -> Result<Dataset, DataError> {
+    let table::Table { columns, classes, rows } = table;
+    let [train, test] = with_test(&rows, path, seed)?;
+    let names = Names { columns, classes };
+    let classes = names.classes.len();
+    Ok(Dataset { name, origin, classes, names, train, test, test_is_held_out: true })
+}
+
+/// The generated table `table`, called `name`.
+fn made(
+    name: &str,
+    table: Result<table::Table, Uneven>,
+    request: &Request,
+) -> Result<Dataset, DataError> {
+    let path = Path::new("(generated)");
+    let table = table.map_err(|uneven| {
+        DataError::malformed(path, Fault::Length, "as many rows as asked for", uneven)
+    })?;
+    from_table(table, name.into(), Origin::Generated { instead_of: None }, path, request.seed)
+}
+
+fn from_arrays(
+    arrays: arrays::Arrays,
+    path: &Path,
+    origin: Origin,
+    seed: u64,
+) -> Result<Dataset, DataError> {
+    let arrays::Arrays { train, test } = arrays;
+    let largest = train.labels().iter().max().map(|&label| usize::from(label));
+    let test_is_held_out = test.is_none();
+    let [train, test] = match test {
+        Some(test) => [train, test],
+        None => with_test(&train, path, seed)?,
+    };
+    let classes = largest.map_or(0, |largest| largest + 1);
+    let names = Names::default();
+    Ok(Dataset { name: name(path), origin, classes, names, train, test, test_is_held_out })
+}
+
+/// The last part of `folder`'s full path.
+fn name(folder: &Path) -> String {
+    let full = folder.canonicalize();
+    let full = full.as_deref().unwrap_or(folder);
+    full.file_name().unwrap_or(full.as_os_str()).to_string_lossy().into_owned()
+}

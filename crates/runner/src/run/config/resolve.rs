@@ -1,0 +1,67 @@
+//! What a configuration leaves open and the data decide: validation set, layers, loss.
+
+use nn::{LayerSpec, Loss, Shape};
+
+use crate::Error;
+use crate::data::{DataError, Dataset, Inputs, Origin};
+use crate::run::config::{Config, Source};
+
+impl Config {
+    /// Fills in whatever depends on `dataset`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the folder's path is no text, so that the file could not name it.
+    pub fn resolve(&mut self, dataset: &Dataset) -> Result<(), Error> {
+        if let Some(folder) = &self.data {
+            let full = folder.canonicalize().map_err(DataError::io("find", folder))?;
+            if full.to_str().is_none() {
+                return Err(Error::Usage(format!(
+                    "data: {} is not UTF-8, which TOML requires",
+                    full.display()
+                )));
+            }
+            self.data = Some(full);
+        } else {
+            self.dataset = match (self.dataset, &dataset.origin) {
+                (tables @ (Source::Classification | Source::Linear), _) => tables,
+                (_, Origin::Generated { .. }) => Source::Digits,
+                _ => Source::Mnist,
+            };
+        }
+        if let Some(from) = &mut self.init_from {
+            from.resolve()?;
+        }
+        if self.folds.is_none() {
+            let [images, ..] = dataset.train.dims();
+            self.validation.get_or_insert((images / 12).max(1));
+        }
+        self.lr = Some(self.rate());
+        let (preset, deep) = (self.preset, self.deep.take());
+        let is_table = matches!(dataset.train.shape(), Shape::Features(_));
+        let numbers = is_table && matches!(dataset.train.inputs(), Inputs::Numbers(_));
+        let standardise = self.standardise.take().unwrap_or(numbers);
+        let values = dataset.has_values();
+        let restore = self.standardise_target.take().unwrap_or(values);
+        if restore && !values {
+            let name = &dataset.name;
+            return Err(Error::Usage(format!(
+                "standardise_target: expected data with values, got true for {name}, which has classes (key `standardise_target`)"
+            )));
+        }
+        self.layers.get_or_insert_with(|| {
+            let layers = match deep {
+                Some(deep) => deep.layers(dataset.outputs()),
+                None => preset.layers(dataset.outputs()),
+            };
+            let (first, last) = (LayerSpec::Standardise, LayerSpec::Unstandardise);
+            let first = standardise.then_some(first).into_iter();
+            first.chain(layers).chain(restore.then_some(last)).collect()
+        });
+        self.loss.get_or_insert_with(|| match preset.loss() {
+            // What classes are compared by in presets that do not stand for a loss of their own.
+            Loss::CrossEntropy { .. } if dataset.has_values() => Loss::Mse,
+            own => own,
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! Inputs that are the same in every training example. Standardisation makes them 0, so that a
+//! network learns nothing from them: `train` names them.
+
+use nn::LayerSpec;
+
+use crate::data::{Inputs, Labelled};
+use crate::run::setup::Setup;
+
+/// As many are named in a line.
+const MOST_NAMED: usize = 12;
+
+/// Returns the notice about constant inputs of the run `setup`, if it standardises and has some.
+pub(crate) fn notice(setup: &Setup) -> Option<String> {
+    let layers = setup.config.layers.as_deref().unwrap_or_default();
+    if layers.first() != Some(&LayerSpec::Standardise) {
+        return None;
+    }
+    let (all, columns) = (setup.dataset.train.image_len(), &setup.dataset.names.columns);
+    let constant = inputs(&setup.dataset.train, &setup.split.train);
+    let first = constant.iter().take(MOST_NAMED);
+    let names: Vec<_> = first
+        .map(|&at| columns.get(at).map_or_else(|| at.to_string(), |name| format!("`{name}`")))
+        .collect();
+    let more = match constant.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    (!constant.is_empty()).then(|| {
+        format!(
+            "{} of {all} columns are the same in every row trained on, as far as f32 tells, and are left out \
+             (0 after standardisation): {}{more}",
+            constant.len(),
+            names.join(", ")
+        )
+    })
+}
+
+/// The inputs that are the same in all examples `indices` of `set`.
+fn inputs(set: &Labelled, indices: &[u32]) -> Vec<usize> {
+    match set.inputs() {
+        Inputs::Bytes(bytes) => same(bytes, set.image_len(), indices),
+        Inputs::Numbers(numbers) => same(numbers, set.image_len(), indices),
+    }
+}
+
+fn same<T: Copy + PartialEq>(values: &[T], width: usize, indices: &[u32]) -> Vec<usize> {
+    let row = |index: u32| &values[index as usize * width..][..width];
+    let Some((&first, rest)) = indices.split_first() else { return Vec::new() };
+    let first = row(first);
+    let mut same: Vec<usize> = (0..width).collect();
+    for &index in rest {
+        let row = row(index);
+        same.retain(|&at| row[at] == first[at]);
+    }
+    same
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Goals;
+
+    #[test]
+    fn inputs_are_constant_if_no_training_row_differs() {
+        let numbers = vec![1.0, 7.0, 3.0, 2.0, 7.0, 3.0, 1.0, 7.0, 4.0];
+        let set = Labelled::table(Inputs::Numbers(numbers), Goals::Classes(vec![0, 1, 0]), 3)
+            .expect("3 x 3");
+        assert_eq!(inputs(&set, &[0, 1, 2]), [1]);
+        assert_eq!(inputs(&set, &[0, 1]), [1, 2]);
+        assert_eq!(inputs(&set, &[0]), [0, 1, 2]);
+        assert_eq!(inputs(&set, &[]), [0; 0]);
+    }
+}

@@ -1,0 +1,92 @@
+//! Numbers in JSON that may not be finite: `"NaN"`, `"Infinity"`, `"-Infinity"` as strings.
+//!
+//! Fields name it with `#[serde(with = "crate::run::json")]`: those of [`metrics`](crate::run::epoch).
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serializer};
+
+/// Writes `value`.
+pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    match *value {
+        value if value.is_finite() => serializer.serialize_f64(value),
+        value if value.is_nan() => serializer.serialize_str("NaN"),
+        value if value > 0.0 => serializer.serialize_str("Infinity"),
+        _ => serializer.serialize_str("-Infinity"),
+    }
+}
+
+/// Reads what [`serialize`] writes.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Finite(f64),
+        Named(String),
+    }
+    match Number::deserialize(deserializer)? {
+        Number::Finite(value) => Ok(value),
+        Number::Named(name) => match &name[..] {
+            "NaN" => Ok(f64::NAN),
+            "Infinity" => Ok(f64::INFINITY),
+            "-Infinity" => Ok(f64::NEG_INFINITY),
+            _ => Err(D::Error::custom(format!(
+                "expected a number, NaN, Infinity or -Infinity, found {name}"
+            ))),
+        },
+    }
+}
+
+/// Lists of such numbers: `#[serde(with = "crate::run::json::list")]`.
+pub(crate) mod list {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Number(#[serde(with = "super")] f64);
+
+    /// Writes `values`.
+    pub(crate) fn serialize<S: Serializer>(
+        values: &[f64],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(|&value| Number(value)))
+    }
+
+    /// Reads what [`serialize`] writes.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<f64>, D::Error> {
+        let numbers = Vec::<Number>::deserialize(deserializer)?;
+        Ok(numbers.into_iter().map(|Number(value)| value).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    struct One(#[serde(with = "crate::run::json")] f64);
+
+    #[test]
+    fn every_number_comes_back_to_the_bit() {
+        for (value, text) in [
+            (0.1 + 0.2, "0.30000000000000004"),
+            (f64::INFINITY, "\"Infinity\""),
+            (f64::NEG_INFINITY, "\"-Infinity\""),
+            (f64::NAN, "\"NaN\""),
+            (-0.0, "-0.0"),
+            (f64::MIN_POSITIVE / 3.0, "7.4167974381786e-309"),
+        ] {
+            let written = serde_json::to_string(&One(value)).expect("a number");
+            if value.is_normal() || !value.is_finite() {
+                assert_eq!(written, text);
+            }
+            let read: One = serde_json::from_str(&written).expect("what was written");
+            assert!(
+                read.0.to_bits() == value.to_bits() || (read.0.is_nan() && value.is_nan()),
+                "{written}"
+            );
+        }
+        assert!(serde_json::from_str::<One>("\"nan\"").is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! The training examples of an epoch, in the order in which steps take them.
+//!
+//! ```text
+//! shuffle     every example once, in an order drawn by (seed, epoch)
+//! balanced    as many draws with replacement: a class, uniformly, then one of its examples
+//! drop_last   the incomplete last batch is left out: other examples in each epoch
+//! ```
+//!
+//! A function of configuration, data and epoch alone. The training loop and `lr-find` take steps by
+//! it.
+
+use crate::data::{Goals, streams};
+use crate::run::config::Sampler;
+use crate::run::setup::Setup;
+
+impl Setup {
+    /// Number of examples in a batch: `batch`, or all training examples if there are fewer.
+    pub(crate) fn rows_per_batch(&self) -> usize {
+        (self.config.batch as usize).min(self.split.train.len())
+    }
+
+    /// Training examples that an epoch takes: all, or with `drop_last` the most that make whole
+    /// batches.
+    pub fn rows_per_epoch(&self) -> usize {
+        let rows = self.split.train.len();
+        if self.config.drop_last { rows - rows % self.config.batch.max(1) as usize } else { rows }
+    }
+
+    /// Steps of an epoch; the last one may take fewer examples than the others.
+    pub fn steps_per_epoch(&self) -> u64 {
+        (self.rows_per_epoch() as u64).div_ceil(self.config.images_per_step())
+    }
+
+    /// Examples of the last batch of an epoch, the smallest.
+    pub(crate) fn last_batch(&self) -> usize {
+        let batch = self.rows_per_batch();
+        match self.rows_per_epoch() % batch.max(1) {
+            0 => batch,
+            rest => rest,
+        }
+    }
+
+    /// The examples of `epoch`, counted from 0, by their indices in the training set.
+    pub(crate) fn order(&self, epoch: u32) -> Vec<u32> {
+        let (seed, train) = (self.config.seed, &self.split.train);
+        let mut order = match (self.config.sampler, self.dataset.train.goals()) {
+            (Sampler::Balanced, Goals::Classes(labels)) => {
+                let mut classes = vec![Vec::new(); self.dataset.classes];
+                for &index in train {
+                    if let Some(class) = classes.get_mut(usize::from(labels[index as usize])) {
+                        class.push(index);
+                    }
+                }
+                classes.retain(|class| !class.is_empty());
+                let stream = streams::balanced(seed, epoch);
+                let draw = |row: u64| {
+                    let class = &classes[stream.below(2 * row, classes.len() as u32) as usize];
+                    class[stream.below(2 * row + 1, class.len() as u32) as usize]
+                };
+                (0..train.len() as u64).map(draw).collect()
+            }
+            _ => {
+                let mut order = train.clone();
+                streams::shuffle(seed, epoch).shuffle(&mut order);
+                order
+            }
+        };
+        order.truncate(self.rows_per_epoch());
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::synthetic::Classification;
+    use crate::run::config::{Config, Source};
+
+    /// Rows of two classes, of whose second nine in ten are left out.
+    fn setup(change: fn(&mut Config)) -> Setup {
+        let classification = Some(Classification {
+            samples: 500,
+            features: 4,
+            informative: 2,
+            ..Classification::default()
+        });
+        let dataset = Source::Classification;
+        let mut config = Config { dataset, classification, batch: 32, ..Config::default() };
+        change(&mut config);
+        let mut setup = Setup::new(config).expect("a configuration that fits");
+        let Goals::Classes(labels) = setup.dataset.train.goals() else { panic!("no classes") };
+        let is_kept = |&(at, &index): &(usize, &u32)| labels[index as usize] == 0 || at % 10 == 0;
+        setup.split.train =
+            setup.split.train.iter().enumerate().filter(is_kept).map(|(_, i)| *i).collect();
+        setup
+    }
+
+    fn shares(setup: &Setup, order: &[u32]) -> f64 {
+        let Goals::Classes(labels) = setup.dataset.train.goals() else { panic!("no classes") };
+        order.iter().filter(|&&index| labels[index as usize] == 1).count() as f64
+            / order.len() as f64
+    }
+
+    #[test]
+    fn a_shuffle_takes_each_example_once() {
+        let setup = setup(|_| ());
+        let mut order = setup.order(0);
+        assert_ne!(order, setup.order(1));
+        assert!(shares(&setup, &order) < 0.2);
+        order.sort_unstable();
+        assert_eq!(order, setup.split.train);
+    }
+
+    #[test]
+    fn a_balanced_sampler_draws_each_class_as_often() {
+        let setup = setup(|config| config.sampler = Sampler::Balanced);
+        let order: Vec<u32> = (0..20).flat_map(|epoch| setup.order(epoch)).collect();
+        assert_eq!(order.len(), 20 * setup.split.train.len());
+        // Four standard deviations of a fair coin.
+        let margin = 4.0 * 0.5 / (order.len() as f64).sqrt();
+        let share = shares(&setup, &order);
+        assert!((share - 0.5).abs() < margin, "{share}");
+        // Every example is drawn; epochs differ, and the same epoch comes again.
+        assert!(setup.split.train.iter().all(|index| order.contains(index)));
+        assert_ne!(setup.order(0), setup.order(1));
+        assert_eq!(setup.order(3), setup.order(3));
+    }
+
+    #[test]
+    fn incomplete_batches_are_left_out_on_demand() {
+        let all = setup(|_| ());
+        let (rows, rest) = (all.split.train.len(), all.split.train.len() % 32);
+        assert!(rest > 0);
+        assert_eq!((all.rows_per_epoch(), all.last_batch()), (rows, rest));
+        assert_eq!(all.steps_per_epoch() as usize, rows / 32 + 1);
+        let whole = setup(|config| config.drop_last = true);
+        assert_eq!((whole.rows_per_epoch(), whole.last_batch()), (rows - rest, 32));
+        assert_eq!(whole.steps_per_epoch() as usize, rows / 32);
+        assert_eq!(whole.order(5), all.order(5)[..rows - rest]);
+    }
+}
