@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kernels::{Executor, Isa, peak};
-use runner::machine::pool::Pool;
+use runner::machine::thread_pool::ThreadPool;
 use runner::machine::timing::repeat;
 
 use crate::element::Element;
@@ -15,7 +15,7 @@ const ROUNDS: u64 = 4096;
 #[derive(Debug)]
 pub struct Peak {
     isa: Isa,
-    pool: Pool,
+    pool: ThreadPool,
     /// The chains, and how many operations these rounds of them are on one thread.
     chains: fn(Isa, u64) -> u64,
     name: &'static str,
@@ -29,7 +29,12 @@ impl Peak {
         let has_pairs = T::NAME == "bf16" && pairs(isa, 1) > 0;
         let (chains, name) =
             if has_pairs { (pairs, "bf16 peak") } else { (peak::fma_chains as _, "FMA peak") };
-        Self { isa, pool: Pool::new(threads).expect("so many threads can be had"), chains, name }
+        Self {
+            isa,
+            pool: ThreadPool::new(threads).expect("so many threads can be had"),
+            chains,
+            name,
+        }
     }
 
     /// Which instruction it is.

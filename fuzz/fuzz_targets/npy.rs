@@ -7,12 +7,12 @@ use std::path::Path;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use runner::data::npy;
-use runner::data::npy::Elements;
-use runner::data::Goals;
 use runner::data::Inputs;
 use runner::data::Labelled;
+use runner::data::Targets;
 use runner::data::arrays;
+use runner::data::npy;
+use runner::data::npy::Elements;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -131,14 +131,14 @@ fuzz_target!(|problem: Problem| {
 /// Checks that `set` has inputs and a target for each of its examples.
 fn examples(set: &Labelled) {
     assert!(!set.is_empty());
-    let goals = match set.goals() {
-        Goals::Classes(labels) => labels.len(),
-        Goals::Values(values) => {
+    let targets = match set.targets() {
+        Targets::Classes(labels) => labels.len(),
+        Targets::Values(values) => {
             assert!(values.iter().all(|value| value.is_finite()));
             values.len()
         }
     };
-    assert_eq!(goals, set.len());
+    assert_eq!(targets, set.len());
     let inputs = match set.inputs() {
         Inputs::Bytes(all) => all.len(),
         Inputs::Numbers(all) => {

@@ -10,7 +10,7 @@ use nn::{Init, LayerSpec, Network, Plan, Shape};
 use runner::data::idx::Array;
 use runner::data::npy::Elements;
 use runner::data::scan::{Invert, Preparation};
-use runner::data::table::Goal;
+use runner::data::table::TargetColumn;
 use runner::data::{Inputs, Labelled, arrays, folder, npy, scan, table};
 use runner::run::checkpoint::{Identity, decode, encode};
 use runner::run::config::{Config, NonFinite};
@@ -42,7 +42,7 @@ pub fn picture(bytes: &[u8]) {
 /// Any bytes as a table, an array or an archive of arrays: refused, or they hold what they say.
 pub fn table(bytes: &[u8]) {
     let path = Path::new("fuzzed");
-    for goal in [Goal::Label("y".into()), Goal::Target("y".into())] {
+    for goal in [TargetColumn::Label("y".into()), TargetColumn::Target("y".into())] {
         if let Ok(table) = table::parse(bytes, path, &goal, &mut |_| {}) {
             assert_eq!(table.rows.cols(), table.columns.len());
             assert!(

@@ -9,7 +9,7 @@ use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Isa};
 use nn::optimizer::{Decay, Sgd};
 use nn::{Batch, Float, Mode, Network, Optimizer, Shape, StepSize, Weights, Workspace};
-use runner::machine::pool::Pool;
+use runner::machine::thread_pool::ThreadPool;
 use runner::run::preset::Preset;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
@@ -57,7 +57,7 @@ fn nothing_is_allocated_after_the_first_step() {
 
     let momentum = Sgd { momentum: 0.9, nesterov: true, decay: Decay::l2(1e-4) }.into();
     for threads in [1, 2] {
-        let pool = Pool::new(threads).unwrap();
+        let pool = ThreadPool::new(threads).unwrap();
         for &preset in Preset::value_variants() {
             for optimizer in [Optimizer::adam(), momentum] {
                 let change = pool.enter(|| {

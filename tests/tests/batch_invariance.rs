@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Isa};
 use nn::{Compute, Float, Network, Precision, Registry, Shape, Weights, Workspace};
-use runner::machine::pool::Pool;
+use runner::machine::thread_pool::ThreadPool;
 use runner::run::preset::Preset;
 
 /// MNIST's: the dense layer of `lenet` then adds up 9216 terms.
@@ -74,7 +74,7 @@ impl<T: Float> Model<T> {
 
 /// Compares batches of 1 to 64 rows with the same rows of a large batch.
 fn no_logit_depends_on_its_batch<T: Float>(precision: Precision) {
-    let pool = Pool::new(2).unwrap();
+    let pool = ThreadPool::new(2).unwrap();
     for &preset in Preset::value_variants() {
         // Sparse operands reach the first dense layer, that of the default preset.
         for sparse_inputs in if preset == Preset::Mlp { &[false, true][..] } else { &[false] } {

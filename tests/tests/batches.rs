@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Executor as _, Isa};
 use nn::{Batch, Compute, LayerSpec, Mode, Network, Registry, Shape, Weights, Workspace};
-use runner::machine::pool::Pool;
+use runner::machine::thread_pool::ThreadPool;
 use runner::run::preset::Preset;
 
 const IMAGE: Shape = Shape::Image { height: 12, width: 12, channels: 1 };
@@ -45,8 +45,8 @@ fn without_signs_of_zeros(bits: Vec<u32>) -> Vec<u32> {
 #[test]
 fn no_batch_size_is_beyond_any_preset() {
     // More threads than rows; more than most machines have, for blocks of one row.
-    let pools: Vec<Pool> =
-        [1, 2, 3, 12].into_iter().map(|threads| Pool::new(threads).unwrap()).collect();
+    let pools: Vec<ThreadPool> =
+        [1, 2, 3, 12].into_iter().map(|threads| ThreadPool::new(threads).unwrap()).collect();
     for &preset in Preset::value_variants() {
         let layers = preset.layers(CLASSES);
         for rows in [1, 2, 17, 33, 64] {

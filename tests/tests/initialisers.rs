@@ -8,7 +8,7 @@ use nn::init::{Fans, critical, gain};
 use nn::{
     Activation, Batch, Convolution, Init, LayerSpec, Loss, Mode, Network, Shape, Targets, Workspace,
 };
-use runner::machine::pool::Pool;
+use runner::machine::thread_pool::ThreadPool;
 
 const STREAM: Stream = Stream::new(11, 3);
 
@@ -275,7 +275,7 @@ fn every_instruction_set_and_any_number_of_threads_draw_the_same_bits() {
             assert!(bits(Cpu::serial(isa)) == expected, "{init:?} on {isa}");
         }
         for threads in [2, 3, 5] {
-            let pool = Pool::new(threads).unwrap();
+            let pool = ThreadPool::new(threads).unwrap();
             assert!(
                 bits(Cpu::new(Isa::detect(), &pool)) == expected,
                 "{init:?} on {threads} threads of {fans:?}"

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, Isa};
 use nn::{Batch, Float, Mode, Network, Optimizer, Shape, StepSize, Weights, Workspace};
-use runner::machine::pool::Pool;
+use runner::machine::thread_pool::ThreadPool;
 use runner::run::preset::Preset;
 
 const STEPS: u64 = 10;
@@ -90,7 +90,7 @@ fn line(element: &str, preset: Preset, losses: &[f64]) -> String {
 
 #[test]
 fn ten_steps_of_every_preset_have_the_golden_losses_on_every_instruction_set() {
-    let (mut lines, pool) = (Vec::new(), Pool::new(2).unwrap());
+    let (mut lines, pool) = (Vec::new(), ThreadPool::new(2).unwrap());
     for &preset in Preset::value_variants() {
         let of = |cpu| (losses::<f32>(cpu, preset), losses::<f64>(cpu, preset));
         let (narrow, wide) = of(Cpu::new(Isa::detect(), &pool));

@@ -25,7 +25,7 @@ use benches::peers::{Framework, Frameworks, Training};
 use half::bf16;
 use kernels::{Cpu, Executor, Isa};
 use runner::commands::dry_run;
-use runner::machine::pool::Pool;
+use runner::machine::thread_pool::ThreadPool;
 use runner::machine::timing::{Patience, Work, minima, repeat};
 use runner::run::config::Dtype;
 use runner::run::setup::Setup;
@@ -36,7 +36,7 @@ const PATIENCE: Patience =
 /// Parts of a step take their turns as they do in training, so that each finds what the one before it has left.
 const IN_ORDER: Patience =
     Patience { slice: Duration::ZERO, rounds: 300, most: Duration::from_secs(5) };
-/// Answers and floors are short.
+/// Predictions and floors are short.
 const SHORT: Patience =
     Patience { slice: Duration::from_millis(20), rounds: 15, most: Duration::MAX };
 const ANSWERS: &str = "the framework's process answers";
@@ -49,7 +49,8 @@ fn main() {
             std::process::exit(2);
         }
     };
-    let (isa, pool) = (Isa::detect(), Pool::new(threads).expect("so many threads can be had"));
+    let (isa, pool) =
+        (Isa::detect(), ThreadPool::new(threads).expect("so many threads can be had"));
     println!("{isa}, {threads} thread(s)\n\nParts of a training step, microseconds:\n");
     println!(
         "| model | batch | type | gather | forward | backward | clip | optimizer | step | forks | copy | floor | step / floor |"
@@ -114,7 +115,7 @@ fn each(models: &[Model]) -> impl Iterator<Item = (Model, Dtype)> {
 
 /// A pool that counts its forks.
 struct Counted<'a> {
-    pool: &'a Pool,
+    pool: &'a ThreadPool,
     forks: AtomicU64,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use half::bf16;
 use kernels::gemm::{Epilogue, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut, MatRef};
-use runner::machine::pool::Pool;
+use runner::machine::thread_pool::ThreadPool;
 
 use super::Implementation;
 use crate::shape::Shape;
@@ -15,7 +15,7 @@ use runner::machine::timing::repeat;
 /// Our own.
 pub struct Ours {
     isa: Isa,
-    pool: Arc<Pool>,
+    pool: Arc<ThreadPool>,
     threads: usize,
     scratch: Vec<f32>,
 }
@@ -23,7 +23,7 @@ pub struct Ours {
 impl Ours {
     /// On so many threads, with this instruction set.
     pub fn new(threads: usize, isa: Isa) -> Self {
-        let pool = Pool::new(threads).expect("so many threads can be had");
+        let pool = ThreadPool::new(threads).expect("so many threads can be had");
         Self { isa, pool: Arc::new(pool), threads, scratch: Vec::new() }
     }
 

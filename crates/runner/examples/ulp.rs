@@ -10,7 +10,7 @@ use std::error::Error;
 use std::thread::available_parallelism;
 
 use kernels::{Cpu, Isa};
-use runner::machine::pool::Pool;
+use runner::machine::thread_pool::ThreadPool;
 use runner::verify::ulp::{Extent, FUNCTIONS, HEADER};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             format!("expected the name of a function of kernels::math, got `{name}`").into()
         );
     }
-    let pool = Pool::new(available_parallelism()?.get())?;
+    let pool = ThreadPool::new(available_parallelism()?.get())?;
     let cpu = Cpu::new(Isa::detect(), &pool);
     println!("{HEADER}");
     let mut all_hold = true;

@@ -42,7 +42,7 @@ pub use batch::{GatherError, gather, scale};
 pub use dataset::{Dataset, Names, Origin};
 pub use download::{Mirrors, Published};
 pub use error::{Attempt, DataError, Fault, Reason};
-pub use labelled::{Goals, Inputs, Labelled, Uneven, noun};
+pub use labelled::{Inputs, Labelled, Targets, Uneven, noun};
 pub use load::load;
 pub(crate) use load::{open, with_test};
 pub use progress::{Event, Terminal};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::data::DataError;
 use crate::machine::escape;
-use crate::machine::pool::PoolError;
 use crate::machine::signal::Signal;
+use crate::machine::thread_pool::ThreadPoolError;
 use crate::run::divergence::Divergence;
 
 /// Why a command did not end with exit code 0.
@@ -43,7 +43,7 @@ pub enum Error {
     Network(#[from] nn::Error),
     /// The threads cannot be had.
     #[error(transparent)]
-    Pool(#[from] PoolError),
+    ThreadThreadPool(#[from] ThreadPoolError),
     /// The test accuracy is below what `--min-accuracy` asks for.
     #[error("test accuracy {accuracy} is below --min-accuracy {least}")]
     Gate {
@@ -133,7 +133,9 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Data(DataError::Io { .. }) | Self::System { .. } => 1,
-            Self::Usage(_) | Self::Config { .. } | Self::Network(_) | Self::Pool(_) => 2,
+            Self::Usage(_) | Self::Config { .. } | Self::Network(_) | Self::ThreadThreadPool(_) => {
+                2
+            }
             Self::Data(_) | Self::Malformed { .. } => 3,
             Self::Gate { .. } | Self::Unproven { .. } | Self::Unlearned { .. } => 4,
             Self::Diverged { .. } | Self::Unpredicted { .. } => 5,

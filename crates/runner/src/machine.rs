@@ -2,7 +2,7 @@
 
 pub(crate) mod escape;
 pub mod memory;
-pub mod pool;
 pub mod signal;
 pub(crate) mod terminal;
+pub mod thread_pool;
 pub mod timing;

@@ -37,8 +37,8 @@ use recovery::Recovered;
 use crate::Error;
 use crate::data::element::Element;
 use crate::evaluation::attribution::Mapper;
-use crate::evaluation::classification::{Measures, percent};
-use crate::evaluation::predictions::Answers;
+use crate::evaluation::classification::{ClassificationMetrics, percent};
+use crate::evaluation::predictions::Predictions;
 use crate::run::epoch::Epoch;
 use crate::run::health::Health;
 use crate::run::setup;
@@ -66,7 +66,7 @@ pub struct Material<'a> {
 pub fn html<T: Element>(
     material: Material<'_>,
     cpu: Cpu<'_>,
-    test: Option<(&mut Weights<T>, &Answers)>,
+    test: Option<(&mut Weights<T>, &Predictions)>,
 ) -> Result<String, Error> {
     let Material { setup, summary, history, health } = material;
     let noun = setup.dataset.train.noun();
@@ -202,11 +202,15 @@ fn verdict(summary: &Summary, noun: &str) -> String {
 fn tiles(
     body: &mut String,
     material: Material<'_>,
-    answers: Option<&Answers>,
+    answers: Option<&Predictions>,
 ) -> Result<(), Error> {
     let Some(answers) = answers else { return Ok(()) };
     let Material { setup, summary, .. } = material;
-    let measures = Measures::new(answers, setup.dataset.test.noun(), &setup.dataset.names.classes)?;
+    let measures = ClassificationMetrics::new(
+        answers,
+        setup.dataset.test.noun(),
+        &setup.dataset.names.classes,
+    )?;
     let tiles = [
         (percent(summary.test_accuracy), "test accuracy"),
         (summary.test_loss.map_or("-".to_owned(), short), "test loss, nats"),

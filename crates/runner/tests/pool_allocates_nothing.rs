@@ -1,4 +1,4 @@
-//! Within `Pool::enter`, no call of `run` allocates, on any thread. A test binary of its own, since its allocator
+//! Within `ThreadPool::enter`, no call of `run` allocates, on any thread. A test binary of its own, since its allocator
 //! counts for the whole process: nothing else may run beside it.
 
 use std::alloc::System;
@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use kernels::Executor;
-use runner::machine::pool::Pool;
+use runner::machine::thread_pool::ThreadPool;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -20,7 +20,7 @@ fn run_allocates_nothing() {
     assert!(counter.change().allocations > 0, "the allocator counts");
 
     for threads in [1, 2, 3] {
-        let pool = Pool::new(threads).expect("a pool of a few threads");
+        let pool = ThreadPool::new(threads).expect("a pool of a few threads");
         let ran = AtomicUsize::new(0);
         let fork = || {
             pool.run(7, &|_| {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::augment::*;
-use crate::machine::pool::Pool;
+use crate::machine::thread_pool::ThreadPool;
 use crate::run::batch::Rows;
 
 fn images(count: usize) -> Labelled {
@@ -90,7 +90,7 @@ fn threads_and_batches_change_nothing() {
     let one_by_one: Vec<f32> =
         indices.iter().flat_map(|&index| augmented(list, 4, 2, &[index])).collect();
     assert_eq!(whole, one_by_one);
-    let pool = Pool::new(3).expect("threads");
+    let pool = ThreadPool::new(3).expect("threads");
     assert_eq!(pool.enter(|| augmented::<f32>(list, 4, 2, &indices)), whole);
 }
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::commands::output;
-use crate::machine::pool::Pool;
+use crate::machine::thread_pool::ThreadPool;
 use crate::machine::timing::{Patience, Work, minima, repeat};
 use crate::run::config::Config;
 use crate::run::setup;
@@ -150,7 +150,7 @@ pub fn bench(request: &Request) -> Result<(), Error> {
     output::print(&table.text())
 }
 
-fn measure(product: &Product, cpu: Cpu<'_>, pool: &Pool) -> Row {
+fn measure(product: &Product, cpu: Cpu<'_>, pool: &ThreadPool) -> Row {
     let &Product { name, m, n, k, .. } = product;
     let draw = |stream, len: usize| -> Vec<f32> {
         let stream = Stream::new(1, stream);

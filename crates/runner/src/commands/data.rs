@@ -19,7 +19,7 @@ use crate::data::digits::{SIDE, generate};
 use crate::data::replace::replace_with;
 use crate::data::synthetic::{Classification, Linear};
 use crate::data::{
-    Choice, DataError, Goals, Inputs, Labelled, Origin, Request, Terminal, folder, generated,
+    Choice, DataError, Inputs, Labelled, Origin, Request, Targets, Terminal, folder, generated,
     image, load, mnist,
 };
 use crate::machine::escape;
@@ -132,10 +132,10 @@ pub fn info(config: &Config, json: bool) -> Result<(), Error> {
         return output::print(&text.map_err(|error| Error::Usage(format!("data: {error}")))?);
     }
     let Info { name, origin, classes, rows, cols, .. } = &info;
-    let goals = if dataset.has_values() { "values".into() } else { format!("{classes} classes") };
+    let targets = if dataset.has_values() { "values".into() } else { format!("{classes} classes") };
     let mut lines = vec![match dataset.train.shape() {
-        Shape::Image { .. } => format!("{name} ({origin}): {goals} of images of {rows} x {cols}"),
-        _ => format!("{name} ({origin}): {goals} of rows of {cols} columns"),
+        Shape::Image { .. } => format!("{name} ({origin}): {targets} of images of {rows} x {cols}"),
+        _ => format!("{name} ({origin}): {targets} of rows of {cols} columns"),
     }];
     for (what, names) in [("columns", &info.columns), ("classes", &info.class_names)] {
         if !names.is_empty() {
@@ -195,12 +195,12 @@ impl PartInfo {
                 (mean, variance.sqrt(), Cow::Owned(bytes(numbers)))
             }
         };
-        let goals = match set.goals() {
-            Goals::Classes(classes) => Cow::from(classes),
-            Goals::Values(values) => Cow::Owned(bytes(values)),
+        let targets = match set.targets() {
+            Targets::Classes(classes) => Cow::from(classes),
+            Targets::Values(values) => Cow::Owned(bytes(values)),
         };
         let images_sha256 = sha256(&set.dims(), &data);
-        let labels_sha256 = sha256(&set.dims()[..1], &goals);
+        let labels_sha256 = sha256(&set.dims()[..1], &targets);
         let [images, labels] = [published, published + 1].map(|at| mnist::PUBLISHED[at].sha256);
         let is_mnist = images_sha256 == images && labels_sha256 == labels;
         Self { images: set.len(), counts, mean, std, images_sha256, labels_sha256, is_mnist }
@@ -341,7 +341,7 @@ pub fn synth(synth: &Synth) -> Result<(), Error> {
         require(name, count, *count > 0, "at least 1")?;
     }
     let samples = counts[0].saturating_add(counts[1]);
-    let (made, goal) = match source {
+    let (made, target) = match source {
         Source::Classification => {
             let settings = Classification { samples, ..Classification::default() };
             (settings.check().map(|()| settings.generate(*seed)), "class")
@@ -359,7 +359,7 @@ pub fn synth(synth: &Synth) -> Result<(), Error> {
         ))
     })?;
     let made = made.map_err(|error| Error::Usage(error.to_string()))?;
-    replace_with(out, &made.to_csv(goal))?;
+    replace_with(out, &made.to_csv(target))?;
     output::print(&out.display().to_string())
 }
 
@@ -393,7 +393,7 @@ pub fn fetch() -> Result<(), Error> {
     // Wherever else it may be, it is to be in the cache.
     let request = Request { mnist_dir: None, places: Vec::new(), ..request };
     let mut terminal = Terminal::default();
-    let dataset = load(&request, &mut |event| terminal.hear(event))?;
+    let dataset = load(&request, &mut |event| terminal.on_event(event))?;
     match dataset.origin {
         Origin::Folder(folder) | Origin::Downloaded { into: Some(folder), .. } => {
             output::print(&folder.display().to_string())

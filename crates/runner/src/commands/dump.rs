@@ -12,7 +12,7 @@
 use std::path::PathBuf;
 
 use kernels::Cpu;
-use nn::{Targets, Workspace};
+use nn::Workspace;
 
 use crate::Error;
 use crate::data::element::Element;
@@ -132,8 +132,8 @@ fn contents<T: Element>(
     let mut rows = Rows::<T>::new(samples, network.inputs())?;
     let batch = rows.fill(&dataset.train, &split.train[..samples])?;
     let labels = match batch.targets {
-        Targets::Labels(labels) => Array::classes(labels),
-        Targets::Values(values) => Array::new(&[samples], values),
+        nn::Targets::Labels(labels) => Array::classes(labels),
+        nn::Targets::Values(values) => Array::new(&[samples], values),
     };
     let mut workspace = Workspace::new(network, cpu, samples)?;
     let mut grads = nn::zeros(layout.len())?;

@@ -17,11 +17,11 @@ use serde::Serialize;
 use crate::Error;
 use crate::commands::output;
 use crate::data::element::Element;
-use crate::data::{Goals, Labelled};
-use crate::evaluation::classification::Measures;
+use crate::data::{Labelled, Targets};
+use crate::evaluation::classification::ClassificationMetrics;
 use crate::evaluation::interval;
-use crate::evaluation::predictions::{Answers, require_predictions};
-use crate::evaluation::regression::{Fit, Values, decimal};
+use crate::evaluation::predictions::{Predictions, require_predictions};
+use crate::evaluation::regression::{RegressionMetrics, Values, decimal};
 use crate::run::config::{Config, Dtype};
 use crate::run::folder::RunFolder;
 use crate::run::setup::Setup;
@@ -122,7 +122,7 @@ fn score(
     let cpu = Cpu::new(setup::isa(config)?, &pool);
     let of = subject.data.as_ref().map(|data| format!(" of {data}")).unwrap_or_default();
     let of = format!("of {} {}{of}", subject.indices.len(), subject.set.noun());
-    if matches!(subject.set.goals(), Goals::Values(_)) {
+    if matches!(subject.set.targets(), Targets::Values(_)) {
         let (fit, params_sha256) = pool.enter(|| match config.dtype {
             Dtype::F32 | Dtype::Bf16 => fit::<f32>(folder, cpu, subject),
             Dtype::F64 => fit::<f64>(folder, cpu, subject),
@@ -137,7 +137,7 @@ fn score(
         Dtype::F32 | Dtype::Bf16 => answers::<f32>(folder, cpu, subject),
         Dtype::F64 => answers::<f64>(folder, cpu, subject),
     })?;
-    let measures = Measures::new(&answers, subject.set.noun(), subject.classes)?;
+    let measures = ClassificationMetrics::new(&answers, subject.set.noun(), subject.classes)?;
     let accuracy = interval::percent(answers.score.correct, answers.score.rows);
     let text = format!("accuracy {accuracy}, loss {:.4}, {of}\n\n{measures}", measures.loss);
     print(request, folder, subject, params_sha256, measures, &text)?;
@@ -176,20 +176,20 @@ fn fit<T: Element>(
     folder: &RunFolder,
     cpu: Cpu<'_>,
     subject: &Subject<'_>,
-) -> Result<(Fit, String), Error> {
+) -> Result<(RegressionMetrics, String), Error> {
     let Subject { network, set, indices, .. } = subject;
     let (mut weights, sha256) = weights::read::<T>(&folder::model(folder)?, network)?;
-    Ok((Fit::new(&Values::new(network, cpu, &mut weights, set, indices)?), sha256))
+    Ok((RegressionMetrics::new(&Values::new(network, cpu, &mut weights, set, indices)?), sha256))
 }
 
 fn answers<T: Element>(
     folder: &RunFolder,
     cpu: Cpu<'_>,
     subject: &Subject<'_>,
-) -> Result<(Answers, String), Error> {
+) -> Result<(Predictions, String), Error> {
     let Subject { network, set, indices, .. } = subject;
     let (mut weights, sha256) = weights::read::<T>(&folder::model(folder)?, network)?;
-    Ok((Answers::new(network, cpu, &mut weights, set, indices)?, sha256))
+    Ok((Predictions::new(network, cpu, &mut weights, set, indices)?, sha256))
 }
 
 impl Part {

@@ -19,7 +19,7 @@ use crate::data::element::Element;
 use crate::data::idx::{Array, GZIP_MAGIC};
 use crate::data::scan::{Centre, Invert, Preparation, Scan};
 use crate::data::{DataError, Labelled, noun, scan};
-use crate::evaluation::predictions::{Answers, require_predictions};
+use crate::evaluation::predictions::{Predictions, require_predictions};
 use crate::evaluation::regression::{Values, decimal};
 use crate::machine::escape;
 use crate::run::config::{Config, Dtype};
@@ -170,7 +170,7 @@ fn answers<T: Element>(
         let values = Values::new(network, cpu, &mut weights, set, &all)?;
         return Ok(values.answers.into_iter().map(|value| Answer::Value { value }).collect());
     }
-    let answers = Answers::new(network, cpu, &mut weights, set, &all)?;
+    let answers = Predictions::new(network, cpu, &mut weights, set, &all)?;
     let answer = |at: usize| Answer::Class {
         label: answers.answers[at],
         class: answers.answers[at].and_then(|label| classes.get(label as usize).cloned()),

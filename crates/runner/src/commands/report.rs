@@ -11,7 +11,7 @@ use crate::commands::output::refuse_if;
 use crate::data::DataError;
 use crate::data::element::Element;
 use crate::data::replace::replace_with;
-use crate::evaluation::predictions::Answers;
+use crate::evaluation::predictions::Predictions;
 use crate::report::comparison::{Compared, Comparison, settings};
 use crate::report::page::Page;
 use crate::report::{Material, html};
@@ -95,7 +95,7 @@ fn drawn<T: Element>(
     }
     let (mut weights, _) = weights::read::<T>(&folder::model(folder)?, &setup.network)?;
     let all: Vec<u32> = (0..setup.dataset.test.dims()[0]).collect();
-    let answers = Answers::new(&setup.network, cpu, &mut weights, &setup.dataset.test, &all)?;
+    let answers = Predictions::new(&setup.network, cpu, &mut weights, &setup.dataset.test, &all)?;
     html(material, cpu, Some((&mut weights, &answers)))
 }
 

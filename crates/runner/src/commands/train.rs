@@ -20,13 +20,13 @@ use crate::data::Origin;
 use crate::data::centre::are_centred;
 use crate::data::element::Element;
 use crate::evaluation::interval::Interval;
-use crate::evaluation::predictions::{Answers, require_predictions};
+use crate::evaluation::predictions::{Predictions, require_predictions};
 use crate::evaluation::regression::Values;
 use crate::evaluation::{interval, regression};
 use crate::machine::memory::peak_rss_bytes;
-use crate::machine::pool::Pool;
 use crate::machine::signal::{Signal, Signals};
 use crate::machine::terminal;
+use crate::machine::thread_pool::ThreadPool;
 use crate::run::checkpoint::Identity;
 use crate::run::config::{Config, Dtype};
 use crate::run::divergence::Divergence;
@@ -38,7 +38,7 @@ use crate::run::state::{Position, State};
 use crate::run::summary::{Status, Summary, Task};
 use crate::run::weights::Weights;
 use crate::run::{checkpoint, constant_inputs, epoch, folder, health, setup, sizes, weights};
-use crate::training::activity::Looker;
+use crate::training::activity::ActivityProbe;
 use crate::training::cadence::Cadence;
 use crate::training::display::Display;
 use crate::training::epochs::{End, Watch};
@@ -267,7 +267,7 @@ struct Session<'a> {
     setup: &'a Setup,
     folder: &'a RunFolder,
     isa: Isa,
-    pool: &'a Pool,
+    pool: &'a ThreadPool,
     started: Instant,
     signals: &'a Signals,
     limits: Limits,
@@ -310,7 +310,7 @@ impl Session<'_> {
         let journal = Journal::new(folder, !setup.dataset.has_values())?;
         journal.rewrite(&state.position.history, &record)?;
         self.signals.defer();
-        let looker = Looker::new(setup);
+        let looker = ActivityProbe::new(setup);
         let mut watch = Recorder {
             session: self,
             cpu,
@@ -418,10 +418,10 @@ impl Session<'_> {
     }
 
     /// The answers to the test set: read once, by the weights of the best epoch.
-    fn test<T: Element>(&self, cpu: Cpu<'_>, best: &mut Weights<T>) -> Result<Answers, Error> {
+    fn test<T: Element>(&self, cpu: Cpu<'_>, best: &mut Weights<T>) -> Result<Predictions, Error> {
         let Setup { dataset, network, .. } = self.setup;
         let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
-        Answers::new(network, cpu, best, &dataset.test, &indices)
+        Predictions::new(network, cpu, best, &dataset.test, &indices)
     }
 
     /// The predicted values of the test set: read once, by the weights of the best epoch.
@@ -525,7 +525,7 @@ struct Recorder<'a> {
     cpu: Cpu<'a>,
     identity: &'a Identity,
     display: &'a Display,
-    looker: &'a Looker,
+    looker: &'a ActivityProbe,
     journal: &'a Journal<'a>,
     record: Vec<Health>,
     caught: Option<Signal>,

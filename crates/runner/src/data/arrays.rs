@@ -16,7 +16,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::data::error::{DataError, Fault};
-use crate::data::labelled::{Goals, Inputs, Labelled};
+use crate::data::labelled::{Inputs, Labelled, Targets};
 use crate::data::npy::{Elements, Npy};
 use crate::data::rounding::Rounding;
 use crate::data::{Event, npy};
@@ -42,8 +42,11 @@ pub fn are_in(folder: &Path) -> bool {
 ///
 /// # Errors
 /// As for [`parse`].
-pub fn read_folder(folder: &Path, hear: &mut dyn FnMut(Event<'_>)) -> Result<Arrays, DataError> {
-    of(folder, hear, |name| {
+pub fn read_folder(
+    folder: &Path,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Arrays, DataError> {
+    of(folder, on_event, |name| {
         let path = folder.join(format!("{name}.npy"));
         if !path.is_file() {
             return Ok(None);
@@ -61,10 +64,10 @@ pub fn read_folder(folder: &Path, hear: &mut dyn FnMut(Event<'_>)) -> Result<Arr
 pub fn parse(
     input: impl Read + Seek,
     path: &Path,
-    hear: &mut dyn FnMut(Event<'_>),
+    on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Arrays, DataError> {
     let mut archive = ZipArchive::new(input).map_err(|error| damaged(path, error))?;
-    of(path, hear, |name| {
+    of(path, on_event, |name| {
         // As errors name it.
         let place = path.join(name);
         match archive.by_name(&format!("{name}.npy")) {
@@ -86,14 +89,14 @@ fn damaged(path: &Path, error: ZipError) -> DataError {
 /// first of them.
 fn of(
     path: &Path,
-    hear: &mut dyn FnMut(Event<'_>),
+    on_event: &mut dyn FnMut(Event<'_>),
     mut array: impl FnMut(&str) -> Result<Option<(Npy, PathBuf)>, DataError>,
 ) -> Result<Arrays, DataError> {
     let mut lost = None;
     let mut set = |[x, y]: [&str; 2]| match (array(x)?, array(y)?) {
         (None, None) => Ok(None),
-        (Some((inputs, x)), Some((goals, y))) => {
-            let (set, rounded) = labelled(inputs, &x, goals, &y)?;
+        (Some((inputs, x)), Some((targets, y))) => {
+            let (set, rounded) = labelled(inputs, &x, targets, &y)?;
             lost = lost.take().or(rounded);
             Ok(Some((set, x, y)))
         }
@@ -112,7 +115,7 @@ fn of(
     };
     let test = set(PAIRS[2])?;
     if let Some(lost) = lost {
-        hear(Event::Notice(&lost));
+        on_event(Event::Notice(&lost));
     }
     let Some((test, x_test, y_test)) = test else { return Ok(Arrays { train, test: None }) };
     if (test.shape(), std::mem::discriminant(test.inputs()))
@@ -129,9 +132,9 @@ fn of(
             described(&test),
         ));
     }
-    match (train.goals(), test.goals()) {
-        (Goals::Values(_), Goals::Values(_)) => {}
-        (Goals::Classes(train), Goals::Classes(test)) => {
+    match (train.targets(), test.targets()) {
+        (Targets::Values(_), Targets::Values(_)) => {}
+        (Targets::Classes(train), Targets::Classes(test)) => {
             let classes = train.iter().max().map_or(0, |&largest| usize::from(largest) + 1);
             if let Some(at) = test.iter().position(|&label| usize::from(label) >= classes) {
                 let found = format!("{} at index {at}", test[at]);
@@ -147,23 +150,28 @@ fn of(
     Ok(Arrays { train, test: Some(test) })
 }
 
-/// Examples and goals that came from the arrays `x` and `y`, and what is said of rounding.
+/// Examples and targets that came from the arrays `x` and `y`, and what is said of rounding.
 fn labelled(
     inputs: Npy,
     x: &Path,
-    goals: Npy,
+    targets: Npy,
     y: &Path,
 ) -> Result<(Labelled, Option<String>), DataError> {
     let inputs = Examples::new(inputs, x)?;
-    let lost = inputs.rounding.notice(x).or_else(|| goals.rounding.notice(y));
+    let lost = inputs.rounding.notice(x).or_else(|| targets.rounding.notice(y));
     let count = inputs.count;
-    if goals.shape != [count] && goals.shape != [count, 1] {
-        let expected = format!("the shape ({count},), a goal for each example");
-        return Err(DataError::malformed(y, Fault::Pairs, expected, format!("{:?}", goals.shape)));
+    if targets.shape != [count] && targets.shape != [count, 1] {
+        let expected = format!("the shape ({count},), a target for each example");
+        return Err(DataError::malformed(
+            y,
+            Fault::Pairs,
+            expected,
+            format!("{:?}", targets.shape),
+        ));
     }
-    let goals = match goals.elements {
-        Elements::Bytes(labels) => Goals::Classes(labels),
-        Elements::Floats(values) => Goals::Values(values),
+    let targets = match targets.elements {
+        Elements::Bytes(labels) => Targets::Classes(labels),
+        Elements::Floats(values) => Targets::Values(values),
         Elements::Integers(labels) => {
             let class = |(at, label): (usize, i64)| {
                 u8::try_from(label).map_err(|_| {
@@ -173,13 +181,13 @@ fn labelled(
                     DataError::malformed(y, Fault::LabelRange, expected, found)
                 })
             };
-            Goals::Classes(labels.into_iter().enumerate().map(class).collect::<Result<_, _>>()?)
+            Targets::Classes(labels.into_iter().enumerate().map(class).collect::<Result<_, _>>()?)
         }
     };
-    Ok((inputs.labelled(goals, x)?, lost))
+    Ok((inputs.labelled(targets, x)?, lost))
 }
 
-/// Examples without goals.
+/// Examples without targets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Examples {
     /// How many; at least one.
@@ -227,14 +235,14 @@ impl Examples {
         Ok(Self { count, rows, cols, inputs, rounding })
     }
 
-    /// With their goals.
+    /// With their targets.
     ///
     /// # Errors
     /// [`DataError::Malformed`] if there are more than can be counted in 32 bits.
-    pub fn labelled(self, goals: Goals, path: &Path) -> Result<Labelled, DataError> {
+    pub fn labelled(self, targets: Targets, path: &Path) -> Result<Labelled, DataError> {
         match self.rows {
-            Some(rows) => Labelled::images(self.inputs, goals, rows, self.cols),
-            None => Labelled::table(self.inputs, goals, self.cols),
+            Some(rows) => Labelled::images(self.inputs, targets, rows, self.cols),
+            None => Labelled::table(self.inputs, targets, self.cols),
         }
         .map_err(|uneven| {
             DataError::malformed(path, Fault::Length, "fewer than 2^32 examples", uneven)
@@ -281,7 +289,7 @@ mod tests {
         ]);
         let set = set.expect("rows");
         assert_eq!(set.train.shape(), nn::Shape::Features(4));
-        assert_eq!(set.test.expect("a test set").goals(), &Goals::Values(vec![0.5; 2]));
+        assert_eq!(set.test.expect("a test set").targets(), &Targets::Values(vec![0.5; 2]));
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn convert<S: Copy + Sync, T: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Goals;
+    use crate::data::Targets;
 
     fn set() -> Labelled {
         let pixels = (0..=255).collect();
@@ -165,9 +165,9 @@ mod tests {
 
     #[test]
     fn numbers_are_taken_as_they_are() {
-        let (inputs, goals) =
-            (Inputs::Numbers(vec![-0.5, 300.0, 0.1, f32::MAX]), Goals::Classes(vec![0, 1]));
-        let set = Labelled::table(inputs, goals, 2).expect("2 rows of 2");
+        let (inputs, targets) =
+            (Inputs::Numbers(vec![-0.5, 300.0, 0.1, f32::MAX]), Targets::Classes(vec![0, 1]));
+        let set = Labelled::table(inputs, targets, 2).expect("2 rows of 2");
         let mut double = [9.0_f64; 4];
         gather(Isa::detect(), &[1, 0], &set, &mut double).expect("all fits");
         assert_eq!(double, [0.1_f32, f32::MAX, -0.5, 300.0].map(f64::from));
@@ -181,7 +181,7 @@ mod tests {
             gather(Isa::detect(), &order, &set(), &mut pixels).expect("all fits");
             pixels
         };
-        let pool = crate::machine::pool::Pool::new(3).expect("threads");
+        let pool = crate::machine::thread_pool::ThreadPool::new(3).expect("threads");
         assert_eq!(pool.enter(gathered), gathered());
     }
 }

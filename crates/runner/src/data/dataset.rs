@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::data::error::DataError;
 use crate::data::folder;
-use crate::data::labelled::{Goals, Labelled};
+use crate::data::labelled::{Labelled, Targets};
 
 /// A data set in memory.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Dataset {
     pub name: String,
     /// Where it came from.
     pub origin: Origin,
-    /// Number of classes; every label is below it. 0 where examples have values for goals.
+    /// Number of classes; every label is below it. 0 where examples have values for targets.
     pub classes: usize,
     /// What the columns and the classes of a table are called; nothing of images.
     pub names: Names,
@@ -103,9 +103,9 @@ impl Dataset {
         }
     }
 
-    /// Whether examples have values for goals, not classes.
+    /// Whether examples have values for targets, not classes.
     pub fn has_values(&self) -> bool {
-        matches!(self.train.goals(), Goals::Values(_))
+        matches!(self.train.targets(), Targets::Values(_))
     }
 
     /// Numbers that a network must answer with at least: one a class, or one value.

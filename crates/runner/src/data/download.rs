@@ -82,7 +82,7 @@ impl<T> From<DataError> for Failure<T> {
 pub(crate) fn download(
     folder: &Path,
     mirrors: &Mirrors,
-    hear: &mut dyn FnMut(Event<'_>),
+    on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Option<String>, Failure<Vec<Attempt>>> {
     let longest = mirrors.first_byte.saturating_add(mirrors.stall).saturating_mul(2);
     let mut config = ureq::Agent::config_builder()
@@ -101,7 +101,7 @@ pub(crate) fn download(
         first_byte: mirrors.first_byte,
         stall: mirrors.stall,
         answered: false,
-        hear,
+        on_event,
     };
 
     let count = mirrors.urls.len();
@@ -116,9 +116,9 @@ pub(crate) fn download(
         for tried in 0..count {
             let mirror = &mirrors.urls[(current + tried) % count];
             let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), file.name);
-            (session.hear)(Event::Begun(&url));
+            (session.on_event)(Event::Begun(&url));
             let outcome = session.fetch(&url, file, &path, count - tried);
-            (session.hear)(Event::Ended);
+            (session.on_event)(Event::Ended);
             match outcome {
                 Ok(()) => {
                     current = (current + tried) % count;
@@ -142,7 +142,7 @@ struct Session<'a> {
     stall: Duration,
     /// Whether a byte has come from any mirror.
     answered: bool,
-    hear: &'a mut dyn FnMut(Event<'_>),
+    on_event: &'a mut dyn FnMut(Event<'_>),
 }
 
 impl Session<'_> {
@@ -193,7 +193,7 @@ impl Session<'_> {
             patience,
             stall: self.stall,
             answered: &mut self.answered,
-            hear: &mut *self.hear,
+            on_event: &mut *self.on_event,
         })
     }
 }
@@ -247,7 +247,7 @@ struct Body<'a> {
     patience: Duration,
     stall: Duration,
     answered: &'a mut bool,
-    hear: &'a mut dyn FnMut(Event<'_>),
+    on_event: &'a mut dyn FnMut(Event<'_>),
 }
 
 impl Read for Body<'_> {
@@ -265,7 +265,7 @@ impl Read for Body<'_> {
             self.patience = self.stall;
             self.received += bytes.len() as u64;
             (self.chunk, self.used) = (bytes, 0);
-            (self.hear)(Event::Received { bytes: self.received, total });
+            (self.on_event)(Event::Received { bytes: self.received, total });
         }
         let count = (&self.chunk[self.used..]).read(out)?;
         self.used += count;

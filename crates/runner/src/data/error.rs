@@ -152,9 +152,9 @@ pub enum Fault {
     /// An example has another shape than those of a run.
     #[error("examples of another shape")]
     Width,
-    /// Goals are classes where values are needed, or the other way round.
-    #[error("goals of another kind")]
-    Goals,
+    /// Targets are classes where values are needed, or the other way round.
+    #[error("targets of another kind")]
+    Targets,
     /// A label names a class that the data set does not have.
     #[error("label out of range")]
     LabelRange,

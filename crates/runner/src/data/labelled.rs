@@ -43,14 +43,14 @@ impl Inputs {
 
 /// What a network should answer, example by example.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Goals {
+pub enum Targets {
     /// A class.
     Classes(Vec<u8>),
     /// A finite number.
     Values(Vec<f32>),
 }
 
-impl Goals {
+impl Targets {
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -73,13 +73,13 @@ pub fn noun(shape: Shape) -> &'static str {
     }
 }
 
-/// Examples of one shape, each with its goal. Pixels of images run row by row, bytes from 0 (background) to 255.
+/// Examples of one shape, each with its target. Pixels of images run row by row, bytes from 0 (background) to 255.
 ///
-/// Inputs, goals and shape agree: that is checked once, when the set is made.
+/// Inputs, targets and shape agree: that is checked once, when the set is made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Labelled {
     inputs: Inputs,
-    goals: Goals,
+    targets: Targets,
     shape: Shape,
     dims: [u32; 3],
 }
@@ -105,42 +105,42 @@ impl Labelled {
     /// [`Uneven`] unless `pixels.len()` is the product of the three, `rows` and `cols` are at least 1, and the
     /// number of images fits into `u32`.
     pub fn new(pixels: Vec<u8>, labels: Vec<u8>, rows: u32, cols: u32) -> Result<Self, Uneven> {
-        Self::images(Inputs::Bytes(pixels), Goals::Classes(labels), rows, cols)
+        Self::images(Inputs::Bytes(pixels), Targets::Classes(labels), rows, cols)
     }
 
-    /// The same of any inputs and goals.
+    /// The same of any inputs and targets.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
-    pub fn images(inputs: Inputs, goals: Goals, rows: u32, cols: u32) -> Result<Self, Uneven> {
+    pub fn images(inputs: Inputs, targets: Targets, rows: u32, cols: u32) -> Result<Self, Uneven> {
         let shape = Shape::Image { height: rows as usize, width: cols as usize, channels: 1 };
-        Self::of_shape(inputs, goals, shape, rows, cols)
+        Self::of_shape(inputs, targets, shape, rows, cols)
     }
 
-    /// `goals.len()` rows of a table, of `columns` numbers each.
+    /// `targets.len()` rows of a table, of `columns` numbers each.
     ///
     /// # Errors
     /// As for [`new`](Self::new), for one row of pixels.
-    pub fn table(inputs: Inputs, goals: Goals, columns: u32) -> Result<Self, Uneven> {
-        Self::of_shape(inputs, goals, Shape::Features(columns as usize), 1, columns)
+    pub fn table(inputs: Inputs, targets: Targets, columns: u32) -> Result<Self, Uneven> {
+        Self::of_shape(inputs, targets, Shape::Features(columns as usize), 1, columns)
     }
 
     fn of_shape(
         inputs: Inputs,
-        goals: Goals,
+        targets: Targets,
         shape: Shape,
         rows: u32,
         cols: u32,
     ) -> Result<Self, Uneven> {
-        let uneven = Uneven { pixels: inputs.len(), labels: goals.len(), rows, cols };
-        let count = u32::try_from(goals.len()).map_err(|_| uneven)?;
+        let uneven = Uneven { pixels: inputs.len(), labels: targets.len(), rows, cols };
+        let count = u32::try_from(targets.len()).map_err(|_| uneven)?;
         let product = [count, rows, cols]
             .iter()
             .try_fold(1, |so_far: u64, &dim| so_far.checked_mul(dim.into()));
         if rows == 0 || cols == 0 || product != Some(inputs.len() as u64) {
             return Err(uneven);
         }
-        Ok(Self { inputs, goals, shape, dims: [count, rows, cols] })
+        Ok(Self { inputs, targets, shape, dims: [count, rows, cols] })
     }
 
     /// The examples `indices`, in this order. Indices beyond the last are left out.
@@ -154,23 +154,23 @@ impl Labelled {
             Inputs::Bytes(bytes) => Inputs::Bytes(taken(bytes, self.image_len(), indices)),
             Inputs::Numbers(numbers) => Inputs::Numbers(taken(numbers, self.image_len(), indices)),
         };
-        let goals = match &self.goals {
-            Goals::Classes(classes) => Goals::Classes(taken(classes, 1, indices)),
-            Goals::Values(values) => Goals::Values(taken(values, 1, indices)),
+        let targets = match &self.targets {
+            Targets::Classes(classes) => Targets::Classes(taken(classes, 1, indices)),
+            Targets::Values(values) => Targets::Values(taken(values, 1, indices)),
         };
         let [_, rows, cols] = self.dims;
-        let dims = [goals.len() as u32, rows, cols];
-        Self { inputs, goals, shape: self.shape, dims }
+        let dims = [targets.len() as u32, rows, cols];
+        Self { inputs, targets, shape: self.shape, dims }
     }
 
     /// Number of examples.
     pub fn len(&self) -> usize {
-        self.goals.len()
+        self.targets.len()
     }
 
     /// Whether there is no example at all.
     pub fn is_empty(&self) -> bool {
-        self.goals.is_empty()
+        self.targets.is_empty()
     }
 
     /// The places of all examples.
@@ -178,7 +178,7 @@ impl Labelled {
         0..self.dims[0]
     }
 
-    /// SHA-256 over every example and its goal of a training and a test set.
+    /// SHA-256 over every example and its target of a training and a test set.
     pub fn sha256(sets: [&Self; 2]) -> String {
         let mut hash = Sha256::new();
         for set in sets {
@@ -189,9 +189,9 @@ impl Labelled {
                     numbers.iter().for_each(|x| hash.update(x.to_le_bytes()));
                 }
             }
-            match &set.goals {
-                Goals::Classes(classes) => hash.update(classes),
-                Goals::Values(values) => values.iter().for_each(|x| hash.update(x.to_le_bytes())),
+            match &set.targets {
+                Targets::Classes(classes) => hash.update(classes),
+                Targets::Values(values) => values.iter().for_each(|x| hash.update(x.to_le_bytes())),
             }
         }
         hex(&hash.finalize())
@@ -233,8 +233,8 @@ impl Labelled {
     }
 
     /// What it should answer.
-    pub fn goals(&self) -> &Goals {
-        &self.goals
+    pub fn targets(&self) -> &Targets {
+        &self.targets
     }
 
     /// Every pixel of images in bytes: image after image, row after row. None of anything else.
@@ -247,9 +247,9 @@ impl Labelled {
 
     /// The class of every example; none where they are to be met with values.
     pub fn labels(&self) -> &[u8] {
-        match &self.goals {
-            Goals::Classes(classes) => classes,
-            Goals::Values(_) => &[],
+        match &self.targets {
+            Targets::Classes(classes) => classes,
+            Targets::Values(_) => &[],
         }
     }
 
@@ -287,12 +287,12 @@ mod tests {
 
     #[test]
     fn a_subset_has_its_examples_in_their_order() {
-        let (inputs, goals) =
+        let (inputs, targets) =
             (Inputs::Numbers(vec![0.0, 0.5, 1.0, 1.5, 2.0, 2.5]), vec![10.0, 11.0, 12.0]);
-        let set = Labelled::table(inputs, Goals::Values(goals), 2).expect("3 rows of 2");
+        let set = Labelled::table(inputs, Targets::Values(targets), 2).expect("3 rows of 2");
         let some = set.subset(&[2, 0]);
         assert_eq!(some.inputs(), &Inputs::Numbers(vec![2.0, 2.5, 0.0, 0.5]));
-        assert_eq!((some.goals(), some.dims()), (&Goals::Values(vec![12.0, 10.0]), [2, 1, 2]));
+        assert_eq!((some.targets(), some.dims()), (&Targets::Values(vec![12.0, 10.0]), [2, 1, 2]));
         assert_eq!(some.shape(), Shape::Features(2));
         assert!(some.labels().is_empty() && some.pixels().is_empty() && some.image(0).is_none());
     }

@@ -23,21 +23,21 @@ use crate::data::{arrays, folder, mnist, table};
 /// downloaded anew; [`DataError::Missing`] if the folder of [`Choice::Folder`] lacks a file;
 /// [`DataError::Absent`] if the file of a table or of arrays is not there;
 /// [`DataError::Unavailable`] if [`Choice::Mnist`] is nowhere; [`DataError::Io`] if the machine refuses.
-pub fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result<Dataset, DataError> {
+pub fn load(request: &Request, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Dataset, DataError> {
     let digits = || (request.digits)(request.seed, request.cache.as_deref());
     match &request.choice {
         Choice::Folder(folder) if arrays::are_in(folder) => from_arrays(
-            arrays::read_folder(folder, hear)?,
+            arrays::read_folder(folder, on_event)?,
             folder,
             Origin::Folder(folder.clone()),
             request.seed,
         ),
         Choice::Archive(path) => {
-            let arrays = arrays::parse(BufReader::new(open(path)?), path, hear)?;
+            let arrays = arrays::parse(BufReader::new(open(path)?), path, on_event)?;
             from_arrays(arrays, path, Origin::File(path.clone()), request.seed)
         }
-        Choice::Table(path, goal) => {
-            let table = table::parse(open(path)?, path, goal, hear)?;
+        Choice::Table(path, target) => {
+            let table = table::parse(open(path)?, path, target, on_event)?;
             from_table(table, name(path), Origin::File(path.clone()), path, request.seed)
         }
         Choice::Classification(settings) => {
@@ -49,11 +49,11 @@ pub fn load(request: &Request, hear: &mut dyn FnMut(Event<'_>)) -> Result<Datase
             Ok(Dataset::new(name(folder), Origin::Folder(folder.clone()), contents))
         }
         Choice::Digits => digits(),
-        Choice::Mnist => mnist::load(request, hear),
-        Choice::Auto => match mnist::load(request, hear) {
+        Choice::Mnist => mnist::load(request, on_event),
+        Choice::Auto => match mnist::load(request, on_event) {
             Err(DataError::Unavailable { places, attempts }) => {
                 let reason = unavailable(&places, &attempts);
-                hear(Event::Notice(&format!(
+                on_event(Event::Notice(&format!(
                     "training on generated digits, not on MNIST, since {reason}"
                 )));
                 Ok(Dataset { origin: Origin::Generated { instead_of: Some(reason) }, ..digits()? })

@@ -51,7 +51,7 @@ pub(crate) const PUBLISHED: [Published; 4] = [
 /// Those of [`load`](super::load).
 pub(crate) fn load(
     request: &Request,
-    hear: &mut dyn FnMut(Event<'_>),
+    on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Dataset, DataError> {
     let cache = request.cache.as_ref().map(|cache| cache.join("mnist"));
     for place in request.mnist_dir.iter().chain(&request.places) {
@@ -61,7 +61,7 @@ pub(crate) fn load(
             Err(DataError::Missing { files, .. })
                 if files.len() == FILES.len() && request.mnist_dir.as_ref() != Some(place) => {}
             Err(unusable) => {
-                hear(Event::Notice(&format!("MNIST is looked for elsewhere: {unusable}")));
+                on_event(Event::Notice(&format!("MNIST is looked for elsewhere: {unusable}")));
             }
         }
     }
@@ -69,7 +69,7 @@ pub(crate) fn load(
         match folder::locate(cache).and_then(|paths| read(&paths, Origin::Folder(cache.clone()))) {
             Err(DataError::Missing { .. }) => {}
             Err(unusable) => {
-                hear(Event::Notice(&format!("MNIST in the cache is of no use: {unusable}")));
+                on_event(Event::Notice(&format!("MNIST in the cache is of no use: {unusable}")));
             }
             found => return found,
         }
@@ -81,17 +81,17 @@ pub(crate) fn load(
         DataError::Unavailable { places, attempts }
     };
     if let Some(cache) = &cache {
-        match fetch(cache, true, &request.mirrors, hear) {
+        match fetch(cache, true, &request.mirrors, on_event) {
             Ok(set) => return Ok(set),
             Err(Failure::Mirror(attempts)) => return Err(unavailable(attempts)),
             Err(Failure::Machine(refusal)) => {
-                hear(Event::Notice(&format!("the cache is of no use: {refusal}")));
+                on_event(Event::Notice(&format!("the cache is of no use: {refusal}")));
             }
         }
     }
     let passing =
         tempfile::tempdir().map_err(DataError::io("create a folder in", &std::env::temp_dir()))?;
-    fetch(passing.path(), false, &request.mirrors, hear).map_err(|failure| match failure {
+    fetch(passing.path(), false, &request.mirrors, on_event).map_err(|failure| match failure {
         Failure::Mirror(attempts) => unavailable(attempts),
         Failure::Machine(refusal) => refusal,
     })
@@ -102,9 +102,9 @@ fn fetch(
     into: &Path,
     stays: bool,
     mirrors: &Mirrors,
-    hear: &mut dyn FnMut(Event<'_>),
+    on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Dataset, Failure<Vec<Attempt>>> {
-    let origin = match download(into, mirrors, hear)? {
+    let origin = match download(into, mirrors, on_event)? {
         Some(from) => Origin::Downloaded { from, into: stays.then(|| into.to_path_buf()) },
         // Another process has downloaded it in the meantime.
         None => Origin::Folder(into.to_path_buf()),

@@ -36,7 +36,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// Shows one event.
-    pub fn hear(&mut self, event: Event<'_>) {
+    pub fn on_event(&mut self, event: Event<'_>) {
         match event {
             Event::Notice(text) => say(text),
             // indicatif draws to stderr, and not at all where that is no terminal.
@@ -70,14 +70,14 @@ mod tests {
     #[test]
     fn the_bar_follows_one_download_and_goes_with_it() {
         let mut terminal = Terminal::default();
-        terminal.hear(Event::Received { bytes: 1, total: None });
-        terminal.hear(Event::Begun("http://mirror/file.gz"));
-        terminal.hear(Event::Received { bytes: 10, total: Some(40) });
-        terminal.hear(Event::Received { bytes: 20, total: Some(40) });
+        terminal.on_event(Event::Received { bytes: 1, total: None });
+        terminal.on_event(Event::Begun("http://mirror/file.gz"));
+        terminal.on_event(Event::Received { bytes: 10, total: Some(40) });
+        terminal.on_event(Event::Received { bytes: 20, total: Some(40) });
         let bar = terminal.bar.clone().expect("a bar for what has begun");
         assert_eq!((bar.position(), bar.length()), (20, Some(40)));
         assert_eq!(bar.message(), "http://mirror/file.gz");
-        terminal.hear(Event::Ended);
+        terminal.on_event(Event::Ended);
         assert!(bar.is_finished() && terminal.bar.is_none());
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::data::download::Mirrors;
 use crate::data::synthetic::{Classification, Linear};
-use crate::data::table::Goal;
+use crate::data::table::TargetColumn;
 use crate::data::{DataError, Dataset, mnist};
 
 /// The data set that is asked for.
@@ -25,7 +25,7 @@ pub enum Choice {
     /// Whatever set of the form of [`folder`](super::folder) or of [`arrays`](super::arrays) is in this folder.
     Folder(PathBuf),
     /// The table in this file, and which of its columns is to be learned.
-    Table(PathBuf, Goal),
+    Table(PathBuf, TargetColumn),
     /// The archive of arrays in this file.
     Archive(PathBuf),
     /// A generated table of classes.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The training loop splits once; the test set has no part in it. Data that come without a test set are split before that
-//! by the same rule. Where examples have values for goals, all are of one class.
+//! by the same rule. Where examples have values for targets, all are of one class.
 
 use std::cmp::Reverse;
 
@@ -135,7 +135,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::data::{Goals, Inputs};
+    use crate::data::{Inputs, Targets};
 
     fn labelled(labels: Vec<u8>) -> Labelled {
         Labelled::new(vec![0; labels.len()], labels, 1, 1).expect("one pixel a label")
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn values_are_split_as_one_class() {
-        let (inputs, goals) = (Inputs::Numbers(vec![0.0; 30]), Goals::Values(vec![1.0; 30]));
-        let set = Labelled::table(inputs, goals, 1).expect("30 rows of 1");
+        let (inputs, targets) = (Inputs::Numbers(vec![0.0; 30]), Targets::Values(vec![1.0; 30]));
+        let set = Labelled::table(inputs, targets, 1).expect("30 rows of 1");
         let [validation, test] = [Split::stratified(&set, 10, 1), Split::test(&set, 10, 1)]
             .map(|split| split.expect("10 of 30").validation);
         assert_eq!((validation.len(), test.len()), (10, 10));

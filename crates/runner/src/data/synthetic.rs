@@ -14,7 +14,7 @@ use kernels::random::{Stream, fill_normal, fill_uniform};
 use kernels::{Cpu, Isa};
 use serde::{Deserialize, Serialize};
 
-use crate::data::labelled::{Goals, Inputs, Labelled, Uneven};
+use crate::data::labelled::{Inputs, Labelled, Targets, Uneven};
 use crate::data::table::Table;
 
 /// The settings of `dataset = "classification"`.
@@ -143,7 +143,7 @@ impl Classification {
         let (flips, labels) = (stream(4), stream(5));
 
         let mut inputs = Vec::with_capacity(rows * width);
-        let mut goals = Vec::with_capacity(rows);
+        let mut targets = Vec::with_capacity(rows);
         let mut row = vec![0.0; known];
         for (at, drawn) in drawn.chunks_exact(width).enumerate() {
             let class = at as u32 % classes;
@@ -158,7 +158,7 @@ impl Classification {
             inputs.extend(redundant.map(|x| x as f32));
             inputs.extend(drawn[known + mixed..].iter().map(|&x| x as f32));
             let flipped = flips.uniform_f64(at as u64) < flip;
-            goals.push(if flipped { labels.below(at as u64, classes) } else { class } as u8);
+            targets.push(if flipped { labels.below(at as u64, classes) } else { class } as u8);
         }
         let names = ["informative", "redundant", "noise"].into_iter();
         let counts = [known, mixed, width - known - mixed];
@@ -168,7 +168,7 @@ impl Classification {
         Ok(Table {
             columns: columns.collect(),
             classes: (0..classes).map(|class| class.to_string()).collect(),
-            rows: Labelled::table(Inputs::Numbers(inputs), Goals::Classes(goals), features)?,
+            rows: Labelled::table(Inputs::Numbers(inputs), Targets::Classes(targets), features)?,
         })
     }
 }
@@ -200,11 +200,11 @@ impl Linear {
             let exact = row.iter().zip(&weights).fold(0.0, |sum, (&x, w)| sum + f64::from(x) * w);
             (exact + noise * drawn) as f32
         };
-        let goals = inputs.chunks_exact(width).zip(normal(stream(2), rows)).map(value).collect();
+        let targets = inputs.chunks_exact(width).zip(normal(stream(2), rows)).map(value).collect();
         Ok(Table {
             columns: (1..=features).map(|n| format!("x_{n}")).collect(),
             classes: Vec::new(),
-            rows: Labelled::table(Inputs::Numbers(inputs), Goals::Values(goals), features)?,
+            rows: Labelled::table(Inputs::Numbers(inputs), Targets::Values(targets), features)?,
         })
     }
 }
@@ -318,9 +318,9 @@ mod tests {
         let table = settings.generate(7).expect("as many as stated");
         let noisy = Linear { noise: 0.5, ..settings }.generate(7).expect("as many as stated");
         assert_eq!(table.rows.inputs(), noisy.rows.inputs());
-        let values = |table: &Table| match table.rows.goals() {
-            Goals::Values(values) => values.clone(),
-            Goals::Classes(_) => Vec::new(),
+        let values = |table: &Table| match table.rows.targets() {
+            Targets::Values(values) => values.clone(),
+            Targets::Classes(_) => Vec::new(),
         };
         let (exact, noisy) = (values(&table), values(&noisy));
         let squares =

@@ -19,20 +19,20 @@ use csv::{ErrorKind, Position, ReaderBuilder, StringRecord, Trim};
 
 use crate::data::classes::Classes;
 use crate::data::error::{DataError, Fault};
-use crate::data::labelled::{Goals, Inputs, Labelled};
+use crate::data::labelled::{Inputs, Labelled, Targets};
 use crate::data::rounding::Rounding;
 use crate::data::{Event, Names};
 
 /// The column of a table that is to be learned, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Goal {
+pub enum TargetColumn {
     /// Its distinct texts are classes.
     Label(String),
     /// Its numbers are values to be met.
     Target(String),
 }
 
-impl Goal {
+impl TargetColumn {
     /// The column's name.
     pub fn column(&self) -> &str {
         let (Self::Label(column) | Self::Target(column)) = self;
@@ -55,10 +55,10 @@ pub struct Table {
 const MOST_CLASSES: usize = 256;
 
 impl Table {
-    /// The bytes of a file with its rows: the goal last, in the column `goal`. Numbers are written so that they are read back to the bit.
-    pub(crate) fn to_csv(&self, goal: &str) -> Vec<u8> {
+    /// The bytes of a file with its rows: the target last, in the column `target`. Numbers are written so that they are read back to the bit.
+    pub(crate) fn to_csv(&self, target: &str) -> Vec<u8> {
         let mut text = self.columns.iter().map(|column| format!("{column},")).collect::<String>();
-        text.push_str(goal);
+        text.push_str(target);
         let numbers = match self.rows.inputs() {
             Inputs::Numbers(numbers) => &numbers[..],
             Inputs::Bytes(_) => &[],
@@ -66,9 +66,9 @@ impl Table {
         for (at, row) in numbers.chunks_exact(self.rows.cols()).enumerate() {
             text.push('\n');
             row.iter().for_each(|number| text.push_str(&format!("{number},")));
-            match self.rows.goals() {
-                Goals::Classes(classes) => text.push_str(&classes[at].to_string()),
-                Goals::Values(values) => text.push_str(&values[at].to_string()),
+            match self.rows.targets() {
+                Targets::Classes(classes) => text.push_str(&classes[at].to_string()),
+                Targets::Values(values) => text.push_str(&values[at].to_string()),
             }
         }
         text.push('\n');
@@ -86,14 +86,14 @@ impl Table {
 pub fn parse(
     input: impl Read,
     path: &Path,
-    goal: &Goal,
-    hear: &mut dyn FnMut(Event<'_>),
+    target: &TargetColumn,
+    on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Table, DataError> {
-    let mut file = File::new(input, path, hear)?;
-    let at = file.column(goal.column())?;
+    let mut file = File::new(input, path, on_event)?;
+    let at = file.column(target.column())?;
     let shown: Vec<usize> = (0..file.header.len()).filter(|&column| column != at).collect();
     if shown.is_empty() {
-        let expected = format!("a column beside `{}`", goal.column());
+        let expected = format!("a column beside `{}`", target.column());
         return Err(DataError::malformed(path, Fault::Column, expected, "none"));
     }
     for &column in &shown {
@@ -102,17 +102,17 @@ pub fn parse(
     let (mut numbers, mut texts, mut values) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(record) = file.next()? {
         file.numbers(&record, &shown, &mut numbers)?;
-        match goal {
-            Goal::Target(_) => file.numbers(&record, &[at], &mut values)?,
-            Goal::Label(_) if record[at].is_empty() => {
+        match target {
+            TargetColumn::Target(_) => file.numbers(&record, &[at], &mut values)?,
+            TargetColumn::Label(_) if record[at].is_empty() => {
                 return Err(file.refused(Fault::Label, "a class", &record, at));
             }
-            Goal::Label(_) => texts.push(record[at].to_owned()),
+            TargetColumn::Label(_) => texts.push(record[at].to_owned()),
         }
     }
-    let (goals, classes) = match goal {
-        Goal::Target(_) => (Goals::Values(values), Vec::new()),
-        Goal::Label(column) => {
+    let (targets, classes) = match target {
+        TargetColumn::Target(_) => (Targets::Values(values), Vec::new()),
+        TargetColumn::Label(column) => {
             let classes = Classes::of(&texts);
             if classes.names().len() > MOST_CLASSES {
                 let expected = format!(
@@ -126,16 +126,16 @@ pub fn parse(
                 ));
             }
             let number = |text: &String| classes.find(text).unwrap_or(0) as u8;
-            (Goals::Classes(texts.iter().map(number).collect()), classes.into_names())
+            (Targets::Classes(texts.iter().map(number).collect()), classes.into_names())
         }
     };
-    file.end(hear);
-    let rows = labelled(path, numbers, goals, shown.len())?;
+    file.end(on_event);
+    let rows = labelled(path, numbers, targets, shown.len())?;
     let columns = shown.into_iter().map(|column| file.header[column].to_owned()).collect();
     Ok(Table { columns, classes, rows })
 }
 
-/// The rows of the table in `input` with their goals, by the `names` of columns and classes that a network was trained on; other columns
+/// The rows of the table in `input` with their targets, by the `names` of columns and classes that a network was trained on; other columns
 /// may stand between them.
 ///
 /// # Errors
@@ -143,21 +143,21 @@ pub fn parse(
 pub fn parse_known(
     input: impl Read,
     path: &Path,
-    goal: &Goal,
+    target: &TargetColumn,
     names: &Names,
-    hear: &mut dyn FnMut(Event<'_>),
+    on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Labelled, DataError> {
-    let mut file = File::new(input, path, hear)?;
+    let mut file = File::new(input, path, on_event)?;
     let shown =
         names.columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
-    let at = file.column(goal.column())?;
+    let at = file.column(target.column())?;
     let known = Classes::known(&names.classes);
     let (mut numbers, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(record) = file.next()? {
         file.numbers(&record, &shown, &mut numbers)?;
-        match goal {
-            Goal::Target(_) => file.numbers(&record, &[at], &mut values)?,
-            Goal::Label(_) => match known.find(&record[at]) {
+        match target {
+            TargetColumn::Target(_) => file.numbers(&record, &[at], &mut values)?,
+            TargetColumn::Label(_) => match known.find(&record[at]) {
                 Some(class) => classes.push(class as u8),
                 None => {
                     let expected =
@@ -167,12 +167,12 @@ pub fn parse_known(
             },
         }
     }
-    let goals = match goal {
-        Goal::Target(_) => Goals::Values(values),
-        Goal::Label(_) => Goals::Classes(classes),
+    let targets = match target {
+        TargetColumn::Target(_) => Targets::Values(values),
+        TargetColumn::Label(_) => Targets::Classes(classes),
     };
-    file.end(hear);
-    labelled(path, numbers, goals, shown.len())
+    file.end(on_event);
+    labelled(path, numbers, targets, shown.len())
 }
 
 /// The numbers in the columns `columns` of the table in `input`, row after row; other columns may stand between them.
@@ -183,26 +183,26 @@ pub fn parse_rows(
     input: impl Read,
     path: &Path,
     columns: &[String],
-    hear: &mut dyn FnMut(Event<'_>),
+    on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Vec<f32>, DataError> {
-    let mut file = File::new(input, path, hear)?;
+    let mut file = File::new(input, path, on_event)?;
     let shown = columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
     let mut numbers = Vec::new();
     while let Some(record) = file.next()? {
         file.numbers(&record, &shown, &mut numbers)?;
     }
-    file.end(hear);
+    file.end(on_event);
     Ok(numbers)
 }
 
-/// Rows of `columns` numbers with their goals; at least one.
+/// Rows of `columns` numbers with their targets; at least one.
 fn labelled(
     path: &Path,
     numbers: Vec<f32>,
-    goals: Goals,
+    targets: Targets,
     columns: usize,
 ) -> Result<Labelled, DataError> {
-    if goals.is_empty() {
+    if targets.is_empty() {
         return Err(DataError::malformed(
             path,
             Fault::Empty,
@@ -211,7 +211,7 @@ fn labelled(
         ));
     }
     let width = u32::try_from(columns).unwrap_or(u32::MAX);
-    Labelled::table(Inputs::Numbers(numbers), goals, width)
+    Labelled::table(Inputs::Numbers(numbers), targets, width)
         .map_err(|uneven| DataError::malformed(path, Fault::Length, "fewer than 2^32 rows", uneven))
 }
 
@@ -229,7 +229,11 @@ struct File<'a, R> {
 const MOST_NAMED: usize = 20;
 
 impl<'a, R: Read> File<'a, R> {
-    fn new(input: R, path: &'a Path, hear: &mut dyn FnMut(Event<'_>)) -> Result<Self, DataError> {
+    fn new(
+        input: R,
+        path: &'a Path,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, DataError> {
         let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(input);
         let header = reader.headers().map_err(|error| unreadable(path, error))?.clone();
         if header.is_empty() {
@@ -245,7 +249,11 @@ impl<'a, R: Read> File<'a, R> {
         }
         let file = Self { path, reader, header, places, rounding: Rounding::default() };
         if file.looks_like_data() {
-            hear(Event::Notice(&format!("{}: {LIKE_DATA} ({})", path.display(), file.columns())));
+            on_event(Event::Notice(&format!(
+                "{}: {LIKE_DATA} ({})",
+                path.display(),
+                file.columns()
+            )));
         }
         Ok(file)
     }
@@ -279,9 +287,9 @@ impl<'a, R: Read> File<'a, R> {
     }
 
     /// Says what was lost of the numbers that were read, if anything was.
-    fn end(&self, hear: &mut dyn FnMut(Event<'_>)) {
+    fn end(&self, on_event: &mut dyn FnMut(Event<'_>)) {
         if let Some(notice) = self.rounding.notice(self.path) {
-            hear(Event::Notice(&notice));
+            on_event(Event::Notice(&notice));
         }
     }
 
@@ -360,24 +368,24 @@ fn unreadable(path: &Path, error: csv::Error) -> DataError {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str, goal: Goal) -> Result<Table, String> {
-        parse(text.as_bytes(), Path::new("t.csv"), &goal, &mut |_| {})
+    fn parsed(text: &str, target: TargetColumn) -> Result<Table, String> {
+        parse(text.as_bytes(), Path::new("t.csv"), &target, &mut |_| {})
             .map_err(|error| error.to_string())
     }
 
     /// Notices to print for this table.
-    fn notices(text: &str, goal: Goal) -> Vec<String> {
+    fn notices(text: &str, target: TargetColumn) -> Vec<String> {
         let mut all = Vec::new();
         let mut on_event = |event: Event<'_>| match event {
             Event::Notice(text) => all.push(text.to_owned()),
             _ => panic!("no download"),
         };
-        parse(text.as_bytes(), Path::new("t.csv"), &goal, &mut on_event).expect("a table");
+        parse(text.as_bytes(), Path::new("t.csv"), &target, &mut on_event).expect("a table");
         all
     }
 
-    fn label(column: &str) -> Goal {
-        Goal::Label(column.into())
+    fn label(column: &str) -> TargetColumn {
+        TargetColumn::Label(column.into())
     }
 
     #[test]
@@ -390,8 +398,11 @@ mod tests {
         );
         assert_eq!(table.rows.inputs(), &Inputs::Numbers(vec![1.0, 2.5, -300.0, 0.5, 0.0, 1.0]));
         assert_eq!(table.rows.labels(), [1, 0, 1]);
-        let table = parsed("a,b\n1,2\n3,4\n", Goal::Target("a".into())).expect("a table");
-        assert_eq!((table.rows.goals(), table.rows.cols()), (&Goals::Values(vec![1.0, 3.0]), 1));
+        let table = parsed("a,b\n1,2\n3,4\n", TargetColumn::Target("a".into())).expect("a table");
+        assert_eq!(
+            (table.rows.targets(), table.rows.cols()),
+            (&Targets::Values(vec![1.0, 3.0]), 1)
+        );
     }
 
     #[test]
@@ -440,9 +451,9 @@ mod tests {
         let made = crate::data::synthetic::Linear { samples: 10, ..Default::default() };
         let made = made.generate(4).expect("as many as stated");
         let file = made.to_csv("value");
-        let goal = Goal::Target("value".into());
+        let target = TargetColumn::Target("value".into());
         assert_eq!(
-            parse(&file[..], Path::new("t.csv"), &goal, &mut |_| {}).expect("a table"),
+            parse(&file[..], Path::new("t.csv"), &target, &mut |_| {}).expect("a table"),
             made
         );
     }
@@ -462,17 +473,17 @@ mod tests {
 
     #[test]
     fn labelled_rows_are_read_by_the_names_that_are_known() {
-        let read = |text: &str, goal: Goal| {
+        let read = |text: &str, target: TargetColumn| {
             let text_of = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
             let names = Names { columns: text_of(&["a", "b"]), classes: text_of(&["w", "x"]) };
             let path = Path::new("t.csv");
-            parse_known(text.as_bytes(), path, &goal, &names, &mut |_| {})
+            parse_known(text.as_bytes(), path, &target, &names, &mut |_| {})
                 .map_err(|error| error.to_string())
         };
         let rows = read("b,kind,note,a\n1,x,?,2\n", label("kind")).expect("a row");
         assert_eq!((rows.inputs(), rows.labels()), (&Inputs::Numbers(vec![2.0, 1.0]), &[1][..]));
-        let rows = read("a,y,b\n1,-2.5,2\n", Goal::Target("y".into())).expect("a row");
-        assert_eq!((rows.goals(), rows.cols()), (&Goals::Values(vec![-2.5]), 2));
+        let rows = read("a,y,b\n1,-2.5,2\n", TargetColumn::Target("y".into())).expect("a row");
+        assert_eq!((rows.targets(), rows.cols()), (&Targets::Values(vec![-2.5]), 2));
         for (text, expected) in [
             ("a,b\n1,2\n", "a column `kind`"),
             ("a,kind\n1,w\n", "a column `b`"),

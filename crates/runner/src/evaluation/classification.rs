@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::evaluation::interval::Interval;
-use crate::evaluation::predictions::Answers;
+use crate::evaluation::predictions::Predictions;
 use crate::machine::escape;
 
 /// Bins of the calibration error: as many as Guo et al. (ICML 2017) take.
@@ -16,10 +16,10 @@ const BINS: usize = 15;
 /// The most classes among which the label is looked for.
 const MOST_TOP: usize = 5;
 
-/// Measures of answers to some examples. Shares are fractions; what is not defined is `null`, such as the precision of a class that is
+/// ClassificationMetrics of answers to some examples. Shares are fractions; what is not defined is `null`, such as the precision of a class that is
 /// never answered.
 #[derive(Clone, Debug, Serialize)]
-pub struct Measures {
+pub struct ClassificationMetrics {
     /// Number of examples.
     pub images: usize,
     /// Examples without a prediction, since outputs are NaN or infinite, by index from 0. They
@@ -62,7 +62,7 @@ pub struct Measures {
     noun: &'static str,
 }
 
-/// Measures of a class.
+/// ClassificationMetrics of a class.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClassMeasures {
     /// Which class.
@@ -84,13 +84,13 @@ pub struct ClassMeasures {
     pub roc_auc: Option<f64>,
 }
 
-impl Measures {
+impl ClassificationMetrics {
     /// Of `answers` to examples that are called `noun`, whose classes are called `names` where they have any.
     ///
     /// # Errors
     /// None: answers belong to their labels.
-    pub fn new(answers: &Answers, noun: &'static str, names: &[String]) -> Result<Self, Error> {
-        let Answers { classes, labels, probabilities, score, .. } = answers;
+    pub fn new(answers: &Predictions, noun: &'static str, names: &[String]) -> Result<Self, Error> {
+        let Predictions { classes, labels, probabilities, score, .. } = answers;
         let (&classes, confusion) = (classes, answers.confusion()?);
         let Interval { low, high } = Interval::wilson(score.correct, score.rows);
         let (confidences, right): (Vec<_>, Vec<_>) = (0..answers.len())
@@ -129,7 +129,7 @@ impl Measures {
 
 impl ClassMeasures {
     fn new(
-        answers: &Answers,
+        answers: &Predictions,
         confusion: &Confusion,
         class: usize,
         name: Option<String>,
@@ -156,7 +156,7 @@ pub(crate) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".into(), |share| format!("{:.2} %", 100.0 * share))
 }
 
-impl Display for Measures {
+impl Display for ClassificationMetrics {
     /// All but accuracy and loss, for a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let area = |area: Option<f64>| area.map_or_else(|| "-".into(), |area| format!("{area:.4}"));

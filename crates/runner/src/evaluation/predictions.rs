@@ -6,7 +6,7 @@ use kernels::Cpu;
 use kernels::argmax::argmax;
 use kernels::softmax::softmax_in_place;
 use nn::metrics::{Confusion, is_prediction};
-use nn::{Network, Score, Targets};
+use nn::{Network, Score};
 
 use crate::Error;
 use crate::data::Labelled;
@@ -15,9 +15,9 @@ use crate::evaluation::scorer::Scorer;
 use crate::machine::memory::reserve;
 use crate::run::weights::Weights;
 
-/// Answers to some examples of a set, in their order.
+/// Predictions to some examples of a set, in their order.
 #[derive(Clone, Debug)]
-pub struct Answers {
+pub struct Predictions {
     /// Outputs of the network: at least as many as the set has classes.
     pub classes: usize,
     /// The examples, by their place in the set.
@@ -34,7 +34,7 @@ pub struct Answers {
     pub score: Score,
 }
 
-impl Answers {
+impl Predictions {
     /// The answers of `network` with `weights` to the examples `indices` of `set`.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Answers {
             set,
             indices,
             |targets, outputs| {
-                let Targets::Labels(labels) = targets else { return };
+                let nn::Targets::Labels(labels) = targets else { return };
                 all.labels.extend(labels);
                 logits.clear();
                 logits.extend_from_slice(outputs);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use kernels::Cpu;
-use nn::{Network, Score, Targets};
+use nn::{Network, Score};
 use serde::Serialize;
 
 use crate::Error;
@@ -12,11 +12,11 @@ use crate::data::element::Element;
 use crate::evaluation::scorer::Scorer;
 use crate::run::weights::Weights;
 
-/// Answers to some rows, in their order.
+/// Predictions to some rows, in their order.
 #[derive(Clone, Debug)]
 pub(crate) struct Values {
     /// What should have been answered.
-    pub(crate) goals: Vec<f64>,
+    pub(crate) targets: Vec<f64>,
     /// What was answered.
     pub(crate) answers: Vec<f64>,
     /// The loss.
@@ -37,22 +37,22 @@ impl Values {
         set: &Labelled,
         indices: &[u32],
     ) -> Result<Self, Error> {
-        let (mut goals, mut answers) = (Vec::new(), Vec::new());
+        let (mut targets, mut answers) = (Vec::new(), Vec::new());
         let score = Scorer::new(network, cpu)?.score_each(
             network,
             cpu,
             weights,
             set,
             indices,
-            |targets, outputs| {
-                if let Targets::Values(values) = targets {
-                    goals.extend(values.iter().map(|value| value.to_f64()));
+            |of_batch, outputs| {
+                if let nn::Targets::Values(values) = of_batch {
+                    targets.extend(values.iter().map(|value| value.to_f64()));
                 }
                 answers.extend(outputs.iter().map(|value| value.to_f64()));
             },
         )?;
         Ok(Self {
-            goals,
+            targets,
             answers,
             score,
             unit: unit(network, &weights.buffers).map(|[_, std]| std),
@@ -85,9 +85,9 @@ pub(crate) fn decimal(value: f64, decimals: usize) -> String {
     format!("{value:.decimals$}")
 }
 
-/// Measures of answers that are values, in the unit of these.
+/// ClassificationMetrics of answers that are values, in the unit of these.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Fit {
+pub struct RegressionMetrics {
     /// Number of rows.
     pub images: usize,
     /// Rows without a prediction, since the output is NaN or infinite, by index from 0.
@@ -109,17 +109,17 @@ pub struct Fit {
     pub r_squared: Option<f64>,
 }
 
-impl Fit {
+impl RegressionMetrics {
     /// Of `values`.
     pub(crate) fn new(values: &Values) -> Self {
-        let Values { goals, answers, score, unit } = values;
-        let count = goals.len() as f64;
-        let mean = goals.iter().sum::<f64>() / count;
-        let differences = || goals.iter().zip(answers).map(|(goal, answer)| goal - answer);
+        let Values { targets, answers, score, unit } = values;
+        let count = targets.len() as f64;
+        let mean = targets.iter().sum::<f64>() / count;
+        let differences = || targets.iter().zip(answers).map(|(target, answer)| target - answer);
         let squares: f64 = differences().map(|difference| difference * difference).sum();
-        let variance: f64 = goals.iter().map(|goal| (goal - mean) * (goal - mean)).sum();
+        let variance: f64 = targets.iter().map(|target| (target - mean) * (target - mean)).sum();
         Self {
-            images: goals.len(),
+            images: targets.len(),
             unpredicted: values.unpredicted(),
             loss: score.mean_loss(),
             loss_unit: *unit,
@@ -130,7 +130,7 @@ impl Fit {
     }
 }
 
-impl fmt::Display for Fit {
+impl fmt::Display for RegressionMetrics {
     /// All but the loss, for a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { mean_absolute_error, root_mean_squared_error, r_squared, .. } = self;
@@ -155,18 +155,18 @@ mod tests {
     #[test]
     fn errors_and_explained_share_are_by_their_formulas() {
         let score = Score { rows: 4, loss: 2.0, weight: 4.0, correct: 0 };
-        let (goals, answers) = (vec![1.0, 2.0, 3.0, 4.0], vec![1.0, 2.0, 3.0, 2.0]);
-        let values = Values { goals, answers, score, unit: None };
-        let fit = Fit::new(&values);
+        let (targets, answers) = (vec![1.0, 2.0, 3.0, 4.0], vec![1.0, 2.0, 3.0, 2.0]);
+        let values = Values { targets, answers, score, unit: None };
+        let fit = RegressionMetrics::new(&values);
         assert_eq!(
             (fit.loss, fit.mean_absolute_error, fit.root_mean_squared_error),
             (0.5, 0.5, 1.0)
         );
         assert!((fit.r_squared.expect("they differ") - 0.2).abs() < 1e-12);
-        let same = Values { goals: vec![1.0; 4], ..values };
-        assert_eq!(Fit::new(&same).r_squared, None);
-        assert!(Fit::new(&same).unpredicted.is_empty());
+        let same = Values { targets: vec![1.0; 4], ..values };
+        assert_eq!(RegressionMetrics::new(&same).r_squared, None);
+        assert!(RegressionMetrics::new(&same).unpredicted.is_empty());
         let answers = vec![1.0, f64::NAN, 3.0, f64::INFINITY];
-        assert_eq!(Fit::new(&Values { answers, ..same }).unpredicted, [1, 3]);
+        assert_eq!(RegressionMetrics::new(&Values { answers, ..same }).unpredicted, [1, 3]);
     }
 }

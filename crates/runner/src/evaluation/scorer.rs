@@ -1,7 +1,7 @@
 //! Loss and accuracy of a set of examples: after each epoch on the validation set, once on the test set, in `eval`.
 
 use kernels::Cpu;
-use nn::{Network, Score, Targets, Workspace};
+use nn::{Network, Score, Workspace};
 
 use crate::Error;
 use crate::data::Labelled;
@@ -56,7 +56,7 @@ impl<T: Element> Scorer<T> {
         weights: &mut Weights<T>,
         set: &Labelled,
         indices: &[u32],
-        mut see: impl FnMut(Targets<'_, T>, &[T]),
+        mut see: impl FnMut(nn::Targets<'_, T>, &[T]),
     ) -> Result<Score, Error> {
         let mut total = Score::default();
         for indices in indices.chunks(ROWS) {

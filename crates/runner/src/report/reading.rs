@@ -10,7 +10,7 @@ use crate::data::Labelled;
 use crate::data::image::{data_uri, png};
 use crate::evaluation::attribution::Maps;
 use crate::evaluation::classification::percent;
-use crate::evaluation::predictions::Answers;
+use crate::evaluation::predictions::Predictions;
 use crate::report::page::{Escaped, capital};
 
 /// How many images are shown: those read wrongly with the most confidence, and the first that are read rightly.
@@ -25,7 +25,7 @@ const MOST_COUNTS: usize = 20;
 
 /// The places in `answers` of the mistakes, the most confident first; those without a prediction
 /// last.
-pub(crate) fn mistakes(answers: &Answers) -> Vec<usize> {
+pub(crate) fn mistakes(answers: &Predictions) -> Vec<usize> {
     let mut wrong: Vec<usize> = (0..answers.len()).filter(|&at| !answers.is_right(at)).collect();
     let confidence = |at| answers.confidence(at).unwrap_or(f64::NEG_INFINITY);
     wrong.sort_by(|&a, &b| confidence(b).total_cmp(&confidence(a)));
@@ -33,7 +33,7 @@ pub(crate) fn mistakes(answers: &Answers) -> Vec<usize> {
 }
 
 /// The places of those whose maps are shown: mistakes, and the first images that are read rightly.
-pub(crate) fn explained(answers: &Answers) -> Vec<usize> {
+pub(crate) fn explained(answers: &Predictions) -> Vec<usize> {
     let right = (0..answers.len()).filter(|&at| answers.is_right(at)).take(MAPS);
     let wrong = mistakes(answers).into_iter().filter(|&at| answers.answers[at].is_some());
     wrong.take(MAPS).chain(right).collect()
@@ -41,7 +41,7 @@ pub(crate) fn explained(answers: &Answers) -> Vec<usize> {
 
 /// The section on a test set.
 pub(crate) struct Reading<'a> {
-    pub(crate) answers: &'a Answers,
+    pub(crate) answers: &'a Predictions,
     pub(crate) confusion: &'a Confusion,
     /// What examples are called.
     pub(crate) noun: &'static str,
@@ -69,7 +69,7 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// [`Error::Usage`] if a picture cannot be encoded.
     pub(crate) fn new(
-        answers: &'a Answers,
+        answers: &'a Predictions,
         confusion: &'a Confusion,
         names: &'a [String],
         set: &Labelled,
@@ -204,7 +204,7 @@ impl Display for Reading<'_> {
 
 /// The probabilities of an image's classes.
 struct Bars<'a> {
-    answers: &'a Answers,
+    answers: &'a Predictions,
     at: usize,
 }
 
@@ -354,8 +354,8 @@ mod tests {
     use super::*;
 
     /// Three images of two pixels: read rightly, wrongly, and wrongly with more confidence.
-    fn answers() -> (Answers, Labelled) {
-        let answers = Answers {
+    fn answers() -> (Predictions, Labelled) {
+        let answers = Predictions {
             classes: 2,
             examples: vec![0, 1, 2],
             labels: vec![0, 0, 1],

@@ -3,14 +3,14 @@
 //! The training loop, [`scoring`](crate::evaluation::scorer) and `dump` fill one.
 
 use kernels::Isa;
-use nn::{Batch, Targets};
+use nn::Batch;
 
 use crate::Error;
 use crate::augment::Augmentation;
 use crate::data::element::Element;
-use crate::data::{Goals, Labelled, gather};
+use crate::data::{Labelled, Targets, gather};
 
-/// Buffers for some examples and their goals.
+/// Buffers for some examples and their targets.
 #[derive(Clone, Debug)]
 pub struct Rows<T> {
     isa: Isa,
@@ -64,19 +64,19 @@ impl<T: Element> Rows<T> {
         if let Some(augmentation) = augmentation {
             augmentation.apply(indices, from, inputs);
         }
-        let targets = match from.goals() {
-            Goals::Classes(classes) => {
+        let targets = match from.targets() {
+            Targets::Classes(classes) => {
                 for (label, &index) in labels.iter_mut().zip(indices) {
                     *label = u32::from(classes[index as usize]);
                 }
-                Targets::Labels(labels)
+                nn::Targets::Labels(labels)
             }
-            Goals::Values(goals) => {
+            Targets::Values(targets) => {
                 let values = &mut self.values[..count];
                 for (value, &index) in values.iter_mut().zip(indices) {
-                    *value = T::from(goals[index as usize]);
+                    *value = T::from(targets[index as usize]);
                 }
-                Targets::Values(values)
+                nn::Targets::Values(values)
             }
         };
         Ok(Batch { inputs, targets })

@@ -58,12 +58,12 @@ fn same<T: Copy + PartialEq>(values: &[T], width: usize, indices: &[u32]) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Goals;
+    use crate::data::Targets;
 
     #[test]
     fn inputs_are_constant_if_no_training_row_differs() {
         let numbers = vec![1.0, 7.0, 3.0, 2.0, 7.0, 3.0, 1.0, 7.0, 4.0];
-        let set = Labelled::table(Inputs::Numbers(numbers), Goals::Classes(vec![0, 1, 0]), 3)
+        let set = Labelled::table(Inputs::Numbers(numbers), Targets::Classes(vec![0, 1, 0]), 3)
             .expect("3 x 3");
         assert_eq!(inputs(&set, &[0, 1, 2]), [1]);
         assert_eq!(inputs(&set, &[0, 1]), [1, 2]);

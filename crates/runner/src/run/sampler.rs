@@ -9,7 +9,7 @@
 //! A function of configuration, data and epoch alone. The training loop and `lr-find` take steps by
 //! it.
 
-use crate::data::{Goals, streams};
+use crate::data::{Targets, streams};
 use crate::run::config::Sampler;
 use crate::run::setup::Setup;
 
@@ -43,8 +43,8 @@ impl Setup {
     /// The examples of `epoch`, counted from 0, by their indices in the training set.
     pub(crate) fn order(&self, epoch: u32) -> Vec<u32> {
         let (seed, train) = (self.config.seed, &self.split.train);
-        let mut order = match (self.config.sampler, self.dataset.train.goals()) {
-            (Sampler::Balanced, Goals::Classes(labels)) => {
+        let mut order = match (self.config.sampler, self.dataset.train.targets()) {
+            (Sampler::Balanced, Targets::Classes(labels)) => {
                 let mut classes = vec![Vec::new(); self.dataset.classes];
                 for &index in train {
                     if let Some(class) = classes.get_mut(usize::from(labels[index as usize])) {
@@ -88,7 +88,7 @@ mod tests {
         let mut config = Config { dataset, classification, batch: 32, ..Config::default() };
         change(&mut config);
         let mut setup = Setup::new(config).expect("a configuration that fits");
-        let Goals::Classes(labels) = setup.dataset.train.goals() else { panic!("no classes") };
+        let Targets::Classes(labels) = setup.dataset.train.targets() else { panic!("no classes") };
         let is_kept = |&(at, &index): &(usize, &u32)| labels[index as usize] == 0 || at % 10 == 0;
         setup.split.train =
             setup.split.train.iter().enumerate().filter(is_kept).map(|(_, i)| *i).collect();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     fn shares(setup: &Setup, order: &[u32]) -> f64 {
-        let Goals::Classes(labels) = setup.dataset.train.goals() else { panic!("no classes") };
+        let Targets::Classes(labels) = setup.dataset.train.targets() else { panic!("no classes") };
         order.iter().filter(|&&index| labels[index as usize] == 1).count() as f64
             / order.len() as f64
     }

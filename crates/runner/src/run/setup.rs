@@ -8,9 +8,11 @@ use std::thread;
 use kernels::Isa;
 use nn::{Compute, LayerSpec, Loss, Monitor, Network, Plan, Registry, Shape, Tensor};
 
-use crate::data::table::Goal;
-use crate::data::{Choice, Dataset, Goals, Inputs, Labelled, Request, Split, Terminal, generated};
-use crate::machine::pool::Pool;
+use crate::data::table::TargetColumn;
+use crate::data::{
+    Choice, Dataset, Inputs, Labelled, Request, Split, Targets, Terminal, generated,
+};
+use crate::machine::thread_pool::ThreadPool;
 use crate::run::config::{ClassWeights, Config, Sampler, Source, is_table};
 use crate::run::folder;
 use crate::run::folder::RunFolder;
@@ -114,7 +116,7 @@ impl Setup {
         format!("{}{widths}", network.inputs())
     }
 
-    /// SHA-256 over every example and its goal: what a checkpoint is tied to.
+    /// SHA-256 over every example and its target: what a checkpoint is tied to.
     pub fn data_sha256(&self) -> String {
         Labelled::sha256([&self.dataset.train, &self.dataset.test])
     }
@@ -190,7 +192,7 @@ fn weighted(
     dataset: &Dataset,
     split: &Split,
 ) -> Result<Network, Error> {
-    let (Some(asked), Goals::Classes(labels)) = (&config.class_weights, dataset.train.goals())
+    let (Some(asked), Targets::Classes(labels)) = (&config.class_weights, dataset.train.targets())
     else {
         return Ok(network);
     };
@@ -302,16 +304,17 @@ pub fn isa(config: &Config) -> Result<Isa, Error> {
 
 /// How many threads `config` asks for.
 pub(crate) fn threads(config: &Config) -> usize {
-    let most = || thread::available_parallelism().map_or(1, usize::from).min(Pool::MAX_THREADS);
+    let most =
+        || thread::available_parallelism().map_or(1, usize::from).min(ThreadPool::MAX_THREADS);
     config.threads.unwrap_or_else(most)
 }
 
 /// The threads that `config` asks for.
 ///
 /// # Errors
-/// [`Error::Pool`] if the system does not grant them.
-pub fn pool(config: &Config) -> Result<Pool, Error> {
-    Ok(Pool::new(threads(config))?)
+/// [`Error::ThreadPool`] if the system does not grant them.
+pub fn pool(config: &Config) -> Result<ThreadPool, Error> {
+    Ok(ThreadPool::new(threads(config))?)
 }
 
 /// The data that `config` asks for. Notices go to stderr.
@@ -328,19 +331,19 @@ pub(crate) fn load(config: &Config) -> Result<Dataset, Error> {
     };
     let request = Request::from_environment(choice, config.seed, generated::load);
     let mut terminal = Terminal::default();
-    Ok(data::load(&request, &mut |event| terminal.hear(event))?)
+    Ok(data::load(&request, &mut |event| terminal.on_event(event))?)
 }
 
 /// The data in `path`: by its name, a table or an archive of arrays; else a folder.
 fn of_path(path: &Path, config: &Config) -> Result<Choice, Error> {
-    let goal = match (&config.label, &config.target) {
-        (Some(label), _) => Some(Goal::Label(label.clone())),
-        (None, target) => target.clone().map(Goal::Target),
+    let target = match (&config.label, &config.target) {
+        (Some(label), _) => Some(TargetColumn::Label(label.clone())),
+        (None, target) => target.clone().map(TargetColumn::Target),
     };
     if is_table(path) {
         let name = path.display();
-        return match goal {
-            Some(goal) => Ok(Choice::Table(path.into(), goal)),
+        return match target {
+            Some(target) => Ok(Choice::Table(path.into(), target)),
             None => Err(Error::Usage(format!(
                 "label: expected the column of {name} that is to be learned, got none: name it by --label if it holds classes, by \
                  --target if it holds values (keys `label`, `target`)"

@@ -82,7 +82,7 @@ pub struct Summary {
     pub data_origin: String,
     /// Whether they were generated.
     pub data_generated: bool,
-    /// SHA-256 over its examples and their goals.
+    /// SHA-256 over its examples and their targets.
     pub data_sha256: String,
     /// Rows and columns of an image, or the number of columns of a table.
     #[serde(default)]

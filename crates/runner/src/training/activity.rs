@@ -37,14 +37,14 @@ fn bounds(activation: Activation) -> Option<[f64; 2]> {
 
 /// Whoever looks.
 #[derive(Debug)]
-pub struct Looker {
+pub struct ActivityProbe {
     /// A layer, and the network that ends with it.
     parts: Vec<(usize, Activation, Network)>,
     /// The images, by their places in the training set.
     images: Vec<u32>,
 }
 
-impl Looker {
+impl ActivityProbe {
     /// For the network of `setup`, on the first of its validation images. Activations before the first parameter, and those within
     /// blocks, are left out.
     pub fn new(setup: &Setup) -> Self {

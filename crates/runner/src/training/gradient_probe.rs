@@ -28,11 +28,11 @@ pub fn is_looked_at(step: u64, steps: u64) -> bool {
 
 /// Whoever looks: keeps the parameters from before a step until after it.
 #[derive(Clone, Debug)]
-pub struct Observer<T> {
+pub struct GradientProbe<T> {
     before: Vec<T>,
 }
 
-impl<T: Element> Observer<T> {
+impl<T: Element> GradientProbe<T> {
     /// Of a run of `network`.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn what_is_seen_is_what_was_there() {
         let network = Network::new(1, &[LayerSpec::dense(2, Init::Zeros)]).expect("a layer");
-        let mut observer = Observer::<f32>::new(&network).expect("room");
+        let mut observer = GradientProbe::<f32>::new(&network).expect("room");
         let mut health = Health::default();
         let with = (Cpu::detect(), &network);
         // Two weights, then two biases.

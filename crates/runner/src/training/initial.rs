@@ -12,7 +12,7 @@ use kernels::Cpu;
 use nn::Registry;
 
 use crate::Error;
-use crate::data::Goals;
+use crate::data::Targets;
 use crate::data::element::Element;
 use crate::run::batch::Rows;
 use crate::run::setup::Setup;
@@ -40,13 +40,13 @@ pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Weights<T>, Er
     };
     let mut buffers = weights.buffers.iter().map(|value| value.to_f64()).collect::<Vec<_>>();
     let is_fitted = network.fit(cpu, next, &mut buffers)?;
-    let are_fitted = match dataset.train.goals() {
-        Goals::Values(values) => {
+    let are_fitted = match dataset.train.targets() {
+        Targets::Values(values) => {
             let mut wanted = split.train.iter().map(|&index| f64::from(values[index as usize]));
             let next = |row: &mut [f64]| wanted.next().map(|value| row.fill(value)).is_some();
             network.fit_targets(cpu, next, &mut buffers)?
         }
-        Goals::Classes(_) => false,
+        Targets::Classes(_) => false,
     };
     if is_fitted || are_fitted {
         weights.buffers = buffers.into_iter().map(T::from_f64).collect();

@@ -11,18 +11,18 @@
 
 use kernels::{Cpu, vector};
 use nn::pruning::Pruner;
-use nn::{Batch, Clipping, Mode, Progress, Score, StepSize, Targets, Workspace};
+use nn::{Batch, Clipping, Mode, Progress, Score, StepSize, Workspace};
 
 use crate::Error;
 use crate::augment::Augmentation;
 use crate::data::element::Element;
-use crate::data::{Goals, streams};
+use crate::data::{Targets, streams};
 use crate::run::batch::Rows;
 use crate::run::config::NonFinite;
 use crate::run::setup::Setup;
 use crate::run::state::State;
 use crate::run::weights::Weights;
-use crate::training::gradient_probe::Observer;
+use crate::training::gradient_probe::GradientProbe;
 use crate::training::{gradient_probe, origin};
 
 /// The buffers of a step.
@@ -32,7 +32,7 @@ pub(crate) struct Stepper<T> {
     workspace: Workspace<T>,
     clipping: Clipping,
     pruner: Option<Pruner>,
-    observer: Observer<T>,
+    observer: GradientProbe<T>,
     grads: Vec<T>,
     /// The gradient of one batch, where several make a step.
     share: Vec<T>,
@@ -78,7 +78,7 @@ impl<T: Element> Stepper<T> {
             workspace: Workspace::new(network, cpu, batch)?,
             clipping: Clipping::new(network.layout(), &config.clips(), &config.bounds)?,
             pruner: config.pruning.map(|rule| Pruner::new(network.layout(), rule)).transpose()?,
-            observer: Observer::new(network)?,
+            observer: GradientProbe::new(network)?,
             grads: nn::zeros(params)?,
             share: wanted(config.accumulate > 1, params)?,
             origin: wanted(config.sam.is_some(), params)?,
@@ -228,7 +228,7 @@ impl<T: Element> Stepper<T> {
             // Each batch of each step draws its own numbers.
             let number = step * u64::from(config.accumulate) + part as u64;
             let batch = match (config.mixing, batch) {
-                (Some(mixing), Batch { inputs, targets: Targets::Labels(labels) }) => {
+                (Some(mixing), Batch { inputs, targets: nn::Targets::Labels(labels) }) => {
                     let (stream, classes) =
                         (streams::mixing(config.seed, number), network.outputs());
                     let mixed = &mut mixed[..inputs.len()];
@@ -243,7 +243,7 @@ impl<T: Element> Stepper<T> {
                         mixed,
                         targets,
                     )?;
-                    Batch { inputs: mixed, targets: Targets::Values(targets) }
+                    Batch { inputs: mixed, targets: nn::Targets::Values(targets) }
                 }
                 (_, batch) => batch,
             };
@@ -265,9 +265,9 @@ impl<T: Element> Stepper<T> {
 
 /// Divisor of the mean loss over the images `indices`.
 fn weight<T: Element>(setup: &Setup, indices: &[u32]) -> f64 {
-    match setup.dataset.train.goals() {
+    match setup.dataset.train.targets() {
         // Mixed labels are distributions, which count as rows.
-        Goals::Classes(labels) if setup.config.mixing.is_none() => {
+        Targets::Classes(labels) if setup.config.mixing.is_none() => {
             let labels = indices.iter().map(|&index| u32::from(labels[index as usize]));
             setup.network.weight_of::<T>(labels)
         }

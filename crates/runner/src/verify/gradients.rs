@@ -7,7 +7,7 @@ use kernels::Cpu;
 use kernels::random::Stream;
 use nn::{
     Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool,
-    Recurrent, RnnActivation, Shape, Targets, Weights,
+    Recurrent, RnnActivation, Shape, Weights,
 };
 use serde::Serialize;
 
@@ -232,7 +232,7 @@ impl Problem {
             |row: &mut [f64]| left.next().map(|values| row.copy_from_slice(values)).is_some();
         network.fit_targets(cpu, next, &mut buffers)?;
         let targets =
-            if self.labelled { Targets::Labels(&labels) } else { Targets::Values(&values) };
+            if self.labelled { nn::Targets::Labels(&labels) } else { nn::Targets::Values(&values) };
         let weights = Weights { params: &params, buffers: &mut buffers };
         let checks =
             nn::gradcheck(cpu, &network, self.mode, weights, Batch { inputs: &inputs, targets })?;

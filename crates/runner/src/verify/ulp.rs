@@ -276,11 +276,11 @@ mod tests {
     use kernels::Isa;
 
     use super::*;
-    use crate::machine::pool::Pool;
+    use crate::machine::thread_pool::ThreadPool;
 
     #[test]
     fn every_function_keeps_its_promise_and_the_table_can_tell() {
-        let pool = Pool::new(2).expect("two threads");
+        let pool = ThreadPool::new(2).expect("two threads");
         let cpu = Cpu::new(Isa::detect(), &pool);
         pool.enter(|| {
             for function in &FUNCTIONS {

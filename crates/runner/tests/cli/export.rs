@@ -176,8 +176,8 @@ fn onnx_runtime_gives_the_same_logits() {
     let tables =
         ["columns --label c", "values --target y", "vectors --label c --config vectors.toml"];
     let tables = tables.map(|table| {
-        let (name, goal) = table.split_once(' ').unwrap();
-        (name, format!("--data rows.csv {goal}"))
+        let (name, target) = table.split_once(' ').unwrap();
+        (name, format!("--data rows.csv {target}"))
     });
     for (name, data) in images.chain(tables) {
         world.expect(0, &format!("train {data} --epochs 1 --batch 32 --out {name} --quiet"), &[]);

@@ -80,7 +80,8 @@ fn values_of_new_rows_are_met() {
     let fit = json(&stdout(&world.expect(0, "eval run --data new.csv --json", &[])));
     assert!(fit["r_squared"].as_f64() > Some(0.99) && fit["split"].is_null(), "{fit}");
     let predicted = json(&stdout(&world.expect(0, "predict run new.csv --json", &[])));
-    let error = |row: usize, goal: f64| (predicted[row]["value"].as_f64().unwrap() - goal).abs();
+    let error =
+        |row: usize, target: f64| (predicted[row]["value"].as_f64().unwrap() - target).abs();
     let mean = (error(0, 7.0) + error(1, 0.0) + error(2, 12.0) + error(3, 11.0)) / 4.0;
     assert!((fit["mean_absolute_error"].as_f64().unwrap() - mean).abs() < 1e-6);
     world.write("text.csv", "a,b,sum\n1,2,three\n");

@@ -9,9 +9,10 @@ use nn::{Network, Shape};
 use crate::Error;
 use crate::commands::eval::Part;
 use crate::data::arrays::Arrays;
-use crate::data::table::Goal;
+use crate::data::table::TargetColumn;
 use crate::data::{
-    DataError, Event, Fault, Goals, Labelled, Names, Terminal, arrays, noun, open, table, with_test,
+    DataError, Event, Fault, Labelled, Names, Targets, Terminal, arrays, noun, open, table,
+    with_test,
 };
 use crate::run::config::{Config, Source, is_table};
 use crate::run::summary::Summary;
@@ -38,16 +39,16 @@ pub(super) fn read(
     part: Option<Part>,
 ) -> Result<Option<(Labelled, Option<Part>)>, Error> {
     let mut terminal = Terminal::default();
-    let mut hear = |event: Event<'_>| terminal.hear(event);
+    let mut on_event = |event: Event<'_>| terminal.on_event(event);
     let Arrays { train, test } = if is_table(path) {
-        Arrays { train: table(path, config, summary, &mut hear)?, test: None }
+        Arrays { train: table(path, config, summary, &mut on_event)?, test: None }
     } else if is_named(path, "npz") {
-        arrays::parse(BufReader::new(open(path)?), path, &mut hear)?
+        arrays::parse(BufReader::new(open(path)?), path, &mut on_event)?
     } else if is_named(path, "npy") {
-        let expected = "examples with their goals: an archive (.npz) with x and y, or a folder with x.npy and y.npy";
+        let expected = "examples with their targets: an archive (.npz) with x and y, or a folder with x.npy and y.npy";
         return Err(Error::malformed(path, expected, "a single array"));
     } else {
-        arrays::read_folder(path, &mut hear)?
+        arrays::read_folder(path, &mut on_event)?
     };
     for set in [Some(&train), test.as_ref()].into_iter().flatten() {
         fits(set, path, network)?;
@@ -84,26 +85,26 @@ fn table(
     path: &Path,
     config: &Config,
     summary: &Summary,
-    hear: &mut dyn FnMut(Event<'_>),
+    on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Labelled, Error> {
-    let goal = match (&config.label, &config.target, config.dataset) {
-        (Some(label), ..) => Some(Goal::Label(label.clone())),
-        (None, Some(target), _) => Some(Goal::Target(target.clone())),
+    let target = match (&config.label, &config.target, config.dataset) {
+        (Some(label), ..) => Some(TargetColumn::Label(label.clone())),
+        (None, Some(target), _) => Some(TargetColumn::Target(target.clone())),
         // As `data synth` calls them.
-        (.., Source::Classification) => Some(Goal::Label("class".into())),
-        (.., Source::Linear) => Some(Goal::Target("value".into())),
+        (.., Source::Classification) => Some(TargetColumn::Label("class".into())),
+        (.., Source::Linear) => Some(TargetColumn::Target("value".into())),
         _ => None,
     };
-    let (Some(goal), false) = (goal, summary.columns.is_empty()) else {
+    let (Some(target), false) = (target, summary.columns.is_empty()) else {
         let expected =
             "data of the form that the run was trained on, which has no names of columns";
         return Err(Error::malformed(path, expected, "a table"));
     };
     let names = Names { columns: summary.columns.clone(), classes: summary.classes.clone() };
-    Ok(table::parse_known(open(path)?, path, &goal, &names, hear)?)
+    Ok(table::parse_known(open(path)?, path, &target, &names, on_event)?)
 }
 
-/// Checks that `set`, which came from `path`, has the shape and the goals that `network` was made for.
+/// Checks that `set`, which came from `path`, has the shape and the targets that `network` was made for.
 fn fits(set: &Labelled, path: &Path, network: &Network) -> Result<(), DataError> {
     let described = |shape: Shape| match shape {
         Shape::Image { height, width, .. } => format!("images of {height} x {width}"),
@@ -114,17 +115,17 @@ fn fits(set: &Labelled, path: &Path, network: &Network) -> Result<(), DataError>
         return Err(DataError::malformed(path, Fault::Width, expected, described(set.shape())));
     }
     // A network of one output answers with values: of classes there are two at least.
-    match (set.goals(), network.outputs()) {
-        (Goals::Values(_), 1) => Ok(()),
-        (Goals::Classes(_), 1) => {
+    match (set.targets(), network.outputs()) {
+        (Targets::Values(_), 1) => Ok(()),
+        (Targets::Classes(_), 1) => {
             let expected = "values to be met, as the run was trained on (integers are classes: .astype(\"float32\"))";
-            Err(DataError::malformed(path, Fault::Goals, expected, "classes"))
+            Err(DataError::malformed(path, Fault::Targets, expected, "classes"))
         }
-        (Goals::Values(_), _) => {
+        (Targets::Values(_), _) => {
             let expected = "classes, as the run was trained on (integers: .astype(\"int64\"))";
-            Err(DataError::malformed(path, Fault::Goals, expected, "values"))
+            Err(DataError::malformed(path, Fault::Targets, expected, "values"))
         }
-        (Goals::Classes(labels), classes) => {
+        (Targets::Classes(labels), classes) => {
             match labels.iter().position(|&label| usize::from(label) >= classes) {
                 None => Ok(()),
                 Some(at) => {

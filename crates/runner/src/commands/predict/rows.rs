@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::Error;
 use crate::commands::predict::{Part, Source};
 use crate::data::arrays::Examples;
-use crate::data::{DataError, Event, Fault, Goals, Inputs, Rounding, Terminal, npy, open, table};
+use crate::data::{DataError, Event, Fault, Inputs, Rounding, Targets, Terminal, npy, open, table};
 use crate::run::config::is_table;
 
 /// The rows of the file `path`, of `width` numbers each, which are called `columns` if they have names.
@@ -16,7 +16,7 @@ use crate::run::config::is_table;
 /// [`DataError::Malformed`] if the file is not what its name says, [`Error::Malformed`] if it is neither kind, or its rows do not fit.
 pub(super) fn read(path: &Path, width: usize, columns: &[String]) -> Result<Part, Error> {
     let mut terminal = Terminal::default();
-    let mut hear = |event: Event<'_>| terminal.hear(event);
+    let mut on_event = |event: Event<'_>| terminal.on_event(event);
     let examples = if is_table(path) {
         if columns.is_empty() {
             let found = "a table, whose columns have names";
@@ -26,7 +26,7 @@ pub(super) fn read(path: &Path, width: usize, columns: &[String]) -> Result<Part
                 found,
             ));
         }
-        let numbers = table::parse_rows(open(path)?, path, columns, &mut hear)?;
+        let numbers = table::parse_rows(open(path)?, path, columns, &mut on_event)?;
         let (count, cols) = (numbers.len() / width, width as u32);
         let (inputs, rounding) = (Inputs::Numbers(numbers), Rounding::default());
         Examples { count, rows: None, cols, inputs, rounding }
@@ -38,7 +38,7 @@ pub(super) fn read(path: &Path, width: usize, columns: &[String]) -> Result<Part
     };
     let Examples { count, rows, cols, .. } = examples;
     if let Some(notice) = examples.rounding.notice(path) {
-        hear(Event::Notice(&notice));
+        on_event(Event::Notice(&notice));
     }
     if rows.is_some() || cols as usize != width {
         let found =
@@ -61,6 +61,6 @@ pub(super) fn read(path: &Path, width: usize, columns: &[String]) -> Result<Part
         centred: false,
     };
     // A class is not known, and none is needed.
-    let set = examples.labelled(Goals::Classes(vec![0; count]), path)?;
+    let set = examples.labelled(Targets::Classes(vec![0; count]), path)?;
     Ok(Part { set, sources: (0..count).map(source).collect() })
 }

@@ -5,7 +5,7 @@ use nn::{Bound, Clip, Loss};
 
 use crate::Error;
 use crate::augment::Augment;
-use crate::machine::pool::Pool;
+use crate::machine::thread_pool::ThreadPool;
 use crate::run::config::{ClassWeights, Config, Source, is_table};
 use crate::run::preset::{Deep, Preset};
 
@@ -46,8 +46,8 @@ impl Config {
         }
         self.check_data()?;
         if let Some(threads) = self.threads {
-            let allowed = (1..=Pool::MAX_THREADS).contains(&threads);
-            require("threads", threads, allowed, &format!("1 to {}", Pool::MAX_THREADS))?;
+            let allowed = (1..=ThreadPool::MAX_THREADS).contains(&threads);
+            require("threads", threads, allowed, &format!("1 to {}", ThreadPool::MAX_THREADS))?;
         }
         if self.pruning.is_some() && self.ema.is_some() {
             let reason = "an average of weights is not 0 where the weights are";

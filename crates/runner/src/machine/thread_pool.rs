@@ -34,7 +34,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use kernels::{Executor, Serial};
-use rayon_core::{ThreadPool, ThreadPoolBuilder, Yield};
+use rayon_core::{ThreadPoolBuilder, Yield};
 
 /// How long a thread looks for work before it sleeps. Longer than the serial stretches of a training step (the
 /// gathering of a batch takes tens of microseconds), short enough that an idle pool costs nothing.
@@ -51,24 +51,24 @@ const CHECKS_BEFORE_YIELDING: u32 = 512;
 ///
 /// ```
 /// use kernels::{Cpu, Isa};
-/// use runner::pool::Pool;
+/// use runner::machine::thread_pool::ThreadPool;
 ///
-/// let pool = Pool::new(2)?;
+/// let pool = ThreadPool::new(2)?;
 /// let largest = pool.enter(|| {
 ///     let cpu = Cpu::new(Isa::detect(), &pool);
 ///     // Train with `cpu` here.
 ///     cpu.executor.threads()
 /// });
 /// assert_eq!(largest, 2);
-/// # Ok::<(), runner::pool::PoolError>(())
+/// # Ok::<(), runner::pool::ThreadPoolError>(())
 /// ```
 #[derive(Debug)]
-pub struct Pool {
+pub struct ThreadPool {
     /// None for a pool of one thread, which is the caller's.
     team: Option<Team>,
 }
 
-impl Pool {
+impl ThreadPool {
     /// The largest number of threads a pool takes; more is taken for a slip.
     pub const MAX_THREADS: usize = 1024;
 
@@ -77,12 +77,12 @@ impl Pool {
     ///
     /// # Errors
     /// If `threads` is 0 or above [`MAX_THREADS`](Self::MAX_THREADS), or if the system grants no more threads.
-    pub fn new(threads: usize) -> Result<Self, PoolError> {
+    pub fn new(threads: usize) -> Result<Self, ThreadPoolError> {
         match threads {
-            0 => Err(PoolError::NoThreads),
+            0 => Err(ThreadPoolError::NoThreads),
             1 => Ok(Self { team: None }),
             2..=Self::MAX_THREADS => Ok(Self { team: Some(Team::new(threads)?) }),
-            _ => Err(PoolError::TooManyThreads { got: threads }),
+            _ => Err(ThreadPoolError::TooManyThreads { got: threads }),
         }
     }
 
@@ -100,8 +100,8 @@ impl Pool {
     }
 }
 
-/// Within [`Pool::enter`], a call allocates nothing and the caller takes part.
-impl Executor for Pool {
+/// Within [`ThreadPool::enter`], a call allocates nothing and the caller takes part.
+impl Executor for ThreadPool {
     fn threads(&self) -> usize {
         self.team.as_ref().map_or(1, |team| team.roster.seats.len())
     }
@@ -124,10 +124,10 @@ impl Executor for Pool {
 /// Why there is no pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum PoolError {
+pub enum ThreadPoolError {
     /// Zero threads were asked for.
     NoThreads,
-    /// More than [`Pool::MAX_THREADS`] threads were asked for.
+    /// More than [`ThreadPool::MAX_THREADS`] threads were asked for.
     TooManyThreads {
         /// The number asked for.
         got: usize,
@@ -141,9 +141,9 @@ pub enum PoolError {
     },
 }
 
-impl fmt::Display for PoolError {
+impl fmt::Display for ThreadPoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let most = Pool::MAX_THREADS;
+        let most = ThreadPool::MAX_THREADS;
         match self {
             Self::NoThreads => {
                 write!(
@@ -164,23 +164,23 @@ impl fmt::Display for PoolError {
     }
 }
 
-impl std::error::Error for PoolError {}
+impl std::error::Error for ThreadPoolError {}
 
 /// The threads of a pool of two or more.
 #[derive(Debug)]
 struct Team {
-    threads: ThreadPool,
+    threads: rayon_core::ThreadPool,
     roster: Arc<Roster>,
 }
 
 impl Team {
-    fn new(threads: usize) -> Result<Self, PoolError> {
+    fn new(threads: usize) -> Result<Self, ThreadPoolError> {
         let roster = Arc::new(Roster::new(threads));
         let threads = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("evenkeel-{index}"))
             .build()
-            .map_err(|error| PoolError::Refused { threads, reason: error.to_string() })?;
+            .map_err(|error| ThreadPoolError::Refused { threads, reason: error.to_string() })?;
         let residence = Arc::clone(&roster);
         threads.spawn_broadcast(move |context| residence.reside(context.index()));
         Ok(Self { threads, roster })
@@ -222,7 +222,7 @@ impl Drop for Team {
     }
 }
 
-/// One call of [`Pool::run`](Executor::run): its tasks, and how far they are.
+/// One call of [`ThreadPool::run`](Executor::run): its tasks, and how far they are.
 struct Region<'a> {
     tasks: usize,
     task: &'a (dyn Fn(usize) + Sync),
@@ -377,8 +377,8 @@ mod tests {
     /// Long enough for any machine; only a failing test waits for it.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn pool(threads: usize) -> Pool {
-        Pool::new(threads).expect("a pool of a few threads")
+    fn pool(threads: usize) -> ThreadPool {
+        ThreadPool::new(threads).expect("a pool of a few threads")
     }
 
     fn eventually(condition: impl Fn() -> bool) -> bool {
@@ -399,13 +399,13 @@ mod tests {
         }
     }
 
-    fn everyone_sleeps(pool: &Pool) -> bool {
+    fn everyone_sleeps(pool: &ThreadPool) -> bool {
         let asleep = |seat: &Seat| seat.asleep.load(Ordering::Relaxed);
         pool.team.as_ref().is_some_and(|team| team.roster.seats.iter().all(asleep))
     }
 
     /// How often each task ran.
-    fn counts(pool: &Pool, tasks: usize) -> Vec<usize> {
+    fn counts(pool: &ThreadPool, tasks: usize) -> Vec<usize> {
         let runs: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
         pool.run(tasks, &|i| _ = runs[i].fetch_add(1, Ordering::Relaxed));
         runs.into_iter().map(AtomicUsize::into_inner).collect()
@@ -568,13 +568,16 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_errors() {
-        let none = Pool::new(0).expect_err("no thread");
-        assert_eq!(none, PoolError::NoThreads);
+        let none = ThreadPool::new(0).expect_err("no thread");
+        assert_eq!(none, ThreadPoolError::NoThreads);
         assert_eq!(
             none.to_string(),
             "threads: expected 1 to 1024, got 0; use 1 to work on the calling thread alone"
         );
-        let got = Pool::MAX_THREADS + 1;
-        assert_eq!(Pool::new(got).expect_err("too many"), PoolError::TooManyThreads { got });
+        let got = ThreadPool::MAX_THREADS + 1;
+        assert_eq!(
+            ThreadPool::new(got).expect_err("too many"),
+            ThreadPoolError::TooManyThreads { got }
+        );
     }
 }
