@@ -5,3 +5,8 @@
 
 pub mod differences;
 pub mod oracle;
+
+/// The examples of the README, as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
