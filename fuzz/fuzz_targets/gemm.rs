@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use fuzz::bits;
-use kernels::gemm::{Epilogue, Operand, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, Operand, gemm, gemm_scratch, GemmShape};
 use kernels::{Cpu, Isa, MatMut, MatRef};
 use libfuzzer_sys::fuzz_target;
 
@@ -77,7 +77,7 @@ fuzz_target!(|problem: Problem| {
         if relu && r <= 0.0 { 0.0 } else { r }
     };
 
-    let mut scratch = vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, m, n, k) } else { 0 }];
+    let mut scratch = vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, GemmShape { m, n, k }) } else { 0 }];
     for isa in Isa::available() {
         let (mut got, mut got_sums) = (c.clone(), sums.clone());
         let epilogue = Epilogue::bias(&bias).column_sums(&mut got_sums);

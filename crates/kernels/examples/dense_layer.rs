@@ -9,7 +9,7 @@
 //! `cargo run --release -p kernels --example dense_layer`
 
 use kernels::activation::Activation;
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Error, MatMut, MatRef};
 
 const BATCH: usize = 2;
@@ -23,9 +23,9 @@ fn main() -> Result<(), Error> {
     let (w, b) = ([1.0, -1.0, 0.5, -0.5, 0.25, 0.25], [0.5, 1.0]);
     // Scratch for the largest of the three products; the kernels never allocate.
     let mut scratch = [0.0; {
-        let forward = gemm_scratch::<f32>(1, BATCH, OUTPUTS, INPUTS);
-        let dx = gemm_scratch::<f32>(1, BATCH, INPUTS, OUTPUTS);
-        let dw = gemm_scratch::<f32>(1, INPUTS, OUTPUTS, BATCH);
+        let forward = gemm_scratch::<f32>(1, GemmShape { m: BATCH, n: OUTPUTS, k: INPUTS });
+        let dx = gemm_scratch::<f32>(1, GemmShape { m: BATCH, n: INPUTS, k: OUTPUTS });
+        let dw = gemm_scratch::<f32>(1, GemmShape { m: INPUTS, n: OUTPUTS, k: BATCH });
         let most = if forward > dx { forward } else { dx };
         if most > dw { most } else { dw }
     }];

@@ -7,7 +7,7 @@
 #[path = "../../../benches/src/shape.rs"]
 mod shape;
 
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut};
 use shape::Shape;
 
@@ -32,7 +32,7 @@ fn main() {
     // Any numbers do: 1, 1/2, 1/3, ...
     let numbers = |len: usize| (1..=len).map(|i| 1.0 / i as f32).collect::<Vec<_>>();
     let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0_f32; m * n]);
-    let mut scratch = vec![0.0_f32; gemm_scratch::<f32>(1, m, n, k)];
+    let mut scratch = vec![0.0_f32; gemm_scratch::<f32>(1, GemmShape { m, n, k })];
     for _ in 0..times {
         let c = MatMut::row_major(&mut c, m, n).expect("C is m x n");
         gemm(cpu, 1.0, shape.a(&a), shape.b(&b), 0.0, c, Epilogue::NONE, &mut scratch)

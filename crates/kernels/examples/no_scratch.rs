@@ -8,7 +8,7 @@
 
 use std::thread;
 
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Error, Executor, Isa, MatMut, MatRef};
 
 /// So many threads of the standard library, for each call anew.
@@ -44,7 +44,10 @@ fn main() -> Result<(), Error> {
     let threads = Threads(thread::available_parallelism().map_or(1, usize::from));
     let lean = product(Cpu::new(Isa::detect(), &threads), &mut [])?;
     // On the calling thread, with scratch.
-    let usual = product(Cpu::detect(), &mut vec![0.0; gemm_scratch::<f32>(1, N, N, N)])?;
+    let usual = product(
+        Cpu::detect(),
+        &mut vec![0.0; gemm_scratch::<f32>(1, GemmShape { m: N, n: N, k: N })],
+    )?;
 
     let same = lean.iter().zip(&usual).all(|(x, y)| x.to_bits() == y.to_bits());
     println!("{} thread(s) and no scratch, or one and scratch: the same bits: {same}", threads.0);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use half::bf16;
 use kernels::gemm::{
-    Batch, BatchMut, Epilogue, Packed, PackedBf16, gemm, gemm_batch, gemm_bf16, gemm_bf16_scratch,
-    gemm_scratch, packed_bf16_len, packed_len,
+    Batch, BatchMut, Epilogue, GemmShape, Packed, PackedBf16, gemm, gemm_batch, gemm_bf16,
+    gemm_bf16_scratch, gemm_scratch, packed_bf16_len, packed_len,
 };
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Executor, Float, Isa, MatMut, MatRef};
@@ -52,7 +52,7 @@ fn packed_products<T: Float>() {
             let mut expected = vec![T::ONE; m * n];
             let (alpha, beta) = (T::from_f64(1.5), T::from_f64(-0.5));
             let c = MatMut::row_major(&mut expected, m, n).unwrap();
-            let mut scratch = vec![T::ZERO; gemm_scratch::<T>(1, m, n, k)];
+            let mut scratch = vec![T::ZERO; gemm_scratch::<T>(1, GemmShape { m, n, k })];
             gemm(Cpu::detect(), alpha, a, b, beta, c, Epilogue::NONE, &mut scratch).unwrap();
             // Packed for one instruction set, multiplied on each: the panels fit, or are read slowly.
             for (packer, isa) in
@@ -102,7 +102,7 @@ fn packed_factors_of_bf16_change_no_bit() {
         let narrow = |x: Vec<f32>| x.into_iter().map(bf16::from_f32).collect::<Vec<_>>();
         let (a, b) = (narrow(draw(2, m * k)), narrow(draw(3, k * n)));
         let (a, b) = (view(&a, m, k, false), view(&b, k, n, true));
-        let mut scratch = vec![0.0; gemm_bf16_scratch(1, m, n, k)];
+        let mut scratch = vec![0.0; gemm_bf16_scratch(1, GemmShape { m, n, k })];
         let mut expected = vec![0.0_f32; m * n];
         let c = MatMut::row_major(&mut expected, m, n).unwrap();
         gemm_bf16(Cpu::detect(), 1.0, a, b, 0.0, c, Epilogue::NONE, &mut scratch).unwrap();
@@ -151,7 +151,7 @@ fn a_batch_has_the_bits_of_its_products() {
     }
     for isa in Isa::available() {
         for threads in [1, 2, 4, 7] {
-            for scratch in [0, gemm_scratch::<f32>(threads, m, n, k)] {
+            for scratch in [0, gemm_scratch::<f32>(threads, GemmShape { m, n, k })] {
                 let mut got = start.clone();
                 gemm_batch(
                     Cpu::new(isa, &Threads(threads)),
@@ -225,7 +225,7 @@ fn an_executor_that_changes_its_mind_reaches_no_foreign_memory() {
     for first in 0..3 {
         let executor = Growing(AtomicUsize::new(first));
         let cpu = Cpu::new(Isa::detect(), &executor);
-        let mut scratch = vec![0.0; gemm_scratch::<f32>(first + 1, m, n, k)];
+        let mut scratch = vec![0.0; gemm_scratch::<f32>(first + 1, GemmShape { m, n, k })];
         let mut got = vec![0.0; m * n];
         let c = MatMut::row_major(&mut got, m, n).unwrap();
         gemm(cpu, 1.0, a, b, 0.0, c, Epilogue::NONE, &mut scratch).unwrap();
@@ -235,7 +235,7 @@ fn an_executor_that_changes_its_mind_reaches_no_foreign_memory() {
         let batch = |x| Batch::strided(x, 40, 64, |x| MatRef::row_major(x, 8, 8)).unwrap();
         let mut z = vec![0.0; 40 * 64];
         let c = BatchMut::strided(&mut z, 40, 64, (8, 8), (8, 1)).unwrap();
-        let mut scratch = vec![0.0; gemm_scratch::<f32>(first + 6, 8, 8, 8)];
+        let mut scratch = vec![0.0; gemm_scratch::<f32>(first + 6, GemmShape { m: 8, n: 8, k: 8 })];
         gemm_batch(cpu, 1.0, batch(&x), batch(&y), 0.0, c, &mut scratch).unwrap();
     }
 }

@@ -5,7 +5,7 @@ mod exact;
 pub(crate) mod oracle;
 
 use half::bf16;
-use kernels::gemm::{Bf16Operand, Bf16Result, Epilogue, gemm_bf16, gemm_bf16_scratch};
+use kernels::gemm::{Bf16Operand, Bf16Result, Epilogue, GemmShape, gemm_bf16, gemm_bf16_scratch};
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Isa, MatMut, MatRef};
 
@@ -310,7 +310,7 @@ fn call<O: Bf16Result>(zero: O, k: usize, sums: usize, scratch: usize) -> Result
 #[test]
 fn little_scratch_is_an_error_and_none_is_one_where_sums_must_be_kept() {
     for k in [3, 1024] {
-        let enough = gemm_bf16_scratch(1, 2, 4, k);
+        let enough = gemm_bf16_scratch(1, GemmShape { m: 2, n: 4, k });
         assert_eq!(call(0.0_f32, k, 4, enough), Ok(()));
         assert_eq!(call(bf16::ZERO, k, 4, enough), Ok(()));
         assert_eq!(call(0.0_f32, k, 4, 0), Ok(()));
@@ -321,7 +321,7 @@ fn little_scratch_is_an_error_and_none_is_one_where_sums_must_be_kept() {
         let error = Err(Error::Length { operand: "column sums", expected: 4, got: 3 });
         assert_eq!(call(bf16::ZERO, k, 3, enough), error);
     }
-    let enough = gemm_bf16_scratch(1, 2, 4, 1025);
+    let enough = gemm_bf16_scratch(1, GemmShape { m: 2, n: 4, k: 1025 });
     assert_eq!(call(0.0_f32, 1025, 4, enough), Ok(()));
     assert_eq!(call(0.0_f32, 1025, 4, 0), Ok(()));
     assert_eq!(call(bf16::ZERO, 1025, 4, enough), Ok(()));
@@ -360,7 +360,7 @@ fn factors_that_are_rounded_have_the_bits_of_those_that_were() {
             let a_rounded = Matrix::new(m, k, LAYOUTS[layouts[0]], |i| rounded(a_fill(i)));
             let b_rounded = Matrix::new(k, n, LAYOUTS[layouts[1]], |i| rounded(b_fill(i)));
             for isa in Isa::available() {
-                let mut scratch = vec![f32::NAN; gemm_bf16_scratch(1, m, n, k)];
+                let mut scratch = vec![f32::NAN; gemm_bf16_scratch(1, GemmShape { m, n, k })];
                 let mut multiply = |a: Bf16Operand<'_>, b: Bf16Operand<'_>| {
                     let mut c = Matrix::dense(m, n, |_| 0.5_f32);
                     let mut sums = vec![0.0; n];

@@ -1,6 +1,6 @@
 //! Misuse: every wrong shape is named, and nothing is written then.
 
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Error, MatMut, MatRef};
 
 /// What is passed to a product of 2 x 3 and 3 x 4 elements; one thing is wrong.
@@ -15,7 +15,7 @@ struct Call {
     scratch: usize,
 }
 
-const ENOUGH: usize = gemm_scratch::<f32>(1, 2, 4, 3);
+const ENOUGH: usize = gemm_scratch::<f32>(1, GemmShape { m: 2, n: 4, k: 3 });
 const RIGHT: Call =
     Call { a: (2, 3), b: (3, 4), bias: 4, z: (2, 4), y: (2, 4), sums: 4, scratch: ENOUGH };
 
@@ -32,7 +32,7 @@ impl Call {
             0.0,
             MatMut::row_major(&mut c, 2, 4)?,
             Epilogue::bias(&bias[..self.bias])
-                .keep(MatMut::row_major(&mut z, self.z.0, self.z.1)?)
+                .save(MatMut::row_major(&mut z, self.z.0, self.z.1)?)
                 .relu_gradient(MatRef::row_major(&factor, self.y.0, self.y.1)?)
                 .column_sums(&mut sums[..self.sums]),
             &mut vec![0.0; self.scratch],

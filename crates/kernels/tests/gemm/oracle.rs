@@ -1,6 +1,6 @@
 //! The oracle of products of f32 and f64: the scalar loop that defines every bit.
 
-use kernels::gemm::{Epilogue, Operand, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, Operand, gemm, gemm_scratch};
 use kernels::random::Stream;
 use kernels::{Cpu, Float, Isa};
 
@@ -227,13 +227,17 @@ impl<T: Scalar> Case<T> {
         let mut results = self.before.clone();
         let Results { c, z, sums } = &mut results;
         let n = c.cols;
-        let len = if lends { gemm_scratch::<T>(threads, c.rows, n, self.depth) } else { 0 };
+        let len = if lends {
+            gemm_scratch::<T>(threads, GemmShape { m: c.rows, n, k: self.depth })
+        } else {
+            0
+        };
         // The scratch may hold anything.
         let mut scratch = vec![T::from_f64(f64::NAN); len + 2 * MARGIN];
         let mut epilogue =
             if self.after.biased() { Epilogue::bias(&self.bias) } else { Epilogue::NONE };
         if self.keeps {
-            epilogue = epilogue.keep(z.view_mut());
+            epilogue = epilogue.save(z.view_mut());
         }
         epilogue = match self.after {
             After::Nothing | After::Bias => epilogue,

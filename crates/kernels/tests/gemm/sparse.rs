@@ -1,7 +1,7 @@
 //! Factors of which much is 0: the product has the bits that it has for the same matrix as it is.
 
 use kernels::gemm::{
-    Bf16Operand, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
+    Bf16Operand, Epilogue, GemmShape, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
 };
 use kernels::{Cpu, Isa, MatMut, MatRef};
 
@@ -39,7 +39,7 @@ fn zeros_that_are_left_out_change_no_bit_of_bf16() {
             let Factor::Sparse(a) = patches::<f32>(m, k, layout, 5) else { unreachable!() };
             let b = Matrix::dense(k, n, uniform::<f32>(6, 20));
             for isa in Isa::available() {
-                let mut scratch = vec![f32::NAN; gemm_bf16_scratch(1, m, n, k)];
+                let mut scratch = vec![f32::NAN; gemm_bf16_scratch(1, GemmShape { m, n, k })];
                 let mut multiply = |a: Bf16Operand<'_>| {
                     let mut c = Matrix::dense(m, n, |_| 0.5_f32);
                     let b = Bf16Operand::rounded(b.view());
@@ -61,7 +61,8 @@ fn zeros_that_are_left_out_change_no_bit_of_bf16() {
 fn product(isa: Isa, a: &[f32], k: usize, b: &[f32], scratch: bool) -> Vec<f32> {
     let (m, n) = (a.len() / k, b.len() / k);
     let mut c = vec![f32::NAN; m * n];
-    let mut scratch = vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, m, n, k) } else { 0 }];
+    let mut scratch =
+        vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, GemmShape { m, n, k }) } else { 0 }];
     gemm(
         Cpu::serial(isa),
         1.0,

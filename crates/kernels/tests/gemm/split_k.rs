@@ -1,7 +1,7 @@
 //! Long sums: k is split among threads where C is small, and no bit depends on it.
 
 use half::bf16;
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut, MatRef};
 
 use crate::bf16::oracle::{Case as PairCase, Store};
@@ -124,7 +124,8 @@ fn a_row_does_not_depend_on_the_rows_beside_it() {
         let mut first: Option<Vec<f32>> = None;
         for rows in [ROWS, 33, 32, 7, 2, 1] {
             for threads in [1, 2] {
-                let mut scratch = vec![f32::NAN; gemm_scratch::<f32>(threads, rows, N, K)];
+                let mut scratch =
+                    vec![f32::NAN; gemm_scratch::<f32>(threads, GemmShape { m: rows, n: N, k: K })];
                 let mut c = vec![f32::NAN; rows * N];
                 gemm(
                     Cpu::new(Isa::detect(), &Threads(threads)),
@@ -179,7 +180,7 @@ fn a_part_of_a_batch_needs_no_more_scratch_than_all_of_it() {
             for n in [1, 10, 33, 1000, 4096, 5000] {
                 let mut least = 0;
                 for m in 1..=600 {
-                    let scratch = gemm_scratch::<f32>(threads, m, n, k);
+                    let scratch = gemm_scratch::<f32>(threads, GemmShape { m, n, k });
                     assert!(scratch >= least, "{m} x {n} x {k}: {scratch} after {least}");
                     least = scratch;
                 }

@@ -9,7 +9,7 @@ mod others;
 use half::bf16;
 use kernels::clip::clip_norm;
 use kernels::gemm::{
-    Bf16Result, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
+    Bf16Result, Epilogue, GemmShape, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
 };
 use kernels::loss::{CrossEntropy, Targets};
 use kernels::optimizer::{Adam, Decay, Optimizer, Sgd, Step};
@@ -128,7 +128,7 @@ fn products<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
 
     let mut hash = Fnv::new();
     // Larger in elements than for f64, whose registers and summation blocks hold half as many.
-    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, M, N, K)];
+    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, GemmShape { m: M, n: N, k: K })];
     for turn in 0..8 {
         let mut c = start;
         let (a, b) = (view(&a, M, K, turn & 1 != 0)?, view(&b, K, N, turn & 2 != 0)?);
@@ -167,7 +167,7 @@ fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     let scale = T::from_f64(1.0 / 255.0);
 
     let mut hash = Fnv::new();
-    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, M, N, K)];
+    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, GemmShape { m: M, n: N, k: K })];
     let (mut c, mut z, mut sums) = ([T::ZERO; M * N], [T::ZERO; M * N], [T::ZERO; N]);
     for turn in 0..8 {
         let transposed = (turn & 1 != 0, turn & 2 != 0);
@@ -187,7 +187,7 @@ fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
         // Some without scratch: the same bits.
         let lent = if turn % 3 == 2 { &mut [] } else { &mut scratch[..] };
         let epilogue = Epilogue::NONE
-            .keep(MatMut::row_major(&mut z, N, M)?.transpose())
+            .save(MatMut::row_major(&mut z, N, M)?.transpose())
             .relu()
             .column_sums(&mut sums);
         gemm(cpu, T::from_f64(0.25), a, b, beta, MatMut::row_major(&mut c, M, N)?, epilogue, lent)?;
@@ -238,13 +238,13 @@ fn products_of_pairs<O: Bf16Result>(
         b[(40 + i) * N + 3 + i] = bf16::from_bits(bits);
     }
 
-    let mut scratch = [0.0; gemm_bf16_scratch(1, M, N, K)];
+    let mut scratch = [0.0; gemm_bf16_scratch(1, GemmShape { m: M, n: N, k: K })];
     let (mut c, mut z, mut sums) = ([zero; M * N], [zero; M * N], [0.0; N]);
     for turn in 0..4 {
         let (alpha, beta) = if turn == 0 { (1.0, 0.0) } else { (0.25, -0.5) };
         let (a, b) = (view(&a, M, K, turn & 1 != 0)?, view(&b, K, N, turn & 2 != 0)?);
         let epilogue =
-            Epilogue::bias(&bias).keep(MatMut::row_major(&mut z, M, N)?).column_sums(&mut sums);
+            Epilogue::bias(&bias).save(MatMut::row_major(&mut z, M, N)?).column_sums(&mut sums);
         let epilogue = if turn == 3 { epilogue.relu() } else { epilogue };
         let target = MatMut::row_major(&mut c, M, N)?;
         gemm_bf16(cpu, alpha, a, b, beta, target, epilogue, &mut scratch)?;
@@ -287,7 +287,8 @@ fn training<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     let one = [T::ONE];
     let ones = MatRef::strided(&one, 1, ROWS, 0, 0)?;
     let sgd = Sgd { momentum: 0.9, nesterov: true, decay: Decay::l2(1e-3) };
-    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, HIDDEN, HIDDEN, HIDDEN)];
+    let mut scratch =
+        [T::ZERO; gemm_scratch::<f32>(1, GemmShape { m: HIDDEN, n: HIDDEN, k: HIDDEN })];
     let mut product =
         |a: MatRef<'_, T>, b: MatRef<'_, T>, c: &mut [T], epilogue: Epilogue<'_, T>| {
             let c = MatMut::row_major(c, a.rows(), b.cols())?;

@@ -1,7 +1,7 @@
 //! The oracle of products of bf16: the scalar loop over pairs of k.
 
 use half::bf16;
-use kernels::gemm::{Bf16Result, Epilogue, gemm_bf16, gemm_bf16_scratch};
+use kernels::gemm::{Bf16Result, Epilogue, GemmShape, gemm_bf16, gemm_bf16_scratch};
 use kernels::random::Stream;
 use kernels::{Cpu, Isa};
 
@@ -163,13 +163,17 @@ impl<O: Store> Case<O> {
         let mut results = self.before.clone();
         let Results { c, z, sums } = &mut results;
         let n = c.cols;
-        let len = if lends { gemm_bf16_scratch(threads, c.rows, n, self.a.cols) } else { 0 };
+        let len = if lends {
+            gemm_bf16_scratch(threads, GemmShape { m: c.rows, n, k: self.a.cols })
+        } else {
+            0
+        };
         // The scratch may hold anything.
         let mut scratch = vec![f32::NAN; len + 2 * MARGIN];
         let mut epilogue =
             if self.after.biased() { Epilogue::bias(&self.bias) } else { Epilogue::NONE };
         if self.keeps {
-            epilogue = epilogue.keep(z.view_mut());
+            epilogue = epilogue.save(z.view_mut());
         }
         epilogue = match self.after {
             After::Nothing | After::Bias => epilogue,
