@@ -65,9 +65,9 @@ impl<T: Float> Microkernel<T> {
                 if const { TileShapes::of::<S>().has($rows, $registers, $skips) } {
                     // SAFETY: the match has found `mr` rows and `nv` registers, for which the
                     // conditions of `run` are those of `RegisterTile::new`.
-                    let tile =
-                        unsafe { RegisterTile::<K, $rows, { $registers }, $skips>::new(self) };
-                    outlined(s, tile);
+                    unsafe {
+                        outlined(s, RegisterTile::<K, $rows, { $registers }, $skips>::new(self));
+                    }
                 } else {
                     debug_assert!(false, "no microkernel of {mr} rows and {nv} registers");
                 }

@@ -158,13 +158,13 @@ pub(super) unsafe fn compute_transposing<S: Simd, K: Arithmetic, O: OutputType<K
     let acc: *mut K::Acc = buffer.as_mut_ptr().cast();
     let k_range = (block.p, block.p + block.kc);
     macro_rules! run {
-        ($rows:literal) => {{
+        ($rows:literal) => {
             // SAFETY: the match has found the number of rows; the first three conditions are those
             // of `new`. The buffer has more than three registers.
-            let microkernel =
-                unsafe { TransposingMicrokernel::<K, $rows>::new::<S>(a, b, cols, k_range, acc) };
-            outlined(s, microkernel);
-        }};
+            unsafe {
+                outlined(s, TransposingMicrokernel::<K, $rows>::new::<S>(a, b, cols, k_range, acc))
+            }
+        };
     }
     match i1 - i0 {
         1 => run!(1),
