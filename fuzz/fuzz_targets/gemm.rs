@@ -1,10 +1,10 @@
-//! Any shapes, strides and values: bit for bit the scalar loop of the contract, on every instruction
-//! set; `cargo +nightly fuzz run gemm`.
+//! Any shapes, strides and values: bit for bit the scalar loop of the contract, on every
+//! instruction set; `cargo +nightly fuzz run gemm`.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use fuzz::bits;
-use kernels::gemm::{Epilogue, Operand, gemm, gemm_scratch, GemmShape};
+use kernels::gemm::{Epilogue, GemmShape, Operand, gemm, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut, MatRef};
 use libfuzzer_sys::fuzz_target;
 
@@ -43,8 +43,8 @@ fuzz_target!(|problem: Problem| {
     let (m, n, k, gap) =
         (usize::from(m % 48), usize::from(n % 80), usize::from(k % 600), usize::from(gap % 3));
     let value = |i: usize| if values.is_empty() { 1.0 } else { values[i % values.len()] };
-    // (length, row stride, column stride) of rows x cols, with `gap` elements between rows (columns,
-    // if transposed).
+    // (length, row stride, column stride) of rows x cols, with `gap` elements between rows
+    // (columns, if transposed).
     let layout = |rows: usize, cols: usize, transposed: bool| {
         if transposed {
             (cols * (rows + gap), 1, rows + gap)
@@ -78,7 +78,8 @@ fuzz_target!(|problem: Problem| {
         if relu && r <= 0.0 { 0.0 } else { r }
     };
 
-    let mut scratch = vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, GemmShape { m, n, k }) } else { 0 }];
+    let mut scratch =
+        vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, GemmShape { m, n, k }) } else { 0 }];
     for isa in Isa::available() {
         let (mut got, mut got_sums) = (c.clone(), sums.clone());
         let epilogue = Epilogue::bias(&bias).column_sums(&mut got_sums);

@@ -1,5 +1,5 @@
-//! Products of any bytes: exact; and quantisation there and back: refused or the same bits everywhere;
-//! `cargo +nightly fuzz run quantised`.
+//! Products of any bytes: exact; and quantisation there and back: refused or the same bits
+//! everywhere; `cargo +nightly fuzz run quantised`.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -110,7 +110,8 @@ fn there_and_back(problem: &Problem) {
         for (i, (x, back)) in x.iter().zip(&back).enumerate() {
             let scale = f64::from(scales[i / row]);
             let error = (f64::from(*x) - f64::from(*back)).abs();
-            // Nothing saturates; a scale that would be 0 is 1; the scale of subnormal numbers has few digits.
+            // Nothing saturates; a scale that would be 0 is 1; the scale of subnormal numbers has
+            // few digits.
             assert!(
                 error <= 0.5 * scale * (1.0 + 1e-4) || scale < 1e-36,
                 "{x:e} came back as {back:e}"

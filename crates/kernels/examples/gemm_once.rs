@@ -1,7 +1,7 @@
-//! One product, some times: `gemm_once SHAPE TIMES`, with a SHAPE such as `fwd 32,512,784`.
+//! One product, repeated: `gemm_once SHAPE TIMES`, with a SHAPE such as `fwd 32,512,784`.
 //!
-//! For `.ci/instructions`, which counts instructions: one thread, and AVX2, which the counting tool knows. Without arguments it
-//! prints the shapes of the benchmarks that are small enough to count.
+//! For `.ci/instructions`, which counts instructions: one thread, and AVX2, which valgrind knows.
+//! Without arguments it prints the shapes of the benchmarks that are small enough to count.
 
 #[allow(unreachable_pub, reason = "the benchmarks use more of it")]
 #[path = "../../../benches/src/shape.rs"]
@@ -11,7 +11,7 @@ use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut};
 use shape::Shape;
 
-/// Products beyond this take the counting tool minutes.
+/// Larger products take valgrind minutes.
 const MOST_FLOP: f64 = 2e8;
 
 fn main() {

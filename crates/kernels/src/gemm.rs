@@ -213,7 +213,7 @@ pub(crate) fn multiply_bf16<O: Bf16Result>(
     let c = Target::new(&mut c);
     let partial = O::as_acc(c).unwrap_or_else(|| Target::row_major(partial, shape.n));
     let call = Call::<Pairs, O> { cpu, alpha, operands, beta, c, partial, epilogue };
-    // SAFETY: `partial` is C, or has `m * n` elements if k exceeds one summation block, by the check
-    // of the scratch. Both are borrowed from the caller.
+    // SAFETY: `partial` is C, or has `m * n` elements if k exceeds one summation block, by the
+    // check of the scratch. Both are borrowed from the caller.
     unsafe { call.run(expected, scratch) }
 }

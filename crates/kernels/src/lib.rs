@@ -62,8 +62,10 @@
 //! | `simd::one_lane` | scalar FMA as inline assembly |
 //! | `simd::prefetch` | prefetch instructions |
 //! | `parallel` | the queue of items that threads share, behind a lock |
-//! | `gemm`: tasks | blocks of C and slots of scratch, each of which one task owns |
-//! | `gemm`: packing, microkernel, epilogue | pointers into checked matrix views |
+//! | `gemm::{view, output, load, pack}` | elements of checked matrix views, through pointers |
+//! | `gemm::{microkernel, epilogue, tile, macrokernel}` | panels, accumulators and tiles of C |
+//! | `gemm`, `gemm::{product, driver, split_k, batch}` | parts of C, each owned by one task |
+//! | `gemm::scratch` | slots of scratch, each owned by one task |
 #![no_std]
 
 pub mod activation;

@@ -71,8 +71,8 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
-    /// Rounds to bf16 and packs pairs for `gemm::arithmetic`: pair i is `even[i]`, `odd[i]`. A subnormal
-    /// counts as a zero of its sign. Only with [`Self::HAS_PAIRS`].
+    /// Rounds to bf16 and packs pairs for `gemm::arithmetic`: pair i is `even[i]`, `odd[i]`. A
+    /// subnormal counts as a zero of its sign. Only with [`Self::HAS_PAIRS`].
     fn round_pairs(
         self,
         even: <Self as Vector<f32>>::V,

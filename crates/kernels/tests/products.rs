@@ -55,8 +55,8 @@ fn packed_products<T: Float>() {
             let c = MatMut::row_major(&mut expected, m, n).unwrap();
             let mut scratch = vec![T::ZERO; gemm_scratch::<T>(1, GemmShape { m, n, k })];
             gemm(Cpu::detect(), alpha, a, b, beta, c, Epilogue::NONE, &mut scratch).unwrap();
-            // Packed for one instruction set, multiplied on each: the panels have its register width,
-            // or are read slowly.
+            // Packed for one instruction set, multiplied on each: the panels have its register
+            // width, or are read slowly.
             for (packer, isa) in
                 Isa::available().flat_map(|p| Isa::available().map(move |i| (p, i)))
             {

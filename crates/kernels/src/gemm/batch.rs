@@ -40,7 +40,8 @@ impl<'a, T> Batch<'a, T> {
     /// from its first on. A stride of 0 repeats one matrix.
     ///
     /// # Errors
-    /// The errors of `view`; [`Error::OutOfBounds`] if the last matrix reaches past the end of `data`.
+    /// The errors of `view`; [`Error::OutOfBounds`] if the last matrix reaches past the end of
+    /// `data`.
     pub fn strided(
         data: &'a [T],
         count: usize,

@@ -188,7 +188,8 @@ impl<T: Float> Partials<'_, T> {
             if let Some(target) = product.column_sums {
                 let epilogue = product.column_epilogue(target, block);
                 let acc = Source::packed(column_sums, n, 1);
-                // SAFETY: after C come `n` column sums and a register. They are this task's as C is.
+                // SAFETY: after C come `n` column sums and a register. They are this task's as C
+                // is.
                 outlined(s, unsafe { ApplyEpilogue::new(&epilogue, acc, (0, 0), 1, n) });
             }
         }

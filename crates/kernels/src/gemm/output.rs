@@ -91,13 +91,13 @@ macro_rules! accumulator_type {
             ) {
                 debug_assert!(count <= <$float as Lanes>::lanes::<S>());
                 if stride == 1 && count == <$float as Lanes>::lanes::<S>() {
-                    // SAFETY: the elements may be written, and the stride of 1, checked above, makes
-                    // them a register in memory.
+                    // SAFETY: the elements may be written, and the stride of 1, checked above,
+                    // makes them a register in memory.
                     return unsafe { to.cast::<<$float as Lanes>::V<S>>().write_unaligned(values) };
                 }
                 if stride == 1 {
-                    // SAFETY: the elements may be written, and the stride of 1, checked above, makes
-                    // them a slice.
+                    // SAFETY: the elements may be written, and the stride of 1, checked above,
+                    // makes them a slice.
                     let to = unsafe { core::slice::from_raw_parts_mut(to, count) };
                     return <$float as Lanes>::store(s, to, values);
                 }

@@ -1,5 +1,5 @@
-//! Products of bf16 compared with their own oracle, which adds in integers, on instruction sets with
-//! and without the pair instruction.
+//! Products of bf16 compared with their own oracle, which adds in integers, on instruction sets
+//! with and without the pair instruction.
 
 mod exact;
 pub(crate) mod oracle;
@@ -182,8 +182,8 @@ fn a_million_sums_near_the_smallest_normal_number_have_the_oracles_bits() {
     }
 }
 
-/// 2^-126 - d, rounded to 24 bits as if exponents had no lower end, is 2^-126 up to d = 2^-151: half
-/// a unit in the last place below 2^-126, a tie. With gradual underflow it would be up to
+/// 2^-126 - d, rounded to 24 bits as if exponents had no lower end, is 2^-126 up to d = 2^-151:
+/// half a unit in the last place below 2^-126, a tie. With gradual underflow it would be up to
 /// d = 2^-150.
 #[test]
 fn a_sum_just_below_the_smallest_normal_number_is_rounded_before_it_is_flushed() {

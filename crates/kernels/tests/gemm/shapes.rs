@@ -1,13 +1,13 @@
-//! Shapes: lengths at which a loop begins, ends or has a remainder, and matrices larger than a cache
-//! block.
+//! Shapes: lengths at which a loop begins, ends or has a remainder, and matrices larger than a
+//! cache block.
 
 use kernels::Isa;
 
 use crate::matrix::{LAYOUTS, Layout, Matrix};
 use crate::oracle::{Case, EPILOGUES, EpilogueKind, Scalar, TestOperand, layouts_of, uniform};
 
-/// 0, 1, and the neighbours of registers (4, 8 and 16 lanes), of tiles (6 and 14 rows) and of panels
-/// (two registers).
+/// 0, 1, and the neighbours of registers (4, 8 and 16 lanes), of tiles (6 and 14 rows) and of
+/// panels (two registers).
 const EDGES: [usize; 18] = [0, 1, 2, 3, 4, 5, 6, 7, 9, 13, 14, 15, 16, 17, 31, 32, 33, 65];
 
 fn every_edge<T: Scalar>() {

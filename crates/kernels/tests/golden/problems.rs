@@ -1,6 +1,6 @@
 //! Fixed problems whose results are hashed: products of f32, f64 and bf16 in every layout, three
-//! steps of training, and in `others` all other kernels. A hash is the same on every machine, or the
-//! bit contract is broken.
+//! steps of training, and in `others` all other kernels. A hash is the same on every machine, or
+//! the bit contract is broken.
 //!
 //! Without std and without a heap, since two programs include this file: the test `golden`, and
 //! `tests/no_std`, which runs on bare metal.
@@ -96,8 +96,8 @@ impl Fnv {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Appends each element's value as the eight bytes of an f64, the lowest first. All NaNs count as
-    /// the same.
+    /// Appends each element's value as the eight bytes of an f64, the lowest first. All NaNs count
+    /// as the same.
     fn add<T: Float>(&mut self, x: &[T]) {
         for x in x.iter().map(|x| x.to_f64()) {
             let bits = if x.is_nan() { u64::MAX } else { x.to_bits() };
@@ -111,8 +111,8 @@ impl Fnv {
 /// C <- act(alpha A B + beta C + bias), each operand in both layouts, with every epilogue.
 ///
 /// The shape has a remainder in every direction, for registers of any width, and k ends within a
-/// summation block that is not the first. Among the elements are an infinity, a NaN and a subnormal;
-/// the last products are subnormal.
+/// summation block that is not the first. Among the elements are an infinity, a NaN and a
+/// subnormal; the last products are subnormal.
 fn products<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     const M: usize = 13;
     const N: usize = 37;

@@ -2,8 +2,9 @@
 
 use half::bf16;
 
-/// `x * y + p`, rounded to 24 bits, to nearest, ties to even, as if exponents had no lower end; then
-/// a zero of its sign if it is below the smallest normal number. Subnormal `x` and `y` count as zeros of their sign.
+/// `x * y + p`, rounded to 24 bits, to nearest, ties to even, as if exponents had no lower end;
+/// then a zero of its sign if it is below the smallest normal number. Subnormal `x` and `y` count
+/// as zeros of their sign.
 pub(crate) fn step(x: bf16, y: bf16, p: f32) -> f32 {
     let (x, y) = (flush(x), flush(y));
     if !(x.is_finite() && y.is_finite() && p.is_finite()) {
@@ -37,8 +38,8 @@ fn parts(x: f32) -> ((i128, bool), i32) {
 
 /// Sum of two numbers m * 2^e, in the same form: exact, or rounded as the exact sum is.
 ///
-/// Magnitudes are 0 or between 2^23 and 2^48. If the exponents differ by more than 64, only the sign
-/// of the smaller number matters.
+/// Magnitudes are 0 or between 2^23 and 2^48. If the exponents differ by more than 64, only the
+/// sign of the smaller number matters.
 fn add(a: (i128, i32), b: (i128, i32)) -> (i128, i32) {
     if a.0 == 0 || b.0 == 0 {
         return if a.0 == 0 { b } else { a };
