@@ -118,6 +118,20 @@ impl TileShapes {
         }
     }
 
+    /// `panel`, one of the widths that [`panel`](Self::panel) returns, as a choice among constants:
+    /// the compiler then unrolls loops over the registers of a panel.
+    #[inline(always)]
+    pub(super) const fn constant_panel(self, lanes: usize, panel: usize) -> usize {
+        debug_assert!(panel == lanes || panel == 2 * lanes || panel == WIDE * lanes);
+        if panel == lanes {
+            lanes
+        } else if self.wide_rows(true) < self.rows(true) || panel == 2 * lanes {
+            2 * lanes
+        } else {
+            WIDE * lanes
+        }
+    }
+
     /// Columns of the tile of `rows` rows that begins at column `j` of `end`. Columns up to
     /// `unpacked` are read unpacked, in whole panels.
     #[inline(always)]

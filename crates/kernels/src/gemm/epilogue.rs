@@ -136,10 +136,12 @@ impl<T: Float, O: OutputType<T>> BlockEpilogue<'_, T, O> {
         if self.partial.col_stride() != 1 {
             return;
         }
-        for i in i..i + rows {
-            for j in (j..j + cols).step_by(line_len::<T>()) {
-                prefetch::<_, false>(self.partial.pointer(i, j));
+        let mut row = self.partial.pointer(i, j);
+        for _ in 0..rows {
+            for j in (0..cols).step_by(line_len::<T>()) {
+                prefetch::<_, false>(row.wrapping_add(j));
             }
+            row = row.wrapping_add(self.partial.row_stride());
         }
     }
 

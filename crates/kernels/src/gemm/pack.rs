@@ -63,6 +63,7 @@ pub(super) struct PackB<'a, T> {
 impl<'a, T: Float> PackB<'a, T> {
     /// # Panics
     /// If the range is not inside `b`.
+    #[inline(always)]
     pub(super) fn new(
         b: &'a OperandView<'a, T>,
         (p, kc): (usize, usize),
@@ -85,6 +86,7 @@ impl<T: Float> WithSimd for PackB<'_, T> {
             return;
         }
         let lanes = T::lanes::<S>();
+        let panel = TileShapes::of::<S>().constant_panel(lanes, panel);
         if b.needs_transpose(lanes) {
             for (jr, packed) in (0..nc).step_by(panel).zip(packed.chunks_exact_mut(panel * kc)) {
                 for v in (0..panel).step_by(lanes) {
@@ -292,6 +294,7 @@ pub(super) struct PackA<'a, T> {
 impl<'a, T: Float> PackA<'a, T> {
     /// # Panics
     /// If the range is not inside `a`.
+    #[inline(always)]
     pub(super) fn new(
         a: &'a OperandView<'a, T>,
         (i, mr): (usize, usize),
@@ -375,6 +378,7 @@ impl<'a, T: Float, E: Fn(usize) -> usize> PackSparseA<'a, T, E> {
     ///
     /// # Panics
     /// If the range is not inside `a`.
+    #[inline(always)]
     pub(super) fn new(
         a: &'a OperandView<'a, T>,
         tiles: (usize, usize),
