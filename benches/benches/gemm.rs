@@ -1,5 +1,5 @@
-//! Matrix products beside the peers', for the record: groups `gemm_f32`, `gemm_bf16`, and `_2t` on two threads; ids
-//! `implementation/shape`.
+//! Matrix products compared with the peers', for the record: groups `gemm_f32`, `gemm_bf16`, and
+//! `_2t` on two threads; ids `implementation/shape`.
 
 use std::time::Duration;
 

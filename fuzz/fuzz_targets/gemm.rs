@@ -1,10 +1,10 @@
-//! Any shapes, strides and values: bit for bit the scalar loop of the contract, on every instruction set;
-//! `cargo +nightly fuzz run gemm`.
+//! Any shapes, strides and values: bit for bit the scalar loop of the contract, on every
+//! instruction set; `cargo +nightly fuzz run gemm`.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use fuzz::bits;
-use kernels::gemm::{Epilogue, Operand, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, Operand, gemm, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut, MatRef};
 use libfuzzer_sys::fuzz_target;
 
@@ -43,7 +43,8 @@ fuzz_target!(|problem: Problem| {
     let (m, n, k, gap) =
         (usize::from(m % 48), usize::from(n % 80), usize::from(k % 600), usize::from(gap % 3));
     let value = |i: usize| if values.is_empty() { 1.0 } else { values[i % values.len()] };
-    // (length, row stride, column stride) of rows x cols, with `gap` places between rows (columns, if transposed).
+    // (length, row stride, column stride) of rows x cols, with `gap` elements between rows
+    // (columns, if transposed).
     let layout = |rows: usize, cols: usize, transposed: bool| {
         if transposed {
             (cols * (rows + gap), 1, rows + gap)
@@ -62,7 +63,7 @@ fuzz_target!(|problem: Problem| {
         b = pixels.iter().map(|&pixel| f32::from(pixel) * value(0)).collect();
     }
 
-    // The sum of column `j` of B with factors `a`, added to `c`.
+    // The product of `a` and column `j` of B, added to `c`.
     let sum = |a: &dyn Fn(usize) -> f32, j: usize, c: f32| {
         let mut r = (beta != 0.0).then(|| beta * c);
         for block in (0..k).step_by(512) {
@@ -77,12 +78,13 @@ fuzz_target!(|problem: Problem| {
         if relu && r <= 0.0 { 0.0 } else { r }
     };
 
-    let mut scratch = vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, m, n, k) } else { 0 }];
+    let mut scratch =
+        vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, GemmShape { m, n, k }) } else { 0 }];
     for isa in Isa::available() {
         let (mut got, mut got_sums) = (c.clone(), sums.clone());
         let epilogue = Epilogue::bias(&bias).column_sums(&mut got_sums);
         let epilogue = if relu { epilogue.relu() } else { epilogue };
-        let factor: Operand<'_, f32> = if bytes {
+        let b_operand: Operand<'_, f32> = if bytes {
             Operand::bytes(
                 MatRef::strided(&pixels, k, n, b_row, b_col).expect("inside b"),
                 value(0),
@@ -94,7 +96,7 @@ fuzz_target!(|problem: Problem| {
             Cpu::serial(isa),
             alpha,
             MatRef::strided(&a, m, k, a_row, a_col).expect("inside a"),
-            factor,
+            b_operand,
             beta,
             MatMut::row_major(&mut got, m, n).expect("inside c"),
             epilogue,

@@ -1,9 +1,10 @@
-//! Products of any bytes: exact; and quantisation there and back: refused or the same bits everywhere;
-//! `cargo +nightly fuzz run quantised`.
+//! Products of any bytes: exact; and quantisation there and back: refused or the same bits
+//! everywhere; `cargo +nightly fuzz run quantised`.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use fuzz::{Length, Misfit, Parameter, Values, bits, same_everywhere};
+use kernels::gemm::GemmShape;
 use kernels::quantised::{
     Dequantise, choose_scales, dequantise, gemm_i8, gemm_i8_dequantised, gemm_i8_requantised,
     quantise,
@@ -36,6 +37,7 @@ fuzz_target!(|problem: Problem| {
 fn product(problem: &Problem) {
     let (m, n, k) =
         (usize::from(problem.m % 20), usize::from(problem.n % 80), usize::from(problem.k % 400));
+    let shape = GemmShape { m, n, k };
     let byte =
         |i: usize| problem.bytes.get(i % problem.bytes.len().max(1)).copied().unwrap_or(-128);
     let a: Vec<i8> = (0..problem.of_a.of(m * k)).map(byte).collect();
@@ -46,7 +48,7 @@ fn product(problem: &Problem) {
         (0..k).map(|p| i32::from(a[at / n * k + p]) * i32::from(b[at % n * k + p])).sum()
     };
 
-    let sums = same_everywhere(&vec![7_i32; c_len], |cpu, c| gemm_i8(cpu, m, n, k, &a, &b, c));
+    let sums = same_everywhere(&vec![7_i32; c_len], |cpu, c| gemm_i8(cpu, shape, &a, &b, c));
     assert_eq!(sums.is_ok(), fits);
     assert!(
         sums.is_err()
@@ -65,7 +67,7 @@ fn product(problem: &Problem) {
         relu: problem.relu,
     };
     let floats = same_everywhere(&vec![7_f32; c_len], |cpu, c| {
-        gemm_i8_dequantised(cpu, m, n, k, &a, &b, to, c)
+        gemm_i8_dequantised(cpu, shape, &a, &b, to, c)
     });
     assert!(
         floats.is_err()
@@ -85,7 +87,7 @@ fn product(problem: &Problem) {
     }
     let scale_c = problem.values.take::<f32>(1, 1)[0];
     let again = same_everywhere(&vec![7_i8; c_len], |cpu, c| {
-        gemm_i8_requantised(cpu, m, n, k, &a, &b, to, scale_c, c)
+        gemm_i8_requantised(cpu, shape, &a, &b, to, scale_c, c)
     });
     assert!(again.is_err() || fits && scale_c.is_finite() && scale_c > 0.0);
 }
@@ -108,7 +110,8 @@ fn there_and_back(problem: &Problem) {
         for (i, (x, back)) in x.iter().zip(&back).enumerate() {
             let scale = f64::from(scales[i / row]);
             let error = (f64::from(*x) - f64::from(*back)).abs();
-            // Nothing saturates; a scale that would be 0 is 1; the scale of subnormal numbers has few digits.
+            // Nothing saturates; a scale that would be 0 is 1; the scale of subnormal numbers has
+            // few digits.
             assert!(
                 error <= 0.5 * scale * (1.0 + 1e-4) || scale < 1e-36,
                 "{x:e} came back as {back:e}"

@@ -1,9 +1,10 @@
-//! Prints, shape by shape, our speed beside the peers':
+//! Prints, shape by shape, our speed compared with the peers':
 //! `cargo run --release -p benches --bin gemm-ratios -- [THREADS] [f32|bf16] [--isa NAME] [SHAPE...]`.
 //!
-//! All implementations take turns within one run, and the least time of each counts. The last columns are our speed over
-//! the best peer's, and over the peak measured in the same rounds: the fastest multiply-adds of our instruction set, on all
-//! threads at once. `--isa` is for ours alone. A SHAPE is the beginning of a line of the table, such as `dW`.
+//! All implementations alternate within one run, and the least time of each counts. The last
+//! columns are our speed over the best peer's, and over the peak measured in the same rounds: the
+//! fastest multiply-adds of our instruction set, on all threads at once. `--isa` applies to ours
+//! alone. A SHAPE is the beginning of a line of the table, such as `dW`.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use runner::machine::timing::{Patience, Work, minima};
 const PATIENCE: Patience =
     Patience { slice: Duration::from_millis(5), rounds: 20, most: Duration::MAX };
 
-/// What the arguments ask for.
+/// Parsed arguments.
 struct Request {
     threads: usize,
     isa: Isa,
@@ -41,10 +42,12 @@ fn main() {
     table::<f32>(&request);
     let [forward, backward] = fused::ratios(request.threads, request.isa, PATIENCE);
     println!(
-        "a dense layer of 784 inputs and 512 outputs at batch 128, time over that of its bare products:"
+        "a dense layer of 784 inputs and 512 outputs at batch 128, time over that of its bare \
+         products:"
     );
     println!(
-        "forward with bias and ReLU {forward:.3}; backward with ReLU's gradient and db {backward:.3}"
+        "forward with bias and ReLU {forward:.3}; backward with ReLU's gradient and db \
+         {backward:.3}"
     );
 }
 

@@ -1,6 +1,7 @@
 //! What layers are made of: normalisation, convolution, pooling, products of bytes; and the products of a training step.
 
 use kernels::convolution::{Convolution, Epilogue};
+use kernels::gemm::GemmShape;
 use kernels::normalisation::batch::{batch_norm, batch_norm_backward, batch_norm_scratch};
 use kernels::normalisation::layer::{layer_norm, layer_norm_backward, layer_norm_backward_scratch};
 use kernels::normalisation::{Affine, AffineGradient};
@@ -131,7 +132,7 @@ fn bytes(cpu: Cpu<'static>, n: usize) -> Case {
         |stream, len| draw(stream, len).iter().map(|x| (x * 30.0) as i8).collect::<Vec<i8>>();
     let (a, b, mut c) = (draw_bytes(0, m * k), draw_bytes(1, k * n_cols), vec![0; n]);
     Case::new(Streams::default(), [], move |[]| {
-        gemm_i8(cpu, m, n_cols, k, &a, &b, &mut c).expect(FITS);
+        gemm_i8(cpu, GemmShape { m, n: n_cols, k }, &a, &b, &mut c).expect(FITS);
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use half::bf16;
-use kernels::gemm::{Epilogue, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut, MatRef};
 use runner::machine::thread_pool::ThreadPool;
 
@@ -38,7 +38,8 @@ impl Ours {
     ) {
         let &Shape { m, n, k, .. } = shape;
         let (a, b, c) = (shape.a(a), shape.b(b), MatMut::row_major(c, m, n));
-        let (cpu, scratch) = self.with_scratch(gemm_scratch::<f32>(self.threads, m, n, k));
+        let (cpu, scratch) =
+            self.with_scratch(gemm_scratch::<f32>(self.threads, GemmShape { m, n, k }));
         gemm(cpu, 1.0, a, b, 0.0, c.expect("it is m x n"), epilogue, scratch)
             .expect("the shapes agree");
     }
@@ -76,7 +77,8 @@ impl Implementation<bf16> for Ours {
         let &Shape { m, n, k, .. } = shape;
         let (a, b, c): (MatRef<'_, bf16>, _, _) =
             (shape.a(a), shape.b(b), MatMut::row_major(c, m, n));
-        let (cpu, scratch) = self.with_scratch(gemm_bf16_scratch(self.threads, m, n, k));
+        let (cpu, scratch) =
+            self.with_scratch(gemm_bf16_scratch(self.threads, GemmShape { m, n, k }));
         gemm_bf16(cpu, 1.0, a, b, 0.0, c.expect("it is m x n"), Epilogue::NONE, scratch)
             .expect("the shapes agree");
     }

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! forward    y  = relu(x W + b)
-//! backward   dx = (dz W^T) where the layer before was on, else 0     dz: the loss's gradient at x W + b
-//!            dW = x^T dz,   db = the sums of dz's columns
+//! backward   dx = dz W^T where x > 0, else 0     dz: the loss's gradient at x W + b
+//!            dW = x^T dz,   db = column sums of dz
 //! ```
 //!
 //! `cargo run --release -p kernels --example dense_layer`
 
 use kernels::activation::Activation;
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Error, MatMut, MatRef};
 
 const BATCH: usize = 2;
@@ -18,14 +18,14 @@ const OUTPUTS: usize = 2;
 
 fn main() -> Result<(), Error> {
     let cpu = Cpu::detect(); // asks the processor: once is enough
-    // One row a sample. These inputs are themselves what a ReLU let through: hence the zeros.
+    // One row per sample. These inputs are outputs of a ReLU: hence the zeros.
     let x = [1.0_f32, 0.0, 3.0, 4.0, 5.0, 0.0];
     let (w, b) = ([1.0, -1.0, 0.5, -0.5, 0.25, 0.25], [0.5, 1.0]);
     // Scratch for the largest of the three products; the kernels never allocate.
     let mut scratch = [0.0; {
-        let forward = gemm_scratch::<f32>(1, BATCH, OUTPUTS, INPUTS);
-        let dx = gemm_scratch::<f32>(1, BATCH, INPUTS, OUTPUTS);
-        let dw = gemm_scratch::<f32>(1, INPUTS, OUTPUTS, BATCH);
+        let forward = gemm_scratch::<f32>(1, GemmShape { m: BATCH, n: OUTPUTS, k: INPUTS });
+        let dx = gemm_scratch::<f32>(1, GemmShape { m: BATCH, n: INPUTS, k: OUTPUTS });
+        let dw = gemm_scratch::<f32>(1, GemmShape { m: INPUTS, n: OUTPUTS, k: BATCH });
         let most = if forward > dx { forward } else { dx };
         if most > dw { most } else { dw }
     }];
@@ -43,14 +43,14 @@ fn main() -> Result<(), Error> {
     Activation::Relu.backward(cpu, &y, &mut dz)?;
     let dz_rows = MatRef::row_major(&dz, BATCH, OUTPUTS)?;
 
-    // dx, and on the way through the ReLU that made x. A transpose costs nothing: it exchanges strides.
+    // dx, through the ReLU whose output x is. A transpose costs nothing: it exchanges strides.
     let mut dx = [0.0; BATCH * INPUTS];
     let dx_rows = MatMut::row_major(&mut dx, BATCH, INPUTS)?;
     let through_relu = Epilogue::NONE.relu_gradient(x_rows);
     gemm(cpu, 1.0, dz_rows, w_rows.transpose(), 0.0, dx_rows, through_relu, &mut scratch)?;
     println!("dx = {dx:?}");
 
-    // dW, and db while dz is being read anyway. With beta = 1 in place of 0, both would be added to what is there.
+    // dW, and db while dz is read anyway. With beta = 1 both would be added to the old values.
     let (mut dw, mut db) = ([0.0; INPUTS * OUTPUTS], [0.0; OUTPUTS]);
     let dw_rows = MatMut::row_major(&mut dw, INPUTS, OUTPUTS)?;
     let with_db = Epilogue::NONE.column_sums(&mut db);

@@ -1,17 +1,17 @@
 //! A product without scratch, on threads of your own.
 //!
-//! The kernels start no threads: what runs their tasks is an [`Executor`] of the caller's. This one starts threads for
-//! every product, which is fine for large ones; a program with many small ones keeps its threads. Neither scratch nor threads change
-//! a bit of the result, as the end of this example checks.
+//! The kernels start no threads: an [`Executor`] of the caller runs their tasks. This one starts
+//! threads for every product, which is fine for large ones; a program with many small ones has a
+//! pool. Neither scratch nor threads change a bit of the result, as the end of this example checks.
 //!
 //! `cargo run --release -p kernels --example no_scratch`
 
 use std::thread;
 
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Error, Executor, Isa, MatMut, MatRef};
 
-/// So many threads of the standard library, for each call anew.
+/// This many threads of the standard library, started for each call.
 struct Threads(usize);
 
 impl Executor for Threads {
@@ -20,7 +20,7 @@ impl Executor for Threads {
     }
 
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        // Thread t takes tasks t, t + threads, ... A scope waits for all of its threads before it ends.
+        // Thread t takes tasks t, t + threads, ... A scope waits for all of its threads.
         thread::scope(|scope| {
             for first in 0..self.0.min(tasks) {
                 scope.spawn(move || (first..tasks).step_by(self.0).for_each(task));
@@ -40,11 +40,15 @@ fn main() -> Result<(), Error> {
         Ok(c)
     };
 
-    // Without scratch nothing is copied on the way: less memory, and slower where rows do not lie as they are read.
+    // Without scratch nothing is packed: less memory, and slower where B would be transposed or
+    // rows are far apart.
     let threads = Threads(thread::available_parallelism().map_or(1, usize::from));
     let lean = product(Cpu::new(Isa::detect(), &threads), &mut [])?;
     // On the calling thread, with scratch.
-    let usual = product(Cpu::detect(), &mut vec![0.0; gemm_scratch::<f32>(1, N, N, N)])?;
+    let usual = product(
+        Cpu::detect(),
+        &mut vec![0.0; gemm_scratch::<f32>(1, GemmShape { m: N, n: N, k: N })],
+    )?;
 
     let same = lean.iter().zip(&usual).all(|(x, y)| x.to_bits() == y.to_bits());
     println!("{} thread(s) and no scratch, or one and scratch: the same bits: {same}", threads.0);

@@ -71,7 +71,7 @@ mod winograd;
 
 use crate::channels::Channels;
 use crate::error::check_length;
-use crate::gemm::terms::Single;
+use crate::gemm::arithmetic::Single;
 use crate::simd::{Float, Simd};
 use crate::window::{Geometry, Window, length};
 use crate::{Cpu, Error};

@@ -21,7 +21,7 @@ use crate::activation::{Activation, prelu, prelu_backward};
 use crate::argmax::argmax;
 use crate::convolution::Convolution;
 use crate::dropout::Dropout;
-use crate::gemm::terms::Single;
+use crate::gemm::arithmetic::Single;
 use crate::gemm::{Packed, PackedBf16, gemm_batch, multiply, multiply_bf16};
 use crate::loss::{BinaryCrossEntropy, CrossEntropy, Hinge, Regression};
 use crate::normalisation::{batch, group, layer, rms};

@@ -8,14 +8,14 @@
 //! A dense layer with ReLU, `y = relu(x W + b)`, for two rows of three inputs and two outputs:
 //!
 //! ```
-//! use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+//! use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 //! use kernels::{Cpu, MatMut, MatRef};
 //!
 //! let cpu = Cpu::detect(); // asks the processor: call it once
 //! let x = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
 //! let (w, b) = ([1.0, -1.0, 0.5, -0.5, 0.25, -0.25], [0.5, 1.0]);
 //! let mut y = [0.0; 4];
-//! let mut scratch = [0.0; gemm_scratch::<f32>(1, 2, 2, 3)];
+//! let mut scratch = [0.0; gemm_scratch::<f32>(1, GemmShape { m: 2, n: 2, k: 3 })];
 //! let (x, w) = (MatRef::row_major(&x, 2, 3)?, MatRef::row_major(&w, 3, 2)?);
 //! let y_view = MatMut::row_major(&mut y, 2, 2)?;
 //! gemm(cpu, 1.0, x, w, 0.0, y_view, Epilogue::bias(&b).relu(), &mut scratch)?;
@@ -62,8 +62,10 @@
 //! | `simd::one_lane` | scalar FMA as inline assembly |
 //! | `simd::prefetch` | prefetch instructions |
 //! | `parallel` | the queue of items that threads share, behind a lock |
-//! | `gemm`: tasks | blocks of C and slots of scratch, each of which one task owns |
-//! | `gemm`: packing, microkernel, epilogue | pointers into checked matrix views |
+//! | `gemm::{view, output, load, pack}` | elements of checked matrix views, through pointers |
+//! | `gemm::{microkernel, epilogue, tile, macrokernel}` | panels, accumulators and tiles of C |
+//! | `gemm`, `gemm::{product, driver, split_k, batch}` | parts of C, each owned by one task |
+//! | `gemm::scratch` | slots of scratch, each owned by one task |
 #![no_std]
 
 pub mod activation;

@@ -37,7 +37,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    fn transpose(self) -> Self {
+    pub(crate) fn transpose(self) -> Self {
         Self {
             rows: self.cols,
             cols: self.rows,

@@ -20,6 +20,7 @@ use pulp::bytemuck;
 
 use crate::elementwise::CHUNK;
 use crate::error::{check_length, check_parameter};
+use crate::gemm::GemmShape;
 use crate::simd::{Lanes, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Error};
 
@@ -45,26 +46,24 @@ const TASK: usize = 1 << 18;
 /// `[m, n]`, all row-major.
 ///
 /// ```
-/// use kernels::{Cpu, quantised::gemm_i8};
-/// let mut c = [0; 2];
-/// gemm_i8(Cpu::detect(), 1, 2, 3, &[1, 2, 3], &[1, 0, -1, 100, 100, 100], &mut c)?;
+/// use kernels::{Cpu, gemm::GemmShape, quantised::gemm_i8};
+/// let (shape, mut c) = (GemmShape { m: 1, n: 2, k: 3 }, [0; 2]);
+/// gemm_i8(Cpu::detect(), shape, &[1, 2, 3], &[1, 0, -1, 100, 100, 100], &mut c)?;
 /// assert_eq!(c, [-2, 600]);
 /// # Ok::<(), kernels::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if an operand does not match `m`, `n` and `k`; [`Error::Parameter`] if `k`
+/// [`Error::Length`] if an operand does not match the shape; [`Error::Parameter`] if `k`
 /// exceeds [`MAX_K`], with which sums could overflow. Nothing is written then.
 pub fn gemm_i8(
     cpu: Cpu<'_>,
-    m: usize,
-    n: usize,
-    k: usize,
+    shape: GemmShape,
     a: &[i8],
     b: &[i8],
     c: &mut [i32],
 ) -> Result<(), Error> {
-    product(cpu, [m, n, k], a, b, &Unscaled, c)
+    product(cpu, shape, a, b, &Unscaled, c)
 }
 
 /// Epilogue of integer sums: `act(sum * (scale_a * scale_b[j]) + bias[j])`.
@@ -84,7 +83,7 @@ pub struct Dequantise<'a> {
 }
 
 impl Dequantise<'_> {
-    fn check(&self, m: usize, n: usize) -> Result<(), Error> {
+    fn check(&self, GemmShape { m, n, .. }: GemmShape) -> Result<(), Error> {
         check_scales("scale_a", m, self.scale_a)?;
         check_scales("scale_b", n, self.scale_b)?;
         check_length("bias", n, self.bias.map_or(n, <[f32]>::len))
@@ -123,19 +122,16 @@ impl Dequantise<'_> {
 /// # Errors
 /// As [`gemm_i8`]; also [`Error::Length`] for scales that are neither one nor one per row (of A, of
 /// B), and [`Error::Parameter`] for a scale that is not finite and above 0.
-#[expect(clippy::too_many_arguments, reason = "a matrix product and its epilogue")]
 pub fn gemm_i8_dequantised(
     cpu: Cpu<'_>,
-    m: usize,
-    n: usize,
-    k: usize,
+    shape: GemmShape,
     a: &[i8],
     b: &[i8],
     dequantise: Dequantise<'_>,
     c: &mut [f32],
 ) -> Result<(), Error> {
-    dequantise.check(m, n)?;
-    product(cpu, [m, n, k], a, b, &dequantise, c)
+    dequantise.check(shape)?;
+    product(cpu, shape, a, b, &dequantise, c)
 }
 
 /// [`gemm_i8_dequantised`] with its result quantised by `scale_c`, as in [`quantise`]: the input of
@@ -143,21 +139,18 @@ pub fn gemm_i8_dequantised(
 ///
 /// # Errors
 /// As [`gemm_i8_dequantised`]; also [`Error::Parameter`] for `scale_c`.
-#[expect(clippy::too_many_arguments, reason = "a matrix product and its epilogue")]
 pub fn gemm_i8_requantised(
     cpu: Cpu<'_>,
-    m: usize,
-    n: usize,
-    k: usize,
+    shape: GemmShape,
     a: &[i8],
     b: &[i8],
     dequantise: Dequantise<'_>,
     scale_c: f32,
     c: &mut [i8],
 ) -> Result<(), Error> {
-    dequantise.check(m, n)?;
+    dequantise.check(shape)?;
     check_scales("scale_c", 1, &[scale_c])?;
-    product(cpu, [m, n, k], a, b, &Requantise { dequantise, scale_c }, c)
+    product(cpu, shape, a, b, &Requantise { dequantise, scale_c }, c)
 }
 
 /// Quantises: `q[i, j] = round(x[i, j] / scale[i])`, ties to even, clamped to ±127.
@@ -336,7 +329,7 @@ impl Epilogue<i8> for Requantise<'_> {
 /// Checks the operands and splits the rows of C among tasks.
 fn product<O: Send>(
     cpu: Cpu<'_>,
-    [m, n, k]: [usize; 3],
+    GemmShape { m, n, k }: GemmShape,
     a: &[i8],
     b: &[i8],
     epilogue: &impl Epilogue<O>,

@@ -63,7 +63,7 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
     const WIDE_ROWS: usize;
     /// `true` if there is an instruction for [`Simd::mul_add_pairs`].
     const HAS_PAIRS: bool;
-    /// Adds the products of bf16 pairs to `acc`, as defined by `gemm::terms`. Only with
+    /// Adds the products of bf16 pairs to `acc`, as defined by `gemm::arithmetic`. Only with
     /// [`Self::HAS_PAIRS`].
     fn mul_add_pairs(
         self,
@@ -71,8 +71,8 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         b: <Self as Vector<f32>>::V,
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
-    /// Rounds to bf16 and packs pairs for `gemm::terms`: pair i is `even[i]`, `odd[i]`. A subnormal
-    /// counts as a zero of its sign. Only with [`Self::HAS_PAIRS`].
+    /// Rounds to bf16 and packs pairs for `gemm::arithmetic`: pair i is `even[i]`, `odd[i]`. A
+    /// subnormal counts as a zero of its sign. Only with [`Self::HAS_PAIRS`].
     fn round_pairs(
         self,
         even: <Self as Vector<f32>>::V,
@@ -104,6 +104,14 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
     fn widen_bytes(self, bytes: &[i8]) -> <Self as Vector<f32>>::V;
     /// Runs `op` in a function compiled for this instruction set.
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output;
+}
+
+/// Runs a microkernel in a function of its own, so that it can use all registers. Inlined into the
+/// loops around it, it would share them with values that the optimiser hoists, and accumulators
+/// would be spilled.
+#[inline(never)]
+pub(crate) fn outlined<S: Simd, Op: WithSimd>(s: S, op: Op) -> Op::Output {
+    s.vectorize(op)
 }
 
 /// [`Simd::TILE_ROWS`] of one lane: eight chains hide the latency of an FMA; more tile sizes would

@@ -1,7 +1,8 @@
-//! Golden hashes: a constant or a few per type, the same for every instruction set of every machine.
+//! Golden hashes: a few constants per type, the same for every instruction set of every machine.
 //!
-//! The other tests compare instruction sets that one machine has. These hashes compare machines: x86-64 with and
-//! without AVX-512, AArch64, Cortex-M (`tests/no_std`). `.ci/cross` runs them on emulated processors.
+//! The other tests compare instruction sets that one machine has. These hashes compare machines:
+//! x86-64 with and without AVX-512, AArch64, Cortex-M (`tests/no_std`). `.ci/cross` runs them on
+//! emulated processors.
 
 #[path = "golden/problems.rs"]
 mod problems;
@@ -31,10 +32,10 @@ fn every_instruction_set_has_the_golden_bits_of_bf16() {
     }
 }
 
-/// Whoever means to test an instruction set says so in `EVENKEEL_EXPECT_ISA`: a machine that lacks it would pass
-/// every test without having run one of them there.
+/// A machine that lacks an instruction set passes every test without running one of them on it.
+/// `EVENKEEL_EXPECT_ISA` names the instruction set that must be detected.
 #[test]
-fn detection_finds_the_instruction_set_that_is_to_be_tested() {
+fn detection_finds_the_instruction_set_that_is_expected() {
     let best = Isa::detect();
     let expected = std::env::var("EVENKEEL_EXPECT_ISA").unwrap_or_else(|_| best.name().to_owned());
     assert_eq!(best.name(), expected);

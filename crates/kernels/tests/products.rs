@@ -1,4 +1,5 @@
-//! Products of packed factors and of batches: the bits of `gemm` on the plain matrices, on every instruction set.
+//! Products of packed operands and of batches: the bits of `gemm` on the plain matrices, on every
+//! instruction set.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use half::bf16;
 use kernels::gemm::{
-    Batch, BatchMut, Epilogue, Packed, PackedBf16, gemm, gemm_batch, gemm_bf16, gemm_bf16_scratch,
-    gemm_scratch, packed_bf16_len, packed_len,
+    Batch, BatchMut, Epilogue, GemmShape, Packed, PackedBf16, gemm, gemm_batch, gemm_bf16,
+    gemm_bf16_scratch, gemm_scratch, packed_bf16_len, packed_len,
 };
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Executor, Float, Isa, MatMut, MatRef};
@@ -17,7 +18,7 @@ fn draw<T: Float>(stream: u64, len: usize) -> Vec<T> {
     (0..len as u64).map(|i| T::from_f64(stream.uniform_f64(i) - 0.5)).collect()
 }
 
-/// Rows or columns of `x`, one after the other.
+/// `x` as a row-major or, if `transposed`, column-major matrix.
 fn view<T>(x: &[T], rows: usize, cols: usize, transposed: bool) -> MatRef<'_, T> {
     if transposed {
         MatRef::row_major(x, cols, rows).unwrap().transpose()
@@ -47,14 +48,15 @@ fn packed_products<T: Float>() {
         [(1, 40, 33), (13, 65, 20), (40, 33, 600), (70, 10, 7), (3, 1, 1), (0, 5, 4), (2, 3, 8200)]
     {
         let (a, b) = (draw::<T>(0, m * k), draw::<T>(1, k * n));
-        for turn in 0..4 {
-            let (a, b) = (view(&a, m, k, turn & 1 != 0), view(&b, k, n, turn & 2 != 0));
+        for layout in 0..4 {
+            let (a, b) = (view(&a, m, k, layout & 1 != 0), view(&b, k, n, layout & 2 != 0));
             let mut expected = vec![T::ONE; m * n];
             let (alpha, beta) = (T::from_f64(1.5), T::from_f64(-0.5));
             let c = MatMut::row_major(&mut expected, m, n).unwrap();
-            let mut scratch = vec![T::ZERO; gemm_scratch::<T>(1, m, n, k)];
+            let mut scratch = vec![T::ZERO; gemm_scratch::<T>(1, GemmShape { m, n, k })];
             gemm(Cpu::detect(), alpha, a, b, beta, c, Epilogue::NONE, &mut scratch).unwrap();
-            // Packed for one instruction set, multiplied on each: the panels fit, or are read slowly.
+            // Packed for one instruction set, multiplied on each: the panels have its register
+            // width, or are read slowly.
             for (packer, isa) in
                 Isa::available().flat_map(|p| Isa::available().map(move |i| (p, i)))
             {
@@ -78,7 +80,7 @@ fn packed_products<T: Float>() {
                     assert_eq!(
                         bits(&got),
                         bits(&expected),
-                        "{packer} {isa} {m} {n} {k} {turn} {which}"
+                        "{packer} {isa} {m} {n} {k} {layout} {which}"
                     );
                 }
             }
@@ -87,22 +89,22 @@ fn packed_products<T: Float>() {
 }
 
 #[test]
-fn packed_factors_of_f32_change_no_bit() {
+fn packed_operands_of_f32_change_no_bit() {
     packed_products::<f32>();
 }
 
 #[test]
-fn packed_factors_of_f64_change_no_bit() {
+fn packed_operands_of_f64_change_no_bit() {
     packed_products::<f64>();
 }
 
 #[test]
-fn packed_factors_of_bf16_change_no_bit() {
+fn packed_operands_of_bf16_change_no_bit() {
     for (m, n, k) in [(1, 40, 33), (20, 33, 1100), (5, 70, 2)] {
         let narrow = |x: Vec<f32>| x.into_iter().map(bf16::from_f32).collect::<Vec<_>>();
         let (a, b) = (narrow(draw(2, m * k)), narrow(draw(3, k * n)));
         let (a, b) = (view(&a, m, k, false), view(&b, k, n, true));
-        let mut scratch = vec![0.0; gemm_bf16_scratch(1, m, n, k)];
+        let mut scratch = vec![0.0; gemm_bf16_scratch(1, GemmShape { m, n, k })];
         let mut expected = vec![0.0_f32; m * n];
         let c = MatMut::row_major(&mut expected, m, n).unwrap();
         gemm_bf16(Cpu::detect(), 1.0, a, b, 0.0, c, Epilogue::NONE, &mut scratch).unwrap();
@@ -151,7 +153,7 @@ fn a_batch_has_the_bits_of_its_products() {
     }
     for isa in Isa::available() {
         for threads in [1, 2, 4, 7] {
-            for scratch in [0, gemm_scratch::<f32>(threads, m, n, k)] {
+            for scratch in [0, gemm_scratch::<f32>(threads, GemmShape { m, n, k })] {
                 let mut got = start.clone();
                 gemm_batch(
                     Cpu::new(isa, &Threads(threads)),
@@ -176,7 +178,7 @@ fn a_batch_has_the_bits_of_its_products() {
 #[test]
 fn a_batch_that_does_not_fit_is_an_error() {
     let mut data = [0.0_f32; 24];
-    // Heads side by side are disjoint; matrices that share places are not.
+    // Heads side by side are disjoint; matrices that share elements are not.
     assert!(BatchMut::strided(&mut data, 2, 3, (4, 3), (6, 1)).is_ok());
     assert!(matches!(
         BatchMut::strided(&mut data, 2, 2, (4, 3), (6, 1)),
@@ -201,7 +203,7 @@ fn a_batch_that_does_not_fit_is_an_error() {
     assert_eq!(result, Err(Error::Length { operand: "batch a", expected: 3, got: 2 }));
 }
 
-/// An executor that promises one thread more each time it is asked.
+/// An executor that reports one thread more at each call.
 struct Growing(AtomicUsize);
 
 impl Executor for Growing {
@@ -213,9 +215,9 @@ impl Executor for Growing {
     }
 }
 
-/// The scratch is shared out by its length, whatever the executor says.
+/// Slots of scratch are counted by its length, whatever the executor reports.
 #[test]
-fn an_executor_that_changes_its_mind_reaches_no_foreign_memory() {
+fn an_executor_that_reports_more_threads_gets_no_memory_outside_the_scratch() {
     let (m, n, k) = (150, 160, 70);
     let (a, b) = (draw::<f32>(0, m * k), draw::<f32>(1, k * n));
     let (a, b) = (view(&a, m, k, false), view(&b, k, n, true));
@@ -225,7 +227,7 @@ fn an_executor_that_changes_its_mind_reaches_no_foreign_memory() {
     for first in 0..3 {
         let executor = Growing(AtomicUsize::new(first));
         let cpu = Cpu::new(Isa::detect(), &executor);
-        let mut scratch = vec![0.0; gemm_scratch::<f32>(first + 1, m, n, k)];
+        let mut scratch = vec![0.0; gemm_scratch::<f32>(first + 1, GemmShape { m, n, k })];
         let mut got = vec![0.0; m * n];
         let c = MatMut::row_major(&mut got, m, n).unwrap();
         gemm(cpu, 1.0, a, b, 0.0, c, Epilogue::NONE, &mut scratch).unwrap();
@@ -235,7 +237,7 @@ fn an_executor_that_changes_its_mind_reaches_no_foreign_memory() {
         let batch = |x| Batch::strided(x, 40, 64, |x| MatRef::row_major(x, 8, 8)).unwrap();
         let mut z = vec![0.0; 40 * 64];
         let c = BatchMut::strided(&mut z, 40, 64, (8, 8), (8, 1)).unwrap();
-        let mut scratch = vec![0.0; gemm_scratch::<f32>(first + 6, 8, 8, 8)];
+        let mut scratch = vec![0.0; gemm_scratch::<f32>(first + 6, GemmShape { m: 8, n: 8, k: 8 })];
         gemm_batch(cpu, 1.0, batch(&x), batch(&y), 0.0, c, &mut scratch).unwrap();
     }
 }

@@ -1,8 +1,8 @@
 //! Matrix products of a network: their precision, and whether zeros are skipped.
 
 use kernels::gemm::{
-    Bf16Operand, Epilogue, Operand, Packed, PackedBf16, gemm, gemm_bf16, gemm_bf16_scratch,
-    gemm_scratch, packed_bf16_len, packed_len,
+    Bf16Operand, Epilogue, GemmShape, Operand, Packed, PackedBf16, gemm, gemm_bf16,
+    gemm_bf16_scratch, gemm_scratch, packed_bf16_len, packed_len,
 };
 use kernels::{Cpu, Isa, MatMut, MatRef};
 
@@ -128,8 +128,8 @@ impl Product for f32 {
         k: usize,
     ) -> usize {
         match precision {
-            Precision::Full => gemm_scratch::<f32>(threads, m, n, k),
-            Precision::Bf16 => gemm_bf16_scratch(threads, m, n, k),
+            Precision::Full => gemm_scratch::<f32>(threads, GemmShape { m, n, k }),
+            Precision::Bf16 => gemm_bf16_scratch(threads, GemmShape { m, n, k }),
         }
     }
 
@@ -188,7 +188,7 @@ impl Product for f64 {
     }
 
     fn product_scratch(_: Precision, threads: usize, m: usize, n: usize, k: usize) -> usize {
-        gemm_scratch::<f64>(threads, m, n, k)
+        gemm_scratch::<f64>(threads, GemmShape { m, n, k })
     }
 
     type Packed<'a> = Packed<'a, f64>;

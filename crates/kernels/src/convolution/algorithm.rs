@@ -7,7 +7,7 @@ use super::{
     Convolution, Epilogue, Gradients, OutputGradient, depthwise, direct, flipped, product, winograd,
 };
 use crate::activation::Activation;
-use crate::gemm::terms::Single;
+use crate::gemm::arithmetic::Single;
 use crate::simd::Float;
 use crate::window::Geometry;
 use crate::{Cpu, Error};
@@ -60,9 +60,9 @@ impl Convolution {
     /// it.
     const fn flipped<K: Packing>(&self) -> Option<Self> {
         let Some(flipped) = flipped::flipped(self) else { return None };
-        let is_fastest = K::ELEMENTS > 1
-            && matches!(self.algorithm::<K::Sum>(), Algorithm::Direct)
-            && direct::is_fastest::<K::Sum>(&flipped);
+        let is_fastest = K::K_PER_ELEMENT > 1
+            && matches!(self.algorithm::<K::Acc>(), Algorithm::Direct)
+            && direct::is_fastest::<K::Acc>(&flipped);
         if is_fastest { Some(flipped) } else { None }
     }
 
@@ -70,16 +70,16 @@ impl Convolution {
     pub(super) fn forward_of<K: Packing>(
         &self,
         cpu: Cpu<'_>,
-        x: &[K::Sum],
-        w: &[K::Sum],
-        epilogue: Epilogue<'_, K::Sum>,
-        y: &mut [K::Sum],
-        scratch: &mut [K::Sum],
+        x: &[K::Acc],
+        w: &[K::Acc],
+        epilogue: Epilogue<'_, K::Acc>,
+        y: &mut [K::Acc],
+        scratch: &mut [K::Acc],
     ) {
-        match self.algorithm::<K::Sum>() {
+        match self.algorithm::<K::Acc>() {
             Algorithm::Depthwise => depthwise::forward(self, cpu, x, w, epilogue, y),
             Algorithm::Winograd => winograd::forward(self, cpu, x, w, epilogue, y, scratch),
-            Algorithm::Direct if const { direct::compiled::<K::Sum>() } => {
+            Algorithm::Direct if const { direct::compiled::<K::Acc>() } => {
                 direct::forward::<K>(self, cpu, x, w, epilogue, y, scratch);
             }
             Algorithm::Pointwise => {
@@ -96,20 +96,20 @@ impl Convolution {
     pub(super) fn dx_of<K: Packing>(
         &self,
         cpu: Cpu<'_>,
-        dy: &[K::Sum],
-        w: &[K::Sum],
-        relu: Option<&[K::Sum]>,
-        dx: &mut [K::Sum],
-        scratch: &mut [K::Sum],
+        dy: &[K::Acc],
+        w: &[K::Acc],
+        relu: Option<&[K::Acc]>,
+        dx: &mut [K::Acc],
+        scratch: &mut [K::Acc],
     ) -> Result<(), Error> {
-        match (self.algorithm::<K::Sum>(), self.flipped::<K>()) {
+        match (self.algorithm::<K::Acc>(), self.flipped::<K>()) {
             (Algorithm::Winograd, _) => {
                 let (of, to) =
                     (OutputGradient { dy, argmax: None }, winograd::BackwardData { w, relu, dx });
                 winograd::backward(self, cpu, of, None, Some(to), scratch);
                 return Ok(());
             }
-            (Algorithm::Direct, Some(flipped)) if const { direct::compiled::<K::Sum>() } => {
+            (Algorithm::Direct, Some(flipped)) if const { direct::compiled::<K::Acc>() } => {
                 let epilogue = Epilogue { gradient_at: relu, ..Epilogue::NONE };
                 direct::dx::<K>(&flipped, cpu, dy, w, epilogue, dx, scratch);
                 return Ok(());
@@ -124,20 +124,20 @@ impl Convolution {
     pub(super) fn dw_of<K: Packing>(
         &self,
         cpu: Cpu<'_>,
-        x: &[K::Sum],
-        dy: &[K::Sum],
-        dw: &mut [K::Sum],
-        db: Option<&mut [K::Sum]>,
-        scratch: &mut [K::Sum],
+        x: &[K::Acc],
+        dy: &[K::Acc],
+        dw: &mut [K::Acc],
+        db: Option<&mut [K::Acc]>,
+        scratch: &mut [K::Acc],
     ) {
-        match self.algorithm::<K::Sum>() {
+        match self.algorithm::<K::Acc>() {
             Algorithm::Depthwise => depthwise::dw(self, cpu, x, dy, dw, db, scratch),
             Algorithm::Winograd => {
                 let (of, to) =
                     (OutputGradient { dy, argmax: None }, winograd::BackwardFilter { x, dw, db });
                 winograd::backward(self, cpu, of, Some(to), None, scratch);
             }
-            Algorithm::Direct if const { direct::compiled::<K::Sum>() } => {
+            Algorithm::Direct if const { direct::compiled::<K::Acc>() } => {
                 direct::dw::<K>(self, cpu, x, dy, dw, db, scratch);
             }
             Algorithm::Pointwise => product::dw_pointwise::<K>(self, cpu, x, dy, dw, db, scratch),
@@ -151,14 +151,14 @@ impl Convolution {
     pub(super) fn backward_of<K: Packing>(
         &self,
         cpu: Cpu<'_>,
-        [x, w]: [&[K::Sum]; 2],
-        of: OutputGradient<'_, K::Sum>,
-        to: Gradients<'_, K::Sum>,
-        scratch: &mut [K::Sum],
+        [x, w]: [&[K::Acc]; 2],
+        of: OutputGradient<'_, K::Acc>,
+        to: Gradients<'_, K::Acc>,
+        scratch: &mut [K::Acc],
     ) -> Result<(), Error> {
         let Gradients { dw, db, dx, at_relu } = to;
         let relu = at_relu.then_some(x);
-        if self.algorithm::<K::Sum>() == Algorithm::Winograd {
+        if self.algorithm::<K::Acc>() == Algorithm::Winograd {
             let by_pixels = dx.map(|dx| winograd::BackwardData { w, relu, dx });
             winograd::backward(
                 self,
@@ -179,9 +179,9 @@ impl Convolution {
 
     pub(super) const fn forward_scratch_of<K: Packing>(&self, threads: usize) -> usize {
         let threads = if threads == 0 { 1 } else { threads };
-        match self.algorithm::<K::Sum>() {
+        match self.algorithm::<K::Acc>() {
             Algorithm::Depthwise => 0,
-            Algorithm::Winograd => winograd::forward_len::<K::Sum>(self, threads),
+            Algorithm::Winograd => winograd::forward_len::<K::Acc>(self, threads),
             Algorithm::Direct => direct::forward_len::<K>(self, threads),
             Algorithm::Pointwise => product::pointwise_len::<K>(self, threads),
             Algorithm::Product => threads.saturating_mul(product::forward_task_len::<K>(self)),
@@ -190,10 +190,10 @@ impl Convolution {
 
     pub(super) const fn dx_scratch_of<K: Packing>(&self, threads: usize) -> usize {
         let threads = if threads == 0 { 1 } else { threads };
-        match (self.algorithm::<K::Sum>(), self.flipped::<K>()) {
+        match (self.algorithm::<K::Acc>(), self.flipped::<K>()) {
             (Algorithm::Depthwise, _) => 0,
             (Algorithm::Winograd, _) => {
-                winograd::backward_len::<K::Sum>(self, threads, false, true)
+                winograd::backward_len::<K::Acc>(self, threads, false, true)
             }
             (Algorithm::Direct, Some(flipped)) => direct::dx_len::<K>(&flipped, threads),
             _ => product::dx_len::<K>(self, threads),
@@ -202,9 +202,9 @@ impl Convolution {
 
     pub(super) const fn dw_scratch_of<K: Packing>(&self, threads: usize) -> usize {
         let threads = if threads == 0 { 1 } else { threads };
-        match self.algorithm::<K::Sum>() {
-            Algorithm::Depthwise => product::db_len::<Single<K::Sum>>(self, threads),
-            Algorithm::Winograd => winograd::backward_len::<K::Sum>(self, threads, true, false),
+        match self.algorithm::<K::Acc>() {
+            Algorithm::Depthwise => product::db_len::<Single<K::Acc>>(self, threads),
+            Algorithm::Winograd => winograd::backward_len::<K::Acc>(self, threads, true, false),
             Algorithm::Direct => direct::dw_len::<K>(self, threads),
             Algorithm::Pointwise => product::pointwise_len::<K>(self, threads),
             Algorithm::Product => threads.saturating_mul(product::dw_task_len::<K>(self)),
@@ -212,8 +212,8 @@ impl Convolution {
     }
 
     pub(super) const fn backward_scratch_of<K: Packing>(&self, threads: usize) -> usize {
-        if let Algorithm::Winograd = self.algorithm::<K::Sum>() {
-            return winograd::backward_len::<K::Sum>(self, threads, true, true);
+        if let Algorithm::Winograd = self.algorithm::<K::Acc>() {
+            return winograd::backward_len::<K::Acc>(self, threads, true, true);
         }
         let (dw, dx) = (self.dw_scratch_of::<K>(threads), self.dx_scratch_of::<K>(threads));
         if dw > dx { dw } else { dx }

@@ -16,7 +16,7 @@ use core::ops::Range;
 use super::{Convolution, Epilogue, product};
 use crate::Cpu;
 use crate::channels::Channels;
-use crate::gemm::terms::Single;
+use crate::gemm::arithmetic::Single;
 use crate::simd::{Float, Simd, WithSimd};
 use crate::window::Run;
 

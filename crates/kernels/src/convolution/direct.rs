@@ -24,7 +24,7 @@ mod padded;
 
 use super::packing::Packing;
 use super::{BLOCK, Convolution};
-use crate::simd::{MOST_LANES, Simd, WithSimd};
+use crate::simd::MOST_LANES;
 use crate::window::{Axis, Geometry};
 pub(super) use forward::{dx, dx_len, forward, forward_len};
 pub(super) use gradient::{dw, dw_len};
@@ -48,7 +48,7 @@ pub(super) const fn is_fastest<T>(c: &Convolution) -> bool {
 
 /// The convolution over packed channels. An odd number of channels is padded with +0.
 const fn of_channels<K: Packing>(c: &Convolution) -> Convolution {
-    let channels = c.geometry.channels.div_ceil(K::ELEMENTS);
+    let channels = c.geometry.channels.div_ceil(K::K_PER_ELEMENT);
     Convolution { geometry: Geometry { channels, ..c.geometry }, ..*c }
 }
 
@@ -56,7 +56,7 @@ const fn of_channels<K: Packing>(c: &Convolution) -> Convolution {
 const fn of_windows<K: Packing>(c: &Convolution) -> Convolution {
     let across = c.geometry.across;
     let (out, stride) =
-        (across.out.div_ceil(K::ELEMENTS), across.stride.saturating_mul(K::ELEMENTS));
+        (across.out.div_ceil(K::K_PER_ELEMENT), across.stride.saturating_mul(K::K_PER_ELEMENT));
     Convolution {
         geometry: Geometry { across: Axis { out, stride, ..across }, ..c.geometry },
         ..*c
@@ -72,10 +72,4 @@ const fn padded_len(c: &Convolution) -> usize {
 /// Out channels rounded up to whole registers of the widest instruction set.
 const fn width(c: &Convolution) -> usize {
     c.out_channels.next_multiple_of(MOST_LANES)
-}
-
-/// Runs a microkernel as a function of its own, so that it can use all registers.
-#[inline(never)]
-fn outlined<S: Simd, Op: WithSimd>(s: S, op: Op) -> Op::Output {
-    s.vectorize(op)
 }

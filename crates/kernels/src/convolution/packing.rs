@@ -9,28 +9,23 @@
 //! Direct convolution packs images, filters and gradients itself; the product algorithm leaves it
 //! to `gemm`. Called by `direct`.
 
-use crate::gemm::rounded;
-use crate::gemm::terms::{Pairs, Single, Terms};
-use crate::simd::{Lanes, Simd, WithSimd};
-use crate::{Float, Isa};
+use crate::Float;
+use crate::gemm::arithmetic::{Arithmetic, Pairs, Single};
+use crate::gemm::round_pair;
+use crate::simd::{Lanes, Simd};
 
 /// Packs the elements of an operand.
-pub trait Packing: Terms {
-    /// Runs `op` with the pair-product instruction of `isa`, where there is one.
-    fn vectorize<Op: WithSimd>(isa: Isa, op: Op) -> Op::Output;
-    /// Packs [`Terms::ELEMENTS`] consecutive elements at a time; +0 past the last.
-    fn pack_neighbours<S: Simd>(s: S, x: &[Self::Sum], packed: &mut [Self::Sum]);
+pub trait Packing: Arithmetic {
+    /// Packs [`Arithmetic::K_PER_ELEMENT`] consecutive elements at a time; +0 past the last.
+    fn pack_neighbours<S: Simd>(s: S, x: &[Self::Acc], packed: &mut [Self::Acc]);
     /// Packs element `i` of `even` and, for pairs, of `odd` into packed element `i`; +0 past their
     /// ends.
-    fn pack_rows<S: Simd>(s: S, even: &[Self::Sum], odd: &[Self::Sum], packed: &mut [Self::Sum]);
+    fn pack_rows<S: Simd>(s: S, even: &[Self::Acc], odd: &[Self::Acc], packed: &mut [Self::Acc]);
     /// The packed element with +0 in place of all but its first element.
-    fn first(packed: Self::Sum) -> Self::Sum;
+    fn first(packed: Self::Acc) -> Self::Acc;
 }
 
 impl<T: Float> Packing for Single<T> {
-    fn vectorize<Op: WithSimd>(isa: Isa, op: Op) -> Op::Output {
-        isa.run(op)
-    }
     #[inline(always)]
     fn pack_neighbours<S: Simd>(_: S, x: &[T], packed: &mut [T]) {
         packed.copy_from_slice(x);
@@ -48,9 +43,6 @@ impl<T: Float> Packing for Single<T> {
 }
 
 impl Packing for Pairs {
-    fn vectorize<Op: WithSimd>(isa: Isa, op: Op) -> Op::Output {
-        isa.run_pairs(op)
-    }
     #[inline(always)]
     fn pack_neighbours<S: Simd>(s: S, x: &[f32], packed: &mut [f32]) {
         if S::HAS_PAIRS {
@@ -63,7 +55,7 @@ impl Packing for Pairs {
             return;
         }
         for (x, packed) in x.chunks(2).zip(packed) {
-            *packed = f32::from_bits(rounded(x[0], x.get(1).copied().unwrap_or_default()));
+            *packed = f32::from_bits(round_pair(x[0], x.get(1).copied().unwrap_or_default()));
         }
     }
     #[inline(always)]
@@ -78,7 +70,7 @@ impl Packing for Pairs {
         }
         for (i, packed) in packed.iter_mut().enumerate() {
             let half = |x: &[f32]| x.get(i).copied().unwrap_or_default();
-            *packed = f32::from_bits(rounded(half(even), half(odd)));
+            *packed = f32::from_bits(round_pair(half(even), half(odd)));
         }
     }
     #[inline(always)]
@@ -98,7 +90,7 @@ fn register<S: Simd>(s: S, x: &[f32], i: usize) -> <f32 as Lanes>::V<S> {
 /// A type whose elements may be rounded to bf16 before they are multiplied.
 pub trait Rounds: Lanes {
     /// Arithmetic on rounded operands. For f64, which is never rounded, the plain arithmetic.
-    type Rounded: Packing<Sum = Self>;
+    type Rounded: Packing<Acc = Self>;
 }
 impl Rounds for f32 {
     type Rounded = Pairs;

@@ -14,8 +14,8 @@
 use core::ops::Range;
 
 use super::{BLOCK, Col2im, Columns, Convolution, Epilogue};
-use crate::gemm::terms::Terms;
-use crate::gemm::{self, gemm_terms, gemm_terms_scratch};
+use crate::gemm::arithmetic::Arithmetic;
+use crate::gemm::{self, GemmShape, gemm_with, gemm_with_scratch};
 use crate::matrix::{MatMut, MatRef};
 use crate::simd::{Float, Lanes};
 use crate::{Cpu, Error};
@@ -26,20 +26,21 @@ const fn forward_block(c: &Convolution) -> usize {
     min(max(BLOCK / max(depth, 1), 64), c.geometry.positions())
 }
 
-pub(super) const fn forward_task_len<K: Terms>(c: &Convolution) -> usize {
+pub(super) const fn forward_task_len<K: Arithmetic>(c: &Convolution) -> usize {
     let (block, depth) = (forward_block(c), c.depth());
-    block * depth + gemm_terms_scratch::<K>(1, block, c.group_filters(), depth)
+    block * depth
+        + gemm_with_scratch::<K>(1, GemmShape { m: block, n: c.group_filters(), k: depth })
 }
 
 /// `y` is not empty.
-pub(super) fn forward<K: Terms>(
+pub(super) fn forward<K: Arithmetic>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[K::Sum],
-    w: &[K::Sum],
-    mut epilogue: Epilogue<'_, K::Sum>,
-    mut y: &mut [K::Sum],
-    scratch: &mut [K::Sum],
+    x: &[K::Acc],
+    w: &[K::Acc],
+    mut epilogue: Epilogue<'_, K::Acc>,
+    mut y: &mut [K::Acc],
+    scratch: &mut [K::Acc],
 ) {
     let (positions, task_len) = (c.geometry.positions(), forward_task_len::<K>(c));
     let tasks = c.tasks(cpu.threads(), positions).min(scratch.len() / task_len.max(1)).max(1);
@@ -68,21 +69,21 @@ pub(super) fn forward<K: Terms>(
                     let (w, y) =
                         (filters(c, w, group)?, group_columns_mut(c, y, windows.len(), group)?);
                     let epilogue = group_epilogue(c, &mut epilogue, windows.len(), group)?;
-                    gemm_terms::<K>(cpu, [columns, w], Float::ZERO, y, epilogue, scratch)
+                    gemm_with::<K>(cpu, [columns, w], Float::ZERO, y, epilogue, scratch)
                 })());
             }
         }
     });
 }
 
-pub(super) fn forward_pointwise<K: Terms>(
+pub(super) fn forward_pointwise<K: Arithmetic>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[K::Sum],
-    w: &[K::Sum],
-    mut epilogue: Epilogue<'_, K::Sum>,
-    y: &mut [K::Sum],
-    scratch: &mut [K::Sum],
+    x: &[K::Acc],
+    w: &[K::Acc],
+    mut epilogue: Epilogue<'_, K::Acc>,
+    y: &mut [K::Acc],
+    scratch: &mut [K::Acc],
 ) {
     let positions = c.geometry.positions();
     for group in 0..c.groups {
@@ -90,50 +91,57 @@ pub(super) fn forward_pointwise<K: Terms>(
             let (x, w) = (pixels(c, x, group)?, filters(c, w, group)?);
             let y = group_columns_mut(c, y, positions, group)?;
             let epilogue = group_epilogue(c, &mut epilogue, positions, group)?;
-            gemm_terms::<K>(cpu, [x, w], Float::ZERO, y, epilogue, scratch)
+            gemm_with::<K>(cpu, [x, w], Float::ZERO, y, epilogue, scratch)
         })());
     }
 }
 
 /// Scratch of the pointwise algorithm, forward and backward.
-pub(super) const fn pointwise_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
+pub(super) const fn pointwise_len<K: Arithmetic>(c: &Convolution, threads: usize) -> usize {
     let (positions, channels, filters) =
         (c.geometry.positions(), c.group_channels(), c.group_filters());
-    let forward = gemm_terms_scratch::<K>(threads, positions, filters, channels);
-    max(forward, gemm_terms_scratch::<K>(threads, channels, filters, positions))
+    let forward =
+        gemm_with_scratch::<K>(threads, GemmShape { m: positions, n: filters, k: channels });
+    max(
+        forward,
+        gemm_with_scratch::<K>(threads, GemmShape { m: channels, n: filters, k: positions }),
+    )
 }
 
-pub(super) fn dw_pointwise<K: Terms>(
+pub(super) fn dw_pointwise<K: Arithmetic>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[K::Sum],
-    dy: &[K::Sum],
-    dw: &mut [K::Sum],
-    mut db: Option<&mut [K::Sum]>,
-    scratch: &mut [K::Sum],
+    x: &[K::Acc],
+    dy: &[K::Acc],
+    dw: &mut [K::Acc],
+    mut db: Option<&mut [K::Acc]>,
+    scratch: &mut [K::Acc],
 ) {
     for group in 0..c.groups {
         debug_assert_ok((|| {
             let x = pixels(c, x, group)?.transpose();
             let dy = group_columns(c, dy, c.geometry.positions(), group)?;
             let dw = group_columns_mut(c, dw, c.depth(), group)?;
-            gemm_terms::<K>(cpu, [x, dy], Float::ZERO, dw, sums(c, &mut db, group), scratch)
+            gemm_with::<K>(cpu, [x, dy], Float::ZERO, dw, sums(c, &mut db, group), scratch)
         })());
     }
 }
 
 /// Scratch elements of [`db`].
-pub(super) const fn db_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
-    gemm_terms_scratch::<K>(threads, 1, c.out_channels, c.geometry.positions())
+pub(super) const fn db_len<K: Arithmetic>(c: &Convolution, threads: usize) -> usize {
+    gemm_with_scratch::<K>(
+        threads,
+        GemmShape { m: 1, n: c.out_channels, k: c.geometry.positions() },
+    )
 }
 
 /// `db` alone, as a product.
-pub(super) fn db<K: Terms>(
+pub(super) fn db<K: Arithmetic>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    dy: &[K::Sum],
-    db: &mut [K::Sum],
-    scratch: &mut [K::Sum],
+    dy: &[K::Acc],
+    db: &mut [K::Acc],
+    scratch: &mut [K::Acc],
 ) {
     let positions = c.geometry.positions();
     debug_assert_ok((|| {
@@ -141,34 +149,35 @@ pub(super) fn db<K: Terms>(
         let ones = MatRef::strided(&one, 1, positions, 0, 0)?;
         let dy = MatRef::row_major(dy, positions, c.out_channels)?;
         let db = MatMut::row_major(db, 1, c.out_channels)?;
-        gemm_terms::<K>(cpu, [ones, dy], Float::ZERO, db, gemm::Epilogue::NONE, scratch)
+        gemm_with::<K>(cpu, [ones, dy], Float::ZERO, db, gemm::Epilogue::NONE, scratch)
     })());
 }
 
 /// Taps and windows per block of `dw`. Blocks are whole summation blocks, so that their products
 /// add up to the bits of one product.
-const fn dw_block<K: Terms>(c: &Convolution) -> (usize, usize) {
+const fn dw_block<K: Arithmetic>(c: &Convolution) -> (usize, usize) {
     let channels = max(c.group_channels(), 1);
-    let summed = K::ELEMENTS * <K::Sum as Lanes>::KB;
+    let summed = K::K_PER_ELEMENT * <K::Acc as Lanes>::KB;
     let taps = min(max(BLOCK / summed / channels, 1), c.geometry.taps());
     let blocks = max(BLOCK / summed / (taps * channels), 1);
     (taps, min(blocks * summed, c.geometry.positions()))
 }
 
-pub(super) const fn dw_task_len<K: Terms>(c: &Convolution) -> usize {
+pub(super) const fn dw_task_len<K: Arithmetic>(c: &Convolution) -> usize {
     let (taps, windows) = dw_block::<K>(c);
     let rows = taps * c.group_channels();
-    windows * rows + gemm_terms_scratch::<K>(1, rows, c.group_filters(), windows)
+    windows * rows
+        + gemm_with_scratch::<K>(1, GemmShape { m: rows, n: c.group_filters(), k: windows })
 }
 
-pub(super) fn dw<K: Terms>(
+pub(super) fn dw<K: Arithmetic>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[K::Sum],
-    dy: &[K::Sum],
-    mut dw: &mut [K::Sum],
-    mut db: Option<&mut [K::Sum]>,
-    scratch: &mut [K::Sum],
+    x: &[K::Acc],
+    dy: &[K::Acc],
+    mut dw: &mut [K::Acc],
+    mut db: Option<&mut [K::Acc]>,
+    scratch: &mut [K::Acc],
 ) {
     let (taps, task_len) = (c.geometry.taps(), dw_task_len::<K>(c));
     let tasks = c.tasks(cpu.threads(), taps).min(scratch.len() / task_len.max(1)).max(1);
@@ -187,7 +196,7 @@ pub(super) fn dw<K: Terms>(
         // Without windows, one pass still zeroes the gradients.
         for start in (0..positions.max(1)).step_by(block.max(1)) {
             let windows = start..positions.min(start + block);
-            let beta: K::Sum = if start == 0 { Float::ZERO } else { Float::ONE };
+            let beta: K::Acc = if start == 0 { Float::ZERO } else { Float::ONE };
             for group in 0..c.groups {
                 for first in own.clone().step_by(taps) {
                     let taps = first..own.end.min(first + taps);
@@ -203,7 +212,7 @@ pub(super) fn dw<K: Terms>(
                         } else {
                             gemm::Epilogue::NONE
                         };
-                        gemm_terms::<K>(
+                        gemm_with::<K>(
                             cpu,
                             [columns, dy],
                             beta,
@@ -268,25 +277,29 @@ impl Strips {
         )
     }
 
-    const fn task_len<K: Terms>(self, c: &Convolution) -> usize {
+    const fn task_len<K: Arithmetic>(self, c: &Convolution) -> usize {
         let windows = self.images * self.windows * c.geometry.across.out;
-        windows * c.depth() + gemm_terms_scratch::<K>(1, windows, c.depth(), c.group_filters())
+        windows * c.depth()
+            + gemm_with_scratch::<K>(
+                1,
+                GemmShape { m: windows, n: c.depth(), k: c.group_filters() },
+            )
     }
 }
 
 /// The transposed filters, and a slot for each task.
-pub(super) const fn dx_len<K: Terms>(c: &Convolution, threads: usize) -> usize {
+pub(super) const fn dx_len<K: Arithmetic>(c: &Convolution, threads: usize) -> usize {
     threads.saturating_mul(Strips::new(c).task_len::<K>(c)).saturating_add(c.w_len())
 }
 
 /// `dx` is not empty.
-pub(super) fn dx<K: Terms>(
+pub(super) fn dx<K: Arithmetic>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    dy: &[K::Sum],
-    w: &[K::Sum],
-    mut dx: &mut [K::Sum],
-    scratch: &mut [K::Sum],
+    dy: &[K::Acc],
+    w: &[K::Acc],
+    mut dx: &mut [K::Acc],
+    scratch: &mut [K::Acc],
 ) {
     let (depth, filters, down) = (c.depth(), c.group_filters(), c.geometry.down);
     // All products read the same filters: transposed once, they are read unpacked.
@@ -327,7 +340,7 @@ pub(super) fn dx<K: Terms>(
                     let w =
                         MatRef::row_major(&transposed[group * filters * depth..], filters, depth)?;
                     let columns = MatMut::row_major(columns, rows, depth)?;
-                    gemm_terms::<K>(
+                    gemm_with::<K>(
                         serial,
                         [dy, w],
                         Float::ZERO,
@@ -401,7 +414,7 @@ fn group_epilogue<'a, T>(
         None => gemm::Epilogue::NONE,
     };
     if let Some(z) = &mut epilogue.save {
-        group_epilogue = group_epilogue.keep(group_columns_mut(c, z, windows, group)?);
+        group_epilogue = group_epilogue.save(group_columns_mut(c, z, windows, group)?);
     }
     Ok(if epilogue.relu { group_epilogue.relu() } else { group_epilogue })
 }

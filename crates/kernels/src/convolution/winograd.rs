@@ -35,8 +35,8 @@ use super::flipped::transpose;
 use super::max_pool::POOL;
 use super::product::debug_assert_ok;
 use super::{Convolution, Epilogue, OutputGradient};
-use crate::gemm::terms::Single;
-use crate::gemm::{self, gemm_terms, gemm_terms_scratch};
+use crate::gemm::arithmetic::Single;
+use crate::gemm::{self, GemmShape, gemm_with, gemm_with_scratch};
 use crate::matrix::{MatMut, MatRef};
 use crate::simd::{Float, MOST_LANES, Simd, WithSimd};
 use crate::{Cpu, Isa};
@@ -157,11 +157,11 @@ const fn task_len<T: Float>(c: &Convolution) -> usize {
     let (tiles, (pixels, results)) = (Tiles::new(c), strip_lens(c));
     let (rows, channels, filters) =
         (tiles.strip * tiles.across, c.geometry.channels, c.out_channels);
-    let forward = gemm_terms_scratch::<Single<T>>(1, rows, filters, channels);
+    let forward = gemm_with_scratch::<Single<T>>(1, GemmShape { m: rows, n: filters, k: channels });
     let [dw, dx] = [[channels, filters, rows], [rows, channels, filters]];
     let [dw, dx] = [
-        gemm_terms_scratch::<Single<T>>(1, dw[0], dw[1], dw[2]),
-        gemm_terms_scratch::<Single<T>>(1, dx[0], dx[1], dx[2]),
+        gemm_with_scratch::<Single<T>>(1, GemmShape { m: dw[0], n: dw[1], k: dw[2] }),
+        gemm_with_scratch::<Single<T>>(1, GemmShape { m: dx[0], n: dx[1], k: dx[2] }),
     ];
     let backward = if dw > dx { dw } else { dx };
     lines_len(c, tiles) + pixels + results + if forward > backward { forward } else { backward }
@@ -187,14 +187,7 @@ fn products<T: Float>(
                 MatRef::row_major(a, m, k)?
             };
             let (b, c) = (MatRef::row_major(b, k, n)?, MatMut::row_major(c, m, n)?);
-            gemm_terms::<Single<T>>(
-                Cpu::serial(isa),
-                [a, b],
-                beta,
-                c,
-                gemm::Epilogue::NONE,
-                scratch,
-            )
+            gemm_with::<Single<T>>(Cpu::serial(isa), [a, b], beta, c, gemm::Epilogue::NONE, scratch)
         })());
     }
 }

@@ -1,20 +1,18 @@
-//! Factors that are packed once and multiplied often: weights at inference, or an operand that several calls share.
+//! Operands that are packed once and multiplied often: weights at inference, or an operand that
+//! several calls share. Called by users, and by the recurrent layers of `nn`.
 //!
-//! ```text
-//! for each KB words of k:  for each panel of two registers' columns:  kc rows of the panel, one after the other
-//! ```
-//!
-//! The layout depends on the width of the instruction set's registers. A product on another one reads it too, slowly.
+//! The layout (`panels`) depends on the instruction set's register width. A product on another
+//! instruction set reads it too, slowly.
 
-use super::operand::{Bf16Operand, Elements, Operand};
+use super::blocking::max_lanes;
+use super::operand::{Bf16Operand, Operand, OperandView};
 use super::pack::PackB;
-use crate::Error;
+use super::panels::Panels;
 use crate::error::check_length;
-use crate::matrix::Shape;
 use crate::simd::{Lanes, Simd, WithSimd};
-use crate::{Float, Isa};
+use crate::{Error, Float, Isa};
 
-/// A packed factor of a product.
+/// A packed operand of a product.
 ///
 /// ```
 /// use kernels::gemm::{Epilogue, Packed, gemm, packed_len};
@@ -42,7 +40,8 @@ use crate::{Float, Isa};
 pub struct Packed<'a, T>(Panels<'a, T>);
 
 impl<'a, T: Float> Packed<'a, T> {
-    /// Packs a right factor, k x n, for products on `isa`, into the first [`packed_len`]`(k, n)` elements of `panels`.
+    /// Packs a right operand, `[k, n]`, for products on `isa`, into the first
+    /// [`packed_len`]`(k, n)` elements of `panels`.
     ///
     /// # Errors
     /// [`Error::Length`] if `panels` is shorter.
@@ -51,10 +50,11 @@ impl<'a, T: Float> Packed<'a, T> {
         b: impl Into<Operand<'a, T>>,
         panels: &'a mut [T],
     ) -> Result<Self, Error> {
-        Panels::new(isa, b.into().0, panels).map(Self)
+        pack(isa, b.into().0, panels).map(Self)
     }
 
-    /// Packs a left factor, m x k, for products on `isa`, into the first [`packed_len`]`(k, m)` elements of `panels`.
+    /// Packs a left operand, `[m, k]`, for products on `isa`, into the first
+    /// [`packed_len`]`(k, m)` elements of `panels`.
     ///
     /// # Errors
     /// [`Error::Length`] if `panels` is shorter.
@@ -63,27 +63,29 @@ impl<'a, T: Float> Packed<'a, T> {
         a: impl Into<Operand<'a, T>>,
         panels: &'a mut [T],
     ) -> Result<Self, Error> {
-        Panels::new(isa, a.into().0.transpose(), panels).map(|panels| Self(panels.transpose()))
+        pack(isa, a.into().0.transpose(), panels).map(|panels| Self(panels.transpose()))
     }
 }
 
 impl<'a, T> From<Packed<'a, T>> for Operand<'a, T> {
     fn from(packed: Packed<'a, T>) -> Self {
-        Self(Elements::Panels(packed.0))
+        Self(OperandView::Packed(packed.0))
     }
 }
 
-/// How many elements a packed factor takes that is `k` x `width`, on any instruction set that is compiled in.
+/// Number of elements of a packed operand of extent `k` and `width` columns (of B) or rows (of A),
+/// on any instruction set that is compiled in.
 pub const fn packed_len<T: Float>(k: usize, width: usize) -> usize {
-    k * width.next_multiple_of(2 * super::most_lanes::<T>())
+    k * width.next_multiple_of(2 * max_lanes::<T>())
 }
 
-/// A packed factor of a product of bf16.
+/// A packed operand of a bf16 product.
 #[derive(Clone, Copy, Debug)]
 pub struct PackedBf16<'a>(Panels<'a, f32>);
 
 impl<'a> PackedBf16<'a> {
-    /// Packs a right factor, k x n, for products on `isa`, into the first [`packed_bf16_len`]`(k, n)` elements of `panels`.
+    /// Packs a right operand, `[k, n]`, for products on `isa`, into the first
+    /// [`packed_bf16_len`]`(k, n)` elements of `panels`.
     ///
     /// # Errors
     /// [`Error::Length`] if `panels` is shorter.
@@ -92,10 +94,11 @@ impl<'a> PackedBf16<'a> {
         b: impl Into<Bf16Operand<'a>>,
         panels: &'a mut [f32],
     ) -> Result<Self, Error> {
-        Panels::new(isa, b.into().0, panels).map(Self)
+        pack(isa, b.into().0, panels).map(Self)
     }
 
-    /// Packs a left factor, m x k, for products on `isa`, into the first [`packed_bf16_len`]`(k, m)` elements of `panels`.
+    /// Packs a left operand, `[m, k]`, for products on `isa`, into the first
+    /// [`packed_bf16_len`]`(k, m)` elements of `panels`.
     ///
     /// # Errors
     /// [`Error::Length`] if `panels` is shorter.
@@ -104,90 +107,41 @@ impl<'a> PackedBf16<'a> {
         a: impl Into<Bf16Operand<'a>>,
         panels: &'a mut [f32],
     ) -> Result<Self, Error> {
-        Panels::new(isa, a.into().0.transpose(), panels).map(|panels| Self(panels.transpose()))
+        pack(isa, a.into().0.transpose(), panels).map(|panels| Self(panels.transpose()))
     }
 }
 
 impl<'a> From<PackedBf16<'a>> for Bf16Operand<'a> {
     fn from(packed: PackedBf16<'a>) -> Self {
-        Self(Elements::Panels(packed.0))
+        Self(OperandView::Packed(packed.0))
     }
 }
 
-/// How many elements of f32 a packed factor of bf16 takes that is `k` x `width`: half of them for its pairs of k.
+/// Number of f32 of a packed bf16 operand of extent `k` and `width` columns (of B) or rows (of A):
+/// one for each pair of k.
 pub const fn packed_bf16_len(k: usize, width: usize) -> usize {
     packed_len::<f32>(k.div_ceil(2), width)
 }
 
-/// The panels of a factor of `depth` words of k and `width`, or of its transpose.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Panels<'a, T> {
-    words: &'a [T],
-    depth: usize,
-    /// Elements along k.
-    rows: usize,
-    width: usize,
-    panel: usize,
-    transposed: bool,
-}
-
-impl<'a, T: Float> Panels<'a, T> {
-    #[inline(never)]
-    fn new(isa: Isa, b: Elements<'_, T>, panels: &'a mut [T]) -> Result<Self, Error> {
-        let (depth, width, rows) = (b.depth(), b.shape().cols, b.shape().rows);
-        let len = depth * width.next_multiple_of(2 * super::most_lanes::<T>());
-        if panels.len() < len {
-            check_length("panels", len, panels.len())?;
-        }
-        isa.run(PackAll { b: &b, panels });
-        Ok(Self {
-            words: panels,
-            depth,
-            rows,
-            width,
-            panel: 2 * isa.lanes::<T>(),
-            transposed: false,
-        })
+/// Packs `b` into `panels`.
+#[inline(never)]
+fn pack<'a, T: Float>(
+    isa: Isa,
+    b: OperandView<'_, T>,
+    panels: &'a mut [T],
+) -> Result<Panels<'a, T>, Error> {
+    let (depth, width, k) = (b.depth(), b.width(), b.shape().rows);
+    let len = packed_len::<T>(depth, width);
+    if panels.len() < len {
+        check_length("panels", len, panels.len())?;
     }
-
-    pub(super) fn transpose(self) -> Self {
-        Self { transposed: !self.transposed, ..self }
-    }
-
-    /// In elements; no stride means anything.
-    pub(super) fn shape(&self) -> Shape {
-        let (rows, cols) =
-            if self.transposed { (self.width, self.rows) } else { (self.rows, self.width) };
-        Shape { rows, cols, row_stride: usize::MAX, col_stride: usize::MAX }
-    }
-
-    pub(super) fn depth(&self) -> usize {
-        self.depth
-    }
-
-    /// Columns of a panel.
-    pub(super) fn panel(&self) -> usize {
-        self.panel
-    }
-
-    /// Words `p..p + kc` of the panel that begins with column `j`, and of those that follow, where a summation block begins
-    /// with `p`.
-    #[inline(always)]
-    pub(super) fn block(&self, p: usize, kc: usize, j: usize) -> &'a [T] {
-        &self.words[p * self.width.next_multiple_of(self.panel) + j * kc..]
-    }
-
-    /// Word `(p, j)`.
-    pub(super) fn word(&self, p: usize, j: usize) -> T {
-        let start = p - p % T::KB;
-        let block = self.block(start, T::KB.min(self.depth - start), j - j % self.panel);
-        block[(p - start) * self.panel + j % self.panel]
-    }
+    isa.run(PackAll { b: &b, panels });
+    Ok(Panels::new(panels, depth, k, width, 2 * isa.lanes::<T>()))
 }
 
 /// Packs all of `b`.
 struct PackAll<'a, T> {
-    b: &'a Elements<'a, T>,
+    b: &'a OperandView<'a, T>,
     panels: &'a mut [T],
 }
 
@@ -198,11 +152,11 @@ impl<T: Float> WithSimd for PackAll<'_, T> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { b, panels } = self;
         let panel = 2 * <T as Lanes>::lanes::<S>();
-        let (depth, width) = (b.depth(), b.shape().cols);
+        let (depth, width) = (b.depth(), b.width());
         for p in (0..depth).step_by(T::KB) {
             let kc = T::KB.min(depth - p);
             let packed = &mut panels[p * width.next_multiple_of(panel)..];
-            s.vectorize(PackB { b, p, kc, j: 0, nc: width, panel, packed });
+            s.vectorize(PackB::new(b, (p, kc), (0, width), panel, packed));
         }
     }
 }

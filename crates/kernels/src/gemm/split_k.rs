@@ -2,19 +2,22 @@
 //!
 //! ```text
 //! for each group of summation blocks, ascending:
-//!   p_b = the chain of terms of block b               -- in parallel, some blocks per task
+//!   p_b = accumulators of block b                     -- in parallel, some blocks per task
 //!   for each block b of the group, ascending:
-//!     r = fma(alpha, p_b, r)                          -- `finish`, as for every product
+//!     r = fma(alpha, p_b, r)                          -- `epilogue`, as for every product
 //!   after the last block:  bias, activation
 //! ```
 //!
 //! These are the operations of a product that is not split, in the same order: splitting changes no
-//! bit, so it may depend on C's shape and on the number of threads. Called by `spread`.
+//! bit, so it may depend on C's shape and on the number of threads. Called by `driver`.
 
-use super::block::{Block, Partials, Product, task_len};
-use super::target::{Stored, Target};
-use super::terms::Terms;
-use super::{Run, most_lanes};
+use super::arithmetic::Arithmetic;
+use super::blocking::max_lanes;
+use super::macrokernel::{Partials, Task, task_len};
+use super::output::OutputType;
+use super::product::Product;
+use super::shape::GemmShape;
+use super::view::Target;
 use crate::simd::Lanes;
 use crate::{Cpu, Float};
 
@@ -30,24 +33,24 @@ const MIN_BLOCKS: usize = 16;
 const TASK_BLOCKS: usize = 4;
 
 /// Number of tasks that `product` is split into on `threads` threads; 1 if it is not split.
-pub(super) fn tasks<K: Terms, O: Copy>(
+pub(super) fn tasks<K: Arithmetic, O: Copy>(
     product: &Product<'_, K, O>,
     threads: usize,
     scratch: usize,
 ) -> usize {
-    let (rows, cols, depth) = product.shape();
-    if threads < 2 || rows * cols > MAX_C || depth < MIN_BLOCKS * <K::Sum as Lanes>::KB {
+    let GemmShape { m, n, k } = product.shape();
+    if threads < 2 || m * n > MAX_C || k < MIN_BLOCKS * <K::Acc as Lanes>::KB {
         return 1;
     }
-    let task =
-        task_len::<K::Sum>(rows.max(cols), depth) + TASK_BLOCKS * partial_len::<K::Sum>(rows, cols);
+    let task = task_len::<K::Acc>(m.max(n), k) + TASK_BLOCKS * partial_len::<K::Acc>(m, n);
     threads.min(scratch / task).max(1)
 }
 
 /// Scratch for the partial sums of a task, in elements. It grows with C until C is too large to
 /// split, and stays there: the scratch of a batch then suffices for a part of it.
-pub(super) const fn partials_len<T: Float>(rows: usize, cols: usize, depth: usize) -> usize {
-    if depth < MIN_BLOCKS * T::KB { 0 } else { TASK_BLOCKS * partial_len::<T>(rows, cols) }
+pub(super) const fn partials_len<T: Float>(shape: GemmShape) -> usize {
+    let GemmShape { m, n, k } = shape;
+    if k < MIN_BLOCKS * T::KB { 0 } else { TASK_BLOCKS * partial_len::<T>(m, n) }
 }
 
 /// Elements of the partial sums of a summation block: those of C and the column sums of B, and a
@@ -58,24 +61,23 @@ const fn partial_len<T: Float>(rows: usize, cols: usize) -> usize {
     let c = long.saturating_mul(if short == 0 { 1 } else { short });
     let c = if c < MAX_C { c } else { MAX_C };
     let column_sums = if long < MAX_C { long } else { MAX_C };
-    c + column_sums + most_lanes::<T>()
+    c + column_sums + max_lanes::<T>()
 }
 
 /// Computes `product` in groups of `tasks` tasks, with scratch for each of them.
-pub(super) fn split<K: Terms, O: Stored<K::Sum>>(
+pub(super) fn split<K: Arithmetic, O: OutputType<K::Acc>>(
     cpu: Cpu<'_>,
     product: &Product<'_, K, O>,
-    runs: Run<K, O>,
     tasks: usize,
-    scratch: &mut [K::Sum],
+    scratch: &mut [K::Acc],
 ) {
-    let (rows, cols, depth) = product.shape();
-    let (rows, cols, kb) = ((0, rows), (0, cols), <K::Sum as Lanes>::KB);
-    let len = partial_len::<K::Sum>(rows.1, cols.1);
-    let task_len = task_len::<K::Sum>(rows.1.max(cols.1), depth);
+    let GemmShape { m, n, k } = product.shape();
+    let kb = <K::Acc as Lanes>::KB;
+    let len = partial_len::<K::Acc>(m, n);
+    let task_len = task_len::<K::Acc>(m.max(n), k);
     let (partials, scratch) = scratch.split_at_mut(tasks * TASK_BLOCKS * len);
 
-    let blocks = depth.div_ceil(kb);
+    let blocks = k.div_ceil(kb);
     for start in (0..blocks).step_by(tasks * TASK_BLOCKS) {
         let group = (blocks - start).min(tasks * TASK_BLOCKS);
         let partials = &mut partials[..group * len];
@@ -89,32 +91,36 @@ pub(super) fn split<K: Terms, O: Stored<K::Sum>>(
         );
         cpu.for_each_item(items, |(own, partials, scratch)| {
             for (block, sums) in own.zip(partials.chunks_exact_mut(len)) {
-                let words = (block * kb, depth.min((block + 1) * kb));
-                let product = product.partial(words, sums);
-                (runs.sums)(
-                    cpu.isa,
-                    Block { product: &product, rows, cols, partials: None, scratch },
-                );
+                let k_range = (block * kb, k.min((block + 1) * kb));
+                let product = product.summation_block(k_range, sums);
+                // SAFETY: the ranges are those of the product, whose C this task alone has.
+                K::run(cpu.isa, unsafe { Task::new(&product, (0, m), (0, n), scratch) });
             }
         });
-        let partials = Some(Partials { from: start * kb, sums: partials, len });
-        (runs.c)(cpu.isa, Block { product, rows, cols, partials, scratch: &mut [] });
+        let partials = Partials { from: start * kb, sums: partials, len };
+        // SAFETY: `for_each_item` has returned, so that no other task is running.
+        K::run(cpu.isa, unsafe { Task::add(product, partials) });
     }
 }
 
-impl<'a, K: Terms, O: Stored<K::Sum>> Product<'a, K, O> {
-    /// The product of one summation block, `words` of k, stored to `sums` without an epilogue.
-    fn partial<'s>(&self, words: (usize, usize), sums: &'s mut [K::Sum]) -> Product<'s, K, K::Sum>
+impl<'a, K: Arithmetic, O: OutputType<K::Acc>> Product<'a, K, O> {
+    /// The product of one summation block, elements `k_range` of k, stored to `sums` without an
+    /// epilogue.
+    fn summation_block<'s>(
+        &self,
+        k_range: (usize, usize),
+        sums: &'s mut [K::Acc],
+    ) -> Product<'s, K, K::Acc>
     where
         'a: 's,
     {
-        let (rows, cols, _) = self.shape();
-        let (c, column_sums) = sums.split_at_mut(rows * cols);
-        let c = Target::rows(c, cols);
-        Product {
-            words,
-            column_sums: self.column_sums.map(|_| Target::row(column_sums)),
-            ..Product::bare(K::Sum::ONE, [self.a, self.b], None, c, c)
-        }
+        let GemmShape { m, n, .. } = self.shape();
+        let (c, column_sums) = sums.split_at_mut(m * n);
+        let c = Target::row_major(c, n);
+        let column_sums = self.column_sums.map(|_| Target::row(column_sums));
+        // SAFETY: the operands are those of a product. `c` has `m * n` elements, `column_sums` at
+        // least `n`, by `partial_len`; both are borrowed from `sums`.
+        let product = unsafe { Product::new(K::Acc::ONE, [self.a, self.b], None, c, c) };
+        Product { k_range, column_sums, ..product }
     }
 }

@@ -1,367 +1,180 @@
-//! The tile: MR x NR sums, kept in registers while k runs past.
+//! One register tile of C: the microkernel that fits its operands, then the epilogue.
 //!
 //! ```text
-//!              b[p]   b[p]           for p in 0..kc:
-//!             +------+------+          NV registers of B's row p
-//!   a[p,0] -> | acc  | acc  |          for each row i < MR:
-//!   a[p,1] -> | acc  | acc  |            acc[i][..] += a[p,i] * b[p][..]     (fused)
-//!     ...     |  ... |  ... |        then the sums are written once
-//!  a[p,MR-1]->| acc  | acc  |
-//!             +------+------+
+//! A and B as the microkernel reads them:   `Microkernel`, to C directly or to a buffer
+//! B whose columns are contiguous, few rows: `TransposingMicrokernel`
+//! no scratch, and elements to convert:     `UnpackedMicrokernel`
+//! then, unless the accumulators are in C:  `ApplyEpilogue`
 //! ```
 //!
-//! With 32 registers MR is up to 14 and NV 2: 28 accumulators, two registers of B, one of A. With 16, MR is up to 6: 12, 2
-//! and 1. Fourteen rows keep both FMA units busy (their latency needs eight chains) with 16 loads to 28 FMAs. Where C has
-//! three rows or fewer, B is read once and nothing is used twice: then NV is 8, so that long runs of B's rows are read.
-//!
-//! This file, `operand`, `target` and `pack` are the islands where matrices are read and written through pointers: the views
-//! have been checked by then, and a bounds check per element would cost more than the arithmetic. Benchmark `gemm`.
+//! Called by the macrokernel in its LOOP 1.
 
-use super::operand::{Elements, Source};
-use super::terms::Terms;
-use crate::Float;
-use crate::simd::{Lanes, MOST_LANES, Simd, WithSimd, prefetch};
+use core::mem::MaybeUninit;
 
-/// Registers of B in a row of a wide tile.
-pub(super) const WIDE: usize = 8;
-/// Rows of a tile that leaves out columns of a sparse operand, where there are wide tiles of as many rows.
-const SPARSE_ROWS: usize = 3;
-/// Registers that the sums of any tile take.
-pub(super) const SUMS: usize = 28;
-/// Rows of a tile that reads words as it finds them.
-pub(super) const LOOSE_ROWS: usize = 4;
+use super::arithmetic::Arithmetic;
+use super::epilogue::{ApplyEpilogue, BlockEpilogue};
+use super::microkernel::{
+    ACCUMULATORS, Microkernel, TransposingMicrokernel, UNPACKED_ROWS, UnpackedMicrokernel,
+};
+use super::operand::OperandView;
+use super::output::OutputType;
+use super::view::Source;
+use crate::simd::{Lanes, Simd, outlined};
+use crate::{Float, MatRef};
 
-/// The register tiles that are compiled for an instruction set, and the choice among them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shapes {
-    /// [`Simd::TILE_ROWS`].
-    pub(super) tile_rows: usize,
-    /// [`Simd::WIDE_ROWS`].
-    pub(super) wide_rows: usize,
-}
+/// Elements of k from which on a microkernel takes long enough for prefetched elements of C to
+/// arrive.
+const MIN_PREFETCH_DEPTH: usize = 64;
 
-impl Shapes {
-    /// The shapes of instruction set `S`.
-    pub(super) const fn of<S: Simd>() -> Self {
-        Self { tile_rows: S::TILE_ROWS, wide_rows: S::WIDE_ROWS }
-    }
-
-    /// The most rows of a tile with one or two registers to a row; `skips`: of a sparse operand.
-    ///
-    /// A sparse tile leaves out columns of A that are 0 in all of its rows: the fewer rows, the more columns. With one row or
-    /// two, a tile would wait for B. Benchmark `gemm`.
-    pub(super) const fn rows(self, skips: bool) -> usize {
-        if skips && self.wide_rows >= SPARSE_ROWS { SPARSE_ROWS } else { self.tile_rows }
-    }
-
-    /// The most rows of a tile with [`WIDE`] registers to a row. A sparse operand has such tiles only where all of its tiles
-    /// can be wide.
-    pub(super) const fn wide_rows(self, skips: bool) -> usize {
-        if skips && self.wide_rows < SPARSE_ROWS { 0 } else { self.wide_rows }
-    }
-
-    /// `true` if there is a tile of `mr` rows and `nv` registers to a row.
-    pub(super) const fn has(self, mr: usize, nv: usize, skips: bool) -> bool {
-        let most = match nv {
-            1 | 2 => self.rows(skips),
-            WIDE => self.wide_rows(skips),
-            _ => 0,
-        };
-        0 < mr && mr <= most
-    }
-
-    /// Columns of a packed panel of B, where a task has `width` columns and a register `lanes`.
-    pub(super) const fn panel(self, lanes: usize, width: usize, skips: bool) -> usize {
-        if width <= lanes {
-            lanes
-        } else if skips
-            && self.wide_rows(skips) >= self.rows(skips)
-            && width.is_multiple_of(WIDE * lanes)
-        {
-            WIDE * lanes
-        } else {
-            2 * lanes
-        }
-    }
-
-    /// Columns of the tile of `rows` rows that begins with column `j` of `end`; whole panels up to column `whole` are read
-    /// unpacked.
-    #[inline(always)]
-    pub(super) const fn columns(
-        self,
-        lanes: usize,
-        rows: usize,
-        skips: bool,
-        panel: usize,
-        (j, whole, end): (usize, usize, usize),
-    ) -> usize {
-        if rows <= self.wide_rows(skips) && j + WIDE * lanes <= whole {
-            WIDE * lanes
-        } else if end - j < panel {
-            end - j
-        } else {
-            panel
-        }
-    }
-}
-
-/// The operands of one tile: `kc` words of `mr` columns of a, and of `nv` registers of b.
-pub(super) struct Tile<T> {
-    pub(super) a: Source<T>,
-    pub(super) b: Source<T>,
+/// A summation block: elements `p..p + kc` of k, the same for all tiles of one pass.
+#[derive(Clone, Copy)]
+pub(super) struct KBlock {
+    pub(super) p: usize,
     pub(super) kc: usize,
-    /// Whether the columns of a stand for rows of b that their last word says, and not for `kc` in order.
-    pub(super) skips: bool,
-    /// Where the sums go: rows `stride` apart.
-    pub(super) sums: *mut T,
-    pub(super) stride: usize,
-    /// A place to ask for with each row of b, as far apart as those.
-    pub(super) ahead: *const T,
+}
+
+/// One tile of C: its rows and columns, each as (start, end), and its operands as they are read.
+pub(super) struct Tile<T> {
+    pub(super) rows: (usize, usize),
+    pub(super) cols: (usize, usize),
+    /// From the tile's first row and the block's first k on. `None`: elements to convert, and no
+    /// scratch.
+    pub(super) a: Option<Source<T>>,
+    /// From the tile's first column and the block's first k on. `None` as for `a`.
+    pub(super) b: Option<Source<T>>,
+    /// Number of columns of `a`, if it is a sparse panel.
+    pub(super) nonzero_columns: Option<usize>,
+    /// [`Microkernel::prefetch`].
+    pub(super) prefetch: *const T,
 }
 
 impl<T: Float> Tile<T> {
-    /// Computes `mr` x `nv` registers of accumulators: a shape that [`Shapes::has`], which all that [`Shapes`] chooses are.
+    /// Multiplies and stores the tile.
     ///
     /// # Safety
-    /// `a` holds `kc` x `mr` words, `b` `kc` rows of `nv` whole registers, `sums` `mr` such rows, which
-    /// are the caller's to write. If it skips, `a` is what [`CopyNonzero`](super::pack::CopyNonzero) leaves, and `b` has the
-    /// rows that the columns of `a` name.
+    /// - The tile is inside the operands, and `block` inside k.
+    /// - `a` and `b` satisfy [`Microkernel::run`].
+    /// - The tile satisfies [`ApplyEpilogue::new`].
     #[inline(always)]
-    pub(super) unsafe fn run<S: Simd, K: Terms<Sum = T>>(self, s: S, mr: usize, nv: usize) {
-        // Only the tiles that `Shapes` names are compiled.
-        macro_rules! tile {
-            ($rows:literal, $registers:expr, $skips:literal) => {
-                if const { Shapes::of::<S>().has($rows, $registers, $skips) } {
-                    apart(s, Chains::<K, $rows, { $registers }, $skips>(self));
-                } else {
-                    debug_assert!(false, "no tile of {mr} rows and {nv} registers");
+    pub(super) unsafe fn compute<S: Simd, K: Arithmetic<Acc = T>, O: OutputType<T>>(
+        &self,
+        s: S,
+        operands: [&OperandView<'_, T>; 2],
+        epilogue: &BlockEpilogue<'_, T, O>,
+        block: KBlock,
+    ) {
+        let Self { rows: (i0, i1), cols: (j0, j1), a, b, nonzero_columns, prefetch } = *self;
+        let lanes = T::lanes::<S>();
+        let (rows, cols) = (i1 - i0, j1 - j0);
+        let registers = cols.div_ceil(lanes);
+        let mut buffer = [const { MaybeUninit::<T::V<S>>::uninit() }; ACCUMULATORS];
+        let acc: *mut T = buffer.as_mut_ptr().cast();
+        let (Some(a), Some(b)) = (a, b) else {
+            for i in (i0..i1).step_by(UNPACKED_ROWS) {
+                for j in (j0..j1).step_by(lanes) {
+                    let (rows, cols) = ((i, i1.min(i + UNPACKED_ROWS)), (j, j1.min(j + lanes)));
+                    let k_range = (block.p, block.p + block.kc);
+                    // SAFETY: the ranges end with the tile, which is inside the operands by the
+                    // first condition. The buffer has more than `UNPACKED_ROWS` registers.
+                    let microkernel = unsafe {
+                        UnpackedMicrokernel::<K>::new::<S>(operands, rows, cols, k_range, acc)
+                    };
+                    outlined(s, microkernel);
+                    let (rows, cols) = (rows.1 - rows.0, cols.1 - cols.0);
+                    let acc = Source::accumulators(acc, lanes);
+                    // SAFETY: the microkernel has written a register per row, and this part of the
+                    // tile satisfies the third condition as the tile does.
+                    outlined(s, unsafe { ApplyEpilogue::new(epilogue, acc, (i, j), rows, cols) });
                 }
-            };
+            }
+            return;
+        };
+        if block.kc >= MIN_PREFETCH_DEPTH {
+            epilogue.prefetch(i0, j0, rows, cols);
         }
-        macro_rules! run {
-            ($skips:literal: $($rows:literal)*, wide: $($wide:literal)*) => {
-                match (mr, nv) {
-                    $(
-                        ($rows, 1) => tile!($rows, 1, $skips),
-                        ($rows, 2) => tile!($rows, 2, $skips),
-                    )*
-                    $(($wide, WIDE) => tile!($wide, WIDE, $skips),)*
-                    _ => debug_assert!(false, "no tile of {mr} rows and {nv} registers"),
-                }
-            };
-        }
-        if K::SKIPS && self.skips {
-            run!(true: 1 2 3 4 5 6, wide: 1 2 3);
-        } else {
-            run!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14, wide: 1 2 3);
+        let direct = epilogue.direct_store(i0, j0).filter(|_| cols == registers * lanes);
+        let (acc, stride) = match direct {
+            Some(c) => (c, epilogue.partial.row_stride()),
+            None => (acc, registers * lanes),
+        };
+        let (kc, skips) = (nonzero_columns.unwrap_or(block.kc), nonzero_columns.is_some());
+        let microkernel = Microkernel { a, b, kc, skips, acc, stride, prefetch };
+        // SAFETY: A and B satisfy `run` by the second condition. The accumulators go to the buffer,
+        // which has the registers of the largest tile, or to whole registers of C, which are this
+        // thread's by the third condition.
+        unsafe { microkernel.run::<S, K>(s, rows, registers) };
+        if direct.is_none() {
+            let acc = Source::accumulators(acc, stride);
+            // SAFETY: the microkernel has written `registers` registers per row, and the tile
+            // satisfies the third condition.
+            outlined(s, unsafe { ApplyEpilogue::new(epilogue, acc, (i0, j0), rows, cols) });
         }
     }
-}
 
-/// Runs a tile in a function of its own. Inlined into the loops around it, its registers would be shared with what
-/// the optimiser hoists out of them, and accumulators would be spilled.
-#[inline(never)]
-pub(super) fn apart<S: Simd, Op: WithSimd>(s: S, op: Op) -> Op::Output {
-    s.vectorize(op)
-}
-
-/// A tile of exactly `MR` rows and `NV` registers, which goes by the rows of b that the columns of a name if it `SKIPS` others. Made
-/// by [`Tile::run`] alone, whose safety conditions it relies on.
-struct Chains<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool>(Tile<K::Sum>);
-
-impl<K: Terms, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd
-    for Chains<K, MR, NV, SKIPS>
-{
-    type Output = ();
-
+    /// Stores the sums of the tile's columns of B: the product with a row of ones.
+    ///
+    /// # Safety
+    /// - The conditions of [`compute`](Self::compute) hold for `b`, its columns and `block`.
+    /// - Row 0 and the tile's columns satisfy [`ApplyEpilogue::new`] with this epilogue.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let Tile { a, b, kc, sums, stride, ahead, .. } = self.0;
-        let lanes = <K::Sum as Lanes>::lanes::<S>();
-        let zero = <K::Sum as Lanes>::splat(s, <K::Sum as Float>::ZERO);
-        let mut acc = [[zero; NV]; MR];
-        for p in 0..kc {
-            // With one register to a row, loads are what a tile waits for.
-            if NV > 1 && !SKIPS {
-                prefetch::<_, false>(ahead.wrapping_add(p * b.row_stride));
-            }
-            let at = if SKIPS {
-                // SAFETY: a has kc columns, the last word of each being the number of a row.
-                unsafe { a.get(p, a.row_stride - 1) }.word() as usize
-            } else {
-                p
-            };
-            let mut row = [zero; NV];
-            for (v, register) in row.iter_mut().enumerate() {
-                // SAFETY: b has kc rows of NV registers, or those that the columns of a name.
-                *register = unsafe { b.whole::<S>(at, v * lanes) };
-            }
-            for (i, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: a has kc rows and MR columns.
-                let a = <K::Sum as Lanes>::splat(s, unsafe { a.get(p, i) });
-                for (acc, b) in acc.iter_mut().zip(row) {
-                    *acc = K::mul_add(s, a, b, *acc);
-                }
-            }
-        }
-        for (i, acc) in acc.iter().enumerate() {
-            for (v, &acc) in acc.iter().enumerate() {
-                let place =
-                    sums.wrapping_add(i * stride + v * lanes).cast::<<K::Sum as Lanes>::V<S>>();
-                // What is left out may have been +0, which takes the sign of a sum of -0.
-                let acc = if SKIPS { <K::Sum as Lanes>::add(s, acc, zero) } else { acc };
-                // SAFETY: `sums` has MR rows of NV registers, and is ours.
-                unsafe { place.write_unaligned(acc) };
-            }
-        }
+    pub(super) unsafe fn sum_columns<S: Simd, K: Arithmetic<Acc = T>>(
+        &self,
+        s: S,
+        b: &OperandView<'_, T>,
+        epilogue: &BlockEpilogue<'_, T, T>,
+        block: KBlock,
+    ) {
+        let ones = [K::ONE];
+        // Strides of 0 repeat the one element.
+        let Ok(ones) = MatRef::strided(&ones, block.p + block.kc, 1, 0, 0) else { return };
+        let a = Some(Source::new(ones));
+        let tile = Self { rows: (0, 1), a, nonzero_columns: None, ..*self };
+        // SAFETY: `ones` has one column and the elements of k up to the end of the block; the
+        // conditions on B and on the epilogue are those of this function.
+        unsafe { tile.compute::<S, K, T>(s, [&OperandView::dense(ones), b], epilogue, block) };
     }
 }
 
-/// A tile of `MR` rows and one register that turns B on the way, whose words along k are neighbours: for few rows, where a
-/// turned copy would be read once or twice. The chains of one block wait for one another while the next block is turned.
-pub(super) struct Turning<'a, K: Terms, const MR: usize> {
-    /// Both from the tile's first word on.
-    pub(super) a: Source<K::Sum>,
-    pub(super) b: &'a Elements<'a, K::Sum>,
-    pub(super) cols: (usize, usize),
-    pub(super) words: (usize, usize),
-    /// Gets a register for each row.
-    pub(super) sums: *mut K::Sum,
-}
-
-impl<K: Terms, const MR: usize> WithSimd for Turning<'_, K, MR> {
-    type Output = ();
-
-    /// Made by `block` alone, which keeps `cols` and `words` inside the factors and lends `sums`.
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let Self { a, b, cols: (j0, j1), words: (p0, p1), sums } = self;
-        let lanes = <K::Sum as Lanes>::lanes::<S>();
-        let zero = <K::Sum as Lanes>::splat(s, <K::Sum as Float>::ZERO);
-        let mut acc = [zero; MR];
-        let columns = j1 - j0;
-        let in_place = b.in_place().map(Source::transpose).filter(|_| columns == lanes);
-        for p in (p0..p1).step_by(lanes) {
-            let words = lanes.min(p1 - p);
-            match in_place {
-                Some(columns) if words == lanes => {
-                    let mut block = [zero; MOST_LANES];
-                    for (column, register) in block.iter_mut().enumerate().take(lanes) {
-                        // SAFETY: a register of words from (p, j0 + column) on lies inside b.
-                        *register = unsafe { columns.whole::<S>(j0 + column, p) };
-                    }
-                    let block = <K::Sum as Lanes>::transpose(s, block);
-                    for (r, row) in block.iter().enumerate().take(lanes) {
-                        for (i, acc) in acc.iter_mut().enumerate() {
-                            // SAFETY: a holds word p + r of MR columns.
-                            let a = <K::Sum as Lanes>::splat(s, unsafe { a.get(p + r, i) });
-                            *acc = K::mul_add(s, a, *row, *acc);
-                        }
-                    }
-                }
-                _ => {
-                    let mut block = [zero; MOST_LANES];
-                    for (column, register) in block.iter_mut().enumerate().take(columns) {
-                        // SAFETY: so many words from (p, j0 + column) on lie inside b.
-                        *register = unsafe { b.along(s, p, j0 + column, words) };
-                    }
-                    let block = <K::Sum as Lanes>::transpose(s, block);
-                    for (r, row) in block.iter().enumerate().take(words) {
-                        for (i, acc) in acc.iter_mut().enumerate() {
-                            // SAFETY: likewise.
-                            let a = <K::Sum as Lanes>::splat(s, unsafe { a.get(p + r, i) });
-                            *acc = K::mul_add(s, a, *row, *acc);
-                        }
-                    }
-                }
+/// Multiplies and stores columns `cols.0..cols.1` of a product of few rows, with B transposed in
+/// registers.
+///
+/// # Safety
+/// - `a` has a row of `rows.1 - rows.0` elements, 1 to 3 of them, for each k of `block`.
+/// - `cols` and `block` are inside `b`, whose columns are contiguous.
+/// - There are at most as many columns as lanes.
+/// - The tile satisfies [`ApplyEpilogue::new`].
+#[inline(always)]
+pub(super) unsafe fn compute_transposing<S: Simd, K: Arithmetic, O: OutputType<K::Acc>>(
+    s: S,
+    a: Source<K::Acc>,
+    b: &OperandView<'_, K::Acc>,
+    (i0, i1): (usize, usize),
+    cols: (usize, usize),
+    epilogue: &BlockEpilogue<'_, K::Acc, O>,
+    block: KBlock,
+) {
+    let lanes = <K::Acc as Lanes>::lanes::<S>();
+    let mut buffer = [const { MaybeUninit::<<K::Acc as Lanes>::V<S>>::uninit() }; ACCUMULATORS];
+    let acc: *mut K::Acc = buffer.as_mut_ptr().cast();
+    let k_range = (block.p, block.p + block.kc);
+    macro_rules! run {
+        ($rows:literal) => {
+            // SAFETY: the match has found the number of rows; the first three conditions are those
+            // of `new`. The buffer has more than three registers.
+            unsafe {
+                outlined(s, TransposingMicrokernel::<K, $rows>::new::<S>(a, b, cols, k_range, acc))
             }
-        }
-        for (row, acc) in acc.iter().enumerate() {
-            let place = sums.wrapping_add(row * lanes).cast::<<K::Sum as Lanes>::V<S>>();
-            // SAFETY: `sums` has a register for each row, and is ours.
-            unsafe { place.write_unaligned(*acc) };
-        }
+        };
     }
-}
-
-/// A tile of up to [`LOOSE_ROWS`] rows and one register that reads words as it finds them: for a caller without scratch,
-/// where there is no room for a packed copy.
-pub(super) struct Loose<'a, K: Terms> {
-    /// Both from the tile's first word on.
-    pub(super) a: &'a Elements<'a, K::Sum>,
-    pub(super) b: &'a Elements<'a, K::Sum>,
-    pub(super) rows: (usize, usize),
-    pub(super) cols: (usize, usize),
-    pub(super) words: (usize, usize),
-    pub(super) sums: *mut K::Sum,
-    pub(super) stride: usize,
-}
-
-impl<K: Terms> WithSimd for Loose<'_, K> {
-    type Output = ();
-
-    /// Made by `block` alone, which keeps `rows`, `cols` and `words` inside the factors and lends `sums`.
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let Self { a, b, rows: (i0, i1), cols: (j0, j1), words: (p0, p1), sums, stride } = self;
-        let mut acc = [<K::Sum as Lanes>::splat(s, <K::Sum as Float>::ZERO); LOOSE_ROWS];
-        for p in p0..p1 {
-            // SAFETY: the words lie inside b.
-            let row = unsafe { b.across(s, p, j0, j1 - j0) };
-            for (acc, i) in acc.iter_mut().zip(i0..i1) {
-                // SAFETY: the word lies inside a.
-                let a = <K::Sum as Lanes>::splat(s, unsafe { a.word(p, i) });
-                *acc = K::mul_add(s, a, row, *acc);
-            }
-        }
-        for (row, acc) in acc.iter().take(i1 - i0).enumerate() {
-            let place = sums.wrapping_add(row * stride).cast::<<K::Sum as Lanes>::V<S>>();
-            // SAFETY: `sums` has a register for each row, and is ours.
-            unsafe { place.write_unaligned(*acc) };
-        }
+    match i1 - i0 {
+        1 => run!(1),
+        2 => run!(2),
+        3 => run!(3),
+        rows => unreachable!("a transposing microkernel of {rows} rows"),
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every tile that a block can be cut into exists, whatever the instruction set has registers and lanes for.
-    #[test]
-    fn every_tile_that_is_chosen_exists() {
-        for (tile_rows, wide_rows) in [(4, 1), (6, 1), (14, 3)] {
-            let shapes = Shapes { tile_rows, wide_rows };
-            for skips in [false, true] {
-                for lanes in [1, 2, 4, 8, 16] {
-                    for height in 1..=40 {
-                        for width in 1..=300 {
-                            check_block(shapes, skips, lanes, height, width);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Cuts a block as `block` does, with B packed here, packed before (`2 * lanes` columns to a panel) and unpacked.
-    fn check_block(shapes: Shapes, skips: bool, lanes: usize, height: usize, width: usize) {
-        let tiles = height.div_ceil(shapes.rows(skips));
-        let nc = width.min(super::super::block::NC);
-        for panel in [shapes.panel(lanes, width, skips), 2 * lanes] {
-            for whole in [0, nc - nc % panel] {
-                for rows in [height / tiles, height.div_ceil(tiles)] {
-                    let mut j = 0;
-                    while j < nc {
-                        let columns = shapes.columns(lanes, rows, skips, panel, (j, whole, nc));
-                        let nv = columns.div_ceil(lanes);
-                        assert!(
-                            shapes.has(rows, nv, skips),
-                            "{shapes:?} {skips} {lanes} {rows} x {nv}"
-                        );
-                        j += columns;
-                    }
-                }
-            }
-        }
-    }
+    let acc = Source::accumulators(acc, lanes);
+    let (rows, width) = (i1 - i0, cols.1 - cols.0);
+    // SAFETY: the microkernel has written a register per row, and the tile satisfies the last
+    // condition.
+    outlined(s, unsafe { ApplyEpilogue::new(epilogue, acc, (i0, cols.0), rows, width) });
 }

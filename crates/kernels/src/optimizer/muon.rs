@@ -15,7 +15,7 @@ use super::moment::mean;
 use super::{Decay, Step, check_beta};
 use crate::elementwise::{CHUNK, Elementwise, for_each_element};
 use crate::error::{check_length, check_parameter};
-use crate::gemm::{Epilogue, gemm, gemm_scratch};
+use crate::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use crate::math::sqrt;
 use crate::norm::{Scaled, scaled_norm2};
 use crate::simd::{Float, Simd};
@@ -60,8 +60,8 @@ pub const fn orthogonalise_scratch<T: Float>(threads: usize, rows: usize, cols: 
     let squares = 2 * short * short;
     // The products are short x short over long, and short x long over short.
     let (gram, update) = (
-        gemm_scratch::<T>(threads, short, short, long),
-        gemm_scratch::<T>(threads, short, long, short),
+        gemm_scratch::<T>(threads, GemmShape { m: short, n: short, k: long }),
+        gemm_scratch::<T>(threads, GemmShape { m: short, n: long, k: short }),
     );
     rows * cols + squares + if gram > update { gram } else { update }
 }

@@ -6,8 +6,7 @@ use super::Lanes;
 use crate::activation::Normal;
 use crate::convolution::packing::Rounds;
 use crate::element::Element;
-use crate::gemm::block::Multiply;
-use crate::gemm::target::Stored;
+use crate::gemm::output::OutputType;
 use crate::math::{erf::Erf, exp::Exp, ln::Ln, sin_pi::SinPi, softplus::Softplus};
 use crate::optimizer::Moment;
 use crate::random::Draw;
@@ -20,9 +19,8 @@ pub trait Float:
     Lanes
     + Element<Float = Self>
     + Moment
-    + Multiply
     + Rounds
-    + Stored<Self>
+    + OutputType<Self>
     + Exp
     + Ln
     + SinPi

@@ -54,15 +54,25 @@ pub trait Lanes:
     const SIGN: Self::Bits;
     /// Stored bits of the significand.
     const MANTISSA: u32;
-    /// The value whose first 32 bits are `word`: for f32, a pair of bf16 of [`crate::gemm`].
-    fn from_word(word: u32) -> Self;
-    /// The first 32 bits.
-    fn word(self) -> u32;
+    /// The value whose lower 32 bits are `bits`: for f32, a pair of bf16 of [`crate::gemm`].
+    fn from_low_bits(bits: u32) -> Self;
+    /// The lower 32 bits.
+    fn low_bits(self) -> u32;
 
     /// Lanes in a register.
     #[inline(always)]
     fn lanes<S: Simd>() -> usize {
         const { size_of::<Self::V<S>>() / size_of::<Self>() }
+    }
+    /// Lanes of a register, as a slice.
+    #[inline(always)]
+    fn slice<S: Simd>(v: &Self::V<S>) -> &[Self] {
+        bytemuck::cast_slice(core::slice::from_ref(v))
+    }
+    /// Lanes of a register, as a slice.
+    #[inline(always)]
+    fn slice_mut<S: Simd>(v: &mut Self::V<S>) -> &mut [Self] {
+        bytemuck::cast_slice_mut(core::slice::from_mut(v))
     }
     /// Sets all lanes to `x`.
     fn splat<S: Simd>(s: S, x: Self) -> Self::V<S>;
@@ -170,9 +180,9 @@ macro_rules! forward {
             const SIGN: $bits = 1 << ($bits::BITS - 1);
             const MANTISSA: u32 = $float::MANTISSA_DIGITS - 1;
             #[inline(always)]
-            fn from_word(word: u32) -> Self { Self::from_bits($bits::from(word)) }
+            fn from_low_bits(bits: u32) -> Self { Self::from_bits($bits::from(bits)) }
             #[inline(always)]
-            fn word(self) -> u32 { self.to_bits() as u32 }
+            fn low_bits(self) -> u32 { self.to_bits() as u32 }
 
             #[inline(always)]
             fn splat<S: Simd>(s: S, x: Self) -> Self::V<S> { Vector::<$float>::splat(s, x) }

@@ -1,16 +1,16 @@
-//! Products of bf16 against their own oracle, which adds in integers, on instruction sets with and without an
-//! instruction for them.
+//! Products of bf16 compared with their own oracle, which adds in integers, on instruction sets
+//! with and without the pair instruction.
 
 mod exact;
 pub(crate) mod oracle;
 
 use half::bf16;
-use kernels::gemm::{Bf16Operand, Bf16Result, Epilogue, gemm_bf16, gemm_bf16_scratch};
+use kernels::gemm::{Bf16Operand, Bf16Result, Epilogue, GemmShape, gemm_bf16, gemm_bf16_scratch};
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Isa, MatMut, MatRef};
 
 use crate::matrix::{LAYOUTS, Layout, Matrix, assert_same};
-use crate::oracle::{AFTER, After};
+use crate::oracle::{EPILOGUES, EpilogueKind, layouts_of};
 use crate::sample::{interval, takes_case};
 use crate::threads::Threads;
 use exact::step;
@@ -20,16 +20,16 @@ use oracle::{Case, Store, uniform};
 const DEPTHS: [usize; 8] = [0, 1, 2, 7, 1023, 1024, 1025, 2050];
 
 fn every_layout<O: Store>() {
-    let mut turn = 0;
+    let mut index = 0;
     for k in DEPTHS {
         for a in LAYOUTS {
             for b in LAYOUTS {
                 for c in LAYOUTS {
-                    turn += 1;
-                    let after = AFTER[turn % 5];
-                    let mut case =
-                        Case::<O>::new((7, 19, k), [a, b, c], after, turn as u64).beside(turn / 2);
-                    (case.alpha, case.beta) = [(1.0, 0.0), (1.25, -0.75), (-0.5, 0.0)][turn % 3];
+                    index += 1;
+                    let epilogue = EPILOGUES[index % 5];
+                    let mut case = Case::<O>::new((7, 19, k), [a, b, c], epilogue, index as u64)
+                        .with_outputs(index / 2);
+                    (case.alpha, case.beta) = [(1.0, 0.0), (1.25, -0.75), (-0.5, 0.0)][index % 3];
                     case.check();
                 }
             }
@@ -47,16 +47,16 @@ fn bf16_results_have_the_oracles_bits_in_every_layout() {
     every_layout::<bf16>();
 }
 
-/// Lengths at which a loop over rows or columns begins, ends or has a rest.
+/// Lengths at which a loop over rows or columns begins, ends or has a remainder.
 fn every_edge<O: Store>() {
-    let mut turn = 0;
+    let mut index = 0;
     for m in [0, 1, 2, 3, 5, 6, 7, 13, 14, 15, 17, 33] {
         for n in [0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129, 257] {
-            turn += 1;
-            let layouts = [LAYOUTS[turn % 3], LAYOUTS[turn / 3 % 3], LAYOUTS[turn / 9 % 3]];
-            let beside = turn / 5;
-            let case = Case::<O>::new((m, n, turn % 7), layouts, AFTER[turn % 5], turn as u64);
-            case.beside(beside).check();
+            index += 1;
+            let layouts = layouts_of(index);
+            let case =
+                Case::<O>::new((m, n, index % 7), layouts, EPILOGUES[index % 5], index as u64);
+            case.with_outputs(index / 5).check();
         }
     }
 }
@@ -71,14 +71,17 @@ fn bf16_results_have_the_oracles_bits_at_every_edge() {
     every_edge::<bf16>();
 }
 
-/// The gradient of a dense layer's weights is computed turned, over one block of k and more.
+/// The gradient of a dense layer's weights is computed as its transpose, over one block of k and
+/// more.
 #[test]
-fn column_sums_have_the_oracles_bits_when_the_product_is_turned() {
+fn column_sums_have_the_oracles_bits_when_the_product_is_transposed() {
     for k in [66, 1030] {
         for c in [Layout::RowMajor, Layout::ColMajor] {
             let layouts = [Layout::ColMajor, Layout::RowMajor, c];
-            Case::<f32>::new((200, 10, k), layouts, After::ReluGradient, 4).beside(3).check();
-            Case::<bf16>::new((200, 10, k), layouts, After::Relu, 5).beside(3).check();
+            Case::<f32>::new((200, 10, k), layouts, EpilogueKind::ReluGradient, 4)
+                .with_outputs(3)
+                .check();
+            Case::<bf16>::new((200, 10, k), layouts, EpilogueKind::Relu, 5).with_outputs(3).check();
         }
     }
 }
@@ -88,7 +91,8 @@ fn beta_zero_never_reads_what_it_overwrites() {
     for layout in LAYOUTS {
         for k in [5, 1030] {
             let layouts = [Layout::RowMajor, Layout::RowMajor, layout];
-            let mut case = Case::<bf16>::new((9, 21, k), layouts, After::Bias, 6).beside(3);
+            let mut case =
+                Case::<bf16>::new((9, 21, k), layouts, EpilogueKind::Bias, 6).with_outputs(3);
             case.beta = 0.0;
             case.before.c.data.fill(bf16::NAN);
             case.before.z.data.fill(bf16::NAN);
@@ -103,7 +107,7 @@ fn beta_zero_never_reads_what_it_overwrites() {
 fn specials_flow_as_in_the_oracle() {
     for seed in 0..60 {
         let choice = seed as usize;
-        let layouts = [LAYOUTS[choice % 3], LAYOUTS[choice / 3 % 3], LAYOUTS[choice / 9 % 3]];
+        let layouts = layouts_of(choice);
         let (m, n, k) = (1 + choice % 9, 1 + choice * 7 % 40, 1 + choice % 13);
         let special = |stream: u64| {
             move |i: u64| {
@@ -124,7 +128,8 @@ fn specials_flow_as_in_the_oracle() {
                 }
             }
         };
-        let mut case = Case::<f32>::new((m, n, k), layouts, AFTER[choice % 5], seed).beside(choice);
+        let mut case =
+            Case::<f32>::new((m, n, k), layouts, EPILOGUES[choice % 5], seed).with_outputs(choice);
         case.alpha = [1.0, 1.25, 0.0][choice % 3];
         case.beta = [0.0, 1.0, -0.5][choice / 3 % 3];
         case.a = Matrix::new(m, k, layouts[0], special(0));
@@ -132,7 +137,7 @@ fn specials_flow_as_in_the_oracle() {
         case.check();
 
         let mut case =
-            Case::<bf16>::new((m, n, k), layouts, AFTER[choice % 5], seed).beside(choice);
+            Case::<bf16>::new((m, n, k), layouts, EPILOGUES[choice % 5], seed).with_outputs(choice);
         case.beta = [0.0, 1.0, -0.5][choice / 3 % 3];
         case.a = Matrix::new(m, k, layouts[0], special(0));
         case.b = Matrix::new(k, n, layouts[1], special(1));
@@ -142,8 +147,8 @@ fn specials_flow_as_in_the_oracle() {
     }
 }
 
-/// A million sums of six products, most of them near the smallest normal number, where a sum is flushed to zero, and
-/// where rounding to 24 bits differs from gradual underflow.
+/// A million sums of six products, most of them near the smallest normal number. There a sum is
+/// flushed to zero, and rounding to 24 bits differs from gradual underflow.
 #[test]
 fn a_million_sums_near_the_smallest_normal_number_have_the_oracles_bits() {
     // A product of two elements lies between 2^-146 and 2^-112.
@@ -151,7 +156,7 @@ fn a_million_sums_near_the_smallest_normal_number_have_the_oracles_bits() {
         move |i: u64| {
             let s = Stream::new(40, stream);
             let exponent = 127 - 73 + s.below(4 * i, 17);
-            // Half of the elements have few bits, so that sums meet ties and powers of two.
+            // Half of the elements have few bits, so that sums are ties and powers of two.
             let fraction = if s.below(4 * i + 1, 2) == 0 {
                 s.below(4 * i + 2, 128)
             } else {
@@ -162,7 +167,7 @@ fn a_million_sums_near_the_smallest_normal_number_have_the_oracles_bits() {
     };
     let layouts = [Layout::RowMajor; 3];
     let rows = 1000_usize.div_ceil(interval());
-    let mut case = Case::<f32>::new((rows, 1000, 6), layouts, After::Nothing, 41);
+    let mut case = Case::<f32>::new((rows, 1000, 6), layouts, EpilogueKind::Identity, 41);
     (case.alpha, case.beta) = (1.0, 0.0);
     case.a = Matrix::new(rows, 6, Layout::RowMajor, near(0));
     case.b = Matrix::new(6, 1000, Layout::RowMajor, near(1));
@@ -177,8 +182,9 @@ fn a_million_sums_near_the_smallest_normal_number_have_the_oracles_bits() {
     }
 }
 
-/// 2^-126 less d: to 24 bits, as if exponents had no lower end, that stays 2^-126 up to d = 2^-151, half a unit in the
-/// last place below 2^-126, a tie. Rounded gradually it would stay up to d = 2^-150.
+/// 2^-126 - d, rounded to 24 bits as if exponents had no lower end, is 2^-126 up to d = 2^-151:
+/// half a unit in the last place below 2^-126, a tie. With gradual underflow it would be up to
+/// d = 2^-150.
 #[test]
 fn a_sum_just_below_the_smallest_normal_number_is_rounded_before_it_is_flushed() {
     let power = |exponent: i32| bf16::from_bits(((127 + exponent) << 7) as u16).to_f64();
@@ -217,7 +223,7 @@ fn a_sum_just_below_the_smallest_normal_number_is_rounded_before_it_is_flushed()
     }
 }
 
-/// The oracle's own arithmetic, where the hardware's f32 gives the answer: results that are normal.
+/// The oracle's own arithmetic, where the hardware's f32 defines the result: normal results.
 #[test]
 fn the_oracles_step_is_a_fused_multiply_add_of_normal_numbers() {
     let s = Stream::new(50, 0);
@@ -244,12 +250,12 @@ fn the_oracles_step_is_a_fused_multiply_add_of_normal_numbers() {
 
 #[test]
 fn threads_change_no_bit() {
-    let mut turn = 0;
+    let mut index = 0;
     for shape in [(65, 515, 140), (250, 10, 2100)] {
-        for after in [After::Bias, After::ReluGradient] {
-            turn += 1;
-            let layouts = [LAYOUTS[turn % 3], LAYOUTS[turn / 2 % 3], LAYOUTS[turn / 3 % 3]];
-            let case = Case::<bf16>::new(shape, layouts, after, turn as u64).beside(3);
+        for epilogue in [EpilogueKind::Bias, EpilogueKind::ReluGradient] {
+            index += 1;
+            let layouts = [LAYOUTS[index % 3], LAYOUTS[index / 2 % 3], LAYOUTS[index / 3 % 3]];
+            let case = Case::<bf16>::new(shape, layouts, epilogue, index as u64).with_outputs(3);
             let expected = case.expected();
             for isa in Isa::available().filter(|isa| isa.lanes_f32() > 1) {
                 for threads in 2..=4 {
@@ -262,8 +268,9 @@ fn threads_change_no_bit() {
     }
 }
 
-/// Each addition of a product rounds once, relative to a partial sum that is at most s = sum |a||b|: of the min(k, 1024)
-/// of a block the first adds to zero, and is exact. Then one more rounding for each block but the first (alpha is 1).
+/// Each addition of a product rounds once, relative to a partial sum that is at most
+/// s = sum |a||b|. Of the min(k, 1024) of a block the first adds to zero, and is exact. Then comes
+/// one more rounding for each block but the first (alpha is 1).
 /// With u = 2^-24 and N = min(k, 1024) + ceil(k / 1024) these are at most N - 1 roundings, so
 /// |error| <= ((1 + u)^(N - 1) - 1) s <= N u s, since N^2 u < 1. Nothing underflows here.
 #[test]
@@ -273,7 +280,8 @@ fn the_error_stays_below_the_bound_that_follows_from_the_order() {
             continue;
         }
         let (m, n) = (9, 21);
-        let mut case = Case::<f32>::new((m, n, k), [Layout::RowMajor; 3], After::Nothing, 61);
+        let mut case =
+            Case::<f32>::new((m, n, k), [Layout::RowMajor; 3], EpilogueKind::Identity, 61);
         (case.alpha, case.beta) = (1.0, 0.0);
         let bound = (k.min(1024) + k.div_ceil(1024)) as f64 * 0.5 * f64::from(f32::EPSILON);
         for isa in Isa::available() {
@@ -291,15 +299,15 @@ fn the_error_stays_below_the_bound_that_follows_from_the_order() {
     }
 }
 
-/// What is passed to a product of 2 x `k` and `k` x 4 elements with `scratch` elements of scratch.
+/// A product of `[2, k]` and `[k, 4]` with `sums` column sums and `scratch` elements of scratch.
 fn call<O: Bf16Result>(zero: O, k: usize, sums: usize, scratch: usize) -> Result<(), Error> {
-    let factor = vec![bf16::ONE; 4 * k];
+    let operand = vec![bf16::ONE; 4 * k];
     let (mut c, mut db) = ([zero; 8], [0.0; 8]);
     gemm_bf16(
         Cpu::detect(),
         1.0,
-        MatRef::row_major(&factor, 2, k)?,
-        MatRef::row_major(&factor, k, 4)?,
+        MatRef::row_major(&operand, 2, k)?,
+        MatRef::row_major(&operand, k, 4)?,
         0.0,
         MatMut::row_major(&mut c, 2, 4)?,
         Epilogue::NONE.column_sums(&mut db[..sums]),
@@ -308,9 +316,9 @@ fn call<O: Bf16Result>(zero: O, k: usize, sums: usize, scratch: usize) -> Result
 }
 
 #[test]
-fn little_scratch_is_an_error_and_none_is_one_where_sums_must_be_kept() {
+fn little_scratch_is_an_error_and_none_is_one_where_accumulators_must_be_stored() {
     for k in [3, 1024] {
-        let enough = gemm_bf16_scratch(1, 2, 4, k);
+        let enough = gemm_bf16_scratch(1, GemmShape { m: 2, n: 4, k });
         assert_eq!(call(0.0_f32, k, 4, enough), Ok(()));
         assert_eq!(call(bf16::ZERO, k, 4, enough), Ok(()));
         assert_eq!(call(0.0_f32, k, 4, 0), Ok(()));
@@ -321,7 +329,7 @@ fn little_scratch_is_an_error_and_none_is_one_where_sums_must_be_kept() {
         let error = Err(Error::Length { operand: "column sums", expected: 4, got: 3 });
         assert_eq!(call(bf16::ZERO, k, 3, enough), error);
     }
-    let enough = gemm_bf16_scratch(1, 2, 4, 1025);
+    let enough = gemm_bf16_scratch(1, GemmShape { m: 2, n: 4, k: 1025 });
     assert_eq!(call(0.0_f32, 1025, 4, enough), Ok(()));
     assert_eq!(call(0.0_f32, 1025, 4, 0), Ok(()));
     assert_eq!(call(bf16::ZERO, 1025, 4, enough), Ok(()));
@@ -331,12 +339,12 @@ fn little_scratch_is_an_error_and_none_is_one_where_sums_must_be_kept() {
     assert_eq!(call(bf16::ZERO, 1025, 4, enough - 1), error);
 }
 
-/// `x` in bf16, as a product counts it: a subnormal is a zero.
+/// `x` in bf16, as a product counts it: a subnormal is a zero of its sign.
 fn rounded(x: f32) -> bf16 {
     bf16::from_f32(if x.is_subnormal() { 0.0_f32.copysign(x) } else { x })
 }
 
-/// Numbers that f32 has and bf16 has not, and now and then one that rounding finds hard.
+/// Numbers of f32 that bf16 lacks, and at every 61st index one that is hard to round.
 fn unrounded(stream: u64) -> impl Fn(u64) -> f32 {
     const HARD: [f32; 8] =
         [f32::NAN, f32::INFINITY, -0.0, 1e-40, -3.4e38, 1.003_906_3, 1.011_718_8, -1.175_494_2e-38];
@@ -347,20 +355,20 @@ fn unrounded(stream: u64) -> impl Fn(u64) -> f32 {
 }
 
 #[test]
-fn factors_that_are_rounded_have_the_bits_of_those_that_were() {
-    let mut turn = 0;
+fn operands_that_are_rounded_have_the_bits_of_rounded_matrices() {
+    let mut index = 0;
     for (m, n, k) in
         [(1, 1, 1), (5, 17, 31), (7, 33, 64), (29, 48, 130), (40, 70, 1027), (13, 16, 0)]
     {
         for layouts in [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [1, 2]] {
-            turn += 1;
-            let (a_fill, b_fill) = (unrounded(2 * turn), unrounded(2 * turn + 1));
+            index += 1;
+            let (a_fill, b_fill) = (unrounded(2 * index), unrounded(2 * index + 1));
             let a = Matrix::new(m, k, LAYOUTS[layouts[0]], &a_fill);
             let b = Matrix::new(k, n, LAYOUTS[layouts[1]], &b_fill);
             let a_rounded = Matrix::new(m, k, LAYOUTS[layouts[0]], |i| rounded(a_fill(i)));
             let b_rounded = Matrix::new(k, n, LAYOUTS[layouts[1]], |i| rounded(b_fill(i)));
             for isa in Isa::available() {
-                let mut scratch = vec![f32::NAN; gemm_bf16_scratch(1, m, n, k)];
+                let mut scratch = vec![f32::NAN; gemm_bf16_scratch(1, GemmShape { m, n, k })];
                 let mut multiply = |a: Bf16Operand<'_>, b: Bf16Operand<'_>| {
                     let mut c = Matrix::dense(m, n, |_| 0.5_f32);
                     let mut sums = vec![0.0; n];

@@ -1,16 +1,16 @@
-//! What follows the sum, and what is made besides: C that is not read, kept pre-activations, column sums.
+//! Epilogues: C that is not read, elements saved before the activation, column sums.
 
 use kernels::Isa;
 
 use crate::matrix::{LAYOUTS, Layout};
-use crate::oracle::{AFTER, After, Case, Scalar};
+use crate::oracle::{Case, EPILOGUES, EpilogueKind, Scalar};
 
 #[test]
 fn beta_zero_never_reads_what_it_overwrites() {
-    for after in AFTER {
+    for epilogue in EPILOGUES {
         for layout in LAYOUTS {
             let layouts = [Layout::RowMajor, Layout::RowMajor, layout];
-            let mut case = Case::<f32>::new((20, 37, 9), layouts, after, 5).beside(3);
+            let mut case = Case::<f32>::new((20, 37, 9), layouts, epilogue, 5).with_outputs(3);
             case.beta = 0.0;
             case.before.c.data.fill(f32::NAN);
             case.before.z.data.fill(f32::NAN);
@@ -26,18 +26,20 @@ fn beta_zero_never_reads_what_it_overwrites() {
     }
 }
 
-/// With factors and C in all layouts, for shapes that are computed straight and turned, over one block of k and more.
+/// Operands and C in all layouts, for shapes that are computed straight and transposed, over one
+/// block of k and more.
 fn every_layout<T: Scalar>(shapes: &[(usize, usize, usize)]) {
-    let mut turn = 0;
+    let mut index = 0;
     for &shape in shapes {
         for a in LAYOUTS {
             for b in LAYOUTS {
                 for c in LAYOUTS {
-                    turn += 1;
+                    index += 1;
                     let mut case =
-                        Case::<T>::new(shape, [a, b, c], AFTER[turn % 5], turn as u64).beside(3);
+                        Case::<T>::new(shape, [a, b, c], EPILOGUES[index % 5], index as u64)
+                            .with_outputs(3);
                     (case.alpha, case.beta) = [(1.0, 0.0), (1.25, -0.75), (-0.5, 0.0), (1.0, 1.0)]
-                        .map(|(alpha, beta)| (T::from_f64(alpha), T::from_f64(beta)))[turn % 4];
+                        .map(|(alpha, beta)| (T::from_f64(alpha), T::from_f64(beta)))[index % 4];
                     case.check();
                 }
             }
@@ -46,29 +48,30 @@ fn every_layout<T: Scalar>(shapes: &[(usize, usize, usize)]) {
 }
 
 #[test]
-fn column_sums_and_kept_elements_of_f32_have_the_oracles_bits() {
+fn column_sums_and_saved_elements_of_f32_have_the_oracles_bits() {
     every_layout::<f32>(&[(17, 37, 30), (37, 17, 600), (130, 10, 90), (10, 130, 90)]);
 }
 
 #[test]
-fn column_sums_and_kept_elements_of_f64_have_the_oracles_bits() {
+fn column_sums_and_saved_elements_of_f64_have_the_oracles_bits() {
     every_layout::<f64>(&[(17, 21, 30), (21, 9, 300), (70, 6, 90), (6, 70, 90)]);
 }
 
-/// The gradient of a dense layer's weights: dW = X^T dY has few columns, and X stands as its transpose.
+/// The gradient of a dense layer's weights: dW = X^T dY has few columns, and X is in memory as its
+/// transpose.
 #[test]
-fn column_sums_have_the_oracles_bits_when_the_product_is_turned() {
+fn column_sums_have_the_oracles_bits_when_the_product_is_transposed() {
     for k in [64, 520] {
         for (a, c) in [
             (Layout::ColMajor, Layout::RowMajor),
             (Layout::ColMajor, Layout::ColMajor),
             (Layout::RowMajor, Layout::RowMajor),
         ] {
-            for after in [After::Nothing, After::ReluGradient] {
+            for epilogue in [EpilogueKind::Identity, EpilogueKind::ReluGradient] {
                 for beta in [0.0, 1.0] {
                     let mut case =
-                        Case::<f32>::new((512, 10, k), [a, Layout::RowMajor, c], after, 31)
-                            .beside(3);
+                        Case::<f32>::new((512, 10, k), [a, Layout::RowMajor, c], epilogue, 31)
+                            .with_outputs(3);
                     (case.alpha, case.beta) = (0.5, beta);
                     case.check();
                 }
@@ -78,12 +81,13 @@ fn column_sums_have_the_oracles_bits_when_the_product_is_turned() {
 }
 
 #[test]
-fn kept_elements_are_what_no_activation_gives() {
+fn saved_elements_are_those_of_no_activation() {
     for isa in Isa::available() {
-        let case =
-            |after| Case::<f64>::new((23, 29, 31), [Layout::RowMajor; 3], after, 17).beside(1);
-        let linear = case(After::Bias).run(isa, true);
-        let rectified = case(After::BiasRelu).run(isa, true);
+        let case = |epilogue| {
+            Case::<f64>::new((23, 29, 31), [Layout::RowMajor; 3], epilogue, 17).with_outputs(1)
+        };
+        let linear = case(EpilogueKind::Bias).run(isa, true);
+        let rectified = case(EpilogueKind::BiasRelu).run(isa, true);
         for i in 0..23 {
             for j in 0..29 {
                 assert_eq!(rectified.z.at(i, j), linear.c.at(i, j));
@@ -93,12 +97,14 @@ fn kept_elements_are_what_no_activation_gives() {
     }
 }
 
-/// The sums are B's alone, which has columns even if A has no rows.
+/// The sums depend on B alone, which has columns even if A has no rows.
 #[test]
 fn column_sums_have_the_oracles_bits_where_c_has_no_rows() {
     for layout in LAYOUTS {
         for k in [0, 1, 40] {
-            Case::<f32>::new((0, 37, k), [layout; 3], After::Nothing, 18).beside(2).check();
+            Case::<f32>::new((0, 37, k), [layout; 3], EpilogueKind::Identity, 18)
+                .with_outputs(2)
+                .check();
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Misuse: every wrong shape is named, and nothing is written then.
+//! Errors: every wrong shape is named, and nothing is written.
 
-use kernels::gemm::{Epilogue, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Error, MatMut, MatRef};
 
-/// What is passed to a product of 2 x 3 and 3 x 4 elements; one thing is wrong.
+/// Shapes and lengths of a product of `[2, 3]` and `[3, 4]`; a test makes one of them wrong.
 #[derive(Clone, Copy)]
 struct Call {
     a: (usize, usize),
@@ -15,25 +15,25 @@ struct Call {
     scratch: usize,
 }
 
-const ENOUGH: usize = gemm_scratch::<f32>(1, 2, 4, 3);
+const ENOUGH: usize = gemm_scratch::<f32>(1, GemmShape { m: 2, n: 4, k: 3 });
 const RIGHT: Call =
     Call { a: (2, 3), b: (3, 4), bias: 4, z: (2, 4), y: (2, 4), sums: 4, scratch: ENOUGH };
 
 impl Call {
     fn run(self) -> Result<(), Error> {
-        let factor = [1.0_f32; 16];
+        let operand = [1.0_f32; 16];
         let bias = [1.0; 8];
         let (mut c, mut z, mut sums) = ([7.0_f32; 8], [7.0; 16], [7.0; 8]);
         let result = gemm(
             Cpu::detect(),
             1.0,
-            MatRef::row_major(&factor, self.a.0, self.a.1)?,
-            MatRef::row_major(&factor, self.b.0, self.b.1)?,
+            MatRef::row_major(&operand, self.a.0, self.a.1)?,
+            MatRef::row_major(&operand, self.b.0, self.b.1)?,
             0.0,
             MatMut::row_major(&mut c, 2, 4)?,
             Epilogue::bias(&bias[..self.bias])
-                .keep(MatMut::row_major(&mut z, self.z.0, self.z.1)?)
-                .relu_gradient(MatRef::row_major(&factor, self.y.0, self.y.1)?)
+                .save(MatMut::row_major(&mut z, self.z.0, self.z.1)?)
+                .relu_gradient(MatRef::row_major(&operand, self.y.0, self.y.1)?)
                 .column_sums(&mut sums[..self.sums]),
             &mut vec![0.0; self.scratch],
         );

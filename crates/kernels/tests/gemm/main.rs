@@ -1,5 +1,5 @@
-//! Matrix products against their oracles: the scalar loops of the bit contract. Bits are compared, not tolerances, for
-//! every instruction set of this machine.
+//! Matrix products compared with their oracles, the scalar loops of the bit contract: bits, not
+//! tolerances, on every instruction set of this machine.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,21 +1,22 @@
-//! Matrices with any strides, in buffers that show what is written beside them, and the comparison of bits.
+//! Matrices with any strides, in buffers that reveal writes outside the matrix, and the comparison
+//! of bits.
 
 use std::fmt::Display;
 
 use half::bf16;
 use kernels::{MatMut, MatRef};
 
-/// How a matrix lies in its buffer.
+/// Order of a matrix in its buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Layout {
     RowMajor,
     ColMajor,
-    /// Rows and columns both with gaps.
-    Sparse,
+    /// Gaps between columns and between rows.
+    Strided,
 }
-pub(crate) const LAYOUTS: [Layout; 3] = [Layout::RowMajor, Layout::ColMajor, Layout::Sparse];
+pub(crate) const LAYOUTS: [Layout; 3] = [Layout::RowMajor, Layout::ColMajor, Layout::Strided];
 
-/// A matrix with any strides, in a buffer with room before, between and after its elements.
+/// A matrix with any strides, in a buffer with unused elements before, between and after its own.
 #[derive(Clone)]
 pub(crate) struct Matrix<T> {
     pub(crate) data: Vec<T>,
@@ -27,17 +28,17 @@ pub(crate) struct Matrix<T> {
 }
 
 impl<T: Copy> Matrix<T> {
-    /// The buffer is filled by place, gaps included.
+    /// A matrix whose buffer has `fill(index)` at each index, gaps included.
     pub(crate) fn new(rows: usize, cols: usize, layout: Layout, fill: impl Fn(u64) -> T) -> Self {
         let (start, strides) = match layout {
             Layout::RowMajor => (3, (cols + 2, 1)),
             Layout::ColMajor => (1, (1, rows + 5)),
-            Layout::Sparse => (2, (2 * cols + 3, 2)),
+            Layout::Strided => (2, (2 * cols + 3, 2)),
         };
         Self::with_strides(rows, cols, layout, start, strides, fill)
     }
 
-    /// Row after row without a gap.
+    /// A row-major matrix without gaps.
     pub(crate) fn dense(rows: usize, cols: usize, fill: impl Fn(u64) -> T) -> Self {
         Self::with_strides(rows, cols, Layout::RowMajor, 0, (cols, 1), fill)
     }
@@ -84,7 +85,7 @@ impl<T: Copy> Matrix<T> {
 
 /// A number that is compared by its bits.
 pub(crate) trait Bits: Copy + Display {
-    /// Bits, with all NaNs made one.
+    /// Bits; the same for all NaNs.
     fn bits(self) -> u64;
 }
 
@@ -99,15 +100,19 @@ macro_rules! bits {
 }
 bits!(f32 f64 bf16);
 
-/// Compares whole buffers, so that a write outside a matrix shows as well.
+/// Compares whole buffers, so that a write outside a matrix is found as well.
 pub(crate) fn assert_same<T: Bits>(
     expected: &[T],
     got: &[T],
-    what: &str,
+    name: &str,
     case: impl Fn() -> String,
 ) {
     assert_eq!(expected.len(), got.len());
-    for (place, (e, g)) in expected.iter().zip(got).enumerate() {
-        assert!(e.bits() == g.bits(), "{}: place {place} of {what} is {g}, expected {e}", case());
+    for (i, (e, g)) in expected.iter().zip(got).enumerate() {
+        assert!(
+            e.bits() == g.bits(),
+            "{}: element {i} of the buffer of {name} is {g}, expected {e}",
+            case()
+        );
     }
 }

@@ -1,45 +1,48 @@
-//! Factors of which much is 0: the product has the bits that it has for the same matrix as it is.
+//! Sparse operands: the product has the bits of the product of the same dense matrix.
 
 use kernels::gemm::{
-    Bf16Operand, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
+    Bf16Operand, Epilogue, GemmShape, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
 };
 use kernels::{Cpu, Isa, MatMut, MatRef};
 
 use crate::matrix::{LAYOUTS, Layout, Matrix, assert_same};
-use crate::oracle::{Factor, Scalar, every_layout, uniform};
+use crate::oracle::{Scalar, TestOperand, every_layout, uniform};
 
-/// Zeros in runs along rows and along columns of the buffer, of either sign; one in three is left.
-fn patches<T: Scalar>(rows: usize, cols: usize, layout: Layout, seed: u64) -> Factor<T> {
+/// A matrix with zeros of either sign, in runs along rows and along columns of the buffer; one
+/// element in three is not 0.
+fn runs_of_zeros<T: Scalar>(rows: usize, cols: usize, layout: Layout, seed: u64) -> TestOperand<T> {
     let (across, number) = ((cols + 2) as u64, uniform::<T>(seed, 20));
     let draw = |i: u64| match (i / across / 5 + i % across / 7) % 3 {
         0 => number(i),
         1 => T::from_f64(0.0),
         _ => T::from_f64(-0.0),
     };
-    Factor::Sparse(Matrix::new(rows, cols, layout, draw))
+    TestOperand::Sparse(Matrix::new(rows, cols, layout, draw))
 }
 
 #[test]
-fn zeros_that_are_left_out_change_no_bit_of_f32() {
-    every_layout(patches::<f32>);
+fn skipped_zeros_change_no_bit_of_f32() {
+    every_layout(runs_of_zeros::<f32>);
 }
 
 #[test]
-fn zeros_that_are_left_out_change_no_bit_of_f64() {
-    every_layout(patches::<f64>);
+fn skipped_zeros_change_no_bit_of_f64() {
+    every_layout(runs_of_zeros::<f64>);
 }
 
-/// In pairs of bf16, where both must be 0.
+/// Pairs of bf16 are skipped where both values are 0.
 #[test]
-fn zeros_that_are_left_out_change_no_bit_of_bf16() {
+fn skipped_zeros_change_no_bit_of_bf16() {
     for (m, n, k) in
         [(1, 1, 1), (5, 130, 31), (7, 33, 64), (29, 256, 130), (40, 300, 1100), (100, 16, 90)]
     {
         for layout in LAYOUTS {
-            let Factor::Sparse(a) = patches::<f32>(m, k, layout, 5) else { unreachable!() };
+            let TestOperand::Sparse(a) = runs_of_zeros::<f32>(m, k, layout, 5) else {
+                unreachable!()
+            };
             let b = Matrix::dense(k, n, uniform::<f32>(6, 20));
             for isa in Isa::available() {
-                let mut scratch = vec![f32::NAN; gemm_bf16_scratch(1, m, n, k)];
+                let mut scratch = vec![f32::NAN; gemm_bf16_scratch(1, GemmShape { m, n, k })];
                 let mut multiply = |a: Bf16Operand<'_>| {
                     let mut c = Matrix::dense(m, n, |_| 0.5_f32);
                     let b = Bf16Operand::rounded(b.view());
@@ -61,7 +64,8 @@ fn zeros_that_are_left_out_change_no_bit_of_bf16() {
 fn product(isa: Isa, a: &[f32], k: usize, b: &[f32], scratch: bool) -> Vec<f32> {
     let (m, n) = (a.len() / k, b.len() / k);
     let mut c = vec![f32::NAN; m * n];
-    let mut scratch = vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, m, n, k) } else { 0 }];
+    let mut scratch =
+        vec![f32::NAN; if scratch { gemm_scratch::<f32>(1, GemmShape { m, n, k }) } else { 0 }];
     gemm(
         Cpu::serial(isa),
         1.0,
@@ -76,8 +80,8 @@ fn product(isa: Isa, a: &[f32], k: usize, b: &[f32], scratch: bool) -> Vec<f32> 
     c
 }
 
-/// A product that underflows to -0 stays it if nothing is added to it, and may become +0 by the 0 that is: which is left out, or
-/// not.
+/// A product that underflows to -0 stays -0 if no term is added to it. A zero term, which may be
+/// skipped or not, makes it +0. So a sparse product has +0 in any case.
 #[test]
 fn a_sum_that_underflows_has_no_sign() {
     let (mut a, mut b) = (vec![0.0_f32; 20 * 40], vec![1.0_f32; 40 * 40]);
@@ -94,7 +98,7 @@ fn a_sum_that_underflows_has_no_sign() {
 }
 
 #[test]
-fn nan_is_not_left_out() {
+fn nan_is_not_skipped() {
     let (mut a, b) = (vec![0.0_f32; 20 * 40], vec![1.0_f32; 40 * 40]);
     a[5 * 40 + 7] = f32::NAN;
     for isa in Isa::available() {

@@ -1,20 +1,20 @@
-//! Every value: exact integers, random numbers against f64, and what is not a finite number.
+//! Values: exact integers, random numbers compared with f64, and non-finite numbers.
 
 use kernels::Isa;
 use kernels::random::Stream;
 use proptest::prelude::*;
 
-use crate::matrix::{LAYOUTS, Layout, Matrix};
-use crate::oracle::{AFTER, After, Case, Factor, Scalar};
+use crate::matrix::{Layout, Matrix};
+use crate::oracle::{Case, EPILOGUES, EpilogueKind, Scalar, TestOperand, layouts_of};
 
 #[test]
 fn small_integers_are_exact() {
     let integers = |stream: u64| move |i: u64| Stream::new(1, stream).below(i, 17) as f32 - 8.0;
     let layouts = [Layout::RowMajor, Layout::ColMajor, Layout::RowMajor];
-    let mut case = Case::<f32>::new((33, 47, 700), layouts, After::Nothing, 0);
+    let mut case = Case::<f32>::new((33, 47, 700), layouts, EpilogueKind::Identity, 0);
     (case.alpha, case.beta) = (1.0, 0.0);
-    case.a = Factor::Numbers(Matrix::new(33, 700, Layout::RowMajor, integers(1)));
-    case.b = Factor::Numbers(Matrix::new(700, 47, Layout::ColMajor, integers(2)));
+    case.a = TestOperand::Dense(Matrix::new(33, 700, Layout::RowMajor, integers(1)));
+    case.b = TestOperand::Dense(Matrix::new(700, 47, Layout::ColMajor, integers(2)));
     let got = case.run(Isa::detect(), true);
     for i in 0..33 {
         for j in 0..47 {
@@ -25,7 +25,7 @@ fn small_integers_are_exact() {
     }
 }
 
-/// Random data against f64: the bound that the documentation of `gemm` states.
+/// Random data compared with f64: the bound that the documentation of `gemm` states.
 #[test]
 fn the_error_stays_below_the_documented_bound() {
     error_stays_below((17, 19, 1500), 512.0 + 3.0);
@@ -36,9 +36,9 @@ fn the_error_of_long_sums_stays_below_the_documented_bound() {
     error_stays_below((3, 5, 50_000), 512.0 + 98.0);
 }
 
-/// Below `roundings` units of roundoff times the sum of |a||b|.
+/// Checks errors: at most `roundings` units of roundoff times the sum of |a||b|.
 fn error_stays_below((m, n, k): (usize, usize, usize), roundings: f64) {
-    let mut case = Case::<f32>::new((m, n, k), [Layout::RowMajor; 3], After::Nothing, 21);
+    let mut case = Case::<f32>::new((m, n, k), [Layout::RowMajor; 3], EpilogueKind::Identity, 21);
     (case.alpha, case.beta) = (1.0, 0.0);
     for isa in Isa::available() {
         let got = case.run(isa, true);
@@ -56,8 +56,9 @@ fn error_stays_below((m, n, k): (usize, usize, usize), roundings: f64) {
 }
 
 fn specials_flow<T: Scalar>((m, n, k): (usize, usize, usize), choice: usize, seed: u64) {
-    let layouts = [LAYOUTS[choice % 3], LAYOUTS[choice / 3 % 3], LAYOUTS[choice / 9 % 3]];
-    let mut case = Case::<T>::new((m, n, k), layouts, AFTER[choice % 5], seed).beside(choice / 5);
+    let layouts = layouts_of(choice);
+    let mut case =
+        Case::<T>::new((m, n, k), layouts, EPILOGUES[choice % 5], seed).with_outputs(choice / 5);
     case.alpha = T::from_f64([1.0, 1.25, 0.0][choice / 2 % 3]);
     case.beta = T::from_f64([0.0, 1.0, -0.5][choice / 7 % 3]);
     let draw = |stream: u64| {
@@ -67,8 +68,8 @@ fn specials_flow<T: Scalar>((m, n, k): (usize, usize, usize), choice: usize, see
             T::special(s.below(i, 96), s.uniform_f64(i) - 0.5)
         }
     };
-    case.a = Factor::Numbers(Matrix::new(m, k, layouts[0], draw(0)));
-    case.b = Factor::Numbers(Matrix::new(k, n, layouts[1], draw(1)));
+    case.a = TestOperand::Dense(Matrix::new(m, k, layouts[0], draw(0)));
+    case.b = TestOperand::Dense(Matrix::new(k, n, layouts[1], draw(1)));
     case.before.c = Matrix::new(m, n, layouts[2], draw(2));
     case.y = Matrix::new(m, n, Layout::RowMajor, draw(3));
     case.bias = (0..n as u64).map(draw(4)).collect();
@@ -78,7 +79,8 @@ fn specials_flow<T: Scalar>((m, n, k): (usize, usize, usize), choice: usize, see
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// NaN, infinities, both zeros, subnormals and the largest numbers flow as in the scalar loop.
+    /// NaN, infinities, both zeros, subnormals and the largest numbers propagate as in the scalar
+    /// loop.
     #[test]
     fn specials_flow_as_in_the_oracle(
         m in 1_usize..20, n in 1_usize..40, k in 1_usize..30, choice in 0_usize..1260, seed: u64,

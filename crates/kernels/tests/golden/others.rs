@@ -1,5 +1,5 @@
-//! What the kernels beside the products compute, of numbers of every kind: functions, activations, losses, reductions,
-//! normalisation, convolution, optimizers.
+//! Problems of all kernels but matrix products, with numbers of every kind: functions, activations,
+//! losses, reductions, normalisation, convolution, optimizers.
 
 use kernels::activation::{Activation, Saved};
 use kernels::convolution::{Convolution, Epilogue};

@@ -1,15 +1,16 @@
-//! Fixed problems whose results are hashed: products of matrices in every layout, of f32, f64 and bf16, three steps of
-//! training, and in `others` what all other kernels compute. A hash is the same on every machine, or the bit contract is broken.
+//! Fixed problems whose results are hashed: products of f32, f64 and bf16 in every layout, three
+//! steps of training, and in `others` all other kernels. A hash is the same on every machine, or
+//! the bit contract is broken.
 //!
-//! Without std and without a heap, since two programs include this file: the test `golden`, and `tests/no_std`, which
-//! runs on bare metal.
+//! Without std and without a heap, since two programs include this file: the test `golden`, and
+//! `tests/no_std`, which runs on bare metal.
 
 mod others;
 
 use half::bf16;
 use kernels::clip::clip_norm;
 use kernels::gemm::{
-    Bf16Result, Epilogue, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
+    Bf16Result, Epilogue, GemmShape, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
 };
 use kernels::loss::{CrossEntropy, Targets};
 use kernels::optimizer::{Adam, Decay, Optimizer, Sgd, Step};
@@ -17,15 +18,15 @@ use kernels::random::{Stream, fill_normal, fill_uniform};
 use kernels::softmax::softmax;
 use kernels::{Cpu, Error, Float, MatMut, MatRef};
 
-/// What the results of one type hash to.
+/// Hashes of the results of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hashes {
     /// [`products`].
     pub(crate) gemm: u64,
     /// [`training`].
     pub(crate) training: u64,
-    /// [`besides`].
-    pub(crate) besides: u64,
+    /// [`epilogues`].
+    pub(crate) epilogues: u64,
     /// [`others::functions`].
     pub(crate) functions: u64,
     /// [`others::rows`].
@@ -41,7 +42,7 @@ impl Hashes {
     pub(crate) fn named(self) -> [(&'static str, u64); 7] {
         [
             ("products", self.gemm),
-            ("products' epilogues", self.besides),
+            ("products' epilogues", self.epilogues),
             ("training", self.training),
             ("functions", self.functions),
             ("losses, norms", self.rows),
@@ -55,7 +56,7 @@ impl Hashes {
 pub(crate) const F32: Hashes = Hashes {
     gemm: 0xefda_0816_be88_18f4,
     training: 0x670a_b23a_619f_b36d,
-    besides: 0x44e6_5ec8_1ac9_0f24,
+    epilogues: 0x44e6_5ec8_1ac9_0f24,
     functions: 0x83ef_14a6_c259_ba5e,
     rows: 0x750a_e6ab_7b7b_2f12,
     images: 0x1687_3628_7810_8dee,
@@ -65,7 +66,7 @@ pub(crate) const F32: Hashes = Hashes {
 pub(crate) const F64: Hashes = Hashes {
     gemm: 0xa739_1ba8_c6a9_3fe4,
     training: 0x3f74_a6fe_6b36_29cd,
-    besides: 0x5b44_064b_cee3_6c20,
+    epilogues: 0x5b44_064b_cee3_6c20,
     functions: 0x4fb4_8917_c580_0ee4,
     rows: 0x1b2e_c0c3_7bab_5986,
     images: 0x2c9a_9b11_4b7f_cb57,
@@ -79,7 +80,7 @@ pub(crate) fn hashes<T: Float>(cpu: Cpu<'_>) -> Result<Hashes, Error> {
     Ok(Hashes {
         gemm: products::<T>(cpu)?,
         training: training::<T>(cpu)?,
-        besides: besides::<T>(cpu)?,
+        epilogues: epilogues::<T>(cpu)?,
         functions: others::functions::<T>(cpu)?,
         rows: others::rows::<T>(cpu)?,
         images: others::images::<T>(cpu)?,
@@ -95,7 +96,8 @@ impl Fnv {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Appends each element's value as the eight bytes of an f64, the lowest first; all NaN are one.
+    /// Appends each element's value as the eight bytes of an f64, the lowest first. All NaNs count
+    /// as the same.
     fn add<T: Float>(&mut self, x: &[T]) {
         for x in x.iter().map(|x| x.to_f64()) {
             let bits = if x.is_nan() { u64::MAX } else { x.to_bits() };
@@ -108,8 +110,9 @@ impl Fnv {
 
 /// C <- act(alpha A B + beta C + bias), each operand in both layouts, with every epilogue.
 ///
-/// The shape has a rest in every direction, for registers of any width, and k ends within a summation block that is
-/// not the first. Among the operands are an infinity, a NaN and a subnormal; the last products are subnormal.
+/// The shape has a remainder in every direction, for registers of any width, and k ends within a
+/// summation block that is not the first. Among the elements are an infinity, a NaN and a
+/// subnormal; the last products are subnormal.
 fn products<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     const M: usize = 13;
     const N: usize = 37;
@@ -128,20 +131,20 @@ fn products<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
 
     let mut hash = Fnv::new();
     // Larger in elements than for f64, whose registers and summation blocks hold half as many.
-    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, M, N, K)];
-    for turn in 0..8 {
+    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, GemmShape { m: M, n: N, k: K })];
+    for round in 0..8 {
         let mut c = start;
-        let (a, b) = (view(&a, M, K, turn & 1 != 0)?, view(&b, K, N, turn & 2 != 0)?);
-        let y = view(&y, M, N, turn & 1 != 0)?;
-        let alpha = T::from_f64(if turn < 6 { 1.25 } else { tiny / 64.0 });
-        let beta = T::from_f64([0.0, -0.75][turn / 2 % 2]);
-        let epilogue = match turn % 4 {
+        let (a, b) = (view(&a, M, K, round & 1 != 0)?, view(&b, K, N, round & 2 != 0)?);
+        let y = view(&y, M, N, round & 1 != 0)?;
+        let alpha = T::from_f64(if round < 6 { 1.25 } else { tiny / 64.0 });
+        let beta = T::from_f64([0.0, -0.75][round / 2 % 2]);
+        let epilogue = match round % 4 {
             0 => Epilogue::NONE,
             1 => Epilogue::bias(&bias),
             2 => Epilogue::NONE.relu_gradient(y),
             _ => Epilogue::bias(&bias).relu(),
         };
-        let target = if turn & 4 == 0 {
+        let target = if round & 4 == 0 {
             MatMut::row_major(&mut c, M, N)?
         } else {
             MatMut::row_major(&mut c, N, M)?.transpose()
@@ -152,8 +155,9 @@ fn products<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     Ok(hash.0)
 }
 
-/// What a product makes besides C, and bytes as either factor, in both layouts: kept elements and column sums.
-fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
+/// Further outputs of a product, with bytes as either operand, in both layouts: elements saved
+/// before the activation, and column sums.
+fn epilogues<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     const M: usize = 11;
     const N: usize = 19;
     const K: usize = 530;
@@ -167,11 +171,11 @@ fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     let scale = T::from_f64(1.0 / 255.0);
 
     let mut hash = Fnv::new();
-    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, M, N, K)];
+    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, GemmShape { m: M, n: N, k: K })];
     let (mut c, mut z, mut sums) = ([T::ZERO; M * N], [T::ZERO; M * N], [T::ZERO; N]);
-    for turn in 0..8 {
-        let transposed = (turn & 1 != 0, turn & 2 != 0);
-        let (a, b): (Operand<'_, T>, Operand<'_, T>) = if turn & 4 == 0 {
+    for round in 0..8 {
+        let transposed = (round & 1 != 0, round & 2 != 0);
+        let (a, b): (Operand<'_, T>, Operand<'_, T>) = if round & 4 == 0 {
             (
                 Operand::bytes(view(&bytes[..M * K], M, K, transposed.0)?, scale),
                 view(&b, K, N, transposed.1)?.into(),
@@ -182,15 +186,24 @@ fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
                 Operand::bytes(view(&bytes, K, N, transposed.1)?, scale),
             )
         };
-        // What is there is added to, from the second product on.
-        let beta = T::from_f64(if turn == 0 { 0.0 } else { 0.5 });
-        // Some without scratch: the same bits.
-        let lent = if turn % 3 == 2 { &mut [] } else { &mut scratch[..] };
+        // From the second product on, the old values are added.
+        let beta = T::from_f64(if round == 0 { 0.0 } else { 0.5 });
+        // Some products have no scratch, and the same bits.
+        let scratch_of = if round % 3 == 2 { &mut [] } else { &mut scratch[..] };
         let epilogue = Epilogue::NONE
-            .keep(MatMut::row_major(&mut z, N, M)?.transpose())
+            .save(MatMut::row_major(&mut z, N, M)?.transpose())
             .relu()
             .column_sums(&mut sums);
-        gemm(cpu, T::from_f64(0.25), a, b, beta, MatMut::row_major(&mut c, M, N)?, epilogue, lent)?;
+        gemm(
+            cpu,
+            T::from_f64(0.25),
+            a,
+            b,
+            beta,
+            MatMut::row_major(&mut c, M, N)?,
+            epilogue,
+            scratch_of,
+        )?;
         hash.add(&c);
         hash.add(&z);
         hash.add(&sums);
@@ -198,8 +211,8 @@ fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     Ok(hash.0)
 }
 
-/// The hash of products of bf16 with results of both types, with numbers of every kind, over more than one summation
-/// block and an odd number of elements.
+/// The hash of products of bf16 with results of both types, with numbers of every kind, over more
+/// than one summation block and an odd k.
 pub(crate) fn bf16_products(cpu: Cpu<'_>) -> Result<u64, Error> {
     let mut hash = Fnv::new();
     products_of_pairs::<f32>(cpu, 0.0, f64::from, &mut hash)?;
@@ -207,7 +220,7 @@ pub(crate) fn bf16_products(cpu: Cpu<'_>) -> Result<u64, Error> {
     Ok(hash.0)
 }
 
-/// `wide` gives the value of a result.
+/// `wide` converts a result to f64.
 fn products_of_pairs<O: Bf16Result>(
     cpu: Cpu<'_>,
     zero: O,
@@ -220,7 +233,8 @@ fn products_of_pairs<O: Bf16Result>(
     let (mut a, mut b, mut bias) = ([bf16::ZERO; M * K], [bf16::ZERO; K * N], [0.0; N]);
     fill_uniform(cpu, Stream::new(4, 0), -1.0, 1.0, &mut bias)?;
     bias[0] = 0.0;
-    // Exponents from -8 to -1; in the first row and column so low that sums of their products are flushed.
+    // Exponents from -8 to -1; in the first row and column so low that sums of their products are
+    // flushed.
     let element = |stream: u64, i: usize, low: bool| {
         let bits = Stream::new(4, stream).bits(i as u64);
         let exponent = if low { 127 - 69 + (bits >> 8) % 8 } else { 127 - 8 + (bits >> 8) % 8 };
@@ -238,14 +252,14 @@ fn products_of_pairs<O: Bf16Result>(
         b[(40 + i) * N + 3 + i] = bf16::from_bits(bits);
     }
 
-    let mut scratch = [0.0; gemm_bf16_scratch(1, M, N, K)];
+    let mut scratch = [0.0; gemm_bf16_scratch(1, GemmShape { m: M, n: N, k: K })];
     let (mut c, mut z, mut sums) = ([zero; M * N], [zero; M * N], [0.0; N]);
-    for turn in 0..4 {
-        let (alpha, beta) = if turn == 0 { (1.0, 0.0) } else { (0.25, -0.5) };
-        let (a, b) = (view(&a, M, K, turn & 1 != 0)?, view(&b, K, N, turn & 2 != 0)?);
+    for round in 0..4 {
+        let (alpha, beta) = if round == 0 { (1.0, 0.0) } else { (0.25, -0.5) };
+        let (a, b) = (view(&a, M, K, round & 1 != 0)?, view(&b, K, N, round & 2 != 0)?);
         let epilogue =
-            Epilogue::bias(&bias).keep(MatMut::row_major(&mut z, M, N)?).column_sums(&mut sums);
-        let epilogue = if turn == 3 { epilogue.relu() } else { epilogue };
+            Epilogue::bias(&bias).save(MatMut::row_major(&mut z, M, N)?).column_sums(&mut sums);
+        let epilogue = if round == 3 { epilogue.relu() } else { epilogue };
         let target = MatMut::row_major(&mut c, M, N)?;
         gemm_bf16(cpu, alpha, a, b, beta, target, epilogue, &mut scratch)?;
         for x in c.iter().chain(&z) {
@@ -256,7 +270,7 @@ fn products_of_pairs<O: Bf16Result>(
     Ok(())
 }
 
-/// `data` as `rows` x `cols` elements, row after row or, if `transposed`, column after column.
+/// `data` as `rows` x `cols` elements, row-major or, if `transposed`, column-major.
 fn view<T>(data: &[T], rows: usize, cols: usize, transposed: bool) -> Result<MatRef<'_, T>, Error> {
     if transposed {
         Ok(MatRef::row_major(data, cols, rows)?.transpose())
@@ -265,8 +279,8 @@ fn view<T>(data: &[T], rows: usize, cols: usize, transposed: bool) -> Result<Mat
     }
 }
 
-/// Steps of a perceptron with one hidden layer: random numbers, dense layers, softmax cross-entropy, clipping, and
-/// both optimizers.
+/// Training steps of a perceptron with one hidden layer: random numbers, dense layers, softmax
+/// cross-entropy, clipping, and both optimizers.
 fn training<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     const ROWS: usize = 9;
     const INPUTS: usize = 19;
@@ -287,7 +301,8 @@ fn training<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     let one = [T::ONE];
     let ones = MatRef::strided(&one, 1, ROWS, 0, 0)?;
     let sgd = Sgd { momentum: 0.9, nesterov: true, decay: Decay::l2(1e-3) };
-    let mut scratch = [T::ZERO; gemm_scratch::<f32>(1, HIDDEN, HIDDEN, HIDDEN)];
+    let mut scratch =
+        [T::ZERO; gemm_scratch::<f32>(1, GemmShape { m: HIDDEN, n: HIDDEN, k: HIDDEN })];
     let mut product =
         |a: MatRef<'_, T>, b: MatRef<'_, T>, c: &mut [T], epilogue: Epilogue<'_, T>| {
             let c = MatMut::row_major(c, a.rows(), b.cols())?;

@@ -5,7 +5,7 @@ mod winograd;
 
 use crate::testing::{bits, centred_difference, same_on_every_cpu, sample};
 use kernels::convolution::*;
-use kernels::gemm::{Epilogue as Product, gemm, gemm_scratch};
+use kernels::gemm::{Epilogue as Product, GemmShape, gemm, gemm_scratch};
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Float, MatMut, MatRef, Window};
 
@@ -481,8 +481,9 @@ fn alignment_and_the_algorithm_change_nothing() {
     let dy = MatRef::row_major(&dy, windows, 20).unwrap();
     let mut scratch = vec![
         0.0;
-        gemm_scratch::<f32>(1, windows, 20, terms)
-            .max(gemm_scratch::<f32>(1, terms, 20, windows))
+        gemm_scratch::<f32>(1, GemmShape { m: windows, n: 20, k: terms }).max(
+            gemm_scratch::<f32>(1, GemmShape { m: terms, n: 20, k: windows })
+        )
     ];
     let (mut z, mut dw) = (vec![0.0; c.y_len()], vec![0.0; c.w_len()]);
     let target = MatMut::row_major(&mut z, windows, 20).unwrap();

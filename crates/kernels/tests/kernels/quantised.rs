@@ -3,9 +3,15 @@
 use proptest::prelude::{prop_assert_eq, proptest};
 
 use crate::testing::same_on_every_cpu;
+use kernels::gemm::GemmShape;
 use kernels::quantised::*;
 use kernels::random::Stream;
 use kernels::{Cpu, Error};
+
+/// Shape of a small product.
+fn shape(m: usize, n: usize, k: usize) -> GemmShape {
+    GemmShape { m, n, k }
+}
 
 fn bytes(stream: u64, n: usize) -> Vec<i8> {
     (0..n as u64).map(|i| (Stream::new(61, stream).below(i, 256) as i32 - 128) as i8).collect()
@@ -26,7 +32,7 @@ fn oracle([m, n, k]: [usize; 3], a: &[i8], b: &[i8]) -> Vec<i64> {
 fn product_of(shape @ [m, n, k]: [usize; 3], a: &[i8], b: &[i8]) -> Vec<i64> {
     same_on_every_cpu(|cpu| {
         let mut c = vec![7; m * n + 9];
-        gemm_i8(cpu, m, n, k, a, b, &mut c[3..m * n + 3]).unwrap();
+        gemm_i8(cpu, GemmShape { m, n, k }, a, b, &mut c[3..m * n + 3]).unwrap();
         assert!(c[..3].iter().chain(&c[m * n + 3..]).all(|&c| c == 7), "{shape:?}");
         c[3..m * n + 3].iter().map(|&c| i64::from(c)).collect()
     })
@@ -113,13 +119,23 @@ fn the_fused_forms_match_the_scalar_loop() {
                 };
                 same_on_every_cpu(|cpu| {
                     let mut c = vec![7.0; m * n];
-                    gemm_i8_dequantised(cpu, m, n, k, &a, &b, dequantise, &mut c).unwrap();
+                    gemm_i8_dequantised(cpu, GemmShape { m, n, k }, &a, &b, dequantise, &mut c)
+                        .unwrap();
                     assert!(
                         c.iter().zip(&expected).all(|(c, e)| is_same(c, e)),
                         "{shape:?} on {cpu:?}"
                     );
                     let mut c = vec![7; m * n];
-                    gemm_i8_requantised(cpu, m, n, k, &a, &b, dequantise, 0.01, &mut c).unwrap();
+                    gemm_i8_requantised(
+                        cpu,
+                        GemmShape { m, n, k },
+                        &a,
+                        &b,
+                        dequantise,
+                        0.01,
+                        &mut c,
+                    )
+                    .unwrap();
                     assert!(
                         c.iter().zip(&expected).all(|(&c, &e)| c == rounded(e, 0.01)),
                         "{shape:?}"
@@ -221,25 +237,28 @@ fn misuse_is_refused_before_anything_is_written() {
             "{result:?}"
         );
     };
-    assert_eq!(gemm_i8(cpu, 3, 4, 2, &a[..5], &b, &mut c), length("a", 6, 5));
-    assert_eq!(gemm_i8(cpu, 3, 4, 2, &a, &b[..7], &mut c), length("b", 8, 7));
-    assert_eq!(gemm_i8(cpu, 3, 4, 2, &a, &b, &mut c[..11]), length("c", 12, 11));
-    assert_eq!(gemm_i8(cpu, usize::MAX, 4, 2, &a, &b, &mut c), length("a", usize::MAX, 6));
-    is_parameter(gemm_i8(cpu, 1, 1, MAX_K + 1, &a, &b, &mut c), "k");
+    assert_eq!(gemm_i8(cpu, shape(3, 4, 2), &a[..5], &b, &mut c), length("a", 6, 5));
+    assert_eq!(gemm_i8(cpu, shape(3, 4, 2), &a, &b[..7], &mut c), length("b", 8, 7));
+    assert_eq!(gemm_i8(cpu, shape(3, 4, 2), &a, &b, &mut c[..11]), length("c", 12, 11));
+    assert_eq!(gemm_i8(cpu, shape(usize::MAX, 4, 2), &a, &b, &mut c), length("a", usize::MAX, 6));
+    is_parameter(gemm_i8(cpu, shape(1, 1, MAX_K + 1), &a, &b, &mut c), "k");
     let good = Dequantise { scale_a: &scale[..3], scale_b: &scale, bias: None, relu: false };
     for (bad, error) in [
         (Dequantise { scale_a: &scale, ..good }, length("scale_a", 3, 4)),
         (Dequantise { scale_b: &[], ..good }, length("scale_b", 4, 0)),
         (Dequantise { bias: Some(&scale[..3]), ..good }, length("bias", 4, 3)),
     ] {
-        assert_eq!(gemm_i8_dequantised(cpu, 3, 4, 2, &a, &b, bad, &mut cf), error);
-        assert_eq!(gemm_i8_requantised(cpu, 3, 4, 2, &a, &b, bad, 1.0, &mut cq), error);
+        assert_eq!(gemm_i8_dequantised(cpu, shape(3, 4, 2), &a, &b, bad, &mut cf), error);
+        assert_eq!(gemm_i8_requantised(cpu, shape(3, 4, 2), &a, &b, bad, 1.0, &mut cq), error);
     }
     for bad in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let scales = [1.0, bad, 1.0, 1.0];
         let bad_b = Dequantise { scale_b: &scales, ..good };
-        is_parameter(gemm_i8_dequantised(cpu, 3, 4, 2, &a, &b, bad_b, &mut cf), "scale_b");
-        is_parameter(gemm_i8_requantised(cpu, 3, 4, 2, &a, &b, good, bad, &mut cq), "scale_c");
+        is_parameter(gemm_i8_dequantised(cpu, shape(3, 4, 2), &a, &b, bad_b, &mut cf), "scale_b");
+        is_parameter(
+            gemm_i8_requantised(cpu, shape(3, 4, 2), &a, &b, good, bad, &mut cq),
+            "scale_c",
+        );
         is_parameter(quantise(cpu, &[1.0; 12], &[bad], &mut cq), "scales");
         is_parameter(dequantise(cpu, &[1; 12], &[bad], &mut cf), "scales");
     }
@@ -249,5 +268,5 @@ fn misuse_is_refused_before_anything_is_written() {
     assert_eq!((c, cf, cq), ([7; 12], [7.0; 12], [7; 12]));
     // Without rows there is nothing to scale; an empty row needs no scale.
     let none = Dequantise { scale_a: &[], ..good };
-    gemm_i8_dequantised(cpu, 0, 4, 2, &[], &b, none, &mut []).unwrap();
+    gemm_i8_dequantised(cpu, shape(0, 4, 2), &[], &b, none, &mut []).unwrap();
 }

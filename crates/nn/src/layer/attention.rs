@@ -11,7 +11,7 @@
 
 use alloc::vec::Vec;
 
-use kernels::gemm::{Batch, BatchMut, Epilogue, gemm_batch, gemm_scratch};
+use kernels::gemm::{Batch, BatchMut, Epilogue, GemmShape, gemm_batch, gemm_scratch};
 use kernels::math::sqrt;
 use kernels::softmax::{softmax_backward, softmax_in_place};
 use kernels::vector::scale;
@@ -130,8 +130,8 @@ impl Attention {
     /// probabilities.
     fn task_len<T: Float>(&self) -> usize {
         let (steps, width) = (self.steps, self.width());
-        let products = gemm_scratch::<T>(1, steps, steps, width)
-            .max(gemm_scratch::<T>(1, steps, width, steps));
+        let products = gemm_scratch::<T>(1, GemmShape { m: steps, n: steps, k: width })
+            .max(gemm_scratch::<T>(1, GemmShape { m: steps, n: width, k: steps }));
         products.saturating_add(self.lengths()[1])
     }
 

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use half::bf16;
-use kernels::gemm::{Epilogue, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
+use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch};
 use kernels::random::Stream;
 use kernels::{Cpu, Executor, Float, MatMut, MatRef, peak};
 use serde::Serialize;
@@ -160,8 +160,9 @@ fn measure(product: &Product, cpu: Cpu<'_>, pool: &ThreadPool) -> Row {
     let half = |x: &[f32]| -> Vec<bf16> { x.iter().map(|&x| bf16::from_f32(x)).collect() };
     let (half_a, half_b) = (half(&a), half(&b));
     let (mut c, mut half_c) = (vec![0.0_f32; m * n], vec![bf16::ZERO; m * n]);
-    let mut scratch = vec![f32::ZERO; gemm_scratch::<f32>(pool.threads(), m, n, k)];
-    let mut half_scratch = vec![f32::ZERO; gemm_bf16_scratch(pool.threads(), m, n, k)];
+    let mut scratch = vec![f32::ZERO; gemm_scratch::<f32>(pool.threads(), GemmShape { m, n, k })];
+    let mut half_scratch =
+        vec![f32::ZERO; gemm_bf16_scratch(pool.threads(), GemmShape { m, n, k })];
 
     let mut single = || {
         let (a, b, c) = (product.a(&a)?, product.b(&b)?, MatMut::row_major(&mut c, m, n)?);

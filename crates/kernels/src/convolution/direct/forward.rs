@@ -5,10 +5,10 @@ use core::ops::Range;
 use super::super::packing::Packing;
 use super::super::{Convolution, Epilogue, flipped as flip};
 use super::padded::PaddedLayout;
-use super::{ROWS, of_channels, outlined, padded_len, width};
+use super::{ROWS, of_channels, padded_len, width};
 use crate::Cpu;
 use crate::channels::Channels;
-use crate::simd::{Float, Lanes, Simd, WithSimd};
+use crate::simd::{Float, Lanes, Simd, WithSimd, outlined};
 
 /// Packed filters, and a padded image for each task.
 pub(in super::super) const fn forward_len<K: Packing>(c: &Convolution, threads: usize) -> usize {
@@ -20,15 +20,15 @@ pub(in super::super) const fn forward_len<K: Packing>(c: &Convolution, threads: 
 pub(in super::super) fn forward<K: Packing>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[K::Sum],
-    w: &[K::Sum],
-    mut epilogue: Epilogue<'_, K::Sum>,
-    mut y: &mut [K::Sum],
-    scratch: &mut [K::Sum],
+    x: &[K::Acc],
+    w: &[K::Acc],
+    mut epilogue: Epilogue<'_, K::Acc>,
+    mut y: &mut [K::Acc],
+    scratch: &mut [K::Acc],
 ) {
     let packed = &of_channels::<K>(c);
     let (panels, scratch) = scratch.split_at_mut(packed.depth() * width(c));
-    K::vectorize(cpu.isa, Pack::<K> { c, w, panels: &mut *panels });
+    K::run(cpu.isa, Pack::<K> { c, w, panels: &mut *panels });
     let (batch, slot) = (c.geometry.batch, padded_len(packed));
     let tasks = c.tasks(cpu.threads(), batch).min((scratch.len() / slot.max(1)).max(1));
     let mut slots = scratch.chunks_mut(slot.max(1));
@@ -45,7 +45,7 @@ pub(in super::super) fn forward<K: Packing>(
     });
     cpu.for_each_item(items, |(images, epilogue, y, padded)| {
         let padded = &mut padded[..padded_len(packed)];
-        K::vectorize(cpu.isa, Forward::<K> { c, packed, x, panels, images, epilogue, y, padded });
+        K::run(cpu.isa, Forward::<K> { c, packed, x, panels, images, epilogue, y, padded });
     });
 }
 
@@ -58,11 +58,11 @@ pub(in super::super) const fn dx_len<K: Packing>(flipped: &Convolution, threads:
 pub(in super::super) fn dx<K: Packing>(
     flipped: &Convolution,
     cpu: Cpu<'_>,
-    dy: &[K::Sum],
-    w: &[K::Sum],
-    epilogue: Epilogue<'_, K::Sum>,
-    dx: &mut [K::Sum],
-    scratch: &mut [K::Sum],
+    dy: &[K::Acc],
+    w: &[K::Acc],
+    epilogue: Epilogue<'_, K::Acc>,
+    dx: &mut [K::Acc],
+    scratch: &mut [K::Acc],
 ) {
     let (filters, scratch) = scratch.split_at_mut(flipped.w_len());
     flip::filters(flipped, w, filters);
@@ -78,8 +78,8 @@ fn panel<S: Simd, T: Float>(c: &Convolution, j: usize) -> usize {
 /// Packs the filters into panels of one or two registers; +0 past the last filter.
 struct Pack<'a, K: Packing> {
     c: &'a Convolution,
-    w: &'a [K::Sum],
-    panels: &'a mut [K::Sum],
+    w: &'a [K::Acc],
+    panels: &'a mut [K::Acc],
 }
 
 impl<K: Packing> WithSimd for Pack<'_, K> {
@@ -87,14 +87,14 @@ impl<K: Packing> WithSimd for Pack<'_, K> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { c, w, mut panels } = self;
-        let (lanes, out) = (<K::Sum as Lanes>::lanes::<S>(), c.out_channels);
+        let (lanes, out) = (<K::Acc as Lanes>::lanes::<S>(), c.out_channels);
         let depth = of_channels::<K>(c).depth();
         for j in (0..out).step_by(2 * lanes) {
-            let width = panel::<S, K::Sum>(c, j) * lanes;
+            let width = panel::<S, K::Acc>(c, j) * lanes;
             let (here, rest) = panels.split_at_mut(depth * width);
             let mut to = here.chunks_exact_mut(width);
             for tap in w.chunks_exact(c.geometry.channels * out) {
-                for (channels, to) in tap.chunks(K::ELEMENTS * out).zip(&mut to) {
+                for (channels, to) in tap.chunks(K::K_PER_ELEMENT * out).zip(&mut to) {
                     let of_channel = |e: usize| {
                         let filters = channels.get(e * out + j..(e + 1) * out).unwrap_or_default();
                         &filters[..width.min(filters.len())]
@@ -111,12 +111,12 @@ struct Forward<'a, K: Packing> {
     c: &'a Convolution,
     /// The convolution over packed channels.
     packed: &'a Convolution,
-    x: &'a [K::Sum],
-    panels: &'a [K::Sum],
+    x: &'a [K::Acc],
+    panels: &'a [K::Acc],
     images: Range<usize>,
-    epilogue: Epilogue<'a, K::Sum>,
-    y: &'a mut [K::Sum],
-    padded: &'a mut [K::Sum],
+    epilogue: Epilogue<'a, K::Acc>,
+    y: &'a mut [K::Acc],
+    padded: &'a mut [K::Acc],
 }
 
 impl<K: Packing> WithSimd for Forward<'_, K> {
@@ -124,7 +124,7 @@ impl<K: Packing> WithSimd for Forward<'_, K> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, s: S) {
         let (c, lanes, out) =
-            (self.packed, <K::Sum as Lanes>::lanes::<S>(), self.packed.geometry.across.out);
+            (self.packed, <K::Acc as Lanes>::lanes::<S>(), self.packed.geometry.across.out);
         let of_image = c.geometry.down.out * out;
         let rows = ROWS.min(S::TILE_ROWS);
         let tiles = out.div_ceil(rows);
@@ -133,7 +133,7 @@ impl<K: Packing> WithSimd for Forward<'_, K> {
             layout.fill_channels::<S, K>(s, self.c, self.x, image, self.padded);
             let mut panels = self.panels;
             for j in (0..c.out_channels).step_by(2 * lanes) {
-                let registers = panel::<S, K::Sum>(c, j);
+                let registers = panel::<S, K::Acc>(c, j);
                 let (w, rest) = panels.split_at(c.depth() * registers * lanes);
                 panels = rest;
                 for o in 0..c.geometry.down.out {
@@ -167,7 +167,7 @@ struct Tile<'a, 'b, T> {
 
 impl<T: Float> Tile<'_, '_, T> {
     #[inline(always)]
-    fn run<S: Simd, K: Packing<Sum = T>>(self, s: S, rows: usize, registers: usize) {
+    fn run<S: Simd, K: Packing<Acc = T>>(self, s: S, rows: usize, registers: usize) {
         macro_rules! run {
             ($($rows:literal)*) => {
                 match (rows, registers) {
@@ -187,9 +187,9 @@ impl<T: Float> Tile<'_, '_, T> {
     }
 }
 
-struct Windows<'a, 'b, K: Packing, const MR: usize, const NV: usize>(Tile<'a, 'b, K::Sum>);
+struct Windows<'a, 'b, K: Packing, const MR: usize, const NV: usize>(Tile<'a, 'b, K::Acc>);
 
-impl<T: Float, K: Packing<Sum = T>, const MR: usize, const NV: usize> WithSimd
+impl<T: Float, K: Packing<Acc = T>, const MR: usize, const NV: usize> WithSimd
     for Windows<'_, '_, K, MR, NV>
 {
     type Output = ();

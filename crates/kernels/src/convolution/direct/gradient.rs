@@ -6,9 +6,9 @@ use core::ops::Range;
 use super::super::Convolution;
 use super::super::packing::Packing;
 use super::padded::PaddedLayout;
-use super::{ROWS, of_windows, outlined, padded_len, width};
+use super::{ROWS, of_windows, padded_len, width};
 use crate::Cpu;
-use crate::simd::{Float, Lanes, Simd, WithSimd};
+use crate::simd::{Float, Lanes, Simd, WithSimd, outlined};
 use crate::window::Run;
 
 /// Packed `dy`, for pairs; a padded image and accumulators for each task.
@@ -19,17 +19,17 @@ pub(in super::super) const fn dw_len<K: Packing>(c: &Convolution, threads: usize
 
 /// Packed elements of `dy`, for pairs.
 const fn packed_dy_len<K: Packing>(c: &Convolution) -> usize {
-    if K::ELEMENTS > 1 { of_windows::<K>(c).y_len() } else { 0 }
+    if K::K_PER_ELEMENT > 1 { of_windows::<K>(c).y_len() } else { 0 }
 }
 
 pub(in super::super) fn dw<K: Packing>(
     c: &Convolution,
     cpu: Cpu<'_>,
-    x: &[K::Sum],
-    dy: &[K::Sum],
-    mut dw: &mut [K::Sum],
-    mut db: Option<&mut [K::Sum]>,
-    scratch: &mut [K::Sum],
+    x: &[K::Acc],
+    dy: &[K::Acc],
+    mut dw: &mut [K::Acc],
+    mut db: Option<&mut [K::Acc]>,
+    scratch: &mut [K::Acc],
 ) {
     if dy.is_empty() {
         dw.fill(Float::ZERO);
@@ -38,7 +38,7 @@ pub(in super::super) fn dw<K: Packing>(
     }
     let packed = &of_windows::<K>(c);
     let (made, scratch) = scratch.split_at_mut(packed_dy_len::<K>(c));
-    let dy = if K::ELEMENTS > 1 {
+    let dy = if K::K_PER_ELEMENT > 1 {
         pack_dy::<K>(c, cpu, dy, made);
         made
     } else {
@@ -60,12 +60,12 @@ pub(in super::super) fn dw<K: Packing>(
     });
     cpu.for_each_item(items, |(rows, dw, db, scratch)| {
         let (padded, sums) = scratch.split_at_mut(padded_len(c));
-        K::vectorize(cpu.isa, Dw::<K> { c, packed, x, dy, rows, dw, db, padded, sums });
+        K::run(cpu.isa, Dw::<K> { c, packed, x, dy, rows, dw, db, padded, sums });
     });
 }
 
 /// Packs neighbouring windows of each row of `dy`.
-fn pack_dy<K: Packing>(c: &Convolution, cpu: Cpu<'_>, dy: &[K::Sum], mut packed: &mut [K::Sum]) {
+fn pack_dy<K: Packing>(c: &Convolution, cpu: Cpu<'_>, dy: &[K::Acc], mut packed: &mut [K::Acc]) {
     let (rows, width) = (c.geometry.batch * c.geometry.down.out, c.out_channels);
     let (row, packed_row) =
         (c.geometry.across.out * width, of_windows::<K>(c).geometry.across.out * width);
@@ -75,13 +75,13 @@ fn pack_dy<K: Packing>(c: &Convolution, cpu: Cpu<'_>, dy: &[K::Sum], mut packed:
         Some((&dy[start * row..end * row], packed.split_off_mut(..(end - start) * packed_row)?))
     });
     cpu.for_each_item(items, |(dy, packed)| {
-        K::vectorize(cpu.isa, PackDy::<K> { dy, packed, row, packed_row, width });
+        K::run(cpu.isa, PackDy::<K> { dy, packed, row, packed_row, width });
     });
 }
 
 struct PackDy<'a, K: Packing> {
-    dy: &'a [K::Sum],
-    packed: &'a mut [K::Sum],
+    dy: &'a [K::Acc],
+    packed: &'a mut [K::Acc],
     /// Elements and packed elements of a row of windows, and elements of a window.
     row: usize,
     packed_row: usize,
@@ -95,7 +95,7 @@ impl<K: Packing> WithSimd for PackDy<'_, K> {
         let Self { dy, packed, row, packed_row, width } = self;
         for (dy, packed) in dy.chunks_exact(row).zip(packed.chunks_exact_mut(packed_row)) {
             for (windows, packed) in
-                dy.chunks(K::ELEMENTS * width).zip(packed.chunks_exact_mut(width))
+                dy.chunks(K::K_PER_ELEMENT * width).zip(packed.chunks_exact_mut(width))
             {
                 let (first, second) = windows.split_at(width);
                 K::pack_rows(s, first, second, packed);
@@ -108,19 +108,19 @@ struct Dw<'a, K: Packing> {
     c: &'a Convolution,
     /// The convolution over packed windows.
     packed: &'a Convolution,
-    x: &'a [K::Sum],
+    x: &'a [K::Acc],
     /// Packed.
-    dy: &'a [K::Sum],
+    dy: &'a [K::Acc],
     /// Rows of `dw` that this task computes.
     rows: Range<usize>,
-    dw: &'a mut [K::Sum],
-    db: Option<&'a mut [K::Sum]>,
-    padded: &'a mut [K::Sum],
+    dw: &'a mut [K::Acc],
+    db: Option<&'a mut [K::Acc]>,
+    padded: &'a mut [K::Acc],
     /// Accumulators of a summation block: of `dw`, then of `db`.
-    sums: &'a mut [K::Sum],
+    sums: &'a mut [K::Acc],
 }
 
-impl<T: Float, K: Packing<Sum = T>> WithSimd for Dw<'_, K> {
+impl<T: Float, K: Packing<Acc = T>> WithSimd for Dw<'_, K> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
@@ -159,7 +159,7 @@ impl<T: Float, K: Packing<Sum = T>> WithSimd for Dw<'_, K> {
                                 dy,
                                 v,
                                 windows: windows.clone(),
-                                odd: !of.geometry.across.out.is_multiple_of(K::ELEMENTS),
+                                odd: !of.geometry.across.out.is_multiple_of(K::K_PER_ELEMENT),
                                 sums: &mut *sums,
                                 row: row - rows.start + first,
                                 with_db,
@@ -213,7 +213,7 @@ struct Elements<'a, T> {
 
 impl<T: Float> Elements<'_, T> {
     #[inline(always)]
-    fn run<S: Simd, K: Packing<Sum = T>>(self, s: S, rows: usize, registers: usize) {
+    fn run<S: Simd, K: Packing<Acc = T>>(self, s: S, rows: usize, registers: usize) {
         macro_rules! run {
             ($($rows:literal)*) => {
                 match (rows, registers, self.with_db) {
@@ -239,13 +239,13 @@ impl<T: Float> Elements<'_, T> {
 }
 
 struct Chains<'a, K: Packing, const MR: usize, const NV: usize, const DB: bool>(
-    Elements<'a, K::Sum>,
+    Elements<'a, K::Acc>,
 );
 
 impl<T, K, const MR: usize, const NV: usize, const DB: bool> WithSimd for Chains<'_, K, MR, NV, DB>
 where
     T: Float,
-    K: Packing<Sum = T>,
+    K: Packing<Acc = T>,
 {
     type Output = ();
     #[inline(always)]
@@ -270,7 +270,7 @@ where
             let dy = &dy[line * of_row + across.start * width + from..];
             let mut at = layout.window(o, across.start);
             // A row with an odd number of windows ends with half a pair.
-            let half = K::ELEMENTS > 1 && odd && across.end == c.geometry.across.out;
+            let half = K::K_PER_ELEMENT > 1 && odd && across.end == c.geometry.across.out;
             let mut windows = dy.chunks(width).take(across.len());
             for dy in windows.by_ref().take(across.len() - usize::from(half)) {
                 let Some(x) = padded[at..].first_chunk() else { return };
@@ -305,12 +305,12 @@ where
 #[inline(always)]
 fn add<S: Simd, K: Packing, const MR: usize, const NV: usize>(
     s: S,
-    x: &[K::Sum; MR],
-    terms: &[<K::Sum as Lanes>::V<S>; NV],
-    acc: &mut [[<K::Sum as Lanes>::V<S>; NV]; MR],
+    x: &[K::Acc; MR],
+    terms: &[<K::Acc as Lanes>::V<S>; NV],
+    acc: &mut [[<K::Acc as Lanes>::V<S>; NV]; MR],
 ) {
     for (acc, &x) in acc.iter_mut().zip(x) {
-        let x = <K::Sum as Lanes>::splat(s, x);
+        let x = <K::Acc as Lanes>::splat(s, x);
         for (acc, dy) in acc.iter_mut().zip(terms) {
             *acc = K::mul_add(s, x, *dy, *acc);
         }

@@ -57,14 +57,14 @@ impl PaddedLayout {
         self,
         s: S,
         c: &Convolution,
-        x: &[K::Sum],
+        x: &[K::Acc],
         image: usize,
-        padded: &mut [K::Sum],
+        padded: &mut [K::Acc],
     ) {
         let (channels, across) = (c.geometry.channels, c.geometry.across);
         for (to, from) in self.lines(c, x, image, padded) {
             let to = &mut to[across.padding * self.pixel..][..across.len * self.pixel];
-            if channels.is_multiple_of(K::ELEMENTS) {
+            if channels.is_multiple_of(K::K_PER_ELEMENT) {
                 K::pack_neighbours(s, from, to);
                 continue;
             }
@@ -80,16 +80,16 @@ impl PaddedLayout {
         self,
         s: S,
         c: &Convolution,
-        x: &[K::Sum],
+        x: &[K::Acc],
         image: usize,
-        padded: &mut [K::Sum],
+        padded: &mut [K::Acc],
     ) {
         let (channels, across) = (c.geometry.channels, c.geometry.across);
         let (at, apart) = (across.padding * channels, across.stride.saturating_mul(channels));
         for (to, from) in self.lines(c, x, image, padded) {
             let (first, behind) = from.split_at(apart.min(from.len()));
             K::pack_rows(s, from, behind, &mut to[at..][..from.len()]);
-            if K::ELEMENTS > 1 {
+            if K::K_PER_ELEMENT > 1 {
                 // Pairs whose first element is in the padding.
                 let (before, end) = first.split_at(apart.saturating_sub(at).min(first.len()));
                 let start = (at + before.len()).saturating_sub(apart);

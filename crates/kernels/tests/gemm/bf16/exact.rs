@@ -2,10 +2,11 @@
 
 use half::bf16;
 
-/// `x * y + p`, rounded to 24 bits, to nearest, ties to even, as if exponents had no lower end; then a zero of its sign if
-/// it is below the smallest normal number. Subnormal `x` and `y` count as zeros of their sign.
+/// `x * y + p`, rounded to 24 bits, to nearest, ties to even, as if exponents had no lower end;
+/// then a zero of its sign if it is below the smallest normal number. Subnormal `x` and `y` count
+/// as zeros of their sign.
 pub(crate) fn step(x: bf16, y: bf16, p: f32) -> f32 {
-    let (x, y) = (settle(x), settle(y));
+    let (x, y) = (flush(x), flush(y));
     if !(x.is_finite() && y.is_finite() && p.is_finite()) {
         // In f64 no product overflows, so that infinities and NaN come from the operands alone.
         return (f64::from(x) * f64::from(y) + f64::from(p)) as f32;
@@ -22,12 +23,12 @@ pub(crate) fn step(x: bf16, y: bf16, p: f32) -> f32 {
     round(sum, exponent)
 }
 
-fn settle(x: bf16) -> f32 {
+fn flush(x: bf16) -> f32 {
     let x = f32::from_bits(u32::from(x.to_bits()) << 16);
     if x.is_subnormal() { 0.0_f32.copysign(x) } else { x }
 }
 
-/// ((magnitude, whether negative), exponent): the number is magnitude * 2^exponent.
+/// ((magnitude, `true` if negative), exponent): the number is magnitude * 2^exponent.
 fn parts(x: f32) -> ((i128, bool), i32) {
     let (field, fraction) = (x.to_bits() >> 23 & 0xFF, x.to_bits() & 0x7F_FFFF);
     assert!(field > 0 || fraction == 0, "{x} is subnormal");
@@ -35,8 +36,10 @@ fn parts(x: f32) -> ((i128, bool), i32) {
     ((magnitude, x.is_sign_negative()), field as i32 - 150)
 }
 
-/// The sum of two numbers m * 2^e, in the same form. It is exact, or rounds as the exact one does: magnitudes are 0 or
-/// between 2^23 and 2^48, so of two that are 64 places apart the lesser is only more, or less, than nothing.
+/// Sum of two numbers m * 2^e, in the same form: exact, or rounded as the exact sum is.
+///
+/// Magnitudes are 0 or between 2^23 and 2^48. If the exponents differ by more than 64, only the
+/// sign of the smaller number matters.
 fn add(a: (i128, i32), b: (i128, i32)) -> (i128, i32) {
     if a.0 == 0 || b.0 == 0 {
         return if a.0 == 0 { b } else { a };
@@ -58,24 +61,24 @@ fn round(sum: i128, exponent: i32) -> f32 {
     }
     // 24 bits: those above `drop`, or with zeros appended.
     let drop = bits - 24;
-    let (mut kept, mut exponent) = (magnitude, exponent);
+    let (mut significand, mut exponent) = (magnitude, exponent);
     if drop > 0 {
         let (rest, half) = (magnitude & ((1 << drop) - 1), 1 << (drop - 1));
-        kept = magnitude >> drop;
-        if rest > half || rest == half && kept & 1 == 1 {
-            kept += 1;
+        significand = magnitude >> drop;
+        if rest > half || rest == half && significand & 1 == 1 {
+            significand += 1;
         }
     } else {
-        kept <<= -drop;
+        significand <<= -drop;
     }
     exponent += drop;
-    if kept == 1 << 24 {
-        (kept, exponent) = (1 << 23, exponent + 1);
+    if significand == 1 << 24 {
+        (significand, exponent) = (1 << 23, exponent + 1);
     }
-    // kept is at least 2^23, so the number is at least 2^(exponent + 23).
+    // significand is at least 2^23, so the number is at least 2^(exponent + 23).
     match exponent + 23 {
         ..=-127 => f32::from_bits(sign),
         128.. => f32::from_bits(sign | 0x7F80_0000),
-        top => f32::from_bits(sign | ((top + 127) as u32) << 23 | (kept as u32 & 0x7F_FFFF)),
+        top => f32::from_bits(sign | ((top + 127) as u32) << 23 | (significand as u32 & 0x7F_FFFF)),
     }
 }

@@ -2,12 +2,13 @@
 //! unrounded ones.
 
 use super::*;
-use kernels::gemm::{self, Bf16Operand, gemm_bf16, gemm_bf16_scratch};
+use kernels::gemm::{self, Bf16Operand, GemmShape, gemm_bf16, gemm_bf16_scratch};
 use kernels::{MatMut, MatRef};
 
 /// A x B with operands rounded to bf16; A is m x k, B is k x n.
 fn product([m, n, k]: [usize; 3], a: &[f32], b: &[f32]) -> Vec<f32> {
-    let (mut c, mut scratch) = (vec![0.0; m * n], vec![0.0; gemm_bf16_scratch(1, m, n, k)]);
+    let (mut c, mut scratch) =
+        (vec![0.0; m * n], vec![0.0; gemm_bf16_scratch(1, GemmShape { m, n, k })]);
     let a = Bf16Operand::rounded(MatRef::row_major(a, m, k).unwrap());
     let b = Bf16Operand::rounded(MatRef::row_major(b, k, n).unwrap());
     let target = MatMut::row_major(&mut c, m, n).unwrap();
