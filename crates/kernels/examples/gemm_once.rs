@@ -1,7 +1,8 @@
-//! One product, some times: `gemm_once SHAPE TIMES`, with a SHAPE such as `fwd 32,512,784`.
+//! One product, repeated: `gemm_once SHAPE TIMES`, with a SHAPE such as `fwd 32,512,784`.
 //!
-//! For `.ci/instructions`, which counts instructions: one thread, and AVX2, which the counting tool knows. Without arguments it
-//! prints the shapes of the benchmarks that are small enough to count.
+//! For `.ci/instructions`, which counts instructions: one thread, and AVX2, which the counting tool
+//! supports. Without arguments it prints the shapes of the benchmarks that are small enough to
+//! count.
 
 #[allow(unreachable_pub, reason = "the benchmarks use more of it")]
 #[path = "../../../benches/src/shape.rs"]
@@ -11,12 +12,12 @@ use kernels::gemm::{Epilogue, gemm, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut};
 use shape::Shape;
 
-/// Products beyond this take the counting tool minutes.
-const MOST_FLOP: f64 = 2e8;
+/// Maximum number of operations of a product: the counting tool takes minutes for larger ones.
+const MAX_FLOP: f64 = 2e8;
 
 fn main() {
     let mut shapes = Shape::all();
-    shapes.retain(|shape| shape.flop() <= MOST_FLOP);
+    shapes.retain(|shape| shape.flop() <= MAX_FLOP);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, times] = &arguments[..] else {
         shapes.iter().for_each(|shape| println!("{shape}"));

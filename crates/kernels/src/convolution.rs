@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! y[n, oh, ow, o] = act(bias[o] + sum over kh, kw, i of  x[n, ih, iw, i] * w[kh, kw, i, o])
-//!     ih = oh * stride + kh * dilation - padding,  iw from ow and kw in the same way;
+//!     ih = oh * stride + kh * dilation - padding
+//!     iw = ow * stride + kw * dilation - padding
 //!     x is +0 outside the image
 //! ```
 //!

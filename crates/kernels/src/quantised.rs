@@ -122,7 +122,7 @@ impl Dequantise<'_> {
 ///
 /// # Errors
 /// As [`gemm_i8`]; also [`Error::Length`] for scales that are neither one nor one per row (of A, of
-/// B), and [`Error::Parameter`] for a scale that is not finite and above 0.
+/// B), and [`Error::Parameter`] unless every scale is finite and above 0.
 #[expect(clippy::too_many_arguments, reason = "a matrix product and its epilogue")]
 pub fn gemm_i8_dequantised(
     cpu: Cpu<'_>,
@@ -175,7 +175,7 @@ pub fn gemm_i8_requantised(
 ///
 /// # Errors
 /// [`Error::Length`] if `x` is not a whole number of rows or `q` differs from it in length;
-/// [`Error::Parameter`] for a scale that is not finite and above 0. Nothing is written then.
+/// [`Error::Parameter`] unless every scale is finite and above 0. Nothing is written then.
 pub fn quantise(cpu: Cpu<'_>, x: &[f32], scales: &[f32], q: &mut [i8]) -> Result<(), Error> {
     let row = check_rows(x.len(), scales)?;
     check_length("q", x.len(), q.len())?;

@@ -87,7 +87,7 @@ pub fn spectral_norm<T: Float>(
 /// it is returned and `w` is unchanged.
 ///
 /// # Errors
-/// As [`spectral_norm`]; also [`Error::Parameter`] if `limit` is not finite and above 0. `w` is
+/// As [`spectral_norm`]; also [`Error::Parameter`] unless `limit` is finite and above 0. `w` is
 /// unchanged then.
 pub fn clip_spectral_norm<T: Float>(
     cpu: Cpu<'_>,

@@ -1,7 +1,8 @@
-//! Golden hashes: a constant or a few per type, the same for every instruction set of every machine.
+//! Golden hashes: a few constants per type, the same for every instruction set of every machine.
 //!
-//! The other tests compare instruction sets that one machine has. These hashes compare machines: x86-64 with and
-//! without AVX-512, AArch64, Cortex-M (`tests/no_std`). `.ci/cross` runs them on emulated processors.
+//! The other tests compare the instruction sets of one machine. These hashes compare machines:
+//! x86-64 with and without AVX-512, AArch64, Cortex-M (`tests/no_std`). `.ci/cross` runs them on
+//! emulated processors.
 
 #[path = "golden/problems.rs"]
 mod problems;
@@ -31,8 +32,8 @@ fn every_instruction_set_has_the_golden_bits_of_bf16() {
     }
 }
 
-/// Whoever means to test an instruction set says so in `EVENKEEL_EXPECT_ISA`: a machine that lacks it would pass
-/// every test without having run one of them there.
+/// `EVENKEEL_EXPECT_ISA` names the instruction set to test: a machine that lacks it would pass
+/// every test without running that instruction set.
 #[test]
 fn detection_finds_the_instruction_set_that_is_to_be_tested() {
     let best = Isa::detect();

@@ -1,4 +1,5 @@
-//! Products of packed factors and of batches: the bits of `gemm` on the plain matrices, on every instruction set.
+//! Products of packed operands and of batches: the bits of `gemm` on the plain matrices, on every
+//! instruction set.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +18,7 @@ fn draw<T: Float>(stream: u64, len: usize) -> Vec<T> {
     (0..len as u64).map(|i| T::from_f64(stream.uniform_f64(i) - 0.5)).collect()
 }
 
-/// Rows or columns of `x`, one after the other.
+/// `x` as a matrix `[rows, cols]`, row-major or, if `transposed`, column-major.
 fn view<T>(x: &[T], rows: usize, cols: usize, transposed: bool) -> MatRef<'_, T> {
     if transposed {
         MatRef::row_major(x, cols, rows).unwrap().transpose()
@@ -54,7 +55,8 @@ fn packed_products<T: Float>() {
             let c = MatMut::row_major(&mut expected, m, n).unwrap();
             let mut scratch = vec![T::ZERO; gemm_scratch::<T>(1, m, n, k)];
             gemm(Cpu::detect(), alpha, a, b, beta, c, Epilogue::NONE, &mut scratch).unwrap();
-            // Packed for one instruction set, multiplied on each: the panels fit, or are read slowly.
+            // Packed for one instruction set, multiplied on each: panels of another width are read
+            // element by element.
             for (packer, isa) in
                 Isa::available().flat_map(|p| Isa::available().map(move |i| (p, i)))
             {
@@ -87,17 +89,17 @@ fn packed_products<T: Float>() {
 }
 
 #[test]
-fn packed_factors_of_f32_change_no_bit() {
+fn packed_operands_of_f32_change_no_bit() {
     packed_products::<f32>();
 }
 
 #[test]
-fn packed_factors_of_f64_change_no_bit() {
+fn packed_operands_of_f64_change_no_bit() {
     packed_products::<f64>();
 }
 
 #[test]
-fn packed_factors_of_bf16_change_no_bit() {
+fn packed_operands_of_bf16_change_no_bit() {
     for (m, n, k) in [(1, 40, 33), (20, 33, 1100), (5, 70, 2)] {
         let narrow = |x: Vec<f32>| x.into_iter().map(bf16::from_f32).collect::<Vec<_>>();
         let (a, b) = (narrow(draw(2, m * k)), narrow(draw(3, k * n)));
@@ -176,7 +178,7 @@ fn a_batch_has_the_bits_of_its_products() {
 #[test]
 fn a_batch_that_does_not_fit_is_an_error() {
     let mut data = [0.0_f32; 24];
-    // Heads side by side are disjoint; matrices that share places are not.
+    // Interleaved heads are disjoint; matrices that share elements are not.
     assert!(BatchMut::strided(&mut data, 2, 3, (4, 3), (6, 1)).is_ok());
     assert!(matches!(
         BatchMut::strided(&mut data, 2, 2, (4, 3), (6, 1)),
@@ -201,7 +203,7 @@ fn a_batch_that_does_not_fit_is_an_error() {
     assert_eq!(result, Err(Error::Length { operand: "batch a", expected: 3, got: 2 }));
 }
 
-/// An executor that promises one thread more each time it is asked.
+/// An executor that reports one thread more each time.
 struct Growing(AtomicUsize);
 
 impl Executor for Growing {
@@ -213,7 +215,7 @@ impl Executor for Growing {
     }
 }
 
-/// The scratch is shared out by its length, whatever the executor says.
+/// The scratch is divided by its length, whatever number of threads the executor reports.
 #[test]
 fn an_executor_that_changes_its_mind_reaches_no_foreign_memory() {
     let (m, n, k) = (150, 160, 70);

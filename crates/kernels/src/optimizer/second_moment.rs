@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! g = |scale * grads| + l2 * |p| + l1          upper bound of the regularised gradient
-//! v = keep * v + new * g * g                   must stay finite
+//! v = beta * v + new * g * g                   must stay finite
 //! ```
 //!
-//! An infinite second moment stays infinite, and each later step of its element is 0: a training
-//! would go on and say nothing. Called by the optimizer of a network.
+//! An infinite second moment stays infinite, and each later step of its element is 0: the training
+//! would continue without a word of it. Called by the optimizer of a network.
 
 use super::Decay;
 use crate::math::sqrt;
@@ -27,13 +27,18 @@ const HARMLESS: f64 = 1.0 / (1_u64 << 60) as f64;
 pub struct SecondMoment {
     /// Index among the optimizer's moments.
     pub index: usize,
-    /// Factors of the moment and of the square at each step: keep and new.
-    pub factors: [f64; 2],
+    /// `[beta, new]` of the recurrence `v = beta * v + new * g^2`.
+    pub coefficients: [f64; 2],
     /// Regularisation, which adds to the gradient.
     pub decay: Decay,
 }
 
 impl SecondMoment {
+    /// A running mean of squares: `v = beta * v + (1 - beta) * g^2`.
+    pub(super) const fn mean(index: usize, beta: f64, decay: Decay) -> Self {
+        Self { index, coefficients: [beta, 1.0 - beta], decay }
+    }
+
     /// Checks that the step of `scale * grads` leaves the moment `v` finite. `largest` is at least
     /// each `|grads[i]|`, such as their norm. Gradients and moments are read only if `scale *
     /// largest + l2 max|params| + l1` is above 2^33 (f32) or 2^481 (f64): smaller squares leave any
@@ -65,7 +70,7 @@ impl SecondMoment {
         grads: &[G],
         v: &[T],
     ) -> Result<(), Error> {
-        let Self { factors: [keep, new], decay: Decay { l1, l2, .. }, .. } = *self;
+        let Self { coefficients: [beta, new], decay: Decay { l1, l2, .. }, .. } = *self;
         // Powers of two: products with them are exact.
         let unit = T::MIN_POSITIVE.to_f64();
         let root = sqrt(cpu, unit);
@@ -78,7 +83,7 @@ impl SecondMoment {
         }
         for (index, ((p, g), v)) in params.iter().zip(grads).zip(v).enumerate() {
             let g = bound(g.to_float().to_f64(), p.to_f64());
-            let next = keep * (v.to_f64() * unit) + new * g * g;
+            let next = beta * (v.to_f64() * unit) + new * g * g;
             if next.is_nan() || next >= LIMIT {
                 return Err(Error::NonFinite { index });
             }

@@ -1,5 +1,5 @@
-//! What the kernels beside the products compute, of numbers of every kind: functions, activations, losses, reductions,
-//! normalisation, convolution, optimizers.
+//! Results of all kernels but the products, on numbers of every kind: functions, activations,
+//! losses, reductions, normalisation, convolution, optimizers.
 
 use kernels::activation::{Activation, Saved};
 use kernels::convolution::{Convolution, Epilogue};

@@ -1,8 +1,9 @@
-//! Fixed problems whose results are hashed: products of matrices in every layout, of f32, f64 and bf16, three steps of
-//! training, and in `others` what all other kernels compute. A hash is the same on every machine, or the bit contract is broken.
+//! Fixed problems whose results are hashed: products of matrices of f32, f64 and bf16 in every
+//! layout, three steps of training, and in `others` the results of all other kernels. A hash that
+//! differs between two machines breaks the bit contract.
 //!
-//! Without std and without a heap, since two programs include this file: the test `golden`, and `tests/no_std`, which
-//! runs on bare metal.
+//! Without std and without a heap, since two programs include this file: the test `golden`, and
+//! `tests/no_std`, which runs on bare metal.
 
 mod others;
 
@@ -17,15 +18,15 @@ use kernels::random::{Stream, fill_normal, fill_uniform};
 use kernels::softmax::softmax;
 use kernels::{Cpu, Error, Float, MatMut, MatRef};
 
-/// What the results of one type hash to.
+/// Hashes of the results of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hashes {
     /// [`products`].
     pub(crate) gemm: u64,
     /// [`training`].
     pub(crate) training: u64,
-    /// [`besides`].
-    pub(crate) besides: u64,
+    /// [`epilogues`].
+    pub(crate) epilogues: u64,
     /// [`others::functions`].
     pub(crate) functions: u64,
     /// [`others::rows`].
@@ -41,7 +42,7 @@ impl Hashes {
     pub(crate) fn named(self) -> [(&'static str, u64); 7] {
         [
             ("products", self.gemm),
-            ("products' epilogues", self.besides),
+            ("products' epilogues", self.epilogues),
             ("training", self.training),
             ("functions", self.functions),
             ("losses, norms", self.rows),
@@ -55,7 +56,7 @@ impl Hashes {
 pub(crate) const F32: Hashes = Hashes {
     gemm: 0xefda_0816_be88_18f4,
     training: 0x670a_b23a_619f_b36d,
-    besides: 0x44e6_5ec8_1ac9_0f24,
+    epilogues: 0x44e6_5ec8_1ac9_0f24,
     functions: 0x83ef_14a6_c259_ba5e,
     rows: 0x750a_e6ab_7b7b_2f12,
     images: 0x1687_3628_7810_8dee,
@@ -65,7 +66,7 @@ pub(crate) const F32: Hashes = Hashes {
 pub(crate) const F64: Hashes = Hashes {
     gemm: 0xa739_1ba8_c6a9_3fe4,
     training: 0x3f74_a6fe_6b36_29cd,
-    besides: 0x5b44_064b_cee3_6c20,
+    epilogues: 0x5b44_064b_cee3_6c20,
     functions: 0x4fb4_8917_c580_0ee4,
     rows: 0x1b2e_c0c3_7bab_5986,
     images: 0x2c9a_9b11_4b7f_cb57,
@@ -79,7 +80,7 @@ pub(crate) fn hashes<T: Float>(cpu: Cpu<'_>) -> Result<Hashes, Error> {
     Ok(Hashes {
         gemm: products::<T>(cpu)?,
         training: training::<T>(cpu)?,
-        besides: besides::<T>(cpu)?,
+        epilogues: epilogues::<T>(cpu)?,
         functions: others::functions::<T>(cpu)?,
         rows: others::rows::<T>(cpu)?,
         images: others::images::<T>(cpu)?,
@@ -95,7 +96,7 @@ impl Fnv {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Appends each element's value as the eight bytes of an f64, the lowest first; all NaN are one.
+    /// Appends each element as the eight bytes of an f64, the lowest first; all NaN are one value.
     fn add<T: Float>(&mut self, x: &[T]) {
         for x in x.iter().map(|x| x.to_f64()) {
             let bits = if x.is_nan() { u64::MAX } else { x.to_bits() };
@@ -108,8 +109,9 @@ impl Fnv {
 
 /// C <- act(alpha A B + beta C + bias), each operand in both layouts, with every epilogue.
 ///
-/// The shape has a rest in every direction, for registers of any width, and k ends within a summation block that is
-/// not the first. Among the operands are an infinity, a NaN and a subnormal; the last products are subnormal.
+/// The shape has a rest in every dimension, for registers of any width, and k ends within a
+/// summation block after the first. The operands include an infinity, a NaN and a subnormal; the
+/// last products are subnormal.
 fn products<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     const M: usize = 13;
     const N: usize = 37;
@@ -152,8 +154,9 @@ fn products<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     Ok(hash.0)
 }
 
-/// What a product makes besides C, and bytes as either factor, in both layouts: kept elements and column sums.
-fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
+/// Further results of the epilogue, saved elements and column sums, with bytes as either operand in
+/// both layouts.
+fn epilogues<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     const M: usize = 11;
     const N: usize = 19;
     const K: usize = 530;
@@ -182,9 +185,9 @@ fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
                 Operand::bytes(view(&bytes, K, N, transposed.1)?, scale),
             )
         };
-        // What is there is added to, from the second product on.
+        // From the second product on, C accumulates.
         let beta = T::from_f64(if turn == 0 { 0.0 } else { 0.5 });
-        // Some without scratch: the same bits.
+        // Some products have no scratch: the same bits.
         let lent = if turn % 3 == 2 { &mut [] } else { &mut scratch[..] };
         let epilogue = Epilogue::NONE
             .keep(MatMut::row_major(&mut z, N, M)?.transpose())
@@ -198,8 +201,8 @@ fn besides<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     Ok(hash.0)
 }
 
-/// The hash of products of bf16 with results of both types, with numbers of every kind, over more than one summation
-/// block and an odd number of elements.
+/// The hash of products of bf16 with results of both types, with numbers of every kind, over more
+/// than one summation block and an odd number of elements.
 pub(crate) fn bf16_products(cpu: Cpu<'_>) -> Result<u64, Error> {
     let mut hash = Fnv::new();
     products_of_pairs::<f32>(cpu, 0.0, f64::from, &mut hash)?;
@@ -207,7 +210,7 @@ pub(crate) fn bf16_products(cpu: Cpu<'_>) -> Result<u64, Error> {
     Ok(hash.0)
 }
 
-/// `wide` gives the value of a result.
+/// `wide` returns the value of a result.
 fn products_of_pairs<O: Bf16Result>(
     cpu: Cpu<'_>,
     zero: O,
@@ -220,7 +223,8 @@ fn products_of_pairs<O: Bf16Result>(
     let (mut a, mut b, mut bias) = ([bf16::ZERO; M * K], [bf16::ZERO; K * N], [0.0; N]);
     fill_uniform(cpu, Stream::new(4, 0), -1.0, 1.0, &mut bias)?;
     bias[0] = 0.0;
-    // Exponents from -8 to -1; in the first row and column so low that sums of their products are flushed.
+    // Exponents from -8 to -1; in the first row and column so low that sums of their products are
+    // flushed.
     let element = |stream: u64, i: usize, low: bool| {
         let bits = Stream::new(4, stream).bits(i as u64);
         let exponent = if low { 127 - 69 + (bits >> 8) % 8 } else { 127 - 8 + (bits >> 8) % 8 };
@@ -256,7 +260,7 @@ fn products_of_pairs<O: Bf16Result>(
     Ok(())
 }
 
-/// `data` as `rows` x `cols` elements, row after row or, if `transposed`, column after column.
+/// `data` as a matrix `[rows, cols]`, row-major or, if `transposed`, column-major.
 fn view<T>(data: &[T], rows: usize, cols: usize, transposed: bool) -> Result<MatRef<'_, T>, Error> {
     if transposed {
         Ok(MatRef::row_major(data, cols, rows)?.transpose())
@@ -265,8 +269,8 @@ fn view<T>(data: &[T], rows: usize, cols: usize, transposed: bool) -> Result<Mat
     }
 }
 
-/// Steps of a perceptron with one hidden layer: random numbers, dense layers, softmax cross-entropy, clipping, and
-/// both optimizers.
+/// Steps of a perceptron with one hidden layer: random numbers, dense layers, softmax
+/// cross-entropy, clipping, and both optimizers.
 fn training<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     const ROWS: usize = 9;
     const INPUTS: usize = 19;

@@ -52,14 +52,14 @@ const Q: f64 = 1.5;
 const A: f64 = P * P;
 const B: f64 = Q * Q;
 
-/// `factor * x`, rounded once. The addend is -0, which changes no sign of zero.
-fn times<T: Fused>(factor: f64, x: T) -> T {
-    T::from_f64(factor).fused(x, T::from_f64(-0.0))
+/// `coefficient * x`, rounded once. The addend is -0, which changes no sign of zero.
+fn times<T: Fused>(coefficient: f64, x: T) -> T {
+    T::from_f64(coefficient).fused(x, T::from_f64(-0.0))
 }
 
-/// `factor * x + to`, rounded once.
-fn plus<T: Fused>(factor: f64, x: T, to: T) -> T {
-    T::from_f64(factor).fused(x, to)
+/// `coefficient * x + to`, rounded once.
+fn plus<T: Fused>(coefficient: f64, x: T, to: T) -> T {
+    T::from_f64(coefficient).fused(x, to)
 }
 
 fn filter_transform<T: Fused>([first, second, third]: [T; 3]) -> [T; 6] {
