@@ -20,7 +20,7 @@ pub struct Workspace<T> {
     /// outputs
     /// their gradients
     /// losses
-    /// targets
+    /// scratch of the loss
     /// scratch
     /// ```
     arena: Vec<T>,
@@ -38,7 +38,8 @@ pub(crate) struct Parts<'a, T> {
     pub(crate) outputs: &'a mut [T],
     pub(crate) doutputs: &'a mut [T],
     pub(crate) losses: &'a mut [T],
-    pub(crate) targets: &'a mut [T],
+    /// One-hot targets, or standardised outputs and targets.
+    pub(crate) loss_scratch: &'a mut [T],
     pub(crate) scratch: &'a mut [T],
     pub(crate) statistics: &'a mut [f64],
     pub(crate) predictions: &'a mut [u32],
@@ -106,8 +107,8 @@ impl<T: Float> Workspace<T> {
         let saved =
             if trains { sequence.saved(capacity) } else { sequence.inference_len(capacity) };
         let outputs = capacity.saturating_mul(network.output().elements());
-        let (losses, targets) = (network.losses(capacity), network.one_hot_len(capacity));
-        let lengths = [saved, outputs, if trains { outputs } else { 0 }, losses, targets];
+        let (losses, loss_scratch) = (network.losses(capacity), network.loss_scratch(capacity));
+        let lengths = [saved, outputs, if trains { outputs } else { 0 }, losses, loss_scratch];
         (lengths, Layer::<T>::scratch(sequence, capacity, threads))
     }
 
@@ -123,14 +124,14 @@ impl<T: Float> Workspace<T> {
     }
 
     pub(crate) fn parts(&mut self) -> Parts<'_, T> {
-        let [saved, outputs, doutputs, losses, targets] = self.lengths;
+        let [saved, outputs, doutputs, losses, loss_scratch] = self.lengths;
         let (saved, rest) = self.arena.split_at_mut(saved);
         let (outputs, rest) = rest.split_at_mut(outputs);
         let (doutputs, rest) = rest.split_at_mut(doutputs);
         let (losses, rest) = rest.split_at_mut(losses);
-        let (targets, scratch) = rest.split_at_mut(targets);
+        let (loss_scratch, scratch) = rest.split_at_mut(loss_scratch);
         let (statistics, predictions) = (&mut self.statistics[..], &mut self.predictions[..]);
-        Parts { saved, outputs, doutputs, losses, targets, scratch, statistics, predictions }
+        Parts { saved, outputs, doutputs, losses, loss_scratch, scratch, statistics, predictions }
     }
 
     /// `true` if every part is large enough for a pass of `network` on `threads` threads.

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 
 use kernels::vector::{accumulate, axpy, dot, scale as scale_by};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::Parameter;
 use crate::sequence::Sequence;
 use crate::spec::BranchScale;
 use crate::{Error, Shape};
