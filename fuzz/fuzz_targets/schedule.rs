@@ -1,6 +1,6 @@
 //! Learning rate schedules over the domain of their parameters and steps: finite, in range, the
-//! same bits everywhere, and within `largest`; `cargo +nightly fuzz run schedule`. A loop without
-//! end is a timeout.
+//! same bits everywhere, and within `largest`. An endless loop is a timeout.
+//! `cargo +nightly fuzz run schedule`.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -53,11 +53,11 @@ impl Count {
 
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Number {
-    /// In 65535ths, 0 and 1 included.
+    /// In units of 1/65535, 0 and 1 included.
     Share(u16),
-    /// In 100ths.
+    /// In units of 1/100.
     Hundredths(u16),
-    /// 1, and `2^-exponent` more.
+    /// `1 + 2^-exponent`.
     AboveOne(u8),
     /// `2^exponent`.
     Power(i16),
@@ -160,7 +160,7 @@ fn factors(schedule: &Schedule, steps: u64, steps_per_epoch: u64, step: u64) {
         let most = all.map(factor).fold(1.0, f64::max);
         assert!(most >= largest * (1.0 - 1e-12), "{schedule:?}: {most}, not {largest}");
     }
-    // Past the end a growing schedule goes on.
+    // Past the end, a growing schedule continues to grow.
     let x = factor(last.saturating_add(step));
     assert!(x >= 0.0 && (x <= 1.0 || grows(schedule)), "{schedule:?} past the end: {x}");
 

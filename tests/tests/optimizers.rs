@@ -1,4 +1,5 @@
-//! Fifty steps of every optimizer against PyTorch's and optax's, as `tests/pytorch/optimizers.py` recorded them.
+//! Fifty steps of every optimizer, compared with those of PyTorch and optax that
+//! `tests/pytorch/optimizers.py` recorded.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::Cpu;

@@ -92,7 +92,7 @@ pub trait Describe: core::fmt::Debug + Send + Sync {
         0
     }
     /// Fits the buffers to the rows of a training set. `next` writes one input row per call, and
-    /// returns `false` at the end. Returns `true` if the layer is fitted this way.
+    /// returns `false` at the end. Returns `true` if the layer has buffers to fit.
     fn fit(
         &self,
         cpu: Cpu<'_>,

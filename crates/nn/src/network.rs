@@ -170,7 +170,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::ClassWeights`] if the loss is not the cross-entropy; [`Error::Length`] unless there
-    /// is one weight per output; [`kernels::Error::Parameter`] for a weight that is not finite and
+    /// is one weight per output; [`kernels::Error::Parameter`] unless every weight is finite and
     /// above 0.
     pub fn with_class_weights(self, weights: &[f64]) -> Result<Self, Error> {
         let class_weights = Some(ClassWeights::new(self.loss, self.outputs(), weights)?);

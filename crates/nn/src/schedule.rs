@@ -37,7 +37,7 @@ impl Progress {
     }
 }
 
-/// Learning rate schedule: a factor on the rate as a function of [`Progress`], 1 for the full rate.
+/// Learning rate schedule: a factor of the rate as a function of [`Progress`], 1 for the full rate.
 ///
 /// In a configuration file a table such as `{ kind = "warmup", epochs = 1.0, then = { kind =
 /// "cosine", end = 0.0 } }`.

@@ -158,8 +158,8 @@ pub enum LayerSpec {
     /// layer, it is fitted to the targets of the training set by
     /// [`Network::fit_targets`](crate::Network::fit_targets), and regression losses compare its
     /// outputs, standardised again, with standardised targets:
-    /// [`Network::standardises_targets`](crate::Network::standardises_targets). The round trip costs
-    /// about u |mean| / std of each output.
+    /// [`Network::standardises_targets`](crate::Network::standardises_targets). The round trip
+    /// costs about u |mean| / std of each output.
     Unstandardise,
     /// A custom layer.
     Custom {

@@ -137,9 +137,9 @@ impl<T: Float> Workspace<T> {
     /// `true` if every part is large enough for a pass of `network` on `threads` threads.
     pub(crate) fn fits(&self, network: &Network, threads: usize) -> bool {
         let (lengths, scratch) = Self::plan(network, threads, self.capacity, self.trains);
-        let lent = self.arena.len() - self.lengths.iter().sum::<usize>();
+        let available = self.arena.len() - self.lengths.iter().sum::<usize>();
         lengths == self.lengths
-            && scratch <= lent
+            && scratch <= available
             && network.sequence().statistics(self.capacity) == self.statistics.len()
     }
 }

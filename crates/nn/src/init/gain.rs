@@ -49,8 +49,8 @@ pub struct Critical {
 /// al., NeurIPS 2018.) ReLU has gain `sqrt(2 (1 - dropout))` and bias variance 0, at any variance.
 ///
 /// # Errors
-/// [`kernels::Error::Parameter`] if `dropout` is not in [0, 1), `variance` not finite and above 0,
-/// or no such point exists: the bias variance would be negative.
+/// [`kernels::Error::Parameter`] unless `dropout` is in [0, 1) and `variance` finite and above 0,
+/// or if no such point exists: the bias variance would be negative.
 pub fn critical(
     cpu: Cpu<'_>,
     activation: Activation,

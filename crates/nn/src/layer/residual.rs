@@ -43,7 +43,7 @@ impl Residual {
         (body, shortcut, scale)
     }
 
-    /// Factor on the output of the body.
+    /// Scale of the output of the body.
     fn scale_in<T: Float>(&self, scale: &[T]) -> T {
         match self.scale {
             BranchScale::Fixed(scale) => T::from_f64(scale),

@@ -1,8 +1,8 @@
-//! A running optimizer: the parts of the flat buffers that are stepped alike, and the moments.
+//! A running optimizer: the parts of the flat buffers with one optimizer and rate, and the moments.
 //!
 //! ```text
-//! for each part, a range of tensors that are stepped alike          one tensor, where its norm or
-//! its shape matters
+//! for each part: a range of tensors with one optimizer and rate, or
+//!                one tensor, if the optimizer takes its norm or shape
 //!     step(rate * part.rate, params[part], grads[part], moments[..][part])
 //! ```
 
@@ -25,7 +25,7 @@ use crate::{Error, Float};
 pub struct StepSize {
     /// Learning rate, finite and at least 0.
     pub rate: f64,
-    /// Factor on the gradient: 1, or [`Clipped::scale`].
+    /// Multiplier of the gradient: 1, or [`Clipped::scale`].
     pub scale: f64,
 }
 
@@ -36,7 +36,7 @@ impl StepSize {
     }
 }
 
-/// The optimizer and the learning rate factor of each tensor.
+/// The optimizer of each tensor, and the factor of its learning rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     parts: Vec<Part>,
@@ -49,7 +49,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq)]
 struct Part {
     range: Range<usize>,
-    /// Factor on the run's learning rate.
+    /// Factor of the run's learning rate.
     rate: f64,
     rule: Rule,
 }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! live = elements of a row that can be non-zero
-//! layer by layer from the input:    select rows of weights by `live`;   live = columns that are
-//! not all 0
+//! for each layer, from the input:
+//!     select the rows of its weights by `live`
+//!     live = columns of its weights that are not all 0
 //! ```
 
 use alloc::string::String;
