@@ -1,4 +1,4 @@
-//! The implementations, each behind the same trait: C = A B in f32 or bf16 on some threads.
+//! Implementations of products, behind one trait: C = A B in f32 or bf16 on some threads.
 
 mod faer;
 mod frameworks;
@@ -22,14 +22,15 @@ pub use ours::Ours;
 pub use process::Process;
 pub use pytorch::PyTorch;
 
-/// A way to multiply matrices of `T`.
+/// An implementation of products of matrices of `T`.
 pub trait Implementation<T> {
-    /// Its name in tables and in criterion's ids.
+    /// Name in tables and in criterion's ids.
     fn name(&self) -> &'static str;
-    /// C = A B for row-major C, on this implementation's threads. Sums of bf16 are f32's; C is rounded at the end.
+    /// Computes C = A B for row-major C, on this implementation's threads. Accumulators of bf16
+    /// products are f32; C is rounded at the end.
     fn multiply(&mut self, shape: &Shape, a: &[T], b: &[T], c: &mut [T]);
-    /// How long the last product takes `times` times. One in another process has been handed the operands by
-    /// [`multiply`](Self::multiply), so that the way there and back does not count.
+    /// Time of `times` repetitions of the last product. An implementation in another process has
+    /// the operands from [`multiply`](Self::multiply), so that their transfer does not count.
     fn time(&mut self, shape: &Shape, a: &[T], b: &[T], c: &mut [T], times: u32) -> Duration {
         repeat(times, || self.multiply(shape, a, b, c))
     }
@@ -37,8 +38,8 @@ pub trait Implementation<T> {
 
 /// A type that implementations multiply.
 pub trait Multiplied: Element {
-    /// All implementations on `threads` threads, ours first, on `isa`. Those that are not on this machine are named on
-    /// stderr.
+    /// All implementations on `threads` threads, ours first, on `isa`. Reports those that this
+    /// machine lacks on stderr.
     fn implementations(threads: usize, isa: Isa) -> Vec<Box<dyn Implementation<Self>>>;
 }
 
@@ -61,7 +62,7 @@ impl Multiplied for f32 {
     }
 }
 
-/// Of the peers in Rust none multiplies bf16.
+/// No peer in Rust multiplies bf16.
 impl Multiplied for bf16 {
     fn implementations(threads: usize, isa: Isa) -> Vec<Box<dyn Implementation<bf16>>> {
         let mut all: Vec<Box<dyn Implementation<bf16>>> = vec![Box::new(Ours::new(threads, isa))];
@@ -73,7 +74,7 @@ impl Multiplied for bf16 {
     }
 }
 
-/// The operands of `shape`, and room for the product.
+/// The operands of `shape`, and a buffer for the product.
 pub fn operands<T: Element>(shape: &Shape) -> (Vec<T>, Vec<T>, Vec<T>) {
     let draw = |stream: u64, len: usize| {
         let stream = kernels::random::Stream::new(1, stream);
@@ -86,7 +87,7 @@ pub fn operands<T: Element>(shape: &Shape) -> (Vec<T>, Vec<T>, Vec<T>) {
     )
 }
 
-/// Multiplies once. Panics unless C is near A B in some hundred places.
+/// Multiplies once. Panics unless C is near A B in some hundred sampled elements.
 pub fn check<T: Element>(
     peer: &mut (impl Implementation<T> + ?Sized),
     shape: &Shape,
@@ -96,12 +97,12 @@ pub fn check<T: Element>(
 ) {
     peer.multiply(shape, a, b, c);
     let ((a_row, a_col), (b_row, b_col)) = (shape.a_strides(), shape.b_strides());
-    for place in (0..c.len()).step_by(c.len() / 100 + 1) {
-        let (i, j) = (place / shape.n, place % shape.n);
+    for index in (0..c.len()).step_by(c.len() / 100 + 1) {
+        let (i, j) = (index / shape.n, index % shape.n);
         let terms = (0..shape.k)
             .map(|p| a[i * a_row + p * a_col].to_f64() * b[p * b_row + j * b_col].to_f64());
         let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()));
-        let (name, got) = (peer.name(), c[place].to_f64());
+        let (name, got) = (peer.name(), c[index].to_f64());
         let bound = 1e-5 * size + T::ROUNDOFF * exact.abs();
         assert!(
             (got - exact).abs() <= bound,

@@ -1,4 +1,5 @@
-//! What layers are made of: normalisation, convolution, pooling, products of bytes; and the products of a training step.
+//! Kernels of layers: normalisation, convolution, pooling, products of bytes; and the products of a
+//! training step.
 
 use kernels::convolution::{Convolution, Epilogue};
 use kernels::normalisation::batch::{batch_norm, batch_norm_backward, batch_norm_scratch};
@@ -13,18 +14,19 @@ use crate::copy::Streams;
 use crate::peers::{Implementation, Ours, operands};
 use crate::shape::Shape;
 
-/// Images a step.
+/// Images per step.
 const BATCH: usize = 128;
 /// Units of a hidden layer.
 const CHANNELS: usize = 512;
 const EPSILON: f64 = 1e-5;
-/// What comes between the convolutions of a small network: images, height, width, channels.
+/// Activations between the convolutions of a small network: images, height, width, channels.
 const IMAGES: [usize; 4] = [32, 28, 28, 32];
 /// Filters.
 const FILTERS: usize = 64;
 /// m, n, k of a product of bytes.
 const BYTES: [usize; 3] = [128, 512, 784];
-/// The products of 784-512-10 at batch 128, but for the gradient of the inputs, which nothing asks for.
+/// The products of 784-512-10 at batch 128, without the gradient of the inputs, which no step
+/// needs.
 const STEP: [&str; 5] = [
     "fwd 128,512,784",
     "head 128,10,512",

@@ -1,4 +1,5 @@
-//! What Winograd's way of a 3 x 3 convolution takes over the others, by its shape: the measurements behind the choice between them.
+//! Time of the Winograd algorithm over that of the other algorithms, by shape of a 3 x 3
+//! convolution: the measurements behind the choice of an algorithm.
 
 use kernels::convolution::{Convolution, Epilogue, Gradients, OutputGradient};
 use kernels::{Cpu, Window};
@@ -21,16 +22,16 @@ pub const SHAPES: [[usize; 5]; 11] = [
     [1, 26, 32, 0, 64],
 ];
 
-/// A pass of Winograd's way over that by the other, of exact factors and of those rounded to bf16.
+/// Time of a pass by the Winograd algorithm over that by another algorithm.
 #[derive(Clone, Copy, Debug)]
 pub struct Ratios {
-    /// Of exact factors.
+    /// With exact operands.
     pub exact: f64,
-    /// Of factors rounded to bf16.
+    /// With operands rounded to bf16.
     pub rounded: f64,
 }
 
-/// Of `y`, and of all gradients in one pass.
+/// Ratios of the forward pass, and of all gradients in one pass.
 pub fn ratios(
     cpu: Cpu<'static>,
     [batch, side, channels, padding, filters]: [usize; 5],
@@ -58,7 +59,7 @@ pub fn ratios(
     [forward, backward]
 }
 
-/// A pass of the first over those of the others.
+/// Times of a pass of the first convolution over those of the others.
 fn over<const N: usize>(
     all: &[Convolution; 3],
     buffers: &mut [[Vec<f32>; N]; 3],
