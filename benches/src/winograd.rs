@@ -1,7 +1,7 @@
 //! Time of the Winograd algorithm over that of the other algorithms, by shape of a 3 x 3
 //! convolution: the measurements behind the choice of an algorithm.
 
-use kernels::convolution::{Convolution, Epilogue, Gradients, OutputGradient};
+use kernels::convolution::{Convolution, Epilogue, Filters, Gradients, OutputGradient};
 use kernels::{Cpu, Window};
 use runner::machine::timing::{Patience, Work, minima, repeat};
 
@@ -38,8 +38,8 @@ pub fn ratios(
     patience: Patience,
 ) -> [Ratios; 2] {
     let window = Window::new([3, 3]).padding([padding, padding]);
-    let chosen =
-        Convolution::new([batch, side, side, channels], window, filters, 1).expect("it fits");
+    let x = [batch, side, side, channels];
+    let chosen = Convolution::new(x, window, Filters::new(filters)).expect("it fits");
     let [x, w, bias] = [chosen.x_len(), chosen.w_len(), filters].map(|len| draw(0, len));
     let dy = draw(1, chosen.y_len());
     let all = [chosen, chosen.in_order(), chosen.in_order().rounded()];

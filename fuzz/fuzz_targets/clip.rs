@@ -5,8 +5,8 @@
 use arbitrary::Arbitrary;
 use fuzz::{Length, Mismatch, Number, Parameter, Values, same_everywhere};
 use kernels::clip::{
-    Clip, Tensor, clip_adaptive, clip_chain, clip_chain_scratch, clip_global_norm, clip_norm,
-    clip_value, max_norm,
+    AdaptiveLimit, Clip, Tensor, clip_adaptive, clip_chain, clip_chain_scratch, clip_global_norm,
+    clip_norm, clip_value, max_norm,
 };
 use kernels::norm::{Norm, Units, norm_max, norm1, norm2, tensor_norms, unit_norms};
 use kernels::{Cpu, Error, Float};
@@ -159,7 +159,8 @@ fn one<T: Float + Number>(problem: &Problem, units: Units, len: usize) {
     let w = problem.values.take::<T>(3, problem.of_w.of(len));
     let adaptive = same_everywhere(&g, |cpu, g| {
         let mut norms = vec![0.0; problem.of_scratch.of(2 * count)];
-        let found = clip_adaptive(cpu, g, &w, units, limit, epsilon, &mut norms)?;
+        let limit = AdaptiveLimit { ratio: limit, epsilon };
+        let found = clip_adaptive(cpu, g, &w, units, limit, &mut norms)?;
         Ok((found.norm, found.excess, found.clipped))
     });
     assert!(adaptive.is_err() || w.len() == len && is_limit && first_wild.is_none());

@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use fuzz::{Mismatch, Values, bits, same_everywhere};
 use kernels::Window;
-use kernels::convolution::{Convolution, Epilogue};
+use kernels::convolution::{Convolution, Epilogue, Filters};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Debug, Arbitrary)]
@@ -39,7 +39,8 @@ fuzz_target!(|problem: Problem| {
     let window = Window::new(kernel).stride(stride).padding(padding).dilation(dilation);
     // Mostly equal groups.
     let out_channels = below(problem.out_channels, 12) * groups.max(1);
-    let Ok(convolution) = Convolution::new(x, window, out_channels, groups) else {
+    let filters = Filters::new(out_channels).groups(groups);
+    let Ok(convolution) = Convolution::new(x, window, filters) else {
         let fits = |axis: usize| {
             (kernel[axis].max(1) - 1) * dilation[axis] < x[1 + axis] + 2 * padding[axis]
         };

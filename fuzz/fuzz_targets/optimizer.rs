@@ -132,7 +132,7 @@ fn matrix(problem: &Problem, cols: usize) {
     let state = (problem.values.take::<f32>(0, len), vec![0.0; problem.of_moments.of(len)]);
     let grads = problem.values.take::<f32>(1, problem.of_grads.of(len));
     let result = same_everywhere(&state, |cpu, (params, m)| {
-        let mut scratch = vec![0.0; Muon::scratch::<f32>(cpu.executor.threads(), rows, cols)];
+        let mut scratch = vec![0.0; Muon::scratch::<f32>(cpu.executor.threads(), [rows, cols])];
         muon.step(cpu, problem.step(0), params, &grads, [rows, cols], m, &mut scratch)
     });
     assert!(result.is_err() || muon.check().is_ok() && grads.len() == len && state.1.len() == len);

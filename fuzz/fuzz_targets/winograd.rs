@@ -5,7 +5,7 @@
 
 use arbitrary::Arbitrary;
 use fuzz::{Values, bits, same_everywhere};
-use kernels::convolution::{Convolution, Epilogue, Gradients, OutputGradient};
+use kernels::convolution::{Convolution, Epilogue, Filters, Gradients, OutputGradient};
 use kernels::pooling::Pooling;
 use kernels::{Cpu, Window};
 use libfuzzer_sys::fuzz_target;
@@ -27,7 +27,7 @@ fuzz_target!(|problem: Problem| {
         [below(batch, 5), below(height, 30), below(width, 30), 16 * (1 + below(channels, 3))];
     let window = Window::new([3, 3]).padding(problem.padding.map(|padding| below(padding, 5)));
     let filters = 16 * (1 + below(problem.filters, 3));
-    let Ok(c) = Convolution::new(shape, window, filters, 1) else { return };
+    let Ok(c) = Convolution::new(shape, window, Filters::new(filters)) else { return };
     let x = problem.values.take::<f32>(0, c.x_len());
     let w = problem.values.take::<f32>(1, c.w_len());
     let bias = problem.values.take::<f32>(2, filters);

@@ -4,7 +4,7 @@
 
 use kernels::random::{Stream, fill_normal};
 use kernels::{Cpu, Isa};
-use nn::init::{Fans, critical, gain};
+use nn::init::{Fans, Signals, critical, gain};
 use nn::{
     Activation, Batch, Convolution, Init, LayerSpec, Loss, Mode, Network, Shape, Targets, Workspace,
 };
@@ -335,7 +335,8 @@ fn numbers_out_of_range_and_wrong_lengths_are_refused() {
         (0.0, f64::INFINITY),
         (0.0, f64::NAN),
     ] {
-        assert!(critical(Cpu::detect(), Activation::Relu, dropout, variance).is_err());
+        let signals = Signals { variance, dropout };
+        assert!(critical(Cpu::detect(), Activation::Relu, signals).is_err());
     }
 }
 
@@ -428,7 +429,7 @@ fn critical_networks_keep_signals_and_gradients() {
     let cpu = Cpu::detect();
     for activation in [Activation::Relu, Activation::Tanh, Activation::Selu] {
         for dropout in [0.0, 0.5] {
-            let point = critical(cpu, activation, dropout, 1.0).unwrap();
+            let point = critical(cpu, activation, Signals { variance: 1.0, dropout }).unwrap();
             let [signal, gradient] =
                 growth(activation, dropout, [point.gain, point.bias_variance, 1.0]);
             println!(
@@ -443,7 +444,7 @@ fn critical_networks_keep_signals_and_gradients() {
     }
     // He's gain is critical without dropout. With p = 1/2 its square is twice too large: growth of
     // 50 ln 2 = 34.7 (Pretorius et al., 2018).
-    let relu = critical(cpu, Activation::Relu, 0.0, 1.0).unwrap();
+    let relu = critical(cpu, Activation::Relu, Signals { variance: 1.0, dropout: 0.0 }).unwrap();
     assert!((relu.gain - 2.0_f64.sqrt()).abs() < 1e-12 && relu.bias_variance == 0.0);
     let [signal, gradient] = growth(Activation::Relu, 0.5, [relu.gain, 0.0, 1.0]);
     println!("He under dropout 0.5: signal {signal:.2}, gradient {gradient:.2}");

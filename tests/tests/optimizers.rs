@@ -45,7 +45,7 @@ fn steps(optimizer: AnyOptimizer, lr: f64) -> [f64; N] {
 
 fn muon_steps(muon: Muon, lr: f64, shape: [usize; 2]) -> [f64; N] {
     let (mut params, mut m) = (start(), [0.0; N]);
-    let mut scratch = vec![f64::NAN; Muon::scratch::<f64>(1, shape[0], shape[1])];
+    let mut scratch = vec![f64::NAN; Muon::scratch::<f64>(1, shape)];
     for t in 1..=STEPS {
         let grads = gradient(t, &params);
         let step = Step::new(t, lr);

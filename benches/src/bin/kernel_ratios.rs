@@ -52,7 +52,7 @@ fn main() {
     }
     if prefixes.is_empty() {
         shares(cpu);
-        ways(cpu);
+        winograd(cpu);
     }
 }
 

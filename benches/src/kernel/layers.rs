@@ -1,7 +1,7 @@
 //! Kernels of layers: normalisation, convolution, pooling, products of bytes; and the products of a
 //! training step.
 
-use kernels::convolution::{Convolution, Epilogue};
+use kernels::convolution::{Convolution, Epilogue, Filters};
 use kernels::normalisation::batch::{batch_norm, batch_norm_backward, batch_norm_scratch};
 use kernels::normalisation::layer::{layer_norm, layer_norm_backward, layer_norm_backward_scratch};
 use kernels::normalisation::{Affine, AffineGradient};
@@ -109,7 +109,7 @@ fn batch_gradients(cpu: Cpu<'static>, n: usize) -> Case {
 
 fn convolution(cpu: Cpu<'static>, rounded: bool) -> Case {
     let window = Window::new([3, 3]).padding([1, 1]);
-    let convolution = Convolution::new(IMAGES, window, FILTERS, 1).expect(FITS);
+    let convolution = Convolution::new(IMAGES, window, Filters::new(FILTERS)).expect(FITS);
     let convolution = if rounded { convolution.rounded().in_order() } else { convolution };
     let (w, bias) = (draw(1, convolution.w_len()), draw(2, FILTERS));
     let mut scratch = vec![0.0; convolution.forward_scratch::<f32>(1)];

@@ -155,6 +155,15 @@ pub struct ClippedUnits {
     pub clipped: usize,
 }
 
+/// Limit of [`clip_adaptive`], relative to the norm of a unit's weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdaptiveLimit {
+    /// Maximum norm, as a multiple of the norm of the weights: finite and above 0.
+    pub ratio: f64,
+    /// Lower bound of the norm of the weights: finite and above 0.
+    pub epsilon: f64,
+}
+
 /// Adaptive clipping (Brock et al., ICML 2021; optax `adaptive_grad_clip`): bounds the gradient of
 /// each output unit by the norm of that unit's weights.
 ///
@@ -178,10 +187,10 @@ pub fn clip_adaptive<T: Float>(
     g: &mut [T],
     w: &[T],
     units: Units,
-    ratio: f64,
-    epsilon: f64,
+    limit: AdaptiveLimit,
     norms: &mut [f64],
 ) -> Result<ClippedUnits, Error> {
+    let AdaptiveLimit { ratio, epsilon } = limit;
     check_above_zero("ratio", ratio)?;
     check_above_zero("epsilon", epsilon)?;
     check_length("w", g.len(), w.len())?;

@@ -77,7 +77,7 @@ pub use muon::{Muon, NewtonSchulz, orthogonalise, orthogonalise_scratch};
 pub use nadam::NAdam;
 pub use radam::RAdam;
 pub use rmsprop::RmsProp;
-pub use second_moment::SecondMoment;
+pub use second_moment::{GradientBound, SecondMoment};
 pub use sgd::Sgd;
 
 /// The values that change from step to step.

@@ -18,7 +18,7 @@ use kernels::{Cpu, Float, math};
 use crate::Error;
 use crate::error::check_length;
 pub use fixup::fixup;
-pub use gain::{Critical, critical, gain};
+pub use gain::{Critical, Signals, critical, gain};
 pub use lsuv::Lsuv;
 use orthogonal::orthogonal;
 

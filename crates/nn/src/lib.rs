@@ -82,11 +82,11 @@ pub use noise::Noise;
 pub use optimizer::{Group, Optimizer, Plan, Running, StepSize};
 pub use parameter::Order;
 pub use registry::{BuildContext, Registry};
-pub use schedule::{Plateau, Progress, Schedule};
+pub use schedule::{Plateau, Progress, RunLength, Schedule};
 pub use sequence::Sequence;
 pub use shape::Shape;
 pub use spec::{
     BranchScale, Cell, Convolution, LayerSpec, Options, Pool, Recurrent, RnnActivation, Value,
 };
 pub use stopping::{EarlyStopping, Monitor};
-pub use workspace::{Workspace, zeros};
+pub use workspace::{Workspace, WorkspaceSize, zeros};

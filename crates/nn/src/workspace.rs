@@ -32,6 +32,17 @@ pub struct Workspace<T> {
     predictions: Vec<u32>,
 }
 
+/// Size of a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkspaceSize {
+    /// Largest batch, in rows.
+    pub rows: usize,
+    /// Number of threads.
+    pub threads: usize,
+    /// `true` for training, `false` for inference.
+    pub trains: bool,
+}
+
 /// Parts of the arena.
 pub(crate) struct Parts<'a, T> {
     pub(crate) saved: &'a mut [T],
@@ -80,36 +91,33 @@ impl<T: Float> Workspace<T> {
         capacity: usize,
         trains: bool,
     ) -> Result<Self, Error> {
-        let (lengths, scratch) = Self::plan(network, cpu.executor.threads(), capacity, trains);
+        let size = WorkspaceSize { rows: capacity, threads: cpu.executor.threads(), trains };
+        let (lengths, scratch) = Self::plan(network, size);
         let len = lengths.iter().fold(scratch, |sum, len| sum.saturating_add(*len));
         let statistics = zeros(network.sequence().statistics(capacity))?;
         let predictions = predictions(capacity)?;
         Ok(Self { capacity, trains, arena: zeros(len)?, lengths, statistics, predictions })
     }
 
-    /// Bytes of such a workspace, without allocating it.
-    pub fn bytes(network: &Network, threads: usize, capacity: usize, trains: bool) -> usize {
-        let (lengths, scratch) = Self::plan(network, threads, capacity, trains);
+    /// Bytes of a workspace of this size for `network`, without allocating it.
+    pub fn bytes(network: &Network, size: WorkspaceSize) -> usize {
+        let (lengths, scratch) = Self::plan(network, size);
         let len = lengths.iter().fold(scratch, |sum: usize, len| sum.saturating_add(*len));
-        let statistics = network.sequence().statistics(capacity);
+        let statistics = network.sequence().statistics(size.rows);
         len.saturating_mul(size_of::<T>())
             .saturating_add(statistics.saturating_mul(size_of::<f64>()))
-            .saturating_add(capacity.saturating_mul(size_of::<u32>()))
+            .saturating_add(size.rows.saturating_mul(size_of::<u32>()))
     }
 
-    fn plan(
-        network: &Network,
-        threads: usize,
-        capacity: usize,
-        trains: bool,
-    ) -> ([usize; 5], usize) {
+    /// Lengths of all parts but the last, and of the scratch.
+    fn plan(network: &Network, size: WorkspaceSize) -> ([usize; 5], usize) {
+        let WorkspaceSize { rows, threads, trains } = size;
         let sequence = network.sequence();
-        let saved =
-            if trains { sequence.saved(capacity) } else { sequence.inference_len(capacity) };
-        let outputs = capacity.saturating_mul(network.output().elements());
-        let (losses, loss_scratch) = (network.losses(capacity), network.loss_scratch(capacity));
+        let saved = if trains { sequence.saved(rows) } else { sequence.inference_len(rows) };
+        let outputs = rows.saturating_mul(network.output().elements());
+        let (losses, loss_scratch) = (network.losses(rows), network.loss_scratch(rows));
         let lengths = [saved, outputs, if trains { outputs } else { 0 }, losses, loss_scratch];
-        (lengths, Layer::<T>::scratch(sequence, capacity, threads))
+        (lengths, Layer::<T>::scratch(sequence, rows, threads))
     }
 
     /// Largest batch, in rows.
@@ -136,7 +144,8 @@ impl<T: Float> Workspace<T> {
 
     /// `true` if every part is large enough for a pass of `network` on `threads` threads.
     pub(crate) fn fits(&self, network: &Network, threads: usize) -> bool {
-        let (lengths, scratch) = Self::plan(network, threads, self.capacity, self.trains);
+        let size = WorkspaceSize { rows: self.capacity, threads, trains: self.trains };
+        let (lengths, scratch) = Self::plan(network, size);
         let available = self.arena.len() - self.lengths.iter().sum::<usize>();
         lengths == self.lengths
             && scratch <= available

@@ -57,7 +57,7 @@ impl NewtonSchulz {
 
 /// Elements of scratch that [`orthogonalise`] needs for a matrix `[rows, cols]` on an executor of
 /// `threads` threads, on any instruction set that is compiled in.
-pub const fn orthogonalise_scratch<T: Float>(threads: usize, rows: usize, cols: usize) -> usize {
+pub const fn orthogonalise_scratch<T: Float>(threads: usize, [rows, cols]: [usize; 2]) -> usize {
     let (short, long) = if rows < cols { (rows, cols) } else { (cols, rows) };
     let squares = 2 * short * short;
     // The products are short x short over long, and short x long over short.
@@ -82,7 +82,7 @@ pub const fn orthogonalise_scratch<T: Float>(threads: usize, rows: usize, cols: 
 /// use kernels::Cpu;
 /// use kernels::optimizer::{NewtonSchulz, orthogonalise, orthogonalise_scratch};
 /// let x = [3.0, 0.0, 4.0, 0.0, 2.0, 0.0];
-/// let (mut y, mut scratch) = ([0.0_f64; 6], [0.0; orthogonalise_scratch::<f64>(1, 2, 3)]);
+/// let (mut y, mut scratch) = ([0.0_f64; 6], [0.0; orthogonalise_scratch::<f64>(1, [2, 3])]);
 /// orthogonalise(Cpu::detect(), NewtonSchulz::default(), &x, [2, 3], &mut y, &mut scratch)?;
 /// // The singular values of `x` are 5 and 2.
 /// let [first, second] = [y[0] * y[0] + y[2] * y[2], y[4] * y[4]].map(f64::sqrt);
@@ -107,7 +107,7 @@ pub fn orthogonalise<T: Float>(
     check_length("x", rows.saturating_mul(cols), x.len())?;
     check_length("y", x.len(), y.len())?;
     let expected =
-        if x.is_empty() { 0 } else { orthogonalise_scratch::<T>(cpu.threads(), rows, cols) };
+        if x.is_empty() { 0 } else { orthogonalise_scratch::<T>(cpu.threads(), [rows, cols]) };
     if scratch.len() < expected {
         return Err(Error::Scratch { expected, got: scratch.len() });
     }
@@ -218,8 +218,8 @@ impl Muon {
 
     /// Elements of scratch that a step needs for parameters `[rows, cols]` on an executor of
     /// `threads` threads.
-    pub const fn scratch<T: Float>(threads: usize, rows: usize, cols: usize) -> usize {
-        rows * cols + orthogonalise_scratch::<T>(threads, rows, cols)
+    pub const fn scratch<T: Float>(threads: usize, [rows, cols]: [usize; 2]) -> usize {
+        rows * cols + orthogonalise_scratch::<T>(threads, [rows, cols])
     }
 
     /// Updates `params` and `m` by one step along the gradient `grads`.
@@ -254,7 +254,7 @@ impl Muon {
         check_length("params", rows.saturating_mul(cols), len)?;
         check_length("grads", len, grads.len())?;
         check_length("momentum_buffer", len, m.len())?;
-        let expected = if len == 0 { 0 } else { Self::scratch::<T>(cpu.threads(), rows, cols) };
+        let expected = if len == 0 { 0 } else { Self::scratch::<T>(cpu.threads(), [rows, cols]) };
         if scratch.len() < expected {
             return Err(Error::Scratch { expected, got: scratch.len() });
         }

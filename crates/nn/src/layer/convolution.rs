@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use kernels::Window;
 use kernels::activation::Activation;
-use kernels::convolution::{Convolution as Kernel, Epilogue, Gradients, OutputGradient};
+use kernels::convolution::{Convolution as Kernel, Epilogue, Filters, Gradients, OutputGradient};
 
 use crate::init::Fans;
 use crate::layer::fused::Fused;
@@ -45,7 +45,8 @@ impl Convolution {
         let Spec { filters, kernel, stride, padding, groups, .. } = self.spec;
         let [height, width, channels] = self.input;
         let window = Window::new(kernel).stride(stride).padding(padding);
-        let kernel = Kernel::new([rows, height, width, channels], window, filters, groups)?;
+        let filters = Filters::new(filters).groups(groups);
+        let kernel = Kernel::new([rows, height, width, channels], window, filters)?;
         Ok(match self.precision {
             Precision::Full => kernel,
             Precision::Bf16 => kernel.rounded(),

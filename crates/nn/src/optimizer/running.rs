@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use kernels::clip::Clipped;
-use kernels::optimizer::{AnyOptimizer, MOST_MOMENTS, Muon, Optimizer as _, Step};
+use kernels::optimizer::{AnyOptimizer, GradientBound, MOST_MOMENTS, Muon, Optimizer as _, Step};
 use kernels::{Cpu, math};
 
 use super::{Group, Optimizer};
@@ -170,7 +170,7 @@ impl Plan {
         moments.iter().try_for_each(|moment| check_length("moment", self.len, moment.len()))?;
         let scratch = |part: &Part| match part.rule {
             Rule::Elementwise(_) => 0,
-            Rule::Matrix(_, [rows, cols]) => Muon::scratch::<T>(cpu.executor.threads(), rows, cols),
+            Rule::Matrix(_, shape) => Muon::scratch::<T>(cpu.executor.threads(), shape),
         };
         let scratch = zeros(self.parts.iter().map(scratch).max().unwrap_or(0))?;
         Ok(Running { plan: self, moments, scratch, steps })
@@ -226,7 +226,8 @@ impl<T: Float> Running<T> {
             let Some(second) = optimizer.second_moment() else { continue };
             let (params, grads) = (&params[range.clone()], &grads[range.clone()]);
             let v = &self.moments[second.index][range.clone()];
-            second.check(cpu, scale, norm, params, grads, v).map_err(|error| match error {
+            let bound = GradientBound { scale, largest: norm };
+            second.check(cpu, bound, params, grads, v).map_err(|error| match error {
                 kernels::Error::NonFinite { index } => Error::SecondMoment {
                     moment: optimizer.moments()[second.index],
                     index: range.start + index,

@@ -516,7 +516,8 @@ fn in_order_disables_winograd() {
 
 #[test]
 fn an_image_beyond_any_memory_is_no_error_of_the_constructor() {
-    let c = Convolution::new([1, 3, usize::MAX >> 10, 16], Window::new([3, 3]), 128, 1).unwrap();
+    let x = [1, 3, usize::MAX >> 10, 16];
+    let c = Convolution::new(x, Window::new([3, 3]), Filters::new(128)).unwrap();
     assert_ne!(c.algorithm::<f32>(), Algorithm::Winograd);
 }
 

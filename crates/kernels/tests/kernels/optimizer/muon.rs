@@ -25,7 +25,7 @@ fn many_iterations_without_overshoot_are_orthogonal() {
         let [rows, cols] = shape;
         let x = draw::<f64>(3, rows * cols);
         let (mut y, mut scratch) =
-            (x.clone(), vec![f64::NAN; orthogonalise_scratch::<f64>(1, rows, cols)]);
+            (x.clone(), vec![f64::NAN; orthogonalise_scratch::<f64>(1, shape)]);
         orthogonalise(Cpu::detect(), iteration, &x, shape, &mut y, &mut scratch).unwrap();
         let (gram, short) = gram(&y, shape);
         for (ij, g) in gram.iter().enumerate() {
@@ -40,7 +40,7 @@ fn the_default_iteration_brings_singular_values_near_one() {
     let shape = [16, 48];
     let x = draw::<f64>(4, 16 * 48);
     let (mut y, mut scratch) =
-        (vec![0.0; x.len()], vec![0.0; orthogonalise_scratch::<f64>(1, 16, 48)]);
+        (vec![0.0; x.len()], vec![0.0; orthogonalise_scratch::<f64>(1, shape)]);
     orthogonalise(Cpu::detect(), NewtonSchulz::default(), &x, shape, &mut y, &mut scratch).unwrap();
     let (gram, short) = gram(&y, shape);
     // The trace is the sum of the squares of all 16 singular values. Gershgorin's discs, which
@@ -50,7 +50,7 @@ fn the_default_iteration_brings_singular_values_near_one() {
 }
 
 fn orthogonalised<T: Float>(cpu: Cpu<'_>, x: &[T], shape: [usize; 2], iterations: u32) -> Vec<T> {
-    let scratch = orthogonalise_scratch::<T>(3, shape[0], shape[1]);
+    let scratch = orthogonalise_scratch::<T>(3, shape);
     let (mut y, mut scratch) = (vec![T::NAN; x.len()], vec![T::NAN; scratch]);
     let iteration = NewtonSchulz { iterations, ..NewtonSchulz::default() };
     orthogonalise(cpu, iteration, x, shape, &mut y, &mut scratch).unwrap();
@@ -88,7 +88,7 @@ fn muon_has_the_same_bits_on_every_cpu() {
     let n = 960;
     same_on_every_cpu(|cpu| {
         let (mut params, mut m) = (draw::<f32>(0, n), vec![0.0; n]);
-        let mut scratch = vec![f32::NAN; Muon::scratch::<f32>(3, 40, 24)];
+        let mut scratch = vec![f32::NAN; Muon::scratch::<f32>(3, shape)];
         for t in 1..=3 {
             let step = Step { scale: 0.5, ..Step::new(t, 0.02) };
             Muon::default()
@@ -102,7 +102,7 @@ fn muon_has_the_same_bits_on_every_cpu() {
 #[test]
 fn misuse_of_muon_is_refused() {
     let cpu = Cpu::detect();
-    let need = Muon::scratch::<f32>(1, 2, 3);
+    let need = Muon::scratch::<f32>(1, [2, 3]);
     let run = |muon: Muon, shape, grads: usize, m: usize, scratch: usize| {
         let (mut p, mut m, mut scratch) = (vec![1.0_f32; 6], vec![1.0; m], vec![0.0; scratch]);
         let result = muon.step(
@@ -140,7 +140,7 @@ fn misuse_of_muon_is_refused() {
         orthogonalise(cpu, iteration, &vec![1.0; x], [2, 3], &mut y, &mut vec![0.0; scratch])
             .unwrap_err()
     };
-    let need = orthogonalise_scratch::<f32>(1, 2, 3);
+    let need = orthogonalise_scratch::<f32>(1, [2, 3]);
     assert_eq!(refused(5, need), length("x", 6, 5));
     assert_eq!(refused(6, need - 1), Error::Scratch { expected: need, got: need - 1 });
     assert_eq!(y, [1.0; 6]);

@@ -101,7 +101,8 @@ fn f32_steps_as_f64_does_wherever_the_second_moment_is_a_normal_number() {
                 let before = core::iter::once(0.0).chain(wide.iter().map(|[_, v]| *v));
                 grads.iter().zip(before).any(|(&g, v)| {
                     let [g, v] = [g, v].map(|x| [x as f32]);
-                    second.check(Cpu::detect(), 1.0, g[0].abs().into(), &[0.0], &g, &v).is_err()
+                    let bound = GradientBound { scale: 1.0, largest: g[0].abs().into() };
+                    second.check(Cpu::detect(), bound, &[0.0], &g, &v).is_err()
                 })
             });
             assert_eq!(is_refused, most > f64::from(f32::MAX), "{optimizer:?}, {g:e}: {most:e}");
@@ -175,7 +176,7 @@ fn a_gradient_whose_square_overflows_is_found_with_its_decay() {
     let second = adam.second_moment().unwrap();
     let check = |scale, p: &[f32], g: &[f32], v: &[f32]| {
         let largest = g.iter().fold(0.0_f64, |most, &g| most.max(g.abs().into()));
-        second.check(Cpu::detect(), scale, largest, p, g, v)
+        second.check(Cpu::detect(), GradientBound { scale, largest }, p, g, v)
     };
     assert_eq!(check(1.0, &[1.0, 1.0], &[1.0, 1.0], &[0.0, f32::MAX]), Ok(()));
     assert_eq!(
@@ -192,7 +193,8 @@ fn a_gradient_whose_square_overflows_is_found_with_its_decay() {
         check(1.0, &[0.0, 0.0], &[2e20, 2e20], &[0.0, 3.4e38]),
         Err(Error::NonFinite { index: 1 })
     );
-    let wide = second.check(Cpu::detect(), 1.0, 1e200, &[0.0], &[1e200_f64], &[0.0]);
+    let bound = GradientBound { scale: 1.0, largest: 1e200 };
+    let wide = second.check(Cpu::detect(), bound, &[0.0], &[1e200_f64], &[0.0]);
     assert_eq!(wide, Err(Error::NonFinite { index: 0 }));
 }
 
