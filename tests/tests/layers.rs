@@ -5,10 +5,10 @@
 use kernels::random::Stream;
 use kernels::{Cpu, Isa};
 use nn::{
-    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network,
-    Recurrent, RnnActivation, Shape, Targets, ThreadPool, Weights, Workspace, gradcheck,
+    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool,
+    Recurrent, RnnActivation, Shape, Targets, Weights, Workspace, gradcheck,
 };
-use runner::machine::thread_pool::ThreadPool as Threads;
+use runner::machine::thread_pool::ThreadPool;
 
 const TRAIN: Mode = Mode::Train { seed: 3, step: 1 };
 const IMAGE: Shape = Shape::Image { height: 5, width: 6, channels: 2 };
@@ -118,7 +118,7 @@ fn convolutions_and_pooling_have_the_right_gradient() {
             check(IMAGE, &layers, &[Mode::Eval]);
         }
     }
-    for pool in [ThreadPool::Max, ThreadPool::Mean] {
+    for pool in [Pool::Max, Pool::Mean] {
         for (kernel, stride, padding) in [([2, 2], [2, 2], [0, 0]), ([3, 2], [1, 2], [1, 1])] {
             let pooling = LayerSpec::Pooling { pool, kernel, stride, padding };
             let mut layers = vec![LayerSpec::Convolution(square), pooling];
@@ -140,12 +140,8 @@ fn convolutions_and_pooling_have_the_right_gradient() {
 fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
     let image = Shape::Image { height: 6, width: 8, channels: 16 };
     let convolution = LayerSpec::Convolution(Convolution::same(16, 3));
-    let maxima = LayerSpec::Pooling {
-        pool: ThreadPool::Max,
-        kernel: [2, 2],
-        stride: [2, 2],
-        padding: [0, 0],
-    };
+    let maxima =
+        LayerSpec::Pooling { pool: Pool::Max, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
     let (relu, nothing) = (act(Activation::Relu), LayerSpec::Dropout { p: 0.0 });
     let gradient = |layers: &[LayerSpec], built: usize| {
         let network = Network::new(image, layers).unwrap();
@@ -267,7 +263,7 @@ fn recurrent_layers_have_the_same_bits_on_any_number_of_threads() {
         };
         let alone = gradients(Cpu::detect());
         for threads in [2, 3, 8] {
-            let pool = Threads::new(threads).unwrap();
+            let pool = ThreadPool::new(threads).unwrap();
             assert!(
                 gradients(Cpu::new(Isa::detect(), &pool)) == alone,
                 "{cell:?} on {threads} threads"

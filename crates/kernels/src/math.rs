@@ -2,10 +2,10 @@
 //! are the same on every machine. The functions of std and of C differ between machines.
 //!
 //! Each function has a file with its formula for one register, if that is longer than a line. Here
-//! they are applied to slices, including bf16. The bounds are in units in the last place (ULP) of the result, compared with the
-//! exact value, for f32 and f64; a bf16 is rounded once more. The tests sweep them;
-//! `docs/NUMERICS.md` lists the errors measured over every f32. Called by users, `random`,
-//! `softmax`, `loss` and `activation`.
+//! they are applied to slices, including bf16. The bounds are in units in the last place (ULP) of
+//! the result, compared with the exact value, for f32 and f64; a bf16 is rounded once more. The
+//! tests sweep them; `docs/NUMERICS.md` lists the errors measured over every f32. Called by users,
+//! `random`, `softmax`, `loss` and `activation`.
 //!
 //! ```
 //! use kernels::{Cpu, math};
