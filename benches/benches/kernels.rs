@@ -1,4 +1,5 @@
-//! The kernels beside the products, for the record: a group for each family, ids `kernel/elements`, f32 on one thread.
+//! Record of the kernels other than products: a group per family, ids `kernel/elements`, f32 on one
+//! thread.
 
 use std::time::Duration;
 

@@ -1,22 +1,23 @@
-//! What memory can do at most: the streams of a kernel, copied.
+//! Bound of memory bandwidth: a copy of the streams of a kernel.
 //!
-//! A kernel that reads x and writes y is bounded by a copy of x to y; one that reads g and updates p, m and v, by copies of g
-//! to each of them. What is read alone goes to a block in the first-level cache. `kernel_ratios` calls it.
+//! A kernel that reads x and writes y is bounded by a copy of x to y; one that reads g and updates
+//! p, m and v, by copies of g to each of them. Streams that are only read go to a block in L1.
+//! Called by `kernel_ratios`.
 
-/// Elements that are copied at a time, at most: 2 KiB. The streams take turns, as they do in a kernel, and no copy is so large that
-/// it goes around the caches.
+/// Maximum number of elements copied at a time: 2 KiB. The streams alternate, as in a kernel, and
+/// no copy is large enough to bypass the caches.
 const BLOCK: usize = 512;
 
-/// Elements by which the beginnings of the streams differ within a page: 1 KiB. Where they do not differ, C's `memcpy` goes
-/// backwards, which costs three times as much in memory.
+/// Elements between the offsets of two streams within a page: 1 KiB. With equal offsets, C's
+/// `memcpy` copies backwards, which takes three times as long in memory.
 const STAGGER: usize = 256;
 
-/// Which elements a kernel moves.
+/// The streams that a kernel reads and writes.
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
-    /// The length of each operand that is read alone.
+    /// Length of each operand that is only read.
     pub read: Vec<usize>,
-    /// The length of each that is written, whether or not it is read before.
+    /// Length of each operand that is written, read before or not.
     pub written: Vec<usize>,
 }
 
@@ -27,7 +28,7 @@ impl Streams {
     }
 }
 
-/// Memory of that size.
+/// Memory for copies of the streams.
 #[derive(Debug)]
 pub struct Copies {
     blocks: usize,
@@ -36,11 +37,13 @@ pub struct Copies {
     block: [f32; BLOCK],
 }
 
-/// Memory, where the stream begins in it, and how much of that belongs to a block of the longest stream.
+/// A stream in memory of its own.
 #[derive(Debug)]
 struct Stream {
     memory: Vec<f32>,
+    /// Index of its first element in `memory`.
     begin: usize,
+    /// Elements per block of the longest stream.
     part: usize,
 }
 
@@ -54,7 +57,7 @@ impl Stream {
 }
 
 impl Copies {
-    /// None if nothing is moved.
+    /// Copies of `streams`; `None` if there are none.
     pub fn new(streams: &Streams) -> Option<Self> {
         let longest = *streams.read.iter().chain(&streams.written).max()?;
         let blocks = longest.div_ceil(BLOCK).max(1);
@@ -74,7 +77,8 @@ impl Copies {
         for number in 0..*blocks {
             let mut sources = from.iter().map(|stream| stream.part(number));
             let mut targets = to.iter_mut().map(|stream| stream.part_mut(number));
-            // What is read is copied to what is written; from the last one on, the block stands in for what there is not.
+            // Pairs of a read and a written stream are copied. Without a counterpart, a stream is
+            // copied to or from the block.
             let mut last = None;
             loop {
                 let (source, target) = (sources.next(), targets.next());
@@ -109,7 +113,7 @@ fn transfer(source: &[f32], target: &mut [f32], block: &mut [f32; BLOCK]) {
     }
 }
 
-/// Checks that a copy writes every element, for the benchmarks to call before they compare with one.
+/// Checks that a copy writes every element. Benchmarks call it before they compare with a copy.
 ///
 /// # Panics
 /// If an element is not written.

@@ -1,16 +1,16 @@
-//! The types whose matrices are multiplied.
+//! Element types of the products.
 
 use half::bf16;
 
 /// f32 or bf16.
 pub trait Element: Copy + 'static {
-    /// Its name on the command line.
+    /// Name on the command line.
     const NAME: &'static str;
-    /// The most by which rounding to this type changes a number, as a part of it; 0 where it is below what the sums lose.
+    /// Maximum relative error of rounding to this type; 0 if it is below the error of the sums.
     const ROUNDOFF: f64;
     /// `x`, rounded to nearest.
     fn from_f32(x: f32) -> Self;
-    /// This value, exactly.
+    /// The exact value.
     fn to_f64(self) -> f64;
 }
 

@@ -1,4 +1,4 @@
-//! What a dense layer costs over its bare products: its bias, ReLU and their gradients ride along with them.
+//! Cost of a dense layer over its bare products, with bias, ReLU and their gradients in epilogues.
 
 use std::cell::RefCell;
 
@@ -9,14 +9,14 @@ use runner::machine::timing::{Patience, Work, minima, repeat};
 use crate::peers::{Ours, operands};
 use crate::shape::Shape;
 
-/// Images a step.
+/// Images per step.
 const BATCH: usize = 128;
 /// Inputs of the layer.
 const INPUTS: usize = 784;
 /// Outputs of the layer.
 const OUTPUTS: usize = 512;
 
-/// The time of the fused products over that of the bare ones: forward, and backward.
+/// Time of the fused products over that of the bare ones: forward and backward.
 pub fn ratios(threads: usize, isa: Isa, patience: Patience) -> [f64; 2] {
     let shape = |name: &str, [m, n, k]: [usize; 3], a_transposed, b_transposed| Shape {
         name: name.into(),
@@ -29,7 +29,8 @@ pub fn ratios(threads: usize, isa: Isa, patience: Patience) -> [f64; 2] {
     let forward = shape("fwd", [BATCH, OUTPUTS, INPUTS], false, false);
     let dw_shape = shape("dW", [INPUTS, OUTPUTS, BATCH], true, false);
     let dx_shape = shape("dX", [BATCH, INPUTS, OUTPUTS], false, true);
-    // x and dy are operands of two products each; x also stands for the output of the layer before.
+    // x and dy are operands of two products each; x also serves as the output of the previous
+    // layer.
     let (x, w, y) = operands::<f32>(&forward);
     let (_, dy, dw) = operands::<f32>(&dw_shape);
     let (bias, db, dx) = (vec![0.1; OUTPUTS], vec![0.0; OUTPUTS], vec![0.0; BATCH * INPUTS]);

@@ -1,7 +1,7 @@
-//! The kernels beside the products, each on operands of its own: what is timed, and what it moves.
+//! The kernels other than products, each with operands of its own and its streams.
 //!
-//! Each file lists a family. Answers are PyTorch's, where it has the operation; the bits are tested elsewhere. Called by
-//! `benches/kernels.rs` and `src/bin/kernel_ratios.rs`.
+//! Each file lists a family. Results are compared with PyTorch's, where it has the operation; tests
+//! elsewhere compare the bits. Called by `benches/kernels.rs` and `src/bin/kernel_ratios.rs`.
 
 mod elementwise;
 mod layers;
@@ -16,22 +16,22 @@ use kernels::random::Stream;
 
 use crate::copy::Streams;
 
-/// 16 Ki elements: a stream of them is twice the first-level cache, all streams of a kernel fit the second.
-pub const SECOND_LEVEL: usize = 1 << 14;
-/// The parameters of the network 784-512-10: 1.6 MB a stream.
+/// 16 Ki elements: one stream is twice L1, and all streams of a kernel fit L2.
+pub const L2_ELEMENTS: usize = 1 << 14;
+/// The parameters of the network 784-512-10: 1.6 MB per stream.
 pub const NETWORK: usize = 784 * 512 + 512 + 512 * 10 + 10;
-/// 16 Mi elements, 64 MiB a stream: more than any cache.
+/// 16 Mi elements, 64 MiB per stream: more than any cache.
 pub const MEMORY: usize = 1 << 24;
-/// So few that four streams fit the first-level cache: what a kernel's instructions take at least.
-pub const FIRST_LEVEL: usize = 1 << 11;
+/// Four streams fit L1: the time is that of the kernel's instructions.
+pub const L1_ELEMENTS: usize = 1 << 11;
 
 const FITS: &str = "the operands fit";
 
-/// A kernel, to be had on any number of elements.
+/// A kernel, for any number of elements.
 pub struct Kernel {
-    /// Its name in tables and in criterion's ids.
+    /// Name in tables and in criterion's ids.
     pub name: String,
-    /// The numbers of elements to measure it on.
+    /// Numbers of elements that it is measured with.
     pub sizes: &'static [usize],
     case: Box<dyn Fn(usize) -> Case>,
 }
@@ -40,7 +40,7 @@ pub struct Kernel {
 type Family = fn(Cpu<'static>) -> Vec<Kernel>;
 
 impl Kernel {
-    /// All, by family.
+    /// All kernels, by family.
     pub fn families(cpu: Cpu<'static>) -> Vec<(&'static str, Vec<Self>)> {
         let families: [(&str, Family); 5] = [
             ("elementwise", elementwise::all),
@@ -66,12 +66,12 @@ impl Kernel {
         Self { name: name.into(), sizes, case: Box::new(case) }
     }
 
-    /// It, on so many elements.
+    /// The kernel with operands of this many elements.
     pub fn on(&self, elements: usize) -> Case {
         (self.case)(elements)
     }
 
-    /// Whether it is measured on sizes of the caller's choice, or on shapes of its own.
+    /// `true` if the caller chooses the number of elements, `false` if the kernel has fixed shapes.
     pub fn is_elementwise(&self) -> bool {
         self.sizes.contains(&NETWORK)
     }
@@ -91,11 +91,11 @@ type Run = dyn FnMut(&mut [Vec<f32>]);
 
 /// A kernel on its operands.
 pub struct Case {
-    /// What it moves; nothing, if arithmetic is all that matters.
+    /// Streams that it reads and writes; none if it is bound by arithmetic.
     pub streams: Streams,
-    /// What PyTorch has for it.
+    /// PyTorch's operation, if any.
     pub peer: Option<Peer>,
-    /// The operands of f32.
+    /// Operands of f32.
     pub operands: Vec<Vec<f32>>,
     run: Box<Run>,
     /// The operand that shrinks from call to call.
@@ -105,11 +105,11 @@ pub struct Case {
 /// An operation of `pytorch.py`.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// Its name there.
+    /// Name of the operation.
     pub operation: &'static str,
-    /// The length of a row of the operands.
+    /// Length of a row of the operands.
     pub cols: usize,
-    /// The operand that becomes the result.
+    /// Index of the operand that becomes the result.
     pub result: usize,
 }
 
@@ -124,7 +124,7 @@ impl Case {
         })
     }
 
-    /// With a number of operands that is known only now.
+    /// As [`new`](Self::new), with any number of operands.
     fn of_any(
         streams: Streams,
         operands: Vec<Vec<f32>>,
@@ -141,12 +141,13 @@ impl Case {
         Self { shrinking: Some(operand), ..self }
     }
 
-    /// Once.
+    /// Runs the kernel once.
     pub fn run(&mut self) {
         (self.run)(&mut self.operands);
     }
 
-    /// Makes what would shrink from call to call 0: subnormal numbers, which it would come to, take longer than others.
+    /// Sets the operand that shrinks from call to call to 0: it would become subnormal, and
+    /// operations on subnormal numbers take longer.
     pub fn settle(&mut self) {
         if let Some(operand) = self.shrinking {
             self.operands[operand].fill(0.0);
@@ -165,7 +166,7 @@ impl fmt::Debug for Case {
 
 /// `len` numbers between -4 and 4, the same for the same `stream`.
 pub(crate) fn draw(stream: u64, len: usize) -> Vec<f32> {
-    /// A prime, so that no pattern meets a boundary of lanes or pages.
+    /// A prime, so that no pattern coincides with the lanes or pages.
     const PERIOD: usize = 16_411;
     let draws = Stream::new(1, stream);
     let period: Vec<f32> =

@@ -1,4 +1,5 @@
-//! Whole networks, trained step by step and asked, as the program does it but for its files and its reports.
+//! Whole networks in training and inference, as the program runs them, without its files and
+//! reports.
 //!
 //! ```text
 //! gather -> forward -> loss, backward -> clip -> optimizer
@@ -17,12 +18,12 @@ use runner::run::weights::Weights;
 
 const FITS: &str = "the buffers fit the network";
 
-/// A network and how it is trained.
+/// A network and its training.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
-    /// Its layers.
+    /// Layers.
     pub preset: Preset,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
     /// The global norm that gradients are clipped to.
     pub clip: Option<f64>,
@@ -31,7 +32,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Those that are measured.
+    /// The measured models.
     pub const ALL: [Self; 8] = [
         Self { preset: Preset::Mlp, batch: 128, clip: None, steps: 200 },
         Self { preset: Preset::Mlp, batch: 128, clip: Some(1.0), steps: 200 },
@@ -43,7 +44,7 @@ impl Model {
         Self { preset: Preset::LstmRows, batch: 128, clip: None, steps: 20 },
     ];
 
-    /// The run that trains it.
+    /// Setup of the run that trains it.
     pub fn setup(&self, dtype: Dtype) -> Setup {
         let Self { preset, batch, clip, .. } = *self;
         let config =
@@ -52,7 +53,7 @@ impl Model {
     }
 }
 
-/// A network that learns, in buffers that are made once.
+/// A network in training, with buffers allocated once.
 pub struct Trainer<'a> {
     setup: &'a Setup,
     cpu: Cpu<'a>,
@@ -69,7 +70,7 @@ pub struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// The network of `setup` at its start, which Adam trains.
+    /// The network of `setup` with initial weights, trained by Adam.
     pub fn new(setup: &'a Setup, cpu: Cpu<'a>) -> Self {
         let Setup { network, config, split, .. } = setup;
         let batch = config.batch as usize;
@@ -100,7 +101,7 @@ impl<'a> Trainer<'a> {
         Mode::Train { seed: 1, step: self.step }
     }
 
-    /// The next images become numbers.
+    /// Gathers the next images as inputs.
     pub fn gather(&mut self) {
         let batch = self.labels.len();
         if self.at + batch > self.order.len() {
@@ -115,13 +116,13 @@ impl<'a> Trainer<'a> {
         self.at += batch;
     }
 
-    /// Their logits, as the network learns.
+    /// Computes the logits in training mode.
     pub fn forward(&mut self) {
         let (mode, Self { setup, cpu, weights, workspace, inputs, .. }) = (self.mode(), self);
         setup.network.forward_in(*cpu, mode, weights.lend(), inputs, workspace).expect(FITS);
     }
 
-    /// Loss and gradient.
+    /// Computes loss and gradient.
     pub fn gradient(&mut self) {
         let (mode, Self { setup, cpu, weights, workspace, grads, inputs, labels, .. }) =
             (self.mode(), self);
@@ -129,13 +130,13 @@ impl<'a> Trainer<'a> {
         setup.network.gradient(*cpu, mode, weights.lend(), batch, workspace, grads).expect(FITS);
     }
 
-    /// A look at the gradient, and the factor that clips it.
+    /// Clips the gradient; returns the scale that the step applies.
     pub fn clip(&mut self) -> f64 {
         let Self { cpu, weights, grads, clipping, .. } = self;
         clipping.clip(*cpu, &weights.params, grads).expect("a gradient that is finite").scale
     }
 
-    /// Adam's step.
+    /// Takes a step of Adam.
     pub fn descend(&mut self, scale: f64) {
         let Self { cpu, weights, grads, optimizer, .. } = self;
         optimizer
@@ -144,7 +145,7 @@ impl<'a> Trainer<'a> {
         self.step += 1;
     }
 
-    /// All of it.
+    /// Runs a whole training step.
     pub fn step(&mut self) {
         self.gather();
         self.gradient();
@@ -153,8 +154,8 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// A network that answers, `batch` images at a time.
-pub struct Answerer<'a> {
+/// A network in inference.
+pub struct Predictor<'a> {
     setup: &'a Setup,
     cpu: Cpu<'a>,
     weights: Weights<f32>,
@@ -162,8 +163,8 @@ pub struct Answerer<'a> {
     inputs: Vec<f32>,
 }
 
-impl<'a> Answerer<'a> {
-    /// The network of `setup` at its start, and the first images.
+impl<'a> Predictor<'a> {
+    /// The network of `setup` with initial weights, and the first `batch` images.
     pub fn new(setup: &'a Setup, cpu: Cpu<'a>, batch: usize) -> Self {
         let (network, images) = (&setup.network, &setup.dataset.train);
         let indices: Vec<u32> = (0..batch as u32).collect();
@@ -174,13 +175,13 @@ impl<'a> Answerer<'a> {
         Self { setup, cpu, weights, workspace, inputs }
     }
 
-    /// As a model of ONNX, if every layer has a counterpart.
+    /// The network as an ONNX model, if every layer has a counterpart.
     pub fn onnx(&self) -> Option<Vec<u8>> {
         let layers = self.setup.config.layers.as_deref().expect("it is resolved");
         runner::export::onnx(&self.setup.network, layers, &self.weights).ok()
     }
 
-    /// Once.
+    /// Computes the logits of the batch once.
     pub fn run(&mut self) {
         let Self { setup, cpu, weights, workspace, inputs } = self;
         setup.network.forward(*cpu, weights.lend(), inputs, workspace).expect(FITS);

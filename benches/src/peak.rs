@@ -1,4 +1,4 @@
-//! What the threads can do at most, all at once: multiply-adds, nothing else.
+//! Peak of all threads together: multiply-adds alone.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use runner::machine::timing::repeat;
 
 use crate::element::Element;
 
-/// Rounds that count as one call: tens of microseconds.
+/// Rounds per call: tens of microseconds.
 const ROUNDS: u64 = 4096;
 
-/// The fastest instruction for products of a type, on an instruction set, kept running by all threads.
+/// The fastest instruction of an instruction set for products of a type, on all threads.
 #[derive(Debug)]
 pub struct Peak {
     isa: Isa,
     pool: ThreadPool,
-    /// The chains, and how many operations these rounds of them are on one thread.
+    /// Runs this many rounds on one thread and returns the number of operations.
     chains: fn(Isa, u64) -> u64,
     name: &'static str,
 }
 
 impl Peak {
-    /// That of `T`'s products. Where `isa` has no instruction for pairs of bf16, it is that of f32.
+    /// Peak for products of `T`: that of f32 if `isa` has no instruction for pairs of bf16.
     pub fn new<T: Element>(threads: usize, isa: Isa) -> Self {
         let pairs: fn(Isa, u64) -> u64 =
             |isa, rounds| peak::pair_chains(isa, rounds).unwrap_or_default();
@@ -37,17 +37,17 @@ impl Peak {
         }
     }
 
-    /// Which instruction it is.
+    /// Name of the peak: bf16 or FMA.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Additions and multiplications of one call, of all threads together.
+    /// Additions and multiplications of one call, on all threads together.
     pub fn flop(&self) -> f64 {
         (self.chains)(self.isa, ROUNDS) as f64 * self.pool.threads() as f64
     }
 
-    /// How long `times` calls take, on all threads together.
+    /// Time of `times` calls, on all threads together.
     pub fn time(&self, times: u32) -> Duration {
         let rounds = u64::from(times) * ROUNDS;
         repeat(1, || self.pool.run(self.pool.threads(), &|_| _ = (self.chains)(self.isa, rounds)))

@@ -1,4 +1,4 @@
-//! The implementations, each behind the same trait: C = A B in f32 or bf16 on some threads.
+//! Implementations of products, behind one trait: C = A B in f32 or bf16 on some threads.
 
 mod faer;
 mod frameworks;
@@ -22,15 +22,15 @@ pub use ours::Ours;
 pub use process::Process;
 pub use pytorch::PyTorch;
 
-/// An implementation of products of `T`.
+/// An implementation of products of matrices of `T`.
 pub trait Implementation<T> {
     /// Name in tables and in criterion's ids.
     fn name(&self) -> &'static str;
-    /// C = A B for row-major C, on this implementation's threads. bf16 is accumulated in f32; C is
-    /// rounded at the end.
+    /// Computes C = A B for row-major C, on this implementation's threads. Accumulators of bf16
+    /// products are f32; C is rounded at the end.
     fn multiply(&mut self, shape: &Shape, a: &[T], b: &[T], c: &mut [T]);
-    /// Time of `times` repetitions of the last product. A peer in another process already has the
-    /// operands from [`multiply`](Self::multiply), so that their transfer does not count.
+    /// Time of `times` repetitions of the last product. An implementation in another process has
+    /// the operands from [`multiply`](Self::multiply), so that their transfer does not count.
     fn time(&mut self, shape: &Shape, a: &[T], b: &[T], c: &mut [T], times: u32) -> Duration {
         repeat(times, || self.multiply(shape, a, b, c))
     }
@@ -38,7 +38,7 @@ pub trait Implementation<T> {
 
 /// A type that implementations multiply.
 pub trait Multiplied: Element {
-    /// All implementations on `threads` threads, ours first, on `isa`. Names those that this
+    /// All implementations on `threads` threads, ours first, on `isa`. Reports those that this
     /// machine lacks on stderr.
     fn implementations(threads: usize, isa: Isa) -> Vec<Box<dyn Implementation<Self>>>;
 }
@@ -87,7 +87,7 @@ pub fn operands<T: Element>(shape: &Shape) -> (Vec<T>, Vec<T>, Vec<T>) {
     )
 }
 
-/// Multiplies once. Panics unless some hundred elements of C are near those of A B.
+/// Multiplies once. Panics unless C is near A B in some hundred sampled elements.
 pub fn check<T: Element>(
     peer: &mut (impl Implementation<T> + ?Sized),
     shape: &Shape,

@@ -1,4 +1,4 @@
-//! The products that are measured: a data file.
+//! Shapes of the measured products, from a data file.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use kernels::MatRef;
 /// One product C = A B, where A is m x k and B is k x n.
 #[derive(Clone, Debug)]
 pub struct Shape {
-    /// What training uses it for.
+    /// Use in training.
     pub name: String,
     /// Rows of C.
     pub m: usize,

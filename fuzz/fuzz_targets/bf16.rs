@@ -1,9 +1,9 @@
-//! Any numbers to bf16 and back: the same bits everywhere, to nearest as the crate `half` has it, and at random to one of two
-//! neighbours; `cargo +nightly fuzz run bf16`.
+//! Conversion of any numbers to bf16 and back: the same bits everywhere. To nearest, the bits of
+//! the crate `half`; at random, one of the two neighbours. `cargo +nightly fuzz run bf16`.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fuzz::{Length, Misfit, Values, bits, same_everywhere};
+use fuzz::{Length, Mismatch, Values, bits, same_everywhere};
 use half::bf16;
 use kernels::bf16::{narrow, narrow_stochastic, widen};
 use kernels::random::Stream;
@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 #[derive(Debug, Arbitrary)]
 struct Problem {
     len: Length,
-    other: Misfit,
+    other: Mismatch,
     stream: [u64; 2],
     values: Values,
 }

@@ -1,12 +1,12 @@
-//! Norms and clips of any gradient: nothing overflows, what is not finite is reported and left alone, and what was clipped keeps to
-//! its limit; `cargo +nightly fuzz run clip`.
+//! Norms and clips of any gradient: nothing overflows, a non-finite gradient is an error and stays
+//! unchanged, and a clipped one is within its limit. `cargo +nightly fuzz run clip`.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fuzz::{Length, Misfit, Number, Parameter, Values, same_everywhere};
+use fuzz::{Length, Mismatch, Number, Parameter, Values, same_everywhere};
 use kernels::clip::{
-    Clip, Tensor, clip_adaptive, clip_chain, clip_chain_scratch, clip_global_norm, clip_norm,
-    clip_value, max_norm,
+    AdaptiveLimit, Clip, Tensor, clip_adaptive, clip_chain, clip_chain_scratch, clip_global_norm,
+    clip_norm, clip_value, max_norm,
 };
 use kernels::norm::{Norm, Units, norm_max, norm1, norm2, tensor_norms, unit_norms};
 use kernels::{Cpu, Error, Float};
@@ -19,8 +19,8 @@ struct Problem {
     chain: Vec<Link>,
     limit: Parameter,
     epsilon: Parameter,
-    of_w: Misfit,
-    of_scratch: Misfit,
+    of_w: Mismatch,
+    of_scratch: Mismatch,
     values: Values,
 }
 
@@ -73,7 +73,7 @@ fn one_and_all<T: Float + Number>(problem: &Problem) {
         .take(3)
         .map(|(len, unit)| {
             let units = unit.units();
-            // Whole rows, as a rule.
+            // Usually whole rows.
             let cols = match units {
                 Units::Whole => 1,
                 Units::Rows(cols) | Units::Columns(cols) => cols.max(1),
@@ -109,7 +109,7 @@ fn one<T: Float + Number>(problem: &Problem, units: Units, len: usize) {
         (problem.values.take::<T>(0, len), problem.limit.get(), problem.epsilon.get());
     let first_wild = g.iter().position(|g| !Number::to_f64(*g).is_finite());
     let is_limit = limit.is_finite() && limit > 0.0;
-    // A norm of numbers is a number, but for one of f64 that is past the largest.
+    // The norm of finite numbers is finite, except in f64, where it can overflow.
     let of =
         |norm: fn(Cpu<'_>, &[T]) -> Result<f64, Error>| {
             let norm = same_everywhere(&(), |cpu, ()| norm(cpu, &g)).map(|((), norm)| norm);
@@ -159,7 +159,8 @@ fn one<T: Float + Number>(problem: &Problem, units: Units, len: usize) {
     let w = problem.values.take::<T>(3, problem.of_w.of(len));
     let adaptive = same_everywhere(&g, |cpu, g| {
         let mut norms = vec![0.0; problem.of_scratch.of(2 * count)];
-        let found = clip_adaptive(cpu, g, &w, units, limit, epsilon, &mut norms)?;
+        let limit = AdaptiveLimit { ratio: limit, epsilon };
+        let found = clip_adaptive(cpu, g, &w, units, limit, &mut norms)?;
         Ok((found.norm, found.excess, found.clipped))
     });
     assert!(adaptive.is_err() || w.len() == len && is_limit && first_wild.is_none());
@@ -170,7 +171,7 @@ fn one<T: Float + Number>(problem: &Problem, units: Units, len: usize) {
     assert_eq!(bounded.is_ok(), is_limit && first_wild.is_none());
 }
 
-/// The tensors of a flat buffer, and as slices.
+/// The tensors of a flat buffer, as shapes and as slices.
 fn chained<T: Float + Number>(problem: &Problem, tensors: &[Tensor]) {
     let len = tensors.iter().map(|tensor| tensor.len).sum();
     let (g, w) =

@@ -1,11 +1,11 @@
-//! Convolutions of any small shape and any numbers: bit for bit the loop of the contract, and what does not fit is refused;
-//! `cargo +nightly fuzz run convolution`.
+//! Convolutions of any small shape and any numbers: the bits of the documented loop, and an error
+//! for operands that do not fit. `cargo +nightly fuzz run convolution`.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fuzz::{Misfit, Values, bits, same_everywhere};
+use fuzz::{Mismatch, Values, bits, same_everywhere};
 use kernels::Window;
-use kernels::convolution::{Convolution, Epilogue};
+use kernels::convolution::{Convolution, Epilogue, Filters};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Debug, Arbitrary)]
@@ -20,7 +20,7 @@ struct Problem {
     bias: bool,
     relu: bool,
     rounded: bool,
-    misfits: [Misfit; 4],
+    mismatches: [Mismatch; 4],
     values: Values,
 }
 
@@ -39,7 +39,8 @@ fuzz_target!(|problem: Problem| {
     let window = Window::new(kernel).stride(stride).padding(padding).dilation(dilation);
     // Mostly equal groups.
     let out_channels = below(problem.out_channels, 12) * groups.max(1);
-    let Ok(convolution) = Convolution::new(x, window, out_channels, groups) else {
+    let filters = Filters::new(out_channels).groups(groups);
+    let Ok(convolution) = Convolution::new(x, window, filters) else {
         let fits = |axis: usize| {
             (kernel[axis].max(1) - 1) * dilation[axis] < x[1 + axis] + 2 * padding[axis]
         };
@@ -48,7 +49,7 @@ fuzz_target!(|problem: Problem| {
         return;
     };
     let convolution = if problem.rounded { convolution.rounded() } else { convolution };
-    let [of_x, of_w, of_y, of_scratch] = problem.misfits;
+    let [of_x, of_w, of_y, of_scratch] = problem.mismatches;
     let input = problem.values.take::<f32>(0, of_x.of(convolution.x_len()));
     let w = problem.values.take::<f32>(1, of_w.of(convolution.w_len()));
     let bias = problem.bias.then(|| problem.values.take::<f32>(2, out_channels));

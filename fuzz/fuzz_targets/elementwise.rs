@@ -1,9 +1,10 @@
-//! Activations, softmax, dropout and vector arithmetic on any numbers: the same bits everywhere, NaN stays NaN, and lengths that
-//! do not fit are refused; `cargo +nightly fuzz run elementwise`.
+//! Activations, softmax, dropout and vector arithmetic on any numbers: the same bits everywhere,
+//! NaN stays NaN, and lengths that do not fit are an error.
+//! `cargo +nightly fuzz run elementwise`.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fuzz::{Length, Misfit, Number, Parameter, Values, bits, same_everywhere};
+use fuzz::{Length, Mismatch, Number, Parameter, Values, bits, same_everywhere};
 use half::bf16;
 use kernels::activation::{Activation, Saved, prelu, prelu_backward, prelu_scratch};
 use kernels::dropout::Dropout;
@@ -20,7 +21,7 @@ struct Problem {
     element: Type,
     operation: Operation,
     len: Length,
-    other: Misfit,
+    other: Mismatch,
     cols: u8,
     number: Parameter,
     values: Values,
@@ -70,7 +71,7 @@ fuzz_target!(|problem: Problem| {
     }
 });
 
-/// Asserts an error of `lengths` that differ, and none else.
+/// Asserts an error exactly if `lengths` differ.
 fn agreed<T>(result: Result<T, Error>, lengths: [usize; 2]) -> Option<T> {
     assert_eq!(result.is_ok(), lengths[0] == lengths[1]);
     result.ok()
@@ -82,7 +83,7 @@ fn floats<T: Float + Number>(problem: &Problem) {
     let cols = usize::from(problem.cols % 40);
     match problem.operation {
         Operation::Prelu => {
-            // Either may be refused: for its length, or since it is no whole number of rows.
+            // Either may be the error: another length, or not a whole number of rows.
             let slopes = problem.values.take::<T>(2, cols);
             let forward = same_everywhere(&y, |cpu, y| prelu(cpu, &x, &slopes, y));
             let backward = same_everywhere(&(y.clone(), slopes.clone()), |cpu, (dy, dslopes)| {
@@ -144,7 +145,7 @@ where
             let in_place = same_everywhere(&x, |cpu, x| activation.forward_in_place(cpu, x));
             assert_eq!(bits(&in_place.expect("it is allowed").0), bits(&forward));
             assert!(x.iter().zip(&forward).all(|(x, y)| !is_nan(x) || is_nan(y)));
-            // What it saved has a gradient, too, and that is no NaN that did not come in.
+            // The gradient at the saved values is NaN only where an input is.
             let saved = if activation.saved() == Saved::Input { &x } else { &forward };
             let ones = vec![E::from_f64(1.0); len];
             let gradient = same_everywhere(&ones, |cpu, dy| activation.backward(cpu, saved, dy));
@@ -153,7 +154,7 @@ where
         }
         Operation::Dropout(seed) => {
             let dropout = Dropout { p: number, stream: Stream::new(seed, 1) };
-            // Offsets whose mask would end past the last index are refused.
+            // Offsets whose mask would end past the last index are an error.
             let is_allowed = dropout.check().is_ok() && seed.checked_add(len as u64).is_some();
             let forward = same_everywhere(&y, |cpu, y| dropout.forward(cpu, seed, &x, y));
             assert_eq!(forward.is_ok(), is_allowed && len == other);
@@ -167,15 +168,21 @@ where
             }
         }
         _ => {
-            let factor = <E::Float as Number>::from_f64(number);
+            let coefficient = <E::Float as Number>::from_f64(number);
             let scaled = same_everywhere(&x, |cpu, x| {
-                vector::scale(cpu, factor, x);
+                vector::scale(cpu, coefficient, x);
                 Ok(())
             });
             assert!(scaled.is_ok());
             agreed(same_everywhere(&y, |cpu, y| vector::accumulate(cpu, &x, y)), [len, other]);
-            agreed(same_everywhere(&y, |cpu, y| vector::axpy(cpu, factor, &x, y)), [len, other]);
-            agreed(same_everywhere(&y, |cpu, y| vector::lerp(cpu, factor, &x, y)), [len, other]);
+            agreed(
+                same_everywhere(&y, |cpu, y| vector::axpy(cpu, coefficient, &x, y)),
+                [len, other],
+            );
+            agreed(
+                same_everywhere(&y, |cpu, y| vector::lerp(cpu, coefficient, &x, y)),
+                [len, other],
+            );
         }
     }
 }

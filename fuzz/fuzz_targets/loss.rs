@@ -1,9 +1,9 @@
-//! Any loss of any logits: the same bits everywhere, whether the gradient is asked for or not, and what does not fit is refused;
-//! `cargo +nightly fuzz run loss`.
+//! Losses of any logits: the same bits everywhere, with and without the gradient, and an error for
+//! operands that do not fit. `cargo +nightly fuzz run loss`.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fuzz::{Length, Misfit, Number, Parameter, Values, bits, same_everywhere};
+use fuzz::{Length, Mismatch, Number, Parameter, Values, bits, same_everywhere};
 use half::bf16;
 use kernels::loss::{
     BinaryCrossEntropy, CrossEntropy, Hinge, HingeForm, Regression, Targets, mask_rows,
@@ -16,10 +16,10 @@ struct Problem {
     loss: Loss,
     rows: Length,
     classes: u8,
-    of_logits: Misfit,
-    of_losses: Misfit,
-    of_targets: Misfit,
-    of_dlogits: Misfit,
+    of_logits: Mismatch,
+    of_losses: Mismatch,
+    of_targets: Mismatch,
+    of_dlogits: Mismatch,
     number: Parameter,
     scale: Parameter,
     ignore: Option<u8>,
@@ -46,8 +46,8 @@ fuzz_target!(|problem: Problem| match problem.loss {
     Loss::Binary { .. } | Loss::Regression { .. } => elements::<bf16>(&problem),
 });
 
-/// A loss without its gradient and with it: asserts that the losses are the same, refused or not. `dlogits` is as long as the
-/// logits if it `fits`.
+/// Asserts that a loss is the same, or the same error, without its gradient and with it. `dlogits`
+/// is as long as the logits if it `fits`.
 fn both<T: Number>(
     losses: &[T],
     (dlogits, fits): (&[T], bool),
@@ -70,7 +70,7 @@ fn rows<T: Float + Number>(problem: &Problem) {
     let (rows, classes) = (problem.rows.get() % 300, usize::from(problem.classes % 40));
     let label =
         |i: usize| problem.labels.get(i % problem.labels.len().max(1)).map_or(0, |&l| u32::from(l));
-    // At times one that there is not.
+    // Sometimes a label that is not a class.
     let labels: Vec<u32> = (0..problem.of_targets.of(rows))
         .map(|i| label(i) % (classes as u32).max(1) + label(i) / 255)
         .collect();

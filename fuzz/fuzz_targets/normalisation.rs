@@ -1,9 +1,9 @@
-//! Any rows through each normalisation and back: refused, with nothing written, or the same bits everywhere; and what is tame stays
-//! finite; `cargo +nightly fuzz run normalisation`.
+//! Each normalisation of any rows, forward and backward: an error with nothing written, or the same
+//! bits everywhere, and finite for tame rows. `cargo +nightly fuzz run normalisation`.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fuzz::{Length, Misfit, Number, Parameter, Values, same_everywhere};
+use fuzz::{Length, Mismatch, Number, Parameter, Values, same_everywhere};
 use kernels::normalisation::batch::{
     Running, batch_norm, batch_norm_backward, batch_norm_inference, batch_norm_inference_scratch,
     batch_norm_scratch, fold_batch_norm, scale_shift,
@@ -24,11 +24,11 @@ struct Problem {
     epsilon: Parameter,
     gamma: bool,
     beta: bool,
-    of_x: Misfit,
-    of_y: Misfit,
-    of_gamma: Misfit,
-    of_mean: Misfit,
-    of_scratch: Misfit,
+    of_x: Mismatch,
+    of_y: Mismatch,
+    of_gamma: Mismatch,
+    of_mean: Mismatch,
+    of_scratch: Mismatch,
     values: Values,
 }
 
@@ -57,8 +57,8 @@ fn normalise<T: Float + Number>(problem: &Problem) {
     let beta = problem.beta.then(|| values.take::<T>(2, channels));
     let affine = Affine { gamma: gamma.as_deref(), beta: beta.as_deref() };
     let (gamma, epsilon) = (gamma.as_deref(), problem.epsilon.get());
-    // What is kept for the way back: a number each.
-    let (kept, scratch) = match problem.kind {
+    // Lengths of the saved statistics and of the scratch.
+    let (saved, scratch) = match problem.kind {
         Kind::Batch { .. } => (channels, batch_norm_scratch(rows, channels)),
         Kind::Inference => (channels, batch_norm_inference_scratch(channels)),
         Kind::Layer => (rows, layer_norm_backward_scratch(rows, channels)),
@@ -68,12 +68,12 @@ fn normalise<T: Float + Number>(problem: &Problem) {
         }
     };
     let scratch = || vec![T::default(); of_scratch.of(scratch)];
-    let kept = vec![0.0_f64; of_mean.of(kept)];
+    let saved = vec![0.0_f64; of_mean.of(saved)];
     // y, mean, rstd, and the running mean and variance.
     let written = (
         y.clone(),
-        kept.clone(),
-        kept.clone(),
+        saved.clone(),
+        saved.clone(),
         values.take::<T>(3, channels),
         values.take::<T>(4, channels),
     );
@@ -166,7 +166,7 @@ fn normalise<T: Float + Number>(problem: &Problem) {
                     &mut scratch(),
                 )
             }
-            Kind::Inference => unreachable!("it has no way back"),
+            Kind::Inference => unreachable!("it has no backward pass"),
         }
     });
     if let Ok(((dx, _, _), ())) = backward

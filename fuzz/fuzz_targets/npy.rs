@@ -1,5 +1,5 @@
-//! Arrays as NumPy writes them, some of them damaged, alone and in archives: read as they are, or
-//! refused; `cargo +nightly fuzz run npy`.
+//! Arrays as NumPy writes them, some of them damaged, alone and in archives: read with their
+//! values, or an error. `cargo +nightly fuzz run npy`.
 #![no_main]
 
 use std::io::{Cursor, Write};
@@ -32,9 +32,9 @@ struct Array {
     big_endian: bool,
     columns_first: bool,
     dims: Vec<u8>,
-    /// Elements, repeated; cut or prolonged by `misfit`.
+    /// Elements, repeated; `mismatch` makes them one byte shorter or longer.
     bytes: Vec<u8>,
-    misfit: u8,
+    mismatch: u8,
     /// Text in place of the header.
     header: Option<String>,
     version: u8,
@@ -52,7 +52,10 @@ impl Array {
         let shape: String = dims.iter().map(|dim| format!("{dim}, ")).collect();
         let columns_first = if self.columns_first { "True" } else { "False" };
         let header = self.header.clone().unwrap_or_else(|| {
-            format!("{{'descr': '{order}{kind}', 'fortran_order': {columns_first}, 'shape': ({shape}), }}\n")
+            format!(
+                "{{'descr': '{order}{kind}', 'fortran_order': {columns_first}, \
+                 'shape': ({shape}), }}\n"
+            )
         });
         let mut file = vec![0x93, b'N', b'U', b'M', b'P', b'Y', self.version % 3, 0];
         match self.version % 3 {
@@ -61,7 +64,7 @@ impl Array {
         }
         file.extend(header.as_bytes());
         let count = dims.iter().product::<usize>();
-        let len = match self.misfit {
+        let len = match self.mismatch {
             0 => count * width + 1,
             1 => (count * width).saturating_sub(1),
             _ => count * width,

@@ -1,9 +1,9 @@
-//! Any optimizer with any hyper-parameters on any numbers: refused, with nothing changed, or the same bits everywhere; and what
-//! is tame stays finite; `cargo +nightly fuzz run optimizer`.
+//! Optimizers with any hyper-parameters on any numbers: an error with nothing written, or the same
+//! bits everywhere, and finite for tame numbers. `cargo +nightly fuzz run optimizer`.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fuzz::{Length, Misfit, Number, Parameter, Values, same_everywhere};
+use fuzz::{Length, Mismatch, Number, Parameter, Values, same_everywhere};
 use half::bf16;
 use kernels::optimizer::{
     AdaDelta, AdaGrad, AdaMax, Adam, AnyOptimizer, Decay, Lamb, Lars, Lion, MOST_MOMENTS, Moment,
@@ -24,8 +24,8 @@ struct Problem {
     lr: Parameter,
     scale: Parameter,
     len: Length,
-    of_grads: Misfit,
-    of_moments: Misfit,
+    of_grads: Mismatch,
+    of_moments: Mismatch,
     steps: u8,
     values: Values,
 }
@@ -35,9 +35,9 @@ struct Problem {
 enum Storage {
     Single,
     Double,
-    /// bf16 beside parameters of f32.
+    /// bf16, with parameters of f32.
     Half,
-    /// One matrix with rows of so many elements, for Muon.
+    /// One matrix with rows of this many elements, for Muon.
     Matrix(u8),
 }
 
@@ -72,7 +72,7 @@ impl Problem {
         Step { scale: self.scale.get(), rounding, ..Step::new(t, self.lr.get()) }
     }
 
-    /// No number so large or so small that a finite result could not be expected.
+    /// `true` if no number is so large or so small that a result may overflow.
     fn is_tame(&self) -> bool {
         let numbers =
             self.numbers.iter().chain(self.decay.iter().flatten()).chain([&self.lr, &self.scale]);
@@ -132,7 +132,7 @@ fn matrix(problem: &Problem, cols: usize) {
     let state = (problem.values.take::<f32>(0, len), vec![0.0; problem.of_moments.of(len)]);
     let grads = problem.values.take::<f32>(1, problem.of_grads.of(len));
     let result = same_everywhere(&state, |cpu, (params, m)| {
-        let mut scratch = vec![0.0; Muon::scratch::<f32>(cpu.executor.threads(), rows, cols)];
+        let mut scratch = vec![0.0; Muon::scratch::<f32>(cpu.executor.threads(), [rows, cols])];
         muon.step(cpu, problem.step(0), params, &grads, [rows, cols], m, &mut scratch)
     });
     assert!(result.is_err() || muon.check().is_ok() && grads.len() == len && state.1.len() == len);

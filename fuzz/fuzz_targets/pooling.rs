@@ -1,9 +1,9 @@
-//! Pooling of any small shape and any numbers: the greatest and the means of the windows as a loop has them, and gradients with
-//! the same bits everywhere; `cargo +nightly fuzz run pooling`.
+//! Pooling of any small shape and any numbers: max and mean of each window as in a plain loop, and
+//! gradients with the same bits everywhere. `cargo +nightly fuzz run pooling`.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fuzz::{Misfit, Values, bits, same_everywhere};
+use fuzz::{Mismatch, Values, bits, same_everywhere};
 use kernels::Window;
 use kernels::pooling::{Count, Pooling};
 use libfuzzer_sys::fuzz_target;
@@ -16,8 +16,8 @@ struct Problem {
     padding: [u8; 2],
     global: bool,
     in_image: bool,
-    of_x: Misfit,
-    of_y: Misfit,
+    of_x: Mismatch,
+    of_y: Mismatch,
     values: Values,
 }
 
@@ -51,22 +51,23 @@ fuzz_target!(|problem: Problem| {
             (at % shape[3], at / shape[3] % out_width, at / shape[3] / out_width % out_height);
         let n = at / shape[3] / out_width / out_height;
         let rows = (oh * stride[0]..).take(kernel[0]).filter_map(|ih| ih.checked_sub(padding[0]));
-        let (mut greatest, mut total, mut pixels) = (f32::NEG_INFINITY, None::<f32>, 0_u16);
+        let (mut expected_max, mut total, mut pixels) = (f32::NEG_INFINITY, None::<f32>, 0_u16);
         for ih in rows.filter(|ih| *ih < shape[1]) {
             let columns =
                 (ow * stride[1]..).take(kernel[1]).filter_map(|iw| iw.checked_sub(padding[1]));
             let mut row = None::<f32>;
             for iw in columns.filter(|iw| *iw < shape[2]) {
                 let x = x[((n * shape[1] + ih) * shape[2] + iw) * shape[3] + c];
-                // NaN is the greatest of all.
-                greatest = if greatest >= x || greatest.is_nan() { greatest } else { x };
+                // NaN is above every number.
+                expected_max =
+                    if expected_max >= x || expected_max.is_nan() { expected_max } else { x };
                 row = Some(row.map_or(x, |row| row + x));
                 pixels += 1;
             }
             total = row.map(|row| total.map_or(row, |total| total + row)).or(total);
         }
         let divisor = if problem.in_image { pixels } else { (kernel[0] * kernel[1]) as u16 };
-        assert!(*max == greatest || max.is_nan() && greatest.is_nan(), "max {at}");
+        assert!(*max == expected_max || max.is_nan() && expected_max.is_nan(), "max {at}");
         let expected = total.unwrap_or(0.0) / f32::from(divisor);
         assert!(bits(mean) == bits(&expected) || *mean == expected, "mean {at}: {mean} {expected}");
     }

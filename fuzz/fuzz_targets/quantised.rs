@@ -1,9 +1,9 @@
-//! Products of any bytes: exact; and quantisation there and back: refused or the same bits
-//! everywhere; `cargo +nightly fuzz run quantised`.
+//! Products of any bytes, which are exact; quantisation and its inverse, with the same bits
+//! everywhere or an error. `cargo +nightly fuzz run quantised`.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fuzz::{Length, Misfit, Parameter, Values, bits, same_everywhere};
+use fuzz::{Length, Mismatch, Parameter, Values, bits, same_everywhere};
 use kernels::gemm::GemmShape;
 use kernels::quantised::{
     Dequantise, choose_scales, dequantise, gemm_i8, gemm_i8_dequantised, gemm_i8_requantised,
@@ -16,9 +16,9 @@ struct Problem {
     m: u8,
     n: u8,
     k: u16,
-    of_a: Misfit,
-    of_c: Misfit,
-    of_scales: Misfit,
+    of_a: Mismatch,
+    of_c: Mismatch,
+    of_scales: Mismatch,
     scale: Parameter,
     one_scale: [bool; 2],
     relu: bool,
@@ -80,7 +80,7 @@ fn product(problem: &Problem) {
             let value = exact(at) as f32 * scale + bias.as_ref().map_or(0.0, |bias| bias[at % n]);
             if problem.relu && value <= 0.0 { 0.0 } else { value }
         };
-        // Without a bias -0 stays -0: 0 is added only where there is one.
+        // Without a bias -0 stays -0, since no 0 is added.
         let is_same =
             |(at, x): (usize, &f32)| *x == expected(at) || x.is_nan() && expected(at).is_nan();
         assert!(floats.iter().enumerate().all(is_same));

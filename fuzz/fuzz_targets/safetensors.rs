@@ -1,5 +1,5 @@
-//! safetensors files, whole and damaged, as the weights of a network: taken with finite values, or
-//! refused; `cargo +nightly fuzz run safetensors`.
+//! safetensors files, whole and damaged, as the weights of a network: loaded if all values are
+//! finite, else an error. `cargo +nightly fuzz run safetensors`.
 #![no_main]
 
 use std::collections::HashMap;

@@ -1,12 +1,12 @@
 //! Learning rate schedules over the domain of their parameters and steps: finite, in range, the
-//! same bits everywhere, and within `largest`; `cargo +nightly fuzz run schedule`. A loop without
-//! end is a timeout.
+//! same bits everywhere, and within `largest`. An endless loop is a timeout.
+//! `cargo +nightly fuzz run schedule`.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use kernels::{Cpu, Isa};
 use libfuzzer_sys::fuzz_target;
-use nn::{Plateau, Progress, Schedule};
+use nn::{Plateau, Progress, RunLength, Schedule};
 
 #[derive(Debug, Arbitrary)]
 struct Problem {
@@ -53,11 +53,11 @@ impl Count {
 
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Number {
-    /// In 65535ths, 0 and 1 included.
+    /// In units of 1/65535, 0 and 1 included.
     Share(u16),
-    /// In 100ths.
+    /// In units of 1/100.
     Hundredths(u16),
-    /// 1, and `2^-exponent` more.
+    /// `1 + 2^-exponent`.
     AboveOne(u8),
     /// `2^exponent`.
     Power(i16),
@@ -144,7 +144,7 @@ fuzz_target!(|problem: Problem| {
 fn factors(schedule: &Schedule, steps: u64, steps_per_epoch: u64, step: u64) {
     let cpu = Cpu::detect();
     let factor = |step| schedule.factor(cpu, Progress { step, steps, steps_per_epoch });
-    let largest = schedule.largest(cpu, steps, steps_per_epoch);
+    let largest = schedule.largest(cpu, RunLength { steps, steps_per_epoch });
     // The power is rounded: it may be next to the bound of the last step.
     let bound = if largest > 1.0 { largest * (1.0 + 1e-12) } else { 1.0 };
     assert!(largest >= 1.0 && (largest == 1.0 || grows(schedule)), "{largest}");
@@ -160,7 +160,7 @@ fn factors(schedule: &Schedule, steps: u64, steps_per_epoch: u64, step: u64) {
         let most = all.map(factor).fold(1.0, f64::max);
         assert!(most >= largest * (1.0 - 1e-12), "{schedule:?}: {most}, not {largest}");
     }
-    // Past the end a growing schedule goes on.
+    // Past the end, a growing schedule continues to grow.
     let x = factor(last.saturating_add(step));
     assert!(x >= 0.0 && (x <= 1.0 || grows(schedule)), "{schedule:?} past the end: {x}");
 
@@ -172,12 +172,13 @@ fn factors(schedule: &Schedule, steps: u64, steps_per_epoch: u64, step: u64) {
 /// Checks that a schedule that fits a run fits a longer one, in which it is no lower.
 fn lengths(schedule: &Schedule, steps: u64, steps_per_epoch: u64) {
     let cpu = Cpu::detect();
-    if schedule.check_length(steps, steps_per_epoch).is_err() {
+    let run = |steps| RunLength { steps, steps_per_epoch };
+    if schedule.check_length(run(steps)).is_err() {
         return;
     }
     let more = steps.saturating_add(steps / 2 + 1);
-    assert!(schedule.check_length(more, steps_per_epoch).is_ok(), "{schedule:?}: {steps}, {more}");
-    let [short, long] = [steps, more].map(|steps| schedule.largest(cpu, steps, steps_per_epoch));
+    assert!(schedule.check_length(run(more)).is_ok(), "{schedule:?}: {steps}, {more}");
+    let [short, long] = [steps, more].map(|steps| schedule.largest(cpu, run(steps)));
     assert!(long >= short * (1.0 - 1e-12), "{schedule:?}: {short} of {steps}, {long} of {more}");
     // A rise that ends within the run reaches the full rate.
     if let Schedule::Warmup { epochs, start, .. } = schedule {

@@ -1,4 +1,5 @@
-//! Statistics and histograms of any numbers: the same bits everywhere, and counts that are right; `cargo +nightly fuzz run statistics`.
+//! Statistics and histograms of any numbers: the same bits everywhere, and correct counts.
+//! `cargo +nightly fuzz run statistics`.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -45,7 +46,7 @@ fn look<E: Element + Number>(problem: &Problem) {
     let expected =
         [count(|_| true), count(|x| x.is_nan()), count(|x| x.is_infinite()), count(|x| **x == 0.0)];
     assert_eq!(counts, expected);
-    // The squares of f64 can overflow, as is documented, and then differences of infinities are NaN.
+    // The squares of f64 can overflow, as documented; differences of infinities are then NaN.
     assert!(sums[1..].iter().all(|sum| *sum >= 0.0 || size_of::<E>() == 8 && sum.is_nan()));
     let finite = || exact.iter().copied().filter(|x| x.is_finite());
     assert_eq!(
@@ -60,7 +61,7 @@ fn look<E: Element + Number>(problem: &Problem) {
     .expect("nothing is refused");
     assert_eq!([zero, wild], [expected[3], expected[1] + expected[2]]);
     assert_eq!(bins.iter().sum::<u64>() + zero + below + above + wild, expected[0]);
-    // The exponents of all that is normal.
+    // The exponents of all normal numbers.
     for (bin, count) in bins.iter().enumerate() {
         let field = (1023 + Histogram::MIN_EXPONENT + bin as i32) as u64;
         let inside = |x: &&f64| x.to_bits() >> 52 & 0x7FF == field;

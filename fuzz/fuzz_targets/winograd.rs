@@ -1,11 +1,11 @@
-//! Convolutions by Winograd's way, of any image and padding: the same bits on every instruction set and number of threads, all
-//! gradients in one pass as one by one, and the greatest of each 2 x 2 windows as pooling has them;
-//! `cargo +nightly fuzz run winograd`.
+//! Convolutions by the Winograd algorithm, of any image and padding: the same bits on every
+//! instruction set and number of threads, all gradients in one pass as one by one, and the fused
+//! 2 x 2 max pooling as `pooling` computes it. `cargo +nightly fuzz run winograd`.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use fuzz::{Values, bits, same_everywhere};
-use kernels::convolution::{Convolution, Epilogue, Gradients, OutputGradient};
+use kernels::convolution::{Convolution, Epilogue, Filters, Gradients, OutputGradient};
 use kernels::pooling::Pooling;
 use kernels::{Cpu, Window};
 use libfuzzer_sys::fuzz_target;
@@ -27,7 +27,7 @@ fuzz_target!(|problem: Problem| {
         [below(batch, 5), below(height, 30), below(width, 30), 16 * (1 + below(channels, 3))];
     let window = Window::new([3, 3]).padding(problem.padding.map(|padding| below(padding, 5)));
     let filters = 16 * (1 + below(problem.filters, 3));
-    let Ok(c) = Convolution::new(shape, window, filters, 1) else { return };
+    let Ok(c) = Convolution::new(shape, window, Filters::new(filters)) else { return };
     let x = problem.values.take::<f32>(0, c.x_len());
     let w = problem.values.take::<f32>(1, c.w_len());
     let bias = problem.values.take::<f32>(2, filters);
@@ -84,8 +84,8 @@ fuzz_target!(|problem: Problem| {
     let pooling =
         Pooling::new(c.output(), Window::new([2, 2]).stride([2, 2])).expect("there are windows");
     let dy = &dy[..pooling.y_len()];
-    let (mut greatest, mut of_windows) = (dy.to_vec(), y.clone());
-    pooling.max(Cpu::detect(), &y, &mut greatest).expect("all fits");
+    let (mut expected_max, mut of_windows) = (dy.to_vec(), y.clone());
+    pooling.max(Cpu::detect(), &y, &mut expected_max).expect("all fits");
     let max_backward =
         if problem.relu { Pooling::max_relu_backward } else { Pooling::max_backward };
     max_backward(&pooling, Cpu::detect(), &y, dy, &mut of_windows).expect("all fits");
@@ -94,7 +94,7 @@ fuzz_target!(|problem: Problem| {
         c.forward(cpu, &x, &w, epilogue().max_pool(argmax), y, &mut scratch)
     })
     .expect("all fits");
-    assert_eq!(bits(&got), bits(&greatest));
+    assert_eq!(bits(&got), bits(&expected_max));
     let apart = backward(OutputGradient { dy: &of_windows, argmax: None });
     assert_eq!(bits(&backward(OutputGradient { dy, argmax: Some(&argmax) })), bits(&apart));
 });

@@ -1,4 +1,5 @@
-//! What the fuzz targets share: numbers from bytes, every way to run a kernel, and what "the same bits" means.
+//! Support of the fuzz targets: numbers from bytes, runs on every instruction set, and the
+//! comparison of bits.
 
 pub mod readers;
 
@@ -6,13 +7,13 @@ use arbitrary::Arbitrary;
 use half::bf16;
 use kernels::{Cpu, Error, Executor, Isa};
 
-/// What a kernel writes or returns.
+/// A value that a kernel writes or returns.
 pub trait Outcome: Clone {
-    /// Appends its bits, all NaN made one.
+    /// Appends its bits, with one value for all NaN.
     fn append(&self, bits: &mut Vec<u64>);
 }
 
-/// The bits of `x`, all NaN made one: what two results are compared by.
+/// The bits of `x`, with one value for all NaN, for comparisons.
 pub fn bits(x: &impl Outcome) -> Vec<u64> {
     let mut bits = Vec::new();
     x.append(&mut bits);
@@ -64,7 +65,7 @@ impl<T: Outcome> Outcome for Vec<T> {
     }
 }
 
-/// One thread that says it is three: work is cut for three.
+/// One thread that reports three, so that work is divided for three.
 struct AsThree;
 
 impl Executor for AsThree {
@@ -76,10 +77,12 @@ impl Executor for AsThree {
     }
 }
 
-/// Runs a kernel on every instruction set, for one thread and for three, each time on a copy of `written`. Asserts that all
-/// agree, and that nothing was written where there is an error. Returns what was written and what was returned.
+/// Runs a kernel on every instruction set, for one thread and for three, each on a copy of
+/// `written`. Asserts that all agree, and that an error leaves the copy unchanged. Returns the
+/// written copy and the kernel's result.
 ///
-/// How much scratch is enough depends on the threads: where there is too little for some, that is the answer.
+/// The scratch that a kernel needs depends on the threads: [`Error::Scratch`] of any run is
+/// returned without a comparison.
 pub fn same_everywhere<W: Outcome, R: Outcome>(
     written: &W,
     run: impl Fn(Cpu<'_>, &mut W) -> Result<R, Error>,
@@ -91,7 +94,9 @@ pub fn same_everywhere<W: Outcome, R: Outcome>(
         let mut seen = bits(&to);
         match &result {
             Ok(returned) => returned.append(&mut seen),
-            Err(error) => assert!(seen == bits(written), "{cpu:?} wrote before it said: {error}"),
+            Err(error) => {
+                assert!(seen == bits(written), "{cpu:?} wrote before it returned: {error}");
+            }
         }
         if let Err(error @ Error::Scratch { .. }) = result {
             return Err(error);
@@ -100,7 +105,7 @@ pub fn same_everywhere<W: Outcome, R: Outcome>(
             None => first = Some((seen, result.map(|returned| (to, returned)))),
             Some((expected, outcome)) => {
                 assert!(*expected == seen, "{cpu:?} differs");
-                // As text, since a NaN that is refused is no NaN's equal.
+                // Compared as text: the NaN in a parameter's error does not equal itself.
                 let [expected, got] =
                     [outcome.as_ref().err(), result.as_ref().err()].map(|e| format!("{e:?}"));
                 assert_eq!(expected, got, "{cpu:?}");
@@ -110,13 +115,13 @@ pub fn same_everywhere<W: Outcome, R: Outcome>(
     first.expect("`scalar` is always there").1
 }
 
-/// A number that can be anything.
+/// A floating-point type of operands.
 pub trait Number: Outcome + Copy + Default {
-    /// From any bits.
+    /// The number with these bits.
     fn from_any(bits: u64) -> Self;
-    /// The nearest.
+    /// `x`, rounded to nearest.
     fn from_f64(x: f64) -> Self;
-    /// Exactly.
+    /// The exact value.
     fn to_f64(self) -> f64;
 }
 
@@ -139,21 +144,21 @@ number!(f32, u32, |x| x as f32, f64::from);
 number!(f64, u64, |x| x, |x| x);
 number!(bf16, u16, bf16::from_f64, bf16::to_f64);
 
-/// Numbers for operands of any length: a few, over and over.
+/// Numbers for operands of any length: a few, repeated.
 #[derive(Debug, Arbitrary)]
 pub struct Values {
     bits: Vec<u64>,
-    /// All between -8 and 8.
+    /// `true` if all are between -8 and 8.
     tame: bool,
 }
 
 impl Values {
-    /// Whether all are between -8 and 8.
+    /// `true` if all are between -8 and 8.
     pub fn are_tame(&self) -> bool {
         self.tame
     }
 
-    /// `len` of them; another `operand` begins elsewhere.
+    /// `len` numbers; each `operand` begins at another one.
     pub fn take<T: Number>(&self, operand: usize, len: usize) -> Vec<T> {
         let at = |i: usize| {
             self.bits.get((operand + i) % self.bits.len().max(1)).copied().unwrap_or(1 << 62)
@@ -163,23 +168,23 @@ impl Values {
     }
 }
 
-/// A length: mostly of a few registers, at times of more than a chunk.
+/// A length: usually a few registers, sometimes more than a chunk.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub struct Length(u16);
 
 impl Length {
-    /// As a number.
+    /// The number of elements.
     pub fn get(self) -> usize {
         let drawn = usize::from(self.0);
         if drawn.is_multiple_of(61) { (1 << 14) + drawn % 300 } else { drawn % 200 }
     }
 }
 
-/// What is added to a length that should fit: nothing, as a rule.
+/// Change of a length that should fit: usually none.
 #[derive(Clone, Copy, Debug, Arbitrary)]
-pub struct Misfit(u8);
+pub struct Mismatch(u8);
 
-impl Misfit {
+impl Mismatch {
     /// `len`, or one more or one less.
     pub fn of(self, len: usize) -> usize {
         match self.0 {
@@ -190,19 +195,19 @@ impl Misfit {
     }
 }
 
-/// A hyper-parameter: between 0 and 1 as a rule, else anything.
+/// A hyper-parameter: usually between 0 and 1, else any number.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub enum Parameter {
-    /// In 2^16ths.
+    /// In units of 2^-16.
     Fraction(u16),
-    /// The same, under another name for the fuzzer, so that it comes more often.
+    /// As `Fraction`: a second variant makes the fuzzer draw fractions more often.
     Part(u16),
-    /// Any number at all.
+    /// Any number.
     Any(f64),
 }
 
 impl Parameter {
-    /// As a number.
+    /// The value.
     pub fn get(self) -> f64 {
         match self {
             Self::Fraction(x) | Self::Part(x) => f64::from(x) / 65536.0,

@@ -1,4 +1,4 @@
-//! Hands the linker the map of the machine's memory.
+//! Passes the map of the machine's memory to the linker.
 
 fn main() {
     println!("cargo::rerun-if-changed=memory.ld");

@@ -1,8 +1,11 @@
-//! Derivatives by finite differences, and how far an analytic gradient is from them.
+//! Derivatives by finite differences, and the error of an analytic gradient relative to them.
 
-/// The derivative of `f` in each coordinate of `at`, by fourth-order central differences with step `h`:
-/// `f' = (8 (f(x + h) - f(x - h)) - (f(x + 2h) - f(x - 2h))) / 12h`, whose error falls as h^4 (Fornberg 1988,
-/// "Generation of finite difference formulas on arbitrarily spaced grids", table 1). Exactly 0 where `f` does not change.
+/// The derivative of `f` in each coordinate of `at`, by fourth-order central differences with step
+/// `h`. Exactly 0 where `f` does not change.
+///
+/// `f' = (8 (f(x + h) - f(x - h)) - (f(x + 2h) - f(x - 2h))) / 12h`, with an error of order h^4
+/// (Fornberg 1988, "Generation of finite difference formulas on arbitrarily spaced grids", table
+/// 1).
 pub fn gradient(at: &[f64], h: f64, mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
     let mut x = at.to_vec();
     let mut derivative = |i: usize| {
@@ -17,8 +20,9 @@ pub fn gradient(at: &[f64], h: f64, mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64
     (0..at.len()).map(&mut derivative).collect()
 }
 
-/// The largest error of an analytic gradient, element by element: |a - n| / max(|a|, |n|, 1e-3 of the largest |a| of
-/// the tensor). A NaN on either side is an infinite error. 0 where both are 0 throughout.
+/// The largest error of an element of an analytic gradient: |a - n| / max(|a|, |n|, 1e-3 of the
+/// largest |a| of the tensor). A NaN on either side is an infinite error. 0 if all elements of both
+/// are 0.
 pub fn worst_error(analytic: &[f64], numeric: &[f64]) -> f64 {
     assert_eq!(analytic.len(), numeric.len());
     let largest = analytic.iter().fold(0.0_f64, |largest, a| largest.max(a.abs()));

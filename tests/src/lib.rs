@@ -1,6 +1,7 @@
-//! What the cross-crate tests measure with: finite differences, and a network written as a textbook writes it.
+//! References of the cross-crate tests: finite differences, and a network in its textbook form.
 //!
-//! [`oracle`] shares no code with the crates it judges. [`differences`] knows nothing but a function of numbers.
+//! [`oracle`] shares no code with the crates under test. [`differences`] needs only a function of
+//! numbers.
 #![forbid(unsafe_code)]
 
 pub mod differences;

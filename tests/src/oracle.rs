@@ -1,26 +1,27 @@
-//! A sequential network as a textbook writes it: nested loops in f64, std's maths, nothing fused, nothing reused.
+//! A sequential network in its textbook form: nested loops in f64, std's mathematics, nothing
+//! fused, nothing reused.
 #![expect(
     clippy::disallowed_methods,
-    reason = "an oracle must not use what it judges; nothing here reaches a run"
+    reason = "an oracle must not use the code under test; nothing here reaches a run"
 )]
 
 use nn::{Activation, LayerSpec};
 
-/// What [`run`] found.
+/// Result of [`run`].
 #[derive(Debug)]
 pub struct Found {
     /// Mean softmax cross-entropy over the batch.
     pub loss: f64,
     /// dloss/dparams, in the order of the parameters.
     pub grads: Vec<f64>,
-    /// dloss/dinput, rows x inputs.
+    /// dloss/dinput, `[rows, inputs]`.
     pub dinput: Vec<f64>,
-    /// The distance of the nearest number to a kink: the least |x| that entered a ReLU.
+    /// Smallest distance to a kink: the minimum of |x| over all inputs of a ReLU.
     pub nearest_kink: f64,
 }
 
-/// Loss and gradients of a network of these layers. `params` holds, for each dense layer in turn, its weight
-/// (inputs x units, row after row) and its bias.
+/// Loss and gradients of a network of these layers. `params` has, for each dense layer in order,
+/// its weight, `[inputs, units]`, and its bias.
 pub fn run(
     layers: &[LayerSpec],
     inputs: usize,
@@ -36,11 +37,11 @@ pub fn run(
         nearest_kink: f64::INFINITY,
     };
     for row in 0..rows {
-        // Forward, one row at a time; every layer's input is kept.
-        let mut kept = vec![input[row * inputs..(row + 1) * inputs].to_vec()];
+        // Forward, one row at a time; every layer's input is saved.
+        let mut saved = vec![input[row * inputs..(row + 1) * inputs].to_vec()];
         let mut offset = 0;
         for layer in layers {
-            let x = kept.last().expect("the input is kept first");
+            let x = saved.last().expect("the input is saved first");
             let y = match layer {
                 LayerSpec::Dense { units, .. } => {
                     let (weight, bias) = (&params[offset..], &params[offset + x.len() * units..]);
@@ -56,27 +57,27 @@ pub fn run(
                         .collect()
                 }
                 LayerSpec::Activation(Activation::Relu) => {
-                    let least = x.iter().fold(f64::INFINITY, |least, x| least.min(x.abs()));
-                    found.nearest_kink = found.nearest_kink.min(least);
+                    let nearest = x.iter().fold(f64::INFINITY, |min, x| min.min(x.abs()));
+                    found.nearest_kink = found.nearest_kink.min(nearest);
                     x.iter().map(|x| if *x > 0.0 { *x } else { 0.0 }).collect()
                 }
                 other => unreachable!("the oracle does not know {other:?}"),
             };
-            kept.push(y);
+            saved.push(y);
         }
-        let logits = kept.pop().expect("the logits are kept last");
+        let logits = saved.pop().expect("the logits are saved last");
         let label = labels[row] as usize;
         let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let total: f64 = logits.iter().map(|z| (z - largest).exp()).sum();
         found.loss += (total.ln() + largest - logits[label]) / rows as f64;
 
-        // Backward: the gradient of softmax cross-entropy is p - y, and then layer by layer down.
+        // Backward: the gradient of softmax cross-entropy, p - y, then the layers in reverse.
         let probability = |z: &f64| (z - largest).exp() / total;
         let mut dy: Vec<f64> = logits.iter().map(probability).collect();
         dy[label] -= 1.0;
         dy.iter_mut().for_each(|d| *d /= rows as f64);
         for layer in layers.iter().rev() {
-            let x = kept.pop().expect("one input for each layer");
+            let x = saved.pop().expect("one input for each layer");
             dy = match layer {
                 LayerSpec::Dense { units, .. } => {
                     offset -= (x.len() + 1) * units;

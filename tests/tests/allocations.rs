@@ -1,5 +1,6 @@
-//! After its first step, no preset allocates: neither in a training step, which is a gradient and a step of the optimizer, nor in an
-//! evaluation. A test binary of its own with one test, since its allocator counts for the whole process.
+//! After its first step, no preset allocates: neither in a training step (gradient and optimizer
+//! step) nor in an evaluation. A test binary with this test alone, since its allocator counts for
+//! the whole process.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::alloc::System;
@@ -19,7 +20,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const IMAGE: Shape = Shape::Image { height: 12, width: 12, channels: 1 };
 const LABELS: [u32; 4] = [0, 1, 2, 1];
 
-/// What training steps and evaluations allocate, once each of them has run.
+/// Number of allocations of training steps and evaluations, once each of them has run.
 fn allocated<T: Float>(cpu: Cpu<'_>, preset: Preset, optimizer: Optimizer) -> Stats {
     let network = Network::new(IMAGE, &preset.layers(3)).unwrap().with_loss(preset.loss());
     let mut params = vec![T::ZERO; network.layout().len()];
@@ -44,7 +45,7 @@ fn allocated<T: Float>(cpu: Cpu<'_>, preset: Preset, optimizer: Optimizer) -> St
     };
     step(0, LABELS.len());
     let counter = Region::new(ALLOCATOR);
-    // A smaller last batch is as good as a full one.
+    // A smaller last batch allocates nothing either.
     (1..4).for_each(|number| step(number, LABELS.len() - number as usize % 2));
     counter.change()
 }

@@ -1,5 +1,5 @@
-//! Every preset on batches of sizes at which blocks of rows are cut differently, on several numbers of threads and every
-//! instruction set: the same gradient, to the bit.
+//! Every preset on batch sizes that divide into blocks of rows differently, on several numbers of
+//! threads and every instruction set: the same bits of the gradient.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use clap::ValueEnum;
@@ -37,7 +37,8 @@ fn gradient(cpu: Cpu<'_>, preset: Preset, sparse_inputs: bool, rows: usize) -> (
     (score.loss, grads.into_iter().map(f32::to_bits).collect())
 }
 
-/// The sign of a 0 that underflowed is all that leaving out zeros may change: compare with it cleared.
+/// Clears the sign of zeros for the comparison: skipping zeros may change the sign of a 0 that
+/// underflowed, and nothing else.
 fn without_signs_of_zeros(bits: Vec<u32>) -> Vec<u32> {
     bits.into_iter().map(|x| if x << 1 == 0 { 0 } else { x }).collect()
 }
@@ -50,11 +51,12 @@ fn no_batch_size_is_beyond_any_preset() {
     for &preset in Preset::value_variants() {
         let layers = preset.layers(CLASSES);
         for rows in [1, 2, 17, 33, 64] {
-            // Batch statistics of one row are refused.
+            // Batch statistics of one row are an error.
             if rows == 1 && contains(&layers, "BatchNorm") {
                 continue;
             }
-            // The first dense layer is where sparse rows are multiplied: that of the default preset meets every combination.
+            // The first dense layer multiplies sparse rows: the default preset tests every
+            // combination.
             let (pools, sparse) = if preset == Preset::Mlp {
                 (&pools[..], &[false, true][..])
             } else {

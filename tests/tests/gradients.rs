@@ -1,5 +1,5 @@
-//! Every analytic gradient of `nn`, of parameters and of inputs, against fourth-order central differences and against
-//! the oracle, on random networks.
+//! Analytic gradients of `nn`, of parameters and of inputs, compared with fourth-order central
+//! differences and with the oracle, on random networks.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::random::Stream;
@@ -8,13 +8,14 @@ use nn::{Activation, Batch, Init, LayerSpec, Mode, Network, Workspace};
 use proptest::prelude::*;
 use tests::{differences, oracle};
 
-/// Step of the differences: the error of the formula, h^4, meets that of rounding, 1e-16 / h.
+/// Step of the differences, at which the error of the formula, h^4, is about that of rounding,
+/// 1e-16 / h.
 const STEP: f64 = 5e-4;
 
 /// The bound on [`differences::worst_error`].
 const BOUND: f64 = 1e-7;
 
-/// No number that enters a ReLU may be nearer to its kink than this: the differences move it by a few steps.
+/// Minimum distance of a ReLU's inputs to its kink: the differences move them by a few steps.
 const MARGIN: f64 = 2e-2;
 
 /// A network and a batch for it.
@@ -47,7 +48,7 @@ impl Problem {
         oracle::run(&self.layers, self.network.inputs(), &self.params, &self.input, &self.labels)
     }
 
-    /// The first problem from `seed` on that stays clear of every kink.
+    /// The first problem, from `seed` on, without an input near a kink.
     fn away_from_kinks(
         layers: &[LayerSpec],
         inputs: usize,
@@ -121,7 +122,7 @@ fn dense(units: usize) -> LayerSpec {
     LayerSpec::dense(units, Init::Zeros)
 }
 
-/// The sequences in which a stage begins, ends or is folded in another way: an activation first, last, twice, none.
+/// Sequences that fuse activations differently: an activation first, last, twice, or none.
 #[test]
 fn each_order_of_layers_has_the_right_gradient() {
     for layers in [
@@ -136,7 +137,8 @@ fn each_order_of_layers_has_the_right_gradient() {
         vec![dense(1)],
     ] {
         for rows in [1, 4] {
-            // ReLU keeps the sign of what it is given: twice in a row, the second stands at 0 for every negative input.
+            // Of two ReLUs in a row, the second has an input of 0 for every negative input of the
+            // first.
             let twice = layers.windows(2).any(|pair| pair == [RELU, RELU]);
             let problem = if twice {
                 Problem::draw(layers.clone(), 3, rows, 1)
@@ -162,7 +164,11 @@ fn layers() -> impl Strategy<Value = Vec<LayerSpec>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_global_rejects: 4096, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        max_global_rejects: 4096,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn random_networks_have_the_right_gradient(

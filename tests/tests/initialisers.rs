@@ -1,10 +1,10 @@
-//! Every initialiser: moments, bounds and structure of what it draws, the same bits everywhere, and what `gain` and `critical` promise
-//! of deep networks.
+//! Initialisers: moments, bounds and structure of their weights, the same bits everywhere, and deep
+//! networks with the weight scales of `gain` and `critical`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::random::{Stream, fill_normal};
 use kernels::{Cpu, Isa};
-use nn::init::{Fans, critical, gain};
+use nn::init::{Fans, Signals, critical, gain};
 use nn::{
     Activation, Batch, Convolution, Init, LayerSpec, Loss, Mode, Network, Shape, Targets, Workspace,
 };
@@ -26,16 +26,19 @@ const SHAPES: [Fans; 4] = [
     Fans { taps: 1, inputs: 90, parts: 4, outputs: 120 },
 ];
 
-/// A distribution's fourth moment over the square of its second, and its greatest size in standard deviations.
+/// Shape of a distribution.
 struct Law {
+    /// Fourth moment over the square of the second.
     kurtosis: f64,
+    /// Maximum magnitude, in standard deviations.
     reach: Option<f64>,
 }
 
 const NORMAL: Law = Law { kurtosis: 3.0, reach: None };
 const UNIFORM: Law = Law { kurtosis: 9.0 / 5.0, reach: Some(1.732_050_807_568_877_2) };
 
-/// Of a normal cut at ±2, which keeps the share Z: its density at 2 is d, its moments are `1 - 4 d / Z` and `3 - 28 d / Z`.
+/// Variance of a normal distribution truncated at ±2. With d its density at 2 and Z the remaining
+/// probability, the second and fourth moments are `1 - 4 d / Z` and `3 - 28 d / Z`.
 const TRUNCATED_VARIANCE: f64 = 1.0 - 4.0 * 0.053_990_966_513_188_06 / 0.954_499_736_103_641_6;
 const TRUNCATED: Law = Law {
     kurtosis: (3.0 - 28.0 * 0.053_990_966_513_188_06 / 0.954_499_736_103_641_6)
@@ -44,8 +47,9 @@ const TRUNCATED: Law = Law {
     reach: Some(2.273_692_640_302_567),
 };
 
-/// Mean 0 and the variance of the formula, each within five standard errors: of the mean, sqrt(variance / n); of the mean square,
-/// variance sqrt((kurtosis - 1) / n). By chance, one in a million draws is further away.
+/// Mean 0 and the variance of the formula, each within five standard errors: sqrt(variance / n) for
+/// the mean, variance sqrt((kurtosis - 1) / n) for the mean square. By chance, one draw in a
+/// million is further away.
 #[test]
 fn random_weights_have_the_moments_of_their_formulas() {
     for fans in SHAPES {
@@ -86,20 +90,20 @@ fn random_weights_have_the_moments_of_their_formulas() {
             }
         }
     }
-    // Nothing to draw again where nothing is beyond two deviations of 0.
+    // With a deviation of 0 no sample is beyond two deviations: nothing is redrawn.
     assert!(draw(Init::TruncatedNormal { std: 0.0 }, SHAPES[0]).iter().all(|w| *w == 0.0));
     assert!(draw(Init::Zeros, SHAPES[0]).iter().all(|w| *w == 0.0));
     assert!(draw(Init::Constant { value: -0.7 }, SHAPES[0]).iter().all(|w| *w == -0.7));
 }
 
-/// Part `part` of a tensor as a matrix, (taps and inputs) x outputs, row after row.
+/// Part `part` of a tensor as a row-major matrix, `[taps * inputs, outputs]`.
 fn part(weights: &[f64], fans: Fans, part: usize) -> Vec<f64> {
     let rows = weights.chunks(fans.parts * fans.outputs);
     rows.flat_map(|row| &row[part * fans.outputs..][..fans.outputs]).copied().collect()
 }
 
-/// Distance of `matrix` from one with orthonormal columns, or rows if these are fewer: the largest element of W^T W - I. For `n`
-/// columns, singular values are within `n` times that of 1.
+/// Distance of `matrix` from one with orthonormal columns, or rows if these are fewer: the largest
+/// element of W^T W - I. With `n` columns, singular values are within `n` times this distance of 1.
 fn defect(matrix: &[f64], rows: usize, cols: usize) -> f64 {
     let at =
         |i: usize, j: usize| if rows >= cols { matrix[i * cols + j] } else { matrix[j * cols + i] };
@@ -114,7 +118,7 @@ fn defect(matrix: &[f64], rows: usize, cols: usize) -> f64 {
     worst
 }
 
-/// To a few units in the last place of 1 for each of some hundred reflections.
+/// Orthogonal to a few units in the last place of 1 for each of some hundred reflections.
 const ORTHOGONAL_BOUND: f64 = 1e-13;
 
 #[test]
@@ -136,14 +140,14 @@ fn orthogonal_weights_are_orthogonal() {
         let scaled = draw(Init::ScaledOrthogonal { gain: 1.5 }, fans);
         assert!(plain.iter().zip(&scaled).all(|(plain, scaled)| *scaled == 1.5 * plain));
     }
-    // Gates are drawn apart.
+    // Each gate is a matrix of its own.
     let gates = Fans { taps: 1, inputs: 6, parts: 2, outputs: 6 };
     let weights = draw(Init::Orthogonal, gates);
     assert_ne!(part(&weights, gates, 0), part(&weights, gates, 1));
 }
 
-/// The QR decomposition of a full-rank matrix is unique where R has a positive diagonal: Q is orthogonal, R = Q^T A is upper
-/// triangular, and Q R = A.
+/// The QR decomposition of a full-rank matrix is unique if R has a positive diagonal: Q is
+/// orthogonal, R = Q^T A is upper triangular, and Q R = A.
 #[test]
 fn orthogonal_weights_are_the_q_of_a_normal_matrix() {
     for (rows, cols) in [(40, 40), (60, 25)] {
@@ -168,8 +172,9 @@ fn orthogonal_weights_are_the_q_of_a_normal_matrix() {
     }
 }
 
-/// Of a uniformly distributed orthogonal matrix the trace has mean 0, mean square 1 and mean fourth power 3 (Diaconis, Shahshahani,
-/// 1994). Within five standard errors of 400 draws: 5 / 20 and 5 sqrt(2) / 20. Without Mezzadri's signs the mean is another.
+/// The trace of a uniformly distributed orthogonal matrix has mean 0, mean square 1 and mean fourth
+/// power 3 (Diaconis, Shahshahani, 1994). Within five standard errors of 400 draws: 5 / 20 and
+/// 5 sqrt(2) / 20. Without Mezzadri's signs the mean is not 0.
 #[test]
 fn orthogonal_weights_prefer_no_direction() {
     const DRAWS: u64 = 400;
@@ -187,7 +192,8 @@ fn orthogonal_weights_prefer_no_direction() {
     assert!((square - 1.0).abs() < 0.36, "mean square {square}");
 }
 
-/// Each filter looks at the middle pixel alone, orthogonally: an image of as many or more channels has the length of the old one.
+/// Each filter reads the middle pixel alone, by an orthogonal matrix: an image of as many or more
+/// channels has the norm of its input.
 #[test]
 fn delta_orthogonal_filters_keep_lengths() {
     let fans = Fans { taps: 9, inputs: 5, parts: 1, outputs: 8 };
@@ -222,14 +228,14 @@ fn delta_orthogonal_filters_keep_lengths() {
 
 #[test]
 fn identities_are_diagonal() {
-    // Four gates of 3 x 3, side by side.
+    // The columns of four 3 x 3 gates, one gate after another.
     let gates = Fans { taps: 1, inputs: 3, parts: 4, outputs: 3 };
     for (i, row) in draw(Init::Identity { gain: 0.5 }, gates).chunks(12).enumerate() {
         for (j, weight) in row.iter().enumerate() {
             assert_eq!(*weight, if i == j % 3 { 0.5 } else { 0.0 });
         }
     }
-    // A filter gives back its image.
+    // Identity filters return the image.
     let convolution = Convolution { init: Init::Identity { gain: 1.0 }, ..Convolution::same(2, 3) };
     let shape = Shape::Image { height: 3, width: 3, channels: 2 };
     let network = Network::new(shape, &[LayerSpec::Convolution(convolution)]).unwrap();
@@ -241,7 +247,7 @@ fn identities_are_diagonal() {
     assert_eq!(network.forward(cpu, &params, &inputs, &mut workspace).unwrap(), inputs);
 }
 
-/// Of every kind.
+/// Every initialiser.
 const KINDS: [Init; 17] = [
     Init::Zeros,
     Init::Constant { value: 0.3 },
@@ -288,7 +294,7 @@ fn every_instruction_set_and_any_number_of_threads_draw_the_same_bits() {
             check::<f64>(init, fans);
         }
     }
-    // Enough elements to be shared among threads.
+    // Enough elements for several threads.
     for init in [Init::HeNormal, Init::GlorotUniform, Init::TruncatedNormal { std: 1.0 }] {
         check::<f32>(init, Fans::matrix(700, 900));
     }
@@ -329,7 +335,8 @@ fn numbers_out_of_range_and_wrong_lengths_are_refused() {
         (0.0, f64::INFINITY),
         (0.0, f64::NAN),
     ] {
-        assert!(critical(Cpu::detect(), Activation::Relu, dropout, variance).is_err());
+        let signals = Signals { variance, dropout };
+        assert!(critical(Cpu::detect(), Activation::Relu, signals).is_err());
     }
 }
 
@@ -347,8 +354,9 @@ fn gains_are_pytorchs() {
 const DEPTH: usize = 50;
 const WIDTH: usize = 512;
 
-/// What [`DEPTH`] layers of [`WIDTH`] units multiply by: the mean square of pre-activations that start at `variance`, and that of the
-/// gradient on its way back; the logarithm of each, averaged over networks.
+/// Growth through [`DEPTH`] layers of [`WIDTH`] units: logarithms of the ratios by which the mean
+/// square of pre-activations, which starts at `variance`, and that of the gradient change, averaged
+/// over networks.
 #[expect(clippy::disallowed_methods, reason = "a logarithm that no run will see")]
 fn growth(
     activation: Activation,
@@ -386,7 +394,8 @@ fn growth(
                 .unwrap();
             x
         };
-        // So that the first pre-activations have `variance`; and targets far out, so that the gradient knows nothing of the outputs.
+        // The first pre-activations have `variance`. Targets are so large that the gradient does
+        // not depend on the outputs.
         let inputs = normal(2000, (variance - bias_variance) / (gain * gain));
         let targets = normal(2001, 1e30);
         let batch = Batch { inputs: &inputs, targets: Targets::Values(&targets) };
@@ -396,7 +405,8 @@ fn growth(
             .gradients(cpu, mode, &params, batch, &mut workspace, &mut grads, Some(&mut dinputs))
             .unwrap();
         let outputs = workspace.outputs(&network, ROWS);
-        // dloss/doutputs is 2 (outputs - targets) / elements; one layer of weights more lies on the way back.
+        // dloss/doutputs is 2 (outputs - targets) / elements. The gradient passes one layer of
+        // weights more than the signal.
         let scale = 2.0 / outputs.len() as f32;
         let doutputs: Vec<f32> =
             outputs.iter().zip(&targets).map(|(y, t)| scale * (y - t)).collect();
@@ -406,21 +416,25 @@ fn growth(
     sums.map(|sum| sum / NETWORKS as f64)
 }
 
-/// At the critical point, signals and gradients keep their size through fifty layers, with dropout and without: both logarithms stay
-/// within ±2.5, 5 % a layer. Of that, theory leaves a ReLU network of finite width this much to chance: a layer's mean square varies by
-/// (6 / (1 - p) - 1) / 512, relatively; over fifty layers the logarithm has a variance of 1.1 for p = 1/2, its mean is half as far
-/// below 0, and that of two networks has a deviation of 0.7.
+/// At the critical point, signals and gradients preserve their scale through fifty layers, with and
+/// without dropout: both logarithms are within ±2.5, 5 % per layer.
+///
+/// Finite width alone explains a part of that. The mean square of a ReLU layer has a relative
+/// variance of (6 / (1 - p) - 1) / 512. Over fifty layers with p = 1/2, the logarithm has a
+/// variance of 1.1 and a mean of minus half of it; the mean over two networks has a deviation of
+/// 0.7.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a logarithm that no run will see")]
 fn critical_networks_keep_signals_and_gradients() {
     let cpu = Cpu::detect();
     for activation in [Activation::Relu, Activation::Tanh, Activation::Selu] {
         for dropout in [0.0, 0.5] {
-            let point = critical(cpu, activation, dropout, 1.0).unwrap();
+            let point = critical(cpu, activation, Signals { variance: 1.0, dropout }).unwrap();
             let [signal, gradient] =
                 growth(activation, dropout, [point.gain, point.bias_variance, 1.0]);
             println!(
-                "{activation:?}, dropout {dropout}: signal {signal:.2}, gradient {gradient:.2}, {point:?}"
+                "{activation:?}, dropout {dropout}: \
+                 signal {signal:.2}, gradient {gradient:.2}, {point:?}"
             );
             assert!(
                 signal.abs() < 2.5 && gradient.abs() < 2.5,
@@ -428,8 +442,9 @@ fn critical_networks_keep_signals_and_gradients() {
             );
         }
     }
-    // He's gain is that of no dropout, and twice too large in the square for one half: 50 ln 2 = 34.7 (Pretorius et al., 2018).
-    let relu = critical(cpu, Activation::Relu, 0.0, 1.0).unwrap();
+    // He's gain is critical without dropout. With p = 1/2 its square is twice too large: growth of
+    // 50 ln 2 = 34.7 (Pretorius et al., 2018).
+    let relu = critical(cpu, Activation::Relu, Signals { variance: 1.0, dropout: 0.0 }).unwrap();
     assert!((relu.gain - 2.0_f64.sqrt()).abs() < 1e-12 && relu.bias_variance == 0.0);
     let [signal, gradient] = growth(Activation::Relu, 0.5, [relu.gain, 0.0, 1.0]);
     println!("He under dropout 0.5: signal {signal:.2}, gradient {gradient:.2}");
@@ -438,7 +453,7 @@ fn critical_networks_keep_signals_and_gradients() {
         (signal - expected).abs() < 2.5 && (gradient - expected).abs() < 2.5,
         "{signal}, {gradient}"
     );
-    // SELU with a gain of 1 is drawn to variance 1 by itself (Klambauer et al., 2017).
+    // With a gain of 1, SELU's variance converges to 1 (Klambauer et al., 2017).
     let [signal, _] = growth(Activation::Selu, 0.0, [1.0, 0.0, 1.0]);
     assert!(signal.abs() < 0.5, "{signal}");
 }

@@ -1,13 +1,14 @@
-//! Every layer of `nn`, forward and backward: gradients against finite differences, alone and nested, in every mode.
+//! Layers of `nn`, forward and backward: gradients compared with finite differences, alone and
+//! nested, in every mode.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::random::Stream;
 use kernels::{Cpu, Isa};
 use nn::{
-    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network,
-    Recurrent, RnnActivation, Shape, Targets, ThreadPool, Weights, Workspace, gradcheck,
+    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool,
+    Recurrent, RnnActivation, Shape, Targets, Weights, Workspace, gradcheck,
 };
-use runner::machine::thread_pool::ThreadPool as Threads;
+use runner::machine::thread_pool::ThreadPool;
 
 const TRAIN: Mode = Mode::Train { seed: 3, step: 1 };
 const IMAGE: Shape = Shape::Image { height: 5, width: 6, channels: 2 };
@@ -21,7 +22,8 @@ fn dense(units: usize) -> LayerSpec {
     LayerSpec::dense(units, Init::LecunNormal)
 }
 
-/// In front of a batch norm, which takes any bias away again: its gradient is 0, and the differences are nothing but rounding.
+/// Dense layer without a bias, for use before a batch norm, which cancels any bias: the gradient
+/// would be 0, and the differences rounding errors.
 fn bare(units: usize) -> LayerSpec {
     LayerSpec::Dense { units, init: Init::LecunNormal, bias: false }
 }
@@ -30,7 +32,7 @@ fn act(activation: Activation) -> LayerSpec {
     LayerSpec::Activation(activation)
 }
 
-/// Checks the gradients of these layers, in these modes, with labels for targets.
+/// Checks the gradients of these layers, in these modes, with labels as targets.
 fn check(input: impl Into<Shape>, layers: &[LayerSpec], modes: &[Mode]) {
     let network = Network::new(input, layers).unwrap();
     let rows = 3;
@@ -116,7 +118,7 @@ fn convolutions_and_pooling_have_the_right_gradient() {
             check(IMAGE, &layers, &[Mode::Eval]);
         }
     }
-    for pool in [ThreadPool::Max, ThreadPool::Mean] {
+    for pool in [Pool::Max, Pool::Mean] {
         for (kernel, stride, padding) in [([2, 2], [2, 2], [0, 0]), ([3, 2], [1, 2], [1, 1])] {
             let pooling = LayerSpec::Pooling { pool, kernel, stride, padding };
             let mut layers = vec![LayerSpec::Convolution(square), pooling];
@@ -132,17 +134,14 @@ fn convolutions_and_pooling_have_the_right_gradient() {
     check(STEPS, &[LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
 }
 
-/// Taken into the convolution, or kept from it by a dropout of nothing: the same bits, and the right gradient.
+/// Pooling fused into the convolution has the bits of pooling that a dropout of 0 separates from
+/// it, and the right gradient.
 #[test]
 fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
     let image = Shape::Image { height: 6, width: 8, channels: 16 };
     let convolution = LayerSpec::Convolution(Convolution::same(16, 3));
-    let maxima = LayerSpec::Pooling {
-        pool: ThreadPool::Max,
-        kernel: [2, 2],
-        stride: [2, 2],
-        padding: [0, 0],
-    };
+    let maxima =
+        LayerSpec::Pooling { pool: Pool::Max, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
     let (relu, nothing) = (act(Activation::Relu), LayerSpec::Dropout { p: 0.0 });
     let gradient = |layers: &[LayerSpec], built: usize| {
         let network = Network::new(image, layers).unwrap();
@@ -167,7 +166,7 @@ fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
         assert!(gradient(&fused, 2) == gradient(&apart, 4), "{activation:?}");
         check(image, &fused, &[Mode::Eval]);
     }
-    // Behind the maxima nothing is fused.
+    // Nothing is fused after the max pooling.
     let late = [convolution.clone(), maxima.clone(), relu.clone(), LayerSpec::Flatten, dense(3)];
     let apart = [convolution, nothing, maxima, relu, LayerSpec::Flatten, dense(3)];
     assert!(gradient(&late, 3) == gradient(&apart, 5));
@@ -234,7 +233,7 @@ fn recurrent_layers_have_the_right_gradient() {
     }
 }
 
-/// Enough rows and units for as many blocks as there are threads, the last block shorter than the others.
+/// Enough rows and units for one block per thread, the last block shorter than the others.
 #[test]
 fn recurrent_layers_have_the_same_bits_on_any_number_of_threads() {
     let (rows, units) = (70, 64);
@@ -264,7 +263,7 @@ fn recurrent_layers_have_the_same_bits_on_any_number_of_threads() {
         };
         let alone = gradients(Cpu::detect());
         for threads in [2, 3, 8] {
-            let pool = Threads::new(threads).unwrap();
+            let pool = ThreadPool::new(threads).unwrap();
             assert!(
                 gradients(Cpu::new(Isa::detect(), &pool)) == alone,
                 "{cell:?} on {threads} threads"
@@ -273,8 +272,8 @@ fn recurrent_layers_have_the_same_bits_on_any_number_of_threads() {
     }
 }
 
-/// Cut off behind every step, the gradient is that of a layer which takes the state before it for granted: only the last step's
-/// contribution is left.
+/// Truncated after every step, the gradient treats the previous state as a constant: the last step
+/// alone contributes.
 #[test]
 fn truncated_gradients_stop_at_the_boundary() {
     let spec = |truncate| Recurrent { last: true, truncate, ..Recurrent::new(Cell::Lstm, 5) };
@@ -301,7 +300,7 @@ fn truncated_gradients_stop_at_the_boundary() {
         (grads, dinputs)
     };
     let (whole, cut, never) = (gradient(None), gradient(Some(1)), gradient(Some(4)));
-    // A chunk as long as the sequence cuts nothing off but what is before its first step.
+    // A chunk as long as the sequence truncates nothing.
     assert_eq!(whole, never);
     assert_ne!(whole.0, cut.0);
     for row in cut.1.chunks(24) {
@@ -330,7 +329,7 @@ fn standardised_inputs_have_the_right_gradient() {
     check(5, &[LayerSpec::Standardise, dense(3)], &[Mode::Eval]);
 }
 
-/// Indices are no numbers to take a gradient by; the table is.
+/// Indices have no gradient; the table has one.
 #[test]
 fn embeddings_have_the_right_gradient() {
     let layers = [
@@ -351,7 +350,7 @@ fn embeddings_have_the_right_gradient() {
         network.evaluate(Cpu::detect(), params, batch, &mut workspace).unwrap().mean_loss()
     });
     assert!(tests::differences::worst_error(&grads, &numeric) < 1e-7);
-    // Two and four are not looked up.
+    // Indices 2 and 4 do not occur.
     assert!(grads[6..9].iter().chain(&grads[12..15]).all(|g| *g == 0.0));
 }
 
@@ -458,7 +457,7 @@ fn networks_know_the_least_batch_that_they_learn_from() {
         |input: Shape, layers: &[LayerSpec]| Network::new(input, layers).unwrap().min_rows();
     assert_eq!(least(Shape::Features(4), &[dense(3)]), 1);
     assert_eq!(least(Shape::Features(4), &[dense(3), norm.clone(), dense(2)]), 2);
-    // Each place of an image is a value of its channel.
+    // Each position of an image is a value of its channel.
     assert_eq!(least(IMAGE, &[norm.clone(), dense(2)]), 1);
     assert_eq!(
         least(Shape::Image { height: 1, width: 1, channels: 3 }, &[norm.clone(), dense(2)]),

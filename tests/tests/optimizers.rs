@@ -1,4 +1,5 @@
-//! Fifty steps of every optimizer against PyTorch's and optax's, as `tests/pytorch/optimizers.py` recorded them.
+//! Fifty steps of every optimizer, compared with those of PyTorch and optax that
+//! `tests/pytorch/optimizers.py` recorded.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::Cpu;
@@ -44,7 +45,7 @@ fn steps(optimizer: AnyOptimizer, lr: f64) -> [f64; N] {
 
 fn muon_steps(muon: Muon, lr: f64, shape: [usize; 2]) -> [f64; N] {
     let (mut params, mut m) = (start(), [0.0; N]);
-    let mut scratch = vec![f64::NAN; Muon::scratch::<f64>(1, shape[0], shape[1])];
+    let mut scratch = vec![f64::NAN; Muon::scratch::<f64>(1, shape)];
     for t in 1..=STEPS {
         let grads = gradient(t, &params);
         let step = Step::new(t, lr);

@@ -1,5 +1,5 @@
-//! Every layer and every loss against PyTorch's, in f64, as `tests/pytorch/layers.py` recorded them: outputs, loss, all gradients,
-//! and the buffers behind a training pass.
+//! Every layer and every loss, compared with PyTorch's in f64 as `tests/pytorch/layers.py` recorded
+//! them: outputs, loss, all gradients, and the buffers after a training pass.
 //!
 //! `cargo test -p tests --test parity -- --nocapture` prints the worst difference of each case.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -13,21 +13,21 @@ use nn::{
 use serde::Deserialize;
 use tests::differences::worst_error;
 
-/// The bound on [`worst_error`]: relative, for elements above a thousandth of their tensor's largest.
+/// Bound of [`worst_error`]: relative for elements above a thousandth of their tensor's largest.
 const BOUND: f64 = 1e-10;
 
-/// What the script wrote.
+/// The file that the script writes.
 #[derive(Deserialize)]
 struct Recorded {
     torch: String,
     cases: Vec<Case>,
 }
 
-/// A network, a batch, and what PyTorch makes of them. Elements are in PyTorch's order throughout.
+/// A network, a batch, and PyTorch's results. All elements are in PyTorch's order.
 #[derive(Deserialize)]
 struct Case {
     name: String,
-    /// Of a row: [features], [steps, features] or [channels, height, width].
+    /// Shape of a row: `[features]`, `[steps, features]` or `[channels, height, width]`.
     shape: Vec<usize>,
     rows: usize,
     train: bool,
@@ -41,13 +41,13 @@ struct Case {
     output_shape: Vec<usize>,
     outputs: Vec<f64>,
     mean_loss: f64,
-    /// None where the inputs are indices.
+    /// `None` where the inputs are indices.
     dinputs: Option<Vec<f64>>,
     grads: Tensors,
     buffers_after: Tensors,
 }
 
-/// By name: a shape, and its elements.
+/// Tensors by name: shape and elements.
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
 
 fn recorded() -> Recorded {
@@ -67,20 +67,20 @@ fn shape(torch: &[usize]) -> Shape {
 fn to_ours(shape: Shape, torch: &[f64]) -> Vec<f64> {
     let Shape::Image { channels, .. } = shape else { return torch.to_vec() };
     let row = |row: &[f64]| -> Vec<f64> {
-        let places = row.len() / channels;
-        (0..row.len()).map(|i| row[i % channels * places + i / channels]).collect()
+        let positions = row.len() / channels;
+        (0..row.len()).map(|i| row[i % channels * positions + i / channels]).collect()
     };
     torch.chunks(shape.elements()).flat_map(row).collect()
 }
 
-/// The flat buffer of this layout: exactly these tensors, in these shapes, under these names.
+/// The flat buffer of this layout. Names and shapes of the tensors must be those of the layout.
 fn laid_out(layout: &Layout, torch: &Tensors) -> Vec<f64> {
     let names: BTreeSet<&str> = layout.tensors().iter().map(|tensor| &tensor.name[..]).collect();
     assert_eq!(names, torch.keys().map(|name| &name[..]).collect());
     let mut all = vec![f64::NAN; layout.len()];
     for tensor in layout.tensors() {
         let (shape, values) = &torch[&tensor.name];
-        // An image's statistics are a flat tensor with us, an image in the script.
+        // Statistics of an image are a flat tensor here, an image in the script.
         let flat = matches!(tensor.order, Order::Image { .. });
         assert!(flat || *shape == tensor.torch_shape(), "{}: {shape:?}", tensor.name);
         assert_eq!(values.len(), tensor.range.len(), "{}", tensor.name);
@@ -91,7 +91,7 @@ fn laid_out(layout: &Layout, torch: &Tensors) -> Vec<f64> {
     all
 }
 
-/// The worst error of `got` among the tensors of this layout.
+/// The worst error of `got` over the tensors of this layout.
 fn worst(layout: &Layout, torch: &Tensors, got: &[f64]) -> f64 {
     let expected = laid_out(layout, torch);
     let error = |tensor: &nn::Tensor| {
@@ -100,7 +100,7 @@ fn worst(layout: &Layout, torch: &Tensors, got: &[f64]) -> f64 {
     layout.tensors().iter().map(error).fold(0.0, f64::max)
 }
 
-/// What a network of ours makes of a case.
+/// Results of our network for a case.
 #[derive(Debug, PartialEq)]
 struct Found {
     outputs: Vec<f64>,
@@ -137,7 +137,7 @@ impl Case {
             .unwrap();
         let outputs = workspace.outputs(network, self.rows).to_vec();
         if !self.train {
-            // Use of a network runs in less memory, to the same bits.
+            // Inference needs less memory and gives the same bits.
             let mut workspace = Workspace::inference(network, cpu, self.rows).unwrap();
             let weights = Weights { params: &params, buffers: &mut buffers };
             assert_eq!(
@@ -188,9 +188,9 @@ fn every_layer_and_every_loss_is_pytorchs() {
     assert!(failed.is_empty(), "not PyTorch's: {failed:?}");
 }
 
-/// A weight that is off by 1e-8 of itself, and a layer of another kind, are both found out.
+/// A relative change of the weights by 1e-8 exceeds the bound.
 #[test]
-fn a_small_change_is_seen() {
+fn a_small_change_exceeds_the_bound() {
     for mut case in recorded().cases {
         let network = case.network();
         let (_, values) = case.params.values_mut().next().unwrap();
@@ -203,13 +203,13 @@ fn a_small_change_is_seen() {
     }
 }
 
-/// The kinds that configuration files know, from the message that refuses another.
+/// Kinds of layers in configuration files, from the error message for an unknown kind.
 fn kinds<T: for<'a> Deserialize<'a> + std::fmt::Debug>() -> BTreeSet<String> {
     let refused = serde_json::from_str::<T>(r#"{"kind": "?"}"#).unwrap_err().to_string();
     refused.split('`').skip(3).step_by(2).map(String::from).collect()
 }
 
-/// The layers of a case, and those inside of them.
+/// Adds the kinds of the layers of a case and of its residual blocks.
 fn visit(layers: &[LayerSpec], seen: &mut BTreeSet<String>) {
     for layer in layers {
         seen.insert(layer.kind().into());

@@ -1,8 +1,9 @@
-//! Ten training steps of every preset on generated images: the same losses, to the bit, on every instruction set, as they stand in
-//! `tests/golden/losses.txt`; and those of f32 beside those of f64.
+//! Ten training steps of every preset on generated images: on every instruction set the bits of the
+//! losses in `tests/golden/losses.txt`; and the losses of f32 compared with those of f64.
 //!
-//! A line of the file is a type, a preset and the bits of the loss of each step, in f64. After a change to the numbers that is meant,
-//! `EVENKEEL_RECORD=1 cargo test -p tests --test steps` writes it anew; the changelog says so under "Numerics".
+//! A line of the file is a type, a preset and the bits of the loss of each step, in f64. After an
+//! intended change of the numbers, `EVENKEEL_RECORD=1 cargo test -p tests --test steps` records
+//! them again; the changelog lists the change under "Numerics".
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
@@ -16,16 +17,16 @@ use runner::machine::thread_pool::ThreadPool;
 use runner::run::preset::Preset;
 
 const STEPS: u64 = 10;
-/// Enough for a batch norm over rows alone: of three, in one channel of a thousand all are so near to each other that their differences have
-/// lost several bits.
+/// Enough rows for a batch norm over rows alone. With three, in one channel of a thousand all
+/// values are so close that their differences have lost several bits.
 const ROWS: usize = 8;
 const CLASSES: u32 = 4;
-/// Small, so that one lane at a time is quick enough; large enough for each pooling and patch.
+/// Small enough for a fast scalar instruction set; large enough for each pooling and patch.
 const IMAGE: Shape = Shape::Image { height: 12, width: 12, channels: 1 };
 const SEED: u64 = 42;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/losses.txt");
 
-/// A preset that learns: its numbers, and what works on them.
+/// A preset in training: its network, parameters and buffers.
 struct Training<T> {
     network: Network,
     params: Vec<T>,
@@ -35,7 +36,7 @@ struct Training<T> {
 }
 
 impl<T: Float> Training<T> {
-    /// The numbers of f32 are those of f64, rounded.
+    /// Initial parameters; those of f32 are those of f64, rounded.
     fn new(cpu: Cpu<'_>, preset: Preset) -> Self {
         let network =
             Network::new(IMAGE, &preset.layers(CLASSES as usize)).unwrap().with_loss(preset.loss());
@@ -48,7 +49,8 @@ impl<T: Float> Training<T> {
         Self { network, params: narrowed(&params), buffers: narrowed(&buffers), grads, workspace }
     }
 
-    /// Loss and gradient on the images of this step, which are the same in both types, as is what is dropped.
+    /// Loss and gradient on the images of this step. Images and dropout masks are the same in both
+    /// types.
     fn gradient(&mut self, cpu: Cpu<'_>, step: u64) -> f64 {
         let Self { network, params, buffers, grads, workspace } = self;
         let stream = Stream::new(SEED, 1 << 20 | step);
@@ -111,12 +113,12 @@ fn ten_steps_of_every_preset_have_the_golden_losses_on_every_instruction_set() {
     assert_eq!(got.lines().count(), expected.lines().count(), "a preset has come or gone");
 }
 
-/// How far the losses of f32 may be from those of f64, relative to them, or to 1 where they are smaller: sixteen roundings of the
-/// loss.
+/// Maximum distance of a loss in f32 from that in f64, relative to the loss, or to 1 if it is
+/// smaller: sixteen roundings of the loss.
 const APART: f64 = 16.0 / (1 << 24) as f64;
 
-/// At each step with the same weights, which f64 learns: where a unit is so near to its kink that f32 and f64 see it on either side, the
-/// loss is the same, but the gradient is another.
+/// Each step takes the weights of the training in f64. Where a unit is so near to its kink that f32
+/// and f64 are on different sides, the losses agree, but the gradients do not.
 #[test]
 fn losses_of_f32_are_near_those_of_f64() {
     let cpu = Cpu::detect();

@@ -1,32 +1,35 @@
-//! Prints, kernel by kernel, our time beside what bounds it, and beside PyTorch's:
-//! `cargo run --release -p benches --bin kernel-ratios -- [--isa NAME] [KERNEL...]`. A KERNEL is the beginning of a name.
+//! Prints our time for each kernel, compared with its bounds and with PyTorch's time:
+//! `cargo run --release -p benches --bin kernel-ratios -- [--isa NAME] [KERNEL...]`. A KERNEL is
+//! the beginning of a name.
 //!
-//! f32, one thread. All take turns within one run, and the least time of each counts, in nanoseconds an element:
+//! f32, one thread. All alternate within one run, and the minimum of each counts, in nanoseconds
+//! per element:
 //!
 //! ```text
 //! ours      the kernel
 //! copy      a copy of the same streams, read and written (`benches::copy`)
-//! cached    the kernel on so few elements that they stay in the first-level cache: what its instructions take
-//! of bound  the greater of these two, over ours: 1 is the best that can be
-//! pytorch   PyTorch's, its answer compared with ours; missing without EVENKEEL_TORCH_PYTHON
+//! cached    the kernel on elements that fit in L1: the time of its instructions
+//! of bound  the larger of copy and cached, over ours: at most 1
+//! pytorch   PyTorch's, its result compared with ours; missing without EVENKEEL_TORCH_PYTHON
 //! faster    PyTorch's over ours
 //! ```
 //!
-//! Below the table: what clipping adds to a step of Adam, and the statistics of all parameters to a training step; and what Winograd's
-//! way of a convolution takes over the others.
+//! Below the table: the cost of clipping relative to a step of Adam, that of the statistics of all
+//! parameters relative to a training step, and the times of the Winograd algorithm over those of
+//! the other algorithms.
 
 use std::time::Duration;
 
 use benches::copy::Copies;
-use benches::kernel::{Case, FIRST_LEVEL, Kernel, NETWORK};
+use benches::kernel::{Case, Kernel, L1_ELEMENTS, NETWORK};
 use benches::peers::PyTorch;
-use benches::ways::{SHAPES, ratios};
+use benches::winograd::{SHAPES, ratios};
 use kernels::{Cpu, Isa};
 use runner::machine::timing::{Patience, Work, minima, repeat};
 
 const PATIENCE: Patience =
     Patience { slice: Duration::from_millis(5), rounds: 40, most: Duration::MAX };
-const ANSWERS: &str = "PyTorch's process answers";
+const RESPONDS: &str = "PyTorch's process responds";
 
 fn main() {
     let (isa, prefixes) = match parse(std::env::args().skip(1)) {
@@ -49,7 +52,7 @@ fn main() {
     }
     if prefixes.is_empty() {
         shares(cpu);
-        ways(cpu);
+        winograd(cpu);
     }
 }
 
@@ -74,18 +77,18 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Isa, Vec<String
     }
 }
 
-/// One line of the table.
+/// Prints one line of the table.
 fn row(kernel: &Kernel, elements: usize, pytorch: Option<&mut PyTorch>) {
     let mut case = kernel.on(elements);
     let pytorch = pytorch.filter(|_| case.peer.is_some());
     let pytorch = pytorch.map(|process| prepared(process, &mut case));
     case.settle();
     let mut copies = Copies::new(&case.streams);
-    let mut cached = kernel.is_elementwise().then(|| kernel.on(FIRST_LEVEL));
+    let mut cached = kernel.is_elementwise().then(|| kernel.on(L1_ELEMENTS));
     cached.iter_mut().for_each(Case::settle);
 
-    // What there is, in the order of the columns.
-    let there_is = [true, copies.is_some(), cached.is_some(), pytorch.is_some()];
+    // `true` for each column that is measured.
+    let measured = [true, copies.is_some(), cached.is_some(), pytorch.is_some()];
     let mut works: Vec<Work<'_>> = vec![Box::new(|times| repeat(times, || case.run()))];
     if let Some(copies) = &mut copies {
         works.push(Box::new(|times| repeat(times, || copies.run())));
@@ -94,12 +97,12 @@ fn row(kernel: &Kernel, elements: usize, pytorch: Option<&mut PyTorch>) {
         works.push(Box::new(|times| repeat(times, || cached.run())));
     }
     if let Some(process) = pytorch {
-        works.push(Box::new(|times| process.time(times).expect(ANSWERS)));
+        works.push(Box::new(|times| process.time(times).expect(RESPONDS)));
     }
     let mut seconds = minima(&mut works, PATIENCE).into_iter();
-    let of = [elements, elements, FIRST_LEVEL, elements];
+    let of = [elements, elements, L1_ELEMENTS, elements];
     let columns = [0, 1, 2, 3].map(|column| {
-        let seconds = if there_is[column] { seconds.next() } else { None };
+        let seconds = if measured[column] { seconds.next() } else { None };
         seconds.map(|seconds| seconds * 1e9 / of[column] as f64)
     });
     let [ours, copy, cached, pytorch] = columns;
@@ -117,12 +120,12 @@ fn row(kernel: &Kernel, elements: usize, pytorch: Option<&mut PyTorch>) {
     );
 }
 
-/// PyTorch with the operation of `case`, whose answer is near ours.
+/// PyTorch, ready to repeat the operation of `case`, with a result near ours.
 fn prepared<'a>(process: &'a mut PyTorch, case: &mut Case) -> &'a mut PyTorch {
     let peer = case.peer.expect("there is one");
     let mut theirs = vec![0.0; case.operands[peer.result].len()];
     let mut ask = |case: &Case, theirs: &mut [f32]| {
-        process.operation(peer.operation, peer.cols, &case.operands, theirs).expect(ANSWERS);
+        process.operation(peer.operation, peer.cols, &case.operands, theirs).expect(RESPONDS);
     };
     ask(case, &mut theirs);
     case.run();
@@ -130,32 +133,35 @@ fn prepared<'a>(process: &'a mut PyTorch, case: &mut Case) -> &'a mut PyTorch {
         let near = (ours - theirs).abs() <= 1e-4 * ours.abs() + 1e-6;
         assert!(near, "{}: element {i} is {ours}, PyTorch's {theirs}", peer.operation);
     }
-    // Not of numbers that shrink, either.
+    // PyTorch, too, gets operands that do not shrink.
     case.settle();
     ask(case, &mut theirs);
     process
 }
 
-/// The shapes of convolutions, and the ratios of each pass.
-fn ways(cpu: Cpu<'static>) {
+/// Prints the shapes of convolutions, and the ratios of each pass.
+fn winograd(cpu: Cpu<'static>) {
     println!(
-        "\n3 x 3 convolutions, Winograd's way over the direct one or that by products, and over that with factors rounded to bf16"
+        "\n3 x 3 convolutions: the Winograd algorithm over direct convolution or the im2col \
+         product, and over the product with operands rounded to bf16"
     );
     println!(
-        "| images | pixels | channels | filters | padding | y | gradients | y, bf16 | gradients, bf16 |"
+        "| images | pixels | channels | filters | padding | \
+         y | gradients | y, bf16 | gradients, bf16 |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for shape in SHAPES {
         let [batch, side, channels, padding, filters] = shape;
         let [y, gradients] = ratios(cpu, shape, PATIENCE);
         println!(
-            "| {batch} | {side} x {side} | {channels} | {filters} | {padding} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            "| {batch} | {side} x {side} | {channels} | {filters} | {padding} | \
+             {:.2} | {:.2} | {:.2} | {:.2} |",
             y.exact, gradients.exact, y.rounded, gradients.rounded
         );
     }
 }
 
-/// What is paid for keeping an eye on gradients.
+/// Prints the cost of clipping and of gradient statistics.
 fn shares(cpu: Cpu<'static>) {
     let names = ["adam", "adam clipped", "statistics", "histogram"];
     let mut cases = names.map(|name| Kernel::named(cpu, name).on(NETWORK));

@@ -1,17 +1,20 @@
-//! Prints, model by model, where the time of a training step goes, and how long frameworks take for the same:
-//! `cargo run --release -p benches --bin model-ratios -- [THREADS] [MODEL...]`. A MODEL is a preset's name.
+//! Prints for each model the time of the parts of a training step, compared with frameworks:
+//! `cargo run --release -p benches --bin model-ratios -- [THREADS] [MODEL...]`. A MODEL is a
+//! preset's name.
 //!
-//! All take turns within one run, and the least time of each counts; frameworks work in processes of their own, without a word on
-//! the way. Images are those that `evenkeel train` would find.
+//! All alternate within one run, and the minimum of each counts. Frameworks run in processes of
+//! their own, which measure their time themselves. The images are those that `evenkeel train` would
+//! find.
 //!
 //! ```text
-//! gather .. optimizer   the parts of a step, microseconds, in their order; and the step as a whole
-//! forks                 how often a step hands out tasks to threads, and waits for them
-//! copy                  a copy of what Adam reads and writes, each thread its share
-//! floor                 the step's multiplications and additions at the peak of the fastest instruction for them, on all threads; zeros
-//!                       that are left out count, too
-//! ours / ..             a step of ours over one of theirs; missing without EVENKEEL_{TORCH,JAX,KERAS,ONNX}_PYTHON. JAX's are in f32, also
-//!                       beside ours with factors in bf16
+//! gather .. optimizer   the parts of a step in their order, and the whole step, in microseconds
+//! forks                 parallel regions per step
+//! copy                  a copy of the streams of Adam, divided among the threads
+//! floor                 the step's multiplications and additions, skipped zeros included, at the
+//!                       peak of the fastest instruction for them, on all threads
+//! ours / ..             our step over theirs; missing without
+//!                       EVENKEEL_{TORCH,JAX,KERAS,ONNX}_PYTHON. JAX's are in f32, also where our
+//!                       operands are bf16
 //! ```
 
 use std::cell::RefCell;
@@ -19,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use benches::copy::{Copies, Streams};
-use benches::model::{Answerer, Model, Trainer};
+use benches::model::{Model, Predictor, Trainer};
 use benches::peak::Peak;
 use benches::peers::{Framework, Frameworks, Training};
 use half::bf16;
@@ -33,13 +36,14 @@ use runner::run::setup::Setup;
 /// Each work takes tenths of a second.
 const PATIENCE: Patience =
     Patience { slice: Duration::from_millis(1), rounds: 7, most: Duration::MAX };
-/// Parts of a step take their turns as they do in training, so that each finds what the one before it has left.
+/// The parts of a step run in the order of training, so that each finds the caches as the part
+/// before leaves them.
 const IN_ORDER: Patience =
     Patience { slice: Duration::ZERO, rounds: 300, most: Duration::from_secs(5) };
 /// Predictions and floors are short.
 const SHORT: Patience =
     Patience { slice: Duration::from_millis(20), rounds: 15, most: Duration::MAX };
-const ANSWERS: &str = "the framework's process answers";
+const RESPONDS: &str = "the framework's process responds";
 
 fn main() {
     let (threads, models) = match parse(std::env::args().skip(1)) {
@@ -53,7 +57,8 @@ fn main() {
         (Isa::detect(), ThreadPool::new(threads).expect("so many threads can be had"));
     println!("{isa}, {threads} thread(s)\n\nParts of a training step, microseconds:\n");
     println!(
-        "| model | batch | type | gather | forward | backward | clip | optimizer | step | forks | copy | floor | step / floor |"
+        "| model | batch | type | gather | forward | backward | clip | optimizer | step | \
+         forks | copy | floor | step / floor |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     pool.enter(|| {
@@ -67,7 +72,8 @@ fn main() {
     let mut frameworks = Frameworks::start(threads, &any.dataset.train);
     println!("\nTraining, microseconds a step:\n");
     println!(
-        "| model | batch | clipped | type | ours | torch | jax | keras | ours / torch | ours / jax | ours / keras |"
+        "| model | batch | clipped | type | ours | torch | jax | keras | \
+         ours / torch | ours / jax | ours / keras |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for (model, dtype) in each(&models) {
@@ -75,7 +81,8 @@ fn main() {
         pool.enter(|| train(&model, &setup, Cpu::new(isa, &pool), &mut frameworks));
     }
     println!(
-        "\nAnswers, microseconds a batch:\n\n| model | batch | ours | onnx | ours / onnx |\n|---|---|---|---|---|"
+        "\nInference, microseconds per batch:\n\n\
+         | model | batch | ours | onnx | ours / onnx |\n|---|---|---|---|---|"
     );
     let mut done = Vec::new();
     for model in models {
@@ -85,7 +92,7 @@ fn main() {
         done.push(model.preset);
         let setup = model.setup(Dtype::F32);
         for batch in [1, 1000] {
-            pool.enter(|| answer(&setup, batch, Cpu::new(isa, &pool), &mut frameworks));
+            pool.enter(|| infer(&setup, batch, Cpu::new(isa, &pool), &mut frameworks));
         }
     }
 }
@@ -108,12 +115,12 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<(usize, Vec<Model>),
     Ok((threads, Model::ALL.into_iter().filter(wanted).collect()))
 }
 
-/// The models, each in f32 and with factors in bf16.
+/// The models, each in f32 and with operands in bf16.
 fn each(models: &[Model]) -> impl Iterator<Item = (Model, Dtype)> {
     models.iter().flat_map(|&model| [(model, Dtype::F32), (model, Dtype::Bf16)])
 }
 
-/// A pool that counts its forks.
+/// A pool that counts its parallel regions.
 struct Counted<'a> {
     pool: &'a ThreadPool,
     forks: AtomicU64,
@@ -130,7 +137,7 @@ impl Executor for Counted<'_> {
     }
 }
 
-/// Where the time of a step goes.
+/// Prints the times of the parts of a step.
 fn parts(model: &Model, dtype: Dtype, cpu: Cpu<'_>, counted: &Counted<'_>) {
     let setup = model.setup(dtype);
     let threads = counted.threads();
@@ -147,7 +154,7 @@ fn parts(model: &Model, dtype: Dtype, cpu: Cpu<'_>, counted: &Counted<'_>) {
         _ => Peak::new::<f32>(threads, cpu.isa),
     };
     let trainer = &trainer;
-    // Each borrows the trainer while it is its turn.
+    // Each part borrows the trainer while it runs.
     let part = |part: fn(&mut Trainer<'_>)| repeat_part(trainer, part);
     let mut works = [
         part(|trainer| trainer.gather()),
@@ -182,25 +189,25 @@ fn repeat_part<'a>(trainer: &'a RefCell<Trainer<'a>>, part: fn(&mut Trainer<'_>)
     Box::new(move |times| repeat(times, || part(&mut trainer.borrow_mut())))
 }
 
-/// A line of the table of steps.
+/// Prints a line of the table of steps.
 fn train(model: &Model, setup: &Setup, cpu: Cpu<'_>, frameworks: &mut Frameworks) {
     let mut trainer = Trainer::new(setup, cpu);
     let Model { batch, clip, steps, .. } = *model;
     let (name, dtype) = (model.preset.name(), setup.config.dtype.name());
     let training = Training { model: name, batch, clip: clip.unwrap_or_default(), dtype, steps };
-    let peers = frameworks.trainers(training).expect(ANSWERS);
+    let peers = frameworks.trainers(training).expect(RESPONDS);
     let mut works: Vec<Work<'_>> = vec![Box::new(|times| repeat(times * steps, || trainer.step()))];
     let mut names = Vec::new();
     for (framework, process) in peers {
         names.push(framework);
-        works.push(Box::new(|times| process.time(times).expect(ANSWERS)));
+        works.push(Box::new(|times| process.time(times).expect(RESPONDS)));
     }
     let seconds = minima(&mut works, PATIENCE);
     let (ours, theirs) = seconds.split_first().expect("ours is always there");
     let micro = |seconds: f64| format!("{:.0}", seconds * 1e6 / f64::from(steps));
     let of = |framework: Framework, show: &dyn Fn(f64) -> String| {
-        let place = names.iter().position(|name| *name == framework);
-        place.map_or("-".into(), |place| show(theirs[place]))
+        let index = names.iter().position(|name| *name == framework);
+        index.map_or("-".into(), |index| show(theirs[index]))
     };
     let columns = [Framework::Torch, Framework::Jax, Framework::Keras];
     let times: String = columns.iter().map(|&peer| format!(" {} |", of(peer, &micro))).collect();
@@ -210,13 +217,14 @@ fn train(model: &Model, setup: &Setup, cpu: Cpu<'_>, frameworks: &mut Frameworks
     println!("| {name} | {batch} | {clipped} | {dtype} | {} |{times}{ratios}", micro(*ours));
 }
 
-/// A line of the table of answers.
-fn answer(setup: &Setup, batch: usize, cpu: Cpu<'_>, frameworks: &mut Frameworks) {
-    let mut answerer = Answerer::new(setup, cpu, batch);
-    let peer = answerer.onnx().and_then(|model| frameworks.answerer(batch, &model).expect(ANSWERS));
-    let mut works: Vec<Work<'_>> = vec![Box::new(|times| repeat(times, || answerer.run()))];
+/// Prints a line of the table of inference.
+fn infer(setup: &Setup, batch: usize, cpu: Cpu<'_>, frameworks: &mut Frameworks) {
+    let mut predictor = Predictor::new(setup, cpu, batch);
+    let peer =
+        predictor.onnx().and_then(|model| frameworks.predictor(batch, &model).expect(RESPONDS));
+    let mut works: Vec<Work<'_>> = vec![Box::new(|times| repeat(times, || predictor.run()))];
     if let Some(process) = peer {
-        works.push(Box::new(|times| process.time(times).expect(ANSWERS)));
+        works.push(Box::new(|times| process.time(times).expect(RESPONDS)));
     }
     let seconds = minima(&mut works, SHORT);
     let (ours, theirs) = (seconds[0], seconds.get(1));

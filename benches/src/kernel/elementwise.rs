@@ -5,7 +5,7 @@ use kernels::activation::{Activation, Saved};
 use kernels::dropout::Dropout;
 use kernels::random::Stream;
 
-use super::{Case, FITS, Kernel, MEMORY, NETWORK, SECOND_LEVEL, draw};
+use super::{Case, FITS, Kernel, L2_ELEMENTS, MEMORY, NETWORK, draw};
 use crate::copy::Streams;
 
 const ACTIVATIONS: [(Activation, &str, &str); 5] = [
@@ -20,8 +20,8 @@ pub(super) fn all(cpu: Cpu<'static>) -> Vec<Kernel> {
     let mut all = Vec::new();
     for (activation, name, gradient) in ACTIVATIONS {
         let sizes: &[usize] = match activation {
-            Activation::Relu | Activation::Gelu => &[SECOND_LEVEL, NETWORK, MEMORY],
-            _ => &[SECOND_LEVEL, NETWORK],
+            Activation::Relu | Activation::Gelu => &[L2_ELEMENTS, NETWORK, MEMORY],
+            _ => &[L2_ELEMENTS, NETWORK],
         };
         all.push(Kernel::new(name, sizes, move |n| {
             Case::new(Streams::new(1, 1, n), [draw(0, n), vec![0.0; n]], move |[x, y]| {
@@ -41,7 +41,7 @@ pub(super) fn all(cpu: Cpu<'static>) -> Vec<Kernel> {
             .shrinking(1)
         }));
     }
-    all.push(Kernel::new("dropout", &[SECOND_LEVEL, NETWORK], move |n| {
+    all.push(Kernel::new("dropout", &[L2_ELEMENTS, NETWORK], move |n| {
         let dropout = Dropout { p: 0.5, stream: Stream::new(1, 0) };
         Case::new(Streams::new(1, 1, n), [draw(0, n), vec![0.0; n]], move |[x, y]| {
             dropout.forward(cpu, 0, x, y).expect(FITS);

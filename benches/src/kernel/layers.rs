@@ -1,6 +1,7 @@
-//! What layers are made of: normalisation, convolution, pooling, products of bytes; and the products of a training step.
+//! Kernels of layers: normalisation, convolution, pooling, products of bytes; and the products of a
+//! training step.
 
-use kernels::convolution::{Convolution, Epilogue};
+use kernels::convolution::{Convolution, Epilogue, Filters};
 use kernels::gemm::GemmShape;
 use kernels::normalisation::batch::{batch_norm, batch_norm_backward, batch_norm_scratch};
 use kernels::normalisation::layer::{layer_norm, layer_norm_backward, layer_norm_backward_scratch};
@@ -14,18 +15,19 @@ use crate::copy::Streams;
 use crate::peers::{Implementation, Ours, operands};
 use crate::shape::Shape;
 
-/// Images a step.
+/// Images per step.
 const BATCH: usize = 128;
 /// Units of a hidden layer.
 const CHANNELS: usize = 512;
 const EPSILON: f64 = 1e-5;
-/// What comes between the convolutions of a small network: images, height, width, channels.
+/// Activations between the convolutions of a small network: images, height, width, channels.
 const IMAGES: [usize; 4] = [32, 28, 28, 32];
 /// Filters.
 const FILTERS: usize = 64;
 /// m, n, k of a product of bytes.
 const BYTES: [usize; 3] = [128, 512, 784];
-/// The products of 784-512-10 at batch 128, but for the gradient of the inputs, which nothing asks for.
+/// The products of 784-512-10 at batch 128, without the gradient of the inputs, which no step
+/// needs.
 const STEP: [&str; 5] = [
     "fwd 128,512,784",
     "head 128,10,512",
@@ -108,7 +110,7 @@ fn batch_gradients(cpu: Cpu<'static>, n: usize) -> Case {
 
 fn convolution(cpu: Cpu<'static>, rounded: bool) -> Case {
     let window = Window::new([3, 3]).padding([1, 1]);
-    let convolution = Convolution::new(IMAGES, window, FILTERS, 1).expect(FITS);
+    let convolution = Convolution::new(IMAGES, window, Filters::new(FILTERS)).expect(FITS);
     let convolution = if rounded { convolution.rounded().in_order() } else { convolution };
     let (w, bias) = (draw(1, convolution.w_len()), draw(2, FILTERS));
     let mut scratch = vec![0.0; convolution.forward_scratch::<f32>(1)];

@@ -1,4 +1,4 @@
-//! Steps of the optimizers, and one with its gradient's norm clipped.
+//! Optimizer steps, and one with its gradient's norm clipped.
 
 use std::array;
 
@@ -9,23 +9,23 @@ use kernels::optimizer::{
     Adam, AnyOptimizer, Lamb, Lion, MOST_MOMENTS, Optimizer, RmsProp, Sgd, Step,
 };
 
-use super::{Case, FITS, Kernel, MEMORY, NETWORK, SECOND_LEVEL, draw};
+use super::{Case, FITS, Kernel, L2_ELEMENTS, MEMORY, NETWORK, draw};
 use crate::copy::Streams;
 
-/// The norm that a gradient is clipped to: PyTorch's script has the same.
+/// Norm that the gradient is clipped to, as in PyTorch's script.
 const LIMIT: f64 = 1.0;
 
 pub(super) fn all(cpu: Cpu<'static>) -> Vec<Kernel> {
     let adam: AnyOptimizer = Adam::default().into();
     let kernel = |name: &str, optimizer: AnyOptimizer| {
-        Kernel::new(name, &[SECOND_LEVEL, NETWORK], move |n| case(cpu, optimizer, false, n))
+        Kernel::new(name, &[L2_ELEMENTS, NETWORK], move |n| case(cpu, optimizer, false, n))
     };
     vec![
         kernel("sgd momentum", Sgd { momentum: 0.9, ..Sgd::default() }.into()),
-        Kernel::new("adam", &[SECOND_LEVEL, NETWORK, MEMORY], move |n| {
+        Kernel::new("adam", &[L2_ELEMENTS, NETWORK, MEMORY], move |n| {
             case(cpu, adam, false, n).peer("adam", n, 0)
         }),
-        Kernel::new("adam clipped", &[SECOND_LEVEL, NETWORK, MEMORY], move |n| {
+        Kernel::new("adam clipped", &[L2_ELEMENTS, NETWORK, MEMORY], move |n| {
             case(cpu, adam, true, n).peer("adam_clipped", n, 0)
         }),
         kernel("lion", Lion::default().into()),
@@ -34,8 +34,8 @@ pub(super) fn all(cpu: Cpu<'static>) -> Vec<Kernel> {
     ]
 }
 
-/// The operands are parameters, gradient, and what moments there are. Clipping reads the gradient once more, and leaves its
-/// factor to the step.
+/// A step; the operands are parameters, gradient and moments. Clipping reads the gradient once
+/// more; the step applies its scale.
 fn case(cpu: Cpu<'static>, optimizer: AnyOptimizer, clipped: bool, n: usize) -> Case {
     let moments = optimizer.moments().len();
     let mut operands = vec![draw(0, n), draw(1, n)];

@@ -1,11 +1,11 @@
-//! Frameworks that train whole models, each in a process of its own that works on request: `frameworks.py`.
+//! Frameworks that train whole models, each in a process of its own: `frameworks.py`.
 
 use std::io;
 
 use super::Process;
 use runner::data::Labelled;
 
-/// What a user would pick instead.
+/// A framework to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framework {
     /// PyTorch, with its fused Adam.
@@ -14,15 +14,15 @@ pub enum Framework {
     Jax,
     /// Keras on `TensorFlow`.
     Keras,
-    /// ONNX Runtime, which answers and does not train.
+    /// ONNX Runtime, for inference alone.
     Onnx,
 }
 
 impl Framework {
-    /// All of them.
+    /// All frameworks.
     pub const ALL: [Self; 4] = [Self::Torch, Self::Jax, Self::Keras, Self::Onnx];
 
-    /// Its name in tables.
+    /// Name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Torch => "torch",
@@ -32,7 +32,7 @@ impl Framework {
         }
     }
 
-    /// The environment variable that names a Python that has it.
+    /// Environment variable that names a Python with the framework.
     pub fn variable(self) -> &'static str {
         match self {
             Self::Torch => "EVENKEEL_TORCH_PYTHON",
@@ -43,27 +43,28 @@ impl Framework {
     }
 }
 
-/// Those that there are.
+/// The frameworks of this machine.
 #[derive(Debug, Default)]
 pub struct Frameworks(Vec<(Framework, Process)>);
 
-/// What is to be trained.
+/// A training to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Training<'a> {
-    /// A preset's name.
+    /// Name of a preset.
     pub model: &'a str,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
-    /// The global norm that gradients are clipped to; 0 for none.
+    /// Global norm that gradients are clipped to; 0 for none.
     pub clip: f64,
     /// f32 or bf16.
     pub dtype: &'a str,
-    /// Steps that count as one work.
+    /// Steps per repetition.
     pub steps: u32,
 }
 
 impl Frameworks {
-    /// Those that the environment names, with so many threads and these images; the others are named on stderr.
+    /// Starts the frameworks that the environment names, with these threads and images. Reports
+    /// the others on stderr.
     pub fn start(threads: usize, images: &Labelled) -> Self {
         let start = |framework: Framework| {
             let arguments = [framework.name(), &threads.to_string()];
@@ -81,7 +82,7 @@ impl Frameworks {
         Self(started.collect())
     }
 
-    /// Those that train this, ready to.
+    /// The frameworks that can train this, ready to start.
     pub fn trainers(
         &mut self,
         training: Training<'_>,
@@ -100,8 +101,8 @@ impl Frameworks {
         Ok(ready)
     }
 
-    /// What answers `batch` images at a time by this model of ONNX, ready to.
-    pub fn answerer(&mut self, batch: usize, model: &[u8]) -> io::Result<Option<&mut Process>> {
+    /// ONNX Runtime with this model, ready to predict `batch` images at a time.
+    pub fn predictor(&mut self, batch: usize, model: &[u8]) -> io::Result<Option<&mut Process>> {
         let found = self.0.iter_mut().find(|(framework, _)| *framework == Framework::Onnx);
         let Some((_, process)) = found else { return Ok(None) };
         process.send(&[format!("infer {batch} {}\n", model.len()).as_bytes(), model])?;

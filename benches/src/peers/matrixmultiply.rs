@@ -9,7 +9,8 @@ use crate::shape::Shape;
 pub(super) struct MatrixMultiply;
 
 impl MatrixMultiply {
-    /// The crate on `threads` threads, or why not: it reads their number once, at its first product.
+    /// The crate on `threads` threads. It reads their number once, at its first product; a later
+    /// change is an error.
     pub(super) fn new(threads: usize) -> Result<Self, String> {
         static THREADS: OnceLock<usize> = OnceLock::new();
         let first = *THREADS.get_or_init(|| {
@@ -35,7 +36,8 @@ impl Implementation<f32> for MatrixMultiply {
         let ((a_row, a_col), (b_row, b_col)) = (shape.a_strides(), shape.b_strides());
         assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n);
         let stride = |s: usize| s as isize;
-        // SAFETY: the pointers and strides describe m x k, k x n and m x n elements of slices of just that length.
+        // SAFETY: by the assertion above, the slices have the m x k, k x n and m x n elements that
+        // the strides describe.
         unsafe {
             matrixmultiply::sgemm(
                 m,

@@ -37,7 +37,7 @@ pub(super) struct OpenBlas {
 }
 
 impl OpenBlas {
-    /// The system's OpenBLAS, or why there is none.
+    /// Loads the system's OpenBLAS. The error is the reason why it is missing.
     pub(super) fn new(threads: usize) -> Result<Self, String> {
         for variable in ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"] {
             if std::env::var_os(variable).is_some() {
@@ -76,7 +76,8 @@ impl Implementation<f32> for OpenBlas {
                 && c.len() == shape.m * shape.n
         );
         let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-        // SAFETY: the pointers and strides describe m x k, k x n and m x n elements of slices of just that length.
+        // SAFETY: by the assertion above, the slices have the m x k, k x n and m x n elements that
+        // the strides describe.
         unsafe { (self.sgemm)(ROW_MAJOR, op_a, op_b, m, n, k, 1.0, a, lda, b, ldb, 0.0, c, n) };
     }
 }

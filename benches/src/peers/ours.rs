@@ -12,7 +12,7 @@ use super::Implementation;
 use crate::shape::Shape;
 use runner::machine::timing::repeat;
 
-/// Our own.
+/// Our products.
 pub struct Ours {
     isa: Isa,
     pool: Arc<ThreadPool>,
@@ -21,7 +21,7 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// On so many threads, with this instruction set.
+    /// Products on `threads` threads with instruction set `isa`.
     pub fn new(threads: usize, isa: Isa) -> Self {
         let pool = ThreadPool::new(threads).expect("so many threads can be had");
         Self { isa, pool: Arc::new(pool), threads, scratch: Vec::new() }

@@ -1,24 +1,24 @@
-//! A peer in a process of its own: a Python script that works on request.
+//! A peer in a process of its own: a Python script that serves requests.
 //!
-//! A request is a line, and bytes if the line says so; so is an answer. Every script answers `time N` by doing its work N times, and
-//! with the seconds that took.
+//! Requests and responses are a line, followed by bytes if the line announces them. On `time N`,
+//! every script repeats its last work N times and responds with the seconds.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-/// The process.
+/// A running script.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    /// None when it is to end.
+    /// `None` once the process is to end.
     requests: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    responses: BufReader<ChildStdout>,
 }
 
 impl Process {
-    /// `script` with these arguments in the Python that the environment variable names, once it says that it is ready; or why there is
-    /// none.
+    /// Starts `script` with these arguments in the Python that the environment variable names, and
+    /// waits until it is ready. The error is the reason why it is missing.
     pub fn start(variable: &str, script: &str, arguments: &[&str]) -> Result<Self, String> {
         let python =
             std::env::var_os(variable).ok_or(format!("{variable} names no Python that has it"))?;
@@ -30,18 +30,18 @@ impl Process {
             .spawn()
             .map_err(|error| format!("{}: {error}", python.display()))?;
         let requests = child.stdin.take();
-        let answers = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut process = Self { child, requests, answers };
+        let responses = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut process = Self { child, requests, responses };
         match process.line() {
             Ok(line) if line == "ready" => Ok(process),
             _ => Err(format!("{} does not start it", python.display())),
         }
     }
 
-    /// The next line of an answer.
+    /// Reads the next line of a response.
     pub fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        self.answers.read_line(&mut line)?;
+        self.responses.read_line(&mut line)?;
         Ok(line.trim_end().to_owned())
     }
 
@@ -52,12 +52,12 @@ impl Process {
         requests.flush()
     }
 
-    /// The bytes of an answer.
+    /// Reads the bytes of a response.
     pub fn receive(&mut self, to: &mut [u8]) -> io::Result<()> {
-        self.answers.read_exact(to)
+        self.responses.read_exact(to)
     }
 
-    /// How long the last work takes `times` times, in the process alone.
+    /// Time of `times` repetitions of the last work, measured in the process.
     pub fn time(&mut self, times: u32) -> io::Result<Duration> {
         self.send(&[format!("time {times}\n").as_bytes()])?;
         self.line()?.parse().map(Duration::from_secs_f64).map_err(io::Error::other)
@@ -66,7 +66,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Without requests the process ends by itself.
+        // The process ends when its standard input closes.
         self.requests = None;
         let _ = self.child.wait();
     }

@@ -1,6 +1,6 @@
-//! PyTorch, if `EVENKEEL_TORCH_PYTHON` names a Python that has it: in a process of its own, which works on request.
+//! PyTorch in a process of its own, if `EVENKEEL_TORCH_PYTHON` names a Python that has it.
 //!
-//! `pytorch.py` is that process, and says what is written to it and what it answers.
+//! `pytorch.py` is the script of that process and documents its requests and responses.
 
 use std::io;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::shape::Shape;
 pub struct PyTorch(Process);
 
 impl PyTorch {
-    /// Its process, with so many threads, or why there is none.
+    /// Starts a process with `threads` threads. The error is the reason why it is missing.
     pub fn new(threads: usize) -> Result<Self, String> {
         let script = include_str!("pytorch.py");
         Process::start("EVENKEEL_TORCH_PYTHON", script, &[&threads.to_string()]).map(Self)
     }
 
-    /// Does an operation of `pytorch.py` on `operands`, in rows of `cols`; `result` becomes what came of it.
+    /// Runs an operation of `pytorch.py` on `operands`, in rows of `cols`, into `result`.
     pub fn operation(
         &mut self,
         name: &str,
@@ -35,7 +35,7 @@ impl PyTorch {
         self.receive(result, f32::from_le_bytes)
     }
 
-    /// How long the last work takes `times` times, in its process alone.
+    /// Time of `times` repetitions of the last work, measured in the process.
     pub fn time(&mut self, times: u32) -> io::Result<Duration> {
         self.0.time(times)
     }
@@ -54,9 +54,9 @@ impl PyTorch {
         to: &mut [T],
         from_bytes: fn([u8; N]) -> T,
     ) -> io::Result<()> {
-        let mut answer = vec![0; N * to.len()];
-        self.0.receive(&mut answer)?;
-        for (to, &bytes) in to.iter_mut().zip(answer.as_chunks().0) {
+        let mut response = vec![0; N * to.len()];
+        self.0.receive(&mut response)?;
+        for (to, &bytes) in to.iter_mut().zip(response.as_chunks().0) {
             *to = from_bytes(bytes);
         }
         Ok(())
@@ -73,10 +73,10 @@ impl Implementation<bf16> for PyTorch {
     }
 
     fn multiply(&mut self, shape: &Shape, a: &[bf16], b: &[bf16], c: &mut [bf16]) {
-        self.product(shape, a, b, c).expect("PyTorch's process answers");
+        self.product(shape, a, b, c).expect("PyTorch's process responds");
     }
 
     fn time(&mut self, _: &Shape, _: &[bf16], _: &[bf16], _: &mut [bf16], times: u32) -> Duration {
-        Self::time(self, times).expect("PyTorch's process answers")
+        Self::time(self, times).expect("PyTorch's process responds")
     }
 }

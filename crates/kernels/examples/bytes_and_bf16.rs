@@ -11,8 +11,8 @@ use kernels::{Cpu, Error, MatMut, MatRef};
 fn main() -> Result<(), Error> {
     let cpu = Cpu::detect();
 
-    // Two images of three pixels, as in a file. The product scales them to 0 to 1 as it reads them:
-    // an array of the converted pixels is never made, and the result has the same bits.
+    // Two images of three pixels, as a file stores them. The product scales them to [0, 1] as it
+    // reads them: no array of converted pixels is needed, and the result has the same bits.
     let pixels = [0_u8, 51, 255, 255, 102, 0];
     let images = Operand::bytes(MatRef::row_major(&pixels, 2, 3)?, 1.0 / 255.0);
     let w = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
@@ -22,8 +22,8 @@ fn main() -> Result<(), Error> {
     gemm(cpu, 1.0, images, w_rows, 0.0, y_rows, Epilogue::NONE, &mut scratch)?;
     println!("from bytes: {y:?}");
 
-    // bf16 has the range of f32 and 8 bits of its significand. Products are accumulated in f32; C
-    // is bf16 here, and may be f32.
+    // bf16 has the range of f32 and a significand of 8 bits. Products are summed in f32; C is bf16
+    // here, and may be f32.
     let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(bf16::from_f32);
     let b = [0.5, -1.0, 1.5, 2.0, -0.25, 1.0].map(bf16::from_f32);
     let mut c = [bf16::ZERO; 4];

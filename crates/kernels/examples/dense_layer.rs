@@ -1,8 +1,8 @@
-//! A dense layer with ReLU, forward and backward, in three matrix products and nothing else.
+//! A dense layer with ReLU, forward and backward, in three matrix products.
 //!
 //! ```text
 //! forward    y  = relu(x W + b)
-//! backward   dx = dz W^T where x > 0, else 0     dz: the loss's gradient at x W + b
+//! backward   dx = dz W^T where x > 0, else 0        dz: the loss's gradient at x W + b
 //!            dW = x^T dz,   db = column sums of dz
 //! ```
 //!
@@ -17,8 +17,8 @@ const INPUTS: usize = 3;
 const OUTPUTS: usize = 2;
 
 fn main() -> Result<(), Error> {
-    let cpu = Cpu::detect(); // asks the processor: once is enough
-    // One row per sample. These inputs are outputs of a ReLU: hence the zeros.
+    let cpu = Cpu::detect(); // reads the processor's features: once per program is enough
+    // One row per sample. The inputs are outputs of another ReLU: hence the zeros.
     let x = [1.0_f32, 0.0, 3.0, 4.0, 5.0, 0.0];
     let (w, b) = ([1.0, -1.0, 0.5, -0.5, 0.25, 0.25], [0.5, 1.0]);
     // Scratch for the largest of the three products; the kernels never allocate.
@@ -30,7 +30,7 @@ fn main() -> Result<(), Error> {
         if most > dw { most } else { dw }
     }];
 
-    // Forward: bias and ReLU are applied while the product is still in registers.
+    // Forward: the epilogue applies bias and ReLU while the product is in registers.
     let mut y = [0.0; BATCH * OUTPUTS];
     let (x_rows, w_rows) =
         (MatRef::row_major(&x, BATCH, INPUTS)?, MatRef::row_major(&w, INPUTS, OUTPUTS)?);
@@ -43,14 +43,16 @@ fn main() -> Result<(), Error> {
     Activation::Relu.backward(cpu, &y, &mut dz)?;
     let dz_rows = MatRef::row_major(&dz, BATCH, OUTPUTS)?;
 
-    // dx, through the ReLU whose output x is. A transpose costs nothing: it exchanges strides.
+    // dx; the epilogue takes it through the ReLU whose output is x. A transpose costs nothing: it
+    // exchanges strides.
     let mut dx = [0.0; BATCH * INPUTS];
     let dx_rows = MatMut::row_major(&mut dx, BATCH, INPUTS)?;
     let through_relu = Epilogue::NONE.relu_gradient(x_rows);
     gemm(cpu, 1.0, dz_rows, w_rows.transpose(), 0.0, dx_rows, through_relu, &mut scratch)?;
     println!("dx = {dx:?}");
 
-    // dW, and db while dz is read anyway. With beta = 1 both would be added to the old values.
+    // dW, and db from the same read of dz. With a beta of 1, both would be added to the gradients
+    // already there.
     let (mut dw, mut db) = ([0.0; INPUTS * OUTPUTS], [0.0; OUTPUTS]);
     let dw_rows = MatMut::row_major(&mut dw, INPUTS, OUTPUTS)?;
     let with_db = Epilogue::NONE.column_sums(&mut db);

@@ -11,12 +11,12 @@ use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Isa, MatMut};
 use shape::Shape;
 
-/// Larger products take valgrind minutes.
-const MOST_FLOP: f64 = 2e8;
+/// Maximum number of operations of a product: counting larger ones takes minutes.
+const MAX_FLOP: f64 = 2e8;
 
 fn main() {
     let mut shapes = Shape::all();
-    shapes.retain(|shape| shape.flop() <= MOST_FLOP);
+    shapes.retain(|shape| shape.flop() <= MAX_FLOP);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, times] = &arguments[..] else {
         shapes.iter().for_each(|shape| println!("{shape}"));

@@ -1,8 +1,9 @@
 //! A product without scratch, on threads of your own.
 //!
-//! The kernels start no threads: an [`Executor`] of the caller runs their tasks. This one starts
-//! threads for every product, which is fine for large ones; a program with many small ones has a
-//! pool. Neither scratch nor threads change a bit of the result, as the end of this example checks.
+//! The kernels start no threads: an [`Executor`] of the caller's runs their tasks. This one starts
+//! threads for every product, which is fine for large products; a program with many small ones
+//! reuses its threads. Neither scratch nor threads change a bit of the result, as the end of this
+//! example checks.
 //!
 //! `cargo run --release -p kernels --example no_scratch`
 
@@ -11,7 +12,7 @@ use std::thread;
 use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};
 use kernels::{Cpu, Error, Executor, Isa, MatMut, MatRef};
 
-/// This many threads of the standard library, started for each call.
+/// Number of threads of the standard library, started for each parallel region.
 struct Threads(usize);
 
 impl Executor for Threads {
@@ -20,7 +21,7 @@ impl Executor for Threads {
     }
 
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        // Thread t takes tasks t, t + threads, ... A scope waits for all of its threads.
+        // Thread t runs tasks t, t + threads, ... The scope joins all of its threads.
         thread::scope(|scope| {
             for first in 0..self.0.min(tasks) {
                 scope.spawn(move || (first..tasks).step_by(self.0).for_each(task));
@@ -40,8 +41,8 @@ fn main() -> Result<(), Error> {
         Ok(c)
     };
 
-    // Without scratch nothing is packed: less memory, and slower where B would be transposed or
-    // rows are far apart.
+    // Without scratch, operands are read unpacked: less memory, but slower where the layout of
+    // their rows does not suit the microkernel.
     let threads = Threads(thread::available_parallelism().map_or(1, usize::from));
     let lean = product(Cpu::new(Isa::detect(), &threads), &mut [])?;
     // On the calling thread, with scratch.

@@ -71,7 +71,7 @@ pub enum Activation {
     /// A zero keeps its sign; ±Inf give ±Inf, but -Inf gives NaN if the slope is 0. The
     /// derivative at 0 is `slope`.
     LeakyRelu {
-        /// Factor of `x` below 0: at least 0.
+        /// Slope below 0: at least 0.
         slope: f64,
     },
     /// `x` above 0, `alpha (e^x - 1)` elsewhere (Clevert, Unterthiner, Hochreiter, ICLR 2016).

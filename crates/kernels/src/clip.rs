@@ -1,13 +1,20 @@
-//! Clipping: gradients to a greatest size, their direction kept; weights to a constraint. What is not finite is
-//! refused, named and not touched.
+//! Clipping of gradients to a maximum norm, and of weights to a constraint.
 //!
-//! A gradient is bounded element by element ([`clip_value`]), as one vector ([`clip_norm`]), as one vector that several
-//! tensors make up ([`clip_global_norm`]), or output unit by output unit in relation to the weights
-//! ([`clip_adaptive`]); several bounds make a chain ([`clip_chain`]). Weights are bounded by [`clip_value`] as well,
-//! and by [`max_norm`] unit by unit. Each reads first and writes only if it must, and returns the norm from before.
+//! | function | bounds |
+//! |---|---|
+//! | [`clip_value`] | each element of a gradient or of weights |
+//! | [`clip_norm`] | the norm of one tensor |
+//! | [`clip_global_norm`] | the norm of several tensors as one vector |
+//! | [`clip_adaptive`] | the gradient of each output unit, relative to its weights |
+//! | [`max_norm`] | the weights of each output unit |
+//! | [`clip_chain`] | several of these bounds, in order |
 //!
-//! Two ways lead to the same: to rescale the gradient itself, in two passes; or to take a factor ([`clip_factor`], the
-//! `scale` of a chain) along in the one pass of an optimizer's step. Called by the clipping policy of a network.
+//! Each reads first, writes only where a bound is exceeded, and returns the norm from before. A NaN
+//! or an infinity is an error, and the operand stays unchanged.
+//!
+//! A gradient is either rescaled in memory, in two passes, or multiplied by a factor
+//! ([`clip_factor`], the `scale` of a chain) in the pass of an optimizer's step. Called by the
+//! clipping policy of a network.
 
 mod chain;
 
@@ -21,9 +28,8 @@ use crate::norm::{
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
-/// What a gradient of norm `norm` is to be multiplied by, so that its norm is at most `limit`:
-/// `limit / norm` where `norm > limit`, else 1 (Pascanu, Mikolov, Bengio, ICML 2013). PyTorch
-/// divides by `norm + 1e-6`.
+/// Factor that scales a gradient of norm `norm` to at most `limit`: `limit / norm` where `norm >
+/// limit`, else 1 (Pascanu, Mikolov, Bengio, ICML 2013). PyTorch divides by `norm + 1e-6`.
 ///
 /// ```
 /// use kernels::clip::clip_factor;
@@ -32,7 +38,7 @@ use crate::{Cpu, Error};
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] if `limit` is not finite and above 0, or `norm` not finite and at least 0.
+/// [`Error::Parameter`] unless `limit` is finite and above 0, and `norm` finite and at least 0.
 pub fn clip_factor(norm: f64, limit: f64) -> Result<f64, Error> {
     check_limit(limit)?;
     if !(0.0..f64::INFINITY).contains(&norm) {
@@ -45,11 +51,12 @@ pub fn clip_factor(norm: f64, limit: f64) -> Result<f64, Error> {
     Ok(if norm > limit { limit / norm } else { 1.0 })
 }
 
-/// Multiplies `g` by `limit / |g|` if its Euclidean norm `|g|` is above `limit`; else `g` keeps its bits. Returns
-/// the norm from before.
+/// Multiplies `g` by `limit / |g|` if its Euclidean norm `|g|` is above `limit`; else `g` keeps its
+/// bits. Returns the norm from before.
 ///
-/// Each element is scaled in f64 and rounded once. Elements may underflow to subnormals or 0; signs of zeros stay. An
-/// f64 gradient whose norm is past `f64::MAX` is clipped all the same, and Inf returned.
+/// Each element is scaled in f64 and rounded once. Elements may underflow to subnormals or 0; signs
+/// of zeros stay. An f64 gradient whose norm is above `f64::MAX` is clipped as well; the returned
+/// norm is Inf.
 ///
 /// ```
 /// use kernels::{Cpu, clip::clip_norm};
@@ -60,8 +67,8 @@ pub fn clip_factor(norm: f64, limit: f64) -> Result<f64, Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] if `limit` is not finite and above 0, [`Error::NonFinite`] with the index of the first NaN or
-/// infinity in `g`. Nothing has been changed then.
+/// [`Error::Parameter`] unless `limit` is finite and above 0, [`Error::NonFinite`] with the index
+/// of the first NaN or infinity in `g`. Nothing is written then.
 #[inline(never)]
 pub fn clip_norm<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64, Error> {
     check_limit(limit)?;
@@ -73,8 +80,9 @@ pub fn clip_norm<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64,
     Ok(before)
 }
 
-/// [`clip_norm`] of all `tensors` as one vector (PyTorch `clip_grad_norm_`, optax `clip_by_global_norm`); `norms[t]`
-/// becomes the norm of tensor `t` from before. Returns the norm of all from before.
+/// [`clip_norm`] of all `tensors` as one vector (PyTorch `clip_grad_norm_`, optax
+/// `clip_by_global_norm`). Returns the norm of all from before; `norms[t]` becomes the norm of
+/// tensor `t` from before.
 ///
 /// The factor is `limit / norm`, as in optax; PyTorch's is `limit / (norm + 1e-6)`, which leaves a
 /// norm just below the limit.
@@ -84,14 +92,15 @@ pub fn clip_norm<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64,
 /// ```
 /// use kernels::{Cpu, clip::clip_global_norm};
 /// let (mut weights, mut bias, mut norms) = ([6.0_f32], [8.0], [0.0; 2]);
-/// assert_eq!(clip_global_norm(Cpu::detect(), &mut [&mut weights, &mut bias], 5.0, &mut norms), Ok(10.0));
+/// let tensors: &mut [&mut [f32]] = &mut [&mut weights, &mut bias];
+/// assert_eq!(clip_global_norm(Cpu::detect(), tensors, 5.0, &mut norms), Ok(10.0));
 /// assert_eq!((weights, bias, norms), ([3.0], [4.0], [6.0, 8.0]));
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] if `limit` is not finite and above 0, [`Error::Length`] unless there are as many `norms` as
-/// tensors, [`Error::NonFiniteIn`] with the first tensor that holds a NaN or an infinity. No tensor has been changed
-/// then.
+/// [`Error::Parameter`] unless `limit` is finite and above 0, [`Error::Length`] unless there are as
+/// many `norms` as tensors, [`Error::NonFiniteIn`] with the first tensor that has a NaN or an
+/// infinity. No tensor is written then.
 #[inline(never)]
 pub fn clip_global_norm<T: Float>(
     cpu: Cpu<'_>,
@@ -110,11 +119,11 @@ pub fn clip_global_norm<T: Float>(
     Ok(total.value())
 }
 
-/// Each element of `g` becomes at most `limit` in size: `-limit` or `limit`, rounded to `T`, where it is beyond
-/// (PyTorch `clip_grad_value_`, optax `clip`; of weights, Arjovsky, Chintala, Bottou, ICML 2017). Returns the largest
-/// size from before.
+/// Clamps each element of `g` to `[-limit, limit]`, rounded to `T` (PyTorch `clip_grad_value_`,
+/// optax `clip`; for weights, Arjovsky, Chintala, Bottou, ICML 2017). Returns the largest magnitude
+/// from before.
 ///
-/// Where nothing is beyond, nothing is written; signs of zeros stay.
+/// If no element exceeds the limit, nothing is written. Signs of zeros stay.
 ///
 /// ```
 /// use kernels::{Cpu, clip::clip_value};
@@ -135,43 +144,53 @@ pub fn clip_value<T: Float>(cpu: Cpu<'_>, g: &mut [T], limit: f64) -> Result<f64
     Ok(before)
 }
 
-/// What [`clip_adaptive`] and [`max_norm`] found, and did.
+/// Result of [`clip_adaptive`] and [`max_norm`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ClippedUnits {
-    /// The largest norm of a unit from before.
+    /// Largest norm of a unit from before.
     pub norm: f64,
-    /// The largest norm of a unit from before, as a multiple of what that unit is allowed.
+    /// Largest norm of a unit from before, as a multiple of its limit.
     pub excess: f64,
-    /// The number of units that were rescaled: those whose excess was above 1.
+    /// Number of rescaled units: those whose excess was above 1.
     pub clipped: usize,
 }
 
-/// Adaptive clipping (Brock et al., ICML 2021; optax `adaptive_grad_clip`): the gradient of each output unit becomes at
-/// most `ratio` times as long as the weights of that unit, or as `epsilon` where those are shorter.
+/// Limit of [`clip_adaptive`], relative to the norm of a unit's weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdaptiveLimit {
+    /// Maximum norm, as a multiple of the norm of the weights: finite and above 0.
+    pub ratio: f64,
+    /// Lower bound of the norm of the weights: finite and above 0.
+    pub epsilon: f64,
+}
+
+/// Adaptive clipping (Brock et al., ICML 2021; optax `adaptive_grad_clip`): bounds the gradient of
+/// each output unit by the norm of that unit's weights.
 ///
 /// ```text
-/// for each unit u:  allowed = ratio * max(|w_u|, epsilon)
-///                   g_u = g_u * (allowed / |g_u|)     where |g_u| > allowed
+/// for each unit u:  limit = ratio * max(|w_u|, epsilon)
+///                   g_u = g_u * (limit / |g_u|)     where |g_u| > limit
 /// ```
 ///
-/// The paper takes 0.01 (0.16 at large batches) and 1e-3, and spares the last layer. `norms` is scratch: twice the
-/// number of units. Afterwards its first half holds the norms of the gradient from before, the second those of the
-/// weights. Units whose weights hold a NaN or an infinity are left alone.
+/// The paper uses a ratio of 0.01 (0.16 at large batches) and an epsilon of 1e-3, and does not clip
+/// the last layer. `norms` is scratch: twice the number of units. Afterwards its first half holds
+/// the norms of the gradient from before, the second those of the weights. Units whose weights have
+/// a NaN or an infinity are not clipped.
 ///
 /// # Errors
-/// [`Error::Parameter`] if `ratio` or `epsilon` is not finite and above 0, [`Error::Length`] if `g`, `w` and `units` do
-/// not fit, [`Error::Scratch`] if `norms` is too short, [`Error::NonFinite`] with the index of the first NaN or
-/// infinity in `g`. `g` has not been changed then.
+/// [`Error::Parameter`] unless ratio and epsilon are finite and above 0, [`Error::Length`] if `g`,
+/// `w` and `units` do not fit, [`Error::Scratch`] if `norms` is too short, [`Error::NonFinite`]
+/// with the index of the first NaN or infinity in `g`. `g` is not written then.
 #[inline(never)]
 pub fn clip_adaptive<T: Float>(
     cpu: Cpu<'_>,
     g: &mut [T],
     w: &[T],
     units: Units,
-    ratio: f64,
-    epsilon: f64,
+    limit: AdaptiveLimit,
     norms: &mut [f64],
 ) -> Result<ClippedUnits, Error> {
+    let AdaptiveLimit { ratio, epsilon } = limit;
     check_above_zero("ratio", ratio)?;
     check_above_zero("epsilon", epsilon)?;
     check_length("w", g.len(), w.len())?;
@@ -186,9 +205,9 @@ pub fn clip_adaptive<T: Float>(
     Ok(clip_units(cpu, g, units, of_g, |unit| ratio * larger(of_w[unit], epsilon)))
 }
 
-/// The weights of each output unit become at most `limit` long: `w_u = w_u * (limit / |w_u|)` where `|w_u| > limit`
-/// (Srivastava et al., JMLR 2014; Keras `MaxNorm`, without its epsilon). `norms`, as many as there are units, becomes
-/// the norms from before.
+/// Bounds the norm of each output unit's weights: `w_u = w_u * (limit / |w_u|)` where `|w_u| >
+/// limit` (Srivastava et al., JMLR 2014; Keras `MaxNorm`, without its epsilon). `norms`, one per
+/// unit, becomes the norms from before.
 ///
 /// ```
 /// use kernels::{Cpu, clip::max_norm, norm::Units};
@@ -200,8 +219,9 @@ pub fn clip_adaptive<T: Float>(
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] if `limit` is not finite and above 0, [`Error::Length`] if `w`, `units` and `norms` do not fit,
-/// [`Error::NonFinite`] with the index of the first NaN or infinity. `w` has not been changed then.
+/// [`Error::Parameter`] unless `limit` is finite and above 0, [`Error::Length`] if `w`, `units` and
+/// `norms` do not fit, [`Error::NonFinite`] with the index of the first NaN or infinity. `w` is not
+/// written then.
 #[inline(never)]
 pub fn max_norm<T: Float>(
     cpu: Cpu<'_>,
@@ -223,7 +243,7 @@ fn check_above_zero(name: &'static str, x: f64) -> Result<(), Error> {
     check_parameter(name, x, "finite and above 0", |x| x > 0.0)
 }
 
-/// The Euclidean norms of the units of `x`, or the first element that is not finite.
+/// The Euclidean norms of the units of `x`, or the first non-finite element.
 fn finite_unit_norms<T: Float>(
     cpu: Cpu<'_>,
     units: Units,
@@ -239,29 +259,30 @@ fn finite_unit_norms<T: Float>(
     Ok(())
 }
 
-/// Rescales the units of `x` whose norm is above what is `allowed`. What is allowed and not finite allows all.
+/// Rescales the units of `x` whose norm is above `limit(unit)`. A NaN or infinite limit clips
+/// nothing.
 fn clip_units<T: Float>(
     cpu: Cpu<'_>,
     x: &mut [T],
     units: Units,
     norms: &[f64],
-    allowed: impl Fn(usize) -> f64 + Sync,
+    limit: impl Fn(usize) -> f64 + Sync,
 ) -> ClippedUnits {
     let mut found = ClippedUnits::default();
     for (unit, &norm) in norms.iter().enumerate() {
         found.norm = larger(found.norm, norm);
-        let excess = norm / allowed(unit);
+        let excess = norm / limit(unit);
         if excess > found.excess {
             found.excess = excess;
         }
-        found.clipped += usize::from(norm > allowed(unit));
+        found.clipped += usize::from(norm > limit(unit));
     }
     if found.clipped == 0 {
         return found;
     }
     let factor = |unit: usize| {
-        let allowed = allowed(unit);
-        if norms[unit] > allowed { allowed / norms[unit] } else { 1.0 }
+        let limit = limit(unit);
+        if norms[unit] > limit { limit / norms[unit] } else { 1.0 }
     };
     let cols = match units {
         Units::Whole => {
@@ -292,12 +313,13 @@ fn clip_units<T: Float>(
     found
 }
 
-/// `x * scale * factor`, element by element.
+/// Multiplies each element of `x` by `scale * factor`.
 pub(crate) fn rescale<T: Float>(cpu: Cpu<'_>, x: &mut [T], scale: f64, factor: f64) {
     cpu.for_each_item(x.chunks_mut(CHUNK), |x| cpu.isa.run(Rescale { x, scale, factor }));
 }
 
-/// `x * scale * factor`, in f64: neither the power of two nor the factor need be in the range of `T`.
+/// `x * scale * factor`, in f64: `scale`, a power of two, and `factor` may be outside the range of
+/// `T`.
 struct Rescale<'a, T> {
     x: &'a mut [T],
     scale: f64,
@@ -314,7 +336,7 @@ impl<T: Float> WithSimd for Rescale<'_, T> {
     }
 }
 
-/// Some rows, of which the columns from `first` on have each a factor.
+/// Rows whose columns from `first` on are multiplied by one factor each.
 struct RescaleColumns<'a, T> {
     x: &'a mut [T],
     cols: usize,
@@ -334,9 +356,9 @@ impl<T: Float> WithSimd for RescaleColumns<'_, T> {
     }
 }
 
-/// No element of `x` stays beyond `limit` in size.
+/// Clamps each element of `x` to `[-limit, limit]`.
 fn bound<T: Float>(cpu: Cpu<'_>, x: &mut [T], limit: f64) {
-    // The one operand always has its own length.
+    // One operand alone has no other length to differ from.
     _ = for_each_element(cpu, &Bound(T::from_f64(limit)), [], [("x", x)]);
 }
 
@@ -345,8 +367,8 @@ struct Bound<T>(T);
 impl<T: Float> Elementwise<T, 0, 1> for Bound<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, []: [T::V<S>; 0], [x]: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        let (least, most) = (T::splat(s, -self.0), T::splat(s, self.0));
-        let x = T::select(s, T::less(s, x, least), least, x);
-        [T::select(s, T::less(s, most, x), most, x)]
+        let (min, max) = (T::splat(s, -self.0), T::splat(s, self.0));
+        let x = T::select(s, T::less(s, x, min), min, x);
+        [T::select(s, T::less(s, max, x), max, x)]
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! y[n, oh, ow, o] = act(bias[o] + sum over kh, kw, i of  x[n, ih, iw, i] * w[kh, kw, i, o])
-//!     ih = oh * stride + kh * dilation - padding,  iw from ow and kw in the same way;
+//!     ih = oh * stride + kh * dilation - padding
+//!     iw = ow * stride + kw * dilation - padding
 //!     x is +0 outside the image
 //! ```
 //!
@@ -84,10 +85,10 @@ use max_pool::POOL;
 /// A blur of one image of 3 x 3 pixels with zero padding:
 ///
 /// ```
-/// use kernels::convolution::{Convolution, Epilogue};
+/// use kernels::convolution::{Convolution, Epilogue, Filters};
 /// use kernels::{Cpu, Window};
 /// let window = Window::new([3, 3]).padding([1, 1]);
-/// let convolution = Convolution::new([1, 3, 3, 1], window, 1, 1)?;
+/// let convolution = Convolution::new([1, 3, 3, 1], window, Filters::new(1))?;
 /// let x = [0.0_f32, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0];
 /// let w = [1.0 / 9.0; 9];
 /// let mut y = [0.0; 9];
@@ -103,6 +104,26 @@ pub struct Convolution {
     groups: usize,
     rounded: bool,
     in_order: bool,
+}
+
+/// Number of filters of a convolution, and of the groups of channels that they read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filters {
+    count: usize,
+    groups: usize,
+}
+
+impl Filters {
+    /// `count` filters, each of which reads all channels.
+    pub const fn new(count: usize) -> Self {
+        Self { count, groups: 1 }
+    }
+
+    /// Sets the number of equal groups of channels: each filter reads the channels of its own
+    /// group. As many as channels for a depthwise convolution.
+    pub const fn groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
 }
 
 /// Operations fused into the store of `y`.
@@ -180,21 +201,14 @@ const TASK_WORK: usize = 1 << 17;
 const BLOCK: usize = 1 << 16;
 
 impl Convolution {
-    /// `window` over images `x = [batch, height, width, channels]`, for `out_channels` filters.
-    ///
-    /// `groups` equal groups of channels: each filter reads the channels of its own group. 1 for
-    /// all channels, `channels` for a depthwise convolution.
+    /// `window` over images `x = [batch, height, width, channels]`, with these filters.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if a kernel, a stride, a dilation or `groups` is 0, if the kernel is
-    /// larger than the padded image, if `groups` does not divide the channels and the filters, or
-    /// if an operand or the im2col matrix exceeds the address space.
-    pub const fn new(
-        x: [usize; 4],
-        window: Window,
-        out_channels: usize,
-        groups: usize,
-    ) -> Result<Self, Error> {
+    /// [`Error::Parameter`] if a kernel, a stride, a dilation or the number of groups is 0, if the
+    /// kernel is larger than the padded image, if the groups do not divide the channels and the
+    /// filters, or if an operand or the im2col matrix exceeds the address space.
+    pub const fn new(x: [usize; 4], window: Window, filters: Filters) -> Result<Self, Error> {
+        let Filters { count: out_channels, groups } = filters;
         let geometry = match Geometry::new(x, window) {
             Ok(geometry) => geometry,
             Err(error) => return Err(error),

@@ -268,7 +268,7 @@ mod x86 {
             return Features::default();
         }
         let (leaf1, leaf7, extended) = (__cpuid(1), __cpuid_count(7, 0), __cpuid(0x8000_0001));
-        // OSXSAVE: the operating system has turned XGETBV on.
+        // OSXSAVE: the operating system has enabled XGETBV.
         if !all(leaf1.ecx, &[27]) {
             return Features::default();
         }

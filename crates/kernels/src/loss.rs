@@ -9,8 +9,8 @@
 //!
 //! A loss is a struct of its options. `losses` computes the losses alone, for validation.
 //! `gradient` computes the same bits and the gradient times `scale`. Losses are not reduced: they
-//! are those of PyTorch's `reduction='none'`, and `scale` is the factor of the reduction,
-//! `1 / rows` for a mean over rows. Softmax and sigmoid are part of the losses, so that they cannot
+//! are those of PyTorch's `reduction='none'`, and `scale` applies the reduction: `1 / rows` for a
+//! mean over rows. Softmax and sigmoid are part of the losses, so that they cannot
 //! be applied twice.
 //!
 //! To exclude rows, give them an ignored label, or zero them by [`mask_rows`] afterwards. Called by

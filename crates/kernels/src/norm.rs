@@ -155,8 +155,8 @@ impl Units {
 /// Sets `norms[u]` to the norm of the elements of `x` that belong to output unit `u`.
 ///
 /// The norm of a row has the bits of [`norm1`], [`norm2`] or [`norm_max`]; the norm of a column is
-/// one ascending chain. Nothing finite overflows or underflows on the way. A unit with a NaN or an
-/// infinity has a non-finite norm; the others are not affected.
+/// one ascending chain. No intermediate result of finite elements overflows or underflows. A unit
+/// with a NaN or an infinity has a non-finite norm; the others are not affected.
 ///
 /// ```
 /// use kernels::{Cpu, norm::{Norm, Units, unit_norms}};

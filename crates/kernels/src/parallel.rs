@@ -242,8 +242,8 @@ impl Cpu<'_> {
     ) {
         loop {
             let mut results = [None; GROUP];
-            // A `zip` advances its left side first: the other way round, a full buffer would lose
-            // an item.
+            // A `zip` advances its left side first: with the items on the left, a full buffer would
+            // lose one of them.
             self.for_each_item(results.iter_mut().zip(&mut items), |(result, item)| {
                 *result = Some(task(item));
             });

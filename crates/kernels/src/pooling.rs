@@ -3,7 +3,7 @@
 //! ```text
 //! max    y[n, oh, ow, c] = max of x[n, ih, iw, c] over the window
 //! mean   y[n, oh, ow, c] = (sum of x[n, ih, iw, c] over the window) / count
-//!     ih = oh * stride + kh - padding,  iw from ow and kw in the same way;
+//!     ih = oh * stride + kh - padding,  iw = ow * stride + kw - padding
 //!     pixels outside the image are skipped
 //! ```
 //!

@@ -168,7 +168,7 @@ pub fn gemm_i8_requantised(
 ///
 /// # Errors
 /// [`Error::Length`] if `x` is not a whole number of rows or `q` differs from it in length;
-/// [`Error::Parameter`] for a scale that is not finite and above 0. Nothing is written then.
+/// [`Error::Parameter`] unless every scale is finite and above 0. Nothing is written then.
 pub fn quantise(cpu: Cpu<'_>, x: &[f32], scales: &[f32], q: &mut [i8]) -> Result<(), Error> {
     let row = check_rows(x.len(), scales)?;
     check_length("q", x.len(), q.len())?;

@@ -42,13 +42,13 @@ pub fn spectral_norm<T: Float>(
     cpu: Cpu<'_>,
     w: &[T],
     cols: usize,
-    iterations: usize,
+    iterations: u32,
     u: &mut [f64],
     v: &mut [f64],
 ) -> Result<f64, Error> {
     check_length("u", check_shape("w", w.len(), cols)?, u.len())?;
     check_length("v", cols, v.len())?;
-    check_parameter("iterations", iterations as f64, "at least 1", |n| n >= 1.0)?;
+    check_parameter("iterations", iterations.into(), "at least 1", |n| n >= 1.0)?;
     if w.is_empty() {
         return Ok(0.0);
     }
@@ -87,14 +87,14 @@ pub fn spectral_norm<T: Float>(
 /// it is returned and `w` is unchanged.
 ///
 /// # Errors
-/// As [`spectral_norm`]; also [`Error::Parameter`] if `limit` is not finite and above 0. `w` is
+/// As [`spectral_norm`]; also [`Error::Parameter`] unless `limit` is finite and above 0. `w` is
 /// unchanged then.
 pub fn clip_spectral_norm<T: Float>(
     cpu: Cpu<'_>,
     w: &mut [T],
     cols: usize,
     limit: f64,
-    iterations: usize,
+    iterations: u32,
     u: &mut [f64],
     v: &mut [f64],
 ) -> Result<f64, Error> {

@@ -162,7 +162,8 @@ pub fn dot<T: Float>(cpu: Cpu<'_>, x: &[T], y: &[T]) -> Result<f64, Error> {
 /// Cosine of the angle between `x` and `y`: `dot(x, y) / (|x| |y|)`, in [-1, 1]; 0 where either is
 /// a zero vector.
 ///
-/// Nothing finite overflows or underflows on the way. NaN if any element is NaN or infinite.
+/// No intermediate result of finite elements overflows or underflows. NaN if any element is NaN or
+/// infinite.
 ///
 /// ```
 /// use kernels::{Cpu, vector};

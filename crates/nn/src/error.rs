@@ -92,7 +92,8 @@ impl fmt::Display for Error {
             Self::Memory { bytes } => {
                 write!(
                     f,
-                    "not enough memory for a buffer of {bytes} bytes: use a smaller batch or network"
+                    "not enough memory for a buffer of {bytes} bytes: \
+                     use a smaller batch or network"
                 )
             }
             Self::Group { pattern } => {

@@ -13,11 +13,12 @@ mod orthogonal;
 use alloc::vec;
 
 use kernels::random::{Stream, fill_normal, fill_uniform};
-use kernels::{Cpu, math};
+use kernels::{Cpu, Float, math};
 
-use crate::{Error, Float};
+use crate::Error;
+use crate::error::check_length;
 pub use fixup::fixup;
-pub use gain::{Critical, critical, gain};
+pub use gain::{Critical, Signals, critical, gain};
 pub use lsuv::Lsuv;
 use orthogonal::orthogonal;
 
@@ -183,7 +184,7 @@ impl Init {
         weights: &mut [T],
     ) -> Result<(), Error> {
         self.check()?;
-        crate::error::check_length("weights", fans.elements(), weights.len())?;
+        check_length("weights", fans.elements(), weights.len())?;
         let (fan_in, fan_out) = (fans.fan_in().max(1) as f64, fans.fan_out().max(1) as f64);
         let normal = |variance: f64, weights: &mut [T]| {
             fill_normal(cpu, stream, T::ZERO, T::from_f64(math::sqrt(cpu, variance)), weights)

@@ -16,20 +16,19 @@ pub(crate) mod dense;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod embedding;
+mod fused;
 pub(crate) mod group_norm;
 pub(crate) mod layer_norm;
-mod parts;
 pub(crate) mod pooling;
 pub(crate) mod position;
 pub(crate) mod prelu;
 pub(crate) mod recurrent;
 pub(crate) mod reshape;
 pub(crate) mod residual;
+mod split;
 pub(crate) mod standardise;
-mod tasks;
 pub(crate) mod transformer;
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use kernels::activation::Activation;
@@ -37,10 +36,9 @@ use kernels::random::Stream;
 use kernels::{Cpu, Window};
 
 use crate::compute::Product;
-use crate::init::Fans;
-use crate::layout::Order;
+pub use crate::parameter::{Parameter, Start};
 use crate::spec::Pool;
-use crate::{Error, Init, Shape};
+use crate::{Error, Shape};
 
 /// Mode of a pass: training or evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,49 +69,6 @@ impl Mode {
     }
 }
 
-/// A tensor of a layer, before it has an offset in the flat buffer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parameter {
-    /// PyTorch's name within the layer.
-    pub name: String,
-    /// Dimensions in memory.
-    pub shape: Vec<usize>,
-    /// Relation to PyTorch's layout.
-    pub order: Order,
-    /// Initial value.
-    pub start: Start,
-}
-
-impl Parameter {
-    /// A vector of `len` elements with initial value `start`.
-    pub fn vector(name: &str, len: usize, start: f64) -> Self {
-        let shape = Vec::from([len]);
-        Self { name: name.into(), shape, order: Order::Same, start: Start::Constant(start) }
-    }
-}
-
-/// Initial value of a tensor.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Start {
-    /// The same value for all elements.
-    Constant(f64),
-    /// Random values.
-    Draw {
-        /// Initialiser.
-        init: Init,
-        /// Shape of the tensor.
-        fans: Fans,
-    },
-    /// Bias of an LSTM: `value` for the forget gate, the second of four blocks of `units`, 0
-    /// elsewhere.
-    Forget {
-        /// Units per gate.
-        units: usize,
-        /// Initial bias of the forget gate.
-        value: f64,
-    },
-}
-
 /// A layer's shapes and buffer lengths, independent of the type that it computes in.
 pub trait Describe: core::fmt::Debug + Send + Sync {
     /// Output shape of a row.
@@ -137,7 +92,7 @@ pub trait Describe: core::fmt::Debug + Send + Sync {
         0
     }
     /// Fits the buffers to the rows of a training set. `next` writes one input row per call, and
-    /// returns `false` at the end. Returns `true` if the layer is fitted this way.
+    /// returns `false` at the end. Returns `true` if the layer has buffers to fit.
     fn fit(
         &self,
         cpu: Cpu<'_>,

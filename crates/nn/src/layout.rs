@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use kernels::norm::Units;
 
-use crate::layer::{Parameter, Start};
+use crate::parameter::{Order, Parameter, Start};
 
 /// The tensors of a network, in order and without gaps: the layout of parameters, gradients and
 /// each moment.
@@ -32,35 +32,6 @@ pub struct Tensor {
     pub start: Start,
     /// Index of its layer in the outermost sequence.
     pub layer: usize,
-}
-
-/// Relation between a tensor's layout in memory and in PyTorch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// The same layout.
-    Same,
-    /// `[inputs, outputs]` here, `[outputs, inputs]` in PyTorch.
-    Transposed,
-    /// As `Transposed`, where the inputs are an image: `[height, width, channels]` here,
-    /// `[channels, height, width]` in PyTorch.
-    TransposedImage {
-        /// `height * width` of the image.
-        positions: usize,
-        /// Channels of the image.
-        channels: usize,
-    },
-    /// An image: `[height, width, channels]` here, `[channels, height, width]` in PyTorch.
-    Image {
-        /// `height * width` of the image.
-        positions: usize,
-        /// Channels of the image.
-        channels: usize,
-    },
-    /// Filters of a convolution: `[height, width, in, out]` here, `[out, in, height, width]` in
-    /// PyTorch.
-    Filter,
-    /// A count: a 64-bit integer in PyTorch.
-    Count,
 }
 
 impl Tensor {

@@ -41,6 +41,7 @@
 extern crate alloc;
 
 mod averaging;
+mod builder;
 mod clipping;
 mod compute;
 mod error;
@@ -54,6 +55,7 @@ mod mixing;
 mod network;
 mod noise;
 pub mod optimizer;
+mod parameter;
 pub mod pruning;
 mod registry;
 mod schedule;
@@ -72,18 +74,19 @@ pub use init::{Fans, Init};
 pub use kernels::activation::Activation;
 pub use kernels::clip::Clip;
 pub use layer::{Float, Mode};
-pub use layout::{Layout, Order, Tensor};
+pub use layout::{Layout, Tensor};
 pub use loss::{Loss, Targets};
 pub use mixing::Mixing;
 pub use network::{Batch, Network, Score, Weights};
 pub use noise::Noise;
 pub use optimizer::{Group, Optimizer, Plan, Running, StepSize};
-pub use registry::{Options, Registry, Value};
-pub use schedule::{Plateau, Progress, Schedule};
+pub use parameter::Order;
+pub use registry::{BuildContext, Registry};
+pub use schedule::{Plateau, Progress, RunLength, Schedule};
 pub use sequence::Sequence;
 pub use shape::Shape;
 pub use spec::{
-    BranchScale, BuildContext, Cell, Convolution, LayerSpec, Pool, Recurrent, RnnActivation,
+    BranchScale, Cell, Convolution, LayerSpec, Options, Pool, Recurrent, RnnActivation, Value,
 };
 pub use stopping::{EarlyStopping, Monitor};
-pub use workspace::{Workspace, zeros};
+pub use workspace::{Workspace, WorkspaceSize, zeros};

@@ -294,7 +294,7 @@ impl Loss {
             }
             (Self::BinaryCrossEntropy { positive_weight }, Targets::Values(targets)) => {
                 let (loss, scale) =
-                    (BinaryCrossEntropy { positive_weight }, mean_factor(rows, width));
+                    (BinaryCrossEntropy { positive_weight }, mean_scale(rows, width));
                 match doutputs {
                     Some(dvalues) => loss.gradient(cpu, values, targets, scale, losses, dvalues)?,
                     None => loss.losses(cpu, values, targets, losses)?,
@@ -304,14 +304,8 @@ impl Loss {
                 let Some(loss) = self.regression() else { unreachable!("they are regressions") };
                 match doutputs {
                     Some(dvalues) => {
-                        loss.gradient(
-                            cpu,
-                            values,
-                            targets,
-                            mean_factor(rows, width),
-                            losses,
-                            dvalues,
-                        )?;
+                        let scale = mean_scale(rows, width);
+                        loss.gradient(cpu, values, targets, scale, losses, dvalues)?;
                     }
                     None => loss.losses(cpu, values, targets, losses)?,
                 }
@@ -327,7 +321,7 @@ const fn hinge(margin: f64, squared: bool) -> Hinge {
     Hinge { form: HingeForm::All, margin, squared, ignore: None }
 }
 
-/// Factor of each output's loss in the mean.
-fn mean_factor<T: Float>(rows: usize, width: usize) -> T {
+/// Scale of each output's loss in the mean.
+fn mean_scale<T: Float>(rows: usize, width: usize) -> T {
     T::from_f64(1.0 / (rows.max(1) as f64 * width as f64))
 }

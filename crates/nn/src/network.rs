@@ -14,10 +14,11 @@ use kernels::random::Stream;
 
 use crate::error::check_length;
 use crate::layer::standardise;
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode, Start};
+use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode};
 use crate::loss::{ClassWeights, Loss, Outputs, Sum, Targets};
+use crate::parameter::Start;
+use crate::registry::BuildContext;
 use crate::sequence::Sequence;
-use crate::spec::BuildContext;
 use crate::workspace::Parts;
 use crate::{Compute, Error, LayerSpec, Layout, Registry, Shape, Workspace};
 
@@ -169,7 +170,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::ClassWeights`] if the loss is not the cross-entropy; [`Error::Length`] unless there
-    /// is one weight per output; [`kernels::Error::Parameter`] for a weight that is not finite and
+    /// is one weight per output; [`kernels::Error::Parameter`] unless every weight is finite and
     /// above 0.
     pub fn with_class_weights(self, weights: &[f64]) -> Result<Self, Error> {
         let class_weights = Some(ClassWeights::new(self.loss, self.outputs(), weights)?);
@@ -238,10 +239,10 @@ impl Network {
         rows.saturating_mul(self.loss.per_row(self.outputs()))
     }
 
-    /// Elements of the one-hot targets of a batch of `rows`; 0 if the loss takes labels. Where
-    /// targets are [standardised](Self::standardises_targets), elements of the standardised outputs
-    /// and targets.
-    pub(crate) fn one_hot_len(&self, rows: usize) -> usize {
+    /// Elements of scratch that the loss of a batch of `rows` needs for its operands: one-hot
+    /// targets, or outputs and targets where these are
+    /// [standardised](Self::standardises_targets). 0 if the loss takes labels.
+    pub(crate) fn loss_scratch(&self, rows: usize) -> usize {
         let copies =
             if self.standardises_targets() { 2 } else { usize::from(self.loss.compares_values()) };
         rows.saturating_mul(self.outputs()).saturating_mul(copies)
@@ -400,9 +401,8 @@ impl Network {
         }
         let mut weights = weights.into();
         let rows = self.run(cpu, mode, true, &mut weights, inputs, workspace)?;
-        let Parts {
-            saved, outputs, doutputs, losses, targets: one_hot, scratch, statistics, ..
-        } = workspace.parts();
+        let Parts { saved, outputs, doutputs, losses, loss_scratch, scratch, statistics, .. } =
+            workspace.parts();
         let width = self.outputs();
         let targets = targets.fitting(rows)?;
         let (y, dy) = (&outputs[..rows * width], &mut doutputs[..rows * width]);
@@ -410,7 +410,7 @@ impl Network {
         let class_weights = self.weights_in();
         let outputs = Outputs { rows, width, values: y, targets, class_weights };
         let Sum { loss, weight } =
-            self.compare(cpu, weights.buffers, outputs, one_hot, losses, Some(dy))?;
+            self.compare(cpu, weights.buffers, outputs, loss_scratch, losses, Some(dy))?;
         let score = Score { rows, loss, weight, correct: 0 };
         self.sequence.backward(Backward {
             cpu,
@@ -460,7 +460,7 @@ impl Network {
     ) -> Result<Score, Error> {
         let mut weights = weights.into();
         let rows = self.run(cpu, mode, false, &mut weights, batch.inputs, workspace)?;
-        let Parts { outputs, losses, targets: one_hot, predictions, .. } = workspace.parts();
+        let Parts { outputs, losses, loss_scratch, predictions, .. } = workspace.parts();
         let (width, labels) = (self.outputs(), batch.targets.fitting(rows)?);
         let values = &outputs[..rows * width];
         let correct = labels.correct(cpu, values, width, &mut predictions[..rows])?;
@@ -468,14 +468,14 @@ impl Network {
         let outputs = Outputs { rows, width, values, targets: labels, class_weights };
         let losses = &mut losses[..self.losses(rows)];
         let Sum { loss, weight } =
-            self.compare(cpu, weights.buffers, outputs, one_hot, losses, None)?;
+            self.compare(cpu, weights.buffers, outputs, loss_scratch, losses, None)?;
         Ok(Score { rows, loss, weight, correct })
     }
 
     /// Computes the losses of `outputs`, and the gradient of their mean in `doutputs`, as
     /// [`Loss::run`] does. Outputs and targets are standardised first, where the network
     /// [standardises](Self::standardises_targets) targets. `scratch` has at least
-    /// [`one_hot_len`](Self::one_hot_len) elements.
+    /// [`loss_scratch`](Self::loss_scratch) elements.
     fn compare<T: Float>(
         &self,
         cpu: Cpu<'_>,

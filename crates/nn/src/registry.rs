@@ -1,33 +1,17 @@
-//! Custom layers: a name in a configuration, and the function that builds the layer.
+//! Custom layers: a name in a configuration, the function that builds the layer, and the context
+//! that it is given.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 
 use crate::layer::AnyLayer;
-use crate::spec::BuildContext;
-use crate::{Error, Shape};
-
-/// Options of a custom layer in a configuration, by key.
-pub type Options = BTreeMap<String, Value>;
-
-/// Value of one of the [`Options`].
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(untagged))]
-pub enum Value {
-    /// `true` or `false`.
-    Bool(bool),
-    /// An integer.
-    Integer(i64),
-    /// A floating-point number.
-    Number(f64),
-    /// Text.
-    Text(String),
-    /// A list.
-    List(Vec<Value>),
-}
+use crate::spec::Options;
+use crate::{Compute, Error, Shape};
 
 type Constructor =
     dyn Fn(Shape, &Options, &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> + Send + Sync;
@@ -115,7 +99,7 @@ impl Registry {
             None => {
                 let known: Vec<&str> = self.names().collect();
                 let known = if known.is_empty() { "none is".to_string() } else { known.join(", ") };
-                let expected = alloc::format!("a name that is registered ({known})");
+                let expected = format!("a name that is registered ({known})");
                 Err(context.mismatch("custom", &expected, name))
             }
         }
@@ -125,5 +109,49 @@ impl Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.constructors.keys()).finish()
+    }
+}
+
+/// Context in which a layer is built: its path in the network, and the options of the network.
+#[derive(Debug)]
+pub struct BuildContext<'a> {
+    /// Path as in tensor names: `3`, or `3.body.0` in a block.
+    path: String,
+    pub(crate) registry: &'a Registry,
+    /// Options of the layer's matrix products; `sparse_inputs` holds for this layer's input.
+    pub(crate) compute: Compute,
+    /// Next layer id.
+    next_id: &'a Cell<u32>,
+}
+
+impl<'a> BuildContext<'a> {
+    pub(crate) fn new(registry: &'a Registry, compute: Compute, next_id: &'a Cell<u32>) -> Self {
+        Self { path: String::new(), registry, compute, next_id }
+    }
+
+    /// Context of the layer called `name` inside this one.
+    pub fn child(&self, name: impl fmt::Display) -> Self {
+        let path =
+            if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
+        Self { path, ..*self }
+    }
+
+    /// A unique id within the network, for [`Mode::stream`](crate::Mode::stream).
+    pub fn layer_id(&self) -> u32 {
+        self.next_id.replace(self.next_id.get() + 1)
+    }
+
+    /// The error that this layer, of kind `kind`, needs `expected` but was given `got`.
+    pub fn mismatch(&self, kind: &'static str, expected: &str, got: impl fmt::Display) -> Error {
+        Error::Layer {
+            path: self.path.clone(),
+            kind,
+            expected: expected.to_string(),
+            got: got.to_string(),
+        }
+    }
+
+    pub(crate) fn too_large(&self) -> Error {
+        Error::TooLarge { path: self.path.clone() }
     }
 }

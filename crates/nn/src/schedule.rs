@@ -37,7 +37,16 @@ impl Progress {
     }
 }
 
-/// Learning rate schedule: a factor on the rate as a function of [`Progress`], 1 for the full rate.
+/// Length of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunLength {
+    /// Total steps of the run.
+    pub steps: u64,
+    /// Steps per epoch.
+    pub steps_per_epoch: u64,
+}
+
+/// Learning rate schedule: a factor of the rate as a function of [`Progress`], 1 for the full rate.
 ///
 /// In a configuration file a table such as `{ kind = "warmup", epochs = 1.0, then = { kind =
 /// "cosine", end = 0.0 } }`.
@@ -266,34 +275,33 @@ impl Schedule {
 }
 
 impl Schedule {
-    /// Upper bound of [`factor`](Self::factor) over a run of `steps` steps: 1, or the final value
-    /// of a step or exponential schedule that grows. Infinite if that overflows.
-    pub fn largest(&self, cpu: Cpu<'_>, steps: u64, steps_per_epoch: u64) -> f64 {
+    /// Upper bound of [`factor`](Self::factor) over a run: 1, or the final value of a step or
+    /// exponential schedule that grows. Infinite if that overflows.
+    pub fn largest(&self, cpu: Cpu<'_>, run: RunLength) -> f64 {
+        let RunLength { steps, steps_per_epoch } = run;
         let last = Progress { step: steps.saturating_sub(1), steps, steps_per_epoch };
+        let largest = |schedule: &Self, steps| schedule.largest(cpu, RunLength { steps, ..run });
         match self {
             Self::Step { .. } | Self::Exponential { .. } => f64::max(1.0, self.factor(cpu, last)),
             Self::Warmup { epochs, then, .. } => match last.after(*epochs) {
                 Err(_) => 1.0,
-                Ok(rest) => then.largest(cpu, rest.steps, steps_per_epoch),
+                Ok(rest) => largest(then, rest.steps),
             },
             Self::Sequence { epochs, first, then } => match last.after(*epochs) {
-                Err(_) => first.largest(cpu, steps, steps_per_epoch),
-                Ok(rest) => {
-                    let first = first.largest(cpu, steps - rest.steps, steps_per_epoch);
-                    first.max(then.largest(cpu, rest.steps, steps_per_epoch))
-                }
+                Err(_) => largest(first, steps),
+                Ok(rest) => f64::max(largest(first, steps - rest.steps), largest(then, rest.steps)),
             },
             _ => 1.0,
         }
     }
 
-    /// Checks that the phases of a composed schedule, and warmups, end within a run of `steps`
-    /// steps.
+    /// Checks that the phases of a composed schedule, and warmups, end within a run.
     ///
     /// # Errors
     /// [`kernels::Error::Parameter`] names the first number of epochs that exceeds the rest of the
     /// run.
-    pub fn check_length(&self, steps: u64, steps_per_epoch: u64) -> Result<(), Error> {
+    pub fn check_length(&self, run: RunLength) -> Result<(), Error> {
+        let RunLength { steps, steps_per_epoch } = run;
         let end = Progress { step: steps, steps, steps_per_epoch };
         let rest = |epochs: f64| {
             let rest = end.after(epochs).map(|rest| rest.steps);
@@ -303,11 +311,13 @@ impl Schedule {
         };
         match self {
             Self::InverseSquareRoot { epochs } => rest(*epochs).map(|_| ()),
-            Self::Warmup { epochs, then, .. } => then.check_length(rest(*epochs)?, steps_per_epoch),
+            Self::Warmup { epochs, then, .. } => {
+                then.check_length(RunLength { steps: rest(*epochs)?, ..run })
+            }
             Self::Sequence { epochs, first, then } => {
                 let rest = rest(*epochs)?;
-                first.check_length(steps - rest, steps_per_epoch)?;
-                then.check_length(rest, steps_per_epoch)
+                first.check_length(RunLength { steps: steps - rest, ..run })?;
+                then.check_length(RunLength { steps: rest, ..run })
             }
             _ => Ok(()),
         }

@@ -17,11 +17,12 @@ use core::ops::Range;
 use kernels::activation::Activation;
 use kernels::{Cpu, Window};
 
-use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer, Parameter};
-use crate::spec::{BuildContext, LayerSpec};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
+use crate::parameter::Parameter;
+use crate::spec::LayerSpec;
 use crate::{Error, Shape};
 
-/// A sequence of layers.
+/// A sequence of layers, built by [`new`](Self::new).
 #[derive(Debug)]
 pub struct Sequence {
     input: Shape,
@@ -36,26 +37,13 @@ struct Node {
     layer: Box<dyn AnyLayer>,
     /// Index in the sequence, counting fused and skipped layers.
     index: usize,
+    /// Number of layers after it that are fused into it.
+    fused: usize,
     /// Elements per row of its output.
     width: usize,
     /// Ranges of its tensors among those of the sequence.
     params: Range<usize>,
     buffers: Range<usize>,
-}
-
-impl Node {
-    /// Fuses the next layer into this one, if possible.
-    fn fuse(&mut self, spec: &LayerSpec) -> bool {
-        let fused = match spec {
-            LayerSpec::Activation(activation) => self.layer.fuse(*activation),
-            &LayerSpec::Pooling { pool, kernel, stride, padding } => {
-                self.layer.fuse_pooling(pool, Window::new(kernel).stride(stride).padding(padding))
-            }
-            _ => false,
-        };
-        self.width = self.layer.output().elements();
-        fused
-    }
 }
 
 /// Number of elements of these tensors; saturates on overflow.
@@ -66,75 +54,54 @@ fn elements(parameters: &[Parameter]) -> usize {
     parameters.iter().map(len).fold(0, usize::saturating_add)
 }
 
-/// `true` if layer `index`, over rows of shape `input`, is a flattening that the next dense layer
-/// does itself. That layer reads the image in memory order, with its weights permuted, and so do
-/// element-wise layers in between.
-pub(crate) fn flattens_later(layers: &[LayerSpec], index: usize, input: Shape) -> bool {
-    let mut rest = layers[index..].iter();
-    let is_image = matches!(input, Shape::Image { .. }) && rest.next() == Some(&LayerSpec::Flatten);
-    let by_element =
-        |layer: &&LayerSpec| matches!(layer, LayerSpec::Activation(_) | LayerSpec::Dropout { .. });
-    is_image && matches!(rest.find(|layer| !by_element(layer)), Some(LayerSpec::Dense { .. }))
-}
-
 impl Sequence {
-    /// Builds these layers over rows of shape `input`; `context` is the path of the sequence.
-    ///
-    /// # Errors
-    /// [`Error::Layer`] names the first layer that does not fit its input.
-    pub fn new(
-        input: Shape,
-        layers: &[LayerSpec],
-        context: &BuildContext<'_>,
-    ) -> Result<Self, Error> {
-        let (nodes, shapes) = (Vec::with_capacity(layers.len()), Vec::with_capacity(layers.len()));
-        let mut sequence = Self { input, nodes, shapes };
-        // Number of layers fused into the last node.
-        let mut fused = 0;
-        // Dropout keeps the input sparse.
-        let mut sparse = context.compute.sparse_inputs;
-        for (index, spec) in layers.iter().enumerate() {
-            let mut context = context.child(index);
-            context.compute.sparse_inputs = sparse;
-            sparse &= matches!(spec, LayerSpec::Dropout { .. });
-            let input = sequence.output();
-            if input.elements() == 0 {
-                return Err(context.mismatch(
-                    spec.kind(),
-                    "an input of at least one element per row",
-                    input,
-                ));
+    /// A sequence without layers, for `capacity` layers over rows of shape `input`.
+    pub(crate) fn with_capacity(input: Shape, capacity: usize) -> Self {
+        let (nodes, shapes) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        Self { input, nodes, shapes }
+    }
+
+    /// Appends a layer. `None` if an output row is too large to address.
+    pub(crate) fn push(&mut self, layer: Box<dyn AnyLayer>) -> Option<()> {
+        let output = layer.output();
+        let width = output.checked_len().filter(|&len| len <= isize::MAX as usize / 8)?;
+        let end = |node: &Node| (node.params.end, node.buffers.end);
+        let (params, buffers) = self.nodes.last().map_or((0, 0), end);
+        self.nodes.push(Node {
+            index: self.shapes.len(),
+            fused: 0,
+            width,
+            params: params..params.saturating_add(elements(&layer.parameters())),
+            buffers: buffers..buffers.saturating_add(elements(&layer.buffers())),
+            layer,
+        });
+        self.shapes.push(output);
+        Some(())
+    }
+
+    /// Fuses the next layer into the layer right before it; `false` if that is impossible.
+    pub(crate) fn fuse_next(&mut self, next: &LayerSpec) -> bool {
+        let index = self.shapes.len();
+        let adjacent = |node: &&mut Node| node.index + node.fused + 1 == index;
+        let Some(node) = self.nodes.last_mut().filter(adjacent) else { return false };
+        let fused = match next {
+            LayerSpec::Activation(activation) => node.layer.fuse(*activation),
+            &LayerSpec::Pooling { pool, kernel, stride, padding } => {
+                node.layer.fuse_pooling(pool, Window::new(kernel).stride(stride).padding(padding))
             }
-            if let LayerSpec::Activation(activation) = spec {
-                activation.check()?;
-            }
-            // Fuses a layer into the node right before it, counting the layers fused there.
-            let previous = sequence.nodes.last_mut().filter(|node| node.index + fused + 1 == index);
-            if previous.is_some_and(|node| node.fuse(spec)) {
-                fused += 1;
-                sequence.shapes.push(sequence.output());
-                continue;
-            }
-            if flattens_later(layers, index, input) {
-                sequence.shapes.push(Shape::Features(input.elements()));
-                continue;
-            }
-            let layer = spec.build(input, &context)?;
-            fused = 0;
-            sequence.shapes.push(layer.output());
-            let width = layer.output().checked_len().filter(|&len| len <= isize::MAX as usize / 8);
-            let width = width.ok_or_else(|| context.too_large())?;
-            let end = |node: &Node| (node.params.end, node.buffers.end);
-            let (params, buffers) = sequence.nodes.last().map_or((0, 0), end);
-            sequence.nodes.push(Node {
-                index,
-                width,
-                params: params..params.saturating_add(elements(&layer.parameters())),
-                buffers: buffers..buffers.saturating_add(elements(&layer.buffers())),
-                layer,
-            });
+            _ => false,
+        };
+        if fused {
+            node.fused += 1;
+            node.width = node.layer.output().elements();
+            self.shapes.push(node.layer.output());
         }
-        Ok(sequence)
+        fused
+    }
+
+    /// Leaves the next layer, whose output has shape `output`, to a layer after it.
+    pub(crate) fn skip_next(&mut self, output: Shape) {
+        self.shapes.push(output);
     }
 
     /// Input shape of a row.

@@ -1,19 +1,17 @@
 //! A network as data: the layers of a configuration file, before any shape is known.
 //!
-//! `build` makes layers of them, `table` their form in a configuration file.
+//! `builder` makes layers of them; `table` is their form in a configuration file.
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use kernels::activation::Activation;
 
-use crate::{Init, Options};
+use crate::Init;
 
-mod build;
 #[cfg(feature = "serde")]
 mod table;
-
-pub use build::BuildContext;
 
 /// One layer of a sequential network.
 ///
@@ -160,8 +158,8 @@ pub enum LayerSpec {
     /// layer, it is fitted to the targets of the training set by
     /// [`Network::fit_targets`](crate::Network::fit_targets), and regression losses compare its
     /// outputs, standardised again, with standardised targets:
-    /// [`Network::standardises_targets`](crate::Network::standardises_targets). The round trip costs
-    /// about u |mean| / std of each output.
+    /// [`Network::standardises_targets`](crate::Network::standardises_targets). The round trip
+    /// costs about u |mean| / std of each output.
     Unstandardise,
     /// A custom layer.
     Custom {
@@ -310,6 +308,25 @@ impl Recurrent {
             forget_bias: 1.0,
         }
     }
+}
+
+/// Options of a custom layer in a configuration, by key.
+pub type Options = BTreeMap<String, Value>;
+
+/// Value of one of the [`Options`].
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(untagged))]
+pub enum Value {
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer.
+    Integer(i64),
+    /// A floating-point number.
+    Number(f64),
+    /// Text.
+    Text(String),
+    /// A list.
+    List(Vec<Value>),
 }
 
 impl LayerSpec {

@@ -20,7 +20,7 @@ pub struct Workspace<T> {
     /// outputs
     /// their gradients
     /// losses
-    /// targets
+    /// scratch of the loss
     /// scratch
     /// ```
     arena: Vec<T>,
@@ -32,13 +32,25 @@ pub struct Workspace<T> {
     predictions: Vec<u32>,
 }
 
+/// Size of a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkspaceSize {
+    /// Largest batch, in rows.
+    pub rows: usize,
+    /// Number of threads.
+    pub threads: usize,
+    /// `true` for training, `false` for inference.
+    pub trains: bool,
+}
+
 /// Parts of the arena.
 pub(crate) struct Parts<'a, T> {
     pub(crate) saved: &'a mut [T],
     pub(crate) outputs: &'a mut [T],
     pub(crate) doutputs: &'a mut [T],
     pub(crate) losses: &'a mut [T],
-    pub(crate) targets: &'a mut [T],
+    /// One-hot targets, or standardised outputs and targets.
+    pub(crate) loss_scratch: &'a mut [T],
     pub(crate) scratch: &'a mut [T],
     pub(crate) statistics: &'a mut [f64],
     pub(crate) predictions: &'a mut [u32],
@@ -79,36 +91,33 @@ impl<T: Float> Workspace<T> {
         capacity: usize,
         trains: bool,
     ) -> Result<Self, Error> {
-        let (lengths, scratch) = Self::plan(network, cpu.executor.threads(), capacity, trains);
+        let size = WorkspaceSize { rows: capacity, threads: cpu.executor.threads(), trains };
+        let (lengths, scratch) = Self::plan(network, size);
         let len = lengths.iter().fold(scratch, |sum, len| sum.saturating_add(*len));
         let statistics = zeros(network.sequence().statistics(capacity))?;
         let predictions = predictions(capacity)?;
         Ok(Self { capacity, trains, arena: zeros(len)?, lengths, statistics, predictions })
     }
 
-    /// Bytes of such a workspace, without allocating it.
-    pub fn bytes(network: &Network, threads: usize, capacity: usize, trains: bool) -> usize {
-        let (lengths, scratch) = Self::plan(network, threads, capacity, trains);
+    /// Bytes of a workspace of this size for `network`, without allocating it.
+    pub fn bytes(network: &Network, size: WorkspaceSize) -> usize {
+        let (lengths, scratch) = Self::plan(network, size);
         let len = lengths.iter().fold(scratch, |sum: usize, len| sum.saturating_add(*len));
-        let statistics = network.sequence().statistics(capacity);
+        let statistics = network.sequence().statistics(size.rows);
         len.saturating_mul(size_of::<T>())
             .saturating_add(statistics.saturating_mul(size_of::<f64>()))
-            .saturating_add(capacity.saturating_mul(size_of::<u32>()))
+            .saturating_add(size.rows.saturating_mul(size_of::<u32>()))
     }
 
-    fn plan(
-        network: &Network,
-        threads: usize,
-        capacity: usize,
-        trains: bool,
-    ) -> ([usize; 5], usize) {
+    /// Lengths of all parts but the last, and of the scratch.
+    fn plan(network: &Network, size: WorkspaceSize) -> ([usize; 5], usize) {
+        let WorkspaceSize { rows, threads, trains } = size;
         let sequence = network.sequence();
-        let saved =
-            if trains { sequence.saved(capacity) } else { sequence.inference_len(capacity) };
-        let outputs = capacity.saturating_mul(network.output().elements());
-        let (losses, targets) = (network.losses(capacity), network.one_hot_len(capacity));
-        let lengths = [saved, outputs, if trains { outputs } else { 0 }, losses, targets];
-        (lengths, Layer::<T>::scratch(sequence, capacity, threads))
+        let saved = if trains { sequence.saved(rows) } else { sequence.inference_len(rows) };
+        let outputs = rows.saturating_mul(network.output().elements());
+        let (losses, loss_scratch) = (network.losses(rows), network.loss_scratch(rows));
+        let lengths = [saved, outputs, if trains { outputs } else { 0 }, losses, loss_scratch];
+        (lengths, Layer::<T>::scratch(sequence, rows, threads))
     }
 
     /// Largest batch, in rows.
@@ -123,22 +132,23 @@ impl<T: Float> Workspace<T> {
     }
 
     pub(crate) fn parts(&mut self) -> Parts<'_, T> {
-        let [saved, outputs, doutputs, losses, targets] = self.lengths;
+        let [saved, outputs, doutputs, losses, loss_scratch] = self.lengths;
         let (saved, rest) = self.arena.split_at_mut(saved);
         let (outputs, rest) = rest.split_at_mut(outputs);
         let (doutputs, rest) = rest.split_at_mut(doutputs);
         let (losses, rest) = rest.split_at_mut(losses);
-        let (targets, scratch) = rest.split_at_mut(targets);
+        let (loss_scratch, scratch) = rest.split_at_mut(loss_scratch);
         let (statistics, predictions) = (&mut self.statistics[..], &mut self.predictions[..]);
-        Parts { saved, outputs, doutputs, losses, targets, scratch, statistics, predictions }
+        Parts { saved, outputs, doutputs, losses, loss_scratch, scratch, statistics, predictions }
     }
 
     /// `true` if every part is large enough for a pass of `network` on `threads` threads.
     pub(crate) fn fits(&self, network: &Network, threads: usize) -> bool {
-        let (lengths, scratch) = Self::plan(network, threads, self.capacity, self.trains);
-        let lent = self.arena.len() - self.lengths.iter().sum::<usize>();
+        let size = WorkspaceSize { rows: self.capacity, threads, trains: self.trains };
+        let (lengths, scratch) = Self::plan(network, size);
+        let available = self.arena.len() - self.lengths.iter().sum::<usize>();
         lengths == self.lengths
-            && scratch <= lent
+            && scratch <= available
             && network.sequence().statistics(self.capacity) == self.statistics.len()
     }
 }

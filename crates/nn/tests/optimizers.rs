@@ -155,7 +155,7 @@ fn muon_steps_matrices_and_adamw_vectors() {
     // The kernel on the second layer's weights in PyTorch's layout: [2 outputs, 4 inputs].
     let transpose = |x: &[f32]| (0..8).map(|i| x[i % 4 * 2 + i / 4]).collect::<Vec<f32>>();
     let (mut params, mut m) = (transpose(&draw(0)[16..24]), vec![0.0; 8]);
-    let mut scratch = vec![0.0; Muon::scratch::<f32>(1, 2, 4)];
+    let mut scratch = vec![0.0; Muon::scratch::<f32>(1, [2, 4])];
     for t in 1..4 {
         let step = Step { scale: 0.5, ..Step::new(t, 0.1) };
         let grads = transpose(&draw(t)[16..24]);

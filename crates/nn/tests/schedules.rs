@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kernels::Cpu;
-use nn::{EarlyStopping, Monitor, Plateau, Progress, Schedule};
+use nn::{EarlyStopping, Monitor, Plateau, Progress, RunLength, Schedule};
 
 const EPOCH: u64 = 10;
 
@@ -274,7 +274,7 @@ fn largest_bounds_the_factors_of_a_run() {
     let cpu = Cpu::detect();
     for schedule in over_the_domain().into_iter().step_by(7).chain(growing()) {
         for (steps, steps_per_epoch) in [(1, 1), (30, 10), (1000, 10), (20_000, 1), (u64::MAX, 3)] {
-            let largest = schedule.largest(cpu, steps, steps_per_epoch);
+            let largest = schedule.largest(cpu, RunLength { steps, steps_per_epoch });
             assert!(largest >= 1.0, "{schedule:?}: {largest}");
             for step in [0, 1, 14, 15, 16, 29, 500, 19_999, steps / 2, steps - 1] {
                 let step = step.min(steps - 1);
@@ -288,24 +288,26 @@ fn largest_bounds_the_factors_of_a_run() {
         }
     }
     let doubling = Schedule::Exponential { factor: 2.0 };
-    assert_eq!(doubling.largest(cpu, 101, 10), 1024.0);
-    assert_eq!(doubling.largest(cpu, 20_000, 10), f64::INFINITY);
+    let run = |steps| RunLength { steps, steps_per_epoch: 10 };
+    assert_eq!(doubling.largest(cpu, run(101)), 1024.0);
+    assert_eq!(doubling.largest(cpu, run(20_000)), f64::INFINITY);
     let then = Box::new(doubling);
-    assert_eq!(Schedule::Warmup { epochs: 2.0, start: 0.0, then }.largest(cpu, 121, 10), 1024.0);
+    assert_eq!(Schedule::Warmup { epochs: 2.0, start: 0.0, then }.largest(cpu, run(121)), 1024.0);
 }
 
 #[test]
 fn phases_longer_than_the_run_are_errors() {
+    let run = RunLength { steps: 30, steps_per_epoch: 10 };
     let constant = || Box::new(Schedule::Constant);
     let warm = |epochs| Schedule::Warmup { epochs, start: 0.0, then: constant() };
-    assert!(warm(3.0).check_length(30, 10).is_ok());
-    assert!(warm(3.1).check_length(30, 10).is_err());
-    assert!(Schedule::InverseSquareRoot { epochs: 1e300 }.check_length(30, 10).is_err());
+    assert!(warm(3.0).check_length(run).is_ok());
+    assert!(warm(3.1).check_length(run).is_err());
+    assert!(Schedule::InverseSquareRoot { epochs: 1e300 }.check_length(run).is_err());
     // The second phase is checked against the rest after the first.
     let both = |then| Schedule::Sequence { epochs: 2.0, first: constant(), then: Box::new(then) };
-    assert!(both(warm(1.0)).check_length(30, 10).is_ok());
-    let error = both(warm(1.5)).check_length(30, 10).unwrap_err().to_string();
+    assert!(both(warm(1.0)).check_length(run).is_ok());
+    let error = both(warm(1.5)).check_length(run).unwrap_err().to_string();
     assert_eq!(error, "`epochs` is 1.5, expected at most what is left of the run's epochs");
     let first = Schedule::Sequence { epochs: 2.0, first: Box::new(warm(2.5)), then: constant() };
-    assert!(first.check_length(30, 10).is_err());
+    assert!(first.check_length(run).is_err());
 }

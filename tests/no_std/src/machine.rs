@@ -1,14 +1,14 @@
-//! From reset to `main` on a Cortex-M (Armv7-M Architecture Reference Manual, B1.5 and B3.2): the vector table, and the
-//! floating-point unit switched on.
+//! From reset to `main` on a Cortex-M (Armv7-M Architecture Reference Manual, B1.5 and B3.2): the
+//! vector table, and code that enables the floating-point unit.
 
 use core::arch::global_asm;
 use core::fmt::Write;
 
 use crate::semihosting::{Console, exit};
 
-// The table holds the first stack pointer, the reset handler, and a handler for each of the 14 system exceptions.
-// Writing full access for coprocessors 10 and 11 to CPACR switches the floating-point unit on; a core that has none
-// ignores it.
+// The table has the first stack pointer, the reset handler, and a handler for each of the 14 system
+// exceptions. Full access to coprocessors 10 and 11 in CPACR enables the floating-point unit; a
+// core without one ignores the write.
 global_asm!(
     ".section .vectors, \"a\"",
     ".word 4 << 20",

@@ -1,11 +1,13 @@
-//! Proves that the kernels need neither std nor a heap: a program that has neither, for a microcontroller. It computes
-//! the golden hashes of the kernels' test `golden`, and ends with success if they are the same.
+//! Proves that the kernels need neither std nor a heap: a program without both, for a
+//! microcontroller. It computes the golden hashes of the kernels' test `golden`, and succeeds if
+//! they are the same.
 //!
 //! ```text
 //! reset -> start (machine) -> main -> hashes -> report and exit (semihosting)
 //! ```
 //!
-//! There is no global allocator: a kernel that allocated would not link. `.ci/no_std` runs it on an emulated board.
+//! There is no global allocator: a kernel that allocated would not link. `.ci/no_std` runs it on an
+//! emulated board.
 
 #![no_std]
 #![no_main]
@@ -22,7 +24,7 @@ use kernels::{Cpu, Error};
 use problems::{BF16, F32, F64, Hashes, bf16_products, hashes};
 use semihosting::{Console, exit};
 
-/// What `machine` calls once the processor can compute.
+/// Entry point, called by `machine` once the floating-point unit is enabled.
 pub(crate) fn main() -> ! {
     let cpu = Cpu::detect();
     let same = [
@@ -33,7 +35,8 @@ pub(crate) fn main() -> ! {
     exit(same == [true; 3])
 }
 
-/// Whether the problems of a type have the hashes `expected`; says so on the host's console.
+/// `true` if the problems of a type have the hashes `expected`; prints the result on the host's
+/// console.
 fn check<H: Debug + PartialEq>(
     cpu: Cpu<'_>,
     name: &str,

@@ -1,5 +1,5 @@
-//! The host's console and exit code, asked for through Arm's semihosting (Arm's "Semihosting for AArch32 and AArch64",
-//! 2.0): a breakpoint that whoever runs the processor answers.
+//! The host's console and exit code, through Arm's semihosting (Arm's "Semihosting for AArch32 and
+//! AArch64", 2.0): breakpoints that the debugger or emulator handles.
 
 use core::arch::asm;
 use core::fmt;
@@ -10,7 +10,7 @@ const SYS_WRITEC: usize = 0x03;
 const SYS_EXIT: usize = 0x18;
 /// The reason of a program that succeeded, ADP_Stopped_ApplicationExit.
 const APPLICATION_EXIT: usize = 0x2_0026;
-/// The reason of one that failed, ADP_Stopped_RunTimeErrorUnknown.
+/// The reason of a program that failed, ADP_Stopped_RunTimeErrorUnknown.
 const RUN_TIME_ERROR: usize = 0x2_0023;
 
 /// The host's console.
@@ -35,11 +35,11 @@ pub(crate) fn exit(success: bool) -> ! {
     }
 }
 
-/// Has the host run `operation`.
+/// Makes the host run `operation`.
 ///
 /// # Safety
-/// `parameter` is what the operation demands; if it is an address, what stands there may be read.
+/// `parameter` is valid for the operation; if it is an address, the memory there is readable.
 unsafe fn call(operation: usize, parameter: usize) {
-    // SAFETY: the host changes r0 alone; the caller answers for what it reads.
+    // SAFETY: the host changes r0 alone; the caller guarantees that it may read the parameter.
     unsafe { asm!("bkpt 0xab", inout("r0") operation => _, in("r1") parameter, options(nostack)) };
 }

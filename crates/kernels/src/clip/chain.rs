@@ -1,15 +1,15 @@
-//! Several clips in a row, over the tensors of one flat buffer, as optax chains its transformations.
+//! A chain of clips over the tensors of one flat buffer, as optax chains its transformations.
 //!
 //! ```text
-//! norm of each tensor, and of all                 one read; what is not finite is refused here
+//! norm of each tensor, and of all                 one read, which finds non-finite elements
 //! scale = 1                                       the gradient is scale * g
 //! for each clip, in order:
-//!     GlobalNorm:  scale = limit / |g|            where |scale * g| is above the limit; nothing is written
-//!     others:      rewrite g, so that scale * g keeps to them
+//!     GlobalNorm:  scale = limit / |g|            where |scale * g| is above the limit
+//!     others:      rewrite g, so that scale * g is within their bound
 //! ```
 //!
-//! The scale is left to the optimizer's step: a chain of one global norm costs its read and nothing else. Called by the
-//! clipping policy of a network.
+//! The optimizer's step applies the scale: a chain of one global norm costs a single read of the
+//! gradient. Called by the clipping policy of a network.
 
 use super::{bound, check_above_zero, check_limit, clip_units, rescale};
 use crate::error::check_length;
@@ -31,8 +31,8 @@ use crate::{Cpu, Error};
 )]
 #[non_exhaustive]
 pub enum Clip {
-    /// Clips each element to ±`limit`, which changes the direction: [`super::clip_value`]. PyTorch:
-    /// `clip_grad_value_`.
+    /// Clips each element to ±`limit`, which changes the direction: [`super::clip_value`].
+    /// PyTorch: `clip_grad_value_`.
     Value {
         /// Finite and above 0.
         limit: f64,
@@ -87,25 +87,26 @@ impl Clip {
 /// A tensor of a flat buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tensor {
-    /// Its elements.
+    /// Number of elements.
     pub len: usize,
-    /// Its output units: asked for by [`Clip::Adaptive`] alone.
+    /// Output units, which [`Clip::Adaptive`] alone uses.
     pub units: Units,
 }
 
-/// What a chain found, and did.
+/// Result of [`clip_chain`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clipped {
-    /// The norm of all tensors from before.
+    /// Norm of all tensors from before.
     pub norm: f64,
-    /// What the gradient is still to be multiplied by: the `scale` of an optimizer's step. At most 1.
+    /// Multiplier still to be applied to the gradient: the `scale` of an optimizer's step. At most
+    /// 1.
     pub scale: f64,
-    /// Whether elements of the gradient were rewritten.
+    /// `true` if elements of the gradient were rewritten.
     pub rewritten: bool,
 }
 
-/// How many f64 of scratch [`clip_chain`] needs: one for each tensor, and two for each unit of the tensor that has the
-/// most, if the chain has an adaptive clip.
+/// Elements of scratch that [`clip_chain`] needs: one for each tensor and, if the chain has an
+/// adaptive clip, two for each unit of the tensor with the most units.
 pub fn clip_chain_scratch(chain: &[Clip], tensors: &[Tensor]) -> usize {
     let units = |tensor: &Tensor| tensor.units.count(tensor.len).unwrap_or(0);
     let most = if is_adaptive(chain) { tensors.iter().map(units).max().unwrap_or(0) } else { 0 };
@@ -116,12 +117,13 @@ fn is_adaptive(chain: &[Clip]) -> bool {
     chain.iter().any(|clip| matches!(clip, Clip::Adaptive { .. }))
 }
 
-/// Clips the gradient `g`, whose tensors follow one another, by each of `chain` in order. What is left of it is `scale
-/// * g`.
+/// Clips the gradient `g`, whose tensors are contiguous, by each of `chain` in order. The clipped
+/// gradient is `scale * g`.
 ///
-/// `w`, the parameters in the layout of `g`, is read by [`Clip::Adaptive`] alone, and may be empty without. `scratch`
-/// has at least [`clip_chain_scratch`] elements, of which the first become the norms of the tensors from before. A
-/// bound holds up to the rounding of `scale * g`. An empty chain looks at the gradient and does nothing.
+/// `w`, the parameters in the layout of `g`, is read by [`Clip::Adaptive`] alone, and may be empty
+/// without it. `scratch` has at least [`clip_chain_scratch`] elements; the first become the norms
+/// of the tensors from before. A bound holds up to the rounding of `scale * g`. An empty chain
+/// checks that the gradient is finite and returns its norm.
 ///
 /// ```
 /// use kernels::{Cpu, clip::{Clip, Tensor, clip_chain}, norm::Units};
@@ -135,9 +137,9 @@ fn is_adaptive(chain: &[Clip]) -> bool {
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] for a limit, ratio or epsilon that is not finite and above 0, [`Error::Length`] if the lengths
-/// do not fit, [`Error::Scratch`] if there is too little, [`Error::NonFiniteIn`] with the first tensor that holds a NaN
-/// or an infinity. `g` has not been changed then.
+/// [`Error::Parameter`] unless limit, ratio and epsilon are finite and above 0, [`Error::Length`]
+/// if the lengths do not fit, [`Error::Scratch`] if `scratch` is too short, [`Error::NonFiniteIn`]
+/// with the first tensor that has a NaN or an infinity. `g` is not written then.
 #[inline(never)]
 pub fn clip_chain<T: Float>(
     cpu: Cpu<'_>,
@@ -162,7 +164,7 @@ pub fn clip_chain<T: Float>(
 
     let mut total = scaled_tensor_norms(cpu, Parts { tensors, rest: &*g }, norms)?;
     let mut clipped = Clipped { norm: total.value(), scale: 1.0, rewritten: false };
-    // Whether `total` is no longer that of `g`.
+    // `true` once `g` has changed since `total` was taken.
     let mut stale = false;
     for clip in chain {
         let scale = clipped.scale;
@@ -186,8 +188,8 @@ pub fn clip_chain<T: Float>(
             Clip::Norm { limit } => {
                 let mut rewritten = false;
                 for (g, &before) in (PartsMut { tensors, rest: &mut *g }).zip(&*norms) {
-                    let known = !clipped.rewritten && before < f64::INFINITY;
-                    let Scaled { norm, scale: of_norm } = if known {
+                    let is_known = !clipped.rewritten && before < f64::INFINITY;
+                    let Scaled { norm, scale: of_norm } = if is_known {
                         Scaled { norm: before, scale: 1.0 }
                     } else {
                         scaled_norm2(cpu, g)?
@@ -207,8 +209,8 @@ pub fn clip_chain<T: Float>(
                     let of_w = &mut of_w[..of_g.len()];
                     unit_norms(cpu, Norm::L2, tensor.units, g, of_g)?;
                     unit_norms(cpu, Norm::L2, tensor.units, w, of_w)?;
-                    let allowed = |unit: usize| ratio * larger(of_w[unit], epsilon) / scale;
-                    rewritten |= clip_units(cpu, g, tensor.units, of_g, allowed).clipped > 0;
+                    let limit = |unit: usize| ratio * larger(of_w[unit], epsilon) / scale;
+                    rewritten |= clip_units(cpu, g, tensor.units, of_g, limit).clipped > 0;
                 }
                 rewritten
             }
@@ -233,7 +235,7 @@ impl<'a, T> Iterator for Parts<'a, T> {
     }
 }
 
-/// The tensors of a flat buffer, to be changed.
+/// The tensors of a mutable flat buffer.
 struct PartsMut<'a, T> {
     tensors: &'a [Tensor],
     rest: &'a mut [T],

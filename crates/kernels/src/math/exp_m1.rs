@@ -16,7 +16,7 @@ use crate::simd::{Float, Simd};
 pub(crate) fn exp_m1<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     let (n, r) = reduce::<S, T>(s, clamp::<S, T>(s, x));
     let low = T::mul(s, n, T::splat(s, -T::LN_2_LOW));
-    // 2^n itself can overflow: half of it is a factor inside, the rest is multiplied last.
+    // 2^n itself can overflow: 2^(n / 2) multiplies inside, the rest of 2^n at the end.
     let round = T::splat(s, T::ROUND);
     let half = T::sub(s, T::mul_add(s, n, T::splat(s, T::HALF), round), round);
     let power = power_of_two::<S, T>(s, half);

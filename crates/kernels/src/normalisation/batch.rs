@@ -138,14 +138,8 @@ impl<T: Float> WithSimd for Statistics<'_, T> {
             }
         }
         along(s, &InverseRoot { epsilon }, [], [&mut *rstd]);
-        for j in 0..channels {
-            let (gamma, beta) = affine.at(j);
-            let (near, rest) = split_mean::<T>(mean[j]);
-            let scale = gamma * rstd[j];
-            constants[j] = near;
-            constants[channels + j] = T::from_f64(scale);
-            constants[2 * channels + j] = T::from_f64(beta - rest * scale);
-        }
+        let constants = &mut constants[..3 * channels];
+        Normalise::constants(affine, |j| (mean[j], rstd[j]), constants);
     }
 }
 

@@ -17,7 +17,7 @@
 //! `product - sum^2 / rows` is then at most 2^10 times the rounding of T, and negligible where the
 //! first rows are like the others. A constant column has the variance 0.
 
-use super::at_least_zero;
+use super::{Affine, at_least_zero, split_mean};
 use crate::Cpu;
 use crate::elementwise::CHUNK;
 use crate::simd::{Float, Simd, WithSimd};
@@ -476,6 +476,28 @@ fn apply_rows<S: Simd, T: Float, const CONSTANTS: usize, const READ: usize, cons
 
 /// `(x - centre) * scale + shift`, with constants centre, scale and shift.
 pub(super) struct Normalise;
+
+impl Normalise {
+    /// Computes the `constants`, `[3, channels]`. `statistics` returns the mean and `rstd` of a
+    /// channel.
+    #[inline(always)]
+    pub(super) fn constants<T: Float>(
+        affine: Affine<'_, T>,
+        statistics: impl Fn(usize) -> (f64, f64),
+        constants: &mut [T],
+    ) {
+        let channels = constants.len() / 3;
+        for j in 0..channels {
+            let (gamma, beta) = affine.at(j);
+            let (mean, rstd) = statistics(j);
+            let (near, rest) = split_mean::<T>(mean);
+            let scale = gamma * rstd;
+            constants[j] = near;
+            constants[channels + j] = T::from_f64(scale);
+            constants[2 * channels + j] = T::from_f64(beta - rest * scale);
+        }
+    }
+}
 
 impl<T: Float> PerChannel<T, 3, 1> for Normalise {
     #[inline(always)]

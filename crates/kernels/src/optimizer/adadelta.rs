@@ -1,4 +1,4 @@
-//! AdaDelta: steps in the units of the parameters, by the running mean square of the steps themselves.
+//! AdaDelta: steps in the units of the parameters, from the running mean square of past steps.
 
 use super::descent::{Descent, Rule, descend};
 use super::moment::{Moment, Square};
@@ -20,9 +20,9 @@ use crate::{Cpu, Element, Error};
     serde(default, deny_unknown_fields)
 )]
 pub struct AdaDelta {
-    /// How much of the means stays: in `[0, 1)`.
+    /// Coefficient of both running means: in `[0, 1)`.
     pub rho: f64,
-    /// Lets the first steps begin: at least 0.
+    /// Added to both mean squares; above 0, the first step is not 0: at least 0.
     pub epsilon: f64,
     /// Regularisation.
     pub decay: Decay,
@@ -47,7 +47,7 @@ impl Optimizer for AdaDelta {
     }
 
     fn second_moment(&self) -> Option<SecondMoment> {
-        Some(SecondMoment { index: 0, factors: [self.rho, 1.0 - self.rho], decay: self.decay })
+        Some(SecondMoment::mean(0, self.rho, self.decay))
     }
 
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
@@ -62,7 +62,7 @@ impl Optimizer for AdaDelta {
         step.check()?;
         let descent = Descent::new(&step, self.decay, step.lr);
         let [rho, new, epsilon] = [self.rho, 1.0 - self.rho, self.epsilon].map(T::from_f64);
-        let rule = Delta { factors: [rho, new], epsilon };
+        let rule = Delta { mean: [rho, new], epsilon };
         descend(cpu, rule, descent, &step, self.moments(), params, grads, moments)
     }
 }
@@ -70,7 +70,7 @@ impl Optimizer for AdaDelta {
 #[derive(Clone, Copy)]
 struct Delta<T> {
     /// rho and 1 - rho.
-    factors: [T; 2],
+    mean: [T; 2],
     epsilon: T,
 }
 
@@ -78,10 +78,10 @@ impl<T: Float> Rule<T, 2> for Delta<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, [v, u]: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
         let epsilon = T::splat(s, self.epsilon);
-        let v = Square::<S, T>::mean(s, self.factors, v, g);
+        let v = Square::<S, T>::mean(s, self.mean, v, g);
         let before = T::sqrt(s, T::add(s, u, epsilon));
         let size = T::sqrt(s, T::add(s, v.value, epsilon));
         let direction = v.unless_zero(s, T::mul(s, T::div(s, before, size), g));
-        (direction, [v.value, Square::<S, T>::mean(s, self.factors, u, direction).value])
+        (direction, [v.value, Square::<S, T>::mean(s, self.mean, u, direction).value])
     }
 }

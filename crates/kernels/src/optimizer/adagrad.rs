@@ -1,4 +1,4 @@
-//! AdaGrad: steps that shrink with the gradients seen so far, element by element.
+//! AdaGrad: steps divided by the root of the sum of all squared gradients, element by element.
 
 use super::descent::{Descent, Rule, descend};
 use super::moment::{Moment, Square};
@@ -14,7 +14,7 @@ use crate::{Cpu, Element, Error};
 /// rate = lr / (1 + (t - 1) * lr_decay)
 /// ```
 ///
-/// The sum may begin with another number than 0: PyTorch's `initial_accumulator_value`.
+/// The caller may start the sum above 0: PyTorch's `initial_accumulator_value`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -22,9 +22,9 @@ use crate::{Cpu, Element, Error};
     serde(default, deny_unknown_fields)
 )]
 pub struct AdaGrad {
-    /// How fast the rate itself falls: at least 0.
+    /// Decay of the learning rate per step: at least 0.
     pub lr_decay: f64,
-    /// Keeps the quotient finite: at least 0.
+    /// Added to the divisor, so that the quotient is finite: at least 0.
     pub epsilon: f64,
     /// Regularisation.
     pub decay: Decay,
@@ -49,7 +49,7 @@ impl Optimizer for AdaGrad {
     }
 
     fn second_moment(&self) -> Option<SecondMoment> {
-        Some(SecondMoment { index: 0, factors: [1.0, 1.0], decay: self.decay })
+        Some(SecondMoment { index: 0, coefficients: [1.0, 1.0], decay: self.decay })
     }
 
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(

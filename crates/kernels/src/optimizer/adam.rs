@@ -1,19 +1,25 @@
-//! Adam, AdamW and AMSGrad: steps along the running mean of the gradient, divided by its size.
+//! Adam, AdamW and AMSGrad: steps along the running mean of the gradient, divided by the root of
+//! the running mean of its square.
 
 use super::descent::{Descent, Rule, descend};
 use super::moment::{Moment, Square, mean};
 use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta, power};
+
+/// The moments of Adam and its variants, by PyTorch's names.
+pub(super) const MOMENTS: &[&str] = &["exp_avg", "exp_avg_sq"];
 use crate::math::sqrt;
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
-/// Adam (Kingma, Ba, ICLR 2015; `torch.optim.Adam`); with a decoupled [`Decay`], AdamW (Loshchilov, Hutter, ICLR 2019);
-/// with `amsgrad`, AMSGrad (Reddi, Kale, Kumar, ICLR 2018).
+/// Adam (Kingma, Ba, ICLR 2015; `torch.optim.Adam`).
+///
+/// With a decoupled [`Decay`], AdamW (Loshchilov, Hutter, ICLR 2019); with `amsgrad`, AMSGrad
+/// (Reddi, Kale, Kumar, ICLR 2018).
 ///
 /// ```text
 /// m = m + (1 - beta1) * (g - m)
 /// v = beta2 * v + (1 - beta2) * g * g
-/// w = max(w, v)   with AMSGrad alone, else v
+/// w = max(w, v) with AMSGrad, else v
 /// direction = m / (sqrt(w) / sqrt(1 - beta2^t) + epsilon)
 /// rate = lr / (1 - beta1^t)
 /// ```
@@ -24,13 +30,13 @@ use crate::{Cpu, Element, Error};
     serde(default, deny_unknown_fields)
 )]
 pub struct Adam {
-    /// How much of the mean of the gradient stays: in `[0, 1)`.
+    /// Coefficient of the running mean of the gradient: in `[0, 1)`.
     pub beta1: f64,
-    /// How much of the mean of its square stays: in `[0, 1)`.
+    /// Coefficient of the running mean of its square: in `[0, 1)`.
     pub beta2: f64,
-    /// Keeps the quotient finite: at least 0.
+    /// Added to the divisor, so that the quotient is finite: at least 0.
     pub epsilon: f64,
-    /// Divides by the greatest size so far.
+    /// Divides by the maximum of the mean square so far.
     pub amsgrad: bool,
     /// Regularisation.
     pub decay: Decay,
@@ -52,22 +58,15 @@ impl Adam {
 
 impl Optimizer for Adam {
     fn check(&self) -> Result<(), Error> {
-        check_beta("beta1", self.beta1)?;
-        check_beta("beta2", self.beta2)?;
-        check_at_least_0("epsilon", self.epsilon)?;
-        self.decay.check()
+        check([self.beta1, self.beta2], self.epsilon, self.decay)
     }
 
     fn moments(&self) -> &'static [&'static str] {
-        if self.amsgrad {
-            &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
-        } else {
-            &["exp_avg", "exp_avg_sq"]
-        }
+        if self.amsgrad { &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"] } else { MOMENTS }
     }
 
     fn second_moment(&self) -> Option<SecondMoment> {
-        Some(SecondMoment { index: 1, factors: [self.beta2, 1.0 - self.beta2], decay: self.decay })
+        Some(SecondMoment::mean(1, self.beta2, self.decay))
     }
 
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
@@ -80,36 +79,56 @@ impl Optimizer for Adam {
     ) -> Result<(), Error> {
         self.check()?;
         step.check()?;
-        let descent = Descent::new(&step, self.decay, step.lr / (1.0 - power(self.beta1, step.t)));
-        let unbias = 1.0 / sqrt(cpu, 1.0 - power(self.beta2, step.t));
-        let size = Size { unbias: T::from_f64(unbias), epsilon: T::from_f64(self.epsilon) };
-        let rule = Means { means: MeanAndSquare::new(self.beta1, self.beta2), size };
+        let descent = Descent::new(&step, self.decay, step.unbiased_lr(self.beta1));
+        let unbias = unbias(cpu, self.beta2, step.t);
+        let means = Means::new([self.beta1, self.beta2], unbias, self.epsilon);
         let names = self.moments();
         if self.amsgrad {
-            descend(cpu, Greatest(rule), descent, &step, names, params, grads, moments)
+            descend(cpu, AmsGrad(means), descent, &step, names, params, grads, moments)
         } else {
-            descend(cpu, rule, descent, &step, names, params, grads, moments)
+            descend(cpu, means, descent, &step, names, params, grads, moments)
         }
     }
 }
 
-/// The running means of the gradient and of its square, which Adam's kin share.
+/// Checks the hyper-parameters that Adam and its variants share.
+///
+/// # Errors
+/// [`Error::Parameter`] for the first that is out of range.
+pub(super) fn check([beta1, beta2]: [f64; 2], epsilon: f64, decay: Decay) -> Result<(), Error> {
+    check_beta("beta1", beta1)?;
+    check_beta("beta2", beta2)?;
+    check_at_least_0("epsilon", epsilon)?;
+    decay.check()
+}
+
+/// Bias correction of the root of a mean square: `1 / sqrt(1 - beta2^t)`.
+pub(super) fn unbias(cpu: Cpu<'_>, beta2: f64, t: u64) -> f64 {
+    1.0 / sqrt(cpu, 1.0 - power(beta2, t))
+}
+
+/// Adam's running means of the gradient and of its square, and their quotient.
 #[derive(Clone, Copy)]
-pub(super) struct MeanAndSquare<T> {
+pub(super) struct Means<T> {
     /// 1 - beta1.
     new1: T,
     /// beta2 and 1 - beta2.
     second: [T; 2],
+    unbias: T,
+    epsilon: T,
 }
 
-impl<T: Float> MeanAndSquare<T> {
-    pub(super) fn new(beta1: f64, beta2: f64) -> Self {
+impl<T: Float> Means<T> {
+    pub(super) fn new([beta1, beta2]: [f64; 2], unbias: f64, epsilon: f64) -> Self {
         Self {
             new1: T::from_f64(1.0 - beta1),
             second: [T::from_f64(beta2), T::from_f64(1.0 - beta2)],
+            unbias: T::from_f64(unbias),
+            epsilon: T::from_f64(epsilon),
         }
     }
 
+    /// The means after a step with gradient `g`.
     #[inline(always)]
     pub(super) fn update<S: Simd>(
         &self,
@@ -119,16 +138,7 @@ impl<T: Float> MeanAndSquare<T> {
     ) -> (T::V<S>, Square<S, T>) {
         (mean::<S, T>(s, self.new1, m, g), Square::mean(s, self.second, v, g))
     }
-}
 
-/// The divisor `sqrt(v) * unbias + epsilon`.
-#[derive(Clone, Copy)]
-pub(super) struct Size<T> {
-    pub(super) unbias: T,
-    pub(super) epsilon: T,
-}
-
-impl<T: Float> Size<T> {
     /// `m / (sqrt(v) * unbias + epsilon)`, or 0 where `v` is 0.
     #[inline(always)]
     pub(super) fn divide<S: Simd>(&self, s: S, m: T::V<S>, v: Square<S, T>) -> T::V<S> {
@@ -138,31 +148,25 @@ impl<T: Float> Size<T> {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Means<T> {
-    means: MeanAndSquare<T>,
-    size: Size<T>,
-}
-
 impl<T: Float> Rule<T, 2> for Means<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
-        let (m, v) = self.means.update(s, g, moments);
-        (self.size.divide(s, m, v), [m, v.value])
+        let (m, v) = self.update(s, g, moments);
+        (self.divide(s, m, v), [m, v.value])
     }
 }
 
-/// AMSGrad's.
+/// Divides by the maximum of the mean square so far.
 #[derive(Clone, Copy)]
-struct Greatest<T>(Means<T>);
+struct AmsGrad<T>(Means<T>);
 
-impl<T: Float> Rule<T, 3> for Greatest<T> {
+impl<T: Float> Rule<T, 3> for AmsGrad<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, [m, v, w]: [T::V<S>; 3]) -> (T::V<S>, [T::V<S>; 3]) {
-        let Self(Means { means, size }) = self;
+        let Self(means) = self;
         let (m, Square { value: v, .. }) = means.update(s, g, [m, v]);
-        // Once a NaN, `v` stays one: there is none in `w` to lose.
+        // A NaN in `v` stays there, so the maximum need not preserve one in `w`.
         let w = T::select(s, T::less_or_equal(s, v, w), w, v);
-        (size.divide(s, m, Square::stored(s, w)), [m, v, w])
+        (means.divide(s, m, Square::stored(s, w)), [m, v, w])
     }
 }

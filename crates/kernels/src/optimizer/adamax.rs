@@ -1,8 +1,9 @@
-//! AdaMax: Adam with the greatest gradient, fading, in place of the mean square.
+//! AdaMax: Adam with the decaying maximum of the gradient in place of the mean square.
 
+use super::adam;
 use super::descent::{Descent, Rule, descend};
 use super::moment::{Moment, Square, mean};
-use super::{Decay, Optimizer, Step, check_at_least_0, check_beta, power};
+use super::{Decay, Optimizer, Step};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
@@ -15,7 +16,7 @@ use crate::{Cpu, Element, Error};
 /// rate = lr / (1 - beta1^t)
 /// ```
 ///
-/// With an epsilon of 0, an element without a gradient so far stays as it is.
+/// With an epsilon of 0, an element whose gradients have all been 0 does not change.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -23,11 +24,11 @@ use crate::{Cpu, Element, Error};
     serde(default, deny_unknown_fields)
 )]
 pub struct AdaMax {
-    /// How much of the mean of the gradient stays: in `[0, 1)`.
+    /// Coefficient of the running mean of the gradient: in `[0, 1)`.
     pub beta1: f64,
-    /// How much of the greatest gradient stays: in `[0, 1)`.
+    /// Coefficient of the decaying maximum of the gradient: in `[0, 1)`.
     pub beta2: f64,
-    /// Keeps the quotient finite: at least 0.
+    /// Added to the gradient's size, so that the quotient is finite: at least 0.
     pub epsilon: f64,
     /// Regularisation.
     pub decay: Decay,
@@ -42,10 +43,7 @@ impl Default for AdaMax {
 
 impl Optimizer for AdaMax {
     fn check(&self) -> Result<(), Error> {
-        check_beta("beta1", self.beta1)?;
-        check_beta("beta2", self.beta2)?;
-        check_at_least_0("epsilon", self.epsilon)?;
-        self.decay.check()
+        adam::check([self.beta1, self.beta2], self.epsilon, self.decay)
     }
 
     fn moments(&self) -> &'static [&'static str] {
@@ -62,28 +60,28 @@ impl Optimizer for AdaMax {
     ) -> Result<(), Error> {
         self.check()?;
         step.check()?;
-        let descent = Descent::new(&step, self.decay, step.lr / (1.0 - power(self.beta1, step.t)));
+        let descent = Descent::new(&step, self.decay, step.unbiased_lr(self.beta1));
         let [new1, beta2, epsilon] = [1.0 - self.beta1, self.beta2, self.epsilon].map(T::from_f64);
-        let rule = Fading { new1, beta2, epsilon };
+        let rule = DecayingMax { new1, beta2, epsilon };
         descend(cpu, rule, descent, &step, self.moments(), params, grads, moments)
     }
 }
 
 #[derive(Clone, Copy)]
-struct Fading<T> {
+struct DecayingMax<T> {
     /// 1 - beta1.
     new1: T,
     beta2: T,
     epsilon: T,
 }
 
-impl<T: Float> Rule<T, 2> for Fading<T> {
+impl<T: Float> Rule<T, 2> for DecayingMax<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, [m, u]: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
         let m = mean::<S, T>(s, self.new1, m, g);
         let old = T::mul(s, T::splat(s, self.beta2), u);
         let new = T::add(s, T::abs::<S>(g), T::splat(s, self.epsilon));
-        // A NaN is neither less nor equal; once one, `m` stays one, whatever becomes of `u`.
+        // A NaN is neither less nor equal. A NaN in `m` stays there, whatever `u` becomes.
         let u = T::select(s, T::less_or_equal(s, new, old), old, new);
         (Square::<S, T>::stored(s, u).unless_zero(s, T::div(s, m, u)), [m, u])
     }

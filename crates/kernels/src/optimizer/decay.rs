@@ -1,12 +1,12 @@
-//! Regularisation: the ways in which a step pulls parameters towards 0, apart from the loss. Used by all optimizers.
+//! Regularisation: L1, L2 and decoupled weight decay. Used by all optimizers.
 
 use crate::Error;
 use crate::error::check_parameter;
 
-/// How parameters are pulled towards 0: nothing by default, and any of these together.
+/// Regularisation of parameters towards 0: none by default; the three kinds combine.
 ///
-/// L2 and decoupled decay are the same for plain descent; under momentum or Adam they differ (Loshchilov, Hutter,
-/// "Decoupled weight decay regularization", ICLR 2019).
+/// L2 and decoupled decay are the same for plain descent; under momentum or Adam they differ
+/// (Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -14,30 +14,32 @@ use crate::error::check_parameter;
     serde(default, deny_unknown_fields)
 )]
 pub struct Decay {
-    /// The gradient of `l1 * |p|` is added to the loss's: `l1 * sign(p)`. At 0, where any slope from `-l1` to `l1` would
-    /// do, 0 is taken: what is 0 is not moved, but what is near to 0 steps over it.
+    /// Coefficient of the L1 penalty `l1 * |p|`, whose gradient `l1 * sign(p)` is added to the
+    /// loss's. The subgradient at 0 is 0: a parameter of 0 stays, one near 0 may step over it.
     pub l1: f64,
-    /// The gradient of `l2 / 2 * p^2` is added to the loss's: `l2 * p`. PyTorch's `weight_decay`.
+    /// Coefficient of the L2 penalty `l2 / 2 * p^2`, whose gradient `l2 * p` is added to the
+    /// loss's. PyTorch's `weight_decay`.
     pub l2: f64,
-    /// Each step multiplies by `1 - lr * decoupled`, apart from the gradient. `weight_decay` of PyTorch's AdamW.
+    /// Decoupled weight decay: each step multiplies by `1 - lr * decoupled`, apart from the
+    /// gradient. `weight_decay` of PyTorch's AdamW.
     pub decoupled: f64,
 }
 
 impl Decay {
-    /// None.
+    /// No regularisation.
     pub const NONE: Self = Self { l1: 0.0, l2: 0.0, decoupled: 0.0 };
 
-    /// L1 alone.
+    /// L1 regularisation alone.
     pub const fn l1(l1: f64) -> Self {
         Self { l1, ..Self::NONE }
     }
 
-    /// L2 alone.
+    /// L2 regularisation alone.
     pub const fn l2(l2: f64) -> Self {
         Self { l2, ..Self::NONE }
     }
 
-    /// Decoupled decay alone.
+    /// Decoupled weight decay alone.
     pub const fn decoupled(decoupled: f64) -> Self {
         Self { decoupled, ..Self::NONE }
     }

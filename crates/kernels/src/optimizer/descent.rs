@@ -1,16 +1,16 @@
-//! The one pass that every optimizer takes over parameters, gradient and moments.
+//! The pass over parameters, gradient and moments that all optimizers share.
 //!
 //! ```text
 //! for each chunk of 16384 elements                       on any thread
 //!     for each register of the chunk                     the last one masked
 //!         g = scale * g + l2 * p (+ l1 * sign(p))
-//!         direction, moments = rule(g, moments)          what makes one optimizer differ from another
-//!         p = keep * p + step * direction
+//!         direction, moments = rule(g, moments)          the optimizer's
+//!         p = shrink * p + step * direction
 //! ```
 //!
-//! Element `i` of the results depends on element `i` of the operands alone, so that chunks, threads and the width of a
-//! register change no bit. It is `elementwise` for operands that are stored differently: parameters as they are computed
-//! with, gradients as any [`Element`], moments as any [`Moment`].
+//! Element `i` of the results depends on element `i` of the operands alone: chunks, threads and the
+//! width of a register change no bit. Unlike `elementwise`, it takes operands of several types:
+//! parameters of a [`Float`], gradients of any [`Element`], moments of any [`Moment`].
 
 use super::moment::{Moment, Rounding};
 use super::{Decay, Step};
@@ -22,22 +22,24 @@ use crate::{Cpu, Element, Error};
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// What one optimizer makes of a gradient.
+/// The update rule of one optimizer.
 ///
-/// It is copied into each kernel: what a kernel only borrows would be read again for every register, since it might be written to
-/// meanwhile, as far as the compiler knows.
+/// Each kernel has a copy. A borrowed rule would be read again for every register: the compiler
+/// cannot tell that the stores of the kernel leave it unchanged.
 pub(super) trait Rule<T: Float, const N: usize>: Copy + Sync {
     /// The direction of the step, and the new moments. Mark it `#[inline(always)]`.
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; N]) -> (T::V<S>, [T::V<S>; N]);
 }
 
-/// What all optimizers do around their rule: the factors, rounded once.
+/// The coefficients that all optimizers apply around their rule, each rounded once.
 #[derive(Clone, Copy)]
 pub(super) struct Descent<T> {
     scale: T,
     l1: T,
     l2: T,
-    keep: T,
+    /// 1 - lr * decoupled.
+    shrink: T,
+    /// -rate.
     step: T,
 }
 
@@ -48,16 +50,16 @@ impl<T: Float> Descent<T> {
             scale: T::from_f64(step.scale),
             l1: T::from_f64(decay.l1),
             l2: T::from_f64(decay.l2),
-            keep: T::from_f64(1.0 - step.lr * decay.decoupled),
+            shrink: T::from_f64(1.0 - step.lr * decay.decoupled),
             step: T::from_f64(-rate),
         }
     }
 
-    /// The gradient with its scale and what the decay adds.
+    /// The gradient, scaled, plus the gradients of the L1 and L2 penalties.
     #[inline(always)]
     pub(super) fn gradient<S: Simd>(&self, s: S, p: T::V<S>, g: T::V<S>) -> T::V<S> {
         let g = T::mul(s, T::splat(s, self.scale), g);
-        // The same way for every register, which costs less than to add nothing.
+        // A branch that goes one way for a whole step costs less than two multiply-adds by 0.
         if self.l1 == T::ZERO && self.l2 == T::ZERO {
             return g;
         }
@@ -68,7 +70,7 @@ impl<T: Float> Descent<T> {
     /// The parameters after a step along `direction`.
     #[inline(always)]
     pub(super) fn descend<S: Simd>(&self, s: S, p: T::V<S>, direction: T::V<S>) -> T::V<S> {
-        T::mul_add(s, T::splat(s, self.step), direction, T::mul(s, T::splat(s, self.keep), p))
+        T::mul_add(s, T::splat(s, self.step), direction, T::mul(s, T::splat(s, self.shrink), p))
     }
 }
 
@@ -79,12 +81,12 @@ pub(super) fn sign<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     T::select(s, T::less(s, zero, x), one, T::select(s, T::less(s, x, zero), less, x))
 }
 
-/// Takes the step along the operands, each moment named for the error.
+/// Takes one step; `names` are the moments' names, for the error.
 ///
 /// # Errors
-/// [`Error::Length`] if there are not `N` moments, or one of the operands is not as long as `params`. Nothing has been
-/// changed then.
-#[expect(clippy::too_many_arguments, reason = "what every optimizer is given, and what it adds")]
+/// [`Error::Length`] if there are not `N` moments, or if an operand is not as long as `params`.
+/// Nothing is written then.
+#[expect(clippy::too_many_arguments, reason = "the operands of a step, the rule and its names")]
 pub(super) fn descend<T: Float, G: Element<Float = T>, M: Moment<Float = T>, const N: usize>(
     cpu: Cpu<'_>,
     rule: impl Rule<T, N>,
@@ -102,7 +104,7 @@ pub(super) fn descend<T: Float, G: Element<Float = T>, M: Moment<Float = T>, con
     Ok(())
 }
 
-/// The operands of a step, or the same part of each.
+/// The operands of a step, or the same range of each.
 pub(super) struct Operands<'a, T, G, M, const N: usize> {
     /// Index of the first element.
     pub(super) first: u64,
@@ -133,14 +135,16 @@ impl<'a, T, G, M, const N: usize> Operands<'a, T, G, M, N> {
         Ok(Self { first: 0, params, grads, moments: lent })
     }
 
-    /// Cut at the same places, every `len` elements.
+    /// Chunks of `len` elements of every operand.
     #[inline(always)]
     pub(super) fn chunks(self, len: usize) -> Chunks<'a, T, G, M, N> {
         Chunks { rest: self, first: len, len }
     }
 
-    /// The same behind a shorter chunk up to the edge of a cache line: an allocator puts all long buffers as far behind one, and a register
-    /// that straddles two lines takes twice as long to read and write.
+    /// Chunks of `len` elements, after a shorter one up to the edge of a cache line.
+    ///
+    /// An allocator puts all long buffers at the same offset from a line, and a register that
+    /// straddles two lines takes twice as long to read and write.
     #[inline(always)]
     fn chunks_from_edge(self, len: usize) -> Chunks<'a, T, G, M, N> {
         let first = match self.params.as_ptr().align_offset(LINE) {
@@ -153,9 +157,9 @@ impl<'a, T, G, M, const N: usize> Operands<'a, T, G, M, N> {
 
 pub(super) struct Chunks<'a, T, G, M, const N: usize> {
     rest: Operands<'a, T, G, M, N>,
-    /// The length of the next one; 1 at least.
+    /// Length of the next chunk, at least 1.
     first: usize,
-    /// That of those behind it.
+    /// Length of the chunks after it.
     len: usize,
 }
 
@@ -168,7 +172,7 @@ impl<'a, T, G, M, const N: usize> Iterator for Chunks<'a, T, G, M, N> {
         if rest.params.is_empty() {
             return None;
         }
-        // All have one length, so that there is never less to take from one than from another.
+        // All operands have one length: no `split_off` below returns `None`.
         let len = core::mem::replace(&mut self.first, self.len).min(rest.params.len());
         let mut moments = no_slices();
         for (chunk, moment) in moments.iter_mut().zip(&mut rest.moments) {
@@ -206,7 +210,7 @@ impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>, R: Rule<T, N>, const
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { rule, descent, step, chunk } = self;
-        // Moments that are rounded draw tile by tile.
+        // Moments that are rounded at random draw their bits tile by tile.
         let tiles =
             if M::TILE == CHUNK { chunk.chunks_from_edge(CHUNK) } else { chunk.chunks(M::TILE) };
         for mut tile in tiles {
@@ -253,7 +257,7 @@ fn advance<S, T, G, M, R, const N: usize, const WHOLE: bool>(
     tile.put_moments::<S, WHOLE>(s, i, moments, rounding);
 }
 
-/// Register `i` of `x`: all of it if `WHOLE`, else what there is, and +0 in the rest.
+/// Register `i` of `x`: whole if `WHOLE`, else the elements that `x` has, then +0.
 #[inline(always)]
 pub(super) fn load<S: Simd, E: Element, const WHOLE: bool>(
     s: S,
@@ -263,7 +267,7 @@ pub(super) fn load<S: Simd, E: Element, const WHOLE: bool>(
     if WHOLE { E::register(s, x, i) } else { E::rest(s, &x[i * E::Float::lanes::<S>()..]) }
 }
 
-/// `v` into register `i` of `x`: all of it if `WHOLE`, else into what there is.
+/// Stores `v` into register `i` of `x`: whole if `WHOLE`, else the elements that `x` has.
 #[inline(always)]
 pub(super) fn put<S: Simd, E: Element, const WHOLE: bool>(
     s: S,
@@ -279,7 +283,7 @@ pub(super) fn put<S: Simd, E: Element, const WHOLE: bool>(
 }
 
 impl<T: Float, G, M: Moment<Float = T>, const N: usize> Operands<'_, T, G, M, N> {
-    /// What the moments of this tile are rounded with.
+    /// The random bits that round the moments of this tile.
     #[inline(always)]
     pub(super) fn rounding(&self, step: &Step) -> [M::Rounding; N] {
         let mut rounding = [M::Rounding::NONE; N];
@@ -299,7 +303,7 @@ impl<T: Float, G, M: Moment<Float = T>, const N: usize> Operands<'_, T, G, M, N>
         registers
     }
 
-    /// Into register `i` of each moment.
+    /// Stores into register `i` of each moment.
     #[inline(always)]
     pub(super) fn put_moments<S: Simd, const WHOLE: bool>(
         &mut self,

@@ -1,18 +1,17 @@
-//! LAMB: Adam whose steps are in proportion to each tensor's own norm.
+//! LAMB: Adam with steps in proportion to the norm of each tensor.
 
-use super::adam::{MeanAndSquare, Size};
+use super::adam::{self, Means};
 use super::descent::{Descent, Operands, load, put};
 use super::moment::{Moment, Square};
 use super::trust::{Squares, ratio, roots};
-use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta, power};
+use super::{Decay, Optimizer, SecondMoment, Step, power};
 use crate::bf16::TILE;
 use crate::elementwise::CHUNK;
-use crate::math::sqrt;
 use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Element, Error};
 
-/// LAMB (You et al., "Large batch optimization for deep learning: training BERT in 76 minutes", ICLR 2020; optax's
-/// `lamb`). The operands of one step are one tensor.
+/// LAMB (You et al., "Large batch optimization for deep learning: training BERT in 76 minutes",
+/// ICLR 2020; optax's `lamb`). The operands of one step are one tensor.
 ///
 /// ```text
 /// m, v as in Adam
@@ -20,8 +19,9 @@ use crate::{Cpu, Element, Error};
 /// p = p - lr * |p| / |u| * u                           the quotient is 1 where |p| or |u| is 0
 /// ```
 ///
-/// The decoupled decay is part of `u`, whose length is then made that of `p`. Two passes: one renews the moments and takes
-/// the norms, in f64 (as [`Lars`](super::Lars) does), the other takes the step with the moments as they were stored.
+/// The decoupled decay is part of `u`, which is then scaled to the norm of `p`. The first of two
+/// passes updates the moments and takes the norms, in f64 as [`Lars`](super::Lars) does. The second
+/// takes the step, with the moments as the first stored them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -29,11 +29,11 @@ use crate::{Cpu, Element, Error};
     serde(default, deny_unknown_fields)
 )]
 pub struct Lamb {
-    /// How much of the mean of the gradient stays: in `[0, 1)`.
+    /// Coefficient of the running mean of the gradient: in `[0, 1)`.
     pub beta1: f64,
-    /// How much of the mean of its square stays: in `[0, 1)`.
+    /// Coefficient of the running mean of its square: in `[0, 1)`.
     pub beta2: f64,
-    /// Keeps the quotient finite: at least 0.
+    /// Added to the divisor, so that the quotient is finite: at least 0.
     pub epsilon: f64,
     /// Regularisation.
     pub decay: Decay,
@@ -48,18 +48,15 @@ impl Default for Lamb {
 
 impl Optimizer for Lamb {
     fn check(&self) -> Result<(), Error> {
-        check_beta("beta1", self.beta1)?;
-        check_beta("beta2", self.beta2)?;
-        check_at_least_0("epsilon", self.epsilon)?;
-        self.decay.check()
+        adam::check([self.beta1, self.beta2], self.epsilon, self.decay)
     }
 
     fn moments(&self) -> &'static [&'static str] {
-        &["exp_avg", "exp_avg_sq"]
+        adam::MOMENTS
     }
 
     fn second_moment(&self) -> Option<SecondMoment> {
-        Some(SecondMoment { index: 1, factors: [self.beta2, 1.0 - self.beta2], decay: self.decay })
+        Some(SecondMoment::mean(1, self.beta2, self.decay))
     }
 
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
@@ -72,54 +69,55 @@ impl Optimizer for Lamb {
     ) -> Result<(), Error> {
         self.check()?;
         step.check()?;
-        let unbias = 1.0 / sqrt(cpu, 1.0 - power(self.beta2, step.t));
+        let unbias = adam::unbias(cpu, self.beta2, step.t);
         let update = Update {
-            means: MeanAndSquare::new(self.beta1, self.beta2),
-            size: Size { unbias: T::from_f64(unbias), epsilon: T::from_f64(self.epsilon) },
+            means: Means::new([self.beta1, self.beta2], unbias, self.epsilon),
             unbias: T::from_f64(1.0 / (1.0 - power(self.beta1, step.t))),
             decay: T::from_f64(self.decay.decoupled),
         };
         let descent = Descent::new(&step, Decay { decoupled: 0.0, ..self.decay }, 0.0);
         let operands = Operands::<T, G, M, 2>::new(self.moments(), params, grads, moments)?;
         let [p, u] = roots(cpu, operands.chunks(CHUNK), |chunk| {
-            cpu.isa.run(Renew { update, descent, step: &step, chunk })
+            cpu.isa.run(UpdateMoments { update, descent, step: &step, chunk })
         });
         let rate = T::from_f64(-step.lr * ratio(p, u, u));
         let operands = Operands::<T, G, M, 2>::new(self.moments(), params, grads, moments)?;
         cpu.for_each_item(operands.chunks(CHUNK), |chunk| {
-            cpu.isa.run(Move { update, rate, chunk });
+            cpu.isa.run(UpdateParams { update, rate, chunk });
         });
         Ok(())
     }
 }
 
-/// What a parameter is moved by, but for its length.
+/// The update `u` of the formula, from a parameter and its moments.
 #[derive(Clone, Copy)]
 struct Update<T> {
-    means: MeanAndSquare<T>,
-    size: Size<T>,
+    means: Means<T>,
     /// 1 / (1 - beta1^t).
     unbias: T,
+    /// Decoupled decay.
     decay: T,
 }
 
 impl<T: Float> Update<T> {
     #[inline(always)]
     fn of<S: Simd>(&self, s: S, p: T::V<S>, [m, v]: [T::V<S>; 2]) -> T::V<S> {
-        let quotient = self.size.divide(s, m, Square::stored(s, v));
+        let quotient = self.means.divide(s, m, Square::stored(s, v));
         T::mul_add(s, T::splat(s, self.unbias), quotient, T::mul(s, T::splat(s, self.decay), p))
     }
 }
 
-/// The first pass: the sums of squares of the parameters and of what moves them.
-struct Renew<'a, T, G, M> {
+/// First pass, over one chunk: updates the moments, returns the sums of squares of `p` and `u`.
+struct UpdateMoments<'a, T, G, M> {
     update: Update<T>,
     descent: Descent<T>,
     step: &'a Step,
     chunk: Operands<'a, T, G, M, 2>,
 }
 
-impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>> WithSimd for Renew<'_, T, G, M> {
+impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>> WithSimd
+    for UpdateMoments<'_, T, G, M>
+{
     type Output = [f64; 2];
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) -> [f64; 2] {
@@ -131,17 +129,14 @@ impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>> WithSimd for Renew<'
             let (len, lanes) = (tile.params.len(), T::lanes::<S>());
             let updates = &mut updates[..len];
             for i in 0..len / lanes {
-                renew::<S, T, G, M, true>(s, update, descent, &mut tile, &rounding, updates, i);
+                update_moments::<S, T, G, M, true>(
+                    s, update, descent, &mut tile, &rounding, updates, i,
+                );
             }
             if !len.is_multiple_of(lanes) {
-                renew::<S, T, G, M, false>(
-                    s,
-                    update,
-                    descent,
-                    &mut tile,
-                    &rounding,
-                    updates,
-                    len / lanes,
+                let i = len / lanes;
+                update_moments::<S, T, G, M, false>(
+                    s, update, descent, &mut tile, &rounding, updates, i,
                 );
             }
             p.add(tile.params);
@@ -153,7 +148,7 @@ impl<T: Float, G: Element<Float = T>, M: Moment<Float = T>> WithSimd for Renew<'
 
 /// One register of the first pass.
 #[inline(always)]
-fn renew<S: Simd, T: Float, G: Element<Float = T>, M: Moment<Float = T>, const WHOLE: bool>(
+fn update_moments<S, T, G, M, const WHOLE: bool>(
     s: S,
     update: Update<T>,
     descent: Descent<T>,
@@ -161,7 +156,12 @@ fn renew<S: Simd, T: Float, G: Element<Float = T>, M: Moment<Float = T>, const W
     rounding: &[M::Rounding; 2],
     updates: &mut [T],
     i: usize,
-) {
+) where
+    S: Simd,
+    T: Float,
+    G: Element<Float = T>,
+    M: Moment<Float = T>,
+{
     let p = load::<S, T, WHOLE>(s, tile.params, i);
     let g = descent.gradient(s, p, load::<S, G, WHOLE>(s, tile.grads, i));
     let moments = tile.load_moments::<S, WHOLE>(s, i);
@@ -171,32 +171,32 @@ fn renew<S: Simd, T: Float, G: Element<Float = T>, M: Moment<Float = T>, const W
     put::<S, T, WHOLE>(s, updates, i, update.of(s, p, stored));
 }
 
-/// The second pass.
-struct Move<'a, T, G, M> {
+/// Second pass, over one chunk: updates the parameters.
+struct UpdateParams<'a, T, G, M> {
     update: Update<T>,
-    /// -lr times the ratio.
+    /// `-lr * |p| / |u|`.
     rate: T,
     chunk: Operands<'a, T, G, M, 2>,
 }
 
-impl<T: Float, G, M: Moment<Float = T>> WithSimd for Move<'_, T, G, M> {
+impl<T: Float, G, M: Moment<Float = T>> WithSimd for UpdateParams<'_, T, G, M> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { update, rate, mut chunk } = self;
         let (len, lanes) = (chunk.params.len(), T::lanes::<S>());
         for i in 0..len / lanes {
-            follow::<S, T, G, M, true>(s, update, rate, &mut chunk, i);
+            update_params::<S, T, G, M, true>(s, update, rate, &mut chunk, i);
         }
         if !len.is_multiple_of(lanes) {
-            follow::<S, T, G, M, false>(s, update, rate, &mut chunk, len / lanes);
+            update_params::<S, T, G, M, false>(s, update, rate, &mut chunk, len / lanes);
         }
     }
 }
 
 /// One register of the second pass.
 #[inline(always)]
-fn follow<S: Simd, T: Float, G, M: Moment<Float = T>, const WHOLE: bool>(
+fn update_params<S: Simd, T: Float, G, M: Moment<Float = T>, const WHOLE: bool>(
     s: S,
     update: Update<T>,
     rate: T,

@@ -1,4 +1,4 @@
-//! LARS: descent whose steps are in proportion to each tensor's own norm.
+//! LARS: SGD with steps in proportion to the norm of each tensor.
 
 use super::moment::Moment;
 use super::trust::{norms, ratio};
@@ -6,17 +6,19 @@ use super::{Decay, Optimizer, Sgd, Step, check_at_least_0};
 use crate::simd::Float;
 use crate::{Cpu, Element, Error};
 
-/// LARS (You, Gitman, Ginsburg, "Large batch training of convolutional networks", 2017, in the form of timm's
-/// `Lars`). The operands of one step are one tensor.
+/// LARS (You, Gitman, Ginsburg, "Large batch training of convolutional networks", 2017, in the form
+/// of timm's `Lars`). The operands of one step are one tensor.
 ///
 /// ```text
-/// trust = coefficient * |p| / (|scale * grads| + l2 * |p| + epsilon)       1 where |p| or |grads| is 0
+/// trust = coefficient * |p| / (|scale * grads| + l2 * |p| + epsilon)
+///                                                1 where |p| or |grads| is 0
 /// v = momentum * v + trust * g
-/// direction = trust * g + momentum * v   with Nesterov's momentum, else v
+/// direction = trust * g + momentum * v with Nesterov's momentum, else v
 /// ```
 ///
-/// Two passes: one reads parameters and gradient for their norms, in f64 (chunks of 16384 elements in 32 lanes, folded in
-/// halves, the chunks added in ascending order), the other is that of [`Sgd`]. Squares of f64 beyond 2^±1022 leave their range.
+/// Two passes. The first takes the norms of parameters and gradient, in f64: chunks of 16384
+/// elements in 32 lanes, folded in halves, the chunks added in ascending order. The second is the
+/// step of [`Sgd`]. Squares of f64 beyond 2^±1022 overflow or underflow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -26,9 +28,9 @@ use crate::{Cpu, Element, Error};
 pub struct Lars {
     /// Momentum and regularisation.
     pub sgd: Sgd,
-    /// Share of its norm that a tensor moves by at a rate of 1: at least 0.
+    /// Length of a tensor's step at a learning rate of 1, as a share of its norm: at least 0.
     pub coefficient: f64,
-    /// Keeps the quotient finite: at least 0.
+    /// Added to the divisor, so that the quotient is finite: at least 0.
     pub epsilon: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Lion: steps of one length for every element, along the sign of a momentum.
+//! Lion: steps along the sign of a momentum, equally long for every element.
 
 use super::descent::{Descent, Rule, descend, sign};
 use super::moment::{Moment, mean};
@@ -6,7 +6,8 @@ use super::{Decay, Optimizer, Step, check_beta};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
-/// Lion (Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023; optax's `lion`).
+/// Lion (Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023; optax's
+/// `lion`).
 ///
 /// ```text
 /// direction = sign(beta1 * m + (1 - beta1) * g)        sign(0) = 0
@@ -19,16 +20,17 @@ use crate::{Cpu, Element, Error};
     serde(default, deny_unknown_fields)
 )]
 pub struct Lion {
-    /// Share of the momentum in the direction: in `[0, 1)`.
+    /// Coefficient of the momentum in the direction: in `[0, 1)`.
     pub beta1: f64,
-    /// How much of the momentum stays: in `[0, 1)`.
+    /// Coefficient of the momentum, a running mean of the gradient: in `[0, 1)`.
     pub beta2: f64,
     /// Regularisation.
     pub decay: Decay,
 }
 
 impl Default for Lion {
-    /// The paper's betas, 0.9 and 0.99. Rates are a third to a tenth of Adam's, decoupled decays as much larger.
+    /// The paper's betas, 0.9 and 0.99. It uses learning rates of a third to a tenth of Adam's, and
+    /// decoupled decays 3 to 10 times as large.
     fn default() -> Self {
         Self { beta1: 0.9, beta2: 0.99, decay: Decay::NONE }
     }
@@ -74,8 +76,8 @@ struct Sign<T> {
 impl<T: Float> Rule<T, 1> for Sign<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, [m]: [T::V<S>; 1]) -> (T::V<S>, [T::V<S>; 1]) {
-        let kept = T::mul(s, T::splat(s, self.beta1), m);
-        let direction = sign::<S, T>(s, T::mul_add(s, T::splat(s, self.new1), g, kept));
+        let momentum = T::mul(s, T::splat(s, self.beta1), m);
+        let direction = sign::<S, T>(s, T::mul_add(s, T::splat(s, self.new1), g, momentum));
         (direction, [mean::<S, T>(s, self.new2, m, g)])
     }
 }

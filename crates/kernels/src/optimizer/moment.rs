@@ -1,13 +1,15 @@
-//! Moments: the running means of a gradient, how they come to rest, and how they are stored.
+//! Moments: the running means of a gradient, how small ones become 0, and how they are stored.
 //!
-//! Where a gradient stays 0 (the weights of a pixel that is seldom lit), a running mean shrinks by the same factor at each
-//! step and would spend the rest of the run among the subnormal numbers. Processors take some hundred cycles for an
-//! operation on those: measured on the default run, late epochs spent twice the time of early ones in the optimizer.
-//! Turning subnormals off in the processor would change bits from machine to machine; here a small moment is compared
-//! and replaced instead, by the same rule everywhere.
+//! Where a gradient stays 0 (the weights of a pixel that is seldom lit), a running mean shrinks by
+//! the same ratio at each step, down to subnormal numbers, where it would stay for the rest of the
+//! run. Processors take some hundred cycles for an operation on subnormals: measured on the default
+//! run, late epochs spent twice the time of early ones in the optimizer. Disabling subnormals in
+//! the processor would change bits from machine to machine. A comparison replaces small moments by
+//! 0 instead, by the same rule everywhere.
 //!
-//! Stored as bf16, a moment takes half the memory. It is rounded at random: to nearest, a mean that moves by less than
-//! 2^-9 of itself at a step, as with a factor of 0.999, would not move at all.
+//! Stored as bf16, a moment takes half the memory and is rounded at random. Rounded to nearest, a
+//! mean that moves by less than 2^-9 of itself at a step, as with a beta of 0.999, would not move
+//! at all.
 
 use half::bf16;
 use pulp::bytemuck;
@@ -18,8 +20,10 @@ use crate::bf16::{Noise, TILE};
 use crate::elementwise::CHUNK;
 use crate::simd::{Float, Lanes, Simd};
 
-/// `x`, or +0 where |x| < 2^-100 (f32) or 2^-996 (f64): 2^26 times the smallest normal number, so that what is kept is
-/// still normal after the next decay. NaN stays NaN.
+/// `x`, or +0 where |x| < 2^-100 (f32) or 2^-996 (f64). NaN stays NaN.
+///
+/// The threshold is 2^26 times the smallest normal number: a moment above it is still normal after
+/// the next decay.
 #[inline(always)]
 pub(super) fn settle<S: Simd, T: Float>(s: S, x: T::V<S>) -> T::V<S> {
     T::select(s, T::less(s, T::abs::<S>(x), T::splat(s, T::SETTLED)), T::splat(s, T::ZERO), x)
@@ -31,12 +35,12 @@ pub(super) fn mean<S: Simd, T: Float>(s: S, new: T, m: T::V<S>, x: T::V<S>) -> T
     settle::<S, T>(s, T::mul_add(s, T::splat(s, new), T::sub(s, x, m), m))
 }
 
-/// A second moment in a register, with the elements where it is 0.
+/// A second moment in a register, with a mask of the elements where it is 0.
 ///
-/// It is a square: the threshold of [`settle`] would drop it while the first moment still counts,
-/// and the quotient of both would be the first moment over epsilon. A fading square costs one slow
-/// multiplication here, at the step that takes it below the threshold. The comparison is made once,
-/// for the moment and for what it divides.
+/// A second moment is a square: the threshold of [`settle`] would make it 0 while the first moment
+/// still counts, and the quotient would be the first moment over epsilon. A decaying square costs
+/// one slow multiplication, at the step that takes it below the smallest normal number. One
+/// comparison serves the moment and the quotient.
 #[derive(Clone, Copy)]
 pub(super) struct Square<S: Simd, T: Float> {
     /// At least 0, or NaN.
@@ -53,37 +57,38 @@ impl<S: Simd, T: Float> Square<S, T> {
         Self { value: T::select(s, is_zero, T::splat(s, T::ZERO), v), is_zero }
     }
 
-    /// `v` as it is: stored, or the larger of two that have settled.
+    /// `v` unchanged: a stored moment, or the larger of two settled ones.
     #[inline(always)]
     pub(super) fn stored(s: S, v: T::V<S>) -> Self {
         Self { value: v, is_zero: T::less_or_equal(s, v, T::splat(s, T::ZERO)) }
     }
 
-    /// `keep * v + (new * x) * x`, settled: a running mean of `x^2`.
+    /// `beta * v + (new * x) * x`, settled: a running mean of `x^2`.
     #[inline(always)]
-    pub(super) fn mean(s: S, [keep, new]: [T; 2], v: T::V<S>, x: T::V<S>) -> Self {
-        let kept = T::mul(s, T::splat(s, keep), v);
-        Self::settle(s, T::mul_add(s, T::mul(s, T::splat(s, new), x), x, kept))
+    pub(super) fn mean(s: S, [beta, new]: [T; 2], v: T::V<S>, x: T::V<S>) -> Self {
+        let decayed = T::mul(s, T::splat(s, beta), v);
+        Self::settle(s, T::mul_add(s, T::mul(s, T::splat(s, new), x), x, decayed))
     }
 
-    /// `x`, or +0 where the moment is 0: the size to divide by is unknown there. A NaN leaves `x`.
+    /// `x`, or +0 where the moment is 0 and there is nothing to divide by. Where it is NaN, `x`.
     #[inline(always)]
     pub(super) fn unless_zero(self, s: S, x: T::V<S>) -> T::V<S> {
         T::select(s, self.is_zero, T::splat(s, T::ZERO), x)
     }
 }
 
-/// A type in which moments are stored: `f32` and `f64` as they are; `bf16`, rounded at random with bits that are a
-/// function of [`Step::rounding`], [`Step::t`], the moment's number and the element's index alone (within 2^28 steps and
-/// 2^37 elements; then they come again).
+/// An element type of moments: `f32`, `f64`, or `bf16`, which is rounded at random.
+///
+/// The random bits are a function of [`Step::rounding`], [`Step::t`], the moment's number and the
+/// element's index alone. They repeat after 2^28 steps and after 2^37 elements.
 pub trait Moment: Element {
-    /// Elements that share their random bits.
+    /// Number of elements whose random bits are drawn together.
     #[doc(hidden)]
     const TILE: usize;
     /// The random bits of a tile.
     #[doc(hidden)]
     type Rounding: Rounding;
-    /// `v` into all of register `i` of `x`, a tile.
+    /// Stores all of `v` into register `i` of `x`, a tile.
     #[doc(hidden)]
     fn put_moment<S: Simd>(
         s: S,
@@ -92,7 +97,8 @@ pub trait Moment: Element {
         v: <Self::Float as Lanes>::V<S>,
         rounding: &Self::Rounding,
     );
-    /// The first lanes into the elements of `x`, a tile, from `at` on: less than a register.
+    /// Stores the first lanes of `v` into the elements of `x`, a tile, from `at` on: less than a
+    /// register.
     #[doc(hidden)]
     fn put_moment_rest<S: Simd>(
         s: S,
@@ -103,12 +109,12 @@ pub trait Moment: Element {
     );
 }
 
-/// What a tile of a moment is rounded with.
+/// Random bits that round one tile of a moment.
 pub trait Rounding: Copy {
-    /// Not drawn yet.
+    /// No bits, before a draw.
     #[doc(hidden)]
     const NONE: Self;
-    /// For moment number `moment` and the tile that begins with element `first`.
+    /// Draws the bits for moment number `moment` and the tile that begins with element `first`.
     #[doc(hidden)]
     fn draw(step: &Step, moment: usize, first: u64) -> Self;
 }

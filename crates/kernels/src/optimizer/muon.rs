@@ -1,15 +1,16 @@
 //! Muon: steps along the momentum of a matrix, made orthogonal.
 //!
 //! ```text
-//! X = x / max(|x|, epsilon)                                 or its transpose, whichever is not taller than wide
-//! repeat `iterations` times                                 Newton and Schulz, by a quintic
+//! X = x / max(|x|, epsilon)          or its transpose: the one with no more rows than columns
+//! repeat `iterations` times          the Newton-Schulz iteration with a quintic polynomial
 //!     A = X X^T
 //!     B = c A A + b A + a I
 //!     X = B X
 //! ```
 //!
-//! Each iteration takes every singular value s of X to a s + b s^3 + c s^5 and leaves the singular vectors alone. The
-//! usual coefficients are chosen to drive small values up quickly; they come to between 0.68 and 1.14, not to 1.
+//! Each iteration takes every singular value s of X to a s + b s^3 + c s^5 and preserves the
+//! singular vectors. The usual coefficients raise small values quickly; the values end between 0.68
+//! and 1.14, not at 1.
 
 use super::moment::mean;
 use super::{Decay, Step, check_beta};
@@ -21,7 +22,7 @@ use crate::norm::{Scaled, scaled_norm2};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Error, MatMut, MatRef};
 
-/// How [`orthogonalise`] iterates.
+/// The Newton-Schulz iteration of [`orthogonalise`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -29,16 +30,17 @@ use crate::{Cpu, Error, MatMut, MatRef};
     serde(default, deny_unknown_fields)
 )]
 pub struct NewtonSchulz {
-    /// a, b and c.
+    /// Coefficients a, b and c of the polynomial.
     pub coefficients: [f64; 3],
-    /// How often.
+    /// Number of iterations.
     pub iterations: u32,
-    /// Keeps a matrix of zeros from being divided by 0: above 0.
+    /// Lower bound of the norm that divides, so that zeros stay zeros: above 0.
     pub epsilon: f64,
 }
 
 impl Default for NewtonSchulz {
-    /// The quintic of Keller Jordan ("Muon: an optimizer for hidden layers in neural networks", 2024), five times.
+    /// Five iterations of the quintic of Keller Jordan ("Muon: an optimizer for hidden layers in
+    /// neural networks", 2024).
     fn default() -> Self {
         Self { coefficients: [3.4445, -4.7750, 2.0315], iterations: 5, epsilon: 1e-7 }
     }
@@ -53,9 +55,9 @@ impl NewtonSchulz {
     }
 }
 
-/// How many elements of scratch [`orthogonalise`] needs for a matrix of `rows` x `cols` on an executor of `threads`
-/// threads, on any instruction set that is compiled in.
-pub const fn orthogonalise_scratch<T: Float>(threads: usize, rows: usize, cols: usize) -> usize {
+/// Elements of scratch that [`orthogonalise`] needs for a matrix `[rows, cols]` on an executor of
+/// `threads` threads, on any instruction set that is compiled in.
+pub const fn orthogonalise_scratch<T: Float>(threads: usize, [rows, cols]: [usize; 2]) -> usize {
     let (short, long) = if rows < cols { (rows, cols) } else { (cols, rows) };
     let squares = 2 * short * short;
     // The products are short x short over long, and short x long over short.
@@ -66,28 +68,32 @@ pub const fn orthogonalise_scratch<T: Float>(threads: usize, rows: usize, cols: 
     rows * cols + squares + if gram > update { gram } else { update }
 }
 
-/// `y` becomes, nearly, the orthogonal matrix that is nearest to `x`: U V^T of its singular value decomposition U S V^T, but
-/// for singular values between 0.68 and 1.14 in place of 1, with the default `iteration`, for those of `x` that are not below
-/// about 1e-3 of its norm.
+/// Writes to `y` approximately the orthogonal matrix nearest to `x`: U V^T of the singular value
+/// decomposition U S V^T.
 ///
-/// `x` and `y` are `rows` x `cols`, row after row; `scratch` has at least [`orthogonalise_scratch`] elements. The products
-/// are those of [`gemm`], in its order; the norm is that of [`norm2`](crate::norm::norm2). A NaN or an
-/// infinity in `x` makes all of `y` NaN.
+/// With the default `iteration`, singular values of `x` above about 1e-3 of its norm become values
+/// between 0.68 and 1.14 instead of 1.
+///
+/// `x` and `y` are `[rows, cols]`, row-major; `scratch` has at least [`orthogonalise_scratch`]
+/// elements. The products are those of [`gemm`], in its order; the norm is that of
+/// [`norm2`](crate::norm::norm2). A NaN or an infinity in `x` makes all of `y` NaN.
 ///
 /// ```
 /// use kernels::Cpu;
 /// use kernels::optimizer::{NewtonSchulz, orthogonalise, orthogonalise_scratch};
-/// let (mut y, mut scratch) = ([0.0_f64; 6], [0.0; orthogonalise_scratch::<f64>(1, 2, 3)]);
-/// orthogonalise(Cpu::detect(), NewtonSchulz::default(), &[3.0, 0.0, 4.0, 0.0, 2.0, 0.0], [2, 3], &mut y, &mut scratch)?;
+/// let x = [3.0, 0.0, 4.0, 0.0, 2.0, 0.0];
+/// let (mut y, mut scratch) = ([0.0_f64; 6], [0.0; orthogonalise_scratch::<f64>(1, [2, 3])]);
+/// orthogonalise(Cpu::detect(), NewtonSchulz::default(), &x, [2, 3], &mut y, &mut scratch)?;
+/// // The singular values of `x` are 5 and 2.
 /// let [first, second] = [y[0] * y[0] + y[2] * y[2], y[4] * y[4]].map(f64::sqrt);
-/// assert!((0.68..1.14).contains(&first) && (0.68..1.14).contains(&second)); // both were far from 1
+/// assert!((0.68..1.14).contains(&first) && (0.68..1.14).contains(&second));
 /// assert!((y[0] / y[2] - 0.75).abs() < 1e-12);
 /// # Ok::<(), kernels::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] if a number of `iteration` is out of range, [`Error::Length`] if `x` or `y` is not of this shape,
-/// [`Error::Scratch`] if `scratch` is too small. Nothing has been written then.
+/// [`Error::Parameter`] if a number of `iteration` is out of range, [`Error::Length`] if `x` or `y`
+/// is not `[rows, cols]`, [`Error::Scratch`] if `scratch` is too small. Nothing is written then.
 #[inline(never)]
 pub fn orthogonalise<T: Float>(
     cpu: Cpu<'_>,
@@ -101,7 +107,7 @@ pub fn orthogonalise<T: Float>(
     check_length("x", rows.saturating_mul(cols), x.len())?;
     check_length("y", x.len(), y.len())?;
     let expected =
-        if x.is_empty() { 0 } else { orthogonalise_scratch::<T>(cpu.threads(), rows, cols) };
+        if x.is_empty() { 0 } else { orthogonalise_scratch::<T>(cpu.threads(), [rows, cols]) };
     if scratch.len() < expected {
         return Err(Error::Scratch { expected, got: scratch.len() });
     }
@@ -110,21 +116,21 @@ pub fn orthogonalise<T: Float>(
     newton_schulz(cpu, iteration, [rows, cols], y, scratch)
 }
 
-/// `x / max(|x|, epsilon)`, in f64, rounded once; NaN if `x` is not finite.
+/// `x / max(|x|, epsilon)`, in f64, rounded once; NaN if `x` has a non-finite element.
 fn normalise<T: Float>(cpu: Cpu<'_>, epsilon: f64, x: &mut [T]) {
-    let [scale, factor] = match scaled_norm2(cpu, x) {
+    let [scale, inverse] = match scaled_norm2(cpu, x) {
         Ok(Scaled { norm, scale }) if norm / scale > epsilon => [scale, 1.0 / norm],
         Ok(_) => [1.0, 1.0 / epsilon],
         Err(_) => [f64::NAN; 2],
     };
     cpu.for_each_item(x.chunks_mut(CHUNK), |x| {
         for x in x {
-            *x = T::from_f64(x.to_f64() * scale * factor);
+            *x = T::from_f64(x.to_f64() * scale * inverse);
         }
     });
 }
 
-/// The iterations, on `x` in place. All lengths have been checked.
+/// Iterates on `x` in place. The caller has checked all lengths.
 fn newton_schulz<T: Float>(
     cpu: Cpu<'_>,
     NewtonSchulz { coefficients, iterations, .. }: NewtonSchulz,
@@ -166,13 +172,13 @@ fn newton_schulz<T: Float>(
     Ok(())
 }
 
-/// Muon (Jordan, 2024; `torch.optim.Muon`, here in the precision of the parameters), for the weight matrix of a hidden
-/// layer; other parameters want another optimizer.
+/// Muon (Jordan, 2024; `torch.optim.Muon`, here in the precision of the parameters), for the weight
+/// matrix of a hidden layer. Other parameters need another optimizer.
 ///
 /// ```text
 /// g = scale * grads
 /// m = m + (1 - momentum) * (g - m)
-/// u = g + momentum * (m - g)   with Nesterov's momentum, else m
+/// u = g + momentum * (m - g) with Nesterov's momentum, else m
 /// p = (1 - lr * decay) * p - lr * sqrt(max(1, rows / cols)) * orthogonalise(u)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -182,25 +188,25 @@ fn newton_schulz<T: Float>(
     serde(default, deny_unknown_fields)
 )]
 pub struct Muon {
-    /// How much of the mean of the gradient stays: in `[0, 1)`.
+    /// Coefficient of the running mean of the gradient: in `[0, 1)`.
     pub momentum: f64,
-    /// Steps from where the mean leads.
+    /// Nesterov's momentum: steps from the point to which the mean leads.
     pub nesterov: bool,
-    /// The iteration.
+    /// The iteration that makes the step orthogonal.
     pub newton_schulz: NewtonSchulz,
     /// Decoupled weight decay.
     pub decay: f64,
 }
 
 impl Default for Muon {
-    /// PyTorch's: momentum 0.95, Nesterov's, decay 0.1. Its learning rate is 1e-3.
+    /// PyTorch's: Nesterov's momentum of 0.95, decay 0.1. Its learning rate is 1e-3.
     fn default() -> Self {
         Self { momentum: 0.95, nesterov: true, newton_schulz: NewtonSchulz::default(), decay: 0.1 }
     }
 }
 
 impl Muon {
-    /// Whether all hyper-parameters are in range.
+    /// Checks that all hyper-parameters are in range.
     ///
     /// # Errors
     /// [`Error::Parameter`] for the first that is not.
@@ -210,21 +216,26 @@ impl Muon {
         Decay::decoupled(self.decay).check()
     }
 
-    /// How many elements of scratch a step needs for parameters of `rows` x `cols` on an executor of `threads` threads.
-    pub const fn scratch<T: Float>(threads: usize, rows: usize, cols: usize) -> usize {
-        rows * cols + orthogonalise_scratch::<T>(threads, rows, cols)
+    /// Elements of scratch that a step needs for parameters `[rows, cols]` on an executor of
+    /// `threads` threads.
+    pub const fn scratch<T: Float>(threads: usize, [rows, cols]: [usize; 2]) -> usize {
+        rows * cols + orthogonalise_scratch::<T>(threads, [rows, cols])
     }
 
-    /// One step. `params`, `grads` and the moment `m`, PyTorch's `momentum_buffer`, are `rows` x `cols`, row after row, where
-    /// rows are the outputs of the layer; `m` is zero before the first step. `scratch` has at least
-    /// [`scratch`](Self::scratch) elements. A NaN or an infinity makes all of `params` NaN.
+    /// Updates `params` and `m` by one step along the gradient `grads`.
+    ///
+    /// `params`, `grads` and the moment `m`, PyTorch's `momentum_buffer`, are `[rows, cols]`,
+    /// row-major; rows are the outputs of the layer. `m` is zero before the first step. `scratch`
+    /// has at least [`scratch`](Self::scratch) elements. A NaN or an infinity makes all of `params`
+    /// NaN.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if [`check`](Self::check) says so or `step` is out of range, [`Error::Length`] if an operand is not
-    /// of this shape, [`Error::Scratch`] if `scratch` is too small. Nothing has been changed then.
+    /// [`Error::Parameter`] if [`check`](Self::check) fails or `step` is out of range,
+    /// [`Error::Length`] if an operand is not `[rows, cols]`, [`Error::Scratch`] if `scratch` is
+    /// too small. Nothing is written then.
     #[expect(
         clippy::too_many_arguments,
-        reason = "those of the other optimizers, the shape and the scratch"
+        reason = "the arguments of the other optimizers, the shape and the scratch"
     )]
     #[inline(never)]
     pub fn step<T: Float>(
@@ -243,7 +254,7 @@ impl Muon {
         check_length("params", rows.saturating_mul(cols), len)?;
         check_length("grads", len, grads.len())?;
         check_length("momentum_buffer", len, m.len())?;
-        let expected = if len == 0 { 0 } else { Self::scratch::<T>(cpu.threads(), rows, cols) };
+        let expected = if len == 0 { 0 } else { Self::scratch::<T>(cpu.threads(), [rows, cols]) };
         if scratch.len() < expected {
             return Err(Error::Scratch { expected, got: scratch.len() });
         }
@@ -261,8 +272,8 @@ impl Muon {
         newton_schulz(cpu, self.newton_schulz, [rows, cols], u, scratch)?;
 
         let stretch = if rows > cols { sqrt(cpu, rows as f64 / cols as f64) } else { 1.0 };
-        let [keep, rate] = [1.0 - step.lr * self.decay, -step.lr * stretch].map(T::from_f64);
-        for_each_element(cpu, &Descend { keep, rate }, [("u", u)], [("params", params)])
+        let [shrink, rate] = [1.0 - step.lr * self.decay, -step.lr * stretch].map(T::from_f64);
+        for_each_element(cpu, &Descend { shrink, rate }, [("u", u)], [("params", params)])
     }
 }
 
@@ -291,13 +302,15 @@ impl<T: Float> Elementwise<T, 1, 2> for Momentum<T> {
 }
 
 struct Descend<T> {
-    keep: T,
+    /// 1 - lr * decay.
+    shrink: T,
+    /// -lr * sqrt(max(1, rows / cols)).
     rate: T,
 }
 
 impl<T: Float> Elementwise<T, 1, 1> for Descend<T> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, [u]: [T::V<S>; 1], [p]: [T::V<S>; 1]) -> [T::V<S>; 1] {
-        [T::mul_add(s, T::splat(s, self.rate), u, T::mul(s, T::splat(s, self.keep), p))]
+        [T::mul_add(s, T::splat(s, self.rate), u, T::mul(s, T::splat(s, self.shrink), p))]
     }
 }

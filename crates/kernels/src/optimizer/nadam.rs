@@ -1,10 +1,10 @@
 //! NAdam: Adam with Nesterov's momentum.
 
-use super::adam::{MeanAndSquare, Size};
+use super::adam::{self, Means};
 use super::descent::{Descent, Rule, descend};
 use super::moment::Moment;
-use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta, power};
-use crate::math::{exp, sqrt};
+use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, power};
+use crate::math::exp;
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
@@ -17,7 +17,8 @@ use crate::{Cpu, Element, Error};
 ///             / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
 /// ```
 ///
-/// The product is taken anew at each step, as far as it is not lost beside 1, so that it is no state to be saved.
+/// Each step computes the product again, up to the first term at which `1 - product` rounds to 1:
+/// a run has no product to save.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -25,20 +26,21 @@ use crate::{Cpu, Element, Error};
     serde(default, deny_unknown_fields)
 )]
 pub struct NAdam {
-    /// How much of the mean of the gradient stays: in `[0, 1)`.
+    /// Coefficient of the running mean of the gradient: in `[0, 1)`.
     pub beta1: f64,
-    /// How much of the mean of its square stays: in `[0, 1)`.
+    /// Coefficient of the running mean of its square: in `[0, 1)`.
     pub beta2: f64,
-    /// Keeps the quotient finite: at least 0.
+    /// Added to the divisor, so that the quotient is finite: at least 0.
     pub epsilon: f64,
-    /// How fast the momentum grows from half of `beta1` to `beta1`: at least 0.
+    /// Rate at which the momentum grows from half of `beta1` to `beta1`: at least 0.
     pub momentum_decay: f64,
     /// Regularisation.
     pub decay: Decay,
 }
 
 impl Default for NAdam {
-    /// PyTorch's: betas 0.9 and 0.999, epsilon 1e-8, momentum decay 4e-3. Its learning rate is 2e-3.
+    /// PyTorch's: betas 0.9 and 0.999, epsilon 1e-8, momentum decay 4e-3. Its learning rate is
+    /// 2e-3.
     fn default() -> Self {
         Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, momentum_decay: 4e-3, decay: Decay::NONE }
     }
@@ -48,18 +50,18 @@ impl Default for NAdam {
 const LN_0_96: f64 = -0.040_821_994_520_255_166;
 
 impl NAdam {
-    /// The factors of `g` and `m`.
-    fn factors(&self, cpu: Cpu<'_>, t: u64) -> [f64; 2] {
+    /// Coefficients of `g` and `m` in the direction of step `t`.
+    fn coefficients(&self, cpu: Cpu<'_>, t: u64) -> [f64; 2] {
         let mut base = [0.0];
-        // Both slices have one element, so there is nothing to refuse.
+        // Both slices have one element: `exp` returns no error.
         _ = exp(cpu, &[self.momentum_decay * LN_0_96], &mut base);
         let [base] = base;
         let mu = |i| self.beta1 * (1.0 - 0.5 * power(base, i));
-        let (mut product, mut share) = (1.0, 1.0);
+        let (mut product, mut base_power) = (1.0, 1.0);
         for _ in 0..t {
-            share *= base;
-            product *= self.beta1 * (1.0 - 0.5 * share);
-            // Past this, 1 - product is 1.
+            base_power *= base;
+            product *= self.beta1 * (1.0 - 0.5 * base_power);
+            // From here on, 1 - product rounds to 1.
             if product < f64::EPSILON / 8.0 {
                 break;
             }
@@ -71,19 +73,16 @@ impl NAdam {
 
 impl Optimizer for NAdam {
     fn check(&self) -> Result<(), Error> {
-        check_beta("beta1", self.beta1)?;
-        check_beta("beta2", self.beta2)?;
-        check_at_least_0("epsilon", self.epsilon)?;
-        check_at_least_0("momentum_decay", self.momentum_decay)?;
-        self.decay.check()
+        adam::check([self.beta1, self.beta2], self.epsilon, self.decay)?;
+        check_at_least_0("momentum_decay", self.momentum_decay)
     }
 
     fn moments(&self) -> &'static [&'static str] {
-        &["exp_avg", "exp_avg_sq"]
+        adam::MOMENTS
     }
 
     fn second_moment(&self) -> Option<SecondMoment> {
-        Some(SecondMoment { index: 1, factors: [self.beta2, 1.0 - self.beta2], decay: self.decay })
+        Some(SecondMoment::mean(1, self.beta2, self.decay))
     }
 
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
@@ -97,23 +96,20 @@ impl Optimizer for NAdam {
         self.check()?;
         step.check()?;
         let descent = Descent::new(&step, self.decay, step.lr);
-        let unbias = 1.0 / sqrt(cpu, 1.0 - power(self.beta2, step.t));
-        let [of_g, of_m] = self.factors(cpu, step.t).map(T::from_f64);
-        let rule = Nesterov {
-            means: MeanAndSquare::new(self.beta1, self.beta2),
-            size: Size { unbias: T::from_f64(unbias), epsilon: T::from_f64(self.epsilon) },
-            of_g,
-            of_m,
-        };
+        let unbias = adam::unbias(cpu, self.beta2, step.t);
+        let means = Means::new([self.beta1, self.beta2], unbias, self.epsilon);
+        let [of_g, of_m] = self.coefficients(cpu, step.t).map(T::from_f64);
+        let rule = Nesterov { means, of_g, of_m };
         descend(cpu, rule, descent, &step, self.moments(), params, grads, moments)
     }
 }
 
 #[derive(Clone, Copy)]
 struct Nesterov<T> {
-    means: MeanAndSquare<T>,
-    size: Size<T>,
+    means: Means<T>,
+    /// Coefficient of the gradient.
     of_g: T,
+    /// Coefficient of its running mean.
     of_m: T,
 }
 
@@ -122,6 +118,6 @@ impl<T: Float> Rule<T, 2> for Nesterov<T> {
     fn apply<S: Simd>(&self, s: S, g: T::V<S>, moments: [T::V<S>; 2]) -> (T::V<S>, [T::V<S>; 2]) {
         let (m, v) = self.means.update(s, g, moments);
         let ahead = T::mul_add(s, T::splat(s, self.of_g), g, T::mul(s, T::splat(s, self.of_m), m));
-        (self.size.divide(s, ahead, v), [m, v.value])
+        (self.means.divide(s, ahead, v), [m, v.value])
     }
 }

@@ -1,4 +1,5 @@
-//! RMSprop: steps divided by the root of the gradient's running mean square, or of its variance.
+//! RMSprop: steps divided by the root of the running mean square of the gradient, or by its
+//! standard deviation.
 
 use super::descent::{Descent, Rule, descend};
 use super::moment::{Moment, Square, mean, settle};
@@ -6,18 +7,18 @@ use super::{Decay, Optimizer, SecondMoment, Step, check_at_least_0, check_beta};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
-/// RMSprop (Hinton, lecture 6 of "Neural networks for machine learning", 2012; centred: Graves, 2013;
-/// `torch.optim.RMSprop`).
+/// RMSprop (Hinton, lecture 6 of "Neural networks for machine learning", 2012; centred: Graves,
+/// 2013; `torch.optim.RMSprop`).
 ///
 /// ```text
 /// v = alpha * v + (1 - alpha) * g * g
-/// m = m + (1 - alpha) * (g - m)                    centred alone
+/// m = m + (1 - alpha) * (g - m)                    only if centred
 /// size = sqrt(max(v - m * m, 0) if centred, else v) + epsilon
-/// b = momentum * b + g / size                      with momentum alone
+/// b = momentum * b + g / size                      only with momentum
 /// direction = b, or g / size without momentum
 /// ```
 ///
-/// `v - m * m` is never below 0 but for rounding, which must not make a NaN: hence the `max`.
+/// Rounding can take `v - m * m` below 0; the `max` avoids the root of a negative number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -25,20 +26,20 @@ use crate::{Cpu, Element, Error};
     serde(default, deny_unknown_fields)
 )]
 pub struct RmsProp {
-    /// How much of the means stays: in `[0, 1)`.
+    /// Coefficient of the running means: in `[0, 1)`.
     pub alpha: f64,
-    /// Keeps the quotient finite: at least 0.
+    /// Added to the divisor, so that the quotient is finite: at least 0.
     pub epsilon: f64,
-    /// How much of the velocity stays: in `[0, 1)`.
+    /// Coefficient of the velocity: in `[0, 1)`.
     pub momentum: f64,
-    /// Divides by the standard deviation and not by the root mean square.
+    /// Divides by the standard deviation instead of the root mean square.
     pub centred: bool,
     /// Regularisation.
     pub decay: Decay,
 }
 
 impl Default for RmsProp {
-    /// PyTorch's: alpha 0.99, epsilon 1e-8, neither momentum nor centred. Its learning rate is 1e-2.
+    /// PyTorch's: alpha 0.99, epsilon 1e-8, no momentum, not centred. Its learning rate is 1e-2.
     fn default() -> Self {
         Self { alpha: 0.99, epsilon: 1e-8, momentum: 0.0, centred: false, decay: Decay::NONE }
     }
@@ -62,7 +63,7 @@ impl Optimizer for RmsProp {
     }
 
     fn second_moment(&self) -> Option<SecondMoment> {
-        Some(SecondMoment { index: 0, factors: [self.alpha, 1.0 - self.alpha], decay: self.decay })
+        Some(SecondMoment::mean(0, self.alpha, self.decay))
     }
 
     fn step<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
@@ -127,7 +128,7 @@ impl<T: Float> Rule<T, 1> for Size<T> {
     }
 }
 
-/// By the standard deviation.
+/// Divides by the standard deviation.
 #[derive(Clone, Copy)]
 struct Centred<T>(Size<T>);
 
@@ -144,7 +145,7 @@ impl<T: Float> Rule<T, 2> for Centred<T> {
     }
 }
 
-/// Along a velocity, the second moment.
+/// Steps along a velocity, the second moment in the caller's list.
 #[derive(Clone, Copy)]
 struct Momentum<R, T> {
     inner: R,

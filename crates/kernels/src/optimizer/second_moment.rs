@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! g = |scale * grads| + l2 * |p| + l1          upper bound of the regularised gradient
-//! v = keep * v + new * g * g                   must stay finite
+//! v = beta * v + new * g * g                   must stay finite
 //! ```
 //!
-//! An infinite second moment stays infinite, and each later step of its element is 0: a training
-//! would go on and say nothing. Called by the optimizer of a network.
+//! An infinite second moment stays infinite, and each later step of its element is 0: the training
+//! would continue without a word of it. Called by the optimizer of a network.
 
 use super::Decay;
 use crate::math::sqrt;
@@ -27,21 +27,38 @@ const HARMLESS: f64 = 1.0 / (1_u64 << 60) as f64;
 pub struct SecondMoment {
     /// Index among the optimizer's moments.
     pub index: usize,
-    /// Factors of the moment and of the square at each step: keep and new.
-    pub factors: [f64; 2],
+    /// `[beta, new]` of the recurrence `v = beta * v + new * g^2`.
+    pub coefficients: [f64; 2],
     /// Regularisation, which adds to the gradient.
     pub decay: Decay,
 }
 
+/// Upper bound of a gradient: no element of `scale * grads` is above `scale * largest` in
+/// magnitude.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GradientBound {
+    /// Multiplier of the gradient, as in [`Step`](super::Step).
+    pub scale: f64,
+    /// At least each `|grads[i]|`, such as their norm.
+    pub largest: f64,
+}
+
 impl SecondMoment {
-    /// Checks that the step of `scale * grads` leaves the moment `v` finite. `largest` is at least
-    /// each `|grads[i]|`, such as their norm. Gradients and moments are read only if `scale *
-    /// largest + l2 max|params| + l1` is above 2^33 (f32) or 2^481 (f64): smaller squares leave any
-    /// finite moment finite. `params` are read only with an L2 decay.
+    /// A running mean of squares: `v = beta * v + (1 - beta) * g^2`.
+    pub(super) const fn mean(index: usize, beta: f64, decay: Decay) -> Self {
+        Self { index, coefficients: [beta, 1.0 - beta], decay }
+    }
+
+    /// Checks that a step along `scale * grads`, which `bound` bounds, leaves the moment `v`
+    /// finite.
+    ///
+    /// Gradients and moments are read only if `scale * largest + l2 max|params| + l1` is above 2^33
+    /// (f32) or 2^481 (f64): smaller squares leave any finite moment finite. `params` are read only
+    /// with an L2 decay.
     ///
     /// Moments stored as bf16 overflow earlier and are not covered.
     ///
-    /// The slices have one length; what is past the shortest is not read.
+    /// The slices have one length; elements past the shortest are not read.
     ///
     /// # Errors
     /// [`Error::NonFinite`] with the index of the first element whose moment would be above 1 -
@@ -49,9 +66,12 @@ impl SecondMoment {
     ///
     /// ```
     /// use kernels::Cpu;
-    /// use kernels::optimizer::{Adam, Optimizer};
+    /// use kernels::optimizer::{Adam, GradientBound, Optimizer};
     /// let moment = Adam::default().second_moment().ok_or("Adam has one")?;
-    /// let check = |g: f32| moment.check(Cpu::detect(), 1.0, g.into(), &[0.0], &[g], &[0.0_f32]);
+    /// let check = |g: f32| {
+    ///     let bound = GradientBound { scale: 1.0, largest: g.into() };
+    ///     moment.check(Cpu::detect(), bound, &[0.0], &[g], &[0.0_f32])
+    /// };
     /// assert!(check(5e20).is_ok() && check(6e20).is_err());
     /// # Ok::<(), &str>(())
     /// ```
@@ -59,13 +79,13 @@ impl SecondMoment {
     pub fn check<T: Float, G: Element<Float = T>>(
         &self,
         cpu: Cpu<'_>,
-        scale: f64,
-        largest: f64,
+        bound: GradientBound,
         params: &[T],
         grads: &[G],
         v: &[T],
     ) -> Result<(), Error> {
-        let Self { factors: [keep, new], decay: Decay { l1, l2, .. }, .. } = *self;
+        let Self { coefficients: [beta, new], decay: Decay { l1, l2, .. }, .. } = *self;
+        let GradientBound { scale, largest } = bound;
         // Powers of two: products with them are exact.
         let unit = T::MIN_POSITIVE.to_f64();
         let root = sqrt(cpu, unit);
@@ -78,7 +98,7 @@ impl SecondMoment {
         }
         for (index, ((p, g), v)) in params.iter().zip(grads).zip(v).enumerate() {
             let g = bound(g.to_float().to_f64(), p.to_f64());
-            let next = keep * (v.to_f64() * unit) + new * g * g;
+            let next = beta * (v.to_f64() * unit) + new * g * g;
             if next.is_nan() || next >= LIMIT {
                 return Err(Error::NonFinite { index });
             }

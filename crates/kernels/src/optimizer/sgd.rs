@@ -1,4 +1,4 @@
-//! Stochastic gradient descent: plain, with momentum, with Nesterov's. Without PyTorch's dampening.
+//! Stochastic gradient descent: plain, with momentum or with Nesterov's momentum.
 
 use super::descent::{Descent, Rule, descend};
 use super::moment::{Moment, settle};
@@ -7,12 +7,12 @@ use crate::error::check_parameter;
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
-/// Stochastic gradient descent (Sutskever, Martens, Dahl, Hinton, ICML 2013, in the form of PyTorch's
-/// `torch.optim.SGD`).
+/// Stochastic gradient descent (Sutskever, Martens, Dahl, Hinton, ICML 2013, in the form of
+/// PyTorch's `torch.optim.SGD`, without its dampening).
 ///
 /// ```text
 /// v = momentum * v + g
-/// direction = g + momentum * v   with Nesterov's momentum, else v
+/// direction = g + momentum * v with Nesterov's momentum, else v
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(
@@ -21,16 +21,16 @@ use crate::{Cpu, Element, Error};
     serde(default, deny_unknown_fields)
 )]
 pub struct Sgd {
-    /// How much of the velocity stays: in `[0, 1)`, 0 for plain descent, which has no moments.
+    /// Coefficient of the velocity: in `[0, 1)`; 0 for plain descent, which has no moments.
     pub momentum: f64,
-    /// Steps from where the velocity leads, not from where the parameters are. It needs a momentum.
+    /// Nesterov's momentum: steps from the point to which the velocity leads. Needs a momentum.
     pub nesterov: bool,
     /// Regularisation.
     pub decay: Decay,
 }
 
 impl Sgd {
-    /// Steps whose rate, scale and decay are taken `trust` times.
+    /// Takes a step whose gradient, with its L1 and L2 decay, is multiplied by `trust`.
     pub(super) fn descend<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
         &self,
         cpu: Cpu<'_>,

@@ -1,10 +1,10 @@
-//! The norms of a tensor and of what moves it, from which LARS and LAMB take a ratio.
+//! Norms of a tensor and of its update, whose ratio LARS and LAMB take.
 //!
 //! ```text
 //! for each chunk of 16384 elements           on any thread
-//!     for each tile of 128                   the squares of element i are added to lane i % 32, in f64
-//!     the upper half of the lanes is added to the lower until one is left
-//! the sums of the chunks are added in ascending order
+//!     for each tile of 128                   add the square of element i to lane i % 32, in f64
+//!     add the upper half of the lanes to the lower until one is left
+//! add the sums of the chunks in ascending order
 //! ```
 
 use crate::elementwise::CHUNK;
@@ -15,13 +15,13 @@ use crate::{Cpu, Element};
 /// Virtual lanes of a sum. Part of the bit contract.
 const LANES: usize = 32;
 
-/// A sum of squares in the making.
+/// Accumulators of a sum of squares.
 pub(super) struct Squares([f64; LANES]);
 
 impl Squares {
     pub(super) const NONE: Self = Self([0.0; LANES]);
 
-    /// Adds those of `x`, which begins at a multiple of [`LANES`].
+    /// Adds the squares of `x`, which begins at a multiple of [`LANES`].
     #[inline(always)]
     pub(super) fn add<E: Element>(&mut self, x: &[E]) {
         let square = |x: E| {
@@ -52,7 +52,8 @@ impl Squares {
     }
 }
 
-/// The roots of the sums of both squares that `squares` gives for each of `chunks`, added in ascending order.
+/// The roots of two sums of squares: `squares` returns those of one chunk, which are added in
+/// ascending order.
 pub(super) fn roots<I: Send>(
     cpu: Cpu<'_>,
     chunks: impl Iterator<Item = I> + Send,
@@ -65,7 +66,7 @@ pub(super) fn roots<I: Send>(
     totals.map(|x| sqrt(cpu, x))
 }
 
-/// The Euclidean norms of `x` and `y`, which have one length; NaN and infinities are what squares and sums make of them.
+/// The Euclidean norms of `x` and `y`, which have one length. A NaN gives NaN, an infinity Inf.
 pub(super) fn norms<X: Element, Y: Element>(cpu: Cpu<'_>, x: &[X], y: &[Y]) -> [f64; 2] {
     roots(cpu, x.chunks(CHUNK).zip(y.chunks(CHUNK)), |(x, y)| cpu.isa.run(Both { x, y }))
 }
@@ -86,9 +87,10 @@ impl<X: Element, Y: Element> WithSimd for Both<'_, X, Y> {
     }
 }
 
-/// `norm / size`, or 1 where a tensor that is 0 would never move, or one whose gradient (`moved_by`) is 0.
-pub(super) fn ratio(norm: f64, moved_by: f64, size: f64) -> f64 {
-    if norm == 0.0 || moved_by == 0.0 { 1.0 } else { norm / size }
+/// `norm / divisor`, or 1 where the norm of the tensor or of its update is 0: a ratio of 0 would
+/// never let the tensor change.
+pub(super) fn ratio(norm: f64, update: f64, divisor: f64) -> f64 {
+    if norm == 0.0 || update == 0.0 { 1.0 } else { norm / divisor }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! losses, reductions, normalisation, convolution, optimizers.
 
 use kernels::activation::{Activation, Saved};
-use kernels::convolution::{Convolution, Epilogue};
+use kernels::convolution::{Convolution, Epilogue, Filters};
 use kernels::dropout::Dropout;
 use kernels::loss::{BinaryCrossEntropy, CrossEntropy, Hinge, Regression, Targets};
 use kernels::normalisation::batch::{batch_norm, batch_norm_backward, batch_norm_scratch};
@@ -172,7 +172,7 @@ pub(super) fn images<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     const Y: usize = 2 * 4 * 3 * FILTERS;
     let mut hash = Fnv::new();
     let window = Window::new([3, 3]).stride([2, 2]).padding([1, 1]);
-    let convolution = Convolution::new(SHAPE, window, FILTERS, 1)?;
+    let convolution = Convolution::new(SHAPE, window, Filters::new(FILTERS))?;
     let (mut x, mut w, mut dy, mut bias) =
         ([T::ZERO; X], [T::ZERO; W], [T::ZERO; Y], [T::ZERO; FILTERS]);
     for (stream, operand) in [&mut x[..], &mut w, &mut dy, &mut bias].into_iter().enumerate() {

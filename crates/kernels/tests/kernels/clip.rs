@@ -170,14 +170,14 @@ fn units_are_clipped_independently() {
                 .collect()
         };
         let (g, w) = (draw(0, 1.0), draw(1, 0.9));
+        let limit = AdaptiveLimit { ratio: 0.9, epsilon: 1e-3 };
         for units in [Units::Whole, Units::Rows(cols), Units::Columns(cols)] {
             let count = units.count(g.len()).unwrap();
             let mut clipped = Vec::new();
             let found = same_on_every_cpu(|cpu| {
                 clipped = g.clone();
                 let mut norms = vec![0.0; 2 * count];
-                let found =
-                    clip_adaptive(cpu, &mut clipped, &w, units, 0.9, 1e-3, &mut norms).unwrap();
+                let found = clip_adaptive(cpu, &mut clipped, &w, units, limit, &mut norms).unwrap();
                 (bits(&clipped), bits(&norms), found)
             })
             .2;
@@ -240,7 +240,8 @@ fn impossible_units_are_refused_unchanged() {
     let units = Units::Rows(2);
     let before = bits(&g);
     let adaptive = |g: &mut [f32], w: &[f32], units, ratio, epsilon, scratch: usize| {
-        clip_adaptive(cpu, g, w, units, ratio, epsilon, &mut vec![0.0; scratch])
+        let limit = AdaptiveLimit { ratio, epsilon };
+        clip_adaptive(cpu, g, w, units, limit, &mut vec![0.0; scratch])
     };
     assert_eq!(adaptive(&mut g, &[1.0; 4], units, 0.1, 0.1, 4), Err(Error::NonFinite { index: 2 }));
     assert_eq!(

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use crate::testing::{bits, same_on_every_cpu};
 use kernels::clip::{
-    Clip, Clipped, Tensor, clip_adaptive, clip_chain, clip_chain_scratch, clip_global_norm,
-    clip_norm, clip_value,
+    AdaptiveLimit, Clip, Clipped, Tensor, clip_adaptive, clip_chain, clip_chain_scratch,
+    clip_global_norm, clip_norm, clip_value,
 };
 use kernels::norm::{Units, norm_max, norm2};
 use kernels::random::Stream;
@@ -105,7 +105,8 @@ fn each_link_alone_is_the_clip_of_its_name() {
     let mut clipped = 0;
     for ((g, w), tensor) in parts.zip(LAYOUT) {
         let mut norms = vec![0.0; 2 * tensor.units.count(tensor.len).unwrap()];
-        clipped += clip_adaptive(cpu, g, w, tensor.units, 0.9, 1e-3, &mut norms).unwrap().clipped;
+        let limit = AdaptiveLimit { ratio: 0.9, epsilon: 1e-3 };
+        clipped += clip_adaptive(cpu, g, w, tensor.units, limit, &mut norms).unwrap().clipped;
     }
     assert!(clipped > 100, "only {clipped} units");
     assert_eq!(bits(&out), bits(&expected));

@@ -72,7 +72,7 @@ impl Case {
             .stride(self.stride)
             .padding(self.padding)
             .dilation(self.dilation);
-        Convolution::new(self.x, window, self.out, self.groups).unwrap()
+        Convolution::new(self.x, window, Filters::new(self.out).groups(self.groups)).unwrap()
     }
 
     /// For each window, out channel, tap and channel of the group, in this order of loops: the
@@ -528,7 +528,11 @@ fn without_channels_sums_are_zero() {
 #[test]
 fn misuse_is_refused_before_anything_is_written() {
     let window = Window::new([3, 3]);
-    let parameter = |x, window, out, groups| match Convolution::new(x, window, out, groups) {
+    let parameter = |x, window, out, groups| match Convolution::new(
+        x,
+        window,
+        Filters::new(out).groups(groups),
+    ) {
         Err(Error::Parameter { name, .. }) => name,
         other => panic!("{other:?}"),
     };

@@ -29,9 +29,9 @@ pub fn fixup(cpu: Cpu<'_>, layers: &[LayerSpec]) -> alloc::vec::Vec<LayerSpec> {
                 Init::Zeros
             } else {
                 let exponent = -1.0 / (2.0 * count as f64 - 2.0);
-                let factor =
+                let scale =
                     math::at(cpu, |cpu, x, y| math::pow_scalar(cpu, x, exponent, y), blocks);
-                Init::ScaledNormal { gain: math::sqrt(cpu, 2.0) * factor }
+                Init::ScaledNormal { gain: math::sqrt(cpu, 2.0) * scale }
             };
         }
         *scale = BranchScale::Learned(1.0);

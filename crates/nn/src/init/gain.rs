@@ -32,31 +32,34 @@ pub struct Critical {
     pub bias_variance: f64,
 }
 
+/// Signals of a network that [`critical`] preserves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Signals {
+    /// Variance of the pre-activations, finite and above 0.
+    pub variance: f64,
+    /// Probability of dropout after each activation, in [0, 1).
+    pub dropout: f64,
+}
+
 /// Gain and bias variance at which the gradients of a wide network neither vanish nor explode,
-/// whatever its depth. Its pre-activations have variance `variance`; `dropout` is the probability
-/// of dropout after each activation.
+/// whatever its depth.
 ///
-/// With m = 1 / (1 - dropout), the second moment of inverted dropout, and z standard normal:
+/// With m = 1 / (1 - dropout), the second moment of inverted dropout, and z standard normal, the
+/// second moments of gradients and of signals are preserved:
 ///
 /// ```text
-/// gain^2        = 1 / (m E[act'(sqrt(variance) z)^2])              preserves the gradients' second
-/// moment
-/// bias_variance = variance - gain^2 m E[act(sqrt(variance) z)^2]   preserves the signals' second
-/// moment
+/// gradients   gain^2        = 1 / (m E[act'(sqrt(variance) z)^2])
+/// signals     bias_variance = variance - gain^2 m E[act(sqrt(variance) z)^2]
 /// ```
 ///
 /// (Schoenholz et al., ICLR 2017; for dropout, where plain He initialisation explodes, Pretorius et
 /// al., NeurIPS 2018.) ReLU has gain `sqrt(2 (1 - dropout))` and bias variance 0, at any variance.
 ///
 /// # Errors
-/// [`kernels::Error::Parameter`] if `dropout` is not in [0, 1), `variance` not finite and above 0,
-/// or no such point exists: the bias variance would be negative.
-pub fn critical(
-    cpu: Cpu<'_>,
-    activation: Activation,
-    dropout: f64,
-    variance: f64,
-) -> Result<Critical, Error> {
+/// [`kernels::Error::Parameter`] unless dropout and variance are in range, or if no such point
+/// exists: the bias variance would be negative.
+pub fn critical(cpu: Cpu<'_>, activation: Activation, signals: Signals) -> Result<Critical, Error> {
+    let Signals { variance, dropout } = signals;
     let refuse =
         |name, expected, got| Err(kernels::Error::Parameter { name, expected, got }.into());
     if !(0.0..1.0).contains(&dropout) {

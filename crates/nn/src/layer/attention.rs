@@ -19,10 +19,9 @@ use kernels::{Cpu, MatRef};
 
 use crate::init::Fans;
 use crate::layer::dense::{Weight, product, product_backward};
-use crate::layer::parts::{split, split_mut, split_mut_rest};
-use crate::layer::tasks::for_each;
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
-use crate::layout::Order;
+use crate::layer::split::{for_each, split, split_mut, split_mut_rest};
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::{Order, Parameter, Start};
 use crate::{Compute, Error, Init, Precision, Shape};
 
 /// Attention of every step to every step (Vaswani et al., NIPS 2017). PyTorch: `MultiheadAttention`

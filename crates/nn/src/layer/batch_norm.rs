@@ -12,8 +12,8 @@ use kernels::normalisation::batch::{
 };
 use kernels::normalisation::{Affine, AffineGradient};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode, Parameter, Start};
-use crate::layout::Order;
+use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode};
+use crate::parameter::{Order, Parameter, Start};
 use crate::{Error, Shape};
 
 /// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias` (Ioffe, Szegedy, ICML 2015).
@@ -47,10 +47,7 @@ impl Describe for BatchNorm {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        Vec::from([
-            Parameter::vector("weight", self.channels(), 1.0),
-            Parameter::vector("bias", self.channels(), 0.0),
-        ])
+        Parameter::affine(self.channels())
     }
 
     fn buffers(&self) -> Vec<Parameter> {

@@ -3,12 +3,13 @@
 use alloc::vec::Vec;
 
 use kernels::Window;
-use kernels::activation::{Activation, Saved};
-use kernels::convolution::{Convolution as Kernel, Epilogue, Gradients, OutputGradient};
+use kernels::activation::Activation;
+use kernels::convolution::{Convolution as Kernel, Epilogue, Filters, Gradients, OutputGradient};
 
 use crate::init::Fans;
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
-use crate::layout::Order;
+use crate::layer::fused::Fused;
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::{Order, Parameter, Start};
 use crate::spec::{Convolution as Spec, Pool};
 use crate::{Error, Precision, Shape};
 
@@ -19,7 +20,7 @@ pub(crate) struct Convolution {
     spec: Spec,
     precision: Precision,
     output: Shape,
-    activation: Option<Activation>,
+    activation: Fused,
     pooled: bool,
 }
 
@@ -32,7 +33,7 @@ impl Convolution {
             spec,
             precision,
             output: Shape::Features(0),
-            activation: None,
+            activation: Fused::default(),
             pooled: false,
         };
         let [_, height, width, channels] = layer.kernel(1)?.output();
@@ -44,7 +45,8 @@ impl Convolution {
         let Spec { filters, kernel, stride, padding, groups, .. } = self.spec;
         let [height, width, channels] = self.input;
         let window = Window::new(kernel).stride(stride).padding(padding);
-        let kernel = Kernel::new([rows, height, width, channels], window, filters, groups)?;
+        let filters = Filters::new(filters).groups(groups);
+        let kernel = Kernel::new([rows, height, width, channels], window, filters)?;
         Ok(match self.precision {
             Precision::Full => kernel,
             Precision::Bf16 => kernel.rounded(),
@@ -54,11 +56,6 @@ impl Convolution {
     fn weights(&self) -> usize {
         let [height, width] = self.spec.kernel;
         height * width * (self.input[2] / self.spec.groups) * self.spec.filters
-    }
-
-    /// The activation, if its gradient needs the pre-activations, which are then saved.
-    fn saves_input(&self) -> Option<Activation> {
-        self.activation.filter(|activation| activation.saved() == Saved::Input)
     }
 }
 
@@ -84,27 +81,20 @@ impl Describe for Convolution {
     }
 
     fn saved(&self, rows: usize) -> usize {
-        let saves = self.saves_input().is_some() || self.pooled;
+        let saves = self.activation.saves_input() || self.pooled;
         if saves { rows.saturating_mul(self.output.elements()) } else { 0 }
     }
 
     fn fuse(&mut self, activation: Activation) -> bool {
-        if self.activation.is_some() || self.pooled {
-            return false;
-        }
-        self.activation = Some(activation);
-        true
+        !self.pooled && self.activation.fuse(activation)
     }
 
     fn fuse_pooling(&mut self, pool: Pool, window: Window) -> bool {
         let halves = pool == Pool::Max && window == Window::new([2, 2]).stride([2, 2]);
         let pools = self.kernel(1).is_ok_and(|kernel| kernel.fuses_max_pool());
         let Shape::Image { height, width, channels } = self.output else { return false };
-        if self.pooled
-            || !halves
-            || !pools
-            || !matches!(self.activation, None | Some(Activation::Relu))
-        {
+        let relu_at_most = self.activation.is_none() || self.activation.is_relu();
+        if self.pooled || !halves || !pools || !relu_at_most {
             return false;
         }
         self.output = Shape::Image { height: height / 2, width: width / 2, channels };
@@ -114,7 +104,7 @@ impl Describe for Convolution {
 
     /// After pooling, the kernel's argmax already knows which maxima are 0.
     fn is_relu(&self) -> bool {
-        self.activation == Some(Activation::Relu) && !self.pooled
+        self.activation.is_relu() && !self.pooled
     }
 
     fn fuses_relu_backward(&self) -> bool {
@@ -134,26 +124,14 @@ impl<T: Float> Layer<T> for Convolution {
         let Forward { cpu, rows, params, x, y, saved, scratch, .. } = pass;
         let (w, bias) = params.split_at(self.weights());
         let epilogue = if self.spec.bias { Epilogue::bias(bias) } else { Epilogue::NONE };
-        let epilogue =
-            if self.activation == Some(Activation::Relu) { epilogue.relu() } else { epilogue };
+        let epilogue = if self.activation.is_relu() { epilogue.relu() } else { epilogue };
         let kernel = self.kernel(rows)?;
-        match self.activation {
-            _ if self.pooled => {
-                let argmax = &mut saved[..y.len()];
-                kernel.forward(cpu, x, w, epilogue.max_pool(argmax), y, scratch)?;
-            }
-            None | Some(Activation::Relu) => kernel.forward(cpu, x, w, epilogue, y, scratch)?,
-            Some(activation) if self.saves_input().is_some() => {
-                let z = &mut saved[..y.len()];
-                kernel.forward(cpu, x, w, epilogue, z, scratch)?;
-                activation.forward(cpu, z, y)?;
-            }
-            Some(activation) => {
-                kernel.forward(cpu, x, w, epilogue, y, scratch)?;
-                activation.forward_in_place(cpu, y)?;
-            }
+        if self.pooled {
+            let argmax = &mut saved[..y.len()];
+            return Ok(kernel.forward(cpu, x, w, epilogue.max_pool(argmax), y, scratch)?);
         }
-        Ok(())
+        self.activation
+            .forward(cpu, saved, y, |z| Ok(kernel.forward(cpu, x, w, epilogue, z, scratch)?))
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
@@ -172,9 +150,8 @@ impl<T: Float> Layer<T> for Convolution {
             scratch,
             ..
         } = pass;
-        if let (Some(activation), false) = (self.activation, relu_applied || self.pooled) {
-            let saved = if self.saves_input().is_some() { &saved[..y.len()] } else { y };
-            activation.backward(cpu, saved, dy)?;
+        if !relu_applied && !self.pooled {
+            self.activation.backward(cpu, saved, y, dy)?;
         }
         let (w, argmax) = (&params[..self.weights()], self.pooled.then(|| &saved[..dy.len()]));
         let (dw, db) = grads.split_at_mut(self.weights());

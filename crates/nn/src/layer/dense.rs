@@ -6,14 +6,15 @@
 
 use alloc::vec::Vec;
 
-use kernels::activation::{Activation, Saved};
+use kernels::activation::Activation;
 use kernels::gemm::Epilogue;
 use kernels::{Cpu, MatMut, MatRef};
 
 use crate::compute::Product;
 use crate::init::Fans;
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
-use crate::layout::Order;
+use crate::layer::fused::Fused;
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::{Order, Parameter, Start};
 use crate::{Compute, Error, Init, Shape};
 
 /// `y = act(x W + b)` at each position of a row, with W `[inputs, outputs]` and b `[outputs]`.
@@ -28,7 +29,7 @@ pub(crate) struct Dense {
     init: Init,
     bias: bool,
     compute: Compute,
-    activation: Option<Activation>,
+    activation: Fused,
 }
 
 impl Dense {
@@ -47,16 +48,21 @@ impl Dense {
             }
             _ => (input.elements(), 1, Shape::Features(outputs)),
         };
-        Self { input, output, inputs, outputs, positions, init, bias, compute, activation: None }
+        Self {
+            input,
+            output,
+            inputs,
+            outputs,
+            positions,
+            init,
+            bias,
+            compute,
+            activation: Fused::default(),
+        }
     }
 
     fn weights(&self) -> usize {
         self.inputs * self.outputs
-    }
-
-    /// The activation, if its gradient needs the pre-activations, which are then saved.
-    fn saves_input(&self) -> Option<Activation> {
-        self.activation.filter(|activation| activation.saved() == Saved::Input)
     }
 }
 
@@ -86,19 +92,16 @@ impl Describe for Dense {
     }
 
     fn saved(&self, rows: usize) -> usize {
-        self.saves_input().map_or(0, |_| rows.saturating_mul(self.output.elements()))
+        let saves = self.activation.saves_input();
+        if saves { rows.saturating_mul(self.output.elements()) } else { 0 }
     }
 
     fn fuse(&mut self, activation: Activation) -> bool {
-        if self.activation.is_some() {
-            return false;
-        }
-        self.activation = Some(activation);
-        true
+        self.activation.fuse(activation)
     }
 
     fn is_relu(&self) -> bool {
-        self.activation == Some(Activation::Relu)
+        self.activation.is_relu()
     }
 
     fn fuses_relu_backward(&self) -> bool {
@@ -117,19 +120,9 @@ impl<T: Float> Layer<T> for Dense {
         let Forward { cpu, params, x, y, saved, scratch, .. } = pass;
         let (weight, bias) = params.split_at(self.weights());
         let epilogue = if self.bias { Epilogue::bias(bias) } else { Epilogue::NONE };
-        let (epilogue, after) = match self.activation {
-            Some(Activation::Relu) => (epilogue.relu(), None),
-            after => (epilogue, after),
-        };
-        let z = if self.saves_input().is_some() { &mut saved[..y.len()] } else { &mut *y };
-        product(cpu, x, Weight::new(weight, self.inputs, self.compute), epilogue, z, scratch)?;
-        match after {
-            Some(activation) if self.saves_input().is_some() => {
-                Ok(activation.forward(cpu, &saved[..y.len()], y)?)
-            }
-            Some(activation) => Ok(activation.forward_in_place(cpu, y)?),
-            None => Ok(()),
-        }
+        let epilogue = if self.activation.is_relu() { epilogue.relu() } else { epilogue };
+        let weight = Weight::new(weight, self.inputs, self.compute);
+        self.activation.forward(cpu, saved, y, |z| product(cpu, x, weight, epilogue, z, scratch))
     }
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
@@ -147,9 +140,8 @@ impl<T: Float> Layer<T> for Dense {
             scratch,
             ..
         } = pass;
-        if let (Some(activation), false) = (self.activation, relu_applied) {
-            let saved = if self.saves_input().is_some() { &saved[..y.len()] } else { y };
-            activation.backward(cpu, saved, dy)?;
+        if !relu_applied {
+            self.activation.backward(cpu, saved, y, dy)?;
         }
         let weight = Weight::new(&params[..self.weights()], self.inputs, self.compute);
         let (dw, db) = grads.split_at_mut(self.weights());

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::init::Fans;
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
-use crate::layout::Order;
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::{Order, Parameter, Start};
 use crate::{Error, Init, Shape};
 
 /// `y[step] = weight[x[step]]`, where x holds indices as floats, and `weight` is `[count,

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use kernels::normalisation::group::{Groups, group_norm, group_norm_backward};
 use kernels::normalisation::{Affine, AffineGradient};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::Parameter;
 use crate::{Error, Shape};
 
 /// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`, with mean and variance over a group
@@ -35,11 +36,7 @@ impl Describe for GroupNorm {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let channels = self.shape.features();
-        Vec::from([
-            Parameter::vector("weight", channels, 1.0),
-            Parameter::vector("bias", channels, 0.0),
-        ])
+        Parameter::affine(self.shape.features())
     }
 
     /// Mean and reciprocal standard deviation of each group.

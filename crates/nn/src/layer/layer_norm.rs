@@ -7,7 +7,8 @@ use kernels::normalisation::layer::{layer_norm, layer_norm_backward, layer_norm_
 use kernels::normalisation::rms::{rms_norm, rms_norm_backward, rms_norm_backward_scratch};
 use kernels::normalisation::{Affine, AffineGradient};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::Parameter;
 use crate::{Error, Shape};
 
 /// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias` (Ba, Kiros, Hinton, 2016). PyTorch:
@@ -30,11 +31,7 @@ impl Describe for LayerNorm {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let features = self.shape.features();
-        Vec::from([
-            Parameter::vector("weight", features, 1.0),
-            Parameter::vector("bias", features, 0.0),
-        ])
+        Parameter::affine(self.shape.features())
     }
 
     /// Mean and reciprocal standard deviation of each position.

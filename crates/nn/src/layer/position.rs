@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use kernels::vector::accumulate;
 
 use crate::init::Fans;
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
-use crate::layout::Order;
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::{Order, Parameter, Start};
 use crate::{Error, Init, Shape};
 
 /// `y[step] = x[step] + weight[step]` (Gehring et al., ICML 2017).

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use kernels::activation::{prelu, prelu_backward, prelu_scratch};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::Parameter;
 use crate::{Error, Shape};
 
 /// `y = x` above 0, `weight x` elsewhere, with one weight per channel (He et al., ICCV 2015).

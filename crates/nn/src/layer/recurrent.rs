@@ -24,10 +24,9 @@ use kernels::gemm::Epilogue;
 use kernels::{Cpu, MatMut, MatRef};
 
 use crate::init::Fans;
-use crate::layer::parts::{split, split_mut, split_mut_rest};
-use crate::layer::tasks::{for_each, split_tasks};
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
-use crate::layout::Order;
+use crate::layer::split::{for_each, split, split_mut, split_mut_rest, split_tasks};
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::{Order, Parameter, Start};
 use crate::spec::{Cell, Recurrent as Spec};
 use crate::{Compute, Error, Precision, Shape};
 

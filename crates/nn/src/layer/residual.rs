@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 
 use kernels::vector::{accumulate, axpy, dot, scale as scale_by};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::Parameter;
 use crate::sequence::Sequence;
 use crate::spec::BranchScale;
 use crate::{Error, Shape};
@@ -42,7 +43,7 @@ impl Residual {
         (body, shortcut, scale)
     }
 
-    /// Factor on the output of the body.
+    /// Scale of the output of the body.
     fn scale_in<T: Float>(&self, scale: &[T]) -> T {
         match self.scale {
             BranchScale::Fixed(scale) => T::from_f64(scale),

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use kernels::Cpu;
 use kernels::math::sqrt;
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter, Start};
-use crate::layout::Order;
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::{Order, Parameter, Start};
 use crate::{Error, Shape};
 
 /// `y = (x - mean) / std`, per element of a row. `mean` and `std` are buffers, 0 and 1 until

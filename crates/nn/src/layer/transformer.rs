@@ -10,9 +10,10 @@ use alloc::vec::Vec;
 
 use kernels::activation::Activation;
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Parameter};
+use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::parameter::Parameter;
 use crate::sequence::Sequence;
-use crate::spec::{BranchScale, BuildContext, LayerSpec};
+use crate::spec::{BranchScale, LayerSpec};
 use crate::{Error, Init, Shape};
 
 /// A transformer block. PyTorch: `TransformerEncoderLayer` with `norm_first`, `batch_first` and
@@ -32,31 +33,31 @@ const NAMES: [(&str, &str); 5] = [
 ];
 
 impl Transformer {
-    pub(crate) fn new(
-        input: Shape,
-        heads: usize,
-        hidden: usize,
-        dropout: f64,
-        causal: bool,
-        context: &BuildContext<'_>,
-    ) -> Result<Self, Error> {
-        let residual = |body| LayerSpec::Residual {
-            body,
-            shortcut: Vec::new(),
-            scale: BranchScale::default(),
-        };
-        let drop = LayerSpec::Dropout { p: dropout };
-        let norm = LayerSpec::LayerNorm { epsilon: 1e-5 };
-        let dense = |units| LayerSpec::dense(units, Init::GlorotUniform);
-        let attention = LayerSpec::Attention { heads, causal, init: Init::GlorotUniform };
-        let gelu = LayerSpec::Activation(Activation::Gelu);
-        let features = input.features();
-        let layers = [
-            residual(Vec::from([norm.clone(), attention, drop.clone()])),
-            residual(Vec::from([norm, dense(hidden), gelu, drop.clone(), dense(features), drop])),
-        ];
-        Ok(Self { sequence: Sequence::new(input, &layers, context)? })
+    /// `sequence` has the [`layers`] of the block.
+    pub(crate) fn new(sequence: Sequence) -> Self {
+        Self { sequence }
     }
+}
+
+/// The two residual blocks over steps of `features` elements.
+pub(crate) fn layers(
+    features: usize,
+    heads: usize,
+    hidden: usize,
+    dropout: f64,
+    causal: bool,
+) -> [LayerSpec; 2] {
+    let residual =
+        |body| LayerSpec::Residual { body, shortcut: Vec::new(), scale: BranchScale::default() };
+    let drop = LayerSpec::Dropout { p: dropout };
+    let norm = LayerSpec::LayerNorm { epsilon: 1e-5 };
+    let dense = |units| LayerSpec::dense(units, Init::GlorotUniform);
+    let attention = LayerSpec::Attention { heads, causal, init: Init::GlorotUniform };
+    let gelu = LayerSpec::Activation(Activation::Gelu);
+    [
+        residual(Vec::from([norm.clone(), attention, drop.clone()])),
+        residual(Vec::from([norm, dense(hidden), gelu, drop.clone(), dense(features), drop])),
+    ]
 }
 
 fn renamed(tensors: Vec<Parameter>) -> Vec<Parameter> {

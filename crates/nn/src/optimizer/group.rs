@@ -24,7 +24,7 @@ pub struct Group {
     /// Names or patterns of its tensors, where `*` matches any characters. A tensor belongs to the
     /// first group that matches it.
     pub tensors: Vec<String>,
-    /// Factor on the run's learning rate: 1 leaves it, 0 updates the moments alone.
+    /// Factor of the run's learning rate: 1 leaves it, 0 updates the moments alone.
     pub rate: f64,
     /// `true` if its tensors are not trained.
     pub frozen: bool,

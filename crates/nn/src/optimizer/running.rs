@@ -1,8 +1,8 @@
-//! A running optimizer: the parts of the flat buffers that are stepped alike, and the moments.
+//! A running optimizer: the parts of the flat buffers with one optimizer and rate, and the moments.
 //!
 //! ```text
-//! for each part, a range of tensors that are stepped alike          one tensor, where its norm or
-//! its shape matters
+//! for each part: a range of tensors with one optimizer and rate, or
+//!                one tensor, if the optimizer takes its norm or shape
 //!     step(rate * part.rate, params[part], grads[part], moments[..][part])
 //! ```
 
@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use kernels::clip::Clipped;
-use kernels::optimizer::{AnyOptimizer, MOST_MOMENTS, Muon, Optimizer as _, Step};
+use kernels::optimizer::{AnyOptimizer, GradientBound, MOST_MOMENTS, Muon, Optimizer as _, Step};
 use kernels::{Cpu, math};
 
 use super::{Group, Optimizer};
@@ -25,7 +25,7 @@ use crate::{Error, Float};
 pub struct StepSize {
     /// Learning rate, finite and at least 0.
     pub rate: f64,
-    /// Factor on the gradient: 1, or [`Clipped::scale`].
+    /// Multiplier of the gradient: 1, or [`Clipped::scale`].
     pub scale: f64,
 }
 
@@ -36,7 +36,7 @@ impl StepSize {
     }
 }
 
-/// The optimizer and the learning rate factor of each tensor.
+/// The optimizer of each tensor, and the factor of its learning rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     parts: Vec<Part>,
@@ -49,7 +49,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq)]
 struct Part {
     range: Range<usize>,
-    /// Factor on the run's learning rate.
+    /// Factor of the run's learning rate.
     rate: f64,
     rule: Rule,
 }
@@ -170,7 +170,7 @@ impl Plan {
         moments.iter().try_for_each(|moment| check_length("moment", self.len, moment.len()))?;
         let scratch = |part: &Part| match part.rule {
             Rule::Elementwise(_) => 0,
-            Rule::Matrix(_, [rows, cols]) => Muon::scratch::<T>(cpu.executor.threads(), rows, cols),
+            Rule::Matrix(_, shape) => Muon::scratch::<T>(cpu.executor.threads(), shape),
         };
         let scratch = zeros(self.parts.iter().map(scratch).max().unwrap_or(0))?;
         Ok(Running { plan: self, moments, scratch, steps })
@@ -226,7 +226,8 @@ impl<T: Float> Running<T> {
             let Some(second) = optimizer.second_moment() else { continue };
             let (params, grads) = (&params[range.clone()], &grads[range.clone()]);
             let v = &self.moments[second.index][range.clone()];
-            second.check(cpu, scale, norm, params, grads, v).map_err(|error| match error {
+            let bound = GradientBound { scale, largest: norm };
+            second.check(cpu, bound, params, grads, v).map_err(|error| match error {
                 kernels::Error::NonFinite { index } => Error::SecondMoment {
                     moment: optimizer.moments()[second.index],
                     index: range.start + index,

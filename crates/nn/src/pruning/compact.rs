@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! live = elements of a row that can be non-zero
-//! layer by layer from the input:    select rows of weights by `live`;   live = columns that are
-//! not all 0
+//! for each layer, from the input:
+//!     select the rows of its weights by `live`
+//!     live = columns of its weights that are not all 0
 //! ```
 
 use alloc::string::String;
@@ -14,10 +15,12 @@ use core::ops::Range;
 
 use kernels::Cpu;
 
+use crate::builder::flattens_later;
+use crate::error::check_length;
 use crate::layer::Describe;
 use crate::layout::Tensor;
-use crate::sequence::{Sequence, flattens_later};
-use crate::spec::BuildContext;
+use crate::registry::BuildContext;
+use crate::sequence::Sequence;
 use crate::{Compute, Error, Float, LayerSpec, Network, Registry, Shape};
 
 /// A smaller network with the same outputs.
@@ -47,8 +50,8 @@ pub fn compact<T: Float>(
     buffers: &[T],
 ) -> Result<Compacted<T>, Error> {
     let whole = Network::new(input, layers)?;
-    crate::error::check_length("params", whole.layout().len(), params.len())?;
-    crate::error::check_length("buffers", whole.buffers().len(), buffers.len())?;
+    check_length("params", whole.layout().len(), params.len())?;
+    check_length("buffers", whole.buffers().len(), buffers.len())?;
     let mut small = Compacted { layers: layers.to_vec(), params: Vec::new(), buffers: Vec::new() };
     let last = layers
         .iter()
@@ -163,7 +166,7 @@ pub fn compact<T: Float>(
         shape = output;
     }
     let expected = Network::new(input, &small.layers)?.layout().len();
-    crate::error::check_length("compacted params", expected, small.params.len())?;
+    check_length("compacted params", expected, small.params.len())?;
     Ok(small)
 }
 

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use kernels::activation::Activation;
 
-use super::{BranchScale, Cell, Convolution, LayerSpec, Pool, Recurrent, RnnActivation};
-use crate::{Init, Options};
+use super::{BranchScale, Cell, Convolution, LayerSpec, Options, Pool, Recurrent, RnnActivation};
+use crate::Init;
 
 /// One number for both dimensions, or `[down, across]`.
 #[derive(Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

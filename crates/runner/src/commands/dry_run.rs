@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use kernels::Executor;
-use nn::{BranchScale, Cell, LayerSpec, Network, Recurrent, Shape, Workspace};
+use nn::{BranchScale, Cell, LayerSpec, Network, Recurrent, Shape, Workspace, WorkspaceSize};
 use serde::Serialize;
 
 use crate::Error;
@@ -65,9 +65,12 @@ impl Bytes {
             Dtype::F64 => size_of::<f64>(),
             _ => size_of::<f32>(),
         };
-        let workspace = |rows, trains| match config.dtype {
-            Dtype::F64 => Workspace::<f64>::bytes(network, threads, rows, trains),
-            _ => Workspace::<f32>::bytes(network, threads, rows, trains),
+        let workspace = |rows, trains| {
+            let size = WorkspaceSize { rows, threads, trains };
+            match config.dtype {
+                Dtype::F64 => Workspace::<f64>::bytes(network, size),
+                _ => Workspace::<f32>::bytes(network, size),
+            }
         };
         let moments = setup.plan()?.moment_names().len();
         let beside = [config.ema.is_some(), config.lookahead.is_some()]

@@ -10,6 +10,7 @@
 //! `train`, its folds, `sweep`, `lr-find` and `--overfit-batch` call it before they write anything.
 
 use kernels::Cpu;
+use nn::RunLength;
 
 use crate::Error;
 use crate::data::Split;
@@ -87,14 +88,15 @@ pub(crate) fn check_batch(setup: &Setup, got: usize) -> Result<(), Error> {
 fn check_schedule(setup: &Setup) -> Result<(), Error> {
     let (config, per_epoch) = (&setup.config, setup.steps_per_epoch());
     let steps = per_epoch.saturating_mul(config.epochs.into());
-    config.schedule.check_length(steps, per_epoch).map_err(|error| {
+    let run = RunLength { steps, steps_per_epoch: per_epoch };
+    config.schedule.check_length(run).map_err(|error| {
         Error::Usage(format!(
             "schedule: {error}: the run has {} epochs of {per_epoch} steps (table `schedule` of the configuration)",
             config.epochs
         ))
     })?;
-    let largest =
-        config.schedule.largest(Cpu::new(setup::isa(config)?, &kernels::Serial), steps, per_epoch);
+    let cpu = Cpu::new(setup::isa(config)?, &kernels::Serial);
+    let largest = config.schedule.largest(cpu, run);
     let groups = config.groups.iter().map(|group| group.rate).fold(1.0, f64::max);
     let most = match config.dtype {
         Dtype::F64 => f64::MAX,

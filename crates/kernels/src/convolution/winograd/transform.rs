@@ -37,26 +37,26 @@ fn all<S: Simd, T: Float>(s: S, x: f64) -> T::V<S> {
     T::splat(s, T::from_f64(x))
 }
 
-/// `factor * x`.
+/// `coefficient * x`.
 #[inline(always)]
-pub(super) fn times<S: Simd, T: Float>(s: S, factor: f64, x: T::V<S>) -> T::V<S> {
-    T::mul(s, all::<S, T>(s, factor), x)
+pub(super) fn times<S: Simd, T: Float>(s: S, coefficient: f64, x: T::V<S>) -> T::V<S> {
+    T::mul(s, all::<S, T>(s, coefficient), x)
 }
 
-/// `factor * x + to`, rounded once.
+/// `coefficient * x + to`, rounded once.
 #[inline(always)]
-pub(super) fn plus<S: Simd, T: Float>(s: S, factor: f64, x: T::V<S>, to: T::V<S>) -> T::V<S> {
-    T::mul_add(s, all::<S, T>(s, factor), x, to)
+pub(super) fn plus<S: Simd, T: Float>(s: S, coefficient: f64, x: T::V<S>, to: T::V<S>) -> T::V<S> {
+    T::mul_add(s, all::<S, T>(s, coefficient), x, to)
 }
 
-/// `factor * x`, of two.
+/// `coefficient * x`, of two.
 #[inline(always)]
 pub(super) fn twice<S: Simd, T: Float>(
     s: S,
-    factor: f64,
+    coefficient: f64,
     [first, second]: [T::V<S>; 2],
 ) -> [T::V<S>; 2] {
-    [times::<S, T>(s, factor, first), times::<S, T>(s, factor, second)]
+    [times::<S, T>(s, coefficient, first), times::<S, T>(s, coefficient, second)]
 }
 
 /// `even + point * odd` and `even - point * odd`.

@@ -52,14 +52,14 @@ const Q: f64 = 1.5;
 const A: f64 = P * P;
 const B: f64 = Q * Q;
 
-/// `factor * x`, rounded once. The addend is -0, which changes no sign of zero.
-fn times<T: Fused>(factor: f64, x: T) -> T {
-    T::from_f64(factor).fused(x, T::from_f64(-0.0))
+/// `coefficient * x`, rounded once. The addend is -0, which changes no sign of zero.
+fn times<T: Fused>(coefficient: f64, x: T) -> T {
+    T::from_f64(coefficient).fused(x, T::from_f64(-0.0))
 }
 
-/// `factor * x + to`, rounded once.
-fn plus<T: Fused>(factor: f64, x: T, to: T) -> T {
-    T::from_f64(factor).fused(x, to)
+/// `coefficient * x + to`, rounded once.
+fn plus<T: Fused>(coefficient: f64, x: T, to: T) -> T {
+    T::from_f64(coefficient).fused(x, to)
 }
 
 fn filter_transform<T: Fused>([first, second, third]: [T; 3]) -> [T; 6] {
@@ -516,7 +516,8 @@ fn in_order_disables_winograd() {
 
 #[test]
 fn an_image_beyond_any_memory_is_no_error_of_the_constructor() {
-    let c = Convolution::new([1, 3, usize::MAX >> 10, 16], Window::new([3, 3]), 128, 1).unwrap();
+    let x = [1, 3, usize::MAX >> 10, 16];
+    let c = Convolution::new(x, Window::new([3, 3]), Filters::new(128)).unwrap();
     assert_ne!(c.algorithm::<f32>(), Algorithm::Winograd);
 }
 

@@ -1,6 +1,7 @@
-//! What Winograd's way of a 3 x 3 convolution takes over the others, by its shape: the measurements behind the choice between them.
+//! Time of the Winograd algorithm over that of the other algorithms, by shape of a 3 x 3
+//! convolution: the measurements behind the choice of an algorithm.
 
-use kernels::convolution::{Convolution, Epilogue, Gradients, OutputGradient};
+use kernels::convolution::{Convolution, Epilogue, Filters, Gradients, OutputGradient};
 use kernels::{Cpu, Window};
 use runner::machine::timing::{Patience, Work, minima, repeat};
 
@@ -21,24 +22,24 @@ pub const SHAPES: [[usize; 5]; 11] = [
     [1, 26, 32, 0, 64],
 ];
 
-/// A pass of Winograd's way over that by the other, of exact factors and of those rounded to bf16.
+/// Time of a pass by the Winograd algorithm over that by another algorithm.
 #[derive(Clone, Copy, Debug)]
 pub struct Ratios {
-    /// Of exact factors.
+    /// With exact operands.
     pub exact: f64,
-    /// Of factors rounded to bf16.
+    /// With operands rounded to bf16.
     pub rounded: f64,
 }
 
-/// Of `y`, and of all gradients in one pass.
+/// Ratios of the forward pass, and of all gradients in one pass.
 pub fn ratios(
     cpu: Cpu<'static>,
     [batch, side, channels, padding, filters]: [usize; 5],
     patience: Patience,
 ) -> [Ratios; 2] {
     let window = Window::new([3, 3]).padding([padding, padding]);
-    let chosen =
-        Convolution::new([batch, side, side, channels], window, filters, 1).expect("it fits");
+    let x = [batch, side, side, channels];
+    let chosen = Convolution::new(x, window, Filters::new(filters)).expect("it fits");
     let [x, w, bias] = [chosen.x_len(), chosen.w_len(), filters].map(|len| draw(0, len));
     let dy = draw(1, chosen.y_len());
     let all = [chosen, chosen.in_order(), chosen.in_order().rounded()];
@@ -58,7 +59,7 @@ pub fn ratios(
     [forward, backward]
 }
 
-/// A pass of the first over those of the others.
+/// Times of a pass of the first convolution over those of the others.
 fn over<const N: usize>(
     all: &[Convolution; 3],
     buffers: &mut [[Vec<f32>; N]; 3],

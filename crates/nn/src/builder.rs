@@ -1,8 +1,7 @@
-//! Builds layers from their specifications, for a known input shape.
+//! Builds layers and sequences of them from their specifications, for a known input shape.
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
 use core::fmt;
 
 use kernels::Window;
@@ -23,11 +22,12 @@ use crate::layer::recurrent::Recurrent as RecurrentLayer;
 use crate::layer::reshape::{Flatten, Steps};
 use crate::layer::residual::Residual;
 use crate::layer::standardise::{Standardise, Unstandardise};
-use crate::layer::transformer::Transformer;
+use crate::layer::transformer::{self, Transformer};
 use crate::layer::{AnyLayer, Describe};
+use crate::registry::BuildContext;
 use crate::sequence::Sequence;
 use crate::spec::{Convolution, LayerSpec, Recurrent};
-use crate::{Compute, Error, Registry, Shape};
+use crate::{Error, Shape};
 
 impl LayerSpec {
     /// Builds the layer for rows of shape `input`.
@@ -161,8 +161,9 @@ impl LayerSpec {
                 ))
             }
             &Self::Transformer { heads, hidden, dropout, causal } => {
-                sequence()?;
-                Box::new(Transformer::new(input, heads, hidden, dropout, causal, context)?)
+                let (_, features) = sequence()?;
+                let layers = transformer::layers(features, heads, hidden, dropout, causal);
+                Box::new(Transformer::new(Sequence::new(input, &layers, context)?))
             }
             Self::Recurrent(Recurrent { units: 0, .. }) => {
                 return mismatch("at least one unit", &0);
@@ -183,50 +184,55 @@ impl LayerSpec {
     }
 }
 
-/// Context in which a layer is built: its path in the network, and the options of the network.
-#[derive(Debug)]
-pub struct BuildContext<'a> {
-    /// Path as in tensor names: `3`, or `3.body.0` in a block.
-    path: String,
-    registry: &'a Registry,
-    /// Options of the layer's matrix products; `sparse_inputs` holds for this layer's input.
-    pub(crate) compute: Compute,
-    /// Next layer id.
-    next_id: &'a core::cell::Cell<u32>,
+impl Sequence {
+    /// Builds these layers over rows of shape `input`; `context` is the path of the sequence.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] names the first layer that does not fit its input.
+    pub fn new(
+        input: Shape,
+        layers: &[LayerSpec],
+        context: &BuildContext<'_>,
+    ) -> Result<Self, Error> {
+        let mut sequence = Self::with_capacity(input, layers.len());
+        // Dropout keeps the input sparse.
+        let mut sparse = context.compute.sparse_inputs;
+        for (index, spec) in layers.iter().enumerate() {
+            let mut context = context.child(index);
+            context.compute.sparse_inputs = sparse;
+            sparse &= matches!(spec, LayerSpec::Dropout { .. });
+            let input = sequence.output();
+            if input.elements() == 0 {
+                return Err(context.mismatch(
+                    spec.kind(),
+                    "an input of at least one element per row",
+                    input,
+                ));
+            }
+            if let LayerSpec::Activation(activation) = spec {
+                activation.check()?;
+            }
+            if sequence.fuse_next(spec) {
+                continue;
+            }
+            if flattens_later(layers, index, input) {
+                sequence.skip_next(Shape::Features(input.elements()));
+                continue;
+            }
+            let layer = spec.build(input, &context)?;
+            sequence.push(layer).ok_or_else(|| context.too_large())?;
+        }
+        Ok(sequence)
+    }
 }
 
-impl<'a> BuildContext<'a> {
-    pub(crate) fn new(
-        registry: &'a Registry,
-        compute: Compute,
-        next_id: &'a core::cell::Cell<u32>,
-    ) -> Self {
-        Self { path: String::new(), registry, compute, next_id }
-    }
-
-    /// Context of the layer called `name` inside this one.
-    pub fn child(&self, name: impl fmt::Display) -> Self {
-        let path =
-            if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
-        Self { path, ..*self }
-    }
-
-    /// A unique id within the network, for [`Mode::stream`](crate::Mode::stream).
-    pub fn layer_id(&self) -> u32 {
-        self.next_id.replace(self.next_id.get() + 1)
-    }
-
-    /// The error that this layer, of kind `kind`, needs `expected` but was given `got`.
-    pub fn mismatch(&self, kind: &'static str, expected: &str, got: impl fmt::Display) -> Error {
-        Error::Layer {
-            path: self.path.clone(),
-            kind,
-            expected: expected.to_string(),
-            got: got.to_string(),
-        }
-    }
-
-    pub(crate) fn too_large(&self) -> Error {
-        Error::TooLarge { path: self.path.clone() }
-    }
+/// `true` if layer `index`, over rows of shape `input`, is a flattening that the next dense layer
+/// does itself. That layer reads the image in memory order, with its weights permuted, and so do
+/// element-wise layers in between.
+pub(crate) fn flattens_later(layers: &[LayerSpec], index: usize, input: Shape) -> bool {
+    let mut rest = layers[index..].iter();
+    let is_image = matches!(input, Shape::Image { .. }) && rest.next() == Some(&LayerSpec::Flatten);
+    let by_element =
+        |layer: &&LayerSpec| matches!(layer, LayerSpec::Activation(_) | LayerSpec::Dropout { .. });
+    is_image && matches!(rest.find(|layer| !by_element(layer)), Some(LayerSpec::Dense { .. }))
 }
