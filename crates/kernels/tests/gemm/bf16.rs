@@ -350,7 +350,7 @@ fn unrounded(stream: u64) -> impl Fn(u64) -> f32 {
 fn factors_that_are_rounded_have_the_bits_of_those_that_were() {
     let mut turn = 0;
     for (m, n, k) in
-        [(1, 1, 1), (5, 17, 31), (7, 33, 64), (29, 48, 130), (40, 70, 1027), (13, 16, 0)]
+        sample([(29, 48, 130), (1, 1, 1), (5, 17, 31), (7, 33, 64), (40, 70, 1027), (13, 16, 0)])
     {
         for layouts in sample([[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [1, 2]]) {
             turn += 1;

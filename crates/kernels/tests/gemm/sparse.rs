@@ -33,9 +33,14 @@ fn zeros_that_are_left_out_change_no_bit_of_f64() {
 /// In pairs of bf16, where both must be 0.
 #[test]
 fn zeros_that_are_left_out_change_no_bit_of_bf16() {
-    for (m, n, k) in
-        [(1, 1, 1), (5, 130, 31), (7, 33, 64), (29, 256, 130), (40, 300, 1100), (100, 16, 90)]
-    {
+    for (m, n, k) in sample([
+        (29, 256, 130),
+        (1, 1, 1),
+        (5, 130, 31),
+        (7, 33, 64),
+        (40, 300, 1100),
+        (100, 16, 90),
+    ]) {
         for layout in sample(LAYOUTS) {
             let Factor::Sparse(a) = patches::<f32>(m, k, layout, 5) else { unreachable!() };
             let b = Matrix::dense(k, n, uniform::<f32>(6, 20));
