@@ -11,7 +11,7 @@ use kernels::{Cpu, Error, Isa, MatMut, MatRef};
 
 use crate::matrix::{LAYOUTS, Layout, Matrix, assert_same};
 use crate::oracle::{EPILOGUES, EpilogueKind, layouts_of};
-use crate::sample::{interval, takes_case};
+use crate::sample::{interval, sample};
 use crate::threads::Threads;
 use exact::step;
 use oracle::{Case, Store, uniform};
@@ -227,8 +227,9 @@ fn a_sum_just_below_the_smallest_normal_number_is_rounded_before_it_is_flushed()
 #[test]
 fn the_oracles_step_is_a_fused_multiply_add_of_normal_numbers() {
     let s = Stream::new(50, 0);
+    let steps = 300_000 / interval() as u64;
     let mut normal = 0;
-    for i in 0..300_000 {
+    for i in 0..steps {
         let [x, y, p, scale] = s.block(i);
         let element = |bits: u32| {
             f32::from_bits((bits & 0x807F_0000) | (127 - 20 + (bits >> 8 & 0x1F)) << 23)
@@ -245,18 +246,20 @@ fn the_oracles_step_is_a_fused_multiply_add_of_normal_numbers() {
             );
         }
     }
-    assert!(normal > 290_000);
+    assert!(normal > steps * 29 / 30);
 }
 
 #[test]
 fn threads_change_no_bit() {
     let mut index = 0;
-    for shape in [(65, 515, 140), (250, 10, 2100)] {
-        for epilogue in [EpilogueKind::Bias, EpilogueKind::ReluGradient] {
+    for shape in sample([(65, 515, 140), (250, 10, 2100)]) {
+        for epilogue in sample([EpilogueKind::Bias, EpilogueKind::ReluGradient]) {
             index += 1;
             let layouts = [LAYOUTS[index % 3], LAYOUTS[index / 2 % 3], LAYOUTS[index / 3 % 3]];
             let case = Case::<bf16>::new(shape, layouts, epilogue, index as u64).with_outputs(3);
-            let expected = case.expected();
+            // The oracle's integers take too long on an emulated processor.
+            let sampled = interval() > 1;
+            let expected = if sampled { case.run(Isa::detect(), true) } else { case.expected() };
             for isa in Isa::available().filter(|isa| isa.lanes_f32() > 1) {
                 for threads in 2..=4 {
                     let got = case.run_on(Cpu::new(isa, &Threads(threads)), threads, true);
@@ -275,10 +278,7 @@ fn threads_change_no_bit() {
 /// |error| <= ((1 + u)^(N - 1) - 1) s <= N u s, since N^2 u < 1. Nothing underflows here.
 #[test]
 fn the_error_stays_below_the_bound_that_follows_from_the_order() {
-    for k in [1025, 2, 31, 1024, 3001] {
-        if !takes_case() {
-            continue;
-        }
+    for k in sample([1025, 2, 31, 1024, 3001]) {
         let (m, n) = (9, 21);
         let mut case =
             Case::<f32>::new((m, n, k), [Layout::RowMajor; 3], EpilogueKind::Identity, 61);
@@ -358,9 +358,9 @@ fn unrounded(stream: u64) -> impl Fn(u64) -> f32 {
 fn operands_that_are_rounded_have_the_bits_of_rounded_matrices() {
     let mut index = 0;
     for (m, n, k) in
-        [(1, 1, 1), (5, 17, 31), (7, 33, 64), (29, 48, 130), (40, 70, 1027), (13, 16, 0)]
+        sample([(29, 48, 130), (1, 1, 1), (5, 17, 31), (7, 33, 64), (40, 70, 1027), (13, 16, 0)])
     {
-        for layouts in [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [1, 2]] {
+        for layouts in sample([[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [1, 2]]) {
             index += 1;
             let (a_fill, b_fill) = (unrounded(2 * index), unrounded(2 * index + 1));
             let a = Matrix::new(m, k, LAYOUTS[layouts[0]], &a_fill);

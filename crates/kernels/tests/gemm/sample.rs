@@ -14,6 +14,12 @@ pub(crate) fn interval() -> usize {
     })
 }
 
+/// Returns all `cases`, or one in N of them, from the first on: for cases that are not checked by
+/// `Case::check`, which samples by itself.
+pub(crate) fn sample<C>(cases: impl IntoIterator<Item = C>) -> impl Iterator<Item = C> {
+    cases.into_iter().step_by(interval())
+}
+
 /// Returns `true` if this case is checked: one in [`interval`] of each test, from the first on.
 pub(crate) fn takes_case() -> bool {
     thread_local!(static CASES: Cell<usize> = const { Cell::new(0) });

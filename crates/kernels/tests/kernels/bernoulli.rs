@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use crate::testing::{same_on_every_cpu, sample};
+use crate::testing::{same_on_every_cpu, sample, share};
 use kernels::random::*;
 use kernels::{Cpu, Element, Error, Float};
 
@@ -31,7 +31,7 @@ fn draws_match_the_scalar_definition_for_every_type() {
 
 #[test]
 fn the_frequency_of_ones_is_the_probability() {
-    let n = 1_000_000;
+    let n = share(1_000_000);
     let mut x = vec![0.0_f32; n];
     for (turn, p) in [(0, 0.001), (1, 0.1), (2, 0.5), (3, 0.9), (4, 0.999)] {
         fill_bernoulli(Cpu::detect(), Stream::new(9, turn), p, &mut x).unwrap();

@@ -3,7 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "std's exp and ln are the reference here")]
 
-use crate::testing::{bits, centred_difference, same_on_every_cpu};
+use crate::testing::{bits, centred_difference, same_on_every_cpu, takes};
 use kernels::loss::{CrossEntropy, Targets};
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Float};
@@ -107,7 +107,7 @@ const CLASSES: [usize; 16] = [1, 2, 3, 7, 8, 9, 10, 17, 31, 32, 33, 127, 129, 51
 fn all_forms_give_the_same_bits<T: Float>() {
     for classes in CLASSES {
         for rows in [0, 1, 15, 16, 17, 33, 4000] {
-            if rows * classes > 60_000 {
+            if rows * classes > 60_000 || !takes(rows * classes) {
                 continue;
             }
             let z = logits::<T>(rows * classes, 8.0);
@@ -263,7 +263,7 @@ fn weighted_targets_match_the_definition<T: Float>(u: f64) {
         // The longest chain of a sum, plus the other roundings.
         let tolerance = u * (classes.div_ceil(8) + 40) as f64;
         for rows in [1, 15, 40] {
-            if rows * classes > 20_000 {
+            if rows * classes > 20_000 || !takes(rows * classes) {
                 continue;
             }
             let z = logits::<T>(rows * classes, 4.0);

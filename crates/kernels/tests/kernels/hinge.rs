@@ -1,7 +1,7 @@
 //! Compares with the definition in f64, PyTorch's values, the documented order in scalars, finite
 //! differences, and the limits at extreme logits.
 
-use crate::testing::{bits, centred_difference, same_on_every_cpu};
+use crate::testing::{bits, centred_difference, same_on_every_cpu, takes};
 use kernels::loss::{Hinge, HingeForm};
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Float};
@@ -85,7 +85,7 @@ fn formula(of: Hinge, z: &[f32], label: usize, scale: f32) -> (f32, Vec<f32>) {
 fn bits_match_the_definition() {
     for classes in [1, 2, 3, 7, 8, 9, 10, 17, 127, 128, 129, 1000, 20_000] {
         for rows in [0, 1, 17, 3000] {
-            if rows * classes > 40_000 {
+            if rows * classes > 40_000 || !takes(rows * classes) {
                 continue;
             }
             let stream = Stream::new(17, classes as u64);

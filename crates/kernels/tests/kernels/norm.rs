@@ -1,4 +1,4 @@
-use crate::testing::{bits, same_on_every_cpu, sample};
+use crate::testing::{bits, same_on_every_cpu, sample, takes};
 use kernels::norm::*;
 use kernels::random::Stream;
 use kernels::{Cpu, Error, Float};
@@ -191,6 +191,9 @@ fn tensor_norms_include_the_global_norm() {
 
 fn unit_norms_match_their_elements<T: Float>() {
     for (rows, cols) in [(1, 1), (1, 40), (40, 1), (7, 33), (100, 300), (5000, 6), (3, 16_400)] {
+        if !takes(rows * cols) {
+            continue;
+        }
         let mut x = uniform::<T>(rows * cols);
         for bad in [T::ONE, T::INFINITY, T::NAN] {
             let index = rows * cols / 2;

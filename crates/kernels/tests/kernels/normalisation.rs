@@ -7,7 +7,7 @@ mod inference;
 mod misuse;
 mod order;
 
-use crate::testing::{bits, centred_difference, same_on_every_cpu};
+use crate::testing::{bits, centred_difference, same_on_every_cpu, takes};
 use kernels::normalisation::batch::*;
 use kernels::normalisation::group::*;
 use kernels::normalisation::layer::*;
@@ -276,7 +276,7 @@ fn norms() -> Vec<Norm> {
 }
 
 fn agrees_with_the_definition_on_every_cpu<T: Float>(tolerance: f64) {
-    for norm in norms() {
+    for norm in norms().into_iter().filter(|norm| takes(norm.len())) {
         let (n, channels) = (norm.len(), norm.channels());
         let x = draw::<T>(0, n);
         let (gamma, beta, dy) = (draw::<T>(1, channels), draw::<T>(2, channels), draw::<T>(3, n));

@@ -11,7 +11,7 @@ mod range;
 
 use half::bf16;
 
-use crate::testing::{bits, same_on_every_cpu};
+use crate::testing::{bits, same_on_every_cpu, sample};
 use kernels::optimizer::*;
 use kernels::random::Stream;
 use kernels::{Cpu, Element, Float};
@@ -75,7 +75,7 @@ fn run<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(
 }
 
 fn same_bits<T: Float, G: Element<Float = T>, M: Moment<Float = T>>(n: usize, steps: u64) {
-    for optimizer in all() {
+    for optimizer in sample(all()) {
         same_on_every_cpu(|cpu| {
             let (params, moments) = run::<T, G, M>(cpu, optimizer, n, steps);
             (bits(&params), moments.iter().map(|moment| bits(moment)).collect::<Vec<_>>())

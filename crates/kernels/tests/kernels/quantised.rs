@@ -2,7 +2,7 @@
 
 use proptest::prelude::{prop_assert_eq, proptest};
 
-use crate::testing::same_on_every_cpu;
+use crate::testing::{same_on_every_cpu, takes};
 use kernels::gemm::GemmShape;
 use kernels::quantised::*;
 use kernels::random::Stream;
@@ -97,6 +97,9 @@ fn rounded(x: f32, scale: f32) -> i8 {
 #[test]
 fn the_fused_forms_match_the_scalar_loop() {
     for shape @ [m, n, k] in [[1, 1, 1], [7, 70, 100], [4, 64, 64], [3, 5, 0], [65, 130, 33]] {
+        if !takes(m * n) {
+            continue;
+        }
         let (a, b) = (bytes(6, m * k), bytes(7, n * k));
         let mut scales = floats(8, m + n);
         scales.iter_mut().for_each(|s| *s = s.abs() / 50.0 + 1e-3);

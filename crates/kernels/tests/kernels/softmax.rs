@@ -3,7 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "std's exp and ln are the reference here")]
 
-use crate::testing::{bits, centred_difference, same_on_every_cpu};
+use crate::testing::{bits, centred_difference, same_on_every_cpu, takes};
 use kernels::random::Stream;
 use kernels::softmax::*;
 use kernels::{Cpu, Error, Float};
@@ -37,7 +37,7 @@ const CLASSES: [usize; 17] =
 fn every_form_has_the_documented_bits_on_every_cpu() {
     for classes in CLASSES {
         for rows in [0, 1, 15, 16, 17, 50, 4000] {
-            if rows * classes > 60_000 {
+            if rows * classes > 60_000 || !takes(rows * classes) {
                 continue;
             }
             let z = draw::<f32>(rows * classes, 8.0);

@@ -37,6 +37,11 @@ pub(crate) fn takes(len: usize) -> bool {
     len <= 1000 || interval() == 1
 }
 
+/// One in N of `cases` random cases that a loop draws, at least one.
+pub(crate) fn share(cases: usize) -> usize {
+    cases.div_ceil(interval())
+}
+
 /// Number of random cases to draw of `cases`: at least one.
 pub(crate) fn draws(cases: u32) -> ProptestConfig {
     ProptestConfig::with_cases((cases / interval() as u32).max(1))

@@ -181,8 +181,8 @@ fn special_values_flow_as_in_products() {
 #[test]
 fn large_images_have_the_bits_of_their_products() {
     for case in sample([
-        Case::new([5, 23, 21, 5], [3, 3], 18).padding([1, 1]),
         Case::new([3, 30, 41, 2], [3, 3], 5).padding([1, 1]).stride([2, 2]),
+        Case::new([5, 23, 21, 5], [3, 3], 18).padding([1, 1]),
         Case::new([1, 10, 12, 120], [3, 3], 6),
         Case::new([2, 40, 50, 8], [3, 3], 4).groups(2).padding([1, 1]),
         Case::new([5, 30, 31, 5], [1, 1], 7),

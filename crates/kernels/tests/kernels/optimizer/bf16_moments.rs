@@ -3,6 +3,7 @@
 use half::bf16;
 
 use super::draw;
+use crate::testing::share;
 use kernels::Cpu;
 use kernels::optimizer::*;
 use kernels::random::Stream;
@@ -41,7 +42,7 @@ fn moments_in_bf16_are_rounded_at_random() {
     }
     // Mean of 400 roundings over all elements. A rounding has a standard deviation of at most half
     // of 2^-7 of its value.
-    let rounds = 400;
+    let rounds = share(400) as u64;
     let mut bias = [0.0; 2];
     for stream in 0..rounds {
         for ((bias, got), exact) in
