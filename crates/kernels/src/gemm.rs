@@ -32,6 +32,7 @@
 //! arithmetic     FMA, or pairs of bf16          pack          panels of A and B
 //! pair           pairs of bf16 as bits          microkernel   register tiles
 //! operand, load  operands, converted loads      tile          microkernel and epilogue
+//! chain          pairs without the instruction
 //! output         types of C                     macrokernel   LOOP 5 to LOOP 1 of a task
 //! panels, packed operands packed beforehand     scratch       its length, slots of tasks
 //! blocking       block sizes                    driver        one product; `batch` many
@@ -40,6 +41,7 @@
 pub(crate) mod arithmetic;
 mod batch;
 mod blocking;
+mod chain;
 mod driver;
 mod epilogue;
 mod grid;
@@ -165,9 +167,10 @@ pub(crate) fn multiply<K: Arithmetic>(
 ///
 /// A term has two products: for values 2i and 2i + 1 of k, first the odd product is added, then the
 /// even one, each rounded to f32. Subnormal values, and sums that would be subnormal, count as
-/// zeros. That is the operation of the processor's instruction, where there is one. Elsewhere it is
-/// computed step by step, to the same bits, at a fraction of the speed. A summation block has 1024
-/// values of k. C is rounded to its type at the end, to nearest, ties to even.
+/// zeros. That is the operation of the processor's instruction, where there is one. Elsewhere two
+/// fused multiply-adds of f32 give the same bits, unless the operands are so small that a sum could
+/// be flushed: then it takes several times as long. A summation block has 1024 values of k. C is
+/// rounded to its type at the end, to nearest, ties to even.
 ///
 /// `scratch` has [`gemm_bf16_scratch`]`(threads, shape)` elements of f32, or none, if k is at
 /// most 1024 or `O` is f32.

@@ -17,7 +17,7 @@
 //!            `scalar` `avx2` `avx512` `avx512_bf16` `neon`
 //! one_lane   one lane at a time, with the hardware's FMA
 //! plain      integer operations in portable Rust
-//! prefetch   prefetch instructions
+//! prefetch   prefetch instructions; `opaque` pointers
 //! ```
 
 #[cfg(target_arch = "x86_64")]
@@ -32,6 +32,7 @@ mod lanes;
 mod neon;
 #[cfg(target_arch = "x86_64")]
 mod one_lane;
+mod opaque;
 mod plain;
 mod prefetch;
 mod scalar;
@@ -43,6 +44,7 @@ pub use float::Float;
 pub(crate) use lanes::{Lanes, Vector};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use one_lane::OneLane;
+pub(crate) use opaque::opaque;
 pub(crate) use prefetch::prefetch;
 pub use prefetch::prefetch_slice;
 
@@ -63,6 +65,8 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
     const WIDE_ROWS: usize;
     /// `true` if there is an instruction for [`Simd::mul_add_pairs`].
     const HAS_PAIRS: bool;
+    /// `true` if [`Simd::round_pairs`] and [`Simd::round_neighbours`] work on registers.
+    const ROUNDS_PAIRS: bool;
     /// Adds the products of bf16 pairs to `acc`, as defined by `gemm::arithmetic`. Only with
     /// [`Self::HAS_PAIRS`].
     fn mul_add_pairs(
@@ -72,14 +76,14 @@ pub trait Simd: Vector<f32> + Vector<f64> + Send + Sync + 'static {
         acc: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
     /// Rounds to bf16 and packs pairs for `gemm::arithmetic`: pair i is `even[i]`, `odd[i]`. A
-    /// subnormal counts as a zero of its sign. Only with [`Self::HAS_PAIRS`].
+    /// subnormal counts as a zero of its sign. Only with [`Self::ROUNDS_PAIRS`].
     fn round_pairs(
         self,
         even: <Self as Vector<f32>>::V,
         odd: <Self as Vector<f32>>::V,
     ) -> <Self as Vector<f32>>::V;
     /// Rounds to bf16 and packs neighbouring lanes in pairs: those of `low`, then those of `high`.
-    /// Only with [`Self::HAS_PAIRS`].
+    /// Only with [`Self::ROUNDS_PAIRS`].
     fn round_neighbours(
         self,
         low: <Self as Vector<f32>>::V,

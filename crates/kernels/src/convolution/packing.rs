@@ -45,7 +45,7 @@ impl<T: Float> Packing for Single<T> {
 impl Packing for Pairs {
     #[inline(always)]
     fn pack_neighbours<S: Simd>(s: S, x: &[f32], packed: &mut [f32]) {
-        if S::HAS_PAIRS {
+        if S::ROUNDS_PAIRS {
             let lanes = f32::lanes::<S>();
             for (x, packed) in x.chunks(2 * lanes).zip(packed.chunks_mut(lanes)) {
                 let (low, high) = x.split_at(lanes.min(x.len()));
@@ -60,7 +60,7 @@ impl Packing for Pairs {
     }
     #[inline(always)]
     fn pack_rows<S: Simd>(s: S, even: &[f32], odd: &[f32], packed: &mut [f32]) {
-        if S::HAS_PAIRS {
+        if S::ROUNDS_PAIRS {
             let lanes = f32::lanes::<S>();
             for (i, packed) in packed.chunks_mut(lanes).enumerate() {
                 let (even, odd) = (register(s, even, i), register(s, odd, i));

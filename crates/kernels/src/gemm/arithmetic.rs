@@ -11,8 +11,9 @@
 //!                 then a zero of its sign if it is below the smallest normal number
 //! ```
 //!
-//! where subnormal x and y count as zeros of their sign. Without the instruction, the same bits are
-//! computed step by step. Used by the microkernel, and by `convolution`.
+//! where subnormal x and y count as zeros of their sign. Without the instruction, `mul_add` computes
+//! the same bits step by step; microkernels choose a cheaper `chain` where they can. Used by the
+//! microkernel, and by `convolution`.
 
 use crate::simd::{Lanes, Simd, WithSimd};
 use crate::{Float, Isa, MatRef};
@@ -80,10 +81,8 @@ impl Arithmetic for Pairs {
         if S::HAS_PAIRS {
             return s.mul_add_pairs(a, b, acc);
         }
-        let odd_a = <f32 as Lanes>::map_bits::<S>(a, |bits| bits & 0xFFFF_0000);
-        let odd_b = <f32 as Lanes>::map_bits::<S>(b, |bits| bits & 0xFFFF_0000);
-        let even_a = <f32 as Lanes>::map_bits::<S>(a, |bits| bits << 16);
-        let even_b = <f32 as Lanes>::map_bits::<S>(b, |bits| bits << 16);
+        let (odd_a, odd_b) = (f32::odd_of_pairs::<S>(a), f32::odd_of_pairs::<S>(b));
+        let (even_a, even_b) = (f32::even_of_pairs::<S>(a), f32::even_of_pairs::<S>(b));
         step::<S, f32>(s, even_a, even_b, step::<S, f32>(s, odd_a, odd_b, acc))
     }
     fn to_round(matrix: MatRef<'_, f32>) -> Option<MatRef<'_, f32>> {
@@ -99,7 +98,7 @@ impl Arithmetic for Pairs {
 ///
 /// `T` is f32. The function is generic because f32 has a `mul_add` of its own.
 #[inline(always)]
-fn step<S: Simd, T: Float>(s: S, x: T::V<S>, y: T::V<S>, acc: T::V<S>) -> T::V<S> {
+pub(super) fn step<S: Simd, T: Float>(s: S, x: T::V<S>, y: T::V<S>, acc: T::V<S>) -> T::V<S> {
     let r = T::mul_add(s, x, y, acc);
     // Below 2^-126 the rounding above has fewer than 24 bits, and may give 2^-126 for a value that
     // is below it when rounded to 24. Scaled by 2^64 the value has 24 bits; where r is that small,

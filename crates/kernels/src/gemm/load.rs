@@ -115,7 +115,7 @@ impl<T: Float> OperandView<'_, T> {
                     }
                     Self::Rounded(matrix, _) if 2 * p + 1 < matrix.rows() => {
                         let values = Source::new(*matrix);
-                        if S::HAS_PAIRS {
+                        if S::ROUNDS_PAIRS {
                             let (even, odd) = (
                                 values.register::<S>(2 * p, j),
                                 values.register::<S>(2 * p + 1, j),
@@ -177,7 +177,7 @@ impl<T: Float> OperandView<'_, T> {
                     }
                     Self::Rounded(matrix, _) if 2 * (p + lanes) <= matrix.rows() => {
                         let columns = Source::new(matrix.transpose());
-                        if S::HAS_PAIRS {
+                        if S::ROUNDS_PAIRS {
                             let (low, high) = (
                                 columns.register::<S>(j, 2 * p),
                                 columns.register::<S>(j, 2 * p + lanes),

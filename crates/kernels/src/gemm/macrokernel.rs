@@ -35,6 +35,7 @@ use super::arithmetic::Arithmetic;
 use super::blocking::{
     LINE, MC, NC, SPARSE_TILES, TileShapes, line_len, max_lanes, reads_b_unpacked,
 };
+use super::chain::{Exponents, MeasureExponents};
 use super::epilogue::{ApplyEpilogue, BlockEpilogue, BlockPosition};
 use super::operand::OperandView;
 use super::output::OutputType;
@@ -149,10 +150,18 @@ impl<K: Arithmetic, O: OutputType<K::Acc>> WithSimd for Task<'_, K, O> {
             // LOOP 4: groups of tiles whose panels of A are reused by LOOP 3.
             for first in (0..plan.tiles).step_by(group) {
                 let tiles = (first, plan.tiles.min(first + group));
+                let mut exponents_a = Exponents::ZEROS;
                 // LOOP 3: blocks of NC columns.
                 for j in (cols.0..cols.1).step_by(NC) {
                     let pass = Pass { block, tiles, j, nc: NC.min(cols.1 - j) };
-                    plan.run::<S, O>(s, product, &epilogue, pass, packed_b, packed_a);
+                    plan.run::<S, O>(
+                        s,
+                        product,
+                        &epilogue,
+                        pass,
+                        &mut exponents_a,
+                        [&mut *packed_b, &mut *packed_a],
+                    );
                 }
             }
         }
@@ -303,8 +312,9 @@ impl<'a, K: Arithmetic> Plan<'a, K> {
         product: &Product<'_, K, O>,
         epilogue: &BlockEpilogue<'_, K::Acc, O>,
         pass: Pass,
-        packed_b: &mut [K::Acc],
-        packed_a: &mut [K::Acc],
+        // Of the panels of A that are packed: kept while they are reused.
+        exponents_a: &mut Exponents,
+        [packed_b, packed_a]: [&mut [K::Acc]; 2],
     ) {
         let Pass { block, tiles: (t0, t1), j, nc } = pass;
         let KBlock { p, kc } = block;
@@ -320,6 +330,18 @@ impl<'a, K: Arithmetic> Plan<'a, K> {
             let packed = &mut packed_b[unpacked * kc..];
             let columns = (j + unpacked, nc - unpacked);
             s.vectorize(PackB::new(&product.b, (p, kc), columns, panel, packed));
+        }
+        let measures = const { K::K_PER_ELEMENT > 1 && !S::HAS_PAIRS };
+        let exponents_b = match panels {
+            Some(panels) => panels.exponents(),
+            None if measures && has_scratch && unpacked == 0 => {
+                let packed = &packed_b[..kc * nc.next_multiple_of(panel)];
+                s.vectorize(MeasureExponents { packed, stride: 1, used: 1 })
+            }
+            None => Exponents::UNKNOWN,
+        };
+        if self.a_unpacked.is_some() {
+            *exponents_a = Exponents::UNKNOWN;
         }
         // Panels that are reused are packed with the first columns.
         let packs_a = read_a != ReadA::Unpacked && has_scratch && (j == self.cols.0 || !reuses_a);
@@ -341,11 +363,21 @@ impl<'a, K: Arithmetic> Plan<'a, K> {
                     if skips {
                         let stride = pack::sparse_column_stride::<S>();
                         nonzero_columns = packed[kc * stride].low_bits() as usize;
+                        if measures && packs_a {
+                            let packed = &packed[..nonzero_columns * stride];
+                            let panel = MeasureExponents { packed, stride, used: i1 - i0 };
+                            *exponents_a = exponents_a.merge(s.vectorize(panel));
+                        }
                         Some(Source::packed(packed, stride, 1))
                     } else {
                         if packs_a {
                             let (rows, packed) = ((i0, i1 - i0), &mut *packed);
                             s.vectorize(PackA::new(&product.a, rows, (p, kc), read_a, packed));
+                        }
+                        if measures && packs_a {
+                            let panel = read_a.packed_elements::<S, K::Acc>(packed, i1 - i0, kc);
+                            let found = s.vectorize(panel);
+                            *exponents_a = if reuses_a { exponents_a.merge(found) } else { found };
                         }
                         Some(read_a.source::<S, K::Acc>(packed, kc))
                     }
@@ -381,7 +413,9 @@ impl<'a, K: Arithmetic> Plan<'a, K> {
                 }
                 let cols = (j + jr, j + jr + width);
                 let nonzero_columns = skips.then_some(nonzero_columns);
-                let tile = Tile { rows: (i0, i1), cols, a, b, nonzero_columns, prefetch };
+                let exponents = [*exponents_a, exponents_b];
+                let tile =
+                    Tile { rows: (i0, i1), cols, a, b, nonzero_columns, prefetch, exponents };
                 // SAFETY: `Task::new` requires that the ranges, which rows and columns end with,
                 // are inside the product and this task's. A and B are unpacked, or panels of `kc`
                 // elements of k that were packed above.

@@ -20,6 +20,7 @@
 
 use super::arithmetic::Arithmetic;
 use super::blocking::{TileShapes, WIDE};
+use super::chain::{Chain, NormalPairs, PairChain, ScaledPairs, StepwisePairs, Whole};
 use super::operand::OperandView;
 use super::view::Source;
 use crate::Float;
@@ -44,6 +45,32 @@ pub(super) struct Microkernel<T> {
     pub(super) stride: usize,
     /// Prefetch pointer, advanced by B's row stride with each row of B.
     pub(super) prefetch: *const T,
+    /// How pairs are accumulated without the pair instruction.
+    pub(super) chain: PairChain,
+}
+
+/// Runs the [`RegisterTile`] of `($mr, $nv)` rows and registers: those of the rows `$rows` with one
+/// or two registers, and of the rows `$wide` with [`WIDE`]. Only shapes that [`TileShapes`] has are
+/// compiled.
+macro_rules! run_shape {
+    ($call:expr, $s:ident, $S:ident, $C:ident, $skips:literal, ($mr:expr, $nv:expr):
+     $($rows:literal)*; $($wide:literal)*) => {
+        match ($mr, $nv) {
+            $(
+                ($rows, 1) => run_shape!(@tile $call, $s, $S, $C, $skips, $rows, 1),
+                ($rows, 2) => run_shape!(@tile $call, $s, $S, $C, $skips, $rows, 2),
+            )*
+            $(($wide, WIDE) => run_shape!(@tile $call, $s, $S, $C, $skips, $wide, WIDE),)*
+            (mr, nv) => debug_assert!(false, "no microkernel of {mr} rows and {nv} registers"),
+        }
+    };
+    (@tile $call:expr, $s:ident, $S:ident, $C:ident, $skips:literal, $rows:literal, $nv:expr) => {
+        if const { TileShapes::of::<$S>().has($rows, $nv, $skips) } {
+            outlined($s, RegisterTile::<$C, $rows, { $nv }, $skips>::new($call));
+        } else {
+            debug_assert!(false, "no microkernel of {} rows and {} registers", $rows, $nv);
+        }
+    };
 }
 
 impl<T: Float> Microkernel<T> {
@@ -56,71 +83,105 @@ impl<T: Float> Microkernel<T> {
     /// - `b` has `kc` rows of `nv` registers. If `a` is sparse, it has the rows that `a` names.
     /// - `acc` has `mr` rows of `nv` registers, which no other thread accesses.
     #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "they have the same conditions")]
     pub(super) unsafe fn run<S: Simd, K: Arithmetic<Acc = T>>(self, s: S, mr: usize, nv: usize) {
         debug_assert!(!self.acc.is_null() && (mr == 1 || self.stride >= nv * T::lanes::<S>()));
         debug_assert!(self.kc == 0 || !self.a.ptr.is_null() && !self.b.ptr.is_null());
-        // Only the shapes that `TileShapes` has are compiled.
-        macro_rules! microkernel {
-            ($rows:literal, $registers:expr, $skips:literal) => {
-                if const { TileShapes::of::<S>().has($rows, $registers, $skips) } {
-                    // SAFETY: the match has found `mr` rows and `nv` registers, for which the
-                    // conditions of `run` are those of `RegisterTile::new`.
-                    unsafe {
-                        outlined(s, RegisterTile::<K, $rows, { $registers }, $skips>::new(self));
-                    }
+        // SAFETY: the conditions of each of these are those of this function.
+        unsafe {
+            if const { K::K_PER_ELEMENT == 1 || S::HAS_PAIRS } {
+                if K::SKIPS_ZEROS && self.skips {
+                    self.run_sparse::<S, Whole<K>>(s, mr, nv);
                 } else {
-                    debug_assert!(false, "no microkernel of {mr} rows and {nv} registers");
+                    self.run_dense::<S, Whole<K>>(s, mr, nv);
                 }
-            };
-        }
-        macro_rules! select {
-            ($skips:literal: $($rows:literal)*, wide: $($wide:literal)*) => {
-                match (mr, nv) {
-                    $(
-                        ($rows, 1) => microkernel!($rows, 1, $skips),
-                        ($rows, 2) => microkernel!($rows, 2, $skips),
-                    )*
-                    $(($wide, WIDE) => microkernel!($wide, WIDE, $skips),)*
-                    _ => debug_assert!(false, "no microkernel of {mr} rows and {nv} registers"),
+            } else {
+                match (self.chain, self.skips) {
+                    (PairChain::Normal, true) => self.run_sparse::<S, NormalPairs<T>>(s, mr, nv),
+                    (PairChain::Normal, false) => self.run_dense::<S, NormalPairs<T>>(s, mr, nv),
+                    (_, true) => self.run_sparse::<S, StepwisePairs<T>>(s, mr, nv),
+                    (PairChain::Scaled, false) => self.run_parts::<S, ScaledPairs<T>>(s, mr, nv),
+                    (PairChain::Stepwise, false) => {
+                        self.run_parts::<S, StepwisePairs<T>>(s, mr, nv);
+                    }
                 }
-            };
+            }
         }
-        if K::SKIPS_ZEROS && self.skips {
-            select!(true: 1 2 3 4 5 6, wide: 1 2 3);
-        } else {
-            select!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14, wide: 1 2 3);
+    }
+
+    /// # Safety
+    /// - The conditions of [`run`](Self::run) hold, and `a` is not sparse.
+    #[inline(always)]
+    unsafe fn run_dense<S: Simd, C: Chain<Acc = T>>(self, s: S, mr: usize, nv: usize) {
+        // SAFETY: the macro matches `mr` rows and `nv` registers, so that the conditions of
+        // `RegisterTile::new` are those of this function.
+        unsafe {
+            run_shape!(self, s, S, C, false, (mr, nv): 1 2 3 4 5 6 7 8 9 10 11 12 13 14; 1 2 3);
+        }
+    }
+
+    /// # Safety
+    /// - The conditions of [`run`](Self::run) hold, and `a` is sparse.
+    #[inline(always)]
+    unsafe fn run_sparse<S: Simd, C: Chain<Acc = T>>(self, s: S, mr: usize, nv: usize) {
+        // SAFETY: as in `run_dense`: the macro matches `mr` rows and `nv` registers.
+        unsafe {
+            run_shape!(self, s, S, C, true, (mr, nv): 1 2 3 4 5 6; 1 2 3);
+        }
+    }
+
+    /// Computes the tile in parts of up to two rows and two registers: less code for chains that
+    /// are rare.
+    ///
+    /// # Safety
+    /// - The conditions of [`run`](Self::run) hold, and `a` is not sparse.
+    #[inline(always)]
+    unsafe fn run_parts<S: Simd, C: Chain<Acc = T>>(self, s: S, mr: usize, nv: usize) {
+        let lanes = T::lanes::<S>();
+        for i in (0..mr).step_by(2) {
+            for v in (0..nv).step_by(2) {
+                let part = Self {
+                    a: self.a.offset(0, i),
+                    b: self.b.offset(0, v * lanes),
+                    acc: self.acc.wrapping_add(i * self.stride + v * lanes),
+                    ..self
+                };
+                // SAFETY: the part is inside the tile, which has `mr` rows and `nv` registers. The
+                // macro matches the rows and registers of the part.
+                unsafe {
+                    run_shape!(part, s, S, C, false, ((mr - i).min(2), (nv - v).min(2)): 1 2; );
+                }
+            }
         }
     }
 }
 
 /// A microkernel of exactly `MR` rows and `NV` registers. If it `SKIPS`, A is a sparse panel.
-struct RegisterTile<K: Arithmetic, const MR: usize, const NV: usize, const SKIPS: bool>(
-    Microkernel<K::Acc>,
+struct RegisterTile<C: Chain, const MR: usize, const NV: usize, const SKIPS: bool>(
+    Microkernel<C::Acc>,
 );
 
-impl<K: Arithmetic, const MR: usize, const NV: usize, const SKIPS: bool>
-    RegisterTile<K, MR, NV, SKIPS>
-{
+impl<C: Chain, const MR: usize, const NV: usize, const SKIPS: bool> RegisterTile<C, MR, NV, SKIPS> {
     /// # Safety
     /// - The conditions of [`Microkernel::run`] hold for `MR` rows and `NV` registers.
-    /// - `call.skips` is `SKIPS`, if the arithmetic skips zeros.
+    /// - `call.skips` is `SKIPS`.
     #[inline(always)]
-    unsafe fn new(call: Microkernel<K::Acc>) -> Self {
-        debug_assert!(SKIPS == (K::SKIPS_ZEROS && call.skips));
+    unsafe fn new(call: Microkernel<C::Acc>) -> Self {
+        debug_assert!(SKIPS == call.skips);
         Self(call)
     }
 }
 
-impl<K: Arithmetic, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd
-    for RegisterTile<K, MR, NV, SKIPS>
+impl<C: Chain, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd
+    for RegisterTile<C, MR, NV, SKIPS>
 {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Microkernel { a, b, kc, acc: to, stride, prefetch: ahead, .. } = self.0;
-        let lanes = <K::Acc as Lanes>::lanes::<S>();
-        let zero = <K::Acc as Lanes>::splat(s, <K::Acc as Float>::ZERO);
+        let lanes = <C::Acc as Lanes>::lanes::<S>();
+        let zero = <C::Acc as Lanes>::splat(s, <C::Acc as Float>::ZERO);
         let mut acc = [[zero; NV]; MR];
         for p in 0..kc {
             // With one register per row the microkernel waits for loads: a prefetch would be one
@@ -135,29 +196,56 @@ impl<K: Arithmetic, const MR: usize, const NV: usize, const SKIPS: bool> WithSim
             } else {
                 p
             };
-            let mut row = [zero; NV];
-            for (v, register) in row.iter_mut().enumerate() {
-                // SAFETY: `Self::new` requires that B has `kc` rows of NV registers, or those that
-                // a sparse panel names.
-                *register = unsafe { b.register::<S>(b_row, v * lanes) };
-            }
-            for (i, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: `Self::new` requires that A has `kc` rows of MR elements.
-                let a = <K::Acc as Lanes>::splat(s, unsafe { a.get(p, i) });
-                for (acc, b) in acc.iter_mut().zip(row) {
-                    *acc = K::mul_add(s, a, b, *acc);
-                }
+            // SAFETY: `Self::new` requires that A has `kc` rows of MR elements, and B `kc` rows of NV
+            // registers, or those that a sparse panel names.
+            unsafe { accumulate::<S, C, 0, MR, NV>(s, (a, p), (b, b_row), &mut acc) };
+            if C::PHASES > 1 {
+                // The elements are loaded again: kept in registers, they would take the place of
+                // accumulators.
+                let (a, b) = (a.opaque(), b.opaque());
+                // SAFETY: they are the same elements.
+                unsafe { accumulate::<S, C, 1, MR, NV>(s, (a, p), (b, b_row), &mut acc) };
             }
         }
         for (i, acc) in acc.iter().enumerate() {
             for (v, &acc) in acc.iter().enumerate() {
-                let to = to.wrapping_add(i * stride + v * lanes).cast::<<K::Acc as Lanes>::V<S>>();
+                let to = to.wrapping_add(i * stride + v * lanes).cast::<<C::Acc as Lanes>::V<S>>();
+                let sum = C::sum(s, acc);
                 // A skipped term may be +0, which changes an accumulator of -0 to +0.
-                let acc = if SKIPS { <K::Acc as Lanes>::add(s, acc, zero) } else { acc };
+                let sum = if SKIPS { <C::Acc as Lanes>::add(s, sum, zero) } else { sum };
                 // SAFETY: `Self::new` requires that `acc` has MR rows of NV registers, and that
                 // this thread alone accesses them.
-                unsafe { to.write_unaligned(acc) };
+                unsafe { to.write_unaligned(sum) };
             }
+        }
+    }
+}
+
+/// Adds the products of row `p` of A and row `b_row` of B to the accumulators, in one phase.
+///
+/// # Safety
+/// - Row `p` of `a` has `MR` elements.
+/// - Row `b_row` of `b` has `NV` registers.
+#[inline(always)]
+unsafe fn accumulate<S: Simd, C: Chain, const PHASE: usize, const MR: usize, const NV: usize>(
+    s: S,
+    (a, p): (Source<C::Acc>, usize),
+    (b, b_row): (Source<C::Acc>, usize),
+    acc: &mut [[<C::Acc as Lanes>::V<S>; NV]; MR],
+) {
+    let lanes = <C::Acc as Lanes>::lanes::<S>();
+    let mut row = [<C::Acc as Lanes>::splat(s, <C::Acc as Float>::ZERO); NV];
+    for (v, value) in row.iter_mut().enumerate() {
+        // SAFETY: the second condition.
+        let elements = unsafe { b.register::<S>(b_row, v * lanes) };
+        *value = C::value_of_b::<S, PHASE>(s, elements);
+    }
+    for (i, acc) in acc.iter_mut().enumerate() {
+        // SAFETY: the first condition.
+        let element = <C::Acc as Lanes>::splat(s, unsafe { a.get(p, i) });
+        let a = C::value_of_a::<S, PHASE>(s, element);
+        for (acc, b) in acc.iter_mut().zip(row) {
+            *acc = C::mul_add(s, a, b, *acc);
         }
     }
 }

@@ -154,6 +154,11 @@ impl<'a, T: Float> OperandView<'a, T> {
         }
     }
 
+    /// `true` if values are paired while they are packed.
+    pub(super) fn has_pairs(&self) -> bool {
+        matches!(self, Self::Bf16(_) | Self::Rounded(..))
+    }
+
     /// `true` if zeros are skipped.
     pub(super) fn is_sparse(&self) -> bool {
         matches!(self, Self::Plain(_, Sparsity::Sparse) | Self::Rounded(_, Sparsity::Sparse))

@@ -16,6 +16,7 @@
 //! calls [`PackB`] for whole operands. All of them check their ranges when they are made.
 
 use super::blocking::{TileShapes, line_len};
+use super::chain::MeasureExponents;
 use super::load::load_contiguous_row;
 use super::operand::OperandView;
 use super::view::Source;
@@ -275,6 +276,30 @@ impl ReadA {
         match self {
             Self::PackedRows => Source::packed(packed, 1, kc + GAP),
             Self::Unpacked | Self::PackedColumns => Source::packed(packed, column_stride::<S>(), 1),
+        }
+    }
+}
+
+impl ReadA {
+    /// The elements that [`PackA`] writes to a panel of `mr` rows, to be measured.
+    #[inline(always)]
+    pub(super) fn packed_elements<S: Simd, T: Float>(
+        self,
+        packed: &[T],
+        mr: usize,
+        kc: usize,
+    ) -> MeasureExponents<'_, T> {
+        match self {
+            Self::PackedRows => {
+                let stride = kc + GAP;
+                MeasureExponents { packed: &packed[..mr * stride], stride, used: kc }
+            }
+            Self::Unpacked | Self::PackedColumns => {
+                let stride = column_stride::<S>();
+                // Whole registers are written, with zeros or neighbours past the tile's rows.
+                let used = mr.next_multiple_of(T::lanes::<S>());
+                MeasureExponents { packed: &packed[..kc * stride], stride, used }
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! instruction set reads it too, slowly.
 
 use super::blocking::max_lanes;
+use super::chain::{Exponents, MeasureExponents};
 use super::operand::{Bf16Operand, Operand, OperandView};
 use super::pack::PackB;
 use super::panels::Panels;
@@ -136,7 +137,14 @@ fn pack<'a, T: Float>(
         check_length("panels", len, panels.len())?;
     }
     isa.run(PackAll { b: &b, panels });
-    Ok(Panels::new(panels, depth, k, width, 2 * isa.lanes::<T>()))
+    let panel = 2 * isa.lanes::<T>();
+    let packed = &panels[..depth * width.next_multiple_of(panel)];
+    let exponents = if b.has_pairs() {
+        isa.run(MeasureExponents { packed, stride: 1, used: 1 })
+    } else {
+        Exponents::UNKNOWN
+    };
+    Ok(Panels::new(panels, depth, k, width, panel, exponents))
 }
 
 /// Packs all of `b`.

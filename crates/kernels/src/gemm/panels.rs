@@ -6,6 +6,7 @@
 //!
 //! `packed` writes them, the macrokernel reads them as the B panels of its LOOP 3.
 
+use super::chain::Exponents;
 use crate::Float;
 use crate::matrix::Shape;
 
@@ -20,6 +21,8 @@ pub(crate) struct Panels<'a, T> {
     width: usize,
     panel: usize,
     transposed: bool,
+    /// Of pairs of bf16.
+    exponents: Exponents,
 }
 
 impl<'a, T: Float> Panels<'a, T> {
@@ -30,8 +33,14 @@ impl<'a, T: Float> Panels<'a, T> {
         k: usize,
         width: usize,
         panel: usize,
+        exponents: Exponents,
     ) -> Self {
-        Self { elements, depth, k, width, panel, transposed: false }
+        Self { elements, depth, k, width, panel, transposed: false, exponents }
+    }
+
+    /// Exponents of the pairs, [`Exponents::UNKNOWN`] of other elements.
+    pub(super) fn exponents(&self) -> Exponents {
+        self.exponents
     }
 
     pub(super) fn transpose(self) -> Self {

@@ -12,6 +12,7 @@
 use core::mem::MaybeUninit;
 
 use super::arithmetic::Arithmetic;
+use super::chain::Exponents;
 use super::epilogue::{ApplyEpilogue, BlockEpilogue};
 use super::microkernel::{
     ACCUMULATORS, Microkernel, TransposingMicrokernel, UNPACKED_ROWS, UnpackedMicrokernel,
@@ -46,6 +47,8 @@ pub(super) struct Tile<T> {
     pub(super) nonzero_columns: Option<usize>,
     /// [`Microkernel::prefetch`].
     pub(super) prefetch: *const T,
+    /// Of the block's pairs of A and of B, where they were measured.
+    pub(super) exponents: [Exponents; 2],
 }
 
 impl<T: Float> Tile<T> {
@@ -63,7 +66,7 @@ impl<T: Float> Tile<T> {
         epilogue: &BlockEpilogue<'_, T, O>,
         block: KBlock,
     ) {
-        let Self { rows: (i0, i1), cols: (j0, j1), a, b, nonzero_columns, prefetch } = *self;
+        let Self { rows: (i0, i1), cols: (j0, j1), a, b, nonzero_columns, prefetch, .. } = *self;
         let lanes = T::lanes::<S>();
         let (rows, cols) = (i1 - i0, j1 - j0);
         let registers = cols.div_ceil(lanes);
@@ -98,7 +101,9 @@ impl<T: Float> Tile<T> {
             None => (acc, registers * lanes),
         };
         let (kc, skips) = (nonzero_columns.unwrap_or(block.kc), nonzero_columns.is_some());
-        let microkernel = Microkernel { a, b, kc, skips, acc, stride, prefetch };
+        let [exponents_a, exponents_b] = self.exponents;
+        let chain = Exponents::chain(exponents_a, exponents_b);
+        let microkernel = Microkernel { a, b, kc, skips, acc, stride, prefetch, chain };
         // SAFETY: A and B satisfy `run` by the second condition. The accumulators go to the buffer,
         // which has the registers of the largest tile, or to whole registers of C, which are this
         // thread's by the third condition.
@@ -128,7 +133,8 @@ impl<T: Float> Tile<T> {
         // Strides of 0 repeat the one element.
         let Ok(ones) = MatRef::strided(&ones, block.p + block.kc, 1, 0, 0) else { return };
         let a = Some(Source::new(ones));
-        let tile = Self { rows: (0, 1), a, nonzero_columns: None, ..*self };
+        let exponents = [Exponents::ONES, self.exponents[1]];
+        let tile = Self { rows: (0, 1), a, nonzero_columns: None, exponents, ..*self };
         // SAFETY: `ones` has one column and the elements of k up to the end of the block; the
         // conditions on B and on the epilogue are those of this function.
         unsafe { tile.compute::<S, K, T>(s, [&OperandView::dense(ones), b], epilogue, block) };

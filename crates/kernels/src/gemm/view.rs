@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 
 use crate::matrix::Shape;
-use crate::simd::Simd;
+use crate::simd::{Simd, opaque};
 use crate::{Float, MatMut, MatRef};
 
 /// Elements for reading: of an operand unpacked, of packed panels, or accumulators.
@@ -30,6 +30,12 @@ impl<T: Copy> Source<T> {
     pub(super) fn new(matrix: MatRef<'_, T>) -> Self {
         let Shape { row_stride, col_stride, .. } = matrix.shape();
         Self { ptr: matrix.as_ptr(), row_stride, col_stride }
+    }
+
+    /// The same elements, which the optimiser takes for others: they are loaded again.
+    #[inline(always)]
+    pub(super) fn opaque(self) -> Self {
+        Self { ptr: opaque(self.ptr), ..self }
     }
 
     /// Packed elements with the given strides.

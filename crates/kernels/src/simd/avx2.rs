@@ -1,7 +1,9 @@
 //! AVX2 with FMA: eight lanes of f32.
 
+use core::arch::asm;
 use core::arch::x86_64::{
-    _mm256_maskload_pd, _mm256_maskload_ps, _mm256_maskstore_pd, _mm256_maskstore_ps,
+    __m256, __m256i, _mm256_maskload_pd, _mm256_maskload_ps, _mm256_maskstore_pd,
+    _mm256_maskstore_ps,
 };
 use pulp::bytemuck::Pod;
 
@@ -22,6 +24,24 @@ fn first_lanes<const LANES: usize, T: Pod>(
     let [mut lanes, _] = *ones_and_zeros;
     lanes.copy_from_slice(&ones_and_zeros.as_flattened()[LANES - count.min(LANES)..][..LANES]);
     lanes
+}
+
+/// The bits of f32 rounded to bf16 in the upper 16 bits of each lane; the lower ones hold anything.
+/// A subnormal counts as a zero of its sign.
+#[inline(always)]
+fn round_halves(s: pulp::x86::V3, x: __m256i) -> __m256i {
+    let splat = |bits: u32| pulp::cast([bits; 8]);
+    let size = s.avx2._mm256_and_si256(x, splat(0x7FFF_FFFF));
+    let is_nan = s.avx2._mm256_cmpgt_epi32(size, splat(0x7F80_0000));
+    let is_subnormal = s.avx2._mm256_cmpgt_epi32(splat(0x0080_0000), size);
+    // To nearest, ties to even: half a unit minus one, plus one if the last kept bit is set.
+    let last = s.avx2._mm256_and_si256(s.avx2._mm256_srli_epi32::<16>(x), splat(1));
+    let noise = s.avx2._mm256_add_epi32(last, splat(0x7FFF));
+    let rounded = s.avx2._mm256_add_epi32(x, noise);
+    let quiet = s.avx2._mm256_or_si256(x, splat(0x0040_0000));
+    let rounded = s.avx2._mm256_blendv_epi8(rounded, quiet, is_nan);
+    let zero = s.avx2._mm256_and_si256(x, splat(0x8000_0000));
+    s.avx2._mm256_blendv_epi8(rounded, zero, is_subnormal)
 }
 
 impl Token for pulp::x86::V3 {
@@ -68,6 +88,37 @@ impl Token for pulp::x86::V3 {
     #[inline(always)]
     fn mul_integers(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
         pulp::cast(self.avx2._mm256_madd_epi16(pulp::cast(a), pulp::cast(b)))
+    }
+    #[inline(always)]
+    fn opaque_f32(self, v: F32s<Self>) -> F32s<Self> {
+        #[inline]
+        #[target_feature(enable = "avx")]
+        fn opaque(v: __m256) -> __m256 {
+            let mut hidden = v;
+            // SAFETY: no instruction.
+            unsafe {
+                asm!("/* {0} */", inout(ymm_reg) hidden, options(pure, nomem, nostack, preserves_flags));
+            }
+            hidden
+        }
+        // SAFETY: the token proves AVX.
+        pulp::cast(unsafe { opaque(pulp::cast(v)) })
+    }
+    const ROUNDS_PAIRS: bool = true;
+    #[inline(always)]
+    fn round_pairs(self, even: F32s<Self>, odd: F32s<Self>) -> F32s<Self> {
+        let even = self.avx2._mm256_srli_epi32::<16>(round_halves(self, pulp::cast(even)));
+        let odd = round_halves(self, pulp::cast(odd));
+        pulp::cast(self.avx2._mm256_blend_epi16::<0b1010_1010>(even, odd))
+    }
+    #[inline(always)]
+    fn round_neighbours(self, low: F32s<Self>, high: F32s<Self>) -> F32s<Self> {
+        let (low, high) = (pulp::cast(low), pulp::cast(high));
+        let even = self.avx._mm256_shuffle_ps::<0b10_00_10_00>(low, high);
+        let odd = self.avx._mm256_shuffle_ps::<0b11_01_11_01>(low, high);
+        // The halves of both registers are interleaved: 64 bits from `low`, 64 from `high`.
+        let pairs = Token::round_pairs(self, pulp::cast(even), pulp::cast(odd));
+        pulp::cast(self.avx2._mm256_permute4x64_epi64::<0b11_01_10_00>(pulp::cast(pairs)))
     }
     #[inline(always)]
     fn widen_bytes(self, bytes: &[i8]) -> F32s<Self> {

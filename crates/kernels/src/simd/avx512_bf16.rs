@@ -62,6 +62,7 @@ impl Token for Avx512Bf16 {
         Token::widen_bytes(self.0, bytes)
     }
     const PAIRS: bool = true;
+    const ROUNDS_PAIRS: bool = true;
     #[inline(always)]
     #[expect(
         clippy::multiple_unsafe_ops_per_block,

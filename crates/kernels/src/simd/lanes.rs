@@ -12,6 +12,11 @@ pub trait Vector<T>: Copy {
     type V: Pod;
     /// A register of truth values.
     type M: Copy;
+    /// [`Lanes::opaque`].
+    #[inline(always)]
+    fn opaque(self, v: Self::V) -> Self::V {
+        v
+    }
     fn splat(self, x: T) -> Self::V;
     fn load(self, x: &[T]) -> Self::V;
     fn store(self, x: &mut [T], v: Self::V);
@@ -105,6 +110,12 @@ pub trait Lanes:
     /// Transposes a square block: lane `l` of register `r` becomes lane `r` of register `l`.
     fn transpose<S: Simd>(s: S, block: [Self::V<S>; MOST_LANES]) -> [Self::V<S>; MOST_LANES];
 
+    /// `v`, hidden from the optimiser.
+    ///
+    /// Otherwise it turns an operation on a broadcast value into a scalar operation and a broadcast
+    /// from a general register, which is slower than a broadcast from memory.
+    fn opaque<S: Simd>(s: S, v: Self::V<S>) -> Self::V<S>;
+
     /// Applies `f` to each lane's bits: integer operations, which the compiler vectorises by
     /// itself.
     ///
@@ -126,6 +137,16 @@ pub trait Lanes:
     fn abs<S: Simd>(v: Self::V<S>) -> Self::V<S> {
         Self::map_bits::<S>(v, |bits| bits & !Self::SIGN)
     }
+    /// Even value of each pair of bf16, as f32. Only for f32.
+    #[inline(always)]
+    fn even_of_pairs<S: Simd>(pairs: Self::V<S>) -> Self::V<S> {
+        Self::map_bits::<S>(pairs, |bits| bits << 16)
+    }
+    /// Odd value of each pair of bf16, as f32. Only for f32.
+    #[inline(always)]
+    fn odd_of_pairs<S: Simd>(pairs: Self::V<S>) -> Self::V<S> {
+        Self::map_bits::<S>(pairs, |bits| bits >> 16 << 16)
+    }
     /// `v` with its sign flipped where that of `sign` is set.
     #[inline(always)]
     fn xor_sign<S: Simd>(v: Self::V<S>, sign: Self::V<S>) -> Self::V<S> {
@@ -146,7 +167,7 @@ pub trait Lanes:
 macro_rules! forward {
     ($float:ident, $bits:ident, $kb:literal, $v:ident, $m:ident,
      {$($to:ident: $from:ident($($arg:ident: $kind:ident),*) -> $out:ident;)*},
-     $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident, $transpose:ident) => {
+     $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident, $transpose:ident, $opaque:ident) => {
         impl<S: Token> Vector<$float> for S {
             type V = <S::Pulp as pulp::Simd>::$v;
             type M = <S::Pulp as pulp::Simd>::$m;
@@ -166,6 +187,8 @@ macro_rules! forward {
             fn transpose(self, block: [Self::V; MOST_LANES]) -> [Self::V; MOST_LANES] {
                 Token::$transpose(self, block)
             }
+            #[inline(always)]
+            fn opaque(self, v: Self::V) -> Self::V { Token::$opaque(self, v) }
             $(#[inline(always)]
             fn $to(self, $($arg: Self::$kind),*) -> Self::$out {
                 pulp::Simd::$from(self.pulp(), $($arg),*)
@@ -184,6 +207,10 @@ macro_rules! forward {
             #[inline(always)]
             fn low_bits(self) -> u32 { self.to_bits() as u32 }
 
+            #[inline(always)]
+            fn opaque<S: Simd>(s: S, v: Self::V<S>) -> Self::V<S> {
+                Vector::<$float>::opaque(s, v)
+            }
             #[inline(always)]
             fn splat<S: Simd>(s: S, x: Self) -> Self::V<S> { Vector::<$float>::splat(s, x) }
             #[inline(always)]
@@ -221,7 +248,7 @@ forward!(f32, u32, 512, f32s, m32s, {
     less: less_than_f32s(a: V, b: V) -> M;
     less_or_equal: less_than_or_equal_f32s(a: V, b: V) -> M;
     select: select_f32s(m: M, a: V, b: V) -> V;
-}, as_simd_f32s, as_mut_simd_f32s, store_f32, load_f32, splat_f32s, transpose_f32);
+}, as_simd_f32s, as_mut_simd_f32s, store_f32, load_f32, splat_f32s, transpose_f32, opaque_f32);
 forward!(f64, u64, 256, f64s, m64s, {
     add: add_f64s(a: V, b: V) -> V;
     sub: sub_f64s(a: V, b: V) -> V;
@@ -232,4 +259,4 @@ forward!(f64, u64, 256, f64s, m64s, {
     less: less_than_f64s(a: V, b: V) -> M;
     less_or_equal: less_than_or_equal_f64s(a: V, b: V) -> M;
     select: select_f64s(m: M, a: V, b: V) -> V;
-}, as_simd_f64s, as_mut_simd_f64s, store_f64, load_f64, splat_f64s, transpose_f64);
+}, as_simd_f64s, as_mut_simd_f64s, store_f64, load_f64, splat_f64s, transpose_f64, opaque_f64);

@@ -147,6 +147,7 @@ impl Simd for OneLane {
     const TILE_ROWS: usize = ONE_LANE_TILE_ROWS;
     const WIDE_ROWS: usize = 1;
     const HAS_PAIRS: bool = false;
+    const ROUNDS_PAIRS: bool = false;
     #[inline(always)]
     fn mul_add_pairs(self, _: f32, _: f32, acc: f32) -> f32 {
         acc

@@ -31,6 +31,8 @@ pub trait Token: Copy + Send + Sync + 'static {
     }
     /// `true` if there is an instruction for [`mul_add_pairs`](Self::mul_add_pairs).
     const PAIRS: bool = false;
+    /// [`Simd::ROUNDS_PAIRS`].
+    const ROUNDS_PAIRS: bool = false;
     /// [`Simd::mul_add_pairs`].
     #[inline(always)]
     fn mul_add_pairs(self, _: F32s<Self>, _: F32s<Self>, acc: F32s<Self>) -> F32s<Self> {
@@ -63,6 +65,16 @@ pub trait Token: Copy + Send + Sync + 'static {
     }
     /// [`Simd::widen`].
     fn widen(self, x: &[f32]) -> F64s<Self>;
+    /// [`Lanes::opaque`](super::Lanes::opaque).
+    #[inline(always)]
+    fn opaque_f32(self, v: F32s<Self>) -> F32s<Self> {
+        v
+    }
+    /// [`Lanes::opaque`](super::Lanes::opaque).
+    #[inline(always)]
+    fn opaque_f64(self, v: F64s<Self>) -> F64s<Self> {
+        v
+    }
     /// [`Simd::vectorize`].
     #[inline(always)]
     fn vectorize<Op: WithSimd>(self, op: Op) -> Op::Output {
@@ -90,6 +102,7 @@ impl<S: Token> Simd for S {
     };
     const WIDE_ROWS: usize = if <S::Pulp as pulp::Simd>::REGISTER_COUNT >= 32 { 3 } else { 1 };
     const HAS_PAIRS: bool = S::PAIRS;
+    const ROUNDS_PAIRS: bool = S::ROUNDS_PAIRS;
     #[inline(always)]
     fn mul_add_pairs(self, a: F32s<S>, b: F32s<S>, acc: F32s<S>) -> F32s<S> {
         Token::mul_add_pairs(self, a, b, acc)

@@ -182,6 +182,47 @@ fn a_million_sums_near_the_smallest_normal_number_have_the_oracles_bits() {
     }
 }
 
+/// Each chain that stands in for the pair instruction, by the exponents of the operands: on both
+/// sides of the bounds at which another one is chosen, with cancellation, zeros and infinities.
+#[test]
+fn operands_of_every_magnitude_have_the_oracles_bits() {
+    // Ranges of exponents of A and of B.
+    let ranges: [[(i32, i32); 2]; 8] = [
+        [(-60, -40), (-52, -50)], // the smallest for which no sum can be flushed
+        [(-61, -40), (-52, -50)],
+        [(-126, -110), (-16, 12)],
+        [(-70, -60), (-66, -52)], // sums around 2^-126
+        [(-126, 63), (-30, -12)], // the largest that are scaled
+        [(-126, 64), (-30, -12)],
+        [(-126, 127), (-126, 127)],
+        [(100, 127), (-126, -100)],
+    ];
+    for (index, [a, b]) in ranges.into_iter().enumerate() {
+        let values = |stream: u64, (low, high): (i32, i32), special: bool| {
+            move |i: u64| {
+                let s = Stream::new(60 + index as u64, stream);
+                let exponent = (low + 127 + s.below(4 * i, (high - low + 1) as u32) as i32) as u32;
+                let bits = s.below(4 * i + 3, 2) << 15 | exponent << 7 | s.below(4 * i + 1, 128);
+                match s.below(4 * i + 2, 50) {
+                    0..10 => bf16::ZERO,
+                    10 => bf16::from_bits(0x8001),
+                    11 if special => bf16::INFINITY,
+                    _ => bf16::from_bits(bits as u16),
+                }
+            }
+        };
+        for (shape, special) in [((7, 19, 40), false), ((13, 33, 1030), false), ((6, 16, 9), true)]
+        {
+            let ((m, n, k), layouts) = (shape, layouts_of(index));
+            let mut case = Case::<f32>::new(shape, layouts, EpilogueKind::Identity, index as u64);
+            (case.alpha, case.beta) = (1.0, 0.0);
+            case.a = Matrix::new(m, k, layouts[0], values(0, a, special));
+            case.b = Matrix::new(k, n, layouts[1], values(1, b, special));
+            case.check();
+        }
+    }
+}
+
 /// 2^-126 - d, rounded to 24 bits as if exponents had no lower end, is 2^-126 up to d = 2^-151:
 /// half a unit in the last place below 2^-126, a tie. With gradual underflow it would be up to
 /// d = 2^-150.
