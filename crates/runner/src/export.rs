@@ -11,7 +11,7 @@ use crate::Error;
 use crate::data::element::Element;
 use crate::run::tensors::Array;
 use crate::run::weights;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 
 /// A network of these layers as a model of ONNX.
 ///
@@ -20,13 +20,16 @@ use crate::run::weights::Weights;
 pub fn onnx(
     network: &Network,
     layers: &[LayerSpec],
-    weights: &Weights<f32>,
+    weights: &ModelWeights<f32>,
 ) -> Result<Vec<u8>, Error> {
     onnx::encode(network, layers, weights)
 }
 
 /// Every tensor as PyTorch has it.
-pub(crate) fn arrays<T: Element>(network: &Network, weights: &Weights<T>) -> Vec<(String, Array)> {
+pub(crate) fn arrays<T: Element>(
+    network: &Network,
+    weights: &ModelWeights<T>,
+) -> Vec<(String, Array)> {
     let mut all = weights::arrays(network.layout(), &weights.params, "");
     all.extend(weights::arrays(network.buffers(), &weights.buffers, ""));
     all
@@ -45,7 +48,7 @@ mod tests {
         let input = Shape::Image { height: 28, width: 28, channels: 1 };
         let encode = |layers: &[LayerSpec]| {
             let network = Network::new(input, layers).expect("layers that fit");
-            let weights = Weights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
+            let weights = ModelWeights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
             onnx::encode(&network, layers, &weights)
         };
         for preset in [
@@ -67,7 +70,7 @@ mod tests {
         }
         // Whatever a layer of one's own does, it cannot be told here.
         let network = Network::new(input, &Preset::Logistic.layers(10)).expect("layers that fit");
-        let weights = Weights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
+        let weights = ModelWeights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
         let own = [LayerSpec::custom("own", nn::Options::new())];
         let refused =
             onnx::encode(&network, &own, &weights).expect_err("no counterpart").to_string();

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::augment::*;
 use crate::machine::thread_pool::ThreadPool;
-use crate::run::batch::Rows;
+use crate::run::batch::BatchBuffers;
 
 fn images(count: usize) -> Labelled {
     let pixels = (0..count * 12 * 9).map(|i| (i * 7 % 256) as u8).collect();
@@ -11,7 +11,7 @@ fn images(count: usize) -> Labelled {
 
 fn augmented<T: Element>(list: &[Augment], seed: u64, epoch: u32, indices: &[u32]) -> Vec<T> {
     let (set, isa) = (images(40), Isa::detect());
-    let mut rows = Rows::new(indices.len(), 108).expect("memory");
+    let mut rows = BatchBuffers::new(isa, indices.len(), 108).expect("memory");
     let augmentation = Augmentation { list, seed, epoch, isa };
     rows.fill_augmented(&set, indices, Some(augmentation))
         .expect("images that there are")

@@ -21,7 +21,7 @@ use crate::data::{Labelled, Targets};
 use crate::evaluation::classification::ClassificationMetrics;
 use crate::evaluation::interval;
 use crate::evaluation::predictions::{Predictions, require_predictions};
-use crate::evaluation::regression::{RegressionMetrics, Values, decimal};
+use crate::evaluation::regression::{RegressionMetrics, RegressionPredictions, decimal};
 use crate::run::config::{Config, Dtype};
 use crate::run::folder::RunFolder;
 use crate::run::setup::Setup;
@@ -127,7 +127,7 @@ fn score(
             Dtype::F32 | Dtype::Bf16 => fit::<f32>(folder, cpu, subject),
             Dtype::F64 => fit::<f64>(folder, cpu, subject),
         })?;
-        let unit = fit.loss_unit.map(|std| format!(" (values in units of {})", decimal(std, 4)));
+        let unit = fit.target_std.map(|std| format!(" (values in units of {})", decimal(std, 4)));
         let text = format!("loss {:.4}{}, {of}\n\n{fit}", fit.loss, unit.unwrap_or_default());
         let unpredicted = fit.unpredicted.clone();
         print(request, folder, subject, params_sha256, fit, &text)?;
@@ -179,7 +179,16 @@ fn fit<T: Element>(
 ) -> Result<(RegressionMetrics, String), Error> {
     let Subject { network, set, indices, .. } = subject;
     let (mut weights, sha256) = weights::read::<T>(&folder::model(folder)?, network)?;
-    Ok((RegressionMetrics::new(&Values::new(network, cpu, &mut weights, set, indices)?), sha256))
+    Ok((
+        RegressionMetrics::new(&RegressionPredictions::new(
+            network,
+            cpu,
+            &mut weights,
+            set,
+            indices,
+        )?),
+        sha256,
+    ))
 }
 
 fn answers<T: Element>(

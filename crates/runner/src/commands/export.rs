@@ -15,7 +15,7 @@ use crate::export::{arrays, npz, onnx};
 use crate::machine::terminal;
 use crate::run::config::{Config, Dtype};
 use crate::run::folder::RunFolder;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 use crate::run::{folder, setup, weights};
 
 /// Notice for models exported from a run in bf16. The bound is that of `docs/NUMERICS.md`
@@ -92,6 +92,6 @@ pub fn export(request: &Request) -> Result<(), Error> {
     output::print(&out.display().to_string())
 }
 
-fn read<T: Element>(folder: &RunFolder, network: &Network) -> Result<Weights<T>, Error> {
+fn read<T: Element>(folder: &RunFolder, network: &Network) -> Result<ModelWeights<T>, Error> {
     Ok(weights::read::<T>(&folder::model(folder)?, network)?.0)
 }

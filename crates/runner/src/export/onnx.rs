@@ -20,7 +20,7 @@ use crate::data::noun;
 use crate::export::arrays;
 use crate::run::protobuf::Message;
 use crate::run::tensors::Array;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 
 /// The version of the format, and of the operators.
 const IR_VERSION: i64 = 8;
@@ -56,7 +56,7 @@ struct Graph<'a> {
 pub(crate) fn encode(
     network: &Network,
     layers: &[LayerSpec],
-    weights: &Weights<f32>,
+    weights: &ModelWeights<f32>,
 ) -> Result<Vec<u8>, Error> {
     let tensors = network.layout().tensors().iter().chain(network.buffers().tensors());
     let shapes = tensors.map(|tensor| (tensor.name.clone(), tensor.torch_shape())).collect();

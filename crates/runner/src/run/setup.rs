@@ -260,7 +260,7 @@ fn for_images(error: Error, config: &Config, input: Shape) -> Error {
 
 /// The shape of an input, as the summary of a run has it: rows and columns of an image, or the columns of a table.
 fn input(summary: &Summary) -> Option<Shape> {
-    match summary.input[..] {
+    match summary.input_shape[..] {
         [height, width] if height * width > 0 => Some(Shape::Image { height, width, channels: 1 }),
         [columns] if columns > 0 => Some(Shape::Features(columns)),
         _ => None,
