@@ -84,7 +84,7 @@ pub fn dump(request: &Request) -> Result<(), Error> {
     config.threads = request.threads.or(config.threads);
     let isa = setup::isa(&config)?;
     let setup = match &folder {
-        Some(folder) => Setup::again(config, folder)?,
+        Some(folder) => Setup::of_run(config, folder)?,
         None => Setup::new(config)?,
     };
     let (count, noun) = (setup.split.train.len(), setup.dataset.train.noun());

@@ -90,7 +90,7 @@ pub fn eval(request: &Request) -> Result<(), Error> {
     // What the machine lacks is said before anything is read.
     setup::isa(&config)?;
     if let Some(path) = request.data.as_deref().filter(|path| rows::are_in(path)) {
-        let (network, summary) = setup::of_run(&folder, &config)?;
+        let (network, summary) = setup::network_of_run(&folder, &config)?;
         let network = network.with_loss(config.loss.unwrap_or_default());
         if let Some((set, split)) = rows::read(path, &config, &summary, &network, request.part)? {
             let (data, indices) = (Some(path.display().to_string()), set.indices().collect());
@@ -102,7 +102,7 @@ pub fn eval(request: &Request) -> Result<(), Error> {
     let setup = match &request.data {
         // Images of another folder may well be others.
         Some(path) => Setup::new(Config { data: Some(path.clone()), ..config })?,
-        None => Setup::again(config, &folder)?,
+        None => Setup::of_run(config, &folder)?,
     };
     let part = request.part.unwrap_or(Part::Test);
     let (set, indices) = part.of(&setup);

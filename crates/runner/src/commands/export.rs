@@ -61,7 +61,7 @@ pub fn export(request: &Request) -> Result<(), Error> {
     let out = request.out.clone().unwrap_or_else(|| folder.file(name));
     refuse_if(out.exists() && !request.force, &out)?;
     let config = Config::read(&folder.file(folder::CONFIG))?;
-    let (network, _) = setup::of_run(&folder, &config)?;
+    let (network, _) = setup::network_of_run(&folder, &config)?;
     let layers = config.layers.as_deref().unwrap_or_default();
     let bytes = match (request.format, config.dtype) {
         (Format::Onnx, Dtype::F64) => {

@@ -107,7 +107,7 @@ pub fn predict(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
     folder::model(&folder)?;
     let config = Config::read(&folder.file(folder::CONFIG))?;
-    let (network, summary) = setup::of_run(&folder, &config)?;
+    let (network, summary) = setup::network_of_run(&folder, &config)?;
     let input = network.input();
 
     let parts = match input {

@@ -5,9 +5,9 @@
 //! integrated    x * mean of d log p / dx at a x, a in [0, 1]    Sundararajan, Taly, Yan, ICML 2017
 //! ```
 //!
-//! p is the probability of a class, x the image and 0 a black image. The integrated gradients of all
-//! pixels add up to log p(x) - log p(0), but for the error of the sum that approximates the integral:
-//! they are the contribution of each pixel. Saliency is the effect of a small change. The
+//! p is the probability of a class, x the image and 0 a black image. The integrated gradients of
+//! all pixels add up to log p(x) - log p(0), but for the error of the sum that approximates the
+//! integral: they are the contribution of each pixel. Saliency is the effect of a small change. The
 //! [report](crate::report) draws both.
 
 use kernels::Cpu;

@@ -22,8 +22,8 @@ const MAX_K: usize = 5;
 pub struct ClassificationMetrics {
     /// Number of examples.
     pub images: usize,
-    /// Indices (from 0) of the examples without a prediction, since outputs are NaN or infinite. They
-    /// count as wrong.
+    /// Indices (from 0) of the examples without a prediction, since outputs are NaN or infinite.
+    /// They count as wrong.
     pub unpredicted: Vec<u32>,
     /// Fraction of correct predictions. The micro averages of precision, recall and F1 equal it.
     pub accuracy: f64,

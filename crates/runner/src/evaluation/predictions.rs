@@ -38,7 +38,7 @@ impl Predictions {
     /// Predictions of `network` with `weights` for the examples `indices` of `set`.
     ///
     /// # Errors
-    /// Those of [`Scorer::score`]; [`Error::Network`] if there is not enough memory for the
+    /// Errors of [`Scorer::score`]; [`Error::Network`] if there is not enough memory for the
     /// probabilities.
     pub fn new<T: Element>(
         network: &Network,
@@ -129,8 +129,8 @@ impl Predictions {
 /// Maximum number of rows that the error names.
 const MAX_NAMED: usize = 5;
 
-/// Checks that every row has a prediction. `unpredicted` has the names of those without one, `of` is
-/// the number of all rows, and `noun` their unit name.
+/// Checks that every row has a prediction. `unpredicted` has the names of those without one, `of`
+/// is the number of all rows, and `noun` their unit name.
 ///
 /// # Errors
 /// [`Error::Unpredicted`] has the number of rows without a prediction, and names the first few.

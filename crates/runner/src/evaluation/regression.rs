@@ -30,7 +30,7 @@ impl RegressionPredictions {
     /// `set`.
     ///
     /// # Errors
-    /// Those of [`Scorer::score`].
+    /// Errors of [`Scorer::score`].
     pub(crate) fn new<T: Element>(
         network: &Network,
         cpu: Cpu<'_>,

@@ -1,5 +1,5 @@
-//! Loss and accuracy of a set of examples: of the validation set after each epoch, of the test set at
-//! the end of a run and in `eval`.
+//! Loss and accuracy of a set of examples: of the validation set after each epoch, of the test set
+//! at the end of a run and in `eval`.
 
 use kernels::Cpu;
 use nn::{Network, Score, Workspace};
@@ -34,8 +34,8 @@ impl<T: Element> Scorer<T> {
     /// Computes the score of the examples `indices` of `set` with `weights`.
     ///
     /// # Errors
-    /// [`Error::Network`] if examples or labels do not fit the network; [`Error::Usage`] if an index
-    /// is out of range.
+    /// [`Error::Network`] if examples or labels do not fit the network; [`Error::Usage`] if an
+    /// index is out of range.
     pub fn score(
         &mut self,
         network: &Network,
@@ -47,8 +47,8 @@ impl<T: Element> Scorer<T> {
         self.score_each(network, cpu, weights, set, indices, |_, _| {})
     }
 
-    /// Computes the score like [`score`](Self::score), and calls `on_batch` with the targets and the
-    /// outputs of each batch, in order.
+    /// Computes the score like [`score`](Self::score), and calls `on_batch` with the targets and
+    /// the outputs of each batch, in order.
     ///
     /// # Errors
     /// Same as [`score`](Self::score).

@@ -9,9 +9,9 @@
 //! | `exp_avg`, ... | (parameters) | the moments, by [`nn::Plan::moment_names`] |
 //! | `snapshot.NAME` | as NAME | the state that a rollback restores, within an epoch |
 //!
-//! Tensors without elements are left out. The metadata has `state` (JSON: format, identity, steps of
-//! the optimizer, position) and `sha256`, over that text and all tensors. It is checked first, so
-//! that a damaged file is refused as a whole.
+//! Tensors without elements are left out. The metadata has `state` (JSON: format, identity, steps
+//! of the optimizer, position) and `sha256`, over that text and all tensors. It is checked first,
+//! so that a damaged file is refused as a whole.
 
 use std::collections::HashMap;
 use std::fs;
@@ -260,8 +260,8 @@ impl Reader<'_> {
         Ok(ModelWeights { params: self.params(params)?, buffers })
     }
 
-    /// Buffers that a step changes, after `steps` steps of the optimizer, with `prefix` before their
-    /// names.
+    /// Buffers that a step changes, after `steps` steps of the optimizer, with `prefix` before
+    /// their names.
     fn snapshot<T: Element>(&self, prefix: &str, steps: u64) -> Result<Snapshot<T>, Error> {
         let Config { ema, lookahead, .. } = &self.setup.config;
         let named = |name: &str| format!("{prefix}{name}");

@@ -17,7 +17,7 @@ pub struct Divergence {
     /// Loss of the batch, or of the validation set after the last step.
     #[serde(with = "crate::run::json")]
     pub loss: f64,
-    /// First non-finite tensor or layer, in words.
+    /// First non-finite tensor or layer, as text.
     pub location: Option<String>,
     /// Reason why the run ended although its policy is to continue.
     #[serde(skip)]

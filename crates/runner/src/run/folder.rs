@@ -4,13 +4,14 @@
 //! | file | written | holds |
 //! |---|---|---|
 //! | `config.toml` | first | the resolved configuration |
-//! | `metrics.jsonl`, `health.jsonl` | each epoch: the [journal](crate::run::journal) | metrics; gradients |
-//! | `metrics.csv`, `events.out.tfevents.evenkeel` | each epoch | metrics for spreadsheets, TensorBoard |
+//! | `metrics.jsonl`, `metrics.csv` | each epoch: the [journal](crate::run::journal) | metrics |
+//! | `events.out.tfevents.evenkeel` | each epoch | metrics for TensorBoard |
+//! | `health.jsonl` | each epoch | samples of the gradients |
 //! | `checkpoint.safetensors` | after these, at its own cadence | the state to the bit |
 //! | `model.safetensors`, `summary.json`, `report.html` | at the end | the results |
 //!
-//! The folder of a cross-validation holds a `config.toml`, a run folder `fold-<n>` for each fold, and
-//! `folds.json`.
+//! The folder of a cross-validation holds a `config.toml`, a run folder `fold-<n>` for each fold,
+//! and `folds.json`.
 //!
 //! Summary, checkpoint, `folds.json` and the plan of a sweep name their [`FORMAT`].
 
@@ -184,8 +185,8 @@ impl RunFolder {
     /// Opens the folder `path` of an existing run or cross-validation.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it has no `config.toml`; [`Error::Malformed`] if its results have another
-    /// [`FORMAT`].
+    /// [`Error::Usage`] if it has no `config.toml`; [`Error::Malformed`] if its results have
+    /// another [`FORMAT`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         let folder = Self { path: path.into() };
         if !folder.file(CONFIG).is_file() {
@@ -220,8 +221,8 @@ impl RunFolder {
         let checkpoint =
             if self.file(CHECKPOINT).is_file() { "a checkpoint" } else { "no checkpoint yet" };
         Error::Usage(format!(
-            "expected a run that has ended, got {name}, which holds no {SUMMARY}, but {CONFIG}, the \
-             metrics of {lines} epochs and {checkpoint}; wait for its end, or, if nothing trains \
+            "expected a run that has ended, got {name}, which holds no {SUMMARY}, but {CONFIG}, \
+             the metrics of {lines} epochs and {checkpoint}; wait for its end, or, if nothing trains \
              there, continue with: evenkeel train --resume {name}"
         ))
     }
@@ -251,8 +252,8 @@ impl RunFolder {
     /// Writes `config` as the configuration of a new run.
     ///
     /// # Errors
-    /// [`Error::Usage`] if another process has started a run here in the meantime; [`DataError::Io`]
-    /// as in [`write`](Self::write).
+    /// [`Error::Usage`] if another process has started a run here in the meantime;
+    /// [`DataError::Io`] as in [`write`](Self::write).
     pub fn start(&self, config: &str) -> Result<(), Error> {
         let path = self.file(CONFIG);
         let mut builder = tempfile::Builder::new();
@@ -293,8 +294,8 @@ impl RunFolder {
     /// ends.
     ///
     /// # Errors
-    /// [`Error::Usage`] if another process trains here; [`DataError::Io`] if the configuration cannot
-    /// be opened.
+    /// [`Error::Usage`] if another process trains here; [`DataError::Io`] if the configuration
+    /// cannot be opened.
     pub fn lock(&self) -> Result<File, Error> {
         let path = self.file(CONFIG);
         let file = File::open(&path).map_err(DataError::io("open", &path))?;

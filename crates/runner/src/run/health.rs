@@ -60,8 +60,8 @@ pub struct TensorHealth {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Magnitudes {
-    /// Exponent of the first bin: `counts[i]` elements are at least `2^(exponent + i)` and less than
-    /// twice that.
+    /// Exponent of the first bin: `counts[i]` elements are at least `2^(exponent + i)` and less
+    /// than twice that.
     pub exponent: i32,
     /// Number of elements per bin.
     pub counts: Vec<u64>,
@@ -139,8 +139,8 @@ pub struct Activity {
     pub units: u64,
     /// Number of units that are 0 for every example. No gradient passes where the slope is 0 too.
     pub dead: u64,
-    /// Number of units at a bound for every example, where the slope is nearly 0. Dead units are not
-    /// among them.
+    /// Number of units at a bound for every example, where the slope is nearly 0. Dead units are
+    /// not among them.
     pub saturated: u64,
     /// Fraction of outputs that are 0.
     pub zero_fraction: f64,

@@ -102,7 +102,8 @@ impl<T: Element> State<T> {
         self.snapshot = (policy == NonFinite::Rollback).then(|| Snapshot::new(self));
     }
 
-    /// Weights that are scored, and saved if they are the best: the moving average, if there is one.
+    /// Weights that are scored, and saved if they are the best: the moving average, if there is
+    /// one.
     pub(crate) fn scored(&mut self) -> &mut ModelWeights<T> {
         self.average.as_mut().unwrap_or(&mut self.weights)
     }

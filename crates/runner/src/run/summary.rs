@@ -27,8 +27,8 @@ pub enum Task {
     Regression,
 }
 
-/// `summary.json`: the results of a run. Times are seconds, accuracies fractions; what is unknown is
-/// `null`.
+/// `summary.json`: the results of a run. Times are seconds, accuracies fractions; what is unknown
+/// is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
@@ -76,7 +76,7 @@ pub struct Summary {
     pub peak_rss_bytes: Option<u64>,
     /// Name of the data set.
     pub dataset: String,
-    /// Origin of the data, in words.
+    /// Origin of the data, as text.
     pub data_origin: String,
     /// `true` if the data were generated.
     pub data_synthetic: bool,

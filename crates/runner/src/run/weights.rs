@@ -83,7 +83,8 @@ pub fn arrays<T: Element>(layout: &Layout, values: &[T], prefix: &str) -> Vec<(S
     layout.tensors().iter().map(array).collect()
 }
 
-/// Encodes `weights` as the bytes of `model.safetensors`; returns also the SHA-256 over its tensors.
+/// Encodes `weights` as the bytes of `model.safetensors`; returns also the SHA-256 over its
+/// tensors.
 ///
 /// # Errors
 /// [`Error::Usage`] if they do not fit the format.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each activation layer i of the network
-//!     layers 0 to i form a network of their own; its parameters are a prefix of the whole network's
+//!     layers 0 to i form a network, whose parameters are a prefix of the whole network's
 //!     outputs of that network for the examples
 //!     units that are 0 for every example; units that are at a bound for every example
 //! ```

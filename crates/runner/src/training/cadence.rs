@@ -4,7 +4,7 @@
 //! ```text
 //! checkpoint_steps = N     after every Nth step of the run
 //! checkpoint_epochs = N    after every Nth epoch
-//! neither                  after an epoch, if checkpoints have taken at most a hundredth of the time
+//! neither                  after an epoch, such that checkpoints take at most 1 % of the time
 //! ```
 //!
 //! A run also writes one when it ends or is stopped. `train` calls it.

@@ -11,9 +11,9 @@
 //!     score the validation set; save the weights if they are the best so far
 //! ```
 //!
-//! All bits but those of the seconds are a function of configuration and data. [`State`] is all that
-//! the loop carries from one step to the next, so that a run that is stopped anywhere continues to
-//! the same bits. `train` calls it, with a [`Callback`].
+//! All bits but those of the seconds are a function of configuration and data. [`State`] is all
+//! that the loop carries from one step to the next, so that a run that is stopped anywhere
+//! continues to the same bits. `train` calls it, with a [`Callback`].
 
 use std::time::Instant;
 

@@ -63,13 +63,13 @@ impl Changes {
     }
 }
 
-/// Changes the number of epochs of the run `setup` in `folder` to `epochs`. `stored` is the contents
-/// of its configuration file, `position` that of its checkpoint, if it has one. Returns the lock of
-/// the new configuration file.
+/// Changes the number of epochs of the run `setup` in `folder` to `epochs`. `stored` is the
+/// contents of its configuration file, `position` that of its checkpoint, if it has one. Returns
+/// the lock of the new configuration file.
 ///
 /// # Errors
-/// [`Error::Usage`] if the run has started more epochs, or early stopping has ended it. Then nothing
-/// is written.
+/// [`Error::Usage`] if the run has started more epochs, or early stopping has ended it. Then
+/// nothing is written.
 pub(crate) fn extend(
     folder: &RunFolder,
     setup: &mut Setup,
@@ -136,8 +136,8 @@ pub(crate) fn extend(
     Ok(lock)
 }
 
-/// `true` if the first `steps` steps of `config` are the same with `epochs` epochs: their rates, and
-/// the pruning.
+/// `true` if the first `steps` steps of `config` are the same with `epochs` epochs: their rates,
+/// and the pruning.
 fn has_same_past(config: &Config, epochs: u32, steps_per_epoch: u64, steps: u64) -> bool {
     let factor = |step, epochs: u32| {
         let progress =

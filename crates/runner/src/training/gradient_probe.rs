@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! at eight evenly spaced steps of an epoch:
-//!     before the optimizer's step    norms of gradients and parameters; histogram of the gradients'
-//!                                    magnitudes by powers of two
+//!     before the optimizer's step    norms of gradients and parameters; histogram of the
+//!                                    gradients' magnitudes by powers of two
 //!     after it                       norm of the update, divided by that of the parameters
 //! ```
 //!
@@ -23,7 +23,8 @@ use crate::run::health::{Health, Magnitudes, TensorHealth};
 /// `mlp`, which has two hundred steps per epoch.
 const SAMPLES: u64 = 8;
 
-/// `true` if step `step` (from 0) of an epoch of `steps` steps is sampled: the first of each eighth.
+/// `true` if step `step` (from 0) of an epoch of `steps` steps is sampled: the first of each
+/// eighth.
 pub fn is_sampled(step: u64, steps: u64) -> bool {
     let eighth = |step: u64| u128::from(step) * u128::from(SAMPLES) / u128::from(steps.max(1));
     step.checked_sub(1).is_none_or(|last| eighth(last) < eighth(step))
@@ -155,7 +156,8 @@ mod tests {
         assert_eq!((weight.magnitudes.exponent, &weight.magnitudes.counts[..]), (2, &[1, 1][..]));
         assert_eq!((bias.magnitudes.zero_fraction(), bias.update_ratios[0]), (0.5, f64::INFINITY));
 
-        // A second sample adds to the first. A non-finite gradient is counted; its step is not taken.
+        // A second sample adds to the first. A non-finite gradient is counted; its step is not
+        // taken.
         probe.before_step(
             &mut health,
             (1, 9),

@@ -61,9 +61,9 @@ pub(crate) fn second_moment(network: &Network, moment: &str, index: usize) -> Op
 
 /// Returns the inputs if they are non-finite, else the first layer with non-finite outputs.
 ///
-/// The layers up to each one form a network of their own, whose parameters are a prefix of the whole
-/// network's. Layers before the first parameter form no network: if one of them comes first, the
-/// layer of that parameter is returned.
+/// The layers up to each one form a network of their own, whose parameters are a prefix of the
+/// whole network's. Layers before the first parameter form no network: if one of them comes first,
+/// the layer of that parameter is returned.
 fn first_non_finite_outputs<T: Element>(
     setup: &Setup,
     cpu: Cpu<'_>,

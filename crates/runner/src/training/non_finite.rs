@@ -6,9 +6,9 @@
 //! | `skip` | the step is skipped: no parameter, moment or running statistic changes |
 //! | `rollback` | the run returns to the end of the last epoch, with half the rate from there on |
 //!
-//! What was done is part of the run's [`Position`], so that a run that is stopped and resumed treats
-//! the same steps in the same way. Skips and rollbacks are limited: a gradient that is never finite
-//! ends the run. The training loop calls [`NonFinite::apply`].
+//! The recovery is part of the run's [`Position`], so that a run that is stopped and resumed
+//! treats the same steps in the same way. Skips and rollbacks are limited: a gradient that is never
+//! finite ends the run. The training loop calls [`NonFinite::apply`].
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ use crate::run::config::NonFinite;
 use crate::run::divergence::Divergence;
 use crate::run::state::{MAX_ROLLBACKS, Position, Recovery, Snapshot, State, Sums};
 
-/// Maximum number of consecutive skipped steps. A defect of one batch ends with that batch; one that
-/// lasts longer is in the weights.
+/// Maximum number of consecutive skipped steps. A defect of one batch ends with that batch; one
+/// that lasts longer is in the weights.
 const MAX_CONSECUTIVE_SKIPS: u32 = 10;
 
 /// How a run recovered from a non-finite step.

@@ -8,8 +8,8 @@
 //!     not in the file               stays as initialised
 //! ```
 //!
-//! Names and shapes are PyTorch's: a state dict saved by `safetensors.torch.save_file` can be loaded
-//! like a `model.safetensors`. `train` prints the [`Outcome`];
+//! Names and shapes are PyTorch's: a state dict saved by `safetensors.torch.save_file` can be
+//! loaded like a `model.safetensors`. `train` prints the [`Outcome`];
 //! [`initial`](crate::training::initial) uses the values.
 
 use std::path::{Path, PathBuf};
