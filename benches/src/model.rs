@@ -14,7 +14,7 @@ use runner::data::gather;
 use runner::run::config::{Config, Dtype};
 use runner::run::preset::Preset;
 use runner::run::setup::Setup;
-use runner::run::weights::Weights;
+use runner::run::weights::ModelWeights;
 
 const FITS: &str = "the buffers fit the network";
 
@@ -57,7 +57,7 @@ impl Model {
 pub struct Trainer<'a> {
     setup: &'a Setup,
     cpu: Cpu<'a>,
-    weights: Weights<f32>,
+    weights: ModelWeights<f32>,
     workspace: Workspace<f32>,
     grads: Vec<f32>,
     clipping: Clipping,
@@ -84,7 +84,7 @@ impl<'a> Trainer<'a> {
         Self {
             setup,
             cpu,
-            weights: Weights::initial(network, cpu, 1).expect(FITS),
+            weights: ModelWeights::initial(network, cpu, 1).expect(FITS),
             workspace: Workspace::new(network, cpu, batch).expect(FITS),
             grads: vec![0.0; network.layout().len()],
             clipping: Clipping::new(network.layout(), &config.clips(), &[]).expect(FITS),
@@ -119,7 +119,7 @@ impl<'a> Trainer<'a> {
     /// Computes the logits in training mode.
     pub fn forward(&mut self) {
         let (mode, Self { setup, cpu, weights, workspace, inputs, .. }) = (self.mode(), self);
-        setup.network.forward_in(*cpu, mode, weights.lend(), inputs, workspace).expect(FITS);
+        setup.network.forward_in(*cpu, mode, weights.view(), inputs, workspace).expect(FITS);
     }
 
     /// Computes loss and gradient.
@@ -127,7 +127,7 @@ impl<'a> Trainer<'a> {
         let (mode, Self { setup, cpu, weights, workspace, grads, inputs, labels, .. }) =
             (self.mode(), self);
         let batch = Batch { inputs, targets: (&labels[..]).into() };
-        setup.network.gradient(*cpu, mode, weights.lend(), batch, workspace, grads).expect(FITS);
+        setup.network.gradient(*cpu, mode, weights.view(), batch, workspace, grads).expect(FITS);
     }
 
     /// Clips the gradient; returns the scale that the step applies.
@@ -158,7 +158,7 @@ impl<'a> Trainer<'a> {
 pub struct Predictor<'a> {
     setup: &'a Setup,
     cpu: Cpu<'a>,
-    weights: Weights<f32>,
+    weights: ModelWeights<f32>,
     workspace: Workspace<f32>,
     inputs: Vec<f32>,
 }
@@ -170,7 +170,7 @@ impl<'a> Predictor<'a> {
         let indices: Vec<u32> = (0..batch as u32).collect();
         let mut inputs = vec![0.0; batch * network.inputs()];
         gather(cpu.isa, &indices, images, &mut inputs).expect(FITS);
-        let weights = Weights::initial(network, cpu, 1).expect(FITS);
+        let weights = ModelWeights::initial(network, cpu, 1).expect(FITS);
         let workspace = Workspace::inference(network, cpu, batch).expect(FITS);
         Self { setup, cpu, weights, workspace, inputs }
     }
@@ -184,6 +184,6 @@ impl<'a> Predictor<'a> {
     /// Computes the logits of the batch once.
     pub fn run(&mut self) {
         let Self { setup, cpu, weights, workspace, inputs } = self;
-        setup.network.forward(*cpu, weights.lend(), inputs, workspace).expect(FITS);
+        setup.network.forward(*cpu, weights.view(), inputs, workspace).expect(FITS);
     }
 }

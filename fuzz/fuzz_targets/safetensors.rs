@@ -17,7 +17,7 @@ use runner::run::config::Config;
 use runner::run::config::InitFrom;
 use runner::run::setup::Setup;
 use runner::run::weights;
-use runner::run::weights::Weights;
+use runner::run::weights::ModelWeights;
 use runner::training::transfer;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -138,7 +138,7 @@ fuzz_target!(|problem: Problem| {
 
 /// Begins with the file's tensors.
 fn taken<T: runner::data::element::Element>(setup: &Setup) {
-    let mut weights = Weights::<T>::initial(&setup.network, Cpu::detect(), 1).expect("memory");
+    let mut weights = ModelWeights::<T>::initial(&setup.network, Cpu::detect(), 1).expect("memory");
     if let Ok(outcome) = transfer::load(setup, &mut weights) {
         let outcome = outcome.expect("the configuration names a file");
         assert!(!outcome.loaded.is_empty());
@@ -154,7 +154,7 @@ fn whole<T: runner::data::element::Element>(path: &Path, setup: &Setup) {
     let (bytes, _) = weights::encode(&setup.network, &read).expect("shapes of the network");
     fs::write(path, &bytes).expect("capacity of the disk");
     let (again, _) = weights::read::<T>(path, &setup.network).expect("a file just written");
-    let bits = |weights: &Weights<T>| {
+    let bits = |weights: &ModelWeights<T>| {
         let all = weights.params.iter().chain(&weights.buffers);
         all.map(|value| value.to_f64().to_bits()).collect::<Vec<_>>()
     };

@@ -12,7 +12,7 @@ use runner::data::npy::Elements;
 use runner::data::scan::{Invert, Preparation};
 use runner::data::table::TargetColumn;
 use runner::data::{Inputs, Labelled, arrays, folder, npy, scan, table};
-use runner::run::checkpoint::{Identity, decode, encode};
+use runner::run::checkpoint::{Checkpoint, Identity, encode};
 use runner::run::config::{Config, NonFinite};
 use runner::run::setup::Setup;
 use runner::run::state::{Position, State};
@@ -88,14 +88,15 @@ pub fn configuration(text: &str) {
 pub fn checkpoint(bytes: &[u8]) {
     let (setup, identity) = setup();
     let (cpu, path) = (Cpu::detect(), Path::new("input"));
-    let _ = decode::<f32>(bytes, path, setup, identity, cpu);
+    let decode = |bytes: &[u8]| Checkpoint::new(bytes.into(), path, identity)?.state(setup, cpu);
+    let _: Result<State<f32>, _> = decode(bytes);
     if let Ok(position) = serde_json::from_slice::<Position>(bytes) {
         let state = State::<f32> { position, ..initial::state(setup, cpu).expect("room") };
         let whole = encode(identity, &state).expect("room");
-        if let Ok(read) = decode::<f32>(&whole, path, setup, identity, cpu) {
+        if let Ok(read) = decode(&whole) {
             let text = |state: &State<f32>| serde_json::to_string(&state.position).expect("plain");
             assert_eq!(text(&read), text(&state));
-            assert_eq!((read.weights, read.anchor), (state.weights, state.anchor));
+            assert_eq!((read.weights, read.snapshot), (state.weights, state.snapshot));
         }
     }
 }

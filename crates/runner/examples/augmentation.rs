@@ -11,7 +11,7 @@ use kernels::Isa;
 use runner::augment::{Augment, Augmentation, Kind};
 use runner::data::{Labelled, digits};
 use runner::machine::timing::{Patience, Work, minima, repeat};
-use runner::run::batch::Rows;
+use runner::run::batch::BatchBuffers;
 
 /// Images of a batch.
 const BATCH: usize = 256;
@@ -49,7 +49,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Fills a batch with the images `indices`, augmented by `list`.
 fn work<'a>(set: &'a Labelled, indices: &'a [u32], list: &'a [Augment]) -> Work<'a> {
-    let mut rows = Rows::<f32>::new(indices.len(), set.image_len()).expect("memory for a batch");
+    let mut rows = BatchBuffers::<f32>::new(Isa::detect(), indices.len(), set.image_len())
+        .expect("memory for a batch");
     let augmentation = Augmentation { list, seed: 0, epoch: 0, isa: Isa::detect() };
     Box::new(move |times| {
         repeat(times, || {

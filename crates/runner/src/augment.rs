@@ -1,16 +1,17 @@
-//! Augmentation: training images changed at random, anew in each epoch, so that a network sees no image twice.
+//! Augmentation: random transforms of training images, drawn again in each epoch.
 //!
 //! ```text
-//! for each image on its own: for each augmentation of the list, with its chance p
-//!     shift rotate scale shear       a map of places, composed with those before it      affine.rs
-//!     elastic                        that map, and a smooth random field besides         elastic.rs
-//!     brightness contrast noise erase         pixel by pixel                             tone.rs
-//!     random                         some of these, drawn
-//! whatever maps are composed are resampled once, by linear interpolation; beyond the edge lies 0
+//! for each image: for each augmentation of the list, with probability p
+//!     shift rotate scale shear           affine maps, composed                affine.rs
+//!     elastic                            a smooth random displacement field   elastic.rs
+//!     brightness contrast noise erase    pixel by pixel                       tone.rs
+//!     random                             some of these, drawn
+//! composed maps are resampled once, by bilinear interpolation; pixels outside the image are 0
 //! ```
 //!
-//! What is drawn is a function of (seed, epoch, place of the image in its set, place in the list), so that threads, batches
-//! and interruptions change no bit. Images are augmented in f64. A step of training asks for it, scoring never does.
+//! Every draw is a function of (seed, epoch, index of the image in its set, index in the list), so
+//! that threads, batches and interruptions change no bit. Images are augmented in f64. Only
+//! training steps augment images; scoring does not.
 
 mod affine;
 mod elastic;
@@ -26,13 +27,13 @@ use crate::Error;
 use crate::data::element::Element;
 use crate::data::{Inputs, Labelled, streams};
 
-/// A change of images, and how many of them it befalls.
+/// An augmentation and its probability.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Augment {
-    /// The share of the images that are changed, 0 to 1. Default 1.
+    /// Probability that an image is changed, 0 to 1. Default 1.
     #[serde(default = "one")]
     pub p: f64,
-    /// What is done to them.
+    /// Transform.
     #[serde(flatten)]
     pub kind: Kind,
 }
@@ -41,88 +42,91 @@ fn one() -> f64 {
     1.0
 }
 
-/// What is done to an image. Each draws how strongly, evenly between the bounds that are given.
+/// Transform of an image. Its strength is drawn uniformly between the given bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Kind {
-    /// Moved by whole pixels, at most so many across and so many down.
+    /// Shift by whole pixels, horizontally and vertically.
     Shift {
-        /// 0 to 1024.
+        /// Maximum in each direction, 0 to 1024.
         pixels: u32,
     },
-    /// Turned about its middle, at most so far either way.
+    /// Rotation about the centre.
     Rotate {
-        /// 0 to 180.
+        /// Maximum angle in either direction, 0 to 180.
         degrees: f64,
     },
-    /// Made larger or smaller: by a factor of at least `1 - by`, at most `1 + by`.
+    /// Scaling by a factor from `1 - by` to `1 + by`.
     Scale {
-        /// At least 0 and below 1.
+        /// Maximum deviation of the factor from 1: at least 0 and below 1.
         by: f64,
     },
-    /// Slanted: moved across by at most `by` times the distance from the middle row.
+    /// Horizontal shear: each row is shifted by at most `by` times its distance from the centre
+    /// row.
     Shear {
-        /// 0 to 2.
+        /// Maximum slope, 0 to 2.
         by: f64,
     },
-    /// Distorted by a random field, smoothed (Simard, Steinkraus, Platt, "Best practices for convolutional neural networks",
-    /// ICDAR 2003, which takes `alpha` 34 and `sigma` 4 for images of MNIST's kind).
+    /// Elastic distortion by a smoothed random field (Simard, Steinkraus, Platt, "Best practices
+    /// for convolutional neural networks", ICDAR 2003, with `alpha` 34 and `sigma` 4 for MNIST).
     Elastic {
-        /// What the smoothed field, of numbers between -1 and 1, is multiplied by: pixels, 0 to 1000.
+        /// Scale of the smoothed field, whose values are between -1 and 1: pixels, 0 to 1000.
         alpha: f64,
-        /// The standard deviation of the Gaussian that smooths it: pixels, above 0 and at most 64.
+        /// Standard deviation of the Gaussian filter: pixels, above 0 and at most 64.
         sigma: f64,
     },
-    /// All pixels brighter or darker by at most so much.
+    /// Change of all pixels by the same amount.
     Brightness {
-        /// 0 to 1, where 1 is the whole range of bytes.
+        /// Maximum change in either direction, 0 to 1; 1 is the range of a byte.
         by: f64,
     },
-    /// Differences from the mean pixel multiplied by a factor of at least `1 - by`, at most `1 + by`.
+    /// Differences from the mean pixel times a factor from `1 - by` to `1 + by`.
     Contrast {
-        /// 0 to 1.
+        /// Maximum deviation of the factor from 1, 0 to 1.
         by: f64,
     },
     /// Normal noise on each pixel.
     Noise {
-        /// Its standard deviation, 0 to 1.
+        /// Standard deviation, 0 to 1.
         std: f64,
     },
-    /// A box filled with 0 (Zhong, Zheng, Kang, Li, Yang, "Random erasing data augmentation", AAAI 2020): its area at most so
-    /// great a share of the image, its sides as 0.3 to 3.3.
+    /// Random erasing: a box filled with 0, with an aspect ratio from 0.3 to 3.3 (Zhong, Zheng,
+    /// Kang, Li, Yang, "Random erasing data augmentation", AAAI 2020).
     Erase {
-        /// 0 to 1.
+        /// Maximum fraction of the image's area, 0 to 1.
         share: f64,
     },
-    /// Some of the others, drawn with repetition, each of that strength at most (in the manner of Cubuk, Zoph, Shlens, Le,
-    /// "RandAugment", NeurIPS 2020).
+    /// Transforms drawn from the others with replacement, each with that maximum strength (after
+    /// Cubuk, Zoph, Shlens, Le, "RandAugment", NeurIPS 2020).
     Random {
-        /// How many: 1 to 8.
+        /// Number of transforms: 1 to 8.
         operations: u32,
-        /// 0 to 1: 1 is a turn of 30 degrees, a shift of 0.3 of the image's shorter side, and the like.
+        /// Strength, 0 to 1. 1 is a rotation by 30 degrees, a shift by 0.3 of the shorter side,
+        /// ....
         magnitude: f64,
     },
 }
 
-/// Draws of an image are told apart by so many numbers of changes.
-const MOST: u32 = 16;
+/// Maximum number of transforms per image: each has a random stream of its own.
+const MAX_TRANSFORMS: u32 = 16;
 
 impl Augment {
-    /// Whether the numbers of `list` are in range.
+    /// Checks that the numbers of `list` are in range, and its length.
     ///
     /// # Errors
-    /// [`Error::Usage`] names the first that is not, or says that the list is too long.
+    /// [`Error::Usage`] names the first number out of range, or the length.
     pub fn check(list: &[Self]) -> Result<(), Error> {
-        let changes: u32 =
-            list.iter().fold(0, |sum, augment| sum.saturating_add(augment.kind.changes()));
-        if changes > MOST {
+        let transforms: u32 =
+            list.iter().fold(0, |sum, augment| sum.saturating_add(augment.kind.transforms()));
+        if transforms > MAX_TRANSFORMS {
             return Err(Error::Usage(format!(
-                "augment: expected at most {MOST} changes of an image, got {changes} (those of `random` count each; key `augment`)"
+                "augment: expected at most {MAX_TRANSFORMS} transforms of an image, got \
+                 {transforms} (each of `random` counts; key `augment`)"
             )));
         }
         list.iter().try_for_each(|Self { p, kind }| {
-            let (key, got, expected, allowed) = kind.range();
-            let in_range = |key, got: f64, expected, allowed| match allowed {
+            let (key, got, expected, is_allowed) = kind.range();
+            let require = |key, got: f64, expected, is_allowed| match is_allowed {
                 true => Ok(()),
                 false => {
                     let name = kind.name();
@@ -131,30 +135,25 @@ impl Augment {
                     )))
                 }
             };
-            in_range("p", *p, "0 to 1", (0.0..=1.0).contains(p))?;
+            require("p", *p, "0 to 1", (0.0..=1.0).contains(p))?;
             if let Kind::Elastic { sigma, .. } = kind {
-                in_range(
-                    "sigma",
-                    *sigma,
-                    "above 0 and at most 64",
-                    *sigma > 0.0 && *sigma <= 64.0,
-                )?;
+                require("sigma", *sigma, "above 0 and at most 64", *sigma > 0.0 && *sigma <= 64.0)?;
             }
             if let Kind::Random { operations, .. } = kind {
-                in_range(
+                require(
                     "operations",
                     f64::from(*operations),
                     "1 to 8",
                     (1..=8).contains(operations),
                 )?;
             }
-            in_range(key, got, expected, allowed)
+            require(key, got, expected, is_allowed)
         })
     }
 }
 
 impl Kind {
-    /// Its name, as configuration files spell it.
+    /// Name, as configuration files spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Shift { .. } => "shift",
@@ -170,18 +169,18 @@ impl Kind {
         }
     }
 
-    /// How many numbers of changes it takes.
-    fn changes(self) -> u32 {
+    /// Number of random streams that it uses.
+    fn transforms(self) -> u32 {
         match self {
             Self::Random { operations, .. } => operations.saturating_add(1),
             _ => 1,
         }
     }
 
-    /// Its strength: the key's name, value, range, and whether the value is in it.
+    /// Name of its strength, value, range, and `true` if the value is in the range.
     fn range(self) -> (&'static str, f64, &'static str, bool) {
         let within =
-            |key, got: f64, expected, most: f64| (key, got, expected, (0.0..=most).contains(&got));
+            |key, got: f64, expected, max: f64| (key, got, expected, (0.0..=max).contains(&got));
         match self {
             Self::Shift { pixels } => within("pixels", f64::from(pixels), "0 to 1024", 1024.0),
             Self::Rotate { degrees } => within("degrees", degrees, "0 to 180", 180.0),
@@ -195,8 +194,8 @@ impl Kind {
         }
     }
 
-    /// One of the kinds that `random` draws from, at a share of its greatest strength, for images whose shorter side has so
-    /// many pixels.
+    /// Kind number `which` of those that `random` draws from, at the fraction `magnitude` of its
+    /// maximum strength. `side` is the shorter side of the image in pixels.
     fn drawn(which: u32, magnitude: f64, side: usize) -> Self {
         match which {
             0 => Self::Shift { pixels: (0.3 * magnitude * side as f64) as u32 },
@@ -210,32 +209,32 @@ impl Kind {
         }
     }
 
-    /// How many kinds [`drawn`](Self::drawn) knows.
+    /// Number of kinds of [`drawn`](Self::drawn).
     const DRAWN: u32 = 8;
 }
 
 /// The augmentation of an epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Augmentation<'a> {
-    /// What is done, in order.
+    /// Augmentations, in order.
     pub list: &'a [Augment],
-    /// The run's seed.
+    /// Seed of the run.
     pub seed: u64,
-    /// The epoch, from 0.
+    /// Epoch, from 0.
     pub epoch: u32,
-    /// What it is computed with; it changes no bit.
+    /// Instruction set; changes no bit.
     pub isa: Isa,
 }
 
-/// Images that are augmented at a time: enough to be worth a task and its buffers.
-const SHARE: usize = 16;
+/// Maximum number of images per task: enough to be worth a task and its buffers.
+const TASK: usize = 16;
 
 impl Augmentation<'_> {
-    /// Changes `pixels`, which are those of the images `indices` of `set`, one after another; on all threads of the pool that
-    /// it is called in, if there is one. Rows of a table stay what they are.
+    /// Augments `pixels`: the images `indices` of `set`, one after another. Runs on all threads of
+    /// the pool that it is called in, if there is one. Rows of a table are unchanged.
     pub fn apply<T: Element>(self, indices: &[u32], set: &Labelled, pixels: &mut [T]) {
         let Shape::Image { height, width, .. } = set.shape() else { return };
-        if indices.len() > SHARE && rayon_core::current_thread_index().is_some() {
+        if indices.len() > TASK && rayon_core::current_thread_index().is_some() {
             let half = indices.len() / 2;
             let (pixels, more_pixels) = pixels.split_at_mut(half * set.image_len());
             rayon_core::join(
@@ -244,14 +243,14 @@ impl Augmentation<'_> {
             );
             return;
         }
-        let bounded = matches!(set.inputs(), Inputs::Bytes(_));
-        let mut canvas = Canvas::new(height, width, bounded, self.isa);
+        let is_bounded = matches!(set.inputs(), Inputs::Bytes(_));
+        let mut canvas = Canvas::new(height, width, is_bounded, self.isa);
         for (&index, pixels) in indices.iter().zip(pixels.chunks_exact_mut(height * width)) {
             for (value, pixel) in canvas.pixels.iter_mut().zip(&*pixels) {
                 *value = pixel.to_f64();
             }
-            canvas.change(self.list, |change| {
-                streams::augmentation(self.seed, self.epoch, index, change)
+            canvas.transform(self.list, |number| {
+                streams::augmentation(self.seed, self.epoch, index, number)
             });
             for (pixel, &value) in pixels.iter_mut().zip(&canvas.pixels) {
                 *pixel = T::from_f64(value);
@@ -260,25 +259,25 @@ impl Augmentation<'_> {
     }
 }
 
-/// An image that is being changed, with the buffers for it.
+/// An image that is augmented, and its buffers.
 struct Canvas {
     height: usize,
     width: usize,
-    /// Whether pixels stay from 0 to 1, as bytes do.
-    bounded: bool,
+    /// `true` if pixels are clamped to 0 to 1, the range of bytes.
+    is_bounded: bool,
     cpu: Cpu<'static>,
     pixels: Vec<f64>,
     sampler: Sampler,
-    /// What has been composed and not yet resampled.
+    /// Composed maps that are not resampled yet.
     map: Map,
 }
 
 impl Canvas {
-    fn new(height: usize, width: usize, bounded: bool, isa: Isa) -> Self {
+    fn new(height: usize, width: usize, is_bounded: bool, isa: Isa) -> Self {
         Self {
             height,
             width,
-            bounded,
+            is_bounded,
             cpu: Cpu::serial(isa),
             pixels: vec![0.0; height * width],
             sampler: Sampler::new(height, width),
@@ -286,8 +285,8 @@ impl Canvas {
         }
     }
 
-    /// All changes of `list` with the draws of `stream`, which gives each number of a change its own.
-    fn change(&mut self, list: &[Augment], stream: impl Fn(u32) -> Stream) {
+    /// Applies the augmentations of `list`, with the random stream of each transform's number.
+    fn transform(&mut self, list: &[Augment], stream: impl Fn(u32) -> Stream) {
         let mut number = 0;
         for &Augment { p, kind } in list {
             let draws = stream(number);
@@ -296,37 +295,37 @@ impl Canvas {
                     for operation in 0..operations {
                         let which = draws.below(1 + u64::from(operation), Kind::DRAWN);
                         let kind = Kind::drawn(which, magnitude, self.height.min(self.width));
-                        self.one(kind, stream(number + 1 + operation));
+                        self.apply(kind, stream(number + 1 + operation));
                     }
                 } else {
-                    self.one(kind, draws);
+                    self.apply(kind, draws);
                 }
             }
-            number += kind.changes();
+            number += kind.transforms();
         }
         self.resample();
     }
 
-    /// One change. Draw 0 of `draws` has decided that it is made.
-    fn one(&mut self, kind: Kind, draws: Stream) {
-        // Between -1 and 1.
+    /// Applies one transform. Draw 0 of `draws` is that of its probability.
+    fn apply(&mut self, kind: Kind, draws: Stream) {
+        // Uniform in -1 to 1.
         let signed = |index| 2.0 * draws.uniform_f64(index) - 1.0;
         match kind {
             Kind::Shift { pixels } => {
                 let [down, across] = [1, 2]
                     .map(|index| f64::from(draws.below(index, 2 * pixels + 1)) - f64::from(pixels));
-                self.map = self.map.after(Map::shift(down, across));
+                self.map = self.map.then(Map::shift(down, across));
             }
             Kind::Rotate { degrees } => {
-                let turn = degrees * signed(1) / 180.0;
+                let angle = degrees * signed(1) / 180.0;
                 let (sin, cos) = (
-                    math::at(self.cpu, math::sin_pi, turn),
-                    math::at(self.cpu, math::cos_pi, turn),
+                    math::at(self.cpu, math::sin_pi, angle),
+                    math::at(self.cpu, math::cos_pi, angle),
                 );
-                self.map = self.map.after(Map::rotation(sin, cos));
+                self.map = self.map.then(Map::rotation(sin, cos));
             }
-            Kind::Scale { by } => self.map = self.map.after(Map::scaling(1.0 + by * signed(1))),
-            Kind::Shear { by } => self.map = self.map.after(Map::shear(by * signed(1))),
+            Kind::Scale { by } => self.map = self.map.then(Map::scaling(1.0 + by * signed(1))),
+            Kind::Shear { by } => self.map = self.map.then(Map::shear(by * signed(1))),
             Kind::Elastic { alpha, sigma } => {
                 let field = elastic::field(
                     self.cpu,
@@ -350,21 +349,21 @@ impl Canvas {
                 let (cpu, size) = (self.cpu, [self.height, self.width]);
                 self.tone(|pixels| tone::erase(cpu, draws, pixels, size, share));
             }
-            // `change` has taken it apart.
+            // `transform` applies its parts.
             Kind::Random { .. } => {}
         }
     }
 
-    /// Changes pixels where they are, once those that move have moved.
+    /// Resamples, then applies `change` to the pixels.
     fn tone(&mut self, change: impl FnOnce(&mut [f64])) {
         self.resample();
         change(&mut self.pixels);
-        if self.bounded {
+        if self.is_bounded {
             self.pixels.iter_mut().for_each(|pixel| *pixel = pixel.clamp(0.0, 1.0));
         }
     }
 
-    /// Takes the pixels from where the map says that they come from.
+    /// Resamples the pixels by the composed maps.
     fn resample(&mut self) {
         if self.map != Map::IDENTITY {
             self.sampler.resample(self.map, None, &mut self.pixels);

@@ -1,4 +1,4 @@
-//! Evaluation: outputs of a network for a set of examples, and the metrics that are computed from them.
+//! Evaluation: outputs of a network for a set of examples, and the metrics computed from them.
 
 pub mod attribution;
 pub mod classification;

@@ -1,6 +1,7 @@
-//! `evenkeel export`: a run's network for other programs: ONNX, or its tensors for NumPy.
+//! Export of a run's network for other programs: an ONNX model, or tensors for NumPy.
 //!
-//! Weights are those of `model.safetensors`, in PyTorch's names and layouts; those of a run in f64 are rounded to f32 for ONNX.
+//! The weights are those of `model.safetensors`, with PyTorch's names and layouts. For ONNX, f64 is
+//! rounded to f32.
 
 pub(crate) mod npz;
 pub(crate) mod onnx;
@@ -11,22 +12,25 @@ use crate::Error;
 use crate::data::element::Element;
 use crate::run::tensors::Array;
 use crate::run::weights;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 
-/// A network of these layers as a model of ONNX.
+/// Encodes a network of `layers` as an ONNX model.
 ///
 /// # Errors
-/// [`Error::Usage`] names the first layer that has no counterpart.
+/// [`Error::Usage`] names the first layer without an ONNX counterpart.
 pub fn onnx(
     network: &Network,
     layers: &[LayerSpec],
-    weights: &Weights<f32>,
+    weights: &ModelWeights<f32>,
 ) -> Result<Vec<u8>, Error> {
     onnx::encode(network, layers, weights)
 }
 
-/// Every tensor as PyTorch has it.
-pub(crate) fn arrays<T: Element>(network: &Network, weights: &Weights<T>) -> Vec<(String, Array)> {
+/// All tensors with PyTorch's names and layouts.
+pub(crate) fn arrays<T: Element>(
+    network: &Network,
+    weights: &ModelWeights<T>,
+) -> Vec<(String, Array)> {
     let mut all = weights::arrays(network.layout(), &weights.params, "");
     all.extend(weights::arrays(network.buffers(), &weights.buffers, ""));
     all
@@ -41,11 +45,11 @@ mod tests {
     use crate::run::preset::Preset;
 
     #[test]
-    fn presets_are_exported_or_refused_by_name() {
+    fn presets_are_exported_and_custom_layers_refused() {
         let input = Shape::Image { height: 28, width: 28, channels: 1 };
         let encode = |layers: &[LayerSpec]| {
             let network = Network::new(input, layers).expect("layers that fit");
-            let weights = Weights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
+            let weights = ModelWeights::<f32>::initial(&network, Cpu::detect(), 1).expect("memory");
             onnx::encode(&network, layers, &weights)
         };
         for preset in [
@@ -65,12 +69,12 @@ mod tests {
                 preset.name()
             );
         }
-        // Whatever a layer of one's own does, it cannot be told here.
+        // A custom layer has no counterpart.
         let network = Network::new(input, &Preset::Logistic.layers(10)).expect("layers that fit");
-        let weights = Weights::<f32>::initial(&network, Cpu::detect(), 1).expect("room");
-        let own = [LayerSpec::custom("own", nn::Options::new())];
+        let weights = ModelWeights::<f32>::initial(&network, Cpu::detect(), 1).expect("memory");
+        let custom = [LayerSpec::custom("own", nn::Options::new())];
         let refused =
-            onnx::encode(&network, &own, &weights).expect_err("no counterpart").to_string();
+            onnx::encode(&network, &custom, &weights).expect_err("no counterpart").to_string();
         assert!(refused.contains("layer 0 (custom)") && refused.contains("npz"), "{refused}");
     }
 }

@@ -44,7 +44,7 @@ use crate::run::health::Health;
 use crate::run::setup;
 use crate::run::setup::Setup;
 use crate::run::summary::{Status, Summary};
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 
 /// Everything that a report is drawn from.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ pub struct Material<'a> {
 pub fn html<T: Element>(
     material: Material<'_>,
     cpu: Cpu<'_>,
-    test: Option<(&mut Weights<T>, &Predictions)>,
+    test: Option<(&mut ModelWeights<T>, &Predictions)>,
 ) -> Result<String, Error> {
     let Material { setup, summary, history, health } = material;
     let noun = setup.dataset.train.noun();
@@ -85,7 +85,7 @@ pub fn html<T: Element>(
         let mut mapper = Mapper::new(&network, cpu)?;
         // What is not in bytes is not drawn.
         let drawn = if set.pixels().is_empty() { Vec::new() } else { reading::explained(answers) };
-        let maps = drawn.into_iter().filter_map(|at| Some((at, answers.answers[at]?))).map(
+        let maps = drawn.into_iter().filter_map(|at| Some((at, answers.predicted[at]?))).map(
             |(at, class)| {
                 let image = set.image(answers.examples[at] as usize).unwrap_or_default();
                 Ok((at, mapper.maps(&network, cpu, weights, image, class)?))
@@ -160,7 +160,7 @@ fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
         Escaped(&took)
     )?;
     // Of other generated data, the name says what they are.
-    if summary.data_generated && summary.dataset == "digits" {
+    if summary.data_synthetic && summary.dataset == "digits" {
         writeln!(
             body,
             "<p class=\"notice\">The images were generated; no person wrote them. Accuracies on them say nothing about MNIST.</p>"
@@ -182,16 +182,16 @@ fn verdict(summary: &Summary, noun: &str) -> String {
             100.0 * accuracy,
             100.0 * low,
             100.0 * high,
-            grouped(summary.test_images)
+            grouped(summary.test_examples)
         ),
         (Status::Done, ..) => format!(
             "Test loss: {}{} on {} {noun} that took no part in training.",
             summary.test_loss.map_or("-".to_owned(), short),
             summary
-                .loss_unit
+                .target_std
                 .map(|std| format!(" (values in units of {})", short(std)))
                 .unwrap_or_default(),
-            grouped(summary.test_images)
+            grouped(summary.test_examples)
         ),
         (Status::Diverged, ..) => "The run diverged: loss or gradient was no longer finite.".into(),
         _ => "The run was interrupted; it can be resumed.".into(),

@@ -1,12 +1,13 @@
-//! A run: its configuration, its state, and the files that it leaves in its folder.
+//! A run: its configuration, its state, and the files of its folder.
 //!
 //! ```text
-//! config, preset, recipe       configuration: keys, named networks, how each is trained
-//! setup, sampler, sizes        configuration + data -> network, split, order of examples; checks of sizes
-//! state, weights, batch        what a training step reads and writes
+//! config, preset, recipe       configuration: keys, named networks, settings for each
+//! setup, sampler, sizes        configuration + data -> network, split, order of examples; checks
+//! state, weights, batch        input and output of a training step
 //! folder                       the run folder and its files
 //! checkpoint, tensors          `checkpoint.safetensors`: the state to the bit
-//! epoch, health, journal, tensorboard, summary     records of a run, and their files
+//! epoch, health, journal       metrics and samples of each epoch, and their files
+//! tensorboard, summary         metrics for TensorBoard; results
 //! ```
 
 pub mod batch;

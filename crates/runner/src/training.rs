@@ -1,24 +1,24 @@
-//! Training: what happens between the configuration of a run and its trained weights.
+//! Training: from the configuration of a run to its trained weights.
 //!
 //! ```text
-//! initial, transfer      weights to begin with: drawn, fitted to the data, or loaded
+//! initial, transfer      initial weights: drawn, fitted to the data, or loaded from a file
 //! epochs                 the loop over epochs and steps
 //! step                   one step: gradient, clipping, optimizer, averages
 //! gradient_probe         samples gradients; activity: dead and saturated units
-//! non_finite, origin     recovery from NaN and infinities, and the layer where they began
+//! non_finite, locate     recovery from NaN and infinities; the layer where they first occur
 //! cadence                when checkpoints are written
-//! extension              a finished run with more epochs
-//! display                progress on stderr
+//! extension              more epochs for an existing run
+//! progress               progress on stderr
 //! ```
 
 pub mod activity;
 pub(crate) mod cadence;
-pub(crate) mod display;
 pub mod epochs;
 pub mod extension;
 pub mod gradient_probe;
 pub mod initial;
+mod locate;
 pub mod non_finite;
-mod origin;
+pub(crate) mod progress;
 pub(crate) mod step;
 pub mod transfer;

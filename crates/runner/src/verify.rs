@@ -1,10 +1,10 @@
-//! Checks of numerical correctness on the machine at hand: the parts of `evenkeel verify`.
+//! Checks of numerical correctness on this machine: the parts of `evenkeel verify`.
 //!
 //! ```text
-//! gradients    every layer and loss against finite differences
-//! functions    units in the last place, every 4099th f32 and the hard cases of f64
-//! clipping     the gradients on which others fail
-//! hashes       fixed problems on each instruction set: the same number on every machine
+//! gradients    every layer and loss, compared with finite differences
+//! functions    errors in ULP, for every 4099th f32 and the hard cases of f64
+//! clipping     gradients that other implementations clip wrongly
+//! hashes       fixed problems on each instruction set: equal on every machine
 //! ```
 
 pub mod clipping;

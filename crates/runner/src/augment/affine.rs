@@ -1,10 +1,11 @@
-//! Maps of places that keep lines straight, and resampling by linear interpolation.
+//! Affine maps, and resampling by bilinear interpolation.
 //!
 //! ```text
-//! pixel (y, x) of the new image = the old image at  middle + matrix ((y, x) + field(y, x) - middle) + offset
+//! output(y, x) = input(centre + matrix ((y, x) + field(y, x) - centre) + offset)
 //! ```
 
-/// Where the pixels of a new image come from: `matrix * place + offset`, both places (down, across) from the middle.
+/// Affine map from output to input coordinates, `matrix * (y, x) + offset`, both relative to the
+/// centre.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Map {
     matrix: [[f64; 2]; 2],
@@ -12,45 +13,46 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// Each from its own place.
+    /// Identity.
     pub(super) const IDENTITY: Self = Self { matrix: [[1.0, 0.0], [0.0, 1.0]], offset: [0.0; 2] };
 
     fn linear(matrix: [[f64; 2]; 2]) -> Self {
         Self { matrix, ..Self::IDENTITY }
     }
 
-    /// Of an image that is moved by so many pixels.
-    pub(super) fn shift(down: f64, across: f64) -> Self {
-        Self { offset: [-down, -across], ..Self::IDENTITY }
+    /// Shift of the image by `dy` pixels down and `dx` to the right.
+    pub(super) fn shift(dy: f64, dx: f64) -> Self {
+        Self { offset: [-dy, -dx], ..Self::IDENTITY }
     }
 
-    /// Of an image that is turned by the angle of this sine and cosine.
+    /// Anticlockwise rotation of the image by the angle of this sine and cosine.
     pub(super) fn rotation(sin: f64, cos: f64) -> Self {
         Self::linear([[cos, sin], [-sin, cos]])
     }
 
-    /// Of an image that is `factor` times as large.
-    pub(super) fn scaling(factor: f64) -> Self {
-        Self::linear([[1.0 / factor, 0.0], [0.0, 1.0 / factor]])
+    /// Scaling of the image by `scale`.
+    pub(super) fn scaling(scale: f64) -> Self {
+        Self::linear([[1.0 / scale, 0.0], [0.0, 1.0 / scale]])
     }
 
-    /// Of an image whose rows are moved across by `slope` times their distance from the middle.
+    /// Shear of the image: each row shifted right by `slope` times its distance below the centre.
     pub(super) fn shear(slope: f64) -> Self {
         Self::linear([[1.0, 0.0], [-slope, 1.0]])
     }
 
-    /// Of an image changed by `self`, and then by `next`: this map of what that one gives.
-    pub(super) fn after(self, next: Self) -> Self {
-        let [first, second] = [0, 1].map(|i| self.turned([next.matrix[0][i], next.matrix[1][i]]));
-        let [y, x] = self.turned(next.offset);
+    /// Transform by `self`, followed by `next`: the composition of the maps, `self(next(y, x))`.
+    pub(super) fn then(self, next: Self) -> Self {
+        let [first, second] = [0, 1].map(|i| self.multiply([next.matrix[0][i], next.matrix[1][i]]));
+        let [y, x] = self.multiply(next.offset);
         Self {
             matrix: [[first[0], second[0]], [first[1], second[1]]],
             offset: [y + self.offset[0], x + self.offset[1]],
         }
     }
 
-    fn turned(self, [y, x]: [f64; 2]) -> [f64; 2] {
-        self.matrix.map(|[of_y, of_x]| of_y * y + of_x * x)
+    /// `matrix * (y, x)`.
+    fn multiply(self, [y, x]: [f64; 2]) -> [f64; 2] {
+        self.matrix.map(|[a, b]| a * y + b * x)
     }
 }
 
@@ -59,7 +61,7 @@ impl Map {
 pub(super) struct Sampler {
     height: usize,
     width: usize,
-    /// The image with a margin of zeros, one pixel wide.
+    /// Input image with a margin of zeros, one pixel wide.
     source: Vec<f64>,
 }
 
@@ -68,23 +70,25 @@ impl Sampler {
         Self { height, width, source: vec![0.0; (height + 2) * (width + 2)] }
     }
 
-    /// `pixels` after `map`, and after it the displacements `field` if there are any: all those down, then all those across.
+    /// Resamples `pixels` by `map`, and by the displacement field `field`, if there is one: all
+    /// vertical displacements, then all horizontal ones.
     pub(super) fn resample(&mut self, map: Map, field: Option<&[f64]>, pixels: &mut [f64]) {
         let Self { height, width, source } = self;
         let (height, width, stride) = (*height, *width, *width + 2);
         for (to, from) in source.chunks_exact_mut(stride).skip(1).zip(pixels.chunks_exact(width)) {
             to[1..=width].copy_from_slice(from);
         }
-        let middle = [(height as f64 - 1.0) / 2.0, (width as f64 - 1.0) / 2.0];
+        let centre = [(height as f64 - 1.0) / 2.0, (width as f64 - 1.0) / 2.0];
         let sample = |y: f64, x: f64| {
-            let [y, x] = map.turned([y - middle[0], x - middle[1]]);
-            // With the margin, what lies within a pixel of the image is between two pixels that there are.
-            let (y, x) = (y + map.offset[0] + middle[0] + 1.0, x + map.offset[1] + middle[1] + 1.0);
-            let inside = y >= 0.0 && x >= 0.0 && y < height as f64 + 1.0 && x < width as f64 + 1.0;
-            if !inside {
+            let [y, x] = map.multiply([y - centre[0], x - centre[1]]);
+            // With the margin, a point less than a pixel outside the image has four neighbours.
+            let (y, x) = (y + map.offset[0] + centre[0] + 1.0, x + map.offset[1] + centre[1] + 1.0);
+            let is_inside =
+                y >= 0.0 && x >= 0.0 && y < height as f64 + 1.0 && x < width as f64 + 1.0;
+            if !is_inside {
                 return 0.0;
             }
-            // Truncation: both are at least 0.
+            // The conversion truncates, which is `floor` for numbers of at least 0.
             let (row, column) = (y as u32, x as u32);
             let (v, u) = (y - f64::from(row), x - f64::from(column));
             let corner = &source[row as usize * stride + column as usize..][..stride + 2];
@@ -94,12 +98,11 @@ impl Sampler {
         };
         for (row, pixels) in pixels.chunks_exact_mut(width).enumerate() {
             let field = field.map(|field| {
-                let (down, across) = field.split_at(height * width);
-                (&down[row * width..][..width], &across[row * width..][..width])
+                let (dy, dx) = field.split_at(height * width);
+                (&dy[row * width..][..width], &dx[row * width..][..width])
             });
             for (column, pixel) in pixels.iter_mut().enumerate() {
-                let (dy, dx) =
-                    field.map_or((0.0, 0.0), |(down, across)| (down[column], across[column]));
+                let (dy, dx) = field.map_or((0.0, 0.0), |(dy, dx)| (dy[column], dx[column]));
                 *pixel = sample(row as f64 + dy, column as f64 + dx);
             }
         }
@@ -110,52 +113,56 @@ impl Sampler {
 mod tests {
     use super::*;
 
-    fn moved(map: Map, size: [usize; 2], pixels: &[f64]) -> Vec<f64> {
+    fn resampled(map: Map, size: [usize; 2], pixels: &[f64]) -> Vec<f64> {
         let mut pixels = pixels.to_vec();
         Sampler::new(size[0], size[1]).resample(map, None, &mut pixels);
         pixels
     }
 
     #[test]
-    fn whole_pixels_move_as_they_are() {
+    fn shifts_by_whole_pixels_are_exact() {
         let image = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
-        assert_eq!(moved(Map::IDENTITY, [2, 3], &image), image);
-        assert_eq!(moved(Map::shift(1.0, 1.0), [2, 3], &image), [0.0, 0.0, 0.0, 0.0, 0.1, 0.2]);
-        assert_eq!(moved(Map::shift(0.0, -2.0), [2, 3], &image), [0.3, 0.0, 0.0, 0.6, 0.0, 0.0]);
-        assert_eq!(moved(Map::shift(-9.0, 0.0), [2, 3], &image), [0.0; 6]);
+        assert_eq!(resampled(Map::IDENTITY, [2, 3], &image), image);
+        assert_eq!(resampled(Map::shift(1.0, 1.0), [2, 3], &image), [0.0, 0.0, 0.0, 0.0, 0.1, 0.2]);
+        assert_eq!(
+            resampled(Map::shift(0.0, -2.0), [2, 3], &image),
+            [0.3, 0.0, 0.0, 0.6, 0.0, 0.0]
+        );
+        assert_eq!(resampled(Map::shift(-9.0, 0.0), [2, 3], &image), [0.0; 6]);
     }
 
     #[test]
-    fn half_pixels_are_between_their_neighbours() {
-        assert_eq!(moved(Map::shift(0.0, 0.5), [1, 3], &[0.0, 1.0, 0.0]), [0.0, 0.5, 0.5]);
-        assert_eq!(moved(Map::shift(0.0, 0.5), [1, 2], &[1.0, 1.0]), [0.5, 1.0]);
+    fn half_pixels_are_the_mean_of_their_neighbours() {
+        assert_eq!(resampled(Map::shift(0.0, 0.5), [1, 3], &[0.0, 1.0, 0.0]), [0.0, 0.5, 0.5]);
+        assert_eq!(resampled(Map::shift(0.0, 0.5), [1, 2], &[1.0, 1.0]), [0.5, 1.0]);
     }
 
     #[test]
-    fn turns_and_slants_go_the_way_they_say() {
-        // A quarter turn takes what is to the right of the middle to above it: anticlockwise, as rows run down.
+    fn rotation_shear_and_scaling_have_their_documented_direction() {
+        // A rotation by 90 degrees takes the pixel right of the centre to above it: anticlockwise,
+        // since rows run down.
         let image = [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0];
         assert_eq!(
-            moved(Map::rotation(1.0, 0.0), [3, 3], &image),
+            resampled(Map::rotation(1.0, 0.0), [3, 3], &image),
             [0.0, 1.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0]
         );
         let bar = [0.0, 1.0, 0.0].repeat(3);
         assert_eq!(
-            moved(Map::shear(1.0), [3, 3], &bar),
+            resampled(Map::shear(1.0), [3, 3], &bar),
             [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
         );
-        // Twice as large: the middle of five spreads over its neighbours.
+        // Twice as large: the centre of five pixels spreads over its neighbours.
         let dot = [0.0, 0.0, 1.0, 0.0, 0.0];
-        assert_eq!(moved(Map::scaling(2.0), [1, 5], &dot), [0.0, 0.5, 1.0, 0.5, 0.0]);
+        assert_eq!(resampled(Map::scaling(2.0), [1, 5], &dot), [0.0, 0.5, 1.0, 0.5, 0.0]);
     }
 
     #[test]
-    fn maps_compose_in_their_order() {
-        // Turned, then moved: what was to the right is above the middle, and then one further down.
+    fn maps_are_composed_in_order() {
+        // Rotated, then shifted: the pixel on the right moves above the centre, then one down.
         let image = [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
-        let both = Map::rotation(1.0, 0.0).after(Map::shift(1.0, 0.0));
-        assert_eq!(moved(both, [3, 3], &image), [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
-        let other = Map::shift(1.0, 0.0).after(Map::rotation(1.0, 0.0));
-        assert_eq!(moved(other, [3, 3], &image), [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        let both = Map::rotation(1.0, 0.0).then(Map::shift(1.0, 0.0));
+        assert_eq!(resampled(both, [3, 3], &image), [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        let other = Map::shift(1.0, 0.0).then(Map::rotation(1.0, 0.0));
+        assert_eq!(resampled(other, [3, 3], &image), [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     }
 }

@@ -1,15 +1,18 @@
-//! The random field of an elastic distortion.
+//! Random displacement field of an elastic distortion.
 //!
 //! ```text
-//! field = alpha * (weights * uniform(-1, 1)), down and across    weights: Gaussian, cut off at 3 sigma, their sum 1
+//! field = alpha * (weights convolved with uniform(-1, 1)), vertical and horizontal
+//! weights: a Gaussian, truncated at 3 sigma, with sum 1
 //! ```
 //!
-//! Beyond the edge lies 0, so that the field is fainter there, as in Simard et al. (ICDAR 2003).
+//! Values outside the image are 0, so that the field is weaker at the edges, as in Simard et al.
+//! (ICDAR 2003).
 
 use kernels::random::{Stream, fill_uniform};
 use kernels::{Cpu, math};
 
-/// The displacements of an image of `size`, rows by columns, in pixels: all those down, then all those across.
+/// Returns the displacements of an image of `size`, `[height, width]`, in pixels: all vertical
+/// ones, then all horizontal ones.
 pub(super) fn field(
     cpu: Cpu<'_>,
     stream: Stream,
@@ -19,11 +22,12 @@ pub(super) fn field(
 ) -> Vec<f64> {
     let [height, width] = size;
     let mut field = vec![0.0; 2 * height * width];
-    // The bounds are finite: nothing is refused.
+    // The bounds are finite: there is no error.
     let _ = fill_uniform(cpu, stream, -1.0, 1.0, &mut field);
     let weights = gaussian(cpu, sigma);
     let mut smoothed = vec![0.0; field.len()];
-    // Across each row, then down all columns at once: the second pass takes rows for elements.
+    // Horizontally in each row, then vertically in all columns at once: the second pass takes rows
+    // as elements.
     for (row, out) in field.chunks_exact(width).zip(smoothed.chunks_exact_mut(width)) {
         smooth(row, out, 1, &weights);
     }
@@ -37,7 +41,7 @@ pub(super) fn field(
     field
 }
 
-/// Adds to each group of `step` numbers of `out` those around it in `row`, weighted; `out` is 0 before.
+/// Convolves `row`, elements of `step` numbers each, with `weights`, and adds the result to `out`.
 fn smooth(row: &[f64], out: &mut [f64], step: usize, weights: &[f64]) {
     let len = row.len();
     for (distance, &weight) in weights.iter().enumerate() {
@@ -57,9 +61,9 @@ fn smooth(row: &[f64], out: &mut [f64], step: usize, weights: &[f64]) {
     }
 }
 
-/// The weights at distance 0, 1, ... up to 3 sigma; those on both sides sum to 1.
+/// Returns the weights at distances 0, 1, ... up to 3 sigma; those on both sides sum to 1.
 fn gaussian(cpu: Cpu<'_>, sigma: f64) -> Vec<f64> {
-    // Not above 192.
+    // At most 192, since sigma is at most 64.
     let radius = (3.0 * sigma).ceil() as usize;
     let exponent = |distance: usize| -0.5 * (distance as f64 / sigma) * (distance as f64 / sigma);
     let mut weights: Vec<f64> =
@@ -83,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_the_sum_around_each_place() {
+    fn a_field_is_the_weighted_sum_around_each_pixel() {
         let (size, sigma) = ([5, 4], 0.8);
         let (cpu, stream) = (Cpu::detect(), Stream::new(3, 4));
         let weights = gaussian(cpu, sigma);
@@ -91,12 +95,12 @@ mod tests {
         let raw = |which: usize, y: usize, x: usize| {
             2.0 * stream.uniform_f64((which * 20 + y * 4 + x) as u64) - 1.0
         };
-        for (at, got) in got.into_iter().enumerate() {
-            let (which, y, x) = (at / 20, at % 20 / 4, at % 4);
+        for (i, got) in got.into_iter().enumerate() {
+            let (which, y, x) = (i / 20, i % 20 / 4, i % 4);
             let weight = |a: usize, b: usize| weights.get(a.abs_diff(b)).copied().unwrap_or(0.0);
-            let places = (0..5).flat_map(|v| (0..4).map(move |u| (v, u)));
+            let positions = (0..5).flat_map(|v| (0..4).map(move |u| (v, u)));
             let sum: f64 =
-                places.map(|(v, u)| weight(y, v) * weight(x, u) * raw(which, v, u)).sum();
+                positions.map(|(v, u)| weight(y, v) * weight(x, u) * raw(which, v, u)).sum();
             assert!((got - 7.0 * sum).abs() < 1e-12);
         }
     }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::augment::*;
 use crate::machine::thread_pool::ThreadPool;
-use crate::run::batch::Rows;
+use crate::run::batch::BatchBuffers;
 
 fn images(count: usize) -> Labelled {
     let pixels = (0..count * 12 * 9).map(|i| (i * 7 % 256) as u8).collect();
@@ -11,10 +11,10 @@ fn images(count: usize) -> Labelled {
 
 fn augmented<T: Element>(list: &[Augment], seed: u64, epoch: u32, indices: &[u32]) -> Vec<T> {
     let (set, isa) = (images(40), Isa::detect());
-    let mut rows = Rows::new(indices.len(), 108).expect("memory");
+    let mut rows = BatchBuffers::new(isa, indices.len(), 108).expect("memory");
     let augmentation = Augmentation { list, seed, epoch, isa };
     rows.fill_augmented(&set, indices, Some(augmentation))
-        .expect("images that there are")
+        .expect("indices in range")
         .inputs
         .to_vec()
 }
@@ -48,7 +48,7 @@ fn every_kind_changes_images_and_stays_in_the_range_of_bytes() {
 }
 
 #[test]
-fn no_strength_is_the_identity_to_the_bit() {
+fn strength_0_is_the_identity_to_the_bit() {
     let idle = [
         Kind::Shift { pixels: 0 },
         Kind::Rotate { degrees: 0.0 },
@@ -65,13 +65,13 @@ fn no_strength_is_the_identity_to_the_bit() {
     let indices: Vec<u32> = (0..40).collect();
     assert_eq!(augmented::<f32>(&idle, 3, 1, &indices), augmented::<f32>(&[], 3, 1, &indices));
     assert_eq!(augmented::<f64>(&idle, 3, 1, &indices), augmented::<f64>(&[], 3, 1, &indices));
-    // Nor does anything happen where the chance is none.
+    // Probability 0 changes nothing either.
     let never = ALL.map(|kind| Augment { p: 0.0, kind });
     assert_eq!(augmented::<f64>(&never, 3, 1, &indices), augmented::<f64>(&[], 3, 1, &indices));
 }
 
 #[test]
-fn seed_epoch_and_image_are_told_apart() {
+fn draws_depend_on_seed_epoch_and_image() {
     let list = ALL.map(always);
     let of = |seed, epoch, index| augmented::<f32>(&list[..9], seed, epoch, &[index]);
     let first = of(1, 0, 5);
@@ -86,16 +86,16 @@ fn threads_and_batches_change_nothing() {
     let list = ALL.map(always);
     let list = &list[..9];
     let indices: Vec<u32> = (0..40).collect();
-    let whole = augmented::<f32>(list, 4, 2, &indices);
+    let together = augmented::<f32>(list, 4, 2, &indices);
     let one_by_one: Vec<f32> =
         indices.iter().flat_map(|&index| augmented(list, 4, 2, &[index])).collect();
-    assert_eq!(whole, one_by_one);
+    assert_eq!(together, one_by_one);
     let pool = ThreadPool::new(3).expect("threads");
-    assert_eq!(pool.enter(|| augmented::<f32>(list, 4, 2, &indices)), whole);
+    assert_eq!(pool.enter(|| augmented::<f32>(list, 4, 2, &indices)), together);
 }
 
 #[test]
-fn a_chance_is_the_share_of_images_that_are_changed() {
+fn p_is_the_fraction_of_images_that_are_changed() {
     let list = [Augment { p: 0.3, kind: Kind::Brightness { by: 0.5 } }];
     let changed = (0..25).map(|epoch| {
         let indices: Vec<u32> = (0..40).collect();
@@ -111,7 +111,7 @@ fn a_chance_is_the_share_of_images_that_are_changed() {
 }
 
 #[test]
-fn what_is_out_of_range_is_named() {
+fn numbers_out_of_range_are_named() {
     let refused = |augment| Augment::check(&[augment]).expect_err("out of range").to_string();
     assert!(
         refused(Augment { p: 1.5, kind: ALL[0] }).contains("shift: p: expected 0 to 1, got 1.5")
@@ -136,7 +136,8 @@ fn tables_of_toml_are_read_and_misspellings_refused() {
         augment: Vec<Augment>,
     }
     let parse = |text: &str| toml::from_str::<File>(text).map(|file| file.augment);
-    let text = "augment = [{ kind = \"shift\", pixels = 2 }, { kind = \"rotate\", degrees = 10, p = 0.5 }]";
+    let text = "augment = [{ kind = \"shift\", pixels = 2 }, \
+                { kind = \"rotate\", degrees = 10, p = 0.5 }]";
     let rotate = Augment { p: 0.5, kind: Kind::Rotate { degrees: 10.0 } };
     assert_eq!(parse(text).expect("plain"), [always(ALL[0]), rotate]);
     for wrong in
@@ -147,17 +148,19 @@ fn tables_of_toml_are_read_and_misspellings_refused() {
 }
 
 proptest! {
-    /// A shift, and nothing else, moves each pixel to where it goes.
+    /// A shift moves each pixel by the drawn distance, and changes nothing else.
     #[test]
     fn shifts_are_exact(seed: u64, epoch in 0_u32..9, index in 0_u32..40, pixels in 0_u32..15) {
         let list = [always(Kind::Shift { pixels })];
-        let (moved, plain) = (augmented::<f32>(&list, seed, epoch, &[index]), augmented::<f32>(&[], seed, epoch, &[index]));
+        let shifted = augmented::<f32>(&list, seed, epoch, &[index]);
+        let plain = augmented::<f32>(&[], seed, epoch, &[index]);
         let draws = streams::augmentation(seed, epoch, index, 0);
-        let [down, across] = [1, 2].map(|i| i64::from(draws.below(i, 2 * pixels + 1)) - i64::from(pixels));
-        for (at, pixel) in moved.into_iter().enumerate() {
-            let (y, x) = (at as i64 / 9 - down, at as i64 % 9 - across);
-            let inside = (0..12).contains(&y) && (0..9).contains(&x);
-            prop_assert_eq!(pixel, if inside { plain[(y * 9 + x) as usize] } else { 0.0 });
+        let [dy, dx] =
+            [1, 2].map(|i| i64::from(draws.below(i, 2 * pixels + 1)) - i64::from(pixels));
+        for (at, pixel) in shifted.into_iter().enumerate() {
+            let (y, x) = (at as i64 / 9 - dy, at as i64 % 9 - dx);
+            let is_inside = (0..12).contains(&y) && (0..9).contains(&x);
+            prop_assert_eq!(pixel, if is_inside { plain[(y * 9 + x) as usize] } else { 0.0 });
         }
     }
 }

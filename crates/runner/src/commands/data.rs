@@ -23,7 +23,7 @@ use crate::data::{
     image, load, mnist,
 };
 use crate::machine::escape;
-use crate::run::batch::Rows;
+use crate::run::batch::BatchBuffers;
 use crate::run::config::{Config, Source, require};
 use crate::run::setup;
 
@@ -267,7 +267,7 @@ fn seen(show: &Show, set: &Labelled, indices: &[usize]) -> Result<Labelled, Erro
     let (list, seed, isa) = (&show.config.augment[..], show.config.seed, setup::isa(&show.config)?);
     let augmentation =
         show.epoch.map(|epoch| Augmentation { list, seed, epoch: epoch.saturating_sub(1), isa });
-    let mut rows = Rows::<f32>::new(indices.len(), set.image_len())?;
+    let mut rows = BatchBuffers::<f32>::new(isa, indices.len(), set.image_len())?;
     let numbers = rows.fill_augmented(set, &indices, augmentation)?.inputs;
     // A byte / 255 * 255 is rounded to that byte.
     let pixels =

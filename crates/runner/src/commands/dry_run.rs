@@ -78,18 +78,18 @@ impl Bytes {
             .iter()
             .sum::<usize>();
         let carried = 1 + moments + beside;
-        let anchor = if config.non_finite == NonFinite::Rollback { carried } else { 0 };
+        let snapshot = if config.non_finite == NonFinite::Rollback { carried } else { 0 };
         let passing =
             [config.sam.is_some(), config.accumulate > 1].map(usize::from).iter().sum::<usize>();
         // The best epoch's, gradients, and what health keeps.
-        let copies = carried + anchor + passing + 3;
+        let copies = carried + snapshot + passing + 3;
         let of_parameters = network.layout().len().saturating_mul(copies);
         let of_buffers = network.buffers().len().saturating_mul(2);
         Ok(Self {
             data: dataset.train.inputs().size() + dataset.test.inputs().size(),
             parameters: of_parameters.saturating_add(of_buffers).saturating_mul(size),
             workspace: workspace(setup.rows_per_batch(), true)
-                .saturating_add(workspace(crate::evaluation::scorer::ROWS, false)),
+                .saturating_add(workspace(crate::evaluation::scorer::BATCH, false)),
         })
     }
 

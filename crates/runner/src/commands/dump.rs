@@ -17,12 +17,12 @@ use nn::Workspace;
 use crate::Error;
 use crate::data::element::Element;
 use crate::data::replace::replace_with;
-use crate::run::batch::Rows;
+use crate::run::batch::BatchBuffers;
 use crate::run::config::{Config, Dtype, require};
 use crate::run::folder::RunFolder;
 use crate::run::setup::Setup;
 use crate::run::tensors::Array;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 use crate::run::{folder, setup, tensors, weights};
 use crate::training::initial;
 
@@ -84,7 +84,7 @@ pub fn dump(request: &Request) -> Result<(), Error> {
     config.threads = request.threads.or(config.threads);
     let isa = setup::isa(&config)?;
     let setup = match &folder {
-        Some(folder) => Setup::again(config, folder)?,
+        Some(folder) => Setup::of_run(config, folder)?,
         None => Setup::new(config)?,
     };
     let (count, noun) = (setup.split.train.len(), setup.dataset.train.noun());
@@ -119,7 +119,7 @@ fn contents<T: Element>(
     };
     let Setup { config, dataset, split, network } = setup;
     let layout = network.layout();
-    let mut weights: Weights<T> = match (folder, config.dtype) {
+    let mut weights: ModelWeights<T> = match (folder, config.dtype) {
         (Some(folder), Dtype::F32 | Dtype::Bf16) => {
             weights::read::<f32>(&folder::model(folder)?, network)?.0.converted()
         }
@@ -129,7 +129,7 @@ fn contents<T: Element>(
         (None, Dtype::F32 | Dtype::Bf16) => initial::weights::<f32>(setup, cpu)?.converted(),
         (None, Dtype::F64) => initial::weights::<f64>(setup, cpu)?.converted(),
     };
-    let mut rows = Rows::<T>::new(samples, network.inputs())?;
+    let mut rows = BatchBuffers::<T>::new(cpu.isa, samples, network.inputs())?;
     let batch = rows.fill(&dataset.train, &split.train[..samples])?;
     let labels = match batch.targets {
         nn::Targets::Labels(labels) => Array::classes(labels),
@@ -137,7 +137,7 @@ fn contents<T: Element>(
     };
     let mut workspace = Workspace::new(network, cpu, samples)?;
     let mut grads = nn::zeros(layout.len())?;
-    let score = network.gradient(cpu, mode, weights.lend(), batch, &mut workspace, &mut grads)?;
+    let score = network.gradient(cpu, mode, weights.view(), batch, &mut workspace, &mut grads)?;
     let logits = workspace.outputs(network, samples);
     let mut arrays = vec![
         ("inputs".to_owned(), Array::new(&[samples, network.inputs()], batch.inputs)),

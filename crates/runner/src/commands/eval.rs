@@ -21,7 +21,7 @@ use crate::data::{Labelled, Targets};
 use crate::evaluation::classification::ClassificationMetrics;
 use crate::evaluation::interval;
 use crate::evaluation::predictions::{Predictions, require_predictions};
-use crate::evaluation::regression::{RegressionMetrics, Values, decimal};
+use crate::evaluation::regression::{RegressionMetrics, RegressionPredictions, decimal};
 use crate::run::config::{Config, Dtype};
 use crate::run::folder::RunFolder;
 use crate::run::setup::Setup;
@@ -90,7 +90,7 @@ pub fn eval(request: &Request) -> Result<(), Error> {
     // What the machine lacks is said before anything is read.
     setup::isa(&config)?;
     if let Some(path) = request.data.as_deref().filter(|path| rows::are_in(path)) {
-        let (network, summary) = setup::of_run(&folder, &config)?;
+        let (network, summary) = setup::network_of_run(&folder, &config)?;
         let network = network.with_loss(config.loss.unwrap_or_default());
         if let Some((set, split)) = rows::read(path, &config, &summary, &network, request.part)? {
             let (data, indices) = (Some(path.display().to_string()), set.indices().collect());
@@ -102,7 +102,7 @@ pub fn eval(request: &Request) -> Result<(), Error> {
     let setup = match &request.data {
         // Images of another folder may well be others.
         Some(path) => Setup::new(Config { data: Some(path.clone()), ..config })?,
-        None => Setup::again(config, &folder)?,
+        None => Setup::of_run(config, &folder)?,
     };
     let part = request.part.unwrap_or(Part::Test);
     let (set, indices) = part.of(&setup);
@@ -127,7 +127,7 @@ fn score(
             Dtype::F32 | Dtype::Bf16 => fit::<f32>(folder, cpu, subject),
             Dtype::F64 => fit::<f64>(folder, cpu, subject),
         })?;
-        let unit = fit.loss_unit.map(|std| format!(" (values in units of {})", decimal(std, 4)));
+        let unit = fit.target_std.map(|std| format!(" (values in units of {})", decimal(std, 4)));
         let text = format!("loss {:.4}{}, {of}\n\n{fit}", fit.loss, unit.unwrap_or_default());
         let unpredicted = fit.unpredicted.clone();
         print(request, folder, subject, params_sha256, fit, &text)?;
@@ -179,7 +179,16 @@ fn fit<T: Element>(
 ) -> Result<(RegressionMetrics, String), Error> {
     let Subject { network, set, indices, .. } = subject;
     let (mut weights, sha256) = weights::read::<T>(&folder::model(folder)?, network)?;
-    Ok((RegressionMetrics::new(&Values::new(network, cpu, &mut weights, set, indices)?), sha256))
+    Ok((
+        RegressionMetrics::new(&RegressionPredictions::new(
+            network,
+            cpu,
+            &mut weights,
+            set,
+            indices,
+        )?),
+        sha256,
+    ))
 }
 
 fn answers<T: Element>(

@@ -15,7 +15,7 @@ use crate::export::{arrays, npz, onnx};
 use crate::machine::terminal;
 use crate::run::config::{Config, Dtype};
 use crate::run::folder::RunFolder;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 use crate::run::{folder, setup, weights};
 
 /// Notice for models exported from a run in bf16. The bound is that of `docs/NUMERICS.md`
@@ -61,7 +61,7 @@ pub fn export(request: &Request) -> Result<(), Error> {
     let out = request.out.clone().unwrap_or_else(|| folder.file(name));
     refuse_if(out.exists() && !request.force, &out)?;
     let config = Config::read(&folder.file(folder::CONFIG))?;
-    let (network, _) = setup::of_run(&folder, &config)?;
+    let (network, _) = setup::network_of_run(&folder, &config)?;
     let layers = config.layers.as_deref().unwrap_or_default();
     let bytes = match (request.format, config.dtype) {
         (Format::Onnx, Dtype::F64) => {
@@ -92,6 +92,6 @@ pub fn export(request: &Request) -> Result<(), Error> {
     output::print(&out.display().to_string())
 }
 
-fn read<T: Element>(folder: &RunFolder, network: &Network) -> Result<Weights<T>, Error> {
+fn read<T: Element>(folder: &RunFolder, network: &Network) -> Result<ModelWeights<T>, Error> {
     Ok(weights::read::<T>(&folder::model(folder)?, network)?.0)
 }

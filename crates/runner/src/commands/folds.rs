@@ -21,7 +21,7 @@ use crate::evaluation::classification::percent;
 use crate::machine::signal::Signals;
 use crate::machine::terminal::say;
 use crate::run::config::Config;
-use crate::run::folder::{FOLDS, RunFolder};
+use crate::run::folder::{FOLDS, FORMAT, RunFolder};
 use crate::run::setup::Setup;
 use crate::run::summary::{Status, Summary};
 use crate::run::{folder, setup, sizes};
@@ -30,6 +30,8 @@ use crate::training::extension::Changes;
 /// What all folds came to.
 #[derive(Clone, Debug, Serialize)]
 struct Outcome {
+    /// [`FORMAT`].
+    format: u32,
     run: String,
     /// How many there are to be; fewer are in the list until all are done.
     folds: u32,
@@ -126,7 +128,7 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
                      folds one by one (flag --epochs)"
                 )));
             }
-            let config = changes.on(Config::read(&folder.file(folder::CONFIG))?);
+            let config = changes.apply(Config::read(&folder.file(folder::CONFIG))?);
             (folder, config)
         }
     };
@@ -240,6 +242,7 @@ impl Outcome {
     fn new(folder: &RunFolder, folds: u32, runs: &[Fold]) -> Self {
         let spread = |measure: fn(&Fold) -> Option<f64>| Spread::of(runs.iter().map(measure));
         Self {
+            format: FORMAT,
             run: folder.path().display().to_string(),
             folds,
             val_accuracy: spread(|fold| fold.val_accuracy),

@@ -28,7 +28,7 @@ use crate::run::config::{Config, Dtype, require};
 use crate::run::setup::Setup;
 use crate::run::{setup, sizes};
 use crate::training::initial;
-use crate::training::step::{NotFinite, Stepper};
+use crate::training::step::{NonFiniteStep, TrainingStep};
 
 /// What an earlier loss counts beside the next one, while it goes on.
 const RECENT: f64 = 0.9;
@@ -160,7 +160,7 @@ fn points<T: Element>(setup: &Setup, cpu: Cpu<'_>, request: &Request) -> Result<
     let Setup { config, .. } = setup;
     let Request { from, to, steps, .. } = *request;
     let mut state = initial::state::<T>(setup, cpu)?;
-    let mut stepper = Stepper::new(setup, cpu)?;
+    let mut training_step = TrainingStep::new(setup, cpu)?;
     let of_an_epoch = setup.steps_per_epoch();
     let (mut order, mut points) = (Vec::new(), Vec::<Point>::new());
     let (mut sum, mut weight, mut best) = (0.0, 0.0, f64::INFINITY);
@@ -173,9 +173,9 @@ fn points<T: Element>(setup: &Setup, cpu: Cpu<'_>, request: &Request) -> Result<
         let mut batches = order.chunks(config.images_per_step() as usize);
         let indices = batches.nth((step % of_an_epoch) as usize).unwrap_or_default();
         let progress = Progress { step, steps: u64::from(steps), steps_per_epoch: of_an_epoch };
-        let loss = match stepper.take(setup, cpu, progress, rate, &mut state, indices)? {
+        let loss = match training_step.run(setup, cpu, progress, rate, &mut state, indices)? {
             Ok(taken) => taken.score.mean_loss(),
-            Err(NotFinite { .. }) => break,
+            Err(NonFiniteStep { .. }) => break,
         };
         (sum, weight) = (RECENT * sum + loss, RECENT * weight + 1.0);
         best = best.min(sum / weight);

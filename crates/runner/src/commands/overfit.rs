@@ -11,13 +11,13 @@ use serde::Serialize;
 use crate::Error;
 use crate::commands::{dry_run, output};
 use crate::data::element::Element;
-use crate::run::batch::Rows;
+use crate::run::batch::BatchBuffers;
 use crate::run::config::{Config, Dtype};
 use crate::run::setup::Setup;
 use crate::run::state::State;
 use crate::run::{setup, sizes};
 use crate::training::initial;
-use crate::training::step::{NotFinite, Stepper};
+use crate::training::step::{NonFiniteStep, TrainingStep};
 
 /// Steps that are taken, unless it is said otherwise.
 const STEPS: u64 = 300;
@@ -102,14 +102,14 @@ fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, E
     let mut order = setup.order(0);
     order.truncate(config.batch as usize);
     let mut state = initial::state(setup, cpu)?;
-    let mut stepper = Stepper::new(setup, cpu)?;
+    let mut training_step = TrainingStep::new(setup, cpu)?;
 
-    let mut rows = Rows::new(order.len(), network.inputs())?;
+    let mut rows = BatchBuffers::new(cpu.isa, order.len(), network.inputs())?;
     let batch = rows.fill(&dataset.train, &order)?;
     let mut workspace = Workspace::inference(network, cpu, order.len())?;
     let mut score = |state: &mut State<T>| {
         // Statistics are those of the batch, as they are while it is learned.
-        network.score(cpu, Mode::Probe, state.weights.lend(), batch, &mut workspace)
+        network.score(cpu, Mode::Probe, state.weights.view(), batch, &mut workspace)
     };
     let noun = dataset.train.noun();
     let share =
@@ -117,8 +117,8 @@ fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, E
     let first_loss = score(&mut state)?.mean_loss();
     for step in 0..steps {
         let progress = Progress { step, steps, steps_per_epoch: steps };
-        if let Err(NotFinite { loss, .. }) =
-            stepper.take(setup, cpu, progress, config.rate(), &mut state, &order)?
+        if let Err(NonFiniteStep { loss, .. }) =
+            training_step.run(setup, cpu, progress, config.rate(), &mut state, &order)?
         {
             let (images, last_loss, accuracy) = (order.len(), loss, share(0));
             return Ok(Outcome {

@@ -20,7 +20,7 @@ use crate::data::idx::{Array, GZIP_MAGIC};
 use crate::data::scan::{Centre, Invert, Preparation, Scan};
 use crate::data::{DataError, Labelled, noun, scan};
 use crate::evaluation::predictions::{Predictions, require_predictions};
-use crate::evaluation::regression::{Values, decimal};
+use crate::evaluation::regression::{RegressionPredictions, decimal};
 use crate::machine::escape;
 use crate::run::config::{Config, Dtype};
 use crate::run::folder::RunFolder;
@@ -107,13 +107,13 @@ pub fn predict(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
     folder::model(&folder)?;
     let config = Config::read(&folder.file(folder::CONFIG))?;
-    let (network, summary) = setup::of_run(&folder, &config)?;
+    let (network, summary) = setup::network_of_run(&folder, &config)?;
     let input = network.input();
 
     let parts = match input {
         Shape::Image { height, width, .. } => {
             let centre = match request.centre {
-                Centre::Auto => summary.centred.unwrap_or(summary.dataset == "mnist"),
+                Centre::Auto => summary.digits_centred == Some(true),
                 Centre::Yes => true,
                 Centre::No => false,
             };
@@ -167,13 +167,13 @@ fn answers<T: Element>(
     let (mut weights, _) = weights::read::<T>(&folder::model(folder)?, network)?;
     let all: Vec<u32> = (0..set.dims()[0]).collect();
     if network.outputs() == 1 {
-        let values = Values::new(network, cpu, &mut weights, set, &all)?;
-        return Ok(values.answers.into_iter().map(|value| Answer::Value { value }).collect());
+        let values = RegressionPredictions::new(network, cpu, &mut weights, set, &all)?;
+        return Ok(values.predicted.into_iter().map(|value| Answer::Value { value }).collect());
     }
     let answers = Predictions::new(network, cpu, &mut weights, set, &all)?;
     let answer = |at: usize| Answer::Class {
-        label: answers.answers[at],
-        class: answers.answers[at].and_then(|label| classes.get(label as usize).cloned()),
+        label: answers.predicted[at],
+        class: answers.predicted[at].and_then(|label| classes.get(label as usize).cloned()),
         confidence: answers.confidence(at),
         probabilities: answers.row(at).into(),
     };

@@ -72,7 +72,7 @@ fn one(folder: &RunFolder, data: Option<&Path>) -> Result<String, Error> {
     config.data = data.map(Path::to_path_buf).or(config.data);
     // It has been resolved by the run; that the machine lacks what it asked for is no hindrance to drawing.
     let isa = setup::isa(&config).unwrap_or_else(|_| kernels::Isa::detect());
-    let setup = Setup::again(config, folder)?;
+    let setup = Setup::of_run(config, folder)?;
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(isa, &pool);
     let health = health::read(&folder.file(folder::HEALTH))?;

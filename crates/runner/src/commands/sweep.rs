@@ -26,6 +26,7 @@ use crate::evaluation::classification::percent;
 use crate::machine::signal::Signals;
 use crate::machine::terminal::say;
 use crate::run::config::Config;
+use crate::run::folder::{FORMAT, Format};
 use crate::run::preset::Preset;
 use crate::run::summary::{Status, Summary};
 use crate::run::{folder, spelling};
@@ -66,6 +67,8 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plan {
+    /// [`FORMAT`].
+    format: u32,
     choices: Vec<String>,
     random: Option<usize>,
     config: toml::Table,
@@ -146,7 +149,8 @@ pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(
         .iter()
         .map(|trial| applied(&based(request, &config, trial)?, trial))
         .collect::<Result<Vec<_>, _>>()?;
-    let plan = Plan { choices: request.choices.clone(), random: request.random, config };
+    let (choices, random) = (request.choices.clone(), request.random);
+    let plan = Plan { format: FORMAT, choices, random, config };
     settle(&request.out, &plan)?;
 
     let mut outcomes = Vec::with_capacity(trials.len());
@@ -235,8 +239,9 @@ fn settle(out: &Path, plan: &Plan) -> Result<(), Error> {
         .map_err(|error| Error::Usage(format!("the plan cannot be written: {error}")))?;
     if path.is_file() {
         let there = std::fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
-        let there: Plan = toml::from_str(&there)
-            .map_err(|error| Error::malformed(&path, "the plan of a sweep", error))?;
+        let malformed = |error| Error::malformed(&path, "the plan of a sweep", error);
+        toml::from_str::<Format>(&there).map_err(malformed)?.check(&path)?;
+        let there: Plan = toml::from_str(&there).map_err(malformed)?;
         if there != *plan {
             return Err(Error::Usage(format!(
                 "out: expected a folder without a sweep, or with this one, got {}, which holds another; name another by --out",

@@ -21,13 +21,13 @@ use crate::data::centre::are_centred;
 use crate::data::element::Element;
 use crate::evaluation::interval::Interval;
 use crate::evaluation::predictions::{Predictions, require_predictions};
-use crate::evaluation::regression::Values;
+use crate::evaluation::regression::RegressionPredictions;
 use crate::evaluation::{interval, regression};
 use crate::machine::memory::peak_rss_bytes;
 use crate::machine::signal::{Signal, Signals};
 use crate::machine::terminal;
 use crate::machine::thread_pool::ThreadPool;
-use crate::run::checkpoint::Identity;
+use crate::run::checkpoint::{Checkpoint, Identity};
 use crate::run::config::{Config, Dtype};
 use crate::run::divergence::Divergence;
 use crate::run::folder::RunFolder;
@@ -36,14 +36,14 @@ use crate::run::journal::Journal;
 use crate::run::setup::Setup;
 use crate::run::state::{Position, State};
 use crate::run::summary::{Status, Summary, Task};
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 use crate::run::{checkpoint, constant_inputs, epoch, folder, health, setup, sizes, weights};
 use crate::training::activity::ActivityProbe;
 use crate::training::cadence::Cadence;
-use crate::training::display::Display;
-use crate::training::epochs::{End, Watch};
+use crate::training::epochs::{Callback, End};
 use crate::training::extension::Changes;
-use crate::training::non_finite::Remedy;
+use crate::training::non_finite::Action;
+use crate::training::progress::TrainingProgress;
 use crate::training::{epochs, extension, initial, transfer};
 use crate::{Error, report};
 
@@ -126,7 +126,7 @@ pub(crate) fn run(
     started: Instant,
     signals: &Signals,
 ) -> Result<(Summary, Result<(), Error>), Error> {
-    let (setup, folder, _lock, resumed) = match &request.run {
+    let (setup, folder, _lock, identity, checkpoint, resumed) = match &request.run {
         Run::New { config, out, force } => {
             setup::isa(config)?;
             let setup = Setup::new((**config).clone())?;
@@ -139,9 +139,10 @@ pub(crate) fn run(
                 Some(out) => RunFolder::create(out, *force)?,
                 None => RunFolder::next(setup.config.preset.name())?,
             };
-            folder.begin(&setup.config.to_toml()?)?;
+            folder.start(&setup.config.to_toml()?)?;
             let lock = folder.lock()?;
-            (setup, folder, lock, false)
+            let identity = Identity::new(&setup)?;
+            (setup, folder, lock, identity, None, false)
         }
         Run::Resume { folder, changes } => {
             let folder = RunFolder::open(folder)?;
@@ -156,8 +157,8 @@ pub(crate) fn run(
             if let Some(summary) = nothing_left(request, &folder, epochs)? {
                 return Ok((summary, Ok(())));
             }
-            folder.sweep()?;
-            let config = changes.on(stored.clone());
+            folder.remove_temporary_files()?;
+            let config = changes.apply(stored.clone());
             setup::isa(&config)?;
             let path = config.data.clone().filter(|path| !path.exists());
             let mut setup = Setup::new(config).inspect_err(|_| {
@@ -171,19 +172,34 @@ pub(crate) fn run(
             })?;
             request.check_gate(&setup.dataset.name, setup.dataset.has_values())?;
             sizes::check(&setup)?;
+            let mut identity = Identity::new(&setup)?;
+            let path = folder.file(folder::CHECKPOINT);
+            let checkpoint =
+                path.is_file().then(|| Checkpoint::read(&path, &identity)).transpose()?;
             if let Some(epochs) = epochs {
-                lock = extension::extend(&folder, &mut setup, stored, epochs, request.quiet)?;
+                let (position, quiet) =
+                    (checkpoint.as_ref().map(Checkpoint::position), request.quiet);
+                lock = extension::extend(&folder, &mut setup, position, stored, epochs, quiet)?;
+                identity = identity.with_config(&setup.config)?;
             }
-            (setup, folder, lock, true)
+            (setup, folder, lock, identity, checkpoint, true)
         }
     };
     let (isa, pool) = (setup::isa(&setup.config)?, setup::pool(&setup.config)?);
     let limits = request.limits;
-    let session =
-        Session { setup: &setup, folder: &folder, isa, pool: &pool, started, signals, limits };
+    let session = Session {
+        setup: &setup,
+        folder: &folder,
+        identity: &identity,
+        isa,
+        pool: &pool,
+        started,
+        signals,
+        limits,
+    };
     pool.enter(|| match setup.config.dtype {
-        Dtype::F32 | Dtype::Bf16 => session.run::<f32>(request.quiet, resumed),
-        Dtype::F64 => session.run::<f64>(request.quiet, resumed),
+        Dtype::F32 | Dtype::Bf16 => session.run::<f32>(request.quiet, resumed, checkpoint),
+        Dtype::F64 => session.run::<f64>(request.quiet, resumed, checkpoint),
     })
 }
 
@@ -196,7 +212,7 @@ pub(crate) fn preflight(setup: &Setup) -> Result<Option<String>, Error> {
     sizes::check(setup)?;
     dry_run::room(setup)?;
     let loaded = match setup.config.init_from {
-        Some(_) => transfer::load(setup, &mut Weights::<f32>::zeros(&setup.network)?)?,
+        Some(_) => transfer::load(setup, &mut ModelWeights::<f32>::zeros(&setup.network)?)?,
         None => None,
     };
     Ok(loaded.map(|outcome| outcome.to_string()))
@@ -236,16 +252,16 @@ fn conclude(request: &Request, summary: &Summary) -> Result<(), Error> {
     } else if let (None, Some(loss)) = (summary.test_accuracy, summary.test_loss) {
         let sha256 = summary.params_sha256.as_deref().unwrap_or("unknown");
         let unit = summary
-            .loss_unit
+            .target_std
             .map(|std| format!(" (values in units of {})", regression::decimal(std, 4)));
         let unit = unit.unwrap_or_default();
         format!("test loss {loss:.4}{unit}, weights sha256 {sha256}, run {}", summary.run)
     } else {
-        let correct = (summary.test_accuracy.unwrap_or_default() * summary.test_images as f64)
+        let correct = (summary.test_accuracy.unwrap_or_default() * summary.test_examples as f64)
             .round() as usize;
         format!(
             "test accuracy {}, weights sha256 {}, run {}",
-            interval::percent(correct, summary.test_images),
+            interval::percent(correct, summary.test_examples),
             summary.params_sha256.as_deref().unwrap_or("unknown"),
             summary.run
         )
@@ -266,6 +282,7 @@ fn json(summary: &Summary) -> Result<String, Error> {
 struct Session<'a> {
     setup: &'a Setup,
     folder: &'a RunFolder,
+    identity: &'a Identity,
     isa: Isa,
     pool: &'a ThreadPool,
     started: Instant,
@@ -279,33 +296,32 @@ impl Session<'_> {
         &self,
         quiet: bool,
         resumed: bool,
+        checkpoint: Option<Checkpoint>,
     ) -> Result<(Summary, Result<(), Error>), Error> {
         let Self { setup, folder, .. } = self;
         let cpu = Cpu::new(self.isa, self.pool);
-        let identity = Identity::new(setup)?;
-        let path = folder.file(folder::CHECKPOINT);
-        let mut state = if resumed && path.is_file() {
-            checkpoint::read::<T>(&path, setup, &identity, cpu)?
-        } else {
-            initial::state(setup, cpu)?
+        let has_checkpoint = checkpoint.is_some();
+        let mut state = match checkpoint {
+            Some(checkpoint) => checkpoint.state::<T>(setup, cpu)?,
+            None => initial::state(setup, cpu)?,
         };
 
-        let display = Display::new(quiet, setup, &state.position);
-        display.line(&self.describe());
-        if let Some([mean, std]) = regression::unit(&setup.network, &state.weights.buffers) {
+        let progress = TrainingProgress::new(quiet, setup, &state.position);
+        progress.line(&self.describe());
+        if let Some([mean, std]) = regression::target_unit(&setup.network, &state.weights.buffers) {
             let [mean, std] = [mean, std].map(|value| regression::decimal(value, 4));
-            display.line(&format!(
+            progress.line(&format!(
                 "values are standardised: losses are of (value - {mean}) / {std}; predictions and errors are in their own unit"
             ));
         }
-        if resumed && !path.is_file() {
-            display.line("no checkpoint is there yet: the run begins again with its first step");
+        if resumed && !has_checkpoint {
+            progress.line("no checkpoint is there yet: the run begins again with its first step");
         } else if resumed {
             let Position { history, step, .. } = &state.position;
-            display.line(&format!("going on after {} epochs and {step} steps", history.len()));
+            progress.line(&format!("going on after {} epochs and {step} steps", history.len()));
         }
         let mut record =
-            if resumed { health::read(&folder.file(folder::HEALTH))? } else { Vec::new() };
+            if has_checkpoint { health::read(&folder.file(folder::HEALTH))? } else { Vec::new() };
         record.retain(|health| health.epoch as usize <= state.position.history.len());
         let journal = Journal::new(folder, !setup.dataset.has_values())?;
         journal.rewrite(&state.position.history, &record)?;
@@ -314,8 +330,7 @@ impl Session<'_> {
         let mut watch = Recorder {
             session: self,
             cpu,
-            identity: &identity,
-            display: &display,
+            progress: &progress,
             looker: &looker,
             journal: &journal,
             record,
@@ -325,7 +340,7 @@ impl Session<'_> {
             spent: Spent::default(),
         };
         let end = epochs::run(setup, cpu, &mut state, &mut watch)?;
-        display.end();
+        progress.end();
         if end != End::Done {
             self.save(&journal, &state, &mut watch.record)?;
         }
@@ -347,7 +362,7 @@ impl Session<'_> {
         let unpredicted =
             unpredicted.or_else(|| Some(values.as_ref()?.unpredicted())).unwrap_or_default();
         let score = test.as_ref().map(|test| test.score).or_else(|| Some(values.as_ref()?.score));
-        let summary = self.summarise(&identity, &state, &end, score, spent)?;
+        let summary = self.summarise(&state, &end, score, spent)?;
         let history = &state.position.history[..];
         let material = report::Material { setup, summary: &summary, history, health: &record };
         let report =
@@ -418,23 +433,30 @@ impl Session<'_> {
     }
 
     /// The answers to the test set: read once, by the weights of the best epoch.
-    fn test<T: Element>(&self, cpu: Cpu<'_>, best: &mut Weights<T>) -> Result<Predictions, Error> {
+    fn test<T: Element>(
+        &self,
+        cpu: Cpu<'_>,
+        best: &mut ModelWeights<T>,
+    ) -> Result<Predictions, Error> {
         let Setup { dataset, network, .. } = self.setup;
         let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
         Predictions::new(network, cpu, best, &dataset.test, &indices)
     }
 
     /// The predicted values of the test set: read once, by the weights of the best epoch.
-    fn values<T: Element>(&self, cpu: Cpu<'_>, best: &mut Weights<T>) -> Result<Values, Error> {
+    fn values<T: Element>(
+        &self,
+        cpu: Cpu<'_>,
+        best: &mut ModelWeights<T>,
+    ) -> Result<RegressionPredictions, Error> {
         let Setup { dataset, network, .. } = self.setup;
         let indices: Vec<u32> = (0..dataset.test.dims()[0]).collect();
-        Values::new(network, cpu, best, &dataset.test, &indices)
+        RegressionPredictions::new(network, cpu, best, &dataset.test, &indices)
     }
 
     /// Writes the model of the best epoch, and sums up.
     fn summarise<T: Element>(
         &self,
-        identity: &Identity,
         state: &State<T>,
         end: &End,
         test: Option<Score>,
@@ -452,6 +474,7 @@ impl Session<'_> {
         let classified = test.filter(|_| !dataset.has_values());
         let interval = classified.map(|test| Interval::wilson(test.correct, test.rows));
         Ok(Summary {
+            format: folder::FORMAT,
             status: match end {
                 End::Done => Status::Done,
                 End::Stopped => Status::Interrupted,
@@ -462,7 +485,7 @@ impl Session<'_> {
             test_accuracy_low: interval.map(|interval| interval.low),
             test_accuracy_high: interval.map(|interval| interval.high),
             test_loss: test.map(|test| test.mean_loss()),
-            test_images: dataset.test.len(),
+            test_examples: dataset.test.len(),
             epochs: history.len(),
             best_epoch: best.map(|epoch| epoch.epoch),
             val_accuracy: best
@@ -472,7 +495,7 @@ impl Session<'_> {
             seconds_total: self.started.elapsed().as_secs_f64(),
             seconds_to_first_step: spent.to_first_step.map(|spent| spent.as_secs_f64()),
             seconds_checkpoints: spent.checkpoints.as_secs_f64(),
-            seconds_journal: spent.journal.as_secs_f64(),
+            seconds_logging: spent.journal.as_secs_f64(),
             train_seconds_best_epoch: history
                 .iter()
                 .map(|epoch| epoch.train_seconds)
@@ -481,11 +504,13 @@ impl Session<'_> {
             peak_rss_bytes: peak_rss_bytes(),
             dataset: dataset.name.clone(),
             data_origin: dataset.origin.to_string(),
-            data_generated: matches!(dataset.origin, Origin::Generated { .. }),
-            data_sha256: identity.data_sha256.clone(),
-            centred: (!dataset.train.pixels().is_empty()).then(|| are_centred(&dataset.train)),
-            loss_unit: regression::unit(network, &state.weights.buffers).map(|[_, std]| std),
-            input: match dataset.test.shape() {
+            data_synthetic: matches!(dataset.origin, Origin::Generated { .. }),
+            data_sha256: self.identity.data_sha256.clone(),
+            digits_centred: (!dataset.train.pixels().is_empty())
+                .then(|| are_centred(&dataset.train)),
+            target_std: regression::target_unit(network, &state.weights.buffers)
+                .map(|[_, std]| std),
+            input_shape: match dataset.test.shape() {
                 Shape::Image { height, width, .. } => vec![height, width],
                 shape => vec![shape.elements()],
             },
@@ -494,7 +519,7 @@ impl Session<'_> {
             preset: config.preset.name().into(),
             dtype: config.dtype.name().into(),
             seed: config.seed,
-            machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             isa: self.isa.name().into(),
             threads: self.pool.threads(),
             params_sha256,
@@ -507,8 +532,8 @@ impl Session<'_> {
 
 /// What was seen of the epoch at hand, or before its first step of the one before.
 fn seen(Position { health, recovery, .. }: &Position) -> Health {
-    let met = recovery.met.iter().filter(|met| met.epoch == health.epoch);
-    Health { met: met.cloned().collect(), ..health.clone() }
+    let in_epoch = recovery.non_finite.iter().filter(|step| step.epoch == health.epoch);
+    Health { non_finite: in_epoch.cloned().collect(), ..health.clone() }
 }
 
 /// Where a process's time went besides steps and scores.
@@ -523,8 +548,7 @@ struct Spent {
 struct Recorder<'a> {
     session: &'a Session<'a>,
     cpu: Cpu<'a>,
-    identity: &'a Identity,
-    display: &'a Display,
+    progress: &'a TrainingProgress,
     looker: &'a ActivityProbe,
     journal: &'a Journal<'a>,
     record: Vec<Health>,
@@ -540,50 +564,50 @@ impl Recorder<'_> {
     fn keep<T: Element>(&mut self, state: &State<T>) -> Result<(), Error> {
         let begun = Instant::now();
         self.journal.sync()?;
-        let bytes = checkpoint::encode(self.identity, state)?;
+        let bytes = checkpoint::encode(self.session.identity, state)?;
         self.session.folder.write(folder::CHECKPOINT, &bytes)?;
         self.is_kept = true;
         self.spent.checkpoints += begun.elapsed();
-        self.cadence.wrote(Instant::now(), begun.elapsed());
+        self.cadence.record(Instant::now(), begun.elapsed());
         Ok(())
     }
 }
 
-impl<T: Element> Watch<T> for Recorder<'_> {
-    fn step(&mut self, state: &State<T>) -> Result<bool, Error> {
+impl<T: Element> Callback<T> for Recorder<'_> {
+    fn on_step_end(&mut self, state: &State<T>) -> Result<bool, Error> {
         let position = &state.position;
         self.is_kept = false;
-        self.display.step(position);
+        self.progress.step(position);
         self.caught = self.session.signals.caught();
         let Session { setup, started, limits, .. } = self.session;
-        let of_an_epoch = setup.steps_per_epoch();
-        let taken = of_an_epoch * position.history.len() as u64 + position.step;
+        let steps_per_epoch = setup.steps_per_epoch();
+        let global_step = position.global_step(steps_per_epoch);
         self.spent.to_first_step.get_or_insert_with(|| started.elapsed());
-        let is_last = taken == of_an_epoch * u64::from(setup.config.epochs);
-        let is_enough = limits.steps.is_some_and(|most| taken >= most)
+        let is_last = global_step == steps_per_epoch * u64::from(setup.config.epochs);
+        let is_enough = limits.steps.is_some_and(|most| global_step >= most)
             || limits.seconds.is_some_and(|most| started.elapsed().as_secs_f64() >= most);
         let goes_on = self.caught.is_none() && (is_last || !is_enough);
-        if goes_on && self.cadence.is_due_after_steps(taken) {
+        if goes_on && self.cadence.is_due_after_step(global_step) {
             self.keep(state)?;
         }
         Ok(goes_on)
     }
 
-    fn met(&mut self, found: &Divergence, remedy: Remedy) {
-        self.display.line(&format!("{found}: {remedy}"));
+    fn on_non_finite(&mut self, found: &Divergence, action: Action) {
+        self.progress.line(&format!("{found}: {action}"));
     }
 
-    fn epoch(&mut self, state: &State<T>) -> Result<(), Error> {
+    fn on_epoch_end(&mut self, state: &State<T>) -> Result<(), Error> {
         if let Some(epoch) = state.position.history.last() {
-            self.display.epoch(epoch);
+            self.progress.epoch(epoch);
         }
         let begun = Instant::now();
         self.is_kept = false;
-        let activity = self.looker.look(self.session.setup, self.cpu, &state.weights)?;
+        let activity = self.looker.sample(self.session.setup, self.cpu, &state.weights)?;
         self.record.push(Health { activity, ..seen(&state.position) });
         self.journal.append(&state.position.history, &self.record)?;
         self.spent.journal += begun.elapsed();
-        if self.cadence.is_due_after_epochs(state.position.history.len(), Instant::now()) {
+        if self.cadence.is_due_after_epoch(state.position.history.len(), Instant::now()) {
             self.keep(state)?;
         }
         Ok(())

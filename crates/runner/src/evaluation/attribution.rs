@@ -1,34 +1,35 @@
-//! Which pixels an answer comes from: saliency and integrated gradients.
+//! Attribution of a prediction to pixels: saliency and integrated gradients.
 //!
 //! ```text
-//! saliency      d log p / dx                                         (Simonyan, Vedaldi, Zisserman 2014)
-//! integrated    x * the mean of d log p / dx over a x, a from 0 to 1    (Sundararajan, Taly, Yan, ICML 2017)
+//! saliency      d log p / dx                              Simonyan, Vedaldi, Zisserman 2014
+//! integrated    x * mean of d log p / dx at a x, a in [0, 1]    Sundararajan, Taly, Yan, ICML 2017
 //! ```
 //!
-//! where p is the probability of a class, x the image and 0 a black one. The integrated gradients of all pixels add up to
-//! log p(x) - log p(0), but for the error of the sum that stands for the integral: so they say what each pixel did, where
-//! saliency says what it could do. The [report](crate::report) draws both.
+//! p is the probability of a class, x the image and 0 a black image. The integrated gradients of
+//! all pixels add up to log p(x) - log p(0), but for the error of the sum that approximates the
+//! integral: they are the contribution of each pixel. Saliency is the effect of a small change. The
+//! [report](crate::report) draws both.
 
 use kernels::Cpu;
 use nn::{Batch, Mode, Network, Workspace};
 
 use crate::Error;
 use crate::data::element::Element;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 
-/// Points between the black image and the image: the midpoints of so many equal parts.
+/// Number of points between the black image and the image: midpoints of as many equal parts.
 const POINTS: usize = 64;
 
-/// What each pixel of an image has to do with an answer, in nats; one number a pixel.
+/// Attribution of a prediction to the pixels of an image, in nats: one number per pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Maps {
-    /// The gradient, per unit of brightness (0 black, 1 white).
+    /// Gradient per unit of brightness (0 black, 1 white).
     pub saliency: Vec<f64>,
-    /// The integrated gradient.
+    /// Integrated gradient.
     pub integrated: Vec<f64>,
 }
 
-/// Buffers to make maps in.
+/// Buffers for attribution maps.
 #[derive(Clone, Debug)]
 pub struct Mapper<T> {
     workspace: Workspace<T>,
@@ -38,10 +39,10 @@ pub struct Mapper<T> {
 }
 
 impl<T: Element> Mapper<T> {
-    /// For `network`.
+    /// Buffers for `network`.
     ///
     /// # Errors
-    /// [`Error::Network`] if there is no memory for them.
+    /// [`Error::Network`] if there is not enough memory.
     pub fn new(network: &Network, cpu: Cpu<'_>) -> Result<Self, Error> {
         let pixels = POINTS * network.inputs();
         Ok(Self {
@@ -52,7 +53,7 @@ impl<T: Element> Mapper<T> {
         })
     }
 
-    /// The maps of `image`, whose pixels are bytes, for the answer `class`.
+    /// Computes the maps of `image`, whose pixels are bytes, for the prediction `class`.
     ///
     /// # Errors
     /// [`Error::Network`] if image or class do not fit the network.
@@ -60,7 +61,7 @@ impl<T: Element> Mapper<T> {
         &mut self,
         network: &Network,
         cpu: Cpu<'_>,
-        weights: &mut Weights<T>,
+        weights: &mut ModelWeights<T>,
         image: &[u8],
         class: u32,
     ) -> Result<Maps, Error> {
@@ -74,7 +75,7 @@ impl<T: Element> Mapper<T> {
 
         let points: Vec<f64> = (0..POINTS).map(|i| (i as f64 + 0.5) / POINTS as f64).collect();
         self.fill(image, &points);
-        // The loss is the mean over the points, so that their gradients only have to be added.
+        // The loss is the mean over the points: their gradients are only added.
         let dinputs = self.run(network, cpu, weights, POINTS * image.len(), class)?;
         let mut integrated = vec![0.0; image.len()];
         for row in dinputs.chunks_exact(image.len().max(1)) {
@@ -88,7 +89,7 @@ impl<T: Element> Mapper<T> {
         Ok(Maps { saliency, integrated })
     }
 
-    /// A row for each of `points`, the image times that number.
+    /// Fills a row of the inputs for each of `points`: the image times that number.
     fn fill(&mut self, image: &[u8], points: &[f64]) {
         for (row, point) in self.inputs.chunks_exact_mut(image.len().max(1)).zip(points) {
             for (input, &pixel) in row.iter_mut().zip(image) {
@@ -97,12 +98,12 @@ impl<T: Element> Mapper<T> {
         }
     }
 
-    /// The gradient of the mean of `-log p(class)` over the first `len` inputs.
+    /// Computes the gradient of the mean of `-log p(class)` over the first `len` input elements.
     fn run(
         &mut self,
         network: &Network,
         cpu: Cpu<'_>,
-        weights: &mut Weights<T>,
+        weights: &mut ModelWeights<T>,
         len: usize,
         class: u32,
     ) -> Result<&[T], Error> {
@@ -113,7 +114,7 @@ impl<T: Element> Mapper<T> {
         network.gradients(
             cpu,
             Mode::Eval,
-            weights.lend(),
+            weights.view(),
             batch,
             workspace,
             grads,
@@ -139,33 +140,37 @@ mod tests {
         ];
         let network = Network::new(shape, &layers).expect("layers that fit");
         let cpu = Cpu::detect();
-        let mut weights = Weights::<f64>::initial(&network, cpu, 5).expect("room");
+        let mut weights = ModelWeights::<f64>::initial(&network, cpu, 5).expect("memory");
         let image = [0_u8, 255, 17, 30, 0, 128, 200, 90, 1];
         let maps = Mapper::new(&network, cpu)
-            .expect("room")
+            .expect("memory")
             .maps(&network, cpu, &mut weights, &image, 2)
             .expect("fits");
 
-        let mut workspace = Workspace::inference(&network, cpu, 1).expect("room");
+        let mut workspace = Workspace::inference(&network, cpu, 1).expect("memory");
         let mut log_p = |pixels: &[f64]| {
             let batch = Batch { inputs: pixels, targets: (&[2]).into() };
-            -network.evaluate(cpu, weights.lend(), batch, &mut workspace).expect("fits").loss
+            -network.evaluate(cpu, weights.view(), batch, &mut workspace).expect("fits").loss
         };
         let x = image.map(|pixel| f64::from(pixel) / 255.0);
-        let whole: f64 = maps.integrated.iter().sum();
+        let sum: f64 = maps.integrated.iter().sum();
         let expected = log_p(&x) - log_p(&[0.0; 9]);
-        assert!((whole - expected).abs() < 1e-3 * expected.abs(), "{whole}, expected {expected}");
-        // A pixel that is black did nothing, though it could do something.
+        assert!((sum - expected).abs() < 1e-3 * expected.abs(), "{sum}, expected {expected}");
+        // A black pixel contributes nothing, though a change of it would.
         assert!(maps.integrated[0] == 0.0 && maps.saliency[0] != 0.0);
 
-        for at in 0..9 {
-            let moved = |by: f64| {
+        for pixel in 0..9 {
+            let shifted = |by: f64| {
                 let mut x = x;
-                x[at] += by;
+                x[pixel] += by;
                 x
             };
-            let slope = (log_p(&moved(1e-5)) - log_p(&moved(-1e-5))) / 2e-5;
-            assert!((slope - maps.saliency[at]).abs() < 1e-8, "{slope}, got {}", maps.saliency[at]);
+            let slope = (log_p(&shifted(1e-5)) - log_p(&shifted(-1e-5))) / 2e-5;
+            assert!(
+                (slope - maps.saliency[pixel]).abs() < 1e-8,
+                "{slope}, got {}",
+                maps.saliency[pixel]
+            );
         }
     }
 }

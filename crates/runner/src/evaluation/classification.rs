@@ -1,4 +1,4 @@
-//! How good a network's answers are, in all the measures of [`nn::metrics`]: what `eval` prints and the report shows.
+//! Metrics of a classifier, by [`nn::metrics`]: printed by `eval`, shown in the report.
 
 use std::fmt::{self, Display};
 
@@ -10,31 +10,32 @@ use crate::evaluation::interval::Interval;
 use crate::evaluation::predictions::Predictions;
 use crate::machine::escape;
 
-/// Bins of the calibration error: as many as Guo et al. (ICML 2017) take.
+/// Number of bins of the calibration error, that of Guo et al. (ICML 2017).
 const BINS: usize = 15;
 
-/// The most classes among which the label is looked for.
-const MOST_TOP: usize = 5;
+/// Largest k of the top-k accuracies.
+const MAX_K: usize = 5;
 
-/// ClassificationMetrics of answers to some examples. Shares are fractions; what is not defined is `null`, such as the precision of a class that is
-/// never answered.
+/// Metrics of the predictions for some examples. What is undefined is `null`, such as the precision
+/// of a class that is never predicted.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClassificationMetrics {
     /// Number of examples.
     pub images: usize,
-    /// Examples without a prediction, since outputs are NaN or infinite, by index from 0. They
-    /// count as wrong.
+    /// Indices (from 0) of the examples without a prediction, since outputs are NaN or infinite.
+    /// They count as wrong.
     pub unpredicted: Vec<u32>,
-    /// Share of right answers. The micro averages of precision, recall and F1 are the same number.
+    /// Fraction of correct predictions. The micro averages of precision, recall and F1 equal it.
     pub accuracy: f64,
     /// Lower end of its 95 % interval (Wilson's).
     pub accuracy_low: f64,
-    /// Upper end of it.
+    /// Upper end of its 95 % interval (Wilson's).
     pub accuracy_high: f64,
     /// Mean loss; nats.
     #[serde(with = "crate::run::json")]
     pub loss: f64,
-    /// Share of examples whose class is among the k most probable, for k = 1 to 5 at most.
+    /// Top-k accuracies for k = 1, 2, ...: fractions of examples whose label is among the k most
+    /// probable classes. At most 5.
     pub top_k_accuracy: Vec<f64>,
     /// Mean of the classes' precision.
     pub precision_macro: Option<f64>,
@@ -42,70 +43,78 @@ pub struct ClassificationMetrics {
     pub recall_macro: Option<f64>,
     /// Mean of the classes' F1.
     pub f1_macro: Option<f64>,
-    /// Right answers among all answers, whatever the class.
+    /// Precision over all classes together.
     pub precision_micro: f64,
-    /// Examples found among all of them, whatever the class.
+    /// Recall over all classes together.
     pub recall_micro: f64,
-    /// The harmonic mean of these two.
+    /// Harmonic mean of these two.
     pub f1_micro: f64,
     /// Mean over the classes of the area under the ROC of each against the rest.
     pub roc_auc_macro: Option<f64>,
     /// Expected calibration error of the predictions, 15 bins.
     #[serde(with = "crate::run::json")]
     pub calibration_error: f64,
-    /// Class by class.
-    pub classes: Vec<ClassMeasures>,
-    /// `confusion[label][answer]`: examples of that label with that answer.
+    /// Metrics of each class.
+    pub classes: Vec<ClassMetrics>,
+    /// Confusion matrix: number of examples by label (row) and predicted class (column).
     pub confusion: Vec<Vec<u64>>,
-    /// What examples are called.
+    /// Unit name of an example, such as `images`.
     #[serde(skip)]
     noun: &'static str,
 }
 
-/// ClassificationMetrics of a class.
+/// Metrics of a class.
 #[derive(Clone, Debug, Serialize)]
-pub struct ClassMeasures {
-    /// Which class.
+pub struct ClassMetrics {
+    /// Index of the class.
     pub class: usize,
-    /// What it is called in the table that was trained on.
+    /// Name of the class, if the data have names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its examples.
+    /// Number of examples of the class.
     pub images: u64,
-    /// Examples answered with it.
-    pub answered: u64,
-    /// Share of those answers that are right.
+    /// Number of examples predicted as the class.
+    pub predicted: u64,
+    /// Fraction of these predictions that are correct.
     pub precision: Option<f64>,
-    /// Share of its images that are found.
+    /// Fraction of the class's examples that are predicted as it.
     pub recall: Option<f64>,
-    /// The harmonic mean of these two.
+    /// Harmonic mean of precision and recall.
     pub f1: Option<f64>,
     /// Area under the ROC of the class against the rest.
     pub roc_auc: Option<f64>,
 }
 
 impl ClassificationMetrics {
-    /// Of `answers` to examples that are called `noun`, whose classes are called `names` where they have any.
+    /// Metrics of `predictions` for examples with unit name `noun`, whose classes have the names
+    /// `names`, if any.
     ///
     /// # Errors
-    /// None: answers belong to their labels.
-    pub fn new(answers: &Predictions, noun: &'static str, names: &[String]) -> Result<Self, Error> {
-        let Predictions { classes, labels, probabilities, score, .. } = answers;
-        let (&classes, confusion) = (classes, answers.confusion()?);
+    /// None: predictions and labels have equal lengths.
+    pub fn new(
+        predictions: &Predictions,
+        noun: &'static str,
+        names: &[String],
+    ) -> Result<Self, Error> {
+        let Predictions { classes, labels, probabilities, score, .. } = predictions;
+        let (&classes, confusion) = (classes, predictions.confusion()?);
         let Interval { low, high } = Interval::wilson(score.correct, score.rows);
-        let (confidences, right): (Vec<_>, Vec<_>) = (0..answers.len())
-            .filter_map(|at| Some((answers.confidence(at)?, answers.is_right(at))))
+        let (confidences, right): (Vec<_>, Vec<_>) = (0..predictions.len())
+            .filter_map(|i| Some((predictions.confidence(i)?, predictions.is_right(i))))
             .unzip();
-        let top = |k| Ok(top_k(probabilities, labels, classes, k)? as f64 / score.rows as f64);
+        let top_k_accuracy =
+            |k| Ok(top_k(probabilities, labels, classes, k)? as f64 / score.rows as f64);
         let accuracy = score.accuracy();
         Ok(Self {
             images: score.rows,
-            unpredicted: answers.unpredicted(),
+            unpredicted: predictions.unpredicted(),
             accuracy,
             accuracy_low: low,
             accuracy_high: high,
             loss: score.mean_loss(),
-            top_k_accuracy: (1..=classes.min(MOST_TOP)).map(top).collect::<Result<_, Error>>()?,
+            top_k_accuracy: (1..=classes.min(MAX_K))
+                .map(top_k_accuracy)
+                .collect::<Result<_, Error>>()?,
             precision_macro: confusion.macro_precision(),
             recall_macro: confusion.macro_recall(),
             f1_macro: confusion.macro_f1(),
@@ -116,33 +125,32 @@ impl ClassificationMetrics {
             calibration_error: Calibration::new(&confidences, &right, BINS)?.error(),
             classes: (0..classes)
                 .map(|class| {
-                    ClassMeasures::new(answers, &confusion, class, names.get(class).cloned())
+                    ClassMetrics::new(predictions, &confusion, class, names.get(class).cloned())
                 })
                 .collect::<Result<_, _>>()?,
             confusion: (0..classes)
-                .map(|label| (0..classes).map(|answer| confusion.count(label, answer)).collect())
+                .map(|label| (0..classes).map(|class| confusion.count(label, class)).collect())
                 .collect(),
             noun,
         })
     }
 }
 
-impl ClassMeasures {
+impl ClassMetrics {
     fn new(
-        answers: &Predictions,
+        predictions: &Predictions,
         confusion: &Confusion,
         class: usize,
         name: Option<String>,
     ) -> Result<Self, Error> {
-        let scores: Vec<_> =
-            answers.probabilities.iter().skip(class).step_by(answers.classes).copied().collect();
-        let positive: Vec<_> =
-            answers.labels.iter().map(|&label| label as usize == class).collect();
+        let Predictions { probabilities, classes, labels, .. } = predictions;
+        let scores: Vec<_> = probabilities.iter().skip(class).step_by(*classes).copied().collect();
+        let positive: Vec<_> = labels.iter().map(|&label| label as usize == class).collect();
         Ok(Self {
             class,
             name,
             images: confusion.support(class),
-            answered: confusion.predicted(class),
+            predicted: confusion.predicted(class),
             precision: confusion.precision(class),
             recall: confusion.recall(class),
             f1: confusion.f1(class),
@@ -151,38 +159,34 @@ impl ClassMeasures {
     }
 }
 
-/// `98.31 %`, or `-`.
-pub(crate) fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| "-".into(), |share| format!("{:.2} %", 100.0 * share))
+/// Formats a fraction as `98.31 %`, or `-` for `None`.
+pub(crate) fn percent(fraction: Option<f64>) -> String {
+    fraction.map_or_else(|| "-".into(), |fraction| format!("{:.2} %", 100.0 * fraction))
 }
 
 impl Display for ClassificationMetrics {
     /// All but accuracy and loss, for a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let area = |area: Option<f64>| area.map_or_else(|| "-".into(), |area| format!("{area:.4}"));
-        for (k, share) in (1..).zip(&self.top_k_accuracy).skip(1) {
-            writeln!(
-                f,
-                "{:<27}{:>9}",
-                format!("class among the first {k}"),
-                percent(Some(*share))
-            )?;
+        for (k, accuracy) in (1..).zip(&self.top_k_accuracy).skip(1) {
+            writeln!(f, "{:<27}{:>9}", format!("top-{k} accuracy"), percent(Some(*accuracy)))?;
         }
-        for (name, share) in [
+        for (name, fraction) in [
             ("precision, mean of classes", self.precision_macro),
             ("recall, mean of classes", self.recall_macro),
             ("F1, mean of classes", self.f1_macro),
-            ("F1, all answers (micro)", Some(self.f1_micro)),
+            ("F1, all examples (micro)", Some(self.f1_micro)),
             ("calibration error", Some(self.calibration_error)),
         ] {
-            writeln!(f, "{name:<27}{:>9}", percent(share))?;
+            writeln!(f, "{name:<27}{:>9}", percent(fraction))?;
         }
         writeln!(f, "{:<27}{:>9}", "area under ROC, mean", area(self.roc_auc_macro))?;
 
         writeln!(f, "\nclass {:>7}  precision     recall         F1     ROC", self.noun)?;
         for class in &self.classes {
-            let ClassMeasures { class, name, images, precision, recall, f1, roc_auc, .. } = class;
-            let [precision, recall, f1] = [precision, recall, f1].map(|share| percent(*share));
+            let ClassMetrics { class, name, images, precision, recall, f1, roc_auc, .. } = class;
+            let [precision, recall, f1] =
+                [precision, recall, f1].map(|fraction| percent(*fraction));
             let name =
                 name.as_ref().map(|name| format!("  {}", escape::name(name))).unwrap_or_default();
             writeln!(
@@ -191,11 +195,11 @@ impl Display for ClassificationMetrics {
                 area(*roc_auc)
             )?;
         }
-        writeln!(f, "\nrows: classes, columns: answers")?;
-        let most = self.confusion.iter().flatten().max().copied().unwrap_or_default();
-        let width = most.to_string().len().max(self.confusion.len().to_string().len()) + 1;
+        writeln!(f, "\nrows: labels, columns: predictions")?;
+        let max = self.confusion.iter().flatten().max().copied().unwrap_or_default();
+        let width = max.to_string().len().max(self.confusion.len().to_string().len()) + 1;
         write!(f, "{:>5} ", "")?;
-        (0..self.confusion.len()).try_for_each(|answer| write!(f, "{answer:>width$}"))?;
+        (0..self.confusion.len()).try_for_each(|class| write!(f, "{class:>width$}"))?;
         for (label, row) in self.confusion.iter().enumerate() {
             write!(f, "\n{label:>5} ")?;
             row.iter().try_for_each(|count| write!(f, "{count:>width$}"))?;

@@ -1,17 +1,18 @@
-//! How far an accuracy measured on a finite test set can be trusted: Wilson's interval.
+//! Confidence interval of an accuracy measured on a finite test set: Wilson's interval.
 //!
-//! Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference". It stays within
-//! [0, 1] and keeps its coverage near both ends, where the usual `p ± 1.96 sqrt(p (1 - p) / n)` fails.
+//! Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference". It
+//! stays within [0, 1] and keeps its coverage near both ends, where the usual
+//! `p ± 1.96 sqrt(p (1 - p) / n)` fails.
 
-/// The 97.5 % quantile of the standard normal distribution.
+/// 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
 /// An interval that holds the true accuracy with 95 % confidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
-    /// The lower end, a fraction.
+    /// Lower end, a fraction.
     pub low: f64,
-    /// The upper end, a fraction.
+    /// Upper end, a fraction.
     pub high: f64,
 }
 
@@ -28,13 +29,13 @@ impl Interval {
         Self { low: (centre - half).max(0.0), high: (centre + half).min(1.0) }
     }
 
-    /// Half its width: what stands behind `±`.
+    /// Half the width of the interval: the number after `±`.
     pub fn half_width(self) -> f64 {
         (self.high - self.low) / 2.0
     }
 }
 
-/// `98.31 % ± 0.26`: an accuracy and half the width of its 95 % interval, in per cent.
+/// Accuracy and half the width of its 95 % interval, in per cent: `98.31 % ± 0.26`.
 pub fn percent(correct: usize, count: usize) -> String {
     let accuracy = correct as f64 / count as f64;
     format!(
@@ -48,7 +49,8 @@ pub fn percent(correct: usize, count: usize) -> String {
 mod tests {
     use super::*;
 
-    /// Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3.
+    /// Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method
+    /// 3.
     #[test]
     fn matches_published_values() {
         for (correct, count, low, high) in [

@@ -1,6 +1,7 @@
-//! What a network answers to a set of examples: a class each, and how probable it holds every class.
+//! Predictions of a classifier for a set of examples: the class of each, and the probability of
+//! every class.
 //!
-//! `eval`, `predict` and the [report](crate::report) begin here.
+//! Computed by `eval`, `predict`, and `train` for the [report](crate::report).
 
 use kernels::Cpu;
 use kernels::argmax::argmax;
@@ -13,36 +14,36 @@ use crate::data::Labelled;
 use crate::data::element::Element;
 use crate::evaluation::scorer::Scorer;
 use crate::machine::memory::reserve;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 
-/// Predictions to some examples of a set, in their order.
+/// Predictions for some examples of a set, in their order.
 #[derive(Clone, Debug)]
 pub struct Predictions {
-    /// Outputs of the network: at least as many as the set has classes.
+    /// Number of outputs of the network: at least the number of classes of the set.
     pub classes: usize,
-    /// The examples, by their place in the set.
+    /// Indices of the examples in the set.
     pub examples: Vec<u32>,
-    /// Their classes.
+    /// Labels of the examples.
     pub labels: Vec<u32>,
-    /// The predicted classes: the first of the most probable. `None` where outputs are NaN or
-    /// infinite.
-    pub answers: Vec<Option<u32>>,
-    /// How probable it holds each class of each example: `[examples, classes]`. NaN where there is
-    /// no prediction.
+    /// Predicted class of each example: the first of the most probable ones. `None` if outputs are
+    /// NaN or infinite.
+    pub predicted: Vec<Option<u32>>,
+    /// Probability of each class: `[examples, classes]`. NaN if there is no prediction.
     pub probabilities: Vec<f64>,
-    /// Loss and hits.
+    /// Loss, and number of correct predictions.
     pub score: Score,
 }
 
 impl Predictions {
-    /// The answers of `network` with `weights` to the examples `indices` of `set`.
+    /// Predictions of `network` with `weights` for the examples `indices` of `set`.
     ///
     /// # Errors
-    /// As for [`Scorer::score`]; [`Error::Network`] if there is no memory for the probabilities.
+    /// Errors of [`Scorer::score`]; [`Error::Network`] if there is not enough memory for the
+    /// probabilities.
     pub fn new<T: Element>(
         network: &Network,
         cpu: Cpu<'_>,
-        weights: &mut Weights<T>,
+        weights: &mut ModelWeights<T>,
         set: &Labelled,
         indices: &[u32],
     ) -> Result<Self, Error> {
@@ -53,11 +54,11 @@ impl Predictions {
             classes,
             examples: indices.into(),
             labels: Vec::with_capacity(indices.len()),
-            answers: Vec::with_capacity(indices.len()),
+            predicted: Vec::with_capacity(indices.len()),
             probabilities: reserve(cells).map_err(no_memory)?,
             score: Score::default(),
         };
-        let (mut logits, mut greatest, mut refused) = (Vec::new(), Vec::new(), None);
+        let (mut probabilities, mut classes_of_batch, mut failed) = (Vec::new(), Vec::new(), None);
         all.score = Scorer::new(network, cpu)?.score_each(
             network,
             cpu,
@@ -67,18 +68,18 @@ impl Predictions {
             |targets, outputs| {
                 let nn::Targets::Labels(labels) = targets else { return };
                 all.labels.extend(labels);
-                logits.clear();
-                logits.extend_from_slice(outputs);
-                greatest.resize(labels.len(), 0);
-                let answered = argmax(cpu, outputs, classes, &mut greatest)
-                    .and_then(|()| softmax_in_place(cpu, &mut logits, classes));
-                refused = refused.or(answered.err());
-                let rows = outputs.chunks_exact(classes).zip(&greatest);
-                all.answers.extend(rows.map(|(row, &class)| is_prediction(row).then_some(class)));
-                all.probabilities.extend(logits.iter().map(|p| p.to_f64()));
+                probabilities.clear();
+                probabilities.extend_from_slice(outputs);
+                classes_of_batch.resize(labels.len(), 0);
+                let computed = argmax(cpu, outputs, classes, &mut classes_of_batch)
+                    .and_then(|()| softmax_in_place(cpu, &mut probabilities, classes));
+                failed = failed.or(computed.err());
+                let rows = outputs.chunks_exact(classes).zip(&classes_of_batch);
+                all.predicted.extend(rows.map(|(row, &class)| is_prediction(row).then_some(class)));
+                all.probabilities.extend(probabilities.iter().map(|p| p.to_f64()));
             },
         )?;
-        match refused {
+        match failed {
             Some(error) => Err(nn::Error::from(error).into()),
             None => Ok(all),
         }
@@ -89,50 +90,50 @@ impl Predictions {
         self.labels.len()
     }
 
-    /// Whether there are none.
+    /// `true` if there are no examples.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The probabilities of the classes of example `at`.
-    pub fn row(&self, at: usize) -> &[f64] {
-        &self.probabilities[at * self.classes..][..self.classes]
+    /// Probabilities of the classes of example `index`.
+    pub fn row(&self, index: usize) -> &[f64] {
+        &self.probabilities[index * self.classes..][..self.classes]
     }
 
-    /// Probability of the predicted class of example `at`. `None` if it has no prediction.
-    pub fn confidence(&self, at: usize) -> Option<f64> {
-        self.answers[at].map(|class| self.row(at)[class as usize])
+    /// Probability of the predicted class of example `index`. `None` if it has no prediction.
+    pub fn confidence(&self, index: usize) -> Option<f64> {
+        self.predicted[index].map(|class| self.row(index)[class as usize])
     }
 
-    /// `true` if the prediction for example `at` is right. No prediction is wrong.
-    pub fn is_right(&self, at: usize) -> bool {
-        self.answers[at] == Some(self.labels[at])
+    /// `true` if the prediction for example `index` is correct; `false` if there is none.
+    pub fn is_right(&self, index: usize) -> bool {
+        self.predicted[index] == Some(self.labels[index])
     }
 
-    /// The examples without a prediction.
+    /// Indices of the examples without a prediction.
     pub fn unpredicted(&self) -> Vec<u32> {
         let without =
-            self.examples.iter().zip(&self.answers).filter(|(_, answer)| answer.is_none());
+            self.examples.iter().zip(&self.predicted).filter(|(_, class)| class.is_none());
         without.map(|(&example, _)| example).collect()
     }
 
-    /// Which class was answered with which.
+    /// Confusion matrix.
     ///
     /// # Errors
-    /// None: labels and answers are classes.
+    /// None: labels and predictions are classes.
     pub fn confusion(&self) -> Result<Confusion, Error> {
-        Ok(Confusion::new(&self.labels, &self.answers, self.classes)?)
+        Ok(Confusion::new(&self.labels, &self.predicted, self.classes)?)
     }
 }
 
-/// Number of rows that the error names.
-const MOST_NAMED: usize = 5;
+/// Maximum number of rows that the error names.
+const MAX_NAMED: usize = 5;
 
-/// Checks that no row is without a prediction. `unpredicted` holds the names of those that are,
-/// `of` counts all rows, which are called `noun`.
+/// Checks that every row has a prediction. `unpredicted` has the names of those without one, `of`
+/// is the number of all rows, and `noun` their unit name.
 ///
 /// # Errors
-/// [`Error::Unpredicted`] counts them and names the first few.
+/// [`Error::Unpredicted`] has the number of rows without a prediction, and names the first few.
 pub(crate) fn require_predictions(
     unpredicted: &[String],
     of: usize,
@@ -141,7 +142,7 @@ pub(crate) fn require_predictions(
     if unpredicted.is_empty() {
         return Ok(());
     }
-    let rest = unpredicted.len().saturating_sub(MOST_NAMED);
+    let rest = unpredicted.len().saturating_sub(MAX_NAMED);
     let mut rows = unpredicted[..unpredicted.len() - rest].join(", ");
     if rest > 0 {
         rows.push_str(&format!(" and {rest} more"));

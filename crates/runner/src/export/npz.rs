@@ -1,8 +1,9 @@
-//! Arrays as NumPy's `.npz`: a ZIP archive of `.npy` files, not compressed.
+//! Encoder of NumPy's `.npz`: an uncompressed ZIP archive of `.npy` files.
 //!
 //! ```text
-//! npy = \x93NUMPY 1 0 | length of header u16 | {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } padded to 64 bytes | data
-//! zip = (local header | npy)* | (central header)* | end of central directory
+//! npy    = \x93NUMPY 1 0 | length of header u16 | header, padded to 64 bytes | data
+//! header = {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
+//! zip    = (local header | npy)* | (central header)* | end of central directory
 //! ```
 //!
 //! Sources: NumPy's `numpy.lib.format`; PKWARE's APPNOTE 6.3, sections 4.3.7, 4.3.12 and 4.3.16.
@@ -12,15 +13,16 @@ use safetensors::Dtype;
 
 use crate::run::tensors::Array;
 
-/// The bytes of the file. One of 4 GiB or more is no archive, since offsets have 32 bits: the
-/// caller refuses it.
+/// Encodes `arrays` as the bytes of an archive. Offsets have 32 bits: the caller must refuse a
+/// result of 4 GiB or more.
 pub(crate) fn encode(arrays: &[(String, Array)]) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for (name, array) in arrays {
         let (name, data) = (format!("{name}.npy"), npy(array));
         let mut crc = Crc::new();
         crc.update(&data);
-        // Version 2.0, no flags, stored; 1 January 1980, so that equal weights make equal files.
+        // Version 2.0, no flags, stored; dated 1 January 1980, so that equal weights have equal
+        // files.
         let mut common = Vec::new();
         common.extend([20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0]);
         common.extend(crc.sum().to_le_bytes());
@@ -50,7 +52,7 @@ pub(crate) fn encode(arrays: &[(String, Array)]) -> Vec<u8> {
     file
 }
 
-/// An array as a file.
+/// Encodes an array as a `.npy` file.
 fn npy(array: &Array) -> Vec<u8> {
     let descr = match array.dtype() {
         Dtype::F64 => "<f8",
@@ -62,7 +64,7 @@ fn npy(array: &Array) -> Vec<u8> {
         "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}",
         shape.trim_end()
     );
-    // Ten bytes come before it, and a line end after it.
+    // Ten bytes precede the header, and a line end follows it.
     while !(10 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');
     }
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_array_is_as_numpy_writes_it() {
+    fn an_array_has_the_bytes_of_numpy() {
         let file = npy(&Array::new(&[2, 1], &[1.0_f32, -2.0]));
         assert_eq!(file.len(), 128 + 8);
         assert!(file.starts_with(

@@ -1,12 +1,12 @@
-//! A network as a model of ONNX, operator set 17.
+//! Encoder of ONNX models, operator set 17.
 //!
 //! ```text
-//! images [n, 1, height, width], 0 to 1  ->  a node or a few for each layer  ->  logits [n, classes]
-//! rows [n, columns]                     ->                                  ->  values [n, 1], where there is one output
+//! images [n, 1, height, width], 0 to 1  ->  nodes of each layer  ->  logits [n, classes]
+//! rows [n, columns]                     ->                       ->  values [n, 1], for one output
 //! ```
 //!
-//! Sources: `onnx.proto` for the messages, and the operators' descriptions at <https://onnx.ai/onnx/operators>. Checked against ONNX
-//! Runtime.
+//! Sources: `onnx.proto` for the messages, and the documentation of the operators at
+//! <https://onnx.ai/onnx/operators>. Checked against ONNX Runtime.
 
 mod norms;
 mod steps;
@@ -20,18 +20,18 @@ use crate::data::noun;
 use crate::export::arrays;
 use crate::run::protobuf::Message;
 use crate::run::tensors::Array;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 
-/// The version of the format, and of the operators.
+/// Versions of the format and of the operator set.
 const IR_VERSION: i64 = 8;
 const OPERATOR_SET: i64 = 17;
 
 /// ONNX's code for f32.
 const FLOAT: i64 = 1;
 
-/// How rows lie between two layers, as far as it matters here.
+/// Layout of a batch between two layers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Rows {
+enum BatchLayout {
     /// `[n, channels, height, width]`.
     Image,
     /// `[n, features]`.
@@ -40,38 +40,40 @@ enum Rows {
     Steps,
 }
 
-/// A graph that grows.
+/// A graph under construction.
 struct Graph<'a> {
     message: Message,
     arrays: HashMap<String, Array>,
     shapes: &'a HashMap<String, Vec<usize>>,
-    /// Values so far: each has a name of its own.
+    /// Number of values so far, for their names.
     values: usize,
 }
 
-/// The bytes of the model.
+/// Encodes the network of `layers` as the bytes of a model.
 ///
 /// # Errors
-/// [`Error::Usage`] names the first layer that has no counterpart.
+/// [`Error::Usage`] names the first layer without a counterpart.
 pub(crate) fn encode(
     network: &Network,
     layers: &[LayerSpec],
-    weights: &Weights<f32>,
+    weights: &ModelWeights<f32>,
 ) -> Result<Vec<u8>, Error> {
     let tensors = network.layout().tensors().iter().chain(network.buffers().tensors());
     let shapes = tensors.map(|tensor| (tensor.name.clone(), tensor.torch_shape())).collect();
     let arrays = arrays(network, weights).into_iter().collect();
     let mut graph = Graph { message: Message::new(), arrays, shapes: &shapes, values: 0 };
-    let (rows, dims) = match network.input() {
-        Shape::Image { height, width, channels } => (Rows::Image, vec![channels, height, width]),
-        Shape::Steps { steps, features } => (Rows::Steps, vec![steps, features]),
-        Shape::Features(features) => (Rows::Vector, vec![features]),
+    let (layout, dims) = match network.input() {
+        Shape::Image { height, width, channels } => {
+            (BatchLayout::Image, vec![channels, height, width])
+        }
+        Shape::Steps { steps, features } => (BatchLayout::Steps, vec![steps, features]),
+        Shape::Features(features) => (BatchLayout::Vector, vec![features]),
     };
     let dims: Vec<_> = dims.into_iter().map(|dim| dim as i64).collect();
     let (inputs, outputs) =
         (noun(network.input()), if network.outputs() == 1 { "values" } else { "logits" });
-    let (last, rows) = graph.sequence("layers", layers, inputs.into(), rows)?;
-    let last = graph.vector(last, rows);
+    let (last, layout) = graph.sequence("layers", layers, inputs.into(), layout)?;
+    let last = graph.vector(last, layout);
     graph.node("Identity", &[&last], &[outputs], []);
     let graph = graph
         .message
@@ -87,7 +89,7 @@ pub(crate) fn encode(
     Ok(model.into_bytes())
 }
 
-/// A value of the graph's surface: rows of these dimensions.
+/// Input or output of the graph: `[n, dims]`.
 fn value(name: &str, dims: &[i64]) -> Message {
     let batch = Message::new().message(1, Message::new().text(2, "n"));
     let shape = dims.iter().fold(batch, |shape, &dim| shape.message(1, Message::new().int(1, dim)));
@@ -123,6 +125,7 @@ impl Attribute<'_> {
 }
 
 impl Graph<'_> {
+    /// Appends a node.
     fn node<const N: usize>(
         &mut self,
         kind: &str,
@@ -138,7 +141,7 @@ impl Graph<'_> {
         self.message = std::mem::take(&mut self.message).message(1, node);
     }
 
-    /// A node whose output gets a name.
+    /// Appends a node with one output, and returns the output's name.
     fn op<const N: usize>(
         &mut self,
         kind: &str,
@@ -151,19 +154,20 @@ impl Graph<'_> {
         output
     }
 
-    /// The tensor `name` as part of the model, with this shape or its own; empty, which stands for none, if there is none.
+    /// Adds the tensor `name` to the model, with `shape` or its own, and returns its name. If there
+    /// is none, returns an empty name, which stands for an absent input.
     fn tensor(&mut self, name: &str, shape: Option<&[usize]>) -> String {
-        let (Some(array), Some(own)) = (self.arrays.get(name), self.shapes.get(name)) else {
+        let (Some(array), Some(own_shape)) = (self.arrays.get(name), self.shapes.get(name)) else {
             return String::new();
         };
-        let dims = shape.unwrap_or(own);
+        let dims = shape.unwrap_or(own_shape);
         let tensor = dims.iter().fold(Message::new(), |tensor, &dim| tensor.int(1, dim as i64));
         let tensor = tensor.int(2, FLOAT).text(8, name).blob(9, array.bytes());
         self.message = std::mem::take(&mut self.message).message(5, tensor);
         name.into()
     }
 
-    /// A number as part of the model.
+    /// Adds a number to the model, and returns its name.
     fn number(&mut self, value: f64) -> String {
         self.values += 1;
         let name = format!("number_{}", self.values);
@@ -173,62 +177,65 @@ impl Graph<'_> {
         name
     }
 
-    /// Layers one after the other, whose tensors are named `path.number.name`; returns what comes out.
+    /// Appends `layers`, whose tensors are named `path.index.name`; returns the output and its
+    /// layout.
     fn sequence(
         &mut self,
         path: &str,
         layers: &[LayerSpec],
         x: String,
-        rows: Rows,
-    ) -> Result<(String, Rows), Error> {
-        layers.iter().enumerate().try_fold((x, rows), |(x, rows), (number, layer)| {
-            self.layer(&format!("{path}.{number}"), layer, x, rows)
+        layout: BatchLayout,
+    ) -> Result<(String, BatchLayout), Error> {
+        layers.iter().enumerate().try_fold((x, layout), |(x, layout), (index, layer)| {
+            self.layer(&format!("{path}.{index}"), layer, x, layout)
         })
     }
 
-    /// `x` as `[n, outputs]`, in the order that elements have in memory: there, the channels of a
-    /// pixel lie together.
-    fn vector(&mut self, x: String, rows: Rows) -> String {
-        match rows {
-            Rows::Vector => x,
-            Rows::Steps => self.op("Flatten", &[&x], []),
-            Rows::Image => {
+    /// Flattens `x` to `[n, outputs]` in the memory order of elements, in which the channels of a
+    /// pixel are adjacent.
+    fn vector(&mut self, x: String, layout: BatchLayout) -> String {
+        match layout {
+            BatchLayout::Vector => x,
+            BatchLayout::Steps => self.op("Flatten", &[&x], []),
+            BatchLayout::Image => {
                 let last = self.transpose(&x, &[0, 2, 3, 1]);
                 self.op("Flatten", &[&last], [])
             }
         }
     }
 
+    /// Appends a layer; returns the output and its layout.
     fn layer(
         &mut self,
         path: &str,
         layer: &LayerSpec,
         x: String,
-        rows: Rows,
-    ) -> Result<(String, Rows), Error> {
+        layout: BatchLayout,
+    ) -> Result<(String, BatchLayout), Error> {
         let pair = |[a, b]: [usize; 2]| vec![a as i64, b as i64];
-        let around = |[a, b]: [usize; 2]| [a, b, a, b].map(|side| side as i64).to_vec();
+        let pads = |[a, b]: [usize; 2]| [a, b, a, b].map(|side| side as i64).to_vec();
         Ok(match layer {
-            LayerSpec::Dense { .. } if rows == Rows::Steps => {
+            LayerSpec::Dense { .. } if layout == BatchLayout::Steps => {
                 let (weight, bias) = (format!("{path}.weight"), format!("{path}.bias"));
-                (self.dense_at_each(&x, &weight, &bias), rows)
+                (self.dense_at_each_step(&x, &weight, &bias), layout)
             }
             LayerSpec::Dense { .. } => {
-                let x = if rows == Rows::Image { self.op("Flatten", &[&x], []) } else { x };
+                let x =
+                    if layout == BatchLayout::Image { self.op("Flatten", &[&x], []) } else { x };
                 let weight = self.tensor(&format!("{path}.weight"), None);
                 let bias = self.tensor(&format!("{path}.bias"), None);
                 let inputs = [&x[..], &weight, &bias];
                 let inputs = if bias.is_empty() { &inputs[..2] } else { &inputs[..] };
-                (self.op("Gemm", inputs, [Attribute::Int("transB", 1)]), Rows::Vector)
+                (self.op("Gemm", inputs, [Attribute::Int("transB", 1)]), BatchLayout::Vector)
             }
-            LayerSpec::Activation(activation) => (self.activation(*activation, &x), rows),
+            LayerSpec::Activation(activation) => (self.activation(*activation, &x), layout),
             LayerSpec::Prelu { .. } => {
                 let name = format!("{path}.weight");
                 let channels =
                     self.shapes.get(&name).and_then(|shape| shape.first()).copied().unwrap_or(1);
                 let shape = [channels, 1, 1];
-                let slope = self.tensor(&name, (rows == Rows::Image).then_some(&shape));
-                (self.op("PRelu", &[&x, &slope], []), rows)
+                let slope = self.tensor(&name, (layout == BatchLayout::Image).then_some(&shape));
+                (self.op("PRelu", &[&x, &slope], []), layout)
             }
             LayerSpec::Convolution(spec) => {
                 let weight = self.tensor(&format!("{path}.weight"), None);
@@ -238,16 +245,16 @@ impl Graph<'_> {
                 let attributes = [
                     Attribute::Ints("kernel_shape", pair(spec.kernel)),
                     Attribute::Ints("strides", pair(spec.stride)),
-                    Attribute::Ints("pads", around(spec.padding)),
+                    Attribute::Ints("pads", pads(spec.padding)),
                     Attribute::Int("group", spec.groups as i64),
                 ];
-                (self.op("Conv", inputs, attributes), Rows::Image)
+                (self.op("Conv", inputs, attributes), BatchLayout::Image)
             }
             LayerSpec::Pooling { pool, kernel, stride, padding } => {
                 let window = [
                     Attribute::Ints("kernel_shape", pair(*kernel)),
                     Attribute::Ints("strides", pair(*stride)),
-                    Attribute::Ints("pads", around(*padding)),
+                    Attribute::Ints("pads", pads(*padding)),
                 ];
                 let [kernel, strides, pads] = window;
                 let pooled = match pool {
@@ -257,61 +264,64 @@ impl Graph<'_> {
                         self.op("AveragePool", &[&x], [kernel, strides, pads, padding])
                     }
                 };
-                (pooled, Rows::Image)
+                (pooled, BatchLayout::Image)
             }
-            LayerSpec::GlobalPooling if rows == Rows::Steps => {
+            LayerSpec::GlobalPooling if layout == BatchLayout::Steps => {
                 let attributes = [Attribute::Ints("axes", vec![1]), Attribute::Int("keepdims", 0)];
-                (self.op("ReduceMean", &[&x], attributes), Rows::Vector)
+                (self.op("ReduceMean", &[&x], attributes), BatchLayout::Vector)
             }
             LayerSpec::GlobalPooling => {
                 let mean = self.op("GlobalAveragePool", &[&x], []);
-                (self.op("Flatten", &[&mean], []), Rows::Vector)
+                (self.op("Flatten", &[&mean], []), BatchLayout::Vector)
             }
-            LayerSpec::Flatten => (self.op("Flatten", &[&x], []), Rows::Vector),
-            LayerSpec::Dropout { .. } => (x, rows),
+            LayerSpec::Flatten => (self.op("Flatten", &[&x], []), BatchLayout::Vector),
+            LayerSpec::Dropout { .. } => (x, layout),
             LayerSpec::BatchNorm { epsilon, .. } => {
-                (self.batch_norm(path, &x, rows, *epsilon), rows)
+                (self.batch_norm(path, &x, layout, *epsilon), layout)
             }
             LayerSpec::Residual { body, shortcut, scale } => {
-                let (branch, inside) =
-                    self.sequence(&format!("{path}.body"), body, x.clone(), rows)?;
-                let (beside, _) = self.sequence(&format!("{path}.shortcut"), shortcut, x, rows)?;
-                let factor = match scale {
+                let (branch, branch_layout) =
+                    self.sequence(&format!("{path}.body"), body, x.clone(), layout)?;
+                let (shortcut, _) =
+                    self.sequence(&format!("{path}.shortcut"), shortcut, x, layout)?;
+                let scale = match scale {
                     BranchScale::Fixed(1.0) => None,
                     BranchScale::Fixed(scale) => Some(self.number(*scale)),
                     BranchScale::Learned(_) => Some(self.tensor(&format!("{path}.scale"), None)),
                 };
-                let branch = match factor {
-                    Some(factor) => self.op("Mul", &[&branch, &factor], []),
+                let branch = match scale {
+                    Some(scale) => self.op("Mul", &[&branch, &scale], []),
                     None => branch,
                 };
-                (self.op("Add", &[&beside, &branch], []), inside)
+                (self.op("Add", &[&shortcut, &branch], []), branch_layout)
             }
-            LayerSpec::Places => (self.places(&x), Rows::Steps),
-            LayerSpec::Rows => (self.rows(&x), Rows::Steps),
+            LayerSpec::Places => (self.places(&x), BatchLayout::Steps),
+            LayerSpec::Rows => (self.rows(&x), BatchLayout::Steps),
             LayerSpec::Position { .. } => {
                 let weight = self.tensor(&format!("{path}.weight"), None);
-                (self.op("Add", &[&x, &weight], []), rows)
+                (self.op("Add", &[&x, &weight], []), layout)
             }
             LayerSpec::GroupNorm { groups, epsilon } => {
-                (self.group_norm(path, &x, rows, *groups, *epsilon), rows)
+                (self.group_norm(path, &x, layout, *groups, *epsilon), layout)
             }
-            LayerSpec::Standardise => (self.standardise(path, &x, rows), rows),
-            LayerSpec::Unstandardise => (self.unstandardise(path, &x, rows), rows),
+            LayerSpec::Standardise => (self.standardise(path, &x, layout), layout),
+            LayerSpec::Unstandardise => (self.unstandardise(path, &x, layout), layout),
             LayerSpec::Embedding { count, .. } => {
-                (self.embedding(path, &x, rows, *count), Rows::Steps)
+                (self.embedding(path, &x, layout, *count), BatchLayout::Steps)
             }
-            LayerSpec::LayerNorm { epsilon } => (self.layer_norm(path, &x, rows, *epsilon), rows),
-            LayerSpec::RmsNorm { epsilon } => (self.rms_norm(path, &x, rows, *epsilon), rows),
+            LayerSpec::LayerNorm { epsilon } => {
+                (self.layer_norm(path, &x, layout, *epsilon), layout)
+            }
+            LayerSpec::RmsNorm { epsilon } => (self.rms_norm(path, &x, layout, *epsilon), layout),
             LayerSpec::Attention { heads, causal, .. } => {
-                (self.attention(path, &x, *heads, *causal), rows)
+                (self.attention(path, &x, *heads, *causal), layout)
             }
             LayerSpec::Transformer { heads, causal, .. } => {
-                (self.transformer(path, &x, *heads, *causal), rows)
+                (self.transformer(path, &x, *heads, *causal), layout)
             }
             LayerSpec::Recurrent(spec) => {
-                let rows = if spec.last { Rows::Vector } else { Rows::Steps };
-                (self.recurrent(path, &x, spec), rows)
+                let layout = if spec.last { BatchLayout::Vector } else { BatchLayout::Steps };
+                (self.recurrent(path, &x, spec), layout)
             }
             other => return Err(no_counterpart(path, other)),
         })
@@ -356,18 +366,18 @@ impl Graph<'_> {
             Activation::GeluTanh => {
                 let square = self.op("Mul", &[x, x], []);
                 let (third, one) = (self.number(0.044_715), self.number(1.0));
-                let bent = self.op("Mul", &[&square, &third], []);
-                let bent = self.op("Add", &[&bent, &one], []);
-                let bent = self.op("Mul", &[x, &bent], []);
+                let inner = self.op("Mul", &[&square, &third], []);
+                let inner = self.op("Add", &[&inner, &one], []);
+                let inner = self.op("Mul", &[x, &inner], []);
                 let root = self.number((2.0 / std::f64::consts::PI).sqrt());
-                let bent = self.op("Mul", &[&bent, &root], []);
-                let tanh = self.op("Tanh", &[&bent], []);
+                let inner = self.op("Mul", &[&inner, &root], []);
+                let tanh = self.op("Tanh", &[&inner], []);
                 self.half_of_one_plus(x, &tanh)
             }
         }
     }
 
-    /// `x / 2 (1 + y)`.
+    /// Appends `x / 2 (1 + y)`.
     fn half_of_one_plus(&mut self, x: &str, y: &str) -> String {
         let (one, half) = (self.number(1.0), self.number(0.5));
         let sum = self.op("Add", &[y, &one], []);
@@ -381,13 +391,14 @@ impl Graph<'_> {
     }
 }
 
-/// What is said of a layer that cannot be written.
+/// Error for a layer without a counterpart.
 fn no_counterpart(path: &str, layer: &LayerSpec) -> Error {
-    let place = path.strip_prefix("layers.").unwrap_or(path);
+    let name = path.strip_prefix("layers.").unwrap_or(path);
     Error::Usage(format!(
-        "export: expected layers that have an ONNX form here (dense, activations, convolution, pooling, flatten, dropout, batch_norm, \
-         group_norm, layer_norm, rms_norm, standardise, unstandardise, residual, places, rows, embedding, position, attention, transformer, \
-         recurrent), got layer {place} ({}); --format npz takes every network",
+        "export: expected layers with an ONNX counterpart (dense, activations, convolution, \
+         pooling, flatten, dropout, batch_norm, group_norm, layer_norm, rms_norm, standardise, \
+         unstandardise, residual, places, rows, embedding, position, attention, transformer, \
+         recurrent), got layer {name} ({}); --format npz takes every network",
         layer.kind()
     ))
 }

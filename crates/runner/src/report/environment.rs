@@ -32,7 +32,7 @@ impl Display for Environment<'_> {
             ("Data", format!("{} ({})", summary.dataset, summary.data_origin)),
             (noun.as_str(), counts.clone()),
             ("Seed", summary.seed.to_string()),
-            ("Machine", summary.machine.clone()),
+            ("Machine", summary.platform.clone()),
             ("Computed with", format!("{} threads, {}", summary.threads, summary.isa)),
             ("Seconds in all", format!("{:.2}", summary.seconds_total)),
             (

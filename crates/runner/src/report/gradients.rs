@@ -197,7 +197,7 @@ fn ratios(layers: &Layers<'_>, record: &[Health]) -> Chart<'static> {
 
 /// The learning rate of each sampled step.
 fn rate(record: &[Health]) -> Chart<'static> {
-    let sampled = record.iter().flat_map(|health| health.steps.iter().zip(&health.rates));
+    let sampled = record.iter().flat_map(|health| health.steps.iter().zip(&health.learning_rates));
     let points = sampled.map(|(&step, &rate)| (step as f64, rate)).collect();
     Chart {
         title: "Learning rate",
@@ -237,7 +237,7 @@ impl Display for Histograms<'_> {
              style=\"background:var(--soft)\"></i>first epoch</span></figcaption>\n<div class=\"small\">"
         )?;
         for (tensors, first, last) in ends() {
-            let (name, zero) = (name(tensors), 100.0 * last.magnitudes.zero_share());
+            let (name, zero) = (name(tensors), 100.0 * last.magnitudes.zero_fraction());
             write!(f, "<div><small class=\"soft\">{}", Escaped(&name))?;
             if zero >= 0.05 {
                 write!(f, ", {zero:.1} % are 0")?;
@@ -349,10 +349,10 @@ impl Display for Units<'_> {
                 last.dead,
                 first.saturated,
                 last.saturated,
-                100.0 * first.zero_share,
-                100.0 * last.zero_share,
-                100.0 * first.saturated_share,
-                100.0 * last.saturated_share,
+                100.0 * first.zero_fraction,
+                100.0 * last.zero_fraction,
+                100.0 * first.saturated_fraction,
+                100.0 * last.saturated_fraction,
             )?;
         }
         writeln!(f, "</table></div></figure>")
@@ -385,7 +385,7 @@ impl Display for Table<'_> {
                 mean(&tensor.grad_norms),
                 mean(&tensor.param_norms),
                 mean(&tensor.update_ratios),
-                100.0 * tensor.magnitudes.zero_share(),
+                100.0 * tensor.magnitudes.zero_fraction(),
                 tensor.magnitudes.non_finite,
             )?;
         }
@@ -414,7 +414,13 @@ mod tests {
     }
 
     fn health(epoch: u32, tensors: Vec<TensorHealth>) -> Health {
-        Health { epoch, steps: vec![1, 2], rates: vec![0.1, 0.05], tensors, ..Health::default() }
+        Health {
+            epoch,
+            steps: vec![1, 2],
+            learning_rates: vec![0.1, 0.05],
+            tensors,
+            ..Health::default()
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) fn mistakes(answers: &Predictions) -> Vec<usize> {
 /// The places of those whose maps are shown: mistakes, and the first images that are read rightly.
 pub(crate) fn explained(answers: &Predictions) -> Vec<usize> {
     let right = (0..answers.len()).filter(|&at| answers.is_right(at)).take(MAPS);
-    let wrong = mistakes(answers).into_iter().filter(|&at| answers.answers[at].is_some());
+    let wrong = mistakes(answers).into_iter().filter(|&at| answers.predicted[at].is_some());
     wrong.take(MAPS).chain(right).collect()
 }
 
@@ -104,7 +104,7 @@ impl<'a> Reading<'a> {
         let label = self.answers.labels[at];
         let confidence =
             self.answers.confidence(at).map(|share| format!("{:.1}\u{a0}%", 100.0 * share));
-        match self.answers.answers[at].zip(confidence) {
+        match self.answers.predicted[at].zip(confidence) {
             None => format!("{label}, no prediction"),
             Some((answer, confidence)) if answer == label => format!("{label}, {confidence}"),
             Some((answer, confidence)) => format!("{label} read as {answer}, {confidence}"),
@@ -221,7 +221,7 @@ impl Display for Bars<'_> {
         for (class, &p) in (0..).zip(row) {
             let colour = match class {
                 class if class == answers.labels[*at] => "isright",
-                class if answers.answers[*at] == Some(class) => "iswrong",
+                class if answers.predicted[*at] == Some(class) => "iswrong",
                 _ => "bar",
             };
             let (x, tall) = (10 * class, if p.is_finite() { p * height } else { 0.0 });
@@ -359,7 +359,7 @@ mod tests {
             classes: 2,
             examples: vec![0, 1, 2],
             labels: vec![0, 0, 1],
-            answers: vec![Some(0), Some(1), Some(0)],
+            predicted: vec![Some(0), Some(1), Some(0)],
             probabilities: vec![0.9, 0.1, 0.4, 0.6, 0.8, 0.2],
             score: Score { rows: 3, loss: 1.0, weight: 3.0, correct: 1 },
         };
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn an_image_without_a_prediction_is_a_mistake_without_a_map() {
         let (mut answers, set) = answers();
-        (answers.answers[2], answers.probabilities[4]) = (None, f64::NAN);
+        (answers.predicted[2], answers.probabilities[4]) = (None, f64::NAN);
         assert_eq!((mistakes(&answers), explained(&answers)), (vec![1, 2], vec![1, 0]));
         let confusion = answers.confusion().expect("classes");
         let text =

@@ -17,7 +17,7 @@ pub(crate) struct Recovered<'a> {
 
 impl Display for Recovered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut places = self.record.iter().flat_map(|health| &health.met).peekable();
+        let mut places = self.record.iter().flat_map(|health| &health.non_finite).peekable();
         if places.peek().is_none() {
             return Ok(());
         }
@@ -30,7 +30,7 @@ impl Display for Recovered<'_> {
              first few of each epoch, and {MOST_ROWS} at most:</p>\n<div class=\"scroll\"><table id=\"recovery\">\n<tr><th>Epoch</th><th>Step</th><th>Loss</th><th>It began in</th></tr>"
         )?;
         for place in places.take(MOST_ROWS) {
-            let origin = place.origin.as_deref().unwrap_or("no place that could be found");
+            let origin = place.location.as_deref().unwrap_or("no place that could be found");
             writeln!(
                 f,
                 "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",

@@ -1,6 +1,6 @@
-//! The rows of a batch: examples gathered from a data set into numbers, in buffers that are reused.
+//! Batch buffers: examples and targets gathered from a data set, in memory that is reused.
 //!
-//! The training loop, [`scoring`](crate::evaluation::scorer) and `dump` fill one.
+//! Filled by the training loop, the [scorer](crate::evaluation::scorer) and `dump`.
 
 use kernels::Isa;
 use nn::Batch;
@@ -10,41 +10,49 @@ use crate::augment::Augmentation;
 use crate::data::element::Element;
 use crate::data::{Labelled, Targets, gather};
 
-/// Buffers for some examples and their targets.
+/// Buffers for a batch of examples and their targets.
 #[derive(Clone, Debug)]
-pub struct Rows<T> {
+pub struct BatchBuffers<T> {
     isa: Isa,
     inputs: Vec<T>,
     labels: Vec<u32>,
     values: Vec<T>,
 }
 
-impl<T: Element> Rows<T> {
-    /// Buffers for `capacity` examples of `image_len` numbers.
+impl<T: Element> BatchBuffers<T> {
+    /// Buffers for `capacity` examples of `inputs` elements each, filled with the instructions of
+    /// `isa`.
     ///
     /// # Errors
-    /// [`Error::Network`] if there is no memory for them.
-    pub fn new(capacity: usize, image_len: usize) -> Result<Self, Error> {
+    /// [`Error::Network`] if there is not enough memory.
+    pub fn new(isa: Isa, capacity: usize, inputs: usize) -> Result<Self, Error> {
         Ok(Self {
-            isa: Isa::detect(),
-            inputs: nn::zeros(capacity.saturating_mul(image_len))?,
+            isa,
+            inputs: nn::zeros(capacity.saturating_mul(inputs))?,
             labels: vec![0; capacity],
             values: nn::zeros(capacity)?,
         })
     }
 
-    /// The examples `indices` of `from`, bytes from 0 to 1, and their classes or values.
+    /// Instruction set of the gather.
+    #[cfg(test)]
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Gathers the examples `indices` of `from`, with their classes or values. Bytes are scaled to
+    /// 0 to 1.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there are more than there is room for, or no example of an index.
+    /// [`Error::Usage`] if there are more examples than the capacity, or an index is out of range.
     pub fn fill(&mut self, from: &Labelled, indices: &[u32]) -> Result<Batch<'_, T>, Error> {
         self.fill_augmented(from, indices, None)
     }
 
-    /// The same, with images changed as `augmentation` says.
+    /// Gathers like [`fill`](Self::fill), then applies `augmentation` to the images.
     ///
     /// # Errors
-    /// As for [`fill`](Self::fill).
+    /// Same as [`fill`](Self::fill).
     pub fn fill_augmented(
         &mut self,
         from: &Labelled,
@@ -80,5 +88,27 @@ impl<T: Element> Rows<T> {
             }
         };
         Ok(Batch { inputs, targets })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_gathers_the_same_bits() {
+        let pixels = (0..40 * 12).map(|i| (i * 7 % 256) as u8).collect();
+        let set = Labelled::new(pixels, vec![0; 40], 4, 3).expect("40 images of 4 x 3");
+        let indices = [3, 39, 0, 3, 17];
+        let gathered = |isa| {
+            let mut batch = BatchBuffers::<f32>::new(isa, indices.len(), 12).expect("memory");
+            assert_eq!(batch.isa(), isa);
+            let inputs = batch.fill(&set, &indices).expect("indices in range").inputs;
+            inputs.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        };
+        let expected = gathered(Isa::detect());
+        for isa in Isa::available() {
+            assert_eq!(gathered(isa), expected, "{isa}");
+        }
     }
 }

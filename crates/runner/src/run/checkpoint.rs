@@ -1,20 +1,21 @@
-//! `checkpoint.safetensors`: the state of a run to the bit, in the layout of memory.
+//! `checkpoint.safetensors`: the state of a run to the bit, in its memory layout.
 //!
 //! | tensor | shape | holds |
 //! |---|---|---|
 //! | `params`, `best` | (parameters) | the parameters, and those of the best epoch |
-//! | `buffers`, `best_buffers` | (buffers) | likewise what is not trained, if there is any |
-//! | `average`, `average_buffers` | likewise | the average of the weights, if the run has one |
-//! | `slow` | (parameters) | the slow weights, if it looks ahead |
+//! | `buffers`, `best_buffers` | (buffers) | the buffers, and those of the best epoch |
+//! | `average`, `average_buffers` | the same | the moving average of the weights, if there is one |
+//! | `slow` | (parameters) | the slow weights of lookahead, if there are any |
 //! | `exp_avg`, ... | (parameters) | the moments, by [`nn::Plan::moment_names`] |
-//! | `anchor.NAME` | as NAME | what the run goes back to, within an epoch of one that does |
+//! | `snapshot.NAME` | as NAME | the state that a rollback restores, within an epoch |
 //!
-//! The metadata holds `state` (JSON: position, steps, and what the state belongs to) and `sha256` over that text and all
-//! tensors, so that damage anywhere is seen before anything is used.
+//! Tensors without elements are left out. The metadata has `state` (JSON: format, identity, steps
+//! of the optimizer, position) and `sha256`, over that text and all tensors. It is checked first,
+//! so that a damaged file is refused as a whole.
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kernels::Cpu;
 use nn::Running;
@@ -25,16 +26,14 @@ use crate::Error;
 use crate::data::DataError;
 use crate::data::element::Element;
 use crate::run::config::{Config, NonFinite};
+use crate::run::folder::{FORMAT, Format};
 use crate::run::setup::Setup;
-use crate::run::state::{Anchor, Position, State};
+use crate::run::state::{Position, Snapshot, State};
 use crate::run::tensors;
 use crate::run::tensors::Array;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 
-/// The form of the file that this module writes and reads.
-const FORMAT: u32 = 1;
-
-/// What a state belongs to: it continues this run and no other.
+/// Run that a checkpoint belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -42,10 +41,10 @@ pub struct Identity {
     pub config_sha256: String,
     /// [`Setup::data_sha256`].
     pub data_sha256: String,
-    /// The configurations that the run had before it was extended: their checkpoints are its own
-    /// too.
+    /// [`Config::sha256`] of the configurations before the run was extended: their checkpoints
+    /// belong to the run too.
     #[serde(skip)]
-    pub(crate) before: Vec<String>,
+    pub(crate) earlier_configs: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,24 +52,61 @@ pub struct Identity {
 struct Header {
     format: u32,
     identity: Identity,
-    /// Steps that the optimizer has taken.
+    /// Number of steps that the optimizer has taken.
     steps: u64,
     position: Position,
 }
 
 impl Identity {
-    /// That of the run `setup`.
+    /// Identity of the run `setup`. Hashes all of its data.
     ///
     /// # Errors
     /// [`Error::Usage`] if the configuration cannot be written.
     pub fn new(setup: &Setup) -> Result<Self, Error> {
-        let before =
-            setup.config.before().map(|config| config.sha256()).collect::<Result<_, _>>()?;
-        Ok(Self { config_sha256: setup.config.sha256()?, data_sha256: setup.data_sha256(), before })
+        Self::of(&setup.config, setup.data_sha256())
+    }
+
+    /// Identity of a run with the same data and the configuration `config`.
+    ///
+    /// # Errors
+    /// Same as [`new`](Self::new).
+    pub(crate) fn with_config(self, config: &Config) -> Result<Self, Error> {
+        Self::of(config, self.data_sha256)
+    }
+
+    fn of(config: &Config, data_sha256: String) -> Result<Self, Error> {
+        let earlier = config.earlier_configs().map(|config| config.sha256());
+        let earlier_configs = earlier.collect::<Result<_, _>>()?;
+        Ok(Self { config_sha256: config.sha256()?, data_sha256, earlier_configs })
+    }
+
+    /// Checks that a checkpoint of `found`, read from the file `path`, belongs to this run.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it has another configuration, or other data.
+    fn check(&self, found: &Self, path: &Path) -> Result<(), Error> {
+        let is_own = self.config_sha256 == found.config_sha256
+            || self.earlier_configs.contains(&found.config_sha256);
+        if !is_own {
+            let expected = format!("a checkpoint of the configuration {}", self.config_sha256);
+            let found = format!("one of {}", found.config_sha256);
+            return Err(Error::malformed(path, expected, found));
+        }
+        if self.data_sha256 != found.data_sha256 {
+            let expected =
+                format!("the data that the run started with, with SHA-256 {}", found.data_sha256);
+            let found = format!(
+                "others, with {}: they have changed since; name the former by --data, or start \
+                 another run",
+                self.data_sha256
+            );
+            return Err(Error::malformed(path, expected, found));
+        }
+        Ok(())
     }
 }
 
-/// The bytes of the file for `state`.
+/// Encodes `state` as the bytes of a checkpoint.
 ///
 /// # Errors
 /// [`Error::Usage`] if the state cannot be written.
@@ -83,14 +119,15 @@ pub fn encode<T: Element>(identity: &Identity, state: &State<T>) -> Result<Vec<u
     };
     let header = serde_json::to_string(&header)
         .map_err(|error| Error::Usage(format!("checkpoint: {error}")))?;
-    let State { weights, best, optimizer, average, slow, anchor, position } = state;
-    let mut arrays = carried("", weights, optimizer, average.as_ref(), slow.as_ref());
+    let State { weights, best, optimizer, average, slow, snapshot, position } = state;
+    let mut arrays = training_arrays("", weights, optimizer, average.as_ref(), slow.as_ref());
     arrays.extend([("best", &best.params), ("best_buffers", &best.buffers)].map(array));
-    // Between epochs the run would go back to where it stands.
-    if let Some(Anchor { weights, optimizer, average, slow }) =
-        anchor.as_ref().filter(|_| position.step > 0)
+    // Between epochs, the snapshot equals the state.
+    if let Some(Snapshot { weights, optimizer, average, slow }) =
+        snapshot.as_ref().filter(|_| position.step > 0)
     {
-        arrays.extend(carried("anchor.", weights, optimizer, average.as_ref(), slow.as_ref()));
+        let (average, slow) = (average.as_ref(), slow.as_ref());
+        arrays.extend(training_arrays("snapshot.", weights, optimizer, average, slow));
     }
     arrays.retain(|(_, array)| !array.bytes().is_empty());
     let sha256 =
@@ -101,17 +138,17 @@ pub fn encode<T: Element>(identity: &Identity, state: &State<T>) -> Result<Vec<u
     )
 }
 
-/// A flat buffer under its name.
+/// A flat buffer and its name.
 fn array<T: Element>((name, values): (impl Into<String>, &Vec<T>)) -> (String, Array) {
     (name.into(), Array::new(&[values.len()], values))
 }
 
-/// What a run carries from step to step, under names with this prefix.
-fn carried<T: Element>(
+/// Buffers that a step changes, with `prefix` before their names.
+fn training_arrays<T: Element>(
     prefix: &str,
-    weights: &Weights<T>,
+    weights: &ModelWeights<T>,
     optimizer: &Running<T>,
-    average: Option<&Weights<T>>,
+    average: Option<&ModelWeights<T>>,
     slow: Option<&Vec<T>>,
 ) -> Vec<(String, Array)> {
     let average =
@@ -126,107 +163,113 @@ fn carried<T: Element>(
         .collect()
 }
 
-/// The state in the file `path`, if it belongs to the run `setup`.
-///
-/// # Errors
-/// [`DataError::Io`] if it cannot be read; [`Error::Malformed`] if it is damaged, no checkpoint, or one of another
-/// run.
-pub fn read<T: Element>(
-    path: &Path,
-    setup: &Setup,
-    identity: &Identity,
-    cpu: Cpu<'_>,
-) -> Result<State<T>, Error> {
-    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
-    decode(&bytes, path, setup, identity, cpu)
+/// A checkpoint in memory that is undamaged and belongs to a run.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// Number of steps that the optimizer has taken.
+    steps: u64,
+    position: Position,
 }
 
-/// The state in `bytes`, which came from the file `path`, if it belongs to the run `setup`.
-///
-/// # Errors
-/// As for [`read`], but for reading.
-pub fn decode<T: Element>(
-    bytes: &[u8],
-    path: &Path,
-    setup: &Setup,
-    identity: &Identity,
-    cpu: Cpu<'_>,
-) -> Result<State<T>, Error> {
-    let file = tensors::decode(bytes, path)?;
-    let Header { steps, position, .. } = header(&file, bytes, path, identity)?;
+impl Checkpoint {
+    /// Reads the file `path`, a checkpoint of the run `identity`.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if it cannot be read; [`Error::Malformed`] if it is damaged, not a
+    /// checkpoint, of another [`FORMAT`], or of another run.
+    pub fn read(path: &Path, identity: &Identity) -> Result<Self, Error> {
+        Self::new(fs::read(path).map_err(DataError::io("read", path))?, path, identity)
+    }
 
-    let Position { history, step, sums, .. } = &position;
-    let (steps_per_epoch, epochs) = (setup.steps_per_epoch(), setup.config.epochs);
-    if history.len() > epochs as usize || *step > steps_per_epoch {
-        let expected = format!("at most {epochs} epochs of {steps_per_epoch} steps");
-        return Err(Error::malformed(
-            path,
-            expected,
-            format!("{} epochs, {step} steps", history.len()),
-        ));
+    /// Checks `bytes`, the contents of the file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], same as [`read`](Self::read).
+    pub fn new(bytes: Vec<u8>, path: &Path, identity: &Identity) -> Result<Self, Error> {
+        let Header { identity: found, steps, position, .. } = header(&bytes, path)?;
+        identity.check(&found, path)?;
+        Ok(Self { path: path.into(), bytes, steps, position })
     }
-    // Steps that were taken, not skipped: in the epochs before, and in the one at hand.
-    let before: Option<u64> =
-        history.iter().map(|epoch| steps_per_epoch.checked_sub(epoch.skipped)).sum();
-    let (Some(before), Some(here)) = (before, step.checked_sub(sums.skipped)) else {
-        let expected = "no more skipped steps than an epoch has";
-        return Err(Error::malformed(path, expected, "an epoch with more"));
-    };
-    if before + here != steps {
-        return Err(Error::malformed(path, format!("{} steps taken", before + here), steps));
+
+    /// Progress of the run.
+    pub(crate) fn position(&self) -> &Position {
+        &self.position
     }
-    let stored = Stored { file: &file, path, setup, cpu };
-    let best = stored.weights("best", "best_buffers")?;
-    let Anchor { weights, optimizer, average, slow } = stored.carried("", steps)?;
-    let mut state = State { weights, best, optimizer, average, slow, anchor: None, position };
-    match setup.config.non_finite {
-        NonFinite::Rollback if state.position.step > 0 => {
-            state.anchor = Some(stored.carried("anchor.", before)?);
+
+    /// Restores the state, for the run `setup`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if a tensor is missing or has another type or shape, or if the position
+    /// contradicts the configuration.
+    pub fn state<T: Element>(self, setup: &Setup, cpu: Cpu<'_>) -> Result<State<T>, Error> {
+        let Self { path, bytes, steps, position } = self;
+        let path = path.as_path();
+        let Position { history, step, sums, .. } = &position;
+        let (steps_per_epoch, epochs) = (setup.steps_per_epoch(), setup.config.epochs);
+        if history.len() > epochs as usize || *step > steps_per_epoch {
+            let expected = format!("at most {epochs} epochs of {steps_per_epoch} steps");
+            let found = format!("{} epochs, {step} steps", history.len());
+            return Err(Error::malformed(path, expected, found));
         }
-        policy => state.drop_anchor(policy),
+        // The optimizer takes all steps but the skipped ones.
+        let in_history: Option<u64> =
+            history.iter().map(|epoch| steps_per_epoch.checked_sub(epoch.skipped)).sum();
+        let (Some(in_history), Some(in_epoch)) = (in_history, step.checked_sub(sums.skipped))
+        else {
+            let expected = "no more skipped steps than an epoch has";
+            return Err(Error::malformed(path, expected, "an epoch with more"));
+        };
+        if in_history + in_epoch != steps {
+            let expected = format!("{} steps of the optimizer", in_history + in_epoch);
+            return Err(Error::malformed(path, expected, steps));
+        }
+        let reader = Reader { file: &tensors::decode(&bytes, path)?, path, setup, cpu };
+        let best = reader.weights("best", "best_buffers")?;
+        let Snapshot { weights, optimizer, average, slow } = reader.snapshot("", steps)?;
+        let mut state = State { weights, best, optimizer, average, slow, snapshot: None, position };
+        match setup.config.non_finite {
+            NonFinite::Rollback if state.position.step > 0 => {
+                state.snapshot = Some(reader.snapshot("snapshot.", in_history)?);
+            }
+            policy => state.take_snapshot(policy),
+        }
+        Ok(state)
     }
-    Ok(state)
 }
 
-/// How far the run of the checkpoint in the file `path` is, if it belongs to `identity`.
-///
-/// # Errors
-/// As for [`read`].
-pub(crate) fn position(path: &Path, identity: &Identity) -> Result<Position, Error> {
-    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
-    Ok(header(&tensors::decode(&bytes, path)?, &bytes, path, identity)?.position)
-}
-
-/// A checkpoint whose tensors are asked for by name.
-struct Stored<'a> {
+/// Reads tensors of a checkpoint by name.
+struct Reader<'a> {
     file: &'a SafeTensors<'a>,
     path: &'a Path,
     setup: &'a Setup,
     cpu: Cpu<'a>,
 }
 
-impl Stored<'_> {
+impl Reader<'_> {
     fn params<T: Element>(&self, name: &str) -> Result<Vec<T>, Error> {
         tensors::values(self.file, self.path, name, &[self.setup.network.layout().len()])
     }
 
-    fn weights<T: Element>(&self, params: &str, buffers: &str) -> Result<Weights<T>, Error> {
+    fn weights<T: Element>(&self, params: &str, buffers: &str) -> Result<ModelWeights<T>, Error> {
         let buffers = match self.setup.network.buffers().len() {
             0 => Vec::new(),
             len => tensors::values(self.file, self.path, buffers, &[len])?,
         };
-        Ok(Weights { params: self.params(params)?, buffers })
+        Ok(ModelWeights { params: self.params(params)?, buffers })
     }
 
-    /// What a run carries after `steps` steps, under names with this prefix.
-    fn carried<T: Element>(&self, prefix: &str, steps: u64) -> Result<Anchor<T>, Error> {
+    /// Buffers that a step changes, after `steps` steps of the optimizer, with `prefix` before
+    /// their names.
+    fn snapshot<T: Element>(&self, prefix: &str, steps: u64) -> Result<Snapshot<T>, Error> {
         let Config { ema, lookahead, .. } = &self.setup.config;
         let named = |name: &str| format!("{prefix}{name}");
         let weights = |params, buffers| self.weights(&named(params), &named(buffers));
         let plan = self.setup.plan()?;
         let moments: Result<_, _> =
             plan.moment_names().iter().map(|name| self.params(&named(name))).collect();
-        Ok(Anchor {
+        Ok(Snapshot {
             weights: weights("params", "buffers")?,
             optimizer: plan.resume(self.cpu, steps, moments?)?,
             average: ema.map(|_| weights("average", "average_buffers")).transpose()?,
@@ -235,13 +278,9 @@ impl Stored<'_> {
     }
 }
 
-/// The header of a checkpoint that is whole and belongs to `identity`.
-fn header(
-    file: &SafeTensors<'_>,
-    bytes: &[u8],
-    path: &Path,
-    identity: &Identity,
-) -> Result<Header, Error> {
+/// Reads the header of a checkpoint, after a check of its digest and format.
+fn header(bytes: &[u8], path: &Path) -> Result<Header, Error> {
+    let file = tensors::decode(bytes, path)?;
     let foreign =
         |_| Error::malformed(path, "a checkpoint of evenkeel", "another safetensors file");
     let (_, metadata) = SafeTensors::read_metadata(bytes)
@@ -251,33 +290,45 @@ fn header(
     let (state, expected) = (text("state")?, text("sha256")?);
     let found = tensors::digest(state, file.iter().map(|(name, view)| (name, view.data())));
     if *expected != found {
-        return Err(Error::malformed(
-            path,
-            format!("contents with SHA-256 {expected}"),
-            format!("damaged ones with {found}"),
-        ));
+        let expected = format!("contents with SHA-256 {expected}");
+        return Err(Error::malformed(path, expected, format!("damaged ones with {found}")));
     }
-    let header: Header = serde_json::from_str(state).map_err(|error| {
-        Error::malformed(path, format!("a checkpoint of format {FORMAT}"), error)
-    })?;
-    if header.format != FORMAT {
-        return Err(Error::malformed(path, format!("format {FORMAT}"), header.format));
-    }
-    let (ours, theirs) = (identity, &header.identity);
-    let is_ours =
-        |ours: &String, theirs: &String| ours == theirs || identity.before.contains(theirs);
-    if !is_ours(&ours.config_sha256, &theirs.config_sha256) {
-        let expected = format!("a checkpoint of the configuration {}", ours.config_sha256);
-        return Err(Error::malformed(path, expected, format!("one of {}", theirs.config_sha256)));
-    }
-    if ours.data_sha256 != theirs.data_sha256 {
-        let expected =
-            format!("the data that the run began with, of SHA-256 {}", theirs.data_sha256);
-        let found = format!(
-            "others, of {}: they have changed since; name the former by --data, or begin another run",
-            ours.data_sha256
+    let malformed =
+        |error| Error::malformed(path, format!("a checkpoint of format {FORMAT}"), error);
+    serde_json::from_str::<Format>(state).map_err(malformed)?.check(path)?;
+    serde_json::from_str(state).map_err(malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkpoint of another format is refused by its number, before any other key is read.
+    #[test]
+    fn another_format_is_refused() {
+        let identity = Identity {
+            config_sha256: String::new(),
+            data_sha256: String::new(),
+            earlier_configs: Vec::new(),
+        };
+        let path = Path::new("checkpoint.safetensors");
+        let checkpoint = |state: &str| {
+            let metadata =
+                [("state", state.to_owned()), ("sha256", tensors::digest(state, [].into_iter()))];
+            let metadata = metadata.map(|(key, text)| (key.to_owned(), text));
+            let bytes = tensors::encode(&[], Some(HashMap::from(metadata))).expect("metadata");
+            Checkpoint::new(bytes, path, &identity)
+        };
+        let error = checkpoint("{\"format\": 1, \"position\": {}}").expect_err("another format");
+        assert_eq!(error.exit_code(), 3);
+        let error = error.to_string();
+        assert!(error.contains("expected format 2, found format 1: train again"), "{error}");
+        let position = serde_json::to_string(&Position::default()).expect("plain");
+        let identity = "{\"config_sha256\": \"\", \"data_sha256\": \"\"}";
+        let state = format!(
+            "{{\"format\": {FORMAT}, \"identity\": {identity}, \"steps\": 0, \
+             \"position\": {position}}}"
         );
-        return Err(Error::malformed(path, expected, found));
+        assert_eq!(checkpoint(&state).expect("this format").position(), &Position::default());
     }
-    Ok(header)
 }

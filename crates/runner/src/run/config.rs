@@ -1,13 +1,15 @@
-//! What a run is, as the file `config.toml`: the same keys as the flags of `train`, flat, each with a default.
+//! Configuration of a run, the file `config.toml`: the keys of `train`'s flags, each with a
+//! default.
 //!
 //! ```text
 //! --config FILE or --preset NAME  ->  Config  <-  flags override
 //! Config::check       each value on its own
-//! Config::resolve     what depends on the data: layers, validation set, rate  ->  config.toml of the run
+//! Config::resolve     values that depend on the data: layers, validation set, learning rate
 //! ```
 //!
-//! A resolved configuration alone repeats its run to the bit. `threads` and `isa` stand in it as they were asked for,
-//! since they change no bit; what they came to is in the run's summary.
+//! The resolved configuration is the run's `config.toml`, and alone repeats the run to the bit.
+//! `threads` and `isa` are not resolved, since they change no bit; the summary has the values that
+//! were used.
 
 mod check;
 mod extension;
@@ -42,134 +44,139 @@ use crate::data::synthetic::{Classification, Linear};
 use crate::run::preset::{Deep, Preset};
 use crate::run::spelling::with_suggestion;
 
-/// Everything that makes a run. The documentation of each field names its key's meaning and default.
+/// Configuration of a run. The documentation of each field has the meaning and default of its key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The name of the network; its layers, unless `layers` says otherwise. Default `mlp`.
+    /// Named network; `layers` replaces its layers. Default `mlp`.
     pub preset: Preset,
-    /// Which data set. Default `auto`.
+    /// Name of the data set. Default `auto`.
     pub dataset: Source,
-    /// A data set in place of `dataset`: a folder of MNIST's form or of arrays, a table (`.csv`), or an archive of arrays (`.npz`).
+    /// Data in place of `dataset`: a folder of MNIST's files or of arrays, a table (`.csv`), or an
+    /// archive of arrays (`.npz`).
     pub data: Option<PathBuf>,
-    /// The column of a table whose distinct texts are classes.
+    /// Table column whose distinct texts are the classes.
     pub label: Option<String>,
-    /// The column of a table whose numbers are to be met, in place of `label`.
+    /// Table column whose numbers are the target values, in place of `label`.
     pub target: Option<String>,
-    /// Whether the preset's layers begin with one that standardises, by the training set. Default for tables of numbers.
+    /// `true` to standardise the inputs by the training set: the preset's layers then start with
+    /// one that does it. Default `true` for tables of numbers.
     pub standardise: Option<bool>,
-    /// `true` to standardise target values by the training set: the preset's layers end with one
-    /// that undoes it. Default for data with values.
+    /// `true` to standardise the target values by the training set: the preset's layers then end
+    /// with one that inverts it. Default `true` for data with values.
     pub standardise_target: Option<bool>,
-    /// How many training examples are held out for validation. Default one in twelve.
+    /// Number of training examples held out for validation. Default one in twelve.
     pub validation: Option<u32>,
-    /// Into how many folds the training examples are divided, for a run each that validates on it. Default none.
+    /// Number of folds of a cross-validation: each is the validation set of a run of its own.
+    /// Default none.
     pub folds: Option<u32>,
-    /// Which of them this run validates on, from 1. Without it, a run of its own for each.
+    /// Fold that is the validation set, from 1. Default a run for each fold.
     pub fold: Option<u32>,
-    /// What every random draw depends on. Default 0.
+    /// Seed of all random draws. Default 0.
     pub seed: u64,
-    /// The type of parameters and of all that is computed from them. Default `f32`.
+    /// Type of the parameters and of all arithmetic. Default `f32`.
     pub dtype: Dtype,
-    /// How often each training example is seen. Default 10.
+    /// Number of passes over the training examples. Default 10.
     pub epochs: u32,
-    /// The lengths that the run had before `--resume` with `--epochs` extended it. Default none.
+    /// Earlier numbers of epochs of a run that `--resume` with `--epochs` extended. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extended: Vec<Extension>,
-    /// Examples a step; the last step of an epoch takes what is left. Default 256.
+    /// Batch size; the last batch of an epoch may be smaller. Default 256.
     pub batch: u32,
-    /// Leaves out the last batch of each epoch where it is not full. Default it is taken.
+    /// `true` to drop the last batch of each epoch if it is incomplete. Default `false`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub drop_last: bool,
-    /// How many batches make a step: their gradients are averaged. Default 1.
+    /// Number of batches per step, whose gradients are averaged. Default 1.
     pub accumulate: u32,
-    /// How the examples of an epoch are drawn. Default each once, in a random order.
+    /// Sampler of the examples of an epoch. Default each once, in a random order.
     #[serde(skip_serializing_if = "Sampler::is_default")]
     pub sampler: Sampler,
-    /// How much the rows of each class count in the cross-entropy. Default all the same.
+    /// Weight of each class in the cross-entropy. Default 1 for all.
     pub class_weights: Option<ClassWeights>,
-    /// The learning rate before the schedule's factor. Default 0.004 for Adam, else the optimizer's
-    /// [usual one](Optimizer::usual_rate).
+    /// Learning rate before the schedule's factor. Default 0.004 for Adam, otherwise the
+    /// optimizer's [usual one](Optimizer::usual_rate).
     pub lr: Option<f64>,
-    /// Gradients with a larger Euclidean norm are scaled down to it exactly, after all clips of
-    /// `clip`; PyTorch divides by the norm + 1e-6. Default none.
+    /// Maximum L2 norm of the gradient, after all clips of `clip`. A gradient with a larger norm is
+    /// scaled down to it exactly; PyTorch divides by the norm + 1e-6. Default none.
     pub clip_norm: Option<f64>,
-    /// What is done where loss or gradient is not finite. Default the run ends.
+    /// Policy for a non-finite loss or gradient. Default the run ends.
     pub non_finite: NonFinite,
-    /// After how many steps each the state is written to go on from. Default not within an epoch.
+    /// Number of steps between checkpoints. Default none within an epoch.
     pub checkpoint_steps: Option<u64>,
-    /// After how many epochs each. Default, without `checkpoint_steps`, as often as takes a hundredth of the time.
+    /// Number of epochs between checkpoints. Default, without `checkpoint_steps`, as often as takes
+    /// a hundredth of the time.
     pub checkpoint_epochs: Option<u32>,
-    /// Threads. Default as many as the machine runs at once.
+    /// Number of threads. Default that of the processor.
     pub threads: Option<usize>,
-    /// The instruction set: `auto` or one of [`kernels::ISA_NAMES`]. Default `auto`, the fastest there is.
+    /// Instruction set: `auto` or one of [`kernels::ISA_NAMES`]. Default `auto`, the fastest of the
+    /// machine.
     pub isa: String,
-    /// What the data set `classification` is. Default 10,000 rows of 20 columns and two classes.
+    /// Settings of the data set `classification`. Default 10,000 rows of 20 columns, two classes.
     pub classification: Option<Classification>,
-    /// What the data set `linear` is. Default 10,000 rows of 10 columns.
+    /// Settings of the data set `linear`. Default 10,000 rows of 10 columns.
     pub linear: Option<Linear>,
-    /// The optimizer. Default [`ADAM`](Self::ADAM).
+    /// Optimizer. Default [`ADAM`](Self::ADAM).
     pub optimizer: Optimizer,
-    /// How the rate changes over the run. Default half a cosine down to 0.
+    /// Schedule of the learning rate. Default half a cosine down to 0.
     pub schedule: Schedule,
-    /// How it falls besides when the validation loss no longer does. Default not at all.
+    /// Reduction of the learning rate when the validation loss stops falling. Default none.
     pub plateau: Option<Plateau>,
-    /// When the run ends before the last epoch. Default never.
+    /// Rule that ends the run before its last epoch. Default none.
     pub early_stopping: Option<EarlyStopping>,
-    /// What outputs are compared with labels by. Default the preset's.
+    /// Loss. Default the preset's.
     pub loss: Option<Loss>,
-    /// What is done to training images at random, in order. Default nothing.
+    /// Augmentations of the training images, in order. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub augment: Vec<Augment>,
-    /// Images that are mixed, with their labels. Default none.
+    /// Mixing of images and their labels. Default none.
     pub mixing: Option<Mixing>,
-    /// Noise on gradients. Default none.
+    /// Noise added to gradients. Default none.
     pub noise: Option<Noise>,
-    /// The average of the weights that is scored and kept. Default the weights themselves.
+    /// Moving average of the weights, which is scored and saved instead of them. Default none.
     pub ema: Option<Ema>,
-    /// Slow weights that the weights are drawn back to. Default none.
+    /// Lookahead: slow weights to which the weights return. Default none.
     pub lookahead: Option<Lookahead>,
-    /// Gradients from the worst place near the weights. Default from where the weights are.
+    /// Sharpness-aware minimisation: gradients at the worst point near the weights. Default none.
     pub sam: Option<Sam>,
-    /// Weights that become 0 over the run, and stay 0. Default none.
+    /// Pruning: weights that become 0 over the run. Default none.
     pub pruning: Option<Pruning>,
-    /// Weights of another run or program to begin with. Default drawn.
+    /// Initial weights from another run or program. Default drawn.
     pub init_from: Option<InitFrom>,
-    /// Weights scaled by what they do to the first batch. Default as drawn.
+    /// LSUV: initial weights scaled by the outputs for the first batch. Default none.
     pub lsuv: Option<Lsuv>,
-    /// What is done to gradients that are too large, in order. Default nothing.
+    /// Clips of the gradient, in order. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clip: Vec<Clip>,
-    /// What is done to parameters after each step, in order. Default nothing.
+    /// Bounds on the parameters after each step, in order. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bounds: Vec<Bound>,
-    /// Tensors that are trained in another way than the rest. Default none.
+    /// Parameter groups with settings of their own. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
-    /// What the hidden layers of the preset `deep-mlp` are. Default nine of 256 ReLUs, drawn by He's initialisation.
+    /// Hidden layers of the preset `deep-mlp`. Default nine of 256 ReLUs, with He's initialisation.
     pub deep: Option<Deep>,
-    /// The layers. Default those of the preset, with one output a class.
+    /// Layers. Default those of the preset, with one output per class.
     pub layers: Option<Vec<LayerSpec>>,
 }
 
-/// A data set that can be asked for by name.
+/// Name of a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// MNIST, or generated digits where it cannot be had.
+    /// MNIST, or generated digits if it is not available.
     #[default]
     Auto,
-    /// MNIST and nothing else.
+    /// MNIST; an error if it is not available.
     Mnist,
     /// Generated digits.
     Digits,
     /// A generated table: classes around the corners of a cube.
     Classification,
-    /// A generated table: values that are a linear function of its columns, and noise.
+    /// A generated table: values are a linear function of its columns, plus noise.
     Linear,
 }
 
-/// The type that a run computes in.
+/// Type of the arithmetic of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
@@ -178,12 +185,12 @@ pub enum Dtype {
     F32,
     /// IEEE 754 binary64.
     F64,
-    /// f32, with the factors of products rounded to bf16: see [`Precision::Bf16`].
+    /// f32, with the operands of matrix products rounded to bf16: see [`Precision::Bf16`].
     Bf16,
 }
 
 impl Dtype {
-    /// What the factors of products are rounded to.
+    /// Precision of the operands of matrix products.
     pub fn precision(self) -> Precision {
         match self {
             Self::F32 | Self::F64 => Precision::Full,
@@ -191,7 +198,7 @@ impl Dtype {
         }
     }
 
-    /// Its name, as flags and configuration files spell it.
+    /// Name, as flags and configuration files spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -256,9 +263,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The optimizer of those who choose none. With batch, rate and schedule it was chosen by the validation accuracy of
-    /// the preset `mlp` on MNIST, from fourteen such settings with three seeds each: the quickest of those within 0.1 % of the
-    /// best.
+    /// Default optimizer. It was chosen together with batch size, rate and schedule, by the
+    /// validation accuracy of the preset `mlp` on MNIST, from fourteen such settings with three
+    /// seeds each: the fastest of those within 0.1 % of the best.
     pub const ADAM: Optimizer = Optimizer::Adam(Adam {
         beta1: 0.9,
         beta2: 0.999,
@@ -270,15 +277,15 @@ impl Config {
     /// Reads the file `path`.
     ///
     /// # Errors
-    /// [`DataError::Io`] if it cannot be read, [`Error::Config`] if it is no configuration.
+    /// [`DataError::Io`] if it cannot be read; [`Error::Config`] if it is not a configuration.
     pub fn read(path: &Path) -> Result<Self, Error> {
         Self::parse(&fs::read_to_string(path).map_err(DataError::io("read", path))?, path)
     }
 
-    /// Reads `text`, which came from the file `path`.
+    /// Parses `text`, the contents of the file `path`.
     ///
     /// # Errors
-    /// [`Error::Config`] if it is no configuration.
+    /// [`Error::Config`] if it is not a configuration.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
         toml::from_str(text).map_err(|error| Error::Config {
             path: path.into(),
@@ -286,7 +293,7 @@ impl Config {
         })
     }
 
-    /// The file's text.
+    /// Text of the configuration file.
     ///
     /// # Errors
     /// [`Error::Usage`] if a value cannot be written in TOML.
@@ -295,18 +302,18 @@ impl Config {
             .map_err(|error| Error::Usage(format!("the configuration cannot be written: {error}")))
     }
 
-    /// Examples that a step looks at.
+    /// Number of examples per step.
     pub fn images_per_step(&self) -> u64 {
         u64::from(self.batch) * u64::from(self.accumulate)
     }
 
-    /// Every clip, in order.
+    /// All clips, in order.
     pub fn clips(&self) -> Vec<Clip> {
         let last = self.clip_norm.map(|limit| Clip::GlobalNorm { limit });
         self.clip.iter().copied().chain(last).collect()
     }
 
-    /// The learning rate before the schedule's factor.
+    /// Learning rate before the schedule's factor.
     pub fn rate(&self) -> f64 {
         self.lr.unwrap_or(match self.optimizer {
             Optimizer::Adam(_) => 4e-3,
@@ -314,10 +321,10 @@ impl Config {
         })
     }
 
-    /// What tells two runs apart: the SHA-256 of the configuration without what changes no bit of the result.
+    /// SHA-256 of the configuration without the keys that change no bit of the result.
     ///
     /// # Errors
-    /// As [`to_toml`](Self::to_toml).
+    /// Same as [`to_toml`](Self::to_toml).
     pub fn sha256(&self) -> Result<String, Error> {
         let mut same_bits = Self {
             checkpoint_steps: None,
@@ -334,7 +341,7 @@ impl Config {
     }
 }
 
-/// Whether `path` is named as a table.
+/// `true` if the name of `path` is that of a table.
 pub(crate) fn is_table(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
@@ -344,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_written_configuration_is_read_back() {
         let mut config = Config {
             clip_norm: Some(0.1 + 0.2),
             layers: Some(Preset::Mlp.layers(10)),
@@ -384,7 +391,8 @@ mod tests {
 
     #[test]
     fn depth_width_activation_and_initialiser_of_deep_networks_are_keys() {
-        let text = "preset = \"deep-mlp\"\ndeep = { depth = 30, width = 64, activation = { kind = \"tanh\" }, init = \"orthogonal\" }";
+        let text = "preset = \"deep-mlp\"\ndeep = { depth = 30, width = 64, \
+                    activation = { kind = \"tanh\" }, init = \"orthogonal\" }";
         let config: Config = toml::from_str(text).expect("a configuration");
         config.check().expect("values in range");
         let layers = config.deep.clone().expect("deep").layers(10);
@@ -407,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_leaves_out_what_changes_no_bit() {
+    fn the_hash_ignores_keys_that_change_no_bit() {
         let config = Config::default();
         let machine = Config {
             checkpoint_steps: Some(9),

@@ -1,4 +1,4 @@
-//! Inputs that are the same in every training example. Standardisation makes them 0, so that a
+//! Inputs that are the same in every training example. Standardisation makes them 0, and the
 //! network learns nothing from them: `train` names them.
 
 use nn::LayerSpec;
@@ -6,8 +6,8 @@ use nn::LayerSpec;
 use crate::data::{Inputs, Labelled};
 use crate::run::setup::Setup;
 
-/// As many are named in a line.
-const MOST_NAMED: usize = 12;
+/// Maximum number of inputs that the notice names.
+const MAX_NAMED: usize = 12;
 
 /// Returns the notice about constant inputs of the run `setup`, if it standardises and has some.
 pub(crate) fn notice(setup: &Setup) -> Option<String> {
@@ -15,44 +15,48 @@ pub(crate) fn notice(setup: &Setup) -> Option<String> {
     if layers.first() != Some(&LayerSpec::Standardise) {
         return None;
     }
-    let (all, columns) = (setup.dataset.train.image_len(), &setup.dataset.names.columns);
-    let constant = inputs(&setup.dataset.train, &setup.split.train);
-    let first = constant.iter().take(MOST_NAMED);
+    let (count, columns) = (setup.dataset.train.image_len(), &setup.dataset.names.columns);
+    let constant = constant(&setup.dataset.train, &setup.split.train);
+    let first = constant.iter().take(MAX_NAMED);
     let names: Vec<_> = first
-        .map(|&at| columns.get(at).map_or_else(|| at.to_string(), |name| format!("`{name}`")))
+        .map(|&i| columns.get(i).map_or_else(|| i.to_string(), |name| format!("`{name}`")))
         .collect();
-    let more = match constant.len().saturating_sub(MOST_NAMED) {
+    let more = match constant.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
         more => format!(", and {more} more"),
     };
     (!constant.is_empty()).then(|| {
         format!(
-            "{} of {all} columns are the same in every row trained on, as far as f32 tells, and are left out \
-             (0 after standardisation): {}{more}",
+            "{} of {count} columns are equal in all training rows, in f32, and are left out (0 \
+             after standardisation): {}{more}",
             constant.len(),
             names.join(", ")
         )
     })
 }
 
-/// The inputs that are the same in all examples `indices` of `set`.
-fn inputs(set: &Labelled, indices: &[u32]) -> Vec<usize> {
+/// Returns the inputs that are the same in all examples `indices` of `set`.
+fn constant(set: &Labelled, indices: &[u32]) -> Vec<usize> {
     match set.inputs() {
-        Inputs::Bytes(bytes) => same(bytes, set.image_len(), indices),
-        Inputs::Numbers(numbers) => same(numbers, set.image_len(), indices),
+        Inputs::Bytes(bytes) => constant_columns(bytes, set.image_len(), indices),
+        Inputs::Numbers(numbers) => constant_columns(numbers, set.image_len(), indices),
     }
 }
 
-fn same<T: Copy + PartialEq>(values: &[T], width: usize, indices: &[u32]) -> Vec<usize> {
+fn constant_columns<T: Copy + PartialEq>(
+    values: &[T],
+    width: usize,
+    indices: &[u32],
+) -> Vec<usize> {
     let row = |index: u32| &values[index as usize * width..][..width];
     let Some((&first, rest)) = indices.split_first() else { return Vec::new() };
     let first = row(first);
-    let mut same: Vec<usize> = (0..width).collect();
+    let mut constant: Vec<usize> = (0..width).collect();
     for &index in rest {
         let row = row(index);
-        same.retain(|&at| row[at] == first[at]);
+        constant.retain(|&column| row[column] == first[column]);
     }
-    same
+    constant
 }
 
 #[cfg(test)]
@@ -65,9 +69,9 @@ mod tests {
         let numbers = vec![1.0, 7.0, 3.0, 2.0, 7.0, 3.0, 1.0, 7.0, 4.0];
         let set = Labelled::table(Inputs::Numbers(numbers), Targets::Classes(vec![0, 1, 0]), 3)
             .expect("3 x 3");
-        assert_eq!(inputs(&set, &[0, 1, 2]), [1]);
-        assert_eq!(inputs(&set, &[0, 1]), [1, 2]);
-        assert_eq!(inputs(&set, &[0]), [0, 1, 2]);
-        assert_eq!(inputs(&set, &[]), [0; 0]);
+        assert_eq!(constant(&set, &[0, 1, 2]), [1]);
+        assert_eq!(constant(&set, &[0, 1]), [1, 2]);
+        assert_eq!(constant(&set, &[0]), [0, 1, 2]);
+        assert_eq!(constant(&set, &[]), [0; 0]);
     }
 }

@@ -8,37 +8,35 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Epoch {
-    /// Its number, from 1.
+    /// Number of the epoch, from 1.
     pub epoch: u32,
-    /// Steps of the run up to its end.
+    /// Steps of the run up to the end of the epoch.
     pub step: u64,
-    /// Seconds spent on its training steps, without validation.
+    /// Time of the training steps, without validation; seconds.
     #[serde(with = "crate::run::json")]
     pub train_seconds: f64,
-    /// Mean loss over its examples, each before the step that it was part of; nats.
+    /// Mean loss over the training examples, each before its step; nats.
     #[serde(with = "crate::run::json")]
     pub train_loss: f64,
-    /// Mean loss over the validation set after it; nats.
+    /// Mean loss over the validation set at the end of the epoch; nats.
     #[serde(with = "crate::run::json")]
     pub val_loss: f64,
-    /// Share of the validation set that is classified rightly after it, 0 to 1. NaN where examples
-    /// have values: then files have no such key.
+    /// Fraction of the validation set that is classified correctly at the end of the epoch. NaN if
+    /// examples have values: then files have no such key.
     #[serde(with = "crate::run::json", default = "nan", skip_serializing_if = "is_nan")]
     pub val_accuracy: f64,
-    /// The learning rate of its last step.
+    /// Learning rate of the last step.
     #[serde(with = "crate::run::json")]
     pub lr: f64,
-    /// Mean over its steps of the gradient's Euclidean norm, before clipping.
+    /// Mean over the steps of the gradient's L2 norm, before clipping.
     #[serde(with = "crate::run::json")]
     pub grad_norm: f64,
-    /// The largest of those norms.
+    /// Largest of those norms.
     #[serde(with = "crate::run::json")]
     pub grad_norm_max: f64,
-    /// Its steps that were left out, since loss or gradient was not finite: they are part of no mean.
-    #[serde(default)]
+    /// Number of steps skipped because of a non-finite loss or gradient: they are part of no mean.
     pub skipped: u64,
-    /// How often it was begun anew for the same reason, each time with half the rate.
-    #[serde(default)]
+    /// Number of rollbacks to the start of the epoch for the same reason, each with half the rate.
     pub rollbacks: u32,
 }
 
@@ -50,39 +48,40 @@ fn is_nan(value: &f64) -> bool {
     value.is_nan()
 }
 
-/// The head of a table of epochs: comma-separated values (RFC 4180, but for its line ends) with the
+/// Header of `metrics.csv`: comma-separated values (RFC 4180, but for its line ends) with the
 /// names of `metrics.jsonl`, and with the column `val_accuracy` only if examples have classes.
-pub fn head(has_accuracy: bool) -> String {
+pub fn csv_header(has_accuracy: bool) -> String {
     let accuracy = if has_accuracy { "val_accuracy," } else { "" };
     format!(
-        "epoch,step,train_seconds,train_loss,val_loss,{accuracy}lr,grad_norm,grad_norm_max,skipped,rollbacks\n"
+        "epoch,step,train_seconds,train_loss,val_loss,{accuracy}lr,grad_norm,grad_norm_max,\
+         skipped,rollbacks\n"
     )
 }
 
-/// The row of `epoch` in that table.
-pub fn row(epoch: &Epoch) -> String {
+/// Row of `epoch` in `metrics.csv`.
+pub fn csv_row(epoch: &Epoch) -> String {
     let losses = match epoch.val_accuracy {
         accuracy if accuracy.is_nan() => format!("{},{}", epoch.train_loss, epoch.val_loss),
         accuracy => format!("{},{},{accuracy}", epoch.train_loss, epoch.val_loss),
     };
     let norms = format!("{},{},{}", epoch.lr, epoch.grad_norm, epoch.grad_norm_max);
-    let missed = format!("{},{}", epoch.skipped, epoch.rollbacks);
-    format!("{},{},{},{losses},{norms},{missed}\n", epoch.epoch, epoch.step, epoch.train_seconds)
+    let recovery = format!("{},{}", epoch.skipped, epoch.rollbacks);
+    format!("{},{},{},{losses},{norms},{recovery}\n", epoch.epoch, epoch.step, epoch.train_seconds)
 }
 
-/// The epoch whose parameters a run keeps: the best validation accuracy; of equals the lower loss; of equals the
-/// first.
+/// Returns the epoch whose weights a run saves: that of the best validation accuracy; among equals
+/// that of the lowest loss; among equals the first.
 pub fn best(history: &[Epoch]) -> Option<&Epoch> {
     history.iter().reduce(|best, epoch| if epoch.is_better_than(best) { epoch } else { best })
 }
 
 impl Epoch {
-    /// Whether this epoch, which is the later one, is to be kept rather than `other`.
+    /// `true` if this epoch, the later one, is better than `other`.
     pub fn is_better_than(&self, other: &Self) -> bool {
         match self.val_accuracy.partial_cmp(&other.val_accuracy) {
             Some(Ordering::Greater) => true,
             Some(Ordering::Less) => false,
-            // Where there are no accuracies, the loss decides.
+            // Without accuracies, the loss decides.
             Some(Ordering::Equal) | None => self.val_loss < other.val_loss,
         }
     }
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_epoch_is_the_most_accurate_then_the_surest_then_the_first() {
+    fn the_best_epoch_has_the_best_accuracy_then_the_lowest_loss_then_comes_first() {
         let epoch = |epoch, val_accuracy, val_loss| Epoch {
             epoch,
             step: 0,

@@ -1,66 +1,102 @@
-//! The folder of a run: its files by name, each replaced whole or not at all, or appended to a line at a time.
+//! Run folder: names of its files, each of which is replaced atomically, or appended to line by
+//! line.
 //!
 //! | file | written | holds |
 //! |---|---|---|
-//! | `config.toml` | first | everything that makes the run |
-//! | `metrics.jsonl`, `health.jsonl` | after each epoch and at the end: the [journal](crate::run::journal) | progress; the health of the gradients |
-//! | `metrics.csv`, `events.out.tfevents.evenkeel` | likewise | progress, for spreadsheets and for TensorBoard |
-//! | `checkpoint.safetensors` | after them, at a cadence of its own | the state to the bit |
-//! | `model.safetensors`, `summary.json`, `report.html` | at the end | what came out |
+//! | `config.toml` | first | the resolved configuration |
+//! | `metrics.jsonl`, `metrics.csv` | each epoch: the [journal](crate::run::journal) | metrics |
+//! | `events.out.tfevents.evenkeel` | each epoch | metrics for TensorBoard |
+//! | `health.jsonl` | each epoch | samples of the gradients |
+//! | `checkpoint.safetensors` | after these, at its own cadence | the state to the bit |
+//! | `model.safetensors`, `summary.json`, `report.html` | at the end | the results |
 //!
-//! That of a cross-validation holds a `config.toml`, a run folder `fold-<n>` for each fold, and `folds.json`.
+//! The folder of a cross-validation holds a `config.toml`, a run folder `fold-<n>` for each fold,
+//! and `folds.json`.
+//!
+//! Summary, checkpoint, `folds.json` and the plan of a sweep name their [`FORMAT`].
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::Deserialize;
+
 use crate::Error;
 use crate::data::{DataError, replace};
 use crate::run::summary::{Status, Summary};
 
+/// Format of the files of a run. A change that makes older files unreadable increases it: they are
+/// refused with a message that says so.
+pub(crate) const FORMAT: u32 = 2;
+
 /// The resolved configuration.
 pub const CONFIG: &str = "config.toml";
-/// One JSON object an epoch.
+/// Metrics: one JSON object per epoch.
 pub const METRICS: &str = "metrics.jsonl";
-/// The same as a table.
+/// Metrics as a table.
 pub const TABLE: &str = "metrics.csv";
-/// The same for TensorBoard, which looks for `tfevents`.
+/// Metrics for TensorBoard, which finds files by `tfevents` in their name.
 pub const EVENTS: &str = "events.out.tfevents.evenkeel";
-/// One JSON object an epoch: what its gradients looked like.
+/// Samples of the gradients: one JSON object per epoch.
 pub const HEALTH: &str = "health.jsonl";
-/// The state to go on from.
+/// State of the run, for `--resume`.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
-/// The parameters of the best epoch.
+/// Weights of the best epoch.
 pub const MODEL: &str = "model.safetensors";
-/// The same as `export` writes it.
+/// Exported models.
 pub const EXPORTS: [&str; 2] = ["model.onnx", "model.npz"];
-/// What the run came to.
+/// Results of the run.
 pub const SUMMARY: &str = "summary.json";
-/// The same for a person.
+/// Results as an HTML page.
 pub const REPORT: &str = "report.html";
 
-/// What the run in `folder` came to.
+/// `format` of a JSON or TOML file; the file's other keys are ignored.
+#[derive(Deserialize)]
+pub(crate) struct Format {
+    pub(crate) format: Option<u32>,
+}
+
+impl Format {
+    /// Checks that the file `path` has the format of this version.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] names both formats and the remedy.
+    pub(crate) fn check(&self, path: &Path) -> Result<(), Error> {
+        if self.format == Some(FORMAT) {
+            return Ok(());
+        }
+        let found = match self.format {
+            Some(format) => format!("format {format}"),
+            None => "no format, as in a file of an earlier version".into(),
+        };
+        let remedy = "train again, or use the version of evenkeel that wrote it";
+        Err(Error::malformed(path, format!("format {FORMAT}"), format!("{found}: {remedy}")))
+    }
+}
+
+/// Reads the summary of the run in `folder`.
 ///
 /// # Errors
 /// [`Error::Usage`] if it has no summary, since it has not ended yet: the message says what the
 /// folder holds instead. [`DataError::Io`] if it cannot be read; [`Error::Malformed`] if it is
-/// none.
+/// not a summary of this [`FORMAT`].
 pub fn summary(folder: &RunFolder) -> Result<Summary, Error> {
     let path = folder.file(SUMMARY);
     if !path.exists() {
         return Err(folder.unfinished());
     }
     let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
-    serde_json::from_str(&text)
-        .map_err(|error| Error::malformed(&path, "the summary of a run", error))
+    let malformed = |error| Error::malformed(&path, "the summary of a run", error);
+    serde_json::from_str::<Format>(&text).map_err(malformed)?.check(&path)?;
+    serde_json::from_str(&text).map_err(malformed)
 }
 
-/// The path of the weights of the run in `folder`.
+/// Returns the path of the weights of the run in `folder`.
 ///
 /// # Errors
 /// [`Error::Usage`] if it has none, since it ended before its first epoch did, or has not ended
-/// yet; [`Error::Malformed`] if they have been removed.
+/// yet; [`Error::Malformed`] if they were removed.
 pub(crate) fn model(folder: &RunFolder) -> Result<PathBuf, Error> {
     let path = folder.file(MODEL);
     if path.exists() {
@@ -78,17 +114,18 @@ pub(crate) fn model(folder: &RunFolder) -> Result<PathBuf, Error> {
         Status::Diverged => {
             ("diverged", "train again, with a lower --lr or a --clip-norm".to_owned())
         }
-        _ => ("was stopped", format!("go on with: evenkeel train --resume {name}")),
+        _ => ("was stopped", format!("continue with: evenkeel train --resume {name}")),
     };
     Err(Error::Usage(format!(
-        "expected a run with weights ({MODEL}), got {name}, which {ended} before the end of its first epoch; {remedy}"
+        "expected a run with weights ({MODEL}), got {name}, which {ended} before the end of its \
+         first epoch; {remedy}"
     )))
 }
 
-/// What all folds of a cross-validation came to.
+/// Results of the folds of a cross-validation.
 pub const FOLDS: &str = "folds.json";
 
-/// Where runs go whose folder is not named.
+/// Parent of the run folders that have no name given.
 const RUNS: &str = "runs";
 
 /// The folder of a run.
@@ -98,10 +135,11 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// The folder `runs/<preset>-<n>` with the first free n from 1. Two processes never get the same one.
+    /// Creates the folder `runs/<preset>-<n>` with the first free n from 1. Two processes never get
+    /// the same one.
     ///
     /// # Errors
-    /// [`DataError::Io`] if no folder can be made.
+    /// [`DataError::Io`] if no folder can be created.
     pub fn next(preset: &str) -> Result<Self, Error> {
         let runs = Path::new(RUNS);
         fs::create_dir_all(runs).map_err(DataError::io("create the folder", runs))?;
@@ -116,25 +154,26 @@ impl RunFolder {
         }
     }
 
-    /// The folder `path` for a new run. With `force`, a run that is there is removed (its own files and no other);
-    /// without, the folder must be absent or empty.
+    /// Creates the folder `path` for a new run. With `force`, an existing run is removed (its own
+    /// files and no others); otherwise the folder must be absent or empty.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is taken, or another process trains there; [`DataError::Io`] if it cannot be made or emptied.
+    /// [`Error::Usage`] if the folder is in use, or another process trains there; [`DataError::Io`]
+    /// if it cannot be created or emptied.
     pub fn create(path: &Path, force: bool) -> Result<Self, Error> {
         fs::create_dir_all(path).map_err(DataError::io("create the folder", path))?;
-        let taken = fs::read_dir(path).map_err(DataError::io("read", path))?.next().is_some();
-        if taken && !force {
+        let has_files = fs::read_dir(path).map_err(DataError::io("read", path))?.next().is_some();
+        if has_files && !force {
             return Err(Error::Usage(format!(
-                "out: expected a folder that is absent or empty, got {}, which has files in it; replace its run with \
-                 --force, or go on with it by --resume",
+                "out: expected a folder that is absent or empty, got {}, which has files in it; \
+                 replace its run with --force, or continue it with --resume",
                 path.display()
             )));
         }
         let folder = Self { path: path.into() };
         let _lock = folder.file(CONFIG).is_file().then(|| folder.lock()).transpose()?;
-        folder.sweep()?;
-        // The state goes first, so that nothing left over is ever resumed.
+        folder.remove_temporary_files()?;
+        // The checkpoint goes first: a run whose other files are gone must not be resumed.
         let own =
             [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, FOLDS, CONFIG];
         for name in own.into_iter().chain(EXPORTS) {
@@ -143,28 +182,38 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// The folder `path` of a run that there is.
+    /// Opens the folder `path` of an existing run or cross-validation.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is no `config.toml` in it.
+    /// [`Error::Usage`] if it has no `config.toml`; [`Error::Malformed`] if its results have
+    /// another [`FORMAT`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         let folder = Self { path: path.into() };
-        if folder.file(CONFIG).is_file() {
-            return Ok(folder);
+        if !folder.file(CONFIG).is_file() {
+            let path = path.display();
+            return Err(Error::Usage(format!(
+                "expected the folder of a run, got {path}, which holds no {CONFIG}"
+            )));
         }
-        let path = path.display();
-        Err(Error::Usage(format!(
-            "expected the folder of a run, got {path}, which holds no {CONFIG}"
-        )))
+        for path in [SUMMARY, FOLDS].map(|name| folder.file(name)) {
+            if path.is_file() {
+                let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
+                let format = serde_json::from_str::<Format>(&text);
+                let malformed = |error| Error::malformed(&path, "the results of a run", error);
+                format.map_err(malformed)?.check(&path)?;
+            }
+        }
+        Ok(folder)
     }
 
-    /// The error about a run that has no summary: what its folder holds instead, and what to do.
+    /// Error for a run without a summary: names what its folder holds, and the remedy.
     fn unfinished(&self) -> Error {
         let name = self.path.display();
         if self.file("fold-1").is_dir() {
             let expected = "expected the folder of a single run";
             return Error::Usage(format!(
-                "{expected}, got {name}, which holds a cross-validation; name one of its folds, such as {}",
+                "{expected}, got {name}, which holds a cross-validation; name one of its folds, \
+                 such as {}",
                 self.file("fold-1").display()
             ));
         }
@@ -172,94 +221,100 @@ impl RunFolder {
         let checkpoint =
             if self.file(CHECKPOINT).is_file() { "a checkpoint" } else { "no checkpoint yet" };
         Error::Usage(format!(
-            "expected a run that has ended, got {name}, which holds no {SUMMARY}, but {CONFIG}, the metrics of {lines} epochs and \
-             {checkpoint}; wait for its end, or, if nothing trains there, go on with: evenkeel train --resume {name}"
+            "expected a run that has ended, got {name}, which holds no {SUMMARY}, but {CONFIG}, \
+             the metrics of {lines} epochs and {checkpoint}; wait for its end, or, if nothing trains \
+             there, continue with: evenkeel train --resume {name}"
         ))
     }
 
-    /// Its path.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of the file `name`.
+    /// Path of the file `name`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// When the run was begun, in seconds since 1970: its configuration is written once.
+    /// Start time of the run, in seconds since 1970: that of its configuration, which is written
+    /// once.
     ///
     /// # Errors
-    /// [`DataError::Io`] if that cannot be told.
-    pub fn began(&self) -> Result<f64, Error> {
+    /// [`DataError::Io`] if it cannot be read.
+    pub fn start_time(&self) -> Result<f64, Error> {
         let path = self.file(CONFIG);
         let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
-        let modified = modified.map_err(DataError::io("look at", &path))?;
+        let modified = modified.map_err(DataError::io("read the time of", &path))?;
         Ok(modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
     }
 
-    /// Makes `config` the configuration of the run that begins here.
+    /// Writes `config` as the configuration of a new run.
     ///
     /// # Errors
-    /// [`Error::Usage`] if another process has begun one in the meantime; [`DataError::Io`] as for [`write`](Self::write).
-    pub fn begin(&self, config: &str) -> Result<(), Error> {
+    /// [`Error::Usage`] if another process has started a run here in the meantime;
+    /// [`DataError::Io`] as in [`write`](Self::write).
+    pub fn start(&self, config: &str) -> Result<(), Error> {
         let path = self.file(CONFIG);
         let mut builder = tempfile::Builder::new();
         builder.prefix(replace::PREFIX);
-        // As for every other file, the user's umask decides who may read it.
+        // Permissions follow the user's umask, as for every other file.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut unfinished = builder
+        let mut temporary = builder
             .tempfile_in(&self.path)
             .map_err(DataError::io("create a file in", &self.path))?;
-        unfinished.write_all(config.as_bytes()).map_err(DataError::io("write", &path))?;
-        unfinished.as_file().sync_data().map_err(DataError::io("write", &path))?;
-        match unfinished.persist_noclobber(&path) {
+        temporary.write_all(config.as_bytes()).map_err(DataError::io("write", &path))?;
+        temporary.as_file().sync_data().map_err(DataError::io("write", &path))?;
+        match temporary.persist_noclobber(&path) {
             Ok(_) => Ok(()),
-            Err(failure) if failure.error.kind() == ErrorKind::AlreadyExists => Err(self.taken()),
+            Err(failure) if failure.error.kind() == ErrorKind::AlreadyExists => Err(self.in_use()),
             Err(failure) => Err(DataError::io("write", &path)(failure.error).into()),
         }
     }
 
-    /// Replaces the configuration by `config`, and locks it as [`lock`](Self::lock) does. When the
-    /// run was begun stays the same.
+    /// Replaces the configuration by `config`, and locks it as [`lock`](Self::lock) does. The start
+    /// time stays the same.
     ///
     /// # Errors
-    /// [`DataError::Io`] as for [`write`](Self::write); [`Error::Usage`] if another process trains
+    /// [`DataError::Io`] as in [`write`](Self::write); [`Error::Usage`] if another process trains
     /// here by then.
     pub(crate) fn replace_config(&self, config: &str) -> Result<File, Error> {
         let path = self.file(CONFIG);
-        let begun = fs::metadata(&path).and_then(|metadata| metadata.modified());
-        let begun = begun.map_err(DataError::io("look at", &path))?;
+        let start = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let start = start.map_err(DataError::io("read the time of", &path))?;
         self.write(CONFIG, config.as_bytes())?;
         let lock = self.lock()?;
-        // A file system that does not keep times has none to keep.
-        let _ = File::options().append(true).open(&path).and_then(|file| file.set_modified(begun));
+        // Some file systems have no times to set.
+        let _ = File::options().append(true).open(&path).and_then(|file| file.set_modified(start));
         Ok(lock)
     }
 
-    /// Keeps other processes from training here, until what is returned is dropped or this process ends.
+    /// Keeps other processes from training here, until the returned file is dropped or this process
+    /// ends.
     ///
     /// # Errors
-    /// [`Error::Usage`] if another one trains here, [`DataError::Io`] if its configuration cannot be opened.
+    /// [`Error::Usage`] if another process trains here; [`DataError::Io`] if the configuration
+    /// cannot be opened.
     pub fn lock(&self) -> Result<File, Error> {
         let path = self.file(CONFIG);
         let file = File::open(&path).map_err(DataError::io("open", &path))?;
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(self.taken()),
-            // Some network file systems have no locks: there it is the user who knows.
+            Err(TryLockError::WouldBlock) => Err(self.in_use()),
+            // Some network file systems have no locks.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
         }
     }
 
-    fn taken(&self) -> Error {
+    fn in_use(&self) -> Error {
         Error::Usage(format!(
-            "expected a folder that no other process trains in, got {}: wait for its end, or name another one by --out",
+            "expected a folder that no other process trains in, got {}: wait for its end, or name \
+             another one by --out",
             self.path.display()
         ))
     }
 
-    /// Makes the file `name` hold `bytes`. If that fails, it is as it was.
+    /// Replaces the file `name` by `bytes`. If that fails, the file is unchanged.
     ///
     /// # Errors
     /// [`DataError::Io`] if it cannot be written, flushed to the disk or renamed.
@@ -267,7 +322,7 @@ impl RunFolder {
         Ok(replace::replace_with(&self.file(name), bytes)?)
     }
 
-    /// Appends `bytes` to the file `name`. If that fails, it is as it was.
+    /// Appends `bytes` to the file `name`. If that fails, the file is unchanged.
     ///
     /// # Errors
     /// [`DataError::Io`] if it cannot be opened or written.
@@ -275,16 +330,16 @@ impl RunFolder {
         let path = self.file(name);
         let opened = fs::OpenOptions::new().append(true).create(true).open(&path);
         let mut file = opened.map_err(DataError::io("open", &path))?;
-        let length = file.metadata().map_err(DataError::io("look at", &path))?.len();
+        let length = file.metadata().map_err(DataError::io("read the length of", &path))?.len();
         if let Err(error) = file.write_all(bytes) {
-            // The first error is the one to tell: a disk without room still lets a file become shorter.
+            // A full disk can still truncate the file. The first error is the one that is returned.
             let _ = file.set_len(length);
             return Err(DataError::io("write", &path)(error).into());
         }
         Ok(())
     }
 
-    /// Has what was appended to the file `name` on the disk.
+    /// Flushes the file `name` to the disk.
     ///
     /// # Errors
     /// [`DataError::Io`] if it cannot be opened or flushed.
@@ -294,11 +349,11 @@ impl RunFolder {
         Ok(synced.map_err(DataError::io("write", &path))?)
     }
 
-    /// Removes the unfinished files that a killed process has left.
+    /// Removes the temporary files of a killed process.
     ///
     /// # Errors
-    /// [`DataError::Io`] if the folder cannot be read, or such a file not removed.
-    pub fn sweep(&self) -> Result<(), Error> {
+    /// [`DataError::Io`] if the folder cannot be read, or a file cannot be removed.
+    pub fn remove_temporary_files(&self) -> Result<(), Error> {
         for entry in fs::read_dir(&self.path).map_err(DataError::io("read", &self.path))? {
             let name = entry.map_err(DataError::io("read", &self.path))?.file_name();
             if let Some(name) = name.to_str().filter(|name| name.starts_with(replace::PREFIX)) {
@@ -316,5 +371,39 @@ impl RunFolder {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(folder: &Path) -> String {
+        let error = RunFolder::open(folder).expect_err("another format");
+        assert_eq!(error.exit_code(), 3);
+        error.to_string()
+    }
+
+    #[test]
+    fn results_of_another_format_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            fs::write(folder.path().join(name), text).expect("written");
+        };
+        write(CONFIG, "");
+        assert!(RunFolder::open(folder.path()).is_ok());
+        for name in [SUMMARY, FOLDS] {
+            write(name, "{\"status\": \"done\"}");
+            let error = refusal(folder.path());
+            assert!(error.contains(&format!("{name}: expected format {FORMAT}")), "{error}");
+            assert!(error.contains("found no format") && error.contains("train again"), "{error}");
+            write(name, &format!("{{\"format\": {}}}", FORMAT + 1));
+            let error = refusal(folder.path());
+            assert!(error.contains(&format!("found format {}", FORMAT + 1)), "{error}");
+            write(name, &format!("{{\"format\": {FORMAT}, \"status\": \"done\"}}"));
+            assert!(RunFolder::open(folder.path()).is_ok());
+        }
+        write(SUMMARY, "{");
+        assert!(refusal(folder.path()).contains("the results of a run"));
     }
 }

@@ -1,13 +1,15 @@
-//! The files of a run folder that grow by an epoch at a time: `metrics.jsonl`, `metrics.csv`, `health.jsonl` and TensorBoard's events.
+//! Journal of a run: the files that grow with each epoch, `metrics.jsonl`, `metrics.csv`,
+//! `health.jsonl` and TensorBoard's events.
 //!
 //! ```text
-//! when a process takes up a run       each is written anew: what the checkpoint knows and no more
-//! after each epoch                    its line is appended
-//! before a checkpoint                 what it does not hold itself, the health, is on the disk
-//! when the run ends or is stopped     each is written anew
+//! a process starts or resumes the run     rewrite all, from the checkpoint
+//! after each epoch                        append its line
+//! before a checkpoint                     flush the health, which the checkpoint does not hold
+//! the run ends or is stopped              rewrite all
 //! ```
 //!
-//! Whatever a killed process has left of its last line is thus gone before the next one is written. `train` calls it.
+//! The incomplete last line of a killed process is removed by the rewrite, before the next line is
+//! appended. `train` calls it.
 
 use serde::Serialize;
 
@@ -17,78 +19,79 @@ use crate::run::folder::RunFolder;
 use crate::run::health::Health;
 use crate::run::{epoch, folder, tensorboard};
 
-/// The files of one run.
+/// Journal files of a run.
 #[derive(Debug)]
 pub struct Journal<'a> {
     folder: &'a RunFolder,
-    /// When the run was begun, in seconds since 1970.
-    began: f64,
+    /// Start time of the run, in seconds since 1970.
+    start_time: f64,
     /// `true` if examples have classes.
     has_accuracy: bool,
 }
 
 impl<'a> Journal<'a> {
-    /// Of the run in `folder`, which has its configuration; `has_accuracy` if its examples have
-    /// classes.
+    /// Journal of the run in `folder`, which has its configuration; `has_accuracy` if its examples
+    /// have classes.
     ///
     /// # Errors
-    /// [`DataError::Io`](crate::data::DataError::Io) if it cannot be told when it was begun.
+    /// [`DataError::Io`](crate::data::DataError::Io) if the start time cannot be read.
     pub fn new(folder: &'a RunFolder, has_accuracy: bool) -> Result<Self, Error> {
-        Ok(Self { folder, began: folder.began()?, has_accuracy })
+        Ok(Self { folder, start_time: folder.start_time()?, has_accuracy })
     }
 
-    /// Makes the files hold these epochs, and what was seen of them.
+    /// Rewrites the files with the epochs of `history` and their `health`.
     ///
     /// # Errors
-    /// As [`RunFolder::write`].
-    pub fn rewrite(&self, history: &[Epoch], record: &[Health]) -> Result<(), Error> {
-        let events = (0..history.len()).flat_map(|last| self.events(&history[..=last], record));
-        let events: Vec<u8> = tensorboard::head(self.began).into_iter().chain(events).collect();
-        let rows: String = history.iter().map(epoch::row).collect();
-        let table = epoch::head(self.has_accuracy) + &rows;
+    /// Same as [`RunFolder::write`].
+    pub fn rewrite(&self, history: &[Epoch], health: &[Health]) -> Result<(), Error> {
+        let events = (0..history.len()).flat_map(|last| self.events(&history[..=last], health));
+        let events: Vec<u8> =
+            tensorboard::head(self.start_time).into_iter().chain(events).collect();
+        let rows: String = history.iter().map(epoch::csv_row).collect();
+        let table = epoch::csv_header(self.has_accuracy) + &rows;
         self.folder.write(folder::METRICS, lines(history)?.as_bytes())?;
-        self.folder.write(folder::HEALTH, lines(record)?.as_bytes())?;
+        self.folder.write(folder::HEALTH, lines(health)?.as_bytes())?;
         self.folder.write(folder::TABLE, table.as_bytes())?;
         self.folder.write(folder::EVENTS, &events)
     }
 
-    /// Appends the last of these epochs to the files, which hold the others.
+    /// Appends the last epoch of `history` to the files, which hold the others.
     ///
     /// # Errors
-    /// As [`RunFolder::append`].
-    pub fn append(&self, history: &[Epoch], record: &[Health]) -> Result<(), Error> {
-        let (Some(epoch), Some(health)) = (history.last(), record.last()) else { return Ok(()) };
+    /// Same as [`RunFolder::append`].
+    pub fn append(&self, history: &[Epoch], health: &[Health]) -> Result<(), Error> {
+        let (Some(epoch), Some(last)) = (history.last(), health.last()) else { return Ok(()) };
         self.folder.append(folder::METRICS, lines([epoch])?.as_bytes())?;
-        self.folder.append(folder::HEALTH, lines([health])?.as_bytes())?;
-        self.folder.append(folder::TABLE, epoch::row(epoch).as_bytes())?;
-        self.folder.append(folder::EVENTS, &self.events(history, record))
+        self.folder.append(folder::HEALTH, lines([last])?.as_bytes())?;
+        self.folder.append(folder::TABLE, epoch::csv_row(epoch).as_bytes())?;
+        self.folder.append(folder::EVENTS, &self.events(history, health))
     }
 
-    /// Has the health on the disk, of which a checkpoint holds only the epoch at hand.
+    /// Flushes the health to the disk; a checkpoint holds only that of the current epoch.
     ///
     /// # Errors
-    /// As [`RunFolder::sync`].
+    /// Same as [`RunFolder::sync`].
     pub fn sync(&self) -> Result<(), Error> {
         self.folder.sync(folder::HEALTH)
     }
 
-    /// The events of the last of these epochs.
-    fn events(&self, history: &[Epoch], record: &[Health]) -> Vec<u8> {
-        let Some((epoch, before)) = history.split_last() else { return Vec::new() };
-        let now = before.iter().fold(self.began, |now, epoch| now + epoch.train_seconds);
-        let health = record.iter().find(|health| health.epoch == epoch.epoch);
-        tensorboard::epoch(now, epoch, health)
+    /// TensorBoard's events of the last epoch of `history`.
+    fn events(&self, history: &[Epoch], health: &[Health]) -> Vec<u8> {
+        let Some((epoch, earlier)) = history.split_last() else { return Vec::new() };
+        let start = earlier.iter().fold(self.start_time, |time, epoch| time + epoch.train_seconds);
+        let health = health.iter().find(|health| health.epoch == epoch.epoch);
+        tensorboard::epoch(start, epoch, health)
     }
 }
 
-/// A line of JSON for each.
+/// Encodes each object as a line of JSON.
 ///
 /// # Errors
 /// [`Error::Usage`] if one cannot be written.
-fn lines<'a, T: Serialize + 'a>(all: impl IntoIterator<Item = &'a T>) -> Result<String, Error> {
+fn lines<'a, T: Serialize + 'a>(objects: impl IntoIterator<Item = &'a T>) -> Result<String, Error> {
     let mut lines = String::new();
-    for one in all {
-        let line = serde_json::to_string(one)
+    for object in objects {
+        let line = serde_json::to_string(object)
             .map_err(|error| Error::Usage(format!("metrics: {error}")))?;
         lines.push_str(&line);
         lines.push('\n');

@@ -1,6 +1,7 @@
-//! Numbers in JSON that may not be finite: `"NaN"`, `"Infinity"`, `"-Infinity"` as strings.
+//! JSON encoding of floating-point numbers: non-finite ones are the strings `"NaN"`, `"Infinity"`
+//! and `"-Infinity"`.
 //!
-//! Fields name it with `#[serde(with = "crate::run::json")]`: those of [`metrics`](crate::run::epoch).
+//! Fields name it with `#[serde(with = "crate::run::json")]`, as in [`epoch`](crate::run::epoch).
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
@@ -15,7 +16,7 @@ pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::
     }
 }
 
-/// Reads what [`serialize`] writes.
+/// Reads the encoding of [`serialize`].
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -36,7 +37,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     }
 }
 
-/// Lists of such numbers: `#[serde(with = "crate::run::json::list")]`.
+/// Encoding of lists of such numbers: `#[serde(with = "crate::run::json::list")]`.
 pub(crate) mod list {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -51,7 +52,7 @@ pub(crate) mod list {
         serializer.collect_seq(values.iter().map(|&value| Number(value)))
     }
 
-    /// Reads what [`serialize`] writes.
+    /// Reads the encoding of [`serialize`].
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<f64>, D::Error> {
@@ -65,10 +66,10 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     #[derive(Serialize, Deserialize)]
-    struct One(#[serde(with = "crate::run::json")] f64);
+    struct Wrapper(#[serde(with = "crate::run::json")] f64);
 
     #[test]
-    fn every_number_comes_back_to_the_bit() {
+    fn every_number_is_read_back_to_the_bit() {
         for (value, text) in [
             (0.1 + 0.2, "0.30000000000000004"),
             (f64::INFINITY, "\"Infinity\""),
@@ -77,16 +78,16 @@ mod tests {
             (-0.0, "-0.0"),
             (f64::MIN_POSITIVE / 3.0, "7.4167974381786e-309"),
         ] {
-            let written = serde_json::to_string(&One(value)).expect("a number");
+            let written = serde_json::to_string(&Wrapper(value)).expect("a number");
             if value.is_normal() || !value.is_finite() {
                 assert_eq!(written, text);
             }
-            let read: One = serde_json::from_str(&written).expect("what was written");
+            let read: Wrapper = serde_json::from_str(&written).expect("what was written");
             assert!(
                 read.0.to_bits() == value.to_bits() || (read.0.is_nan() && value.is_nan()),
                 "{written}"
             );
         }
-        assert!(serde_json::from_str::<One>("\"nan\"").is_err());
+        assert!(serde_json::from_str::<Wrapper>("\"nan\"").is_err());
     }
 }

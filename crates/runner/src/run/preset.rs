@@ -1,28 +1,29 @@
-//! Networks with a name, for those who do not want to write down layers.
+//! Presets: networks with a name.
 
 use nn::{Activation, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Pool, Recurrent};
 use serde::{Deserialize, Serialize};
 
-/// A named network. All take an image and give one logit a class.
+/// A named network. All take an image and return one logit per class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
     /// One hidden layer of 512 ReLUs.
     #[default]
     Mlp,
-    /// No hidden layer, mean squared error: linear regression, of classes on one-hot targets.
+    /// No hidden layer, mean squared error: linear regression; for classes, on one-hot targets.
     Linear,
     /// No hidden layer: softmax regression.
     Logistic,
     /// No hidden layer, hinge loss: a linear support vector machine.
     Svm,
-    /// Nine hidden layers of 256 ReLUs, unless `deep` says otherwise in a configuration file.
+    /// Nine hidden layers of 256 ReLUs, or those of the key `deep` of a configuration file.
     DeepMlp,
-    /// Three hidden layers of 1024 ReLUs with batch norm, and dropout of the pixels and of each of them.
+    /// Three hidden layers of 1024 ReLUs with batch norm; dropout of the pixels and of each layer.
     MlpDropout,
-    /// Two convolutions, pooling, a hidden layer of 128 ReLUs: the convolutional network of many tutorials.
+    /// Two convolutions, pooling, a hidden layer of 128 ReLUs: the network of many tutorials.
     Lenet,
-    /// Six convolutions of 16 to 64 filters with batch norm, two poolings, dropout: 72,666 parameters.
+    /// Six convolutions of 16 to 64 filters with batch norm, two poolings, dropout: 72,666
+    /// parameters.
     Cnn,
     /// Four residual blocks with batch norm.
     Resnet,
@@ -32,17 +33,18 @@ pub enum Preset {
     LstmRows,
 }
 
-/// What the hidden layers of [`Preset::DeepMlp`] are: to see what depth, activation and initial weights do to gradients.
+/// Hidden layers of [`Preset::DeepMlp`], for experiments with depth, activation and initial
+/// weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Deep {
-    /// How many: 1 to 10,000.
+    /// Number of hidden layers: 1 to 10,000.
     pub depth: u32,
-    /// Units of each: at least 1.
+    /// Units of each hidden layer: at least 1.
     pub width: u32,
-    /// What follows each, as in `layers`.
+    /// Activation after each hidden layer, as in `layers`.
     pub activation: LayerSpec,
-    /// How their weights are drawn.
+    /// Initialiser of their weights.
     pub init: Init,
 }
 
@@ -53,7 +55,7 @@ impl Default for Deep {
 }
 
 impl Deep {
-    /// Its layers, for that many classes.
+    /// Layers, with `classes` outputs.
     pub fn layers(&self, classes: usize) -> Vec<LayerSpec> {
         let hidden = [LayerSpec::dense(self.width as usize, self.init), self.activation.clone()];
         let mut layers: Vec<_> =
@@ -73,7 +75,7 @@ fn norm() -> LayerSpec {
     LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 }
 }
 
-/// Filters of 3 x 3 that keep the image's size, and no bias: a batch norm follows.
+/// Convolution of 3 x 3 with same padding and no bias: a batch norm follows.
 fn filters(count: usize, stride: usize) -> LayerSpec {
     let stride = [stride, stride];
     LayerSpec::Convolution(Convolution { stride, bias: false, ..Convolution::same(count, 3) })
@@ -83,9 +85,9 @@ fn halving(pool: Pool) -> LayerSpec {
     LayerSpec::Pooling { pool, kernel: [2, 2], stride: [2, 2], padding: [0, 0] }
 }
 
-/// A residual block; the first of its width halves the image.
-fn block(width: usize, first: bool) -> Vec<LayerSpec> {
-    let stride = if first { 2 } else { 1 };
+/// A residual block, which halves the image if `halves` is set.
+fn block(width: usize, halves: bool) -> Vec<LayerSpec> {
+    let stride = if halves { 2 } else { 1 };
     let body = vec![filters(width, stride), norm(), RELU, filters(width, 1), norm()];
     let projection = Convolution {
         kernel: [1, 1],
@@ -94,12 +96,12 @@ fn block(width: usize, first: bool) -> Vec<LayerSpec> {
         bias: false,
         ..Convolution::same(width, 1)
     };
-    let shortcut = if first { vec![LayerSpec::Convolution(projection), norm()] } else { vec![] };
+    let shortcut = if halves { vec![LayerSpec::Convolution(projection), norm()] } else { vec![] };
     vec![LayerSpec::Residual { body, shortcut, scale: BranchScale::default() }, RELU]
 }
 
 impl Preset {
-    /// Its name, as flags and configuration files spell it.
+    /// Name, as flags and configuration files spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mlp => "mlp",
@@ -116,7 +118,7 @@ impl Preset {
         }
     }
 
-    /// What its outputs are compared with labels by.
+    /// Loss.
     pub fn loss(self) -> Loss {
         match self {
             Self::Linear => Loss::Mse,
@@ -125,7 +127,7 @@ impl Preset {
         }
     }
 
-    /// Its layers, for that many classes.
+    /// Layers, with `classes` outputs.
     pub fn layers(self, classes: usize) -> Vec<LayerSpec> {
         let hidden = |widths: &[usize]| {
             widths.iter().flat_map(|&units| [dense(units), RELU]).collect::<Vec<_>>()
@@ -164,8 +166,8 @@ impl Preset {
             }
             Self::Resnet => {
                 let mut layers = vec![filters(16, 1), norm(), RELU];
-                for (width, first) in [(16, false), (32, true), (32, false), (64, true)] {
-                    layers.extend(block(width, first));
+                for (width, halves) in [(16, false), (32, true), (32, false), (64, true)] {
+                    layers.extend(block(width, halves));
                 }
                 layers.push(LayerSpec::GlobalPooling);
                 layers
@@ -210,7 +212,7 @@ mod tests {
     const IMAGE: Shape = Shape::Image { height: 28, width: 28, channels: 1 };
 
     #[test]
-    fn presets_have_the_parameters_that_they_are_known_for() {
+    fn presets_have_their_known_numbers_of_parameters() {
         for (preset, parameters) in [
             (Preset::Mlp, 784 * 512 + 512 + 512 * 10 + 10),
             (Preset::Logistic, 7850),
@@ -223,9 +225,9 @@ mod tests {
         }
     }
 
-    /// A few steps on one batch bring its loss down, in whatever way the network is built and computed.
+    /// A few steps on one batch reduce its loss, in both precisions.
     #[test]
-    fn every_preset_learns_a_batch_by_heart() {
+    fn every_preset_learns_a_batch() {
         let presets = Preset::value_variants().iter();
         for (preset, precision) in
             presets.flat_map(|preset| [(preset, Precision::Full), (preset, Precision::Bf16)])
@@ -242,13 +244,13 @@ mod tests {
             network.init_buffers(cpu, &mut buffers).expect("as long as the layout");
             let stream = kernels::random::Stream::new(3, 3);
             let inputs: Vec<f32> = (0..4 * 784).map(|i| stream.uniform_f32(i)).collect();
-            let mut workspace = Workspace::new(&network, cpu, 4).expect("room");
+            let mut workspace = Workspace::new(&network, cpu, 4).expect("memory");
             let mut grads = vec![0.0; params.len()];
             let mut optimizer =
                 nn::Optimizer::adam().start(cpu, network.layout()).expect("settings in range");
             let loss = |params: &[f32], buffers: &mut [f32], workspace: &mut Workspace<f32>| {
                 let batch = Batch { inputs: &inputs, targets: (&[0, 1, 2, 3]).into() };
-                // As it learns, but with nothing dropped.
+                // Batch statistics, as in training, but without dropout.
                 let weights = Weights { params, buffers };
                 network
                     .score(cpu, Mode::Probe, weights, batch, workspace)

@@ -1,4 +1,5 @@
-//! Messages of Protocol Buffers, written field by field: as much of the format as event files and ONNX take.
+//! Encoder for messages of Protocol Buffers, field by field: the parts of the format that event
+//! files and ONNX need.
 //!
 //! Source: <https://protobuf.dev/programming-guides/encoding>.
 
@@ -9,26 +10,26 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// One without fields.
+    /// Message without fields.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Its bytes.
+    /// Encoded bytes.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// A field of an integer type.
+    /// Appends a field of an integer type.
     #[must_use]
     pub(crate) fn int(mut self, field: u32, value: i64) -> Self {
         self.key(field, 0);
-        // Negative numbers are written as the large ones that they are as unsigned.
+        // A negative number is encoded as its two's complement in 64 bits.
         self.varint(value as u64);
         self
     }
 
-    /// A field of type `double`.
+    /// Appends a field of type `double`.
     #[must_use]
     pub(crate) fn double(mut self, field: u32, value: f64) -> Self {
         self.key(field, 1);
@@ -36,7 +37,7 @@ impl Message {
         self
     }
 
-    /// A field of type `float`.
+    /// Appends a field of type `float`.
     #[must_use]
     pub(crate) fn float(mut self, field: u32, value: f32) -> Self {
         self.key(field, 5);
@@ -44,13 +45,13 @@ impl Message {
         self
     }
 
-    /// A field of type `string`.
+    /// Appends a field of type `string`.
     #[must_use]
     pub(crate) fn text(self, field: u32, value: &str) -> Self {
         self.blob(field, value.as_bytes())
     }
 
-    /// A field of type `bytes`.
+    /// Appends a field of type `bytes`.
     #[must_use]
     pub(crate) fn blob(mut self, field: u32, value: &[u8]) -> Self {
         self.key(field, 2);
@@ -59,18 +60,20 @@ impl Message {
         self
     }
 
-    /// A field that is a message.
+    /// Appends a field that is a message.
     #[must_use]
     pub(crate) fn message(self, field: u32, value: Self) -> Self {
         self.blob(field, &value.bytes)
     }
 
-    /// A field's number and how its value is written: 0 varint, 1 eight bytes, 2 with its length, 5 four bytes.
-    fn key(&mut self, field: u32, kind: u32) {
-        self.varint(u64::from(field << 3 | kind));
+    /// Appends a field's number and wire type: 0 varint, 1 eight bytes, 2 length-delimited, 5 four
+    /// bytes.
+    fn key(&mut self, field: u32, wire_type: u32) {
+        self.varint(u64::from(field << 3 | wire_type));
     }
 
-    /// Seven bits a byte, the lowest first; all but the last with the highest bit set.
+    /// Appends a varint: seven bits per byte, the lowest first; all bytes but the last have the
+    /// highest bit set.
     fn varint(&mut self, mut value: u64) {
         while value > 0x7F {
             self.bytes.push(value as u8 | 0x80);
@@ -84,9 +87,9 @@ impl Message {
 mod tests {
     use super::*;
 
-    /// The examples of the format's description.
+    /// Examples of the format's documentation.
     #[test]
-    fn fields_are_written_as_the_examples_are() {
+    fn fields_are_encoded_as_documented() {
         assert_eq!(Message::new().int(1, 150).into_bytes(), [0x08, 0x96, 0x01]);
         assert_eq!(Message::new().text(2, "testing").into_bytes(), b"\x12\x07testing");
         let inner = Message::new().int(1, 150);

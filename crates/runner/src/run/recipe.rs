@@ -7,14 +7,14 @@ use crate::run::config::Config;
 use crate::run::preset::Preset;
 
 impl Preset {
-    /// How it is trained where nothing else is asked for, found by the validation set of MNIST. A configuration file's keys have the same
-    /// defaults whatever its preset.
+    /// Default configuration of `--preset`, chosen by the validation set of MNIST. The keys of a
+    /// configuration file have the same defaults for all presets.
     pub fn recipe(self) -> Config {
-        let plain = Config { preset: self, ..Config::default() };
+        let default = Config { preset: self, ..Config::default() };
         let adam =
             |decoupled| Adam { decay: Decay::decoupled(decoupled), ..Adam::default() }.into();
-        let smooth = Some(Loss::CrossEntropy { smoothing: 0.05 });
-        let warm = || Schedule::Warmup {
+        let smoothed = Some(Loss::CrossEntropy { smoothing: 0.05 });
+        let warmup = || Schedule::Warmup {
             epochs: 1.0,
             start: 0.0,
             then: Box::new(Schedule::Cosine { end: 0.0 }),
@@ -26,17 +26,17 @@ impl Preset {
                 lr: Some(4e-3),
                 optimizer: adam(0.05),
                 schedule: Schedule::OneCycle { rise: 0.2, start: 0.1, end: 0.0 },
-                ..plain
+                ..default
             },
             Self::Cnn | Self::Resnet => Config {
                 epochs: if self == Self::Cnn { 10 } else { 8 },
                 batch: 128,
                 lr: Some(6e-3),
-                loss: smooth,
+                loss: smoothed,
                 ema: Some(Ema { decay: 0.998 }),
                 optimizer: adam(0.1),
                 schedule: Schedule::OneCycle { rise: 0.3, start: 0.1, end: 0.0 },
-                ..plain
+                ..default
             },
             Self::MlpDropout => Config {
                 epochs: 60,
@@ -46,17 +46,17 @@ impl Preset {
                 optimizer: adam(0.0),
                 schedule: Schedule::OneCycle { rise: 0.1, start: 0.1, end: 0.0 },
                 bounds: vec![Bound::MaxNorm { limit: 3.0 }],
-                ..plain
+                ..default
             },
             Self::VitTiny | Self::LstmRows => Config {
                 batch: 128,
                 lr: Some(2e-3),
                 clip_norm: Some(1.0),
                 optimizer: adam(0.05),
-                schedule: warm(),
-                ..plain
+                schedule: warmup(),
+                ..default
             },
-            _ => plain,
+            _ => default,
         }
     }
 }

@@ -3,11 +3,10 @@
 //! ```text
 //! shuffle     every example once, in an order drawn by (seed, epoch)
 //! balanced    as many draws with replacement: a class, uniformly, then one of its examples
-//! drop_last   the incomplete last batch is left out: other examples in each epoch
+//! drop_last   without the incomplete last batch: other examples in each epoch
 //! ```
 //!
-//! A function of configuration, data and epoch alone. The training loop and `lr-find` take steps by
-//! it.
+//! A function of configuration, data and epoch alone. Used by the training loop and `lr-find`.
 
 use crate::data::{Targets, streams};
 use crate::run::config::Sampler;
@@ -19,19 +18,18 @@ impl Setup {
         (self.config.batch as usize).min(self.split.train.len())
     }
 
-    /// Training examples that an epoch takes: all, or with `drop_last` the most that make whole
-    /// batches.
+    /// Number of training examples per epoch: all, or with `drop_last` those of the full batches.
     pub fn rows_per_epoch(&self) -> usize {
         let rows = self.split.train.len();
         if self.config.drop_last { rows - rows % self.config.batch.max(1) as usize } else { rows }
     }
 
-    /// Steps of an epoch; the last one may take fewer examples than the others.
+    /// Number of steps per epoch; the last one may have fewer examples than the others.
     pub fn steps_per_epoch(&self) -> u64 {
         (self.rows_per_epoch() as u64).div_ceil(self.config.images_per_step())
     }
 
-    /// Examples of the last batch of an epoch, the smallest.
+    /// Number of examples of the last batch of an epoch, the smallest.
     pub(crate) fn last_batch(&self) -> usize {
         let batch = self.rows_per_batch();
         match self.rows_per_epoch() % batch.max(1) {
@@ -40,7 +38,7 @@ impl Setup {
         }
     }
 
-    /// The examples of `epoch`, counted from 0, by their indices in the training set.
+    /// Indices in the training set of the examples of `epoch` (from 0), in order.
     pub(crate) fn order(&self, epoch: u32) -> Vec<u32> {
         let (seed, train) = (self.config.seed, &self.split.train);
         let mut order = match (self.config.sampler, self.dataset.train.targets()) {
@@ -76,7 +74,7 @@ mod tests {
     use crate::data::synthetic::Classification;
     use crate::run::config::{Config, Source};
 
-    /// Rows of two classes, of whose second nine in ten are left out.
+    /// Run with two imbalanced classes: nine in ten examples of the second are removed.
     fn setup(change: fn(&mut Config)) -> Setup {
         let classification = Some(Classification {
             samples: 500,
@@ -89,13 +87,14 @@ mod tests {
         change(&mut config);
         let mut setup = Setup::new(config).expect("a configuration that fits");
         let Targets::Classes(labels) = setup.dataset.train.targets() else { panic!("no classes") };
-        let is_kept = |&(at, &index): &(usize, &u32)| labels[index as usize] == 0 || at % 10 == 0;
+        let remains = |&(i, &index): &(usize, &u32)| labels[index as usize] == 0 || i % 10 == 0;
         setup.split.train =
-            setup.split.train.iter().enumerate().filter(is_kept).map(|(_, i)| *i).collect();
+            setup.split.train.iter().enumerate().filter(remains).map(|(_, i)| *i).collect();
         setup
     }
 
-    fn shares(setup: &Setup, order: &[u32]) -> f64 {
+    /// Fraction of the examples `order` that are of the second class.
+    fn second_class(setup: &Setup, order: &[u32]) -> f64 {
         let Targets::Classes(labels) = setup.dataset.train.targets() else { panic!("no classes") };
         order.iter().filter(|&&index| labels[index as usize] == 1).count() as f64
             / order.len() as f64
@@ -106,36 +105,36 @@ mod tests {
         let setup = setup(|_| ());
         let mut order = setup.order(0);
         assert_ne!(order, setup.order(1));
-        assert!(shares(&setup, &order) < 0.2);
+        assert!(second_class(&setup, &order) < 0.2);
         order.sort_unstable();
         assert_eq!(order, setup.split.train);
     }
 
     #[test]
-    fn a_balanced_sampler_draws_each_class_as_often() {
+    fn a_balanced_sampler_draws_all_classes_equally() {
         let setup = setup(|config| config.sampler = Sampler::Balanced);
         let order: Vec<u32> = (0..20).flat_map(|epoch| setup.order(epoch)).collect();
         assert_eq!(order.len(), 20 * setup.split.train.len());
         // Four standard deviations of a fair coin.
         let margin = 4.0 * 0.5 / (order.len() as f64).sqrt();
-        let share = shares(&setup, &order);
-        assert!((share - 0.5).abs() < margin, "{share}");
-        // Every example is drawn; epochs differ, and the same epoch comes again.
+        let fraction = second_class(&setup, &order);
+        assert!((fraction - 0.5).abs() < margin, "{fraction}");
+        // Every example is drawn; epochs differ, and each is reproducible.
         assert!(setup.split.train.iter().all(|index| order.contains(index)));
         assert_ne!(setup.order(0), setup.order(1));
         assert_eq!(setup.order(3), setup.order(3));
     }
 
     #[test]
-    fn incomplete_batches_are_left_out_on_demand() {
+    fn drop_last_leaves_out_the_incomplete_batch() {
         let all = setup(|_| ());
         let (rows, rest) = (all.split.train.len(), all.split.train.len() % 32);
         assert!(rest > 0);
         assert_eq!((all.rows_per_epoch(), all.last_batch()), (rows, rest));
         assert_eq!(all.steps_per_epoch() as usize, rows / 32 + 1);
-        let whole = setup(|config| config.drop_last = true);
-        assert_eq!((whole.rows_per_epoch(), whole.last_batch()), (rows - rest, 32));
-        assert_eq!(whole.steps_per_epoch() as usize, rows / 32);
-        assert_eq!(whole.order(5), all.order(5)[..rows - rest]);
+        let dropped = setup(|config| config.drop_last = true);
+        assert_eq!((dropped.rows_per_epoch(), dropped.last_batch()), (rows - rest, 32));
+        assert_eq!(dropped.steps_per_epoch() as usize, rows / 32);
+        assert_eq!(dropped.order(5), all.order(5)[..rows - rest]);
     }
 }

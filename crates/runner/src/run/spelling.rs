@@ -1,16 +1,17 @@
-//! What was probably meant by a word that is none of those that are known.
+//! Suggestions for misspelt names: the known name with the smallest edit distance.
 //!
-//! Configuration files are read with this, so that a misspelt key is an error that names the right one.
+//! Errors about a configuration file have one, so that they name the key that was meant.
 
-/// The word of `known` that is nearest to `word`, if it is near: at most a third of its letters, and at least one, may be wrong,
-/// missing, too many, or exchanged with their neighbour.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (word.chars().count() / 3).max(1);
-    let measured = known.into_iter().map(|known| (distance(word, known), known));
-    measured.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known)
+/// Returns the name in `known` with the smallest [`distance`] to `name`, if that is at most a third
+/// of the letters of `name`, or 1.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let max = (name.chars().count() / 3).max(1);
+    let distances = known.into_iter().map(|known| (distance(name, known), known));
+    distances.filter(|(distance, _)| *distance <= max).min().map(|(_, known)| known)
 }
 
-/// The least number of such changes that make `b` of `a` (Damerau 1964, in the form that changes no letter twice).
+/// Edit distance of `a` and `b`: the minimum number of replaced, removed, inserted or transposed
+/// letters (Damerau 1964; optimal string alignment, which changes no letter twice).
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<_>, Vec<_>) = (a.chars().collect(), b.chars().collect());
     // `rows[i][j]` is the distance of the first i letters of a and the first j of b.
@@ -22,9 +23,10 @@ fn distance(a: &str, b: &str) -> usize {
                 (i, 0) => i,
                 _ => {
                     let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                    let least = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-                    let exchanged = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                    if exchanged { least.min(rows[i - 2][j - 2] + 1) } else { least }
+                    let min = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+                    let is_transposed =
+                        i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                    if is_transposed { min.min(rows[i - 2][j - 2] + 1) } else { min }
                 }
             };
         }
@@ -32,19 +34,19 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
-/// A parser's message about an unknown word, with what was probably meant: `unknown field `bacth`, expected one of ...` is serde's.
+/// Adds a suggestion to serde's message about an unknown name, such as ``unknown field `bacth`,
+/// expected one of ...``.
 pub(crate) fn with_suggestion(message: &str) -> String {
-    let meant = message.lines().find_map(|line| {
-        let (kind, rest) = line.split_once('`').filter(|(kind, _)| {
+    let suggestion = message.lines().find_map(|line| {
+        let (_, rest) = line.split_once('`').filter(|(kind, _)| {
             kind.ends_with("unknown field ") || kind.ends_with("unknown variant ")
         })?;
-        let _ = kind;
-        let (word, rest) = rest.split_once('`')?;
-        // Every second piece stands between two marks.
-        nearest(word, rest.split('`').skip(1).step_by(2))
+        let (name, rest) = rest.split_once('`')?;
+        // The known names are between backticks: every second part.
+        nearest(name, rest.split('`').skip(1).step_by(2))
     });
-    match meant {
-        Some(meant) => format!("{message}\ndid you mean `{meant}`?"),
+    match suggestion {
+        Some(name) => format!("{message}\ndid you mean `{name}`?"),
         None => message.to_owned(),
     }
 }
@@ -54,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_counted() {
+    fn the_distance_counts_changes() {
         for (a, b, changes) in [
             ("", "abc", 3),
             ("batch", "batch", 0),
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_near_is_suggested_and_nothing_else() {
+    fn only_near_names_are_suggested() {
         let keys = ["preset", "epochs", "batch", "lr", "seed"];
         assert_eq!(nearest("bacth", keys), Some("batch"));
         assert_eq!(nearest("epoch", keys), Some("epochs"));
@@ -76,8 +78,8 @@ mod tests {
         let message =
             "TOML parse error at line 2\nunknown field `bacth`, expected one of `preset`, `batch`";
         assert!(with_suggestion(message).ends_with("did you mean `batch`?"));
-        let two = "unknown variant `rleu`, expected `relu` or `dense`";
-        assert!(with_suggestion(two).ends_with("did you mean `relu`?"));
+        let variant = "unknown variant `rleu`, expected `relu` or `dense`";
+        assert!(with_suggestion(variant).ends_with("did you mean `relu`?"));
         assert_eq!(with_suggestion("something else"), "something else");
     }
 }

@@ -10,48 +10,46 @@ use crate::run::config::NonFinite;
 use crate::run::divergence::Divergence;
 use crate::run::epoch::Epoch;
 use crate::run::health::Health;
-use crate::run::weights::Weights;
+use crate::run::weights::ModelWeights;
 
-/// Times that a run goes back, at most: its rate is a thousandth by then.
-pub(crate) const MOST_ROLLBACKS: u32 = 10;
+/// Maximum number of rollbacks of a run: by then its learning rate is a thousandth.
+pub(crate) const MAX_ROLLBACKS: u32 = 10;
 
-/// Places of an epoch that are written down, at most.
-const MOST_NOTED: usize = 16;
+/// Maximum number of non-finite steps that are recorded per epoch.
+const MAX_RECORDED: usize = 16;
 
-/// All that a run carries from one step to the next.
+/// Everything that a run carries from one step to the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State<T> {
-    /// The parameters, and what belongs to them.
-    pub weights: Weights<T>,
-    /// Those of the best epoch; zeros before the end of the first.
-    pub best: Weights<T>,
-    /// The moments.
+    /// Parameters and buffers.
+    pub weights: ModelWeights<T>,
+    /// Weights of the best epoch; zeros before the end of the first one.
+    pub best: ModelWeights<T>,
+    /// Moments of the optimizer.
     pub optimizer: Running<T>,
-    /// Their average, if the run has one.
-    pub average: Option<Weights<T>>,
-    /// The slow ones, if the run looks ahead.
+    /// Moving average of the weights, if the run has one.
+    pub average: Option<ModelWeights<T>>,
+    /// Slow weights of lookahead, if the run has them.
     pub slow: Option<Vec<T>>,
-    /// What the run goes back to where a step is not finite, if that is its policy: the end of the last epoch.
-    pub anchor: Option<Anchor<T>>,
-    /// How far the run is.
+    /// Snapshot at the end of the last epoch, if the run rolls back after non-finite steps.
+    pub snapshot: Option<Snapshot<T>>,
+    /// Progress of the run.
     pub position: Position,
 }
 
-/// How far a run is.
+/// Progress of a run: finished epochs, and the part of the current one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
-    /// The epochs that are done.
+    /// The finished epochs.
     pub history: Vec<Epoch>,
-    /// Steps taken in the epoch at hand.
+    /// Steps of the current epoch so far, including the skipped ones.
     pub step: u64,
     /// Sums over those steps.
     pub sums: Sums,
-    /// What was seen of their gradients; before the first of them, of those of the epoch before.
-    #[serde(default)]
+    /// Samples of their gradients; before the first step, those of the previous epoch.
     pub health: Health,
-    /// What was done about steps that were not finite.
-    #[serde(default)]
+    /// Skipped steps and rollbacks.
     pub recovery: Recovery,
 }
 
@@ -59,78 +57,114 @@ pub struct Position {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sums {
-    /// Losses of all rows.
+    /// Losses of all examples.
     pub loss: f64,
-    /// Divisor of the mean loss: rows, or the sum of their classes' weights. Checkpoints from before
-    /// class weights have it as `rows`.
-    #[serde(alias = "rows")]
+    /// Divisor of the mean loss: examples, or the sum of their class weights.
     pub weight: f64,
     /// Norms of the gradients.
     pub norm: f64,
-    /// The largest of them.
+    /// Largest of those norms.
     pub norm_max: f64,
-    /// Seconds.
+    /// Time of the steps, in seconds.
     pub seconds: f64,
-    /// Steps that were left out.
-    #[serde(default)]
+    /// Number of skipped steps.
     pub skipped: u64,
 }
 
-/// What has been done about steps that were not finite.
+/// Recovery from non-finite steps so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recovery {
-    /// Steps left out since the last one that was taken.
-    pub in_a_row: u32,
-    /// How often the run went back. Its rate is halved each time.
+    /// Number of steps skipped since the last step that was taken.
+    pub consecutive_skips: u32,
+    /// Number of rollbacks. Each halves the learning rate.
     pub rollbacks: u32,
-    /// Where, in the last epoch that there was such a step in: the first few places.
-    pub met: Vec<Divergence>,
+    /// First non-finite steps of the last epoch that has any.
+    pub non_finite: Vec<Divergence>,
 }
 
-/// What a run goes back to.
+/// Part of the state that a rollback restores.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Anchor<T> {
-    /// The parameters, and what belongs to them.
-    pub weights: Weights<T>,
-    /// The moments.
+pub struct Snapshot<T> {
+    /// Parameters and buffers.
+    pub weights: ModelWeights<T>,
+    /// Moments of the optimizer.
     pub optimizer: Running<T>,
-    /// The average of the weights, if the run has one.
-    pub average: Option<Weights<T>>,
-    /// The slow weights, if it looks ahead.
+    /// Moving average of the weights, if the run has one.
+    pub average: Option<ModelWeights<T>>,
+    /// Slow weights of lookahead, if the run has them.
     pub slow: Option<Vec<T>>,
 }
 
 impl<T: Element> State<T> {
-    /// Remembers where the run stands, if it is to go back there.
-    pub(crate) fn drop_anchor(&mut self, policy: NonFinite) {
-        self.anchor = (policy == NonFinite::Rollback).then(|| Anchor::of(self));
+    /// Takes a snapshot, if `policy` rolls back to it.
+    pub(crate) fn take_snapshot(&mut self, policy: NonFinite) {
+        self.snapshot = (policy == NonFinite::Rollback).then(|| Snapshot::new(self));
     }
 
-    /// What is scored, and kept if it is the best: the average of the weights, or else the weights.
-    pub(crate) fn scored(&mut self) -> &mut Weights<T> {
+    /// Weights that are scored, and saved if they are the best: the moving average, if there is
+    /// one.
+    pub(crate) fn scored(&mut self) -> &mut ModelWeights<T> {
         self.average.as_mut().unwrap_or(&mut self.weights)
     }
 }
 
+impl Position {
+    /// Number of steps of the run so far, including the skipped ones.
+    pub fn global_step(&self, steps_per_epoch: u64) -> u64 {
+        steps_per_epoch * self.history.len() as u64 + self.step
+    }
+}
+
 impl Recovery {
-    /// What the learning rate is multiplied by.
+    /// Factor of the learning rate after the rollbacks so far.
     pub fn rate(&self) -> f64 {
-        (0..self.rollbacks.min(MOST_ROLLBACKS)).fold(1.0, |rate, _| rate / 2.0)
+        (0..self.rollbacks.min(MAX_ROLLBACKS)).fold(1.0, |rate, _| rate / 2.0)
     }
 
-    pub(crate) fn note(&mut self, found: Divergence) {
-        self.met.retain(|met| met.epoch == found.epoch);
-        if self.met.len() < MOST_NOTED {
-            self.met.push(found);
+    /// Records a non-finite step, unless the epoch has enough of them.
+    pub(crate) fn record(&mut self, divergence: Divergence) {
+        self.non_finite.retain(|recorded| recorded.epoch == divergence.epoch);
+        if self.non_finite.len() < MAX_RECORDED {
+            self.non_finite.push(divergence);
         }
     }
 }
 
-impl<T: Element> Anchor<T> {
-    /// Where the run `state` stands.
-    pub fn of(state: &State<T>) -> Self {
+impl<T: Element> Snapshot<T> {
+    /// Snapshot of `state`.
+    pub fn new(state: &State<T>) -> Self {
         let State { weights, optimizer, average, slow, .. } = state.clone();
         Self { weights, optimizer, average, slow }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_global_step_counts_finished_epochs_and_the_current_one() {
+        let epoch = Epoch {
+            epoch: 1,
+            step: 7,
+            train_seconds: 0.0,
+            train_loss: 0.0,
+            val_loss: 0.0,
+            val_accuracy: 0.0,
+            lr: 0.0,
+            grad_norm: 0.0,
+            grad_norm_max: 0.0,
+            skipped: 0,
+            rollbacks: 0,
+        };
+        let position = Position { history: vec![epoch; 2], step: 3, ..Position::default() };
+        assert_eq!((position.global_step(7), Position::default().global_step(7)), (17, 0));
+    }
+
+    #[test]
+    fn each_rollback_halves_the_rate_exactly() {
+        let rate = |rollbacks| Recovery { rollbacks, ..Recovery::default() }.rate();
+        assert_eq!((rate(0), rate(1), rate(MAX_ROLLBACKS)), (1.0, 0.5, 1.0 / 1024.0));
     }
 }

@@ -1,16 +1,16 @@
-//! Result of a run: `summary.json`.
+//! Results of a run: `summary.json`.
 
 use serde::{Deserialize, Serialize};
 
-/// How a run stands.
+/// Status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Every epoch is done, and the test set is scored.
     Done,
-    /// A signal came; `--resume` goes on.
+    /// The run was stopped; `--resume` continues it.
     Interrupted,
-    /// Loss or gradient was no longer finite.
+    /// A loss or a gradient became NaN or infinite.
     Diverged,
     /// A trial of a sweep whose configuration does not fit the data. No run has this status.
     Refused,
@@ -27,16 +27,18 @@ pub enum Task {
     Regression,
 }
 
-/// `summary.json`: what a run came to. Times are seconds, accuracies fractions; what is not known is `null`.
+/// `summary.json`: the results of a run. Times are seconds, accuracies fractions; what is unknown
+/// is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
-    /// How the run stands.
+    /// Format of the run's files.
+    pub format: u32,
+    /// Status of the run.
     pub status: Status,
     /// Task of the run. For a regression, [`to_json`](Self::to_json) writes no accuracies.
-    #[serde(default)]
     pub task: Task,
-    /// Share of the test set that `model.safetensors` classifies rightly.
+    /// Fraction of the test set that `model.safetensors` classifies correctly.
     #[serde(skip_serializing_if = "is_meaningless")]
     pub test_accuracy: Option<f64>,
     /// Lower end of its 95 % interval (Wilson's).
@@ -47,79 +49,72 @@ pub struct Summary {
     pub test_accuracy_high: Option<f64>,
     /// Mean loss over the test set; nats.
     pub test_loss: Option<f64>,
-    /// Examples of the test set.
-    pub test_images: usize,
-    /// Epochs done.
+    /// Number of examples of the test set.
+    pub test_examples: usize,
+    /// Number of finished epochs.
     pub epochs: usize,
-    /// The epoch that `model.safetensors` is of, from 1.
+    /// Epoch of the weights in `model.safetensors`, from 1.
     pub best_epoch: Option<u32>,
-    /// Its accuracy on the validation set.
+    /// Accuracy of these weights on the validation set.
     #[serde(skip_serializing_if = "is_meaningless")]
     pub val_accuracy: Option<f64>,
-    /// Its mean loss on the validation set.
-    #[serde(default)]
+    /// Mean loss of these weights on the validation set.
     pub val_loss: Option<f64>,
-    /// From the start of the process that ended the run.
+    /// Time from the start of the process that ended the run.
     pub seconds_total: f64,
-    /// From its start until its first step was taken.
-    #[serde(default)]
+    /// Time from its start to the end of its first step.
     pub seconds_to_first_step: Option<f64>,
-    /// What it spent on checkpoints.
-    #[serde(default)]
+    /// Time spent on checkpoints.
     pub seconds_checkpoints: f64,
-    /// What it spent on the lines of metrics and health, and on the looks at units, at the ends of epochs.
-    #[serde(default)]
-    pub seconds_journal: f64,
-    /// Training seconds of the fastest epoch.
+    /// Time spent on metrics, and on samples of the units at the ends of epochs.
+    pub seconds_logging: f64,
+    /// Training time of the fastest epoch.
     pub train_seconds_best_epoch: Option<f64>,
     /// Number of parameters.
     pub params: usize,
-    /// The most memory the process had in use; known on Linux.
+    /// Peak resident memory of the process; known on Linux.
     pub peak_rss_bytes: Option<u64>,
     /// Name of the data set.
     pub dataset: String,
-    /// Where it came from, in words.
+    /// Origin of the data, as text.
     pub data_origin: String,
-    /// Whether they were generated.
-    pub data_generated: bool,
-    /// SHA-256 over its examples and their targets.
+    /// `true` if the data were generated.
+    pub data_synthetic: bool,
+    /// SHA-256 over all examples and their targets.
     pub data_sha256: String,
     /// Rows and columns of an image, or the number of columns of a table.
-    #[serde(default)]
-    pub input: Vec<usize>,
-    /// `true` if images trained on are digits put as MNIST's are; unknown of older runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub centred: Option<bool>,
-    /// The standard deviation of the values trained on, if losses are of values in units of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss_unit: Option<f64>,
-    /// The names of a table's columns that the network is shown.
+    pub input_shape: Vec<usize>,
+    /// `true` if the training images are digits centred as MNIST's are; absent for tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digits_centred: Option<bool>,
+    /// Standard deviation of the target values trained on, if losses are in units of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_std: Option<f64>,
+    /// Names of the table columns that are inputs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
-    /// The names of its classes.
+    /// Names of the classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
     /// Name of the network.
     pub preset: String,
-    /// The type computed in.
+    /// Type of the arithmetic.
     pub dtype: String,
-    /// What every random draw depends on.
+    /// Seed of all random draws.
     pub seed: u64,
-    /// The operating system and processor that it ran on.
-    #[serde(default)]
-    pub machine: String,
-    /// The instruction set used.
+    /// Operating system and processor architecture.
+    pub platform: String,
+    /// Instruction set that was used.
     pub isa: String,
-    /// The number of threads used.
+    /// Number of threads that were used.
     pub threads: usize,
     /// SHA-256 over the tensors of `model.safetensors` in file order.
     pub params_sha256: Option<String>,
-    /// The run folder.
+    /// Path of the run folder.
     pub run: String,
-    /// The version of evenkeel.
+    /// Version of evenkeel.
     pub version: String,
-    /// The command line that ended the run.
-    #[serde(default)]
+    /// Command line of the process that ended the run.
     pub command: String,
 }
 
@@ -129,10 +124,10 @@ fn is_meaningless(accuracy: &Option<f64>) -> bool {
 }
 
 impl Summary {
-    /// The text of `summary.json`.
+    /// Text of `summary.json`.
     ///
     /// # Errors
-    /// None: all keys are texts.
+    /// None: all keys are strings.
     pub fn to_json(&self) -> serde_json::Result<String> {
         let mut summary = self.clone();
         if self.task == Task::Regression {

@@ -1,36 +1,38 @@
-//! Metrics as an event file that TensorBoard opens: a scalar for each number of each epoch, each layer's gradient norms, and a histogram
-//! of the sizes of each layer's gradient.
+//! TensorBoard's event file: scalars of each epoch, gradient norms of each tensor, and a histogram
+//! of each gradient's magnitudes.
 //!
 //! ```text
-//! file    = record*                   record = length u64 | crc(length) u32 | event | crc(event) u32      little-endian
-//! event   = wall_time 1: double, step 2: int64, file_version 3: string | summary 5: (value 1: (tag 1, simple_value 2: float | histo 5))*
-//! histo   = min 1, max 2, num 3, sum 4, sum_squares 5: double, bucket_limit 6, bucket 7: packed double
+//! file    = record*                                                   little-endian
+//! record  = length u64 | crc(length) u32 | event | crc(event) u32
+//! event   = wall_time 1: double, step 2: int64, file_version 3: string | summary 5: value*
+//! value   = 1: (tag 1: string, simple_value 2: float | histo 5)
+//! histo   = min 1, max 2, num 3, sum 4, sum_squares 5: double,
+//!           bucket_limit 6, bucket 7: packed double
 //! ```
 //!
-//! The checksum is CRC-32C (Castagnoli), rotated and offset. Sources: TensorFlow's `record_writer.h`, `event.proto` and
-//! `summary.proto`. Written by the
+//! The checksum is CRC-32C (Castagnoli), rotated and offset. Sources: TensorFlow's
+//! `record_writer.h`, `event.proto` and `summary.proto`. Written by the
 //! [journal](crate::run::journal) with the other metrics.
 
 use crate::run::epoch::Epoch;
 use crate::run::health::{Health, Magnitudes, TensorHealth};
 use crate::run::protobuf::Message;
 
-/// The first record of the file of a run that began at `began`, in seconds since 1970.
-pub fn head(began: f64) -> Vec<u8> {
+/// First record of the file of a run that started at `start`, in seconds since 1970.
+pub fn head(start: f64) -> Vec<u8> {
     let mut file = Vec::new();
-    append(&mut file, &Message::new().double(1, began).text(3, "brain.Event:2").into_bytes());
+    append(&mut file, &Message::new().double(1, start).text(3, "brain.Event:2").into_bytes());
     file
 }
 
-/// The records of an epoch that began at `began`, with what was seen of its gradients: they follow those of the epochs before it.
-pub fn epoch(began: f64, epoch: &Epoch, health: Option<&Health>) -> Vec<u8> {
+/// Records of an epoch that started at `start`, with the samples of its gradients.
+pub fn epoch(start: f64, epoch: &Epoch, health: Option<&Health>) -> Vec<u8> {
     let mut file = Vec::new();
     if let Some(health) = health {
-        for (at, &step) in health.steps.iter().enumerate() {
-            let time = began + epoch.train_seconds * at as f64 / health.steps.len() as f64;
-            let norm = |name: &str, norms: &[f64]| {
-                Some((format!("gradient_norm/{name}"), *norms.get(at)?))
-            };
+        for (i, &step) in health.steps.iter().enumerate() {
+            let time = start + epoch.train_seconds * i as f64 / health.steps.len() as f64;
+            let norm =
+                |name: &str, norms: &[f64]| Some((format!("gradient_norm/{name}"), *norms.get(i)?));
             let norms =
                 health.tensors.iter().filter_map(|tensor| norm(&tensor.name, &tensor.grad_norms));
             append(&mut file, &event(time, step, norms.map(scalar)));
@@ -45,28 +47,29 @@ pub fn epoch(began: f64, epoch: &Epoch, health: Option<&Health>) -> Vec<u8> {
         ("learning_rate", epoch.lr),
         ("seconds/training", epoch.train_seconds),
     ];
-    // Of values there is no accuracy.
-    let is_meant = |(tag, value): &(&str, f64)| !(tag.starts_with("accuracy/") && value.is_nan());
+    // A regression has no accuracy.
+    let is_defined = |(tag, value): &(&str, f64)| !(tag.starts_with("accuracy/") && value.is_nan());
     let scalars =
-        scalars.into_iter().filter(is_meant).map(|(tag, value)| scalar((tag.to_owned(), value)));
-    let sizes = health.iter().flat_map(|health| &health.tensors).filter_map(histogram);
-    append(&mut file, &event(began + epoch.train_seconds, epoch.step, scalars.chain(sizes)));
+        scalars.into_iter().filter(is_defined).map(|(tag, value)| scalar((tag.to_owned(), value)));
+    let histograms = health.iter().flat_map(|health| &health.tensors).filter_map(histogram);
+    append(&mut file, &event(start + epoch.train_seconds, epoch.step, scalars.chain(histograms)));
     file
 }
 
-/// An event with these values.
+/// Encodes an event with `values`.
 fn event(time: f64, step: u64, values: impl Iterator<Item = Message>) -> Vec<u8> {
     let summary = values.fold(Message::new(), |summary, value| summary.message(1, value));
     Message::new().double(1, time).int(2, step as i64).message(5, summary).into_bytes()
 }
 
-/// A number under a tag.
+/// Encodes a scalar with its tag.
 fn scalar((tag, value): (String, f64)) -> Message {
     Message::new().text(1, &tag).float(2, value as f32)
 }
 
-/// How large the elements of a tensor's gradient are, as base-two logarithms: a histogram with a bucket for each power of two. Elements
-/// that are 0, too small or too large for any power, or not finite, are left out; `None` if that leaves none.
+/// Encodes the base-two logarithms of a gradient's magnitudes: a histogram with a bucket for each
+/// power of two. Elements that are 0, below or above all bins, or non-finite are left out; `None`
+/// if no others are left.
 fn histogram(tensor: &TensorHealth) -> Option<Message> {
     let Magnitudes { exponent, counts, .. } = &tensor.magnitudes;
     let total = counts.iter().sum::<u64>() as f64;
@@ -74,11 +77,12 @@ fn histogram(tensor: &TensorHealth) -> Option<Message> {
         return None;
     }
     let first = f64::from(*exponent);
-    // A bucket's limit is its upper end: those of [2^e, 2^(e + 1)) are from e to e + 1.
+    // The limit of a bucket is its upper end: [2^e, 2^(e + 1)) has the logarithms e to e + 1.
     let buckets =
         || (1..).map(|i| first + f64::from(i)).zip(counts.iter().map(|&count| count as f64));
-    let middle =
-        |sum: fn(f64) -> f64| buckets().map(|(limit, count)| sum(limit - 0.5) * count).sum::<f64>();
+    // Each element counts with the middle of its bucket.
+    let sum =
+        |f: fn(f64) -> f64| buckets().map(|(limit, count)| f(limit - 0.5) * count).sum::<f64>();
     let packed = |values: &mut dyn Iterator<Item = f64>| {
         values.flat_map(f64::to_le_bytes).collect::<Vec<u8>>()
     };
@@ -86,13 +90,14 @@ fn histogram(tensor: &TensorHealth) -> Option<Message> {
         .double(1, first)
         .double(2, first + counts.len() as f64)
         .double(3, total)
-        .double(4, middle(|x| x))
-        .double(5, middle(|x| x * x))
+        .double(4, sum(|x| x))
+        .double(5, sum(|x| x * x))
         .blob(6, &packed(&mut buckets().map(|(limit, _)| limit)))
         .blob(7, &packed(&mut buckets().map(|(_, count)| count)));
     Some(Message::new().text(1, &format!("gradient_log2/{}", tensor.name)).message(5, histogram))
 }
 
+/// Appends a record to `file`.
 fn append(file: &mut Vec<u8>, event: &[u8]) {
     let length = (event.len() as u64).to_le_bytes();
     file.extend(length);
@@ -101,7 +106,8 @@ fn append(file: &mut Vec<u8>, event: &[u8]) {
     file.extend(masked_crc(event).to_le_bytes());
 }
 
-/// CRC-32C, rotated right by 15 bits, plus a constant, so that a checksum of data with checksums in it is none of them.
+/// Masked CRC-32C: rotated right by 15 bits, plus a constant, so that data with embedded checksums
+/// can be checked.
 fn masked_crc(data: &[u8]) -> u32 {
     crc(data).rotate_right(15).wrapping_add(0xA282_EAD8)
 }
@@ -131,9 +137,9 @@ mod tests {
         assert_eq!(crc(b"123456789"), 0xE306_9283);
     }
 
-    /// The first record of a file that TensorFlow writes, but for the time.
+    /// First record of a file that TensorFlow wrote, except for the time.
     #[test]
-    fn the_head_is_as_tensorflow_writes_it() {
+    fn the_first_record_is_tensorflows() {
         let file = head(1.5);
         assert_eq!(file[..8], 24_u64.to_le_bytes());
         let event = &file[12..12 + 24];

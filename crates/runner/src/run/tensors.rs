@@ -1,8 +1,8 @@
-//! safetensors files: named arrays with their shapes, as [`weights`](crate::run::weights), [`checkpoint`](crate::run::checkpoint)
-//! and `dump` write and read them.
+//! safetensors files: named arrays with their shapes, written and read by
+//! [`weights`](crate::run::weights), [`checkpoint`](crate::run::checkpoint) and `dump`.
 //!
-//! Format: <https://huggingface.co/docs/safetensors>. The library puts the arrays into an order of its own (by type,
-//! then by name); "file order" is that.
+//! Format: <https://huggingface.co/docs/safetensors>. The library sorts the arrays by type, then by
+//! name: the "file order".
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::Error;
 use crate::data::digest::hex;
 use crate::data::element::Element;
 
-/// An array on its way into a file.
+/// An array to be written to a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
     dtype: Dtype,
@@ -24,41 +24,41 @@ pub struct Array {
 }
 
 impl Array {
-    /// `values`, row after row, as an array of `shape`.
+    /// Array of `shape` with `values` in row-major order.
     pub fn new<T: Element>(shape: &[usize], values: &[T]) -> Self {
         let mut bytes = Vec::with_capacity(size_of_val(values));
         T::write(values, &mut bytes);
         Self { dtype: T::DTYPE, shape: shape.into(), bytes }
     }
 
-    /// Classes, as PyTorch's losses take them: one 64-bit integer each.
+    /// Labels in PyTorch's type: 64-bit integers.
     pub fn classes(labels: &[u32]) -> Self {
         let bytes = labels.iter().flat_map(|&label| i64::from(label).to_le_bytes()).collect();
         Self { dtype: Dtype::I64, shape: vec![labels.len()], bytes }
     }
 
-    /// A count, as PyTorch has them: one 64-bit integer without dimensions.
+    /// Count in PyTorch's type: a 64-bit integer without dimensions.
     pub fn count(count: i64) -> Self {
         Self { dtype: Dtype::I64, shape: Vec::new(), bytes: count.to_le_bytes().into() }
     }
 
-    /// The type of its elements.
+    /// Type of the elements.
     pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
-    /// Its dimensions.
+    /// Shape.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// Its elements as they stand in a file.
+    /// Elements, as in a file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// The bytes of a file of `arrays` with `metadata`.
+/// Encodes `arrays` and `metadata` as the bytes of a file.
 ///
 /// # Errors
 /// [`Error::Usage`] if a shape does not fit its array.
@@ -66,30 +66,30 @@ pub fn encode(
     arrays: &[(String, Array)],
     metadata: Option<HashMap<String, String>>,
 ) -> Result<Vec<u8>, Error> {
-    let refused = |error: safetensors::SafeTensorError| Error::Usage(format!("tensors: {error}"));
+    let unfit = |error: safetensors::SafeTensorError| Error::Usage(format!("tensors: {error}"));
     let views: Result<Vec<_>, _> = arrays
         .iter()
         .map(|(name, array)| {
             Ok((name, TensorView::new(array.dtype, array.shape.clone(), &array.bytes)?))
         })
         .collect();
-    safetensors::serialize(views.map_err(refused)?, metadata).map_err(refused)
+    safetensors::serialize(views.map_err(unfit)?, metadata).map_err(unfit)
 }
 
-/// The arrays in `bytes`, which came from the file `path`.
+/// Decodes `bytes`, the contents of the file `path`.
 ///
 /// # Errors
-/// [`Error::Malformed`] if it is no safetensors file, or a damaged one.
+/// [`Error::Malformed`] if it is not a safetensors file, or a damaged one.
 pub fn decode<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>, Error> {
     SafeTensors::deserialize(bytes).map_err(|error| {
-        Error::malformed(path, "a whole safetensors file", format!("one with the fault: {error}"))
+        Error::malformed(path, "a valid safetensors file", format!("an invalid one: {error}"))
     })
 }
 
-/// The values of the array `name` of the file `path`.
+/// Reads the array `name` of the file `path`.
 ///
 /// # Errors
-/// [`Error::Malformed`] if there is none, or one of another type or shape.
+/// [`Error::Malformed`] if it is missing, or has another type or shape.
 pub fn values<T: Element>(
     file: &SafeTensors<'_>,
     path: &Path,
@@ -106,10 +106,10 @@ pub fn values<T: Element>(
     Ok(T::read(view.data()))
 }
 
-/// The count `name` of the file `path`.
+/// Reads the count `name` of the file `path`.
 ///
 /// # Errors
-/// [`Error::Malformed`] if there is none.
+/// [`Error::Malformed`] if it is missing, or has another type or shape.
 pub fn count(file: &SafeTensors<'_>, path: &Path, name: &str) -> Result<i64, Error> {
     let expected = || format!("`{name}` with type {} and no dimensions", Dtype::I64);
     let view =
@@ -122,8 +122,8 @@ pub fn count(file: &SafeTensors<'_>, path: &Path, name: &str) -> Result<i64, Err
     }
 }
 
-/// SHA-256 over the tensors of `file`, of type `T` or counts, in file order: their little-endian bytes, each NaN as the
-/// canonical one.
+/// SHA-256 over the tensors of `file`, of type `T` or counts, in file order: their little-endian
+/// bytes, with each NaN replaced by the canonical one.
 pub fn sha256<T: Element + PartialOrd>(file: &SafeTensors<'_>) -> String {
     let mut views: Vec<_> = file.tensors();
     views.sort_by_key(|(_, view)| view.data().as_ptr().addr());
@@ -147,7 +147,7 @@ pub fn sha256<T: Element + PartialOrd>(file: &SafeTensors<'_>) -> String {
     hex(&hash.finalize())
 }
 
-/// SHA-256 over `text` and `arrays` with their names, whatever their order.
+/// SHA-256 over `text` and the named `arrays`, in any order.
 pub(crate) fn digest<'a>(text: &str, arrays: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
     let mut arrays: Vec<_> = arrays.collect();
     arrays.sort_unstable();

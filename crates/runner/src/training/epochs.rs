@@ -2,18 +2,18 @@
 //!
 //! ```text
 //! for each epoch e
-//!     order = the training images of the epoch, by (seed, e)        `epoch`
-//!     for each step's images of them
-//!         gradient of the mean loss                 `step`; not finite: diverged, left out, or back to the epoch's begin
-//!         norm of it; clip
-//!         optimizer step at rate(step) along scale * gradient; bounds; averages
-//!         anyone wants to stop?                     interrupted, at this very step
-//!     score the validation set; keep the weights if they are the best yet
+//!     order = training examples of the epoch, by (seed, e)       `Setup::order`
+//!     for each step's examples
+//!         gradient of the mean loss, its norm, clipping          `step`
+//!         non-finite: end, skip the step, or roll back           `non_finite`
+//!         optimizer step at rate(step); bounds; averages
+//!         stop requested?                                        end after this step
+//!     score the validation set; save the weights if they are the best so far
 //! ```
 //!
-//! The bits of everything but the seconds are a function of configuration and data. [`State`] is all that the loop
-//! carries from one step to the next, so that a run that is stopped anywhere goes on to the same bits.
-//! `train` calls it, and watches through [`Watch`].
+//! All bits but those of the seconds are a function of configuration and data. [`State`] is all
+//! that the loop carries from one step to the next, so that a run that is stopped anywhere
+//! continues to the same bits. `train` calls it, with a [`Callback`].
 
 use std::time::Instant;
 
@@ -29,49 +29,49 @@ use crate::run::epoch;
 use crate::run::epoch::Epoch;
 use crate::run::setup::Setup;
 use crate::run::state::{Position, State, Sums};
-use crate::training::non_finite::Remedy;
-use crate::training::step::{NotFinite, Stepper, Taken};
+use crate::training::non_finite::Action;
+use crate::training::step::{NonFiniteStep, StepResult, TrainingStep};
 
 /// Why the loop returned.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
     /// Every epoch is done.
     Done,
-    /// [`Watch::step`] asked for it. The step at hand was finished.
+    /// [`Callback::on_step_end`] asked for it, after that step.
     Stopped,
-    /// A loss or gradient is not finite. The step it belongs to was not taken.
+    /// A loss or a gradient is non-finite. Its step was not taken.
     Diverged(Divergence),
 }
 
-/// Whoever watches a run.
-pub trait Watch<T> {
-    /// A step was taken; `false` stops the run.
+/// Called by the training loop at the events of a run.
+pub trait Callback<T> {
+    /// Called after each step; `false` stops the run.
     ///
     /// # Errors
-    /// Whatever stands in the way of going on.
-    fn step(&mut self, state: &State<T>) -> Result<bool, Error>;
-    /// Loss or gradient was not finite, and something was done about it.
-    fn met(&mut self, _found: &Divergence, _remedy: Remedy) {}
-    /// An epoch is done: the last of the state's history.
+    /// Any error ends the run.
+    fn on_step_end(&mut self, state: &State<T>) -> Result<bool, Error>;
+    /// Called after a non-finite loss or gradient from which the run recovers by `action`.
+    fn on_non_finite(&mut self, _divergence: &Divergence, _action: Action) {}
+    /// Called after each epoch, which is the last of the state's history.
     ///
     /// # Errors
-    /// Whatever stands in the way of going on.
-    fn epoch(&mut self, state: &State<T>) -> Result<(), Error>;
+    /// Any error ends the run.
+    fn on_epoch_end(&mut self, state: &State<T>) -> Result<(), Error>;
 }
 
-/// Trains from `state` on, until the end of the last epoch, an early stop, or until `watch` stops it.
+/// Trains from `state` until the last epoch ends, early stopping applies, or `callback` stops it.
 ///
 /// # Errors
-/// [`Error::Network`] if the data do not fit the network, and what `watch` returns. Divergence is no error
-/// but an [`End`].
+/// [`Error::Network`] if the data do not fit the network, and the errors of `callback`. Divergence
+/// is not an error but an [`End`].
 pub fn run<T: Element>(
     setup: &Setup,
     cpu: Cpu<'_>,
     state: &mut State<T>,
-    watch: &mut impl Watch<T>,
+    callback: &mut impl Callback<T>,
 ) -> Result<End, Error> {
     let Setup { config, dataset, split, network } = setup;
-    let mut stepper = Stepper::new(setup, cpu)?;
+    let mut training_step = TrainingStep::new(setup, cpu)?;
     let mut scorer = Scorer::new(network, cpu)?;
     let steps_per_epoch = setup.steps_per_epoch();
     let steps = |step| steps_per_epoch * u64::from(config.epochs_at(step));
@@ -84,32 +84,32 @@ pub fn run<T: Element>(
     };
 
     'epochs: while state.position.history.len() < config.epochs as usize
-        && !stops(setup, &state.position.history)
+        && !stops_early(setup, &state.position.history)
     {
-        let epochs_done = state.position.history.len() as u32;
-        let first_step = steps_per_epoch * u64::from(epochs_done);
-        let order = setup.order(epochs_done);
-        let of_a_step = order.chunks(config.images_per_step() as usize);
-        for indices in of_a_step.skip(state.position.step as usize) {
+        let finished_epochs = state.position.history.len() as u32;
+        let first_step = steps_per_epoch * u64::from(finished_epochs);
+        let order = setup.order(finished_epochs);
+        let examples_per_step = config.images_per_step() as usize;
+        for indices in order.chunks(examples_per_step).skip(state.position.step as usize) {
             let started = Instant::now();
-            let step = first_step + state.position.step;
+            let step = state.position.global_step(steps_per_epoch);
             let rate = rate(step, &state.position);
-            let taken = state.optimizer.steps();
-            match stepper.take(setup, cpu, progress(step), rate, state, indices)? {
-                Ok(taken) => state.position.count(taken, started.elapsed().as_secs_f64()),
-                Err(NotFinite { loss, origin }) => {
-                    let (epoch, step) = (epochs_done + 1, state.position.step + 1);
-                    let found = Divergence { epoch, step, loss, origin, given_up: None };
-                    // Bounds look at parameters after the optimizer's step.
-                    state.position.step += state.optimizer.steps() - taken;
-                    match meet(config.non_finite, state, watch, found) {
-                        Ok(Remedy::Skipped) => {}
-                        Ok(Remedy::RolledBack) => continue 'epochs,
-                        Err(found) => return Ok(End::Diverged(found)),
+            let optimizer_steps = state.optimizer.steps();
+            match training_step.run(setup, cpu, progress(step), rate, state, indices)? {
+                Ok(result) => state.position.add_step(result, started.elapsed().as_secs_f64()),
+                Err(NonFiniteStep { loss, location }) => {
+                    let (epoch, step) = (finished_epochs + 1, state.position.step + 1);
+                    let divergence = Divergence { epoch, step, loss, location, given_up: None };
+                    // Bounds check the parameters after the optimizer's step, which then counts.
+                    state.position.step += state.optimizer.steps() - optimizer_steps;
+                    match recover(config.non_finite, state, callback, divergence) {
+                        Ok(Action::Skipped) => {}
+                        Ok(Action::RolledBack) => continue 'epochs,
+                        Err(divergence) => return Ok(End::Diverged(divergence)),
                     }
                 }
             }
-            if !watch.step(state)? {
+            if !callback.on_step_end(state)? {
                 return Ok(End::Stopped);
             }
         }
@@ -119,23 +119,24 @@ pub fn run<T: Element>(
         let lr = rate(first_step + steps_per_epoch - 1, &state.position);
         if !validation.loss.is_finite() {
             let (epoch, step, loss) =
-                (epochs_done + 1, state.position.step, validation.mean_loss());
-            let origin = Some("the answers to the validation set, after that step".into());
-            let found = Divergence { epoch, step, loss, origin, given_up: None };
-            // All steps are taken: there is none to leave out.
+                (finished_epochs + 1, state.position.step, validation.mean_loss());
+            let location = Some("the outputs for the validation set, after that step".into());
+            let divergence = Divergence { epoch, step, loss, location, given_up: None };
+            // All steps of the epoch are taken: none is left to skip.
             let policy = match config.non_finite {
                 NonFinite::Skip => NonFinite::Stop,
                 policy => policy,
             };
-            match meet(policy, state, watch, found) {
+            match recover(policy, state, callback, divergence) {
                 Ok(_) => continue,
-                Err(found) => return Ok(End::Diverged(found)),
+                Err(divergence) => return Ok(End::Diverged(divergence)),
             }
         }
         let Position { history, step, sums, recovery, .. } = &mut state.position;
-        let before = history.iter().fold(0_u32, |sum, epoch| sum.saturating_add(epoch.rollbacks));
+        let rollbacks_before =
+            history.iter().fold(0_u32, |sum, epoch| sum.saturating_add(epoch.rollbacks));
         let epoch = Epoch {
-            epoch: epochs_done + 1,
+            epoch: finished_epochs + 1,
             step: first_step + steps_per_epoch,
             train_seconds: sums.seconds,
             train_loss: sums.loss / sums.weight,
@@ -145,49 +146,49 @@ pub fn run<T: Element>(
             grad_norm: sums.norm / (steps_per_epoch - sums.skipped) as f64,
             grad_norm_max: sums.norm_max,
             skipped: sums.skipped,
-            rollbacks: recovery.rollbacks.saturating_sub(before),
+            rollbacks: recovery.rollbacks.saturating_sub(rollbacks_before),
         };
-        let best = epoch::best(history).is_none_or(|best| epoch.is_better_than(best));
+        let is_best = epoch::best(history).is_none_or(|best| epoch.is_better_than(best));
         history.push(epoch);
         (*step, *sums) = (0, Sums::default());
-        if best {
+        if is_best {
             let State { weights, best, average, .. } = state;
             best.copy_from(average.as_ref().unwrap_or(weights));
         }
-        watch.epoch(state)?;
-        state.drop_anchor(config.non_finite);
+        callback.on_epoch_end(state)?;
+        state.take_snapshot(config.non_finite);
     }
     Ok(End::Done)
 }
 
-/// Has `policy` do what is to be done about `found`, and says so to `watch`.
-fn meet<T: Element>(
+/// Applies `policy` to `divergence`, and reports the action to `callback`.
+fn recover<T: Element>(
     policy: NonFinite,
     state: &mut State<T>,
-    watch: &mut impl Watch<T>,
-    found: Divergence,
-) -> Result<Remedy, Divergence> {
-    let remedy = policy.meet(state, found.clone())?;
-    watch.met(&found, remedy);
-    Ok(remedy)
+    callback: &mut impl Callback<T>,
+    divergence: Divergence,
+) -> Result<Action, Divergence> {
+    let action = policy.apply(state, divergence.clone())?;
+    callback.on_non_finite(&divergence, action);
+    Ok(action)
 }
 
-/// Whether a run with this history ends before its last epoch.
-pub(crate) fn stops(setup: &Setup, history: &[Epoch]) -> bool {
+/// `true` if early stopping ends a run with this history.
+pub(crate) fn stops_early(setup: &Setup, history: &[Epoch]) -> bool {
     let Some(rule) = setup.config.early_stopping else { return false };
-    let result = |epoch: &Epoch| match rule.monitor {
+    let monitored = |epoch: &Epoch| match rule.monitor {
         Monitor::ValLoss => epoch.val_loss,
         Monitor::ValAccuracy => epoch.val_accuracy,
     };
-    rule.stops(&history.iter().map(result).collect::<Vec<_>>())
+    rule.stops(&history.iter().map(monitored).collect::<Vec<_>>())
 }
 
 impl Position {
-    /// Counts a step that took `seconds`.
-    fn count(&mut self, Taken { score, norm }: Taken, seconds: f64) {
+    /// Adds a step that took `seconds`.
+    fn add_step(&mut self, StepResult { score, norm }: StepResult, seconds: f64) {
         let Self { step, sums, recovery, .. } = self;
         *step += 1;
-        recovery.in_a_row = 0;
+        recovery.consecutive_skips = 0;
         sums.loss += score.loss;
         sums.weight += score.weight;
         sums.norm += norm;

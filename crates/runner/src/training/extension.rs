@@ -1,13 +1,13 @@
-//! A run with more epochs than it was begun with: `train --resume DIR --epochs N`.
+//! Extension of a run to another number of epochs: `train --resume DIR --epochs N`.
 //!
 //! ```text
-//! extended = [{ step = 2000, epochs = 4 }]    up to step 2000, the schedule is that of 4 epochs
-//! epochs = 8                                  from there on, that of 8
+//! extended = [{ step = 2000, epochs = 4 }]    up to step 2000, the schedule of 4 epochs
+//! epochs = 8                                  from there on, that of 8 epochs
 //! ```
 //!
-//! The key `extended` of the configuration keeps the lengths that the run had before, so that the
-//! configuration alone still repeats it to the bit. A run whose schedule does not depend on its
-//! length has the bits of one that was begun with all its epochs.
+//! The key `extended` of the configuration records the earlier numbers of epochs, so that the
+//! configuration alone still repeats the run to the bit. If the schedule does not depend on the
+//! number of epochs, the run has the bits of one that was started with all of them.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -17,22 +17,21 @@ use nn::Progress;
 
 use crate::Error;
 use crate::machine::terminal;
-use crate::run::checkpoint::Identity;
 use crate::run::config::{Config, require};
 use crate::run::folder::RunFolder;
 use crate::run::setup::Setup;
 use crate::run::state::Position;
 use crate::run::summary::{Status, Summary};
-use crate::run::{checkpoint, folder, sizes};
+use crate::run::{folder, sizes};
 use crate::training::epochs;
 
-/// Options that may change when a run is resumed, since the steps so far stay as they are; `None`
-/// for what its configuration says.
+/// Options that may change when a run is resumed, since the steps so far stay as they are. `None`
+/// leaves the configured value.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// Number of epochs, which becomes part of the configuration.
     pub epochs: Option<u32>,
-    /// Folder or file of its data, which have moved.
+    /// Folder or file of data that have moved.
     pub data: Option<PathBuf>,
     /// Number of steps between checkpoints.
     pub checkpoint_steps: Option<u64>,
@@ -40,18 +39,18 @@ pub struct Changes {
     pub checkpoint_epochs: Option<u32>,
     /// Number of threads.
     pub threads: Option<usize>,
-    /// The instruction set.
+    /// Name of the instruction set.
     pub isa: Option<String>,
 }
 
 impl Changes {
-    /// The new number of epochs, if it is another than that of `stored`.
+    /// The new number of epochs, if it differs from that of `stored`.
     pub(crate) fn extends(&self, stored: &Config) -> Option<u32> {
         self.epochs.filter(|epochs| *epochs != stored.epochs)
     }
 
-    /// `config` with all of them but the number of epochs.
-    pub(crate) fn on(&self, config: Config) -> Config {
+    /// Applies all changes but the number of epochs to `config`.
+    pub(crate) fn apply(&self, config: Config) -> Config {
         let Self { data, checkpoint_steps, checkpoint_epochs, threads, isa, .. } = self.clone();
         Config {
             data: data.or(config.data),
@@ -64,90 +63,89 @@ impl Changes {
     }
 }
 
-/// Makes `epochs` the number of epochs of the run `setup` in `folder`, whose configuration file
-/// holds `stored`. Returns the lock of the new file.
+/// Changes the number of epochs of the run `setup` in `folder` to `epochs`. `stored` is the
+/// contents of its configuration file, `position` that of its checkpoint, if it has one. Returns
+/// the lock of the new configuration file.
 ///
 /// # Errors
-/// [`Error::Usage`] if more epochs are begun already, or the run was ended by early stopping; those
-/// of reading the checkpoint. Then nothing is written.
+/// [`Error::Usage`] if the run has started more epochs, or early stopping has ended it. Then
+/// nothing is written.
 pub(crate) fn extend(
     folder: &RunFolder,
     setup: &mut Setup,
+    position: Option<&Position>,
     mut stored: Config,
     epochs: u32,
     quiet: bool,
 ) -> Result<File, Error> {
-    let path = folder.file(folder::CHECKPOINT);
-    let position = match path.is_file() {
-        true => Some(checkpoint::position(&path, &Identity::new(setup)?)?),
-        false => None,
-    };
-    let Position { history, step, .. } = position.clone().unwrap_or_default();
-    let begun = history.len() as u32 + u32::from(step > 0);
+    let start = Position::default();
+    let at = position.unwrap_or(&start);
+    let started_epochs = at.history.len() as u32 + u32::from(at.step > 0);
     let name = folder.path().display();
-    let least = format!("at least {}, which {name} has begun", begun.max(1));
-    require("epochs", epochs, epochs >= begun.max(1), &least)?;
-    if epochs::stops(setup, &history) {
+    let min = started_epochs.max(1);
+    let expected = format!("at least {min}, which {name} has started");
+    require("epochs", epochs, epochs >= min, &expected)?;
+    if epochs::stops_early(setup, &at.history) {
         return Err(Error::Usage(format!(
-            "epochs: expected a run that goes on, got {name}, which early_stopping ended after {} epochs (flag --epochs)",
-            history.len()
+            "epochs: expected a run that can continue, got {name}, which early_stopping ended \
+             after {} epochs (flag --epochs)",
+            at.history.len()
         )));
     }
-    let of_an_epoch = setup.steps_per_epoch();
-    let taken = of_an_epoch * history.len() as u64 + step;
+    let steps_per_epoch = setup.steps_per_epoch();
+    let global_step = at.global_step(steps_per_epoch);
     let before = setup.config.clone();
     for config in [&mut setup.config, &mut stored] {
-        config.extend(epochs, position.as_ref().map(|_| taken));
+        config.extend(epochs, position.map(|_| global_step));
     }
     setup.config.check()?;
     sizes::check(setup)?;
 
-    // The summary first: a process that is killed here leaves a run that can be resumed.
+    // The summary comes first: a process that is killed here leaves a run that can be resumed.
     if folder.file(folder::SUMMARY).is_file() {
-        let (status, none) = (Status::Interrupted, None);
-        let summary = Summary { status, test_loss: none, ..folder::summary(folder)? };
         let summary = Summary {
-            test_accuracy: none,
-            test_accuracy_low: none,
-            test_accuracy_high: none,
-            ..summary
+            status: Status::Interrupted,
+            test_loss: None,
+            test_accuracy: None,
+            test_accuracy_low: None,
+            test_accuracy_high: None,
+            ..folder::summary(folder)?
         };
         let text = summary.to_json().map_err(|error| Error::Usage(format!("summary: {error}")))?;
         folder.write(folder::SUMMARY, text.as_bytes())?;
     }
     let lock = folder.replace_config(&stored.to_toml()?)?;
     if !quiet {
-        terminal::say(&format!(
-            "{name} goes on to {epochs} epochs: it was to have {}",
-            before.epochs
-        ));
-        if !is_same_past(&before, epochs, of_an_epoch, taken) {
+        let configured = before.epochs;
+        terminal::say(&format!("{name} continues to {epochs} epochs instead of {configured}"));
+        if !has_same_past(&before, epochs, steps_per_epoch, global_step) {
             let progress = Progress {
-                step: taken,
-                steps: of_an_epoch * u64::from(epochs),
-                steps_per_epoch: of_an_epoch,
+                step: global_step,
+                steps: steps_per_epoch * u64::from(epochs),
+                steps_per_epoch,
             };
             let rate = setup.config.rate() * setup.config.schedule.factor(Cpu::detect(), progress);
             terminal::say(&format!(
-                "its schedule depends on the number of epochs: the {taken} steps so far are those of {} epochs, the next ones follow \
-                 the schedule of {epochs} epochs, from a rate of {rate:.2e} on. A run of {epochs} epochs from the start would differ",
-                before.epochs
+                "its schedule depends on the number of epochs: the {global_step} steps so far \
+                 followed the schedule of {configured} epochs, the next ones follow that of \
+                 {epochs} epochs, from a rate of {rate:.2e} on. A run of {epochs} epochs from the \
+                 start would differ"
             ));
         }
     }
     Ok(lock)
 }
 
-/// `true` if the first `taken` steps of `config` are the same with `epochs` epochs: rates, and what
-/// pruning does.
-fn is_same_past(config: &Config, epochs: u32, steps_per_epoch: u64, taken: u64) -> bool {
+/// `true` if the first `steps` steps of `config` are the same with `epochs` epochs: their rates,
+/// and the pruning.
+fn has_same_past(config: &Config, epochs: u32, steps_per_epoch: u64, steps: u64) -> bool {
     let factor = |step, epochs: u32| {
         let progress =
             Progress { step, steps: steps_per_epoch * u64::from(epochs), steps_per_epoch };
         config.schedule.factor(Cpu::detect(), progress).to_bits()
     };
     let is_same = |step| factor(step, config.epochs_at(step)) == factor(step, epochs);
-    taken == 0 || (config.pruning.is_none() && (0..taken).all(is_same))
+    steps == 0 || (config.pruning.is_none() && (0..steps).all(is_same))
 }
 
 #[cfg(test)]
@@ -159,13 +157,13 @@ mod tests {
         let is_same = |schedule: &str| {
             let config: Config =
                 toml::from_str(&format!("epochs = 4\nschedule = {schedule}")).expect("keys");
-            is_same_past(&config, 8, 10, 40)
+            has_same_past(&config, 8, 10, 40)
         };
         assert!(
             is_same("{ kind = \"constant\" }")
                 && is_same("{ kind = \"step\", every = 2, factor = 0.1 }")
         );
         assert!(!is_same("{ kind = \"cosine\" }") && !is_same("{ kind = \"one_cycle\" }"));
-        assert!(is_same_past(&Config::default(), 99, 10, 0));
+        assert!(has_same_past(&Config::default(), 99, 10, 0));
     }
 }

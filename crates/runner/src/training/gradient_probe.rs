@@ -1,12 +1,15 @@
-//! Samples the gradients of a run: norms, magnitudes and update ratios of every tensor, at a few steps of each epoch.
+//! Samples the gradients of a run: norms, magnitudes and update ratios of every tensor, at a few
+//! steps of each epoch.
 //!
 //! ```text
 //! at eight evenly spaced steps of an epoch:
-//!     before the optimizer's step    norms of gradients and parameters; histogram of the gradients' magnitudes by powers of two
+//!     before the optimizer's step    norms of gradients and parameters; histogram of the
+//!                                    gradients' magnitudes by powers of two
 //!     after it                       norm of the update, divided by that of the parameters
 //! ```
 //!
-//! Sampling changes no bit of the training. The training loop calls it; [`Health`] holds the result.
+//! Sampling changes no bit of the training. The training loop calls it; [`Health`] holds the
+//! samples.
 
 use kernels::statistics::histogram;
 use kernels::{Cpu, norm};
@@ -16,34 +19,36 @@ use crate::Error;
 use crate::data::element::Element;
 use crate::run::health::{Health, Magnitudes, TensorHealth};
 
-/// Steps of an epoch that are looked at. One costs about a tenth of a training step of the preset `mlp`, which has two hundred
-/// of them an epoch.
-const LOOKS: u64 = 8;
+/// Number of sampled steps per epoch. A sample costs about a tenth of a training step of the preset
+/// `mlp`, which has two hundred steps per epoch.
+const SAMPLES: u64 = 8;
 
-/// Whether step `step` (from 0) of an epoch of `steps` is looked at: the first of each eighth.
-pub fn is_looked_at(step: u64, steps: u64) -> bool {
-    let eighth = |step: u64| u128::from(step) * u128::from(LOOKS) / u128::from(steps.max(1));
+/// `true` if step `step` (from 0) of an epoch of `steps` steps is sampled: the first of each
+/// eighth.
+pub fn is_sampled(step: u64, steps: u64) -> bool {
+    let eighth = |step: u64| u128::from(step) * u128::from(SAMPLES) / u128::from(steps.max(1));
     step.checked_sub(1).is_none_or(|last| eighth(last) < eighth(step))
 }
 
-/// Whoever looks: keeps the parameters from before a step until after it.
+/// Samples gradients and updates.
 #[derive(Clone, Debug)]
 pub struct GradientProbe<T> {
+    /// Parameters before the step; afterwards, its update.
     before: Vec<T>,
 }
 
 impl<T: Element> GradientProbe<T> {
-    /// Of a run of `network`.
+    /// Probe for a run of `network`.
     ///
     /// # Errors
-    /// [`Error::Network`] if there is no memory for it.
+    /// [`Error::Network`] if there is not enough memory.
     pub fn new(network: &Network) -> Result<Self, Error> {
         Ok(Self { before: nn::zeros(network.layout().len())? })
     }
 
-    /// Looks at step `step` of the run (from 1), which is of epoch `epoch` (from 1), before it is taken. `health` is begun anew
-    /// where it was of another epoch.
-    pub fn before(
+    /// Samples step `step` of the run (from 1), in epoch `epoch` (from 1), before it is taken.
+    /// `health` is cleared first if it is of another epoch.
+    pub fn before_step(
         &mut self,
         health: &mut Health,
         (epoch, step): (u32, u64),
@@ -67,36 +72,37 @@ impl<T: Element> GradientProbe<T> {
                 .collect();
         }
         if health.steps.last() == Some(&step) {
-            // The run was resumed at a step that diverges, and does so again.
+            // The run was resumed at a step that diverged, and it diverges again.
             return;
         }
         health.steps.push(step);
-        for (seen, tensor) in health.tensors.iter_mut().zip(tensors) {
+        for (samples, tensor) in health.tensors.iter_mut().zip(tensors) {
             let (params, grads) = (&params[tensor.range.clone()], &grads[tensor.range.clone()]);
-            seen.grad_norms.push(norm::norm2(cpu, grads).unwrap_or(f64::NAN));
-            seen.param_norms.push(norm::norm2(cpu, params).unwrap_or(f64::NAN));
-            seen.magnitudes.add(&histogram(cpu, grads));
+            samples.grad_norms.push(norm::norm2(cpu, grads).unwrap_or(f64::NAN));
+            samples.param_norms.push(norm::norm2(cpu, params).unwrap_or(f64::NAN));
+            samples.magnitudes.add(&histogram(cpu, grads));
         }
         self.before.copy_from_slice(params);
     }
 
-    /// Looks at the same step after it has been taken, with learning rate `rate`.
-    pub fn after(
+    /// Samples the same step after it was taken, with learning rate `rate`.
+    pub fn after_step(
         &mut self,
         health: &mut Health,
         (cpu, network): (Cpu<'_>, &Network),
         params: &[T],
         rate: f64,
     ) {
-        health.rates.push(rate);
+        health.learning_rates.push(rate);
         for (before, &after) in self.before.iter_mut().zip(params) {
-            let mut change = after;
-            change -= *before;
-            *before = change;
+            let mut update = after;
+            update -= *before;
+            *before = update;
         }
-        for (seen, tensor) in health.tensors.iter_mut().zip(network.layout().tensors()) {
-            let change = norm::norm2(cpu, &self.before[tensor.range.clone()]).unwrap_or(f64::NAN);
-            seen.update_ratios.push(change / seen.param_norms.last().copied().unwrap_or(f64::NAN));
+        for (samples, tensor) in health.tensors.iter_mut().zip(network.layout().tensors()) {
+            let update = norm::norm2(cpu, &self.before[tensor.range.clone()]).unwrap_or(f64::NAN);
+            let params = samples.param_norms.last().copied().unwrap_or(f64::NAN);
+            samples.update_ratios.push(update / params);
         }
     }
 }
@@ -112,40 +118,50 @@ mod tests {
     }
 
     #[test]
-    fn at_most_eight_steps_are_looked_at_the_first_and_then_evenly() {
-        let looked =
-            |steps| (0..steps).filter(|&step| is_looked_at(step, steps)).collect::<Vec<_>>();
-        assert_eq!(looked(1), [0]);
-        assert_eq!(looked(5), [0, 1, 2, 3, 4]);
-        assert_eq!(looked(8), (0..8).collect::<Vec<_>>());
-        assert_eq!(looked(16), [0, 2, 4, 6, 8, 10, 12, 14]);
-        assert_eq!(looked(215), [0, 27, 54, 81, 108, 135, 162, 189]);
+    fn at_most_eight_evenly_spaced_steps_are_sampled() {
+        let sampled =
+            |steps| (0..steps).filter(|&step| is_sampled(step, steps)).collect::<Vec<_>>();
+        assert_eq!(sampled(1), [0]);
+        assert_eq!(sampled(5), [0, 1, 2, 3, 4]);
+        assert_eq!(sampled(8), (0..8).collect::<Vec<_>>());
+        assert_eq!(sampled(16), [0, 2, 4, 6, 8, 10, 12, 14]);
+        assert_eq!(sampled(215), [0, 27, 54, 81, 108, 135, 162, 189]);
         for steps in 9..300 {
-            assert_eq!(looked(steps).len(), 8, "{steps}");
+            assert_eq!(sampled(steps).len(), 8, "{steps}");
         }
     }
 
     #[test]
-    fn what_is_seen_is_what_was_there() {
+    fn samples_have_the_norms_and_magnitudes_of_the_step() {
         let network = Network::new(1, &[LayerSpec::dense(2, Init::Zeros)]).expect("a layer");
-        let mut observer = GradientProbe::<f32>::new(&network).expect("room");
+        let mut probe = GradientProbe::<f32>::new(&network).expect("memory");
         let mut health = Health::default();
-        let with = (Cpu::detect(), &network);
+        let context = (Cpu::detect(), &network);
         // Two weights, then two biases.
-        observer.before(&mut health, (1, 1), with, &[3.0, 4.0, 0.0, 0.0], &[6.0, -8.0, 0.0, 0.5]);
-        observer.after(&mut health, with, &[3.0, 3.5, 0.0, 1.0], 0.1);
+        probe.before_step(
+            &mut health,
+            (1, 1),
+            context,
+            &[3.0, 4.0, 0.0, 0.0],
+            &[6.0, -8.0, 0.0, 0.5],
+        );
+        probe.after_step(&mut health, context, &[3.0, 3.5, 0.0, 1.0], 0.1);
         let [weight, bias] = &health.tensors[..] else { panic!("{health:?}") };
         assert_eq!((&weight.name[..], weight.elements), ("layers.0.weight", 2));
         assert_eq!((&weight.grad_norms[..], &weight.param_norms[..]), (&[10.0][..], &[5.0][..]));
-        assert_eq!((&weight.update_ratios[..], &health.rates[..]), (&[0.1][..], &[0.1][..]));
+        assert_eq!(
+            (&weight.update_ratios[..], &health.learning_rates[..]),
+            (&[0.1][..], &[0.1][..])
+        );
         assert_eq!((weight.magnitudes.exponent, &weight.magnitudes.counts[..]), (2, &[1, 1][..]));
-        assert_eq!((bias.magnitudes.zero_share(), bias.update_ratios[0]), (0.5, f64::INFINITY));
+        assert_eq!((bias.magnitudes.zero_fraction(), bias.update_ratios[0]), (0.5, f64::INFINITY));
 
-        // A second look adds to the first; a gradient that is not finite is counted, and its step was not taken.
-        observer.before(
+        // A second sample adds to the first. A non-finite gradient is counted; its step is not
+        // taken.
+        probe.before_step(
             &mut health,
             (1, 9),
-            with,
+            context,
             &[3.0, 4.0, 0.0, 0.0],
             &[0.25, f32::NAN, 1e30, 1e-35],
         );
@@ -158,11 +174,11 @@ mod tests {
         assert!(weight.grad_norms[1].is_nan() && weight.update_ratios.len() == 1);
         assert_eq!((bias.magnitudes.below, bias.magnitudes.above), (1, 1));
         assert_eq!(health.steps, [1, 9]);
-        // The same step again is not seen twice; another epoch begins anew.
+        // The same step is not sampled twice; another epoch starts a new record.
         let again = health.clone();
-        observer.before(&mut health, (1, 9), with, &[0.0; 4], &[1.0; 4]);
+        probe.before_step(&mut health, (1, 9), context, &[0.0; 4], &[1.0; 4]);
         assert_eq!(line(&health), line(&again));
-        observer.before(&mut health, (2, 10), with, &[0.0; 4], &[1.0; 4]);
+        probe.before_step(&mut health, (2, 10), context, &[0.0; 4], &[1.0; 4]);
         assert_eq!((health.epoch, &health.steps[..]), (2, &[10][..]));
     }
 }

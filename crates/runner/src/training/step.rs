@@ -1,13 +1,13 @@
-//! One step of a training, in buffers that are made once.
+//! One training step, in buffers that are allocated once.
 //!
 //! ```text
-//! for each batch of the step                        `accumulate` of them; their mean counts
-//!     images -> rows -> augmented? -> mixed? -> loss and gradient
-//! sam: once more, from the worst place nearby
-//! + noise -> finite? -> clips -> optimizer -> bounds -> zeros -> slow weights -> average
+//! for each batch of the step                       `accumulate` of them; their mean counts
+//!     examples -> batch buffers -> augmented? -> mixed? -> loss and gradient
+//! sam: the gradient again, at the worst point nearby
+//! + noise -> finite? -> clips -> optimizer -> bounds -> pruning -> slow weights -> average
 //! ```
 //!
-//! The training loop takes steps; whatever is drawn is a function of seed, step and index.
+//! The training loop runs the steps. Every random draw is a function of seed, step and index.
 
 use kernels::{Cpu, vector};
 use nn::pruning::Pruner;
@@ -17,53 +17,53 @@ use crate::Error;
 use crate::augment::Augmentation;
 use crate::data::element::Element;
 use crate::data::{Targets, streams};
-use crate::run::batch::Rows;
+use crate::run::batch::BatchBuffers;
 use crate::run::config::NonFinite;
 use crate::run::setup::Setup;
 use crate::run::state::State;
-use crate::run::weights::Weights;
-use crate::training::gradient_probe::GradientProbe;
-use crate::training::{gradient_probe, origin};
+use crate::run::weights::ModelWeights;
+use crate::training::gradient_probe::{GradientProbe, is_sampled};
+use crate::training::locate;
 
-/// The buffers of a step.
+/// Buffers of a training step.
 #[derive(Debug)]
-pub(crate) struct Stepper<T> {
-    rows: Rows<T>,
+pub(crate) struct TrainingStep<T> {
+    batch: BatchBuffers<T>,
     workspace: Workspace<T>,
     clipping: Clipping,
     pruner: Option<Pruner>,
-    observer: GradientProbe<T>,
+    probe: GradientProbe<T>,
     grads: Vec<T>,
-    /// The gradient of one batch, where several make a step.
-    share: Vec<T>,
-    /// The weights, while the gradient is taken elsewhere.
-    origin: Vec<T>,
-    /// Running statistics before the step, for when it is not taken.
-    buffers: Vec<T>,
-    /// Images and labels, mixed.
+    /// Gradient of one batch; empty unless several batches make a step.
+    batch_grads: Vec<T>,
+    /// Parameters before the perturbation of SAM; empty without it.
+    unperturbed: Vec<T>,
+    /// Running statistics before the step, restored if it is not taken.
+    saved_buffers: Vec<T>,
+    /// Mixed images and their targets; empty unless images are mixed.
     mixed: Vec<T>,
-    targets: Vec<T>,
+    mixed_targets: Vec<T>,
 }
 
-/// What a step found.
+/// Result of a step that was taken.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Taken {
-    /// Of the images of the step.
+pub(crate) struct StepResult {
+    /// Score of the examples, before the step.
     pub(crate) score: Score,
-    /// The norm of the gradient before it was clipped.
+    /// L2 norm of the gradient, before clipping.
     pub(crate) norm: f64,
 }
 
-/// Why a step was not taken.
+/// A step that was not taken, since its loss or gradient is non-finite.
 #[derive(Clone, Debug)]
-pub(crate) struct NotFinite {
-    /// The mean loss.
+pub(crate) struct NonFiniteStep {
+    /// Mean loss.
     pub(crate) loss: f64,
-    /// Where it began: [`origin`].
-    pub(crate) origin: Option<String>,
+    /// First non-finite tensor or layer: [`locate`].
+    pub(crate) location: Option<String>,
 }
 
-impl<T: Element> Stepper<T> {
+impl<T: Element> TrainingStep<T> {
     /// Buffers for the run `setup`.
     ///
     /// # Errors
@@ -71,29 +71,32 @@ impl<T: Element> Stepper<T> {
     pub(crate) fn new(setup: &Setup, cpu: Cpu<'_>) -> Result<Self, Error> {
         let Setup { config, network, .. } = setup;
         let (batch, params) = (setup.rows_per_batch(), network.layout().len());
-        let wanted = |wanted: bool, len: usize| nn::zeros(if wanted { len } else { 0 });
+        let zeros_if = |is_used: bool, len: usize| nn::zeros(if is_used { len } else { 0 });
         let mixes = config.mixing.is_some();
         Ok(Self {
-            rows: Rows::new(batch, network.inputs())?,
+            batch: BatchBuffers::new(cpu.isa, batch, network.inputs())?,
             workspace: Workspace::new(network, cpu, batch)?,
             clipping: Clipping::new(network.layout(), &config.clips(), &config.bounds)?,
             pruner: config.pruning.map(|rule| Pruner::new(network.layout(), rule)).transpose()?,
-            observer: GradientProbe::new(network)?,
+            probe: GradientProbe::new(network)?,
             grads: nn::zeros(params)?,
-            share: wanted(config.accumulate > 1, params)?,
-            origin: wanted(config.sam.is_some(), params)?,
-            buffers: nn::zeros(network.buffers().len())?,
-            mixed: wanted(mixes, batch * network.inputs())?,
-            targets: wanted(mixes, batch * network.outputs())?,
+            batch_grads: zeros_if(config.accumulate > 1, params)?,
+            unperturbed: zeros_if(config.sam.is_some(), params)?,
+            saved_buffers: nn::zeros(network.buffers().len())?,
+            mixed: zeros_if(mixes, batch * network.inputs())?,
+            mixed_targets: zeros_if(mixes, batch * network.outputs())?,
         })
     }
 
-    /// Takes the step after `progress`, at this rate, by the images `indices`; or says why it cannot be taken. Running statistics are
-    /// then as before, and so is all else but where the bounds of parameters meet one that is not finite.
+    /// Takes the step after `progress` with learning rate `rate` on the examples `indices`.
+    ///
+    /// A step with a non-finite loss or gradient is not taken: parameters, moments and running
+    /// statistics stay as they were. Only if the bounds find a non-finite parameter, after the
+    /// optimizer's step, parameters and moments have changed.
     ///
     /// # Errors
     /// [`Error::Network`] if the data do not fit the network.
-    pub(crate) fn take(
+    pub(crate) fn run(
         &mut self,
         setup: &Setup,
         cpu: Cpu<'_>,
@@ -101,19 +104,19 @@ impl<T: Element> Stepper<T> {
         rate: f64,
         state: &mut State<T>,
         indices: &[u32],
-    ) -> Result<Result<Taken, NotFinite>, Error> {
+    ) -> Result<Result<StepResult, NonFiniteStep>, Error> {
         let Setup { config, network, .. } = setup;
         let step = progress.step;
-        self.buffers.copy_from_slice(&state.weights.buffers);
+        self.saved_buffers.copy_from_slice(&state.weights.buffers);
         let score = self.gradient(setup, cpu, step, &mut state.weights, indices)?;
         let loss = score.mean_loss();
         if let Some(sam) = config.sam {
-            match sam.perturb(cpu, &mut state.weights.params, &self.grads, &mut self.origin) {
+            match sam.perturb(cpu, &mut state.weights.params, &self.grads, &mut self.unperturbed) {
                 Ok(()) => {
                     self.gradient(setup, cpu, step, &mut state.weights, indices)?;
-                    state.weights.params.copy_from_slice(&self.origin);
+                    state.weights.params.copy_from_slice(&self.unperturbed);
                 }
-                // Which tensor it is, clipping says.
+                // Clipping reports the non-finite gradient below.
                 Err(nn::Error::Kernel(kernels::Error::NonFinite { .. })) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -121,12 +124,11 @@ impl<T: Element> Stepper<T> {
         if let Some(noise) = config.noise {
             noise.add(cpu, config.seed, step, &mut self.grads)?;
         }
-        let (seen, with) = (&mut state.position.health, (cpu, network));
+        let (health, context) = (&mut state.position.health, (cpu, network));
         let at = ((step / progress.steps_per_epoch) as u32 + 1, step + 1);
-        let looks =
-            gradient_probe::is_looked_at(step % progress.steps_per_epoch, progress.steps_per_epoch);
-        if looks {
-            self.observer.before(seen, at, with, &state.weights.params, &self.grads);
+        let is_sampled = is_sampled(step % progress.steps_per_epoch, progress.steps_per_epoch);
+        if is_sampled {
+            self.probe.before_step(health, at, context, &state.weights.params, &self.grads);
         }
         let params = &state.weights.params;
         let clipped = self.clipping.clip(cpu, params, &mut self.grads).and_then(|clipped| {
@@ -140,21 +142,23 @@ impl<T: Element> Stepper<T> {
                 nn::Error::SecondMoment { .. }
                 | nn::Error::Kernel(kernels::Error::NonFiniteIn { .. }),
             ) => {
-                state.weights.buffers.copy_from_slice(&self.buffers);
+                state.weights.buffers.copy_from_slice(&self.saved_buffers);
                 let params = &state.weights.params;
                 match config.non_finite {
-                    // The step is one of many that were looked at: it changes nothing.
-                    NonFinite::Skip if looks => self.observer.after(seen, with, params, rate),
-                    NonFinite::Stop | NonFinite::Rollback if !looks => {
-                        self.observer.before(seen, at, with, params, &self.grads);
+                    // A skipped step is a sampled step whose update is 0.
+                    NonFinite::Skip if is_sampled => {
+                        self.probe.after_step(health, context, params, rate)
+                    }
+                    NonFinite::Stop | NonFinite::Rollback if !is_sampled => {
+                        self.probe.before_step(health, at, context, params, &self.grads);
                     }
                     _ => {}
                 }
                 if let Err(nn::Error::SecondMoment { moment, index }) = clipped {
-                    let origin = origin::of_second_moment(network, moment, index);
-                    return Ok(Err(NotFinite { loss, origin }));
+                    let location = locate::second_moment(network, moment, index);
+                    return Ok(Err(NonFiniteStep { loss, location }));
                 }
-                return Ok(Err(self.not_finite(setup, cpu, step, &state.weights, indices, loss)));
+                return Ok(Err(self.non_finite(setup, cpu, step, &state.weights, indices, loss)));
             }
             Err(error) => return Err(error.into()),
         };
@@ -170,7 +174,7 @@ impl<T: Element> Stepper<T> {
         )?;
         match self.clipping.bound(cpu, &mut weights.params) {
             Err(nn::Error::Kernel(kernels::Error::NonFinite { .. })) => {
-                return Ok(Err(self.not_finite(setup, cpu, step, &state.weights, indices, loss)));
+                return Ok(Err(self.non_finite(setup, cpu, step, &state.weights, indices, loss)));
             }
             bounded => bounded?,
         }
@@ -180,59 +184,59 @@ impl<T: Element> Stepper<T> {
         if let (Some(lookahead), Some(slow)) = (config.lookahead, slow) {
             lookahead.step(cpu, step + 1, slow, &mut weights.params)?;
         }
-        if looks {
-            self.observer.after(seen, with, &weights.params, rate);
+        if is_sampled {
+            self.probe.after_step(health, context, &weights.params, rate);
         }
         if let (Some(ema), Some(average)) = (config.ema, average) {
             ema.step(cpu, step, &mut average.params, &weights.params)?;
             average.buffers.copy_from_slice(&weights.buffers);
         }
-        Ok(Ok(Taken { score, norm: clipped.norm }))
+        Ok(Ok(StepResult { score, norm: clipped.norm }))
     }
 
-    /// Why the step by these images, with this loss, is not taken.
-    fn not_finite(
+    /// The step on the examples `indices` with mean loss `loss`, and its first non-finite values.
+    fn non_finite(
         &self,
         setup: &Setup,
         cpu: Cpu<'_>,
         step: u64,
-        weights: &Weights<T>,
+        weights: &ModelWeights<T>,
         indices: &[u32],
         loss: f64,
-    ) -> NotFinite {
-        // A search that fails finds nothing: the step is what the run has to answer for.
-        let origin =
-            origin::of(setup, cpu, step, weights, indices, &self.grads).unwrap_or_default();
-        NotFinite { loss, origin }
+    ) -> NonFiniteStep {
+        // An error of the search is dropped: the divergence is what the run has to report.
+        let location = locate::first_non_finite(setup, cpu, step, weights, indices, &self.grads)
+            .unwrap_or_default();
+        NonFiniteStep { loss, location }
     }
 
-    /// The gradient of the mean loss over the images `indices`.
+    /// Computes the gradient of the mean loss over the examples `indices`.
     fn gradient(
         &mut self,
         setup: &Setup,
         cpu: Cpu<'_>,
         step: u64,
-        weights: &mut Weights<T>,
+        weights: &mut ModelWeights<T>,
         indices: &[u32],
     ) -> Result<Score, Error> {
         let Setup { config, dataset, network, .. } = setup;
-        let Self { rows, workspace, grads, share, mixed, targets, .. } = self;
+        let Self { batch, workspace, grads, batch_grads, mixed, mixed_targets, .. } = self;
         let mut total = Score::default();
-        let whole = weight::<T>(setup, indices);
+        let total_weight = weight::<T>(setup, indices);
         let epoch = step / setup.steps_per_epoch();
         let (list, seed, isa) = (&config.augment[..], config.seed, cpu.isa);
         let augmentation =
             (!list.is_empty()).then_some(Augmentation { list, seed, epoch: epoch as u32, isa });
-        for (part, batch) in indices.chunks(setup.rows_per_batch()).enumerate() {
-            let batch = rows.fill_augmented(&dataset.train, batch, augmentation)?;
-            // Each batch of each step draws its own numbers.
+        for (part, indices) in indices.chunks(setup.rows_per_batch()).enumerate() {
+            let examples = batch.fill_augmented(&dataset.train, indices, augmentation)?;
+            // Each batch of each step has random draws of its own.
             let number = step * u64::from(config.accumulate) + part as u64;
-            let batch = match (config.mixing, batch) {
+            let examples = match (config.mixing, examples) {
                 (Some(mixing), Batch { inputs, targets: nn::Targets::Labels(labels) }) => {
                     let (stream, classes) =
                         (streams::mixing(config.seed, number), network.outputs());
                     let mixed = &mut mixed[..inputs.len()];
-                    let targets = &mut targets[..labels.len() * classes];
+                    let targets = &mut mixed_targets[..labels.len() * classes];
                     mixing.mix(
                         cpu,
                         stream,
@@ -245,16 +249,16 @@ impl<T: Element> Stepper<T> {
                     )?;
                     Batch { inputs: mixed, targets: nn::Targets::Values(targets) }
                 }
-                (_, batch) => batch,
+                (_, examples) => examples,
             };
             let mode = Mode::Train { seed: config.seed, step: number };
-            let into = if part == 0 { &mut *grads } else { &mut *share };
-            let score = network.gradient(cpu, mode, weights.lend(), batch, workspace, into)?;
-            if score.weight < whole {
-                let weight = T::from_f64(score.weight / whole);
+            let into = if part == 0 { &mut *grads } else { &mut *batch_grads };
+            let score = network.gradient(cpu, mode, weights.view(), examples, workspace, into)?;
+            if score.weight < total_weight {
+                let weight = T::from_f64(score.weight / total_weight);
                 match part {
                     0 => vector::scale(cpu, weight, grads),
-                    _ => vector::axpy(cpu, weight, share, grads).map_err(nn::Error::from)?,
+                    _ => vector::axpy(cpu, weight, batch_grads, grads).map_err(nn::Error::from)?,
                 }
             }
             total += score;
@@ -263,14 +267,39 @@ impl<T: Element> Stepper<T> {
     }
 }
 
-/// Divisor of the mean loss over the images `indices`.
+/// Divisor of the mean loss over the examples `indices`.
 fn weight<T: Element>(setup: &Setup, indices: &[u32]) -> f64 {
     match setup.dataset.train.targets() {
-        // Mixed labels are distributions, which count as rows.
+        // Mixed labels are distributions: each counts as one example.
         Targets::Classes(labels) if setup.config.mixing.is_none() => {
             let labels = indices.iter().map(|&index| u32::from(labels[index as usize]));
             setup.network.weight_of::<T>(labels)
         }
         _ => indices.len() as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::{Isa, Serial};
+
+    use super::*;
+    use crate::data::synthetic::Classification;
+    use crate::run::config::{Config, Source};
+
+    /// `--isa` applies to the gather of a batch as well.
+    #[test]
+    fn batches_are_gathered_on_the_instruction_set_of_the_run() {
+        let classification = Classification { samples: 100, ..Classification::default() };
+        let config = Config {
+            dataset: Source::Classification,
+            classification: Some(classification),
+            ..Config::default()
+        };
+        let setup = Setup::new(config).expect("a configuration that fits");
+        for isa in Isa::available() {
+            let step = TrainingStep::<f32>::new(&setup, Cpu::new(isa, &Serial)).expect("memory");
+            assert_eq!(step.batch.isa(), isa);
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Gradients on which clipping goes wrong elsewhere: squares that overflow, and numbers that are not finite.
+//! Checks clipping on gradients that other implementations clip wrongly: squares that overflow, and
+//! non-finite elements.
 
 use std::fmt;
 
@@ -6,17 +7,17 @@ use kernels::clip::clip_norm;
 use kernels::{Cpu, Error};
 use serde::Serialize;
 
-/// The norm that is clipped to.
+/// Maximum norm.
 const LIMIT: f64 = 5.0;
 
-/// A gradient, and what became of it.
+/// A gradient, and the result of clipping it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Case {
     /// The gradient.
     pub gradient: String,
-    /// What it became, or why it was refused.
+    /// Norm and clipped elements, or the error.
     pub result: String,
-    /// Whether that is right.
+    /// `true` if the result is correct.
     pub holds: bool,
 }
 
@@ -27,38 +28,38 @@ impl fmt::Display for Case {
     }
 }
 
-/// What must become of a gradient.
-enum Wanted {
-    /// This norm from before, and these elements.
+/// Correct result for a gradient.
+enum Expected {
+    /// Norm before clipping, and elements after it.
     Clipped(f64, &'static [f32]),
-    /// It is refused, this element is named, and none is changed.
+    /// Error that names this index; no element is changed.
     Refused(usize),
 }
 
-/// All cases.
+/// Runs all cases.
 pub fn cases(cpu: Cpu<'_>) -> Vec<Case> {
-    let least = f32::from_bits(1);
+    let smallest = f32::from_bits(1);
     let largest = f64::from(f32::MAX);
     [
-        (vec![1e20_f32; 4], Wanted::Clipped(2.0 * f64::from(1e20_f32), &[2.5; 4])),
-        (vec![1.0, f32::INFINITY, 1.0], Wanted::Refused(1)),
-        (vec![1.0, f32::NAN, 1.0], Wanted::Refused(1)),
-        (vec![6.0, 8.0], Wanted::Clipped(10.0, &[3.0, 4.0])),
-        (vec![0.0, -0.0], Wanted::Clipped(0.0, &[0.0, -0.0])),
-        (vec![3.0, 4.0], Wanted::Clipped(5.0, &[3.0, 4.0])),
-        (vec![f32::MAX; 4], Wanted::Clipped(2.0 * largest, &[2.5; 4])),
-        (vec![least; 4], Wanted::Clipped(2.0 * f64::from(least), &[1e-45; 4])),
+        (vec![1e20_f32; 4], Expected::Clipped(2.0 * f64::from(1e20_f32), &[2.5; 4])),
+        (vec![1.0, f32::INFINITY, 1.0], Expected::Refused(1)),
+        (vec![1.0, f32::NAN, 1.0], Expected::Refused(1)),
+        (vec![6.0, 8.0], Expected::Clipped(10.0, &[3.0, 4.0])),
+        (vec![0.0, -0.0], Expected::Clipped(0.0, &[0.0, -0.0])),
+        (vec![3.0, 4.0], Expected::Clipped(5.0, &[3.0, 4.0])),
+        (vec![f32::MAX; 4], Expected::Clipped(2.0 * largest, &[2.5; 4])),
+        (vec![smallest; 4], Expected::Clipped(2.0 * f64::from(smallest), &[1e-45; 4])),
     ]
     .into_iter()
-    .map(|(gradient, wanted)| {
+    .map(|(gradient, expected)| {
         let mut clipped = gradient.clone();
         let result = clip_norm(cpu, &mut clipped, LIMIT);
         let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        let holds = match (&result, wanted) {
-            (Ok(norm), Wanted::Clipped(before, after)) => {
+        let holds = match (&result, expected) {
+            (Ok(norm), Expected::Clipped(before, after)) => {
                 *norm == before && bits(&clipped) == bits(after)
             }
-            (Err(Error::NonFinite { index }), Wanted::Refused(at)) => {
+            (Err(Error::NonFinite { index }), Expected::Refused(at)) => {
                 *index == at && bits(&clipped) == bits(&gradient)
             }
             _ => false,

@@ -1,5 +1,5 @@
-//! Hashes of fixed problems on each instruction set of this machine. They are the same on every machine, or the bit contract is
-//! broken.
+//! Golden hashes: fixed problems on each instruction set of this machine. By the bit contract, they
+//! are the same on every machine.
 
 #[path = "../../../kernels/tests/golden/problems.rs"]
 mod problems;
@@ -9,21 +9,21 @@ use std::fmt;
 use kernels::{Cpu, Isa};
 use serde::Serialize;
 
-/// The hash of one kind of problems on one instruction set.
+/// Hash of one kind of problem on one instruction set.
 #[derive(Clone, Debug, Serialize)]
 pub struct Hash {
-    /// The instruction set.
+    /// Name of the instruction set.
     pub isa: &'static str,
-    /// What was computed, and in which type.
+    /// Kind of problem, and type.
     pub problem: String,
-    /// The hash, or why there is none.
+    /// Hash on this machine, or the error.
     pub found: String,
-    /// What it is on every other machine.
+    /// Hash on every other machine.
     pub expected: String,
 }
 
 impl Hash {
-    /// Whether this machine computes the bits of every other.
+    /// `true` if this machine computes the same bits.
     pub fn holds(&self) -> bool {
         self.found == self.expected
     }
@@ -37,16 +37,16 @@ impl fmt::Display for Hash {
     }
 }
 
-/// All of them.
+/// Computes all hashes.
 pub fn hashes() -> Vec<Hash> {
     let mut all = Vec::new();
     for isa in Isa::available() {
         let cpu = Cpu::serial(isa);
-        let of_both = [
+        let types = [
             ("f32", problems::hashes::<f32>(cpu), problems::F32),
             ("f64", problems::hashes::<f64>(cpu), problems::F64),
         ];
-        for (element, found, expected) in of_both {
+        for (element, found, expected) in types {
             for (name, expected) in expected.named() {
                 let found = found.and_then(|found| {
                     let hash = found.named().into_iter().find(|(other, _)| *other == name);

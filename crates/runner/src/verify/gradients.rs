@@ -1,7 +1,8 @@
-//! The gradients of every layer and loss of `nn` against finite differences in f64: what `gradcheck` and `verify` print.
+//! Gradient checks: every layer and loss of `nn`, compared with finite differences in f64.
+//! `gradcheck` and `verify` print them.
 //!
-//! Each check is a small network with that layer in it, at random weights and inputs; `nn::gradcheck` compares all of its parameters
-//! and its inputs.
+//! Each check is a small network with that layer, random weights and random inputs. `nn::gradcheck`
+//! compares the gradients of all of its parameters and inputs.
 
 use kernels::Cpu;
 use kernels::random::Stream;
@@ -13,30 +14,30 @@ use serde::Serialize;
 
 use crate::Error;
 
-/// What no relative error may reach.
+/// Upper bound of the relative errors, exclusive.
 pub const BOUND: f64 = 1e-7;
 
-/// What was found for one layer or loss.
+/// Result of the check of one layer or loss.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// The layer or loss.
+    /// Name of the layer or loss.
     pub check: String,
-    /// How many elements were compared.
+    /// Number of elements that were compared.
     pub elements: usize,
-    /// The largest relative error.
+    /// Largest relative error.
     pub max_rel_error: f64,
-    /// The element that has it: a tensor and a place in it.
+    /// Element with that error: a tensor and an index.
     pub worst: String,
 }
 
 impl Finding {
-    /// Whether the gradient is right.
+    /// `true` if the gradient is correct.
     pub fn holds(&self) -> bool {
         self.max_rel_error < BOUND && self.elements > 0
     }
 }
 
-/// A network to be checked.
+/// A network to check.
 struct Problem {
     name: String,
     input: Shape,
@@ -48,7 +49,7 @@ struct Problem {
 
 const STEPS: Shape = Shape::Steps { steps: 5, features: 6 };
 const IMAGE: Shape = Shape::Image { height: 6, width: 5, channels: 2 };
-/// Channels enough that a normalised pixel is not all but constant.
+/// With two channels, a normalised pixel would be nearly constant.
 const WIDE: Shape = Shape::Image { height: 3, width: 2, channels: 6 };
 const TRAIN: Mode = Mode::Train { seed: 11, step: 3 };
 const ROWS: usize = 4;
@@ -74,7 +75,7 @@ impl Problem {
     fn all() -> Vec<Self> {
         let mut all = Vec::new();
         all.push(Self::new("dense", 6, vec![dense(4), act(Activation::Tanh), dense(3)]));
-        // A batch norm would take a bias in front of it away again: its gradient is 0.
+        // Before a batch norm, a bias has no effect, and gradient 0.
         let bare = |units| LayerSpec::Dense { units, init: Init::LecunNormal, bias: false };
         all.push(Self::new(
             "dense without bias",
@@ -227,9 +228,9 @@ impl Problem {
             (0..ROWS as u64).map(|i| Stream::new(5, 3).below(i, outputs)).collect();
         let values: Vec<f64> =
             draw(4, ROWS * network.outputs()).iter().map(|x| 0.5 + 0.5 * x).collect();
-        let mut left = values.chunks_exact(network.outputs());
+        let mut rows = values.chunks_exact(network.outputs());
         let next =
-            |row: &mut [f64]| left.next().map(|values| row.copy_from_slice(values)).is_some();
+            |row: &mut [f64]| rows.next().map(|values| row.copy_from_slice(values)).is_some();
         network.fit_targets(cpu, next, &mut buffers)?;
         let targets =
             if self.labelled { nn::Targets::Labels(&labels) } else { nn::Targets::Values(&values) };
@@ -253,13 +254,13 @@ impl Problem {
     }
 }
 
-/// All checks, one after the other, each passed to `each` when it is done.
+/// Runs all checks in order, and calls `on_finding` with each result.
 ///
 /// # Errors
 /// [`Error::Network`] if a network cannot be built or run.
 pub fn findings(
     cpu: Cpu<'_>,
-    mut each: impl FnMut(&Finding) -> Result<(), Error>,
+    mut on_finding: impl FnMut(&Finding) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    Problem::all().iter().try_for_each(|problem| each(&problem.check(cpu)?))
+    Problem::all().iter().try_for_each(|problem| on_finding(&problem.check(cpu)?))
 }

@@ -1,13 +1,14 @@
-//! How far the functions of `kernels::math` are from exact, in units in the last place (ULP) of the exact result.
+//! Errors of the functions of `kernels::math`, in units in the last place (ULP) of the exact
+//! result.
 //!
 //! ```text
-//! f32:  for blocks of the 2^32 inputs, every one or every 4099th, on all threads
-//!           error = |ours - libm's f64| / ULP          libm: a translation of musl's functions, no code of ours
-//! f64:  for each point of a table of exact values      the hard ones among them were searched for
+//! f32:  for blocks of the 2^32 inputs, all or every 4099th, on all threads
+//!           error = |ours - libm's f64| / ULP      libm: a translation of musl's functions
+//! f64:  for each point of a table of exact values, among them hard cases found by a search
 //! ```
 //!
-//! A special value that is not what it must be (NaN, an infinity, a zero with its sign) counts as an infinite error.
-//! Called by the example `ulp`.
+//! A wrong special value (NaN, an infinity, a zero with its sign) counts as an infinite error.
+//! Called by `verify` and by the example `ulp`.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -16,35 +17,35 @@ use kernels::random::Stream;
 use kernels::{Cpu, Error, math};
 use serde::Serialize;
 
-/// Inputs of one task: operands and results stay in a second-level cache.
+/// Number of inputs per task: operands and results fit L2.
 const BLOCK: usize = 1 << 15;
 
-/// A prime, so that all exponents and both signs have their share.
+/// Distance between sampled inputs: a prime, so that all exponents and both signs are sampled.
 const STRIDE: u64 = 4099;
 
-/// Exact values of f64; `kernels::math`'s tests describe the form.
+/// Exact values of f64; the tests of `kernels::math` document the format.
 const EXACT: &str = include_str!("../../../kernels/src/math/exact_f64.txt");
 
-/// How many of the 2^32 inputs of f32 are tried.
+/// Number of the 2^32 inputs of f32 that are tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Every 4099th.
+    /// Every 4099th input.
     Sampled,
-    /// All.
+    /// All inputs.
     Exhaustive,
 }
 
 /// `z = f(x)`, or `z = f(x, y)`.
-type Along<T> = fn(Cpu<'_>, &[T], &[T], &mut [T]) -> Result<(), Error>;
+type Elementwise<T> = fn(Cpu<'_>, &[T], &[T], &mut [T]) -> Result<(), Error>;
 
 /// A function of `kernels::math`.
 pub struct Function {
     name: &'static str,
-    /// ULP that it promises.
+    /// Documented bound in ULP.
     bound: f64,
-    single: Along<f32>,
-    double: Along<f64>,
-    /// The reference; one argument is ignored where there is one.
+    single: Elementwise<f32>,
+    double: Elementwise<f64>,
+    /// Reference in f64. A function of one argument ignores the second.
     exact: fn(f64, f64) -> f64,
 }
 
@@ -60,7 +61,7 @@ macro_rules! unary {
     };
 }
 
-/// All of them, in the order of the table.
+/// All functions, in the order of the table.
 pub const FUNCTIONS: [Function; 12] = [
     unary!(exp, 1.0, libm::exp),
     unary!(exp_m1, 1.5, libm::expm1),
@@ -86,7 +87,7 @@ fn softplus(x: f64) -> f64 {
     if x > 0.0 { x + log } else { log }
 }
 
-/// Zeros have the sign of `x`.
+/// `sin(pi x)`. A zero has the sign of `x`.
 fn sin_pi(x: f64) -> f64 {
     let z = x - 2.0 * (x / 2.0).round();
     // sin(pi z) = sin(pi (±1 - z)) keeps the argument small near the zeros.
@@ -99,43 +100,43 @@ fn cos_pi(x: f64) -> f64 {
     libm::sin(std::f64::consts::PI * (0.5 - z))
 }
 
-/// A line of the table. It displays as one of Markdown, under [`HEADER`].
+/// A row of the table. Its `Display` is a row of Markdown, under [`HEADER`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// The function, by its name in `kernels::math`.
+    /// Name of the function in `kernels::math`.
     pub function: &'static str,
     /// `f32` or `f64`.
     pub element: &'static str,
-    /// ULP that it promises.
+    /// Documented bound in ULP.
     pub bound: f64,
-    /// The greatest error, in ULP; infinite for a wrong special value.
+    /// Largest error in ULP; infinite for a wrong special value.
     #[serde(serialize_with = "crate::run::json::serialize")]
     pub worst: f64,
-    /// Where it was: `x`.
+    /// Argument `x` of the largest error.
     #[serde(serialize_with = "crate::run::json::serialize")]
     pub x: f64,
-    /// Where it was: `y`, or 0 for a function of `x` alone.
+    /// Argument `y` of the largest error, or 0 for a function of `x` alone.
     #[serde(serialize_with = "crate::run::json::serialize")]
     pub y: f64,
-    /// How many inputs were tried.
+    /// Number of inputs that were tested.
     pub inputs: u64,
 }
 
 impl Row {
-    /// Whether the function keeps its promise.
+    /// `true` if the error is within the bound.
     pub fn holds(&self) -> bool {
         self.worst <= self.bound
     }
 }
 
-/// What stands above the lines of the table.
+/// Header of the table.
 pub const HEADER: &str =
     "| function | element | bound | worst | at | inputs |\n|---|---|---|---|---|---|";
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { function, element, bound, worst, x, y, inputs } = self;
-        // As short as tells it from its neighbours.
+        // The shortest decimal that identifies the number.
         let number =
             |v: f64| if *element == "f32" { format!("{:e}", v as f32) } else { format!("{v:e}") };
         write!(f, "| {function} | {element} | {bound} | {worst:.3} | {}", number(*x))?;
@@ -146,7 +147,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// The greatest error so far, and where.
+/// Largest error so far, and its arguments.
 #[derive(Clone, Copy)]
 struct Worst {
     error: f64,
@@ -157,12 +158,13 @@ struct Worst {
 impl Worst {
     const NONE: Self = Self { error: 0.0, x: 0.0, y: 0.0 };
 
-    /// The worse of the two; of equals the one with the lesser bits, so that the order of tasks decides nothing.
-    fn or(self, other: Self) -> Self {
+    /// The larger error; among equals the one with smaller bits, so that the order of tasks has no
+    /// effect.
+    fn max(self, other: Self) -> Self {
         let key = |w: Self| (w.x.to_bits(), w.y.to_bits());
-        let other_is_worse =
+        let is_larger =
             other.error > self.error || other.error == self.error && key(other) < key(self);
-        if other_is_worse { other } else { self }
+        if is_larger { other } else { self }
     }
 
     fn row(self, function: &Function, element: &'static str, inputs: u64) -> Row {
@@ -172,13 +174,13 @@ impl Worst {
 }
 
 impl Function {
-    /// Its name in `kernels::math`.
+    /// Name of the function in `kernels::math`.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The worst error of f32 on the threads of `cpu`: over every input `x` of `extent`, with one drawn `y` for each if the
-    /// function has two.
+    /// Largest error of f32 over the inputs `x` of `extent`, on the threads of `cpu`. If the
+    /// function has two arguments, `y` is drawn for each `x`.
     pub fn single(&self, cpu: Cpu<'_>, extent: Extent) -> Row {
         let stride = if extent == Extent::Exhaustive { 1 } else { STRIDE };
         let inputs = (1_u64 << 32).div_ceil(stride);
@@ -189,7 +191,7 @@ impl Function {
             let x: Vec<f32> = (first..last).map(|i| f32::from_bits((i * stride) as u32)).collect();
             let of_block = self.worst_single(cpu, &x);
             let mut worst = worst.lock().unwrap_or_else(PoisonError::into_inner);
-            *worst = worst.or(of_block);
+            *worst = worst.max(of_block);
         });
         worst.into_inner().unwrap_or_else(PoisonError::into_inner).row(self, "f32", inputs)
     }
@@ -213,7 +215,7 @@ impl Function {
         worst
     }
 
-    /// The worst error of f64 over the table of exact values.
+    /// Largest error of f64 over the table of exact values.
     pub fn double(&self, cpu: Cpu<'_>) -> Row {
         let (mut worst, mut inputs) = (Worst::NONE, 0);
         let lines = EXACT.lines().skip_while(|&line| line != self.name).skip(1);
@@ -221,47 +223,48 @@ impl Function {
             let number =
                 |bits: &str| u64::from_str_radix(bits, 16).map_or(f64::NAN, f64::from_bits);
             let fields: Vec<&str> = line.split(' ').collect();
-            let (x, y, exact, lacks) = match fields[..] {
-                [x, exact, lacks] => (number(x), 0.0, number(exact), lacks),
-                [x, y, exact, lacks] => (number(x), number(y), number(exact), lacks),
+            let (x, y, exact, milli_ulp) = match fields[..] {
+                [x, exact, milli_ulp] => (number(x), 0.0, number(exact), milli_ulp),
+                [x, y, exact, milli_ulp] => (number(x), number(y), number(exact), milli_ulp),
                 _ => (0.0, 0.0, f64::NAN, ""),
             };
             let mut z = [f64::NAN];
             (self.double)(cpu, &[x], &[y], &mut z).expect("slices of equal length");
             let unit = ulp(exact, f64::MANTISSA_DIGITS, f64::from_bits(1));
-            let error =
-                ((z[0] - exact) / unit - lacks.parse().map_or(f64::NAN, |l: f64| l / 1000.0)).abs();
+            let remainder = milli_ulp.parse().map_or(f64::NAN, |milli: f64| milli / 1000.0);
+            let error = ((z[0] - exact) / unit - remainder).abs();
             let error = if error.is_nan() { f64::INFINITY } else { error };
-            worst = worst.or(Worst { error, x, y });
+            worst = worst.max(Worst { error, x, y });
             inputs += 1;
         }
         worst.row(self, "f64", inputs)
     }
 }
 
-/// An exponent for `x`: every other one makes of it a result of any size, the others are any f32.
+/// Draws an exponent `y` for `x`: half of them any f32, half such that `x^y` has any magnitude.
 fn exponent(x: f32) -> f32 {
     let [choice, bits, ..] = Stream::new(0, 0).block(u64::from(x.to_bits()));
     if choice & 1 == 0 {
         return f32::from_bits(bits);
     }
-    // From where f32 rounds to 0 to where it rounds to Inf.
+    // Logarithms from where f32 rounds to 0 to where it rounds to infinity.
     let log = -104.0 + 193.0 * f64::from(bits) / f64::from(u32::MAX);
     (log / libm::log(f64::from(x.abs()))) as f32
 }
 
-/// One unit in the last place of `x` in a format with `digits` bits and the smallest number `least`.
-fn ulp(x: f64, digits: u32, least: f64) -> f64 {
+/// Unit in the last place of `x`, in a format with `digits` bits and the smallest number
+/// `smallest`.
+fn ulp(x: f64, digits: u32, smallest: f64) -> f64 {
     let power = f64::from_bits(x.to_bits() & f64::INFINITY.to_bits());
-    (power / (1_u64 << (digits - 1)) as f64).max(least)
+    (power / (1_u64 << (digits - 1)) as f64).max(smallest)
 }
 
-/// The error of `got` in ULP of f32.
+/// Error of `got` in ULP of f32.
 fn error_single(got: f32, exact: f64) -> f64 {
     let rounded = exact as f32;
-    let same = got.to_bits() == rounded.to_bits() || got.is_nan() && rounded.is_nan();
+    let is_rounded = got.to_bits() == rounded.to_bits() || got.is_nan() && rounded.is_nan();
     let has_wrong_sign = got == 0.0 && got.is_sign_negative() != exact.is_sign_negative();
-    if same && (exact == 0.0 || !rounded.is_finite()) {
+    if is_rounded && (exact == 0.0 || !rounded.is_finite()) {
         0.0
     } else if exact == 0.0 || !rounded.is_finite() || !got.is_finite() || has_wrong_sign {
         f64::INFINITY
@@ -279,7 +282,7 @@ mod tests {
     use crate::machine::thread_pool::ThreadPool;
 
     #[test]
-    fn every_function_keeps_its_promise_and_the_table_can_tell() {
+    fn every_function_is_within_its_bound() {
         let pool = ThreadPool::new(2).expect("two threads");
         let cpu = Cpu::new(Isa::detect(), &pool);
         pool.enter(|| {
@@ -289,7 +292,8 @@ mod tests {
                     (function.double(cpu), 300),
                 ] {
                     assert!(row.holds() && row.inputs == inputs, "{row}");
-                    // Nothing here is rounded better than a single operation is.
+                    // Rounding alone has errors of up to half an ULP: a smaller maximum means that
+                    // the inputs miss the hard cases.
                     assert!(row.worst > 0.49, "{row}");
                 }
             }
@@ -297,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_counted_in_units_of_the_exact_result() {
+    fn an_error_is_measured_in_ulp_of_the_exact_result() {
         assert_eq!(error_single(1.0, 1.0), 0.0);
         assert_eq!(error_single(1.0 + f32::EPSILON, 1.0), 1.0);
         assert_eq!(error_single(f32::from_bits(3), f64::from(f32::from_bits(1))), 2.0);

@@ -5,11 +5,11 @@ use kernels::{Cpu, Isa};
 use runner::Error;
 use runner::data::element::Element;
 use runner::run::checkpoint;
-use runner::run::checkpoint::Identity;
+use runner::run::checkpoint::{Checkpoint, Identity};
 use runner::run::config::{Config, Dtype};
 use runner::run::setup::Setup;
 use runner::run::state::{Position, State};
-use runner::training::epochs::{End, Watch};
+use runner::training::epochs::{Callback, End};
 use runner::training::{epochs, initial};
 
 use crate::world::World;
@@ -64,13 +64,13 @@ struct Stopping {
     seen: u64,
 }
 
-impl<T> Watch<T> for Stopping {
-    fn step(&mut self, _: &State<T>) -> Result<bool, Error> {
+impl<T> Callback<T> for Stopping {
+    fn on_step_end(&mut self, _: &State<T>) -> Result<bool, Error> {
         self.seen += 1;
         Ok(!self.seen.is_multiple_of(self.every))
     }
 
-    fn epoch(&mut self, _: &State<T>) -> Result<(), Error> {
+    fn on_epoch_end(&mut self, _: &State<T>) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -105,7 +105,7 @@ fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
         {
             stops += 1;
             std::fs::write(path, checkpoint::encode(&identity, &state).unwrap()).unwrap();
-            state = checkpoint::read(path, setup, &identity, cpu).unwrap();
+            state = Checkpoint::read(path, &identity).unwrap().state(setup, cpu).unwrap();
         }
         assert_eq!(stops, 3 * 18 / every, "every {every}");
         assert!(bits(state) == whole, "stopped every {every} steps");
@@ -198,7 +198,7 @@ fn a_checkpoint_that_is_damaged_or_foreign_is_refused() {
     let mut images = std::fs::read(&pixels).unwrap();
     *images.last_mut().unwrap() ^= 1;
     std::fs::write(&pixels, &images).unwrap();
-    refuse(&finished, "the data that the run began with");
+    refuse(&finished, "the data that the run started with");
     *images.last_mut().unwrap() ^= 1;
     std::fs::write(&pixels, &images).unwrap();
     // Of another configuration.

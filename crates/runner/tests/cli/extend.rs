@@ -37,7 +37,7 @@ fn an_extended_run_is_one_of_all_its_epochs() {
     let said = world.expect(
         0,
         "train --resume done --epochs 5",
-        &["done goes on to 5 epochs: it was to have 2"],
+        &["done continues to 5 epochs instead of 2"],
     );
     assert!(!crate::world::stderr(&said).contains("depends on the number of epochs"));
     assert_same(&world, "done", "whole");
@@ -71,7 +71,7 @@ fn a_schedule_that_depends_on_the_length_keeps_its_past() {
     world.expect(0, "train --data tiny --config cosine.toml --epochs 2 --out run --quiet", &[]);
     let said = [
         "schedule depends on the number of epochs",
-        "the 36 steps so far are those of 2 epochs",
+        "the 36 steps so far followed the schedule of 2 epochs",
         "4.89e-3 on",
     ];
     world.expect(0, "train --resume run --epochs 4", &said);

@@ -56,7 +56,7 @@ fn every_file_is_there_with_the_keys_that_were_promised() {
     assert_eq!(summary["epochs"], 3);
     assert_eq!(summary["params"], 36 * 512 + 512 + 512 * 3 + 3);
     assert_eq!((&summary["dataset"], &summary["seed"]), (&"tiny".into(), &5.into()));
-    assert_eq!(summary["data_generated"], false);
+    assert_eq!(summary["data_synthetic"], false);
     assert!(summary["threads"].as_u64() >= Some(1) && summary["isa"].is_string());
     assert!(!cfg!(target_os = "linux") || summary["peak_rss_bytes"].as_u64() > Some(1 << 20));
     let best = summary["best_epoch"].as_u64().unwrap() as usize;
@@ -98,10 +98,10 @@ fn model_and_summary_belong_together() {
     let text = stdout(&world.run("eval run --split train"));
     for part in [
         "of 275 images",
-        "class among the first 2",
+        "top-2 accuracy",
         "area under ROC",
         "calibration error",
-        "columns: answers",
+        "columns: predictions",
     ] {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
@@ -196,7 +196,7 @@ fn generated_digits_are_called_that() {
         &["training on generated digits, not on MNIST"],
     );
     let summary = world.summary("run");
-    assert_eq!((&summary["dataset"], &summary["data_generated"]), (&"digits".into(), &true.into()));
+    assert_eq!((&summary["dataset"], &summary["data_synthetic"]), (&"digits".into(), &true.into()));
     assert!(summary["data_origin"].as_str().unwrap().starts_with("generated"));
     assert!(world.read("run/report.html").contains("The images were generated"));
     assert!(world.read("run/config.toml").contains("dataset = \"digits\""));

@@ -13,6 +13,7 @@ mod export;
 mod extend;
 mod folder;
 mod folds;
+mod format;
 #[cfg(unix)]
 mod imbalance;
 mod kills;

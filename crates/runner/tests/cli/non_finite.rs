@@ -56,7 +56,11 @@ fn stopping_names_where_it_began() {
     world.expect(
         5,
         &thrown,
-        &["epoch 1, step 2", "it began in the parameters layers.0.", "--non-finite"],
+        &[
+            "epoch 1, step 2",
+            "the first non-finite values are in the parameters layers.0.",
+            "--non-finite",
+        ],
     );
     // Finite weights whose products are not: of three dense layers, the last.
     let layer = |units: usize, limit: &str| {
@@ -81,14 +85,14 @@ fn stopping_names_where_it_began() {
 }
 
 #[test]
-fn steps_are_left_out_and_counted() {
+fn steps_are_skipped_and_counted() {
     let world = World::new();
     world.write("noisy.toml", NOISY);
     let arguments = "train --data tiny --config noisy.toml --non-finite skip";
     world.expect(
         0,
         &format!("{arguments} --out whole"),
-        &["the gradient of layers.", "the step is left out"],
+        &["the gradient of layers.", "the step is skipped"],
     );
     let (metrics, health) =
         (lines(&world, "whole/metrics.jsonl"), lines(&world, "whole/health.jsonl"));
@@ -97,49 +101,54 @@ fn steps_are_left_out_and_counted() {
     assert!(
         metrics.iter().all(|epoch| epoch["train_loss"].is_f64() && epoch["grad_norm"].is_f64())
     );
-    let met: usize = health.iter().map(|epoch| epoch["met"].as_array().unwrap().len()).sum();
-    assert_eq!(met as u64, skipped);
+    let recorded: usize =
+        health.iter().map(|epoch| epoch["non_finite"].as_array().unwrap().len()).sum();
+    assert_eq!(recorded as u64, skipped);
     assert!(health.iter().all(|epoch| epoch["steps"].as_array().unwrap().len()
-        == epoch["rates"].as_array().unwrap().len()));
+        == epoch["learning_rates"].as_array().unwrap().len()));
     assert!(world.read("whole/report.html").contains("Steps that were not finite"));
     assert!(world.read("whole/config.toml").contains("non_finite = \"skip\""));
     pieces_come_to_the_same(&world, arguments, 7);
 
-    // What is never finite is not left out for ever.
+    // Skips are limited: a gradient that is never finite ends the run.
     world.write("never.toml", &NOISY.replace("1e76", "1e77"));
     let never = "train --data tiny --config never.toml --non-finite skip --out never --quiet";
-    world.expect(5, never, &["epoch 1, step 11", "the 10 steps before it were left out as well"]);
+    world.expect(5, never, &["epoch 1, step 11", "the 10 steps before it were skipped as well"]);
     world.expect(
         5,
         "train --resume never --quiet",
         &["epoch 1, step 11", "the 10 steps before it"],
     );
-    // Nor does it help where the parameters are lost.
+    // A skip cannot help non-finite parameters.
     let lost = format!("{} --non-finite skip --batch 64 --out lost --quiet", thrown(&world));
-    world.expect(5, &lost, &["the parameters layers.0.", "leaving it out helps nothing"]);
+    world.expect(5, &lost, &["the parameters layers.0.", "a skip cannot help"]);
 }
 
 #[test]
-fn a_run_goes_back_with_half_the_rate() {
+fn a_run_is_rolled_back_with_half_the_rate() {
     let world = World::new();
     world.write("long.toml", TOO_LONG);
     world.expect(5, "train --data tiny --config long.toml --out stopped --quiet", &["diverged"]);
     let arguments = "train --data tiny --config long.toml --non-finite rollback";
-    world.expect(0, &format!("{arguments} --out whole"), &["back to the end of the epoch before"]);
+    world.expect(
+        0,
+        &format!("{arguments} --out whole"),
+        &["rolled back to the end of the last epoch"],
+    );
     let metrics = lines(&world, "whole/metrics.jsonl");
     let rollbacks = sum(&metrics, "rollbacks");
     assert!(rollbacks >= 2 && sum(&metrics, "skipped") == 0, "{rollbacks}");
     let halved = (0..rollbacks).fold(4.0, |rate, _| rate / 2.0);
     assert_eq!(metrics[2]["lr"], halved);
-    assert!(world.read("whole/health.jsonl").contains("\"met\":[{"));
+    assert!(world.read("whole/health.jsonl").contains("\"non_finite\":[{"));
     assert!(world.read("whole/report.html").contains("Steps that were not finite"));
     pieces_come_to_the_same(&world, arguments, 61);
 
     // Noise is that of the step, whatever the rate.
     world.write("noisy.toml", NOISY);
     let never = "train --data tiny --config noisy.toml --non-finite rollback --out never --quiet";
-    world.expect(5, never, &["the run went back 10 times before"]);
-    world.expect(5, "train --resume never --quiet", &["the run went back 10 times before"]);
+    world.expect(5, never, &["the run was rolled back 10 times before"]);
+    world.expect(5, "train --resume never --quiet", &["the run was rolled back 10 times before"]);
 }
 
 /// Gradients whose squares overflow in f32: Adam would never move these weights again.

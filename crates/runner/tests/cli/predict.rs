@@ -120,7 +120,7 @@ fn digits_with_margins_are_centred_as_the_data_set_is() {
         "train --data digits --preset logistic --epochs 4 --batch 32 --out run --quiet",
         &[],
     );
-    assert_eq!(world.summary("run")["centred"], true);
+    assert_eq!(world.summary("run")["digits_centred"], true);
     let set =
         runner::data::idx::Array::<3>::read(&world.path("digits/t10k-images-idx3-ubyte")).unwrap();
     fs::create_dir(world.path("pages")).unwrap();
@@ -157,5 +157,5 @@ fn digits_with_margins_are_centred_as_the_data_set_is() {
         "train --data tiny --preset logistic --epochs 1 --batch 8 --out other --quiet",
         &[],
     );
-    assert_eq!(world.summary("other")["centred"], false);
+    assert_eq!(world.summary("other")["digits_centred"], false);
 }

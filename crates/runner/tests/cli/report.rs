@@ -192,7 +192,10 @@ fn health_is_recorded_tensor_by_tensor() {
     assert_eq!(lines[1]["steps"][0], 19);
     let activity = &lines[1]["activity"];
     assert_eq!((&activity[0]["kind"], &activity[0]["units"]), (&"relu".into(), &512.into()));
-    assert!(activity[0]["zero_share"].as_f64() > Some(0.0) && activity[1].is_null(), "{activity}");
+    assert!(
+        activity[0]["zero_fraction"].as_f64() > Some(0.0) && activity[1].is_null(),
+        "{activity}"
+    );
     assert_eq!(lines[0]["tensors"][1]["update_ratios"][0], "Infinity", "biases start at 0");
 
     // Where a gradient is not finite, that is what is recorded last.

@@ -58,7 +58,10 @@ fn a_table_is_trained_on_scored_and_predicted() {
     );
     let summary = world.summary("run");
     assert_eq!(summary["test_accuracy"], 1.0);
-    assert_eq!((&summary["input"], &summary["test_images"]), (&serde_json::json!([2]), &40.into()));
+    assert_eq!(
+        (&summary["input_shape"], &summary["test_examples"]),
+        (&serde_json::json!([2]), &40.into())
+    );
     assert_eq!(summary["classes"], serde_json::json!(["aster", "bellis", "crocus"]));
     let config = world.read("run/config.toml");
     assert!(config.contains("standardise") && config.contains("label = \"kind\""), "{config}");
@@ -152,7 +155,7 @@ fn values_are_met() {
     // The noise is all that is left: a variance of 0.01, from 120 rows within a third or so. Losses
     // are of values in units of their standard deviation.
     let (loss, unit) =
-        (summary["test_loss"].as_f64().unwrap(), summary["loss_unit"].as_f64().unwrap());
+        (summary["test_loss"].as_f64().unwrap(), summary["target_std"].as_f64().unwrap());
     assert!((0.006..0.016).contains(&(loss * unit * unit)), "{loss} {unit}");
     // Kept is the epoch with the least loss.
     let losses: Vec<f64> = world
@@ -166,7 +169,7 @@ fn values_are_met() {
     let fit = json(&stdout(&world.expect(0, "eval run --json", &[])));
     assert_eq!(fit["loss"], loss);
     assert!(fit["r_squared"].as_f64().unwrap() > 0.98, "{fit}");
-    assert_eq!(fit["loss_unit"], unit);
+    assert_eq!(fit["target_std"], unit);
     assert!((fit["root_mean_squared_error"].as_f64().unwrap() - unit * loss.sqrt()).abs() < 1e-5);
     world.expect(0, "report run", &[]);
     // One column is the sum of the others: what is predicted is it.
@@ -243,7 +246,7 @@ fn the_unit_of_values_changes_nothing() {
         &[],
     );
     assert!(!world.read("plain/config.toml").contains("unstandardise"));
-    assert!(world.summary("plain").get("loss_unit").is_none());
+    assert!(world.summary("plain").get("target_std").is_none());
     world.write("classes.toml", "standardise_target = true\n");
     world.expect(2, "train --config classes.toml --data tiny", &["standardise_target", "values"]);
     world.write(
@@ -375,7 +378,7 @@ fn generated_classes_are_learned_and_written() {
     assert!(world.read("run/config.toml").contains("dataset = \"classification\""));
     let summary = world.summary("run");
     assert_eq!(
-        (&summary["data_generated"], &summary["columns"][2]),
+        (&summary["data_synthetic"], &summary["columns"][2]),
         (&true.into(), &"informative_3".into())
     );
     world.expect(
@@ -473,7 +476,7 @@ fn arrays_are_trained_on_as_the_same_images_in_idx_form() {
         &[("x", npy("<f8", "(300, 6, 6)", &floats)), ("y", arrays[1].1.clone())],
     );
     world.expect(0, &format!("train --data floats.npz --preset lenet {common} floats"), &[]);
-    assert_eq!(world.summary("floats")["test_images"], 60);
+    assert_eq!(world.summary("floats")["test_examples"], 60);
     world.expect(0, "data show --data floats.npz", &[]);
     world.expect(0, "report floats", &[]);
 

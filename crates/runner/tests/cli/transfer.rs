@@ -39,14 +39,14 @@ fn tensors_are_loaded_drawn_anew_and_frozen() {
     world.expect(
         0,
         &format!("{arguments} --out next"),
-        &["source/model.safetensors: 7 tensors loaded; 2 drawn anew (layers.3.weight, layers.3.bias)\n"],
+        &["source/model.safetensors: 7 tensors loaded; 2 reinitialised (layers.3.weight, layers.3.bias)\n"],
     );
     // What is frozen is still the source's.
     for name in ["layers.0.weight", "layers.0.bias"] {
         let of = |run: &str| tensor(&world, &format!("{run}/model.safetensors"), name);
         assert!(of("next") == of("source"), "{name}");
     }
-    // What is drawn anew is what a run of this seed draws; what is loaded is the source's.
+    // Reinitialised tensors are those of a run with this seed; loaded ones are the source's.
     initial(&world, "next/config.toml", "begin");
     world.expect(0, &format!("{TRAIN} --seed 9 --out drawn"), &[]);
     initial(&world, "drawn/config.toml", "drawn.safetensors");
@@ -142,7 +142,8 @@ fn what_does_not_fit_is_named_before_there_is_a_folder() {
     world.expect(
         0,
         "train --data tiny --config deep.toml --init-from source --reinit layers.3.* --out run",
-        &["7 tensors loaded; 1 drawn anew (layers.3.weight); 2 not in it, drawn (layers.4.weight, layers.4.bias); 1 of it left out (layers.3.bias)"],
+        &["7 tensors loaded; 1 reinitialised (layers.3.weight); 2 missing and initialised \
+           (layers.4.weight, layers.4.bias); 1 unexpected and ignored (layers.3.bias)"],
     );
 }
 

@@ -54,7 +54,7 @@ fn a_class_is_not_predicted_from_nan() {
         (&(1.0 / 3.0).into(), &(1.0 / 3.0).into())
     );
     let class = &scored["classes"][1];
-    assert_eq!((&class["images"], &class["answered"]), (&3.into(), &1.into()));
+    assert_eq!((&class["images"], &class["predicted"]), (&3.into(), &1.into()));
     assert_eq!((&class["precision"], &class["recall"]), (&1.0.into(), &(1.0 / 3.0).into()));
     world.expect(0, "eval run", &[]);
 }

@@ -1,14 +1,19 @@
-//! Layers over the steps of a sequence, and what makes a sequence of an image: rows of `[n, steps, features]`.
+//! Layers over the steps of a sequence, `[n, steps, features]`, and those that turn an image into
+//! one.
 //!
-//! PyTorch and ONNX differ in the order of gates: input, forget, cell, output there and input, output, forget, cell here; reset, update,
-//! new there and update, reset, new here.
+//! The order of gates differs:
+//!
+//! | cell | PyTorch | ONNX |
+//! |---|---|---|
+//! | LSTM | input, forget, cell, output | input, output, forget, cell |
+//! | GRU | reset, update, new | update, reset, new |
 
 use nn::{Activation, Cell, Recurrent, RnnActivation};
 
-use crate::export::onnx::{Attribute, FLOAT, Graph, Rows};
+use crate::export::onnx::{Attribute, BatchLayout, FLOAT, Graph};
 use crate::run::protobuf::Message;
 
-/// ONNX's codes for 64-bit integers and for truth values.
+/// ONNX's codes for 64-bit integers and for booleans.
 const INT: i64 = 7;
 const BOOL: i64 = 9;
 
@@ -16,84 +21,92 @@ const BOOL: i64 = 9;
 const WIDTH: usize = 4;
 
 impl Graph<'_> {
-    /// An image's places as steps.
+    /// Appends the layer `places`: the pixels of an image as steps.
     pub(super) fn places(&mut self, x: &str) -> String {
         let flat = self.reshape(x, &[0, 0, -1]);
         self.transpose(&flat, &[0, 2, 1])
     }
 
-    /// An image's rows as steps: in each, the channels of a pixel lie together.
+    /// Appends the layer `rows`: the rows of an image as steps, with the channels of a pixel
+    /// adjacent.
     pub(super) fn rows(&mut self, x: &str) -> String {
         let last = self.transpose(x, &[0, 2, 3, 1]);
         self.reshape(&last, &[0, 0, -1])
     }
 
-    /// `x W^T + b` at each step, with the tensors of these names.
-    pub(super) fn dense_at_each(&mut self, x: &str, weight: &str, bias: &str) -> String {
+    /// Appends `x W^T + b` at each step, with the tensors of these names.
+    pub(super) fn dense_at_each_step(&mut self, x: &str, weight: &str, bias: &str) -> String {
         let (weight, bias) = (self.tensor(weight, None), self.tensor(bias, None));
         let weight = self.transpose(&weight, &[1, 0]);
         let product = self.op("MatMul", &[x, &weight], []);
         if bias.is_empty() { product } else { self.op("Add", &[&product, &bias], []) }
     }
 
-    /// A vector for each element, which is an index; NaN for what is none.
-    pub(super) fn embedding(&mut self, path: &str, x: &str, rows: Rows, count: usize) -> String {
-        // In memory, the channels of an image's pixel lie together.
-        let x = if rows == Rows::Image { self.transpose(x, &[0, 2, 3, 1]) } else { x.into() };
+    /// Appends an embedding: a vector for each element that is an index, NaN for others.
+    pub(super) fn embedding(
+        &mut self,
+        path: &str,
+        x: &str,
+        layout: BatchLayout,
+        count: usize,
+    ) -> String {
+        // In memory order, the channels of a pixel are adjacent.
+        let x =
+            if layout == BatchLayout::Image { self.transpose(x, &[0, 2, 3, 1]) } else { x.into() };
         let x = self.op("Flatten", &[&x], []);
-        let near = self.clip(&x, 0.0, count as f64 - 1.0);
-        let whole = self.op("Floor", &[&near], []);
-        let is_index = self.op("Equal", &[&whole, &x], []);
-        // NaN has no integer that every runtime agrees on.
+        let clipped = self.clip(&x, 0.0, count as f64 - 1.0);
+        let floor = self.op("Floor", &[&clipped], []);
+        let is_index = self.op("Equal", &[&floor, &x], []);
+        // Runtimes differ in the integer that they convert NaN to.
         let first = self.number(0.0);
-        let index = self.op("Where", &[&is_index, &whole, &first], []);
+        let index = self.op("Where", &[&is_index, &floor, &first], []);
         let index = self.op("Cast", &[&index], [Attribute::Int("to", INT)]);
         let weight = self.tensor(&format!("{path}.weight"), None);
         let vectors = self.op("Gather", &[&weight, &index], [Attribute::Int("axis", 0)]);
-        let (features, none) = (self.integers(&[1], &[2]), self.number(f64::NAN));
+        let (features, nan) = (self.integers(&[1], &[2]), self.number(f64::NAN));
         let is_index = self.op("Unsqueeze", &[&is_index, &features], []);
-        self.op("Where", &[&is_index, &vectors, &none], [])
+        self.op("Where", &[&is_index, &vectors, &nan], [])
     }
 
-    /// Multi-head self-attention.
+    /// Appends multi-head self-attention.
     pub(super) fn attention(&mut self, path: &str, x: &str, heads: usize, causal: bool) -> String {
         let name = |name: &str| format!("{path}.{name}");
         let features =
             self.shapes.get(&name("out_proj.bias")).and_then(|shape| shape.first()).copied();
         let width = features.unwrap_or_default() / heads.max(1);
-        let qkv = self.dense_at_each(x, &name("in_proj_weight"), &name("in_proj_bias"));
+        let qkv = self.dense_at_each_step(x, &name("in_proj_weight"), &name("in_proj_bias"));
         let qkv = self.reshape(&qkv, &[0, 0, 3, heads as i64, width as i64]);
         let qkv = self.transpose(&qkv, &[2, 0, 3, 1, 4]);
         let [q, k, v] = [0, 1, 2].map(|which| {
             let which = self.integers(&[], &[which]);
             self.op("Gather", &[&qkv, &which], [Attribute::Int("axis", 0)])
         });
-        let (k, size) =
+        let (k, scale) =
             (self.transpose(&k, &[0, 1, 3, 2]), self.number(1.0 / (width as f64).sqrt()));
         let scores = self.op("MatMul", &[&q, &k], []);
-        let mut scores = self.op("Mul", &[&scores, &size], []);
+        let mut scores = self.op("Mul", &[&scores, &scale], []);
         if causal {
-            scores = self.no_later(&scores);
+            scores = self.causal_mask(&scores);
         }
-        let shares = self.op("Softmax", &[&scores], [Attribute::Int("axis", -1)]);
-        let seen = self.op("MatMul", &[&shares, &v], []);
-        let seen = self.transpose(&seen, &[0, 2, 1, 3]);
-        let seen = self.reshape(&seen, &[0, 0, -1]);
-        self.dense_at_each(&seen, &name("out_proj.weight"), &name("out_proj.bias"))
+        let weights = self.op("Softmax", &[&scores], [Attribute::Int("axis", -1)]);
+        let mixed = self.op("MatMul", &[&weights, &v], []);
+        let mixed = self.transpose(&mixed, &[0, 2, 1, 3]);
+        let mixed = self.reshape(&mixed, &[0, 0, -1]);
+        self.dense_at_each_step(&mixed, &name("out_proj.weight"), &name("out_proj.bias"))
     }
 
-    /// Scores of which those by later steps are minus infinity.
-    fn no_later(&mut self, scores: &str) -> String {
+    /// Appends the causal mask: scores of later steps become minus infinity.
+    fn causal_mask(&mut self, scores: &str) -> String {
         let shape = self.op("Shape", &[scores], []);
         let (zeros, one) = (self.op("ConstantOfShape", &[&shape], []), self.number(1.0));
         let ones = self.op("Add", &[&zeros, &one], []);
         let lower = self.op("Trilu", &[&ones], [Attribute::Int("upper", 0)]);
         let lower = self.op("Cast", &[&lower], [Attribute::Int("to", BOOL)]);
-        let never = self.number(f64::NEG_INFINITY);
-        self.op("Where", &[&lower, scores, &never], [])
+        let masked = self.number(f64::NEG_INFINITY);
+        self.op("Where", &[&lower, scores, &masked], [])
     }
 
-    /// A pre-norm transformer block.
+    /// Appends a pre-norm transformer block.
     pub(super) fn transformer(
         &mut self,
         path: &str,
@@ -101,18 +114,19 @@ impl Graph<'_> {
         heads: usize,
         causal: bool,
     ) -> String {
-        let norm = self.layer_norm(&format!("{path}.norm1"), x, Rows::Steps, 1e-5);
+        let norm = self.layer_norm(&format!("{path}.norm1"), x, BatchLayout::Steps, 1e-5);
         let branch = self.attention(&format!("{path}.self_attn"), &norm, heads, causal);
         let x = self.op("Add", &[x, &branch], []);
-        let norm = self.layer_norm(&format!("{path}.norm2"), &x, Rows::Steps, 1e-5);
+        let norm = self.layer_norm(&format!("{path}.norm2"), &x, BatchLayout::Steps, 1e-5);
         let name = |name: &str| format!("{path}.{name}");
-        let hidden = self.dense_at_each(&norm, &name("linear1.weight"), &name("linear1.bias"));
+        let hidden = self.dense_at_each_step(&norm, &name("linear1.weight"), &name("linear1.bias"));
         let hidden = self.activation(Activation::Gelu, &hidden);
-        let branch = self.dense_at_each(&hidden, &name("linear2.weight"), &name("linear2.bias"));
+        let branch =
+            self.dense_at_each_step(&hidden, &name("linear2.weight"), &name("linear2.bias"));
         self.op("Add", &[&x, &branch], [])
     }
 
-    /// A recurrent layer: its steps, or the last of them.
+    /// Appends a recurrent layer, whose output are all steps or the last one.
     pub(super) fn recurrent(&mut self, path: &str, x: &str, spec: &Recurrent) -> String {
         let (kind, order): (_, &[usize]) = match spec.cell {
             Cell::Rnn { .. } => ("RNN", &[0]),
@@ -153,7 +167,7 @@ impl Graph<'_> {
                 );
             }
         }
-        // A dimension of ONNX's counts directions, of which there is one.
+        // ONNX has a dimension for directions; there is one.
         if spec.last {
             let direction = self.integers(&[1], &[0]);
             return self.op("Squeeze", &[&last, &direction], []);
@@ -163,7 +177,8 @@ impl Graph<'_> {
         self.transpose(&all, &[1, 0, 2])
     }
 
-    /// Tensors of gates one after the other, each with its gates in this order, for one direction.
+    /// Adds the concatenation of the tensors `names`, each with its gates in this order, for one
+    /// direction.
     fn gates(&mut self, path: &str, names: &[&str], order: &[usize]) -> String {
         let (mut bytes, mut tail) = (Vec::new(), Vec::new());
         for name in names.iter().map(|name| format!("{path}.{name}")) {
@@ -172,7 +187,7 @@ impl Graph<'_> {
                 continue;
             };
             let gate = array.bytes().len() / order.len();
-            bytes.extend(order.iter().flat_map(|&at| &array.bytes()[at * gate..][..gate]));
+            bytes.extend(order.iter().flat_map(|&i| &array.bytes()[i * gate..][..gate]));
             tail = shape[1..].to_vec();
         }
         let rows = bytes.len() / WIDTH / tail.iter().product::<usize>().max(1);
@@ -180,22 +195,24 @@ impl Graph<'_> {
         self.constant(&dims, FLOAT, &bytes)
     }
 
+    /// Appends a reshape.
     pub(super) fn reshape(&mut self, x: &str, shape: &[i64]) -> String {
         let shape = self.integers(&[shape.len()], shape);
         self.op("Reshape", &[x, &shape], [])
     }
 
+    /// Appends a transpose.
     pub(super) fn transpose(&mut self, x: &str, order: &[i64]) -> String {
         self.op("Transpose", &[x], [Attribute::Ints("perm", order.to_vec())])
     }
 
-    /// Integers as part of the model.
+    /// Adds integers to the model, and returns their name.
     fn integers(&mut self, dims: &[usize], values: &[i64]) -> String {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(dims, INT, &bytes)
     }
 
-    /// An array as part of the model.
+    /// Adds an array to the model, and returns its name.
     pub(super) fn constant(&mut self, dims: &[usize], kind: i64, bytes: &[u8]) -> String {
         self.values += 1;
         let name = format!("constant_{}", self.values);

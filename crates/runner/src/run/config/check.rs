@@ -1,5 +1,5 @@
-//! Whether each value of a configuration is in its range, and goes with those beside it. What depends on the data is checked in
-//! [`setup`](crate::run::setup).
+//! Checks the values of a configuration: their ranges, and keys that exclude each other. Checks
+//! that depend on the data are in [`setup`](crate::run::setup).
 
 use nn::{Bound, Clip, Loss};
 
@@ -13,29 +13,31 @@ impl Config {
     /// Checks each value on its own.
     ///
     /// # Errors
-    /// [`Error::Usage`] names the first key that is out of range, its value, and what is allowed.
+    /// [`Error::Usage`] names the first key that is out of range, its value, and the range.
     pub fn check(&self) -> Result<(), Error> {
-        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let is_positive = |value: f64| value.is_finite() && value > 0.0;
         // TOML's integers are signed.
         require("seed", self.seed, self.seed <= i64::MAX as u64, "0 to 9223372036854775807")?;
         require("epochs", self.epochs, self.epochs > 0, "at least 1")?;
         let is_sorted = self.extended.is_sorted_by_key(|extension| extension.step);
         if !is_sorted || self.extended.iter().any(|extension| extension.epochs == 0) {
             return Err(Error::Usage(
-                "extended: expected steps that do not fall, each with epochs above 0 (key `extended`)".into(),
+                "extended: expected steps in ascending order, each with epochs above 0 (key \
+                 `extended`)"
+                    .into(),
             ));
         }
         require("batch", self.batch, self.batch > 0, "at least 1")?;
         require("accumulate", self.accumulate, self.accumulate > 0, "at least 1")?;
         if let Some(lr) = self.lr {
-            require("lr", lr, positive(lr), "a finite number above 0")?;
+            require("lr", lr, is_positive(lr), "a finite number above 0")?;
         }
         if let Some(limit) = self.clip_norm {
-            require("clip-norm", limit, positive(limit), "a finite number above 0")?;
+            require("clip-norm", limit, is_positive(limit), "a finite number above 0")?;
         }
-        if let Some(ClassWeights::List(factors)) = &self.class_weights {
-            for &factor in factors {
-                require("class-weights", factor, positive(factor), "finite numbers above 0")?;
+        if let Some(ClassWeights::List(weights)) = &self.class_weights {
+            for &weight in weights {
+                require("class-weights", weight, is_positive(weight), "finite numbers above 0")?;
             }
         }
         for (key, every) in [
@@ -46,35 +48,35 @@ impl Config {
         }
         self.check_data()?;
         if let Some(threads) = self.threads {
-            let allowed = (1..=ThreadPool::MAX_THREADS).contains(&threads);
-            require("threads", threads, allowed, &format!("1 to {}", ThreadPool::MAX_THREADS))?;
+            let is_allowed = (1..=ThreadPool::MAX_THREADS).contains(&threads);
+            require("threads", threads, is_allowed, &format!("1 to {}", ThreadPool::MAX_THREADS))?;
         }
         if self.pruning.is_some() && self.ema.is_some() {
             let reason = "an average of weights is not 0 where the weights are";
             return Err(Error::Usage(format!(
-                "pruning: expected no `ema` beside it, got one: {reason}"
+                "pruning: expected no `ema` next to it, got one: {reason}"
             )));
         }
         if self.lsuv.is_some() && self.init_from.is_some() {
-            let reason = "it would scale the weights that were loaded";
+            let reason = "it would scale the loaded weights";
             return Err(Error::Usage(format!(
-                "lsuv: expected no `init_from` beside it, got one: {reason}"
+                "lsuv: expected no `init_from` next to it, got one: {reason}"
             )));
         }
         let loss = self.loss.unwrap_or_else(|| self.preset.loss());
         if self.mixing.is_some() && matches!(loss, Loss::Hinge { .. }) {
-            let reason = "the hinge compares with one class, and mixed images have two";
+            let reason = "a mixed image has two classes, and the hinge loss takes one";
             return Err(Error::Usage(format!(
-                "mixing: expected another loss than the hinge, got it: {reason}"
+                "mixing: expected another loss than hinge, got hinge: {reason}"
             )));
         }
         if let Some(Deep { depth, width, .. }) = &self.deep {
-            let meant = self.preset == Preset::DeepMlp && self.layers.is_none();
+            let applies = self.preset == Preset::DeepMlp && self.layers.is_none();
             require(
                 "deep",
                 self.preset.name(),
-                meant,
-                "the preset `deep-mlp` and no `layers` beside it",
+                applies,
+                "the preset `deep-mlp` and no `layers` next to it",
             )?;
             require("deep.depth", depth, (1..=10_000).contains(depth), "1 to 10000")?;
             require("deep.width", width, *width >= 1, "at least 1")?;
@@ -103,18 +105,18 @@ impl Config {
         self.check_rounding()
     }
 
-    /// Checks the keys that say which data there are, and what is done to them.
+    /// Checks the keys of the data set and of its preparation.
     fn check_data(&self) -> Result<(), Error> {
         if let (Some(label), Some(_)) = (&self.label, &self.target) {
-            let expected = "no `target` beside it: a column of classes or one of values";
+            let expected = "no `target` next to it: a column of classes or one of values";
             require("label", label, false, expected)?;
         }
         for (key, column) in [("label", &self.label), ("target", &self.target)] {
-            let table = self.data.as_deref().is_some_and(is_table);
+            let has_table = self.data.as_deref().is_some_and(is_table);
             require(
                 key,
                 column.as_deref().unwrap_or_default(),
-                column.is_none() || table,
+                column.is_none() || has_table,
                 "`data` to be a table (.csv)",
             )?;
         }
@@ -122,57 +124,59 @@ impl Config {
             (
                 "classification",
                 Source::Classification,
-                self.classification.map(|made| made.check()),
+                self.classification.map(|settings| settings.check()),
             ),
-            ("linear", Source::Linear, self.linear.map(|made| made.check())),
+            ("linear", Source::Linear, self.linear.map(|settings| settings.check())),
         ];
         for (key, source, checked) in sources {
             let Some(checked) = checked else { continue };
             if self.data.is_some() || self.dataset != source {
                 return Err(Error::Usage(format!(
-                    "{key}: expected `dataset = \"{key}\"` beside it, got another data set (table `{key}` of the configuration)"
+                    "{key}: expected `dataset = \"{key}\"` next to it, got another data set (table \
+                     `{key}` of the configuration)"
                 )));
             }
             checked.map_err(|(setting, got, expected)| {
                 Error::Usage(format!(
-                    "{key}: {setting}: expected {expected}, got {got} (table `{key}` of the configuration)"
+                    "{key}: {setting}: expected {expected}, got {got} (table `{key}` of the \
+                     configuration)"
                 ))
             })?;
         }
         if let Some(folds) = self.folds {
             require("folds", folds, folds >= 2, "at least 2")?;
-            let both = "no `validation` beside it: each fold is held out in turn";
-            require("folds", folds, self.validation.is_none(), both)?;
+            let expected = "no `validation` next to it: each fold is a validation set";
+            require("folds", folds, self.validation.is_none(), expected)?;
         }
         if let Some(fold) = self.fold {
             let folds = self.folds.unwrap_or(0);
             require("fold", fold, (1..=folds).contains(&fold), &format!("1 to `folds` ({folds})"))?;
         }
-        if let (Some(wanted), Some(_)) = (self.standardise, &self.layers) {
-            let expected = "no `layers` beside it: put `standardise` among them";
-            require("standardise", wanted, false, expected)?;
+        if let (Some(standardise), Some(_)) = (self.standardise, &self.layers) {
+            let expected = "no `layers` next to it: put `standardise` among them";
+            require("standardise", standardise, false, expected)?;
         }
-        if let (Some(wanted), Some(_)) = (self.standardise_target, &self.layers) {
-            let expected = "no `layers` beside it: end them with `unstandardise`";
-            require("standardise_target", wanted, false, expected)?;
+        if let (Some(standardise), Some(_)) = (self.standardise_target, &self.layers) {
+            let expected = "no `layers` next to it: end them with `unstandardise`";
+            require("standardise_target", standardise, false, expected)?;
         }
         Augment::check(&self.augment)
     }
 }
 
-/// `Ok` if `allowed`, else an error that names `key`, its `value`, and what is `expected`.
+/// Returns an error that names `key`, its `value`, and what is `expected`, unless `is_allowed`.
 pub(crate) fn require(
     key: &str,
     value: impl std::fmt::Display,
-    allowed: bool,
+    is_allowed: bool,
     expected: &str,
 ) -> Result<(), Error> {
-    if allowed {
+    if is_allowed {
         return Ok(());
     }
-    let spelt = key.replace('-', "_");
+    let spelling = key.replace('-', "_");
     Err(Error::Usage(format!(
-        "{key}: expected {expected}, got {value} (flag --{key} or key `{spelt}`)"
+        "{key}: expected {expected}, got {value} (flag --{key} or key `{spelling}`)"
     )))
 }
 

@@ -1,4 +1,4 @@
-//! Keys for data whose classes differ in number: weights in the loss, and draws by class.
+//! Keys for imbalanced classes: weights in the loss, and a balanced sampler.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,15 +7,15 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How the training examples of an epoch are drawn (`crate::run::sampler`).
+/// Sampler of the training examples of an epoch (`crate::run::sampler`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Sampler {
-    /// Each once, in a random order.
+    /// Each example once, in a random order.
     #[default]
     Shuffle,
-    /// With replacement, each class as often as any other. PyTorch: `WeightedRandomSampler` with
-    /// weights of one over the count of each example's class.
+    /// Draws with replacement, each class with the same probability. PyTorch:
+    /// `WeightedRandomSampler` with weights of one over the count of each example's class.
     Balanced,
 }
 
@@ -26,33 +26,33 @@ impl Sampler {
     }
 }
 
-/// How much the rows of each class count in the cross-entropy: [`nn::Network::with_class_weights`].
+/// Weight of each class in the cross-entropy: [`nn::Network::with_class_weights`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClassWeights {
-    /// `n / (k * count of the class)`, for `n` training examples of `k` classes: each class counts
-    /// as much as any other. scikit-learn's `balanced`.
+    /// `n / (k * count of the class)`, for `n` training examples of `k` classes: all classes have
+    /// the same weight in total. scikit-learn's `balanced`.
     Balanced,
-    /// One factor a class, in the order of the classes.
+    /// One weight per class, in the order of the classes.
     List(Vec<f64>),
 }
 
 impl ClassWeights {
-    /// The name of [`Balanced`](Self::Balanced).
+    /// Name of [`Balanced`](Self::Balanced).
     const BALANCED: &str = "balanced";
 
-    /// The factors, for training sets with so many examples of each class. A class without any has
-    /// 1.
-    pub(crate) fn factors(&self, counts: &[usize]) -> Vec<f64> {
+    /// Weight of each class, for a training set with `counts` examples of each. A class without
+    /// examples has weight 1.
+    pub(crate) fn weights(&self, counts: &[usize]) -> Vec<f64> {
         match self {
-            Self::List(factors) => factors.clone(),
+            Self::List(weights) => weights.clone(),
             Self::Balanced => {
                 let rows: usize = counts.iter().sum();
                 let classes = counts.iter().filter(|count| **count > 0).count();
-                let factor = |&count: &usize| match count {
+                let weight = |&count: &usize| match count {
                     0 => 1.0,
                     _ => rows as f64 / (classes as f64 * count as f64),
                 };
-                counts.iter().map(factor).collect()
+                counts.iter().map(weight).collect()
             }
         }
     }
@@ -61,13 +61,13 @@ impl ClassWeights {
 impl FromStr for ClassWeights {
     type Err = String;
 
-    /// `balanced`, or numbers with commas between them.
+    /// Parses `balanced`, or numbers separated by commas.
     fn from_str(text: &str) -> Result<Self, String> {
         if text == Self::BALANCED {
             return Ok(Self::Balanced);
         }
-        let factors = text.split(',').map(|factor| factor.trim().parse());
-        factors
+        let weights = text.split(',').map(|weight| weight.trim().parse());
+        weights
             .collect::<Result<_, _>>()
             .map(Self::List)
             .map_err(|_| "expected `balanced`, or a number for each class such as 1,2.5".into())
@@ -78,7 +78,7 @@ impl Serialize for ClassWeights {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Balanced => serializer.serialize_str(Self::BALANCED),
-            Self::List(factors) => factors.serialize(serializer),
+            Self::List(weights) => weights.serialize(serializer),
         }
     }
 }
@@ -100,8 +100,8 @@ impl<'de> Deserialize<'de> for ClassWeights {
                 }
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, factors: A) -> Result<ClassWeights, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(factors)).map(ClassWeights::List)
+            fn visit_seq<A: SeqAccess<'de>>(self, weights: A) -> Result<ClassWeights, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(weights)).map(ClassWeights::List)
             }
         }
         deserializer.deserialize_any(Either)
@@ -115,9 +115,9 @@ mod tests {
 
     #[test]
     fn balanced_weights_are_scikit_learns() {
-        let balanced = ClassWeights::Balanced.factors(&[6, 3, 0, 1]);
+        let balanced = ClassWeights::Balanced.weights(&[6, 3, 0, 1]);
         assert_eq!(balanced, [10.0 / 18.0, 10.0 / 9.0, 1.0, 10.0 / 3.0]);
-        assert_eq!(ClassWeights::List(vec![2.0]).factors(&[5]), [2.0]);
+        assert_eq!(ClassWeights::List(vec![2.0]).weights(&[5]), [2.0]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Weights of another run to begin with: the key `init_from`.
+//! Initial weights from another run: the key `init_from`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,31 +10,32 @@ use crate::data::DataError;
 use crate::data::digest::sha256;
 use crate::run::folder;
 
-/// Where the weights come from: the key `init_from`.
+/// File of the initial weights: the key `init_from`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InitFrom {
-    /// A run folder, or a file of safetensors.
+    /// Run folder or safetensors file.
     pub path: PathBuf,
-    /// What the file has to be; a run's own configuration says it.
+    /// SHA-256 of the file; set in the configuration of a run.
     pub sha256: Option<String>,
-    /// Tensors that are drawn anew all the same; `*` stands for any characters.
+    /// Tensors that are initialised instead; `*` matches any characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reinit: Vec<String>,
 }
 
 impl InitFrom {
-    /// Says in full which file it is. What is said already stays: a run that is resumed needs the file no longer.
+    /// Resolves the path of the file and its SHA-256, unless the latter is set: a resumed run does
+    /// not need the file.
     ///
     /// # Errors
-    /// [`DataError::Io`] if there is no such file, [`Error::Usage`] if its path is no text.
+    /// [`DataError::Io`] if there is no such file; [`Error::Usage`] if its path is not UTF-8.
     pub fn resolve(&mut self) -> Result<(), Error> {
         if self.sha256.is_some() {
             return Ok(());
         }
-        let named =
+        let path =
             if self.path.is_dir() { self.path.join(folder::MODEL) } else { self.path.clone() };
-        let full = named.canonicalize().map_err(DataError::io("find", &named))?;
+        let full = path.canonicalize().map_err(DataError::io("find", &path))?;
         if full.to_str().is_none() {
             let path = full.display();
             return Err(Error::Usage(format!(

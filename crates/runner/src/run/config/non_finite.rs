@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `stop` | the run ends at that step |
 //! | `skip` | the step is skipped: no parameter, moment or running statistic changes |
-//! | `rollback` | the run returns to the end of the last epoch, with half the learning rate from there on |
+//! | `rollback` | the run returns to the end of the last epoch, with half the rate from there on |
 
 use serde::{Deserialize, Serialize};
 
-/// What is done.
+/// Policy for a non-finite loss or gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum NonFinite {

@@ -1,4 +1,4 @@
-//! What a configuration leaves open and the data decide: validation set, layers, loss.
+//! Resolves the values of a configuration that depend on the data: validation set, layers, loss.
 
 use nn::{LayerSpec, Loss, Shape};
 
@@ -7,10 +7,10 @@ use crate::data::{DataError, Dataset, Inputs, Origin};
 use crate::run::config::{Config, Source};
 
 impl Config {
-    /// Fills in whatever depends on `dataset`.
+    /// Sets the values that depend on `dataset`.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the folder's path is no text, so that the file could not name it.
+    /// [`Error::Usage`] if the path of the data is not UTF-8, which TOML requires.
     pub fn resolve(&mut self, dataset: &Dataset) -> Result<(), Error> {
         if let Some(folder) = &self.data {
             let full = folder.canonicalize().map_err(DataError::io("find", folder))?;
@@ -38,14 +38,15 @@ impl Config {
         self.lr = Some(self.rate());
         let (preset, deep) = (self.preset, self.deep.take());
         let is_table = matches!(dataset.train.shape(), Shape::Features(_));
-        let numbers = is_table && matches!(dataset.train.inputs(), Inputs::Numbers(_));
-        let standardise = self.standardise.take().unwrap_or(numbers);
-        let values = dataset.has_values();
-        let restore = self.standardise_target.take().unwrap_or(values);
-        if restore && !values {
+        let has_numbers = is_table && matches!(dataset.train.inputs(), Inputs::Numbers(_));
+        let standardise = self.standardise.take().unwrap_or(has_numbers);
+        let has_values = dataset.has_values();
+        let unstandardise = self.standardise_target.take().unwrap_or(has_values);
+        if unstandardise && !has_values {
             let name = &dataset.name;
             return Err(Error::Usage(format!(
-                "standardise_target: expected data with values, got true for {name}, which has classes (key `standardise_target`)"
+                "standardise_target: expected data with values, got true for {name}, which has \
+                 classes (key `standardise_target`)"
             )));
         }
         self.layers.get_or_insert_with(|| {
@@ -55,12 +56,12 @@ impl Config {
             };
             let (first, last) = (LayerSpec::Standardise, LayerSpec::Unstandardise);
             let first = standardise.then_some(first).into_iter();
-            first.chain(layers).chain(restore.then_some(last)).collect()
+            first.chain(layers).chain(unstandardise.then_some(last)).collect()
         });
         self.loss.get_or_insert_with(|| match preset.loss() {
-            // What classes are compared by in presets that do not stand for a loss of their own.
-            Loss::CrossEntropy { .. } if dataset.has_values() => Loss::Mse,
-            own => own,
+            // A preset without a particular loss has cross-entropy, which needs classes.
+            Loss::CrossEntropy { .. } if has_values => Loss::Mse,
+            loss => loss,
         });
         Ok(())
     }

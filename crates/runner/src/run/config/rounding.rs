@@ -1,8 +1,7 @@
-//! Numbers of a configuration in the type that the run computes in.
+//! Checks the rounding of a configuration's numbers to the type of the run.
 //!
-//! Ranges are checked in f64. A run of f32 rounds the numbers that reach its arithmetic: an epsilon
-//! of 1e-46 becomes 0, a beta of 1 - 1e-9 becomes 1. All of them are checked here, whatever their
-//! key.
+//! Ranges are checked in f64. A run in f32 rounds the numbers of its arithmetic: an epsilon of
+//! 1e-46 becomes 0, a beta of 1 - 1e-9 becomes 1. All of them are checked here, whatever their key.
 
 use serde::Serialize;
 use toml::Value;
@@ -11,11 +10,11 @@ use crate::Error;
 use crate::run::config::{Config, Dtype};
 
 impl Config {
-    /// Checks that every number of the tables that reach arithmetic in [`dtype`](Self::dtype)
-    /// survives its rounding: it stays finite, other than 0, and below 1 where it is.
+    /// Checks the numbers that are used in arithmetic of [`dtype`](Self::dtype). After rounding, a
+    /// finite number must be finite, one other than 0 not 0, and one below 1 below 1.
     ///
     /// # Errors
-    /// [`Error::Usage`] names the first that does not, by its path such as `optimizer.epsilon`.
+    /// [`Error::Usage`] names the first that fails, by its path such as `optimizer.epsilon`.
     pub(super) fn check_rounding(&self) -> Result<(), Error> {
         if self.dtype == Dtype::F64 {
             return Ok(());
@@ -34,22 +33,21 @@ impl Config {
         self.check_number("layers", &self.layers)
     }
 
-    /// Checks each number of `value`, the key `key`.
+    /// Checks each number of `value`, the value of the key `key`.
     fn check_number(&self, key: &str, value: &impl Serialize) -> Result<(), Error> {
-        // `None` is no value in TOML. A value that TOML cannot hold is refused where it is written.
+        // TOML has no value for `None`. Other values that it lacks are refused by `to_toml`.
         let Ok(value) = Value::try_from(value) else { return Ok(()) };
         let Some((path, number)) = first_lost(&value, key.to_owned()) else { return Ok(()) };
         Err(Error::Usage(format!(
-            "{path}: expected a number that {} holds, got {number:e}, which it rounds to {} (key `{path}`; \
-             `dtype = \"f64\"` holds it)",
+            "{path}: expected a number that {} represents, got {number:e}, which it rounds to {} \
+             (key `{path}`; `dtype = \"f64\"` represents it)",
             self.dtype.name(),
             number as f32,
         )))
     }
 }
 
-/// The first number in `value`, with its path, that rounding to f32 takes to 0, to 1 or to
-/// infinity.
+/// Returns the first number in `value`, with its path, that f32 rounds to 0, to 1 or to infinity.
 fn first_lost(value: &Value, path: String) -> Option<(String, f64)> {
     match value {
         Value::Float(number) => {
@@ -79,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_f32_loses_are_named() {
+    fn numbers_that_f32_cannot_represent_are_named() {
         for (key, text) in [
             ("optimizer.epsilon", "optimizer = { kind = \"adam\", epsilon = 1e-46 }"),
             ("optimizer.beta1", "optimizer = { kind = \"adam\", beta1 = 0.999999999 }"),
@@ -87,7 +85,8 @@ mod tests {
             ("optimizer.decay.l2", "optimizer = { kind = \"sgd\", decay = { l2 = 1e-60 } }"),
             (
                 "groups[0].optimizer.alpha",
-                "groups = [{ tensors = [], optimizer = { kind = \"rmsprop\", alpha = 0.9999999999 } }]",
+                "groups = [{ tensors = [], \
+                 optimizer = { kind = \"rmsprop\", alpha = 0.9999999999 } }]",
             ),
             ("lr", "lr = 1e-50"),
             ("lr", "lr = 1e39"),
@@ -99,7 +98,7 @@ mod tests {
             ("layers[0].epsilon", "layers = [{ kind = \"batch_norm\", epsilon = 1e-46 }]"),
         ] {
             let message = error(text).unwrap_or_else(|| panic!("{text} passes"));
-            let expected = format!("{key}: expected a number that f32 holds, got ");
+            let expected = format!("{key}: expected a number that f32 represents, got ");
             assert!(message.starts_with(&expected), "{text}: {message}");
             assert!(message.contains("`dtype = \"f64\"`"), "{message}");
             assert_eq!(error(&format!("dtype = \"f64\"\n{text}")), None);
