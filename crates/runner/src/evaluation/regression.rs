@@ -76,6 +76,12 @@ pub(crate) fn unit<T: Element>(network: &Network, buffers: &[T]) -> Option<[f64;
     Some([mean.first()?.to_f64(), std.first()?.to_f64()])
 }
 
+/// ` (values in units of 2.5000)`: the note next to a loss whose unit is this standard deviation.
+/// Empty for a loss in the values' own unit.
+pub(crate) fn loss_unit_note(unit: Option<f64>) -> String {
+    unit.map(|std| format!(" (values in units of {})", decimal(std, 4))).unwrap_or_default()
+}
+
 /// `value` with so many decimals, or with an exponent where those would show too little or too much
 /// of it.
 pub(crate) fn decimal(value: f64, decimals: usize) -> String {

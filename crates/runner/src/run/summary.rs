@@ -12,8 +12,6 @@ pub enum Status {
     Interrupted,
     /// Loss or gradient was no longer finite.
     Diverged,
-    /// A trial of a sweep whose configuration does not fit the data. No run has this status.
-    Refused,
 }
 
 /// Task of a network: classification or regression.
@@ -49,6 +47,7 @@ pub struct Summary {
     pub test_loss: Option<f64>,
     /// Examples of the test set.
     pub test_images: usize,
+
     /// Epochs done.
     pub epochs: usize,
     /// The epoch that `model.safetensors` is of, from 1.
