@@ -1,9 +1,10 @@
-//! The command line: arguments become requests, errors become messages and exit codes.
+//! Command line: parses arguments into requests, turns errors into messages and exit codes.
 //!
-//! Here are the commands and what is said of them; each has its flags in the module of its name. `config` has those of several.
+//! This file defines the commands and their help texts. Each command's flags are in the module of
+//! its name; `config` has flags that several commands share.
 //!
-//! `main` calls [`main`]. Values are checked where they are used, so that a flag and the same key of a configuration
-//! file are refused in the same words.
+//! The program's `main` calls [`main`]. Values are checked where they are used: a flag and the same
+//! key of a configuration file are refused with the same message.
 
 mod bench;
 mod config;
@@ -48,8 +49,8 @@ use crate::machine::terminal::say;
 #[command(
     name = "evenkeel",
     version = version(),
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged or NaN outputs, \
-                  130 SIGINT, 143 SIGTERM."
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 a gate was \
+                  missed, 5 diverged or NaN outputs, 130 SIGINT, 143 SIGTERM."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -62,78 +63,70 @@ enum Command {
     ///
     /// Prints one line: test accuracy with its 95 % interval (or the test loss of a regression),
     /// SHA-256 of the weights, run folder.
-    #[command(
-        after_help = "Examples:\n  evenkeel train\n  evenkeel train --preset deep-mlp --clip-norm 1 --epochs 20 \
-                            --out runs/deep\n  evenkeel train --config runs/deep/config.toml\n  evenkeel train \
-                            --resume runs/deep\n  evenkeel train --init-from runs/deep --reinit 'layers.18.*' --freeze 'layers.0.*'"
-    )]
+    #[command(after_help = "Examples:\n  evenkeel train\n  evenkeel train --preset deep-mlp \
+                            --clip-norm 1 --epochs 20 --out runs/deep\n  evenkeel train --config \
+                            runs/deep/config.toml\n  evenkeel train --resume runs/deep\n  evenkeel \
+                            train --init-from runs/deep --reinit 'layers.18.*' --freeze \
+                            'layers.0.*'")]
     Train(Box<TrainArgs>),
     /// Evaluate a run on its training, validation or test set, or on new labelled rows
-    #[command(
-        after_help = "Examples:\n  evenkeel eval runs/mlp-1 --split val --json\n  evenkeel eval runs/flowers --data new.csv"
-    )]
+    #[command(after_help = "Examples:\n  evenkeel eval runs/mlp-1 --split val --json\n  \
+                      evenkeel eval runs/flowers --data new.csv")]
     Eval(EvalArgs),
     /// Predict classes of images (PNG, IDX), or classes or values of table rows (CSV, NPY), with a
     /// trained run
     ///
-    /// Images may have any size and colours: they are converted to grey, inverted if their
-    /// background is light, and resized. For runs on digits such as MNIST's, the digit is cut out,
-    /// scaled and centred as MNIST's are (--centre). Exits with 5 if outputs are NaN or infinite:
-    /// such rows have no prediction.
+    /// Images may have any size and colours: they are converted to greyscale, inverted if their
+    /// background is light, and resized. For runs on digits such as MNIST's, the digit is cropped,
+    /// scaled and centred as in MNIST (--centre). Exits with 5 if outputs are NaN or infinite: such
+    /// rows have no prediction.
     #[command(after_help = "Example:\n  evenkeel predict runs/mlp-1 seven.png drawings/ --json")]
     Predict(PredictArgs),
-    /// Write the report of a run again, or a comparison of several runs
-    #[command(
-        after_help = "Examples:\n  evenkeel report runs/mlp-1\n  evenkeel report runs/mlp-1 runs/mlp-2 --out two.html"
-    )]
+    /// Re-render the report of a run, or compare several runs
+    #[command(after_help = "Examples:\n  evenkeel report runs/mlp-1\n  \
+                      evenkeel report runs/mlp-1 runs/mlp-2 --out two.html")]
     Report(ReportArgs),
-    /// Train with several values of configuration keys, from a grid or at random, and rank the runs
+    /// Search over values of configuration keys, in a grid or at random, and rank the runs
     ///
     /// The best run has the highest validation accuracy or, in a regression, the lowest validation
-    /// loss; the test set is not used to choose. The same command continues a sweep that was
-    /// stopped.
-    #[command(
-        after_help = "Examples:\n  evenkeel sweep lr=0.001,0.004 batch=64,256 epochs=3 --out sweeps/grid\n  evenkeel sweep \
-                            'lr=log(1e-4,1e-1)' optimizer=adamw,lion --random 20 --out sweeps/random"
-    )]
+    /// loss; the test set is not used to choose. The same command resumes a sweep that was stopped.
+    #[command(after_help = "Examples:\n  \
+                      evenkeel sweep lr=0.001,0.004 batch=64,256 epochs=3 --out sweeps/grid\n  \
+                      evenkeel sweep 'lr=log(1e-4,1e-1)' optimizer=adamw,lion --random 20 \
+                      --out sweeps/random")]
     Sweep(Box<SweepArgs>),
-    /// Find a learning rate by a range test: train with increasing rates, and see where the loss
-    /// falls fastest
-    #[command(
-        after_help = "Example:\n  evenkeel lr-find --preset lenet --optimizer sgd --out rates.html"
-    )]
+    /// Find a learning rate by a range test: train with increasing rates, and suggest the one at
+    /// which the loss falls fastest
+    #[command(after_help = "Example:\n  \
+                      evenkeel lr-find --preset lenet --optimizer sgd --out rates.html")]
     LrFind(Box<LrFindArgs>),
     /// Export a run's network to ONNX, or its tensors to NumPy
-    #[command(
-        after_help = "Examples:\n  evenkeel export runs/mlp-1 --format onnx\n  evenkeel export runs/mlp-1 --format npz --out \
-                            weights.npz"
-    )]
+    #[command(after_help = "Examples:\n  evenkeel export runs/mlp-1 --format onnx\n  \
+                      evenkeel export runs/mlp-1 --format npz --out weights.npz")]
     Export(ExportArgs),
     /// Describe or draw a data set, generate one, or download MNIST
     #[command(subcommand)]
     Data(DataCommand),
     /// Write one batch with its logits, loss, parameters and gradients to a safetensors file
-    #[command(
-        after_help = "Example:\n  evenkeel dump runs/mlp-1 --samples 32 --dtype f64 --out batch.safetensors"
-    )]
+    #[command(after_help = "Example:\n  \
+                      evenkeel dump runs/mlp-1 --samples 32 --dtype f64 --out batch.safetensors")]
     Dump(Box<DumpArgs>),
     /// Measure the speed of a training step's matrix products, in about three seconds
     ///
-    /// Prints GFLOP/s in f32 and in bf16 and, for f32, the share of the peak: the rate of fused
-    /// multiply-adds on all threads, measured in turn with the products.
+    /// Prints GFLOP/s in f32 and bf16 and, for f32, the fraction of peak. The peak is the rate of
+    /// fused multiply-adds on all threads, measured in turns with the products.
     #[command(after_help = "Example:\n  evenkeel bench --threads 1 --isa avx2")]
     Bench(BenchArgs),
     /// Compare the gradient of every layer and loss with finite differences in f64
     #[command(after_help = "Example:\n  evenkeel gradcheck --json")]
     Gradcheck(ProofArgs),
-    /// Print the verification table: gradients, errors of functions, clipping of non-finite input,
-    /// hashes to compare between machines
+    /// Print the verification table: gradients, errors of functions in ULP, clipping of non-finite
+    /// gradients, golden hashes to compare between machines
     #[command(after_help = "Example:\n  evenkeel verify --json > here.json")]
     Verify(ProofArgs),
     /// Print a shell's completion script
-    #[command(
-        after_help = "Example:\n  evenkeel completions bash > ~/.local/share/bash-completion/completions/evenkeel"
-    )]
+    #[command(after_help = "Example:\n  evenkeel completions bash > \
+                      ~/.local/share/bash-completion/completions/evenkeel")]
     Completions {
         /// Name of the shell
         shell: Shell,
@@ -150,18 +143,19 @@ enum Command {
     },
 }
 
-/// The program's version, and what it finds on this machine.
+/// Version of the program, and the instruction sets of this machine.
 fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
-        let mut found: Vec<_> = Isa::available().map(Isa::name).collect();
-        // One name stands for avx512 with and without products of bf16.
-        found.dedup();
-        format!("{}\ninstruction sets here: {}", env!("CARGO_PKG_VERSION"), found.join(", "))
+        let mut names: Vec<_> = Isa::available().map(Isa::name).collect();
+        // avx512 with and without bf16 instructions share a name.
+        names.dedup();
+        format!("{}\ninstruction sets here: {}", env!("CARGO_PKG_VERSION"), names.join(", "))
     })
 }
 
-/// Runs the command that the process was started with, at `started`, and says how it ended.
+/// Runs the command of this process, prints its error and returns the exit code. `started` is when
+/// the process began.
 pub fn main(started: Instant) -> ExitCode {
     match Cli::parse().command.run(started) {
         Ok(()) => ExitCode::SUCCESS,
@@ -198,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_of_the_command_line_holds_together() {
+    fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 }

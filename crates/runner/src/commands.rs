@@ -1,6 +1,6 @@
-//! The commands of the program, one file each: a request in, files and lines of output out.
+//! Commands of the program, one file each: take a request, write files and lines of output.
 //!
-//! `cli` makes the requests. Flags are parsed there; values are checked here.
+//! `cli` parses flags into requests. The commands check the values.
 
 pub mod bench;
 pub mod data;

@@ -1,6 +1,7 @@
-//! Every way a command can end other than well, and the exit code of each.
+//! Errors of the commands, and the exit code of each.
 //!
-//! A message says what was expected, what came and where; the command line prints it after `error:`.
+//! A message names what was expected, what was found and where, and the remedy. The command line
+//! prints it after `error:`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,108 +11,116 @@ use crate::machine::signal::Signal;
 use crate::machine::thread_pool::ThreadPoolError;
 use crate::run::divergence::Divergence;
 
-/// Why a command did not end with exit code 0.
+/// Reason that a command did not end with exit code 0.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Arguments or configuration that cannot be used: a sentence that names the key, its value and what is allowed.
+    /// Invalid arguments or configuration: a sentence that names the key, its value and the
+    /// allowed values.
     #[error("{0}")]
     Usage(String),
-    /// A configuration file that cannot be read as one: the parser's message has line and key.
+    /// Configuration file that does not parse: the parser's message has line and key.
     #[error("{}: {message}", path.display())]
     Config {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Message of the parser.
         message: String,
     },
-    /// Data that is absent or not what it should be, or a machine that refuses to read or write a file.
+    /// Missing or malformed data, or a file that the system refuses to read or write.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A file of a run folder that is damaged, or belongs to something else.
+    /// File of a run folder that is damaged, or belongs to something else.
     #[error("{}: expected {expected}, found {found}", path.display())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What should be there.
+        /// Expected content.
         expected: String,
-        /// What is there.
+        /// Found content.
         found: String,
     },
     /// The network refused its layers or its arguments.
     #[error("network: {0}")]
     Network(#[from] nn::Error),
-    /// The threads cannot be had.
+    /// The thread pool cannot be built.
     #[error(transparent)]
-    ThreadThreadPool(#[from] ThreadPoolError),
-    /// The test accuracy is below what `--min-accuracy` asks for.
-    #[error("test accuracy {accuracy} is below --min-accuracy {least}")]
+    ThreadPool(#[from] ThreadPoolError),
+    /// The test accuracy is below `--min-accuracy`.
+    #[error("test accuracy {accuracy} is below --min-accuracy {minimum}")]
     Gate {
-        /// The test accuracy, 0 to 1.
+        /// Test accuracy, 0 to 1.
         accuracy: f64,
-        /// What was asked for.
-        least: f64,
+        /// Value of `--min-accuracy`.
+        minimum: f64,
     },
-    /// What was to be proven is not so.
-    #[error("{failed} of {of} {what} are not what they must be")]
-    Unproven {
-        /// What was checked.
-        what: &'static str,
-        /// How many failed.
+    /// Checks of `verify` or `gradcheck` failed.
+    #[error("{failed} of {total} {checks} failed")]
+    ChecksFailed {
+        /// Plural of a check, such as `gradients`.
+        checks: &'static str,
+        /// Number of failed checks.
         failed: usize,
-        /// Of how many.
-        of: usize,
+        /// Number of all checks.
+        total: usize,
     },
-    /// One batch was not learned by heart.
+    /// The network did not overfit a single batch.
     #[error(
-        "{steps} steps on one batch brought the loss from {first_loss:.4} to {last_loss:.4}{}. Look at rate, initialisers and losses \
-         before training on more, or give it more --max-steps",
+        "{steps} steps on one batch took the loss from {first_loss:.4} to {last_loss:.4}{}. Check \
+         learning rate, initialisers and losses before training on more data, or raise --max-steps",
         match accuracy {
-            Some(share) => format!(
-                ", and {:.2} % of its {noun} right; expected a tenth of the loss and all {noun}", 100.0 * share
+            Some(accuracy) => format!(
+                ", with {:.2} % of its {unit_name} right; expected a tenth of the loss, and all \
+                 {unit_name} right",
+                100.0 * accuracy
             ),
             None => "; expected a tenth of it".into(),
         }
     )]
-    Unlearned {
-        /// What examples are called.
-        noun: &'static str,
-        /// Steps that were taken.
+    NotOverfit {
+        /// Unit name of an example, such as `images`.
+        unit_name: &'static str,
+        /// Number of steps taken.
         steps: u64,
-        /// The loss before them.
+        /// Loss before the first step.
         first_loss: f64,
-        /// The loss after them.
+        /// Loss after the last step.
         last_loss: f64,
-        /// The share of examples answered rightly after them; none where they have values.
+        /// Accuracy after the last step, 0 to 1. `None` for a regression.
         accuracy: Option<f64>,
     },
-    /// Loss or gradient is no longer finite.
-    #[error("diverged: {divergence}. What the run was is in {}; try {}", folder.display(), divergence.remedy())]
+    /// Loss or gradient became non-finite.
+    #[error(
+        "diverged: {divergence}. The run so far is in {}; try {}",
+        folder.display(),
+        divergence.remedy()
+    )]
     Diverged {
-        /// What happened, and where.
+        /// Step and origin of the divergence.
         divergence: Divergence,
         /// The run folder.
         folder: PathBuf,
     },
     /// Outputs of the network are NaN or infinite: these rows have no prediction.
     #[error(
-        "expected finite outputs, got NaN or infinite ones for {count} of {of} {noun}: {rows}. They have no prediction, and count \
-         as wrong. Look for values far from those that the run was trained on"
+        "expected finite outputs, got NaN or infinite ones for {count} of {total} {unit_name}: \
+         {rows}. They have no prediction, and count as wrong. Look for values far from those of \
+         the training set"
     )]
     Unpredicted {
         /// Number of rows without a prediction.
         count: usize,
         /// Number of all rows.
-        of: usize,
+        total: usize,
         /// Unit name of a row, such as `images`.
-        noun: &'static str,
-        /// Names of the first few.
+        unit_name: &'static str,
+        /// Names of the first few rows, or how to list them.
         rows: String,
     },
-    /// A signal came; the state was saved first.
-    #[error("stopped by {signal}; go on with: evenkeel train --resume {}", folder.display())]
+    /// A signal stopped the run; the state was saved first.
+    #[error("stopped by {signal}; resume with: evenkeel train --resume {}", folder.display())]
     Interrupted {
-        /// Which one.
+        /// The signal.
         signal: Signal,
         /// The run folder.
         folder: PathBuf,
@@ -119,34 +128,33 @@ pub enum Error {
     /// Standard output cannot be written to, or signals cannot be caught.
     #[error("cannot {action}: {cause}")]
     System {
-        /// What was tried: a verb and its object.
+        /// Failed action: a verb and its object.
         action: &'static str,
-        /// The operating system's answer.
+        /// Error of the operating system.
         cause: std::io::Error,
     },
 }
 
 impl Error {
-    /// The exit code: 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged
-    /// or outputs that are NaN or infinite, 130 SIGINT,
-    /// 143 SIGTERM.
+    /// Exit code: 1 failed, 2 usage or configuration, 3 data, 4 a gate was missed, 5 diverged or
+    /// outputs that are NaN or infinite, 130 SIGINT, 143 SIGTERM.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Data(DataError::Io { .. }) | Self::System { .. } => 1,
-            Self::Usage(_) | Self::Config { .. } | Self::Network(_) | Self::ThreadThreadPool(_) => {
-                2
-            }
+            Self::Usage(_) | Self::Config { .. } | Self::Network(_) | Self::ThreadPool(_) => 2,
             Self::Data(_) | Self::Malformed { .. } => 3,
-            Self::Gate { .. } | Self::Unproven { .. } | Self::Unlearned { .. } => 4,
+            Self::Gate { .. } | Self::ChecksFailed { .. } | Self::NotOverfit { .. } => 4,
             Self::Diverged { .. } | Self::Unpredicted { .. } => 5,
             Self::Interrupted { signal, .. } => signal.exit_code(),
         }
     }
 
-    /// The file at `path` is damaged, or belongs to something else. Control characters of the texts are escaped.
+    /// Returns [`Error::Malformed`] for the file at `path`, with the texts' control characters
+    /// escaped.
     pub(crate) fn malformed(path: &Path, expected: impl ToString, found: impl ToString) -> Self {
-        let line = |text: &str| escape::name(text).into_owned();
+        let escaped = |text: &str| escape::name(text).into_owned();
         let [expected, found] = [expected.to_string(), found.to_string()];
-        Self::Malformed { path: path.into(), expected: line(&expected), found: line(&found) }
+        let (expected, found) = (escaped(&expected), escaped(&found));
+        Self::Malformed { path: path.into(), expected, found }
     }
 }

@@ -1,20 +1,20 @@
 //! The parts of `evenkeel` that need an operating system, as a library.
 //!
 //! ```text
-//! cli          the command line: flags become requests
-//! commands     one file a command: train, eval, predict, report, ...
-//! report       the HTML report of a run
-//! export       a trained network as ONNX or NumPy arrays
-//! verify       gradients, functions, clipping and golden hashes, checked on this machine
-//! training     the training loop: epochs, steps, probes of gradients and activations, recovery
+//! cli          command line: parses flags into requests
+//! commands     one file per command: train, eval, predict, report, ...
+//! report       HTML report of a run
+//! export       trained networks as ONNX or NumPy arrays
+//! verify       checks on this machine: gradients, functions, clipping, golden hashes
+//! training     training loop: epochs, steps, probes of gradients and activations, recovery
 //! evaluation   loss, accuracy, predictions and their metrics, attribution
 //! run          configuration, setup, state, and the files of a run folder
 //! augment      random changes of training images
-//! data         data sets: found, downloaded, read, generated, split, gathered into batches
+//! data         data sets: search, download, read, generate, split, gather into batches
 //! machine      threads, signals, memory, terminal, timing
 //! ```
 //!
-//! A folder imports only from those below it in this list, and [`Error`].
+//! A folder imports only from the folders below it in this list, and [`Error`].
 #![forbid(unsafe_code)]
 
 pub mod augment;

@@ -1,4 +1,4 @@
-//! The `evenkeel` program: everything is in the library.
+//! The `evenkeel` program: calls the library.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -1,16 +1,17 @@
-//! `report.html`: what was trained, on what, how well, what the gradients did, and how the test set was answered.
+//! `report.html`: network, data, results, gradients and test predictions of a run.
 //!
 //! ```text
-//! page  axis  chart  polyline  the parts of every report
-//! recovery              steps that were not finite
-//! gradients             norms over time, sizes, ratios         from health.jsonl
-//! reading               confusion, images, maps                from the answers to the test set
-//! environment           what it was made with
-//! comparison            several runs side by side
+//! page  axis  chart  polyline    elements of every report
+//! recovery       non-finite steps
+//! gradients      norms over time, magnitudes, update ratios    from health.jsonl
+//! test_set       confusion matrix, images, attribution maps    from predictions on the test set
+//! environment    machine, configuration, command line
+//! comparison     several runs
 //! ```
 //!
-//! One file that needs no other and no network: styles, curves (SVG) and pictures (PNG) are part of it, and it follows the
-//! reader's light or dark theme. `train` writes it; `evenkeel report` writes it anew, from the files of the run folder.
+//! A report is one file that needs no other file and no network: styles, curves (SVG) and images
+//! (PNG) are embedded. It follows the reader's light or dark theme. `train` writes it, and
+//! `evenkeel report` re-renders it from the files of the run folder.
 
 mod axis;
 mod chart;
@@ -19,8 +20,8 @@ mod environment;
 mod gradients;
 pub(crate) mod page;
 mod polyline;
-mod reading;
 mod recovery;
+mod test_set;
 
 use std::fmt::Write;
 
@@ -30,15 +31,16 @@ use environment::Environment;
 pub(crate) use environment::command_line;
 use gradients::Gradients;
 use kernels::Cpu;
-use page::{Escaped, Page, capital};
-use reading::Reading;
-use recovery::Recovered;
+use page::{Escaped, Page, capitalised};
+use recovery::Recovery;
+use test_set::TestSet;
 
 use crate::Error;
 use crate::data::element::Element;
 use crate::evaluation::attribution::Mapper;
 use crate::evaluation::classification::{ClassificationMetrics, percent};
 use crate::evaluation::predictions::Predictions;
+use crate::evaluation::regression::loss_unit_note;
 use crate::run::epoch::Epoch;
 use crate::run::health::Health;
 use crate::run::setup;
@@ -46,59 +48,60 @@ use crate::run::setup::Setup;
 use crate::run::summary::{Status, Summary};
 use crate::run::weights::ModelWeights;
 
-/// Everything that a report is drawn from.
+/// Input of a report.
 #[derive(Clone, Copy, Debug)]
-pub struct Material<'a> {
-    /// The run.
+pub struct ReportInput<'a> {
+    /// Setup of the run.
     pub setup: &'a Setup,
-    /// What it came to.
+    /// Summary of the run.
     pub summary: &'a Summary,
-    /// Its epochs.
+    /// Epochs of the run.
     pub history: &'a [Epoch],
-    /// What was seen of its gradients.
+    /// Health of the gradients, epoch by epoch.
     pub health: &'a [Health],
 }
 
-/// The page for a run; `test` are its best weights and their answers to the test set, if it is done.
+/// Renders the page of a run. `test` holds its best weights and their predictions on the test set,
+/// if the run is done.
 ///
 /// # Errors
-/// [`Error::Usage`] if the configuration cannot be written, [`Error::Network`] if there is no memory for the maps.
+/// [`Error::Usage`] if the configuration cannot be written; [`Error::Network`] if there is no
+/// memory for the attribution maps.
 pub fn html<T: Element>(
-    material: Material<'_>,
+    input: ReportInput<'_>,
     cpu: Cpu<'_>,
     test: Option<(&mut ModelWeights<T>, &Predictions)>,
 ) -> Result<String, Error> {
-    let Material { setup, summary, history, health } = material;
-    let noun = setup.dataset.train.noun();
+    let ReportInput { setup, summary, history, health } = input;
+    let unit_name = setup.dataset.train.noun();
     let mut body = String::new();
     let unwritable = |_| Error::Usage("report: a value cannot be written".into());
-    introduction(&mut body, material).map_err(unwritable)?;
-    tiles(&mut body, material, test.as_ref().map(|(_, answers)| *answers))?;
+    introduction(&mut body, input).map_err(unwritable)?;
+    tiles(&mut body, input, test.as_ref().map(|(_, predictions)| *predictions))?;
     curves(&mut body, summary, history).map_err(unwritable)?;
-    write!(body, "{}{}", Recovered { history, record: health }, Gradients { record: health, noun })
-        .map_err(unwritable)?;
-    if let Some((weights, answers)) = test {
+    let recovery = Recovery { history, record: health };
+    write!(body, "{recovery}{}", Gradients { record: health, unit_name }).map_err(unwritable)?;
+    if let Some((weights, predictions)) = test {
         let set = &setup.dataset.test;
-        // Whatever the loss of the run, what is explained is a probability.
+        // Maps attribute a probability, whatever the run's loss: the network without its loss.
         let layers = setup.config.layers.as_deref().unwrap_or_default();
         let network = setup::network(&setup.config, setup.network.input(), layers, false)?;
         let mut mapper = Mapper::new(&network, cpu)?;
-        // What is not in bytes is not drawn.
-        let drawn = if set.pixels().is_empty() { Vec::new() } else { reading::explained(answers) };
-        let maps = drawn.into_iter().filter_map(|at| Some((at, answers.predicted[at]?))).map(
-            |(at, class)| {
-                let image = set.image(answers.examples[at] as usize).unwrap_or_default();
-                Ok((at, mapper.maps(&network, cpu, weights, image, class)?))
-            },
-        );
-        let maps = maps.collect::<Result<Vec<_>, Error>>()?;
-        let confusion = answers.confusion()?;
-        write!(
-            body,
-            "{}",
-            Reading::new(answers, &confusion, &setup.dataset.names.classes, set, &maps)?
-        )
-        .map_err(unwritable)?;
+        // Only images in bytes are drawn.
+        let rows =
+            if set.pixels().is_empty() { Vec::new() } else { test_set::with_maps(predictions) };
+        let maps = rows
+            .into_iter()
+            .filter_map(|row| Some((row, predictions.predicted[row]?)))
+            .map(|(row, class)| {
+                let image = set.image(predictions.examples[row] as usize).unwrap_or_default();
+                Ok((row, mapper.maps(&network, cpu, weights, image, class)?))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let confusion = predictions.confusion()?;
+        let names = &setup.dataset.names.classes;
+        let section = TestSet::new(predictions, &confusion, names, set, &maps)?;
+        write!(body, "{section}").map_err(unwritable)?;
     }
     let config = setup.config.to_toml()?;
     let counts = format!(
@@ -107,31 +110,28 @@ pub fn html<T: Element>(
         setup.split.validation.len(),
         setup.dataset.test.len()
     );
-    write!(
-        body,
-        "{}",
-        Environment {
-            summary,
-            widths: setup.widths(),
-            examples: (capital(noun), counts),
-            config: &config
-        }
-    )
-    .map_err(unwritable)?;
+    let environment = Environment {
+        summary,
+        widths: setup.widths(),
+        examples: (capitalised(unit_name), counts),
+        config: &config,
+    };
+    write!(body, "{environment}").map_err(unwritable)?;
     let title = format!("{} on {}", summary.preset, summary.dataset);
     Ok(Page { title: &title, body: &body }.to_string())
 }
 
-/// Three sentences, and a warning where the data were generated.
-fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
-    let Material { setup, summary, .. } = material;
-    let noun = setup.dataset.train.noun();
+/// Writes a paragraph on the run, and a warning if the data are generated digits.
+fn introduction(body: &mut String, input: ReportInput<'_>) -> std::fmt::Result {
+    let ReportInput { setup, summary, .. } = input;
+    let unit_name = setup.dataset.train.noun();
     let optimizer = toml::Table::try_from(setup.config.optimizer).ok();
     let kind = optimizer.as_ref().and_then(|table| table.get("kind")?.as_str());
     let optimizer = kind.unwrap_or("its optimizer");
     let plural = if summary.epochs == 1 { "" } else { "s" };
-    let what = format!(
-        "A network of {} parameters ({}) was trained on {} {noun} of {} for {} epoch{plural} with {optimizer}, in batches of {}.",
+    let training = format!(
+        "A network of {} parameters ({}) was trained on {} {unit_name} of {} for {} epoch{plural} \
+         with {optimizer}, in batches of {}.",
         grouped(summary.params),
         setup.widths(),
         grouped(setup.split.train.len()),
@@ -141,36 +141,39 @@ fn introduction(body: &mut String, material: Material<'_>) -> std::fmt::Result {
     );
     let result = summary.val_accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy));
     let result = result.or_else(|| Some(format!("loss {:.4}", summary.val_loss?)));
-    let took = match (summary.best_epoch, result) {
+    let time = match (summary.best_epoch, result) {
         (Some(epoch), Some(result)) => format!(
-            "That took {:.1} seconds on {} thread{}; kept are the weights of epoch {epoch}, the best on {} {noun} that were held out \
-             ({result}).",
+            "The run took {:.1} seconds on {} thread{}. Its weights are those of epoch {epoch}, \
+             the best on the {} validation {unit_name} ({result}).",
             summary.seconds_total,
             summary.threads,
             if summary.threads == 1 { "" } else { "s" },
             grouped(setup.split.validation.len()),
         ),
-        _ => format!("That took {:.1} seconds; no epoch was finished.", summary.seconds_total),
+        _ => {
+            format!("The run took {:.1} seconds, and finished no epoch.", summary.seconds_total)
+        }
     };
     writeln!(
         body,
         "<p class=\"lead\">{} {} {}</p>",
-        Escaped(&what),
-        Escaped(&verdict(summary, noun)),
-        Escaped(&took)
+        Escaped(&training),
+        Escaped(&result_sentence(summary, unit_name)),
+        Escaped(&time)
     )?;
-    // Of other generated data, the name says what they are.
+    // The names of other generated data sets tell that they are generated.
     if summary.data_synthetic && summary.dataset == "digits" {
         writeln!(
             body,
-            "<p class=\"notice\">The images were generated; no person wrote them. Accuracies on them say nothing about MNIST.</p>"
+            "<p class=\"notice\">The images were generated, not written by hand. Accuracies on \
+             them do not carry over to MNIST.</p>"
         )?;
     }
     Ok(())
 }
 
-/// How the run ended, in a sentence.
-fn verdict(summary: &Summary, noun: &str) -> String {
+/// Sentence on the result of the run.
+fn result_sentence(summary: &Summary, unit_name: &str) -> String {
     match (
         summary.status,
         summary.test_accuracy,
@@ -178,48 +181,40 @@ fn verdict(summary: &Summary, noun: &str) -> String {
         summary.test_accuracy_high,
     ) {
         (Status::Done, Some(accuracy), Some(low), Some(high)) => format!(
-            "Test accuracy: {:.2} % (95 % interval {:.2} to {:.2} %) on {} {noun} that took no part in training.",
+            "Test accuracy: {:.2} % (95 % interval {:.2} to {:.2} %) on {} {unit_name} that took \
+             no part in training.",
             100.0 * accuracy,
             100.0 * low,
             100.0 * high,
             grouped(summary.test_examples)
         ),
         (Status::Done, ..) => format!(
-            "Test loss: {}{} on {} {noun} that took no part in training.",
+            "Test loss: {}{} on {} {unit_name} that took no part in training.",
             summary.test_loss.map_or("-".to_owned(), short),
-            summary
-                .target_std
-                .map(|std| format!(" (values in units of {})", short(std)))
-                .unwrap_or_default(),
+            loss_unit_note(summary.target_std),
             grouped(summary.test_examples)
         ),
-        (Status::Diverged, ..) => "The run diverged: loss or gradient was no longer finite.".into(),
+        (Status::Diverged, ..) => "The run diverged: loss or gradient became non-finite.".into(),
         _ => "The run was interrupted; it can be resumed.".into(),
     }
 }
 
-/// The figures of the test set.
+/// Writes one tile per metric of the test set.
 fn tiles(
     body: &mut String,
-    material: Material<'_>,
-    answers: Option<&Predictions>,
+    input: ReportInput<'_>,
+    predictions: Option<&Predictions>,
 ) -> Result<(), Error> {
-    let Some(answers) = answers else { return Ok(()) };
-    let Material { setup, summary, .. } = material;
-    let measures = ClassificationMetrics::new(
-        answers,
-        setup.dataset.test.noun(),
-        &setup.dataset.names.classes,
-    )?;
+    let Some(predictions) = predictions else { return Ok(()) };
+    let ReportInput { setup, summary, .. } = input;
+    let (unit_name, names) = (setup.dataset.test.noun(), &setup.dataset.names.classes);
+    let metrics = ClassificationMetrics::new(predictions, unit_name, names)?;
     let tiles = [
         (percent(summary.test_accuracy), "test accuracy"),
         (summary.test_loss.map_or("-".to_owned(), short), "test loss, nats"),
-        (percent(measures.f1_macro), "F1, mean of classes"),
-        (
-            measures.roc_auc_macro.map_or("-".to_owned(), |area| format!("{area:.4}")),
-            "area under ROC",
-        ),
-        (percent(Some(measures.calibration_error)), "calibration error"),
+        (percent(metrics.f1_macro), "F1, mean of classes"),
+        (metrics.roc_auc_macro.map_or("-".to_owned(), |auc| format!("{auc:.4}")), "ROC AUC"),
+        (percent(Some(metrics.calibration_error)), "calibration error"),
         (
             summary.train_seconds_best_epoch.map_or("-".to_owned(), |s| format!("{s:.2} s")),
             "fastest epoch",
@@ -236,25 +231,25 @@ fn tiles(
     Ok(())
 }
 
-/// A page with one chart of losses, over numbers on a logarithmic scale.
+/// Renders a page with one chart of losses, over a logarithmic x axis.
 pub(crate) fn plot(
     title: &str,
     name: &str,
-    below: &str,
+    x_label: &str,
     curves: Vec<(&str, Vec<(f64, f64)>)>,
     mark: Option<(f64, String)>,
 ) -> String {
-    // The last curve stands out.
+    // Grey for the first curve, so that the second one stands out.
     let colours = [7, 0];
     let curve = |((name, points), colour): ((&str, _), usize)| Curve::new(name, colour, points);
     let curves = curves.into_iter().zip(colours).map(curve).collect();
-    let (across, losses, wide) = (Scale::Log, true, true);
+    let (x_scale, losses, wide) = (Scale::Log, true, true);
     let chart =
-        Chart { title: name, below, across, losses, wide, curves, mark, ..Chart::default() };
+        Chart { title: name, x_label, x_scale, losses, wide, curves, mark, ..Chart::default() };
     Page { title, body: &chart.to_string() }.to_string()
 }
 
-/// A curve over the epochs.
+/// Curve of a metric over the epochs.
 pub(crate) fn over_epochs(
     name: impl Into<String>,
     colour: usize,
@@ -268,10 +263,10 @@ pub(crate) fn over_epochs(
     )
 }
 
-/// Rows of the table of epochs, about: of a longer run, some are left out evenly.
-const MOST_ROWS: usize = 400;
+/// Maximum number of rows in the table of epochs, about. Longer runs show evenly spaced epochs.
+const MAX_ROWS: usize = 400;
 
-/// How loss, accuracy and gradient norm went, and the same in numbers.
+/// Writes the curves of loss, accuracy and gradient norm, and the table of epochs.
 fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::Result {
     if history.is_empty() {
         return Ok(());
@@ -297,7 +292,7 @@ fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::
         },
         Chart {
             title: "Gradient norm",
-            scale: Scale::Log,
+            y_scale: Scale::Log,
             curves: vec![
                 over_epochs("mean", 0, history, |epoch| epoch.grad_norm),
                 over_epochs("largest", 1, history, |epoch| epoch.grad_norm_max),
@@ -310,31 +305,32 @@ fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::
     for chart in charts.iter().filter(|chart| !chart.percent || has_accuracy) {
         write!(body, "{chart}")?;
     }
-    let apart = history.len().div_ceil(MOST_ROWS);
-    let rows = match apart {
-        0 | 1 => "Every epoch".to_owned(),
-        _ => format!("One epoch in {apart}; all of them are in metrics.csv"),
+    let stride = history.len().div_ceil(MAX_ROWS);
+    let rows = match stride {
+        0 | 1 => "All epochs".to_owned(),
+        _ => format!("One epoch in {stride}; metrics.csv has all of them"),
     };
     writeln!(
         body,
-        "</div>\n<details><summary>{rows}</summary><div class=\"scroll\"><table>\n<tr><th>Epoch</th>\
-         <th>Training loss</th><th>Validation loss</th>{}<th>Gradient norm</th><th>Largest</th><th>Last rate</th><th>Seconds</th></tr>",
+        "</div>\n<details><summary>{rows}</summary><div class=\"scroll\"><table>\n\
+         <tr><th>Epoch</th><th>Training loss</th><th>Validation loss</th>{}<th>Gradient norm</th>\
+         <th>Largest</th><th>Last learning rate</th><th>Seconds</th></tr>",
         if has_accuracy { "<th>Validation accuracy</th>" } else { "" }
     )?;
-    let is_shown = |at: usize, epoch: &Epoch| {
-        at.is_multiple_of(apart)
-            || at + 1 == history.len()
+    let is_shown = |index: usize, epoch: &Epoch| {
+        index.is_multiple_of(stride)
+            || index + 1 == history.len()
             || Some(epoch.epoch) == summary.best_epoch
     };
-    for (_, epoch) in history.iter().enumerate().filter(|(at, epoch)| is_shown(*at, epoch)) {
+    for (_, epoch) in history.iter().enumerate().filter(|(index, epoch)| is_shown(*index, epoch)) {
         let accuracy = format!("<td>{:.2} %</td>", 100.0 * epoch.val_accuracy);
         let accuracy = if has_accuracy { accuracy } else { String::new() };
         writeln!(
             body,
-            "<tr><td>{}{}</td><td>{:.4}</td><td>{:.4}</td>{accuracy}<td>{:.3}</td><td>{:.3}</td><td>{:.2e}</td>\
-             <td>{:.2}</td></tr>",
+            "<tr><td>{}{}</td><td>{:.4}</td><td>{:.4}</td>{accuracy}<td>{:.3}</td><td>{:.3}</td>\
+             <td>{:.2e}</td><td>{:.2}</td></tr>",
             epoch.epoch,
-            if Some(epoch.epoch) == summary.best_epoch { " (kept)" } else { "" },
+            if Some(epoch.epoch) == summary.best_epoch { " (best)" } else { "" },
             epoch.train_loss,
             epoch.val_loss,
             epoch.grad_norm,
@@ -346,7 +342,7 @@ fn curves(body: &mut String, summary: &Summary, history: &[Epoch]) -> std::fmt::
     writeln!(body, "</table></div></details>")
 }
 
-/// `407,050`.
+/// `count` with a comma between groups of three digits: `407,050`.
 fn grouped(count: usize) -> String {
     let digits = count.to_string();
     let first = digits.len() % 3;

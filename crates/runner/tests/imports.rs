@@ -1,9 +1,9 @@
-//! Imports between the folders of this crate go one way: down the list in `lib.rs`.
+//! Checks that imports between the folders of this crate go one way: down the list in `lib.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders, each of which may import only from those after it.
+/// Folders from top to bottom: each imports only from itself and the folders after it.
 const ORDER: [&str; 11] = [
     "cli",
     "commands",
@@ -18,8 +18,9 @@ const ORDER: [&str; 11] = [
     "machine",
 ];
 
+/// Adds the source files in `folder` to `files`.
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
+    for entry in fs::read_dir(folder).expect("a source folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             sources(&path, files);
@@ -29,13 +30,13 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Position in [`ORDER`] of the folder that `path` names first.
+/// Position in [`ORDER`] of the first folder in `path`.
 fn position(path: &str) -> Option<usize> {
     let name = path.split(|c: char| !(c.is_alphanumeric() || c == '_')).next();
     ORDER.iter().position(|folder| Some(*folder) == name)
 }
 
-/// Code of a file without its tests and comments: both may refer to any folder.
+/// Code of a file, without tests and comments, which may refer to any folder.
 fn code(text: &str) -> String {
     let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
     code.lines()
@@ -67,11 +68,11 @@ fn folders_import_only_from_those_below_them() {
             imports += 1;
             assert!(
                 imported >= own,
-                "{name} imports from `{}`, which stands above `{}` in the order of folders",
+                "{name} imports from `{}`, which is above `{}` in the order of folders",
                 ORDER[imported],
                 ORDER[own]
             );
         }
     }
-    assert!(imports > 300, "{imports} imports found: the sources are read wrongly");
+    assert!(imports > 300, "{imports} imports found: the parser misses some");
 }

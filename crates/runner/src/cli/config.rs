@@ -1,4 +1,4 @@
-//! Flags that make a configuration: a file or a preset, which data, and names that are parsed for several commands.
+//! Flags that several commands share: configuration file or preset, data set, type.
 
 use std::mem::discriminant;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::Error;
 use crate::run::config::{Config, Dtype, Source};
 use crate::run::preset::Preset;
 
-/// What a run is of: shared by the commands that begin with a configuration.
+/// Configuration file or preset, and data: the flags of commands that start from a configuration.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// Configuration file; flags override it
@@ -25,16 +25,16 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
-    /// [`config`](Self::config), with the optimizer that a flag names.
+    /// Returns [`config`](Self::config) with the optimizer of `--optimizer`.
     pub(super) fn config_with(&self, optimizer: Option<&str>) -> Result<Config, Error> {
         let mut config = self.config()?;
         let Some(name) = optimizer else { return Ok(config) };
         let named = named(name).unwrap_or(config.optimizer);
-        let form = ["momentum", "nesterov", "adamw", "amsgrad"].contains(&name);
-        // The settings stay where the flag names the same optimizer, and none of its forms.
-        if form || discriminant(&named) != discriminant(&config.optimizer) {
+        let is_variant = ["momentum", "nesterov", "adamw", "amsgrad"].contains(&name);
+        // The file's settings stay if the flag names the same optimizer, and no variant of it.
+        if is_variant || discriminant(&named) != discriminant(&config.optimizer) {
             config.optimizer = named;
-            // A recipe's rate is that of its optimizer.
+            // The learning rate of a recipe suits the recipe's optimizer only.
             if self.is_recipe() {
                 config.lr = None;
             }
@@ -42,30 +42,30 @@ impl RunArgs {
         Ok(config)
     }
 
-    /// The file's configuration or the preset's, with what the flags say.
+    /// Returns the configuration of the file or the preset, with the data flags applied.
     pub(super) fn config(&self) -> Result<Config, Error> {
         let config = match &self.config {
             Some(path) => Config::read(path)?,
             None => self.preset.unwrap_or_default().recipe(),
         };
-        Ok(self.data.on(config))
+        Ok(self.data.apply(config))
     }
 
-    /// Where the data of a run that goes on have moved to, if `--data` says so.
+    /// Path of `--data`: the new path of a resumed run's data.
     pub(super) fn moved_data(&self) -> Option<PathBuf> {
         self.data.data.clone()
     }
 
-    /// Whether that is a preset's, with how it is trained.
+    /// `true` if the configuration is a preset's recipe.
     pub(super) fn is_recipe(&self) -> bool {
         self.config.is_none()
     }
 }
 
-/// Which data set: shared by the commands that look at one.
+/// Data set: the flags of commands that read one.
 #[derive(Debug, Args)]
 pub(super) struct DataArgs {
-    /// Built-in data set [default: auto: MNIST, or generated digits where it cannot be had]
+    /// Built-in data set [default: auto: MNIST, or generated digits if it is unavailable]
     #[arg(long)]
     dataset: Option<Source>,
     /// Your own data: a table (.csv), NumPy arrays (.npz, or a folder of .npy files), or a folder
@@ -78,26 +78,25 @@ pub(super) struct DataArgs {
     /// Column of the table with the target values of a regression
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
-    /// Seed of every random draw, also of generated data and of which examples are held out
-    /// [default: 0]
+    /// Seed of every random draw, including generated data and the held-out examples [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
 impl DataArgs {
-    /// `config` on this data set.
+    /// Returns `config` with these flags applied, checked.
     pub(super) fn config(&self, config: Config) -> Result<Config, Error> {
-        let config = self.on(config);
+        let config = self.apply(config);
         config.check()?;
         Ok(config)
     }
 
-    /// The same, unchecked.
-    fn on(&self, mut config: Config) -> Config {
+    /// Returns `config` with these flags applied, unchecked.
+    fn apply(&self, mut config: Config) -> Config {
         let Self { dataset, data, label, target, seed } = self;
         if dataset.is_some() || data.is_some() {
             config.dataset = dataset.unwrap_or(config.dataset);
-            // Columns of another table say nothing of this one, but of the same data elsewhere they do.
+            // Label and target stay: `--data` may name the same table at another path.
             config.data = data.clone();
         }
         if config.data.is_none() {
@@ -111,15 +110,16 @@ impl DataArgs {
     }
 }
 
-/// The optimizer of this name. `adam` is that of those who choose none, with a decay that suits it.
+/// Returns the optimizer of this name. `adam` is the default one, with the weight decay that suits
+/// it.
 fn named(name: &str) -> Option<Optimizer> {
     if name == "adam" { Some(Config::ADAM) } else { Optimizer::named(name) }
 }
 
-/// Parses the name of one of these types; others are refused with their names.
+/// Parser of the names of the `allowed` types. The error for another name lists them.
 pub(super) fn dtype(allowed: &'static [Dtype]) -> impl TypedValueParser<Value = Dtype> {
     PossibleValuesParser::new(allowed.iter().map(|dtype| dtype.name())).map(move |name| {
-        // The names have been looked at by then.
+        // `PossibleValuesParser` lets only these names through.
         allowed.iter().copied().find(|dtype| dtype.name() == name).unwrap_or_default()
     })
 }

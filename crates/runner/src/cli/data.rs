@@ -1,4 +1,4 @@
-//! `evenkeel data` and its commands.
+//! `evenkeel data` and its subcommands.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::{Error, commands};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DataCommand {
-    /// Print shape, classes, mean and deviation of the pixels, and checksums
+    /// Print shape, classes, mean and standard deviation of the inputs, and checksums
     #[command(after_help = "Example:\n  evenkeel data info --data my-digits --json")]
     Info {
         #[command(flatten)]
@@ -21,30 +21,34 @@ pub(super) enum DataCommand {
         json: bool,
     },
     /// Draw images on the terminal, or as a contact sheet in a PNG file
-    #[command(
-        after_help = "Examples:\n  evenkeel data show --count 5\n  evenkeel data show --dataset digits --class 7 \
-                            --count 100 --out sevens.png\n  evenkeel data show --augment run.toml --epoch 2 --count 64 --out sheet.png"
-    )]
+    #[command(after_help = "Examples:\n  evenkeel data show --count 5\n  \
+                      evenkeel data show --dataset digits --class 7 --count 50 --out sevens.png\n  \
+                      evenkeel data show --augment run.toml --epoch 2 --count 64 --out sheet.png")]
     Show {
         #[command(flatten)]
         data: DataArgs,
         /// Set to draw from
         #[arg(long, value_name = "SPLIT", default_value = "train")]
-        split: commands::data::Part,
+        split: commands::data::Split,
         /// Number of images
         #[arg(long, value_name = "N", default_value_t = 10)]
         count: usize,
         /// Draw images of this class only
         #[arg(long, value_name = "CLASS")]
         class: Option<usize>,
-        /// Augment images as this configuration does in training; its data, unless flags name
-        /// others
+        /// Configuration file: draw its data, unless a flag names other data, with its augmentation
         #[arg(long, value_name = "FILE")]
         augment: Option<PathBuf>,
         /// Epoch of the augmentation
-        #[arg(long, value_name = "N", default_value_t = 1, requires = "augment", value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 1,
+            requires = "augment",
+            value_parser = clap::value_parser!(u32).range(1..)
+        )]
         epoch: u32,
-        /// PNG file to write [default: none, for the terminal]
+        /// PNG file to write [default: none; draw on the terminal]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         /// Replace the file
@@ -53,11 +57,12 @@ pub(super) enum DataCommand {
     },
     /// Generate digits in a folder in MNIST's format, or a table in a CSV file
     ///
-    /// A table has as many rows as --train and --test together; the column to learn is `class` or `value`.
-    #[command(
-        after_help = "Examples:\n  evenkeel data synth --out my-digits --train 6000 --test 1000 --seed 3\n  evenkeel data synth \
-                            --dataset classification --train 800 --test 200 --out table.csv"
-    )]
+    /// A table has as many rows as --train and --test together; its target column is `class` or
+    /// `value`.
+    #[command(after_help = "Examples:\n  \
+                      evenkeel data synth --out my-digits --train 6000 --test 1000 --seed 3\n  \
+                      evenkeel data synth --dataset classification --train 800 --test 200 \
+                      --out table.csv")]
     Synth {
         /// Data set to generate: digits, classification or linear
         #[arg(long, value_name = "NAME", default_value = "digits", value_parser = generated())]
@@ -89,13 +94,13 @@ impl DataCommand {
             Self::Info { data, json } => {
                 commands::data::info(&data.config(Config::default())?, json)
             }
-            Self::Show { data, split: part, count, class, augment, epoch, out, force } => {
+            Self::Show { data, split, count, class, augment, epoch, out, force } => {
                 let base =
                     augment.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
                 let (config, epoch) = (data.config(base)?, augment.map(|_| epoch));
                 commands::data::show(&commands::data::Show {
                     config,
-                    part,
+                    split,
                     count,
                     class,
                     epoch,
@@ -112,17 +117,18 @@ impl DataCommand {
     }
 }
 
-/// Parses the name of a data set that is generated; others are refused with their names.
+/// Parser of the names of generated data sets. The error for another name lists them.
 fn generated() -> impl TypedValueParser<Value = Source> {
-    const MADE: [(&str, Source); 3] = [
+    const GENERATED: [(&str, Source); 3] = [
         ("digits", Source::Digits),
         ("classification", Source::Classification),
         ("linear", Source::Linear),
     ];
-    PossibleValuesParser::new(MADE.map(|(name, _)| name)).map(|name| {
-        // The names have been looked at by then.
-        MADE.into_iter()
-            .find(|(made, _)| *made == name)
+    PossibleValuesParser::new(GENERATED.map(|(name, _)| name)).map(|name| {
+        // `PossibleValuesParser` lets only these names through.
+        GENERATED
+            .into_iter()
+            .find(|(generated, _)| *generated == name)
             .map_or(Source::Digits, |(_, source)| source)
     })
 }

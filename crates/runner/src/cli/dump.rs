@@ -29,7 +29,7 @@ pub(super) struct DumpArgs {
     /// [default: the run's, or auto]
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
-    /// Mode of layers that differ in training, such as batch normalisation
+    /// Mode of layers that behave differently in training, such as batch normalisation
     #[arg(long, default_value = "eval")]
     mode: dump::Mode,
     /// File to write

@@ -11,11 +11,11 @@ use crate::commands::eval;
 pub(super) struct EvalArgs {
     /// Run folder
     run: PathBuf,
-    /// Set to evaluate [default: test, or all rows of new --data]
+    /// Set to evaluate [default: test, or all rows of new data]
     #[arg(long, value_name = "SPLIT")]
-    split: Option<eval::Part>,
-    /// The run's data, if they have moved; or new labelled rows: a table (.csv) with the run's
-    /// columns, or NumPy arrays (.npz, or a folder of .npy files)
+    split: Option<eval::Split>,
+    /// New path of the run's data; or new labelled rows: a table (.csv) with the run's columns, or
+    /// NumPy arrays (.npz, or a folder of .npy files)
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Print JSON
@@ -25,7 +25,7 @@ pub(super) struct EvalArgs {
 
 impl EvalArgs {
     pub(super) fn run(self) -> Result<(), Error> {
-        let Self { run, split: part, data, json } = self;
-        eval::eval(&eval::Request { run, part, data, json })
+        let Self { run, split, data, json } = self;
+        eval::eval(&eval::Request { run, split, data, json })
     }
 }

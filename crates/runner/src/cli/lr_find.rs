@@ -26,10 +26,10 @@ pub(super) struct LrFindArgs {
     /// Learning rate of the last step
     #[arg(long, value_name = "RATE", default_value_t = 10.0, allow_negative_numbers = true)]
     to: f64,
-    /// Number of steps, with rates evenly spaced by their logarithm
+    /// Number of steps, with rates evenly spaced on a logarithmic scale
     #[arg(long, value_name = "N", default_value_t = 200)]
     steps: u32,
-    /// HTML file for a plot of loss by learning rate
+    /// HTML file for a plot of the loss over the learning rate
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace the file

@@ -1,6 +1,6 @@
-//! What a packager installs beside the program: completions for shells, and manual pages.
+//! Files that a packager installs with the program: shell completions and manual pages.
 //!
-//! Both are written from the definition of the command line, so that they name what there is.
+//! Both are generated from the definition of the command line, so they are always complete.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::commands::output;
 use crate::commands::output::refuse_if;
 use crate::data::replace::replace_with;
 
-/// Prints the script by which `shell` completes the words of the program `program`.
+/// Prints the completion script of `program` for `shell`.
 ///
 /// # Errors
 /// [`Error::System`] if standard output cannot be written to.
@@ -23,13 +23,14 @@ pub(crate) fn completions(mut program: Command, shell: Shell) -> Result<(), Erro
     output::print(String::from_utf8_lossy(&script).trim_end())
 }
 
-/// Writes a page for `program` and one for each of its commands into the folder `out`, and prints how many.
+/// Writes a page for `program` and one for each of its commands into the folder `out`, and prints
+/// their number.
 ///
 /// # Errors
-/// [`Error::Usage`] if a page is there already and not to be replaced, by `force`; [`DataError::Io`](crate::data::DataError::Io) if one
-/// cannot be written.
+/// [`Error::Usage`] if a page exists and `force` is not set;
+/// [`DataError::Io`](crate::data::DataError::Io) if a page cannot be written.
 pub(crate) fn pages(program: Command, out: &Path, force: bool) -> Result<(), Error> {
-    // The processors of this machine are nobody else's.
+    // The pages are installed on other machines: the version names no instruction sets.
     let mut program = program.version(env!("CARGO_PKG_VERSION")).disable_help_subcommand(true);
     program.build();
     let mut pages = Vec::new();
@@ -43,12 +44,12 @@ pub(crate) fn pages(program: Command, out: &Path, force: bool) -> Result<(), Err
     output::print(&format!("{} pages in {}", pages.len(), out.display()))
 }
 
-/// The pages of `command` and of all below it, with the names of their files.
+/// Adds file name and contents of the pages of `command` and its subcommands.
 fn add(pages: &mut Vec<(String, Vec<u8>)>, command: &Command) -> Result<(), Error> {
     let man = Man::new(command.clone());
     let mut page = Vec::new();
     man.render(&mut page)
         .map_err(|cause| Error::System { action: "write a manual page", cause })?;
     pages.push((man.get_filename(), page));
-    command.get_subcommands().try_for_each(|below| add(pages, below))
+    command.get_subcommands().try_for_each(|subcommand| add(pages, subcommand))
 }

@@ -19,8 +19,8 @@ pub(super) struct PredictArgs {
     /// Which images to invert
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     invert: Invert,
-    /// Cut out, scale and centre the digit in each image as in MNIST; auto does so if the training
-    /// images are centred. Images of the network's size are taken as they are
+    /// Crop, scale and centre the digit in each image as in MNIST; auto does so if the training
+    /// images are centred. Images of the network's size stay unchanged
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     centre: Centre,
     /// Print JSON

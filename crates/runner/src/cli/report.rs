@@ -18,7 +18,7 @@ pub(super) struct ReportArgs {
     /// Replace the file
     #[arg(long)]
     force: bool,
-    /// The run's data, if they have moved
+    /// New path of the run's data
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 }

@@ -12,7 +12,8 @@ use crate::machine::signal::Signals;
 
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
-    /// Keys and their values: KEY=A,B,C, or with --random KEY=log(LOW,HIGH) or KEY=uniform(LOW,HIGH)
+    /// Keys and their values: KEY=A,B,C, or with --random KEY=log(LOW,HIGH) or
+    /// KEY=uniform(LOW,HIGH)
     #[arg(required = true, value_name = "KEY=VALUES")]
     choices: Vec<String>,
     #[command(flatten)]

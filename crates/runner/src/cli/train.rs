@@ -15,6 +15,31 @@ use crate::run::config::{ClassWeights, Dtype, InitFrom, NonFinite, Sampler, requ
 use crate::run::setup::Setup;
 use crate::training::extension;
 
+/// Arguments that `--resume` refuses: the run folder fixes their values.
+const FIXED_BY_RUN: [&str; 21] = [
+    "config",
+    "preset",
+    "dataset",
+    "label",
+    "target",
+    "seed",
+    "batch",
+    "drop_last",
+    "sampler",
+    "class_weights",
+    "lr",
+    "optimizer",
+    "clip_norm",
+    "non_finite",
+    "init_from",
+    "reinit",
+    "freeze",
+    "dtype",
+    "folds",
+    "out",
+    "force",
+];
+
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
     #[command(flatten)]
@@ -25,23 +50,22 @@ pub(super) struct TrainArgs {
     /// Examples per step [default: the preset's, 128 for mlp; 256 with --config]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
-    /// Leave out the last batch of each epoch where it is not full [default: it is taken]
+    /// Drop the last batch of each epoch if it is incomplete [default: train on it]
     #[arg(long)]
     drop_last: bool,
-    /// Draw each class as often as any other, or take each example once [default: shuffle]
+    /// Order of the training examples [default: shuffle]
     #[arg(long, value_name = "NAME")]
     sampler: Option<Sampler>,
-    /// How much each class counts in the cross-entropy: balanced, or numbers such as 1,2.5
-    /// [default: all the same]
+    /// Weight of each class in the cross-entropy: balanced, or numbers such as 1,2.5 [default: 1]
     #[arg(long, value_name = "balanced|N,N...")]
     class_weights: Option<ClassWeights>,
-    /// Learning rate [default: 0.004 for adam, 0.1 for sgd, the usual rate of the others]
+    /// Learning rate [default: 0.004 for adam, 0.1 for sgd, the usual one of other optimizers]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Optimizer, with its usual settings or those of --config [default: adam]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
     optimizer: Option<String>,
-    /// Scale gradients whose global norm is larger down to this norm [default: none]
+    /// Clip gradients to this global norm [default: no clipping]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
     /// Policy for a NaN or infinite loss or gradient [default: stop]
@@ -50,27 +74,28 @@ pub(super) struct TrainArgs {
     /// Start from the weights of this run or safetensors file, where names and shapes match
     #[arg(long, value_name = "RUN|FILE")]
     init_from: Option<PathBuf>,
-    /// With --init-from: tensors to initialise at random all the same; * matches any characters
+    /// Tensors that --init-from does not load but initialises at random; * matches any characters
     #[arg(long, value_name = "PATTERN", requires = "init_from")]
     reinit: Vec<String>,
-    /// Tensors that are not trained; * matches any characters
+    /// Tensors to freeze: they are not trained; * matches any characters
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
     /// Write a checkpoint after every N steps
     #[arg(long, value_name = "N")]
     checkpoint_steps: Option<u64>,
-    /// Write a checkpoint after every N epochs [default, without --checkpoint-steps: as often as
-    /// takes 1 % of the time]
+    /// Write a checkpoint after every N epochs [default: without --checkpoint-steps, as often as
+    /// fits in 1 % of the run time]
     #[arg(long, value_name = "N")]
     checkpoint_epochs: Option<u32>,
     /// Number of threads; the result does not depend on it [default: one per CPU]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Instruction set: auto, scalar, avx2, avx512 or neon; the result does not depend on it [default: auto]
+    /// Instruction set: auto, scalar, avx2, avx512 or neon; the result does not depend on it
+    /// [default: auto]
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
-    /// Type to compute in: f32, f64, or bf16 for the operands of products with weights and f32 for
-    /// all else [default: f32]
+    /// Type to compute in. bf16 rounds the operands of products with weights, and computes
+    /// everything else in f32 [default: f32]
     #[arg(long, value_name = "TYPE", value_parser = dtype(&[Dtype::F32, Dtype::F64, Dtype::Bf16]))]
     dtype: Option<Dtype>,
     /// Cross-validate: one run per fold of the training set, in folders fold-1, fold-2, ... of the
@@ -82,18 +107,17 @@ pub(super) struct TrainArgs {
     /// Replace the run in --out
     #[arg(long, requires = "out")]
     force: bool,
-    /// Continue the run in this folder, with the same bits as if it had never stopped. --epochs
-    /// extends it, --data names data that have moved; other flags that change the result are
-    /// refused
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "preset", "dataset", "label", "target", "seed", "batch", "drop_last", "sampler", "class_weights", "lr", "optimizer", "clip_norm", "non_finite", "init_from", "reinit", "freeze", "dtype", "folds", "out", "force"])]
+    /// Resume the run in this folder, to the same bits as without the stop. --epochs extends the
+    /// run, --data is the new path of its data; other flags that change the result are refused
+    #[arg(long, value_name = "DIR", conflicts_with_all = FIXED_BY_RUN)]
     resume: Option<PathBuf>,
     /// Exit with 4 if the test accuracy is below this fraction
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     min_accuracy: Option<f64>,
-    /// Stop after N steps of the run; --resume continues it
+    /// Stop after step N of the run; --resume continues it
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
-    /// Stop once the process has run for this many seconds; --resume continues the run
+    /// Stop when the process has run for this many seconds; --resume continues the run
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     max_time: Option<f64>,
     /// Print layers, parameters, bytes and FLOP without training
@@ -115,7 +139,7 @@ pub(super) struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// Trains, or does what is asked for instead.
+    /// Trains a run, or does what `--dry-run`, `--print-config` or `--overfit-batch` says instead.
     pub(super) fn run(self, started: Instant) -> Result<(), Error> {
         let Self { dry_run, print_config, overfit_batch, .. } = self;
         let request = self.request()?;
@@ -130,7 +154,7 @@ impl TrainArgs {
                 }
                 output::print(setup.config.to_toml()?.trim_end())
             }
-            _ if folds::are_asked_for(&request)? => {
+            _ if folds::is_requested(&request)? => {
                 folds::train(&request, started, &Signals::catch()?)
             }
             _ => train::train(&request, started, &Signals::catch()?),
@@ -138,8 +162,8 @@ impl TrainArgs {
     }
 
     fn request(self) -> Result<train::Request, Error> {
-        if let Some(least) = self.min_accuracy {
-            require("min-accuracy", least, (0.0..=1.0).contains(&least), "0 to 1")?;
+        if let Some(minimum) = self.min_accuracy {
+            require("min-accuracy", minimum, (0.0..=1.0).contains(&minimum), "0 to 1")?;
         }
         if let Some(seconds) = self.max_time {
             require("max-time", seconds, seconds > 0.0, "seconds above 0")?;

@@ -1,10 +1,13 @@
-//! `evenkeel bench`: in some three seconds, how fast this machine multiplies the matrices of a training step.
+//! `evenkeel bench`: speed of a training step's matrix products on this machine, in about three
+//! seconds.
 //!
 //! ```text
-//! for each product:  in turn, for a quarter of a second:  f32; bf16; multiply-adds that do nothing else, on all threads
+//! for each product, in turns for a quarter of a second:
+//!     product in f32;  product in bf16;  chains of fused multiply-adds on all threads
 //! ```
 //!
-//! The last is the most that f32 could reach at that moment, so that the fraction holds on a busy machine too.
+//! The chains measure the peak of f32 at that moment, so the fraction of peak holds on a busy
+//! machine too.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -22,10 +25,10 @@ use crate::machine::timing::{Patience, Work, minima, repeat};
 use crate::run::config::Config;
 use crate::run::setup;
 
-/// What `bench` is asked to do.
+/// Options of `bench`.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Threads; `None` for what the machine runs at once.
+    /// Number of threads; `None` for one per CPU.
     pub threads: Option<usize>,
     /// Instruction set.
     pub isa: String,
@@ -33,20 +36,20 @@ pub struct Request {
     pub json: bool,
 }
 
-/// Twelve products, a quarter of a second each.
+/// Timing of a product: 12 products take a quarter of a second each.
 const PATIENCE: Patience =
     Patience { slice: Duration::from_millis(3), rounds: 24, most: Duration::from_millis(200) };
 
-/// Rounds of [`peak::fma_chains`] that count as one call: tens of microseconds.
+/// Rounds of [`peak::fma_chains`] in one call: tens of microseconds.
 const PEAK_ROUNDS: u64 = 4096;
 
-/// C = A B: m x k times k x n.
+/// Matrix product C = A B of `[m, k]` and `[k, n]`.
 struct Product {
     name: &'static str,
     m: usize,
     n: usize,
     k: usize,
-    /// A or B is stored as its transpose, row after row.
+    /// `true` if A or B is stored transposed.
     transposed: (bool, bool),
 }
 
@@ -55,7 +58,7 @@ impl Product {
         Self { name, m, n, k, transposed: (false, false) }
     }
 
-    /// Those of a step of 784-512-10, forward and backward, and two squares.
+    /// Products of a training step of 784-512-10, forward and backward, and two square ones.
     fn all() -> Vec<Self> {
         let step = |batch| {
             [
@@ -84,15 +87,15 @@ impl Product {
     }
 
     fn a<'a, T>(&self, a: &'a [T]) -> Result<MatRef<'a, T>, kernels::Error> {
-        factor(a, self.m, self.k, self.transposed.0)
+        operand(a, self.m, self.k, self.transposed.0)
     }
 
     fn b<'a, T>(&self, b: &'a [T]) -> Result<MatRef<'a, T>, kernels::Error> {
-        factor(b, self.k, self.n, self.transposed.1)
+        operand(b, self.k, self.n, self.transposed.1)
     }
 }
 
-fn factor<T>(
+fn operand<T>(
     data: &[T],
     rows: usize,
     cols: usize,
@@ -113,7 +116,7 @@ struct Row {
     k: usize,
     f32_gflops: f64,
     bf16_gflops: f64,
-    /// Of f32, on all threads together.
+    /// Peak of f32, all threads together.
     peak_gflops: f64,
     f32_of_peak: f64,
 }
@@ -122,12 +125,12 @@ struct Row {
 struct Table {
     isa: &'static str,
     threads: usize,
-    /// Whether the processor has an instruction for products of bf16; without, they are computed step by step.
+    /// `true` if the processor has an instruction for bf16 products; otherwise they are emulated.
     bf16_instruction: bool,
     products: Vec<Row>,
 }
 
-/// Does it: prints a table.
+/// Measures all products, and prints a table.
 ///
 /// # Errors
 /// [`Error`], if this machine lacks the instruction set or does not grant the threads.
@@ -177,7 +180,7 @@ fn measure(product: &Product, cpu: Cpu<'_>, pool: &ThreadPool) -> Row {
         let rounds = u64::from(times) * PEAK_ROUNDS;
         repeat(1, || pool.run(pool.threads(), &|_| _ = peak::fma_chains(cpu.isa, rounds)))
     };
-    let agree = "the shapes agree, and the scratch is of the length that they need";
+    let agree = "shapes and length of the scratch agree";
     let mut works: [Work<'_>; 3] = [
         Box::new(|times| repeat(times, || single().expect(agree))),
         Box::new(|times| repeat(times, || halves().expect(agree))),
@@ -203,7 +206,7 @@ fn measure(product: &Product, cpu: Cpu<'_>, pool: &ThreadPool) -> Row {
 impl Table {
     fn text(&self) -> String {
         let bf16 =
-            if self.bf16_instruction { "" } else { " (bf16 step by step: no instruction for it)" };
+            if self.bf16_instruction { "" } else { " (bf16 emulated: no instruction for it)" };
         let mut text = format!("GFLOP/s, {}, {} thread(s){bf16}\n", self.isa, self.threads);
         let header = ["m", "n", "k", "f32", "bf16", "FMA peak", "f32 of peak"];
         let [m, n, k, f32, bf16, peak, of_peak] = header;
@@ -218,7 +221,8 @@ impl Table {
             let percent = 100.0 * f32_of_peak;
             let _ = write!(
                 text,
-                "\n{product:24}{m:>5}{n:>5}{k:>5}{f32_gflops:>9.1}{bf16_gflops:>9.1}{peak_gflops:>10.1}{percent:>11.0} %"
+                "\n{product:24}{m:>5}{n:>5}{k:>5}{f32_gflops:>9.1}{bf16_gflops:>9.1}\
+                 {peak_gflops:>10.1}{percent:>11.0} %"
             );
         }
         text
@@ -230,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_a_line_a_product() {
+    fn the_table_has_one_line_per_product() {
         let row = |product| Row {
             product,
             m: 1,
@@ -250,7 +254,7 @@ mod tests {
         let text = table.text();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
-        assert!(lines[0].contains("scalar, 1 thread(s) (bf16 step by step"), "{text}");
+        assert!(lines[0].contains("scalar, 1 thread(s) (bf16 emulated"), "{text}");
         assert_eq!(lines[1].len(), lines[3].len(), "{text}");
         assert!(lines[3].starts_with("second") && lines[3].ends_with("50 %"), "{text}");
     }

@@ -1,4 +1,4 @@
-//! `evenkeel train --dry-run`: what a run would train, in numbers, and no training.
+//! `evenkeel train --dry-run`: layers, steps, FLOP and memory of a run, without training.
 
 use std::fmt::Write;
 
@@ -13,15 +13,15 @@ use crate::run::config::{Dtype, NonFinite};
 use crate::run::setup::Setup;
 use crate::run::{setup, sizes};
 
-/// What a run would be.
+/// Layers, steps, FLOP and memory of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     layers: Vec<Layer>,
     parameters: usize,
     buffers: usize,
-    /// What examples are called.
+    /// Unit name of an example, such as `images`.
     #[serde(skip)]
-    noun: &'static str,
+    unit_name: &'static str,
     images: usize,
     steps_per_epoch: u64,
     steps: u64,
@@ -36,29 +36,30 @@ pub struct Plan {
 struct Layer {
     number: usize,
     kind: String,
-    /// The shape of a row of its output.
+    /// Shape of the output for one example.
     output: String,
     parameters: usize,
-    /// Of one row, forward.
+    /// Multiplications and additions for one example, forward.
     flop: f64,
 }
 
-/// What a run takes of memory.
+/// Memory of a run.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Bytes {
-    /// The examples.
+    /// Examples.
     data: usize,
-    /// Parameters, those of the best epoch, gradients, moments, what health keeps, and whatever else is as large as the parameters.
+    /// Parameters, best parameters, gradients, moments, the health probe's copy, and all other
+    /// copies of the parameters.
     parameters: usize,
     /// Activations, their gradients and scratch, of training and of scoring.
     workspace: usize,
 }
 
 impl Bytes {
-    /// What `setup` takes on that many threads.
+    /// Memory of `setup` on `threads` threads.
     ///
     /// # Errors
-    /// [`Error::Network`] if a hyper-parameter is out of range or a group names nothing.
+    /// [`Error::Network`] if a hyper-parameter is out of range or a group matches no tensor.
     pub fn new(setup: &Setup, threads: usize) -> Result<Self, Error> {
         let Setup { config, dataset, network, .. } = setup;
         let size = match config.dtype {
@@ -72,38 +73,36 @@ impl Bytes {
                 _ => Workspace::<f32>::bytes(network, size),
             }
         };
+        let count = |options: [bool; 2]| options.into_iter().filter(|&is_set| is_set).count();
         let moments = setup.plan()?.moment_names().len();
-        let beside = [config.ema.is_some(), config.lookahead.is_some()]
-            .map(usize::from)
-            .iter()
-            .sum::<usize>();
-        let carried = 1 + moments + beside;
-        let snapshot = if config.non_finite == NonFinite::Rollback { carried } else { 0 };
-        let passing =
-            [config.sam.is_some(), config.accumulate > 1].map(usize::from).iter().sum::<usize>();
-        // The best epoch's, gradients, and what health keeps.
-        let copies = carried + snapshot + passing + 3;
-        let of_parameters = network.layout().len().saturating_mul(copies);
-        let of_buffers = network.buffers().len().saturating_mul(2);
+        // The state of a step: parameters, moments, moving average, slow weights.
+        let state = 1 + moments + count([config.ema.is_some(), config.lookahead.is_some()]);
+        let rollback = if config.non_finite == NonFinite::Rollback { state } else { 0 };
+        // Buffers within a step: of SAM, and of accumulated gradients.
+        let within_step = count([config.sam.is_some(), config.accumulate > 1]);
+        // And three more: the best epoch's parameters, gradients, and the health probe's copy.
+        let copies = state + rollback + within_step + 3;
+        let parameters = network.layout().len().saturating_mul(copies);
+        let buffers = network.buffers().len().saturating_mul(2);
         Ok(Self {
             data: dataset.train.inputs().size() + dataset.test.inputs().size(),
-            parameters: of_parameters.saturating_add(of_buffers).saturating_mul(size),
+            parameters: parameters.saturating_add(buffers).saturating_mul(size),
             workspace: workspace(setup.rows_per_batch(), true)
                 .saturating_add(workspace(crate::evaluation::scorer::BATCH, false)),
         })
     }
 
-    /// All of it.
+    /// Sum of all parts.
     pub fn total(self) -> usize {
         self.data.saturating_add(self.parameters).saturating_add(self.workspace)
     }
 }
 
-/// Prints the plan for `setup`.
+/// Prints the plan of `setup`.
 ///
 /// # Errors
-/// [`Error::Usage`] if an instruction set or threads are asked for that there are not, or if sizes
-/// do not fit (`crate::run::sizes`).
+/// [`Error::Usage`] if this machine lacks the instruction set, or if sizes do not fit
+/// (`crate::run::sizes`); [`Error::ThreadPool`] if it cannot start the threads.
 pub fn dry_run(setup: &Setup, json: bool) -> Result<(), Error> {
     sizes::check(setup)?;
     let plan = Plan::new(setup)?;
@@ -114,11 +113,12 @@ pub fn dry_run(setup: &Setup, json: bool) -> Result<(), Error> {
     output::print(&plan.text())
 }
 
-/// Checks that there is memory for a run: systems grant more than there is, and end the process that comes to use it.
+/// Checks that the machine has the memory of a run. Operating systems grant more than they have,
+/// and kill the process that uses it.
 ///
 /// # Errors
-/// [`nn::Error::Memory`] if there is less, as far as that is known; as for [`Bytes::new`].
-pub(crate) fn room(setup: &Setup) -> Result<(), Error> {
+/// [`nn::Error::Memory`] if less memory is available, where that is known; as for [`Bytes::new`].
+pub(crate) fn check_memory(setup: &Setup) -> Result<(), Error> {
     let bytes = Bytes::new(setup, setup::threads(&setup.config))?.total();
     match available_bytes() {
         Some(available) if bytes as u64 > available => Err(nn::Error::Memory { bytes }.into()),
@@ -127,7 +127,7 @@ pub(crate) fn room(setup: &Setup) -> Result<(), Error> {
 }
 
 impl Plan {
-    /// What `setup` comes to.
+    /// Plan of the run `setup`.
     ///
     /// # Errors
     /// As for [`dry_run`].
@@ -136,7 +136,8 @@ impl Plan {
         let (isa, pool) = (setup::isa(config)?, setup::pool(config)?);
         let layers = layers(network, config.layers.as_deref().unwrap_or_default());
 
-        // Backward is two products where forward is one, but for the first layer: nobody asks for the gradient of the images.
+        // Backward computes two products where forward computes one. The first layer computes one:
+        // inputs need no gradient.
         let forward: f64 = layers.iter().map(|layer| layer.flop).sum();
         let first = layers.iter().map(|layer| layer.flop).find(|flop| *flop > 0.0).unwrap_or(0.0);
         let steps_per_epoch = setup.steps_per_epoch();
@@ -144,7 +145,7 @@ impl Plan {
             layers,
             parameters: network.layout().len(),
             buffers: network.buffers().len(),
-            noun: dataset.train.noun(),
+            unit_name: dataset.train.noun(),
             images: setup.rows_per_epoch(),
             steps_per_epoch,
             steps: steps_per_epoch * u64::from(config.epochs),
@@ -165,7 +166,7 @@ impl Plan {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "layer  kind              output                          parameters    FLOP a row"
+            "layer  kind              output                          parameters  FLOP per row"
         );
         for Layer { number, kind, output, parameters, flop } in &self.layers {
             let _ = writeln!(
@@ -174,12 +175,14 @@ impl Plan {
                 amount(*flop)
             );
         }
-        let (Bytes { data, parameters, workspace }, noun) = (self.bytes, self.noun);
+        let (Bytes { data, parameters, workspace }, unit_name) = (self.bytes, self.unit_name);
         let megabytes = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
         let _ = write!(
             text,
-            "\n{} parameters, {} buffers\n{} {noun}, {} steps an epoch, {} in all\n{}FLOP a step, on {} threads with {}\n\
-             memory: {noun} {}, parameters with gradients and moments {}, activations {}",
+            "\n{} parameters, {} buffers\n\
+             {} {unit_name}, {} steps per epoch, {} in all\n\
+             {}FLOP per step, on {} threads with {}\n\
+             memory: {unit_name} {}, parameters with gradients and moments {}, activations {}",
             self.parameters,
             self.buffers,
             self.images,
@@ -196,7 +199,7 @@ impl Plan {
     }
 }
 
-/// `1.2 G`.
+/// `value` with a unit prefix: `1.2 G`.
 fn amount(value: f64) -> String {
     let units = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
     match units.iter().find(|(unit, _)| value >= *unit) {
@@ -205,33 +208,34 @@ fn amount(value: f64) -> String {
     }
 }
 
-/// The layers of `network`, which were made of `specs`.
+/// Layers of `network`, which is built from `specs`.
 fn layers(network: &Network, specs: &[LayerSpec]) -> Vec<Layer> {
-    let mut shape = network.input();
-    let mut all = Vec::with_capacity(specs.len());
+    let mut input = network.input();
+    let mut layers = Vec::with_capacity(specs.len());
     for ((number, spec), &output) in specs.iter().enumerate().zip(network.sequence().shapes()) {
-        let of_layer = network.layout().tensors().iter().filter(|tensor| tensor.layer == number);
-        all.push(Layer {
+        let tensors = network.layout().tensors().iter().filter(|tensor| tensor.layer == number);
+        layers.push(Layer {
             number,
             kind: spec.kind().into(),
             output: output.to_string().replace(" (height, width, channels)", ""),
-            parameters: of_layer.map(|tensor| tensor.range.len()).sum(),
-            flop: flop(spec, shape, output),
+            parameters: tensors.map(|tensor| tensor.range.len()).sum(),
+            flop: flop(spec, input, output),
         });
-        shape = output;
+        input = output;
     }
-    all
+    layers
 }
 
-/// Multiplications and additions of the products in a layer, for one row, forward; what goes element by element is not counted.
+/// Multiplications and additions of a layer's products, for one example, forward. Elementwise
+/// operations are not counted.
 fn flop(spec: &LayerSpec, input: Shape, output: Shape) -> f64 {
     let steps = input.positions() as f64;
     let features = input.features() as f64;
     match spec {
         LayerSpec::Dense { units, .. } => {
-            // An image is flattened; of a sequence, each step is a row.
-            let places = if matches!(input, Shape::Steps { .. }) { steps } else { 1.0 };
-            2.0 * input.elements() as f64 / places * *units as f64 * places
+            // An image is flattened to one row; each step of a sequence is a row.
+            let rows = if matches!(input, Shape::Steps { .. }) { steps } else { 1.0 };
+            2.0 * input.elements() as f64 / rows * *units as f64 * rows
         }
         LayerSpec::Convolution(spec) => {
             let taps =
@@ -252,7 +256,7 @@ fn flop(spec: &LayerSpec, input: Shape, output: Shape) -> f64 {
         }
         LayerSpec::Residual { body, shortcut, scale } => {
             let branches =
-                [body, shortcut].into_iter().map(|layers| sequence(layers, input)).sum::<f64>();
+                [body, shortcut].into_iter().map(|layers| branch(layers, input)).sum::<f64>();
             let scaled = *scale != BranchScale::default();
             branches + f64::from(u8::from(scaled)) * output.elements() as f64
         }
@@ -260,20 +264,21 @@ fn flop(spec: &LayerSpec, input: Shape, output: Shape) -> f64 {
     }
 }
 
-/// Four projections, the scores, and what they weigh.
+/// FLOP of an attention layer: four projections, `Q K^T`, and scores times V.
 fn attention(steps: f64, features: f64) -> f64 {
     8.0 * steps * features * features + 4.0 * steps * steps * features
 }
 
-/// Of the layers of a branch, whose shapes a network of them says.
-fn sequence(specs: &[LayerSpec], input: Shape) -> f64 {
-    let mut shape = input;
+/// FLOP of a residual layer's branch.
+fn branch(specs: &[LayerSpec], mut input: Shape) -> f64 {
+    let first = input;
     let mut sum = 0.0;
-    for at in 0..specs.len() {
-        // A beginning without parameters is no network; it changes no shape that counts.
-        let output = Network::new(input, &specs[..=at]).map_or(shape, |network| network.output());
-        sum += flop(&specs[at], shape, output);
-        shape = output;
+    for last in 0..specs.len() {
+        // `Network::new` gives the output shape of layers 0 to `last`. It refuses layers without
+        // parameters; these count no FLOP, and change no shape that does.
+        let output = Network::new(first, &specs[..=last]).map_or(input, |network| network.output());
+        sum += flop(&specs[last], input, output);
+        input = output;
     }
     sum
 }
@@ -295,11 +300,12 @@ mod tests {
         let forward = |preset| plan(preset).iter().map(|layer| layer.flop).sum::<f64>();
         assert_eq!(forward(Preset::Logistic), 2.0 * 7840.0);
         assert_eq!(forward(Preset::Mlp), 2.0 * (784.0 * 512.0 + 5120.0));
-        // 26 x 26 places of 32 filters of 9, 24 x 24 of 64 filters of 288, then 9216 to 128 to 10.
+        // 26 x 26 positions of 32 filters of 9, 24 x 24 of 64 filters of 288, then 9216 to 128 to
+        // 10.
         let lenet = 26.0 * 26.0 * 32.0 * 9.0 + 24.0 * 24.0 * 64.0 * 288.0 + 9216.0 * 128.0 + 1280.0;
         assert_eq!(forward(Preset::Lenet), 2.0 * lenet);
         assert_eq!(forward(Preset::LstmRows), 2.0 * (28.0 * 512.0 * 156.0 + 1280.0));
-        // The first residual block of the second stage: two convolutions and a projection.
+        // First residual block of the second stage: two convolutions and a projection.
         let resnet = plan(Preset::Resnet);
         let block =
             resnet.iter().filter(|layer| layer.kind == "residual").nth(1).expect("four blocks");

@@ -1,13 +1,14 @@
-//! `evenkeel dump`: one batch with everything that was computed from it, for other programs to check.
+//! `evenkeel dump`: one batch with logits, loss, parameters and gradients, for other programs to
+//! check.
 //!
 //! | tensor | shape | holds |
 //! |---|---|---|
-//! | `inputs`, `labels` | (n, inputs), (n) | the first examples that are trained on, in the order of the file |
-//! | `logits` | (n, classes) | the network's output |
-//! | `loss` | () | the mean softmax cross-entropy, in nats |
-//! | `param.NAME`, `grad.NAME` | PyTorch's | each parameter, and the mean loss's gradient by it |
+//! | `inputs`, `labels` | (n, inputs), (n) | first training examples, in the order of the file |
+//! | `logits` | (n, classes) | output of the network |
+//! | `loss` | () | mean loss, in nats for the cross-entropy |
+//! | `param.NAME`, `grad.NAME` | PyTorch's | each parameter, and the gradient of the mean loss |
 //!
-//! Gradients are those of the mean loss, before clipping and decay. Nothing is augmented or dropped.
+//! Gradients are taken before clipping and decay, without augmentation and dropout.
 
 use std::path::PathBuf;
 
@@ -26,7 +27,7 @@ use crate::run::weights::ModelWeights;
 use crate::run::{folder, setup, tensors, weights};
 use crate::training::initial;
 
-/// How layers that behave differently while training are to behave.
+/// Mode of layers that behave differently in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
     /// As in inference.
@@ -35,35 +36,36 @@ pub enum Mode {
     Train,
 }
 
-/// What `dump` is asked to do.
+/// Options of `dump`.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Whose parameters.
+    /// Source of the parameters.
     pub source: Source,
-    /// How many examples.
+    /// Number of examples.
     pub samples: usize,
-    /// The type to compute in; `None` for the configuration's.
+    /// Type to compute in; `None` for the configuration's.
     pub dtype: Option<Dtype>,
-    /// The instruction set; `None` for the configuration's.
+    /// Instruction set; `None` for the configuration's.
     pub isa: Option<String>,
     /// Number of threads; `None` for the configuration's.
     pub threads: Option<usize>,
-    /// As what the network is run.
+    /// Mode of the network's layers.
     pub mode: Mode,
-    /// The file to write.
+    /// File to write.
     pub out: PathBuf,
 }
 
-/// Whose parameters are dumped.
+/// Source of the dumped parameters.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// Those of `model.safetensors` in this run folder, in another type if need be: widened exactly, or rounded.
+    /// `model.safetensors` of this run folder, converted to the type to compute in: widened
+    /// exactly, or rounded.
     Run(PathBuf),
-    /// Those that a run of this configuration begins with.
+    /// Initial parameters of a run of this configuration.
     Initial(Box<Config>),
 }
 
-/// Does it.
+/// Computes the batch, and writes the file.
 ///
 /// # Errors
 /// [`Error`], if run, data or file cannot be read or written.
@@ -105,7 +107,7 @@ pub fn dump(request: &Request) -> Result<(), Error> {
     Ok(replace_with(&request.out, &bytes)?)
 }
 
-/// The bytes of the file.
+/// Computes the batch, and returns the bytes of the file.
 fn contents<T: Element>(
     folder: Option<&RunFolder>,
     setup: &Setup,

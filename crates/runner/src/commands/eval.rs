@@ -1,11 +1,12 @@
-//! `evenkeel eval`: how good a run's parameters are on one of its three sets of examples, or on new ones, in all measures.
+//! `evenkeel eval`: metrics of a run's parameters on one of its three sets, or on new examples.
 //!
 //! ```text
-//! no --data, or the run's own data elsewhere   the part that --split names, divided as the run did
-//! --data with other labelled rows              all of them: see `rows`
+//! no --data, or the run's own data at another path   the set of --split, split as in the run
+//! --data with other labelled examples                all of them: see `new_data`
 //! ```
 
-mod rows;
+mod new_data;
+mod split;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use kernels::Cpu;
 use nn::Network;
 use serde::Serialize;
+pub use split::Split;
 
 use crate::Error;
 use crate::commands::output;
@@ -21,163 +23,155 @@ use crate::data::{Labelled, Targets};
 use crate::evaluation::classification::ClassificationMetrics;
 use crate::evaluation::interval;
 use crate::evaluation::predictions::{Predictions, require_predictions};
-use crate::evaluation::regression::{RegressionMetrics, RegressionPredictions, decimal};
+use crate::evaluation::regression::{RegressionMetrics, RegressionPredictions, loss_unit_note};
 use crate::run::config::{Config, Dtype};
 use crate::run::folder::RunFolder;
 use crate::run::setup::Setup;
 use crate::run::{folder, setup, weights};
 
-/// A set of examples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Part {
-    /// The training set, without the validation set.
-    Train,
-    /// The validation set, which chooses the best epoch.
-    Val,
-    /// The test set, which takes no part in training.
-    Test,
-}
-
-/// What `eval` is asked to do.
+/// Options of `eval`.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The run folder.
     pub run: PathBuf,
-    /// Which examples; `None` for the test set, or all rows that are new.
-    pub part: Option<Part>,
-    /// The data, where they are no longer where the run found them; or other ones.
+    /// Set to score; `None` for the test set, or all rows of new data.
+    pub split: Option<Split>,
+    /// New path of the run's data, or other data; `None` for the path in the configuration.
     pub data: Option<PathBuf>,
     /// Print JSON.
     pub json: bool,
 }
 
+/// Output of `eval --json`.
 #[derive(Serialize)]
 struct Evaluation<M> {
     run: String,
-    /// `null` of rows that are new.
-    split: Option<Part>,
-    /// The file of those.
+    /// `null` for new data without a test set.
+    split: Option<Split>,
+    /// Path of new data.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
     params_sha256: String,
     #[serde(flatten)]
-    measures: M,
+    metrics: M,
 }
 
-/// What is scored.
-struct Subject<'a> {
+/// Network and the examples that it is scored on.
+struct EvalInput<'a> {
     network: &'a Network,
-    /// What the classes of a table are called.
+    /// Names of a table's classes; empty for other data.
     classes: &'a [String],
     set: &'a Labelled,
-    /// Which of its examples.
+    /// Indices in `set` of the scored examples.
     indices: Cow<'a, [u32]>,
-    split: Option<Part>,
-    /// Where they came from, if they are new.
+    /// Set that the examples are; `None` for new data without a test set.
+    split: Option<Split>,
+    /// Path of new data.
     data: Option<String>,
 }
 
-/// Does it: prints accuracy with its 95 % interval, the mean loss, and every other measure.
+/// Scores a run: prints accuracy with its 95 % interval, the mean loss, and all other metrics.
 ///
 /// # Errors
-/// [`Error`], if the run or its data cannot be read, or new rows are not such as it was trained on.
-/// [`Error::Unpredicted`], after the measures are printed, if outputs are NaN or infinite.
+/// [`Error`], if the run or its data cannot be read, or new data do not have the form of the run's.
+/// [`Error::Unpredicted`], after the metrics are printed, if outputs are NaN or infinite.
 pub fn eval(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
     folder::model(&folder)?;
     let config = Config::read(&folder.file(folder::CONFIG))?;
-    // What the machine lacks is said before anything is read.
+    // Fails before any data are read if this machine lacks the instruction set.
     setup::isa(&config)?;
-    if let Some(path) = request.data.as_deref().filter(|path| rows::are_in(path)) {
+    if let Some(path) = request.data.as_deref().filter(|path| new_data::is_supported(path)) {
         let (network, summary) = setup::network_of_run(&folder, &config)?;
         let network = network.with_loss(config.loss.unwrap_or_default());
-        if let Some((set, split)) = rows::read(path, &config, &summary, &network, request.part)? {
+        let new = new_data::read(path, &config, &summary, &network, request.split)?;
+        if let Some((set, split)) = new {
             let (data, indices) = (Some(path.display().to_string()), set.indices().collect());
             let classes = &summary.classes;
-            let subject = Subject { network: &network, classes, set: &set, indices, split, data };
-            return score(request, &folder, &config, &subject);
+            let input = EvalInput { network: &network, classes, set: &set, indices, split, data };
+            return score(request, &folder, &config, &input);
         }
     }
     let setup = match &request.data {
-        // Images of another folder may well be others.
+        // A folder of images may hold other images than the run's.
         Some(path) => Setup::new(Config { data: Some(path.clone()), ..config })?,
         None => Setup::of_run(config, &folder)?,
     };
-    let part = request.part.unwrap_or(Part::Test);
-    let (set, indices) = part.of(&setup);
+    let split = request.split.unwrap_or(Split::Test);
+    let (set, indices) = split.examples(&setup);
     let (network, classes) = (&setup.network, &setup.dataset.names.classes);
-    let subject = Subject { network, classes, set, indices, split: Some(part), data: None };
-    score(request, &folder, &setup.config, &subject)
+    let input = EvalInput { network, classes, set, indices, split: Some(split), data: None };
+    score(request, &folder, &setup.config, &input)
 }
 
-/// Scores `subject`, in the type of the run, and prints the result.
+/// Scores `input` in the run's type, and prints the metrics.
 fn score(
     request: &Request,
     folder: &RunFolder,
     config: &Config,
-    subject: &Subject<'_>,
+    input: &EvalInput<'_>,
 ) -> Result<(), Error> {
     let pool = setup::pool(config)?;
     let cpu = Cpu::new(setup::isa(config)?, &pool);
-    let of = subject.data.as_ref().map(|data| format!(" of {data}")).unwrap_or_default();
-    let of = format!("of {} {}{of}", subject.indices.len(), subject.set.noun());
-    if matches!(subject.set.targets(), Targets::Values(_)) {
-        let (fit, params_sha256) = pool.enter(|| match config.dtype {
-            Dtype::F32 | Dtype::Bf16 => fit::<f32>(folder, cpu, subject),
-            Dtype::F64 => fit::<f64>(folder, cpu, subject),
+    let source = input.data.as_ref().map(|data| format!(" of {data}")).unwrap_or_default();
+    let scored = format!("of {} {}{source}", input.indices.len(), input.set.noun());
+    if matches!(input.set.targets(), Targets::Values(_)) {
+        let (metrics, params_sha256) = pool.enter(|| match config.dtype {
+            Dtype::F32 | Dtype::Bf16 => regression::<f32>(folder, cpu, input),
+            Dtype::F64 => regression::<f64>(folder, cpu, input),
         })?;
-        let unit = fit.target_std.map(|std| format!(" (values in units of {})", decimal(std, 4)));
-        let text = format!("loss {:.4}{}, {of}\n\n{fit}", fit.loss, unit.unwrap_or_default());
-        let unpredicted = fit.unpredicted.clone();
-        print(request, folder, subject, params_sha256, fit, &text)?;
-        return subject.require_predictions(&unpredicted);
+        let unit = loss_unit_note(metrics.target_std);
+        let text = format!("loss {:.4}{unit}, {scored}\n\n{metrics}", metrics.loss);
+        let unpredicted = metrics.unpredicted.clone();
+        print(request, folder, input, params_sha256, metrics, &text)?;
+        return input.require_predictions(&unpredicted);
     }
-    let (answers, params_sha256) = pool.enter(|| match config.dtype {
-        Dtype::F32 | Dtype::Bf16 => answers::<f32>(folder, cpu, subject),
-        Dtype::F64 => answers::<f64>(folder, cpu, subject),
+    let (predictions, params_sha256) = pool.enter(|| match config.dtype {
+        Dtype::F32 | Dtype::Bf16 => classification::<f32>(folder, cpu, input),
+        Dtype::F64 => classification::<f64>(folder, cpu, input),
     })?;
-    let measures = ClassificationMetrics::new(&answers, subject.set.noun(), subject.classes)?;
-    let accuracy = interval::percent(answers.score.correct, answers.score.rows);
-    let text = format!("accuracy {accuracy}, loss {:.4}, {of}\n\n{measures}", measures.loss);
-    print(request, folder, subject, params_sha256, measures, &text)?;
-    subject.require_predictions(&answers.unpredicted())
+    let metrics = ClassificationMetrics::new(&predictions, input.set.noun(), input.classes)?;
+    let accuracy = interval::percent(predictions.score.correct, predictions.score.rows);
+    let text = format!("accuracy {accuracy}, loss {:.4}, {scored}\n\n{metrics}", metrics.loss);
+    print(request, folder, input, params_sha256, metrics, &text)?;
+    input.require_predictions(&predictions.unpredicted())
 }
 
-impl Subject<'_> {
-    /// [`require_predictions`] of the examples that are scored, of which those in `unpredicted`
-    /// have none.
+impl EvalInput<'_> {
+    /// Calls [`require_predictions`] for the scored examples. Those in `unpredicted` have no
+    /// prediction.
     fn require_predictions(&self, unpredicted: &[u32]) -> Result<(), Error> {
         let names: Vec<_> = unpredicted.iter().map(u32::to_string).collect();
         require_predictions(&names, self.indices.len(), self.set.noun())
     }
 }
 
-/// Prints `measures`: as JSON, or as `text`.
+/// Prints `metrics` as JSON, or `text`.
 fn print<M: Serialize>(
     request: &Request,
     folder: &RunFolder,
-    subject: &Subject<'_>,
+    input: &EvalInput<'_>,
     params_sha256: String,
-    measures: M,
+    metrics: M,
     text: &str,
 ) -> Result<(), Error> {
     if !request.json {
         return output::print(text);
     }
     let run = folder.path().display().to_string();
-    let Subject { split, data, .. } = subject;
-    let evaluation = Evaluation { run, split: *split, data: data.clone(), params_sha256, measures };
+    let EvalInput { split, data, .. } = input;
+    let evaluation = Evaluation { run, split: *split, data: data.clone(), params_sha256, metrics };
     let text = serde_json::to_string_pretty(&evaluation);
     output::print(&text.map_err(|error| Error::Usage(format!("evaluation: {error}")))?)
 }
 
-fn fit<T: Element>(
+/// Returns the metrics of a regression, and the SHA-256 of the weights.
+fn regression<T: Element>(
     folder: &RunFolder,
     cpu: Cpu<'_>,
-    subject: &Subject<'_>,
+    input: &EvalInput<'_>,
 ) -> Result<(RegressionMetrics, String), Error> {
-    let Subject { network, set, indices, .. } = subject;
+    let EvalInput { network, set, indices, .. } = input;
     let (mut weights, sha256) = weights::read::<T>(&folder::model(folder)?, network)?;
     Ok((
         RegressionMetrics::new(&RegressionPredictions::new(
@@ -191,24 +185,13 @@ fn fit<T: Element>(
     ))
 }
 
-fn answers<T: Element>(
+/// Returns the predicted classes, and the SHA-256 of the weights.
+fn classification<T: Element>(
     folder: &RunFolder,
     cpu: Cpu<'_>,
-    subject: &Subject<'_>,
+    input: &EvalInput<'_>,
 ) -> Result<(Predictions, String), Error> {
-    let Subject { network, set, indices, .. } = subject;
+    let EvalInput { network, set, indices, .. } = input;
     let (mut weights, sha256) = weights::read::<T>(&folder::model(folder)?, network)?;
     Ok((Predictions::new(network, cpu, &mut weights, set, indices)?, sha256))
-}
-
-impl Part {
-    /// The examples: the set that they are in, and their places in it.
-    fn of(self, setup: &Setup) -> (&Labelled, Cow<'_, [u32]>) {
-        let Setup { dataset, split, .. } = setup;
-        match self {
-            Self::Train => (&dataset.train, Cow::from(&split.train)),
-            Self::Val => (&dataset.train, Cow::from(&split.validation)),
-            Self::Test => (&dataset.test, dataset.test.indices().collect()),
-        }
-    }
 }

@@ -1,6 +1,7 @@
-//! `evenkeel export`: a run's network for other programs: ONNX, or its tensors for NumPy.
+//! `evenkeel export`: writes a run's network as ONNX, or its tensors as NumPy arrays.
 //!
-//! Weights are those of `model.safetensors`, in PyTorch's names and layouts; those of a run in f64 are rounded to f32 for ONNX.
+//! The weights are those of `model.safetensors`, with PyTorch's names and layouts. ONNX files hold
+//! f32: weights of a run in f64 are rounded.
 
 use std::path::PathBuf;
 
@@ -21,36 +22,37 @@ use crate::run::{folder, setup, weights};
 /// Notice for models exported from a run in bf16. The bound is that of `docs/NUMERICS.md`
 /// for rounded operands; the size was measured on the presets mlp, cnn, deep-mlp and lstm-rows:
 /// 0.08 to 0.4 % of the largest logit.
-const BF16: &str = "the run multiplies operands rounded to bf16, and other programs do not: each sum of products differs by up to \
-    0.8 % of the sum of its terms' sizes (1.01 * 2^-7, docs/NUMERICS.md). Expect outputs that differ from those of `evenkeel predict` by \
-    0.1 to 0.5 % of the largest";
+const BF16: &str = "the run multiplies operands rounded to bf16, and other programs do not: each \
+    sum of products differs by up to 0.8 % of the sum of its terms' magnitudes (1.01 * 2^-7, \
+    docs/NUMERICS.md). Expect outputs that differ from those of `evenkeel predict` by 0.1 to 0.5 % \
+    of the largest";
 
-/// The form of the file.
+/// File format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// Open Neural Network Exchange.
     Onnx,
-    /// Arrays of NumPy.
+    /// NumPy arrays.
     Npz,
 }
 
-/// What `export` is asked to do.
+/// Options of `export`.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The run folder.
     pub run: PathBuf,
-    /// The form.
+    /// File format.
     pub format: Format,
-    /// The file to write; `None` for `model.onnx` or `model.npz` in the run folder.
+    /// File to write; `None` for `model.onnx` or `model.npz` in the run folder.
     pub out: Option<PathBuf>,
-    /// Whether a file that is there is replaced.
+    /// Replace an existing file.
     pub force: bool,
 }
 
-/// Does it: prints the name of the file.
+/// Writes the file, and prints its name.
 ///
 /// # Errors
-/// [`Error`], if the run cannot be read, a layer has no counterpart in ONNX, or the file is there already.
+/// [`Error`], if the run cannot be read, a layer has no counterpart in ONNX, or the file exists.
 pub fn export(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
     let [onnx, npz] = folder::EXPORTS;
@@ -73,15 +75,15 @@ pub fn export(request: &Request) -> Result<(), Error> {
         }
         (Format::Npz, _) => npz::encode(&arrays(&network, &read::<f32>(&folder, &network)?)),
     };
-    let (most, other) = match request.format {
+    let (limit, remedy) = match request.format {
         // Protocol Buffers count the bytes of a message in 31 bits.
         Format::Onnx => (i32::MAX as usize, "; --format npz takes up to 4 GiB"),
-        // ZIP counts them in 32 bits.
+        // ZIP counts the bytes of a file in 32 bits.
         Format::Npz => (u32::MAX as usize, ""),
     };
-    if bytes.len() > most {
+    if bytes.len() > limit {
         return Err(Error::Usage(format!(
-            "export: expected a model of at most {most} bytes, as much as {name} can hold, got {}{other}",
+            "export: expected at most {limit} bytes, the maximum for {name}, got {}{remedy}",
             bytes.len()
         )));
     }

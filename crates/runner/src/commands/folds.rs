@@ -1,12 +1,13 @@
-//! `evenkeel train --folds K`: cross-validation, a run for each fold, which validates on it and trains on the others.
+//! `evenkeel train --folds K`: cross-validation. One run per fold validates on the fold, and trains
+//! on the others.
 //!
 //! ```text
-//! config.toml         the configuration with `folds` and no `fold`: what `train --resume` goes on with
-//! fold-1/ fold-2/ ... a run folder each: finished ones are kept, unfinished ones resumed
-//! folds.json          each fold's result; mean and standard deviation of each measure over them
+//! config.toml         configuration with `folds` and no `fold`, for `train --resume`
+//! fold-1/ fold-2/ ... run folders: finished runs stay, unfinished ones are resumed
+//! folds.json          result of each fold; mean and standard deviation of each metric over folds
 //! ```
 //!
-//! The folds are parts of the training set. The test set takes part in no run but to score it at its end, as always.
+//! The folds are parts of the training set. The test set only scores each run at its end.
 
 use std::fs;
 use std::path::Path;
@@ -27,13 +28,13 @@ use crate::run::summary::{Status, Summary};
 use crate::run::{folder, setup, sizes};
 use crate::training::extension::Changes;
 
-/// What all folds came to.
+/// Result of a cross-validation: `folds.json`.
 #[derive(Clone, Debug, Serialize)]
-struct Outcome {
+struct CrossValidation {
     /// [`FORMAT`].
     format: u32,
     run: String,
-    /// How many there are to be; fewer are in the list until all are done.
+    /// Number of folds; until all are done, `runs` has fewer.
     folds: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     val_accuracy: Option<Spread>,
@@ -44,7 +45,7 @@ struct Outcome {
     runs: Vec<Fold>,
 }
 
-/// A fold's result: accuracies are fractions, losses nats. There are no accuracies of values.
+/// Result of a fold: accuracies are fractions, losses nats. A regression has no accuracies.
 #[derive(Clone, Debug, Serialize)]
 struct Fold {
     fold: u32,
@@ -59,16 +60,16 @@ struct Fold {
     params_sha256: Option<String>,
 }
 
-/// A measure over the folds.
+/// Mean and standard deviation of a metric over the folds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct Spread {
     mean: f64,
-    /// The standard deviation, with one less than the number of folds for a divisor.
+    /// Sample standard deviation: divides by the number of folds minus 1.
     std: f64,
 }
 
 impl Spread {
-    /// Of `values`, if every fold has one.
+    /// Spread of `values`; `None` unless every fold has one.
     fn of(values: impl Iterator<Item = Option<f64>>) -> Option<Self> {
         let values = values.collect::<Option<Vec<_>>>()?;
         let count = values.len() as f64;
@@ -78,35 +79,35 @@ impl Spread {
     }
 }
 
-/// Whether `request` asks for all folds of a configuration.
+/// `true` if `request` is for all folds of a configuration: a cross-validation.
 ///
 /// # Errors
 /// As for [`Config::read`].
-pub(crate) fn are_asked_for(request: &Request) -> Result<bool, Error> {
-    let all = |config: &Config| config.folds.is_some() && config.fold.is_none();
+pub(crate) fn is_requested(request: &Request) -> Result<bool, Error> {
+    let has_all = |config: &Config| config.folds.is_some() && config.fold.is_none();
     match &request.run {
-        Run::New { config, .. } => Ok(all(config)),
+        Run::New { config, .. } => Ok(has_all(config)),
         Run::Resume { folder, .. } => {
             let folder = RunFolder::open(folder)?;
-            Ok(all(&Config::read(&folder.file(folder::CONFIG))?))
+            Ok(has_all(&Config::read(&folder.file(folder::CONFIG))?))
         }
     }
 }
 
-/// Does it: prints a table with mean and standard deviation, or the same as JSON.
+/// Trains all folds, and prints a table with mean and standard deviation, or JSON.
 ///
 /// # Errors
-/// Whatever keeps a fold from ending well, [`Error::Interrupted`] with the folder of all; [`Error::Gate`] if the mean test accuracy is below
-/// what was asked for.
+/// Errors of a fold's run; [`Error::Interrupted`] has the folder of the cross-validation.
+/// [`Error::Gate`] if the mean test accuracy is below `--min-accuracy`.
 pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
     let (folder, config) = match &request.run {
         Run::New { config, out, force } => {
             setup::isa(config)?;
-            // The first fold stands for all but in its size.
+            // All folds share data and network: the first is checked for all, except for sizes.
             let first = Config { fold: Some(1), ..(**config).clone() };
             let first = Setup::new(first)?;
             request.check_gate(&first.dataset.name, first.dataset.has_values())?;
-            // Balanced weights are those of each fold.
+            // Each fold resolves balanced class weights on its own training set.
             let class_weights = config.class_weights.clone();
             let config = Config { fold: None, class_weights, ..first.config.clone() };
             train::preflight(&first)?;
@@ -124,8 +125,8 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
             if let Some(epochs) = changes.epochs {
                 let path = folder.path().display();
                 return Err(Error::Usage(format!(
-                    "epochs: expected the folder of a single run to extend, got {epochs} for the cross-validation {path}; extend its \
-                     folds one by one (flag --epochs)"
+                    "epochs: expected the folder of a single run to extend, got {epochs} for the \
+                     cross-validation {path}; extend its folds one by one (flag --epochs)"
                 )));
             }
             let config = changes.apply(Config::read(&folder.file(folder::CONFIG))?);
@@ -143,9 +144,9 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
             say(&format!("fold {fold} of {count}"));
         }
         let path = folder.file(&format!("fold-{fold}"));
-        let summary = match one(request, changes, &path, &config, fold, started, signals)? {
+        let summary = match train_fold(request, changes, &path, &config, fold, started, signals)? {
             (summary, Ok(())) => summary,
-            // The fold is done all the same, and the others may do better.
+            // The fold is done; the error is returned after the other folds.
             (summary, Err(error @ Error::Unpredicted { .. })) => {
                 unpredicted.get_or_insert(error);
                 summary
@@ -156,35 +157,36 @@ pub(crate) fn train(request: &Request, started: Instant, signals: &Signals) -> R
             (_, Err(error)) => return Err(error),
         };
         if summary.status != Status::Done {
-            say(&format!(
-                "go on with all folds by: evenkeel train --resume {}",
-                folder.path().display()
-            ));
+            let folder = folder.path().display();
+            say(&format!("resume all folds with: evenkeel train --resume {folder}"));
             return Ok(());
         }
         let first = sha256.get_or_insert_with(|| summary.data_sha256.clone());
         if *first != summary.data_sha256 {
-            let expected = format!("the data of the other folds, of SHA-256 {first}");
-            let found = format!("others, of {}: name the former by --data", summary.data_sha256);
+            let expected = format!("the data of the other folds, with SHA-256 {first}");
+            let found = format!(
+                "other data, with SHA-256 {}; choose the former with --data",
+                summary.data_sha256
+            );
             return Err(Error::malformed(&path, expected, found));
         }
         runs.push(Fold::new(fold, summary));
-        folder.write(FOLDS, json(&Outcome::new(&folder, count, &runs))?.as_bytes())?;
+        folder.write(FOLDS, json(&CrossValidation::new(&folder, count, &runs))?.as_bytes())?;
     }
-    let outcome = Outcome::new(&folder, count, &runs);
-    output::print(&if request.json { json(&outcome)? } else { outcome.table() })?;
+    let result = CrossValidation::new(&folder, count, &runs);
+    output::print(&if request.json { json(&result)? } else { result.table() })?;
     if let Some(error) = unpredicted {
         return Err(error);
     }
-    match (request.min_accuracy, outcome.test_accuracy) {
-        (Some(least), Some(Spread { mean: accuracy, .. })) if accuracy < least => {
-            Err(Error::Gate { accuracy, least })
+    match (request.min_accuracy, result.test_accuracy) {
+        (Some(minimum), Some(Spread { mean: accuracy, .. })) if accuracy < minimum => {
+            Err(Error::Gate { accuracy, minimum })
         }
         _ => Ok(()),
     }
 }
 
-/// Removes the runs of a cross-validation that is replaced; what else is in their folders stays.
+/// Removes the runs of the cross-validation in `folder`; other files in their folders stay.
 fn clear(folder: &RunFolder) -> Result<(), Error> {
     for fold in 1_u32.. {
         let path = folder.file(&format!("fold-{fold}"));
@@ -192,14 +194,14 @@ fn clear(folder: &RunFolder) -> Result<(), Error> {
             break;
         }
         RunFolder::create(&path, true)?;
-        // Refused, and rightly, if anything is left in it.
+        // Fails if other files are left, which shall stay.
         let _ = fs::remove_dir(&path);
     }
     Ok(())
 }
 
-/// The run of a fold in its folder: kept if it is done, resumed with `changes` if it was begun.
-fn one(
+/// Trains the run of `fold` in the folder `path`; a started run is resumed with `changes`.
+fn train_fold(
     request: &Request,
     changes: Option<&Changes>,
     path: &Path,
@@ -208,11 +210,11 @@ fn one(
     started: Instant,
     signals: &Signals,
 ) -> Result<(Summary, Result<(), Error>), Error> {
-    let begun = changes.filter(|_| path.join(folder::CONFIG).is_file());
-    let run = if let Some(changes) = begun {
+    let changes = changes.filter(|_| path.join(folder::CONFIG).is_file());
+    let run = if let Some(changes) = changes {
         Run::Resume { folder: path.into(), changes: changes.clone() }
     } else {
-        // What a killed process or a run that is replaced has left is of no use.
+        // `force`: replaces the remains of a killed process or of a replaced run.
         let config = Config { fold: Some(fold), ..config.clone() };
         Run::New { config: Box::new(config), out: Some(path.into()), force: true }
     };
@@ -238,9 +240,9 @@ impl Fold {
     }
 }
 
-impl Outcome {
+impl CrossValidation {
     fn new(folder: &RunFolder, folds: u32, runs: &[Fold]) -> Self {
-        let spread = |measure: fn(&Fold) -> Option<f64>| Spread::of(runs.iter().map(measure));
+        let spread = |metric: fn(&Fold) -> Option<f64>| Spread::of(runs.iter().map(metric));
         Self {
             format: FORMAT,
             run: folder.path().display().to_string(),
@@ -253,7 +255,7 @@ impl Outcome {
         }
     }
 
-    /// A line a fold, and one for all.
+    /// Table with one line per fold, and lines for mean and standard deviation.
     fn table(&self) -> String {
         let loss = |loss: Option<f64>| loss.map_or_else(|| "-".into(), |loss| format!("{loss:.4}"));
         let line = |fold: &str, values: [Option<f64>; 4]| {
@@ -266,26 +268,26 @@ impl Outcome {
                 loss(test_loss)
             )
         };
-        let head = format!(
+        let header = format!(
             "{:<9} {:>12} {:>10} {:>12} {:>10}",
             "fold", "validation", "loss", "test", "loss"
         );
-        let each = self.runs.iter().map(|run| {
+        let folds = self.runs.iter().map(|run| {
             let values = [run.val_accuracy, run.val_loss, run.test_accuracy, run.test_loss];
             line(&run.fold.to_string(), values)
         });
         let spreads = [self.val_accuracy, self.val_loss, self.test_accuracy, self.test_loss];
         let last = [
             line("mean", spreads.map(|spread| spread.map(|spread| spread.mean))),
-            line("deviation", spreads.map(|spread| spread.map(|spread| spread.std))),
+            line("std", spreads.map(|spread| spread.map(|spread| spread.std))),
             format!("run {}", self.run),
         ];
-        std::iter::once(head).chain(each).chain(last).collect::<Vec<_>>().join("\n")
+        std::iter::once(header).chain(folds).chain(last).collect::<Vec<_>>().join("\n")
     }
 }
 
-fn json(outcome: &Outcome) -> Result<String, Error> {
-    serde_json::to_string_pretty(outcome).map_err(|error| Error::Usage(format!("folds: {error}")))
+fn json(result: &CrossValidation) -> Result<String, Error> {
+    serde_json::to_string_pretty(result).map_err(|error| Error::Usage(format!("folds: {error}")))
 }
 
 #[cfg(test)]
@@ -293,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_is_that_of_a_sample() {
+    fn a_spread_has_the_sample_standard_deviation() {
         let spread = Spread::of([2.0, 4.0, 4.0, 6.0].map(Some).into_iter()).expect("four values");
         assert_eq!(spread.mean, 4.0);
         assert!((spread.std * spread.std - 8.0 / 3.0).abs() < 1e-12);

@@ -1,4 +1,4 @@
-//! `evenkeel gradcheck`: the gradient of every layer and loss against finite differences, one line each.
+//! `evenkeel gradcheck`: compares the gradient of every layer and loss with finite differences.
 
 use kernels::Cpu;
 
@@ -8,22 +8,22 @@ use crate::run::config::Config;
 use crate::run::setup;
 use crate::verify::gradients::{BOUND, Finding, findings};
 
-/// What `gradcheck` is asked to do.
+/// Options of `gradcheck`.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Instruction set.
     pub isa: String,
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     pub json: bool,
 }
 
-/// Does it.
+/// Checks all gradients, and prints one line for each.
 ///
 /// # Errors
-/// [`Error::Unproven`] if a gradient is wrong.
+/// [`Error::ChecksFailed`] if a gradient is wrong.
 pub fn gradcheck(request: &Request) -> Result<(), Error> {
     let isa = setup::isa(&Config { isa: request.isa.clone(), ..Config::default() })?;
-    let (mut failed, mut of) = (0, 0);
+    let (mut failed, mut total) = (0, 0);
     if !request.json {
         output::print(&format!(
             "{:<30} {:>9} {:>15}  worst element",
@@ -31,20 +31,20 @@ pub fn gradcheck(request: &Request) -> Result<(), Error> {
         ))?;
     }
     findings(Cpu::serial(isa), |finding| {
-        of += 1;
+        total += 1;
         failed += usize::from(!finding.holds());
         output::print(&line(finding, request.json)?)
     })?;
     if failed > 0 {
-        return Err(Error::Unproven { what: "gradients", failed, of });
+        return Err(Error::ChecksFailed { checks: "gradients", failed, total });
     }
     if request.json {
         return Ok(());
     }
-    output::print(&format!("all {of} below {BOUND:e}"))
+    output::print(&format!("all {total} below {BOUND:e}"))
 }
 
-/// A row of the table.
+/// Line of the table, or JSON.
 pub(crate) fn line(finding: &Finding, json: bool) -> Result<String, Error> {
     if json {
         return serde_json::to_string(finding)

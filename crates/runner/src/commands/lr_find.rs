@@ -1,16 +1,18 @@
-//! `evenkeel lr-find`: which learning rates a network can be trained with, by a range test (Smith, WACV 2017).
+//! `evenkeel lr-find`: learning-rate range test (Smith, WACV 2017).
 //!
 //! ```text
 //! for step i of n    rate = from * (to / from)^(i / (n - 1)); one step of the run at this rate
-//!                    recent = mean of the losses so far, each earlier one with 0.9 of the weight of the next
-//! until the recent loss is four times the least one, or not finite
-//! smoothed[i] = mean of the losses around i, the farther the less
+//!                    average = exponential moving average of the losses, with a decay of 0.9
+//! until the average is four times its minimum, or the loss is non-finite
+//! smoothed[i] = weighted mean of the losses around i; weights fall linearly with the distance
 //! ```
 //!
-//! The mean is a centred one: one over past losses alone lags behind, and would suggest rates that are too large.
+//! The smoothed loss is a centred mean: a mean of past losses only would lag, and suggest learning
+//! rates that are too large.
 //!
-//! Suggested is the rate at which the smoothed loss falls most steeply by the logarithm of the rate; a tenth of the rate with the least
-//! loss is the other rule of thumb, and is printed beside it. Nothing is kept but the plot that was asked for.
+//! The suggested rate is the one at which the smoothed loss falls most steeply over the logarithm
+//! of the rate. The output also has the other rule of thumb, a tenth of the rate with the minimum
+//! loss. The command writes no file but the plot of `--out`.
 
 use std::path::PathBuf;
 
@@ -30,64 +32,64 @@ use crate::run::{setup, sizes};
 use crate::training::initial;
 use crate::training::step::{NonFiniteStep, TrainingStep};
 
-/// What an earlier loss counts beside the next one, while it goes on.
-const RECENT: f64 = 0.9;
+/// Decay of the moving average of the losses.
+const DECAY: f64 = 0.9;
 
-/// How many times the least loss is too much.
-const TOO_MUCH: f64 = 4.0;
+/// The test stops when the average exceeds its minimum by this factor.
+const MAX_LOSS_RATIO: f64 = 4.0;
 
-/// How far the mean reaches to either side: this part of all steps.
-const REACH: usize = 20;
+/// The smoothed loss averages one in `WINDOW_DIVISOR` of all steps on either side.
+const WINDOW_DIVISOR: usize = 20;
 
-/// What `lr-find` is asked to do.
+/// Options of `lr-find`.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What is to be trained.
+    /// Configuration of the run.
     pub config: Config,
-    /// The rate of the first step.
+    /// Learning rate of the first step.
     pub from: f64,
-    /// The rate of the last step.
+    /// Learning rate of the last step.
     pub to: f64,
-    /// How many steps.
+    /// Number of steps.
     pub steps: u32,
-    /// The file for the plot.
+    /// File for the plot.
     pub out: Option<PathBuf>,
-    /// Whether it may be there already.
+    /// Replace an existing file.
     pub force: bool,
     /// Print JSON.
     pub json: bool,
 }
 
-/// A step.
+/// Step of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Point {
-    /// Its rate.
+    /// Learning rate.
     pub rate: f64,
-    /// The loss of its batch, before it.
+    /// Loss of the batch, before the step.
     pub loss: f64,
-    /// The smoothed loss.
+    /// Smoothed loss.
     pub smoothed: f64,
 }
 
 #[derive(Serialize)]
 struct Outcome {
-    /// None where the loss does not fall at any rate.
+    /// Suggested learning rate; `None` if the loss falls at no rate.
     suggestion: Option<f64>,
-    /// The rate at which the loss falls most steeply.
+    /// Rate at which the loss falls most steeply.
     steepest: Option<f64>,
-    /// The rate with the least loss.
+    /// Rate with the minimum loss.
     least: Option<f64>,
-    /// A tenth of it.
+    /// A tenth of the rate with the minimum loss.
     tenth_of_least: Option<f64>,
-    /// Whether the loss grew too much before the last rate.
+    /// `true` if the loss exploded before the last rate.
     diverged: bool,
     points: Vec<Point>,
 }
 
-/// Does it: prints the suggestion, or everything as JSON.
+/// Runs the test, and prints the suggestion, or all points as JSON.
 ///
 /// # Errors
-/// [`Error`], if a value is out of range or the data cannot be had.
+/// [`Error`], if a value is out of range or the data are unavailable.
 pub fn lr_find(request: &Request) -> Result<(), Error> {
     let Request { from, to, steps, .. } = *request;
     require("from", from, from.is_finite() && from > 0.0, "a finite number above 0")?;
@@ -103,7 +105,7 @@ pub fn lr_find(request: &Request) -> Result<(), Error> {
     }
     let setup = Setup::new(request.config.clone())?;
     sizes::check_batches(&setup)?;
-    dry_run::room(&setup)?;
+    dry_run::check_memory(&setup)?;
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(setup::isa(&setup.config)?, &pool);
     let points = pool.enter(|| match setup.config.dtype {
@@ -111,7 +113,7 @@ pub fn lr_find(request: &Request) -> Result<(), Error> {
         Dtype::F64 => points::<f64>(&setup, cpu, request),
     })?;
 
-    let (steepest, least) = (steepest(&points), least(&points).map(|at| points[at].rate));
+    let (steepest, least) = (steepest(&points), least(&points).map(|index| points[index].rate));
     let outcome = Outcome {
         suggestion: steepest,
         steepest,
@@ -122,8 +124,8 @@ pub fn lr_find(request: &Request) -> Result<(), Error> {
     };
     if let Some(out) = &request.out {
         let mark = outcome.suggestion.map(|rate| (rate, format!("suggested: {}", short(rate))));
-        let curve = |of: fn(&Point) -> f64| {
-            outcome.points.iter().map(|point| (point.rate, of(point))).collect()
+        let curve = |loss: fn(&Point) -> f64| {
+            outcome.points.iter().map(|point| (point.rate, loss(point))).collect()
         };
         let curves =
             vec![("batch", curve(|point| point.loss)), ("smoothed", curve(|point| point.smoothed))];
@@ -139,73 +141,77 @@ pub fn lr_find(request: &Request) -> Result<(), Error> {
     }
     let rate = |rate: Option<f64>| rate.map_or_else(|| "none".into(), short);
     output::print(&format!(
-        "suggested --lr {}\nthe loss falls most steeply at {}, is least at {} (a tenth of that: {}), and {} {}",
+        "suggested --lr {}\n\
+         the loss falls most steeply at {}, has its minimum at {} (a tenth of that: {}), and {} {}",
         rate(outcome.suggestion),
         rate(outcome.steepest),
         rate(outcome.least),
         rate(outcome.tenth_of_least),
-        if outcome.diverged { "grew too much at" } else { "was still small at" },
+        if outcome.diverged { "exploded at" } else { "was still small at" },
         rate(outcome.points.last().map(|point| point.rate)),
     ))
 }
 
-/// Two digits: more are not known.
+/// `rate` with two significant digits, its precision.
 fn short(rate: f64) -> String {
     let text = format!("{rate:.1e}");
     text.parse::<f64>().map_or(text, |rounded| rounded.to_string())
 }
 
-/// The steps, as far as they make sense.
+/// Takes the steps, until the last rate or until the loss explodes.
 fn points<T: Element>(setup: &Setup, cpu: Cpu<'_>, request: &Request) -> Result<Vec<Point>, Error> {
     let Setup { config, .. } = setup;
     let Request { from, to, steps, .. } = *request;
     let mut state = initial::state::<T>(setup, cpu)?;
     let mut training_step = TrainingStep::new(setup, cpu)?;
-    let of_an_epoch = setup.steps_per_epoch();
+    let steps_per_epoch = setup.steps_per_epoch();
     let (mut order, mut points) = (Vec::new(), Vec::<Point>::new());
-    let (mut sum, mut weight, mut best) = (0.0, 0.0, f64::INFINITY);
+    let (mut sum, mut weight, mut minimum) = (0.0, 0.0, f64::INFINITY);
     for step in 0..u64::from(steps) {
-        if step.is_multiple_of(of_an_epoch) {
-            order = setup.order((step / of_an_epoch) as u32);
+        if step.is_multiple_of(steps_per_epoch) {
+            order = setup.order((step / steps_per_epoch) as u32);
         }
-        let share = step as f64 / f64::from(steps - 1);
-        let rate = from * math::at(cpu, |cpu, x, y| math::pow_scalar(cpu, x, share, y), to / from);
+        let fraction = step as f64 / f64::from(steps - 1);
+        let rate =
+            from * math::at(cpu, |cpu, x, y| math::pow_scalar(cpu, x, fraction, y), to / from);
         let mut batches = order.chunks(config.images_per_step() as usize);
-        let indices = batches.nth((step % of_an_epoch) as usize).unwrap_or_default();
-        let progress = Progress { step, steps: u64::from(steps), steps_per_epoch: of_an_epoch };
+        let indices = batches.nth((step % steps_per_epoch) as usize).unwrap_or_default();
+        let progress = Progress { step, steps: u64::from(steps), steps_per_epoch };
         let loss = match training_step.run(setup, cpu, progress, rate, &mut state, indices)? {
             Ok(taken) => taken.score.mean_loss(),
             Err(NonFiniteStep { .. }) => break,
         };
-        (sum, weight) = (RECENT * sum + loss, RECENT * weight + 1.0);
-        best = best.min(sum / weight);
+        (sum, weight) = (DECAY * sum + loss, DECAY * weight + 1.0);
+        minimum = minimum.min(sum / weight);
         points.push(Point { rate, loss, smoothed: loss });
-        if sum / weight > TOO_MUCH * best {
+        if sum / weight > MAX_LOSS_RATIO * minimum {
             break;
         }
     }
-    smooth(&mut points, steps as usize / REACH);
+    smooth(&mut points, steps as usize / WINDOW_DIVISOR);
     Ok(points)
 }
 
-/// Sets each smoothed loss to the mean of those at most `reach` steps away, with weights that fall evenly with the distance.
-fn smooth(points: &mut [Point], reach: usize) {
+/// Sets each smoothed loss to the weighted mean of the losses at most `radius` steps away. Weights
+/// fall linearly with the distance.
+fn smooth(points: &mut [Point], radius: usize) {
     let losses: Vec<f64> = points.iter().map(|point| point.loss).collect();
-    for (at, point) in points.iter_mut().enumerate() {
-        let near = at.saturating_sub(reach)..(at + reach + 1).min(losses.len());
-        let weight = |other: usize| (reach + 1 - other.abs_diff(at)) as f64;
-        let sum: f64 = near.clone().map(|other| weight(other) * losses[other]).sum();
-        point.smoothed = sum / near.map(weight).sum::<f64>();
+    for (index, point) in points.iter_mut().enumerate() {
+        let window = index.saturating_sub(radius)..(index + radius + 1).min(losses.len());
+        let weight = |other: usize| (radius + 1 - other.abs_diff(index)) as f64;
+        let sum: f64 = window.clone().map(|other| weight(other) * losses[other]).sum();
+        point.smoothed = sum / window.map(weight).sum::<f64>();
     }
 }
 
-/// Where the smoothed loss is least.
+/// Index of the minimum smoothed loss.
 fn least(points: &[Point]) -> Option<usize> {
     (0..points.len()).min_by(|&a, &b| points[a].smoothed.total_cmp(&points[b].smoothed))
 }
 
-/// The rate, up to that of the least loss, at which the smoothed loss falls most from one step to the next: they are evenly spaced by
-/// the logarithm. `None` if it does not fall.
+/// Learning rate at which the smoothed loss falls most from one step to the next, up to its
+/// minimum. Steps are evenly spaced over the logarithm of the rate. `None` if the loss does not
+/// fall.
 fn steepest(points: &[Point]) -> Option<f64> {
     let end = least(points)?;
     let falls =
@@ -219,8 +225,8 @@ mod tests {
     use super::*;
 
     fn points(smoothed: &[f64]) -> Vec<Point> {
-        let point = |(at, &smoothed): (usize, &f64)| Point {
-            rate: (at + 1) as f64,
+        let point = |(index, &smoothed): (usize, &f64)| Point {
+            rate: (index + 1) as f64,
             loss: smoothed,
             smoothed,
         };
@@ -228,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_steepest_fall_before_the_least_loss_is_found() {
+    fn the_steepest_fall_before_the_minimum_is_found() {
         let all = points(&[5.0, 5.0, 4.9, 4.0, 3.8, 3.9, 1e9, 0.5e9]);
         assert_eq!((least(&all), steepest(&all)), (Some(4), Some(4.0)));
         assert_eq!(steepest(&points(&[1.0; 20])), None);

@@ -6,13 +6,13 @@ use std::path::Path;
 use crate::Error;
 use crate::machine::escape;
 
-/// Prints a line on stdout, control characters escaped: text for people or JSON. A reader that has
-/// gone away is none of our business.
+/// Prints a line on stdout, control characters escaped: text for people or JSON. A closed pipe is
+/// no error.
 pub(crate) fn print(line: &str) -> Result<(), Error> {
     print_raw(&escape::lines(line))
 }
 
-/// Prints a line on stdout as it is: a drawing with the escape sequences of its own.
+/// Prints a line on stdout unchanged: a drawing with escape sequences. A closed pipe is no error.
 pub(crate) fn print_raw(line: &str) -> Result<(), Error> {
     match writeln!(std::io::stdout(), "{line}") {
         Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -22,13 +22,14 @@ pub(crate) fn print_raw(line: &str) -> Result<(), Error> {
     }
 }
 
-/// A usage error about `path`, which a command was told to write, if it is `taken` by something else.
+/// Returns [`Error::Usage`] if the output file or folder `path` is `taken` by something else.
 pub(crate) fn refuse_if(taken: bool, path: &Path) -> Result<(), Error> {
     if !taken {
         return Ok(());
     }
     let path = path.display();
     Err(Error::Usage(format!(
-        "out: expected what is not there yet, got {path}; replace it with --force, or name another by --out"
+        "out: expected a path that does not exist, got {path}; replace it with --force, or choose \
+         another with --out"
     )))
 }

@@ -1,8 +1,8 @@
-//! `evenkeel train --overfit-batch`: whether a network can learn one batch by heart, which is the first thing to check of one that
-//! does not learn (Karpathy, "A recipe for training neural networks", 2019).
+//! `evenkeel train --overfit-batch`: checks that a network can overfit a single batch, the first
+//! test of a network that does not learn (Karpathy, "A recipe for training neural networks", 2019).
 //!
-//! The steps are those of the run, at its full rate throughout, always with the same examples, and without what makes learning by heart
-//! hard: dropout, mixed images, noise and pruning. No run folder is made.
+//! Each step is a step of the run on the same examples, at the full learning rate, without what
+//! prevents overfitting: dropout, mixup, noise and pruning. Writes no run folder.
 
 use kernels::Cpu;
 use nn::{LayerSpec, Mode, Progress, Workspace};
@@ -19,44 +19,45 @@ use crate::run::{setup, sizes};
 use crate::training::initial;
 use crate::training::step::{NonFiniteStep, TrainingStep};
 
-/// Steps that are taken, unless it is said otherwise.
+/// Default number of steps.
 const STEPS: u64 = 300;
 
-/// What share of the first loss may be left.
-const LEFT: f64 = 0.1;
+/// Maximum ratio of the last loss to the first.
+const MAX_LOSS_RATIO: f64 = 0.1;
 
 #[derive(Serialize)]
 struct Outcome {
-    /// What examples are called.
+    /// Unit name of an example, such as `images`.
     #[serde(skip)]
-    noun: &'static str,
+    unit_name: &'static str,
     images: usize,
     steps: u64,
     #[serde(with = "crate::run::json")]
     first_loss: f64,
     #[serde(with = "crate::run::json")]
     last_loss: f64,
-    /// The share of examples answered rightly; `null` where they have values.
+    /// Accuracy after the last step, 0 to 1; `null` for a regression.
     accuracy: Option<f64>,
     learned: bool,
 }
 
-/// Does it, with `steps` steps, and prints what came out.
+/// Trains `steps` steps on one batch, and prints loss and accuracy.
 ///
 /// # Errors
-/// [`Error::Unlearned`] if an example is still answered wrongly, or more than a tenth of the loss is left.
+/// [`Error::NotOverfit`] if an example is still misclassified, or more than a tenth of the first
+/// loss is left.
 pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Error> {
     let mut setup = Setup::new(config)?;
     sizes::check_batch(&setup, setup.rows_per_batch())?;
-    dry_run::room(&setup)?;
+    dry_run::check_memory(&setup)?;
     let Setup { config, network, .. } = &mut setup;
     (config.mixing, config.noise, config.pruning, config.ema, config.accumulate) =
         (None, None, None, None, 1);
-    // The one batch is taken whole, and its rows count the same.
+    // The batch may be incomplete, and its examples have equal weights.
     (config.drop_last, config.class_weights) = (false, None);
     config.augment.clear();
     let mut layers = config.layers.clone().unwrap_or_default();
-    layers.iter_mut().for_each(drop_nothing);
+    layers.iter_mut().for_each(disable_dropout);
     let changed = setup::network(config, network.input(), &layers, false)?
         .with_loss(config.loss.unwrap_or_default());
     (*network, config.layers) = (changed, Some(layers));
@@ -67,31 +68,31 @@ pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Err
         Dtype::F32 | Dtype::Bf16 => run::<f32>(&setup, cpu, steps),
         Dtype::F64 => run::<f64>(&setup, cpu, steps),
     })?;
-    let Outcome { noun, images, first_loss, last_loss, accuracy, learned, .. } = outcome;
+    let Outcome { unit_name, images, first_loss, last_loss, accuracy, learned, .. } = outcome;
     if json {
         let text = serde_json::to_string_pretty(&outcome);
         output::print(&text.map_err(|error| Error::Usage(format!("outcome: {error}")))?)?;
     } else {
-        let share = accuracy.map(|accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy));
+        let accuracy = accuracy.map(|accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy));
         output::print(&format!(
-            "{images} {noun}, {steps} steps: loss {first_loss:.4} became {last_loss:.4}{}",
-            share.unwrap_or_default()
+            "{images} {unit_name}, {steps} steps: loss {first_loss:.4} to {last_loss:.4}{}",
+            accuracy.unwrap_or_default()
         ))?;
     }
     if learned {
         Ok(())
     } else {
-        Err(Error::Unlearned { noun, steps, first_loss, last_loss, accuracy })
+        Err(Error::NotOverfit { unit_name, steps, first_loss, last_loss, accuracy })
     }
 }
 
-/// Without dropout, here and within.
-fn drop_nothing(layer: &mut LayerSpec) {
+/// Disables dropout in `layer` and the layers within it.
+fn disable_dropout(layer: &mut LayerSpec) {
     match layer {
         LayerSpec::Dropout { p } => *p = 0.0,
         LayerSpec::Transformer { dropout, .. } => *dropout = 0.0,
         LayerSpec::Residual { body, shortcut, .. } => {
-            body.iter_mut().chain(shortcut).for_each(drop_nothing);
+            body.iter_mut().chain(shortcut).for_each(disable_dropout);
         }
         _ => {}
     }
@@ -108,11 +109,11 @@ fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, E
     let batch = rows.fill(&dataset.train, &order)?;
     let mut workspace = Workspace::inference(network, cpu, order.len())?;
     let mut score = |state: &mut State<T>| {
-        // Statistics are those of the batch, as they are while it is learned.
+        // Batch statistics, as in a training step.
         network.score(cpu, Mode::Probe, state.weights.view(), batch, &mut workspace)
     };
-    let noun = dataset.train.noun();
-    let share =
+    let unit_name = dataset.train.noun();
+    let accuracy =
         |correct: usize| (!dataset.has_values()).then(|| correct as f64 / order.len() as f64);
     let first_loss = score(&mut state)?.mean_loss();
     for step in 0..steps {
@@ -120,9 +121,9 @@ fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, E
         if let Err(NonFiniteStep { loss, .. }) =
             training_step.run(setup, cpu, progress, config.rate(), &mut state, &order)?
         {
-            let (images, last_loss, accuracy) = (order.len(), loss, share(0));
+            let (images, last_loss, accuracy) = (order.len(), loss, accuracy(0));
             return Ok(Outcome {
-                noun,
+                unit_name,
                 images,
                 steps: step,
                 first_loss,
@@ -133,7 +134,8 @@ fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, E
         }
     }
     let last = score(&mut state)?;
-    let (last_loss, accuracy) = (last.mean_loss(), share(last.correct));
-    let learned = accuracy.is_none_or(|share| share == 1.0) && last_loss <= LEFT * first_loss;
-    Ok(Outcome { noun, images: order.len(), steps, first_loss, last_loss, accuracy, learned })
+    let (last_loss, accuracy) = (last.mean_loss(), accuracy(last.correct));
+    let learned =
+        accuracy.is_none_or(|accuracy| accuracy == 1.0) && last_loss <= MAX_LOSS_RATIO * first_loss;
+    Ok(Outcome { unit_name, images: order.len(), steps, first_loss, last_loss, accuracy, learned })
 }

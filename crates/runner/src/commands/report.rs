@@ -1,4 +1,4 @@
-//! `evenkeel report`: the report of a run, drawn anew from its folder, or several runs side by side.
+//! `evenkeel report`: re-renders the report of a run from its folder, or compares several runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::data::replace::replace_with;
 use crate::evaluation::predictions::Predictions;
 use crate::report::comparison::{Compared, Comparison, settings};
 use crate::report::page::Page;
-use crate::report::{Material, html};
+use crate::report::{ReportInput, html};
 use crate::run::config::{Config, Dtype};
 use crate::run::epoch::Epoch;
 use crate::run::folder::RunFolder;
@@ -22,26 +22,26 @@ use crate::run::setup::Setup;
 use crate::run::summary::Status;
 use crate::run::{folder, health, setup, weights};
 
-/// Where a comparison goes that is not told.
+/// Default file of a comparison.
 const COMPARISON: &str = "comparison.html";
 
-/// What `report` is asked to do.
+/// Options of `report`.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The run folders: one, or several to compare.
+    /// Run folders: one, or several to compare.
     pub runs: Vec<PathBuf>,
-    /// The file to write; `None` for `report.html` of the run's folder, or `comparison.html`.
+    /// File to write; `None` for `report.html` in the run folder, or `comparison.html`.
     pub out: Option<PathBuf>,
-    /// Whether a file that is there is replaced. The report in a run's own folder always is.
+    /// Replace an existing file. The report in the run folder is always replaced.
     pub force: bool,
-    /// The data, where they are no longer where the run found them.
+    /// New path of the run's data; `None` for the path in the configuration.
     pub data: Option<PathBuf>,
 }
 
-/// Does it: prints the name of the file.
+/// Writes the report, and prints the name of its file.
 ///
 /// # Errors
-/// [`Error`], if a run or its data cannot be read, or the file is there already.
+/// [`Error`], if a run or its data cannot be read, or the file exists.
 pub fn report(request: &Request) -> Result<(), Error> {
     let folders =
         request.runs.iter().map(|run| RunFolder::open(run)).collect::<Result<Vec<_>, _>>()?;
@@ -53,54 +53,56 @@ pub fn report(request: &Request) -> Result<(), Error> {
             let out = request.out.clone().unwrap_or_else(|| folder.file(folder::REPORT));
             let own = request.out.is_none();
             refuse_if(out.exists() && !own && !request.force, &out)?;
-            (out, one(folder, request.data.as_deref())?)
+            (out, run_page(folder, request.data.as_deref())?)
         }
         several => {
             let out = request.out.clone().unwrap_or_else(|| COMPARISON.into());
             refuse_if(out.exists() && !request.force, &out)?;
-            (out, compared(several)?)
+            (out, comparison_page(several)?)
         }
     };
     replace_with(&out, page.as_bytes())?;
     output::print(&out.display().to_string())
 }
 
-/// The report of the run in `folder`.
-fn one(folder: &RunFolder, data: Option<&Path>) -> Result<String, Error> {
+/// Renders the report of the run in `folder`.
+fn run_page(folder: &RunFolder, data: Option<&Path>) -> Result<String, Error> {
     let (summary, history) = (folder::summary(folder)?, history(folder)?);
     let mut config = Config::read(&folder.file(folder::CONFIG))?;
     config.data = data.map(Path::to_path_buf).or(config.data);
-    // It has been resolved by the run; that the machine lacks what it asked for is no hindrance to drawing.
+    // The run may come from a machine with another instruction set: a report needs no certain one.
     let isa = setup::isa(&config).unwrap_or_else(|_| kernels::Isa::detect());
     let setup = Setup::of_run(config, folder)?;
     let pool = setup::pool(&setup.config)?;
     let cpu = Cpu::new(isa, &pool);
     let health = health::read(&folder.file(folder::HEALTH))?;
-    let material =
-        Material { setup: &setup, summary: &summary, history: &history, health: &health };
+    let input =
+        ReportInput { setup: &setup, summary: &summary, history: &history, health: &health };
     pool.enter(|| match setup.config.dtype {
-        Dtype::F32 | Dtype::Bf16 => drawn::<f32>(folder, material, cpu),
-        Dtype::F64 => drawn::<f64>(folder, material, cpu),
+        Dtype::F32 | Dtype::Bf16 => render::<f32>(folder, input, cpu),
+        Dtype::F64 => render::<f64>(folder, input, cpu),
     })
 }
 
-fn drawn<T: Element>(
+/// Predicts the test set if the run is done, and renders the report.
+fn render<T: Element>(
     folder: &RunFolder,
-    material: Material<'_>,
+    input: ReportInput<'_>,
     cpu: Cpu<'_>,
 ) -> Result<String, Error> {
-    let Material { setup, summary, .. } = material;
+    let ReportInput { setup, summary, .. } = input;
     if summary.status != Status::Done || setup.dataset.has_values() {
-        return html::<T>(material, cpu, None);
+        return html::<T>(input, cpu, None);
     }
+    let test = &setup.dataset.test;
     let (mut weights, _) = weights::read::<T>(&folder::model(folder)?, &setup.network)?;
-    let all: Vec<u32> = (0..setup.dataset.test.dims()[0]).collect();
-    let answers = Predictions::new(&setup.network, cpu, &mut weights, &setup.dataset.test, &all)?;
-    html(material, cpu, Some((&mut weights, &answers)))
+    let indices: Vec<u32> = (0..test.dims()[0]).collect();
+    let predictions = Predictions::new(&setup.network, cpu, &mut weights, test, &indices)?;
+    html(input, cpu, Some((&mut weights, &predictions)))
 }
 
-/// The page of several runs.
-fn compared(folders: &[RunFolder]) -> Result<String, Error> {
+/// Renders the comparison of several runs.
+fn comparison_page(folders: &[RunFolder]) -> Result<String, Error> {
     let read = |folder: &RunFolder| {
         let path = folder.file(folder::CONFIG);
         let config = Config::read(&path)?.to_toml()?;
@@ -111,15 +113,15 @@ fn compared(folders: &[RunFolder]) -> Result<String, Error> {
         Ok(Compared { name, summary, history, settings: settings(&config) })
     };
     let runs = folders.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
-    Ok(Page { title: "Runs side by side", body: &Comparison(&runs).to_string() }.to_string())
+    Ok(Page { title: "Comparison of runs", body: &Comparison(&runs).to_string() }.to_string())
 }
 
-/// The epochs of the run in `folder`.
+/// Reads the epochs of the run in `folder`.
 fn history(folder: &RunFolder) -> Result<Vec<Epoch>, Error> {
     let path = folder.file(folder::METRICS);
     let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
-    let parse = |(at, line): (usize, &str)| {
-        let expected = format!("the metrics of an epoch in line {}", at + 1);
+    let parse = |(index, line): (usize, &str)| {
+        let expected = format!("the metrics of an epoch in line {}", index + 1);
         serde_json::from_str(line).map_err(|error| Error::malformed(&path, expected, error))
     };
     text.lines().enumerate().map(parse).collect()

@@ -1,13 +1,14 @@
-//! `evenkeel sweep`: runs over values of configuration keys, all of a grid or some at random; which is best by its validation set.
+//! `evenkeel sweep`: search over values of configuration keys, by a grid or at random. The
+//! validation set ranks the trials.
 //!
 //! ```text
-//! sweep.toml       what is swept; a sweep of another plan in the same folder is refused
-//! 001/ 002/ ...    a run folder each: finished ones are kept, unfinished ones resumed
-//! sweep.json       every trial with its values and what it came to, the best first
+//! sweep.toml       plan of the sweep; the same folder refuses a sweep with another plan
+//! 001/ 002/ ...    run folders: finished runs stay, unfinished ones are resumed
+//! sweep.json       every trial with its values and result, best first
 //! ```
 //!
-//! Choices are `KEY=A,B,C`, and for random sweeps `KEY=log(LOW,HIGH)` and `KEY=uniform(LOW,HIGH)` as well. A key is one of the
-//! configuration, one in a table is `table.key`.
+//! Choices are `KEY=A,B,C`; random sweeps also take `KEY=log(LOW,HIGH)` and
+//! `KEY=uniform(LOW,HIGH)`. A key is one of the configuration; a key in a table is `table.key`.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -32,38 +33,38 @@ use crate::run::summary::{Status, Summary};
 use crate::run::{folder, spelling};
 use crate::training::extension;
 
-/// The plan.
+/// File of the plan.
 const PLAN: &str = "sweep.toml";
-/// What came out.
+/// File of the results.
 const RESULTS: &str = "sweep.json";
 
-/// The stream that random sweeps draw from.
+/// Random stream of the values of random sweeps.
 const STREAM: u64 = u64::from_be_bytes(*b"sweeping");
 
-/// The most trials: more would take forever, and are a slip.
-const MOST_TRIALS: usize = 10_000;
+/// Maximum number of trials; a larger number is taken for a mistake.
+const MAX_TRIALS: usize = 10_000;
 
-/// What `sweep` is asked to do.
+/// Options of `sweep`.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What is the same in all trials.
+    /// Configuration that all trials share.
     pub config: Config,
-    /// Whether that is a preset's recipe: then a trial with another preset follows that one's, and one with another optimizer takes its
-    /// usual rate.
+    /// `true` if `config` is a preset's recipe. Then a trial with another preset takes that
+    /// preset's recipe, and one with another optimizer takes the optimizer's usual learning rate.
     pub recipe: bool,
-    /// The choices, as they were written.
+    /// Keys and their values, as on the command line.
     pub choices: Vec<String>,
-    /// How many trials at random; `None` for all of the grid.
+    /// Number of random trials; `None` for the whole grid.
     pub random: Option<usize>,
-    /// The folder of the sweep.
+    /// Folder of the sweep.
     pub out: PathBuf,
     /// Print JSON.
     pub json: bool,
-    /// Say nothing on stderr but errors.
+    /// Print nothing on stderr but errors.
     pub quiet: bool,
 }
 
-/// What is swept, as `sweep.toml` holds it.
+/// Plan of a sweep: `sweep.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plan {
@@ -74,11 +75,11 @@ struct Plan {
     config: toml::Table,
 }
 
-/// Values that a key takes.
+/// Values of a key.
 #[derive(Clone, Debug, PartialEq)]
 enum Values {
     Listed(Vec<toml::Value>),
-    /// Evenly between two numbers, or between their logarithms.
+    /// Uniform distribution between `low` and `high`, or between their logarithms.
     Range {
         low: f64,
         high: f64,
@@ -86,14 +87,36 @@ enum Values {
     },
 }
 
-/// A trial: the value of each key.
+/// Trial of a sweep: each key with its value.
 type Trial = Vec<(String, toml::Value)>;
 
+/// Status of a trial in `sweep.json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum TrialStatus {
+    Done,
+    Interrupted,
+    Diverged,
+    /// The configuration does not fit the data: the trial has no run.
+    Refused,
+}
+
+impl From<Status> for TrialStatus {
+    fn from(run: Status) -> Self {
+        match run {
+            Status::Done => Self::Done,
+            Status::Interrupted => Self::Interrupted,
+            Status::Diverged => Self::Diverged,
+        }
+    }
+}
+
+/// Result of a trial.
 #[derive(Clone, Debug, Serialize)]
-struct Outcome {
+struct TrialResult {
     run: String,
     values: toml::Table,
-    status: Status,
+    status: TrialStatus,
     val_accuracy: Option<f64>,
     val_loss: Option<f64>,
     test_accuracy: Option<f64>,
@@ -102,14 +125,14 @@ struct Outcome {
     seconds: f64,
 }
 
-impl Outcome {
-    /// The trial in the folder `run`, which came to `summary`.
+impl TrialResult {
+    /// Result of the trial in the folder `run`.
     fn new(run: String, values: toml::Table, summary: Summary) -> Self {
         let is_done = summary.status == Status::Done;
         Self {
             run,
             values,
-            status: summary.status,
+            status: summary.status.into(),
             val_accuracy: summary.val_accuracy.filter(|_| is_done),
             val_loss: summary.val_loss.filter(|_| is_done),
             test_accuracy: summary.test_accuracy,
@@ -119,12 +142,12 @@ impl Outcome {
         }
     }
 
-    /// The trial in the folder `run`, which could not begin with these values.
+    /// Result of a trial whose configuration was refused. The folder `run` does not exist.
     fn refused(run: String, values: toml::Table) -> Self {
         Self {
             run,
             values,
-            status: Status::Refused,
+            status: TrialStatus::Refused,
             val_accuracy: None,
             val_loss: None,
             test_accuracy: None,
@@ -135,25 +158,25 @@ impl Outcome {
     }
 }
 
-/// Does it: prints a table, the best trial first, or the same as JSON.
+/// Trains all trials, and prints them ranked, as a table or JSON.
 ///
 /// # Errors
-/// [`Error::Usage`] if a choice cannot be read, or if no trial fits the data;
-/// [`Error::Interrupted`] if a signal stops it, and whatever keeps a trial from ending, but for
-/// divergence, which is a result.
+/// [`Error::Usage`] if a choice cannot be parsed, or if no trial fits the data;
+/// [`Error::Interrupted`] if a signal stops the sweep; errors of a trial's run. Divergence is a
+/// result, no error.
 pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
     let config = table_of(&request.config)?;
     let trials = trials(request)?;
-    // Every trial is checked before the first begins.
+    // Checks every configuration before the first trial starts.
     let configs = trials
         .iter()
-        .map(|trial| applied(&based(request, &config, trial)?, trial))
+        .map(|trial| with_values(&base_config(request, &config, trial)?, trial))
         .collect::<Result<Vec<_>, _>>()?;
     let (choices, random) = (request.choices.clone(), request.random);
     let plan = Plan { format: FORMAT, choices, random, config };
-    settle(&request.out, &plan)?;
+    create_or_open(&request.out, &plan)?;
 
-    let mut outcomes = Vec::with_capacity(trials.len());
+    let mut results = Vec::with_capacity(trials.len());
     let mut refusal = None;
     for (number, (trial, config)) in (1..).zip(trials.into_iter().zip(configs)) {
         let folder = request.out.join(format!("{number:03}"));
@@ -163,88 +186,88 @@ pub fn sweep(request: &Request, started: Instant, signals: &Signals) -> Result<(
             say(&format!("trial {number}: {}", values.join(", ")));
         }
         let (run_name, values) = (folder.display().to_string(), trial.into_iter().collect());
-        outcomes.push(match run(&folder, config, started, signals) {
-            Ok(summary) => Outcome::new(run_name, values, summary),
-            // Other values may fit the data. A trial that has begun fails for another reason.
+        results.push(match run(&folder, config, started, signals) {
+            Ok(summary) => TrialResult::new(run_name, values, summary),
+            // Refused before the run started: other values may fit the data.
             Err(error @ (Error::Usage(_) | Error::Network(_)))
                 if !folder.join(folder::CONFIG).is_file() =>
             {
                 say(&format!("trial {number} is refused: {error}"));
                 refusal.get_or_insert(error);
-                Outcome::refused(run_name, values)
+                TrialResult::refused(run_name, values)
             }
             Err(error) => return Err(error),
         });
-        let text = json(&ranked(&outcomes))?;
+        let text = json(&ranked(&results))?;
         replace_with(&request.out.join(RESULTS), text.as_bytes())?;
     }
-    if let Some(error) =
-        refusal.filter(|_| outcomes.iter().all(|trial| trial.status == Status::Refused))
-    {
+    let all_refused = results.iter().all(|trial| trial.status == TrialStatus::Refused);
+    if let Some(error) = refusal.filter(|_| all_refused) {
         return Err(error);
     }
-    let outcomes = ranked(&outcomes);
-    output::print(&if request.json { json(&outcomes)? } else { table(&outcomes) })
+    let results = ranked(&results);
+    output::print(&if request.json { json(&results)? } else { table(&results) })
 }
 
-/// The best first, by validation accuracy, or by validation loss where examples have values; of equals the earlier one. What did not end
-/// well comes last.
-fn ranked(outcomes: &[Outcome]) -> Vec<Outcome> {
-    let mut ranked = outcomes.to_vec();
-    let worth = |outcome: &Outcome| match (outcome.val_accuracy, outcome.val_loss) {
+/// Sorts `results`, best first: by validation accuracy or, for a regression, validation loss. Equal
+/// trials stay in their order; those without a result come last.
+fn ranked(results: &[TrialResult]) -> Vec<TrialResult> {
+    let mut ranked = results.to_vec();
+    let score = |trial: &TrialResult| match (trial.val_accuracy, trial.val_loss) {
         (Some(accuracy), _) => accuracy,
         (None, Some(loss)) => -loss,
         (None, None) => f64::NEG_INFINITY,
     };
-    ranked.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
+    ranked.sort_by(|a, b| score(b).total_cmp(&score(a)));
     ranked
 }
 
-fn json(outcomes: &[Outcome]) -> Result<String, Error> {
-    serde_json::to_string_pretty(outcomes).map_err(|error| Error::Usage(format!("sweep: {error}")))
+fn json(results: &[TrialResult]) -> Result<String, Error> {
+    serde_json::to_string_pretty(results).map_err(|error| Error::Usage(format!("sweep: {error}")))
 }
 
-/// A line a trial.
-fn table(outcomes: &[Outcome]) -> String {
-    let result = |accuracy: Option<f64>, loss: Option<f64>| match (accuracy, loss) {
+/// Table with one line per trial, and a line that names the best run.
+fn table(results: &[TrialResult]) -> String {
+    let accuracy_or_loss = |accuracy: Option<f64>, loss: Option<f64>| match (accuracy, loss) {
         (None, Some(loss)) => format!("{loss:.4}"),
         (accuracy, _) => percent(accuracy),
     };
     let mut lines = vec!["validation       test  run and values".to_owned()];
-    for outcome in outcomes {
+    for trial in results {
         let values: Vec<_> =
-            outcome.values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            trial.values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         lines.push(format!(
             "{:>10} {:>10}  {}: {}",
-            match outcome.status {
-                Status::Diverged => "diverged".into(),
-                Status::Refused => "refused".into(),
-                _ => result(outcome.val_accuracy, outcome.val_loss),
+            match trial.status {
+                TrialStatus::Diverged => "diverged".into(),
+                TrialStatus::Refused => "refused".into(),
+                _ => accuracy_or_loss(trial.val_accuracy, trial.val_loss),
             },
-            result(outcome.test_accuracy, outcome.test_loss),
-            outcome.run,
+            accuracy_or_loss(trial.test_accuracy, trial.test_loss),
+            trial.run,
             values.join(", ")
         ));
     }
-    if let Some(best) = outcomes.first().filter(|best| best.val_loss.is_some()) {
+    if let Some(best) = results.first().filter(|best| best.val_loss.is_some()) {
         lines.push(format!("best: {}", best.run));
     }
     lines.join("\n")
 }
 
-/// Makes the folder that of this plan, or sees that it is.
-fn settle(out: &Path, plan: &Plan) -> Result<(), Error> {
+/// Creates the folder of a sweep with its plan, or checks that an existing one has this plan.
+fn create_or_open(out: &Path, plan: &Plan) -> Result<(), Error> {
     let path = out.join(PLAN);
     let text = toml::to_string(plan)
         .map_err(|error| Error::Usage(format!("the plan cannot be written: {error}")))?;
     if path.is_file() {
-        let there = std::fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
+        let stored = std::fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
         let malformed = |error| Error::malformed(&path, "the plan of a sweep", error);
-        toml::from_str::<Format>(&there).map_err(malformed)?.check(&path)?;
-        let there: Plan = toml::from_str(&there).map_err(malformed)?;
-        if there != *plan {
+        toml::from_str::<Format>(&stored).map_err(malformed)?.check(&path)?;
+        let stored: Plan = toml::from_str(&stored).map_err(malformed)?;
+        if stored != *plan {
             return Err(Error::Usage(format!(
-                "out: expected a folder without a sweep, or with this one, got {}, which holds another; name another by --out",
+                "out: expected a new folder, or one with this sweep, got {}, which holds another \
+                 sweep; choose another folder with --out",
                 out.display()
             )));
         }
@@ -253,14 +276,15 @@ fn settle(out: &Path, plan: &Plan) -> Result<(), Error> {
     if out.is_dir() && std::fs::read_dir(out).map_err(DataError::io("read", out))?.next().is_some()
     {
         return Err(Error::Usage(format!(
-            "out: expected a folder that is absent or empty, or a sweep to go on with, got {}",
+            "out: expected a folder that is absent or empty, or a sweep to resume, got {}; choose \
+             another folder with --out",
             out.display()
         )));
     }
     Ok(replace_with(&path, text.as_bytes())?)
 }
 
-/// A trial in its folder: kept if it is done, gone on with if it was begun.
+/// Trains the trial in `folder`; a started run is resumed.
 fn run(
     folder: &Path,
     config: Config,
@@ -270,7 +294,8 @@ fn run(
     let run = if folder.join(folder::CONFIG).is_file() {
         train::Run::Resume { folder: folder.into(), changes: extension::Changes::default() }
     } else {
-        // What a killed process has left before it wrote a configuration is of no use.
+        // `force`: replaces the remains of a process that was killed before it wrote a
+        // configuration.
         train::Run::New { config: Box::new(config), out: Some(folder.into()), force: true }
     };
     let request = train::Request {
@@ -287,11 +312,16 @@ fn run(
     }
 }
 
-/// What the values of `trial` are set in: `config`, which is that of the request, or the recipe of the trial's preset.
-fn based(request: &Request, config: &toml::Table, trial: &Trial) -> Result<toml::Table, Error> {
+/// Returns the configuration that the values of `trial` are set in: `config`, the request's, or the
+/// recipe of the trial's preset.
+fn base_config(
+    request: &Request,
+    config: &toml::Table,
+    trial: &Trial,
+) -> Result<toml::Table, Error> {
     let value = |key: &str| trial.iter().find(|(other, _)| other == key).map(|(_, value)| value);
     let preset = value("preset").filter(|_| request.recipe).and_then(toml::Value::as_str);
-    // A name that is none is refused where it is set.
+    // `with_values` refuses an unknown name.
     let preset = preset.and_then(|name| Preset::from_str(name, false).ok());
     let mut table = match preset {
         Some(preset) => {
@@ -306,14 +336,14 @@ fn based(request: &Request, config: &toml::Table, trial: &Trial) -> Result<toml:
     Ok(table)
 }
 
-/// A configuration as its file has it.
+/// `config` as a TOML table.
 fn table_of(config: &Config) -> Result<toml::Table, Error> {
     let text = config.to_toml()?;
     text.parse().map_err(|error| Error::Usage(format!("the configuration cannot be read: {error}")))
 }
 
-/// `config` with the values of `trial`.
-fn applied(config: &toml::Table, trial: &Trial) -> Result<Config, Error> {
+/// Returns `config` with the values of `trial`, checked.
+fn with_values(config: &toml::Table, trial: &Trial) -> Result<Config, Error> {
     let mut table = config.clone();
     for (key, value) in trial {
         set(&mut table, key, value)?;
@@ -326,22 +356,24 @@ fn applied(config: &toml::Table, trial: &Trial) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// Sets `key`, which may be `table.key`. An optimizer may be named alone.
+/// Sets `key`, which may be `table.key`. An optimizer's name alone stands for its usual settings.
 fn set(table: &mut toml::Table, key: &str, value: &toml::Value) -> Result<(), Error> {
-    let unfit =
+    let invalid =
         |error: &dyn std::fmt::Display| Error::Usage(format!("sweep: {key} = {value}: {error}"));
     if let Some((head, rest)) = key.split_once('.') {
         let inner = table.entry(head).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         let Some(inner) = inner.as_table_mut() else {
-            return Err(unfit(&format!("expected a table `{head}`, got a value")));
+            return Err(invalid(&format!("expected a table `{head}`, got a value")));
         };
         return set(inner, rest, value);
     }
     let named = value.as_str().filter(|_| key == "optimizer").map(nn::Optimizer::named);
     let value = match named {
-        Some(Some(optimizer)) => toml::Value::try_from(optimizer).map_err(|error| unfit(&error))?,
+        Some(Some(optimizer)) => {
+            toml::Value::try_from(optimizer).map_err(|error| invalid(&error))?
+        }
         Some(None) => {
-            return Err(unfit(&format!("expected one of {}", nn::Optimizer::NAMES.join(", "))));
+            return Err(invalid(&format!("expected one of {}", nn::Optimizer::NAMES.join(", "))));
         }
         None => value.clone(),
     };
@@ -349,7 +381,7 @@ fn set(table: &mut toml::Table, key: &str, value: &toml::Value) -> Result<(), Er
     Ok(())
 }
 
-/// All trials of the request.
+/// Returns the trials of `request`.
 fn trials(request: &Request) -> Result<Vec<Trial>, Error> {
     let choices =
         request.choices.iter().map(|choice| parse(choice)).collect::<Result<Vec<_>, _>>()?;
@@ -364,9 +396,9 @@ fn trials(request: &Request) -> Result<Vec<Trial>, Error> {
         return Err(Error::Usage(format!("sweep: expected each key once, got {key} twice")));
     }
     let Some(count) = request.random else { return grid(&choices) };
-    if !(1..=MOST_TRIALS).contains(&count) {
+    if !(1..=MAX_TRIALS).contains(&count) {
         return Err(Error::Usage(format!(
-            "random: expected 1 to {MOST_TRIALS} trials, got {count} (flag --random)"
+            "random: expected 1 to {MAX_TRIALS} trials, got {count} (flag --random)"
         )));
     }
     let stream = Stream::new(request.config.seed, STREAM);
@@ -382,7 +414,7 @@ fn trials(request: &Request) -> Result<Vec<Trial>, Error> {
     Ok((0..count).map(draw).collect())
 }
 
-/// A value, drawn at random.
+/// Draws value number `index` of `stream` from `values`.
 fn drawn(cpu: Cpu<'_>, values: &Values, stream: Stream, index: u64) -> toml::Value {
     match values {
         Values::Listed(list) => list[stream.below(index, list.len() as u32) as usize].clone(),
@@ -397,18 +429,20 @@ fn drawn(cpu: Cpu<'_>, values: &Values, stream: Stream, index: u64) -> toml::Val
     }
 }
 
-/// Every combination; the last key varies fastest.
+/// Returns every combination of the values; the last key varies fastest.
 fn grid(choices: &[(String, Values)]) -> Result<Vec<Trial>, Error> {
     let mut trials: Vec<Trial> = vec![Vec::new()];
     for (key, values) in choices {
         let Values::Listed(list) = values else {
             return Err(Error::Usage(format!(
-                "sweep: expected a list for {key} in a grid, got a range; draw from it with --random N"
+                "sweep: expected a list for {key} in a grid, got a range; draw from it with \
+                 --random N"
             )));
         };
-        if trials.len() * list.len() > MOST_TRIALS {
+        if trials.len() * list.len() > MAX_TRIALS {
             return Err(Error::Usage(format!(
-                "sweep: expected at most {MOST_TRIALS} trials, got {} and more; draw some with --random N",
+                "sweep: expected at most {MAX_TRIALS} trials, got {} or more; draw some with \
+                 --random N",
                 trials.len() * list.len()
             )));
         }
@@ -421,7 +455,7 @@ fn grid(choices: &[(String, Values)]) -> Result<Vec<Trial>, Error> {
     Ok(trials)
 }
 
-/// A key and its values.
+/// Parses `KEY=VALUES`.
 fn parse(choice: &str) -> Result<(String, Values), Error> {
     let refuse =
         |expected: &str| Err(Error::Usage(format!("sweep: expected {expected}, got {choice}")));
@@ -451,7 +485,7 @@ fn parse(choice: &str) -> Result<(String, Values), Error> {
     }
     let parsed = values.split(',').map(|value| {
         let value = value.trim();
-        // What is no number, truth value or the like is a text.
+        // A value that is not TOML is a string without quotes.
         let parsed = format!("value = {value}").parse::<toml::Table>().ok();
         parsed
             .and_then(|mut table| table.remove("value"))
@@ -496,7 +530,7 @@ mod tests {
         let rates: Vec<_> =
             drawn.iter().map(|trial| trial[0].1.as_float().expect("a number")).collect();
         assert!(rates.iter().all(|rate| (1e-4..1e-1).contains(rate)));
-        // Half of them below the geometric mean.
+        // Half of the rates lie below the geometric mean.
         let low = rates.iter().filter(|rate| **rate < 3.16e-3).count();
         assert!((70..130).contains(&low), "{low}");
         assert!(
@@ -506,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_that_make_no_sense_are_refused() {
+    fn invalid_choices_are_refused() {
         let refused = |choices: &[&str], random| {
             trials(&request(choices, random)).expect_err("refused").to_string()
         };
@@ -527,16 +561,16 @@ mod tests {
         let config: toml::Table =
             Config::default().to_toml().expect("plain").parse().expect("TOML");
         let apply =
-            |key: &str, value: toml::Value| applied(&config, &vec![(key.to_owned(), value)]);
+            |key: &str, value: toml::Value| with_values(&config, &vec![(key.to_owned(), value)]);
         assert_eq!(apply("batch", 7.into()).expect("a key").batch, 7);
         assert_eq!(
             apply("optimizer", "lion".into()).expect("a name").optimizer,
             nn::Optimizer::named("lion").expect("one")
         );
-        // A preset in a trial brings its recipe; another optimizer does not keep the rate of the first.
+        // A trial's preset brings its recipe; another optimizer drops the recipe's learning rate.
         let request = request(&["preset=cnn"], None);
         let trial = |key: &str, value: &str| vec![(key.to_owned(), toml::Value::from(value))];
-        let base = |trial: &Trial| based(&request, &config, trial).expect("names");
+        let base = |trial: &Trial| base_config(&request, &config, trial).expect("names");
         let cnn = table_of(&Preset::Cnn.recipe()).expect("plain");
         assert_eq!(base(&trial("preset", "cnn")), cnn);
         assert_eq!(base(&trial("optimizer", "lion")).get("lr"), None);

@@ -1,12 +1,13 @@
-//! `evenkeel train`: makes or continues a run folder, trains in it, and says what came out.
+//! `evenkeel train`: creates or resumes a run folder, trains in it, and prints the result.
 //!
 //! ```text
-//! setup -> run folder with config.toml -> state: fresh, or the checkpoint's
-//! epochs::run        after each epoch: the journal, a line on stderr; checkpoint.safetensors at its cadence, and at the end
-//! model.safetensors -> the test set, once -> report.html, summary.json -> a line on stdout
+//! setup -> run folder with config.toml -> state: initial, or from the checkpoint
+//! epochs::run    after each epoch: journal, a line on stderr
+//!                at its cadence, and at the end: checkpoint.safetensors
+//! model.safetensors -> test set, once -> report.html, summary.json -> a line on stdout
 //! ```
 //!
-//! `summary.json` comes last: a run whose summary says `done` is complete.
+//! `summary.json` is written last: a run whose summary says `done` is complete.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -47,80 +48,83 @@ use crate::training::progress::TrainingProgress;
 use crate::training::{epochs, extension, initial, transfer};
 use crate::{Error, report};
 
-/// What `train` is asked to do.
+/// Options of `train`.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Which run.
+    /// The run to start or resume.
     pub run: Run,
-    /// When it stops before its end, to be resumed.
+    /// Limits at which the run stops early, to be resumed.
     pub limits: Limits,
-    /// The least test accuracy that is good enough, 0 to 1.
+    /// Minimum test accuracy, 0 to 1.
     pub min_accuracy: Option<f64>,
-    /// Print the summary on stdout, not the line.
+    /// Print the summary as JSON on stdout, instead of one line.
     pub json: bool,
-    /// Say nothing on stderr but errors and where the data come from.
+    /// Print nothing on stderr but errors and the source of the data.
     pub quiet: bool,
 }
 
 impl Request {
-    /// Whether the data called `name` have what `--min-accuracy` asks for.
+    /// Checks that the data set `name` has an accuracy to compare with `--min-accuracy`.
     ///
     /// # Errors
-    /// [`Error::Usage`] if their examples have values, of which there is no accuracy.
+    /// [`Error::Usage`] if its targets are values: a regression has no accuracy.
     pub(crate) fn check_gate(&self, name: &str, has_values: bool) -> Result<(), Error> {
         match self.min_accuracy {
-            Some(least) if has_values => Err(Error::Usage(format!(
-                "min-accuracy: expected data with classes, got {least} for {name}, whose examples have values (flag --min-accuracy)"
+            Some(minimum) if has_values => Err(Error::Usage(format!(
+                "min-accuracy: expected data with classes, got {minimum} for {name}, whose targets \
+                 are values; leave out --min-accuracy"
             ))),
             _ => Ok(()),
         }
     }
 }
 
-/// When a run stops before its end.
+/// Limits at which a run stops early.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
-    /// After so many steps of the run.
+    /// Number of steps of the run.
     pub steps: Option<u64>,
-    /// After the step at which the process has taken so many seconds.
+    /// Seconds since the process began.
     pub seconds: Option<f64>,
 }
 
-/// A run to begin or to go on with.
+/// Run to start or resume.
 #[derive(Clone, Debug)]
 pub enum Run {
-    /// A new one.
+    /// Start a run.
     New {
-        /// What it is.
+        /// Configuration of the run.
         config: Box<Config>,
-        /// Its folder; `None` for the next free one.
+        /// The run folder; `None` for the next free one.
         out: Option<PathBuf>,
-        /// Whether a run in `out` is replaced.
+        /// Replace a run in `out`.
         force: bool,
     },
-    /// The one in this folder.
+    /// Resume a run.
     Resume {
-        /// The folder.
+        /// The run folder.
         folder: PathBuf,
         /// Changes to its configuration.
         changes: Changes,
     },
 }
 
-/// Does it. `started` is when the process began.
+/// Trains, prints the result and checks it against `--min-accuracy`. `started` is when the process
+/// began.
 ///
 /// # Errors
-/// Whatever keeps the run from ending well: see [`Error`].
+/// Every reason for an exit code other than 0: see [`Error`].
 pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(), Error> {
-    let (summary, end) = run(request, started, signals)?;
-    if !request.json && end.is_err() && summary.status != Status::Done {
-        return end;
+    let (summary, outcome) = run(request, started, signals)?;
+    if !request.json && outcome.is_err() && summary.status != Status::Done {
+        return outcome;
     }
-    let gate = conclude(request, &summary);
-    end.and(gate)
+    let gate = print_result(request, &summary);
+    outcome.and(gate)
 }
 
-/// Does it, and prints nothing on stdout: what the run came to, and whether it ended well.
+/// Trains, and prints nothing on stdout. Returns the summary of the run, and the error with which
+/// it ended.
 pub(crate) fn run(
     request: &Request,
     started: Instant,
@@ -131,9 +135,9 @@ pub(crate) fn run(
             setup::isa(config)?;
             let setup = Setup::new((**config).clone())?;
             request.check_gate(&setup.dataset.name, setup.dataset.has_values())?;
-            let said = [preflight(&setup)?, constant_inputs::notice(&setup)];
+            let notices = [preflight(&setup)?, constant_inputs::notice(&setup)];
             if !request.quiet {
-                said.iter().flatten().for_each(|text| terminal::say(text));
+                notices.iter().flatten().for_each(|text| terminal::say(text));
             }
             let folder = match out {
                 Some(out) => RunFolder::create(out, *force)?,
@@ -147,15 +151,15 @@ pub(crate) fn run(
         Run::Resume { folder, changes } => {
             let folder = RunFolder::open(folder)?;
             let stored = Config::read(&folder.file(folder::CONFIG))?;
-            if let Some(summary) = nothing_left(request, &folder, changes.extends(&stored))? {
-                return Ok((summary, Ok(())));
+            if let Some(finished) = finished(request, &folder, changes.extends(&stored))? {
+                return Ok(finished);
             }
             let mut lock = folder.lock()?;
-            // Another process may have extended or ended it before this one had the lock.
+            // Another process may have extended or ended the run before this one took the lock.
             let stored = Config::read(&folder.file(folder::CONFIG))?;
             let epochs = changes.extends(&stored);
-            if let Some(summary) = nothing_left(request, &folder, epochs)? {
-                return Ok((summary, Ok(())));
+            if let Some(finished) = finished(request, &folder, epochs)? {
+                return Ok(finished);
             }
             folder.remove_temporary_files()?;
             let config = changes.apply(stored.clone());
@@ -165,8 +169,8 @@ pub(crate) fn run(
                 if let Some(path) = path {
                     let (path, run) = (path.display(), folder.path().display());
                     terminal::say(&format!(
-                        "the data of the run are no longer in {path}: where they have moved, go on \
-                         with evenkeel train --resume {run} --data PATH"
+                        "the run's data are no longer in {path}; if they have moved, resume with: \
+                         evenkeel train --resume {run} --data PATH"
                     ));
                 }
             })?;
@@ -203,14 +207,14 @@ pub(crate) fn run(
     })
 }
 
-/// Checks that the run `setup` can be stepped, held and loaded, before there is a folder. Returns
-/// the notice about weights that it begins with, if it is told where to find some.
+/// Checks sizes, memory and initial weights of the run `setup` before its folder is created.
+/// Returns the notice about weights loaded by `--init-from`.
 ///
 /// # Errors
-/// As for [`sizes::check`], [`dry_run::room`] and [`transfer::load`].
+/// As for [`sizes::check`], [`dry_run::check_memory`] and [`transfer::load`].
 pub(crate) fn preflight(setup: &Setup) -> Result<Option<String>, Error> {
     sizes::check(setup)?;
-    dry_run::room(setup)?;
+    dry_run::check_memory(setup)?;
     let loaded = match setup.config.init_from {
         Some(_) => transfer::load(setup, &mut ModelWeights::<f32>::zeros(&setup.network)?)?,
         None => None,
@@ -218,43 +222,37 @@ pub(crate) fn preflight(setup: &Setup) -> Result<Option<String>, Error> {
     Ok(loaded.map(|outcome| outcome.to_string()))
 }
 
-/// Returns the summary of the run in `folder`, and says that it is finished, if it is done and not
-/// extended to more `epochs`.
-fn nothing_left(
+/// Returns summary and outcome of the run in `folder` if it is done and not extended to more
+/// `epochs`. Prints that it is finished.
+fn finished(
     request: &Request,
     folder: &RunFolder,
     epochs: Option<u32>,
-) -> Result<Option<Summary>, Error> {
-    let (Some(summary), None) = (finished(folder)?, epochs) else { return Ok(None) };
-    request.check_gate(&summary.dataset, summary.test_accuracy.is_none())?;
-    if !request.quiet {
-        let name = folder.path().display();
-        terminal::say(&format!("{name} is finished: nothing is left to do, nothing was changed"));
-    }
-    Ok(Some(summary))
-}
-
-/// The summary of a run that is done.
-fn finished(folder: &RunFolder) -> Result<Option<Summary>, Error> {
-    if !folder.file(folder::SUMMARY).is_file() {
+) -> Result<Option<(Summary, Result<(), Error>)>, Error> {
+    if epochs.is_some() || !folder.file(folder::SUMMARY).is_file() {
         return Ok(None);
     }
     let summary = folder::summary(folder)?;
-    Ok((summary.status == Status::Done).then_some(summary))
+    if summary.status != Status::Done {
+        return Ok(None);
+    }
+    request.check_gate(&summary.dataset, summary.test_accuracy.is_none())?;
+    let name = folder.path().display();
+    if !request.quiet {
+        terminal::say(&format!("{name} is finished: nothing to do, nothing was changed"));
+    }
+    Ok(Some((summary, Ok(()))))
 }
 
-/// Prints what came out, and checks it against `--min-accuracy`.
-fn conclude(request: &Request, summary: &Summary) -> Result<(), Error> {
+/// Prints the result of a run, and checks it against `--min-accuracy`.
+fn print_result(request: &Request, summary: &Summary) -> Result<(), Error> {
     let line = if request.json {
         json(summary)?
     } else if summary.test_loss.is_none() {
         format!("stopped after {} epochs, run {}", summary.epochs, summary.run)
     } else if let (None, Some(loss)) = (summary.test_accuracy, summary.test_loss) {
         let sha256 = summary.params_sha256.as_deref().unwrap_or("unknown");
-        let unit = summary
-            .target_std
-            .map(|std| format!(" (values in units of {})", regression::decimal(std, 4)));
-        let unit = unit.unwrap_or_default();
+        let unit = regression::loss_unit_note(summary.target_std);
         format!("test loss {loss:.4}{unit}, weights sha256 {sha256}, run {}", summary.run)
     } else {
         let correct = (summary.test_accuracy.unwrap_or_default() * summary.test_examples as f64)
@@ -268,7 +266,9 @@ fn conclude(request: &Request, summary: &Summary) -> Result<(), Error> {
     };
     print(&line)?;
     match (request.min_accuracy, summary.test_accuracy) {
-        (Some(least), Some(accuracy)) if accuracy < least => Err(Error::Gate { accuracy, least }),
+        (Some(minimum), Some(accuracy)) if accuracy < minimum => {
+            Err(Error::Gate { accuracy, minimum })
+        }
         _ => Ok(()),
     }
 }
@@ -278,7 +278,7 @@ fn json(summary: &Summary) -> Result<String, Error> {
     summary.to_json().map_err(|error| Error::Usage(format!("summary: {error}")))
 }
 
-/// One process's part in a run.
+/// Part of a run that one process trains.
 struct Session<'a> {
     setup: &'a Setup,
     folder: &'a RunFolder,
@@ -291,7 +291,8 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Trains, and writes down what came out. The second result says whether the run is done.
+    /// Trains, and writes the files of the run folder. Returns the summary, and the error with
+    /// which the run ended.
     fn run<T: Element>(
         &self,
         quiet: bool,
@@ -311,14 +312,15 @@ impl Session<'_> {
         if let Some([mean, std]) = regression::target_unit(&setup.network, &state.weights.buffers) {
             let [mean, std] = [mean, std].map(|value| regression::decimal(value, 4));
             progress.line(&format!(
-                "values are standardised: losses are of (value - {mean}) / {std}; predictions and errors are in their own unit"
+                "values are standardised: losses are of (value - {mean}) / {std}; predictions and \
+                 errors are in the values' own unit"
             ));
         }
         if resumed && !has_checkpoint {
-            progress.line("no checkpoint is there yet: the run begins again with its first step");
+            progress.line("the run has no checkpoint yet: it restarts at its first step");
         } else if resumed {
             let Position { history, step, .. } = &state.position;
-            progress.line(&format!("going on after {} epochs and {step} steps", history.len()));
+            progress.line(&format!("resuming after {} epochs and {step} steps", history.len()));
         }
         let mut record =
             if has_checkpoint { health::read(&folder.file(folder::HEALTH))? } else { Vec::new() };
@@ -326,36 +328,36 @@ impl Session<'_> {
         let journal = Journal::new(folder, !setup.dataset.has_values())?;
         journal.rewrite(&state.position.history, &record)?;
         self.signals.defer();
-        let looker = ActivityProbe::new(setup);
-        let mut watch = Recorder {
+        let probe = ActivityProbe::new(setup);
+        let mut recorder = Recorder {
             session: self,
             cpu,
             progress: &progress,
-            looker: &looker,
+            probe: &probe,
             journal: &journal,
             record,
             caught: None,
             cadence: Cadence::new(&setup.config, Instant::now()),
-            is_kept: false,
+            is_saved: false,
             spent: Spent::default(),
         };
-        let end = epochs::run(setup, cpu, &mut state, &mut watch)?;
+        let end = epochs::run(setup, cpu, &mut state, &mut recorder)?;
         progress.end();
         if end != End::Done {
-            self.save(&journal, &state, &mut watch.record)?;
+            self.record_partial_epoch(&journal, &state, &mut recorder.record)?;
         }
-        if !watch.is_kept {
-            watch.keep(&state)?;
+        if !recorder.is_saved {
+            recorder.write_checkpoint(&state)?;
         }
-        let Recorder { caught, record, spent, .. } = watch;
+        let Recorder { caught, record, spent, .. } = recorder;
 
         let has_values = setup.dataset.has_values();
         let test = match end {
-            End::Done if !has_values => Some(self.test(cpu, &mut state.best)?),
+            End::Done if !has_values => Some(self.test_predictions(cpu, &mut state.best)?),
             _ => None,
         };
         let values = match end {
-            End::Done if has_values => Some(self.values(cpu, &mut state.best)?),
+            End::Done if has_values => Some(self.test_values(cpu, &mut state.best)?),
             _ => None,
         };
         let unpredicted = test.as_ref().map(|test| test.unpredicted());
@@ -364,9 +366,8 @@ impl Session<'_> {
         let score = test.as_ref().map(|test| test.score).or_else(|| Some(values.as_ref()?.score));
         let summary = self.summarise(&state, &end, score, spent)?;
         let history = &state.position.history[..];
-        let material = report::Material { setup, summary: &summary, history, health: &record };
-        let report =
-            report::html(material, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
+        let input = report::ReportInput { setup, summary: &summary, history, health: &record };
+        let report = report::html(input, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
         folder.write(folder::REPORT, report.as_bytes())?;
         folder.write(folder::SUMMARY, json(&summary)?.as_bytes())?;
         let folder = folder.path().to_path_buf();
@@ -376,7 +377,7 @@ impl Session<'_> {
             (End::Stopped, None) => {
                 let folder = folder.display();
                 terminal::say(&format!(
-                    "stopped as asked; go on with: evenkeel train --resume {folder}"
+                    "stopped at its limit; resume with: evenkeel train --resume {folder}"
                 ));
                 Ok(())
             }
@@ -388,16 +389,17 @@ impl Session<'_> {
         Ok((summary, outcome))
     }
 
-    /// The line at the start of a run.
+    /// Line that describes the run on stderr before it starts.
     fn describe(&self) -> String {
         let Setup { config, dataset, split, network } = self.setup;
-        // Why digits had to be generated has been said by then, at length.
+        // A notice has given the reason for generated data already.
         let origin = match &dataset.origin {
             Origin::Generated { .. } => "generated".to_owned(),
             origin => origin.to_string(),
         };
         format!(
-            "{} ({}): {} {} to train on, {} to validate, {} to test{}\n{} {}, {} parameters, {}, on {} threads with {}",
+            "{} ({}): {} {} to train on, {} to validate, {} to test{}\n\
+             {} {}, {} parameters, {}, on {} threads with {}",
             dataset.name,
             origin,
             split.train.len(),
@@ -414,26 +416,27 @@ impl Session<'_> {
         )
     }
 
-    /// Writes down where a run stands that has not come to its end, and what was last seen of its gradients.
-    fn save<T: Element>(
+    /// Writes the journal of a run that stopped within an epoch, with that epoch's health so far.
+    fn record_partial_epoch<T: Element>(
         &self,
         journal: &Journal<'_>,
         state: &State<T>,
         record: &mut Vec<Health>,
     ) -> Result<(), Error> {
-        let health = seen(&state.position);
-        // What is recorded of a finished epoch holds more: it was looked at once again at its end.
-        let is_whole =
-            record.iter().any(|seen| seen.epoch == health.epoch && !seen.activity.is_empty());
-        if health.epoch > 0 && !is_whole {
-            record.retain(|seen| seen.epoch < health.epoch);
+        let health = current_health(&state.position);
+        // The record of a finished epoch stays: it holds the activity at the epoch's end as well.
+        let is_finished = record
+            .iter()
+            .any(|recorded| recorded.epoch == health.epoch && !recorded.activity.is_empty());
+        if health.epoch > 0 && !is_finished {
+            record.retain(|recorded| recorded.epoch < health.epoch);
             record.push(health);
         }
         journal.rewrite(&state.position.history, record)
     }
 
-    /// The answers to the test set: read once, by the weights of the best epoch.
-    fn test<T: Element>(
+    /// Predicts the test set's classes with the weights of the best epoch.
+    fn test_predictions<T: Element>(
         &self,
         cpu: Cpu<'_>,
         best: &mut ModelWeights<T>,
@@ -443,8 +446,8 @@ impl Session<'_> {
         Predictions::new(network, cpu, best, &dataset.test, &indices)
     }
 
-    /// The predicted values of the test set: read once, by the weights of the best epoch.
-    fn values<T: Element>(
+    /// Predicts the test set's values with the weights of the best epoch.
+    fn test_values<T: Element>(
         &self,
         cpu: Cpu<'_>,
         best: &mut ModelWeights<T>,
@@ -454,7 +457,7 @@ impl Session<'_> {
         RegressionPredictions::new(network, cpu, best, &dataset.test, &indices)
     }
 
-    /// Writes the model of the best epoch, and sums up.
+    /// Writes the model of the best epoch, and returns the summary of the run.
     fn summarise<T: Element>(
         &self,
         state: &State<T>,
@@ -486,6 +489,7 @@ impl Session<'_> {
             test_accuracy_high: interval.map(|interval| interval.high),
             test_loss: test.map(|test| test.mean_loss()),
             test_examples: dataset.test.len(),
+
             epochs: history.len(),
             best_epoch: best.map(|epoch| epoch.epoch),
             val_accuracy: best
@@ -530,13 +534,13 @@ impl Session<'_> {
     }
 }
 
-/// What was seen of the epoch at hand, or before its first step of the one before.
-fn seen(Position { health, recovery, .. }: &Position) -> Health {
+/// Health of the current epoch; before its first step, of the one before.
+fn current_health(Position { health, recovery, .. }: &Position) -> Health {
     let in_epoch = recovery.non_finite.iter().filter(|step| step.epoch == health.epoch);
     Health { non_finite: in_epoch.cloned().collect(), ..health.clone() }
 }
 
-/// Where a process's time went besides steps and scores.
+/// Time that a process spent on anything but steps and scores.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spent {
     to_first_step: Option<Duration>,
@@ -544,31 +548,30 @@ struct Spent {
     journal: Duration,
 }
 
-/// Writes down each epoch and, at its cadence, the state; stops the run when a signal has come.
+/// Records each epoch, writes checkpoints at their cadence, and stops the run at a signal or limit.
 struct Recorder<'a> {
     session: &'a Session<'a>,
     cpu: Cpu<'a>,
     progress: &'a TrainingProgress,
-    looker: &'a ActivityProbe,
+    probe: &'a ActivityProbe,
     journal: &'a Journal<'a>,
     record: Vec<Health>,
     caught: Option<Signal>,
     cadence: Cadence,
-    /// Whether the checkpoint is of the state as it is.
-    is_kept: bool,
+    /// `true` if the checkpoint holds the current state.
+    is_saved: bool,
     spent: Spent,
 }
 
 impl Recorder<'_> {
-    /// Writes the state to go on from.
-    fn keep<T: Element>(&mut self, state: &State<T>) -> Result<(), Error> {
-        let begun = Instant::now();
+    fn write_checkpoint<T: Element>(&mut self, state: &State<T>) -> Result<(), Error> {
+        let start = Instant::now();
         self.journal.sync()?;
         let bytes = checkpoint::encode(self.session.identity, state)?;
         self.session.folder.write(folder::CHECKPOINT, &bytes)?;
-        self.is_kept = true;
-        self.spent.checkpoints += begun.elapsed();
-        self.cadence.record(Instant::now(), begun.elapsed());
+        self.is_saved = true;
+        self.spent.checkpoints += start.elapsed();
+        self.cadence.record(Instant::now(), start.elapsed());
         Ok(())
     }
 }
@@ -576,7 +579,7 @@ impl Recorder<'_> {
 impl<T: Element> Callback<T> for Recorder<'_> {
     fn on_step_end(&mut self, state: &State<T>) -> Result<bool, Error> {
         let position = &state.position;
-        self.is_kept = false;
+        self.is_saved = false;
         self.progress.step(position);
         self.caught = self.session.signals.caught();
         let Session { setup, started, limits, .. } = self.session;
@@ -584,31 +587,31 @@ impl<T: Element> Callback<T> for Recorder<'_> {
         let global_step = position.global_step(steps_per_epoch);
         self.spent.to_first_step.get_or_insert_with(|| started.elapsed());
         let is_last = global_step == steps_per_epoch * u64::from(setup.config.epochs);
-        let is_enough = limits.steps.is_some_and(|most| global_step >= most)
-            || limits.seconds.is_some_and(|most| started.elapsed().as_secs_f64() >= most);
-        let goes_on = self.caught.is_none() && (is_last || !is_enough);
-        if goes_on && self.cadence.is_due_after_step(global_step) {
-            self.keep(state)?;
+        let at_limit = limits.steps.is_some_and(|limit| global_step >= limit)
+            || limits.seconds.is_some_and(|limit| started.elapsed().as_secs_f64() >= limit);
+        let continues = self.caught.is_none() && (is_last || !at_limit);
+        if continues && self.cadence.is_due_after_step(global_step) {
+            self.write_checkpoint(state)?;
         }
-        Ok(goes_on)
+        Ok(continues)
     }
 
-    fn on_non_finite(&mut self, found: &Divergence, action: Action) {
-        self.progress.line(&format!("{found}: {action}"));
+    fn on_non_finite(&mut self, divergence: &Divergence, action: Action) {
+        self.progress.line(&format!("{divergence}: {action}"));
     }
 
     fn on_epoch_end(&mut self, state: &State<T>) -> Result<(), Error> {
         if let Some(epoch) = state.position.history.last() {
             self.progress.epoch(epoch);
         }
-        let begun = Instant::now();
-        self.is_kept = false;
-        let activity = self.looker.sample(self.session.setup, self.cpu, &state.weights)?;
-        self.record.push(Health { activity, ..seen(&state.position) });
+        let start = Instant::now();
+        self.is_saved = false;
+        let activity = self.probe.sample(self.session.setup, self.cpu, &state.weights)?;
+        self.record.push(Health { activity, ..current_health(&state.position) });
         self.journal.append(&state.position.history, &self.record)?;
-        self.spent.journal += begun.elapsed();
+        self.spent.journal += start.elapsed();
         if self.cadence.is_due_after_epoch(state.position.history.len(), Instant::now()) {
-            self.keep(state)?;
+            self.write_checkpoint(state)?;
         }
         Ok(())
     }

@@ -1,11 +1,10 @@
-//! `evenkeel verify`: what can be checked on the machine at hand, in one table: that gradients are right, functions exact, clips
-//! safe, and the bits those of every other machine.
+//! `evenkeel verify`: one table of all checks on this machine.
 //!
 //! ```text
-//! gradients    every layer and loss against finite differences
-//! functions    units in the last place, every 4099th f32 and the hard cases of f64
-//! clipping     the gradients on which others fail
-//! hashes       fixed problems on each instruction set: the same number on every machine
+//! gradients    every layer and loss, compared with finite differences
+//! functions    errors in ULP, for every 4099th f32 and the hard cases of f64
+//! clipping     gradients on which other implementations fail
+//! hashes       fixed problems on each instruction set: the same hash on every machine
 //! ```
 
 use kernels::{Cpu, Isa};
@@ -17,7 +16,7 @@ use crate::run::config::Config;
 use crate::run::setup;
 use crate::verify::{clipping, golden, gradients, ulp};
 
-/// What `verify` is asked to do.
+/// Options of `verify`.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Instruction set of the gradients and functions.
@@ -26,31 +25,31 @@ pub struct Request {
     pub json: bool,
 }
 
-/// All that was found.
+/// Results of all checks: output of `verify --json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verification {
-    /// The program's version.
+    /// Version of the program.
     pub version: &'static str,
-    /// The instruction set of gradients and functions.
+    /// Instruction set of gradients and functions.
     pub isa: &'static str,
-    /// Instruction sets that this machine has.
+    /// Instruction sets of this machine.
     pub isas: Vec<&'static str>,
-    /// Gradients.
+    /// Gradients, compared with finite differences.
     pub gradients: Vec<gradients::Finding>,
-    /// Functions.
+    /// Errors of functions in ULP.
     pub functions: Vec<ulp::Row>,
-    /// Clips.
+    /// Clips of non-finite and large gradients.
     pub clipping: Vec<clipping::Case>,
-    /// Hashes.
+    /// Golden hashes.
     pub hashes: Vec<golden::Hash>,
-    /// Whether all is as it must be.
+    /// `true` if all checks hold.
     pub holds: bool,
 }
 
-/// Does it.
+/// Runs all checks, and prints the table.
 ///
 /// # Errors
-/// [`Error::Unproven`] if anything is not as it must be.
+/// [`Error::ChecksFailed`] if a check fails.
 pub fn verify(request: &Request) -> Result<(), Error> {
     let config = Config { isa: request.isa.clone(), ..Config::default() };
     let (isa, pool) = (setup::isa(&config)?, setup::pool(&config)?);
@@ -58,17 +57,16 @@ pub fn verify(request: &Request) -> Result<(), Error> {
     let text = !request.json;
     let say = |line: &str| if text { output::print(line) } else { Ok(()) };
 
-    say(
-        "gradients against finite differences in f64: check, elements, relative error, worst element",
-    )?;
-    let mut found = Vec::new();
+    say("gradients, compared with finite differences in f64: check, elements, relative error, \
+         worst element")?;
+    let mut findings = Vec::new();
     gradients::findings(Cpu::serial(isa), |finding| {
         say(&gradcheck::line(finding, false)?)?;
-        found.push(finding.clone());
+        findings.push(finding.clone());
         Ok(())
     })?;
 
-    say("\nfunctions: the greatest error in units in the last place")?;
+    say("\nfunctions: maximum error in ULP")?;
     say(ulp::HEADER)?;
     let mut functions = Vec::new();
     for function in &ulp::FUNCTIONS {
@@ -87,18 +85,18 @@ pub fn verify(request: &Request) -> Result<(), Error> {
     let hashes = golden::hashes();
     hashes.iter().try_for_each(|hash| say(&hash.to_string()))?;
 
-    let verdicts = (found.iter().map(gradients::Finding::holds))
+    let verdicts = (findings.iter().map(gradients::Finding::holds))
         .chain(functions.iter().map(ulp::Row::holds))
         .chain(clipping.iter().map(|case| case.holds))
         .chain(hashes.iter().map(golden::Hash::holds));
-    let (failed, of) =
-        verdicts.fold((0, 0), |(failed, of), holds| (failed + usize::from(!holds), of + 1));
+    let (failed, total) =
+        verdicts.fold((0, 0), |(failed, total), holds| (failed + usize::from(!holds), total + 1));
     if request.json {
         let verification = Verification {
             version: env!("CARGO_PKG_VERSION"),
             isa: isa.name(),
             isas: Isa::available().map(Isa::name).collect(),
-            gradients: found,
+            gradients: findings,
             functions,
             clipping,
             hashes,
@@ -108,7 +106,7 @@ pub fn verify(request: &Request) -> Result<(), Error> {
         output::print(&json.map_err(|error| Error::Usage(format!("verification: {error}")))?)?;
     }
     if failed > 0 {
-        return Err(Error::Unproven { what: "checks", failed, of });
+        return Err(Error::ChecksFailed { checks: "checks", failed, total });
     }
-    say(&format!("\nall {of} checks hold"))
+    say(&format!("\nall {total} checks hold"))
 }

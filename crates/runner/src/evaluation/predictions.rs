@@ -147,5 +147,5 @@ pub(crate) fn require_predictions(
     if rest > 0 {
         rows.push_str(&format!(" and {rest} more"));
     }
-    Err(Error::Unpredicted { count: unpredicted.len(), of, noun, rows })
+    Err(Error::Unpredicted { count: unpredicted.len(), total: of, unit_name: noun, rows })
 }

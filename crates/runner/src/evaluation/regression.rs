@@ -77,6 +77,12 @@ pub(crate) fn target_unit<T: Element>(network: &Network, buffers: &[T]) -> Optio
     Some([mean.first()?.to_f64(), std.first()?.to_f64()])
 }
 
+/// ` (values in units of 2.5000)`: the note next to a loss whose unit is this standard deviation.
+/// Empty for a loss in the values' own unit.
+pub(crate) fn loss_unit_note(unit: Option<f64>) -> String {
+    unit.map(|std| format!(" (values in units of {})", decimal(std, 4))).unwrap_or_default()
+}
+
 /// Formats `value` with `decimals` decimals, or with an exponent if it is below 0.01 or not below
 /// 10,000,000.
 pub(crate) fn decimal(value: f64, decimals: usize) -> String {

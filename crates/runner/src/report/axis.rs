@@ -1,45 +1,44 @@
-//! Axes: their range and ticks, how these are spelt, and where on the paper a value lies.
+//! Axes of charts: scale, range, ticks and their labels.
 //!
-//! A loss that explodes must not hide the rest of its curve: [`usual`] bounds the range of an axis.
+//! An exploding loss must not flatten the rest of its curve: [`loss_range`] limits the axis.
 
-/// How values are laid out along an axis.
+/// Scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// Evenly.
     Linear,
-    /// By their logarithms; values that are not above 0 have no place.
+    /// Logarithmic: values of 0 and below are not drawn.
     Log,
 }
 
-/// How far the upper fence of the usual values lies above the third quartile, in interquartile
-/// ranges (Tukey 1977).
+/// Distance of Tukey's upper fence from the third quartile, in interquartile ranges (Tukey 1977).
 const FENCE: f64 = 1.5;
 
-/// First values of curves count as usual up to this multiple of the least of them.
-const ALIKE: f64 = 100.0;
+/// First values of curves are typical up to this multiple of the smallest of them.
+const MAX_FIRST_RATIO: f64 = 100.0;
 
-/// Greater values are cut off above this multiple of the usual ones, at the second.
-const FAR: f64 = 2.0;
+/// Values are cut off if the maximum exceeds the typical values by this factor.
+const CUT_RATIO: f64 = 2.0;
+
+/// The axis ends at this multiple of the typical values.
 const HEADROOM: f64 = 1.5;
 
-/// A logarithmic axis serves losses whose greatest value is more than this multiple of their
-/// median.
-const STEEP: f64 = 50.0;
+/// The axis is logarithmic if the maximum exceeds the median by this factor.
+const LOG_RATIO: f64 = 50.0;
 
-/// Where an axis of losses ends, and how they are laid out along it.
+/// Range of an axis of losses.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Usual {
+pub(crate) struct LossRange {
     pub(crate) scale: Scale,
-    /// Greater values are cut off; `None` if all are shown.
+    /// Upper end of the axis: greater values are cut off. `None` if all are shown.
     pub(crate) top: Option<f64>,
 }
 
-/// The range that shows most of `curves`, which are losses from the first step on.
+/// Range that shows most of `curves`, which are losses from the first step on.
 ///
-/// Usual are the first values, where training starts, and all up to Tukey's fence. Values far above
-/// them are cut off. The axis is logarithmic if all values are above 0 and what is left of them is
-/// steep.
-pub(crate) fn usual<'a>(curves: impl Iterator<Item = &'a [f64]>) -> Usual {
+/// Typical losses are the first values, where training starts, and all values up to Tukey's fence.
+/// Values far above them are cut off. The axis is logarithmic if all values are above 0 and the
+/// rest of them is steep.
+pub(crate) fn loss_range<'a>(curves: impl Iterator<Item = &'a [f64]>) -> LossRange {
     let (mut all, mut firsts) = (Vec::new(), Vec::new());
     for curve in curves {
         let mut finite = curve.iter().copied().filter(|value| value.is_finite()).peekable();
@@ -47,35 +46,35 @@ pub(crate) fn usual<'a>(curves: impl Iterator<Item = &'a [f64]>) -> Usual {
         all.extend(finite);
     }
     all.sort_unstable_by(f64::total_cmp);
-    let (Some(&least), Some(&greatest)) = (all.first(), all.last()) else {
-        return Usual { scale: Scale::Linear, top: None };
+    let (Some(&min), Some(&max)) = (all.first(), all.last()) else {
+        return LossRange { scale: Scale::Linear, top: None };
     };
     let quantile = |quarters: usize| all[(all.len() - 1) * quarters / 4];
     let fence = quantile(3) + FENCE * (quantile(3) - quantile(1));
-    let alike = ALIKE * firsts.iter().copied().fold(f64::INFINITY, f64::min);
-    let bound = firsts.into_iter().filter(|first| *first <= alike).fold(fence, f64::max);
-    let top = (bound > 0.0 && greatest > FAR * bound).then_some(HEADROOM * bound);
-    let is_steep = least > 0.0 && top.unwrap_or(greatest) > STEEP * quantile(2);
-    Usual { scale: if is_steep { Scale::Log } else { Scale::Linear }, top }
+    let max_first = MAX_FIRST_RATIO * firsts.iter().copied().fold(f64::INFINITY, f64::min);
+    let typical = firsts.into_iter().filter(|first| *first <= max_first).fold(fence, f64::max);
+    let top = (typical > 0.0 && max > CUT_RATIO * typical).then_some(HEADROOM * typical);
+    let is_steep = min > 0.0 && top.unwrap_or(max) > LOG_RATIO * quantile(2);
+    LossRange { scale: if is_steep { Scale::Log } else { Scale::Linear }, top }
 }
 
-/// An axis from `low` to `high`, both of which are ticks or lie beside one.
+/// Axis from `low` to `high`.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
     scale: Scale,
     low: f64,
     high: f64,
-    /// Values that stand beside it.
+    /// Labelled values.
     pub(crate) ticks: Vec<f64>,
 }
 
 impl Axis {
-    /// An axis that holds `values`, of which some may not be finite, or, on a logarithmic one, not above 0. `None` if no value has
-    /// a place.
+    /// Axis that holds all `values` that can be drawn: finite ones, and on a logarithmic scale
+    /// those above 0. `None` if there are none.
     pub(crate) fn new(scale: Scale, values: impl Iterator<Item = f64>) -> Option<Self> {
-        let placed =
+        let drawn =
             values.filter(|value| value.is_finite() && (scale == Scale::Linear || *value > 0.0));
-        let (low, high) = placed
+        let (low, high) = drawn
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
         (low <= high).then(|| match scale {
             Scale::Linear => Self::linear(low, high),
@@ -83,15 +82,15 @@ impl Axis {
         })
     }
 
-    /// An axis of whole numbers that ends where they do.
-    pub(crate) fn whole(low: f64, high: f64) -> Self {
+    /// Axis of integers, from `low` to `high` exactly.
+    pub(crate) fn integers(low: f64, high: f64) -> Self {
         let step = nice_step((high - low) / 5.0).max(1.0);
         let ticks = multiples(step, low, high);
         Self { scale: Scale::Linear, low, high: high.max(low + 1.0), ticks }
     }
 
     fn linear(low: f64, high: f64) -> Self {
-        // A constant lies in the middle; 0 at the low end.
+        // A constant is drawn in the middle, 0 at the low end.
         let (low, high) = match low {
             low if high > low => (low, high),
             0.0 => (0.0, 1e-3),
@@ -102,7 +101,7 @@ impl Axis {
         Self { scale: Scale::Linear, low, high, ticks: multiples(step, low, high) }
     }
 
-    /// The same axis without what lies below `low` or above `high`.
+    /// The same axis, cut off at `low` and `high`.
     pub(crate) fn within(mut self, low: f64, high: f64) -> Self {
         (self.low, self.high) = (self.low.max(low), self.high.min(high));
         self.ticks.retain(|tick| (low..=high).contains(tick));
@@ -111,7 +110,7 @@ impl Axis {
 
     fn decades(low: f64, high: f64) -> Self {
         let (first, last) = (libm::floor(libm::log10(low)), libm::ceil(libm::log10(high)));
-        // A constant power of ten lies in the middle.
+        // A constant power of ten is drawn in the middle.
         let (first, last) = if first < last { (first, last) } else { (first - 1.0, last + 1.0) };
         let step = libm::ceil((last - first) / 5.0);
         let exponents =
@@ -120,17 +119,17 @@ impl Axis {
         Self { scale: Scale::Log, low: libm::pow(10.0, first), high: libm::pow(10.0, last), ticks }
     }
 
-    /// Where `value` lies: 0 at the low end, 1 at the high one.
-    pub(crate) fn place(&self, value: f64) -> Option<f64> {
-        let along = |value: f64| match self.scale {
+    /// Position of `value`: 0 at the low end, 1 at the high end. `None` if it is not drawn.
+    pub(crate) fn position(&self, value: f64) -> Option<f64> {
+        let scaled = |value: f64| match self.scale {
             Scale::Linear => value,
             Scale::Log => libm::log10(value),
         };
-        let place = (along(value) - along(self.low)) / (along(self.high) - along(self.low));
-        place.is_finite().then_some(place)
+        let position = (scaled(value) - scaled(self.low)) / (scaled(self.high) - scaled(self.low));
+        position.is_finite().then_some(position)
     }
 
-    /// `value` in as many digits as tell the ticks apart.
+    /// Label of `value`, with as many digits as distinguish the ticks.
     pub(crate) fn label(&self, value: f64) -> String {
         match (self.scale, &self.ticks[..]) {
             (Scale::Log, _) => power_of_ten(value),
@@ -141,14 +140,14 @@ impl Axis {
     }
 }
 
-/// The least of 1, 2, 5, 10, 20, ... and 0.5, 0.2, 0.1, ... that is not below `step`.
+/// The smallest of 1, 2, 5, 10, 20, ... and 0.5, 0.2, 0.1, ... that is at least `step`.
 fn nice_step(step: f64) -> f64 {
     let power = libm::pow(10.0, libm::floor(libm::log10(step.max(1e-300))));
     let nice = [1.0, 2.0, 5.0, 10.0].into_iter().find(|nice| nice * power >= step * (1.0 - 1e-9));
     nice.unwrap_or(10.0) * power
 }
 
-/// The multiples of `step` from `low` to `high`.
+/// Multiples of `step` from `low` to `high`.
 fn multiples(step: f64, low: f64, high: f64) -> Vec<f64> {
     let first = libm::ceil(low / step - 1e-9);
     let tick = |i: u32| (first + f64::from(i)) * step;
@@ -177,7 +176,7 @@ pub(crate) fn short(value: f64) -> String {
     }
 }
 
-/// `10⁻³`.
+/// `value`, a power of ten, as `10⁻³`.
 fn power_of_ten(value: f64) -> String {
     let exponent = libm::round(libm::log10(value)) as i32;
     match exponent {
@@ -187,7 +186,7 @@ fn power_of_ten(value: f64) -> String {
     }
 }
 
-/// An exponent.
+/// `exponent` in superscript digits.
 pub(crate) fn superscript(exponent: i32) -> String {
     let raised = |c: char| match c {
         '-' => '⁻',
@@ -211,58 +210,59 @@ mod tests {
     fn ticks_are_round_and_hold_the_values() {
         let axis = Axis::new(Scale::Linear, [0.07, 0.31, f64::NAN].into_iter()).expect("values");
         assert_eq!(labels(&axis), ["0.0", "0.1", "0.2", "0.3", "0.4"]);
-        assert_eq!((axis.place(0.0), axis.place(0.4)), (Some(0.0), Some(1.0)));
+        assert_eq!((axis.position(0.0), axis.position(0.4)), (Some(0.0), Some(1.0)));
         let axis = Axis::new(Scale::Linear, [0.9712, 0.9837].into_iter()).expect("values");
         assert_eq!(labels(&axis), ["0.970", "0.975", "0.980", "0.985"]);
-        assert_eq!(labels(&Axis::whole(1.0, 10.0)), ["2", "4", "6", "8", "10"]);
-        assert_eq!(labels(&Axis::whole(1.0, 3.0)), ["1", "2", "3"]);
-        assert_eq!(labels(&Axis::whole(1.0, 1.0)), ["1"]);
-        let million = Axis::whole(1_000_000.0, 1_200_000.0);
+        assert_eq!(labels(&Axis::integers(1.0, 10.0)), ["2", "4", "6", "8", "10"]);
+        assert_eq!(labels(&Axis::integers(1.0, 3.0)), ["1", "2", "3"]);
+        assert_eq!(labels(&Axis::integers(1.0, 1.0)), ["1"]);
+        let million = Axis::integers(1_000_000.0, 1_200_000.0);
         assert_eq!(labels(&million), ["1.00e6", "1.05e6", "1.10e6", "1.15e6", "1.20e6"]);
     }
 
     #[test]
-    fn a_constant_lies_in_the_middle() {
+    fn a_constant_is_drawn_in_the_middle() {
         let axis = |value: f64| Axis::new(Scale::Linear, [value; 3].into_iter()).expect("values");
         for value in [2.0, 0.71, 1e-12, -3.0, 1e300] {
-            let place = axis(value).place(value).expect("finite");
-            assert!((0.2..0.8).contains(&place), "{value}: {place}");
+            let position = axis(value).position(value).expect("finite");
+            assert!((0.2..0.8).contains(&position), "{value}: {position}");
         }
-        assert_eq!(axis(0.0).place(0.0), Some(0.0));
+        assert_eq!(axis(0.0).position(0.0), Some(0.0));
         assert_eq!(labels(&axis(100.0).within(0.0, 100.0)).last().expect("ticks"), "100");
-        assert_eq!(axis(100.0).within(0.0, 100.0).place(100.0), Some(1.0));
+        assert_eq!(axis(100.0).within(0.0, 100.0).position(100.0), Some(1.0));
     }
 
     #[test]
-    fn what_explodes_is_cut_off_and_what_falls_steeply_is_logarithmic() {
-        let of = |curves: &[&[f64]]| usual(curves.iter().copied());
-        let linear = |top| Usual { scale: Scale::Linear, top };
+    fn exploding_losses_are_cut_off_and_steep_ones_are_logarithmic() {
+        let range = |curves: &[&[f64]]| loss_range(curves.iter().copied());
+        let linear = |top| LossRange { scale: Scale::Linear, top };
         // A range test: flat, a fall, an explosion.
         let test: Vec<f64> =
             [vec![2.3; 60], vec![1.0; 10], vec![0.3; 20], vec![3.0, 20.0, 240.0]].concat();
-        let Usual { scale, top } = of(&[&test]);
+        let LossRange { scale, top } = range(&[&test]);
         assert!(
             scale == Scale::Linear && top.is_some_and(|top| (2.4..10.0).contains(&top)),
             "{top:?}"
         );
-        // A healthy run: nothing is cut, the first epoch least of all.
-        assert_eq!(of(&[&[2.3, 0.2, 0.12, 0.1, 0.09, 0.09], &[0.2, 0.15, 0.13]]), linear(None));
-        // One value is far above.
-        assert_eq!(of(&[&[1.0, 1.0, 1.0, 1.0, 1e30]]), linear(Some(1.5)));
-        // One of two runs is far above all the time.
-        assert_eq!(of(&[&[2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], &[1e9]]), linear(Some(3.0)));
-        assert_eq!(of(&[&[1e4, 9.0, 2.0, 1.0, 0.5]]), Usual { scale: Scale::Log, top: None });
-        for none in [&[][..], &[f64::NAN], &[0.0, 0.0], &[2.0], &[2.0; 9], &[-1.0, -2.0]] {
-            assert_eq!(of(&[none]), linear(None), "{none:?}");
+        // A healthy run: nothing is cut off, not even the first epoch.
+        assert_eq!(range(&[&[2.3, 0.2, 0.12, 0.1, 0.09, 0.09], &[0.2, 0.15, 0.13]]), linear(None));
+        // One value is far above the others.
+        assert_eq!(range(&[&[1.0, 1.0, 1.0, 1.0, 1e30]]), linear(Some(1.5)));
+        // One of two runs is far above the other.
+        assert_eq!(range(&[&[2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], &[1e9]]), linear(Some(3.0)));
+        let steep = LossRange { scale: Scale::Log, top: None };
+        assert_eq!(range(&[&[1e4, 9.0, 2.0, 1.0, 0.5]]), steep);
+        for curve in [&[][..], &[f64::NAN], &[0.0, 0.0], &[2.0], &[2.0; 9], &[-1.0, -2.0]] {
+            assert_eq!(range(&[curve]), linear(None), "{curve:?}");
         }
     }
 
     #[test]
-    fn decades_leave_out_what_has_no_logarithm() {
+    fn a_logarithmic_axis_leaves_out_values_without_a_logarithm() {
         let axis = Axis::new(Scale::Log, [0.004, 2.0, 0.0, -1.0].into_iter()).expect("values");
         assert_eq!(labels(&axis), ["10⁻³", "10⁻²", "10⁻¹", "1", "10"]);
-        assert_eq!(axis.place(0.0), None);
-        assert!((axis.place(0.1).expect("above 0") - 0.5).abs() < 1e-12);
+        assert_eq!(axis.position(0.0), None);
+        assert!((axis.position(0.1).expect("above 0") - 0.5).abs() < 1e-12);
         let constant = Axis::new(Scale::Log, [1e-9; 3].into_iter()).expect("values");
         assert_eq!(labels(&constant), ["10⁻¹⁰", "10⁻⁹", "10⁻⁸"]);
         let wide = Axis::new(Scale::Log, [1e-30, 1.0].into_iter()).expect("values");

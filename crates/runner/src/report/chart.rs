@@ -1,77 +1,79 @@
-//! A chart of curves, as SVG: axes, a colour a curve, and marks. Its size does not grow with the
-//! length of curves.
+//! Chart of curves as SVG: axes, one colour per curve, marks. Its size in bytes does not grow with
+//! the length of the curves.
 //!
-//! Written by hand and not by a library: those that draw SVG write fixed colours into each element, so that one page could not
-//! follow the reader's light or dark theme. Here colours are the style's variables.
+//! No plotting library draws it: they write fixed colours into each element, so a page could not
+//! follow the reader's light or dark theme. Here colours are variables of the style sheet.
 
 use std::fmt::{self, Display};
 
-use crate::report::axis::{Axis, Scale, Usual, short, usual};
+use crate::report::axis::{Axis, LossRange, Scale, loss_range, short};
 use crate::report::page::Escaped;
-use crate::report::polyline::{Place, Polyline};
+use crate::report::polyline::{Point, Polyline};
 
-/// Width and height, and the margins for labels: left, right, top, bottom. In units of which a phone shows about 360.
+/// Width and height of a chart, in SVG units. A phone shows about 360 units.
 const SIZE: [f64; 2] = [400.0, 230.0];
-/// The size of a chart as wide as the page, whose text grows on a phone.
+/// Width and height of a chart as wide as the page, whose text grows on a phone.
 const WIDE: [f64; 2] = [840.0, 400.0];
+/// Margins for labels: left, right, top, bottom.
 const MARGINS: [f64; 4] = [50.0, 12.0, 8.0, 36.0];
 
-/// How many colours there are.
+/// Number of colours in the style sheet.
 pub(crate) const COLOURS: usize = 8;
 
-/// Points are marked where a curve has no more than this.
-const MOST_DOTS: usize = 40;
+/// Maximum number of points of a curve that has a dot at each point.
+const MAX_DOTS: usize = 40;
 
-/// A curve.
+/// Curve of a chart.
 #[derive(Clone, Debug)]
 pub(crate) struct Curve {
-    /// What it is called; a curve without a name has no entry in the key.
+    /// Name in the legend; a curve with an empty name has no entry.
     pub(crate) name: String,
-    /// Its colour in CSS.
+    /// CSS colour.
     pub(crate) colour: String,
-    /// Its points, from left to right; those with a value that has no place are gaps.
+    /// Points from left to right. Points that cannot be drawn are gaps.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
 impl Curve {
-    /// A curve in colour number `colour`.
+    /// Curve in colour number `colour`, modulo [`COLOURS`].
     pub(crate) fn new(name: impl Into<String>, colour: usize, points: Vec<(f64, f64)>) -> Self {
         Self { name: name.into(), colour: format!("var(--s{})", colour % COLOURS), points }
     }
 }
 
-/// Curves over the same numbers.
+/// Chart of curves over a common x axis.
 #[derive(Clone, Debug)]
 pub(crate) struct Chart<'a> {
     pub(crate) title: &'a str,
-    /// What is counted along the bottom.
-    pub(crate) below: &'a str,
-    /// How that is laid out; numbers that are not whole are on a logarithmic scale alone.
-    pub(crate) across: Scale,
-    pub(crate) scale: Scale,
-    /// Values are losses: the axis shows the [`usual`] ones, and `scale` is chosen by them.
+    /// Label of the x axis.
+    pub(crate) x_label: &'a str,
+    /// Scale of the x axis. A linear one has ticks at integers only.
+    pub(crate) x_scale: Scale,
+    /// Scale of the y axis; not used for `losses`.
+    pub(crate) y_scale: Scale,
+    /// `true` if values are losses: [`loss_range`] chooses scale and range of the y axis.
     pub(crate) losses: bool,
-    /// As wide as the page.
+    /// `true` for a chart as wide as the page.
     pub(crate) wide: bool,
-    /// Whether values are shares, to be shown in per cent.
+    /// `true` if values are fractions, to be shown in per cent.
     pub(crate) percent: bool,
     pub(crate) curves: Vec<Curve>,
-    /// A place along the bottom to mark, and what it is.
+    /// Marked x value, and its label.
     pub(crate) mark: Option<(f64, String)>,
-    /// A value to mark, and what it is.
+    /// Marked y value, and its label.
     pub(crate) level: Option<(f64, &'a str)>,
 }
 
 impl Default for Chart<'_> {
     fn default() -> Self {
         let (curves, mark, level) = (Vec::new(), None, None);
-        let (across, scale) = (Scale::Linear, Scale::Linear);
+        let (x_scale, y_scale) = (Scale::Linear, Scale::Linear);
         let (losses, wide, percent) = (false, false, false);
         Self {
             title: "",
-            below: "epoch",
-            across,
-            scale,
+            x_label: "epoch",
+            x_scale,
+            y_scale,
             losses,
             wide,
             percent,
@@ -83,21 +85,21 @@ impl Default for Chart<'_> {
 }
 
 impl Display for Chart<'_> {
-    /// Nothing if no value has a place.
+    /// Writes the chart; nothing if no value can be drawn.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let points = || self.curves.iter().flat_map(|curve| &curve.points);
         let scaled = |value: f64| if self.percent { 100.0 * value } else { value };
-        let Usual { scale, top: cut } = self.range();
-        let shown = |value: &f64| cut.is_none_or(|cut| *value <= cut);
-        let values = points().map(|&(_, y)| scaled(y)).filter(shown).chain(cut);
-        let Some(y_axis) = Axis::new(scale, values) else { return Ok(()) };
+        let LossRange { scale: y_scale, top: cut } = self.y_range();
+        let is_shown = |value: &f64| cut.is_none_or(|cut| *value <= cut);
+        let values = points().map(|&(_, y)| scaled(y)).filter(is_shown).chain(cut);
+        let Some(y_axis) = Axis::new(y_scale, values) else { return Ok(()) };
         let y_axis = if self.percent { y_axis.within(0.0, 100.0) } else { y_axis };
         let (first, last) = points()
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &(x, _)| {
                 (low.min(x), high.max(x))
             });
-        let x_axis = match self.across {
-            Scale::Linear => Some(Axis::whole(first, last)),
+        let x_axis = match self.x_scale {
+            Scale::Linear => Some(Axis::integers(first, last)),
             Scale::Log => Axis::new(Scale::Log, points().map(|&(x, _)| x)),
         };
         let Some(x_axis) = x_axis else { return Ok(()) };
@@ -105,8 +107,8 @@ impl Display for Chart<'_> {
         let [width, height] = if self.wide { WIDE } else { SIZE };
         let [left, right, top, bottom] = MARGINS;
         let (end, base) = (width - right, height - bottom);
-        let x = |value: f64| x_axis.place(value).map(|place| left + place * (end - left));
-        let y = |value: f64| y_axis.place(scaled(value)).map(|place| base - place * (base - top));
+        let x = |value: f64| x_axis.position(value).map(|share| left + share * (end - left));
+        let y = |value: f64| y_axis.position(value).map(|share| base - share * (base - top));
 
         write!(f, "<figure><figcaption>{}", Escaped(self.title))?;
         for Curve { name, colour, .. } in self.curves.iter().filter(|curve| !curve.name.is_empty())
@@ -119,31 +121,31 @@ impl Display for Chart<'_> {
         }
         writeln!(
             f,
-            "</figcaption><svg{} viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{} by {}\">",
+            "</figcaption><svg{} viewBox=\"0 0 {width} {height}\" role=\"img\" \
+             aria-label=\"{} over {}\">",
             if self.wide { " class=\"wide\"" } else { "" },
             Escaped(self.title),
-            self.below
+            self.x_label
         )?;
         let unit = if self.percent { " %" } else { "" };
         for &tick in &y_axis.ticks {
-            let Some(place) = y_axis.place(tick) else { continue };
-            let at = base - place * (base - top);
+            let Some(y) = y(tick) else { continue };
             write!(
                 f,
-                "<path class=\"grid\" d=\"M{left} {at:.1}H{end}\"/><text x=\"{}\" y=\"{:.1}\" \
+                "<path class=\"grid\" d=\"M{left} {y:.1}H{end}\"/><text x=\"{}\" y=\"{:.1}\" \
                  text-anchor=\"end\">{}{unit}</text>",
                 left - 5.0,
-                at + 4.0,
+                y + 4.0,
                 y_axis.label(tick)
             )?;
         }
         write!(f, "<path class=\"base\" d=\"M{left} {base}H{end}\"/>")?;
         for &tick in &x_axis.ticks {
-            if let Some(at) = x(tick) {
+            if let Some(x) = x(tick) {
                 let label = x_axis.label(tick);
                 write!(
                     f,
-                    "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
+                    "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
                     base + 15.0
                 )?;
             }
@@ -153,43 +155,43 @@ impl Display for Chart<'_> {
             f,
             "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             height - 5.0,
-            self.below
+            self.x_label
         )?;
         if let Some((value, name)) = self.level
-            && let Some(at) = y(value).filter(|at| (top..=base).contains(at))
+            && let Some(y) = y(scaled(value)).filter(|y| (top..=base).contains(y))
         {
             write!(
                 f,
-                "<path class=\"mark\" d=\"M{left} {at:.1}H{end}\"/><text x=\"{end}\" y=\"{:.1}\" \
+                "<path class=\"mark\" d=\"M{left} {y:.1}H{end}\"/><text x=\"{end}\" y=\"{:.1}\" \
                  text-anchor=\"end\">{}</text>",
-                at - 4.0,
+                y - 4.0,
                 Escaped(name)
             )?;
         }
         if let Some((value, name)) = &self.mark
-            && let Some(at) = x(*value)
+            && let Some(x) = x(*value)
         {
-            // On the side that has more room.
-            let (anchor, beside) =
-                if at > middle { ("end", at - 4.0) } else { ("start", at + 4.0) };
+            // The label is on the side with more space.
+            let (anchor, text_x) = if x > middle { ("end", x - 4.0) } else { ("start", x + 4.0) };
             write!(
                 f,
-                "<path class=\"mark\" d=\"M{at:.1} {top}V{base}\"/><text x=\"{beside:.1}\" y=\"{}\" \
-                 text-anchor=\"{anchor}\">{}</text>",
+                "<path class=\"mark\" d=\"M{x:.1} {top}V{base}\"/><text x=\"{text_x:.1}\" \
+                 y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
                 top + 9.0,
                 Escaped(name)
             )?;
         }
         for Curve { colour, points, .. } in &self.curves {
-            let placed: Vec<_> = points.iter().map(|&(at, value)| x(at).zip(y(value))).collect();
-            let line = Polyline::below(&placed, top);
+            let drawn: Vec<_> =
+                points.iter().map(|&(at, value)| x(at).zip(y(scaled(value)))).collect();
+            let line = Polyline::clipped(&drawn, top);
             writeln!(
                 f,
                 "<path class=\"curve\" style=\"stroke:{colour}\" d=\"{}\"/>",
-                line.thinned()
+                line.reduced()
             )?;
             let dots =
-                placed.iter().flatten().filter(|(_, y)| *y >= top && points.len() <= MOST_DOTS);
+                drawn.iter().flatten().filter(|(_, y)| *y >= top && points.len() <= MAX_DOTS);
             for (x, y) in dots {
                 write!(
                     f,
@@ -199,48 +201,48 @@ impl Display for Chart<'_> {
         }
         if let Some(cut) = cut {
             let above = || points().filter(|(_, y)| y.is_finite() && *y > cut);
-            let greatest = above().fold(cut, |greatest, &(_, y)| greatest.max(y));
-            let at = above().filter_map(|&(at, _)| x(at)).fold(end, f64::min);
-            write!(f, "{}", Above { at: (at, top), greatest, is_left: at > middle })?;
+            let max = above().fold(cut, |max, &(_, y)| max.max(y));
+            let first = above().filter_map(|&(at, _)| x(at)).fold(end, f64::min);
+            write!(f, "{}", CutMark { at: (first, top), max, is_left: first > middle })?;
         }
         writeln!(f, "</svg></figure>")
     }
 }
 
 impl Chart<'_> {
-    /// How values are laid out, and where they are cut off.
-    fn range(&self) -> Usual {
+    /// Scale of the y axis, and the value at which curves are cut off.
+    fn y_range(&self) -> LossRange {
         if !self.losses {
-            return Usual { scale: self.scale, top: None };
+            return LossRange { scale: self.y_scale, top: None };
         }
         let values: Vec<Vec<f64>> = self
             .curves
             .iter()
             .map(|curve| curve.points.iter().map(|point| point.1).collect())
             .collect();
-        usual(values.iter().map(|values| &values[..]))
+        loss_range(values.iter().map(|values| &values[..]))
     }
 }
 
-/// The mark where curves leave the chart: what their values come to.
-struct Above {
-    at: Place,
-    greatest: f64,
-    /// The text lies to the left of the mark.
+/// Mark at the first point that is cut off, with the maximum of the curves.
+struct CutMark {
+    at: Point,
+    max: f64,
+    /// `true` if the text is to the left of the mark.
     is_left: bool,
 }
 
-impl Display for Above {
+impl Display for CutMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at: (x, y), greatest, is_left } = self;
-        let (anchor, beside) = if *is_left { ("end", x - 7.0) } else { ("start", x + 7.0) };
-        // Below the text of a chart's other mark.
+        let Self { at: (x, y), max, is_left } = self;
+        let (anchor, text_x) = if *is_left { ("end", x - 7.0) } else { ("start", x + 7.0) };
+        // The text is below the label of `Chart::mark`.
         writeln!(
             f,
-            "<path class=\"above\" d=\"M{x:.1} {y:.1}l-4 6h8z\"/><text x=\"{beside:.1}\" y=\"{:.1}\" \
-             text-anchor=\"{anchor}\">cut off: up to {}</text>",
+            "<path class=\"above\" d=\"M{x:.1} {y:.1}l-4 6h8z\"/><text x=\"{text_x:.1}\" \
+             y=\"{:.1}\" text-anchor=\"{anchor}\">cut off: up to {}</text>",
             y + 24.0,
-            short(*greatest)
+            short(*max)
         )
     }
 }
@@ -258,21 +260,21 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_place_is_a_gap() {
+    fn a_value_that_cannot_be_drawn_is_a_gap() {
         let text = chart(&[(1.0, 2.0), (2.0, 1.0), (3.0, f64::NAN), (4.0, 1.0)]).to_string();
         assert!(text.contains("d=\"M50.0 8.0L162.7 194.0M388.0 194.0h0\""), "{text}");
         assert_eq!(text.matches("<circle").count(), 3);
         assert!(text.contains("stroke:var(--s1)") && text.contains("validation"));
         assert_eq!(chart(&[]).to_string(), "");
         assert_eq!(chart(&[(1.0, f64::INFINITY)]).to_string(), "");
-        let log = Chart { scale: Scale::Log, ..chart(&[(1.0, 0.0), (2.0, 1e-3), (3.0, 1.0)]) };
+        let log = Chart { y_scale: Scale::Log, ..chart(&[(1.0, 0.0), (2.0, 1e-3), (3.0, 1.0)]) };
         assert_eq!(log.to_string().matches("<circle").count(), 2);
     }
 
     #[test]
     fn a_loss_that_explodes_is_cut_off_and_marked() {
         let points: Vec<_> =
-            (1..=40).map(|at| (f64::from(at), if at > 38 { 1e9 } else { 2.0 })).collect();
+            (1..=40).map(|x| (f64::from(x), if x > 38 { 1e9 } else { 2.0 })).collect();
         let text = Chart { losses: true, ..chart(&points) }.to_string();
         assert!(
             text.contains("cut off: up to 1.0e9") && text.contains("class=\"above\""),
@@ -283,22 +285,22 @@ mod tests {
             !text.contains("e9<") || text.matches("e9").count() == 1,
             "no tick is that large: {text}"
         );
-        let whole = chart(&points).to_string();
-        assert!(!whole.contains("cut off") && whole.matches("<circle").count() == 40);
+        let complete = chart(&points).to_string();
+        assert!(!complete.contains("cut off") && complete.matches("<circle").count() == 40);
     }
 
     #[test]
-    fn a_million_points_take_no_more_bytes_than_the_paper_has_columns() {
-        let point = |at: u32| (f64::from(at), f64::from(at % 1009 * 7919 % 1009) + 1.0);
-        for across in [Scale::Linear, Scale::Log] {
+    fn the_size_of_a_chart_does_not_grow_with_the_number_of_points() {
+        let point = |x: u32| (f64::from(x), f64::from(x % 1009 * 7919 % 1009) + 1.0);
+        for x_scale in [Scale::Linear, Scale::Log] {
             let points: Vec<_> = (1..=1_000_000).map(point).collect();
-            let text = Chart { across, losses: true, wide: true, ..chart(&points) }.to_string();
+            let text = Chart { x_scale, losses: true, wide: true, ..chart(&points) }.to_string();
             assert!((20_000..120_000).contains(&text.len()), "{}", text.len());
         }
     }
 
     #[test]
-    fn marks_are_drawn_where_they_are_named() {
+    fn marks_and_levels_are_drawn_inside_the_chart() {
         let marked = Chart {
             mark: Some((2.0, "best < all".into())),
             level: Some((0.75, "level")),

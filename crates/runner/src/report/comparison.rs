@@ -1,4 +1,4 @@
-//! Several runs side by side: a table, what their configurations differ in, and their curves over one another.
+//! Comparison of several runs: a table, the differences of their configurations, and their curves.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -11,17 +11,17 @@ use crate::report::page::Escaped;
 use crate::run::epoch::Epoch;
 use crate::run::summary::{Summary, Task};
 
-/// A run, as its folder has it.
+/// Run of a comparison, read from its folder.
 pub(crate) struct Compared {
-    /// Its folder.
+    /// Path of the run folder.
     pub(crate) name: String,
     pub(crate) summary: Summary,
     pub(crate) history: Vec<Epoch>,
-    /// Its configuration, each key with its value.
+    /// Configuration: each key with its value.
     pub(crate) settings: BTreeMap<String, String>,
 }
 
-/// The page's body.
+/// Body of the comparison's page.
 pub(crate) struct Comparison<'a>(pub(crate) &'a [Compared]);
 
 impl Display for Comparison<'_> {
@@ -31,8 +31,8 @@ impl Display for Comparison<'_> {
         if let Some((best, result)) = best(runs) {
             writeln!(
                 f,
-                "<p class=\"lead\">{} runs. The best on its validation set is <b>{}</b>, with {result}; results on test sets are \
-                 shown, but chose nothing.</p>",
+                "<p class=\"lead\">{} runs. The best on its validation set is <b>{}</b>, with \
+                 {result}; test sets are not used to choose.</p>",
                 runs.len(),
                 Escaped(&best.name),
             )?;
@@ -40,8 +40,10 @@ impl Display for Comparison<'_> {
         let has_accuracy = runs.iter().any(|run| run.summary.task == Task::Classification);
         writeln!(
             f,
-            "<div class=\"scroll\"><table id=\"runs\">\n<tr><th>Run</th><th>Network</th><th>Data</th><th>Parameters</th><th>Epochs</th>\
-             <th>Best</th>{}<th>Test loss</th><th>Epoch, s</th><th>Seconds</th><th>Weights</th></tr>",
+            "<div class=\"scroll\"><table id=\"runs\">\n\
+             <tr><th>Run</th><th>Network</th><th>Data</th><th>Parameters</th><th>Epochs</th>\
+             <th>Best epoch</th>{}<th>Test loss</th><th>Fastest epoch, s</th><th>Total, s</th>\
+             <th>SHA-256</th></tr>",
             if has_accuracy {
                 "<th>Validation</th><th>Test</th><th>95 % interval</th>"
             } else {
@@ -63,8 +65,8 @@ impl Display for Comparison<'_> {
             let sha = summary.params_sha256.as_deref().and_then(|sha| sha.get(..8)).unwrap_or("-");
             writeln!(
                 f,
-                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>{results}<td>{}</td><td>{}</td><td>{:.1}</td>\
-                 <td><code>{}</code></td></tr>",
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>{results}\
+                 <td>{}</td><td>{}</td><td>{:.1}</td><td><code>{}</code></td></tr>",
                 Escaped(name),
                 Escaped(&summary.preset),
                 Escaped(&summary.dataset),
@@ -81,12 +83,13 @@ impl Display for Comparison<'_> {
         self.differences(f)?;
 
         writeln!(f, "<h2>Curves</h2>\n<div class=\"charts\" id=\"curves\">")?;
-        let chart = |title: &'static str, scale, percent, value: fn(&Epoch) -> f64| {
+        let chart = |title: &'static str, y_scale, percent, value: fn(&Epoch) -> f64| {
             let losses = title.ends_with("loss");
-            let curves = runs.iter().enumerate();
-            let curves =
-                curves.map(|(at, run)| over_epochs(&*run.name, at, &run.history, value)).collect();
-            Chart { title, scale, losses, percent, curves, ..Chart::default() }
+            let curve = |(colour, run): (usize, &Compared)| {
+                over_epochs(&*run.name, colour, &run.history, value)
+            };
+            let curves = runs.iter().enumerate().map(curve).collect();
+            Chart { title, y_scale, losses, percent, curves, ..Chart::default() }
         };
         write!(f, "{}", chart("Training loss", Scale::Linear, false, |epoch| epoch.train_loss))?;
         write!(f, "{}", chart("Validation loss", Scale::Linear, false, |epoch| epoch.val_loss))?;
@@ -103,7 +106,7 @@ impl Display for Comparison<'_> {
 }
 
 impl Comparison<'_> {
-    /// The keys whose values are not the same in all runs.
+    /// Writes the keys whose values differ between runs.
     fn differences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(runs) = self;
         let keys: std::collections::BTreeSet<_> =
@@ -115,11 +118,12 @@ impl Comparison<'_> {
             |key: &&String| runs.iter().any(|run| value(run, key) != value(&runs[0], key));
         let keys: Vec<_> = keys.into_iter().filter(differs).collect();
         if keys.is_empty() {
-            return writeln!(f, "<p>Their configurations are the same.</p>");
+            return writeln!(f, "<p>Their configurations are identical.</p>");
         }
         writeln!(
             f,
-            "<h2>What they differ in</h2>\n<div class=\"scroll\"><table class=\"texts\" id=\"differences\"><tr><th>Key</th>"
+            "<h2>Differences of the configurations</h2>\n\
+             <div class=\"scroll\"><table class=\"texts\" id=\"differences\"><tr><th>Key</th>"
         )?;
         for run in *runs {
             write!(f, "<th>{}</th>", Escaped(&run.name))?;
@@ -136,19 +140,21 @@ impl Comparison<'_> {
     }
 }
 
-/// The run with the best validation accuracy, and that; where none has any, with the least validation loss. Of equals the first.
+/// Run with the highest validation accuracy, and that accuracy; if no run has one, the run with the
+/// lowest validation loss. The first of equal runs.
 fn best(runs: &[Compared]) -> Option<(&Compared, String)> {
-    let by = |measure: fn(&Summary) -> Option<f64>| {
-        let measured = runs.iter().rev().filter_map(move |run| Some((run, measure(&run.summary)?)));
-        measured.max_by(|(_, a), (_, b)| a.total_cmp(b))
+    let best_by = |metric: fn(&Summary) -> Option<f64>| {
+        let scored = runs.iter().rev().filter_map(move |run| Some((run, metric(&run.summary)?)));
+        scored.max_by(|(_, a), (_, b)| a.total_cmp(b))
     };
-    let accurate =
-        by(|summary| summary.val_accuracy).map(|(run, share)| (run, percent(Some(share))));
-    let near = || by(|summary| summary.val_loss.map(|loss| -loss));
-    accurate.or_else(|| near().map(|(run, loss)| (run, format!("a loss of {}", short(-loss)))))
+    let by_accuracy = best_by(|summary| summary.val_accuracy)
+        .map(|(run, accuracy)| (run, percent(Some(accuracy))));
+    let by_loss = || best_by(|summary| summary.val_loss.map(|loss| -loss));
+    by_accuracy
+        .or_else(|| by_loss().map(|(run, loss)| (run, format!("a loss of {}", short(-loss)))))
 }
 
-/// Each key of a configuration with its value; those of tables as `table.key`.
+/// Each key of a configuration with its value; keys in tables are `table.key`.
 pub(crate) fn settings(config: &toml::Table) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for (key, value) in config {
@@ -167,7 +173,7 @@ pub(crate) fn settings(config: &toml::Table) -> BTreeMap<String, String> {
     all
 }
 
-/// A value in a line; of a list of tables, such as layers, the kinds.
+/// `value` in one line; a list of tables, such as layers, as the kinds of its elements.
 fn brief(value: &toml::Value) -> String {
     let kind = |value: &toml::Value| Some(value.get("kind")?.as_str()?.to_owned());
     let kinds = value.as_array().and_then(|all| all.iter().map(kind).collect::<Option<Vec<_>>>());
@@ -185,7 +191,8 @@ mod tests {
 
     #[test]
     fn settings_are_one_line_each() {
-        let text = "lr = 0.1\ndata = \"x\"\n[optimizer]\nkind = \"adam\"\n[[layers]]\nkind = \"relu\"\n[[layers]]\nkind = \"relu\"\n\
+        let text = "lr = 0.1\ndata = \"x\"\n[optimizer]\nkind = \"adam\"\n\
+                    [[layers]]\nkind = \"relu\"\n[[layers]]\nkind = \"relu\"\n\
                     [[layers]]\nkind = \"dense\"\nunits = 3\n";
         let all = settings(&text.parse().expect("TOML"));
         let all: Vec<_> = all.iter().map(|(key, value)| format!("{key} {value}")).collect();

@@ -1,4 +1,4 @@
-//! What a run was made with, and the command that repeats it.
+//! Environment of a run: network, data, machine, configuration, and the command that repeats it.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display};
@@ -6,20 +6,20 @@ use std::fmt::{self, Display};
 use crate::report::page::Escaped;
 use crate::run::summary::Summary;
 
-/// The section.
+/// Section on the environment of a run.
 pub(crate) struct Environment<'a> {
     pub(crate) summary: &'a Summary,
-    /// The network's widths.
+    /// Widths of the network's layers.
     pub(crate) widths: String,
-    /// What examples are called, with a capital, and how many were for what.
+    /// Unit name of an example, capitalised, and the number of examples in each set.
     pub(crate) examples: (String, String),
-    /// The resolved configuration.
+    /// Resolved configuration.
     pub(crate) config: &'a str,
 }
 
 impl Display for Environment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { summary, widths, examples: (noun, counts), config } = self;
+        let Self { summary, widths, examples: (unit_name, counts), config } = self;
         let unknown = || "unknown".to_owned();
         let rows = [
             (
@@ -30,7 +30,7 @@ impl Display for Environment<'_> {
                 ),
             ),
             ("Data", format!("{} ({})", summary.dataset, summary.data_origin)),
-            (noun.as_str(), counts.clone()),
+            (unit_name.as_str(), counts.clone()),
             ("Seed", summary.seed.to_string()),
             ("Machine", summary.platform.clone()),
             ("Computed with", format!("{} threads, {}", summary.threads, summary.isa)),
@@ -52,9 +52,12 @@ impl Display for Environment<'_> {
         ];
         writeln!(
             f,
-            "<h2>How to repeat it</h2>\n<p>The configuration below is the run folder's <code>config.toml</code>; it alone \
-                     repeats the run, to the same SHA-256 of the weights, on any machine and any number of threads:</p>\n<pre>evenkeel train \
-                     --config config.toml</pre>\n<div class=\"scroll\"><table class=\"facts\" id=\"environment\">"
+            "<h2>How to repeat it</h2>\n\
+             <p>The configuration below is the run folder's <code>config.toml</code>. It repeats \
+             the run, to the same SHA-256 of the weights, on any machine and with any number of \
+             threads:</p>\n\
+             <pre>evenkeel train --config config.toml</pre>\n\
+             <div class=\"scroll\"><table class=\"facts\" id=\"environment\">"
         )?;
         for (name, value) in rows {
             writeln!(f, "<tr><td>{name}</td><td>{}</td></tr>", Escaped(&value))?;
@@ -67,7 +70,7 @@ impl Display for Environment<'_> {
     }
 }
 
-/// The command line of this process, each argument quoted for a POSIX shell where need be.
+/// Command line of this process, quoted for a POSIX shell.
 pub(crate) fn command_line() -> String {
     let arguments = std::env::args_os().skip(1).map(quoted);
     ["evenkeel".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
@@ -88,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_quoted_where_a_shell_would_split_them() {
+    fn arguments_that_a_shell_would_split_are_quoted() {
         let quoted = |text: &str| quoted(text.into());
         assert_eq!(quoted("--out=runs/a-1.2"), "--out=runs/a-1.2");
         assert_eq!(quoted("my run"), "'my run'");

@@ -1,11 +1,11 @@
-//! A page of HTML that needs no other file: its frame, its style, and text that cannot become markup.
+//! HTML page in a single file: head, style sheet, and escaped text.
 
 use std::fmt::{self, Display, Write};
 
-/// Colours for light, dark and paper, and what makes a page fit a phone.
+/// Style sheet: colours for light, dark and print, and a layout that fits a phone.
 const STYLE: &str = include_str!("style.css");
 
-/// A page with this title; `body` is markup.
+/// Page with this title. `body` is markup.
 pub(crate) struct Page<'a> {
     pub(crate) title: &'a str,
     pub(crate) body: &'a str,
@@ -17,21 +17,23 @@ impl Display for Page<'_> {
         let title = Escaped(title);
         write!(
             f,
-            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-             content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\">\n\
-             <link rel=\"icon\" href=\"data:,\"><title>{title}</title>\n<style>\n{STYLE}</style></head>\n\
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <link rel=\"icon\" href=\"data:,\"><title>{title}</title>\n\
+             <style>\n{STYLE}</style></head>\n\
              <body><main>\n<h1>{title}</h1>\n{body}</main></body></html>\n"
         )
     }
 }
 
-/// `word` with a capital.
-pub(crate) fn capital(word: &str) -> String {
+/// `word` with a capital first letter.
+pub(crate) fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// Text in a page, wherever it comes from.
+/// Text with the characters of markup escaped.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl Display for Escaped<'_> {

@@ -1,4 +1,4 @@
-//! Steps that were not finite, and what was done about them.
+//! Non-finite steps, and how the run recovered from them.
 
 use std::fmt::{self, Display};
 
@@ -6,37 +6,41 @@ use crate::report::page::Escaped;
 use crate::run::epoch::Epoch;
 use crate::run::health::Health;
 
-/// Rows of the table, at most.
-const MOST_ROWS: usize = 400;
+/// Maximum number of rows in the table.
+const MAX_ROWS: usize = 400;
 
-/// The section; nothing if every step was finite.
-pub(crate) struct Recovered<'a> {
+/// Section on non-finite steps; empty if there are none.
+pub(crate) struct Recovery<'a> {
     pub(crate) history: &'a [Epoch],
     pub(crate) record: &'a [Health],
 }
 
-impl Display for Recovered<'_> {
+impl Display for Recovery<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut places = self.record.iter().flat_map(|health| &health.non_finite).peekable();
-        if places.peek().is_none() {
+        let mut divergences = self.record.iter().flat_map(|health| &health.non_finite).peekable();
+        if divergences.peek().is_none() {
             return Ok(());
         }
         let skipped: u64 = self.history.iter().map(|epoch| epoch.skipped).sum();
         let rollbacks: u32 = self.history.iter().map(|epoch| epoch.rollbacks).sum();
         writeln!(
             f,
-            "<h2>Steps that were not finite</h2>\n<p>In the epochs that were finished, {skipped} steps were left out, and {rollbacks} \
-             times the run went back to the end of the epoch before, with half the learning rate from there on. The table has the \
-             first few of each epoch, and {MOST_ROWS} at most:</p>\n<div class=\"scroll\"><table id=\"recovery\">\n<tr><th>Epoch</th><th>Step</th><th>Loss</th><th>It began in</th></tr>"
+            "<h2>Non-finite steps</h2>\n\
+             <p>In the finished epochs, {skipped} steps were skipped. The run rolled back \
+             {rollbacks} times to the end of the epoch before, and halved the learning rate each \
+             time. The table has the first few non-finite steps of each epoch, at most \
+             {MAX_ROWS}:</p>\n\
+             <div class=\"scroll\"><table id=\"recovery\">\n\
+             <tr><th>Epoch</th><th>Step</th><th>Loss</th><th>Origin</th></tr>"
         )?;
-        for place in places.take(MOST_ROWS) {
-            let origin = place.location.as_deref().unwrap_or("no place that could be found");
+        for divergence in divergences.take(MAX_ROWS) {
+            let origin = divergence.location.as_deref().unwrap_or("unknown");
             writeln!(
                 f,
                 "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                place.epoch,
-                place.step,
-                place.loss,
+                divergence.epoch,
+                divergence.step,
+                divergence.loss,
                 Escaped(origin)
             )?;
         }

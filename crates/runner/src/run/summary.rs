@@ -12,8 +12,6 @@ pub enum Status {
     Interrupted,
     /// A loss or a gradient became NaN or infinite.
     Diverged,
-    /// A trial of a sweep whose configuration does not fit the data. No run has this status.
-    Refused,
 }
 
 /// Task of a network: classification or regression.

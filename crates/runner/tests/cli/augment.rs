@@ -1,12 +1,13 @@
-//! Augmentation: the same bits whatever a run is made on and however it is stopped, and nothing but training sees it.
+//! Augmentation: the same bits on any machine and after any stop, and only in training.
 
 use std::fs;
 
 use crate::world::World;
 
 const CONFIG: &str = "epochs = 3\nbatch = 32\nlr = 0.01\naugment = [\n\
-    { kind = \"shift\", pixels = 1 }, { kind = \"rotate\", degrees = 10, p = 0.5 }, { kind = \"elastic\", alpha = 3.0, sigma = 1.0 },\n\
-    { kind = \"noise\", std = 0.05 }, { kind = \"random\", operations = 2, magnitude = 0.3 }]\n";
+    { kind = \"shift\", pixels = 1 }, { kind = \"rotate\", degrees = 10, p = 0.5 },\n\
+    { kind = \"elastic\", alpha = 3.0, sigma = 1.0 }, { kind = \"noise\", std = 0.05 },\n\
+    { kind = \"random\", operations = 2, magnitude = 0.3 }]\n";
 
 #[test]
 fn augmented_runs_have_the_same_bits_everywhere() {
@@ -26,7 +27,8 @@ fn augmented_runs_have_the_same_bits_everywhere() {
     assert_eq!(world.sha("stopped"), world.sha("run"));
     assert_eq!(world.summary("stopped")["test_loss"], world.summary("run")["test_loss"]);
 
-    // It changes training, and nothing else: with no rate to speak of, validation and test see the images as they are.
+    // Augmentation changes training only: with a negligible learning rate, validation and test
+    // losses are those without it.
     world.write("plain.toml", &CONFIG[..CONFIG.find("augment").unwrap()]);
     world.expect(0, "train --config plain.toml --data tiny --out plain --quiet", &[]);
     assert_ne!(world.sha("plain"), world.sha("run"));

@@ -1,8 +1,6 @@
-//! `dump`: logits, loss and gradients agree with a plain computation from the dumped parameters.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "std's functions are what the program is compared with"
-)]
+//! `dump`: logits, loss and gradients agree with a reference computation from the dumped
+//! parameters.
+#![expect(clippy::disallowed_methods, reason = "the program is compared with std's functions")]
 
 use std::fs;
 
@@ -14,17 +12,17 @@ const INPUTS: usize = SIDE * SIDE;
 const HIDDEN: usize = 5;
 const SAMPLES: usize = 7;
 
-const CONFIG: &str = "epochs = 2\nbatch = 30\nlayers = [{ kind = \"dense\", units = 5 }, { kind = \"relu\" }, \
-                      { kind = \"dense\", units = 3 }]\n";
+const CONFIG: &str = "epochs = 2\nbatch = 30\nlayers = [{ kind = \"dense\", units = 5 }, \
+                      { kind = \"relu\" }, { kind = \"dense\", units = 3 }]\n";
 
-/// The f64 values of a tensor that must have this shape.
+/// Values of an f64 tensor, whose shape is asserted.
 fn doubles(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Vec<f64> {
     let view = file.tensor(name).unwrap();
     assert_eq!((view.dtype(), view.shape()), (Dtype::F64, shape), "{name}");
     view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()
 }
 
-/// The parameters in PyTorch's layouts: w0 [5, 36], b0, w2 [3, 5], b2.
+/// Parameters in PyTorch's layouts: w0 `[5, 36]`, b0, w2 `[3, 5]`, b2.
 type Params = [Vec<f64>; 4];
 
 const NAMES: [&str; 4] = ["layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"];
@@ -38,8 +36,8 @@ fn dense(weight: &[f64], bias: &[f64], x: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// Logits of each row, and the mean loss. A hidden unit is on where it is with the parameters `pattern`: so that a
-/// difference never steps over the corner of a ReLU, where there is no derivative to compare with.
+/// Logits of each row, and the mean loss. A hidden unit is active if it is with the parameters
+/// `pattern`: a finite difference must not cross a ReLU's kink, where no derivative exists.
 fn forward(params: &Params, pattern: &Params, inputs: &[f64], labels: &[i64]) -> (Vec<f64>, f64) {
     let mut all = Vec::new();
     let mut loss = 0.0;
@@ -82,24 +80,23 @@ fn check(bytes: &[u8]) {
     for (i, name) in NAMES.iter().enumerate() {
         let grads = doubles(&file, &format!("grad.{name}"), SHAPES[i]);
         assert!(grads.iter().any(|&g| g != 0.0), "{name}");
-        for (at, &grad) in grads.iter().enumerate() {
+        for (j, &grad) in grads.iter().enumerate() {
             // Fourth-order central difference.
-            let at_offset = |offset: f64| {
+            let loss = |offset: f64| {
                 let mut moved = params.clone();
-                moved[i][at] += offset;
+                moved[i][j] += offset;
                 forward(&moved, &params, &inputs, &labels).1
             };
             let h = 1e-4;
-            let difference = (8.0 * (at_offset(h) - at_offset(-h))
-                - (at_offset(2.0 * h) - at_offset(-2.0 * h)))
-                / (12.0 * h);
-            assert!(close(grad, difference, 1e-7), "{name}[{at}]: {grad}, difference {difference}");
+            let difference =
+                (8.0 * (loss(h) - loss(-h)) - (loss(2.0 * h) - loss(-2.0 * h))) / (12.0 * h);
+            assert!(close(grad, difference, 1e-7), "{name}[{j}]: {grad}, difference {difference}");
         }
     }
 }
 
 #[test]
-fn a_dump_agrees_with_a_plain_computation() {
+fn a_dump_agrees_with_a_reference_computation() {
     let world = World::new();
     world.write("small.toml", CONFIG);
     world.expect(0, "train --data tiny --config small.toml --out run --quiet", &[]);
@@ -129,7 +126,7 @@ fn a_dump_agrees_with_a_plain_computation() {
 }
 
 #[test]
-fn without_a_type_a_dump_is_in_that_of_the_run() {
+fn a_dump_has_the_type_of_the_run_by_default() {
     let world = World::new();
     world.write("small.toml", CONFIG);
     world.expect(0, "dump --data tiny --config small.toml --out x.safetensors", &[]);
@@ -141,13 +138,15 @@ fn without_a_type_a_dump_is_in_that_of_the_run() {
     }
 }
 
-/// `standardise` holds mean and deviation of the images that are trained on, which `dump` writes as inputs.
+/// Checks the buffers of `standardise`: mean and standard deviation of the training images, which
+/// `dump` writes as inputs.
 #[test]
 fn a_first_layer_that_standardises_is_fitted_to_the_training_images() {
     let world = World::new();
     world.write(
         "standard.toml",
-        "epochs = 1\nbatch = 30\nvalidation = 30\nlsuv = {}\nlayers = [{ kind = \"standardise\" }, { kind = \"dense\", units = 3 }]\n",
+        "epochs = 1\nbatch = 30\nvalidation = 30\nlsuv = {}\n\
+         layers = [{ kind = \"standardise\" }, { kind = \"dense\", units = 3 }]\n",
     );
     world.expect(0, "train --data tiny --config standard.toml --out run --quiet", &[]);
     let count = 300 - 30;

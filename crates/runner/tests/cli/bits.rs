@@ -1,5 +1,5 @@
-//! The same bits: from a run's own configuration, on any number of threads, on every instruction set, and however
-//! often a run is stopped.
+//! Reproducible bits: from a run's own configuration, on any number of threads, on every
+//! instruction set, and after any number of stops.
 
 use kernels::{Cpu, Isa};
 use runner::Error;
@@ -19,7 +19,8 @@ fn threads_and_instruction_sets_change_no_bit() {
     let world = World::new();
     for dtype in ["f32", "f64", "bf16"] {
         let common = format!(
-            "train --data tiny --epochs 2 --batch 32 --clip-norm 0.5 --quiet --force --dtype {dtype}"
+            "train --data tiny --epochs 2 --batch 32 --clip-norm 0.5 --quiet --force \
+             --dtype {dtype}"
         );
         let mut shas = Vec::new();
         for isa in Isa::available() {
@@ -42,7 +43,7 @@ fn threads_and_instruction_sets_change_no_bit() {
 }
 
 #[test]
-fn its_own_configuration_repeats_a_run() {
+fn the_configuration_of_a_run_repeats_it() {
     let world = World::new();
     let settings =
         "--epochs 3 --batch 20 --optimizer sgd --lr 0.05 --clip-norm 0.7 --seed 3 --dtype f64";
@@ -61,13 +62,13 @@ fn its_own_configuration_repeats_a_run() {
 /// Stops at every `every`-th step.
 struct Stopping {
     every: u64,
-    seen: u64,
+    steps: u64,
 }
 
 impl<T> Callback<T> for Stopping {
     fn on_step_end(&mut self, _: &State<T>) -> Result<bool, Error> {
-        self.seen += 1;
-        Ok(!self.seen.is_multiple_of(self.every))
+        self.steps += 1;
+        Ok(!self.steps.is_multiple_of(self.every))
     }
 
     fn on_epoch_end(&mut self, _: &State<T>) -> Result<(), Error> {
@@ -75,32 +76,33 @@ impl<T> Callback<T> for Stopping {
     }
 }
 
-/// All that a state holds but times, as bits.
+/// Bits of all numbers in `state`, and its position without times.
 fn bits<T: Element>(mut state: State<T>) -> (Vec<u64>, Position) {
     for epoch in &mut state.position.history {
         epoch.train_seconds = 0.0;
     }
     let moments = state.optimizer.moments().iter().flatten();
-    let beside =
+    let averages =
         state.average.iter().flat_map(|average| &average.params).chain(state.slow.iter().flatten());
     let numbers =
-        state.weights.params.iter().chain(&state.best.params).chain(moments).chain(beside);
+        state.weights.params.iter().chain(&state.best.params).chain(moments).chain(averages);
     (numbers.map(|value| value.to_f64().to_bits()).collect(), state.position)
 }
 
 fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
     let cpu = Cpu::detect();
     let identity = Identity::new(setup).unwrap();
-    let mut whole = initial::state::<T>(setup, cpu).unwrap();
-    let end = epochs::run(setup, cpu, &mut whole, &mut Stopping { every: u64::MAX, seen: 0 });
+    let mut uninterrupted = initial::state::<T>(setup, cpu).unwrap();
+    let mut never = Stopping { every: u64::MAX, steps: 0 };
+    let end = epochs::run(setup, cpu, &mut uninterrupted, &mut never);
     assert_eq!(end.unwrap(), End::Done);
-    let whole = bits(whole);
+    let uninterrupted = bits(uninterrupted);
 
-    // 18 steps an epoch: stops lie within epochs and at their ends.
+    // 18 steps per epoch: stops are within epochs and at their ends.
     for every in [1, 6, 7] {
         let mut state = initial::state::<T>(setup, cpu).unwrap();
         let mut stops = 0;
-        while epochs::run(setup, cpu, &mut state, &mut Stopping { every, seen: 0 }).unwrap()
+        while epochs::run(setup, cpu, &mut state, &mut Stopping { every, steps: 0 }).unwrap()
             == End::Stopped
         {
             stops += 1;
@@ -108,12 +110,12 @@ fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
             state = Checkpoint::read(path, &identity).unwrap().state(setup, cpu).unwrap();
         }
         assert_eq!(stops, 3 * 18 / every, "every {every}");
-        assert!(bits(state) == whole, "stopped every {every} steps");
+        assert!(bits(state) == uninterrupted, "stopped every {every} steps");
     }
 }
 
 #[test]
-fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bits() {
+fn a_run_that_is_stopped_anywhere_resumes_to_the_same_bits() {
     let world = World::new();
     let everything = r#"
 batch = 8
@@ -133,14 +135,16 @@ optimizer = { kind = "muon" }
     for keys in [
         "batch = 16\noptimizer = { kind = \"adam\" }",
         "batch = 16\noptimizer = { kind = \"sgd\", momentum = 0.9 }",
-        "batch = 16\npruning = { sparsity = 0.5, begin = 0.2, every = 5 }\noptimizer = { kind = \"adadelta\" }",
+        "batch = 16\npruning = { sparsity = 0.5, begin = 0.2, every = 5 }\n\
+         optimizer = { kind = \"adadelta\" }",
         everything,
     ] {
         world.write(
             "run.toml",
             &format!(
-                "epochs = 3\nclip_norm = 0.5\ndata = \"{}\"\nlayers = [{{ kind = \"dense\", units = 8 }}, \
-                 {{ kind = \"relu\" }}, {{ kind = \"dense\", units = 3 }}]\n{keys}\n",
+                "epochs = 3\nclip_norm = 0.5\ndata = \"{}\"\n\
+                 layers = [{{ kind = \"dense\", units = 8 }}, {{ kind = \"relu\" }}, \
+                 {{ kind = \"dense\", units = 3 }}]\n{keys}\n",
                 world.path("tiny").display()
             ),
         );
@@ -176,24 +180,25 @@ fn a_checkpoint_that_is_damaged_or_foreign_is_refused() {
     refuse(&finished[..finished.len() - 1], "safetensors");
     refuse(&finished[..100], "safetensors");
     refuse(b"", "safetensors");
-    // In the middle of the tensors, which come after the header, and at their end.
+    // A flipped bit in the middle of the tensors, which follow the header, and at their end.
     let header = 8 + u64::from_le_bytes(finished[..8].try_into().unwrap()) as usize;
     for at in [finished.len() - 1, (header + finished.len()) / 2] {
         let mut flipped = finished.clone();
         flipped[at] ^= 1;
         refuse(&flipped, "damaged");
     }
-    let place = finished.windows(8).position(|bytes| bytes == b"\\\"step\\\"").unwrap();
-    let mut moved = finished.clone();
-    let digit = place + finished[place..].iter().position(u8::is_ascii_digit).unwrap();
-    moved[digit] ^= 1;
-    refuse(&moved, "damaged");
+    // Another step in the header.
+    let key = finished.windows(8).position(|bytes| bytes == b"\\\"step\\\"").unwrap();
+    let mut flipped = finished.clone();
+    let digit = key + finished[key..].iter().position(u8::is_ascii_digit).unwrap();
+    flipped[digit] ^= 1;
+    refuse(&flipped, "damaged");
     refuse(
         &std::fs::read(world.path("run/model.safetensors")).unwrap(),
         "another safetensors file",
     );
 
-    // Whole, but of other data: the same images with one pixel changed.
+    // An intact checkpoint, but of other data: one pixel of the images differs.
     let pixels = world.path("tiny/train-images-idx3-ubyte");
     let mut images = std::fs::read(&pixels).unwrap();
     *images.last_mut().unwrap() ^= 1;
@@ -201,12 +206,12 @@ fn a_checkpoint_that_is_damaged_or_foreign_is_refused() {
     refuse(&finished, "the data that the run started with");
     *images.last_mut().unwrap() ^= 1;
     std::fs::write(&pixels, &images).unwrap();
-    // Of another configuration.
+    // An intact checkpoint of another configuration.
     let config = world.read("run/config.toml");
     world.write("run/config.toml", &config.replace("seed = 0", "seed = 1"));
     refuse(&finished, "of the configuration");
     world.write("run/config.toml", &config);
-    // And right again.
+    // The original checkpoint is accepted.
     std::fs::write(world.path("run/checkpoint.safetensors"), &finished).unwrap();
     world.expect(0, "train --resume run --quiet", &[]);
 }

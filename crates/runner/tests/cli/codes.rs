@@ -1,4 +1,4 @@
-//! Every way to end has its exit code, and bad input a message that says what was expected, what came and where.
+//! Exit codes, and messages about bad input: what was expected, what was found, and where.
 
 use std::fs;
 
@@ -42,18 +42,18 @@ fn usage_and_configuration_end_with_2() {
         ("bench --isa sse9", &["isa", "sse9", "scalar"]),
         ("bench 784", &["784", "Usage"]),
     ] {
-        let neon_is_here = arguments.contains("neon") && texts.is_empty();
-        if !neon_is_here {
+        let has_neon = arguments.contains("neon") && texts.is_empty();
+        if !has_neon {
             world.expect(2, arguments, texts);
         }
     }
-    let left: Vec<_> =
+    let files: Vec<_> =
         fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["tiny"], "nothing was made");
+    assert_eq!(files, ["tiny"], "nothing was written");
 }
 
 #[test]
-fn a_configuration_that_cannot_be_used_ends_with_2() {
+fn an_invalid_configuration_ends_with_2() {
     let world = World::new();
     for (text, texts) in [
         ("epochs = 2\nbacth = 3\n", &["bad.toml", "line 2", "bacth"][..]),
@@ -75,7 +75,7 @@ fn a_configuration_that_cannot_be_used_ends_with_2() {
 }
 
 #[test]
-fn a_machine_that_refuses_ends_with_1() {
+fn a_file_system_error_ends_with_1() {
     let world = World::new();
     world.write("file", "");
     world.expect(1, "train --data tiny --out file/run", &["file/run"]);
@@ -83,7 +83,7 @@ fn a_machine_that_refuses_ends_with_1() {
 }
 
 #[test]
-fn data_that_are_absent_or_damaged_end_with_3() {
+fn missing_or_damaged_data_end_with_3() {
     let world = World::new();
     world.expect(3, "train --dataset mnist", &["MNIST", "--data", "--dataset digits"]);
     fs::create_dir(world.path("empty")).unwrap();
@@ -97,7 +97,7 @@ fn data_that_are_absent_or_damaged_end_with_3() {
 }
 
 #[test]
-fn a_missed_gate_ends_with_4_and_a_met_one_with_0() {
+fn a_missed_gate_ends_with_4_and_a_passed_one_with_0() {
     let world = World::new();
     let common = "train --data tiny --preset logistic --quiet";
     world.expect(
@@ -110,13 +110,13 @@ fn a_missed_gate_ends_with_4_and_a_met_one_with_0() {
         &format!("{common} --lr 1e-9 --epochs 1 --min-accuracy 0.99 --out bad"),
         &["0.99"],
     );
-    assert!(stdout(&bad).contains("test accuracy"), "the result is there all the same");
+    assert!(stdout(&bad).contains("test accuracy"), "the result is printed before the error");
     assert_eq!(world.summary("bad")["status"], "done");
     world.expect(4, "train --resume bad --min-accuracy 0.99", &["finished", "0.99"]);
 }
 
 #[test]
-fn divergence_ends_with_5_and_says_where() {
+fn divergence_ends_with_5_and_names_the_layer() {
     let world = World::new();
     let arguments = "train --data tiny --optimizer sgd --lr 1e38 --epochs 2 --batch 64 --out run";
     world.expect(5, arguments, &["diverged", "epoch 1, step", "layers.", "run"]);
@@ -124,7 +124,7 @@ fn divergence_ends_with_5_and_says_where() {
     assert_eq!(summary["status"], "diverged");
     assert!(summary["test_accuracy"].is_null() && summary["params_sha256"].is_null());
     assert!(world.read("run/report.html").contains("diverged"));
-    // What diverged diverges again.
+    // A diverged run diverges again.
     world.expect(5, "train --resume run", &["diverged"]);
 }
 

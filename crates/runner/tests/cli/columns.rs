@@ -1,13 +1,12 @@
-//! Columns and classes of a table by their names: two of one name, headers of numbers, numbers
-//! spelt in two ways, names that a terminal would obey, and columns from which nothing can be
-//! learned.
+//! Names of a table's columns and classes: duplicates, headers of numbers, numbers spelt in two
+//! ways, names with escape sequences, and columns from which nothing can be learned.
 
 use crate::tables::json;
 use crate::world::{World, stderr, stdout};
 
 const TRAIN: &str = "train --preset logistic --epochs 1 --batch 8 --quiet --force";
 
-/// 60 rows of two classes under `header`, whose last column is the class: `spell` writes it.
+/// Writes 60 rows of two classes under `header`. The last column is the class, spelt by `spell`.
 fn table(world: &World, header: &str, spell: impl Fn(usize) -> String) {
     let columns = header.split(',').count() - 1;
     let row = |i: usize| {
@@ -20,7 +19,7 @@ fn table(world: &World, header: &str, spell: impl Fn(usize) -> String) {
 }
 
 #[test]
-fn two_columns_of_one_name_are_refused_by_whoever_reads_them() {
+fn duplicate_columns_are_refused_by_every_command() {
     let world = World::new();
     table(&world, "a,b,y", |class| class.to_string());
     world.expect(0, &format!("{TRAIN} --data t.csv --label y --out run"), &[]);
@@ -36,7 +35,7 @@ fn two_columns_of_one_name_are_refused_by_whoever_reads_them() {
 }
 
 #[test]
-fn a_header_of_numbers_is_said_to_look_like_data() {
+fn a_notice_names_a_header_that_looks_like_data() {
     let world = World::new();
     table(&world, "0,1,5", |class| class.to_string());
     world.expect(
@@ -55,12 +54,12 @@ fn a_class_is_a_number_however_it_is_spelt() {
     world.expect(0, &format!("{TRAIN} --data t.csv --label y --out run"), &[]);
     table(&world, "a,b,y", |class| format!("{class}.0"));
     let evaluation = json(&stdout(&world.expect(0, "eval run --data t.csv --json", &[])));
-    // They are the data of the run, spelt in another way: its test part is scored.
+    // The table is recognised as the run's own data: its test set is scored.
     assert_eq!((&evaluation["images"], &evaluation["split"]), (&12.into(), &"test".into()));
 }
 
 #[test]
-fn names_from_files_cannot_command_a_terminal() {
+fn names_from_files_are_escaped() {
     let world = World::new();
     let evil = "\u{1b}[2Jred\u{9b}2J";
     table(&world, "a,b\u{1b}[1A,y", |class| ["blue", evil][class].to_owned());
@@ -88,7 +87,7 @@ fn names_from_files_cannot_command_a_terminal() {
 }
 
 #[test]
-fn what_is_lost_of_a_column_is_named() {
+fn a_notice_names_columns_that_lose_information() {
     let world = World::new();
     let rows: String =
         (0..60).map(|i| format!("{},{},3,{}\n", 16_777_216 + i, i % 7, i % 2)).collect();

@@ -1,4 +1,4 @@
-//! `data`: what a set holds, pictures of it, generated sets, and the cache.
+//! `data`: descriptions and drawings of data sets, generated sets, and the cache.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::world::{World, contents, stdout};
 
 #[test]
-fn info_counts_what_is_there() {
+fn info_counts_the_examples() {
     let world = World::new();
     let info: Value =
         serde_json::from_str(&stdout(&world.expect(0, "data info --data tiny --json", &[])))
@@ -18,7 +18,7 @@ fn info_counts_what_is_there() {
     );
     assert_eq!(info["train"]["counts"], serde_json::json!([100, 100, 100]));
     assert_eq!((&info["test"]["images"], &info["test"]["is_mnist"]), (&90.into(), &false.into()));
-    // Two of six rows are bright: 100 and noise of 0 to 119, beside noise alone.
+    // Two of six rows are bright: 100 plus noise of 0 to 119. The others are noise.
     let mean = info["train"]["mean"].as_f64().unwrap() * 255.0;
     assert!((mean - (100.0 / 3.0 + 59.5)).abs() < 2.0, "{mean}");
     let text = stdout(&world.expect(0, "data info --data tiny", &[]));
@@ -27,7 +27,7 @@ fn info_counts_what_is_there() {
 }
 
 #[test]
-fn images_are_drawn_on_paper_and_in_a_terminal() {
+fn images_are_drawn_as_text_and_as_a_png_file() {
     let world = World::new();
     let text = stdout(&world.expect(0, "data show --data tiny --count 3", &[]));
     assert!(text.trim_end().ends_with("0 1 2") && text.contains('█'), "{text}");
@@ -37,7 +37,7 @@ fn images_are_drawn_on_paper_and_in_a_terminal() {
     world.expect(0, "data show --data tiny --count 7 --out sheet.png", &[]);
     let file = fs::File::open(world.path("sheet.png")).unwrap();
     let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
-    // Three in a row, two pixels apart.
+    // Three images in a row, two pixels apart.
     assert_eq!((reader.info().width, reader.info().height), (3 * 6 + 4, 3 * 6 + 4));
     world.expect(2, "data show --data tiny --out sheet.png", &["sheet.png", "--force"]);
     world.expect(0, "data show --data tiny --out sheet.png --force", &[]);
@@ -64,8 +64,7 @@ fn generated_digits_are_a_data_set() {
 }
 
 #[test]
-fn what_cannot_be_fetched_is_said() {
+fn fetch_without_a_mirror_fails() {
     let world = World::new();
-    // No mirror is configured.
     world.expect(3, "data fetch", &["MNIST", "no mirror"]);
 }

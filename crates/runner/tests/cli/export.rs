@@ -1,4 +1,4 @@
-//! `export`: models that other programs read, with the run's own weights.
+//! `export`: ONNX and NPZ files with the run's weights, which other programs read.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use crate::wire::fields;
 use crate::world::{World, stderr, stdout};
 
-/// The values of all fields of this number.
+/// Values of all fields with number `field`.
 fn all(message: &[u8], field: u64) -> Vec<Vec<u8>> {
     fields(message)
         .into_iter()
@@ -45,11 +45,11 @@ fn an_onnx_model_has_the_nodes_and_the_weights_of_the_run() {
             .collect();
         assert_eq!((&dims[..], &all(&tensor, 9)[0][..]), (view.shape(), view.data()), "{name}");
     }
-    // Nothing is replaced unasked.
+    // An existing file is replaced only with --force.
     world.expect(2, "export run --format onnx", &["model.onnx", "--force"]);
     world.expect(0, "export run --format onnx --force", &[]);
     assert_eq!(fs::read(world.path("run/model.onnx")).unwrap(), model, "the same bytes");
-    // It goes with the run that it is of.
+    // Replacing the run removes its exported model.
     world.expect(
         0,
         "train --data tiny --epochs 1 --batch 64 --seed 1 --out run --force --quiet",
@@ -63,7 +63,8 @@ fn npz_holds_every_tensor_of_every_network() {
     let world = World::new();
     world.write(
         "lstm.toml",
-        "epochs = 1\nlayers = [{ kind = \"standardise\" }, { kind = \"rows\" }, { kind = \"lstm\", units = 4, last = true }, { kind = \"batch_norm\" }, \
+        "epochs = 1\nlayers = [{ kind = \"standardise\" }, { kind = \"rows\" }, \
+         { kind = \"lstm\", units = 4, last = true }, { kind = \"batch_norm\" }, \
          { kind = \"dense\", units = 3 }]\n",
     );
     world.expect(0, "train --data tiny --config lstm.toml --out run --quiet", &[]);
@@ -93,9 +94,9 @@ fn npz_holds_every_tensor_of_every_network() {
 }
 
 #[test]
-fn the_export_of_a_run_in_bf16_says_that_outputs_will_differ() {
+fn exporting_a_run_in_bf16_prints_a_notice() {
     let world = World::new();
-    for (dtype, says) in [("bf16", true), ("f32", false)] {
+    for (dtype, has_notice) in [("bf16", true), ("f32", false)] {
         world.expect(
             0,
             &format!("train --data tiny --epochs 1 --dtype {dtype} --out {dtype} --quiet"),
@@ -103,13 +104,13 @@ fn the_export_of_a_run_in_bf16_says_that_outputs_will_differ() {
         );
         for format in ["onnx", "npz"] {
             let output = world.expect(0, &format!("export {dtype} --format {format}"), &[]);
-            assert_eq!(stderr(&output).contains("rounded to bf16"), says, "{dtype} {format}");
+            assert_eq!(stderr(&output).contains("rounded to bf16"), has_notice, "{dtype} {format}");
             assert_eq!(stdout(&output).trim(), format!("{dtype}/model.{format}"));
         }
     }
 }
 
-/// CRC-32 (IEEE 802.3), bit by bit.
+/// CRC-32 (IEEE 802.3) of `data`, bit by bit.
 fn crc32(data: &[u8]) -> u32 {
     let byte = |crc: u32, byte: &u8| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
@@ -119,7 +120,7 @@ fn crc32(data: &[u8]) -> u32 {
     !data.iter().fold(!0, byte)
 }
 
-/// A Python with onnx, onnxruntime and numpy: `EVENKEEL_ONNX_PYTHON`, or `python3`. A failure if it
+/// Python with onnx, onnxruntime and numpy: `EVENKEEL_ONNX_PYTHON`, or `python3`. Panics if it
 /// lacks them and `EVENKEEL_REQUIRE_ALL` is 1.
 fn onnx_python() -> Option<OsString> {
     let python = std::env::var_os("EVENKEEL_ONNX_PYTHON").unwrap_or_else(|| "python3".into());
@@ -133,13 +134,14 @@ fn onnx_python() -> Option<OsString> {
         "EVENKEEL_REQUIRE_ALL is 1, and {python:?} lacks onnx, onnxruntime or numpy"
     );
     println!(
-        "skipped: {python:?} lacks onnx, onnxruntime or numpy; EVENKEEL_ONNX_PYTHON names another Python"
+        "skipped: {python:?} lacks onnx, onnxruntime or numpy; EVENKEEL_ONNX_PYTHON names another \
+         Python"
     );
     None
 }
 
-/// Exported models of every layer pass ONNX's full checker, and have the declared shape and the
-/// same logits in ONNX Runtime.
+/// Checks models with every layer: they pass ONNX's full checker, and have the declared shape and
+/// the same logits in ONNX Runtime.
 #[test]
 fn onnx_runtime_gives_the_same_logits() {
     let Some(python) = onnx_python() else { return };
@@ -168,13 +170,13 @@ fn onnx_runtime_gives_the_same_logits() {
         .into_iter()
         .chain(all)
         .map(|(name, network)| (name, format!("--data digits {network}")));
-    // Rows of a table: standardised, with values, and as the indices of vectors.
+    // Tables with classes, with values, and with indices of an embedding.
     let row = |i: i32| format!("{},{},{},{}\n", i % 5, i % 7, i % 3, i % 5 + i % 7);
     let rows: String = (0..120).map(row).collect();
     world.write("rows.csv", &format!("a,b,c,y\n{rows}"));
-    world.write("vectors.toml", VECTORS);
+    world.write("embedding.toml", EMBEDDING);
     let tables =
-        ["columns --label c", "values --target y", "vectors --label c --config vectors.toml"];
+        ["columns --label c", "values --target y", "embedding --label c --config embedding.toml"];
     let tables = tables.map(|table| {
         let (name, target) = table.split_once(' ').unwrap();
         (name, format!("--data rows.csv {target}"))
@@ -188,55 +190,70 @@ fn onnx_runtime_gives_the_same_logits() {
         let output = Command::new(&python).arg(script).arg(world.path(name)).output().unwrap();
         assert!(output.status.success(), "{name}: {}", stderr(&output));
     }
-    let model = world.path("vectors/model.onnx");
-    let output = Command::new(&python).args(["-c", NO_INDICES]).arg(model).output().unwrap();
+    let model = world.path("embedding/model.onnx");
+    let output = Command::new(&python).args(["-c", INVALID_INDICES]).arg(model).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
-/// Every layer that has an ONNX form, but for those of the presets.
-const ALL: &str = r#"layers = [ { kind = "standardise" },
-    { kind = "convolution", filters = 6, kernel = [5, 5], stride = [2, 2], padding = [2, 2] }, { kind = "gelu" },
-    { kind = "mean_pooling", kernel = [3, 3], stride = [2, 2], padding = [1, 1] }, { kind = "prelu" }, { kind = "silu" },
-    { kind = "batch_norm" }, { kind = "mish" }, { kind = "group_norm", groups = 3 }, { kind = "standardise" },
+/// Every layer with an ONNX counterpart, apart from those of the presets.
+const ALL: &str = r#"layers = [
+    { kind = "standardise" },
+    { kind = "convolution", filters = 6, kernel = [5, 5], stride = [2, 2], padding = [2, 2] },
+    { kind = "gelu" },
+    { kind = "mean_pooling", kernel = [3, 3], stride = [2, 2], padding = [1, 1] },
+    { kind = "prelu" }, { kind = "silu" }, { kind = "batch_norm" }, { kind = "mish" },
+    { kind = "group_norm", groups = 3 }, { kind = "standardise" },
     { kind = "residual", scale = { learned = 0.5 }, body = [
-        { kind = "convolution", filters = 6, kernel = [3, 3], padding = [1, 1], groups = 2 }, { kind = "elu", alpha = 0.7 } ] },
-    { kind = "flatten" }, { kind = "dense", units = 20 }, { kind = "gelu_tanh" }, { kind = "batch_norm" },
-    { kind = "group_norm", groups = 5 }, { kind = "hard_sigmoid" }, { kind = "dense", units = 20 }, { kind = "softsign" }, { kind = "dense", units = 20 },
-    { kind = "selu" }, { kind = "residual", scale = { fixed = 0.3 }, body = [{ kind = "dense", units = 20 }, { kind = "hard_tanh" }] },
+        { kind = "convolution", filters = 6, kernel = [3, 3], padding = [1, 1], groups = 2 },
+        { kind = "elu", alpha = 0.7 } ] },
+    { kind = "flatten" }, { kind = "dense", units = 20 }, { kind = "gelu_tanh" },
+    { kind = "batch_norm" }, { kind = "group_norm", groups = 5 }, { kind = "hard_sigmoid" },
+    { kind = "dense", units = 20 }, { kind = "softsign" }, { kind = "dense", units = 20 },
+    { kind = "selu" },
+    { kind = "residual", scale = { fixed = 0.3 }, body = [
+        { kind = "dense", units = 20 }, { kind = "hard_tanh" } ] },
     { kind = "softplus" }, { kind = "leaky_relu", slope = 0.1 }, { kind = "dense", units = 10 } ]
 "#;
 
-/// Likewise of those over sequences.
+/// Every layer over sequences with an ONNX counterpart, apart from those of the presets.
 const STEPS: &str = r#"layers = [
-    { kind = "convolution", filters = 4, kernel = [4, 4], stride = [4, 4] }, { kind = "layer_norm" }, { kind = "rms_norm" }, { kind = "places" },
-    { kind = "attention", heads = 2, causal = true }, { kind = "prelu" }, { kind = "dense", units = 6 }, { kind = "rms_norm" },
-    { kind = "gru", units = 7 }, { kind = "batch_norm" }, { kind = "rnn", units = 5 }, { kind = "rnn", units = 8, activation = "relu" }, { kind = "group_norm", groups = 4 }, { kind = "standardise" },
-    { kind = "transformer", heads = 4, hidden = 12, causal = true }, { kind = "residual", body = [{ kind = "lstm", units = 8 }] },
+    { kind = "convolution", filters = 4, kernel = [4, 4], stride = [4, 4] },
+    { kind = "layer_norm" }, { kind = "rms_norm" }, { kind = "places" },
+    { kind = "attention", heads = 2, causal = true }, { kind = "prelu" },
+    { kind = "dense", units = 6 }, { kind = "rms_norm" }, { kind = "gru", units = 7 },
+    { kind = "batch_norm" }, { kind = "rnn", units = 5 },
+    { kind = "rnn", units = 8, activation = "relu" }, { kind = "group_norm", groups = 4 },
+    { kind = "standardise" }, { kind = "transformer", heads = 4, hidden = 12, causal = true },
+    { kind = "residual", body = [{ kind = "lstm", units = 8 }] },
     { kind = "flatten" }, { kind = "dense", units = 10 }, { kind = "layer_norm" } ]
 "#;
 
-/// Networks whose last layer makes an image or steps: 16, 10, 28 and 784 outputs.
+/// Networks whose last layer outputs an image or a sequence: 16, 10, 28 and 784 outputs.
 const ENDS: [(&str, &str); 4] = [
     (
         "ends-in-image",
-        r#"layers = [ { kind = "convolution", filters = 4, kernel = [14, 14], stride = [14, 14] } ]"#,
+        r#"layers = [
+            { kind = "convolution", filters = 4, kernel = [14, 14], stride = [14, 14] } ]"#,
     ),
     ("ends-in-pixel", r#"layers = [ { kind = "convolution", filters = 10, kernel = [28, 28] } ]"#),
     (
         "ends-in-steps",
-        r#"layers = [ { kind = "rows" }, { kind = "lstm", units = 3 }, { kind = "dense", units = 1 } ]"#,
+        r#"layers = [
+            { kind = "rows" }, { kind = "lstm", units = 3 }, { kind = "dense", units = 1 } ]"#,
     ),
     ("ends-in-rows", r#"layers = [ { kind = "batch_norm" }, { kind = "rows" } ]"#),
 ];
 
-/// Vectors for indices, which all numbers of the table are.
-const VECTORS: &str = r#"layers = [
-    { kind = "embedding", count = 11, features = 6 }, { kind = "group_norm", groups = 2 }, { kind = "flatten" }, { kind = "dense", units = 3 } ]
+/// Embedding of indices: all numbers of the table are valid indices.
+const EMBEDDING: &str = r#"layers = [
+    { kind = "embedding", count = 11, features = 6 }, { kind = "group_norm", groups = 2 },
+    { kind = "flatten" }, { kind = "dense", units = 3 } ]
 "#;
 
-/// What is no index has no vector.
-const NO_INDICES: &str = "import numpy, onnxruntime, sys
+/// Script that checks the output of an embedding for invalid indices: NaN.
+const INVALID_INDICES: &str = "import numpy, onnxruntime, sys
 session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])
-rows = numpy.array([[0.5, 0, 0], [-1, 0, 0], [11, 0, 0], [numpy.nan, 0, 0], [numpy.inf, 0, 0], [-0.0, 10, 0]], 'f')
+invalid = [[0.5, 0, 0], [-1, 0, 0], [11, 0, 0], [numpy.nan, 0, 0], [numpy.inf, 0, 0]]
+rows = numpy.array(invalid + [[-0.0, 10, 0]], 'f')
 (logits,) = session.run(None, {'rows': rows})
 assert numpy.isnan(logits).all(axis=1).tolist() == [True] * 5 + [False], logits";

@@ -1,17 +1,17 @@
-//! `train --resume DIR --epochs N`: a run with more epochs than it was begun with, to the bits of
-//! one that is begun with all of them or, where the schedule depends on their number, to those of
-//! its own configuration.
+//! `train --resume DIR --epochs N` extends a run to more epochs. It has the bits of a run that is
+//! started with all of them or, if the schedule depends on their number, of its own configuration.
 
 use std::fs;
 
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{World, stderr};
 
-/// 18 steps an epoch, at a rate that does not depend on the number of epochs.
+/// Configuration with 18 steps per epoch, and a learning rate that does not depend on the number of
+/// epochs.
 const CONSTANT: &str = "batch = 16\nlr = 0.01\nschedule = { kind = \"constant\" }\n";
 
-/// The metrics of a run without what differs from one time to the next.
+/// Metrics of a run, without times.
 fn metrics(world: &World, run: &str) -> Vec<Value> {
     let text = world.read(&format!("{run}/metrics.jsonl"));
     let mut lines: Vec<Value> =
@@ -27,19 +27,19 @@ fn assert_same(world: &World, a: &str, b: &str) {
 }
 
 #[test]
-fn an_extended_run_is_one_of_all_its_epochs() {
+fn an_extended_run_equals_one_with_all_epochs() {
     let world = World::new();
     world.write("constant.toml", CONSTANT);
     let train = "train --data tiny --config constant.toml --quiet";
     world.expect(0, &format!("{train} --epochs 5 --out whole"), &[]);
-    // A run that is done; one that is stopped in the middle of an epoch; one extended twice.
+    // A finished run; one that is stopped within an epoch; one that is extended twice.
     world.expect(0, &format!("{train} --epochs 2 --out done"), &[]);
-    let said = world.expect(
+    let output = world.expect(
         0,
         "train --resume done --epochs 5",
         &["done continues to 5 epochs instead of 2"],
     );
-    assert!(!crate::world::stderr(&said).contains("depends on the number of epochs"));
+    assert!(!stderr(&output).contains("depends on the number of epochs"));
     assert_same(&world, "done", "whole");
     assert_eq!(world.summary("done")["epochs"], 5);
     world.expect(0, &format!("{train} --epochs 2 --max-steps 25 --out stopped"), &[]);
@@ -52,11 +52,11 @@ fn an_extended_run_is_one_of_all_its_epochs() {
     assert_same(&world, "stopped", "whole");
     let config = world.read("stopped/config.toml");
     assert!(config.contains("epochs = 5\n") && !config.contains("checkpoint_steps"), "{config}");
-    // Its configuration repeats it, and it is finished now.
+    // Its configuration repeats the run, which is finished now.
     world.expect(0, "train --config stopped/config.toml --out again --quiet", &[]);
     assert_same(&world, "again", "whole");
     world.expect(0, "train --resume done --epochs 5", &["done is finished"]);
-    // Fewer epochs end a run that was to have more.
+    // Fewer epochs than configured end a run early.
     world.expect(0, &format!("{train} --epochs 9 --max-steps 40 --out fewer"), &[]);
     world.expect(0, "train --resume fewer --epochs 5 --quiet", &[]);
     assert_same(&world, "fewer", "whole");
@@ -65,16 +65,16 @@ fn an_extended_run_is_one_of_all_its_epochs() {
 #[test]
 fn a_schedule_that_depends_on_the_length_keeps_its_past() {
     let world = World::new();
-    // Half a cosine: the rate is 0 at the end, and rises again. Step 36 of 72 has 0.489 of the
-    // rate.
+    // Half a cosine: the learning rate is 0 at the end, and rises again. Step 36 of 72 has 0.489 of
+    // the base rate.
     world.write("cosine.toml", &CONSTANT.replace("constant", "cosine"));
     world.expect(0, "train --data tiny --config cosine.toml --epochs 2 --out run --quiet", &[]);
-    let said = [
+    let notice = [
         "schedule depends on the number of epochs",
         "the 36 steps so far followed the schedule of 2 epochs",
         "4.89e-3 on",
     ];
-    world.expect(0, "train --resume run --epochs 4", &said);
+    world.expect(0, "train --resume run --epochs 4", &notice);
     let rates: Vec<f64> =
         metrics(&world, "run").iter().map(|line| line["lr"].as_f64().unwrap()).collect();
     assert!(rates[1] < 1e-9 && rates[2] > 1e-3 && rates[3] < 1e-9, "{rates:?}");
@@ -85,7 +85,7 @@ fn a_schedule_that_depends_on_the_length_keeps_its_past() {
 }
 
 #[test]
-fn a_process_that_is_killed_while_it_extends_a_run_loses_nothing() {
+fn a_kill_while_a_run_is_extended_loses_nothing() {
     let world = World::new();
     world.write("constant.toml", CONSTANT);
     let train = "train --data tiny --config constant.toml --quiet";
@@ -94,7 +94,7 @@ fn a_process_that_is_killed_while_it_extends_a_run_loses_nothing() {
     let [checkpoint, summary] = ["checkpoint.safetensors", "summary.json"]
         .map(|name| fs::read(world.path(&format!("run/{name}"))).unwrap());
     let done = |world: &World| world.summary("run")["status"] == "done";
-    // Extended twice, and killed each time before there was another checkpoint.
+    // Extended twice, and killed each time before the next checkpoint.
     for epochs in [3, 4] {
         world.expect(
             0,
@@ -106,12 +106,11 @@ fn a_process_that_is_killed_while_it_extends_a_run_loses_nothing() {
     }
     world.expect(0, "train --resume run --quiet", &[]);
     assert_same(&world, "run", "whole");
-    // A run whose summary is that of before: of the file's own configuration it is no end.
     assert!(done(&world) && summary != fs::read(world.path("run/summary.json")).unwrap());
 }
 
 #[test]
-fn what_touches_the_past_is_refused_by_name() {
+fn flags_that_would_change_finished_steps_are_refused() {
     let world = World::new();
     world.write("other.toml", CONSTANT);
     world.expect(0, "train --data tiny --epochs 2 --batch 16 --out run --quiet", &[]);

@@ -1,4 +1,4 @@
-//! The run folder: its files, their keys, and that nothing in it is lost.
+//! Run folder: its files and their keys; no file is overwritten by accident.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::world::{World, contents, stderr, stdout};
 const SHORT: &str = "train --data tiny --epochs 3 --batch 16 --seed 5";
 
 #[test]
-fn every_file_is_there_with_the_keys_that_were_promised() {
+fn a_run_folder_has_every_documented_file_and_key() {
     let world = World::new();
     let output = world.expect(
         0,
@@ -44,7 +44,7 @@ fn every_file_is_there_with_the_keys_that_were_promised() {
             assert!(line[key].as_f64().is_some_and(|value| value >= 0.0), "{key} in {line}");
         }
     }
-    assert!(lines[2]["train_loss"].as_f64() < lines[0]["train_loss"].as_f64(), "it learns");
+    assert!(lines[2]["train_loss"].as_f64() < lines[0]["train_loss"].as_f64(), "the loss falls");
 
     let summary = world.summary("run");
     for key in
@@ -76,8 +76,8 @@ fn every_file_is_there_with_the_keys_that_were_promised() {
     for text in ["<svg", "Test accuracy:", "folder ", "train --data tiny", &sha] {
         assert!(report.contains(text), "no `{text}` in the report");
     }
-    assert!(!report.contains("generated;") && !report.contains("http"), "it needs nothing else");
-    assert!(!report.contains("<script"), "it does nothing");
+    assert!(!report.contains("were generated") && !report.contains("http"), "self-contained");
+    assert!(!report.contains("<script"), "no scripts");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn model_and_summary_belong_together() {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
 
-    // Every measure, from the confusion matrix.
+    // Metrics agree with the confusion matrix.
     let confusion: Vec<Vec<u64>> = serde_json::from_value(eval["confusion"].clone()).unwrap();
     let right: u64 = (0..3).map(|class| confusion[class][class]).sum();
     assert_eq!(eval["accuracy"], right as f64 / 90.0);
@@ -152,7 +152,7 @@ fn model_and_summary_belong_together() {
 }
 
 #[test]
-fn json_is_all_there_is_on_stdout_and_quiet_is_quiet() {
+fn json_is_alone_on_stdout_and_quiet_prints_nothing_on_stderr() {
     let world = World::new();
     let output = world.expect(0, &format!("{SHORT} --out run --json --quiet"), &[]);
     let printed: Value = serde_json::from_str(&stdout(&output)).unwrap();
@@ -172,19 +172,19 @@ fn folders_are_numbered_and_none_is_overwritten() {
 
     let before = contents(&world.path("runs/mlp-1"));
     world.expect(2, &format!("{common} --out runs/mlp-1"), &["runs/mlp-1", "--force", "--resume"]);
-    assert_eq!(contents(&world.path("runs/mlp-1")), before, "nothing was touched");
+    assert_eq!(contents(&world.path("runs/mlp-1")), before, "no file was changed");
 
     world.write("runs/mlp-1/notes.txt", "mine");
     world.expect(0, &format!("{common} --seed 9 --out runs/mlp-1 --force"), &[]);
     assert_eq!(world.summary("runs/mlp-1")["seed"], 9);
-    assert_eq!(world.read("runs/mlp-1/notes.txt"), "mine", "files of others stay");
+    assert_eq!(world.read("runs/mlp-1/notes.txt"), "mine", "other files stay");
 
     fs::create_dir(world.path("empty")).unwrap();
     world.expect(0, &format!("{common} --out empty"), &[]);
 }
 
 #[test]
-fn generated_digits_are_called_that() {
+fn generated_digits_are_named_as_generated() {
     let world = World::new();
     world.write(
         "one.toml",

@@ -1,4 +1,4 @@
-//! `train --folds`: a run for each fold, a summary of all, and what was stopped goes on.
+//! `train --folds`: one run per fold, a summary of all, and resumption.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn results(world: &World, run: &str) -> Value {
 }
 
 #[test]
-fn every_fold_is_a_run_and_all_are_summed_up() {
+fn every_fold_is_a_run_and_a_summary_has_all() {
     let world = World::new();
     let text = stdout(&world.expect(0, &format!("{TRAIN} --out cv"), &[]));
     assert!(
@@ -37,7 +37,7 @@ fn every_fold_is_a_run_and_all_are_summed_up() {
         all["val_loss"]["std"].as_f64().unwrap() > 0.0
             && all["val_accuracy"]["mean"].as_f64().unwrap() > 0.5
     );
-    // A fold is a run like any other.
+    // A fold's folder is a run folder.
     let score = world.expect(0, "eval cv/fold-2 --split val --json", &[]);
     let score: Value = serde_json::from_str(&stdout(&score)).unwrap();
     assert_eq!(
@@ -45,7 +45,7 @@ fn every_fold_is_a_run_and_all_are_summed_up() {
         (&100.into(), &all["runs"][1]["val_accuracy"])
     );
 
-    // JSON is the file; a finished one stays as it is.
+    // --json prints folds.json; a finished cross-validation does not change.
     let json = stdout(&world.expect(0, "train --resume cv --json --quiet", &[]));
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), all);
     let slow = TRAIN.replace("0.01", "1e-9").replace("--epochs 4", "--epochs 1");
@@ -53,17 +53,17 @@ fn every_fold_is_a_run_and_all_are_summed_up() {
     world.expect(2, &format!("{TRAIN} --out cv"), &["cv", "--force", "--resume"]);
     world.expect(0, &format!("{} --out cv --force", TRAIN.replace("--folds 3", "--folds 2")), &[]);
     assert_eq!(results(&world, "cv")["runs"].as_array().unwrap().len(), 2);
-    assert!(!world.path("cv/fold-3").exists(), "what is replaced goes");
-    // Without --out, as of any run.
+    assert!(!world.path("cv/fold-3").exists(), "--force removes all old folds");
+    // Without --out, the folder is the next free one.
     world.expect(0, &TRAIN.replace("--epochs 4", "--epochs 1"), &[]);
     assert!(world.path("runs/logistic-1/fold-3/summary.json").is_file());
 }
 
 #[test]
-fn folds_that_were_stopped_go_on_to_the_same_bits() {
+fn stopped_folds_resume_to_the_same_bits() {
     let world = World::new();
     world.expect(0, &format!("{TRAIN} --out whole"), &[]);
-    // 7 steps an epoch: the first fold stops in its third.
+    // 7 steps per epoch: the first fold stops in its third epoch.
     let stopped =
         world.expect(0, &format!("{TRAIN} --out cv --max-steps 17"), &["train --resume cv"]);
     assert!(stdout(&stopped).is_empty() && !world.path("cv/folds.json").exists());
@@ -72,7 +72,7 @@ fn folds_that_were_stopped_go_on_to_the_same_bits() {
     for fold in 1..=3 {
         assert_eq!(world.sha(&format!("cv/fold-{fold}")), world.sha(&format!("whole/fold-{fold}")));
     }
-    // One that is missing is made.
+    // A missing fold is trained.
     fs::remove_dir_all(world.path("cv/fold-2")).unwrap();
     let shown = world.expect(0, "train --resume cv", &[]);
     assert!(stderr(&shown).contains("fold 2 of 3"), "{}", stderr(&shown));
@@ -80,7 +80,7 @@ fn folds_that_were_stopped_go_on_to_the_same_bits() {
 }
 
 #[test]
-fn folds_are_replaced_only_by_those_that_can_begin() {
+fn folds_are_replaced_only_if_the_new_ones_can_start() {
     let world = World::new();
     world.expect(0, &format!("{TRAIN} --out cv"), &[]);
     let before = world.sha("cv/fold-1");
@@ -93,7 +93,7 @@ fn folds_are_replaced_only_by_those_that_can_begin() {
 }
 
 #[test]
-fn folds_that_make_no_sense_are_refused() {
+fn invalid_folds_are_refused() {
     let world = World::new();
     for (folds, texts) in [
         ("1", &["folds", "at least 2", "got 1"][..]),

@@ -1,12 +1,12 @@
-//! Class weights, the balanced sampler and incomplete batches: recorded, reproducible, resumed to
-//! the bit.
+//! Class weights, the balanced sampler and `--drop-last`: recorded, reproducible, resumed to the
+//! same bits.
 
 use serde_json::Value;
 
 use crate::world::{World, stdout};
 
-/// A table whose classes differ in number: 90, 20 and 10 rows.
-fn rare(world: &World) {
+/// Writes a table with imbalanced classes: 90, 20 and 10 rows.
+fn write_imbalanced(world: &World) {
     let mut rows = String::from("x,y,label\n");
     for i in 0..120_u32 {
         let class = if i % 12 < 9 {
@@ -16,7 +16,7 @@ fn rare(world: &World) {
         } else {
             "rare"
         };
-        let at = if class == "often" {
+        let mean = if class == "often" {
             0.0
         } else if class == "some" {
             1.0
@@ -24,19 +24,20 @@ fn rare(world: &World) {
             2.0
         };
         let noise = f64::from(i * 37 % 100) / 50.0;
-        rows += &format!("{},{},{class}\n", at + noise, at - noise);
+        rows += &format!("{},{},{class}\n", mean + noise, mean - noise);
     }
     world.write("rare.csv", &rows);
 }
 
 const RUN: &str = "train --data rare.csv --label label --epochs 3 --batch 16 --quiet";
 
-/// Whole in one go, and in pieces of five steps.
-fn resumes_exactly(world: &World, flags: &str) {
+/// Asserts that a run in pieces of a few steps has the bits of an uninterrupted one, and that its
+/// configuration repeats it.
+fn assert_resumes_exactly(world: &World, flags: &str) {
     world.expect(0, &format!("{RUN} {flags} --out whole --force"), &[]);
     world.expect(0, &format!("{RUN} {flags} --out pieces --force --max-steps 3"), &[]);
-    for most in [5, 8, 1000] {
-        world.expect(0, &format!("train --resume pieces --quiet --max-steps {most}"), &[]);
+    for limit in [5, 8, 1000] {
+        world.expect(0, &format!("train --resume pieces --quiet --max-steps {limit}"), &[]);
     }
     assert_eq!(world.sha("pieces"), world.sha("whole"), "{flags}");
     let losses = |run: &str| {
@@ -51,11 +52,11 @@ fn resumes_exactly(world: &World, flags: &str) {
 }
 
 #[test]
-fn runs_with_weights_draws_and_whole_batches_resume_to_the_bit() {
+fn imbalance_options_resume_to_the_same_bits() {
     let world = World::new();
-    rare(&world);
+    write_imbalanced(&world);
     world.expect(0, &format!("{RUN} --out plain"), &[]);
-    let mut seen = vec![world.sha("plain")];
+    let mut shas = vec![world.sha("plain")];
     for flags in [
         "--class-weights balanced",
         "--class-weights 1,5,9",
@@ -63,10 +64,10 @@ fn runs_with_weights_draws_and_whole_batches_resume_to_the_bit() {
         "--drop-last",
         "--class-weights balanced --sampler balanced --drop-last",
     ] {
-        resumes_exactly(&world, flags);
+        assert_resumes_exactly(&world, flags);
         let sha = world.sha("whole");
-        assert!(!seen.contains(&sha), "{flags} changes nothing");
-        seen.push(sha);
+        assert!(!shas.contains(&sha), "{flags} changes nothing");
+        shas.push(sha);
     }
     let config = world.read("whole/config.toml");
     for line in ["drop_last = true", "sampler = \"balanced\"", "class_weights = ["] {
@@ -80,19 +81,20 @@ fn runs_with_weights_draws_and_whole_batches_resume_to_the_bit() {
     );
 }
 
-/// Weights that are all the same change no bit; so do two batches a step, as far as rounding goes.
+/// Checks that equal class weights change no bit, and that accumulated batches give the gradient of
+/// one large batch, apart from rounding.
 #[test]
-fn equal_weights_are_none_and_accumulation_is_the_mean_over_the_step() {
+fn equal_weights_change_nothing_and_accumulation_is_the_mean_over_the_step() {
     let world = World::new();
-    rare(&world);
+    write_imbalanced(&world);
     world.expect(0, &format!("{RUN} --out plain"), &[]);
     world.expect(0, &format!("{RUN} --class-weights 1,1,1 --out ones"), &[]);
     assert_eq!(world.sha("ones"), world.sha("plain"));
-    // f64, and no layer that looks at the batch: what differs is rounding.
+    // f64, and no layer with batch statistics: only rounding differs.
     let config = |accumulate: u32, batch: u32| {
         format!(
-            "dtype = \"f64\"\naccumulate = {accumulate}\nbatch = {batch}\nepochs = 3\npreset = \"logistic\"\n\
-             class_weights = [1.0, 5.0, 9.0]\n"
+            "dtype = \"f64\"\naccumulate = {accumulate}\nbatch = {batch}\nepochs = 3\n\
+             preset = \"logistic\"\nclass_weights = [1.0, 5.0, 9.0]\n"
         )
     };
     let loss = |name: &str, text: String| {
@@ -107,9 +109,9 @@ fn equal_weights_are_none_and_accumulation_is_the_mean_over_the_step() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn invalid_imbalance_options_are_refused() {
     let world = World::new();
-    rare(&world);
+    write_imbalanced(&world);
     for (flags, texts) in [
         ("--class-weights 1,2", ["expected 3 numbers", "got 2"]),
         ("--class-weights 1,0,2", ["class-weights: expected finite numbers above 0", "got 0"]),
@@ -133,7 +135,7 @@ fn what_does_not_fit_is_refused() {
             &["expected classes", "whose rows have values"],
         );
     }
-    // Each fold has weights of its own.
+    // Each fold resolves its own weights.
     let output =
         world.expect(0, &format!("{RUN} --class-weights balanced --folds 3 --out folds"), &[]);
     assert!(stdout(&output).contains("fold"), "{}", stdout(&output));

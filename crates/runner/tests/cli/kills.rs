@@ -1,4 +1,5 @@
-//! Runs that are killed at random moments, writing included, and taken up again until they are done: the same bits as undisturbed ones.
+//! Runs that are killed at random moments, also while they write files, and resumed until they are
+//! done: the same bits as an uninterrupted run.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -8,23 +9,26 @@ use kernels::random::Stream;
 
 use crate::world::World;
 
-/// Many short epochs, with checkpoints within them and at their ends: most of the time goes into files.
-const CONFIG: &str = "epochs = 12\nbatch = 16\nseed = 4\ncheckpoint_steps = 9\ncheckpoint_epochs = 1\nlayers = [{ kind = \"dense\", units = 16 }, { kind = \"batch_norm\" }, \
+/// Many short epochs, with checkpoints within them and at their ends: most of the time is spent on
+/// files.
+const CONFIG: &str = "epochs = 12\nbatch = 16\nseed = 4\n\
+                      checkpoint_steps = 9\ncheckpoint_epochs = 1\n\
+                      layers = [{ kind = \"dense\", units = 16 }, { kind = \"batch_norm\" }, \
                       { kind = \"relu\" }, { kind = \"dense\", units = 10 }]\n";
 
-/// Kills, if `EVENKEEL_KILLS` asks for no other number.
+/// Number of kills; `EVENKEEL_KILLS` sets another one.
 const KILLS: u64 = 6;
 
-/// Every line of the folder's journal is whole, whenever its process died.
-fn lines_are_whole(world: &World, wanted: &str) {
+/// Asserts that the journal's files in `run` end with a complete line.
+fn assert_complete_lines(world: &World, arguments: &str) {
     for name in ["metrics.jsonl", "health.jsonl", "metrics.csv"] {
         let text = fs::read_to_string(world.path(&format!("run/{name}"))).unwrap_or_default();
-        assert!(text.is_empty() || text.ends_with('\n'), "{wanted}: {name} ends with {text:?}");
+        assert!(text.is_empty() || text.ends_with('\n'), "{arguments}: {name} ends with {text:?}");
     }
 }
 
 #[test]
-fn killed_at_random_moments_runs_go_on_to_the_same_bits() {
+fn runs_killed_at_random_moments_resume_to_the_same_bits() {
     let kills = std::env::var("EVENKEEL_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let world = World::new();
     world.expect(0, "data synth --out digits --train 240 --test 20", &[]);
@@ -34,18 +38,18 @@ fn killed_at_random_moments_runs_go_on_to_the_same_bits() {
     let micros = u32::try_from(started.elapsed().as_micros()).unwrap();
 
     let moments = Stream::new(std::process::id().into(), 0);
-    let (mut killed, mut finished, mut begun) = (0, 0, 0);
+    let (mut killed, mut finished, mut killed_resumed) = (0, 0, 0);
     let mut attempts = 0;
     while killed < kills || finished == 0 {
         assert!(attempts < 20 * kills + 20, "{killed} kills of {kills} in {attempts} attempts");
-        let goes_on = world.path("run/config.toml").is_file();
-        let arguments = match goes_on {
+        let resumes = world.path("run/config.toml").is_file();
+        let arguments = match resumes {
             true => "train --resume run --quiet --threads 1",
             false => "train --data digits --config run.toml --out run --force --quiet --threads 1",
         };
         let mut child =
             world.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        // Killed for the last time, the run is left to end.
+        // After the last kill, the run may end.
         if killed < kills {
             thread::sleep(Duration::from_micros(moments.below(attempts, micros).into()));
             child.kill().unwrap();
@@ -56,15 +60,15 @@ fn killed_at_random_moments_runs_go_on_to_the_same_bits() {
         match output.status.code() {
             None => {
                 killed += 1;
-                begun += u64::from(goes_on);
-                lines_are_whole(&world, arguments);
+                killed_resumed += u64::from(resumes);
+                assert_complete_lines(&world, arguments);
             }
             Some(0) => {
                 finished += 1;
                 assert_eq!(world.sha("run"), world.sha("whole"), "after {killed} kills");
                 assert!(
                     world.read("run/health.jsonl") == world.read("whole/health.jsonl"),
-                    "the same was seen"
+                    "the health records are equal"
                 );
                 assert_eq!(world.read("run/metrics.jsonl").lines().count(), 12);
                 assert_eq!(world.read("run/metrics.csv").lines().count(), 13);
@@ -74,6 +78,7 @@ fn killed_at_random_moments_runs_go_on_to_the_same_bits() {
         }
     }
     println!(
-        "{killed} kills, {begun} of them in runs that were resumed; {finished} runs came to an end, with the same bits"
+        "{killed} kills, {killed_resumed} of them of resumed runs; {finished} runs finished, with \
+         the same bits"
     );
 }

@@ -1,11 +1,11 @@
-//! `lr-find`: a rate between those that are too small and those that are too large.
+//! `lr-find`: suggests a learning rate that trains.
 
 use serde_json::Value;
 
 use crate::world::{World, stdout};
 
 #[test]
-fn a_rate_is_suggested_that_trains() {
+fn the_suggested_learning_rate_trains() {
     let world = World::new();
     let find = "lr-find --data tiny --preset logistic --optimizer sgd --batch 16 --steps 100";
     let found: Value =
@@ -13,7 +13,7 @@ fn a_rate_is_suggested_that_trains() {
     let points = found["points"].as_array().unwrap();
     let rates: Vec<_> = points.iter().map(|point| point["rate"].as_f64().unwrap()).collect();
     assert!((rates[0] - 1e-6).abs() < 1e-18 && rates.is_sorted(), "{rates:?}");
-    // Evenly spaced by the logarithm: 100 of them from 1e-6 to 10.
+    // 100 rates from 1e-6 to 10, evenly spaced over their logarithm.
     assert!(
         (rates[99] / 10.0 - 1.0).abs() < 1e-12
             && (rates[1] / rates[0] - rates[51] / rates[50]).abs() < 1e-9
@@ -37,10 +37,10 @@ fn a_rate_is_suggested_that_trains() {
 }
 
 #[test]
-fn where_nothing_can_be_learned_nothing_is_suggested() {
+fn no_rate_is_suggested_if_nothing_can_be_learned() {
     let world = World::new();
-    // Black images and no bias: whatever the weights are, outputs and gradients are 0.
-    let labels = (0..40).map(|at| at % 2).collect();
+    // Black images and no bias: outputs and gradients are 0, whatever the weights are.
+    let labels = (0..40).map(|index| index % 2).collect();
     let black = runner::data::Labelled::new(vec![0; 40 * 4], labels, 2, 2).unwrap();
     runner::data::folder::write(&world.path("black"), &black, &black).unwrap();
     world.write("flat.toml", "layers = [{ kind = \"dense\", units = 2, bias = false }]\n");
@@ -49,7 +49,7 @@ fn where_nothing_can_be_learned_nothing_is_suggested() {
 }
 
 #[test]
-fn it_stops_where_the_loss_explodes() {
+fn the_test_stops_if_the_loss_explodes() {
     let world = World::new();
     let find = "lr-find --data tiny --optimizer sgd --batch 16 --to 1e30 --steps 120 --json";
     let found: Value = serde_json::from_str(&stdout(&world.expect(0, find, &[]))).unwrap();

@@ -1,7 +1,8 @@
-//! The `evenkeel` program from outside: exit codes, run folders, and the same bits however a run is made.
+//! End-to-end tests of the `evenkeel` program: exit codes, run folders, reproducible bits.
 //!
-//! Each test has a folder of its own, with a tiny data set in MNIST's form and no way to the network.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+//! Each test runs in a folder of its own, with a tiny data set in MNIST's format and without
+//! network access.
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod augment;
 mod batch;
@@ -19,7 +20,7 @@ mod imbalance;
 mod kills;
 mod lr_find;
 mod manual;
-mod new_rows;
+mod new_data;
 mod non_finite;
 mod predict;
 mod preflight;

@@ -1,4 +1,4 @@
-//! `completions` and `man`: what packagers install.
+//! `completions` and `man`: files that packagers install.
 
 use std::fs;
 use std::process::Command;
@@ -6,17 +6,18 @@ use std::process::Command;
 use crate::world::{World, stderr, stdout};
 
 #[test]
-fn completions_name_commands_and_flags_and_bash_takes_them() {
+fn completions_name_commands_and_flags_and_work_in_bash() {
     let world = World::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = stdout(&world.expect(0, &format!("completions {shell}"), &[]));
-        for word in ["evenkeel", "train", "lr-find", "resume", "non-finite"] {
-            assert!(script.contains(word), "{shell}: no {word}");
+        for name in ["evenkeel", "train", "lr-find", "resume", "non-finite"] {
+            assert!(script.contains(name), "{shell}: no {name}");
         }
     }
     world.expect(2, "completions csh", &["csh", "bash"]);
     fs::write(world.path("script"), world.expect(0, "completions bash", &[]).stdout).unwrap();
-    let complete = "source ./script; COMP_WORDS=(evenkeel tra); COMP_CWORD=1; _evenkeel evenkeel tra evenkeel; echo \"${COMPREPLY[@]}\"";
+    let complete = "source ./script; COMP_WORDS=(evenkeel tra); COMP_CWORD=1; \
+                    _evenkeel evenkeel tra evenkeel; echo \"${COMPREPLY[@]}\"";
     match Command::new("bash").args(["-c", complete]).current_dir(world.path("")).output() {
         Ok(output) => assert_eq!(stdout(&output).trim(), "train", "{}", stderr(&output)),
         Err(error) => println!("skipped: bash cannot be run: {error}"),

@@ -1,4 +1,4 @@
-//! `predict`: pictures of any size and colour, images in IDX form, and files that are neither.
+//! `predict`: images of any size and colour, IDX files, and invalid files.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::world::{CLASSES, SIDE, World, images, stdout};
 
-/// A run that reads its tiny images rightly.
+/// Trains a run that classifies its tiny images correctly.
 fn trained() -> World {
     let world = World::new();
     world.expect(
@@ -19,31 +19,32 @@ fn trained() -> World {
     world
 }
 
-/// Image `index` of the test set, each pixel `zoom` times as wide and high, as a PNG file.
+/// Writes image `index` of the test set as a PNG file, enlarged `zoom` times.
 fn draw(world: &World, name: &str, index: usize, zoom: usize, light: bool) {
     let set = images(90, 2);
     let image = set.image(index).unwrap();
     let side = SIDE * zoom;
-    let grey = (0..side * side).map(|at| image[at / side / zoom * SIDE + at % side / zoom]);
+    let grey =
+        (0..side * side).map(|pixel| image[pixel / side / zoom * SIDE + pixel % side / zoom]);
     let grey: Vec<u8> = grey.map(|grey| if light { 255 - grey } else { grey }).collect();
     fs::write(world.path(name), image::png(side, side, ColorType::Grayscale, &grey).unwrap())
         .unwrap();
 }
 
 #[test]
-fn pictures_are_read_as_the_test_set_is() {
+fn png_files_have_the_predictions_of_the_test_set() {
     let world = trained();
     fs::create_dir(world.path("drawings")).unwrap();
     for index in 0..CLASSES {
         draw(&world, &format!("drawings/{index}.png"), index, 1 + index, false);
     }
-    world.write("drawings/notes.txt", "no picture, and not asked for");
-    // IDX images, and their place in the file.
+    world.write("drawings/notes.txt", "not an image");
+    // IDX images have an index in the file.
     let idx = world.expect(0, "predict run tiny/t10k-images-idx3-ubyte --json", &[]);
     let idx: Vec<Value> = serde_json::from_str(&stdout(&idx)).unwrap();
     assert_eq!((idx.len(), &idx[89]["index"]), (90, &89.into()));
 
-    // Made smaller by averaging, they are what they were.
+    // Averaging an enlarged image restores it.
     let drawn = world.expect(0, "predict run drawings --json --invert no", &[]);
     let drawn: Vec<Value> = serde_json::from_str(&stdout(&drawn)).unwrap();
     assert_eq!(drawn.len(), CLASSES);
@@ -54,14 +55,14 @@ fn pictures_are_read_as_the_test_set_is() {
         assert_eq!(prediction["resized_from"].is_null(), index == 0);
         assert!(prediction["file"].as_str().unwrap().ends_with(&format!("{index}.png")));
     }
-    // The right answers are those that eval counts.
+    // The number of right predictions is that of `eval`.
     let eval: Value = serde_json::from_str(&stdout(&world.run("eval run --json"))).unwrap();
-    let right = idx.iter().enumerate().filter(|(at, p)| p["label"] == at % CLASSES).count();
+    let right = idx.iter().enumerate().filter(|(index, p)| p["label"] == index % CLASSES).count();
     assert_eq!(eval["accuracy"], right as f64 / 90.0);
 }
 
 #[test]
-fn the_table_says_what_was_done_to_a_picture() {
+fn the_table_names_how_an_image_was_prepared() {
     let world = trained();
     draw(&world, "dark.png", 0, 1, false);
     draw(&world, "light.png", 0, 3, true);
@@ -74,7 +75,7 @@ fn the_table_says_what_was_done_to_a_picture() {
 }
 
 #[test]
-fn neither_data_nor_dataset_are_needed() {
+fn predictions_need_no_training_data() {
     let world = trained();
     draw(&world, "one.png", 1, 1, false);
     fs::remove_dir_all(world.path("tiny")).unwrap();
@@ -82,10 +83,10 @@ fn neither_data_nor_dataset_are_needed() {
 }
 
 #[test]
-fn bad_files_are_named_and_nothing_is_printed() {
+fn invalid_files_are_named_and_nothing_is_printed() {
     let world = trained();
     draw(&world, "good.png", 0, 1, false);
-    world.write("text.png", "this is no picture");
+    world.write("text.png", "not an image");
     let good = fs::read(world.path("good.png")).unwrap();
     fs::write(world.path("cut.png"), &good[..good.len() / 2]).unwrap();
     fs::create_dir(world.path("none")).unwrap();
@@ -109,8 +110,8 @@ fn bad_files_are_named_and_nothing_is_printed() {
     world.expect(3, "predict run small/t10k-images-idx3-ubyte", &["6 x 6", "2 x 2"]);
 }
 
-/// Digits in a corner of a page twice as wide are what they are in the data set: cut out and
-/// centred as those are.
+/// Checks digits in a corner of a larger page: they are cropped and centred as in the data set, and
+/// have the same predictions.
 #[test]
 fn digits_with_margins_are_centred_as_the_data_set_is() {
     let world = World::new();
@@ -139,19 +140,16 @@ fn digits_with_margins_are_centred_as_the_data_set_is() {
             serde_json::from_str(&stdout(&world.expect(0, command, &[]))).unwrap();
         predictions.iter().map(|prediction| prediction["label"].clone()).collect()
     };
-    let exact = labels("predict run digits/t10k-images-idx3-ubyte --json");
-    let same = |found: &[Value]| exact.iter().zip(found).filter(|(a, b)| a == b).count();
-    let (centred, whole) =
-        (labels("predict run pages --json"), labels("predict run pages --json --centre no"));
-    assert!(
-        same(&centred) >= 36 && same(&whole) <= 25,
-        "{} and {} of 40",
-        same(&centred),
-        same(&whole)
-    );
+    let expected = labels("predict run digits/t10k-images-idx3-ubyte --json");
+    let matches = |command: &str| {
+        expected.iter().zip(labels(command)).filter(|(expected, label)| *expected == label).count()
+    };
+    let centred = matches("predict run pages --json");
+    let resized = matches("predict run pages --json --centre no");
+    assert!(centred >= 36 && resized <= 25, "{centred} and {resized} of 40");
     let text = stdout(&world.expect(0, "predict run pages", &[]));
-    assert!(text.contains("cut out and centred from 56 x 56"), "{text}");
-    // Other images are no digits: they are fitted as they are.
+    assert!(text.contains("cropped and centred from 56 x 56"), "{text}");
+    // Images other than digits are not centred.
     world.expect(
         0,
         "train --data tiny --preset logistic --epochs 1 --batch 8 --out other --quiet",

@@ -1,4 +1,5 @@
-//! What `train` does besides training, where it stops before its end, and its metrics for other programs.
+//! `train`: dry runs, printed configurations, checks before a run, limits, and metrics for other
+//! programs.
 
 use std::fs;
 
@@ -8,23 +9,23 @@ use crate::wire::fields;
 use crate::world::{World, stderr, stdout};
 
 #[test]
-fn a_dry_run_counts_and_trains_nothing() {
+fn a_dry_run_prints_counts_and_trains_nothing() {
     let world = World::new();
     let text = stdout(&world.expect(0, "train --data tiny --dry-run --batch 32 --epochs 2", &[]));
     for part in [
         "dense",
         "relu",
         "20483 parameters",
-        "275 images, 9 steps an epoch, 18 in all",
+        "275 images, 9 steps per epoch, 18 in all",
         "MB",
-        "FLOP a step",
+        "FLOP per step",
     ] {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
     let json = stdout(&world.expect(0, "train --data tiny --dry-run --batch 32 --json", &[]));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["parameters"], &json["steps_per_epoch"]), (&20483.into(), &9.into()));
-    // Forward twice, backward four times, but for the gradient of the images.
+    // Forward counts 2 per weight, backward 4, without the gradient with respect to the images.
     assert_eq!(json["flop_per_step"], 32.0 * 2.0 * (2.0 * 36.0 * 512.0 + 3.0 * 512.0 * 3.0));
     assert_eq!(json["layers"].as_array().unwrap().len(), 3);
     assert!(json["bytes"]["workspace"].as_u64() > Some(32 * 512 * 4));
@@ -34,7 +35,7 @@ fn a_dry_run_counts_and_trains_nothing() {
 }
 
 #[test]
-fn the_printed_configuration_is_that_of_the_run() {
+fn the_printed_configuration_is_the_run_s() {
     let world = World::new();
     let flags = "--data tiny --batch 32 --epochs 1 --preset logistic";
     let printed = stdout(&world.expect(0, &format!("train {flags} --print-config"), &[]));
@@ -46,13 +47,13 @@ fn the_printed_configuration_is_that_of_the_run() {
 #[test]
 fn a_misspelt_key_suggests_the_right_one() {
     let world = World::new();
-    for (text, meant) in [
+    for (text, suggestion) in [
         ("bacth = 8\n", "did you mean `batch`?"),
         ("layers = [{ kind = \"dence\", units = 3 }]\n", "did you mean `dense`?"),
         ("preset = \"lenett\"\n", "did you mean `lenet`?"),
     ] {
         world.write("bad.toml", text);
-        world.expect(2, "train --data tiny --config bad.toml", &["bad.toml", "line 1", meant]);
+        world.expect(2, "train --data tiny --config bad.toml", &["bad.toml", "line 1", suggestion]);
     }
     world.write("bad.toml", "zzzzz = 1\n");
     let output = world.expect(2, "train --data tiny --config bad.toml", &["zzzzz"]);
@@ -70,7 +71,7 @@ fn the_version_names_the_instruction_sets() {
 }
 
 #[test]
-fn one_batch_is_learned_by_heart_or_not() {
+fn a_network_overfits_one_batch_or_fails() {
     let world = World::new();
     let text = stdout(&world.expect(0, "train --data tiny --overfit-batch --batch 16", &[]));
     assert!(text.contains("16 images, 300 steps") && text.contains("accuracy 100.00 %"), "{text}");
@@ -82,7 +83,7 @@ fn one_batch_is_learned_by_heart_or_not() {
 }
 
 #[test]
-fn a_run_that_stops_at_its_limit_goes_on_to_the_same_bits() {
+fn a_run_that_stops_at_its_limit_resumes_to_the_same_bits() {
     let world = World::new();
     let common = "train --data tiny --epochs 3 --batch 16 --quiet";
     world.expect(0, &format!("{common} --out whole"), &[]);
@@ -91,20 +92,20 @@ fn a_run_that_stops_at_its_limit_goes_on_to_the_same_bits() {
     assert_eq!(world.summary("run")["status"], "interrupted");
     assert!(
         world.read("run/health.jsonl").lines().count() == 2,
-        "a part of the second epoch as well"
+        "the second epoch is recorded in part"
     );
     world.expect(0, "train --resume run --max-time 1e-9 --quiet", &["--resume run"]);
     world.expect(0, "train --resume run --quiet", &[]);
     assert_eq!(world.sha("run"), world.sha("whole"));
     assert_eq!(world.read("run/health.jsonl"), world.read("whole/health.jsonl"));
-    // A limit that is not reached, or at the end, is none.
+    // A limit at the end of the run, or one that is not reached, does not stop it.
     world.expect(0, &format!("{common} --max-steps 54 --max-time 1e9 --out all"), &[]);
     assert_eq!(world.summary("all")["status"], "done");
     world.expect(2, &format!("{common} --max-steps 0"), &["max-steps", "at least 1"]);
     world.expect(2, &format!("{common} --max-time 0"), &["max-time", "above 0"]);
 }
 
-/// CRC-32C by a table, which the program has none of.
+/// CRC-32C of `data`, computed with a table. The program computes it without one.
 fn crc(data: &[u8]) -> u32 {
     let table: Vec<u32> = (0..256)
         .map(|i| {
@@ -120,7 +121,7 @@ fn masked(data: &[u8]) -> u32 {
 }
 
 #[test]
-fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
+fn metrics_are_written_for_spreadsheets_and_tensorboard() {
     let world = World::new();
     world.expect(0, "train --data tiny --epochs 2 --batch 16 --out run --quiet", &[]);
     let lines: Vec<Value> = world
@@ -130,10 +131,10 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
         .collect();
     let table = world.read("run/metrics.csv");
     let mut rows = table.lines().map(|row| row.split(',').collect::<Vec<_>>());
-    let head = rows.next().unwrap();
+    let header = rows.next().unwrap();
     for (row, line) in rows.zip(&lines) {
         assert_eq!(row.len(), line.as_object().unwrap().len());
-        for (name, value) in head.iter().zip(row) {
+        for (name, value) in header.iter().zip(row) {
             assert_eq!(value.parse::<f64>().unwrap(), line[name].as_f64().unwrap(), "{name}");
         }
     }
@@ -145,9 +146,9 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
     while !rest.is_empty() {
         let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
         let event = &rest[12..12 + length];
-        let sums = [&rest[8..12], &rest[12 + length..16 + length]]
+        let checksums = [&rest[8..12], &rest[12 + length..16 + length]]
             .map(|b| u32::from_le_bytes(b.try_into().unwrap()));
-        assert_eq!(sums, [masked(&rest[..8]), masked(event)]);
+        assert_eq!(checksums, [masked(&rest[..8]), masked(event)]);
         rest = &rest[16 + length..];
         let event = fields(event);
         let number = |field: u64| {
@@ -167,33 +168,34 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
         }
     }
     assert!(times.is_sorted() && times[0] > 1.7e9, "{times:?}");
-    let of = |tag: &str| {
+    let series = |tag: &str| {
         scalars
             .iter()
             .filter(|(name, ..)| name == tag)
-            .map(|(_, at, value)| (*at, *value))
+            .map(|(_, step, value)| (*step, *value))
             .collect::<Vec<_>>()
     };
     let expected: Vec<_> = lines
         .iter()
         .map(|line| (line["step"].as_u64().unwrap(), line["val_loss"].as_f64().unwrap() as f32))
         .collect();
-    assert_eq!(of("loss/validation"), expected);
-    assert_eq!(of("gradient_norm/layers.0.weight").len(), 16);
+    assert_eq!(series("loss/validation"), expected);
+    assert_eq!(series("gradient_norm/layers.0.weight").len(), 16);
     let health: Value =
         serde_json::from_str(world.read("run/health.jsonl").lines().next().unwrap()).unwrap();
     let first = health["tensors"][0]["grad_norms"][0].as_f64().unwrap() as f32;
-    assert_eq!(of("gradient_norm/layers.0.weight")[0], (1, first));
+    assert_eq!(series("gradient_norm/layers.0.weight")[0], (1, first));
 
-    // A histogram for each tensor and epoch: its buckets are the counts of the record.
+    // One histogram for each tensor and epoch: its buckets are the counts of health.jsonl.
     assert_eq!(histograms.len(), 2 * 4);
     let (tag, step, histogram) = &histograms[0];
     assert_eq!(
         (&tag[..], Some(*step)),
         ("gradient_log2/layers.0.weight", lines[0]["step"].as_u64())
     );
-    let doubles =
-        |at: usize| histogram[at].1.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap()));
+    let doubles = |field: usize| {
+        histogram[field].1.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap()))
+    };
     let magnitudes = &health["tensors"][0]["magnitudes"];
     let counts: Vec<f64> = serde_json::from_value(magnitudes["counts"].clone()).unwrap();
     let exponent = magnitudes["exponent"].as_f64().unwrap();
@@ -206,13 +208,13 @@ fn metrics_are_there_for_spreadsheets_and_for_tensorboard() {
     assert_eq!((doubles(0).next(), doubles(2).next()), (Some(exponent), Some(counts.iter().sum())));
 }
 
-/// Layers with batch normalisation over single values.
-const NORMALISED: &str = "layers = [{ kind = \"dense\", units = 8 }, { kind = \"batch_norm\" }, { kind = \"relu\" }, \
-                          { kind = \"dense\", units = 3 }]\n";
+/// Layers with batch normalisation, which needs two examples at least.
+const NORMALISED: &str = "layers = [{ kind = \"dense\", units = 8 }, { kind = \"batch_norm\" }, \
+                          { kind = \"relu\" }, { kind = \"dense\", units = 3 }]\n";
 
-/// 275 images to train on: batches of 137 leave one.
+/// Checks batch sizes with 275 training images: batches of 137 leave one image.
 #[test]
-fn what_sizes_decide_is_said_before_the_run() {
+fn batch_sizes_that_do_not_fit_are_refused_before_the_run() {
     let world = World::new();
     world.write("norm.toml", NORMALISED);
     let run = "--data tiny --config norm.toml --epochs 2 --quiet";
@@ -242,10 +244,10 @@ fn what_sizes_decide_is_said_before_the_run() {
         &["2 or more"],
     );
     world.expect(0, "train --data tiny --config norm.toml --overfit-batch --batch 16", &[]);
-    // 274 in two batches a step and an epoch.
+    // --drop-last trains on 274 images, in two batches per epoch.
     let output = world.expect(0, &format!("train --batch 137 --drop-last --dry-run {run}"), &[]);
     assert!(
-        stdout(&output).contains("274 images, 2 steps an epoch, 4 in all"),
+        stdout(&output).contains("274 images, 2 steps per epoch, 4 in all"),
         "{}",
         stdout(&output)
     );
@@ -253,16 +255,16 @@ fn what_sizes_decide_is_said_before_the_run() {
     assert!(world.read("run/config.toml").contains("drop_last = true"));
     let last = world.read("run/metrics.jsonl").lines().last().map(ToOwned::to_owned).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&last).unwrap()["step"], 4);
-    // One more than there are.
+    // A batch of one more image than there are: --drop-last would leave none.
     let texts = ["batch: expected at most the 275 images", "drop_last", "got 276"];
     world.expect(2, &format!("train --batch 276 --drop-last --out more {run}"), &texts);
     world.expect(0, &format!("train --batch 276 --out more {run}"), &[]);
 }
 
 #[test]
-fn every_fold_and_trial_is_looked_at_before_it_begins() {
+fn every_fold_and_trial_is_checked_before_it_starts() {
     let world = World::new();
-    // 300 images in 7 folds: 257 or 258 to train on.
+    // 300 images in 7 folds leave 257 or 258 training images.
     world.write("norm.toml", NORMALISED);
     let run = "--data tiny --config norm.toml --epochs 1 --quiet";
     for batch in [256, 257] {
@@ -270,15 +272,15 @@ fn every_fold_and_trial_is_looked_at_before_it_begins() {
         world.expect(2, &format!("train --folds 7 --batch {batch} --out folds {run}"), &texts);
         assert!(!world.path("folds").exists());
     }
-    // A sweep goes on with the trials that fit.
+    // A sweep trains the other trials.
     let sweep = "sweep batch=137,64 epochs=1 --data tiny --config norm.toml --out grid";
     let output = world.expect(0, sweep, &["trial 1 is refused: batch: expected at least 2 images"]);
     assert!(stdout(&output).contains("refused"), "{}", stdout(&output));
     let results: Vec<Value> = serde_json::from_str(&world.read("grid/sweep.json")).unwrap();
-    let status = |at: usize| results[at]["status"].as_str().unwrap();
+    let status = |index: usize| results[index]["status"].as_str().unwrap();
     assert_eq!((status(0), status(1)), ("done", "refused"));
     assert_eq!(results[1]["values"]["batch"], 137);
-    // The last one counts as the others do.
+    // The refused trial may be the last one.
     let sweep = "sweep batch=64,137 epochs=1 --data tiny --config norm.toml --out last";
     world.expect(0, sweep, &["trial 2 is refused"]);
     let results: Vec<Value> = serde_json::from_str(&world.read("last/sweep.json")).unwrap();

@@ -1,4 +1,5 @@
-//! `report`: a page that a browser shows without a complaint, on a phone too and in the dark, drawn anew from the run folder.
+//! `report`: a page without errors in a browser, wide or narrow, light or dark, re-rendered from
+//! the run folder.
 
 use std::fs;
 use std::process::Command;
@@ -9,20 +10,23 @@ use crate::world::{World, stderr, stdout};
 
 const SHORT: &str = "train --data tiny --epochs 2 --batch 64 --lr 1e-4 --quiet";
 
-/// What the page says of itself, when it is run in a browser.
-const QUESTIONS: &str = "<script>addEventListener('load',()=>{\
+/// Script that replaces a page's body by measurements of the page, as JSON.
+const PROBE: &str = "<script>addEventListener('load',()=>{\
 const images=[...document.images];\
-document.body.innerHTML='ANSWER'+JSON.stringify({\
+const isEmpty=s=>{const b=s.getBoundingClientRect();\
+return s.checkVisibility()&&!(b.width>0&&b.height>0)};\
+document.body.innerHTML='BEGIN'+JSON.stringify({\
 ids:[...document.querySelectorAll('[id]')].map(e=>e.id),\
 images:images.length,\
 broken:images.filter(i=>!i.complete||i.naturalWidth==0).length,\
-empty:[...document.querySelectorAll('svg')].filter(s=>{const b=s.getBoundingClientRect();return s.checkVisibility()&&!(b.width>0&&b.height>0)}).length,\
+empty:[...document.querySelectorAll('svg')].filter(isEmpty).length,\
 charts:document.querySelectorAll('.curve').length,\
 width:document.documentElement.scrollWidth-innerWidth,\
 dark:getComputedStyle(document.body).backgroundColor!='rgb(255, 255, 255)',\
-loaded:performance.getEntriesByType('resource').filter(r=>!r.name.startsWith('data:')).length})+'END';});</script>";
+loaded:performance.getEntriesByType('resource').filter(r=>!r.name.startsWith('data:')).length\
+})+'END';});</script>";
 
-/// The name of a browser; a failure if there is none and `EVENKEEL_REQUIRE_ALL` is 1.
+/// Name of an installed browser. Panics if there is none and `EVENKEEL_REQUIRE_ALL` is 1.
 fn browser() -> Option<&'static str> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let found = names.into_iter().find(|name| Command::new(name).arg("--version").output().is_ok());
@@ -34,10 +38,11 @@ fn browser() -> Option<&'static str> {
     found
 }
 
-/// Opens the page in a window of this width; returns what it answers to [`QUESTIONS`], and what the browser complained about.
+/// Opens `page` in a window of this width. Returns the measurements of [`PROBE`], and the messages
+/// of the browser's console.
 fn open(world: &World, browser: &str, page: &str, width: u32, dark: bool) -> (Value, String) {
-    let asked = world.path("asked.html");
-    fs::write(&asked, page.replace("</body>", &format!("{QUESTIONS}</body>"))).unwrap();
+    let probed = world.path("probed.html");
+    fs::write(&probed, page.replace("</body>", &format!("{PROBE}</body>"))).unwrap();
     // 0 is dark, 1 is light.
     let theme = format!("--blink-settings=preferredColorScheme={}", u32::from(!dark));
     let output = Command::new(browser)
@@ -50,26 +55,26 @@ fn open(world: &World, browser: &str, page: &str, width: u32, dark: bool) -> (Va
         ])
         .args([&theme, &format!("--window-size={width},900"), "--virtual-time-budget=5000"])
         .arg(format!("--user-data-dir={}", world.path("browser").display()))
-        .arg(format!("file://{}", asked.display()))
+        .arg(format!("file://{}", probed.display()))
         .output()
         .unwrap();
     let dom = stdout(&output);
-    let answer = dom.split_once("ANSWER").and_then(|(_, rest)| rest.split_once("END"));
-    let (answer, _) = answer.unwrap_or_else(|| panic!("no answer in {dom}: {}", stderr(&output)));
-    let complaints = stderr(&output);
-    let complaints: Vec<_> = complaints.lines().filter(|line| line.contains("CONSOLE")).collect();
-    (serde_json::from_str(answer).unwrap(), complaints.join("\n"))
+    let json = dom.split_once("BEGIN").and_then(|(_, rest)| rest.split_once("END"));
+    let (json, _) = json.unwrap_or_else(|| panic!("no JSON in {dom}: {}", stderr(&output)));
+    let log = stderr(&output);
+    let console: Vec<_> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
+    (serde_json::from_str(json).unwrap(), console.join("\n"))
 }
 
 #[test]
-fn a_browser_shows_every_figure_and_complains_of_nothing() {
+fn a_browser_shows_every_figure_without_errors() {
     let Some(browser) = browser() else { return };
     let world = World::new();
     world.expect(0, &format!("{SHORT} --out run"), &[]);
     let page = world.read("run/report.html");
     for (width, dark) in [(1200, false), (360, true)] {
-        let (answer, complaints) = open(&world, browser, &page, width, dark);
-        assert_eq!(complaints, "");
+        let (probed, console) = open(&world, browser, &page, width, dark);
+        assert_eq!(console, "");
         for id in [
             "curves",
             "heat",
@@ -81,34 +86,34 @@ fn a_browser_shows_every_figure_and_complains_of_nothing() {
             "maps",
             "environment",
         ] {
-            assert!(answer["ids"].as_array().unwrap().contains(&id.into()), "no {id}: {answer}");
+            assert!(probed["ids"].as_array().unwrap().contains(&id.into()), "no {id}: {probed}");
         }
         assert!(
-            answer["images"].as_u64() > Some(24) && answer["charts"].as_u64() > Some(6),
-            "{answer}"
+            probed["images"].as_u64() > Some(24) && probed["charts"].as_u64() > Some(6),
+            "{probed}"
         );
         assert_eq!(
-            (&answer["broken"], &answer["empty"], &answer["loaded"]),
+            (&probed["broken"], &probed["empty"], &probed["loaded"]),
             (&0.into(), &0.into(), &0.into())
         );
-        assert!(answer["width"].as_i64() <= Some(0), "it must not be wider than {width}: {answer}");
-        assert_eq!(answer["dark"], dark);
+        assert!(probed["width"].as_i64() <= Some(0), "wider than {width}: {probed}");
+        assert_eq!(probed["dark"], dark);
     }
-    // The check itself: what is broken is seen.
-    let spoilt = page.replace("d=\"M", "d=\"Q").replacen("base64,iVBOR", "base64,AAAA", 1);
-    let (answer, complaints) = open(&world, browser, &spoilt, 1200, false);
-    assert!(complaints.contains("attribute d"), "{complaints}");
-    assert_eq!(answer["broken"], 1);
+    // The probe detects a broken path and a broken image.
+    let broken = page.replace("d=\"M", "d=\"Q").replacen("base64,iVBOR", "base64,AAAA", 1);
+    let (probed, console) = open(&world, browser, &broken, 1200, false);
+    assert!(console.contains("attribute d"), "{console}");
+    assert_eq!(probed["broken"], 1);
 
     world.expect(0, &format!("{SHORT} --seed 1 --optimizer sgd --out other"), &[]);
     world.expect(0, "report run other --out both.html", &[]);
-    let (answer, complaints) = open(&world, browser, &world.read("both.html"), 360, true);
-    assert_eq!(complaints, "");
-    assert!(answer["width"].as_i64() <= Some(0) && answer["charts"] == 8, "{answer}");
+    let (probed, console) = open(&world, browser, &world.read("both.html"), 360, true);
+    assert_eq!(console, "");
+    assert!(probed["width"].as_i64() <= Some(0) && probed["charts"] == 8, "{probed}");
 }
 
 #[test]
-fn the_report_is_drawn_anew_from_the_folder() {
+fn the_report_is_re_rendered_from_the_folder() {
     let world = World::new();
     world.expect(0, &format!("{SHORT} --out run"), &[]);
     let page = world.read("run/report.html");
@@ -116,13 +121,13 @@ fn the_report_is_drawn_anew_from_the_folder() {
     fs::remove_file(world.path("run/report.html")).unwrap();
     assert_eq!(stdout(&world.expect(0, "report run", &[])).trim(), "run/report.html");
     assert_eq!(world.read("run/report.html"), page);
-    // A file elsewhere is not replaced unasked.
+    // Another file is replaced only with --force.
     world.write("mine.html", "mine");
     world.expect(2, "report run --out mine.html", &["mine.html", "--force"]);
     assert_eq!(world.read("mine.html"), "mine");
     world.expect(0, "report run --out mine.html --force", &[]);
     assert_eq!(world.read("mine.html"), page);
-    // Its parts are needed, and checked.
+    // A damaged health.jsonl is refused, a missing one leaves its section out.
     fs::write(world.path("run/health.jsonl"), "{\"epoch\":1}\n").unwrap();
     world.expect(3, "report run", &["health.jsonl", "line 1"]);
     fs::remove_file(world.path("run/health.jsonl")).unwrap();
@@ -135,7 +140,7 @@ fn the_report_is_drawn_anew_from_the_folder() {
 }
 
 #[test]
-fn runs_are_compared_by_what_they_differ_in() {
+fn a_comparison_has_the_differences_of_runs() {
     let world = World::new();
     world.expect(0, &format!("{SHORT} --out a"), &[]);
     world.expect(0, &format!("{SHORT} --optimizer sgd --seed 3 --out b"), &[]);
@@ -150,15 +155,15 @@ fn runs_are_compared_by_what_they_differ_in() {
     ] {
         assert!(page.contains(text), "no `{text}`");
     }
-    assert!(!page.contains("<td>epochs</td>"), "both have two");
+    assert!(!page.contains("<td>epochs</td>"), "both runs have two epochs");
     world.expect(2, "report a b", &["comparison.html", "--force"]);
     world.expect(2, "report a absent", &["absent", "config.toml"]);
 }
 
 #[test]
-fn health_is_recorded_tensor_by_tensor() {
+fn health_is_recorded_for_each_tensor() {
     let world = World::new();
-    // 18 steps an epoch, of which eight are looked at.
+    // 18 steps per epoch, of which eight are sampled.
     world.expect(0, "train --data tiny --epochs 2 --batch 16 --out run --quiet", &[]);
     let lines: Vec<Value> = world
         .read("run/health.jsonl")
@@ -198,7 +203,7 @@ fn health_is_recorded_tensor_by_tensor() {
     );
     assert_eq!(lines[0]["tensors"][1]["update_ratios"][0], "Infinity", "biases start at 0");
 
-    // Where a gradient is not finite, that is what is recorded last.
+    // The last record of a diverged run has its non-finite gradient.
     world.expect(
         5,
         "train --data tiny --optimizer sgd --lr 1e38 --epochs 2 --batch 64 --out bad --quiet",

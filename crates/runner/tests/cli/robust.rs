@@ -1,4 +1,4 @@
-//! What the world does to a run: disks without room, folders that two want, numbers that nobody can mean, files that are damaged.
+//! Robustness: full disks, concurrent processes in a folder, absurd numbers, damaged files.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,14 +12,15 @@ const SHORT: &str =
     "train --data tiny --preset logistic --epochs 4 --checkpoint-epochs 1 --batch 32 --quiet";
 
 #[test]
-fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
+fn absurd_numbers_are_refused_before_there_is_a_folder() {
     let world = World::new();
     let layers = |layers: &str| format!("layers = [{layers}, {{ kind = \"dense\", units = 3 }}]\n");
     for (text, texts) in [
         (layers("{ kind = \"dense\", units = 1000000000 }"), &["memory", "bytes"][..]),
         (
             layers(
-                "{ kind = \"dense\", units = 100000000000 }, { kind = \"relu\" }, { kind = \"dense\", units = 1000 }",
+                "{ kind = \"dense\", units = 100000000000 }, { kind = \"relu\" }, \
+                 { kind = \"dense\", units = 1000 }",
             ),
             &["memory"],
         ),
@@ -38,7 +39,8 @@ fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
         ),
         (
             layers(
-                "{ kind = \"convolution\", filters = 4, kernel = [3, 3], padding = [9223372036854775807, 0] }",
+                "{ kind = \"convolution\", filters = 4, kernel = [3, 3], \
+                 padding = [9223372036854775807, 0] }",
             ),
             &["layer 0"],
         ),
@@ -76,18 +78,20 @@ fn numbers_that_nobody_can_mean_are_refused_before_there_is_a_folder() {
     for command in ["train --overfit-batch", "lr-find", "dump --out x"] {
         world.expect(2, &format!("{command} --data tiny --config wide.toml"), &["memory"]);
     }
-    // Numbers that are large and possible: a rate that throws the weights away, batches and epochs beyond the images.
+    // Large numbers that are valid: a learning rate at which weights overflow, a batch of more
+    // images than there are, and as many epochs as possible.
     world.expect(
         5,
         "train --data tiny --lr 3e38 --optimizer sgd --out thrown",
         &["diverged", "thrown"],
     );
-    let most = "train --data tiny --preset logistic --batch 4294967295 --epochs 4294967295 --max-steps 3 --quiet --out most";
-    world.expect(0, most, &["stopped as asked"]);
-    assert_eq!(world.summary("most")["epochs"], 2, "the third has its step, and no end yet");
+    let most = "train --data tiny --preset logistic --batch 4294967295 --epochs 4294967295 \
+                --max-steps 3 --quiet --out most";
+    world.expect(0, most, &["stopped at its limit"]);
+    assert_eq!(world.summary("most")["epochs"], 2, "the third epoch has its step, but no end");
 }
 
-/// Runs the program with files of at most so many KiB: what a full disk does, to this process alone.
+/// Runs the program with a limit on the size of files, which acts like a full disk.
 fn confined(world: &World, kibibytes: u32, arguments: &str) -> (Option<i32>, String) {
     let program = format!(
         "trap '' XFSZ; ulimit -f {kibibytes}; exec {} {arguments}",
@@ -100,10 +104,11 @@ fn confined(world: &World, kibibytes: u32, arguments: &str) -> (Option<i32>, Str
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_without_room_leaves_whole_files_and_a_run_that_goes_on() {
+fn a_full_disk_leaves_complete_files_and_a_run_that_resumes() {
     let world = World::new();
     world.expect(0, &format!("{SHORT} --out whole"), &[]);
-    // Configuration and journal fit, the checkpoint does not; then the checkpoint does and the journal outgrows the disk.
+    // With small limits, configuration and journal fit and the checkpoint does not. With larger
+    // ones, the checkpoint fits and the journal exceeds the limit.
     let sizes = |name: &str| fs::metadata(world.path(&format!("whole/{name}"))).unwrap().len();
     let (journal, checkpoint) = (sizes("health.jsonl"), sizes("checkpoint.safetensors"));
     assert!(checkpoint > 2048 && journal > 2048, "{journal} {checkpoint}");
@@ -130,8 +135,8 @@ fn a_disk_without_room_leaves_whole_files_and_a_run_that_goes_on() {
         assert_eq!(world.sha("run"), world.sha("whole"), "{kibibytes} KiB");
         messages.push(message);
     }
-    let some = |name: &str| messages.iter().any(|message| message.contains(name));
-    assert!(some("checkpoint.safetensors") && some("health.jsonl"), "{messages:?}");
+    let is_named = |name: &str| messages.iter().any(|message| message.contains(name));
+    assert!(is_named("checkpoint.safetensors") && is_named("health.jsonl"), "{messages:?}");
 
     world.expect(1, &format!("{SHORT} --out /proc/evenkeel"), &["/proc/evenkeel"]);
     world.expect(1, &format!("{SHORT} --out /dev/full/run"), &["/dev/full"]);
@@ -139,7 +144,7 @@ fn a_disk_without_room_leaves_whole_files_and_a_run_that_goes_on() {
 }
 
 #[test]
-fn a_folder_is_one_process_s_at_a_time() {
+fn a_folder_belongs_to_one_process_at_a_time() {
     let world = World::new();
     let long = "train --data tiny --epochs 100000 --batch 16 --quiet --out run";
     let start = |arguments: &str| {
@@ -150,16 +155,17 @@ fn a_folder_is_one_process_s_at_a_time() {
         assert!(first.try_wait().unwrap().is_none(), "the run has ended");
         thread::sleep(Duration::from_millis(5));
     }
-    let mine = ["run", "no other process"];
-    world.expect(2, "train --resume run", &mine);
-    world.expect(2, &format!("{long} --force"), &mine);
+    let locked = ["run", "no other process"];
+    world.expect(2, "train --resume run", &locked);
+    world.expect(2, &format!("{long} --force"), &locked);
     world.expect(2, long, &["--force", "--resume"]);
-    assert!(first.try_wait().unwrap().is_none(), "the run went on");
+    assert!(first.try_wait().unwrap().is_none(), "the run continues");
     first.kill().unwrap();
     first.wait().unwrap();
-    world.expect(0, "train --resume run --quiet --max-time 0.001", &["stopped as asked"]);
+    world.expect(0, "train --resume run --quiet --max-time 0.001", &["stopped at its limit"]);
 
-    // Of two that begin at once, one has the folder; where neither names one, each has its own.
+    // Of two processes that start at once with --out, one gets the folder; without --out, each
+    // gets its own.
     for number in 0..4 {
         let arguments = format!("{SHORT} --out both{number}");
         let codes =
@@ -173,33 +179,34 @@ fn a_folder_is_one_process_s_at_a_time() {
 }
 
 #[test]
-fn damage_anywhere_in_a_checkpoint_is_seen() {
+fn damage_anywhere_in_a_checkpoint_is_detected() {
     let world = World::new();
     world.expect(0, &format!("{SHORT} --max-steps 5 --out run"), &[]);
     let path = world.path("run/checkpoint.safetensors");
-    let whole = fs::read(&path).unwrap();
-    let places = Stream::new(7, 0);
+    let intact = fs::read(&path).unwrap();
+    let offsets = Stream::new(7, 0);
     for draw in 0..60 {
-        let mut damaged = whole.clone();
-        let at = places.below(2 * draw, whole.len() as u32) as usize;
+        let mut damaged = intact.clone();
+        let offset = offsets.below(2 * draw, intact.len() as u32) as usize;
         match draw % 3 {
-            0 => damaged[at] ^= 1 << (draw % 8),
-            1 => damaged.truncate(at),
-            _ => damaged[at..]
+            0 => damaged[offset] ^= 1 << (draw % 8),
+            1 => damaged.truncate(offset),
+            _ => damaged[offset..]
                 .iter_mut()
                 .take(16)
                 .enumerate()
                 .for_each(|(i, byte)| *byte = (31 * i) as u8),
         }
-        // Spaces at the header's end belong to no value.
-        if damaged != whole {
+        // A draw may change nothing.
+        if damaged != intact {
             fs::write(&path, damaged).unwrap();
             let output = world.run("train --resume run --quiet");
-            let is_seen = output.status.code() == Some(3)
+            let is_detected = output.status.code() == Some(3)
                 && stderr(&output).contains("checkpoint.safetensors");
-            assert!(is_seen, "draw {draw}, byte {at} of {}: {}", whole.len(), stderr(&output));
+            let size = intact.len();
+            assert!(is_detected, "draw {draw}, byte {offset} of {size}: {}", stderr(&output));
         }
     }
-    fs::write(&path, whole).unwrap();
+    fs::write(&path, intact).unwrap();
     world.expect(0, "train --resume run --quiet", &[]);
 }

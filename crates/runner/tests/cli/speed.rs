@@ -1,11 +1,11 @@
-//! `bench`: a table for people, and the same as JSON.
+//! `bench`: a table for people, and JSON.
 
 use serde_json::Value;
 
 use crate::world::{World, stderr, stdout};
 
 #[test]
-fn the_table_is_there_for_people_and_as_json() {
+fn bench_prints_a_table_or_json() {
     let world = World::new();
     let output = world.expect(0, "bench --threads 1", &[]);
     assert_eq!(stderr(&output), "");

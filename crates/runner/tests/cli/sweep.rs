@@ -1,4 +1,4 @@
-//! `sweep`: every trial is a run, the best is named, and what was stopped goes on.
+//! `sweep`: one run per trial, a ranking, and resumption.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::world::{World, stdout};
 
 #[test]
-fn a_grid_is_trained_and_the_best_is_named() {
+fn a_grid_is_trained_and_the_best_run_is_named() {
     let world = World::new();
     let sweep =
         "sweep lr=1e-9,0.01 batch=8,64 epochs=3 --preset logistic --data tiny --out grid --quiet";
     let text = stdout(&world.expect(0, sweep, &[]));
     let results: Vec<Value> = serde_json::from_str(&world.read("grid/sweep.json")).unwrap();
     assert_eq!(results.len(), 4);
-    // lr = 0.01 with batch = 8 is the third.
+    // The third trial has lr = 0.01 and batch = 8.
     assert_eq!(
         (&results[0]["run"], &results[0]["values"]["lr"]),
         (&"grid/003".into(), &0.01.into())
@@ -23,7 +23,7 @@ fn a_grid_is_trained_and_the_best_is_named() {
     assert_eq!(results[0]["val_accuracy"], world.summary("grid/003")["val_accuracy"]);
     assert!(world.read("grid/002/config.toml").contains("batch = 64"));
 
-    // Again: nothing is trained twice.
+    // The same command trains nothing again.
     let before =
         fs::metadata(world.path("grid/001/checkpoint.safetensors")).unwrap().modified().unwrap();
     let json: Vec<Value> =
@@ -33,7 +33,7 @@ fn a_grid_is_trained_and_the_best_is_named() {
         fs::metadata(world.path("grid/001/checkpoint.safetensors")).unwrap().modified().unwrap(),
         before
     );
-    // A trial that was not finished is gone on with, one that is missing is made.
+    // An unfinished trial is resumed, a missing one is trained.
     let sha = world.sha("grid/004");
     fs::remove_file(world.path("grid/004/summary.json")).unwrap();
     fs::remove_dir_all(world.path("grid/002")).unwrap();
@@ -46,7 +46,7 @@ fn a_grid_is_trained_and_the_best_is_named() {
 }
 
 #[test]
-fn what_is_wrong_is_said_before_anything_is_trained() {
+fn invalid_choices_are_refused_before_training() {
     let world = World::new();
     for (arguments, texts) in [
         ("bacth=1,2", &["bacth", "did you mean `batch`?"][..]),
@@ -64,14 +64,15 @@ fn what_is_wrong_is_said_before_anything_is_trained() {
 #[test]
 fn random_values_are_drawn_and_divergence_is_a_result() {
     let world = World::new();
-    let sweep = "sweep lr=log(1e36,1e38) optimizer=sgd epochs=1 --random 2 --data tiny --out random --quiet";
+    let sweep = "sweep lr=log(1e36,1e38) optimizer=sgd epochs=1 --random 2 --data tiny \
+                 --out random --quiet";
     let text = stdout(&world.expect(0, sweep, &[]));
     assert_eq!(text.matches("diverged").count(), 2, "{text}");
     assert!(!text.contains("best:"), "{text}");
 }
 
 #[test]
-fn of_values_the_least_validation_loss_is_the_best() {
+fn the_best_regression_has_the_lowest_validation_loss() {
     let world = World::new();
     world.write(
         "sums.csv",

@@ -1,4 +1,4 @@
-//! Tables and arrays: trained on, scored, predicted, generated, and refused where they are not what they should be.
+//! Tables and arrays: training, evaluation, prediction, generation, and invalid ones.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use zip::write::SimpleFileOptions;
 
 use crate::world::{World, stderr, stdout};
 
-/// 200 rows of three kinds of flowers, told apart by their columns on scales that differ a thousandfold.
+/// Writes 200 rows of three kinds of flowers, whose columns have scales that differ a thousandfold.
 pub(crate) fn flowers(world: &World) {
     let mut text = String::from("length,kind,weight\n");
     for i in 0..200 {
@@ -28,17 +28,19 @@ pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// The first layer of a table's network standardises and has no parameters: the search for the place of a non-finite number
-/// has to pass it.
+/// Checks divergence on a table: the first layer standardises and has no parameters, so the search
+/// for the origin has to skip it.
 #[test]
-fn a_table_that_diverges_says_so() {
+fn a_run_on_a_table_diverges_with_its_message() {
     let world = World::new();
     flowers(&world);
-    let diverge = "train --data flowers.csv --label kind --batch 16 --epochs 2 --optimizer sgd --lr 1e30 --quiet";
-    let shown = world.expect(5, &format!("{diverge} --out run"), &["diverged", "lr"]);
-    assert!(!stderr(&shown).contains("no layer with parameters"));
+    let diverge = "train --data flowers.csv --label kind --batch 16 --epochs 2 --optimizer sgd \
+                   --lr 1e30 --quiet";
+    let output = world.expect(5, &format!("{diverge} --out run"), &["diverged", "lr"]);
+    assert!(!stderr(&output).contains("no layer with parameters"));
     assert_eq!(world.summary("run")["status"], "diverged");
-    let sweep = "sweep --data flowers.csv --label kind lr=1e30,0.01 optimizer=sgd epochs=2 batch=16 --out grid";
+    let sweep = "sweep --data flowers.csv --label kind lr=1e30,0.01 optimizer=sgd epochs=2 \
+                 batch=16 --out grid";
     let table = stdout(&world.expect(0, sweep, &[]));
     assert!(table.contains("diverged") && table.contains("best: grid/002"), "{table}");
 }
@@ -50,10 +52,10 @@ const TRAIN: &str =
 fn a_table_is_trained_on_scored_and_predicted() {
     let world = World::new();
     flowers(&world);
-    let shown = world.expect(0, &format!("{} --out run", TRAIN.replace(" --quiet", "")), &[]);
-    // 40 of 200 for the test, one in twelve of the rest to validate.
+    let output = world.expect(0, &format!("{} --out run", TRAIN.replace(" --quiet", "")), &[]);
+    // 40 of 200 rows are the test set, one in twelve of the rest the validation set.
     assert!(
-        stderr(&shown)
+        stderr(&output)
             .contains("147 rows to train on, 13 to validate, 40 to test (held out by the seed)")
     );
     let summary = world.summary("run");
@@ -67,7 +69,7 @@ fn a_table_is_trained_on_scored_and_predicted() {
     assert!(config.contains("standardise") && config.contains("label = \"kind\""), "{config}");
     assert!(world.read("run/report.html").contains("Test accuracy"));
 
-    // The configuration alone repeats it; a resumed run ends the same.
+    // The configuration repeats the run; a resumed run has the same bits.
     world.expect(0, "train --config run/config.toml --out again --quiet", &[]);
     assert_eq!(world.sha("again"), world.sha("run"));
     world.expect(0, &format!("{TRAIN} --out stopped --max-steps 13"), &["--resume"]);
@@ -76,7 +78,7 @@ fn a_table_is_trained_on_scored_and_predicted() {
 
     let evaluation = json(&stdout(&world.expect(0, "eval run --split val --json", &[])));
     assert_eq!((&evaluation["images"], &evaluation["accuracy"]), (&13.into(), &1.0.into()));
-    // New rows: columns in another order, one more, and no class.
+    // New rows: columns in another order, an additional one, and no class.
     world.write("new.csv", "note,weight,length\nx,4001,2\ny,1,0.02\n");
     let predicted = json(&stdout(&world.expect(0, "predict run new.csv --json", &[])));
     assert_eq!(
@@ -92,7 +94,7 @@ fn a_table_is_trained_on_scored_and_predicted() {
     world.expect(3, "predict run empty.csv", &["empty.csv", "at least one row"]);
     world.expect(3, "predict run tiny/t10k-images-idx3-ubyte", &["table (.csv)"]);
 
-    // With its data elsewhere; and other commands that read the data.
+    // Moved data, in all commands that read them.
     fs::rename(world.path("flowers.csv"), world.path("moved.csv")).unwrap();
     world.expect(3, "eval run", &["flowers.csv", "no such file"]);
     world.expect(0, "eval run --data moved.csv", &[]);
@@ -108,7 +110,7 @@ fn a_table_is_trained_on_scored_and_predicted() {
 }
 
 #[test]
-fn standardisation_is_of_the_training_part_and_can_be_left_out() {
+fn standardisation_uses_the_training_set_and_can_be_disabled() {
     let world = World::new();
     flowers(&world);
     world.write("plain.toml", "standardise = false\nepochs = 1\n");
@@ -116,7 +118,7 @@ fn standardisation_is_of_the_training_part_and_can_be_left_out() {
     world.expect(0, plain, &[]);
     assert!(!world.read("plain/config.toml").contains("standardise"));
     world.expect(0, &TRAIN.replace("--epochs 20", "--epochs 1 --out run"), &[]);
-    // Before the first step: the buffers are the statistics, whose mean and deviation differ from 0 and 1.
+    // The buffers hold the statistics of the training set, not 0 and 1.
     let model = fs::read(world.path("run/model.safetensors")).unwrap();
     let model = safetensors::SafeTensors::deserialize(&model).unwrap();
     let mean = model.tensor("layers.0.mean").unwrap();
@@ -131,9 +133,14 @@ fn standardisation_is_of_the_training_part_and_can_be_left_out() {
 }
 
 #[test]
-fn values_are_met() {
+fn regressions_are_trained_scored_and_predicted() {
     let world = World::new();
-    world.write("run.toml", "dataset = \"linear\"\npreset = \"linear\"\nlinear = { samples = 600, features = 4, noise = 0.1 }\nepochs = 30\nbatch = 16\nlr = 0.02\noptimizer = { kind = \"adam\" }\n");
+    world.write(
+        "run.toml",
+        "dataset = \"linear\"\npreset = \"linear\"\n\
+         linear = { samples = 600, features = 4, noise = 0.1 }\n\
+         epochs = 30\nbatch = 16\nlr = 0.02\noptimizer = { kind = \"adam\" }\n",
+    );
     let line = stdout(&world.expect(0, "train --config run.toml --out run --quiet", &[]));
     assert!(line.starts_with("test loss 0.0") && line.contains("weights sha256"), "{line}");
     let summary = world.summary("run");
@@ -149,34 +156,36 @@ fn values_are_met() {
         let text = String::from_utf8_lossy(&contents).to_lowercase();
         assert!(!text.contains("accuracy") && !text.contains("\"nan\""), "{file}");
     }
-    // Columns are as many in each line, and a resumed run reads what it wrote.
+    // Every line of metrics.csv has the same number of columns.
     let table = world.read("run/metrics.csv");
     assert!(table.lines().all(|line| line.split(',').count() == 10), "{table}");
-    // The noise is all that is left: a variance of 0.01, from 120 rows within a third or so. Losses
-    // are of values in units of their standard deviation.
+    // The loss is the variance of the noise, 0.01, which 120 rows estimate to about a third. Values
+    // are in units of their standard deviation.
     let (loss, unit) =
         (summary["test_loss"].as_f64().unwrap(), summary["target_std"].as_f64().unwrap());
     assert!((0.006..0.016).contains(&(loss * unit * unit)), "{loss} {unit}");
-    // Kept is the epoch with the least loss.
+    // The best epoch has the lowest validation loss.
     let losses: Vec<f64> = world
         .read("run/metrics.jsonl")
         .lines()
         .map(|line| json(line)["val_loss"].as_f64().unwrap())
         .collect();
-    let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
-    assert_eq!(summary["val_loss"], least);
+    let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert_eq!(summary["val_loss"], lowest);
     assert!(world.read("run/report.html").contains("Test loss: "));
-    let fit = json(&stdout(&world.expect(0, "eval run --json", &[])));
-    assert_eq!(fit["loss"], loss);
-    assert!(fit["r_squared"].as_f64().unwrap() > 0.98, "{fit}");
-    assert_eq!(fit["target_std"], unit);
-    assert!((fit["root_mean_squared_error"].as_f64().unwrap() - unit * loss.sqrt()).abs() < 1e-5);
+    let scored = json(&stdout(&world.expect(0, "eval run --json", &[])));
+    assert_eq!(scored["loss"], loss);
+    assert!(scored["r_squared"].as_f64().unwrap() > 0.98, "{scored}");
+    assert_eq!(scored["target_std"], unit);
+    let root_mean_squared_error = scored["root_mean_squared_error"].as_f64().unwrap();
+    assert!((root_mean_squared_error - unit * loss.sqrt()).abs() < 1e-5);
     world.expect(0, "report run", &[]);
-    // One column is the sum of the others: what is predicted is it.
+    // A target column that is the sum of the others is predicted.
     let text: String =
         (0..120).map(|i| format!("{},{},{}\n", i % 11, i % 7, i % 11 + i % 7)).collect();
     world.write("sums.csv", &format!("a,b,sum\n{text}"));
-    let train = "train --data sums.csv --target sum --preset linear --epochs 200 --lr 0.1 --batch 16 --optimizer adamw --out sums --quiet";
+    let train = "train --data sums.csv --target sum --preset linear --epochs 200 --lr 0.1 \
+                 --batch 16 --optimizer adamw --out sums --quiet";
     world.expect(0, train, &[]);
     let predicted = json(&stdout(&world.expect(0, "predict sums sums.csv --json", &[])));
     assert!((predicted[10]["value"].as_f64().unwrap() - 13.0).abs() < 0.3, "{}", predicted[10]);
@@ -195,26 +204,25 @@ fn values_are_met() {
     world.expect(2, "train --dataset linear --config mixing.toml", &["mixing", "values"]);
 }
 
-/// The same line in three units: each is learnt as well as the others, and answered in its unit.
+/// Checks the same regression in three units: equal metrics, and predictions in the unit.
 #[test]
-fn the_unit_of_values_changes_nothing() {
+fn the_unit_of_values_changes_no_metric() {
     let world = World::new();
     let train = "--preset linear --epochs 40 --lr 0.02 --batch 16 --optimizer adamw";
-    let mut fits = Vec::new();
+    let mut metrics = Vec::new();
     for (name, unit, offset) in [("units", 1.0, 0.0), ("cents", 1e6, 5e7), ("small", 1e-6, 0.0)] {
         let row = |i: u32| {
             let (a, b) = (i % 11, i % 7);
             format!("{a},{b},{}\n", unit * f64::from(3 * a + b + i % 2) + offset)
         };
         world.write("t.csv", &format!("a,b,price\n{}", (0..300).map(row).collect::<String>()));
-        let said = stderr(&world.expect(
+        world.expect(
             0,
             &format!("train --data t.csv --target price {train} --out {name}"),
-            &[],
-        ));
-        assert!(said.contains("values are standardised") && said.contains("own unit"), "{said}");
+            &["values are standardised", "own unit"],
+        );
         assert!(world.read(&format!("{name}/config.toml")).contains("unstandardise"));
-        let fit = json(&stdout(&world.expect(0, &format!("eval {name} --json"), &[])));
+        let scored = json(&stdout(&world.expect(0, &format!("eval {name} --json"), &[])));
         let line = stdout(&world.expect(0, &format!("eval {name}"), &[]));
         assert!(line.contains("values in units of"), "{line}");
         let predicted =
@@ -222,16 +230,16 @@ fn the_unit_of_values_changes_nothing() {
         // Row 10: a = 10, b = 3.
         let value = (predicted[10]["value"].as_f64().unwrap() - offset) / unit;
         assert!((value - 33.5).abs() < 1.5, "{name}: {value}");
-        fits.push([
-            fit["r_squared"].as_f64().unwrap(),
-            fit["mean_absolute_error"].as_f64().unwrap() / unit,
+        metrics.push([
+            scored["r_squared"].as_f64().unwrap(),
+            scored["mean_absolute_error"].as_f64().unwrap() / unit,
         ]);
     }
-    for [r_squared, error] in &fits {
-        assert!(*r_squared > 0.99 && (error / fits[0][1] - 1.0).abs() < 0.02, "{fits:?}");
+    for [r_squared, error] in &metrics {
+        assert!(*r_squared > 0.99 && (error / metrics[0][1] - 1.0).abs() < 0.02, "{metrics:?}");
     }
 
-    // Resumed, they end the same; as they are, where that is asked for.
+    // A resumed run has the same bits. Standardisation can be disabled.
     world.expect(
         0,
         &format!("train --data t.csv --target price {train} --max-steps 30 --out stopped --quiet"),
@@ -260,9 +268,9 @@ fn the_unit_of_values_changes_nothing() {
     );
 }
 
-/// A run belongs to what its data are, not to where they lie.
+/// Checks that a run is tied to the contents of its data, not to their path.
 #[test]
-fn a_run_goes_on_with_data_that_have_moved() {
+fn a_run_resumes_with_moved_data() {
     let world = World::new();
     flowers(&world);
     world.expect(0, &format!("{TRAIN} --out whole"), &[]);
@@ -283,15 +291,16 @@ fn a_run_goes_on_with_data_that_have_moved() {
     world.expect(0, "train --resume run --data moved.csv --quiet", &[]);
     assert_eq!(world.sha("run"), world.sha("whole"));
     world.expect(0, "train --resume all --data moved.csv --quiet", &[]);
-    // What the run is stays as it is.
+    // Other flags of the configuration are refused.
     for flag in ["--seed 1", "--label kind", "--preset mlp", "--dataset digits"] {
         world.expect(2, &format!("train --resume run {flag}"), &["--resume"]);
     }
 }
 
-/// Nothing that is said of a table speaks of pictures: the page is looked at below its styles.
+/// Checks that messages and reports about tables speak of rows, not of images. Pages are searched
+/// below their style sheet.
 #[test]
-fn what_is_said_of_a_table_speaks_of_rows() {
+fn messages_about_tables_speak_of_rows() {
     let world = World::new();
     flowers(&world);
     let text: String =
@@ -299,81 +308,79 @@ fn what_is_said_of_a_table_speaks_of_rows() {
     world.write("sums.csv", &format!("a,b,sum\n{text}"));
     let classes = "--data flowers.csv --label kind";
     let values = "--data sums.csv --target sum --preset linear";
-    let mut said = Vec::new();
+    let mut texts = Vec::new();
     for (name, data) in [("kinds", classes), ("sums", values)] {
-        let mut say = |arguments: String| {
+        let mut run = |arguments: String| {
             let output = world.expect(0, &arguments, &[]);
-            said.push(format!("{}{}", stdout(&output), stderr(&output)));
+            texts.push(format!("{}{}", stdout(&output), stderr(&output)));
         };
-        say(format!("train {data} --epochs 3 --out {name}"));
-        say(format!("train {data} --dry-run"));
-        say(format!("eval {name}"));
-        say(format!("data info {}", data.replace(" --preset linear", "")));
-        say(format!("lr-find {data} --steps 20"));
+        run(format!("train {data} --epochs 3 --out {name}"));
+        run(format!("train {data} --dry-run"));
+        run(format!("eval {name}"));
+        run(format!("data info {}", data.replace(" --preset linear", "")));
+        run(format!("lr-find {data} --steps 20"));
         let overfit = world.run(&format!("train {data} --overfit-batch --max-steps 1"));
         assert_eq!(overfit.status.code(), Some(4));
-        said.push(format!("{}{}", stdout(&overfit), stderr(&overfit)));
+        texts.push(format!("{}{}", stdout(&overfit), stderr(&overfit)));
         let page = world.read(&format!("{name}/report.html"));
-        said.push(page.split("</style>").nth(1).unwrap().into());
-        for wrong in ["validation", "folds"] {
-            let key = format!("{wrong} = 100000\n");
-            world.write("wrong.toml", &key);
+        texts.push(page.split("</style>").nth(1).unwrap().into());
+        for key in ["validation", "folds"] {
+            world.write("wrong.toml", &format!("{key} = 100000\n"));
             let output = world
                 .run(&format!("train {data} --config wrong.toml").replace("--preset linear ", ""));
-            said.push(stderr(&output));
+            texts.push(stderr(&output));
         }
     }
     world.expect(0, "report kinds sums", &[]);
-    said.push(world.read("comparison.html").split("</style>").nth(1).unwrap().into());
-    let said = said.join("\n");
-    for word in ["image", "digit", "pixel", "picture", "NaN"] {
-        let at = said.to_lowercase().find(&word.to_lowercase());
-        assert_eq!(
-            at.map(|at| &said[at.saturating_sub(80)..(at + 40).min(said.len())]),
-            None,
-            "{word}"
-        );
+    texts.push(world.read("comparison.html").split("</style>").nth(1).unwrap().into());
+    let text = texts.join("\n");
+    for term in ["image", "digit", "pixel", "picture", "NaN"] {
+        let start = text.to_lowercase().find(&term.to_lowercase());
+        let context = |start: usize| &text[start.saturating_sub(80)..(start + 40).min(text.len())];
+        assert_eq!(start.map(context), None, "{term}");
     }
-    for text in [
+    for part in [
         "was trained on 147 rows of flowers.csv",
         "on 40 rows that took no part in training",
         "<td>Rows</td><td>147 to train on, 13 to validate, 40 to test</td>",
-        ">taken for</text>",
+        ">predicted class</text>",
         "<h2>Test rows</h2>",
         "<td>0 aster</td>",
         "on validation rows",
-        "147 rows, 2 steps an epoch",
+        "147 rows, 2 steps per epoch",
         "of 40 rows",
         "expected 1 to 159 of the 160 training rows, got 100000",
         "2 to the number of training rows, 160, got 100000",
         "of its rows right",
         "expected a tenth of it",
     ] {
-        assert!(said.contains(text), "no `{text}`");
+        assert!(text.contains(part), "no `{part}`");
     }
-    // Where there are no accuracies, there is no column of them, and the least loss is the best.
+    // Reports of regressions have no accuracies, and rank by loss.
     assert!(!world.read("sums/report.html").contains("Validation accuracy"));
     world.expect(0, "report sums sums --out both.html", &[]);
     let both = world.read("both.html");
     assert!(
         both.contains("is <b>sums</b>, with a loss of") && !both.contains("Validation accuracy")
     );
-    // A batch of values can be learned by heart.
-    let learned = stdout(&world.expect(
-        0,
-        &format!("train {} --overfit-batch", values.replace(" --preset linear", "")),
-        &[],
-    ));
+    // A network overfits a batch of values.
+    let overfit = format!("train {} --overfit-batch", values.replace(" --preset linear", ""));
+    let overfit = stdout(&world.expect(0, &overfit, &[]));
     assert!(
-        learned.starts_with("88 rows, 300 steps: loss") && !learned.contains("accuracy"),
-        "{learned}"
+        overfit.starts_with("88 rows, 300 steps: loss") && !overfit.contains("accuracy"),
+        "{overfit}"
     );
 }
 
 #[test]
 fn generated_classes_are_learned_and_written() {
     let world = World::new();
-    world.write("made.toml", "dataset = \"classification\"\nclassification = { samples = 600, features = 6, informative = 3, classes = 3, clusters = 1, separation = 3.0, flip = 0.0 }\nepochs = 10\nbatch = 16\n");
+    world.write(
+        "made.toml",
+        "dataset = \"classification\"\nepochs = 10\nbatch = 16\n\
+         classification = { samples = 600, features = 6, informative = 3, classes = 3, \
+         clusters = 1, separation = 3.0, flip = 0.0 }\n",
+    );
     world.expect(0, "train --config made.toml --out run --quiet --min-accuracy 0.95", &[]);
     assert!(world.read("run/config.toml").contains("dataset = \"classification\""));
     let summary = world.summary("run");
@@ -416,7 +423,7 @@ fn generated_classes_are_learned_and_written() {
     );
 }
 
-/// As `numpy.save` writes it.
+/// File as `numpy.save` writes it.
 pub(crate) fn npy(descr: &str, shape: &str, elements: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
     let mut file = b"\x93NUMPY\x01\x00".to_vec();
@@ -426,13 +433,15 @@ pub(crate) fn npy(descr: &str, shape: &str, elements: &[u8]) -> Vec<u8> {
     file
 }
 
+/// Writes an archive of arrays, which are deflated and stored in turns.
 pub(crate) fn npz(world: &World, name: &str, arrays: &[(&str, Vec<u8>)]) {
     let mut archive = zip::ZipWriter::new(fs::File::create(world.path(name)).unwrap());
-    let packed = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    let deflated =
+        SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
     let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    for (at, (name, bytes)) in arrays.iter().enumerate() {
+    for (index, (name, bytes)) in arrays.iter().enumerate() {
         archive
-            .start_file(format!("{name}.npy"), if at % 2 == 0 { packed } else { stored })
+            .start_file(format!("{name}.npy"), if index % 2 == 0 { deflated } else { stored })
             .unwrap();
         archive.write_all(bytes).unwrap();
     }
@@ -440,7 +449,7 @@ pub(crate) fn npz(world: &World, name: &str, arrays: &[(&str, Vec<u8>)]) {
 }
 
 #[test]
-fn arrays_are_trained_on_as_the_same_images_in_idx_form() {
+fn arrays_train_to_the_bits_of_the_same_images_in_idx_format() {
     let world = World::new();
     let (train, test) = (crate::world::images(300, 1), crate::world::images(90, 2));
     let labels = |set: &runner::data::Labelled| {
@@ -465,7 +474,7 @@ fn arrays_are_trained_on_as_the_same_images_in_idx_form() {
     assert_eq!(world.sha("npy"), world.sha("idx"));
     world.expect(0, "data show --data tiny.npz --count 4 --out sheet.png", &[]);
 
-    // Numbers are taken as they are, and drawn; without a test set, a part is held out.
+    // Images of floats are used unchanged. Without a test set, a part is held out.
     let floats: Vec<u8> =
         train.pixels().iter().flat_map(|&p| (f64::from(p) / 255.0).to_le_bytes()).collect();
     npz(&world, "floats.npz", &[arrays[1].clone()]);
@@ -480,12 +489,12 @@ fn arrays_are_trained_on_as_the_same_images_in_idx_form() {
     world.expect(0, "data show --data floats.npz", &[]);
     world.expect(0, "report floats", &[]);
 
-    // Rows, and predictions from an array of them.
+    // Arrays of rows, and predictions for new ones.
     npz(&world, "rows.npz", &[("x", npy("<f8", "(300, 36)", &floats)), ("y", arrays[1].1.clone())]);
     world.expect(0, "train --data rows.npz --min-accuracy 0.9 --epochs 8 --out rows", &[]);
     fs::write(world.path("new.npy"), npy("<f8", "(3, 36)", &floats[..3 * 36 * 8])).unwrap();
     let predicted = json(&stdout(&world.expect(0, "predict rows new.npy --json", &[])));
-    assert_eq!([0, 1, 2].map(|at| predicted[at]["label"].as_i64()), [Some(0), Some(1), Some(2)]);
+    assert_eq!([0, 1, 2].map(|row| predicted[row]["label"].as_i64()), [Some(0), Some(1), Some(2)]);
     fs::write(world.path("wide.npy"), npy("<f8", "(3, 37)", &floats[..3 * 37 * 8])).unwrap();
     world.expect(3, "predict rows wide.npy", &["rows of 36 columns", "37 columns"]);
     world.write("new.csv", "a\n1\n");

@@ -1,4 +1,4 @@
-//! `--init-from`, `--reinit`, `--freeze`: runs that begin with the weights of others, PyTorch's among them.
+//! `--init-from`, `--reinit`, `--freeze`: transfer learning from runs and PyTorch state dicts.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,17 +9,18 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::world::{World, stderr};
 
-const NETWORK: &str = "epochs = 1\nbatch = 64\nlayers = [{ kind = \"dense\", units = 8 }, { kind = \"batch_norm\" }, { kind = \"relu\" }, \
+const NETWORK: &str = "epochs = 1\nbatch = 64\nlayers = [{ kind = \"dense\", units = 8 }, \
+                       { kind = \"batch_norm\" }, { kind = \"relu\" }, \
                        { kind = \"dense\", units = 3 }]\n";
 const TRAIN: &str = "train --data tiny --config net.toml --quiet";
 
-/// The bytes of the tensor `name` of a file.
+/// Bytes of the tensor `name` in `file`.
 fn tensor(world: &World, file: &str, name: &str) -> Vec<u8> {
     let bytes = fs::read(world.path(file)).unwrap();
     SafeTensors::deserialize(&bytes).unwrap().tensor(name).unwrap().data().to_vec()
 }
 
-/// A run that another may begin with.
+/// Trains a run whose weights other runs load.
 fn source() -> World {
     let world = World::new();
     world.write("net.toml", NETWORK);
@@ -27,21 +28,23 @@ fn source() -> World {
     world
 }
 
-/// The network with which a run begins, as `dump` writes it.
+/// Dumps the initial weights of a run with this configuration to `file`.
 fn initial(world: &World, config: &str, file: &str) {
     world.expect(0, &format!("dump --config {config} --samples 2 --out {file}"), &[]);
 }
 
 #[test]
-fn tensors_are_loaded_drawn_anew_and_frozen() {
+fn tensors_are_loaded_reinitialised_and_frozen() {
     let world = source();
-    let arguments = "train --data tiny --config net.toml --seed 9 --init-from source --reinit layers.3.* --freeze layers.0.*";
+    let arguments = "train --data tiny --config net.toml --seed 9 --init-from source \
+                     --reinit layers.3.* --freeze layers.0.*";
     world.expect(
         0,
         &format!("{arguments} --out next"),
-        &["source/model.safetensors: 7 tensors loaded; 2 reinitialised (layers.3.weight, layers.3.bias)\n"],
+        &["source/model.safetensors: 7 tensors loaded; 2 reinitialised (layers.3.weight, \
+           layers.3.bias)\n"],
     );
-    // What is frozen is still the source's.
+    // Frozen tensors are the source's.
     for name in ["layers.0.weight", "layers.0.bias"] {
         let of = |run: &str| tensor(&world, &format!("{run}/model.safetensors"), name);
         assert!(of("next") == of("source"), "{name}");
@@ -60,13 +63,13 @@ fn tensors_are_loaded_drawn_anew_and_frozen() {
         assert!(of("begin", &param) != of("drawn.safetensors", &param), "{name}");
     }
 
-    // Its configuration repeats it, and stands for one file of one content.
+    // The configuration repeats the run, and has the hash of the loaded file.
     world.expect(0, "train --config next/config.toml --out again --quiet", &[]);
     assert_eq!(world.sha("again"), world.sha("next"));
     world.expect(
         0,
         "train --config next/config.toml --max-steps 2 --out stopped --quiet",
-        &["stopped as asked"],
+        &["stopped at its limit"],
     );
     fs::copy(world.path("drawn/model.safetensors"), world.path("source/model.safetensors"))
         .unwrap();
@@ -76,14 +79,14 @@ fn tensors_are_loaded_drawn_anew_and_frozen() {
         &["model.safetensors", "SHA-256"],
     );
     assert!(!world.path("other").exists());
-    // A run that has begun needs the file no longer.
+    // A run that has started does not need the file any more.
     fs::remove_file(world.path("source/model.safetensors")).unwrap();
     world.expect(0, "train --resume stopped --quiet", &[]);
     assert_eq!(world.sha("stopped"), world.sha("next"));
 }
 
 #[test]
-fn what_does_not_fit_is_named_before_there_is_a_folder() {
+fn weights_that_do_not_fit_are_refused_before_there_is_a_folder() {
     let world = source();
     world.write("wide.toml", &NETWORK.replace("units = 8", "units = 9"));
     world.write(
@@ -138,7 +141,7 @@ fn what_does_not_fit_is_named_before_there_is_a_folder() {
         world.expect(code, &format!("train {data} {arguments}"), texts);
         assert!(!world.path("run").exists(), "{arguments}");
     }
-    // Tensors that the file has none of, and those that the network has none of, are said.
+    // The notice counts tensors that only the network or only the file has.
     world.expect(
         0,
         "train --data tiny --config deep.toml --init-from source --reinit layers.3.* --out run",
@@ -147,7 +150,8 @@ fn what_does_not_fit_is_named_before_there_is_a_folder() {
     );
 }
 
-/// The Python that `EVENKEEL_TORCH_PYTHON` names; a failure if it names none and `EVENKEEL_REQUIRE_ALL` is 1.
+/// Python that `EVENKEEL_TORCH_PYTHON` names. Panics if it names none and `EVENKEEL_REQUIRE_TORCH`
+/// is 1.
 fn torch() -> Option<PathBuf> {
     let python = std::env::var_os("EVENKEEL_TORCH_PYTHON").map(PathBuf::from);
     let required = std::env::var_os("EVENKEEL_REQUIRE_TORCH").is_some_and(|value| value == "1");
@@ -161,9 +165,9 @@ fn torch() -> Option<PathBuf> {
     python
 }
 
-/// Weights go to PyTorch and come back, with the logits that either computes.
+/// Checks weights and logits of models that PyTorch loads, and of state dicts that PyTorch writes.
 #[test]
-fn pytorch_loads_what_is_written_here_and_the_other_way_round() {
+fn weights_are_exchanged_with_pytorch() {
     let Some(python) = torch() else { return };
     let world = source();
     world.expect(0, "dump source --samples 20 --out source.safetensors", &[]);
@@ -176,7 +180,8 @@ fn pytorch_loads_what_is_written_here_and_the_other_way_round() {
             world.expect(
                 0,
                 &format!(
-                    "train --data tiny --config net.toml --init-from {file} --max-steps 1 --out {name}{dtype}"
+                    "train --data tiny --config net.toml --init-from {file} --max-steps 1 \
+                     --out {name}{dtype}"
                 ),
                 &[&format!("{file}: 9 tensors loaded\n")],
             );
@@ -184,9 +189,10 @@ fn pytorch_loads_what_is_written_here_and_the_other_way_round() {
             for tensor_name in
                 ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.3.weight"]
             {
-                let here = tensor(&world, "begin.safetensors", &format!("param.{tensor_name}"));
-                let there = tensor(&world, &format!("expected.{dtype}.safetensors"), tensor_name);
-                assert!(here == there, "{file}: {tensor_name}");
+                let loaded = tensor(&world, "begin.safetensors", &format!("param.{tensor_name}"));
+                let expected =
+                    tensor(&world, &format!("expected.{dtype}.safetensors"), tensor_name);
+                assert!(loaded == expected, "{file}: {tensor_name}");
             }
         }
     }

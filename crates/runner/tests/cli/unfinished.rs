@@ -1,10 +1,10 @@
-//! Runs that have no weights or no summary yet: what every command says of them.
+//! Messages of every command about a run that has no weights or no summary yet.
 
 use std::fs;
 
 use crate::world::World;
 
-/// Each command that needs the weights of the run in `folder`.
+/// Commands that need the weights of the run in `folder`.
 fn commands(folder: &str) -> [String; 5] {
     [
         "eval RUN",
@@ -17,27 +17,27 @@ fn commands(folder: &str) -> [String; 5] {
 }
 
 #[test]
-fn a_run_stopped_before_its_first_epoch_says_so() {
+fn a_run_stopped_in_its_first_epoch_has_no_weights() {
     let world = World::new();
     world.expect(
         0,
         "train --data tiny --epochs 2 --batch 64 --max-steps 1 --out run --quiet",
-        &["stopped as asked"],
+        &["stopped at its limit"],
     );
-    let before_its_end = [
+    let message = [
         "run",
         "model.safetensors",
         "stopped before the end of its first epoch",
         "train --resume run",
     ];
     for command in commands("run") {
-        world.expect(2, &command, &before_its_end);
+        world.expect(2, &command, &message);
     }
     world.expect(0, "report run", &[]);
-    assert!(world.read("run/report.html").contains("no epoch was finished"));
-    world.expect(0, "train --resume run", &["going on after 0 epochs and 1 steps"]);
+    assert!(world.read("run/report.html").contains("finished no epoch"));
+    world.expect(0, "train --resume run", &["resuming after 0 epochs and 1 steps"]);
     world.expect(0, "eval run", &[]);
-    // Weights that have been removed are another matter.
+    // Missing weights of a finished run are an error in its files.
     fs::remove_file(world.path("run/model.safetensors")).unwrap();
     for command in commands("run") {
         world.expect(3, &command, &["run/model.safetensors", "2 epochs"]);
@@ -52,13 +52,13 @@ fn a_run_stopped_before_its_first_epoch_says_so() {
 }
 
 #[test]
-fn a_run_that_was_killed_says_what_it_holds() {
+fn the_message_about_a_killed_run_names_its_contents() {
     let world = World::new();
     world.expect(0, "train --data tiny --epochs 1 --batch 64 --out run --quiet", &[]);
-    // As a process leaves it that is killed before its first checkpoint.
+    // Files of a process that was killed before its first checkpoint.
     fs::create_dir(world.path("killed")).unwrap();
     fs::copy(world.path("run/config.toml"), world.path("killed/config.toml")).unwrap();
-    let what_it_holds = [
+    let message = [
         "killed",
         "no summary.json",
         "the metrics of 0 epochs and no checkpoint yet",
@@ -69,9 +69,9 @@ fn a_run_that_was_killed_says_what_it_holds() {
         .map(|command| &command[..])
         .chain(["report killed", "report run killed"])
     {
-        world.expect(2, command, &what_it_holds);
+        world.expect(2, command, &message);
     }
-    world.expect(0, "train --resume killed", &["no checkpoint is there yet"]);
+    world.expect(0, "train --resume killed", &["has no checkpoint yet"]);
     assert_eq!(world.sha("killed"), world.sha("run"));
 
     world.expect(0, "train --data tiny --epochs 1 --batch 64 --folds 2 --out folds --quiet", &[]);
@@ -81,7 +81,7 @@ fn a_run_that_was_killed_says_what_it_holds() {
 }
 
 #[test]
-fn a_dump_is_computed_on_the_instruction_set_and_threads_that_are_named() {
+fn a_dump_has_the_same_bits_on_other_instruction_sets_and_threads() {
     let world = World::new();
     world.expect(0, "train --data tiny --epochs 1 --batch 64 --out run --quiet", &[]);
     world.expect(0, "dump run --out a", &[]);

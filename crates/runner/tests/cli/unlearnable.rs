@@ -1,4 +1,5 @@
-//! Data that cannot be learned: of one class, with labels out of range, with nothing in them. Each is named before there is a run folder.
+//! Data that cannot be learned: a single class, labels out of range, empty files. Errors name them
+//! before there is a run folder.
 
 use std::fs;
 
@@ -7,7 +8,7 @@ use runner::data::{Labelled, folder, idx};
 use crate::tables::{flowers, json, npy, npz};
 use crate::world::{SIDE, World, images, stdout};
 
-/// The files of a data set in MNIST's form: training images and labels, test images and labels.
+/// Files of a data set in MNIST's format: training images and labels, test images and labels.
 const FILES: [&str; 4] = folder::FILES;
 
 /// `set` with other labels.
@@ -17,7 +18,7 @@ fn relabelled(set: &Labelled, label: impl Fn(usize) -> u8) -> Labelled {
 }
 
 #[test]
-fn images_of_one_class_are_named_and_can_be_looked_at() {
+fn images_of_a_single_class_are_refused_but_can_be_shown() {
     let world = World::new();
     let (train, test) = (images(300, 1), images(90, 2));
     folder::write(&world.path("one"), &relabelled(&train, |_| 2), &relabelled(&test, |_| 2))
@@ -38,8 +39,8 @@ fn images_of_one_class_are_named_and_can_be_looked_at() {
     }
     assert!(stdout(&world.expect(0, "data info --data one", &[])).contains("0 0 300"));
     world.expect(0, "data show --data one --count 2 --out sheet.png", &[]);
-    // Two classes are enough, and a class in between may have no example.
-    let two = |set: &Labelled| relabelled(set, |at| if at % 3 == 0 { 0 } else { 7 });
+    // Two classes suffice, and a class between them may have no example.
+    let two = |set: &Labelled| relabelled(set, |index| if index % 3 == 0 { 0 } else { 7 });
     folder::write(&world.path("two"), &two(&train), &two(&test)).unwrap();
     world.expect(0, "train --data two --epochs 1 --quiet --out two-run", &[]);
     assert_eq!(
@@ -49,26 +50,27 @@ fn images_of_one_class_are_named_and_can_be_looked_at() {
 }
 
 #[test]
-fn idx_files_whose_labels_are_out_of_range_or_that_are_empty_are_named() {
+fn idx_files_that_are_empty_or_have_labels_out_of_range_are_named() {
     let world = World::new();
     let (train, test) = (images(300, 1), images(90, 2));
-    let spoil = |name: &str, file: usize, bytes: &[u8]| {
+    // Writes a data set with other bytes in one of its files, and returns a command that trains on
+    // it.
+    let corrupted = |name: &str, file: usize, bytes: &[u8]| {
         folder::write(&world.path(name), &train, &test).unwrap();
         fs::write(world.path(name).join(FILES[file]), bytes).unwrap();
         format!("train --data {name} --out run")
     };
-    // As many as there should be, of which one is of a class that was not trained on.
+    // The right number of labels, one of them of a class that the training set does not have.
     let mut labels = test.labels().to_vec();
     labels[4] = 3;
     let file = [&[0, 0, 8, 1, 0, 0, 0, 90], &labels[..]].concat();
-    let train_on_it = spoil("range", 3, &file);
     world.expect(
         3,
-        &train_on_it,
+        &corrupted("range", 3, &file),
         &[FILES[3], "label out of range: expected labels below 3, found 3 at index 4"],
     );
-    for (at, name) in FILES.iter().enumerate() {
-        let empty: &[u8] = if at % 2 == 0 {
+    for (index, name) in FILES.iter().enumerate() {
+        let empty: &[u8] = if index % 2 == 0 {
             &[0, 0, 8, 3, 0, 0, 0, 0, 0, 0, 0, SIDE as u8, 0, 0, 0, SIDE as u8]
         } else {
             &[0, 0, 8, 1, 0, 0, 0, 0]
@@ -76,8 +78,8 @@ fn idx_files_whose_labels_are_out_of_range_or_that_are_empty_are_named() {
         for (bytes, expected) in
             [(empty, "empty: expected dimensions above 0"), (&[], "wrong length")]
         {
-            let train_on_it = spoil(&format!("empty{at}"), at, bytes);
-            world.expect(3, &train_on_it, &[name, expected]);
+            let train = corrupted(&format!("empty{index}"), index, bytes);
+            world.expect(3, &train, &[name, expected]);
         }
     }
     folder::write(&world.path("few"), &train, &test).unwrap();
@@ -158,7 +160,7 @@ fn tables_that_cannot_be_learned_are_named() {
             world.expect(3, &format!("train --data {name} --label y --out run"), &[name, expected]);
         assert!(stdout(&output).is_empty() && !world.path("run").exists(), "{name}");
     }
-    // What is of one class can be looked at all the same, and be met as a number.
+    // A column with one class can be described, and be the target of a regression.
     let info = stdout(&world.expect(0, "data info --data alone.csv --label y", &[]));
     assert!(info.contains("1 classes of rows") && info.contains("classes: same"), "{info}");
     world.write("constant.csv", "a,y\n1,7\n2,7\n3,7\n4,7\n");

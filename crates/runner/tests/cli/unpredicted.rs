@@ -1,19 +1,19 @@
-//! Outputs that are NaN or infinite are no prediction: `predict`, `eval` and `train` name the rows,
-//! and exit with 5.
+//! Rows without a prediction, since their outputs are NaN or infinite: `predict`, `eval` and
+//! `train` name them, and exit with 5.
 
 use crate::tables::{json, npy, npz};
 use crate::world::{World, stdout};
 
-/// Rows of 60 examples: the sign of the first column decides.
-fn side(row: u32) -> [f32; 2] {
+/// Inputs of row `row`. The sign of the first one decides the class.
+fn inputs(row: u32) -> [f32; 2] {
     let x = 1.0 + (row % 7) as f32;
     [if row.is_multiple_of(2) { -x } else { x }, (row % 5) as f32]
 }
 
-/// A table of such rows, and one whose first and third row overflow f32 within the network.
-fn sides(world: &World, label: fn(u32) -> String) {
+/// Writes a table of 60 rows, and one whose first and third row overflow f32 in the network.
+fn write_tables(world: &World, label: fn(u32) -> String) {
     let row = |row: u32| {
-        let [a, b] = side(row);
+        let [a, b] = inputs(row);
         format!("{a},{b},{}\n", label(row))
     };
     world.write("sides.csv", &format!("a,b,y\n{}", (0..60).map(row).collect::<String>()));
@@ -21,16 +21,16 @@ fn sides(world: &World, label: fn(u32) -> String) {
 }
 
 #[test]
-fn a_class_is_not_predicted_from_nan() {
+fn nan_outputs_predict_no_class() {
     let world = World::new();
-    sides(&world, |row| if row.is_multiple_of(2) { "left".into() } else { "right".into() });
+    write_tables(&world, |row| if row.is_multiple_of(2) { "left".into() } else { "right".into() });
     world.expect(
         0,
         "train --data sides.csv --label y --epochs 20 --batch 16 --lr 0.02 --quiet --out run",
         &[],
     );
-    let named = ["2 of 3 rows: far.csv[0], far.csv[2]", "NaN or infinite"];
-    let text = stdout(&world.expect(5, "predict run far.csv", &named));
+    let message = ["2 of 3 rows: far.csv[0], far.csv[2]", "NaN or infinite"];
+    let text = stdout(&world.expect(5, "predict run far.csv", &message));
     let lines: Vec<Vec<&str>> =
         text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(
@@ -38,16 +38,16 @@ fn a_class_is_not_predicted_from_nan() {
         ("-", "-", "right", "-"),
         "{text}"
     );
-    let rows = json(&stdout(&world.expect(5, "predict run far.csv --json", &named)));
+    let rows = json(&stdout(&world.expect(5, "predict run far.csv --json", &message)));
     assert!(rows[0]["label"].is_null() && rows[0].get("class").is_none(), "{rows}");
     assert!(rows[0]["confidence"].is_null() && rows[0]["probabilities"][0] == "NaN", "{rows}");
     assert_eq!((&rows[1]["label"], &rows[1]["class"]), (&1.into(), &"right".into()));
 
-    // One row of three is right; precision counts predictions alone.
-    let named = ["2 of 3 rows: 0, 2"];
-    let text = stdout(&world.expect(5, "eval run --data far.csv", &named));
+    // One prediction of three is right; precision counts predictions only.
+    let message = ["2 of 3 rows: 0, 2"];
+    let text = stdout(&world.expect(5, "eval run --data far.csv", &message));
     assert!(text.starts_with("accuracy 33.33 % "), "{text}");
-    let scored = json(&stdout(&world.expect(5, "eval run --data far.csv --json", &named)));
+    let scored = json(&stdout(&world.expect(5, "eval run --data far.csv --json", &message)));
     assert_eq!(scored["unpredicted"], serde_json::json!([0, 2]));
     assert_eq!(
         (&scored["accuracy"], &scored["top_k_accuracy"][1]),
@@ -60,9 +60,9 @@ fn a_class_is_not_predicted_from_nan() {
 }
 
 #[test]
-fn a_value_is_not_predicted_from_nan() {
+fn nan_outputs_predict_no_value() {
     let world = World::new();
-    sides(&world, |row| format!("{}", side(row)[0]));
+    write_tables(&world, |row| format!("{}", inputs(row)[0]));
     let train = "train --data sides.csv --target y --epochs 2 --batch 16 --quiet --out run";
     world.expect(0, train, &[]);
     world.expect(5, "predict run far.csv", &["2 of 3 rows: far.csv[0], far.csv[2]"]);
@@ -71,27 +71,33 @@ fn a_value_is_not_predicted_from_nan() {
     assert_eq!(scored["unpredicted"], serde_json::json!([0, 2]));
 }
 
-#[test]
-fn a_run_whose_test_rows_have_no_prediction_says_so_and_is_done() {
-    let world = World::new();
+/// Writes arrays of 60 training rows and four test rows. The second and fourth test row overflow
+/// f32 in the network.
+fn write_arrays(world: &World) {
     let bytes = |rows: &[[f32; 2]]| {
         rows.as_flattened().iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()
     };
     let classes =
         |rows: u32| (0..rows).flat_map(|row| i64::from(row % 2).to_le_bytes()).collect::<Vec<_>>();
-    let test = [side(0), [3e38, -3e38], side(2), [-3e38, 3e38]];
+    let train: [_; 60] = std::array::from_fn(|row| inputs(row as u32));
+    let test = [inputs(0), [3e38, -3e38], inputs(2), [-3e38, 3e38]];
     let arrays = [
-        (
-            "x_train",
-            npy("<f4", "(60, 2)", &bytes(&std::array::from_fn::<_, 60, _>(|row| side(row as u32)))),
-        ),
+        ("x_train", npy("<f4", "(60, 2)", &bytes(&train))),
         ("y_train", npy("<i8", "(60,)", &classes(60))),
         ("x_test", npy("<f4", "(4, 2)", &bytes(&test))),
         ("y_test", npy("<i8", "(4,)", &classes(4))),
     ];
-    npz(&world, "sides.npz", &arrays);
-    let train = "train --data sides.npz --epochs 20 --batch 16 --lr 0.02 --quiet --out run";
-    let text = stdout(&world.expect(5, train, &["2 of 4 rows: test 1, test 3"]));
+    npz(world, "sides.npz", &arrays);
+}
+
+const TRAIN: &str = "train --data sides.npz --epochs 20 --batch 16 --lr 0.02 --quiet";
+
+#[test]
+fn a_run_whose_test_rows_have_no_prediction_is_done_and_ends_with_5() {
+    let world = World::new();
+    write_arrays(&world);
+    let train = format!("{TRAIN} --out run");
+    let text = stdout(&world.expect(5, &train, &["2 of 4 rows: test 1, test 3"]));
     assert!(text.starts_with("test accuracy 50.00 % "), "{text}");
     assert_eq!(
         (&world.summary("run")["status"], &world.summary("run")["test_accuracy"]),
@@ -99,9 +105,7 @@ fn a_run_whose_test_rows_have_no_prediction_says_so_and_is_done() {
     );
     assert!(world.read("run/report.html").contains("2 of them have no prediction"));
 
-    // So are folds: all of them are trained and summed up.
-    let train =
-        "train --data sides.npz --epochs 20 --batch 16 --lr 0.02 --quiet --folds 2 --out cv";
-    world.expect(5, train, &["2 of 4 rows: test 1, test 3"]);
+    // All folds of a cross-validation are trained.
+    world.expect(5, &format!("{TRAIN} --folds 2 --out cv"), &["2 of 4 rows: test 1, test 3"]);
     assert_eq!(json(&world.read("cv/folds.json"))["runs"].as_array().map(Vec::len), Some(2));
 }

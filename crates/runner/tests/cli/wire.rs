@@ -1,6 +1,6 @@
-//! Messages of Protocol Buffers, read without their descriptions.
+//! Parser of Protocol Buffers messages that needs no schema.
 
-/// The fields of a message of Protocol Buffers: number, and the bytes of the value (of a varint, eight).
+/// Fields of a Protocol Buffers message: number, and bytes of the value. A varint has eight bytes.
 pub(crate) fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
     fn varint(bytes: &mut &[u8]) -> u64 {
         let mut value = 0;

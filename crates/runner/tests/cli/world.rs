@@ -1,4 +1,4 @@
-//! A folder to run the program in, with a data set that a small network learns in a moment.
+//! Temporary folder to run the program in, with a data set that a small network learns in seconds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use kernels::random::Stream;
 use runner::data::{Labelled, folder};
 use serde_json::Value;
 
-/// Rows and columns of an image.
+/// Height and width of an image.
 pub(crate) const SIDE: usize = 6;
-/// Classes.
+/// Number of classes.
 pub(crate) const CLASSES: usize = 3;
 
 pub(crate) struct World {
@@ -18,7 +18,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A folder with a data set of 300 training and 90 test images in `data`.
+    /// Creates a folder with a data set of 300 training and 90 test images in `tiny`.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         folder::write(&folder.path().join("tiny"), &images(300, 1), &images(90, 2)).unwrap();
@@ -29,7 +29,8 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// The program with these arguments, separated by spaces, away from MNIST and from the network.
+    /// Command of the program with these arguments, separated by spaces. It finds neither MNIST nor
+    /// a mirror.
     pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
         command
@@ -41,14 +42,14 @@ impl World {
         command
     }
 
-    /// Runs it. Whatever happens, it does not panic.
+    /// Runs the program, and asserts that it does not panic.
     pub(crate) fn run(&self, arguments: &str) -> Output {
         let output = self.command(arguments).output().unwrap();
         assert!(!stderr(&output).contains("panicked"), "{arguments}: {}", stderr(&output));
         output
     }
 
-    /// Runs it and expects exit code `code`, and in stderr each of `texts`.
+    /// Runs the program, and asserts exit code `code` and each of `texts` in stderr.
     pub(crate) fn expect(&self, code: i32, arguments: &str, texts: &[&str]) -> Output {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(code), "{arguments}: {}", stderr(&output));
@@ -74,7 +75,7 @@ impl World {
         serde_json::from_str(&self.read(&format!("{run}/summary.json"))).unwrap()
     }
 
-    /// What identifies the parameters that a run came to.
+    /// SHA-256 of the trained parameters of `run`.
     pub(crate) fn sha(&self, run: &str) -> String {
         self.summary(run)["params_sha256"].as_str().unwrap().to_owned()
     }
@@ -88,7 +89,7 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Every file of a folder with its contents.
+/// Path and contents of every file in `folder`.
 pub(crate) fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
@@ -96,7 +97,7 @@ pub(crate) fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-/// `count` noisy images: class c has two bright rows, 2c and 2c + 1.
+/// `count` noisy images of [`CLASSES`] classes: class c has two bright rows, 2c and 2c + 1.
 pub(crate) fn images(count: usize, seed: u64) -> Labelled {
     let stream = Stream::new(seed, 0);
     let labels: Vec<u8> = (0..count).map(|i| (i % CLASSES) as u8).collect();

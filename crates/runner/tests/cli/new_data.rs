@@ -1,43 +1,44 @@
-//! `eval --data` with labelled rows that a run has not seen, and with what is no such thing.
-#![expect(clippy::disallowed_methods, reason = "std's logarithm is what the loss is compared with")]
+//! `eval --data` with labelled examples that a run has not seen, and with data of another form.
+#![expect(clippy::disallowed_methods, reason = "the loss is compared with std's logarithm")]
 
 use std::fs;
 
 use crate::tables::{flowers, json, npy, npz};
 use crate::world::{World, stdout};
 
-/// A run on flowers, and six new ones of which the network takes the last for another.
-fn flowers_and_new_ones() -> World {
+/// Trains a run on flowers, and writes six new rows. The run misclassifies the last one.
+fn flowers_and_new_rows() -> World {
     let world = World::new();
     flowers(&world);
     let train =
         "train --data flowers.csv --label kind --epochs 20 --batch 16 --lr 0.02 --quiet --out run";
     world.expect(0, train, &[]);
-    // Columns in another order, and one more; classes in another order, and not all of them.
-    let text = "kind,weight,note,length\ncrocus,4001,?,2.03\naster,1,?,0.02\ncrocus,4003,?,2\naster,3,?,0.01\naster,2,?,0\naster,4002,?,2.01\n";
+    // Other order of columns, an additional one, other order of classes, and one of them missing.
+    let text = "kind,weight,note,length\ncrocus,4001,?,2.03\naster,1,?,0.02\ncrocus,4003,?,2\n\
+                aster,3,?,0.01\naster,2,?,0\naster,4002,?,2.01\n";
     world.write("new.csv", text);
     world
 }
 
 #[test]
-fn new_rows_are_scored_all_together_by_the_names_of_the_run() {
-    let world = flowers_and_new_ones();
+fn new_rows_are_scored_by_the_run_s_names() {
+    let world = flowers_and_new_rows();
     let text = stdout(&world.expect(0, "eval run --data new.csv", &[]));
     assert!(
         text.starts_with("accuracy 83.33 % ") && text.contains(", of 6 rows of new.csv\n"),
         "{text}"
     );
-    assert!(text.contains("aster") && text.contains("bellis"), "classes by their names: {text}");
+    assert!(text.contains("aster") && text.contains("bellis"), "names of classes: {text}");
     let scored = json(&stdout(&world.expect(0, "eval run --data new.csv --json", &[])));
     assert_eq!((&scored["images"], &scored["data"]), (&6.into(), &"new.csv".into()));
     assert!(scored["split"].is_null());
-    // Rows are labels, columns answers: aster, bellis, crocus.
+    // Rows are labels, columns predictions: aster, bellis, crocus.
     assert_eq!(scored["confusion"], serde_json::json!([[3, 0, 1], [0, 0, 0], [0, 0, 2]]));
     assert_eq!(
         (&scored["classes"][2]["name"], &scored["classes"][2]["recall"]),
         (&"crocus".into(), &1.0.into())
     );
-    // What is said of each row is what `predict` says of it: the standardisation is the run's.
+    // The loss agrees with the probabilities of `predict`: the standardisation is the run's.
     let predicted = json(&stdout(&world.expect(0, "predict run new.csv --json", &[])));
     let probability =
         |row: usize, class: usize| predicted[row]["probabilities"][class].as_f64().unwrap();
@@ -45,7 +46,7 @@ fn new_rows_are_scored_all_together_by_the_names_of_the_run() {
     let loss: f64 = (0..6).map(|row| -probability(row, labels[row]).ln()).sum::<f64>() / 6.0;
     let found = scored["loss"].as_f64().unwrap();
     assert!((found - loss).abs() < 1e-5 * loss, "{found} {loss}");
-    // One row is enough, and need not tell classes apart.
+    // A single row of a single class is valid.
     world.write("one.csv", "length,weight,kind\n0,2,aster\n");
     assert!(
         stdout(&world.expect(0, "eval run --data one.csv", &[])).contains("of 1 rows of one.csv")
@@ -53,41 +54,42 @@ fn new_rows_are_scored_all_together_by_the_names_of_the_run() {
     let one = json(&stdout(&world.expect(0, "eval run --data one.csv --json", &[])));
     assert_eq!((&one["accuracy"], one["roc_auc_macro"].is_null()), (&1.0.into(), true));
 
-    // The run's own table is its own wherever it lies, and in whatever order its columns are.
-    let own = |data: &str| json(&stdout(&world.expect(0, &format!("eval run --json{data}"), &[])));
-    let at_home = own("");
-    assert_eq!((&at_home["split"], &at_home["images"]), (&"test".into(), &40.into()));
-    let moved = world.read("flowers.csv");
+    // The run's own table is recognised at another path.
+    let eval = |data: &str| json(&stdout(&world.expect(0, &format!("eval run --json{data}"), &[])));
+    let own = eval("");
+    assert_eq!((&own["split"], &own["images"]), (&"test".into(), &40.into()));
+    let text = world.read("flowers.csv");
     fs::rename(world.path("flowers.csv"), world.path("moved.csv")).unwrap();
-    assert_eq!(own(" --data moved.csv"), at_home);
-    assert_eq!(own(" --data moved.csv --split val")["images"], 13);
-    world.write("longer.csv", &format!("{moved}0,aster,1\n"));
-    assert_eq!(own(" --data longer.csv")["images"], 201);
+    assert_eq!(eval(" --data moved.csv"), own);
+    assert_eq!(eval(" --data moved.csv --split val")["images"], 13);
+    world.write("longer.csv", &format!("{text}0,aster,1\n"));
+    assert_eq!(eval(" --data longer.csv")["images"], 201);
 }
 
 #[test]
-fn values_of_new_rows_are_met() {
+fn new_rows_with_values_are_scored() {
     let world = World::new();
     let rows = |from: i32, to: i32| -> String {
         (from..to).map(|i| format!("{},{},{}\n", i % 11, i % 7, i % 11 + i % 7)).collect()
     };
     world.write("sums.csv", &format!("a,b,sum\n{}", rows(0, 120)));
-    let train = "train --data sums.csv --target sum --preset linear --epochs 200 --lr 0.1 --batch 16 --optimizer adamw --out run --quiet";
+    let train = "train --data sums.csv --target sum --preset linear --epochs 200 --lr 0.1 \
+                 --batch 16 --optimizer adamw --out run --quiet";
     world.expect(0, train, &[]);
     world.write("new.csv", "sum,b,a\n7,3,4\n0,0,0\n12,4,8\n11,2,9\n");
     let text = stdout(&world.expect(0, "eval run --data new.csv", &[]));
     assert!(text.starts_with("loss 0.0") && text.contains(", of 4 rows of new.csv\n"), "{text}");
-    let fit = json(&stdout(&world.expect(0, "eval run --data new.csv --json", &[])));
-    assert!(fit["r_squared"].as_f64() > Some(0.99) && fit["split"].is_null(), "{fit}");
+    let scored = json(&stdout(&world.expect(0, "eval run --data new.csv --json", &[])));
+    assert!(scored["r_squared"].as_f64() > Some(0.99) && scored["split"].is_null(), "{scored}");
     let predicted = json(&stdout(&world.expect(0, "predict run new.csv --json", &[])));
     let error =
         |row: usize, target: f64| (predicted[row]["value"].as_f64().unwrap() - target).abs();
     let mean = (error(0, 7.0) + error(1, 0.0) + error(2, 12.0) + error(3, 11.0)) / 4.0;
-    assert!((fit["mean_absolute_error"].as_f64().unwrap() - mean).abs() < 1e-6);
+    assert!((scored["mean_absolute_error"].as_f64().unwrap() - mean).abs() < 1e-6);
     world.write("text.csv", "a,b,sum\n1,2,three\n");
     world.expect(3, "eval run --data text.csv", &["text.csv", "line 2, column `sum`", "three"]);
 
-    // Of a table that was generated, new rows are those of another seed, as `data synth` writes them.
+    // New rows for a run on a generated table come from `data synth` with another seed.
     world.write(
         "made.toml",
         "dataset = \"linear\"\nlinear = { samples = 600 }\npreset = \"linear\"\nepochs = 5\n",
@@ -121,7 +123,7 @@ fn new_arrays_are_scored() {
     world.expect(0, "train --data a.npz --epochs 20 --batch 8 --out run --quiet", &[]);
     assert!(
         stdout(&world.expect(0, "eval run --data a.npz", &[])).contains("of 18 rows\n"),
-        "its own"
+        "the run's own data"
     );
     let new = [("x", npy("<f4", "(7, 2)", &x(90, 97))), ("y", npy("<i8", "(7,)", &y(90, 97)))];
     npz(&world, "b.npz", &new);
@@ -136,7 +138,7 @@ fn new_arrays_are_scored() {
     }
     assert!(stdout(&world.expect(0, "eval run --data b", &[])).contains("of 7 rows of b\n"));
     world.expect(3, "eval run --data b/x.npy", &["b/x.npy", "x and y", "a single array"]);
-    // Where the arrays have a test set, that is what is scored; the other one if it is asked for.
+    // Arrays with a test set: the test set is scored by default, the training set with --split.
     let [x_new, y_new] = new.clone().map(|(_, array)| array);
     let both = [
         ("x_train", npy("<f4", "(9, 2)", &x(1, 10))),
@@ -176,15 +178,15 @@ fn new_arrays_are_scored() {
         assert!(stdout(&output).is_empty(), "{name}");
     }
     world.write("table.csv", "a,b,y\n1,2,0\n");
-    world.expect(3, "eval run --data table.csv", &["table.csv", "no names of columns", "a table"]);
+    world.expect(3, "eval run --data table.csv", &["table.csv", "have no names", "a table"]);
     world.expect(0, "train --data tiny --epochs 1 --quiet --out images", &[]);
-    world.expect(3, "eval images --data table.csv", &["table.csv", "no names of columns"]);
+    world.expect(3, "eval images --data table.csv", &["table.csv", "have no names"]);
     world.expect(3, "eval images --data b.npz", &["images of 6 x 6", "rows of 2 columns"]);
 }
 
 #[test]
-fn a_table_that_has_changed_since_is_not_taken_for_the_run_s_own() {
-    let world = flowers_and_new_ones();
+fn a_changed_table_is_not_the_run_s_own() {
+    let world = flowers_and_new_rows();
     let before = world.read("flowers.csv");
     let last = before.lines().last().unwrap();
     world.write("flowers.csv", &format!("{before}{last}\n"));
@@ -197,8 +199,8 @@ fn a_table_that_has_changed_since_is_not_taken_for_the_run_s_own() {
 }
 
 #[test]
-fn rows_that_do_not_fit_the_run_are_named() {
-    let world = flowers_and_new_ones();
+fn rows_of_another_form_are_refused() {
+    let world = flowers_and_new_rows();
     let files = [
         ("column.csv", "length,kind\n1,aster\n", ["a column `weight`", "length, kind"]),
         ("label.csv", "length,weight\n1,2\n", ["a column `kind`", "length, weight"]),
