@@ -17,9 +17,9 @@ use nn::{Score, Shape};
 
 use crate::commands::dry_run;
 use crate::commands::output::print;
-use crate::data::Origin;
 use crate::data::centre::are_centred;
 use crate::data::element::Element;
+use crate::data::{Origin, noun};
 use crate::evaluation::interval::Interval;
 use crate::evaluation::predictions::{Predictions, require_predictions};
 use crate::evaluation::regression::RegressionPredictions;
@@ -241,28 +241,38 @@ fn finished(
     if !request.quiet {
         terminal::say(&format!("{name} is finished: nothing to do, nothing was changed"));
     }
-    Ok(Some((summary, Ok(()))))
+    let outcome = match summary.test_unpredicted {
+        0 => Ok(()),
+        count => Err(Error::Unpredicted {
+            count,
+            total: summary.test_examples,
+            unit_name: setup::input(&summary).map_or("rows", noun),
+            rows: format!("evenkeel eval {name} names them"),
+        }),
+    };
+    Ok(Some((summary, outcome)))
 }
 
 /// Prints the result of a run, and checks it against `--min-accuracy`.
 fn print_result(request: &Request, summary: &Summary) -> Result<(), Error> {
     let line = if request.json {
         json(summary)?
-    } else if summary.test_loss.is_none() {
+    } else if summary.status != Status::Done {
         format!("stopped after {} epochs, run {}", summary.epochs, summary.run)
-    } else if let (None, Some(loss)) = (summary.test_accuracy, summary.test_loss) {
-        let sha256 = summary.params_sha256.as_deref().unwrap_or("unknown");
-        let unit = regression::loss_unit_note(summary.target_std);
-        format!("test loss {loss:.4}{unit}, weights sha256 {sha256}, run {}", summary.run)
     } else {
-        let correct = (summary.test_accuracy.unwrap_or_default() * summary.test_examples as f64)
-            .round() as usize;
-        format!(
-            "test accuracy {}, weights sha256 {}, run {}",
-            interval::percent(correct, summary.test_examples),
-            summary.params_sha256.as_deref().unwrap_or("unknown"),
-            summary.run
-        )
+        let result = match summary.test_accuracy {
+            Some(accuracy) => {
+                let correct = (accuracy * summary.test_examples as f64).round() as usize;
+                format!("test accuracy {}", interval::percent(correct, summary.test_examples))
+            }
+            None => {
+                // summary.json has `null` for a loss of NaN.
+                let loss = summary.test_loss.unwrap_or(f64::NAN);
+                format!("test loss {loss:.4}{}", regression::loss_unit_note(summary.target_std))
+            }
+        };
+        let sha256 = summary.params_sha256.as_deref().unwrap_or("unknown");
+        format!("{result}, weights sha256 {sha256}, run {}", summary.run)
     };
     print(&line)?;
     match (request.min_accuracy, summary.test_accuracy) {
@@ -364,7 +374,8 @@ impl Session<'_> {
         let unpredicted =
             unpredicted.or_else(|| Some(values.as_ref()?.unpredicted())).unwrap_or_default();
         let score = test.as_ref().map(|test| test.score).or_else(|| Some(values.as_ref()?.score));
-        let summary = self.summarise(&state, &end, score, spent)?;
+        let mut summary = self.summarise(&state, &end, score, spent)?;
+        summary.test_unpredicted = unpredicted.len();
         let history = &state.position.history[..];
         let input = report::ReportInput { setup, summary: &summary, history, health: &record };
         let report = report::html(input, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
@@ -489,7 +500,7 @@ impl Session<'_> {
             test_accuracy_high: interval.map(|interval| interval.high),
             test_loss: test.map(|test| test.mean_loss()),
             test_examples: dataset.test.len(),
-
+            test_unpredicted: 0,
             epochs: history.len(),
             best_epoch: best.map(|epoch| epoch.epoch),
             val_accuracy: best

@@ -272,7 +272,7 @@ fn with_remedy(error: Error, config: &Config, input: Shape) -> Error {
 
 /// Input shape of a run's network, from its summary: rows and columns of an image, or the columns
 /// of a table.
-fn input(summary: &Summary) -> Option<Shape> {
+pub(crate) fn input(summary: &Summary) -> Option<Shape> {
     match summary.input_shape[..] {
         [height, width] if height * width > 0 => Some(Shape::Image { height, width, channels: 1 }),
         [columns] if columns > 0 => Some(Shape::Features(columns)),

@@ -49,6 +49,9 @@ pub struct Summary {
     pub test_loss: Option<f64>,
     /// Number of examples of the test set.
     pub test_examples: usize,
+    /// Number of these without a prediction, since their outputs are NaN or infinite.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub test_unpredicted: usize,
     /// Number of finished epochs.
     pub epochs: usize,
     /// Epoch of the weights in `model.safetensors`, from 1.
@@ -114,6 +117,10 @@ pub struct Summary {
     pub version: String,
     /// Command line of the process that ended the run.
     pub command: String,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// `true` for the accuracy of a regression, as [`Summary::to_json`] marks it.

@@ -2,7 +2,7 @@
 //! `train` name them, and exit with 5.
 
 use crate::tables::{json, npy, npz};
-use crate::world::{World, stdout};
+use crate::world::{World, contents, stdout};
 
 /// Inputs of row `row`. The sign of the first one decides the class.
 fn inputs(row: u32) -> [f32; 2] {
@@ -108,4 +108,26 @@ fn a_run_whose_test_rows_have_no_prediction_is_done_and_ends_with_5() {
     // All folds of a cross-validation are trained.
     world.expect(5, &format!("{TRAIN} --folds 2 --out cv"), &["2 of 4 rows: test 1, test 3"]);
     assert_eq!(json(&world.read("cv/folds.json"))["runs"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn resuming_a_finished_run_without_all_predictions_ends_with_5_again() {
+    let world = World::new();
+    write_arrays(&world);
+    let message = ["2 of 4 rows: test 1, test 3"];
+    let first = stdout(&world.expect(5, &format!("{TRAIN} --out run"), &message));
+    assert_eq!(world.summary("run")["test_unpredicted"], 2);
+    let before = contents(&world.path("run"));
+    let message = ["run is finished", "2 of 4 rows: evenkeel eval run names them"];
+    let resumed = stdout(&world.expect(5, "train --resume run", &message));
+    assert_eq!(resumed, first, "the same result");
+    assert_eq!(contents(&world.path("run")), before, "a finished run does not change");
+    world.expect(5, "eval run", &["2 of 4 rows: 1, 3"]);
+
+    world.expect(5, &format!("{TRAIN} --folds 2 --out cv"), &[]);
+    world.expect(5, "train --resume cv --quiet", &["2 of 4 rows: evenkeel eval cv/fold-1"]);
+    // Summaries of runs with all predictions have no count.
+    world.expect(0, "train --data tiny --epochs 1 --batch 64 --quiet --out all", &[]);
+    assert!(world.summary("all").get("test_unpredicted").is_none());
+    world.expect(0, "train --resume all --quiet", &[]);
 }
