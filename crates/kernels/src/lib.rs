@@ -77,6 +77,8 @@ mod element;
 mod elementwise;
 mod error;
 pub mod gemm;
+#[doc(hidden)]
+pub mod golden;
 #[cfg(not(any(test, target_os = "none", target_os = "unknown")))]
 mod instances;
 mod isa;

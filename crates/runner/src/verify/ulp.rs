@@ -22,9 +22,6 @@ const BLOCK: usize = 1 << 15;
 /// A prime, so that all exponents and both signs have their share.
 const STRIDE: u64 = 4099;
 
-/// Exact values of f64; `kernels::math`'s tests describe the form.
-const EXACT: &str = include_str!("../../../kernels/src/math/exact_f64.txt");
-
 /// How many of the 2^32 inputs of f32 are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -216,7 +213,7 @@ impl Function {
     /// The worst error of f64 over the table of exact values.
     pub fn double(&self, cpu: Cpu<'_>) -> Row {
         let (mut worst, mut inputs) = (Worst::NONE, 0);
-        let lines = EXACT.lines().skip_while(|&line| line != self.name).skip(1);
+        let lines = math::EXACT_F64.lines().skip_while(|&line| line != self.name).skip(1);
         for line in lines.take_while(|line| line.contains(' ')) {
             let number =
                 |bits: &str| u64::from_str_radix(bits, 16).map_or(f64::NAN, f64::from_bits);
