@@ -4,7 +4,7 @@
 //! every product, which is fine for large ones; a program with many small ones keeps its threads. Neither scratch nor threads change
 //! a bit of the result, as the end of this example checks.
 //!
-//! `cargo run --release -p kernels --example no_scratch`
+//! `cargo run --release -p evenkeel-kernels --example no_scratch`
 
 use std::thread;
 

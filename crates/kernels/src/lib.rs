@@ -65,6 +65,7 @@
 //! | `gemm`: tasks | blocks of C and slots of scratch, each of which one task owns |
 //! | `gemm`: packing, microkernel, epilogue | pointers into checked matrix views |
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod activation;
 pub mod argmax;
