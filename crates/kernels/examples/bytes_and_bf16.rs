@@ -1,6 +1,6 @@
 //! Two kinds of matrices that take less memory than f32: pixels as bytes, and bf16.
 //!
-//! `cargo run --release -p kernels --example bytes_and_bf16`
+//! `cargo run --release -p evenkeel-kernels --example bytes_and_bf16`
 
 use half::bf16;
 use kernels::gemm::{

@@ -6,7 +6,7 @@
 //!            dW = x^T dz,   db = column sums of dz
 //! ```
 //!
-//! `cargo run --release -p kernels --example dense_layer`
+//! `cargo run --release -p evenkeel-kernels --example dense_layer`
 
 use kernels::activation::Activation;
 use kernels::gemm::{Epilogue, GemmShape, gemm, gemm_scratch};

@@ -5,7 +5,7 @@
 //! reuses its threads. Neither scratch nor threads change a bit of the result, as the end of this
 //! example checks.
 //!
-//! `cargo run --release -p kernels --example no_scratch`
+//! `cargo run --release -p evenkeel-kernels --example no_scratch`
 
 use std::thread;
 

@@ -67,6 +67,7 @@
 //! | `gemm`, `gemm::{product, driver, split_k, batch}` | parts of C, each owned by one task |
 //! | `gemm::scratch` | slots of scratch, each owned by one task |
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod activation;
 pub mod argmax;
@@ -79,6 +80,8 @@ mod element;
 mod elementwise;
 mod error;
 pub mod gemm;
+#[doc(hidden)]
+pub mod golden;
 #[cfg(not(any(test, target_os = "none", target_os = "unknown")))]
 mod instances;
 mod isa;

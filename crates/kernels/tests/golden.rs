@@ -4,11 +4,8 @@
 //! x86-64 with and without AVX-512, AArch64, Cortex-M (`tests/no_std`). `.ci/cross` runs them on
 //! emulated processors.
 
-#[path = "golden/problems.rs"]
-mod problems;
-
+use kernels::golden::{BF16, F32, F64, Hashes, bf16_products, hashes};
 use kernels::{Cpu, Isa};
-use problems::{BF16, F32, F64, Hashes, bf16_products, hashes};
 
 #[test]
 fn every_instruction_set_has_the_golden_bits() {

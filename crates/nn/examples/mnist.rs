@@ -1,4 +1,4 @@
-//! Trains a classifier of 8 x 8 images: `cargo run --release -p nn --example mnist`.
+//! Trains a classifier of 8 x 8 images: `cargo run --release -p evenkeel-nn --example mnist`.
 //!
 //! The images are generated, so that the example needs no files: a fixed random prototype per
 //! class, with noise. Replace `images` by your own data, such as MNIST's 28 x 28 pixels.

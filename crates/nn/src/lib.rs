@@ -36,6 +36,7 @@
 //!
 //! `examples/mnist.rs` trains a convolutional network on batches of images, with a schedule.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 extern crate alloc;

@@ -1,7 +1,7 @@
 //! Prints how long each augmentation takes for an image of 28 x 28, on one thread, in the form of `docs/BENCHMARKS.md`.
 //!
 //! ```text
-//! cargo run --release -p runner --example augmentation
+//! cargo run --release -p evenkeel --example augmentation
 //! ```
 
 use std::error::Error;

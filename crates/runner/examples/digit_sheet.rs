@@ -1,7 +1,7 @@
 //! Writes a sheet of generated digits as a PNG, two rows of each, to look at.
 //!
 //! ```text
-//! cargo run --release -p runner --example digit_sheet -- OUT.png [SEED]
+//! cargo run --release -p evenkeel --example digit_sheet -- OUT.png [SEED]
 //! ```
 
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! Prints how far the functions of `kernels::math` are from exact, as the table that `docs/NUMERICS.md` keeps.
 //!
 //! ```text
-//! cargo run --release -p runner --example ulp -- [--exhaustive] [FUNCTION...]
+//! cargo run --release -p evenkeel --example ulp -- [--exhaustive] [FUNCTION...]
 //! ```
 //!
 //! With `--exhaustive`, over all 2^32 f32 each: a minute or two a function on two cores.

@@ -13,15 +13,13 @@
 #![no_main]
 
 mod machine;
-#[path = "../../../crates/kernels/tests/golden/problems.rs"]
-mod problems;
 mod semihosting;
 
 use core::fmt::{Debug, Write};
 use core::panic::PanicInfo;
 
+use kernels::golden::{BF16, F32, F64, Hashes, bf16_products, hashes};
 use kernels::{Cpu, Error};
-use problems::{BF16, F32, F64, Hashes, bf16_products, hashes};
 use semihosting::{Console, exit};
 
 /// Entry point, called by `machine` once the floating-point unit is enabled.

@@ -127,20 +127,6 @@ fn pow_f32_is_within_its_bound() {
     assert!(finite > x.len() / 4, "{finite}");
 }
 
-/// Exact values of each function of f64, from mpmath 1.4 with 170 bits.
-///
-/// ```text
-/// tanh                           the function, for the lines that follow
-/// 3fb0… 3fb0… -123               bits of x, of the exact value rounded, and its rounding error
-///                                in thousandths of its ULP
-/// pow
-/// 3fe8… 4010… 3fd4… 77           bits of x and y, and as above
-/// ```
-///
-/// Half of each function's points are drawn from all regions; the others are those where its error
-/// was largest among 50,000.
-const EXACT: &str = include_str!("../../src/math/exact_f64.txt");
-
 #[test]
 fn f64_is_within_the_same_bounds() {
     let functions: [(&str, Function<f64>, f64); 11] = [
@@ -158,7 +144,7 @@ fn f64_is_within_the_same_bounds() {
     ];
     let number = |bits: &str| f64::from_bits(u64::from_str_radix(bits, 16).unwrap());
     let (mut name, mut points) = ("", [0; 12]);
-    for line in EXACT.lines() {
+    for line in EXACT_F64.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
         let (got, exact, lacks, bound, function) = match fields[..] {
             [function] => {

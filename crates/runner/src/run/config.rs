@@ -368,10 +368,15 @@ mod tests {
         }
     }
 
-    /// The example in `docs/CONFIGURATION.md`.
+    /// Reads the example in `docs/CONFIGURATION.md`.
     #[test]
     fn the_documented_example_is_a_configuration() {
-        let text = include_str!("../../../../docs/CONFIGURATION.md");
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        if !docs.is_dir() {
+            println!("skipped: no docs here, as in a published package");
+            return;
+        }
+        let text = fs::read_to_string(docs.join("CONFIGURATION.md")).expect("its documentation");
         let example = text
             .split("```toml\n")
             .nth(1)

@@ -1,12 +1,9 @@
 //! Golden hashes: fixed problems on each instruction set of this machine. By the bit contract, they
 //! are the same on every machine.
 
-#[path = "../../../kernels/tests/golden/problems.rs"]
-mod problems;
-
 use std::fmt;
 
-use kernels::{Cpu, Isa};
+use kernels::{Cpu, Isa, golden};
 use serde::Serialize;
 
 /// Hash of one kind of problem on one instruction set.
@@ -43,8 +40,8 @@ pub fn hashes() -> Vec<Hash> {
     for isa in Isa::available() {
         let cpu = Cpu::serial(isa);
         let types = [
-            ("f32", problems::hashes::<f32>(cpu), problems::F32),
-            ("f64", problems::hashes::<f64>(cpu), problems::F64),
+            ("f32", golden::hashes::<f32>(cpu), golden::F32),
+            ("f64", golden::hashes::<f64>(cpu), golden::F64),
         ];
         for (element, found, expected) in types {
             for (name, expected) in expected.named() {
@@ -55,8 +52,8 @@ pub fn hashes() -> Vec<Hash> {
                 all.push(Hash::new(isa, format!("{name}, {element}"), found, expected));
             }
         }
-        let bf16 = problems::bf16_products(cpu);
-        all.push(Hash::new(isa, "products, bf16".into(), bf16, problems::BF16));
+        let bf16 = golden::bf16_products(cpu);
+        all.push(Hash::new(isa, "products, bf16".into(), bf16, golden::BF16));
     }
     all
 }

@@ -23,9 +23,6 @@ const BLOCK: usize = 1 << 15;
 /// Distance between sampled inputs: a prime, so that all exponents and both signs are sampled.
 const STRIDE: u64 = 4099;
 
-/// Exact values of f64; the tests of `kernels::math` document the format.
-const EXACT: &str = include_str!("../../../kernels/src/math/exact_f64.txt");
-
 /// Number of the 2^32 inputs of f32 that are tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -218,7 +215,7 @@ impl Function {
     /// Largest error of f64 over the table of exact values.
     pub fn double(&self, cpu: Cpu<'_>) -> Row {
         let (mut worst, mut inputs) = (Worst::NONE, 0);
-        let lines = EXACT.lines().skip_while(|&line| line != self.name).skip(1);
+        let lines = math::EXACT_F64.lines().skip_while(|&line| line != self.name).skip(1);
         for line in lines.take_while(|line| line.contains(' ')) {
             let number =
                 |bits: &str| u64::from_str_radix(bits, 16).map_or(f64::NAN, f64::from_bits);

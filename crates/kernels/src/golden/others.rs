@@ -1,22 +1,22 @@
 //! Problems of all kernels but matrix products, with numbers of every kind: functions, activations,
 //! losses, reductions, normalisation, convolution, optimizers.
 
-use kernels::activation::{Activation, Saved};
-use kernels::convolution::{Convolution, Epilogue, Filters};
-use kernels::dropout::Dropout;
-use kernels::loss::{BinaryCrossEntropy, CrossEntropy, Hinge, Regression, Targets};
-use kernels::normalisation::batch::{batch_norm, batch_norm_backward, batch_norm_scratch};
-use kernels::normalisation::layer::{layer_norm, layer_norm_backward, layer_norm_backward_scratch};
-use kernels::normalisation::{Affine, AffineGradient};
-use kernels::optimizer::{
+use crate::activation::{Activation, Saved};
+use crate::convolution::{Convolution, Epilogue, Filters};
+use crate::dropout::Dropout;
+use crate::loss::{BinaryCrossEntropy, CrossEntropy, Hinge, Regression, Targets};
+use crate::normalisation::batch::{batch_norm, batch_norm_backward, batch_norm_scratch};
+use crate::normalisation::layer::{layer_norm, layer_norm_backward, layer_norm_backward_scratch};
+use crate::normalisation::{Affine, AffineGradient};
+use crate::optimizer::{
     AdaDelta, AdaGrad, AdaMax, Adam, AnyOptimizer, Decay, Lamb, Lars, Lion, NAdam, Optimizer,
     RAdam, RmsProp, Sgd, Step,
 };
-use kernels::pooling::{Count, Pooling};
-use kernels::random::{Stream, fill_normal, fill_uniform};
-use kernels::softmax::{log_softmax, softmax_backward};
-use kernels::statistics::statistics;
-use kernels::{Cpu, Error, Float, Window, math, norm, vector};
+use crate::pooling::{Count, Pooling};
+use crate::random::{Stream, fill_normal, fill_uniform};
+use crate::softmax::{log_softmax, softmax_backward};
+use crate::statistics::statistics;
+use crate::{Cpu, Error, Float, Window, math, norm, vector};
 
 use super::Fnv;
 

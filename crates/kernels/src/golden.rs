@@ -2,44 +2,44 @@
 //! steps of training, and in `others` all other kernels. A hash is the same on every machine, or
 //! the bit contract is broken.
 //!
-//! Without std and without a heap, since two programs include this file: the test `golden`, and
-//! `tests/no_std`, which runs on bare metal.
+//! Without std and without a heap: `tests/no_std` runs them on bare metal. Called by the test
+//! `golden`, by `tests/no_std` and by `evenkeel verify`; no part of the API.
 
 mod others;
 
-use half::bf16;
-use kernels::clip::clip_norm;
-use kernels::gemm::{
+use crate::clip::clip_norm;
+use crate::gemm::{
     Bf16Result, Epilogue, GemmShape, Operand, gemm, gemm_bf16, gemm_bf16_scratch, gemm_scratch,
 };
-use kernels::loss::{CrossEntropy, Targets};
-use kernels::optimizer::{Adam, Decay, Optimizer, Sgd, Step};
-use kernels::random::{Stream, fill_normal, fill_uniform};
-use kernels::softmax::softmax;
-use kernels::{Cpu, Error, Float, MatMut, MatRef};
+use crate::loss::{CrossEntropy, Targets};
+use crate::optimizer::{Adam, Decay, Optimizer, Sgd, Step};
+use crate::random::{Stream, fill_normal, fill_uniform};
+use crate::softmax::softmax;
+use crate::{Cpu, Error, Float, MatMut, MatRef};
+use half::bf16;
 
 /// Hashes of the results of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hashes {
-    /// [`products`].
-    pub(crate) gemm: u64,
-    /// [`training`].
-    pub(crate) training: u64,
-    /// [`epilogues`].
-    pub(crate) epilogues: u64,
-    /// [`others::functions`].
-    pub(crate) functions: u64,
-    /// [`others::rows`].
-    pub(crate) rows: u64,
-    /// [`others::images`].
-    pub(crate) images: u64,
-    /// [`others::optimizers`].
-    pub(crate) optimizers: u64,
+pub struct Hashes {
+    /// Hash of `products`.
+    pub gemm: u64,
+    /// Hash of `training`.
+    pub training: u64,
+    /// Hash of `epilogues`.
+    pub epilogues: u64,
+    /// Hash of `others::functions`.
+    pub functions: u64,
+    /// Hash of `others::rows`.
+    pub rows: u64,
+    /// Hash of `others::images`.
+    pub images: u64,
+    /// Hash of `others::optimizers`.
+    pub optimizers: u64,
 }
 
 impl Hashes {
     /// Each with the name of its problems.
-    pub(crate) fn named(self) -> [(&'static str, u64); 7] {
+    pub fn named(self) -> [(&'static str, u64); 7] {
         [
             ("products", self.gemm),
             ("products' epilogues", self.epilogues),
@@ -53,7 +53,7 @@ impl Hashes {
 }
 
 /// The hashes of f32 on every machine.
-pub(crate) const F32: Hashes = Hashes {
+pub const F32: Hashes = Hashes {
     gemm: 0xefda_0816_be88_18f4,
     training: 0x670a_b23a_619f_b36d,
     epilogues: 0x44e6_5ec8_1ac9_0f24,
@@ -63,7 +63,7 @@ pub(crate) const F32: Hashes = Hashes {
     optimizers: 0xe604_b7e7_11d0_323c,
 };
 /// The hashes of f64 on every machine.
-pub(crate) const F64: Hashes = Hashes {
+pub const F64: Hashes = Hashes {
     gemm: 0xa739_1ba8_c6a9_3fe4,
     training: 0x3f74_a6fe_6b36_29cd,
     epilogues: 0x5b44_064b_cee3_6c20,
@@ -73,10 +73,10 @@ pub(crate) const F64: Hashes = Hashes {
     optimizers: 0xf84b_7978_f035_6c84,
 };
 /// The hash of [`bf16_products`] on every machine.
-pub(crate) const BF16: u64 = 0x57c7_e67e_19c5_7c11;
+pub const BF16: u64 = 0x57c7_e67e_19c5_7c11;
 
 /// Solves all problems in `T` on `cpu`.
-pub(crate) fn hashes<T: Float>(cpu: Cpu<'_>) -> Result<Hashes, Error> {
+pub fn hashes<T: Float>(cpu: Cpu<'_>) -> Result<Hashes, Error> {
     Ok(Hashes {
         gemm: products::<T>(cpu)?,
         training: training::<T>(cpu)?,
@@ -213,7 +213,7 @@ fn epilogues<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
 
 /// The hash of products of bf16 with results of both types, with numbers of every kind, over more
 /// than one summation block and an odd k.
-pub(crate) fn bf16_products(cpu: Cpu<'_>) -> Result<u64, Error> {
+pub fn bf16_products(cpu: Cpu<'_>) -> Result<u64, Error> {
     let mut hash = Fnv::new();
     products_of_pairs::<f32>(cpu, 0.0, f64::from, &mut hash)?;
     products_of_pairs::<bf16>(cpu, bf16::ZERO, bf16::to_f64, &mut hash)?;
