@@ -142,7 +142,7 @@ fn taken<T: runner::data::element::Element>(setup: &Setup) {
     if let Ok(outcome) = transfer::load(setup, &mut weights) {
         let outcome = outcome.expect("the configuration names a file");
         assert!(!outcome.loaded.is_empty());
-        assert_eq!(outcome.loaded.len() + outcome.absent.len(), tensors(setup).count());
+        assert_eq!(outcome.loaded.len() + outcome.missing.len(), tensors(setup).count());
         let mut all = weights.params.iter().chain(&weights.buffers);
         assert!(all.all(|value| value.to_f64().is_finite()));
     }
