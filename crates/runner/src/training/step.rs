@@ -67,7 +67,7 @@ impl<T: Element> TrainingStep<T> {
     /// Buffers for the run `setup`.
     ///
     /// # Errors
-    /// [`Error::Network`] if there is no memory for them.
+    /// [`Error::Network`] if there is not enough memory.
     pub(crate) fn new(setup: &Setup, cpu: Cpu<'_>) -> Result<Self, Error> {
         let Setup { config, network, .. } = setup;
         let (batch, params) = (setup.rows_per_batch(), network.layout().len());

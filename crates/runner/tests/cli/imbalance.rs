@@ -115,7 +115,7 @@ fn invalid_imbalance_options_are_refused() {
     for (flags, texts) in [
         ("--class-weights 1,2", ["expected 3 numbers", "got 2"]),
         ("--class-weights 1,0,2", ["class-weights: expected finite numbers above 0", "got 0"]),
-        ("--class-weights 1,2,1e-50", ["class_weights[2]", "f32 holds"]),
+        ("--class-weights 1,2,1e-50", ["class_weights[2]", "f32 represents"]),
         ("--class-weights rare", ["--class-weights", "`balanced`, or a number for each class"]),
         ("--class-weights balanced --preset svm", ["class-weights", "cross_entropy"]),
     ] {

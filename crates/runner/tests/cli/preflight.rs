@@ -234,7 +234,7 @@ fn batch_sizes_that_do_not_fit_are_refused_before_the_run() {
         assert!(!world.path("run").exists());
     }
     world.write("norm.toml", NORMALISED);
-    world.expect(2, &format!("train --batch 1 --out run {run}"), &["take a batch of 2 or more"]);
+    world.expect(2, &format!("train --batch 1 --out run {run}"), &["use a batch of 2 or more"]);
     let batch = format!("{NORMALISED}batch = 137\n");
     world.write("137.toml", &batch.replace("layers", "epochs = 1\nlayers"));
     world.expect(2, "lr-find --data tiny --config 137.toml --steps 20", &texts);

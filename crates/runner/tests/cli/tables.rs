@@ -286,7 +286,7 @@ fn a_run_resumes_with_moved_data() {
     world.expect(
         3,
         "train --resume run --data other.csv --quiet",
-        &["the data that the run began with", "--data"],
+        &["the data that the run started with", "--data"],
     );
     world.expect(0, "train --resume run --data moved.csv --quiet", &[]);
     assert_eq!(world.sha("run"), world.sha("whole"));

@@ -116,7 +116,7 @@ fn weights_that_do_not_fit_are_refused_before_there_is_a_folder() {
             "--config wide.toml --init-from source",
             &["`layers.0.weight` with shape [9, 36]", "--reinit", "[8, 36]"][..],
         ),
-        (3, "--config net.toml --init-from damaged", &["damaged", "whole safetensors file"]),
+        (3, "--config net.toml --init-from damaged", &["damaged", "valid safetensors file"]),
         (2, "--config net.toml --init-from foreign", &["foreign", "layers.0.weight", "weight"]),
         (
             3,
