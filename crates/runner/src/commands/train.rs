@@ -319,6 +319,13 @@ impl Session<'_> {
 
         let progress = TrainingProgress::new(quiet, setup, &state.position);
         progress.line(&self.describe());
+        if setup.config.dtype == Dtype::Bf16 && !self.isa.multiplies_bf16() {
+            progress.line(&format!(
+                "bf16 is emulated: {} has no instruction for it, and products take longer than in \
+                 f32 (compare them with: evenkeel bench)",
+                self.isa
+            ));
+        }
         if let Some([mean, std]) = regression::target_unit(&setup.network, &state.weights.buffers) {
             let [mean, std] = [mean, std].map(|value| regression::decimal(value, 4));
             progress.line(&format!(

@@ -34,3 +34,12 @@ fn an_instruction_set_can_be_forced() {
     let json: Value = serde_json::from_str(&output).unwrap();
     assert_eq!((&json["isa"], &json["bf16_instruction"]), (&"scalar".into(), &false.into()));
 }
+
+#[test]
+fn a_run_says_that_bf16_is_emulated() {
+    let world = World::new();
+    let run = "train --data tiny --batch 32 --max-steps 1 --isa scalar --dtype";
+    world.expect(0, &format!("{run} bf16 --out half"), &["bf16 is emulated: scalar"]);
+    let single = world.expect(0, &format!("{run} f32 --out single"), &[]);
+    assert!(!stderr(&single).contains("emulated"));
+}
