@@ -1,5 +1,5 @@
-//! Assertions about readers, given any bytes: each is a fuzz target, and the runner's test `corpus`
-//! replays the seeds in `fuzz/seeds` with it.
+//! Assertions about readers for arbitrary bytes. Each is a fuzz target; the runner's test `corpus`
+//! replays the seeds in `fuzz/seeds` with them.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -18,7 +18,7 @@ use runner::run::setup::Setup;
 use runner::run::state::{Position, State};
 use runner::training::initial;
 
-/// Any bytes as an IDX file, raw or gzipped: read, or refused.
+/// Reads `bytes` as an IDX file, raw or gzipped. If it is accepted, its dimensions match its data.
 pub fn idx(bytes: &[u8]) {
     let path = Path::new("fuzzed");
     if let Ok(images) = Array::<3>::parse(bytes, path) {
@@ -30,7 +30,7 @@ pub fn idx(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as a PNG image: refused, or as many pixels as the network has inputs.
+/// Reads `bytes` as a PNG image. If it is accepted, the number of pixels is the network's.
 pub fn picture(bytes: &[u8]) {
     let centre = bytes.len().is_multiple_of(2);
     let preparation = Preparation { rows: 28, cols: 28, invert: Invert::Auto, centre };
@@ -39,16 +39,17 @@ pub fn picture(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as a table, an array or an archive of arrays: refused, or they hold what they say.
+/// Reads `bytes` as a table, an array and an archive of arrays. If they are accepted, their numbers
+/// are finite and match their shapes.
 pub fn table(bytes: &[u8]) {
     let path = Path::new("fuzzed");
-    for goal in [TargetColumn::Label("y".into()), TargetColumn::Target("y".into())] {
-        if let Ok(table) = table::parse(bytes, path, &goal, &mut |_| {}) {
+    for target in [TargetColumn::Label("y".into()), TargetColumn::Target("y".into())] {
+        if let Ok(table) = table::parse(bytes, path, &target, &mut |_| {}) {
             assert_eq!(table.rows.cols(), table.columns.len());
-            let Inputs::Numbers(all) = table.rows.inputs() else {
+            let Inputs::Numbers(numbers) = table.rows.inputs() else {
                 panic!("the inputs of a table are numbers")
             };
-            assert!(all.iter().all(|x| x.is_finite()));
+            assert!(numbers.iter().all(|x| x.is_finite()));
         }
     }
     if let Ok(array) = npy::parse(bytes, path) {
@@ -64,8 +65,8 @@ pub fn table(bytes: &[u8]) {
     }
 }
 
-/// Any text as a configuration: refused, or written and read again as the same; its network is
-/// built or refused.
+/// Parses `text` as a configuration. If it is accepted, it is written and read back unchanged, and
+/// building its network does not panic.
 pub fn configuration(text: &str) {
     let path = Path::new("input.toml");
     let Ok(config) = Config::parse(text, path) else { return };
@@ -73,8 +74,8 @@ pub fn configuration(text: &str) {
         return;
     }
     if let Ok(written) = config.to_toml() {
-        let read = Config::parse(&written, path).expect("what was written");
-        assert_eq!(read.to_toml().expect("what was written"), written);
+        let read = Config::parse(&written, path).expect("a written configuration");
+        assert_eq!(read.to_toml().expect("a read configuration"), written);
     }
     let layers = config.layers.clone().unwrap_or_else(|| config.preset.layers(10));
     let input = Shape::Image { height: 28, width: 28, channels: 1 };
@@ -83,25 +84,25 @@ pub fn configuration(text: &str) {
     }
 }
 
-/// Any bytes as a checkpoint: refused or read. Bytes that are a position are put into a checkpoint
-/// that is whole, so that the code behind its checksum is reached as well.
+/// Reads `bytes` as a checkpoint. Bytes that are a position in JSON are also put into a valid
+/// checkpoint, to reach the code after the check of its checksum.
 pub fn checkpoint(bytes: &[u8]) {
     let (setup, identity) = setup();
     let (cpu, path) = (Cpu::detect(), Path::new("input"));
     let decode = |bytes: &[u8]| Checkpoint::new(bytes.into(), path, identity)?.state(setup, cpu);
     let _: Result<State<f32>, _> = decode(bytes);
     if let Ok(position) = serde_json::from_slice::<Position>(bytes) {
-        let state = State::<f32> { position, ..initial::state(setup, cpu).expect("room") };
-        let whole = encode(identity, &state).expect("room");
-        if let Ok(read) = decode(&whole) {
-            let text = |state: &State<f32>| serde_json::to_string(&state.position).expect("plain");
+        let state = State::<f32> { position, ..initial::state(setup, cpu).expect("memory") };
+        let valid = encode(identity, &state).expect("memory");
+        if let Ok(read) = decode(&valid) {
+            let text = |state: &State<f32>| serde_json::to_string(&state.position).expect("JSON");
             assert_eq!(text(&read), text(&state));
             assert_eq!((read.weights, read.snapshot), (state.weights, state.snapshot));
         }
     }
 }
 
-/// A run of nine images of two by two pixels.
+/// Returns the setup of a run with nine images of 2 x 2.
 fn setup() -> &'static (Setup, Identity) {
     static SETUP: OnceLock<(Setup, Identity)> = OnceLock::new();
     SETUP.get_or_init(|| {
@@ -110,7 +111,7 @@ fn setup() -> &'static (Setup, Identity) {
                 .expect("nine images")
         };
         let data = tempfile::tempdir().expect("a folder");
-        folder::write(data.path(), &images(), &images()).expect("room on the disk");
+        folder::write(data.path(), &images(), &images()).expect("space on the disk");
         let config = Config {
             data: Some(data.path().into()),
             validation: Some(3),
@@ -120,7 +121,7 @@ fn setup() -> &'static (Setup, Identity) {
             ..Config::default()
         };
         let setup = Setup::new(config).expect("values in range");
-        let identity = Identity::new(&setup).expect("plain values");
+        let identity = Identity::new(&setup).expect("a valid configuration");
         (setup, identity)
     })
 }

@@ -1,4 +1,5 @@
-//! Prints how long each augmentation takes for an image of 28 x 28, on one thread, in the form of `docs/BENCHMARKS.md`.
+//! Prints the time of each augmentation of a 28 x 28 image, on one thread, in the form of
+//! `docs/BENCHMARKS.md`.
 //!
 //! ```text
 //! cargo run --release -p evenkeel --example augmentation
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Fills a batch with the images `indices`, augmented by `list`.
+/// Creates a workload that fills a batch with the images `indices`, augmented by `list`.
 fn work<'a>(set: &'a Labelled, indices: &'a [u32], list: &'a [Augment]) -> Work<'a> {
     let mut rows = BatchBuffers::<f32>::new(Isa::detect(), indices.len(), set.image_len())
         .expect("memory for a batch");

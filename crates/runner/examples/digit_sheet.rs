@@ -1,4 +1,4 @@
-//! Writes a sheet of generated digits as a PNG, two rows of each, to look at.
+//! Writes a sheet of generated digits as a PNG image, two rows of each digit.
 //!
 //! ```text
 //! cargo run --release -p evenkeel --example digit_sheet -- OUT.png [SEED]
@@ -32,9 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             .chunks_exact(PIXELS)
             .zip(&labels)
             .filter(|&(_, &label)| usize::from(label) == digit);
-        for (place, (image, _)) in images.take(ROWS_PER_DIGIT * COLUMNS).enumerate() {
-            let top = (digit * ROWS_PER_DIGIT + place / COLUMNS) * SIDE;
-            let left = place % COLUMNS * SIDE;
+        for (cell, (image, _)) in images.take(ROWS_PER_DIGIT * COLUMNS).enumerate() {
+            let top = (digit * ROWS_PER_DIGIT + cell / COLUMNS) * SIDE;
+            let left = cell % COLUMNS * SIDE;
             for (row, line) in image.chunks_exact(SIDE).enumerate() {
                 let start = (top + row) * width + left;
                 sheet[start..start + SIDE].copy_from_slice(line);

@@ -1,10 +1,10 @@
-//! Prints how far the functions of `kernels::math` are from exact, as the table that `docs/NUMERICS.md` keeps.
+//! Prints the errors of the functions of `kernels::math`, as the table in `docs/NUMERICS.md`.
 //!
 //! ```text
 //! cargo run --release -p evenkeel --example ulp -- [--exhaustive] [FUNCTION...]
 //! ```
 //!
-//! With `--exhaustive`, over all 2^32 f32 each: a minute or two a function on two cores.
+//! `--exhaustive` tests all 2^32 inputs of f32: one to two minutes per function on two cores.
 
 use std::error::Error;
 use std::thread::available_parallelism;

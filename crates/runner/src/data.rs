@@ -1,14 +1,15 @@
-//! Data sets: found, downloaded or generated, checked, split, and handed out in batches.
+//! Data sets: found, downloaded or generated, checked, split and gathered into batches.
 //!
 //! ```text
 //! Request -> load -> Dataset { train, test }      MNIST, a folder of its form, generated digits,
 //!                                                 tables (CSV), arrays (NumPy), generated tables
 //! Split::stratified(train)                        a validation set, by seed
-//! gather(indices, train)                          bytes become numbers on the way into a batch
+//! gather(indices, train)                          a batch: bytes converted to numbers
 //! ```
 //!
-//! The command line fills a [`Request`] from its arguments and the environment; the training loop does the rest.
-//! Images in bytes stay bytes in memory. The test set takes no part in any choice: a run scores it once, at its end.
+//! The command line fills a [`Request`] from its arguments and the environment; the training loop
+//! does the rest. Images in bytes stay bytes in memory. The test set influences no choice: a run
+//! evaluates it once, at its end.
 
 pub mod arrays;
 mod batch;
@@ -42,7 +43,7 @@ pub use batch::{GatherError, gather, scale};
 pub use dataset::{Dataset, Names, Origin};
 pub use download::{Mirrors, Published};
 pub use error::{Attempt, DataError, Fault, Reason};
-pub use labelled::{Inputs, Labelled, Targets, Uneven, noun};
+pub use labelled::{Inputs, Labelled, SizeMismatch, Targets, noun};
 pub use load::load;
 pub(crate) use load::{open, with_test};
 pub use progress::{Event, Terminal};

@@ -1,5 +1,5 @@
-//! Inputs that fuzzing found, read again: `fuzz/seeds/NAME.txt` has those of the target NAME, a
-//! line in base64 for each.
+//! Replay of inputs that fuzzing found: `fuzz/seeds/NAME.txt` has those of the target NAME, one per
+//! line, in base64.
 
 use std::fs;
 use std::path::Path;
@@ -11,14 +11,14 @@ use base64::engine::general_purpose::STANDARD;
 #[expect(unreachable_pub, reason = "the fuzz targets call it from other crates")]
 mod readers;
 
-/// Gives `read` each seed of the target `name`.
+/// Calls `read` with each seed of the target `name`.
 fn replay(name: &str, read: impl Fn(&[u8])) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fuzz/seeds/{name}.txt"));
     let text =
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut count = 0;
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
-        // Where a seed fails, the output of the test ends with its line.
+        // If a seed fails, the output of the test ends with its line.
         println!("{}:{}", path.display(), at + 1);
         read(&STANDARD.decode(line).expect("base64"));
         count += 1;

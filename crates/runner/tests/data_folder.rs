@@ -1,4 +1,4 @@
-//! Folders of the form of MNIST: what is found in them, in which order, and what is refused.
+//! Folders in MNIST's form: spelling of files, order of the search, and errors.
 
 use std::fs;
 use std::io::Read;
@@ -14,7 +14,7 @@ use runner::data::{
 };
 use tempfile::TempDir;
 
-/// Three training and two test images of 2 x 3, whose largest label is 4.
+/// Returns three training and two test images of 2 x 3; the largest label is 4.
 fn sets() -> [Labelled; 2] {
     let set = |labels: Vec<u8>| {
         let pixels = (0..6 * labels.len()).map(|i| i as u8).collect();
@@ -23,7 +23,7 @@ fn sets() -> [Labelled; 2] {
     [set(vec![4, 0, 3]), set(vec![1, 2])]
 }
 
-/// A new folder called `name` within `parent`, with the files of [`sets`].
+/// Creates the folder `name` in `parent`, with the files of [`sets`].
 fn filled(parent: &TempDir, name: &str) -> PathBuf {
     let path = parent.path().join(name);
     let [train, test] = sets();
@@ -35,15 +35,15 @@ fn parent() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// A request that downloads nothing.
-fn request(choice: Choice, places: &[&Path], cache: Option<&Path>) -> Request {
+/// Returns a request that downloads nothing.
+fn request(choice: Choice, search: &[&Path], cache: Option<&Path>) -> Request {
     let nothing = Published { name: "", bytes: 0, sha256: "" };
     Request {
         choice,
         seed: 5,
-        digits: |seed, _cache| panic!("digits of seed {seed} were not asked for"),
+        digits: |seed, _cache| panic!("digits of seed {seed} were not requested"),
         mnist_dir: None,
-        places: places.iter().map(PathBuf::from).collect(),
+        search: search.iter().map(PathBuf::from).collect(),
         cache: cache.map(PathBuf::from),
         mirrors: Mirrors {
             urls: vec![],
@@ -90,7 +90,7 @@ fn a_folder_is_read_in_every_spelling() {
             )
             .expect("written");
         }
-        let set = load_folder(&path).expect("whole");
+        let set = load_folder(&path).expect("a complete folder");
         assert_eq!((set.name.as_str(), set.classes), ("tiny", 5));
         assert_eq!(set.origin, Origin::Folder(path));
         assert_eq!([set.train, set.test], sets());
@@ -98,28 +98,25 @@ fn a_folder_is_read_in_every_spelling() {
 }
 
 #[test]
-fn missing_files_are_named_and_never_fallen_back_from() {
+fn missing_files_are_an_error_without_a_fallback() {
     let parent = parent();
     let path = filled(&parent, "tiny");
     fs::remove_file(path.join(FILES[1])).expect("removed");
     fs::remove_file(path.join(FILES[2])).expect("removed");
     let error = load_folder(&path).expect_err("incomplete");
-    assert!(
-        matches!(&error, DataError::Missing { folder, files } if *folder == path && files[..] == FILES[1..3])
-    );
-    assert!(
-        error.to_string().contains(FILES[1])
-            && error.to_string().contains(&*path.to_string_lossy())
-    );
+    let message = error.to_string();
+    assert!(message.contains(FILES[1]) && message.contains(&*path.to_string_lossy()), "{message}");
+    let DataError::Missing { folder, files } = error else { panic!("{message}") };
+    assert_eq!((folder, &files[..]), (path, &FILES[1..3]));
 
     let nowhere = parent.path().join("nowhere");
     let error = load_folder(&nowhere).expect_err("absent");
     assert!(matches!(error, DataError::Missing { files, .. } if files == FILES));
 }
 
-/// What one file cannot tell alone: each rule between files, with a folder that breaks it.
+/// Breaks each rule between files, and compares the error.
 #[test]
-fn files_that_do_not_fit_together_are_refused() {
+fn files_that_do_not_match_are_refused() {
     type Break = fn(&Path) -> Result<(), DataError>;
     let cases: [(Break, usize, Fault, &str, &str); 5] = [
         (|dir| idx::write(&dir.join(FILES[1]), [2], &[0, 1]), 1, Fault::Count, "3 labels", "2"),
@@ -140,11 +137,11 @@ fn files_that_do_not_fit_together_are_refused() {
         ),
         (|dir| idx::write(&dir.join(FILES[0]), [18], &[0; 18]), 0, Fault::Rank, "3", "1"),
     ];
-    for (spoil, file, fault, expected, found) in cases {
+    for (break_rule, file, fault, expected, found) in cases {
         let parent = parent();
         let dir = filled(&parent, "tiny");
-        spoil(&dir).expect("written");
-        let error = load_folder(&dir).expect_err("spoilt");
+        break_rule(&dir).expect("written");
+        let error = load_folder(&dir).expect_err("malformed");
         let DataError::Malformed { path, fault: f, expected: e, found: got } = error else {
             panic!("{error}")
         };
@@ -156,7 +153,7 @@ fn files_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_the_machines_fault() {
+fn a_file_that_cannot_be_read_is_an_io_error() {
     let parent = parent();
     let path = filled(&parent, "tiny");
     fs::remove_file(path.join(FILES[3])).expect("removed");
@@ -166,41 +163,41 @@ fn a_file_that_cannot_be_read_is_the_machines_fault() {
 }
 
 #[test]
-fn mnist_is_looked_for_in_order() {
+fn mnist_is_searched_for_in_order() {
     let parent = parent();
     let [named, near, far, cache] =
         ["named", "near", "far", "cache/mnist"].map(|name| filled(&parent, name));
     let cache_root = parent.path().join("cache");
     let mut request = request(Choice::Mnist, &[&near, &far], Some(&cache_root));
     request.mnist_dir = Some(named.clone());
-    for place in [named, near, far, cache] {
+    for folder in [named, near, far, cache] {
         let (set, _) = run(&request);
         let set = set.expect("found");
         assert_eq!((set.name.as_str(), set.classes), ("mnist", 10));
-        assert_eq!(set.origin, Origin::Folder(place.clone()));
-        fs::remove_dir_all(place).expect("removed");
+        assert_eq!(set.origin, Origin::Folder(folder.clone()));
+        fs::remove_dir_all(folder).expect("removed");
     }
     let (result, notices) = run(&request);
-    let Err(DataError::Unavailable { places, attempts }) = result else { panic!("{result:?}") };
+    let Err(DataError::Unavailable { searched, attempts }) = result else { panic!("{result:?}") };
     let names = ["named", "near", "far", "cache/mnist"].map(|name| parent.path().join(name));
-    assert_eq!(places, names);
+    assert_eq!(searched, names);
     assert!(attempts.is_empty());
-    // Only the place that the user named is worth a word.
+    // A notice about an empty folder appears only if the user named it.
     assert!(notices.len() == 1 && notices[0].contains("named"), "{notices:?}");
 }
 
 #[test]
-fn half_a_place_is_passed_over_with_a_word() {
+fn an_incomplete_folder_is_skipped_with_a_notice() {
     let parent = parent();
-    let (half, whole) = (filled(&parent, "half"), filled(&parent, "whole"));
-    fs::remove_file(half.join(FILES[0])).expect("removed");
-    let (set, notices) = run(&request(Choice::Auto, &[&half, &whole], None));
-    assert_eq!(set.expect("found").origin, Origin::Folder(whole));
+    let (incomplete, complete) = (filled(&parent, "incomplete"), filled(&parent, "complete"));
+    fs::remove_file(incomplete.join(FILES[0])).expect("removed");
+    let (set, notices) = run(&request(Choice::Auto, &[&incomplete, &complete], None));
+    assert_eq!(set.expect("found").origin, Origin::Folder(complete));
     assert!(notices.len() == 1 && notices[0].contains(FILES[0]), "{notices:?}");
 }
 
 #[test]
-fn a_malformed_file_in_a_place_is_an_error_and_no_reason_to_look_further() {
+fn a_malformed_file_in_a_searched_folder_ends_the_search() {
     let parent = parent();
     let (bad, good) = (filled(&parent, "bad"), filled(&parent, "good"));
     idx::write(&bad.join(FILES[1]), [3], &[0, 10, 1]).expect("written");

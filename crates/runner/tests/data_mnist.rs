@@ -1,15 +1,17 @@
-//! The real MNIST, where it stands beside the project: its files are read whole and are the published ones.
+//! MNIST itself, where it is next to the project: its files have the published checksums, and its
+//! split keeps the proportions of the classes.
 
 use std::path::Path;
 
 use runner::data::{Labelled, Split, folder};
 use sha2::{Digest, Sha256};
 
-/// The folder of the four files, or `None` if it is absent (a failure if `EVENKEEL_REQUIRE_ALL` is 1).
-fn place() -> Option<&'static Path> {
-    let place = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/mnist"));
-    if place.is_dir() {
-        return Some(place);
+/// Returns the folder of the four files, or `None` if it is absent; fails instead if
+/// `EVENKEEL_REQUIRE_ALL` is 1.
+fn mnist() -> Option<&'static Path> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/mnist"));
+    if folder.is_dir() {
+        return Some(folder);
     }
     let required = std::env::var_os("EVENKEEL_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(!required, "EVENKEEL_REQUIRE_ALL is 1, and MNIST is not in ../shared/mnist");
@@ -17,7 +19,7 @@ fn place() -> Option<&'static Path> {
     None
 }
 
-/// The SHA-256 of the IDX file of shape `dims` that holds `data`.
+/// Returns the SHA-256 of the IDX file of shape `dims` with the elements `data`.
 fn sha256(dims: &[u32], data: &[u8]) -> String {
     let mut hash = Sha256::new();
     hash.update([0, 0, 8, dims.len() as u8]);
@@ -27,9 +29,9 @@ fn sha256(dims: &[u32], data: &[u8]) -> String {
 }
 
 #[test]
-fn the_files_are_the_published_ones_and_split_into_their_classes() {
-    let Some(place) = place() else { return };
-    let paths = folder::locate(place).expect("all four files");
+fn files_have_the_published_checksums_and_splits_keep_class_proportions() {
+    let Some(mnist) = mnist() else { return };
+    let paths = folder::locate(mnist).expect("all four files");
     let folder::Contents { classes, train, test } =
         folder::read(&paths, None).expect("well formed");
     assert_eq!((classes, train.dims(), test.dims()), (10, [60_000, 28, 28], [10_000, 28, 28]));

@@ -1,7 +1,10 @@
-"""Compares an exported run with its dump: python exported.py RUN, where RUN.safetensors is what `evenkeel dump RUN` has written.
+"""Compares an exported run with its dump, RUN.safetensors, written by `evenkeel dump RUN`.
 
-RUN/model.onnx must pass ONNX's full checker. Its logits in ONNX Runtime must have the declared and the dumped shape, and be within
-1e-5 of the dumped ones. Tensors of RUN/model.npz must be the dumped ones to the bit.
+Usage: python exported.py RUN
+
+RUN/model.onnx must pass ONNX's full checker. Its logits in ONNX Runtime must have the declared and
+the dumped shape, and differ from the dumped logits by less than 1e-5. Tensors of RUN/model.npz must
+have the bits of the dumped ones.
 """
 
 import json
@@ -37,12 +40,15 @@ inputs = dump["inputs"].reshape(-1, *shape[1:])
 (logits,) = session.run(None, {session.get_inputs()[0].name: inputs})
 declared = session.get_outputs()[0].shape
 assert logits.shape == dump["logits"].shape, f"{logits.shape}, not {dump['logits'].shape}"
-assert declared == ["n", *logits.shape[1:]], f"{declared} is declared, {logits.shape} came"
+assert declared == ["n", *logits.shape[1:]], f"declared {declared}, computed {logits.shape}"
 difference = abs(logits - dump["logits"]).max()
 assert difference < 1e-5, f"logits differ by {difference}"
 
 arrays = numpy.load(run + "/model.npz")
-parameters = {name.removeprefix("param."): value for name, value in dump.items() if name.startswith("param.")}
+prefix = "param."
+parameters = {
+    name.removeprefix(prefix): value for name, value in dump.items() if name.startswith(prefix)
+}
 assert set(parameters) <= set(arrays.files), set(parameters) - set(arrays.files)
 for name, value in parameters.items():
     assert numpy.array_equal(arrays[name], value), f"{name} differs"

@@ -1,5 +1,5 @@
-//! Within `ThreadPool::enter`, no call of `run` allocates, on any thread. A test binary of its own, since its allocator
-//! counts for the whole process: nothing else may run beside it.
+//! Inside `ThreadPool::enter`, no call of `run` allocates, on any thread. A separate test program,
+//! since its allocator counts for the whole process.
 
 use std::alloc::System;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,12 +28,12 @@ fn run_allocates_nothing() {
             });
         };
         let change = pool.enter(|| {
-            // Threads allocate when they start and when they first meet.
+            // Threads allocate when they start and when they first steal a job.
             (0..1000).for_each(|_| fork());
             thread::sleep(Duration::from_millis(50));
             let counter = Region::new(ALLOCATOR);
             (0..10_000).for_each(|_| fork());
-            // Once more from sleep.
+            // One more call, with sleeping threads.
             thread::sleep(Duration::from_millis(5));
             fork();
             counter.change()

@@ -1,8 +1,11 @@
-"""Weights between evenkeel and PyTorch: python state_dict.py FOLDER, which holds the run `source` and its dump, `source.safetensors`.
+"""Exchanges weights between evenkeel and PyTorch.
 
-The run's model must load into PyTorch's modules and give the dumped logits. Then a state dict of other weights is written in four types,
-once as that of a module whose sequence is called `layers` and once as that of the sequence alone; expected.TYPE.safetensors has its values
-as f32.
+Usage: python state_dict.py FOLDER
+
+FOLDER has a run, `source`, and its dump, `source.safetensors`. The run's model must load into
+PyTorch's modules and give the dumped logits. Then the state dict of other weights is written in
+four types. layers.TYPE.safetensors is that of a module with a sequence `layers`,
+bare.TYPE.safetensors that of the sequence alone; expected.TYPE.safetensors has its values as f32.
 """
 
 import sys
@@ -36,6 +39,7 @@ other = Network()
 for dtype in ["float64", "float32", "float16", "bfloat16"]:
     state = other.to(getattr(torch, dtype)).state_dict()
     save_file(state, f"{folder}/layers.{dtype}.safetensors")
-    save_file({name.removeprefix("layers."): value for name, value in state.items()}, f"{folder}/bare.{dtype}.safetensors")
+    bare = {name.removeprefix("layers."): value for name, value in state.items()}
+    save_file(bare, f"{folder}/bare.{dtype}.safetensors")
     expected = {name: value.float() for name, value in state.items() if value.is_floating_point()}
     save_file(expected, f"{folder}/expected.{dtype}.safetensors")

@@ -1,9 +1,10 @@
-//! Arrays of NumPy as a data set: an `.npz` archive, or a folder of `.npy` files.
+//! NumPy arrays as a data set: an `.npz` archive, or a folder of `.npy` files.
 //!
 //! ```text
-//! x_train y_train x_test y_test     as in Keras' mnist.npz; or x_train y_train, or x y, of which a part is held out for the test
-//! x  [n, features] or [n, rows, cols]     bytes become 0 to 1, other numbers stay what they are
-//! y  [n] or [n, 1]                        integers are classes, other numbers values to be met
+//! x_train y_train x_test y_test           as in Keras' mnist.npz
+//! x_train y_train, or x y                 a part is held out as the test set
+//! x  [n, features] or [n, rows, cols]     bytes are scaled to 0..1, other numbers are unchanged
+//! y  [n] or [n, 1]                        integers are classes, other numbers regression targets
 //! ```
 //!
 //! An archive is ZIP, with or without compression. [`load`](super::load) reads data sets with this.
@@ -21,24 +22,24 @@ use crate::data::npy::{Elements, Npy};
 use crate::data::rounding::Rounding;
 use crate::data::{Event, npy};
 
-/// The names of the arrays, in the pairs of training and test.
+/// Names of inputs and targets: of the training set, in two spellings, and of the test set.
 const PAIRS: [[&str; 2]; 3] = [["x_train", "y_train"], ["x", "y"], ["x_test", "y_test"]];
 
 /// A training set, and a test set if the arrays have one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arrays {
-    /// The training set.
+    /// Training set.
     pub train: Labelled,
-    /// The test set, of the same shape.
+    /// Test set, of the same shape.
     pub test: Option<Labelled>,
 }
 
-/// Whether `folder` holds arrays that are a data set.
+/// `true` if `folder` holds arrays that form a data set.
 pub fn are_in(folder: &Path) -> bool {
     PAIRS[..2].iter().any(|[x, _]| folder.join(format!("{x}.npy")).is_file())
 }
 
-/// Reads the arrays in the folder `folder`.
+/// Reads the arrays in `folder`.
 ///
 /// # Errors
 /// As for [`parse`].
@@ -46,7 +47,7 @@ pub fn read_folder(
     folder: &Path,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Arrays, DataError> {
-    of(folder, on_event, |name| {
+    data_set(folder, on_event, |name| {
         let path = folder.join(format!("{name}.npy"));
         if !path.is_file() {
             return Ok(None);
@@ -56,22 +57,23 @@ pub fn read_folder(
     })
 }
 
-/// Reads the archive in `input`, which is the contents of `path`.
+/// Reads the archive in `input`, the contents of the file `path`.
 ///
 /// # Errors
-/// [`DataError::Malformed`] if it is no archive, an array is missing or malformed, arrays do not fit together or are empty, or a class is not one
-/// of 0 to 255; [`DataError::Io`] if it cannot be read.
+/// [`DataError::Malformed`] if it is no archive, an array is missing or malformed, shapes do not
+/// match, an array is empty, or a class is outside 0 to 255; [`DataError::Io`] if it cannot be
+/// read.
 pub fn parse(
     input: impl Read + Seek,
     path: &Path,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Arrays, DataError> {
     let mut archive = ZipArchive::new(input).map_err(|error| damaged(path, error))?;
-    of(path, on_event, |name| {
-        // As errors name it.
-        let place = path.join(name);
+    data_set(path, on_event, |name| {
+        // The name that errors print.
+        let member = path.join(name);
         match archive.by_name(&format!("{name}.npy")) {
-            Ok(file) => Ok(Some((npy::parse(file, &place)?, place))),
+            Ok(file) => Ok(Some((npy::parse(file, &member)?, member))),
             Err(ZipError::FileNotFound) => Ok(None),
             Err(error) => Err(damaged(path, error)),
         }
@@ -85,19 +87,19 @@ fn damaged(path: &Path, error: ZipError) -> DataError {
     }
 }
 
-/// The data set of the arrays that `array` finds by name. One notice says what rounding lost of the
-/// first of them.
-fn of(
+/// Builds the data set from the arrays that `array` finds by name. Emits one notice for the first
+/// array that loses precision by rounding.
+fn data_set(
     path: &Path,
     on_event: &mut dyn FnMut(Event<'_>),
     mut array: impl FnMut(&str) -> Result<Option<(Npy, PathBuf)>, DataError>,
 ) -> Result<Arrays, DataError> {
-    let mut lost = None;
+    let mut rounding_notice = None;
     let mut set = |[x, y]: [&str; 2]| match (array(x)?, array(y)?) {
         (None, None) => Ok(None),
         (Some((inputs, x)), Some((targets, y))) => {
-            let (set, rounded) = labelled(inputs, &x, targets, &y)?;
-            lost = lost.take().or(rounded);
+            let (set, notice) = labelled(inputs, &x, targets, &y)?;
+            rounding_notice = rounding_notice.take().or(notice);
             Ok(Some((set, x, y)))
         }
         (found, _) => {
@@ -114,22 +116,22 @@ fn of(
         return Err(DataError::malformed(path, Fault::Array, expected, "none of them"));
     };
     let test = set(PAIRS[2])?;
-    if let Some(lost) = lost {
-        on_event(Event::Notice(&lost));
+    if let Some(notice) = rounding_notice {
+        on_event(Event::Notice(&notice));
     }
     let Some((test, x_test, y_test)) = test else { return Ok(Arrays { train, test: None }) };
     if (test.shape(), std::mem::discriminant(test.inputs()))
         != (train.shape(), std::mem::discriminant(train.inputs()))
     {
-        let described = |set: &Labelled| match set.inputs() {
+        let description = |set: &Labelled| match set.inputs() {
             Inputs::Bytes(_) => format!("bytes, {}", set.shape()),
             Inputs::Numbers(_) => format!("numbers, {}", set.shape()),
         };
         return Err(DataError::malformed(
             &x_test,
             Fault::Shape,
-            described(&train),
-            described(&test),
+            description(&train),
+            description(&test),
         ));
     }
     match (train.targets(), test.targets()) {
@@ -150,7 +152,8 @@ fn of(
     Ok(Arrays { train, test: Some(test) })
 }
 
-/// Examples and targets that came from the arrays `x` and `y`, and what is said of rounding.
+/// Joins examples and targets, read from the arrays `x` and `y`. Returns the notice about rounding
+/// with them.
 fn labelled(
     inputs: Npy,
     x: &Path,
@@ -158,7 +161,7 @@ fn labelled(
     y: &Path,
 ) -> Result<(Labelled, Option<String>), DataError> {
     let inputs = Examples::new(inputs, x)?;
-    let lost = inputs.rounding.notice(x).or_else(|| targets.rounding.notice(y));
+    let notice = inputs.rounding.notice(x).or_else(|| targets.rounding.notice(y));
     let count = inputs.count;
     if targets.shape != [count] && targets.shape != [count, 1] {
         let expected = format!("the shape ({count},), a target for each example");
@@ -176,56 +179,56 @@ fn labelled(
             let class = |(at, label): (usize, i64)| {
                 u8::try_from(label).map_err(|_| {
                     let found = format!("{label} at index {at}");
-                    let expected =
-                        "labels of 0 to 255 (values to be met are no integers: .astype(\"float32\"))";
+                    let expected = "labels from 0 to 255 (regression targets are floats: \
+                                    .astype(\"float32\"))";
                     DataError::malformed(y, Fault::LabelRange, expected, found)
                 })
             };
             Targets::Classes(labels.into_iter().enumerate().map(class).collect::<Result<_, _>>()?)
         }
     };
-    Ok((inputs.labelled(targets, x)?, lost))
+    Ok((inputs.labelled(targets, x)?, notice))
 }
 
 /// Examples without targets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Examples {
-    /// How many; at least one.
+    /// Number of examples, at least 1.
     pub count: usize,
-    /// Rows and columns of images; none of a table.
+    /// Rows of an image; `None` for a table.
     pub rows: Option<u32>,
-    /// Columns of either.
+    /// Columns of an image or a table.
     pub cols: u32,
-    /// All of them.
+    /// Inputs of all examples.
     pub inputs: Inputs,
-    /// Losses of rounding them to f32.
+    /// Precision lost by rounding to f32.
     pub rounding: Rounding,
 }
 
 impl Examples {
-    /// Those of `array`, which came from `path`.
+    /// Converts `array`, read from `path`.
     ///
     /// # Errors
-    /// [`DataError::Malformed`] if it has another shape or no elements.
+    /// [`DataError::Malformed`] if its rank is not 2 or 3, or it is empty.
     pub fn new(array: Npy, path: &Path) -> Result<Self, DataError> {
         let expected = "the shape (examples, features) or (examples, rows, columns)";
-        let refused =
+        let malformed =
             |fault| DataError::malformed(path, fault, expected, format!("{:?}", array.shape));
-        let side = |side: usize| u32::try_from(side).map_err(|_| refused(Fault::Length));
+        let side = |side: usize| u32::try_from(side).map_err(|_| malformed(Fault::Length));
         let (count, rows, cols) = match array.shape[..] {
             [count, cols] => (count, None, side(cols)?),
             [count, rows, cols] | [count, rows, cols, 1] => (count, Some(side(rows)?), side(cols)?),
-            _ => return Err(refused(Fault::Rank)),
+            _ => return Err(malformed(Fault::Rank)),
         };
         if array.shape.contains(&0) {
-            return Err(refused(Fault::Empty));
+            return Err(malformed(Fault::Empty));
         }
         let mut rounding = array.rounding;
         let inputs = match array.elements {
             Elements::Bytes(bytes) => Inputs::Bytes(bytes),
             Elements::Integers(integers) => {
                 let rounded = |(at, integer): (usize, i64)| {
-                    rounding.integer(integer, integer as f32, || npy::place(&array.shape, at));
+                    rounding.integer(integer, integer as f32, || npy::position(&array.shape, at));
                     integer as f32
                 };
                 Inputs::Numbers(integers.into_iter().enumerate().map(rounded).collect())
@@ -235,17 +238,17 @@ impl Examples {
         Ok(Self { count, rows, cols, inputs, rounding })
     }
 
-    /// With their targets.
+    /// Adds the targets of the examples.
     ///
     /// # Errors
-    /// [`DataError::Malformed`] if there are more than can be counted in 32 bits.
+    /// [`DataError::Malformed`] if the number of examples exceeds `u32`.
     pub fn labelled(self, targets: Targets, path: &Path) -> Result<Labelled, DataError> {
         match self.rows {
             Some(rows) => Labelled::images(self.inputs, targets, rows, self.cols),
             None => Labelled::table(self.inputs, targets, self.cols),
         }
-        .map_err(|uneven| {
-            DataError::malformed(path, Fault::Length, "fewer than 2^32 examples", uneven)
+        .map_err(|mismatch| {
+            DataError::malformed(path, Fault::Length, "fewer than 2^32 examples", mismatch)
         })
     }
 }
@@ -268,11 +271,11 @@ mod tests {
         let arrays: HashMap<_, _> = arrays.iter().cloned().collect();
         let found =
             |name: &str| Ok(arrays.get(name).map(|array| (array.clone(), PathBuf::from(name))));
-        of(Path::new("set"), &mut |_| {}, found).map_err(|error| error.to_string())
+        data_set(Path::new("set"), &mut |_| {}, found).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn arrays_become_images_or_rows_with_classes_or_values() {
+    fn arrays_are_read_as_images_or_rows_with_classes_or_values() {
         let integers = |labels: &[i64]| array(&[labels.len()], Elements::Integers(labels.to_vec()));
         let set = read(&[("x", bytes(&[3, 2, 2])), ("y", integers(&[0, 2, 1]))]).expect("images");
         assert_eq!(
@@ -293,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_that_do_not_fit_are_refused_by_name() {
+    fn errors_name_the_array_that_does_not_match() {
         let (x, y) =
             (("x_train", bytes(&[2, 3])), ("y_train", array(&[2], Elements::Bytes(vec![0, 1]))));
         let labels = |labels: &[i64]| array(&[labels.len()], Elements::Integers(labels.to_vec()));
@@ -302,7 +305,7 @@ mod tests {
         for (arrays, expected) in [
             (vec![], "x_train and y_train, or x and y, found none"),
             (vec![x.clone()], "both x_train and y_train, found x_train alone"),
-            (vec![x.clone(), ("y_train", labels(&[0, 1, 1]))], "y_train: arrays do not pair up"),
+            (vec![x.clone(), ("y_train", labels(&[0, 1, 1]))], "y_train: arrays differ in length"),
             (vec![x.clone(), ("y_train", labels(&[0, 256]))], "found 256 at index 1"),
             (vec![x.clone(), ("y_train", labels(&[-1, 0]))], "found -1 at index 0"),
             (vec![("x_train", bytes(&[2])), y.clone()], "(examples, features)"),

@@ -1,8 +1,8 @@
-//! Bytes become numbers on the way into a batch: a pixel p becomes T(p) * (1 / 255), rounded twice. Numbers stay what
-//! they are.
+//! Gathering of examples into a batch. A byte p is converted to T(p) * (1 / 255), rounded twice;
+//! numbers are unchanged.
 //!
-//! The training loop gathers each batch with this, and evaluation too. The scale is one number so that a kernel
-//! which reads bytes itself gives the same bits: it converts and multiplies as here.
+//! The training loop and the evaluation gather their batches with [`gather`]. The scale is a single
+//! number so that a kernel that reads bytes gives the same bits: it converts and multiplies alike.
 
 use std::ops::Div;
 
@@ -11,43 +11,43 @@ use kernels::{Cpu, Float, Isa, prefetch_slice};
 
 use crate::data::labelled::{Inputs, Labelled};
 
-/// What [`gather`] was given does not fit together. Nothing was written.
+/// Arguments of [`gather`] that do not match. Nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GatherError {
-    /// There is no image of this index.
+    /// An index is out of range.
     #[error("indices[{at}]: expected below {below}, got {got}")]
     Index {
-        /// Which index it is.
+        /// Position in `indices`.
         at: usize,
-        /// Its value.
+        /// The index.
         got: u32,
-        /// Number of images.
+        /// Number of examples.
         below: usize,
     },
-    /// `pixels` has not one image's length for each index.
+    /// The length of `pixels` is not the number of indices times the length of an example.
     #[error("pixels: expected {expected} elements, got {got}")]
     Pixels {
-        /// Number of indices x pixels of an image.
+        /// Number of indices x length of an example.
         expected: usize,
-        /// The length that came.
+        /// Length of `pixels`.
         got: usize,
     },
 }
 
-/// 1 / 255, correctly rounded: what converts a pixel into a number from 0 to 1.
+/// Returns the scale of a pixel, 1 / 255, correctly rounded: it maps 0..=255 to 0..=1.
 ///
 /// `T` is `f32` or `f64`.
 pub fn scale<T: From<u8> + Div<Output = T>>() -> T {
     T::from(1) / T::from(255)
 }
 
-/// Writes the examples `indices` of `from` into `pixels`, one after another.
+/// Writes the examples `indices` of `from` into `pixels`.
 ///
-/// `pixels` is `[indices.len(), rows * cols]`, row-major. Each byte p becomes `T::from(p) * scale()`, in `[0, 1]`: 255
-/// becomes exactly 1. `T` is `f32` or `f64`.
+/// `pixels` is `[indices.len(), rows * cols]`, row-major. Each byte p is converted to
+/// `T::from(p) * scale()`, in `[0, 1]`: 255 gives exactly 1. `T` is `f32` or `f64`.
 ///
 /// # Errors
-/// [`GatherError`] if the length does not fit or an index is too large; then nothing is written.
+/// [`GatherError`] if the length differs or an index is out of range; then nothing is written.
 pub fn gather<T>(
     isa: Isa,
     indices: &[u32],
@@ -70,7 +70,7 @@ where
     let (cpu, scale) = (Cpu::serial(isa), scale::<T>());
     match from.inputs() {
         Inputs::Bytes(bytes) => convert(indices, bytes, pixels, image_len, |bytes, pixels| {
-            // Both are an image.
+            // It cannot fail: both slices have the length of an example.
             _ = scale_bytes(cpu, scale, bytes, pixels);
         }),
         Inputs::Numbers(numbers) => {
@@ -84,13 +84,14 @@ where
     Ok(())
 }
 
-/// Examples that are converted at a time: some microseconds' worth.
-const SHARE: usize = 16;
+/// Examples per task: some microseconds of work.
+const TASK: usize = 16;
 
-/// Examples that are asked for ahead of their use: they lie anywhere in memory.
+/// Examples prefetched ahead of their use, since their addresses are random.
 const AHEAD: usize = 4;
 
-/// What [`gather`] does once all fits; on all threads of the pool that it is called in, if there is one.
+/// Converts checked examples, each with `one`; on all threads of the pool that it is called in, if
+/// any.
 fn convert<S: Copy + Sync, T: Send>(
     indices: &[u32],
     from: &[S],
@@ -98,7 +99,7 @@ fn convert<S: Copy + Sync, T: Send>(
     image_len: usize,
     one: impl Fn(&[S], &mut [T]) + Copy + Sync,
 ) {
-    if indices.len() > SHARE && rayon_core::current_thread_index().is_some() {
+    if indices.len() > TASK && rayon_core::current_thread_index().is_some() {
         let half = indices.len() / 2;
         let (pixels, more_pixels) = pixels.split_at_mut(half * image_len);
         rayon_core::join(
@@ -134,11 +135,12 @@ mod tests {
     fn every_byte_is_converted_then_scaled_once() {
         let order: Vec<u32> = (0..64).rev().collect();
         let (mut single, mut double) = ([9.0_f32; 256], [9.0_f64; 256]);
-        gather(Isa::detect(), &order, &set(), &mut single).expect("all fits");
-        gather(Isa::detect(), &order, &set(), &mut double).expect("all fits");
+        gather(Isa::detect(), &order, &set(), &mut single).expect("valid arguments");
+        gather(Isa::detect(), &order, &set(), &mut double).expect("valid arguments");
         for (at, (single, double)) in single.iter().zip(double).enumerate() {
             let byte = 4 * (63 - at / 4) + at % 4;
-            // 0x3B808081 and 0x3F70101010101010 are the nearest numbers to 1/255 in the two formats.
+            // 0x3B808081 and 0x3F70101010101010 are the nearest numbers to 1/255 in the two
+            // formats.
             assert_eq!(single.to_bits(), (byte as f32 * f32::from_bits(0x3B80_8081)).to_bits());
             assert_eq!(
                 double.to_bits(),
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_writes_nothing() {
+    fn invalid_arguments_write_nothing() {
         let cases = [
             (&[1, 64][..], 8, GatherError::Index { at: 1, got: 64, below: 64 }),
             (&[1, 2], 7, GatherError::Pixels { expected: 8, got: 7 }),
@@ -164,21 +166,21 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_taken_as_they_are() {
+    fn numbers_are_copied_unchanged() {
         let (inputs, targets) =
             (Inputs::Numbers(vec![-0.5, 300.0, 0.1, f32::MAX]), Targets::Classes(vec![0, 1]));
         let set = Labelled::table(inputs, targets, 2).expect("2 rows of 2");
         let mut double = [9.0_f64; 4];
-        gather(Isa::detect(), &[1, 0], &set, &mut double).expect("all fits");
+        gather(Isa::detect(), &[1, 0], &set, &mut double).expect("valid arguments");
         assert_eq!(double, [0.1_f32, f32::MAX, -0.5, 300.0].map(f64::from));
     }
 
     #[test]
-    fn threads_change_nothing() {
+    fn the_number_of_threads_changes_no_bit() {
         let order: Vec<u32> = (0..500).map(|i| i * 7 % 64).collect();
         let gathered = || {
             let mut pixels = vec![9.0_f32; 2000];
-            gather(Isa::detect(), &order, &set(), &mut pixels).expect("all fits");
+            gather(Isa::detect(), &order, &set(), &mut pixels).expect("valid arguments");
             pixels
         };
         let pool = crate::machine::thread_pool::ThreadPool::new(3).expect("threads");

@@ -1,27 +1,27 @@
-//! Classes by their texts: which texts are one class, and what it is called.
+//! Classes of a table's label column: which texts name the same class, and the name printed for it.
 //!
 //! ```text
-//! setosa, virginica       text by text
-//! 0, 0.0, 1, 1e0          all are numbers: one class for each value, called by its shortest text
+//! setosa, virginica       a class for each text
+//! 0, 0.0, 1, 1e0          all are numbers: a class for each value, named by its shortest text
 //! ```
 //!
-//! [`table`](super::table) reads labels with this, of a training set and of new rows.
+//! [`table`](super::table) reads labels with this, in a training set and in new rows.
 
-/// The classes of a table, in their order.
+/// Classes of a table, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Classes {
     names: Vec<String>,
-    /// Their values, where all are numbers.
+    /// Values of the names, if all are numbers.
     numbers: Option<Vec<f64>>,
 }
 
-/// Below, different integers are different numbers of f64: 2^53.
+/// Bound below which f64 represents every integer: 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 impl Classes {
-    /// Returns the classes named by `texts`: in numeric order if all are numbers, else in the order
-    /// of their characters.
-    pub(crate) fn of(texts: &[String]) -> Self {
+    /// Collects the classes that `texts` name: in numeric order if all are numbers, else in
+    /// lexicographic order.
+    pub(crate) fn collect(texts: &[String]) -> Self {
         let mut names: Vec<&String> = texts.iter().collect();
         names.sort_unstable();
         names.dedup();
@@ -29,7 +29,7 @@ impl Classes {
             return Self { names: names.into_iter().cloned().collect(), numbers: None };
         };
         let mut all: Vec<_> = numbers.into_iter().zip(names).collect();
-        // Of one value, the shortest text comes first and stays.
+        // Sorts the shortest text of a value first, so that it survives.
         all.sort_by(|(a, text), (b, other)| {
             a.total_cmp(b).then(text.len().cmp(&other.len())).then(text.cmp(other))
         });
@@ -38,22 +38,22 @@ impl Classes {
         Self { names, numbers: Some(numbers) }
     }
 
-    /// The classes of a trained run, by their stored names.
-    pub(crate) fn known(names: &[String]) -> Self {
+    /// Restores the classes of a trained run from their names.
+    pub(crate) fn from_names(names: &[String]) -> Self {
         Self { names: names.into(), numbers: numbers(names) }
     }
 
-    /// Their names.
+    /// Names of the classes.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// Their names.
+    /// Names of the classes.
     pub(crate) fn into_names(self) -> Vec<String> {
         self.names
     }
 
-    /// The class that `text` names.
+    /// Returns the class that `text` names.
     pub(crate) fn find(&self, text: &str) -> Option<usize> {
         let by_text = || self.names.iter().position(|name| name == text);
         let by_number = || {
@@ -64,18 +64,18 @@ impl Classes {
     }
 }
 
-/// The values of `texts`, if all are numbers.
+/// Returns the values of `texts`, if all are numbers.
 fn numbers(texts: &[impl AsRef<str>]) -> Option<Vec<f64>> {
     texts.iter().map(|text| number(text.as_ref())).collect()
 }
 
-/// The finite number that `text` spells; -0 is 0.
+/// Parses `text` as a finite number; -0 is read as 0.
 fn number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| number + 0.0)
 }
 
-/// `true` if two texts of these values name one class. From 2^53 on other integers may have the
-/// same value.
+/// `true` if texts with these values name the same class. From 2^53 on, different integers may be
+/// the same f64.
 fn are_same(a: f64, b: f64) -> bool {
     a == b && a.abs() < EXACT
 }
@@ -84,13 +84,13 @@ fn are_same(a: f64, b: f64) -> bool {
 mod tests {
     use super::*;
 
-    fn of(texts: &[&str]) -> Classes {
-        Classes::of(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    fn collect(texts: &[&str]) -> Classes {
+        Classes::collect(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
     fn numbers_are_classes_by_their_value() {
-        let classes = of(&["10", "1.00", "9", "1.0", "-0.0", "0", "1.0"]);
+        let classes = collect(&["10", "1.00", "9", "1.0", "-0.0", "0", "1.0"]);
         assert_eq!(classes.names(), ["0", "1.0", "9", "10"]);
         for (text, class) in [
             ("1", Some(1)),
@@ -106,25 +106,25 @@ mod tests {
 
     #[test]
     fn texts_are_classes_by_their_characters() {
-        let classes = of(&["b", "1.0", "1", "a"]);
+        let classes = collect(&["b", "1.0", "1", "a"]);
         assert_eq!(classes.names(), ["1", "1.0", "a", "b"]);
         assert_eq!((classes.find("1.00"), classes.find("1.0")), (None, Some(1)));
-        // Not-a-number and infinity are no values.
-        assert_eq!(of(&["nan", "NaN", "1", "1.0"]).names().len(), 4);
+        // NaN is no value.
+        assert_eq!(collect(&["nan", "NaN", "1", "1.0"]).names().len(), 4);
     }
 
     #[test]
-    fn integers_beyond_f64_stay_apart() {
-        let classes = of(&["9007199254740993", "9007199254740992.0", "9007199254740995"]);
+    fn integers_beyond_f64_stay_distinct() {
+        let classes = collect(&["9007199254740993", "9007199254740992.0", "9007199254740995"]);
         assert_eq!(classes.names().len(), 3);
         assert_eq!(classes.find("9007199254740995"), Some(2));
     }
 
     #[test]
-    fn a_run_that_told_spellings_apart_still_finds_them() {
+    fn a_run_with_a_class_per_spelling_still_finds_each() {
         let names = ["0", "0.0", "1"].map(str::to_owned);
         assert_eq!(
-            ["0", "0.0", "1.0"].map(|text| Classes::known(&names).find(text)),
+            ["0", "0.0", "1.0"].map(|text| Classes::from_names(&names).find(text)),
             [Some(0), Some(1), Some(2)]
         );
     }

@@ -1,4 +1,4 @@
-//! A data set in memory: training and test examples, their names and their origin.
+//! A data set in memory: training and test examples, names and origin.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,48 +10,48 @@ use crate::data::labelled::{Labelled, Targets};
 /// A data set in memory.
 #[derive(Debug)]
 pub struct Dataset {
-    /// What it is called: `mnist`, `digits`, or the name of the folder it was asked for by.
+    /// Name of the data set: `mnist`, `digits`, or the name of its folder or file.
     pub name: String,
-    /// Where it came from.
+    /// Origin of the data.
     pub origin: Origin,
-    /// Number of classes; every label is below it. 0 where examples have values for targets.
+    /// Number of classes; every label is below it. 0 for regression targets.
     pub classes: usize,
-    /// What the columns and the classes of a table are called; nothing of images.
+    /// Names of a table's columns and classes; empty for images.
     pub names: Names,
-    /// The training set, from which a validation set is split.
+    /// Training set, from which a validation set is split.
     pub train: Labelled,
-    /// The test set; its images have the size of those of `train`.
+    /// Test set; its images have the size of those of `train`.
     pub test: Labelled,
-    /// Whether the test set was a part of the data, held out by the seed.
+    /// `true` if the test set was held out from the data by the seed.
     pub test_is_held_out: bool,
 }
 
-/// What the parts of a table are called.
+/// Names of a table's columns and classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// The columns that a network is shown.
+    /// Names of the input columns.
     pub columns: Vec<String>,
-    /// The classes.
+    /// Names of the classes.
     pub classes: Vec<String>,
 }
 
-/// Where a data set came from. Displays as a phrase for the summary and the report.
+/// Origin of a data set. Displays as a phrase for the summary and the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The files of this folder.
+    /// Files of a folder.
     Folder(PathBuf),
-    /// This file.
+    /// A file.
     File(PathBuf),
-    /// This mirror.
+    /// A mirror.
     Downloaded {
-        /// Its address.
+        /// URL of the mirror.
         from: String,
-        /// The folder where it stays, or `None` if it is kept for this run alone.
+        /// Folder that caches it; `None` if this run deletes it at its end.
         into: Option<PathBuf>,
     },
-    /// Generated.
+    /// A generator.
     Generated {
-        /// Why that had to be, in plain words; `None` if it was asked for.
+        /// Reason for generating it, as a phrase; `None` if it was requested.
         instead_of: Option<String>,
     },
 }
@@ -74,7 +74,7 @@ impl fmt::Display for Origin {
 }
 
 impl Dataset {
-    /// The data set `contents` with its name and origin.
+    /// Creates the data set `contents` with its name and origin.
     pub(crate) fn new(name: String, origin: Origin, contents: folder::Contents) -> Self {
         let folder::Contents { classes, train, test } = contents;
         Self {
@@ -88,10 +88,10 @@ impl Dataset {
         }
     }
 
-    /// Whether there is anything to learn.
+    /// Checks that there is anything to learn.
     ///
     /// # Errors
-    /// [`DataError::OneClass`] if all of the training set is of one class.
+    /// [`DataError::OneClass`] if the whole training set is of one class.
     pub fn check(&self) -> Result<(), DataError> {
         match self.train.labels() {
             [first, rest @ ..] if rest.iter().all(|label| label == first) => {
@@ -103,12 +103,12 @@ impl Dataset {
         }
     }
 
-    /// Whether examples have values for targets, not classes.
+    /// `true` if targets are values (regression), not classes.
     pub fn has_values(&self) -> bool {
         matches!(self.train.targets(), Targets::Values(_))
     }
 
-    /// Numbers that a network must answer with at least: one a class, or one value.
+    /// Smallest number of outputs of a network: one per class, or one value.
     pub fn outputs(&self) -> usize {
         self.classes.max(1)
     }

@@ -1,18 +1,20 @@
-//! Handwritten-like digits, generated: what a program trains on where MNIST cannot be had.
+//! Generator of digits that look handwritten, for training where MNIST is unavailable.
 //!
 //! ```text
-//! for each image, on its own:
-//!     label, style    drawn                                       strokes.rs: the templates
+//! for each image:
+//!     label, style    drawn at random                             strokes.rs: the templates
 //!     path            write(style): distort, fit, centre          hand.rs
 //!     ink             line(a, b) for each short line of the path  pen.rs
 //!     pixels          develop: soft edge, grain                   pen.rs
 //! ```
-//! The images have MNIST's form: 28 x 28, white on black, the digit fitted to 20 x 20 and centred by its mass.
-//! They are a function of `(seed, stream, index)` alone, by integer arithmetic and correctly rounded operations:
-//! the same bytes on every machine, with any number of threads.
 //!
-//! They are a real task: trained on 60,000 of them, a linear classifier reads 91 % of 10,000 others and a
-//! perceptron with 512 hidden units 98 %; of MNIST's test images these two read 87 % and 95 % (`docs/BENCHMARKS.md`).
+//! The images have MNIST's form: 28 x 28, white on black, the digit fitted to 20 x 20 and centred
+//! by its mass. Each is a function of `(seed, stream, index)` alone, by integer arithmetic and
+//! correctly rounded operations: the same bytes on every machine, for any number of threads.
+//!
+//! They are a real task. Trained on 60,000 of them, a linear classifier has an accuracy of 91 % on
+//! 10,000 others, and a perceptron with 512 hidden units 98 %. On MNIST's test images these two
+//! reach 87 % and 95 % (`docs/BENCHMARKS.md`).
 
 mod draws;
 mod hand;
@@ -23,29 +25,25 @@ use draws::Draws;
 use hand::Path;
 use kernels::random::Stream;
 use pen::Ink;
+pub use pen::{PIXELS, SIDE};
 use strokes::DIGITS;
 
-/// The rows of an image, and its columns.
-pub const SIDE: usize = 28;
-
-/// The pixels of an image.
-pub const PIXELS: usize = SIDE * SIDE;
-
-/// FNV-1a (64 bits) of the images and labels of `generate(0, 0, 100, _)`: what this generator draws, in a number.
+/// FNV-1a (64 bits) of the images and labels of `generate(0, 0, 100, _)`: identifies this version
+/// of the generator.
 pub const FINGERPRINT: u64 = 0x5684_e99f_94ec_b97e;
 
-/// More threads than this are not started: 70,000 images take one of them less than a second.
+/// Largest number of threads: a single one draws 70,000 images in less than a second.
 const MAX_THREADS: usize = 64;
 
-/// `count` images and their labels; image `i` depends on `(seed, stream, i)` alone.
+/// Generates `count` images and their labels; image `i` depends on `(seed, stream, i)` alone.
 ///
-/// The images are `count * PIXELS` bytes, image by image, row by row from the top, 0 for paper and 255 for ink.
-/// The labels are `count` bytes, each of 0 to 9, all ten equally likely.
+/// Images: `[count, SIDE, SIDE]` bytes, row-major from the top, 0 for paper and 255 for ink.
+/// Labels: `[count]` bytes from 0 to 9, all ten equally likely.
 ///
-/// `threads` is how many threads share the work (0 counts as 1, more than 64 as 64); the result is the same.
+/// `threads` is the number of threads (0 counts as 1, more than 64 as 64); the result is the same.
 ///
 /// # Panics
-/// As [`Vec`] does: if the images' length exceeds `isize::MAX` bytes.
+/// If the images' length exceeds `isize::MAX` bytes, as [`Vec`] does.
 ///
 /// ```
 /// use runner::data::digits::{PIXELS, generate};
@@ -57,15 +55,16 @@ pub fn generate(seed: u64, stream: u64, count: usize, threads: usize) -> (Vec<u8
     let stream = Stream::new(seed, stream);
     let mut images = vec![[0; PIXELS]; count];
     let mut labels = vec![0; count];
-    let share = count.div_ceil(threads.clamp(1, MAX_THREADS)).max(1);
+    let chunk = count.div_ceil(threads.clamp(1, MAX_THREADS)).max(1);
     std::thread::scope(|scope| {
-        for (part, (images, labels)) in
-            images.chunks_mut(share).zip(labels.chunks_mut(share)).enumerate()
+        for (thread, (images, labels)) in
+            images.chunks_mut(chunk).zip(labels.chunks_mut(chunk)).enumerate()
         {
             scope.spawn(move || {
                 let mut path = Path::default();
                 for (i, (image, label)) in images.iter_mut().zip(labels).enumerate() {
-                    *label = draw(Draws::new(stream, (part * share + i) as u64), &mut path, image);
+                    let draws = Draws::new(stream, (thread * chunk + i) as u64);
+                    *label = draw(draws, &mut path, image);
                 }
             });
         }
@@ -77,13 +76,13 @@ pub fn generate(seed: u64, stream: u64, count: usize, threads: usize) -> (Vec<u8
 fn draw(draws: Draws, path: &mut Path, image: &mut [u8; PIXELS]) -> u8 {
     let label = draws.below(Draws::LABEL, 10);
     let digit = &DIGITS[label as usize];
-    let style = digit.style(|bound| draws.below(Draws::STYLE, bound));
+    let style = digit.pick_style(|bound| draws.below(Draws::STYLE, bound));
     let edge = 0.6 + 0.5 * draws.uniform(Draws::EDGE);
     let grain = 0.5 * draws.uniform(Draws::GRAIN);
     path.write(digit, style, edge / 2.0, draws);
     let mut ink = Ink::blank();
     for (a, b) in path.lines() {
-        // Half the widest edge and half the coarsest grain.
+        // The margin is half the widest edge plus half the coarsest grain.
         ink.line(a, b, 0.8);
     }
     ink.develop(edge, |pixel| grain * (draws.uniform(Draws::PIXEL + pixel as u64) - 0.5), image);
@@ -96,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_pinned() {
-        // Another value is another data set: recorded accuracies no longer hold.
+        // A change of the hash invalidates recorded accuracies.
         let (pixels, labels) = generate(0, 0, 100, 2);
         let hash = pixels.iter().chain(&labels).fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
@@ -145,7 +144,8 @@ mod tests {
                 rows[row] |= pixel > 0;
                 columns[column] |= pixel > 0;
             }
-            // The path is centred to half a pixel; where lines overlap, the image's centre is not the path's.
+            // The path is centred to half a pixel. Where lines overlap, the image's centre of mass
+            // differs from the path's.
             for centre in [x / mass, y / mass] {
                 assert!((centre - 14.0).abs() < 2.0, "image {i}: {centre}");
             }
@@ -159,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_class_mean_reads_many_but_not_most_of_the_rest() {
-        // A real task: the classes are distinct, and their means do not tell them apart.
+    fn the_nearest_class_mean_classifies_seven_to_eight_in_ten() {
+        // The classes are distinct, but the task takes more than their means.
         let (train, labels) = generate(3, 0, 4_000, 2);
         let mut means = [[0.0_f32; PIXELS]; 10];
         let mut seen = [0.0_f32; 10];

@@ -1,18 +1,19 @@
-//! Downloading a folder of published files from mirrors that may be absent, slow, broken or lying.
+//! Download of a folder of published files from mirrors that may be absent, slow, broken or wrong.
 //!
 //! ```text
-//! for each file, unless a copy with the right checksum is there
-//!     for each mirror, the one that delivered last first
+//! for each file, unless the folder has a copy with the published checksum
+//!     for each mirror, beginning with the one that delivered the last file
 //!         thread:  GET mirror/file.gz  ->  chunks  ->  a channel of a few chunks
-//!         here:    channel (with a time limit)  ->  gunzip  ->  SHA-256  ->  temporary file
-//!         right checksum: rename, next file        anything else: note the reason, next mirror
+//!         caller:  channel (with a timeout)  ->  gunzip  ->  SHA-256  ->  temporary file
+//!         published checksum: rename, next file    anything else: record the reason, next mirror
 //! ```
 //!
-//! The thread is there for the time limits: whatever blocks (names, connecting, TLS, headers, the body) blocks
-//! the thread alone, and giving up is to stop listening. Until the first byte from any mirror there is one limit
-//! for all of them together, of which each gets an equal part of what is left; after that only a stall counts.
+//! The thread implements the timeouts: DNS, connecting, TLS, headers and the body block the thread
+//! alone, and the caller gives up by dropping its end of the channel. Until the first byte from any
+//! mirror, all mirrors share one timeout; each gets an equal part of the remaining time. After
+//! that, only a stall counts.
 //!
-//! [`mnist`](super::mnist) calls it.
+//! Called by [`mnist`](super::mnist).
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -29,45 +30,45 @@ use crate::data::error::{Attempt, DataError, Reason};
 use crate::data::idx::GZIP_MAGIC;
 use crate::data::replace::replace;
 
-/// Bytes read at a time: few enough for a lively progress bar, enough for the overheads not to count.
+/// Bytes per read: few enough for a smooth progress bar, enough to amortise overheads.
 const CHUNK: usize = 64 * 1024;
 
-/// Chunks that may wait between network and disk.
+/// Capacity of the channel between network and disk, in chunks.
 const CHUNKS_AHEAD: usize = 8;
 
-/// Where files are published, and how long to wait for them.
+/// Mirrors of published files, with timeouts.
 #[derive(Clone, Debug)]
 pub struct Mirrors {
-    /// Addresses of folders, `http` or `https`, in order of preference. A file is asked for as `address/name.gz`, and
-    /// may come gzipped or not.
+    /// URLs of folders, `http` or `https`, in order of preference. The URL of a file is
+    /// `folder/name.gz`; the response may be gzipped or not.
     pub urls: Vec<String>,
-    /// The files.
+    /// Files to download.
     pub files: [Published; 4],
-    /// Longest time until the first byte of a file comes from any mirror, resolving names included.
+    /// Timeout until the first byte of a file from any mirror, DNS included.
     pub first_byte: Duration,
-    /// Longest time between two bytes once a first one has come, and until the first byte of each further file.
+    /// Timeout between two bytes, and until the first byte of each further file.
     pub stall: Duration,
-    /// Whether the proxy that the environment names is used.
+    /// `true` to use the proxy that the environment names.
     pub environment_proxy: bool,
 }
 
 /// A published file.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// Its name, without `.gz`.
+    /// Name without `.gz`.
     pub name: &'static str,
-    /// Its length when uncompressed.
+    /// Length of the uncompressed file.
     pub bytes: u64,
-    /// The SHA-256 of its uncompressed bytes, as 64 lower-case hexadecimal digits.
+    /// SHA-256 of the uncompressed bytes, as 64 lower-case hexadecimal digits.
     pub sha256: &'static str,
 }
 
-/// Why something could not be downloaded.
+/// Failure of a download.
 #[derive(Debug)]
 pub(crate) enum Failure<T> {
-    /// Of one mirror, its [`Reason`]; of them all, the [`Attempt`]s.
+    /// No mirror delivered: the [`Reason`] of one mirror, or the [`Attempt`]s at all mirrors.
     Mirror(T),
-    /// This machine could not store it.
+    /// This machine could not store the file.
     Machine(DataError),
 }
 
@@ -77,8 +78,9 @@ impl<T> From<DataError> for Failure<T> {
     }
 }
 
-/// Makes `folder` hold every file of `mirrors`, uncompressed, and returns the address of the mirror that delivered
-/// the last, or `None` if all were there. What it makes is whole and verified from the moment it has its name.
+/// Downloads the files of `mirrors` into `folder`, uncompressed. Returns the URL of the mirror that
+/// delivered the last file, or `None` if the folder had all files. Each file is complete and
+/// verified before it gets its name.
 pub(crate) fn download(
     folder: &Path,
     mirrors: &Mirrors,
@@ -87,7 +89,7 @@ pub(crate) fn download(
     let longest = mirrors.first_byte.saturating_add(mirrors.stall).saturating_mul(2);
     let mut config = ureq::Agent::config_builder()
         .user_agent(concat!("evenkeel/", env!("CARGO_PKG_VERSION")))
-        // Longer than anyone listens; so that an abandoned thread ends.
+        // Longer than the caller waits: these end an abandoned thread.
         .timeout_resolve(Some(longest))
         .timeout_connect(Some(longest))
         .timeout_recv_response(Some(longest))
@@ -100,7 +102,7 @@ pub(crate) fn download(
         started: Instant::now(),
         first_byte: mirrors.first_byte,
         stall: mirrors.stall,
-        answered: false,
+        responded: false,
         on_event,
     };
 
@@ -116,10 +118,10 @@ pub(crate) fn download(
         for tried in 0..count {
             let mirror = &mirrors.urls[(current + tried) % count];
             let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), file.name);
-            (session.on_event)(Event::Begun(&url));
-            let outcome = session.fetch(&url, file, &path, count - tried);
-            (session.on_event)(Event::Ended);
-            match outcome {
+            (session.on_event)(Event::Started(&url));
+            let result = session.fetch(&url, file, &path, count - tried);
+            (session.on_event)(Event::Finished);
+            match result {
                 Ok(()) => {
                     current = (current + tried) % count;
                     delivered = Some(mirror.clone());
@@ -134,20 +136,20 @@ pub(crate) fn download(
     Ok(delivered)
 }
 
-/// What the downloads of one folder share.
+/// State shared by the downloads of one folder.
 struct Session<'a> {
     agent: ureq::Agent,
     started: Instant,
     first_byte: Duration,
     stall: Duration,
-    /// Whether a byte has come from any mirror.
-    answered: bool,
+    /// `true` once a byte has arrived from any mirror.
+    responded: bool,
     on_event: &'a mut dyn FnMut(Event<'_>),
 }
 
 impl Session<'_> {
-    /// Makes `path` the file that `url` delivers, if it is `file`; `mirrors_left` share what is left of the time
-    /// until the first byte.
+    /// Downloads `url` to `path`, if the response is `file`. `mirrors_left` mirrors share the time
+    /// that remains until the first byte.
     fn fetch(
         &mut self,
         url: &str,
@@ -156,14 +158,14 @@ impl Session<'_> {
         mirrors_left: usize,
     ) -> Result<(), Failure<Reason>> {
         replace(path, |out| {
-            let patience = if self.answered {
+            let timeout = if self.responded {
                 self.stall
             } else {
                 self.first_byte.saturating_sub(self.started.elapsed()) / mirrors_left as u32
             };
-            // Even a gzip stream that compresses nothing is far shorter than this: no server can go on for ever.
+            // Bounds an endless response. Even a gzip stream that compresses nothing is shorter.
             let most = file.bytes.saturating_mul(2).saturating_add(CHUNK as u64);
-            let mut body = BufReader::with_capacity(CHUNK, self.open(url, patience)?.take(most));
+            let mut body = BufReader::with_capacity(CHUNK, self.open(url, timeout)?.take(most));
             let gzipped = body.fill_buf().map_err(mirror)?.starts_with(&GZIP_MAGIC);
             if gzipped {
                 copy_verified(MultiGzDecoder::new(body), file, path, out)
@@ -173,8 +175,8 @@ impl Session<'_> {
         })
     }
 
-    /// Starts a thread that reads `url`; the first byte is waited for as long as `patience`.
-    fn open(&mut self, url: &str, patience: Duration) -> Result<Body<'_>, DataError> {
+    /// Starts a thread that reads `url`. The first byte must arrive within `timeout`.
+    fn open(&mut self, url: &str, timeout: Duration) -> Result<Body<'_>, DataError> {
         let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
         let (agent, address) = (self.agent.clone(), url.to_owned());
         thread::Builder::new()
@@ -190,9 +192,9 @@ impl Session<'_> {
             chunk: Vec::new(),
             used: 0,
             received: 0,
-            patience,
+            timeout,
             stall: self.stall,
-            answered: &mut self.answered,
+            responded: &mut self.responded,
             on_event: &mut *self.on_event,
         })
     }
@@ -201,20 +203,20 @@ impl Session<'_> {
 /// Part of a response's body.
 struct Chunk {
     bytes: Vec<u8>,
-    /// Length of the whole body, if the server says.
+    /// Length of the body, if the server states it.
     total: Option<u64>,
 }
 
-/// Reads `url` into `chunks` until its end, an error, or nobody listens any more.
+/// Sends the body of `url` to `chunks` until its end, an error, or the receiver is dropped.
 fn send(agent: &ureq::Agent, url: &str, chunks: &SyncSender<Result<Chunk, Reason>>) {
-    if let Err(reason) = relay(agent, url, chunks) {
-        // If this fails too, nobody listens: there is nothing left to do.
+    if let Err(reason) = try_send(agent, url, chunks) {
+        // Fails if the receiver was dropped: the caller has given up.
         let _ = chunks.send(Err(reason));
     }
 }
 
-/// [`send`], but for the error.
-fn relay(
+/// Sends as [`send`], and returns the error.
+fn try_send(
     agent: &ureq::Agent,
     url: &str,
     chunks: &SyncSender<Result<Chunk, Reason>>,
@@ -236,33 +238,33 @@ fn relay(
     }
 }
 
-/// The receiving end of [`send`], which does not wait for ever. Its errors carry a [`Reason`].
+/// Receiving end of [`send`], with timeouts. Its errors carry a [`Reason`].
 struct Body<'a> {
     chunks: Receiver<Result<Chunk, Reason>>,
     chunk: Vec<u8>,
-    /// How much of `chunk` was handed out.
+    /// Bytes of `chunk` that have been read.
     used: usize,
-    /// Bytes that have come in all.
+    /// Bytes received so far.
     received: u64,
-    patience: Duration,
+    timeout: Duration,
     stall: Duration,
-    answered: &'a mut bool,
+    responded: &'a mut bool,
     on_event: &'a mut dyn FnMut(Event<'_>),
 }
 
 impl Read for Body<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.used == self.chunk.len() {
-            let Chunk { bytes, total } = match self.chunks.recv_timeout(self.patience) {
+            let Chunk { bytes, total } = match self.chunks.recv_timeout(self.timeout) {
                 Ok(message) => message.map_err(io::Error::other)?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(0),
                 Err(RecvTimeoutError::Timeout) => {
                     let reason = if self.received == 0 { Reason::Silent } else { Reason::Stalled };
-                    return Err(io::Error::other(reason(self.patience)));
+                    return Err(io::Error::other(reason(self.timeout)));
                 }
             };
-            *self.answered = true;
-            self.patience = self.stall;
+            *self.responded = true;
+            self.timeout = self.stall;
             self.received += bytes.len() as u64;
             (self.chunk, self.used) = (bytes, 0);
             (self.on_event)(Event::Received { bytes: self.received, total });
@@ -273,7 +275,7 @@ impl Read for Body<'_> {
     }
 }
 
-/// Copies `source` to `out`, which is to become `path`, and checks that it is `file`.
+/// Copies `source` to `out`, the temporary file for `path`, and checks that it is `file`.
 fn copy_verified(
     mut source: impl Read,
     file: &Published,
@@ -302,12 +304,12 @@ fn copy_verified(
     Ok(())
 }
 
-/// A failure to read from a mirror: [`Body`]'s own reason, or else that of the decoder above it.
+/// Converts a failure to read from a mirror: the reason is [`Body`]'s, or else the gzip decoder's.
 fn mirror(error: io::Error) -> Failure<Reason> {
     Failure::Mirror(error.downcast().unwrap_or_else(|decoder| Reason::Gzip(decoder.to_string())))
 }
 
-/// Whether `path` can be read and is `file`.
+/// `true` if `path` can be read and is `file`.
 fn is_verified(path: &Path, file: &Published) -> bool {
     File::open(path).is_ok_and(|copy| copy_verified(copy, file, path, &mut io::sink()).is_ok())
 }
@@ -322,7 +324,7 @@ mod tests {
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     #[test]
-    fn nothing_is_asked_for_where_all_is_verified() {
+    fn verified_files_are_not_downloaded() {
         let folder = tempfile::tempdir().expect("a folder");
         let mirrors = Mirrors {
             urls: vec![],
@@ -331,16 +333,16 @@ mod tests {
             stall: Duration::ZERO,
             environment_proxy: false,
         };
-        let outcome =
+        let result =
             || download(folder.path(), &mirrors, &mut |event| panic!("nothing to do: {event:?}"));
         for file in &mirrors.files {
-            assert!(matches!(outcome(), Err(Failure::Mirror(attempts)) if attempts.is_empty()));
+            assert!(matches!(result(), Err(Failure::Mirror(attempts)) if attempts.is_empty()));
             fs::write(folder.path().join(file.name), "abc").expect("written");
         }
-        assert!(matches!(outcome(), Ok(None)));
+        assert!(matches!(result(), Ok(None)));
         for wrong in ["abd", "ab", "abcd", ""] {
             fs::write(folder.path().join("c"), wrong).expect("written");
-            assert!(matches!(outcome(), Err(Failure::Mirror(_))), "{wrong}");
+            assert!(matches!(result(), Err(Failure::Mirror(_))), "{wrong}");
         }
     }
 }

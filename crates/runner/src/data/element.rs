@@ -1,17 +1,17 @@
-//! The types that a run computes in: f32 and f64, with their bytes in files.
+//! Types of a run's parameters: f32 and f64, with their encoding in files.
 
 use std::ops::{Div, Mul};
 
 use nn::Float;
 use safetensors::Dtype;
 
-/// A type of parameters: `f32` or `f64`.
+/// Type of parameters: `f32` or `f64`.
 pub trait Element: Float + From<u8> + From<f32> + Mul<Output = Self> + Div<Output = Self> {
-    /// Its name in safetensors files.
+    /// Type in safetensors files.
     const DTYPE: Dtype;
     /// Appends the little-endian bytes of `values` to `bytes`.
     fn write(values: &[Self], bytes: &mut Vec<u8>);
-    /// The values whose little-endian bytes are `bytes`; trailing bytes that make no whole value are left out.
+    /// Reads values from their little-endian bytes; ignores trailing bytes of an incomplete value.
     fn read(bytes: &[u8]) -> Vec<Self>;
 }
 

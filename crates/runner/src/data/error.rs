@@ -1,7 +1,8 @@
-//! What can be wrong with data: every failure of [`load`](super::load) and of the parts it is made of.
+//! Errors of [`load`](super::load) and of the readers and generators that it calls.
 //!
-//! A message is complete in itself: it names the file, what was expected and what was found, and where there
-//! is one, the remedy. [`DataError::Io`] is the machine's failure; every other variant is the data's.
+//! Each message is complete: it names the file, what was expected and what was found, and the
+//! remedy if there is one. [`DataError::Io`] is a failure of the machine; every other variant is
+//! one of the data.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,83 +10,85 @@ use std::{fmt, io};
 
 use crate::machine::escape;
 
-/// A data set could not be read, found, downloaded or stored.
+/// Failure to read, find, download or store a data set.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// A file is there and can be read, but is not what its place asks for.
+    /// A file can be read, but its contents break a rule.
     #[error("{}: {fault}: expected {expected}, found {found}", path.display())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Which rule it breaks.
+        /// Rule that it breaks.
         fault: Fault,
-        /// What the rule asks for.
+        /// Contents that the rule requires.
         expected: String,
-        /// What stands there.
+        /// Contents of the file.
         found: String,
     },
-    /// A folder that was asked for lacks some of the four files.
+    /// The folder that was named lacks some of the four files.
     #[error(
         "{}: no {} (each may also end in .gz, or be spelled like train-images.idx3-ubyte)",
         folder.display(),
         files.join(", ")
     )]
     Missing {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
-        /// The names looked for and not found.
+        /// Names of the missing files.
         files: Vec<&'static str>,
     },
     /// There is no such file or folder.
     #[error("{}: there is no such file or folder", path.display())]
     Absent {
-        /// Its path.
+        /// Path that was named.
         path: PathBuf,
     },
-    /// Nothing can be learned from the training set.
+    /// All training examples are of one class: there is nothing to learn.
     #[error(
         "{name}: expected examples of at least two classes, found {} of class {class} alone",
         examples
     )]
     OneClass {
-        /// The data set.
+        /// Name of the data set.
         name: String,
-        /// How many there are.
+        /// Number of training examples.
         examples: usize,
-        /// Their class.
+        /// Name of their class.
         class: String,
     },
-    /// MNIST is in none of the places looked at, and no mirror delivered it.
+    /// MNIST is in none of the searched folders, and no mirror delivered it.
     #[error(
-        "{}. Remedy: name a folder that holds its four files with --data or MNIST_DIR, or train on generated \
-         digits with --dataset digits",
-        unavailable(places, attempts)
+        "{}. Remedy: name a folder that holds its four files with --data or MNIST_DIR, or train \
+         on generated digits with --dataset digits",
+        unavailable(searched, attempts)
     )]
     Unavailable {
-        /// The folders looked at, in order.
-        places: Vec<PathBuf>,
-        /// What each mirror answered, in order; empty if no mirror is configured.
+        /// Searched folders, in order.
+        searched: Vec<PathBuf>,
+        /// Failure of each mirror, in order; empty if no mirror is configured.
         attempts: Vec<Attempt>,
     },
-    /// The machine refused: permissions, a full disk, no memory. The cause is part of the message.
+    /// The operating system refused: permissions, a full disk, no memory. The message includes the
+    /// cause.
     #[error("cannot {action} {}: {cause}", path.display())]
     Io {
-        /// What was tried: a verb.
+        /// Operation that failed: a verb.
         action: &'static str,
-        /// The file or folder it was tried on.
+        /// File or folder of the operation.
         path: PathBuf,
-        /// The operating system's answer.
+        /// Error of the operating system.
         cause: io::Error,
     },
 }
 
 impl DataError {
-    /// An [`Io`](Self::Io) error about `path`, for `map_err`.
+    /// Returns a conversion to an [`Io`](Self::Io) error about `path`, for `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Io { action, path: path.to_path_buf(), cause }
     }
 
-    /// A [`Malformed`](Self::Malformed) error about `path`, in one line whatever the file holds.
+    /// Creates a [`Malformed`](Self::Malformed) error about `path`. Its message is a single line:
+    /// control characters are escaped.
     pub(crate) fn malformed(
         path: &Path,
         fault: Fault,
@@ -101,10 +104,10 @@ impl DataError {
     }
 }
 
-/// The rule that a malformed file breaks.
+/// Rule that a malformed file breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It is no array of NumPy, or one that is stored in another way.
+    /// It is no NumPy array, or its storage order is not supported.
     #[error("not an array that can be read")]
     Npy,
     /// It is no ZIP archive, or a damaged one.
@@ -113,52 +116,52 @@ pub enum Fault {
     /// An array is missing.
     #[error("missing array")]
     Array,
-    /// A table has no column of this name, or several.
+    /// A table has no column with this name, or several.
     #[error("no such column")]
     Column,
     /// A row of a table is longer or shorter than its header.
     #[error("ragged table")]
     Ragged,
-    /// What should be a finite number is none.
+    /// A field is not a finite number.
     #[error("not a number")]
     Number,
     /// A class of a table cannot be used.
     #[error("bad label")]
     Label,
-    /// The file does not begin as IDX files do.
+    /// The magic number of IDX files is missing.
     #[error("not an IDX file")]
     Magic,
-    /// Its elements are not unsigned bytes.
+    /// Elements are not unsigned bytes.
     #[error("wrong element type")]
     ElementType,
-    /// It has another number of dimensions than images (3) or labels (1).
+    /// The number of dimensions is not that of images (3) or labels (1).
     #[error("wrong number of dimensions")]
     Rank,
-    /// One of its dimensions is 0: it holds nothing.
+    /// A dimension is 0.
     #[error("empty")]
     Empty,
-    /// It is shorter or longer than its header says.
+    /// The file is shorter or longer than its header says.
     #[error("wrong length")]
     Length,
-    /// It begins as gzip files do, but cannot be decompressed.
+    /// The file begins with gzip's magic number but cannot be decompressed.
     #[error("damaged gzip stream")]
     Gzip,
     /// Images and labels differ in number.
-    #[error("images and labels do not pair up")]
+    #[error("images and labels differ in number")]
     Count,
-    /// Two arrays have not as many entries.
-    #[error("arrays do not pair up")]
+    /// Inputs and targets differ in number.
+    #[error("arrays differ in length")]
     Pairs,
-    /// An example has another shape than those of a run.
+    /// Examples have another shape than those that a run was trained on.
     #[error("examples of another shape")]
     Width,
-    /// Targets are classes where values are needed, or the other way round.
+    /// Targets are classes where values are needed, or values where classes are needed.
     #[error("targets of another kind")]
     Targets,
     /// A label names a class that the data set does not have.
     #[error("label out of range")]
     LabelRange,
-    /// Test examples have another shape or type than those trained on.
+    /// Test examples have another shape or type than training examples.
     #[error("test examples differ from training examples")]
     Shape,
     /// Test images have another size than training images.
@@ -166,58 +169,60 @@ pub enum Fault {
     ImageSize,
 }
 
-/// A mirror that did not deliver.
+/// Failed download of a file from a mirror.
 #[derive(Debug, thiserror::Error)]
 #[error("{url}: {reason}")]
 pub struct Attempt {
-    /// The address that was asked for.
+    /// URL of the file.
     pub url: String,
-    /// Why it came to nothing.
+    /// Reason of the failure.
     pub reason: Reason,
 }
 
-/// Why a mirror did not deliver.
+/// Reason why a mirror did not deliver a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Nothing came in time.
+    /// No byte arrived within this time.
     #[error("no byte within {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
-    /// Something came, then nothing more.
+    /// After the first bytes, none arrived for this time.
     #[error("stalled for {:.1} s", .0.as_secs_f64())]
     Stalled(Duration),
     /// The server refused, with this HTTP status.
     #[error("HTTP status {0}")]
     Status(u16),
-    /// No conversation came about, or it broke off: no such host, no connection, bad TLS, a truncated body.
+    /// The connection failed or broke off: unknown host, refused connection, bad TLS, a truncated
+    /// body.
     #[error("{0}")]
     Broken(String),
-    /// What came begins as gzip but cannot be decompressed.
+    /// The response begins with gzip's magic number but cannot be decompressed.
     #[error("damaged gzip stream: {0}")]
     Gzip(String),
-    /// More came than the file is long.
+    /// The response is longer than the file.
     #[error("longer than the {expected} bytes that were expected")]
     TooLong {
-        /// The published length.
+        /// Published length.
         expected: u64,
     },
-    /// What came is not the file.
+    /// The response is not the published file.
     #[error("SHA-256 of the uncompressed bytes: expected {expected}, found {found}")]
     Checksum {
-        /// The published checksum.
+        /// Published checksum.
         expected: &'static str,
-        /// That of what came.
+        /// Checksum of the response.
         found: String,
     },
 }
 
-/// Why MNIST cannot be had: the folders it is in none of, and what each mirror answered.
-pub(crate) fn unavailable(places: &[PathBuf], attempts: &[Attempt]) -> String {
-    let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+/// Returns the sentence that says why MNIST is unavailable: the searched folders, and the failure
+/// of each mirror.
+pub(crate) fn unavailable(searched: &[PathBuf], attempts: &[Attempt]) -> String {
+    let searched: Vec<_> = searched.iter().map(|folder| folder.display().to_string()).collect();
     let attempts: Vec<_> = attempts.iter().map(Attempt::to_string).collect();
     let download =
         if attempts.is_empty() { "no mirror is configured".into() } else { attempts.join("; ") };
     format!(
         "MNIST is in none of the folders {}, and could not be downloaded ({download})",
-        places.join(", ")
+        searched.join(", ")
     )
 }

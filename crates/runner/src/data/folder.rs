@@ -1,13 +1,13 @@
-//! A folder of four IDX files: training and test images, each with their labels. The form of MNIST, of its
-//! relatives (Fashion-MNIST, KMNIST, EMNIST) and of generated digits.
+//! A folder of four IDX files: training images, test images, and the labels of both. The form of
+//! MNIST, of its variants (Fashion-MNIST, KMNIST, EMNIST) and of cached generated digits.
 //!
 //! ```text
-//! train-images-idx3-ubyte    count x rows x cols      t10k-images-idx3-ubyte    count x rows x cols
-//! train-labels-idx1-ubyte    count                    t10k-labels-idx1-ubyte    count
+//! train-images-idx3-ubyte   count x rows x cols     t10k-images-idx3-ubyte   count x rows x cols
+//! train-labels-idx1-ubyte   count                   t10k-labels-idx1-ubyte   count
 //! ```
 //!
-//! Each may end in `.gz`, and may be spelled with a dot before `idx`, as some mirrors do. [`load`](super::load)
-//! reads the folders it finds with this; generated digits are cached with it.
+//! Each may end in `.gz`, and may be spelled with a dot before `idx`, as on some mirrors. Called by
+//! [`load`](super::load), and by the cache of generated digits.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -17,7 +17,7 @@ use crate::data::idx;
 use crate::data::idx::Array;
 use crate::data::labelled::Labelled;
 
-/// The four names, in the order train images, train labels, test images, test labels.
+/// Names of the four files: train images, train labels, test images, test labels.
 pub const FILES: [&str; 4] = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -25,21 +25,23 @@ pub const FILES: [&str; 4] = [
     "t10k-labels-idx1-ubyte",
 ];
 
-/// The contents of a folder.
+/// Contents of a folder.
 #[derive(Debug)]
 pub struct Contents {
     /// Number of classes; every label is below it.
     pub classes: usize,
-    /// The training set.
+    /// Training set.
     pub train: Labelled,
-    /// The test set; its images have the size of those of `train`.
+    /// Test set; its images have the size of those of `train`.
     pub test: Labelled,
 }
 
-/// Where in `folder` the four files of [`FILES`] are. Raw files are preferred to gzipped ones, being quicker to read.
+/// Finds the four [`FILES`] in `folder`. Prefers raw files to gzipped ones: they are faster to
+/// read.
 ///
 /// # Errors
-/// [`DataError::Missing`] naming all that are not there; [`DataError::Io`] if that cannot be told.
+/// [`DataError::Missing`], with the names of all missing files; [`DataError::Io`] if the folder
+/// cannot be searched.
 pub fn locate(folder: &Path) -> Result<[PathBuf; 4], DataError> {
     let mut found = [const { None }; 4];
     for (name, found) in FILES.iter().zip(&mut found) {
@@ -64,13 +66,14 @@ pub fn locate(folder: &Path) -> Result<[PathBuf; 4], DataError> {
     }
 }
 
-/// Reads the four files `paths`, which [`locate`] found, the two sets at the same time.
+/// Reads the four files `paths`, found by [`locate`]: the training and the test set in parallel.
 ///
-/// `classes` is the number of classes, or `None` to take one more than the largest training label.
+/// `classes` is the number of classes; `None` takes the largest training label plus 1.
 ///
 /// # Errors
-/// [`DataError::Malformed`] if a file breaks a rule of [`idx`], images and labels differ in number, a label is
-/// not below `classes`, or training and test images differ in size; [`DataError::Io`] if a file cannot be read.
+/// [`DataError::Malformed`] if a file breaks a rule of [`idx`], images and labels differ in number,
+/// a label is not below `classes`, or training and test images differ in size; [`DataError::Io`] if
+/// a file cannot be read.
 pub fn read(paths: &[PathBuf; 4], classes: Option<usize>) -> Result<Contents, DataError> {
     let [train_images, train_labels, test_images, test_labels] = paths;
     let (train, test) = thread::scope(|scope| {
@@ -100,7 +103,7 @@ pub fn read(paths: &[PathBuf; 4], classes: Option<usize>) -> Result<Contents, Da
     Ok(Contents { classes, train, test })
 }
 
-/// Writes `train` and `test` into `folder` as four raw files, making the folder if there is none.
+/// Writes `train` and `test` into `folder` as four raw files. Creates the folder if necessary.
 ///
 /// # Errors
 /// [`DataError::Malformed`] if a set is empty; [`DataError::Io`] if a file cannot be written.
@@ -117,7 +120,7 @@ pub fn write(folder: &Path, train: &Labelled, test: &Labelled) -> Result<(), Dat
     Ok(())
 }
 
-/// The images of one file with the labels of another.
+/// Reads the images of one file and the labels of another.
 fn pair(images: &Path, labels: &Path) -> Result<Labelled, DataError> {
     let Array { dims: [count, rows, cols], data: pixels } = Array::read(images)?;
     let Array { dims: [label_count], data: label_values } = Array::read(labels)?;

@@ -1,8 +1,9 @@
-//! Generated digits as a data set: 60,000 to train on and 10,000 to test on, kept in the cache.
+//! Generated digits as a data set: 60,000 training and 10,000 test images, cached on disk.
 //!
-//! The training images are one stream of the seed, the test images another. The cached folder is named after the seed
-//! and after what the generator draws ([`digits::FINGERPRINT`]), so that another version of it reads none of this
-//! one's images. [`load`](super::load) calls [`load`] for `--dataset digits` and where MNIST cannot be had.
+//! Training and test images are drawn from separate streams of the seed. The name of the cached
+//! folder has the seed and the generator's [`digits::FINGERPRINT`]: each version of the generator
+//! reads its own images. [`load`](super::load) calls [`load`] for `--dataset digits` and where
+//! MNIST is unavailable.
 
 use std::path::Path;
 use std::thread;
@@ -14,23 +15,23 @@ use crate::data::{Dataset, Labelled, Origin, digits, folder};
 /// Number of classes: the digits.
 const CLASSES: usize = 10;
 
-/// Training and test images, as many as MNIST has.
+/// Numbers of training and test images: MNIST's.
 const COUNTS: [usize; 2] = [60_000, 10_000];
 
-/// The streams of the training images and of the test images, among those that `streams` lists.
+/// Streams of the training images and of the test images, listed in `streams`.
 pub(crate) const STREAMS: [u64; 2] =
     [u64::from_be_bytes(*b"dg train"), u64::from_be_bytes(*b"dg test\0")];
 
-/// The digits of `seed`: from the folder below `cache` if they are there, else drawn and, where that can be done,
-/// put there. A cache that cannot be read or written costs time alone.
+/// Loads the digits of `seed` from a folder below `cache`; generates and caches them if they are
+/// not there. A cache that cannot be read or written costs only time.
 ///
 /// # Errors
-/// None that a working generator meets; the type is that of [`Generate`](super::Generate).
+/// None in practice; the type is that of [`Generate`](super::Generate).
 pub fn load(seed: u64, cache: Option<&Path>) -> Result<Dataset, DataError> {
-    of_counts(seed, cache, COUNTS)
+    load_counts(seed, cache, COUNTS)
 }
 
-fn of_counts(seed: u64, cache: Option<&Path>, counts: [usize; 2]) -> Result<Dataset, DataError> {
+fn load_counts(seed: u64, cache: Option<&Path>, counts: [usize; 2]) -> Result<Dataset, DataError> {
     let folder =
         cache.map(|cache| cache.join(format!("digits-{:016x}-{seed}", digits::FINGERPRINT)));
     let dataset =
@@ -46,14 +47,14 @@ fn of_counts(seed: u64, cache: Option<&Path>, counts: [usize; 2]) -> Result<Data
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let draw = |stream: u64, count: usize| {
         let (pixels, labels) = digits::generate(seed, stream, count, threads);
-        let whole = format!("{count} images of {SIDE} x {SIDE} and as many labels");
-        Labelled::new(pixels, labels, SIDE as u32, SIDE as u32).map_err(|uneven| {
-            DataError::malformed(Path::new("(generated)"), Fault::Count, whole, uneven)
+        let expected = format!("{count} images of {SIDE} x {SIDE} and as many labels");
+        Labelled::new(pixels, labels, SIDE as u32, SIDE as u32).map_err(|mismatch| {
+            DataError::malformed(Path::new("(generated)"), Fault::Count, expected, mismatch)
         })
     };
     let (train, test) = (draw(STREAMS[0], counts[0])?, draw(STREAMS[1], counts[1])?);
     if let Some(folder) = &folder {
-        // Nothing is lost but the next run's time: that the cache is of no use is no reason to stop this one.
+        // A failure costs only the next run's time, so this run continues.
         let _ = folder::write(folder, &train, &test);
     }
     Ok(dataset(folder::Contents { classes: CLASSES, train, test }))
@@ -66,7 +67,7 @@ mod tests {
     const FEW: [usize; 2] = [30, 20];
 
     #[test]
-    fn the_cache_holds_the_same_images_and_is_used() {
+    fn the_cache_has_the_same_images_and_is_read() {
         let cache = tempfile::tempdir().unwrap();
         let drawn = of_counts(5, Some(cache.path()), FEW).unwrap();
         let again = of_counts(5, Some(cache.path()), FEW).unwrap();
@@ -77,7 +78,7 @@ mod tests {
         }
         assert_ne!(drawn.train.pixels()[..20 * 784], drawn.test.pixels()[..]);
 
-        // A mark in the cached file shows that it is read.
+        // A change to the cached file shows that it is read.
         let folder = std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
         let labels = folder.join(folder::FILES[1]);
         let mut bytes = std::fs::read(&labels).unwrap();
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_cache_is_drawn_anew() {
+    fn a_broken_cache_is_generated_again() {
         let cache = tempfile::tempdir().unwrap();
         let drawn = of_counts(1, Some(cache.path()), FEW).unwrap();
         let folder = std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
@@ -101,7 +102,7 @@ mod tests {
             of_counts(1, Some(cache.path()), FEW).unwrap().train.pixels(),
             drawn.train.pixels()
         );
-        // A file where the cache should be: nothing can be kept, and nothing is lost.
+        // With a file in place of the cache folder, nothing can be cached, and the run continues.
         let file = cache.path().join("file");
         std::fs::write(&file, b"").unwrap();
         assert_eq!(of_counts(1, Some(&file), FEW).unwrap().train.pixels(), drawn.train.pixels());

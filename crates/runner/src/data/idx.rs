@@ -1,18 +1,19 @@
-//! IDX: the file format of MNIST and its relatives, arrays of bytes behind a header that gives their shape.
+//! IDX, the file format of MNIST and its variants: an array of bytes after a header with its shape.
 //!
 //! ```text
 //! offset  bytes  meaning
 //! 0       2      0
-//! 2       1      element type; 0x08, unsigned byte, is the only one that images and labels have
+//! 2       1      element type; images and labels have 0x08, unsigned byte
 //! 3       1      N, the number of dimensions
 //! 4       4 N    the dimensions, big-endian, outermost first
 //! 4 + 4N         the elements, the last dimension fastest
 //! ```
 //!
-//! A file may be gzipped; that is seen from its first two bytes, not from its name. Nothing is allocated that
-//! the file cannot hold, whatever its header claims. [`folder`](super::folder) reads and writes these files.
+//! A file may be gzipped, which its first two bytes tell, not its name. Allocations are bounded by
+//! the length of the file, whatever its header claims. Called by [`folder`](super::folder).
 //!
-//! Source: the description of the format at the foot of LeCun's MNIST page, <http://yann.lecun.com/exdb/mnist>.
+//! Source: description of the format at the end of LeCun's MNIST page,
+//! <http://yann.lecun.com/exdb/mnist>.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -24,22 +25,22 @@ use crate::data::error::{DataError, Fault};
 use crate::data::replace::replace;
 use crate::machine::memory::reserve;
 
-/// The first two bytes of every gzip member (RFC 1952).
+/// First two bytes of every gzip member (RFC 1952).
 pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
 
-/// IDX's code for unsigned bytes.
+/// Code of unsigned bytes in IDX.
 const UNSIGNED_BYTE: u8 = 0x08;
 
-/// Deflate's best case: 258 bytes for two bits, hence at most this many bytes from one (zlib's manual, "Maximum
-/// compression factor").
+/// Largest number of bytes that deflate decompresses from one: at best, two bits give 258 bytes
+/// (zlib's manual, "Maximum compression factor").
 const DEFLATE_MAX_RATIO: u64 = 1032;
 
-/// An array of bytes with `N` dimensions, none of which is 0: images have 3 (count, rows, columns), labels 1.
+/// Array of bytes with `N` dimensions above 0: images have 3 (count, rows, columns), labels 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Array<const N: usize> {
-    /// The dimensions, outermost first.
+    /// Dimensions, outermost first.
     pub dims: [u32; N],
-    /// The elements, the last dimension fastest; as many as the product of `dims`.
+    /// Elements, the last dimension fastest; their number is the product of `dims`.
     pub data: Vec<u8>,
 }
 
@@ -47,8 +48,8 @@ impl<const N: usize> Array<N> {
     /// Reads the file `path`, raw or gzipped.
     ///
     /// # Errors
-    /// [`DataError::Malformed`] if the file breaks any rule of the format, its exact length included;
-    /// [`DataError::Io`] if it cannot be read.
+    /// [`DataError::Malformed`] if the file breaks any rule of the format, its exact length
+    /// included; [`DataError::Io`] if it cannot be read.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let cannot_read = || DataError::io("read", path);
         let mut file = File::open(path).map_err(cannot_read())?;
@@ -63,7 +64,7 @@ impl<const N: usize> Array<N> {
         }
     }
 
-    /// Reads the contents `bytes` of a file, raw or gzipped. `path` is for the errors alone.
+    /// Reads `bytes`, the contents of a file, raw or gzipped. `path` is for errors only.
     ///
     /// # Errors
     /// [`DataError::Malformed`], as [`read`](Self::read).
@@ -79,8 +80,8 @@ impl<const N: usize> Array<N> {
         }
     }
 
-    /// Reads the array from `source`, which holds no more than `most` bytes. `unreadable` makes an error of a
-    /// failure of `source` itself.
+    /// Reads the array from `source`, which has at most `most` bytes. `unreadable` converts a
+    /// failure of `source`.
     fn decode(
         mut source: impl Read,
         most: u64,
@@ -148,7 +149,7 @@ impl<const N: usize> Array<N> {
                 format!("{} bytes", header_len + data.len() as u64),
             ));
         }
-        // Reading on to the end also makes the gzip decoder check its trailer.
+        // Reading to the end makes the gzip decoder check its trailer.
         match source.read(&mut [0]) {
             Ok(0) => Ok(Self { dims, data }),
             Ok(_) => Err(malformed(Fault::Length, expected(), "more".into())),
@@ -157,7 +158,8 @@ impl<const N: usize> Array<N> {
     }
 }
 
-/// Writes a raw IDX file of shape `dims` holding `data`; whoever opens `path` sees the old file or the whole new one.
+/// Writes `data` to `path` as a raw IDX file of shape `dims`, atomically: readers see the old file
+/// or the complete new one.
 ///
 /// # Errors
 /// [`DataError::Malformed`] if `data` has not as many elements as `dims` says, or a dimension is 0;
@@ -202,7 +204,7 @@ mod tests {
         packed
     }
 
-    /// Two images of 2 x 3.
+    /// Returns an IDX file of two images of 2 x 3.
     fn images() -> Vec<u8> {
         let mut file = vec![0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3];
         file.extend(1..=12);
@@ -222,9 +224,9 @@ mod tests {
         }
     }
 
-    /// Each rule of the format with a file that breaks it, and what the error then says.
+    /// Breaks each rule of the format, and compares the error.
     #[test]
-    fn every_malformed_file_is_a_named_error() {
+    fn every_broken_rule_is_an_error_with_its_fault() {
         let with = |at: usize, byte| {
             let mut file = images();
             file[at] = byte;
@@ -285,18 +287,17 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_beyond_what_the_file_can_hold_is_refused_before_memory_is() {
-        let mut lie = images();
-        lie[4..16].fill(0xFF);
-        assert!(matches!(parse(&lie), Err(DataError::Malformed { fault: Fault::Length, .. })));
-        assert!(matches!(
-            parse(&gzip(&lie)),
-            Err(DataError::Malformed { fault: Fault::Length, .. })
-        ));
+    fn a_header_that_claims_more_than_the_file_can_hold_allocates_nothing() {
+        let mut file = images();
+        file[4..16].fill(0xFF);
+        for file in [gzip(&file), file] {
+            let error = parse(&file);
+            assert!(matches!(error, Err(DataError::Malformed { fault: Fault::Length, .. })));
+        }
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_nothing_else_is_left() {
+    fn a_written_file_is_read_back_and_leaves_no_temporary_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("new/array");
         let array = Array { dims: [2, 2, 3], data: (1..=12).collect() };
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_machine_refuses_is_told_apart() {
+    fn failures_of_the_machine_are_io_errors() {
         let folder = tempfile::tempdir().expect("a folder");
         let absent = folder.path().join("absent");
         assert!(matches!(Array::<1>::read(&absent), Err(DataError::Io { action: "read", .. })));
@@ -335,14 +336,15 @@ mod tests {
     }
 
     proptest! {
-        // Each case waits for the disk twice.
+        // Few cases, since each waits for the disk twice.
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
         fn a_round_trip_keeps_shape_and_bytes(
             dims in prop::array::uniform3(1_u32..8), fill: u8, pack: bool,
         ) {
-            let data: Vec<u8> = (0..dims.iter().product::<u32>()).map(|i| fill.wrapping_mul(i as u8)).collect();
+            let count = dims.iter().product::<u32>();
+            let data: Vec<u8> = (0..count).map(|i| fill.wrapping_mul(i as u8)).collect();
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("array");
             write(&path, dims, &data).expect("written");
@@ -351,13 +353,12 @@ mod tests {
             }
             prop_assert_eq!(Array::read(&path).expect("valid"), Array { dims, data });
         }
-
     }
 
     proptest! {
-        /// Whatever the bytes: no panic, and an array no larger than they can hold.
+        /// Random bytes cause no panic, and allocate no more than they can hold.
         #[test]
-        fn random_bytes_are_refused_or_hold_what_they_say(
+        fn random_bytes_are_refused_or_read(
             bytes in prop::collection::vec(any::<u8>(), 0..200), header in 0_usize..6, pack: bool,
         ) {
             let mut bytes = [&images()[..header], &bytes].concat();
@@ -370,9 +371,9 @@ mod tests {
             }
         }
 
-        /// A valid file with a few bytes changed, or cut short, raw or inside the gzip stream.
+        /// Changes or truncates a valid file, raw or inside the gzip stream.
         #[test]
-        fn mutations_are_refused_or_keep_the_rules(
+        fn mutations_are_refused_or_read(
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
             cut: prop::sample::Index, pack: bool,
         ) {

@@ -1,6 +1,7 @@
-//! Pictures as PNG: files, and parts of a page.
+//! PNG encoder for grey and colour images.
 //!
-//! `data show` writes files, the [report](crate::report) embeds. Format: Portable Network Graphics (W3C, third edition, 2025).
+//! Called by `data show`, which writes files, and by the [report](crate::report), which embeds
+//! images. Format: Portable Network Graphics (W3C, third edition, 2025).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,21 +9,22 @@ use png::{BitDepth, ColorType, Compression, Encoder};
 
 use crate::Error;
 
-/// The bytes of a PNG file of `width` x `height` pixels of `colour`, 8 bits a channel, row by row from the top.
+/// Encodes `pixels` as a PNG file: `width` x `height` pixels of `colour`, 8 bits per channel,
+/// row-major from the top.
 ///
 /// # Errors
-/// [`Error::Usage`] if `pixels` are not as many as that takes.
+/// [`Error::Usage`] if the length of `pixels` does not match.
 pub fn png(
     width: usize,
     height: usize,
     colour: ColorType,
     pixels: &[u8],
 ) -> Result<Vec<u8>, Error> {
-    let refused = |error: png::EncodingError| Error::Usage(format!("picture: {error}"));
+    let refused = |error: png::EncodingError| Error::Usage(format!("image: {error}"));
     let mut bytes = Vec::new();
     let side = |side: usize| {
         u32::try_from(side)
-            .map_err(|_| Error::Usage(format!("picture: {side} pixels are too many")))
+            .map_err(|_| Error::Usage(format!("image: {side} pixels a side are too many")))
     };
     let mut encoder = Encoder::new(&mut bytes, side(width)?, side(height)?);
     encoder.set_color(colour);
@@ -34,7 +36,7 @@ pub fn png(
     Ok(bytes)
 }
 
-/// The file `png` as the source of an image in a page (RFC 2397).
+/// Encodes the file `png` as a data URI (RFC 2397), the source of an image in a page.
 pub fn data_uri(png: &[u8]) -> String {
     format!("data:image/png;base64,{}", STANDARD.encode(png))
 }
@@ -44,9 +46,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_is_read_back() {
+    fn an_encoded_image_is_decoded_unchanged() {
         let pixels: Vec<u8> = (0..4 * 3 * 2).collect();
-        let bytes = png(3, 2, ColorType::Rgba, &pixels).expect("as many as it takes");
+        let bytes = png(3, 2, ColorType::Rgba, &pixels).expect("a matching length");
         let mut reader =
             png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().expect("a PNG");
         let mut back = vec![0; reader.output_buffer_size().expect("small")];

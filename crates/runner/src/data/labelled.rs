@@ -1,25 +1,24 @@
-//! Examples with what each of them is: images as bytes or rows of numbers, and a class or a value each. The form in which
-//! a data set stays in memory.
+//! Labelled examples in memory: images in bytes or rows of numbers, each with a class or a value.
 //!
-//! [`folder`](super::folder), [`table`](super::table) and [`numpy`](super::numpy) read them, [`Split`](super::Split) divides
-//! them, and [`gather`](super::gather) converts those of a batch.
+//! [`folder`](super::folder), [`table`](super::table) and [`arrays`](super::arrays) read them,
+//! [`Split`](super::Split) divides them, and [`gather`](super::gather) converts those of a batch.
 
 use nn::Shape;
 use sha2::{Digest, Sha256};
 
 use crate::data::digest::hex;
 
-/// What a network is shown, example after example.
+/// Inputs of all examples, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Inputs {
-    /// From 0 to 255, which become 0 to 1.
+    /// Bytes, which a batch scales from 0..=255 to 0..=1.
     Bytes(Vec<u8>),
-    /// Finite numbers, taken as they are.
+    /// Finite numbers, which a batch copies unchanged.
     Numbers(Vec<f32>),
 }
 
 impl Inputs {
-    /// How many there are.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -27,12 +26,12 @@ impl Inputs {
         }
     }
 
-    /// Whether there are none.
+    /// `true` if there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of memory that they take.
+    /// Size in memory, in bytes.
     pub fn size(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -41,17 +40,17 @@ impl Inputs {
     }
 }
 
-/// What a network should answer, example by example.
+/// Targets of all examples.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Targets {
-    /// A class.
+    /// Classes.
     Classes(Vec<u8>),
-    /// A finite number.
+    /// Finite numbers, for regression.
     Values(Vec<f32>),
 }
 
 impl Targets {
-    /// How many there are.
+    /// Number of targets.
     pub fn len(&self) -> usize {
         match self {
             Self::Classes(classes) => classes.len(),
@@ -59,13 +58,13 @@ impl Targets {
         }
     }
 
-    /// Whether there are none.
+    /// `true` if there are no targets.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What examples of this shape are called: `images`, or the `rows` of a table.
+/// Returns the plural noun for examples of `shape`: `images`, or `rows` of a table.
 pub fn noun(shape: Shape) -> &'static str {
     match shape {
         Shape::Image { .. } => "images",
@@ -73,9 +72,10 @@ pub fn noun(shape: Shape) -> &'static str {
     }
 }
 
-/// Examples of one shape, each with its target. Pixels of images run row by row, bytes from 0 (background) to 255.
+/// Examples of one shape with their targets. Images are row-major; bytes run from 0 (background) to
+/// 255.
 ///
-/// Inputs, targets and shape agree: that is checked once, when the set is made.
+/// The constructors check that inputs, targets and shape match.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Labelled {
     inputs: Inputs,
@@ -84,13 +84,14 @@ pub struct Labelled {
     dims: [u32; 3],
 }
 
-/// The inputs do not make one example of the stated size for each label, or there are more labels than `u32` counts.
+/// Number of inputs that does not match the number of targets and the shape of an example, or more
+/// targets than fit into `u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{labels} labels with images of {rows} x {cols} do not make {pixels} pixels")]
-pub struct Uneven {
-    /// Number of pixels that came.
+pub struct SizeMismatch {
+    /// Number of pixels.
     pub pixels: usize,
-    /// Number of labels that came.
+    /// Number of labels.
     pub labels: usize,
     /// Rows of an image, at least 1.
     pub rows: u32,
@@ -99,41 +100,52 @@ pub struct Uneven {
 }
 
 impl Labelled {
-    /// `labels.len()` images of `rows` x `cols`, whose pixels follow one another in `pixels`.
+    /// Creates a set of `labels.len()` images of `rows` x `cols`: `pixels` is `[images, rows,
+    /// cols]`.
     ///
     /// # Errors
-    /// [`Uneven`] unless `pixels.len()` is the product of the three, `rows` and `cols` are at least 1, and the
-    /// number of images fits into `u32`.
-    pub fn new(pixels: Vec<u8>, labels: Vec<u8>, rows: u32, cols: u32) -> Result<Self, Uneven> {
+    /// [`SizeMismatch`] unless `pixels.len()` is the product of the three, `rows` and `cols` are at
+    /// least 1, and the number of images fits into `u32`.
+    pub fn new(
+        pixels: Vec<u8>,
+        labels: Vec<u8>,
+        rows: u32,
+        cols: u32,
+    ) -> Result<Self, SizeMismatch> {
         Self::images(Inputs::Bytes(pixels), Targets::Classes(labels), rows, cols)
     }
 
-    /// The same of any inputs and targets.
+    /// Creates a set of images from inputs and targets of any type.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
-    pub fn images(inputs: Inputs, targets: Targets, rows: u32, cols: u32) -> Result<Self, Uneven> {
+    pub fn images(
+        inputs: Inputs,
+        targets: Targets,
+        rows: u32,
+        cols: u32,
+    ) -> Result<Self, SizeMismatch> {
         let shape = Shape::Image { height: rows as usize, width: cols as usize, channels: 1 };
-        Self::of_shape(inputs, targets, shape, rows, cols)
+        Self::with_shape(inputs, targets, shape, rows, cols)
     }
 
-    /// `targets.len()` rows of a table, of `columns` numbers each.
+    /// Creates a set of `targets.len()` rows of a table: `inputs` is `[rows, columns]`.
     ///
     /// # Errors
-    /// As for [`new`](Self::new), for one row of pixels.
-    pub fn table(inputs: Inputs, targets: Targets, columns: u32) -> Result<Self, Uneven> {
-        Self::of_shape(inputs, targets, Shape::Features(columns as usize), 1, columns)
+    /// As for [`new`](Self::new), with one row of pixels per example.
+    pub fn table(inputs: Inputs, targets: Targets, columns: u32) -> Result<Self, SizeMismatch> {
+        Self::with_shape(inputs, targets, Shape::Features(columns as usize), 1, columns)
     }
 
-    fn of_shape(
+    fn with_shape(
         inputs: Inputs,
         targets: Targets,
         shape: Shape,
         rows: u32,
         cols: u32,
-    ) -> Result<Self, Uneven> {
-        let uneven = Uneven { pixels: inputs.len(), labels: targets.len(), rows, cols };
-        let count = u32::try_from(targets.len()).map_err(|_| uneven)?;
+    ) -> Result<Self, SizeMismatch> {
+        let mismatch = SizeMismatch { pixels: inputs.len(), labels: targets.len(), rows, cols };
+        let count = u32::try_from(targets.len()).map_err(|_| mismatch)?;
         let product = [count, rows, cols]
             .iter()
             .try_fold(1, |so_far: u64, &dim| so_far.checked_mul(dim.into()));
@@ -168,17 +180,17 @@ impl Labelled {
         self.targets.len()
     }
 
-    /// Whether there is no example at all.
+    /// `true` if there are no examples.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
     }
 
-    /// The places of all examples.
+    /// Indices of all examples.
     pub fn indices(&self) -> std::ops::Range<u32> {
         0..self.dims[0]
     }
 
-    /// SHA-256 over every example and its target of a training and a test set.
+    /// Returns the SHA-256 of all examples and targets of a training and a test set.
     pub fn sha256(sets: [&Self; 2]) -> String {
         let mut hash = Sha256::new();
         for set in sets {
@@ -207,7 +219,7 @@ impl Labelled {
         self.dims[2] as usize
     }
 
-    /// Numbers of an example: rows x columns.
+    /// Length of an example: rows x columns.
     pub fn image_len(&self) -> usize {
         self.rows() * self.cols()
     }
@@ -217,27 +229,27 @@ impl Labelled {
         self.dims
     }
 
-    /// What an example looks like to a network.
+    /// Shape of an example, as a network's input.
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// What its examples are called: see [`noun`].
+    /// Plural noun for the examples: see [`noun`].
     pub fn noun(&self) -> &'static str {
         noun(self.shape)
     }
 
-    /// What a network is shown.
+    /// Inputs of all examples.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs
     }
 
-    /// What it should answer.
+    /// Targets of all examples.
     pub fn targets(&self) -> &Targets {
         &self.targets
     }
 
-    /// Every pixel of images in bytes: image after image, row after row. None of anything else.
+    /// Pixels of images in bytes, `[images, rows, cols]`; empty for other inputs.
     pub fn pixels(&self) -> &[u8] {
         match (&self.inputs, self.shape) {
             (Inputs::Bytes(bytes), Shape::Image { .. }) => bytes,
@@ -245,7 +257,7 @@ impl Labelled {
         }
     }
 
-    /// The class of every example; none where they are to be met with values.
+    /// Classes of all examples; empty for regression targets.
     pub fn labels(&self) -> &[u8] {
         match &self.targets {
             Targets::Classes(classes) => classes,
@@ -253,7 +265,7 @@ impl Labelled {
         }
     }
 
-    /// The pixels of image `index`, or `None` if there is no such image or it is not in bytes.
+    /// Pixels of image `index`; `None` if there is no such image or inputs are not images in bytes.
     pub fn image(&self, index: usize) -> Option<&[u8]> {
         let len = self.image_len();
         let start = index.checked_mul(len)?;
@@ -274,19 +286,19 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_agree_is_refused() {
+    fn numbers_that_do_not_match_are_refused() {
         for (pixels, labels, rows, cols) in
             [(11, 2, 2, 3), (13, 2, 2, 3), (0, 2, 0, 3), (0, 2, 3, 0), (6, 0, 2, 3)]
         {
             let refused = Labelled::new(vec![0; pixels], vec![0; labels], rows, cols);
-            assert_eq!(refused, Err(Uneven { pixels, labels, rows, cols }));
+            assert_eq!(refused, Err(SizeMismatch { pixels, labels, rows, cols }));
         }
         assert!(Labelled::new(vec![0], vec![0], u32::MAX, u32::MAX).is_err());
         assert!(Labelled::new(vec![], vec![], 28, 28).is_ok_and(|set| set.is_empty()));
     }
 
     #[test]
-    fn a_subset_has_its_examples_in_their_order() {
+    fn a_subset_has_its_examples_in_the_order_of_the_indices() {
         let (inputs, targets) =
             (Inputs::Numbers(vec![0.0, 0.5, 1.0, 1.5, 2.0, 2.5]), vec![10.0, 11.0, 12.0]);
         let set = Labelled::table(inputs, Targets::Values(targets), 2).expect("3 rows of 2");

@@ -6,25 +6,32 @@ use std::path::Path;
 
 use crate::data::dataset::{Dataset, Names, Origin};
 use crate::data::error::{DataError, Fault, unavailable};
-use crate::data::labelled::{Labelled, Uneven};
+use crate::data::labelled::{Labelled, SizeMismatch};
 use crate::data::progress::Event;
 use crate::data::request::{Choice, Request};
 use crate::data::split::Split;
 use crate::data::{arrays, folder, mnist, table};
 
-/// Finds, downloads or generates the data set that `request` asks for, and reads it into memory.
+/// Finds, downloads or generates the data set of `request`, and reads it into memory.
 ///
-/// MNIST is looked for in `request.mnist_dir`, `request.places` and the cache, in this order; the first folder that
-/// has all four files is read. If none has, it is downloaded into the cache. [`Choice::Auto`] falls back to
-/// generated digits if that fails too, says so by a [`Event::Notice`] and notes it in [`Dataset::origin`].
+/// MNIST is searched for in `request.mnist_dir`, `request.search` and the cache, in this order; the
+/// first folder with all four files is read. If there is none, MNIST is downloaded into the cache.
+/// If the download fails, [`Choice::Auto`] falls back to generated digits, emits an
+/// [`Event::Notice`] and records the reason in [`Dataset::origin`].
 ///
 /// # Errors
-/// [`DataError::Malformed`] if a file that was found is not what it should be, except in the cache, which is
-/// downloaded anew; [`DataError::Missing`] if the folder of [`Choice::Folder`] lacks a file;
-/// [`DataError::Absent`] if the file of a table or of arrays is not there;
-/// [`DataError::Unavailable`] if [`Choice::Mnist`] is nowhere; [`DataError::Io`] if the machine refuses.
+/// - [`DataError::Malformed`] if a file breaks a rule; a malformed file in the cache is downloaded
+///   again instead;
+/// - [`DataError::Missing`] if the folder of [`Choice::Folder`] lacks a file;
+/// - [`DataError::Absent`] if the file of a table or of arrays does not exist;
+/// - [`DataError::Unavailable`] if [`Choice::Mnist`] is neither found nor downloaded;
+/// - [`DataError::Io`] if the operating system refuses.
 pub fn load(request: &Request, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Dataset, DataError> {
     let digits = || (request.digits)(request.seed, request.cache.as_deref());
+    let mnist = |on_event: &mut dyn FnMut(Event<'_>)| {
+        let (named, cache) = (request.mnist_dir.as_deref(), request.cache.as_deref());
+        mnist::load(named, &request.search, cache, &request.mirrors, on_event)
+    };
     match &request.choice {
         Choice::Folder(folder) if arrays::are_in(folder) => from_arrays(
             arrays::read_folder(folder, on_event)?,
@@ -41,29 +48,31 @@ pub fn load(request: &Request, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Da
             from_table(table, name(path), Origin::File(path.clone()), path, request.seed)
         }
         Choice::Classification(settings) => {
-            made("classification", settings.generate(request.seed), request)
+            from_generated("classification", settings.generate(request.seed), request)
         }
-        Choice::Linear(settings) => made("linear", settings.generate(request.seed), request),
+        Choice::Linear(settings) => {
+            from_generated("linear", settings.generate(request.seed), request)
+        }
         Choice::Folder(folder) => {
             let contents = folder::read(&folder::locate(folder)?, None)?;
             Ok(Dataset::new(name(folder), Origin::Folder(folder.clone()), contents))
         }
         Choice::Digits => digits(),
-        Choice::Mnist => mnist::load(request, on_event),
-        Choice::Auto => match mnist::load(request, on_event) {
-            Err(DataError::Unavailable { places, attempts }) => {
-                let reason = unavailable(&places, &attempts);
+        Choice::Mnist => mnist(on_event),
+        Choice::Auto => match mnist(on_event) {
+            Err(DataError::Unavailable { searched, attempts }) => {
+                let reason = unavailable(&searched, &attempts);
                 on_event(Event::Notice(&format!(
                     "training on generated digits, not on MNIST, since {reason}"
                 )));
                 Ok(Dataset { origin: Origin::Generated { instead_of: Some(reason) }, ..digits()? })
             }
-            found => found,
+            result => result,
         },
     }
 }
 
-/// The file `path`, to be read.
+/// Opens the file `path` for reading.
 pub(crate) fn open(path: &Path) -> Result<File, DataError> {
     File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => DataError::Absent { path: path.to_path_buf() },
@@ -71,17 +80,17 @@ pub(crate) fn open(path: &Path) -> Result<File, DataError> {
     })
 }
 
-/// Of data that come without a test set, one example in so many is held out for it.
-const TEST_SHARE: u32 = 5;
+/// Divisor of the number of examples: a fifth is held out as the test set of data that have none.
+const TEST_DIVISOR: u32 = 5;
 
-/// `set` without its test set, and that.
+/// Splits `set` into a training and a test set.
 pub(crate) fn with_test(
     set: &Labelled,
     path: &Path,
     seed: u64,
 ) -> Result<[Labelled; 2], DataError> {
     let [count, ..] = set.dims();
-    let split = Split::test(set, (count / TEST_SHARE).max(1), seed)
+    let split = Split::test(set, (count / TEST_DIVISOR).max(1), seed)
         .map_err(|_| DataError::malformed(path, Fault::Empty, "at least 2 examples", count))?;
     Ok([set.subset(&split.train), set.subset(&split.validation)])
 }
@@ -100,15 +109,15 @@ fn from_table(
     Ok(Dataset { name, origin, classes, names, train, test, test_is_held_out: true })
 }
 
-/// The generated table `table`, called `name`.
-fn made(
+/// Creates the data set `name` from a generated table.
+fn from_generated(
     name: &str,
-    table: Result<table::Table, Uneven>,
+    table: Result<table::Table, SizeMismatch>,
     request: &Request,
 ) -> Result<Dataset, DataError> {
     let path = Path::new("(generated)");
-    let table = table.map_err(|uneven| {
-        DataError::malformed(path, Fault::Length, "as many rows as asked for", uneven)
+    let table = table.map_err(|mismatch| {
+        DataError::malformed(path, Fault::Length, "the requested number of rows", mismatch)
     })?;
     from_table(table, name.into(), Origin::Generated { instead_of: None }, path, request.seed)
 }
@@ -131,9 +140,9 @@ fn from_arrays(
     Ok(Dataset { name: name(path), origin, classes, names, train, test, test_is_held_out })
 }
 
-/// The last part of `folder`'s full path.
-fn name(folder: &Path) -> String {
-    let full = folder.canonicalize();
-    let full = full.as_deref().unwrap_or(folder);
+/// Returns the last component of the absolute path of `path`.
+fn name(path: &Path) -> String {
+    let full = path.canonicalize();
+    let full = full.as_deref().unwrap_or(path);
     full.file_name().unwrap_or(full.as_os_str()).to_string_lossy().into_owned()
 }

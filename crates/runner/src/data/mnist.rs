@@ -1,20 +1,21 @@
-//! MNIST: the folders where it may be, the checksums of its four files, and where they are published.
+//! MNIST: search in folders and in the cache, download, mirrors and checksums of its four files.
 //!
-//! [`load`](super::load) calls [`load`] for it. The set is LeCun, Cortes and Burges, "The MNIST database of
-//! handwritten digits", 1998.
+//! Called by [`load`](super::load). Source of the data: LeCun, Cortes and Burges, "The MNIST
+//! database of handwritten digits", 1998.
 
 use std::path::{Path, PathBuf};
 
+use crate::data::dataset::{Dataset, Origin};
 use crate::data::download::{Failure, Mirrors, Published, download};
-use crate::data::error::Attempt;
-use crate::data::error::DataError;
+use crate::data::error::{Attempt, DataError};
+use crate::data::folder;
 use crate::data::folder::FILES;
-use crate::data::{Dataset, Event, Origin, Request, folder};
+use crate::data::progress::Event;
 
 /// Number of classes: the digits.
 const CLASSES: usize = 10;
 
-/// Where MNIST is downloaded from, in order: the mirrors of CVDF and of PyTorch.
+/// Mirrors of MNIST, in order of preference: CVDF's and PyTorch's.
 pub(crate) const MIRRORS: [&str; 2] = [
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -44,68 +45,72 @@ pub(crate) const PUBLISHED: [Published; 4] = [
     },
 ];
 
-/// Finds MNIST in the folders of `request`, or downloads it into the cache (or, where no cache can be written,
-/// for this run alone).
+/// Finds MNIST in the folders `named` (by the user) and `search`, or in the cache. Otherwise
+/// downloads it into the cache or, if that cannot be written, into a temporary folder.
 ///
 /// # Errors
-/// Those of [`load`](super::load).
+/// As for [`load`](super::load).
 pub(crate) fn load(
-    request: &Request,
+    named: Option<&Path>,
+    search: &[PathBuf],
+    cache: Option<&Path>,
+    mirrors: &Mirrors,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Dataset, DataError> {
-    let cache = request.cache.as_ref().map(|cache| cache.join("mnist"));
-    for place in request.mnist_dir.iter().chain(&request.places) {
-        match folder::locate(place) {
-            Ok(paths) => return read(&paths, Origin::Folder(place.clone())),
-            // That most places lack all four files is no news, unless the user named the place.
+    let cache = cache.map(|cache| cache.join("mnist"));
+    let folders = || named.into_iter().chain(search.iter().map(PathBuf::as_path));
+    for folder in folders() {
+        match folder::locate(folder) {
+            Ok(paths) => return read(&paths, Origin::Folder(folder.to_path_buf())),
+            // Most folders have none of the files: a notice only if the user named the folder.
             Err(DataError::Missing { files, .. })
-                if files.len() == FILES.len() && request.mnist_dir.as_ref() != Some(place) => {}
-            Err(unusable) => {
-                on_event(Event::Notice(&format!("MNIST is looked for elsewhere: {unusable}")));
+                if files.len() == FILES.len() && named != Some(folder) => {}
+            Err(error) => {
+                on_event(Event::Notice(&format!("MNIST is searched for elsewhere: {error}")));
             }
         }
     }
     if let Some(cache) = &cache {
         match folder::locate(cache).and_then(|paths| read(&paths, Origin::Folder(cache.clone()))) {
             Err(DataError::Missing { .. }) => {}
-            Err(unusable) => {
-                on_event(Event::Notice(&format!("MNIST in the cache is of no use: {unusable}")));
+            Err(error) => {
+                on_event(Event::Notice(&format!("MNIST in the cache cannot be used: {error}")));
             }
-            found => return found,
+            result => return result,
         }
     }
 
     let unavailable = |attempts| {
-        let places =
-            request.mnist_dir.iter().chain(&request.places).chain(&cache).cloned().collect();
-        DataError::Unavailable { places, attempts }
+        let searched = folders().chain(cache.as_deref()).map(Path::to_path_buf).collect();
+        DataError::Unavailable { searched, attempts }
     };
     if let Some(cache) = &cache {
-        match fetch(cache, true, &request.mirrors, on_event) {
+        match fetch(cache, true, mirrors, on_event) {
             Ok(set) => return Ok(set),
             Err(Failure::Mirror(attempts)) => return Err(unavailable(attempts)),
-            Err(Failure::Machine(refusal)) => {
-                on_event(Event::Notice(&format!("the cache is of no use: {refusal}")));
+            Err(Failure::Machine(error)) => {
+                on_event(Event::Notice(&format!("the cache cannot be used: {error}")));
             }
         }
     }
-    let passing =
+    let temporary =
         tempfile::tempdir().map_err(DataError::io("create a folder in", &std::env::temp_dir()))?;
-    fetch(passing.path(), false, &request.mirrors, on_event).map_err(|failure| match failure {
+    fetch(temporary.path(), false, mirrors, on_event).map_err(|failure| match failure {
         Failure::Mirror(attempts) => unavailable(attempts),
-        Failure::Machine(refusal) => refusal,
+        Failure::Machine(error) => error,
     })
 }
 
-/// Downloads MNIST into `into`, where it `stays` or not, and reads it from there.
+/// Downloads MNIST into the folder `into` and reads it from there. `cached` is `true` if the folder
+/// is the cache.
 fn fetch(
     into: &Path,
-    stays: bool,
+    cached: bool,
     mirrors: &Mirrors,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Dataset, Failure<Vec<Attempt>>> {
     let origin = match download(into, mirrors, on_event)? {
-        Some(from) => Origin::Downloaded { from, into: stays.then(|| into.to_path_buf()) },
+        Some(from) => Origin::Downloaded { from, into: cached.then(|| into.to_path_buf()) },
         // Another process has downloaded it in the meantime.
         None => Origin::Folder(into.to_path_buf()),
     };

@@ -1,10 +1,13 @@
-//! An array as NumPy's `.npy`: a magic number, a header that is a literal of Python, and the elements.
+//! NumPy's `.npy` format: a magic number, a header that is a Python literal, and the elements.
 //!
 //! ```text
-//! \x93NUMPY major minor | length of header u16 (u32 from version 2) | {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } | elements
+//! \x93NUMPY major minor
+//! length of the header: u16, or u32 from version 2 on
+//! {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
+//! elements
 //! ```
 //!
-//! Source: NumPy's `numpy.lib.format`. [`arrays`](super::arrays) reads data sets with this.
+//! Source: NumPy's `numpy.lib.format`. Called by [`arrays`](super::arrays).
 
 use std::io::Read;
 use std::path::Path;
@@ -13,38 +16,39 @@ use crate::data::error::{DataError, Fault};
 use crate::data::rounding::Rounding;
 use crate::machine::memory::reserve;
 
-/// An array that was read: its elements row after row.
+/// NumPy array, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Npy {
-    /// Its dimensions.
+    /// Dimensions, outermost first.
     pub shape: Vec<usize>,
-    /// Its elements.
+    /// Elements, the last dimension fastest.
     pub elements: Elements,
-    /// Losses of rounding [`Elements::Floats`] to f32.
+    /// Precision lost by rounding [`Elements::Floats`] to f32.
     pub rounding: Rounding,
 }
 
-/// Elements by what they are, whatever their width was.
+/// Elements of an array by kind, independent of their width in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Elements {
     /// Unsigned bytes.
     Bytes(Vec<u8>),
-    /// Other integers, and truth values as 0 and 1.
+    /// Other integers; booleans as 0 and 1.
     Integers(Vec<i64>),
-    /// Numbers, rounded to f32; finite.
+    /// Finite numbers, rounded to f32.
     Floats(Vec<f32>),
 }
 
-/// Headers are short: those of plain arrays have some 100 bytes.
-const LONGEST_HEADER: usize = 1 << 16;
+/// Largest length of a header; those of plain arrays have some 100 bytes.
+const MAX_HEADER: usize = 1 << 16;
 
-/// Reads the array in `input`; errors call it `path`.
+/// Reads the array in `input`; errors name it `path`.
 ///
 /// # Errors
-/// [`DataError::Malformed`] if it is no such file, has elements of another type, columns first, more or fewer elements than its header says, or
-/// some that are not finite; [`DataError::Io`] if it cannot be read.
+/// [`DataError::Malformed`] if it is no such file, has an unsupported element type, is
+/// column-major, has more or fewer elements than its header says, or has non-finite elements;
+/// [`DataError::Io`] if it cannot be read.
 pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
-    let refused =
+    let malformed =
         |fault, expected: &str, found: String| DataError::malformed(path, fault, expected, found);
     let mut take = |len: usize| {
         let mut bytes = Vec::new();
@@ -57,7 +61,7 @@ pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
     };
     let start = take(8)?;
     let Some(&[major, _]) = start.strip_prefix(b"\x93NUMPY") else {
-        return Err(refused(
+        return Err(malformed(
             Fault::Npy,
             "a file that begins with \\x93NUMPY",
             format!("{start:02x?}"),
@@ -65,22 +69,23 @@ pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
     };
     let width = if major == 1 { 2 } else { 4 };
     let len = take(width)?.iter().rev().fold(0, |len, &byte| len << 8 | usize::from(byte));
-    if len > LONGEST_HEADER {
-        return Err(refused(Fault::Npy, "a header of at most 65536 bytes", len.to_string()));
+    if len > MAX_HEADER {
+        return Err(malformed(Fault::Npy, "a header of at most 65536 bytes", len.to_string()));
     }
     let header = take(len)?;
     let header = String::from_utf8_lossy(&header);
-    let Header { kind, width, big_endian, shape } = Header::parse(&header)
-        .map_err(|Unfit { fault, expected }| refused(fault, expected, header.trim().to_owned()))?;
+    let Header { kind, width, big_endian, shape } =
+        Header::parse(&header).map_err(|HeaderError { fault, expected }| {
+            malformed(fault, expected, header.trim().to_owned())
+        })?;
 
     let too_large = || {
-        let found = format!("the shape {shape:?}, of {width} bytes an element");
-        refused(Fault::Length, "an array that fits into memory", found)
+        let found = format!("the shape {shape:?}, with {width} bytes per element");
+        malformed(Fault::Length, "an array that fits into memory", found)
     };
     let count = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
     let len = count.and_then(|count| count.checked_mul(width)).ok_or_else(too_large)?;
-    // Checked before it is read: an archive's array is a thousand times as large as its file at
-    // most.
+    // Checked before reading, since an array may be a thousand times as large as its archive.
     drop(reserve::<u8>(len).map_err(|_| too_large())?);
     let mut bytes = take(len)?;
     let rest = take(1)?.len();
@@ -102,7 +107,7 @@ pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
         ('f', 8) => {
             let exact = bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
             let rounded = |(at, exact): (usize, f64)| {
-                rounding.float(exact, exact as f32, || place(&shape, at));
+                rounding.float(exact, exact as f32, || position(&shape, at));
                 exact as f32
             };
             Elements::Floats(finite(exact.enumerate().map(rounded).collect(), path)?)
@@ -120,7 +125,7 @@ pub fn parse(mut input: impl Read, path: &Path) -> Result<Npy, DataError> {
     Ok(Npy { shape, elements, rounding })
 }
 
-/// `numbers`, if they are finite.
+/// Returns `numbers`, or an error if some are non-finite.
 fn finite(numbers: Vec<f32>, path: &Path) -> Result<Vec<f32>, DataError> {
     match numbers.iter().position(|number| !number.is_finite()) {
         Some(at) => {
@@ -136,15 +141,16 @@ fn finite(numbers: Vec<f32>, path: &Path) -> Result<Vec<f32>, DataError> {
     }
 }
 
-/// `row 3, column 0`: where element `at` of an array of `shape` is, both from 0.
-pub(super) fn place(shape: &[usize], at: usize) -> String {
+/// Returns the position of element `at` of an array of `shape`, as in `row 3, column 0`, both
+/// counted from 0.
+pub(super) fn position(shape: &[usize], at: usize) -> String {
     match shape.get(1..).unwrap_or_default().iter().product::<usize>() {
         0 | 1 => format!("row {at}"),
         columns => format!("row {}, column {}", at / columns, at % columns),
     }
 }
 
-/// The integer in `bytes`, the lowest first. One beyond `i64` becomes its largest.
+/// Reads a little-endian integer. Values above `i64::MAX` saturate.
 fn integer(bytes: &[u8], signed: bool) -> i64 {
     let negative = signed && bytes.last().is_some_and(|&byte| byte > 127);
     let mut wide = if negative { [255; 8] } else { [0; 8] };
@@ -156,26 +162,28 @@ fn integer(bytes: &[u8], signed: bool) -> i64 {
     }
 }
 
-/// What a header says.
+/// Contents of a header.
 struct Header {
-    /// `f`, `i`, `u` or `b`.
+    /// Kind of elements: `f`, `i`, `u` or `b`.
     kind: char,
-    /// Bytes of an element.
+    /// Bytes per element.
     width: usize,
     big_endian: bool,
     shape: Vec<usize>,
 }
 
-/// What a header should have said.
-struct Unfit {
+/// Rule that a header breaks.
+struct HeaderError {
     fault: Fault,
     expected: &'static str,
 }
 
 impl Header {
-    fn parse(text: &str) -> Result<Self, Unfit> {
-        let whole =
-            Unfit { fault: Fault::Npy, expected: "a header with descr, fortran_order and shape" };
+    fn parse(text: &str) -> Result<Self, HeaderError> {
+        let incomplete = HeaderError {
+            fault: Fault::Npy,
+            expected: "a header with descr, fortran_order and shape",
+        };
         let value = |key: &str| {
             let (_, rest) = text.split_once(key)?;
             Some(rest.trim_start().strip_prefix(':')?.trim_start())
@@ -183,34 +191,34 @@ impl Header {
         let (Some(descr), Some(order), Some(shape)) =
             (value("'descr'"), value("'fortran_order'"), value("'shape'"))
         else {
-            return Err(whole);
+            return Err(incomplete);
         };
         let types = "elements of type f4, f8, u1, b1 or integers (save with .astype(\"float32\"))";
-        let unfit = Unfit { fault: Fault::ElementType, expected: types };
+        let unsupported = HeaderError { fault: Fault::ElementType, expected: types };
         let descr = descr.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
-        let Some((descr, _)) = descr else { return Err(unfit) };
+        let Some((descr, _)) = descr else { return Err(unsupported) };
         let mut characters = descr.chars();
-        let (Some(order_of_bytes), Some(kind)) = (characters.next(), characters.next()) else {
-            return Err(unfit);
+        let (Some(byte_order), Some(kind)) = (characters.next(), characters.next()) else {
+            return Err(unsupported);
         };
         let width = match (kind, characters.as_str()) {
             ('f' | 'i' | 'u', "4") => 4,
             ('f' | 'i' | 'u', "8") => 8,
             ('i' | 'u', "2") => 2,
             ('i' | 'u' | 'b', "1") => 1,
-            _ => return Err(unfit),
+            _ => return Err(unsupported),
         };
         let dims = shape.strip_prefix('(').and_then(|rest| rest.split_once(')'));
         let dims =
             dims.map(|(dims, _)| dims.split(',').map(str::trim).filter(|dim| !dim.is_empty()));
         let shape: Option<Vec<usize>> =
             dims.and_then(|dims| dims.map(|dim| dim.parse().ok()).collect());
-        let Some(shape) = shape else { return Err(whole) };
+        let Some(shape) = shape else { return Err(incomplete) };
         if order.starts_with("True") && shape.len() > 1 {
-            let expected = "rows first (save with numpy.ascontiguousarray)";
-            return Err(Unfit { fault: Fault::Npy, expected });
+            let expected = "row-major order (save with numpy.ascontiguousarray)";
+            return Err(HeaderError { fault: Fault::Npy, expected });
         }
-        Ok(Self { kind, width, big_endian: order_of_bytes == '>', shape })
+        Ok(Self { kind, width, big_endian: byte_order == '>', shape })
     }
 }
 
@@ -218,7 +226,7 @@ impl Header {
 mod tests {
     use super::*;
 
-    /// As `numpy.save` writes it.
+    /// Returns a file as `numpy.save` writes it.
     pub(crate) fn file(descr: &str, shape: &str, elements: &[u8]) -> Vec<u8> {
         let header =
             format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
@@ -252,20 +260,20 @@ mod tests {
     }
 
     #[test]
-    fn what_rounding_loses_has_its_row_and_column() {
+    fn the_notice_about_rounding_has_row_and_column() {
         let numbers = [0.1_f64, 1.0, 2.0, 16_777_217.0].map(f64::to_le_bytes).concat();
         let array = parsed(&file("<f8", "(2, 2)", &numbers)).expect("an array");
         let notice = array.rounding.notice(Path::new("a.npy")).expect("one of them");
         assert!(notice.contains("16777217 in row 1, column 1, which becomes 16777216"), "{notice}");
         let exact = parsed(&file("<f8", "(2, 2)", &[0; 32])).expect("an array");
         assert_eq!(exact.rounding, Rounding::default());
-        assert_eq!((place(&[5], 3), place(&[5, 1], 3)), ("row 3".into(), "row 3".into()));
+        assert_eq!((position(&[5], 3), position(&[5, 1], 3)), ("row 3".into(), "row 3".into()));
     }
 
     #[test]
     fn shapes_are_read() {
         let shape = |shape: &str, count: usize| {
-            parsed(&file("|u1", shape, &vec![0; count])).expect("whole").shape
+            parsed(&file("|u1", shape, &vec![0; count])).expect("an array").shape
         };
         assert_eq!(shape("(2, 3)", 6), [2, 3]);
         assert_eq!(shape("(4,)", 4), [4]);
@@ -274,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_broken_rule() {
         let nan = f32::NAN.to_le_bytes();
         for (file, expected) in [
             (b"PK\x03\x04".to_vec(), "begins with"),
@@ -293,11 +301,11 @@ mod tests {
             let error = parsed(&file).expect_err(expected);
             assert!(error.starts_with("a.npy: ") && error.contains(expected), "{error}");
         }
-        let columns_first = file("<f4", "(1, 1)", &[0; 4]);
-        let columns_first =
-            String::from_utf8_lossy(&columns_first).replace("False", " True").into_bytes();
-        // The lossy text has the magic's first byte replaced.
-        let columns_first = [b"\x93".as_slice(), &columns_first[3..]].concat();
-        assert!(parsed(&columns_first).expect_err("columns first").contains("ascontiguousarray"));
+        let column_major = file("<f4", "(1, 1)", &[0; 4]);
+        let column_major =
+            String::from_utf8_lossy(&column_major).replace("False", " True").into_bytes();
+        // The lossy conversion replaces the first byte of the magic number by three.
+        let column_major = [b"\x93".as_slice(), &column_major[3..]].concat();
+        assert!(parsed(&column_major).expect_err("column-major").contains("ascontiguousarray"));
     }
 }

@@ -1,46 +1,47 @@
-//! What [`load`](super::load) tells, shown to a person: notices as lines on stderr, downloads as a bar there.
+//! Events of [`load`](super::load), and their display on stderr: notices as lines, downloads as a
+//! progress bar.
 //!
-//! The bar is drawn on a terminal alone; in a pipe there are only the notices. The command line hands this to
-//! [`load`](super::load).
+//! The bar is drawn on terminals only; a pipe gets only the notices. The command line passes
+//! [`Terminal::on_event`] to [`load`](super::load).
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::machine::terminal::say;
 
-/// What [`load`] tells while it works. [`Terminal`] shows it to a person.
+/// Event of [`load`](super::load). [`Terminal`] displays it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// Something that the user ought to know, in a sentence.
+    /// Sentence that the user should read.
     Notice(&'a str),
-    /// A download of this address begins.
-    Begun(&'a str),
-    /// Part of it has arrived.
+    /// A download from this URL has started.
+    Started(&'a str),
+    /// A part of the download has arrived.
     Received {
         /// Bytes so far.
         bytes: u64,
-        /// Bytes in all, if the server says.
+        /// Length of the download, if the server states it.
         total: Option<u64>,
     },
-    /// It has ended, well or badly.
-    Ended,
+    /// The download has succeeded or failed.
+    Finished,
 }
 
-/// What the bar shows.
+/// Template of the progress bar.
 const TEMPLATE: &str = "{msg} {bytes} of {total_bytes} {wide_bar} {eta}";
 
-/// Shows events on stderr.
+/// Displays events on stderr.
 #[derive(Debug, Default)]
 pub struct Terminal {
     bar: Option<ProgressBar>,
 }
 
 impl Terminal {
-    /// Shows one event.
+    /// Displays one event.
     pub fn on_event(&mut self, event: Event<'_>) {
         match event {
             Event::Notice(text) => say(text),
-            // indicatif draws to stderr, and not at all where that is no terminal.
-            Event::Begun(url) => {
+            // indicatif draws to stderr, and only if that is a terminal.
+            Event::Started(url) => {
                 let style = ProgressStyle::with_template(TEMPLATE)
                     .unwrap_or_else(|_| ProgressStyle::default_bar());
                 let bar = ProgressBar::no_length().with_style(style);
@@ -54,7 +55,7 @@ impl Terminal {
                     bar.set_position(bytes);
                 }
             }
-            Event::Ended => {
+            Event::Finished => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }
@@ -68,16 +69,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_follows_one_download_and_goes_with_it() {
+    fn the_bar_shows_one_download_and_is_cleared_after_it() {
         let mut terminal = Terminal::default();
         terminal.on_event(Event::Received { bytes: 1, total: None });
-        terminal.on_event(Event::Begun("http://mirror/file.gz"));
+        terminal.on_event(Event::Started("http://mirror/file.gz"));
         terminal.on_event(Event::Received { bytes: 10, total: Some(40) });
         terminal.on_event(Event::Received { bytes: 20, total: Some(40) });
-        let bar = terminal.bar.clone().expect("a bar for what has begun");
+        let bar = terminal.bar.clone().expect("a bar for the download");
         assert_eq!((bar.position(), bar.length()), (20, Some(40)));
         assert_eq!(bar.message(), "http://mirror/file.gz");
-        terminal.on_event(Event::Ended);
+        terminal.on_event(Event::Finished);
         assert!(bar.is_finished() && terminal.bar.is_none());
     }
 

@@ -1,7 +1,7 @@
-//! Which data set is asked for, and everything around the process that decides where it comes from.
+//! Choice of a data set, and the folders, cache and mirrors that it may come from.
 //!
-//! The command line makes a [`Request`] with [`Request::from_environment`]; tests fill one by hand, so that no
-//! test depends on the environment.
+//! The command line creates a [`Request`] with [`Request::from_environment`]. Tests fill its
+//! fields, so that no test depends on the environment.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,63 +13,64 @@ use crate::data::synthetic::{Classification, Linear};
 use crate::data::table::TargetColumn;
 use crate::data::{DataError, Dataset, mnist};
 
-/// The data set that is asked for.
+/// Choice of a data set.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
-    /// MNIST; generated digits where it cannot be had.
+    /// MNIST; generated digits if it is unavailable.
     Auto,
-    /// MNIST and nothing else.
+    /// MNIST only.
     Mnist,
     /// Generated digits.
     Digits,
-    /// Whatever set of the form of [`folder`](super::folder) or of [`arrays`](super::arrays) is in this folder.
+    /// Folder in the form of [`folder`](super::folder) or of [`arrays`](super::arrays).
     Folder(PathBuf),
-    /// The table in this file, and which of its columns is to be learned.
+    /// File of a table, and its target column.
     Table(PathBuf, TargetColumn),
-    /// The archive of arrays in this file.
+    /// Archive of arrays.
     Archive(PathBuf),
-    /// A generated table of classes.
+    /// Generated table for classification.
     Classification(Classification),
-    /// A generated table of values.
+    /// Generated table for regression.
     Linear(Linear),
 }
 
-/// A generator of digits: from a seed, and with a folder to cache what it made in.
+/// Generator of digits from a seed, with a folder for its cache.
 pub type Generate = fn(seed: u64, cache: Option<&Path>) -> Result<Dataset, DataError>;
 
-/// What [`load`](super::load) needs to know.
+/// Arguments of [`load`](super::load).
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Which data set.
+    /// Data set to load.
     pub choice: Choice,
-    /// The seed of what is generated, and of the test set of data that come without one.
+    /// Seed of generated data, and of the test set that is held out from data without one.
     pub seed: u64,
-    /// What generates them.
+    /// Generator of digits.
     pub digits: Generate,
-    /// The folder that the user says MNIST is in.
+    /// Folder of MNIST that the user named.
     pub mnist_dir: Option<PathBuf>,
-    /// Other folders where MNIST may be, in order.
-    pub places: Vec<PathBuf>,
-    /// The folder for whatever is worth keeping between runs; MNIST is in its subfolder `mnist`. `None` keeps nothing.
+    /// Other folders to search for MNIST, in order.
+    pub search: Vec<PathBuf>,
+    /// Folder of the cache; MNIST is in its subfolder `mnist`. `None` caches nothing.
     pub cache: Option<PathBuf>,
-    /// Where MNIST is downloaded from.
+    /// Mirrors of MNIST.
     pub mirrors: Mirrors,
 }
 
 impl Request {
-    /// A request for `choice`, with the rest from the environment:
+    /// Creates a request for `choice`, with the rest from the environment:
     ///
     /// | variable | meaning |
     /// |---|---|
-    /// | `MNIST_DIR` | the first folder where MNIST is looked for |
+    /// | `MNIST_DIR` | first folder that is searched for MNIST |
     /// | `EVENKEEL_CACHE` | the cache; default `evenkeel` in the user's cache folder |
     /// | `EVENKEEL_MNIST_MIRRORS` | the mirrors, separated by spaces; empty to download nothing |
-    /// | `HTTPS_PROXY`, `NO_PROXY` and their kin | the proxy for downloads |
+    /// | `HTTPS_PROXY`, `NO_PROXY` and the like | the proxy for downloads |
     pub fn from_environment(choice: Choice, seed: u64, digits: Generate) -> Self {
         Self::from_variables(choice, seed, digits, |name| env::var_os(name))
     }
 
-    /// [`from_environment`](Self::from_environment), with `variable` in place of the environment.
+    /// Creates a request like [`from_environment`](Self::from_environment), with `variable` in
+    /// place of the environment.
     fn from_variables(
         choice: Choice,
         seed: u64,
@@ -81,14 +82,14 @@ impl Request {
             Some(list) => list.to_string_lossy().split_whitespace().map(String::from).collect(),
             None => mnist::MIRRORS.map(String::from).into(),
         };
-        // A user who waits for MNIST and nothing else has more patience than one who takes what there is.
+        // A user who requires MNIST waits longer than one who accepts generated digits.
         let first_byte = if choice == Choice::Auto { 3 } else { 30 };
         Self {
             choice,
             seed,
             digits,
             mnist_dir: folder("MNIST_DIR"),
-            places: vec!["data/mnist".into(), "../shared/mnist".into()],
+            search: vec!["data/mnist".into(), "../shared/mnist".into()],
             cache: folder("EVENKEEL_CACHE")
                 .or_else(|| user_cache(folder).map(|cache| cache.join("evenkeel"))),
             mirrors: Mirrors {
@@ -102,8 +103,8 @@ impl Request {
     }
 }
 
-/// The user's cache folder, where the operating system's customs put it (on Linux and the BSDs, the XDG Base
-/// Directory Specification, which says to ignore relative paths).
+/// Returns the user's cache folder by the conventions of the operating system. On Linux and the
+/// BSDs these are the XDG Base Directory Specification, which ignores relative paths.
 fn user_cache(folder: impl Fn(&'static str) -> Option<PathBuf>) -> Option<PathBuf> {
     if cfg!(windows) {
         return folder("LOCALAPPDATA");
@@ -132,14 +133,14 @@ mod tests {
     fn an_empty_environment_gives_the_defaults() {
         let auto = request(Choice::Auto, &[]);
         assert_eq!((auto.mnist_dir, auto.cache), (None, None));
-        assert_eq!(auto.places, [Path::new("data/mnist"), Path::new("../shared/mnist")]);
+        assert_eq!(auto.search, [Path::new("data/mnist"), Path::new("../shared/mnist")]);
         assert_eq!(auto.mirrors.urls, mnist::MIRRORS);
         assert_eq!(auto.mirrors.first_byte, Duration::from_secs(3));
         assert!(request(Choice::Mnist, &[]).mirrors.first_byte > auto.mirrors.first_byte);
     }
 
     #[test]
-    fn variables_override_and_empty_ones_count_as_absent() {
+    fn variables_override_defaults_and_empty_ones_count_as_absent() {
         let given =
             [("MNIST_DIR", "/m"), ("EVENKEEL_CACHE", "/c"), ("EVENKEEL_MNIST_MIRRORS", " a  b ")];
         let given = request(Choice::Auto, &given);
@@ -155,7 +156,7 @@ mod tests {
 
     #[cfg(all(unix, not(target_os = "macos")))]
     #[test]
-    fn the_cache_is_where_xdg_says() {
+    fn the_cache_folder_follows_xdg() {
         let cache = |variables| request(Choice::Auto, variables).cache;
         assert_eq!(cache(&[("HOME", "/h")]), Some("/h/.cache/evenkeel".into()));
         assert_eq!(cache(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), Some("/x/evenkeel".into()));

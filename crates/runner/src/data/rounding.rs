@@ -1,38 +1,44 @@
-//! Rounding of a data set's numbers to f32, the type in which they are stored.
+//! Detection of numbers that lose too much by rounding to f32, the type of inputs in memory.
 //!
-//! Most decimals are rounded, and nothing is lost by it. Two kinds lose what tells examples apart:
+//! Most decimals are rounded without harm. Two kinds are no longer distinct after it:
 //!
 //! ```text
-//! other than 0, below f32's range     1e-50 becomes 0
-//! 2^24 to 2^53, not an f32            16777217 becomes 16777216, as its neighbour is (ids, times)
+//! non-zero, below f32's range     1e-50 is rounded to 0
+//! 2^24 to 2^53, not an f32        16777217 is rounded to 16777216, its neighbour (ids, times)
 //! ```
 //!
-//! [`table`](super::table) and [`npy`](super::npy) count them; a data set gives one notice.
+//! [`table`](super::table) and [`npy`](super::npy) count them; a data set emits one notice.
 
 use std::fmt::Display;
 use std::path::Path;
 
-/// From here on f32 has no numbers between the integers: 2^24.
+/// Bound from which f32 has no numbers between integers: 2^24.
 const COARSE: f32 = 16_777_216.0;
-/// From here on f64, which floats were written from, has none either: 2^53.
+/// Bound from which f64, the type that floats are written from, has none: 2^53.
 const COARSE_F64: f64 = 9_007_199_254_740_992.0;
 
-/// `true` if `exact`, which is `rounded` as f32, loses its neighbours by that.
+/// `true` if `exact` and its neighbours have the same f32, `rounded`.
 fn merges(exact: f64, rounded: f32) -> bool {
     rounded.abs() >= COARSE && exact.abs() < COARSE_F64 && f64::from(rounded) != exact
 }
 
-/// The numbers of a data set that rounding changes beyond recognition.
+/// Counter of numbers that are no longer distinct after rounding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rounding {
-    /// Text of the first: the number, its place, and the rounded number.
+    /// Text about the first one: the number, its position, and the rounded number.
     first: Option<String>,
     count: u64,
 }
 
 impl Rounding {
-    /// Counts the number that `text` spells, which is `rounded` as f32, if it is one of them.
-    pub(crate) fn text<P: Display>(&mut self, text: &str, rounded: f32, place: impl FnOnce() -> P) {
+    /// Counts the number written as `text`, whose f32 is `rounded`, if it loses too much.
+    /// `position` is called for the first such number.
+    pub(crate) fn text<P: Display>(
+        &mut self,
+        text: &str,
+        rounded: f32,
+        position: impl FnOnce() -> P,
+    ) {
         let lossy = if rounded == 0.0 {
             let digits = text.bytes().take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'));
             digits.into_iter().any(|byte| (b'1'..=b'9').contains(&byte))
@@ -43,28 +49,28 @@ impl Rounding {
                     Err(_) => text.parse().is_ok_and(|exact| merges(exact, rounded)),
                 }
         };
-        self.count(lossy, text, rounded, place);
+        self.count(lossy, text, rounded, position);
     }
 
-    /// As [`text`](Self::text), for a number of f64.
+    /// Counts an f64, as [`text`](Self::text) does.
     pub(crate) fn float<P: Display>(
         &mut self,
         exact: f64,
         rounded: f32,
-        place: impl FnOnce() -> P,
+        position: impl FnOnce() -> P,
     ) {
         let lossy = (rounded == 0.0 && exact != 0.0) || merges(exact, rounded);
-        self.count(lossy, exact, rounded, place);
+        self.count(lossy, exact, rounded, position);
     }
 
-    /// As [`text`](Self::text), for an integer.
+    /// Counts an integer, as [`text`](Self::text) does.
     pub(crate) fn integer<P: Display>(
         &mut self,
         exact: i64,
         rounded: f32,
-        place: impl FnOnce() -> P,
+        position: impl FnOnce() -> P,
     ) {
-        self.count(i128::from(exact) != rounded as i128, exact, rounded, place);
+        self.count(i128::from(exact) != rounded as i128, exact, rounded, position);
     }
 
     fn count<P: Display>(
@@ -72,22 +78,24 @@ impl Rounding {
         lossy: bool,
         exact: impl Display,
         rounded: f32,
-        place: impl FnOnce() -> P,
+        position: impl FnOnce() -> P,
     ) {
         if lossy {
             self.count += 1;
-            self.first
-                .get_or_insert_with(|| format!("{exact} in {}, which becomes {rounded}", place()));
+            self.first.get_or_insert_with(|| {
+                format!("{exact} in {}, which becomes {rounded}", position())
+            });
         }
     }
 
-    /// Returns the notice about the data in `path`, if any number was lost.
+    /// Returns the notice about the data in `path`, if any number was counted.
     pub(crate) fn notice(&self, path: &Path) -> Option<String> {
         let Self { first, count } = self;
         let first = first.as_ref()?;
         Some(format!(
-            "{}: numbers are rounded to f32, and {count} of them no longer differ from their neighbours, such as \
-             {first}: leave such a column out, or subtract an offset or scale it before",
+            "{}: numbers are rounded to f32, and {count} of them no longer differ from their \
+             neighbours, such as {first}: leave such a column out, or subtract an offset or scale \
+             it before",
             path.display()
         ))
     }
@@ -98,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_loses_its_neighbours_is_counted() {
+    fn numbers_that_are_no_longer_distinct_are_counted() {
         let is_lossy = |text: &str| {
             let mut rounding = Rounding::default();
             rounding.text(text, text.parse().expect("a number"), || "line 2");
@@ -124,7 +132,7 @@ mod tests {
         {
             assert_eq!(is_lossy(text), (false, false), "{text}");
         }
-        // Beyond f64 as well.
+        // Beyond f64.
         assert_eq!(
             (is_lossy("9007199254740993"), is_lossy("1e-400")),
             ((true, false), (true, false))
@@ -132,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_notice_has_the_first_and_how_many() {
+    fn the_notice_has_the_first_number_and_the_count() {
         let mut rounding = Rounding::default();
         assert_eq!(rounding.notice(Path::new("t.csv")), None);
         rounding.integer(7, 7.0, || "line 2");

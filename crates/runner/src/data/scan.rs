@@ -1,14 +1,14 @@
-//! An image of any size and colour as a network's input: grey, light ink on dark paper, of the
-//! right size.
+//! Conversion of an image of any size and colour to a network's input: grey, light ink on dark
+//! paper, of the network's size.
 //!
 //! ```text
 //! PNG -> grey (BT.601), transparent pixels as paper
-//! paper = the median of the picture's edge; where it is light, all is inverted
-//! all of it fitted into rows x cols, or its ink alone, placed as in MNIST (see `centre`):
-//!         smaller by area averaging, larger by linear interpolation; beside it, paper
+//! paper = median of the image's edge; a light one inverts the image
+//! the whole image fitted into rows x cols, or only its ink, placed as in MNIST (see `centre`):
+//!     shrunk by area averaging, enlarged by linear interpolation, padded with paper
 //! ```
 //!
-//! `predict` reads pictures with this.
+//! Called by `predict`.
 
 use std::fs;
 use std::io::Cursor;
@@ -22,20 +22,19 @@ use crate::data::DataError;
 use crate::data::centre::Ink;
 use crate::machine::memory::reserve;
 
-/// Images of more pixels are refused: they are no digits, or they claim a size to exhaust the
-/// memory.
-const MOST_PIXELS: u64 = 1 << 26;
+/// Largest number of pixels. Larger images are no digits, or a header that would exhaust memory.
+const MAX_PIXELS: u64 = 1 << 26;
 
-/// Most pixels of a side: what bounds the weights of a row and of the image's edge.
-const MOST_SIDE: u32 = 1 << 16;
+/// Largest side in pixels: it bounds the weights of a row and the pixels of the edge.
+const MAX_SIDE: u32 = 1 << 16;
 
-/// Most bytes that the decoder allocates besides the pixels: rows, palettes, texts.
-const MOST_BESIDE: usize = 1 << 26;
+/// Largest number of bytes that the decoder allocates besides the pixels: rows, palettes, texts.
+const MAX_OVERHEAD: usize = 1 << 26;
 
-/// The first bytes of every PNG file.
+/// First bytes of every PNG file.
 pub const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 
-/// When a picture is inverted, so that its paper is dark.
+/// Condition for inverting an image, so that its paper is dark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Invert {
     /// Images with a light background.
@@ -47,10 +46,10 @@ pub enum Invert {
     No,
 }
 
-/// When the ink of an image is cut out and centred as MNIST's digits are.
+/// Condition for cropping an image to its ink and centring it as MNIST's digits are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Centre {
-    /// Where the images that the run was trained on are.
+    /// If the run's training images are centred.
     #[default]
     Auto,
     /// Always.
@@ -59,42 +58,44 @@ pub enum Centre {
     No,
 }
 
-/// How an image is prepared for a network.
+/// Preparation of an image for a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preparation {
-    /// Rows of the network's image.
+    /// Rows of the network's input.
     pub rows: usize,
-    /// Columns of it.
+    /// Columns of the network's input.
     pub cols: usize,
-    /// When light and dark are exchanged.
+    /// Condition for inverting the image.
     pub invert: Invert,
-    /// `true` if the ink is cut out and centred. An image of `rows` x `cols` is taken as it is.
+    /// `true` to crop the image to its ink and centre it. An image of `rows` x `cols` is not
+    /// cropped.
     pub centre: bool,
 }
 
-/// A picture on its way into a network.
+/// Image that is prepared for a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
-    /// Its pixels, row by row: 0 for paper, 255 for ink.
+    /// Pixels, `[rows, cols]`: 0 for paper, 255 for ink.
     pub pixels: Vec<u8>,
-    /// Width and height that the picture had.
+    /// Width and height of the original image.
     pub size: [usize; 2],
-    /// Whether it was inverted.
+    /// `true` if the image was inverted.
     pub inverted: bool,
-    /// `true` if the digit was cut out and centred.
+    /// `true` if the image was cropped to its ink and centred.
     pub centred: bool,
 }
 
-/// The image in the PNG file `path`, prepared.
+/// Reads and prepares the image in the PNG file `path`.
 ///
 /// # Errors
-/// [`DataError::Io`] if it cannot be read, [`Error::Malformed`] if it is no PNG file, a damaged or a huge one.
+/// [`DataError::Io`] if the file cannot be read; [`Error::Malformed`] if it is no PNG file,
+/// damaged, or too large.
 pub fn read(path: &Path, preparation: Preparation) -> Result<Scan, Error> {
     let bytes = fs::read(path).map_err(DataError::io("read", path))?;
     parse(&bytes, path, preparation)
 }
 
-/// The same of the file's contents; `path` is for the errors alone.
+/// Prepares the image in `bytes`, the contents of a PNG file. `path` is for errors only.
 ///
 /// # Errors
 /// [`Error::Malformed`], as for [`read`].
@@ -111,7 +112,7 @@ pub fn parse(bytes: &[u8], path: &Path, preparation: Preparation) -> Result<Scan
         grey.row(y).map(move |value| if inverted { paper - value } else { value - paper })
     };
     let ink = if centre && [grey.height, grey.width] != [rows, cols] {
-        Ink::of(grey.height, ink)
+        Ink::find(grey.height, ink)
     } else {
         None
     };
@@ -119,42 +120,42 @@ pub fn parse(bytes: &[u8], path: &Path, preparation: Preparation) -> Result<Scan
     let frame = ink.map_or_else(
         || grey.whole(rows, cols),
         |ink| {
-            let (scale, corner) = ink.placed(rows, cols);
+            let (scale, corner) = ink.placement(rows, cols);
             Frame { x: ink.x, y: ink.y, scale, corner }
         },
     );
-    let pixels = grey.framed(&frame, rows, cols, paper).into_iter().map(|value| {
+    let pixels = grey.resample(&frame, rows, cols, paper).into_iter().map(|value| {
         let value = if inverted { 255.0 - value } else { value };
         value.round() as u8
     });
     Ok(Scan { pixels: pixels.collect(), size: [grey.width, grey.height], inverted, centred })
 }
 
-/// A decoded image of 8 bits a channel. Its grey values are computed where they are read, so that
-/// the bytes of the file's pixels are the only buffer of their number.
+/// Decoded image of 8 bits per channel. Grey values are computed on access, so that the decoded
+/// bytes are the only buffer of the image's size.
 struct Grey {
     width: usize,
     height: usize,
     /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
     channels: usize,
-    /// The grey value behind transparent pixels.
-    under: f64,
+    /// Grey value behind transparent pixels.
+    background: f64,
     bytes: Vec<u8>,
 }
 
-/// The image in a PNG file, its first frame if it has several.
+/// Decodes the first frame of a PNG file.
 fn grey(bytes: &[u8], path: &Path) -> Result<Grey, Error> {
-    let refused = |error: png::DecodingError| Error::malformed(path, "a whole PNG picture", error);
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: MOST_BESIDE });
+    let malformed = |error: png::DecodingError| Error::malformed(path, "a PNG image", error);
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: MAX_OVERHEAD });
     decoder.set_transformations(Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(refused)?;
+    let mut reader = decoder.read_info().map_err(malformed)?;
     let (width, height) = (reader.info().width, reader.info().height);
     let size = || format!("{width} x {height}");
-    if u64::from(width) * u64::from(height) > MOST_PIXELS || width.max(height) > MOST_SIDE {
-        let expected = format!("a picture of at most {MOST_PIXELS} pixels, {MOST_SIDE} a side");
+    if u64::from(width) * u64::from(height) > MAX_PIXELS || width.max(height) > MAX_SIDE {
+        let expected = format!("an image of at most {MAX_PIXELS} pixels, {MAX_SIDE} a side");
         return Err(Error::malformed(path, expected, size()));
     }
-    // The decoder panics at a part of a colour.
+    // The decoder panics if the palette ends within a colour.
     if let Some(len) = reader.info().palette.as_ref().map(|palette| palette.len())
         && !len.is_multiple_of(3)
     {
@@ -166,21 +167,22 @@ fn grey(bytes: &[u8], path: &Path) -> Result<Grey, Error> {
     }
     let len = reader.output_buffer_size().unwrap_or(usize::MAX);
     let mut bytes = reserve(len)
-        .map_err(|_| Error::malformed(path, "a picture that fits into memory", size()))?;
+        .map_err(|_| Error::malformed(path, "an image that fits into memory", size()))?;
     bytes.resize(len, 0);
-    let info = reader.next_frame(&mut bytes).map_err(refused)?;
+    let info = reader.next_frame(&mut bytes).map_err(malformed)?;
     bytes.truncate(info.buffer_size());
     let (width, height) = (info.width as usize, info.height as usize);
-    let mut grey = Grey { width, height, channels: info.color_type.samples(), under: 0.0, bytes };
-    // What lies under transparent pixels is paper, which contrasts with the ink that can be seen.
+    let channels = info.color_type.samples();
+    let mut grey = Grey { width, height, channels, background: 0.0, bytes };
+    // Transparent pixels are paper, which contrasts with the visible ink.
     let pixels = || grey.bytes.chunks_exact(grey.channels);
     let ink: f64 = pixels().map(|pixel| luma(pixel) * opacity(pixel)).sum();
-    let seen: f64 = pixels().map(opacity).sum();
-    grey.under = if ink > 127.5 * seen { 0.0 } else { 255.0 };
+    let visible: f64 = pixels().map(opacity).sum();
+    grey.background = if ink > 127.5 * visible { 0.0 } else { 255.0 };
     Ok(grey)
 }
 
-/// The grey value of a pixel, 0 black to 255 white: ITU-R BT.601.
+/// Returns the grey value of a pixel, 0 black to 255 white, by ITU-R BT.601.
 fn luma(pixel: &[u8]) -> f64 {
     match *pixel {
         [r, g, b, ..] => 0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b),
@@ -189,7 +191,7 @@ fn luma(pixel: &[u8]) -> f64 {
     }
 }
 
-/// How opaque a pixel is, 0 to 1: by its alpha, if it has one.
+/// Returns the opacity of a pixel, 0 to 1: its alpha, if it has one.
 fn opacity(pixel: &[u8]) -> f64 {
     match *pixel {
         [_, alpha] | [_, _, _, alpha] => f64::from(alpha) / 255.0,
@@ -198,16 +200,16 @@ fn opacity(pixel: &[u8]) -> f64 {
 }
 
 impl Grey {
-    /// The grey values of row `y`.
+    /// Iterates over the grey values of row `y`.
     fn row(&self, y: usize) -> impl DoubleEndedIterator<Item = f64> {
         let width = self.width * self.channels;
         self.bytes[y * width..][..width].chunks_exact(self.channels).map(|pixel| {
             let opacity = opacity(pixel);
-            luma(pixel) * opacity + self.under * (1.0 - opacity)
+            luma(pixel) * opacity + self.background * (1.0 - opacity)
         })
     }
 
-    /// The brightness of the paper: the median of the outermost pixels.
+    /// Returns the grey value of the paper: the median of the outermost pixels.
     fn paper(&self) -> f64 {
         let mut edge = Vec::new();
         for y in 0..self.height {
@@ -223,7 +225,7 @@ impl Grey {
         edge.get(edge.len() / 2).copied().unwrap_or(0.0)
     }
 
-    /// All of the image, as large as fits into `rows` x `cols`, in the middle.
+    /// Returns the frame of the whole image, fitted into `rows` x `cols` and centred.
     fn whole(&self, rows: usize, cols: usize) -> Frame {
         let [rows, cols, height, width] =
             [rows, cols, self.height, self.width].map(|side| side as f64);
@@ -232,48 +234,50 @@ impl Grey {
         Frame { x: 0..self.width, y: 0..self.height, scale, corner }
     }
 
-    /// A part of the image in `rows` x `cols`.
+    /// Resamples a part of the image into `[rows, cols]`.
     ///
-    /// Each output row adds up the image's rows that it covers, one after another: no buffer grows
-    /// with the height of the image.
-    fn framed(&self, frame: &Frame, rows: usize, cols: usize, paper: f64) -> Vec<f64> {
+    /// Each output row sums the image's rows that it covers, one at a time: no buffer grows with
+    /// the height of the image.
+    fn resample(&self, frame: &Frame, rows: usize, cols: usize, paper: f64) -> Vec<f64> {
         let Frame { x, y, scale, corner: [left, top] } = frame;
-        let across: Vec<_> = (0..cols).map(|i| weights(i, *left, x.len(), *scale)).collect();
-        let mut small = vec![0.0; rows * cols];
+        let column_weights: Vec<_> =
+            (0..cols).map(|i| weights(i, *left, x.len(), *scale)).collect();
+        let mut output = vec![0.0; rows * cols];
         let mut row = vec![0.0; x.len()];
-        for (i, values) in small.chunks_exact_mut(cols).enumerate() {
-            for (at, share) in weights(i, *top, y.len(), *scale) {
-                // Relative to the paper, so that what lies outside is 0.
+        for (i, values) in output.chunks_exact_mut(cols).enumerate() {
+            for (at, row_weight) in weights(i, *top, y.len(), *scale) {
+                // Relative to the paper, so that pixels outside the image are 0.
                 let part = self.row(y.start + at).skip(x.start);
                 row.iter_mut().zip(part).for_each(|(ink, grey)| *ink = grey - paper);
-                for (value, weights) in values.iter_mut().zip(&across) {
+                for (value, weights) in values.iter_mut().zip(&column_weights) {
                     let ink: f64 = weights.iter().map(|&(x, weight)| weight * row[x]).sum();
-                    *value += share * ink;
+                    *value += row_weight * ink;
                 }
             }
         }
-        small.iter_mut().for_each(|ink| *ink = (paper + *ink).clamp(0.0, 255.0));
-        small
+        output.iter_mut().for_each(|ink| *ink = (paper + *ink).clamp(0.0, 255.0));
+        output
     }
 }
 
-/// A part of an image, and where it goes.
+/// Part of an image, and its placement in the output.
 struct Frame {
-    /// Number of columns.
+    /// Columns of the image.
     x: Range<usize>,
-    /// Number of rows.
+    /// Rows of the image.
     y: Range<usize>,
-    /// How much larger it is drawn.
+    /// Factor of enlargement.
     scale: f64,
-    /// Where its corner comes: across and down, in pixels of the output.
+    /// Position of the part's corner in the output: x, y, in pixels.
     corner: [f64; 2],
 }
 
-/// Which of `from` pixels in a row, drawn `scale` times as large from `start` on, make up output
-/// pixel `i`, and their weights; what is missing to 1 is paper.
+/// Returns the input pixels that output pixel `i` is computed from, with their weights. The input
+/// is a row of `from` pixels, enlarged by `scale`, that begins at position `start` of the output.
+/// The difference of the weights' sum to 1 is paper.
 fn weights(i: usize, start: f64, from: usize, scale: f64) -> Vec<(usize, f64)> {
     if scale < 1.0 {
-        // The part of each that the pixel covers.
+        // The weight of an input pixel is its area within the output pixel.
         let (low, high) = ((i as f64 - start) / scale, (i as f64 + 1.0 - start) / scale);
         let covered = |at: usize| high.min(at as f64 + 1.0) - low.max(at as f64);
         let first = low.max(0.0) as usize;
@@ -283,7 +287,8 @@ fn weights(i: usize, start: f64, from: usize, scale: f64) -> Vec<(usize, f64)> {
             .filter(|(_, weight)| *weight > 0.0)
             .collect();
     }
-    // Between the two nearest centres; within half a pixel of the edge, the edge.
+    // Interpolates between the two nearest centres; within half a pixel of the edge, takes the
+    // edge.
     let centre = (i as f64 + 0.5 - start) / scale - 0.5;
     if !(-0.5..from as f64 - 0.5).contains(&centre) {
         return Vec::new();
@@ -313,12 +318,12 @@ mod tests {
         rows: usize,
         cols: usize,
     ) -> Scan {
-        let bytes = crate::data::image::png(width, height, colour, pixels).expect("a picture");
-        parse(&bytes, Path::new("x.png"), fit(rows, cols, Invert::Auto)).expect("a picture")
+        let bytes = crate::data::image::png(width, height, colour, pixels).expect("an image");
+        parse(&bytes, Path::new("x.png"), fit(rows, cols, Invert::Auto)).expect("an image")
     }
 
     #[test]
-    fn a_picture_of_the_right_size_is_taken_as_it_is() {
+    fn an_image_of_the_networks_size_is_unchanged() {
         let pixels = [0, 0, 0, 0, 200, 0, 0, 0, 0];
         let scan = scan(3, 3, ColorType::Grayscale, &pixels, 3, 3);
         assert_eq!(
@@ -332,20 +337,19 @@ mod tests {
         let pixels = [255, 255, 255, 255, 55, 255, 255, 255, 255];
         let scan = scan(3, 3, ColorType::Grayscale, &pixels, 3, 3);
         assert_eq!((scan.pixels, scan.inverted), (vec![0, 0, 0, 0, 200, 0, 0, 0, 0], true));
-        let bytes =
-            crate::data::image::png(3, 3, ColorType::Grayscale, &pixels).expect("a picture");
-        let kept = parse(&bytes, Path::new("x.png"), fit(3, 3, Invert::No)).expect("a picture");
-        assert_eq!((&kept.pixels[..], kept.inverted), (&pixels[..], false));
+        let bytes = crate::data::image::png(3, 3, ColorType::Grayscale, &pixels).expect("an image");
+        let scan = parse(&bytes, Path::new("x.png"), fit(3, 3, Invert::No)).expect("an image");
+        assert_eq!((&scan.pixels[..], scan.inverted), (&pixels[..], false));
     }
 
     #[test]
-    fn colours_become_grey_and_clear_pixels_paper() {
+    fn colours_are_converted_to_grey_and_transparent_pixels_to_paper() {
         // Pure colours on black, by BT.601.
         let pixels =
             [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [0, 0, 0]].concat();
         let scan_of = |colour, pixels: &[u8], width| scan(width, 1, colour, pixels, 1, width);
         assert_eq!(scan_of(ColorType::Rgb, &pixels, 6).pixels, [0, 76, 150, 29, 0, 0]);
-        // Ink on nothing: dark ink stands on white, which is inverted; light ink stands on black.
+        // Ink on transparent paper: dark ink gets white paper, which is inverted; light ink black.
         let dark = [[0, 0], [0, 255], [0, 0]].concat();
         let light = [[0, 0], [255, 255], [0, 0]].concat();
         let (dark, light) = (
@@ -357,11 +361,11 @@ mod tests {
     }
 
     #[test]
-    fn larger_pictures_are_averaged_and_smaller_ones_interpolated() {
-        // 4 x 4 to 2 x 2: each the mean of four.
+    fn larger_images_are_averaged_and_smaller_ones_interpolated() {
+        // 4 x 4 to 2 x 2: means of four pixels.
         let pixels = [0, 0, 0, 0, 0, 100, 0, 0, 0, 0, 200, 0, 0, 0, 0, 0];
         assert_eq!(scan(4, 4, ColorType::Grayscale, &pixels, 2, 2).pixels, [25, 0, 0, 50]);
-        // 3 to 2: one and a half pixels each. The edge, a row of three, has the median 0.
+        // 3 to 2: one and a half pixels each. The median of the edge is 0.
         let row = [0, 90, 0, 0, 90, 0, 0, 90, 0];
         assert_eq!(scan(3, 3, ColorType::Grayscale, &row, 2, 2).pixels, [30; 4]);
         // 1 x 2 to 1 x 4 by interpolation at 1/4 and 3/4.
@@ -369,10 +373,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_as_wide_as_high_is_not_stretched() {
+    fn the_aspect_ratio_is_kept() {
         // A bar of 2 x 4 in 4 x 4: one column of paper on either side.
         let scan = scan(2, 4, ColorType::Grayscale, &[200; 8], 4, 4);
-        assert!(scan.inverted, "light paper, since nothing else is there");
+        assert!(scan.inverted, "a light edge is light paper");
         let bar = [0, 200, 0, 0].repeat(4);
         let scan = self::scan(4, 4, ColorType::Grayscale, &bar, 8, 16);
         let sum = |columns: Range<usize>| -> u32 {
@@ -385,10 +389,9 @@ mod tests {
         assert!(sum(4..8) > 0);
     }
 
-    /// A stroke in a corner of a page becomes what the same stroke is in the middle of another:
-    /// whatever the margins.
+    /// Draws the same stroke at different positions of different pages: the results are the same.
     #[test]
-    fn ink_is_cut_out_and_centred_whatever_the_margin() {
+    fn ink_is_cropped_and_centred_whatever_the_margin() {
         let centred = |width: usize, height: usize, left: usize, top: usize, light: bool| {
             let (paper, ink) = if light { (250, 20) } else { (0, 230) };
             let stroke = |at: usize| {
@@ -397,13 +400,13 @@ mod tests {
             let pixels: Vec<u8> =
                 (0..width * height).map(|at| if stroke(at) { ink } else { paper }).collect();
             let bytes = crate::data::image::png(width, height, ColorType::Grayscale, &pixels)
-                .expect("a picture");
+                .expect("an image");
             let preparation = Preparation { centre: true, ..fit(14, 14, Invert::Auto) };
-            parse(&bytes, Path::new("x.png"), preparation).expect("a picture")
+            parse(&bytes, Path::new("x.png"), preparation).expect("an image")
         };
         let scan = centred(40, 60, 30, 5, false);
-        // 10 rows are 10/14: neither larger nor smaller. The middle is 7.5: from row 3 to 12,
-        // column 6 to 9 (5.5 rounds up).
+        // 10 rows are 10/14 of the side: the scale is 1. The middle is 7.5: rows 3 to 12, columns 6
+        // to 9 (5.5 rounds up).
         let expected = |at: usize| (6..10).contains(&(at % 14)) && (3..13).contains(&(at / 14));
         let stroke: Vec<u8> = (0..196).map(|at| if expected(at) { 230 } else { 0 }).collect();
         assert_eq!((&scan.pixels, scan.centred, scan.size), (&stroke, true, [40, 60]));
@@ -413,20 +416,20 @@ mod tests {
             light.inverted
                 && light.pixels.iter().zip(&stroke).all(|(a, b)| (*a > 100) == (*b > 100))
         );
-        // Of the network's size it is taken as it is; without ink, whole.
+        // An image of the network's size is not cropped, nor one without ink.
         assert!(!centred(14, 14, 0, 0, false).centred);
-        assert!(!scan_of_nothing().centred);
+        assert!(!blank_scan().centred);
     }
 
-    fn scan_of_nothing() -> Scan {
+    fn blank_scan() -> Scan {
         let bytes =
-            crate::data::image::png(5, 5, ColorType::Grayscale, &[9; 25]).expect("a picture");
+            crate::data::image::png(5, 5, ColorType::Grayscale, &[9; 25]).expect("an image");
         let preparation = Preparation { centre: true, ..fit(14, 14, Invert::Auto) };
-        parse(&bytes, Path::new("x.png"), preparation).expect("a picture")
+        parse(&bytes, Path::new("x.png"), preparation).expect("an image")
     }
 
     #[test]
-    fn every_pixel_is_fully_covered_wherever_there_is_picture() {
+    fn weights_within_the_image_sum_to_1() {
         for from in 1..40 {
             for to in 1..40 {
                 let scale = to as f64 / from as f64;
@@ -440,20 +443,25 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens to a file: no panic, and a picture of the size that was asked for or none.
+        /// A damaged file causes no panic: it is refused, or read as an image of the right size.
         #[test]
-        fn damaged_pictures_are_refused_or_read(
-            at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>(), colour in 0_usize..4,
+        fn damaged_images_are_refused_or_read(
+            at in any::<prop::sample::Index>(),
+            byte: u8,
+            cut in any::<prop::sample::Index>(),
+            colour in 0_usize..4,
             centre: bool,
         ) {
-            let colour =
-                [ColorType::Grayscale, ColorType::GrayscaleAlpha, ColorType::Rgb, ColorType::Rgba][colour];
+            let colours =
+                [ColorType::Grayscale, ColorType::GrayscaleAlpha, ColorType::Rgb, ColorType::Rgba];
+            let colour = colours[colour];
             let pixels: Vec<u8> = (0..5 * 9 * colour.samples()).map(|i| (i * 7) as u8).collect();
-            let mut bytes = crate::data::image::png(5, 9, colour, &pixels).expect("a picture");
+            let mut bytes = crate::data::image::png(5, 9, colour, &pixels).expect("an image");
             let at = at.index(bytes.len());
             bytes[at] = byte;
             bytes.truncate(bytes.len() - cut.index(20));
-            if let Ok(scan) = parse(&bytes, Path::new("x.png"), Preparation { centre, ..fit(4, 6, Invert::Auto) }) {
+            let preparation = Preparation { centre, ..fit(4, 6, Invert::Auto) };
+            if let Ok(scan) = parse(&bytes, Path::new("x.png"), preparation) {
                 prop_assert_eq!(scan.pixels.len(), 24);
             }
         }
@@ -473,7 +481,7 @@ mod tests {
         };
         assert_eq!(indexed(6).expect("two colours").pixels, [9]);
         for palette in [4, 5] {
-            let error = indexed(palette).expect_err("no whole colours").to_string();
+            let error = indexed(palette).expect_err("an incomplete colour").to_string();
             assert!(
                 error.contains(&format!("3 bytes for each colour, found {palette} bytes")),
                 "{error}"
@@ -482,18 +490,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_is_named() {
-        let good =
-            crate::data::image::png(4, 4, ColorType::Grayscale, &[7; 16]).expect("a picture");
+    fn errors_name_the_file_or_the_size() {
+        let good = crate::data::image::png(4, 4, ColorType::Grayscale, &[7; 16]).expect("an image");
         let refuse = |bytes: &[u8]| {
             parse(bytes, Path::new("some.png"), fit(4, 4, Invert::Auto))
-                .expect_err("no picture")
+                .expect_err("no image")
                 .to_string()
         };
         for cut in [0, 7, 20, good.len() - 20] {
             assert!(refuse(&good[..cut]).contains("some.png"), "{cut}");
         }
-        // A header that claims a huge picture.
+        // A header that claims a huge image.
         let mut huge = good.clone();
         huge[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
         let mut crc = 0xFFFF_FFFF_u32;
@@ -505,9 +512,9 @@ mod tests {
         }
         huge[29..33].copy_from_slice(&(!crc).to_be_bytes());
         assert!(refuse(&huge).contains("65536 x 65536"), "{}", refuse(&huge));
-        // Few pixels, but a side of which each would take its weights.
+        // Few pixels, but a side with too many weights.
         let tall = crate::data::image::png(1, 65_537, ColorType::Grayscale, &[7; 65_537])
-            .expect("a picture");
+            .expect("an image");
         assert!(refuse(&tall).contains("1 x 65537"), "{}", refuse(&tall));
     }
 }

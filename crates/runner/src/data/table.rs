@@ -1,14 +1,14 @@
-//! Tables of comma-separated values (RFC 4180): a header with the names of the columns, then a row of numbers an example, one
-//! column of which is its class or its value.
+//! Tables of comma-separated values (RFC 4180): a header with column names, then a row of numbers
+//! for each example. One column is the target: a class or a value.
 //!
 //! ```text
-//! sepal,petal,species     --label species    classes: the distinct texts, or numbers if all are
-//! 5.1,1.4,setosa          --target petal     target values of a regression
+//! sepal,petal,species     --label species    classes: distinct texts, or values if all are numbers
+//! 5.1,1.4,setosa          --target petal     regression targets
 //! ```
 //!
-//! Columns are known by their names: none that is read has the name of another.
+//! Columns are found by name, so names of the columns that are read must be unique.
 //!
-//! [`load`](super::load) reads files with this; `predict` reads rows without a class.
+//! [`load`](super::load) reads files with this; `predict` reads rows without a target.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -23,17 +23,17 @@ use crate::data::labelled::{Inputs, Labelled, Targets};
 use crate::data::rounding::Rounding;
 use crate::data::{Event, Names};
 
-/// The column of a table that is to be learned, by its name.
+/// Target column of a table, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetColumn {
-    /// Its distinct texts are classes.
+    /// Column of classes.
     Label(String),
-    /// Its numbers are values to be met.
+    /// Column of regression targets.
     Target(String),
 }
 
 impl TargetColumn {
-    /// The column's name.
+    /// Name of the column.
     pub fn column(&self) -> &str {
         let (Self::Label(column) | Self::Target(column)) = self;
         column
@@ -43,19 +43,20 @@ impl TargetColumn {
 /// A table in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
-    /// The names of the columns that a network is shown.
+    /// Names of the input columns.
     pub columns: Vec<String>,
-    /// The names of the classes; none where there are values.
+    /// Names of the classes; empty for regression targets.
     pub classes: Vec<String>,
-    /// The rows.
+    /// Rows with their targets.
     pub rows: Labelled,
 }
 
-/// As many classes as a byte tells apart.
-const MOST_CLASSES: usize = 256;
+/// Largest number of classes: a class is a byte.
+const MAX_CLASSES: usize = 256;
 
 impl Table {
-    /// The bytes of a file with its rows: the target last, in the column `target`. Numbers are written so that they are read back to the bit.
+    /// Encodes the table as CSV, with the target last, in the column `target`. Reading it back
+    /// gives the same bits.
     pub(crate) fn to_csv(&self, target: &str) -> Vec<u8> {
         let mut text = self.columns.iter().map(|column| format!("{column},")).collect::<String>();
         text.push_str(target);
@@ -76,13 +77,12 @@ impl Table {
     }
 }
 
-/// Reads the table in `input`, which is the contents of `path`. Each name of a column is that of
-/// one.
+/// Reads the table in `input`, the contents of the file `path`. Column names must be unique.
 ///
 /// # Errors
-/// [`DataError::Malformed`] with line and column if a number is none or is not finite, a row is longer or shorter than the header, there is
-/// no such column, no other column or no row, two columns have one name, or there are more than 256
-/// classes.
+/// [`DataError::Malformed`], with line and column, if a field is not a finite number, a row is
+/// longer or shorter than the header, the target column is missing, there is no other column or no
+/// row, two columns have the same name, or there are more than 256 classes.
 pub fn parse(
     input: impl Read,
     path: &Path,
@@ -91,21 +91,21 @@ pub fn parse(
 ) -> Result<Table, DataError> {
     let mut file = File::new(input, path, on_event)?;
     let at = file.column(target.column())?;
-    let shown: Vec<usize> = (0..file.header.len()).filter(|&column| column != at).collect();
-    if shown.is_empty() {
-        let expected = format!("a column beside `{}`", target.column());
+    let inputs: Vec<usize> = (0..file.header.len()).filter(|&column| column != at).collect();
+    if inputs.is_empty() {
+        let expected = format!("a column besides `{}`", target.column());
         return Err(DataError::malformed(path, Fault::Column, expected, "none"));
     }
-    for &column in &shown {
+    for &column in &inputs {
         file.column(&file.header[column])?;
     }
     let (mut numbers, mut texts, mut values) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(record) = file.next()? {
-        file.numbers(&record, &shown, &mut numbers)?;
+        file.numbers(&record, &inputs, &mut numbers)?;
         match target {
             TargetColumn::Target(_) => file.numbers(&record, &[at], &mut values)?,
             TargetColumn::Label(_) if record[at].is_empty() => {
-                return Err(file.refused(Fault::Label, "a class", &record, at));
+                return Err(file.malformed(Fault::Label, "a class", &record, at));
             }
             TargetColumn::Label(_) => texts.push(record[at].to_owned()),
         }
@@ -113,10 +113,11 @@ pub fn parse(
     let (targets, classes) = match target {
         TargetColumn::Target(_) => (Targets::Values(values), Vec::new()),
         TargetColumn::Label(column) => {
-            let classes = Classes::of(&texts);
-            if classes.names().len() > MOST_CLASSES {
+            let classes = Classes::collect(&texts);
+            if classes.names().len() > MAX_CLASSES {
                 let expected = format!(
-                    "at most {MOST_CLASSES} classes in column `{column}` (for a number to be met, name it by --target)"
+                    "at most {MAX_CLASSES} classes in column `{column}` (for regression, name the \
+                     column with --target)"
                 );
                 return Err(DataError::malformed(
                     path,
@@ -130,16 +131,16 @@ pub fn parse(
         }
     };
     file.end(on_event);
-    let rows = labelled(path, numbers, targets, shown.len())?;
-    let columns = shown.into_iter().map(|column| file.header[column].to_owned()).collect();
+    let rows = labelled(path, numbers, targets, inputs.len())?;
+    let columns = inputs.into_iter().map(|column| file.header[column].to_owned()).collect();
     Ok(Table { columns, classes, rows })
 }
 
-/// The rows of the table in `input` with their targets, by the `names` of columns and classes that a network was trained on; other columns
-/// may stand between them.
+/// Reads rows with their targets from the table in `input`, by the `names` of columns and classes
+/// that a network was trained on. Ignores other columns.
 ///
 /// # Errors
-/// As for [`parse`]; and if a class has none of the names.
+/// As for [`parse`]; and if a class is not among the names.
 pub fn parse_known(
     input: impl Read,
     path: &Path,
@@ -148,13 +149,13 @@ pub fn parse_known(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Labelled, DataError> {
     let mut file = File::new(input, path, on_event)?;
-    let shown =
+    let inputs =
         names.columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
     let at = file.column(target.column())?;
-    let known = Classes::known(&names.classes);
+    let known = Classes::from_names(&names.classes);
     let (mut numbers, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(record) = file.next()? {
-        file.numbers(&record, &shown, &mut numbers)?;
+        file.numbers(&record, &inputs, &mut numbers)?;
         match target {
             TargetColumn::Target(_) => file.numbers(&record, &[at], &mut values)?,
             TargetColumn::Label(_) => match known.find(&record[at]) {
@@ -162,7 +163,7 @@ pub fn parse_known(
                 None => {
                     let expected =
                         format!("one of the run's classes ({})", names.classes.join(", "));
-                    return Err(file.refused(Fault::Label, &expected, &record, at));
+                    return Err(file.malformed(Fault::Label, &expected, &record, at));
                 }
             },
         }
@@ -172,10 +173,10 @@ pub fn parse_known(
         TargetColumn::Label(_) => Targets::Classes(classes),
     };
     file.end(on_event);
-    labelled(path, numbers, targets, shown.len())
+    labelled(path, numbers, targets, inputs.len())
 }
 
-/// The numbers in the columns `columns` of the table in `input`, row after row; other columns may stand between them.
+/// Reads the columns `columns` of the table in `input`, row-major. Ignores other columns.
 ///
 /// # Errors
 /// As for [`parse`].
@@ -186,16 +187,16 @@ pub fn parse_rows(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Vec<f32>, DataError> {
     let mut file = File::new(input, path, on_event)?;
-    let shown = columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
+    let inputs = columns.iter().map(|column| file.column(column)).collect::<Result<Vec<_>, _>>()?;
     let mut numbers = Vec::new();
     while let Some(record) = file.next()? {
-        file.numbers(&record, &shown, &mut numbers)?;
+        file.numbers(&record, &inputs, &mut numbers)?;
     }
     file.end(on_event);
     Ok(numbers)
 }
 
-/// Rows of `columns` numbers with their targets; at least one.
+/// Joins rows of `columns` numbers and their targets; at least one row.
 fn labelled(
     path: &Path,
     numbers: Vec<f32>,
@@ -212,21 +213,21 @@ fn labelled(
     }
     let width = u32::try_from(columns).unwrap_or(u32::MAX);
     Labelled::table(Inputs::Numbers(numbers), targets, width)
-        .map_err(|uneven| DataError::malformed(path, Fault::Length, "fewer than 2^32 rows", uneven))
+        .map_err(|error| DataError::malformed(path, Fault::Length, "fewer than 2^32 rows", error))
 }
 
-/// A file that is being read.
+/// Reader of a table.
 struct File<'a, R> {
     path: &'a Path,
     reader: csv::Reader<R>,
     header: StringRecord,
-    /// Where each name of the header is; `None` if several columns have it.
-    places: HashMap<String, Option<usize>>,
+    /// Index of the column with each name; `None` if several columns have it.
+    indices: HashMap<String, Option<usize>>,
     rounding: Rounding,
 }
 
-/// As many names of columns are printed in a message.
-const MOST_NAMED: usize = 20;
+/// Largest number of column names in a message.
+const MAX_NAMES: usize = 20;
 
 impl<'a, R: Read> File<'a, R> {
     fn new(
@@ -240,14 +241,14 @@ impl<'a, R: Read> File<'a, R> {
             let expected = "a line with the names of the columns";
             return Err(DataError::malformed(path, Fault::Empty, expected, "nothing"));
         }
-        let mut places = HashMap::new();
+        let mut indices = HashMap::new();
         for (at, name) in header.iter().enumerate() {
-            match places.entry(name.to_owned()) {
-                Entry::Vacant(place) => _ = place.insert(Some(at)),
-                Entry::Occupied(mut place) => *place.get_mut() = None,
+            match indices.entry(name.to_owned()) {
+                Entry::Vacant(entry) => _ = entry.insert(Some(at)),
+                Entry::Occupied(mut entry) => *entry.get_mut() = None,
             }
         }
-        let file = Self { path, reader, header, places, rounding: Rounding::default() };
+        let file = Self { path, reader, header, indices, rounding: Rounding::default() };
         if file.looks_like_data() {
             on_event(Event::Notice(&format!(
                 "{}: {LIKE_DATA} ({})",
@@ -258,42 +259,42 @@ impl<'a, R: Read> File<'a, R> {
         Ok(file)
     }
 
-    /// `true` if every name of a column is a number.
+    /// `true` if every column name is a number.
     fn looks_like_data(&self) -> bool {
         self.header.iter().all(|name| name.parse::<f64>().is_ok())
     }
 
-    /// The names of the columns, or the first of them.
+    /// Lists the column names, at most [`MAX_NAMES`].
     fn columns(&self) -> String {
-        let first: Vec<_> = self.header.iter().take(MOST_NAMED).collect();
-        match self.header.len().saturating_sub(MOST_NAMED) {
+        let first: Vec<_> = self.header.iter().take(MAX_NAMES).collect();
+        match self.header.len().saturating_sub(MAX_NAMES) {
             0 => first.join(", "),
             more => format!("{}, and {more} more", first.join(", ")),
         }
     }
 
-    /// The place of the column `name`.
+    /// Returns the index of the column `name`.
     fn column(&self, name: &str) -> Result<usize, DataError> {
-        let refused = |expected: String, found: String| {
+        let malformed = |expected: String, found: String| {
             DataError::malformed(self.path, Fault::Column, expected, found)
         };
-        match self.places.get(name) {
+        match self.indices.get(name) {
             Some(Some(at)) => Ok(*at),
             Some(None) => {
-                Err(refused(format!("one column `{name}`"), "several of this name".into()))
+                Err(malformed(format!("one column `{name}`"), "several of this name".into()))
             }
-            None => Err(refused(format!("a column `{name}`"), self.columns())),
+            None => Err(malformed(format!("a column `{name}`"), self.columns())),
         }
     }
 
-    /// Says what was lost of the numbers that were read, if anything was.
+    /// Emits the notice about precision lost by rounding, if any.
     fn end(&self, on_event: &mut dyn FnMut(Event<'_>)) {
         if let Some(notice) = self.rounding.notice(self.path) {
             on_event(Event::Notice(&notice));
         }
     }
 
-    /// The next row, if there is one.
+    /// Reads the next row, if there is one.
     fn next(&mut self) -> Result<Option<StringRecord>, DataError> {
         let mut record = StringRecord::new();
         let read =
@@ -301,7 +302,7 @@ impl<'a, R: Read> File<'a, R> {
         Ok(read.then_some(record))
     }
 
-    /// Adds the numbers in the columns `columns` of `record` to `numbers`.
+    /// Appends the numbers in the columns `columns` of `record` to `numbers`.
     fn numbers(
         &mut self,
         record: &StringRecord,
@@ -311,24 +312,24 @@ impl<'a, R: Read> File<'a, R> {
         for &column in columns {
             let text = &record[column];
             let Some(number) = text.parse::<f32>().ok().filter(|number| number.is_finite()) else {
-                return Err(self.refused(Fault::Number, "a finite number", record, column));
+                return Err(self.malformed(Fault::Number, "a finite number", record, column));
             };
             let header = &self.header;
-            self.rounding.text(text, number, || place(record, &header[column]));
+            self.rounding.text(text, number, || position(record, &header[column]));
             numbers.push(number);
         }
         Ok(())
     }
 
-    /// What is wrong with column number `column` of `record`.
-    fn refused(
+    /// Creates an error about column `column` of `record`.
+    fn malformed(
         &self,
         fault: Fault,
         expected: &str,
         record: &StringRecord,
         column: usize,
     ) -> DataError {
-        let expected = format!("{expected} in {}", place(record, &self.header[column]));
+        let expected = format!("{expected} in {}", position(record, &self.header[column]));
         let found = match &record[column] {
             "" => "nothing".to_owned(),
             text => format!("`{text}`"),
@@ -337,16 +338,17 @@ impl<'a, R: Read> File<'a, R> {
     }
 }
 
-/// Returns the notice about a first row that looks like data, not like a header.
-const LIKE_DATA: &str = "the first row is taken for the names of the columns, but looks like data: add a row of names before it";
+/// Notice about a first row that looks like data, not like a header.
+const LIKE_DATA: &str = "the first row is taken for the names of the columns, but looks like data: \
+                         add a row of names before it";
 
-/// `line 3, column `a``: where a field is.
-fn place(record: &StringRecord, column: &str) -> String {
+/// Returns the position of a field, as in ``line 3, column `a` ``.
+fn position(record: &StringRecord, column: &str) -> String {
     let line = record.position().map_or(0, Position::line);
     format!("line {line}, column `{column}`")
 }
 
-/// What the parser says, in our words.
+/// Converts an error of the parser.
 fn unreadable(path: &Path, error: csv::Error) -> DataError {
     let line = |position: &Option<Position>| position.as_ref().map_or(1, Position::line);
     match error.into_kind() {
@@ -373,7 +375,7 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
-    /// Notices to print for this table.
+    /// Returns the notices about a table.
     fn notices(text: &str, target: TargetColumn) -> Vec<String> {
         let mut all = Vec::new();
         let mut on_event = |event: Event<'_>| match event {
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_classes_are_told_apart_by_name() {
+    fn the_target_column_is_found_by_name() {
         let text = "a, kind ,b\n1,x,2.5\n-3e2 ,\"w, v\", .5\n0,x,1\n";
         let table = parsed(text, label("kind")).expect("a table");
         assert_eq!(
@@ -406,13 +408,13 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_are_numbers_are_in_their_order() {
+    fn classes_that_are_numbers_are_in_numeric_order() {
         let table = parsed("x,y\n1,10\n1,9\n1,-1\n", label("y")).expect("a table");
         assert_eq!(table.classes, ["-1", "9", "10"]);
         assert_eq!(table.rows.labels(), [2, 1, 0]);
     }
 
-    /// However a number is spelt, it is one class, and named by its shortest spelling.
+    /// All spellings of a number are one class, named by the shortest one.
     #[test]
     fn numbers_of_one_value_are_one_class() {
         let table =
@@ -424,11 +426,11 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_numbers_is_said_to_look_like_data() {
-        let said = notices("5.1,1.4,0\n4.9,1.5,1\n", label("0"));
+    fn a_header_of_numbers_gives_a_notice() {
+        let notices_of = notices("5.1,1.4,0\n4.9,1.5,1\n", label("0"));
         assert!(
-            said[0].contains("looks like data") && said[0].contains("(5.1, 1.4, 0)"),
-            "{said:?}"
+            notices_of[0].contains("looks like data") && notices_of[0].contains("(5.1, 1.4, 0)"),
+            "{notices_of:?}"
         );
         assert!(notices("a,2020,2021\n1,2,3\n", label("a")).is_empty());
         let error = parsed("0,0,5\n1,2,3\n", label("5")).expect_err("two columns `0`");
@@ -436,43 +438,43 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_rounding_makes_the_same_are_named_once() {
-        let said = notices("id,x,y\n1,0.1,0\n16777217,1e-50,1\n16777219,1,1\n", label("y"));
-        assert_eq!(said.len(), 1);
+    fn numbers_that_are_no_longer_distinct_give_one_notice() {
+        let text = "id,x,y\n1,0.1,0\n16777217,1e-50,1\n16777219,1,1\n";
+        let [notice] = &notices(text, label("y"))[..] else { panic!("one notice") };
         assert!(
-            said[0].contains("16777217 in line 3, column `id`, which becomes 16777216"),
-            "{said:?}"
+            notice.contains("16777217 in line 3, column `id`, which becomes 16777216"),
+            "{notice}"
         );
-        assert!(said[0].contains("3 of them"), "{said:?}");
+        assert!(notice.contains("3 of them"), "{notice}");
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
-        let made = crate::data::synthetic::Linear { samples: 10, ..Default::default() };
-        let made = made.generate(4).expect("as many as stated");
-        let file = made.to_csv("value");
+    fn a_written_table_is_read_back() {
+        let settings = crate::data::synthetic::Linear { samples: 10, ..Default::default() };
+        let table = settings.generate(4).expect("settings in range");
+        let file = table.to_csv("value");
         let target = TargetColumn::Target("value".into());
         assert_eq!(
             parse(&file[..], Path::new("t.csv"), &target, &mut |_| {}).expect("a table"),
-            made
+            table
         );
     }
 
     #[test]
-    fn rows_are_read_by_the_names_of_their_columns() {
+    fn rows_are_read_by_column_names() {
         let rows = |text: &str| {
             let columns = ["a".to_owned(), "b".to_owned()];
             parse_rows(text.as_bytes(), Path::new("t.csv"), &columns, &mut |_| {})
                 .map_err(|error| error.to_string())
         };
         assert_eq!(rows("b,x,a\n1,?,2\n3,?,4\n"), Ok(vec![2.0, 1.0, 4.0, 3.0]));
-        // Names that are not asked for may be those of several columns.
+        // Names of ignored columns need not be unique.
         assert_eq!(rows("a,note,b,note\n1,?,2,?\n"), Ok(vec![1.0, 2.0]));
         assert!(rows("a,c\n1,2\n").expect_err("no b").contains("a column `b`"));
     }
 
     #[test]
-    fn labelled_rows_are_read_by_the_names_that_are_known() {
+    fn labelled_rows_are_read_by_names_of_columns_and_classes() {
         let read = |text: &str, target: TargetColumn| {
             let text_of = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
             let names = Names { columns: text_of(&["a", "b"]), classes: text_of(&["w", "x"]) };
@@ -498,11 +500,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line_and_column() {
+    fn errors_name_line_and_column() {
         for (text, expected) in [
             ("", "a line with the names"),
             ("a,y\n", "at least one row"),
-            ("y\n1\n", "a column beside `y`"),
+            ("y\n1\n", "a column besides `y`"),
             ("a,b\n1,2\n", "no such column: expected a column `y`, found a, b"),
             ("a,y,y\n1,2,3\n", "one column `y`, found several"),
             ("a,b,a,y\n1,2,3,4\n", "one column `a`, found several"),

@@ -1,25 +1,25 @@
-//! How much memory the process has had in use, and how much there is.
+//! Memory of the process and of the machine, and allocations of untrusted size.
 
 use std::io;
 
-/// The most memory of this process that was in RAM at once, in bytes: `VmHWM` of `/proc/self/status` (Linux,
-/// proc_pid_status(5)). `None` where there is no such file.
+/// Returns the peak resident set size of this process, in bytes: `VmHWM` of `/proc/self/status`
+/// (Linux, proc_pid_status(5)). `None` on systems without that file.
 pub fn peak_rss_bytes() -> Option<u64> {
     bytes_in("/proc/self/status", "VmHWM:")
 }
 
-/// The memory that programs can still take without others being swapped out, in bytes: `MemAvailable` of `/proc/meminfo` (Linux,
-/// proc_meminfo(5)). `None` where there is no such file.
+/// Returns the memory available without swapping, in bytes: `MemAvailable` of `/proc/meminfo`
+/// (Linux, proc_meminfo(5)). `None` on systems without that file.
 pub fn available_bytes() -> Option<u64> {
     bytes_in("/proc/meminfo", "MemAvailable:")
 }
 
-/// An empty vector with capacity for `len` elements: of a length that a file, a network or a data
-/// set states, and that may be beyond all reason.
+/// Creates an empty vector with capacity for `len` elements, where `len` is untrusted: stated by a
+/// file, a network or a data set.
 ///
 /// # Errors
-/// [`io::ErrorKind::OutOfMemory`] if the allocator refuses, or there is less memory than that as
-/// far as is known: systems grant more than there is, and kill the process that comes to use it.
+/// [`io::ErrorKind::OutOfMemory`] if the allocator refuses, or less memory is available, where that
+/// is known. Systems overcommit memory, and kill the process that touches it.
 pub(crate) fn reserve<T>(len: usize) -> io::Result<Vec<T>> {
     let refused = || io::Error::from(io::ErrorKind::OutOfMemory);
     let bytes = len.saturating_mul(size_of::<T>()) as u64;
@@ -31,10 +31,10 @@ pub(crate) fn reserve<T>(len: usize) -> io::Result<Vec<T>> {
     Ok(vector)
 }
 
-/// Up to this size, [`reserve`] asks the allocator alone: 16 MiB, which no system lacks.
+/// Largest size that [`reserve`] does not compare with available memory: 16 MiB.
 const UNCHECKED: u64 = 1 << 24;
 
-/// What stands behind `key` in a file of Linux's.
+/// Returns the value of `key`, in bytes, in a file of Linux's `/proc`.
 fn bytes_in(path: &str, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_beyond_all_memory_is_an_error() {
+    fn a_length_beyond_memory_is_an_error() {
         assert!(reserve::<f32>(1000).is_ok_and(|vector| vector.capacity() >= 1000));
         for len in [usize::MAX, 1 << 60, 1 << 44] {
             let refused = reserve::<f32>(len).expect_err("no machine has as much");
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_grows_with_what_is_touched() {
+    fn the_peak_includes_touched_memory() {
         let before = peak_rss_bytes().expect("Linux");
         let touched = std::hint::black_box(vec![1_u8; 64 << 20]);
         let after = peak_rss_bytes().expect("Linux");

@@ -1,7 +1,8 @@
-//! Ctrl-C and SIGTERM: the first asks the training loop to save and stop, the second ends the process at once.
+//! Ctrl-C and SIGTERM: the first makes the training loop save and stop, the second ends the process
+//! immediately.
 //!
-//! Until [`Signals::defer`] is called there is nothing to save, and the first ends the process as well. The command
-//! line catches signals, the training loop asks for them after each step.
+//! Until [`Signals::defer`] is called there is nothing to save, and the first also ends the
+//! process. The command line catches signals; the training loop polls them after each step.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use signal_hook::flag;
 
 use crate::Error;
 
-/// A request to stop.
+/// Signal that requests a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// What `kill` sends.
+    /// SIGTERM, the default of `kill`.
     Terminate,
 }
 
@@ -31,7 +32,7 @@ impl Signal {
         }
     }
 
-    /// 128 plus the signal's number, as shells have it.
+    /// Exit code of a process that the signal ends: 128 plus the signal's number, as in shells.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
@@ -49,41 +50,42 @@ impl fmt::Display for Signal {
     }
 }
 
-/// The signals that have come.
+/// Handler of signals, with the last one received.
 #[derive(Clone, Debug)]
 pub struct Signals {
-    /// Whether the next signal ends the process.
-    at_once: Arc<AtomicBool>,
-    /// The number of the last signal, 0 for none.
+    /// `true` if the next signal ends the process.
+    armed: Arc<AtomicBool>,
+    /// Number of the last signal, 0 for none.
     last: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    /// Catches both signals from here on, for the rest of the process.
+    /// Installs handlers of both signals, for the rest of the process.
     ///
     /// # Errors
     /// [`Error::System`] if the operating system refuses.
     pub fn catch() -> Result<Self, Error> {
-        let signals = Self { at_once: Arc::new(AtomicBool::new(true)), last: Arc::default() };
+        let signals = Self { armed: Arc::new(AtomicBool::new(true)), last: Arc::default() };
         for signal in Signal::ALL {
             let (number, code) = (signal.number(), i32::from(signal.exit_code()));
-            // Run in this order on each signal: leave if armed, else note which it was and arm.
-            flag::register_conditional_shutdown(number, code, Arc::clone(&signals.at_once))
+            // Actions on each signal, in this order: exit if armed, else record its number and arm.
+            flag::register_conditional_shutdown(number, code, Arc::clone(&signals.armed))
                 .and_then(|_| {
                     flag::register_usize(number, Arc::clone(&signals.last), number as usize)
                 })
-                .and_then(|_| flag::register(number, Arc::clone(&signals.at_once)))
+                .and_then(|_| flag::register(number, Arc::clone(&signals.armed)))
                 .map_err(|cause| Error::System { action: "catch signals", cause })?;
         }
         Ok(signals)
     }
 
-    /// From here on, the first signal is only noted: [`caught`](Self::caught) tells.
+    /// Defers the first signal from now on: it is recorded, and [`caught`](Self::caught) returns
+    /// it.
     pub fn defer(&self) {
-        self.at_once.store(false, Ordering::SeqCst);
+        self.armed.store(false, Ordering::SeqCst);
     }
 
-    /// The signal that has come, if any.
+    /// Returns the signal that was received, if any.
     pub fn caught(&self) -> Option<Signal> {
         let last = self.last.load(Ordering::Relaxed);
         Signal::ALL.into_iter().find(|signal| signal.number() as usize == last)

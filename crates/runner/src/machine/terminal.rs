@@ -1,10 +1,10 @@
-//! Lines on stderr, control characters escaped.
+//! Output of lines on stderr, with control characters escaped.
 
 use std::io::Write;
 
 use crate::machine::escape;
 
-/// Prints a line on stderr, control characters escaped. Where nobody listens, nothing is lost.
+/// Prints a line on stderr, with control characters escaped. Ignores a closed stderr.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", escape::lines(line));
 }

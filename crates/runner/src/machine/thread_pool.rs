@@ -1,30 +1,39 @@
-//! The threads that kernels run their tasks on: a fork-join pool that stays awake while there is work.
+//! Fork-join thread pool for kernels. Its threads spin for a while before they sleep.
 //!
-//! A training step of a small network takes a tenth of a millisecond and forks several times, so that a fork has
-//! to cost about a microsecond. A sleeping thread is far from that: to wake it takes tens. The pool therefore
-//! keeps its threads looking for work for a while after the last they found, and only then lets them sleep:
+//! A training step of a small network takes a tenth of a millisecond and has several parallel
+//! regions, so that the overhead of one has to be about a microsecond. Waking a sleeping thread
+//! takes tens of microseconds. Threads therefore spin for a while after their last job:
 //!
 //! ```text
 //! each thread:  loop { a job in rayon's queues?  run it
-//!                      none for LINGER?          sleep until the next fork or guest }
-//! run(tasks):   join( wake sleepers; claim tasks until none is left; wait for those that others claimed,
-//!                     the same claiming, for whoever is free to take it )
+//!                      none for SPIN_TIME?       sleep until the next region or entering caller }
+//! run(tasks):   join( wake sleepers; claim tasks until none is left; wait for tasks of others,
+//!                     on up to `helpers` other threads: claim tasks until none is left )
 //! ```
 //!
-//! Tasks are claimed one by one from a counter. A thread that comes late, because it slept or because another
-//! program has its core, finds fewer tasks left; if none comes, the caller runs them all.
+//! Tasks are claimed one by one from a counter. A thread that arrives late, because it slept or
+//! lost its core to another program, finds fewer tasks left. If none arrives, the caller runs all
+//! tasks.
 //!
-//! Lending a closure that lives on the caller's stack to a thread that outlives the call cannot be written in
-//! safe Rust, so the lending is rayon's `join`. It allocates nothing, is proven by wide use, and `rayon-core`
-//! brings three small crates. Rayon alone is not enough, since its threads go to sleep after some ten microseconds.
-//! Measured side by side on two cores, for two tasks of 20 µs after 50 µs of serial work: rayon's `join` from
-//! inside its pool took 1.2 to 1.7 times as long as this pool, from outside 1.3 times, paralight (which allocates)
-//! 1.5 to 1.8 times, a scope of fresh threads 2.3 times. chili offers its work too rarely (every 100 µs) for any
-//! of it to be shared. spindle and fork_union are as fast as this pool or faster by a tenth: the first builds on
-//! rayon with a barrier of its own, a process-wide limit for spinning and thirteen more crates, the second is C++, must
-//! be borrowed mutably, and keeps a core busy for as long as it lives.
+//! Lending a closure on the caller's stack to a thread that outlives the call takes unsafe code.
+//! This pool uses rayon's `join` for it, which allocates nothing and is proven by wide use;
+//! `rayon-core` brings three small crates. Rayon alone is not enough, since its threads sleep after
+//! some ten microseconds.
 //!
-//! Called by whatever builds a [`kernels::Cpu`]: the training loop, and the commands that evaluate or measure.
+//! Measured on two cores, two tasks of 20 µs after 50 µs of serial work, relative to this pool:
+//!
+//! | pool | time | remarks |
+//! |---|---|---|
+//! | rayon's `join`, inside its pool | 1.2 to 1.7 | |
+//! | rayon's `join`, from outside | 1.3 | |
+//! | paralight | 1.5 to 1.8 | allocates |
+//! | scoped threads, started each time | 2.3 | |
+//! | chili | | offers work every 100 µs: too rarely to share any |
+//! | spindle | 0.9 to 1 | rayon with a barrier, a process-wide spin limit, 13 more crates |
+//! | fork_union | 0.9 to 1 | C++; is borrowed mutably; keeps a core busy while it lives |
+//!
+//! Used wherever a [`kernels::Cpu`] is created: by the training loop, and by the commands that
+//! evaluate or measure.
 
 use std::fmt;
 use std::hint::spin_loop;
@@ -36,18 +45,18 @@ use std::time::{Duration, Instant};
 use kernels::{Executor, Serial};
 use rayon_core::{ThreadPoolBuilder, Yield};
 
-/// How long a thread looks for work before it sleeps. Longer than the serial stretches of a training step (the
-/// gathering of a batch takes tens of microseconds), short enough that an idle pool costs nothing.
-const LINGER: Duration = Duration::from_micros(200);
+/// Time that a thread spins before it sleeps. Longer than the serial parts of a training step
+/// (gathering a batch takes tens of microseconds), short enough that an idle pool costs nothing.
+const SPIN_TIME: Duration = Duration::from_micros(200);
 
-/// How often a thread looks for work between two readings of the clock: some ten microseconds' worth.
-const LOOKS_PER_READING: u32 = 32;
+/// Polls for work between two reads of the clock: some ten microseconds.
+const POLLS_PER_CLOCK_READ: u32 = 32;
 
-/// How often the caller checks for the last tasks to end before it also offers its core to others: some ten
-/// microseconds' worth, after which a claimant has likely lost its core.
-const CHECKS_BEFORE_YIELDING: u32 = 512;
+/// Polls for the end of the last tasks before the caller yields its core: some ten microseconds,
+/// after which the thread that claimed a task has probably lost its core.
+const POLLS_BEFORE_YIELD: u32 = 512;
 
-/// A pool of threads, on which kernels run their tasks.
+/// Pool of threads on which kernels run their tasks.
 ///
 /// ```
 /// use kernels::{Cpu, Isa};
@@ -60,101 +69,103 @@ const CHECKS_BEFORE_YIELDING: u32 = 512;
 ///     cpu.executor.threads()
 /// });
 /// assert_eq!(largest, 2);
-/// # Ok::<(), runner::pool::ThreadPoolError>(())
+/// # Ok::<(), runner::machine::thread_pool::ThreadPoolError>(())
 /// ```
 #[derive(Debug)]
 pub struct ThreadPool {
-    /// None for a pool of one thread, which is the caller's.
-    team: Option<Team>,
+    /// `None` for a pool of one thread, the caller's.
+    inner: Option<Inner>,
 }
 
 impl ThreadPool {
-    /// The largest number of threads a pool takes; more is taken for a slip.
+    /// Largest number of threads of a pool; a larger number is taken for a mistake.
     pub const MAX_THREADS: usize = 1024;
 
-    /// A pool in which up to `threads` threads run tasks at the same time. One thread is the caller's own: nothing
-    /// is spawned.
+    /// Creates a pool in which up to `threads` threads run tasks concurrently. With one thread,
+    /// tasks run on the caller's, and none is spawned.
     ///
     /// # Errors
-    /// If `threads` is 0 or above [`MAX_THREADS`](Self::MAX_THREADS), or if the system grants no more threads.
+    /// If `threads` is 0 or above [`MAX_THREADS`](Self::MAX_THREADS), or the system refuses to
+    /// start threads.
     pub fn new(threads: usize) -> Result<Self, ThreadPoolError> {
         match threads {
             0 => Err(ThreadPoolError::NoThreads),
-            1 => Ok(Self { team: None }),
-            2..=Self::MAX_THREADS => Ok(Self { team: Some(Team::new(threads)?) }),
+            1 => Ok(Self { inner: None }),
+            2..=Self::MAX_THREADS => Ok(Self { inner: Some(Inner::new(threads)?) }),
             _ => Err(ThreadPoolError::TooManyThreads { got: threads }),
         }
     }
 
-    /// Runs `program` on a thread of the pool and returns its result; a panic in it reaches the caller.
+    /// Runs `program` on a thread of the pool and returns its result; a panic in it reaches the
+    /// caller.
     ///
-    /// A program that forks often belongs in here. [`run`](Executor::run) from elsewhere gives the same results,
-    /// but each call then waits for a thread of the pool to take it over, which costs tens of microseconds and now
-    /// and then an allocation. Meant for one program at a time: a program that waits for its tasks may have to sit
-    /// through another that entered meanwhile.
+    /// A program with many parallel regions should run inside. [`run`](Executor::run) from outside
+    /// gives the same results, but each call waits until a thread of the pool takes it over: tens
+    /// of microseconds and, now and then, an allocation. A pool is meant for one program at a time:
+    /// a program that waits for its tasks may have to run another one that has entered.
     pub fn enter<R: Send>(&self, program: impl FnOnce() -> R + Send) -> R {
-        match &self.team {
-            Some(team) => team.enter(program),
+        match &self.inner {
+            Some(inner) => inner.enter(program),
             None => program(),
         }
     }
 }
 
-/// Within [`ThreadPool::enter`], a call allocates nothing and the caller takes part.
+/// Inside [`ThreadPool::enter`], a call allocates nothing, and the caller runs tasks too.
 impl Executor for ThreadPool {
     fn threads(&self) -> usize {
-        self.team.as_ref().map_or(1, |team| team.roster.seats.len())
+        self.inner.as_ref().map_or(1, |inner| inner.shared.workers.len())
     }
 
     /// Calls `task(i)` once for each `i` in `0..tasks`, and returns when all calls have returned.
     ///
-    /// A task may itself call `run`. Tasks must not wait for one another: they may all run on one thread.
+    /// A task may call `run`. Tasks must not wait for one another: all may run on the same thread.
     ///
     /// # Panics
-    /// If a task panics: with that panic, and not before every thread has left this call's tasks. The other tasks
-    /// run nevertheless, unless more than one panics.
+    /// If a task panics: with that panic, after every thread has finished its tasks of this call.
+    /// The other tasks run nevertheless, unless more than one panics.
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        match &self.team {
-            Some(team) if tasks > 1 => team.run(tasks, task),
+        match &self.inner {
+            Some(inner) if tasks > 1 => inner.run(tasks, task),
             _ => Serial.run(tasks, task),
         }
     }
 }
 
-/// Why there is no pool.
+/// Failure to create a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ThreadPoolError {
-    /// Zero threads were asked for.
+    /// The requested number of threads is zero.
     NoThreads,
-    /// More than [`ThreadPool::MAX_THREADS`] threads were asked for.
+    /// The requested number of threads is above [`ThreadPool::MAX_THREADS`].
     TooManyThreads {
-        /// The number asked for.
+        /// Requested number of threads.
         got: usize,
     },
     /// The system refused to start the threads.
     Refused {
-        /// The number asked for.
+        /// Requested number of threads.
         threads: usize,
-        /// What the system said.
+        /// Error of the system.
         reason: String,
     },
 }
 
 impl fmt::Display for ThreadPoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let most = ThreadPool::MAX_THREADS;
+        let max = ThreadPool::MAX_THREADS;
         match self {
             Self::NoThreads => {
                 write!(
                     f,
-                    "threads: expected 1 to {most}, got 0; use 1 to work on the calling thread alone"
+                    "threads: expected 1 to {max}, got 0; use 1 to work on the calling thread alone"
                 )
             }
             Self::TooManyThreads { got } => {
                 write!(
                     f,
-                    "threads: expected 1 to {most}, got {got}; more threads than cores gain nothing"
+                    "threads: expected 1 to {max}, got {got}; more threads than cores gain nothing"
                 )
             }
             Self::Refused { threads, reason } => {
@@ -166,46 +177,46 @@ impl fmt::Display for ThreadPoolError {
 
 impl std::error::Error for ThreadPoolError {}
 
-/// The threads of a pool of two or more.
+/// Threads of a pool of two or more.
 #[derive(Debug)]
-struct Team {
+struct Inner {
     threads: rayon_core::ThreadPool,
-    roster: Arc<Roster>,
+    shared: Arc<Shared>,
 }
 
-impl Team {
+impl Inner {
     fn new(threads: usize) -> Result<Self, ThreadPoolError> {
-        let roster = Arc::new(Roster::new(threads));
+        let shared = Arc::new(Shared::new(threads));
         let threads = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("evenkeel-{index}"))
             .build()
             .map_err(|error| ThreadPoolError::Refused { threads, reason: error.to_string() })?;
-        let residence = Arc::clone(&roster);
-        threads.spawn_broadcast(move |context| residence.reside(context.index()));
-        Ok(Self { threads, roster })
+        let state = Arc::clone(&shared);
+        threads.spawn_broadcast(move |context| state.run_worker(context.index()));
+        Ok(Self { threads, shared })
     }
 
     fn enter<R: Send>(&self, program: impl FnOnce() -> R + Send) -> R {
         if self.threads.current_thread_index().is_some() {
             return program();
         }
-        self.roster.guests.fetch_add(1, Ordering::SeqCst);
-        self.roster.wake(self.roster.seats.len());
+        self.shared.entering.fetch_add(1, Ordering::SeqCst);
+        self.shared.wake(self.shared.workers.len());
         self.threads.install(|| {
-            self.roster.guests.fetch_sub(1, Ordering::SeqCst);
+            self.shared.entering.fetch_sub(1, Ordering::SeqCst);
             program()
         })
     }
 
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        let helpers = self.roster.seats.len().min(tasks) - 1;
+        let helpers = self.shared.workers.len().min(tasks) - 1;
         let region =
             Region { tasks, task, claimed: AtomicUsize::new(0), ended: AtomicUsize::new(0) };
         self.enter(|| {
             rayon_core::join(
                 || {
-                    self.roster.wake(helpers);
+                    self.shared.wake(helpers);
                     region.work();
                     region.wait();
                 },
@@ -215,20 +226,20 @@ impl Team {
     }
 }
 
-impl Drop for Team {
+impl Drop for Inner {
     fn drop(&mut self) {
-        self.roster.closed.store(true, Ordering::SeqCst);
-        self.roster.wake(self.roster.seats.len());
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.wake(self.shared.workers.len());
     }
 }
 
-/// One call of [`ThreadPool::run`](Executor::run): its tasks, and how far they are.
+/// Parallel region: one call of [`ThreadPool::run`](Executor::run), with its progress.
 struct Region<'a> {
     tasks: usize,
     task: &'a (dyn Fn(usize) + Sync),
-    /// Tasks below this number have been claimed; beyond `tasks` once a thread has found none left.
+    /// Number of claimed tasks; above `tasks` once a thread has found none left.
     claimed: AtomicUsize,
-    /// How many tasks have returned or panicked.
+    /// Number of tasks that have returned or panicked.
     ended: AtomicUsize,
 }
 
@@ -236,16 +247,16 @@ impl Region<'_> {
     /// Runs tasks until none is left to claim.
     fn work(&self) {
         loop {
-            let mine = self.claimed.fetch_add(1, Ordering::Relaxed);
-            if mine >= self.tasks {
+            let index = self.claimed.fetch_add(1, Ordering::Relaxed);
+            if index >= self.tasks {
                 return;
             }
             let _ending = Ending(&self.ended);
-            (self.task)(mine);
+            (self.task)(index);
         }
     }
 
-    /// [`work`](Self::work) on up to `helpers` threads, as rayon finds them free.
+    /// Calls [`work`](Self::work) on up to `helpers` threads, those that rayon finds idle.
     fn help(&self, helpers: usize) {
         if self.claimed.load(Ordering::Relaxed) >= self.tasks {
             return;
@@ -257,14 +268,14 @@ impl Region<'_> {
         rayon_core::join(|| self.help(half), || self.help(helpers - half));
     }
 
-    /// Returns when every task has ended. All are claimed by now, so that none waits for this thread.
+    /// Waits until every task has ended. All are claimed by now, so none needs this thread.
     ///
-    /// `join` would wait as well, but goes to sleep over it as soon as the shares are uneven.
+    /// `join` would wait too, but its thread sleeps as soon as the load is uneven.
     fn wait(&self) {
-        let mut checks = 0;
+        let mut polls = 0;
         while self.ended.load(Ordering::Acquire) < self.tasks {
-            if checks < CHECKS_BEFORE_YIELDING {
-                checks += 1;
+            if polls < POLLS_BEFORE_YIELD {
+                polls += 1;
                 spin_loop();
             } else {
                 thread::yield_now();
@@ -273,7 +284,7 @@ impl Region<'_> {
     }
 }
 
-/// Counts a task as ended when dropped: also if it panics.
+/// Counts a task as ended when dropped, even if the task panics.
 struct Ending<'a>(&'a AtomicUsize);
 
 impl Drop for Ending<'_> {
@@ -282,85 +293,86 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Who of the team is asleep, and what there is to stay awake for.
+/// State shared by the threads of a pool.
 #[derive(Debug)]
-struct Roster {
-    seats: Box<[Seat]>,
-    /// Programs that wait to be let in.
-    guests: AtomicUsize,
-    /// The pool is being dropped.
+struct Shared {
+    workers: Box<[Worker]>,
+    /// Number of callers that wait for a thread to enter.
+    entering: AtomicUsize,
+    /// `true` once the pool is being dropped.
     closed: AtomicBool,
 }
 
-/// One thread of the team.
+/// One thread of the pool.
 #[derive(Debug, Default)]
-struct Seat {
+struct Worker {
     thread: OnceLock<Thread>,
     asleep: AtomicBool,
 }
 
-impl Roster {
+impl Shared {
     fn new(threads: usize) -> Self {
         Self {
-            seats: (0..threads).map(|_| Seat::default()).collect(),
-            guests: AtomicUsize::new(0),
+            workers: (0..threads).map(|_| Worker::default()).collect(),
+            entering: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         }
     }
 
-    /// The life of thread `index`: runs whatever turns up in rayon's queues until the pool closes.
-    fn reside(&self, index: usize) {
-        let seat = &self.seats[index];
-        seat.thread.get_or_init(thread::current);
+    /// Main loop of thread `index`: runs jobs from rayon's queues until the pool closes.
+    fn run_worker(&self, index: usize) {
+        let worker = &self.workers[index];
+        worker.thread.get_or_init(thread::current);
         while !self.closed.load(Ordering::SeqCst) {
-            self.look();
-            self.sleep(seat);
+            self.spin();
+            self.sleep(worker);
         }
     }
 
-    /// Runs jobs until none has turned up for [`LINGER`]. Offers the core to other programs between looks.
-    fn look(&self) {
+    /// Runs jobs until there has been none for [`SPIN_TIME`]. Yields the core between polls.
+    fn spin(&self) {
         let mut idle_since = Instant::now();
-        let mut looks = 0;
+        let mut polls = 0;
         while !self.closed.load(Ordering::Relaxed) {
             if rayon_core::yield_now() == Some(Yield::Executed) {
-                (idle_since, looks) = (Instant::now(), 0);
+                (idle_since, polls) = (Instant::now(), 0);
                 continue;
             }
             thread::yield_now();
-            looks += 1;
-            if looks % LOOKS_PER_READING == 0 && idle_since.elapsed() > LINGER {
+            polls += 1;
+            if polls % POLLS_PER_CLOCK_READ == 0 && idle_since.elapsed() > SPIN_TIME {
                 return;
             }
         }
     }
 
-    /// Sleeps until [`wake`](Self::wake) calls, unless there turns out to be something to do.
-    fn sleep(&self, seat: &Seat) {
-        // First the flag, then the last look; `wake` has the job queued first, then reads the flag. With a
-        // sequentially consistent fence between the two on either side, one of them sees the other.
-        seat.asleep.store(true, Ordering::Relaxed);
+    /// Sleeps until [`wake`](Self::wake) is called, unless a last poll finds work.
+    fn sleep(&self, worker: &Worker) {
+        // This thread sets the flag, then polls; the caller of `wake` queues its job, then reads
+        // the flag. With a sequentially consistent fence between the two on either side, at least
+        // one thread sees the other's write.
+        worker.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let expected =
-            self.guests.load(Ordering::Relaxed) > 0 || self.closed.load(Ordering::Relaxed);
-        if expected || rayon_core::yield_now() == Some(Yield::Executed) {
-            seat.asleep.store(false, Ordering::Relaxed);
+        let needed =
+            self.entering.load(Ordering::Relaxed) > 0 || self.closed.load(Ordering::Relaxed);
+        if needed || rayon_core::yield_now() == Some(Yield::Executed) {
+            worker.asleep.store(false, Ordering::Relaxed);
             return;
         }
-        while seat.asleep.load(Ordering::Acquire) {
+        while worker.asleep.load(Ordering::Acquire) {
             thread::park();
         }
     }
 
-    /// Wakes up to `count` threads. Costs one fence and one read a thread if none sleeps.
+    /// Wakes up to `count` threads. Costs one fence, and one read per thread, if none sleeps.
     fn wake(&self, count: usize) {
         fence(Ordering::SeqCst);
-        self.seats
+        self.workers
             .iter()
-            .filter(|seat| {
-                seat.asleep.load(Ordering::Relaxed) && seat.asleep.swap(false, Ordering::AcqRel)
+            .filter(|worker| {
+                worker.asleep.load(Ordering::Relaxed) && worker.asleep.swap(false, Ordering::AcqRel)
             })
-            .filter_map(|seat| seat.thread.get())
+            .filter_map(|worker| worker.thread.get())
             .take(count)
             .for_each(Thread::unpark);
     }
@@ -374,8 +386,8 @@ mod tests {
 
     use super::*;
 
-    /// Long enough for any machine; only a failing test waits for it.
-    const PATIENCE: Duration = Duration::from_secs(20);
+    /// Timeout of [`eventually`]: only a failing test reaches it.
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     fn pool(threads: usize) -> ThreadPool {
         ThreadPool::new(threads).expect("a pool of a few threads")
@@ -384,7 +396,7 @@ mod tests {
     fn eventually(condition: impl Fn() -> bool) -> bool {
         let start = Instant::now();
         while !condition() {
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 return false;
             }
             thread::sleep(Duration::from_millis(1));
@@ -399,12 +411,12 @@ mod tests {
         }
     }
 
-    fn everyone_sleeps(pool: &ThreadPool) -> bool {
-        let asleep = |seat: &Seat| seat.asleep.load(Ordering::Relaxed);
-        pool.team.as_ref().is_some_and(|team| team.roster.seats.iter().all(asleep))
+    fn all_threads_sleep(pool: &ThreadPool) -> bool {
+        let asleep = |worker: &Worker| worker.asleep.load(Ordering::Relaxed);
+        pool.inner.as_ref().is_some_and(|inner| inner.shared.workers.iter().all(asleep))
     }
 
-    /// How often each task ran.
+    /// Runs `tasks` tasks and returns how often each ran.
     fn counts(pool: &ThreadPool, tasks: usize) -> Vec<usize> {
         let runs: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
         pool.run(tasks, &|i| _ = runs[i].fetch_add(1, Ordering::Relaxed));
@@ -455,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn several_guests_are_served() {
+    fn several_callers_can_enter() {
         let pool = pool(2);
         thread::scope(|scope| {
             for _ in 0..5 {
@@ -470,10 +482,10 @@ mod tests {
     }
 
     #[test]
-    fn tasks_are_shared_also_after_sleep() {
+    fn sleeping_threads_are_woken_for_tasks() {
         let pool = pool(3);
         for _ in 0..3 {
-            assert!(eventually(|| everyone_sleeps(&pool)), "an idle pool goes to sleep");
+            assert!(eventually(|| all_threads_sleep(&pool)), "an idle pool goes to sleep");
             let shared = || {
                 let threads = Mutex::new(HashSet::new());
                 let count = || threads.lock().expect("no task panics").len();
@@ -491,9 +503,9 @@ mod tests {
         }
     }
 
-    /// Calls that come just as the threads fall asleep: a wake-up that got lost would leave a guest waiting.
+    /// Calls `run` just as the threads fall asleep: a lost wake-up would block the caller.
     #[test]
-    fn no_call_is_slept_through() {
+    fn no_wake_up_is_lost() {
         let pool = pool(2);
         for pause in 0..400 {
             busy(Duration::from_micros(pause));
@@ -515,25 +527,25 @@ mod tests {
                         }
                     });
                 }))
-                .expect_err("the panic arrives");
+                .expect_err("the caller panics");
                 assert_eq!(panic.downcast_ref(), Some(&"task failed"));
                 assert_eq!(counts(&pool, 7), [1; 7]);
             }
             let panic = catch_unwind(AssertUnwindSafe(|| {
                 pool.enter(|| std::panic::resume_unwind(Box::new("program failed")));
             }))
-            .expect_err("the panic arrives");
+            .expect_err("the caller panics");
             assert_eq!(panic.downcast_ref(), Some(&"program failed"));
             assert_eq!(counts(&pool, 7), [1; 7]);
         }
     }
 
-    /// The promise in `run`'s "Panics": one panic, on whichever thread, stops no other task.
+    /// Checks the documentation of `run`: one panic, on any thread, stops no other task.
     #[test]
     fn one_panic_stops_no_other_task() {
         let pool = pool(2);
         for on_caller in [true, false] {
-            // True once a task has run on the thread in question, and panicked there.
+            // Returns `true` if a task ran, and panicked, on the chosen thread.
             let panicked = || {
                 let caller = thread::current().id();
                 let (runs, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -558,16 +570,16 @@ mod tests {
     #[test]
     fn threads_end_with_the_pool() {
         let asleep = pool(3);
-        assert!(eventually(|| everyone_sleeps(&asleep)));
+        assert!(eventually(|| all_threads_sleep(&asleep)));
         for pool in [asleep, pool(3)] {
-            let roster = Arc::downgrade(&pool.team.as_ref().expect("three threads").roster);
+            let shared = Arc::downgrade(&pool.inner.as_ref().expect("three threads").shared);
             drop(pool);
-            assert!(eventually(|| roster.upgrade().is_none()), "every thread has left its seat");
+            assert!(eventually(|| shared.upgrade().is_none()), "every thread has ended");
         }
     }
 
     #[test]
-    fn impossible_numbers_are_errors() {
+    fn invalid_numbers_of_threads_are_errors() {
         let none = ThreadPool::new(0).expect_err("no thread");
         assert_eq!(none, ThreadPoolError::NoThreads);
         assert_eq!(

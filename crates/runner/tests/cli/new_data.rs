@@ -169,7 +169,7 @@ fn new_arrays_are_scored() {
         ("image.npz", ["rows of 2 columns", "images of 2 x 2"]),
         ("values.npz", ["classes", "found values"]),
         ("nan.npz", ["finite", "NaN at index 0"]),
-        ("few.npz", ["arrays do not pair up", "(7,)"]),
+        ("few.npz", ["arrays differ in length", "(7,)"]),
         ("none.npz", ["empty", "[0, 2]"]),
         ("half.npz", ["both x and y", "x alone"]),
     ] {

@@ -93,7 +93,7 @@ fn invalid_files_are_named_and_nothing_is_printed() {
     fs::write(world.path("empty.png"), "").unwrap();
     for (code, files, texts) in [
         (3, "good.png text.png", &["text.png", "PNG"][..]),
-        (3, "good.png cut.png", &["cut.png", "whole PNG"]),
+        (3, "good.png cut.png", &["cut.png", "a PNG image"]),
         (3, "empty.png", &["empty.png", "PNG"]),
         (3, "none", &["none", "folder of PNG files"]),
         (3, "tiny/t10k-labels-idx1-ubyte", &["t10k-labels", "dimensions"]),

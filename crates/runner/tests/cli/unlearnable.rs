@@ -87,7 +87,7 @@ fn idx_files_that_are_empty_or_have_labels_out_of_range_are_named() {
     world.expect(
         3,
         "train --data few --out run",
-        &[FILES[1], "images and labels do not pair up", "found 299"],
+        &[FILES[1], "images and labels differ in number", "found 299"],
     );
     assert!(!world.path("run").exists());
 }

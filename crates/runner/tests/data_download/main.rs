@@ -1,5 +1,5 @@
-//! MNIST from mirrors on loopback that deliver, break off, lie, stall, redirect and refuse. No test here needs a
-//! network, and none reads the environment.
+//! Downloads of MNIST from mirrors on loopback that deliver, break off, stall, redirect, refuse or
+//! send wrong bytes. These tests need no network and do not read the environment.
 
 mod server;
 
@@ -13,17 +13,17 @@ use runner::data::{
     Attempt, Choice, DataError, Dataset, Event, Labelled, Mirrors, Names, Origin, Published,
     Reason, Request, load,
 };
-use server::{Answer, Server, gzip};
+use server::{Response, Server, gzip};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// Long enough for any working mirror on a busy machine.
+/// Timeout that no working mirror reaches, even on a busy machine.
 const GENEROUS: Duration = Duration::from_secs(20);
 
-/// Short enough to wait for.
+/// Timeout that a test can wait for.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Three training and two test images of 8 x 8, as the four files.
+/// Returns the four files of three training and two test images of 8 x 8.
 fn files() -> Vec<(&'static str, Vec<u8>)> {
     let pixels = |count: u8| (0..64 * u32::from(count)).map(|i| (i * i % 251) as u8);
     let images = |count: u8| {
@@ -35,7 +35,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     FILES.into_iter().zip(contents).collect()
 }
 
-/// The data set that stands for generated digits.
+/// Returns a data set in place of generated digits.
 fn digits(_seed: u64, _cache: Option<&Path>) -> Result<Dataset, DataError> {
     let set = || Labelled::new(vec![0], vec![0], 1, 1).expect("one pixel");
     let origin = Origin::Generated { instead_of: None };
@@ -51,7 +51,7 @@ fn digits(_seed: u64, _cache: Option<&Path>) -> Result<Dataset, DataError> {
     })
 }
 
-/// A request for MNIST from `urls`, which are given all the time they need, into `cache`.
+/// Returns a request for MNIST from `urls` into `cache`, with generous timeouts.
 fn request(cache: Option<&Path>, urls: Vec<String>) -> Request {
     let files: Vec<_> =
         files().into_iter().map(|(name, contents)| published(name, &contents)).collect();
@@ -60,7 +60,7 @@ fn request(cache: Option<&Path>, urls: Vec<String>) -> Request {
         seed: 0,
         digits,
         mnist_dir: None,
-        places: vec![],
+        search: vec![],
         cache: cache.map(PathBuf::from),
         mirrors: Mirrors {
             urls,
@@ -82,7 +82,7 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// What is in the folder that MNIST is cached in, sorted.
+/// Returns the names of the files in MNIST's cache, sorted.
 fn cached(cache: &Path) -> Vec<String> {
     let entries = fs::read_dir(cache.join("mnist")).into_iter().flatten();
     let mut names: Vec<_> = entries
@@ -98,7 +98,7 @@ fn all_files() -> Vec<String> {
     names.into()
 }
 
-/// Loads `request` and returns what it came to, with the notices.
+/// Loads `request` and returns the result with the notices.
 fn run(request: &Request) -> (Result<Dataset, DataError>, Vec<String>) {
     let mut notices = Vec::new();
     let result = load(request, &mut |event| {
@@ -109,7 +109,7 @@ fn run(request: &Request) -> (Result<Dataset, DataError>, Vec<String>) {
     (result, notices)
 }
 
-/// The attempts that a failed request lists.
+/// Returns the attempts of a failed request.
 fn attempts(result: Result<Dataset, DataError>) -> Vec<Attempt> {
     match result {
         Err(DataError::Unavailable { attempts, .. }) => attempts,
@@ -125,20 +125,20 @@ fn check(set: &Dataset) {
 }
 
 #[test]
-fn a_good_mirror_is_stored_verified_and_read_again_without_it() {
-    for answer in [Answer::Gzipped, Answer::Raw] {
-        let (cache, server) = (folder(), Server::start(files(), answer));
+fn a_download_is_verified_cached_and_not_repeated() {
+    for response in [Response::Gzipped, Response::Raw] {
+        let (cache, server) = (folder(), Server::start(files(), response));
         let request = request(Some(cache.path()), vec![server.url()]);
         let mut progress = Vec::new();
         let set = load(&request, &mut |event| match event {
-            Event::Begun(url) => progress.push((url.to_owned(), 0, None)),
+            Event::Started(url) => progress.push((url.to_owned(), 0, None)),
             Event::Received { bytes, total } => {
-                let last = progress.last_mut().expect("begun");
+                let last = progress.last_mut().expect("started");
                 assert!(bytes > last.1 && total.is_none_or(|total| bytes <= total));
                 (last.1, last.2) = (bytes, total);
             }
-            Event::Ended => {}
-            Event::Notice(text) => panic!("nothing to say: {text}"),
+            Event::Finished => {}
+            Event::Notice(text) => panic!("no notice is expected: {text}"),
         });
         let set = set.expect("delivered");
         check(&set);
@@ -156,41 +156,40 @@ fn a_good_mirror_is_stored_verified_and_read_again_without_it() {
                 .all(|&(_, bytes, total)| bytes > 0 && total.is_none_or(|total| total == bytes))
         );
 
-        assert_eq!(server.asked().len(), 4);
+        assert_eq!(server.requests().len(), 4);
         let again = run(&request).0.expect("cached");
         check(&again);
         assert_eq!(again.origin, Origin::Folder(into));
-        assert_eq!(server.asked().len(), 4);
+        assert_eq!(server.requests().len(), 4);
     }
 }
 
-/// Each way of failing: the reason it gives, and that it leaves nothing behind.
 #[test]
-fn every_failure_has_its_reason_and_leaves_nothing() {
+fn every_failure_has_its_reason_and_leaves_no_file() {
     type IsExpected = fn(&Reason) -> bool;
-    let cases: [(Answer, IsExpected); 9] = [
-        (Answer::Corrupt, |reason| matches!(reason, Reason::Checksum { .. })),
-        (Answer::Damaged, |reason| matches!(reason, Reason::Gzip(_))),
-        (Answer::Truncated, |reason| matches!(reason, Reason::Broken(_))),
-        (Answer::TruncatedSilently, |reason| matches!(reason, Reason::Gzip(_))),
-        (Answer::Bomb, |reason| matches!(reason, Reason::TooLong { expected: 208 })),
-        (Answer::Endless, |reason| matches!(reason, Reason::Gzip(_))),
-        (Answer::Status(404), |reason| *reason == Reason::Status(404)),
-        (Answer::Status(503), |reason| *reason == Reason::Status(503)),
-        (Answer::Redirect("/".into()), |reason| matches!(reason, Reason::Broken(_))),
+    let cases: [(Response, IsExpected); 9] = [
+        (Response::Corrupt, |reason| matches!(reason, Reason::Checksum { .. })),
+        (Response::Damaged, |reason| matches!(reason, Reason::Gzip(_))),
+        (Response::Truncated, |reason| matches!(reason, Reason::Broken(_))),
+        (Response::TruncatedSilently, |reason| matches!(reason, Reason::Gzip(_))),
+        (Response::Bomb, |reason| matches!(reason, Reason::TooLong { expected: 208 })),
+        (Response::Endless, |reason| matches!(reason, Reason::Gzip(_))),
+        (Response::Status(404), |reason| *reason == Reason::Status(404)),
+        (Response::Status(503), |reason| *reason == Reason::Status(503)),
+        (Response::Redirect("/".into()), |reason| matches!(reason, Reason::Broken(_))),
     ];
-    for (answer, is_expected) in cases {
-        let (cache, server) = (folder(), Server::start(files(), answer.clone()));
+    for (response, is_expected) in cases {
+        let (cache, server) = (folder(), Server::start(files(), response.clone()));
         let attempts = attempts(run(&request(Some(cache.path()), vec![server.url()])).0);
-        let [Attempt { url, reason }] = &attempts[..] else { panic!("{answer:?}: {attempts:?}") };
-        assert!(is_expected(reason), "{answer:?}: {reason:?}");
+        let [Attempt { url, reason }] = &attempts[..] else { panic!("{response:?}: {attempts:?}") };
+        assert!(is_expected(reason), "{response:?}: {reason:?}");
         assert_eq!(*url, format!("{}{}.gz", server.url(), FILES[0]));
-        assert!(cached(cache.path()).is_empty(), "{answer:?}: {:?}", cached(cache.path()));
+        assert!(cached(cache.path()).is_empty(), "{response:?}: {:?}", cached(cache.path()));
     }
 }
 
 #[test]
-fn hosts_that_cannot_be_talked_to_are_broken_connections() {
+fn unreachable_hosts_are_broken_connections() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let closed = format!("http://{}/", closed.expect("loopback has ports"));
     let plain = Server::start(files(), Answer::Gzipped);
@@ -205,38 +204,38 @@ fn hosts_that_cannot_be_talked_to_are_broken_connections() {
 }
 
 #[test]
-fn the_next_mirror_rescues_and_is_asked_first_from_then_on() {
+fn the_next_mirror_is_tried_and_stays_the_first_for_later_files() {
     let broken = [
-        Answer::Corrupt,
-        Answer::Damaged,
-        Answer::Truncated,
-        Answer::TruncatedSilently,
-        Answer::Bomb,
-        Answer::Status(404),
+        Response::Corrupt,
+        Response::Damaged,
+        Response::Truncated,
+        Response::TruncatedSilently,
+        Response::Bomb,
+        Response::Status(404),
     ];
-    for answer in broken {
-        let (cache, good) = (folder(), Server::start(files(), Answer::Gzipped));
-        let bad = Server::start(files(), answer);
+    for response in broken {
+        let (cache, good) = (folder(), Server::start(files(), Response::Gzipped));
+        let bad = Server::start(files(), response);
         let set =
-            run(&request(Some(cache.path()), vec![bad.url(), good.url()])).0.expect("rescued");
+            run(&request(Some(cache.path()), vec![bad.url(), good.url()])).0.expect("delivered");
         check(&set);
         assert_eq!(cached(cache.path()), all_files());
-        assert_eq!((bad.asked().len(), good.asked().len()), (1, 4));
+        assert_eq!((bad.requests().len(), good.requests().len()), (1, 4));
     }
 }
 
 #[test]
 fn a_redirect_is_followed() {
-    let (cache, good) = (folder(), Server::start(files(), Answer::Gzipped));
-    let detour = Server::start(files(), Answer::Redirect(good.url()));
-    check(&run(&request(Some(cache.path()), vec![detour.url()])).0.expect("redirected"));
-    assert_eq!((detour.asked().len(), good.asked().len()), (4, 4));
+    let (cache, good) = (folder(), Server::start(files(), Response::Gzipped));
+    let redirecting = Server::start(files(), Response::Redirect(good.url()));
+    check(&run(&request(Some(cache.path()), vec![redirecting.url()])).0.expect("redirected"));
+    assert_eq!((redirecting.requests().len(), good.requests().len()), (4, 4));
 }
 
 #[test]
-fn silent_mirrors_share_one_limit_until_the_first_byte() {
-    let servers = [Answer::Silent, Answer::HeadersOnly, Answer::Silent]
-        .map(|answer| Server::start(files(), answer));
+fn silent_mirrors_share_one_timeout_until_the_first_byte() {
+    let servers = [Response::Silent, Response::HeadersOnly, Response::Silent]
+        .map(|response| Server::start(files(), response));
     let cache = folder();
     let mut request = request(Some(cache.path()), servers.iter().map(Server::url).collect());
     request.mirrors.first_byte = 3 * SHORT;
@@ -247,15 +246,15 @@ fn silent_mirrors_share_one_limit_until_the_first_byte() {
     assert_eq!(attempts.len(), 3);
     for attempt in attempts {
         let Reason::Silent(waited) = attempt.reason else { panic!("{attempt}") };
-        // Equal parts of what is left, less the time that passes between the attempts.
+        // Equal parts of the remaining time, less the time between the attempts.
         assert!(waited <= SHORT + Duration::from_millis(1), "{waited:?}");
     }
-    assert!(servers.iter().all(|server| server.asked().len() == 1));
+    assert!(servers.iter().all(|server| server.requests().len() == 1));
     assert!(cached(cache.path()).is_empty());
 }
 
 #[test]
-fn a_name_that_is_never_resolved_costs_no_more_than_the_limit() {
+fn an_unresolved_name_costs_no_more_than_the_timeout() {
     let mut request = request(None, vec!["http://no-such-host.invalid/".into()]);
     request.mirrors.first_byte = SHORT;
     let start = Instant::now();
@@ -266,19 +265,19 @@ fn a_name_that_is_never_resolved_costs_no_more_than_the_limit() {
 
 #[test]
 fn a_silent_mirror_leaves_time_for_the_next() {
-    let silent = Server::start(files(), Answer::Silent);
-    let good = Server::start(files(), Answer::Gzipped);
+    let silent = Server::start(files(), Response::Silent);
+    let good = Server::start(files(), Response::Gzipped);
     let cache = folder();
     let mut request = request(Some(cache.path()), vec![silent.url(), good.url()]);
     request.mirrors.first_byte = Duration::from_secs(2);
-    check(&run(&request).0.expect("rescued"));
-    assert_eq!((silent.asked().len(), good.asked().len()), (1, 4));
+    check(&run(&request).0.expect("delivered"));
+    assert_eq!((silent.requests().len(), good.requests().len()), (1, 4));
 }
 
 #[test]
-fn after_a_first_byte_only_a_stall_ends_the_wait() {
-    let stalling = Server::start(files(), Answer::Stalls);
-    let good = Server::start(files(), Answer::Gzipped);
+fn after_the_first_byte_only_a_stall_times_out() {
+    let stalling = Server::start(files(), Response::Stalls);
+    let good = Server::start(files(), Response::Gzipped);
     let cache = folder();
     let mut alone = request(Some(cache.path()), vec![stalling.url()]);
     alone.mirrors.stall = SHORT;
@@ -288,15 +287,16 @@ fn after_a_first_byte_only_a_stall_ends_the_wait() {
     assert_eq!(failed[0].reason, Reason::Stalled(SHORT));
     assert!(cached(cache.path()).is_empty());
 
-    // The stall outlasts the limit until the first byte, which is no longer in force when the next is asked.
-    let mut rescued = request(Some(cache.path()), vec![stalling.url(), good.url()]);
-    (rescued.mirrors.first_byte, rescued.mirrors.stall) = (2 * SHORT, 3 * SHORT);
-    check(&run(&rescued).0.expect("rescued"));
+    // The stall outlasts the timeout until the first byte, which no longer applies to the next
+    // mirror.
+    let mut both = request(Some(cache.path()), vec![stalling.url(), good.url()]);
+    (both.mirrors.first_byte, both.mirrors.stall) = (2 * SHORT, 3 * SHORT);
+    check(&run(&both).0.expect("delivered"));
 }
 
 #[test]
-fn two_at_once_into_one_folder_both_succeed() {
-    let (cache, server) = (folder(), Server::start(files(), Answer::Gzipped));
+fn two_concurrent_downloads_into_one_folder_succeed() {
+    let (cache, server) = (folder(), Server::start(files(), Response::Gzipped));
     let request = request(Some(cache.path()), vec![server.url()]);
     thread::scope(|scope| {
         let both = [(); 2].map(|()| scope.spawn(|| run(&request).0));
@@ -308,35 +308,35 @@ fn two_at_once_into_one_folder_both_succeed() {
 }
 
 #[test]
-fn what_is_verified_is_kept_and_what_is_not_is_fetched_anew() {
-    let (cache, server) = (folder(), Server::start(files(), Answer::Gzipped));
+fn verified_files_are_kept_and_others_downloaded_again() {
+    let (cache, server) = (folder(), Server::start(files(), Response::Gzipped));
     let into = cache.path().join("mnist");
     fs::create_dir(&into).expect("a folder");
-    let [(images, good), (labels, whole), ..] = &files()[..] else { panic!("four files") };
-    fs::write(into.join(images), good).expect("written");
-    fs::write(into.join(labels), &whole[..whole.len() - 1]).expect("written");
+    let [(images, pixels), (labels, classes), ..] = &files()[..] else { panic!("four files") };
+    fs::write(into.join(images), pixels).expect("written");
+    fs::write(into.join(labels), &classes[..classes.len() - 1]).expect("written");
     check(&run(&request(Some(cache.path()), vec![server.url()])).0.expect("completed"));
     let fetched: Vec<_> = FILES[1..].iter().map(|name| format!("/mnist/{name}.gz")).collect();
-    assert_eq!(server.asked(), fetched);
+    assert_eq!(server.requests(), fetched);
 
-    // All four are there, and one of them is damaged: that one alone comes anew, and the user hears why.
+    // One of four cached files is damaged: it alone is downloaded again, and a notice says why.
     fs::write(into.join(labels), b"nonsense").expect("written");
     let (set, notices) = run(&request(Some(cache.path()), vec![server.url()]));
-    check(&set.expect("mended"));
-    assert_eq!(server.asked()[3..], fetched[..1]);
+    check(&set.expect("repaired"));
+    assert_eq!(server.requests()[3..], fetched[..1]);
     assert!(notices.len() == 1 && notices[0].contains("not an IDX file"), "{notices:?}");
 }
 
 #[test]
-fn without_a_cache_or_with_an_unwritable_one_mnist_is_kept_for_the_run() {
-    let server = Server::start(files(), Answer::Gzipped);
+fn without_a_writable_cache_mnist_is_downloaded_for_the_run() {
+    let server = Server::start(files(), Response::Gzipped);
     let (set, notices) = run(&request(None, vec![server.url()]));
     let set = set.expect("delivered");
     check(&set);
     assert_eq!(set.origin, Origin::Downloaded { from: server.url(), into: None });
     assert!(notices.is_empty(), "{notices:?}");
 
-    // No folder can be made below a file, whoever the user is (permissions do not bind a superuser).
+    // No user can create a folder below a file; permissions would not bind a superuser.
     let cache = folder();
     let file = cache.path().join("file");
     fs::write(&file, []).expect("written");
@@ -344,15 +344,15 @@ fn without_a_cache_or_with_an_unwritable_one_mnist_is_kept_for_the_run() {
     let set = set.expect("delivered");
     check(&set);
     assert_eq!(set.origin, Origin::Downloaded { from: server.url(), into: None });
-    assert!(notices.iter().any(|notice| notice.contains("no use: cannot")), "{notices:?}");
+    assert!(notices.iter().any(|notice| notice.contains("cannot be used: cannot")), "{notices:?}");
 }
 
 #[test]
-fn auto_falls_back_to_digits_and_says_so_where_mnist_fails_with_the_remedy() {
-    let server = Server::start(files(), Answer::Status(403));
+fn mnist_fails_with_a_remedy_and_auto_falls_back_to_digits_with_a_notice() {
+    let server = Server::start(files(), Response::Status(403));
     let cache = folder();
     let mut request = request(Some(cache.path()), vec![server.url(), server.url()]);
-    request.places = vec![cache.path().join("nowhere")];
+    request.search = vec![cache.path().join("nowhere")];
 
     let error = run(&request).0.expect_err("refused").to_string();
     for part in
@@ -382,22 +382,22 @@ fn auto_falls_back_to_digits_and_says_so_where_mnist_fails_with_the_remedy() {
 }
 
 #[test]
-fn a_failed_download_keeps_what_came_whole() {
+fn a_failed_download_keeps_complete_files() {
     let only_first = files().into_iter().take(1).collect();
-    let (cache, server) = (folder(), Server::start(only_first, Answer::Gzipped));
+    let (cache, server) = (folder(), Server::start(only_first, Response::Gzipped));
     let failed = attempts(run(&request(Some(cache.path()), vec![server.url()])).0);
     assert_eq!(failed[0].reason, Reason::Status(404));
     assert_eq!(cached(cache.path()), [FILES[0]]);
 }
 
 #[test]
-fn what_is_found_in_a_folder_is_not_downloaded() {
-    let (place, server) = (folder(), Server::start(files(), Answer::Gzipped));
+fn files_in_a_searched_folder_are_not_downloaded() {
+    let (searched, server) = (folder(), Server::start(files(), Response::Gzipped));
     for (name, contents) in files() {
-        fs::write(place.path().join(format!("{name}.gz")), gzip(&contents)).expect("written");
+        fs::write(searched.path().join(format!("{name}.gz")), gzip(&contents)).expect("written");
     }
     let mut request = request(None, vec![server.url()]);
-    request.places = vec![place.path().to_path_buf()];
+    request.search = vec![searched.path().to_path_buf()];
     check(&run(&request).0.expect("found"));
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }

@@ -1,14 +1,17 @@
-//! The hand: makes of a template one specimen, as a path for the pen. Called by [`draw`](super::draw).
+//! Distortion of a template into one handwritten digit: a path for the pen. Called by
+//! [`draw`](super::draw).
 //!
 //! ```text
-//! each point of the template:  shake -> bend with the whole digit -> stretch, lean, turn
-//! each stroke:                 a smooth curve through its points, cut into short lines
-//! the digit:                   fitted to a box of 20 pixels, its centre of mass near the image's centre
+//! point of the template   jitter, bend with the whole digit, stretch, slant, rotate
+//! stroke                  a smooth curve through its points, cut into short lines
+//! digit                   fitted to a box of 20 pixels, its centre of mass near the image's centre
 //! ```
-//! The last step is how MNIST was made (LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to
-//! document recognition", 1998, section III.A). The constants were chosen on MNIST's training images: widths,
-//! leanings and amounts of ink by their means and spreads there, the distortions by how well a network trained
-//! on the digits reads those images. Around the values here that accuracy is flat.
+//!
+//! The last step is how MNIST was made (LeCun, Bottou, Bengio, Haffner, "Gradient-based learning
+//! applied to document recognition", 1998, section III.A). The constants were tuned on MNIST's
+//! training images: widths, slants and amounts of ink match their means and deviations there. The
+//! distortions maximise the accuracy, on those images, of a network trained on generated digits; it
+//! is flat around these values.
 
 use std::ops::Range;
 
@@ -16,50 +19,51 @@ use crate::data::digits::draws::Draws;
 use crate::data::digits::pen::Dot;
 use crate::data::digits::strokes::{Digit, Point, Style};
 
-/// Short lines per span between two points of a template.
-const CUTS: usize = 6;
+/// Number of short lines between two points of a template.
+const SEGMENTS: usize = 6;
 
-/// The side of the box that a digit is fitted to, in pixels. The box holds the ink to the end of its edge's ramp;
-/// MNIST's 20 pixels are those that the ink touches, and it touches the outermost ones by a part only.
+/// Side of the box that a digit is fitted to, in pixels. The box holds the ink to the end of its
+/// edge's ramp. MNIST's 20 pixels are those that the ink touches, the outermost ones only in part.
 const BOX: f32 = 21.2;
 
-/// Where the centre of mass belongs, in pixels from the centre of the first one.
+/// Target of the centre of mass, in pixels from the centre of the first pixel.
 const CENTRE: f32 = 14.0;
 
-/// Standard deviations of the bend's coefficients, for the terms x², xy, y², x³, x²y, xy², y³ in `[-1, 1]`.
+/// Standard deviations of the bend's coefficients, for the terms x², xy, y², x³, x²y, xy², y³ in
+/// `[-1, 1]`.
 const BEND: [f32; 7] = [0.11, 0.16, 0.11, 0.08, 0.13, 0.13, 0.08];
 
-/// A path for the pen, in pixels: dots along its strokes.
+/// Path for the pen, in pixels: dots along its strokes.
 #[derive(Default)]
 pub(super) struct Path {
     dots: Vec<Dot>,
-    /// Each stroke's range of `dots`.
+    /// Range of `dots` of each stroke.
     strokes: Vec<Range<usize>>,
 }
 
 impl Path {
-    /// The path's lines: the pairs of dots that follow each other in a stroke.
+    /// Iterates over the lines: the pairs of consecutive dots of a stroke.
     pub(super) fn lines(&self) -> impl Iterator<Item = (Dot, Dot)> {
         self.strokes
             .iter()
             .flat_map(|stroke| self.dots[stroke.clone()].windows(2).map(|pair| (pair[0], pair[1])))
     }
 
-    /// Replaces the path by a specimen of `style`, which is one of `digit`'s. The ink's edge ends `margin` pixels
-    /// beyond the pen's radius.
+    /// Replaces the path by a distorted `style`, one of `digit`'s styles. The ink's edge ends
+    /// `margin` pixels beyond the pen's radius.
     pub(super) fn write(&mut self, digit: &Digit, style: &Style, margin: f32, draws: Draws) {
-        let pose = Pose::draw(digit, draws);
+        let distortion = Distortion::draw(digit, draws);
         self.dots.clear();
         self.strokes.clear();
         for stroke in style.strokes {
             let first = self.dots.len();
-            // The curve wants a point before the first and one after the last: those two again.
-            let placed = |i: usize| pose.place(stroke[i.clamp(1, stroke.len()) - 1], draws);
-            let mut span = [placed(0), placed(1), placed(2), placed(3)];
+            // The curve takes a point before the first and one after the last: both are doubled.
+            let dot = |i: usize| distortion.apply(stroke[i.clamp(1, stroke.len()) - 1], draws);
+            let mut span = [dot(0), dot(1), dot(2), dot(3)];
             self.dots.push(span[1]);
             for next in 4..stroke.len() + 3 {
                 curve(span, &mut self.dots);
-                span = [span[1], span[2], span[3], placed(next)];
+                span = [span[1], span[2], span[3], dot(next)];
             }
             self.strokes.push(first..self.dots.len());
         }
@@ -85,9 +89,9 @@ impl Path {
             x += part * 0.5 * (a.x + b.x);
             y += part * 0.5 * (a.y + b.y);
         }
-        // MNIST moves by whole pixels, so that up to half a pixel is left either way.
-        let left = CENTRE + draws.uniform(Draws::MOVE) - 0.5 - scale * x / mass;
-        let top = CENTRE + draws.uniform(Draws::MOVE + 1) - 0.5 - scale * y / mass;
+        // MNIST moves by whole pixels, which leaves an offset of up to half a pixel.
+        let left = CENTRE + draws.uniform(Draws::SHIFT) - 0.5 - scale * x / mass;
+        let top = CENTRE + draws.uniform(Draws::SHIFT + 1) - 0.5 - scale * y / mass;
         for dot in &mut self.dots {
             dot.x = left + scale * dot.x;
             dot.y = top + scale * dot.y;
@@ -95,60 +99,63 @@ impl Path {
     }
 }
 
-/// Appends the curve of Catmull and Rom from `span[1]`, which is there already, to `span[2]`, as `CUTS` dots.
+/// Appends `SEGMENTS` dots: the Catmull-Rom curve from `span[1]`, the last dot, to `span[2]`.
 fn curve(span: [Dot; 4], dots: &mut Vec<Dot>) {
     let [a, b, c, d] = span;
-    for cut in 1..=CUTS {
-        let t = cut as f32 / CUTS as f32;
+    for segment in 1..=SEGMENTS {
+        let t = segment as f32 / SEGMENTS as f32;
         let (t2, t3) = (t * t, t * t * t);
         let before = 0.5 * (2.0 * t2 - t - t3);
         let from = 0.5 * (3.0 * t3 - 5.0 * t2 + 2.0);
         let to = 0.5 * (4.0 * t2 + t - 3.0 * t3);
         let after = 0.5 * (t3 - t2);
-        let mix = |of: fn(Dot) -> f32| before * of(a) + from * of(b) + to * of(c) + after * of(d);
+        let mix = |field: fn(Dot) -> f32| {
+            before * field(a) + from * field(b) + to * field(c) + after * field(d)
+        };
         dots.push(Dot { x: mix(|p| p.x), y: mix(|p| p.y), radius: mix(|p| p.radius).max(0.0) });
     }
 }
 
-/// What all points of a specimen share.
-struct Pose {
-    /// Standard deviation of a point's shake, in half boxes.
-    shake: f32,
-    /// The pen's radius in pixels, before it varies along the line.
+/// Parameters of the distortion, shared by all points of a digit.
+struct Distortion {
+    /// Standard deviation of a point's jitter, in half boxes.
+    jitter: f32,
+    /// Mean radius of the pen, in pixels.
     radius: f32,
-    /// The bend's coefficients, for x and for y.
+    /// Coefficients of the bend, for x and for y.
     bend: [[f32; 7]; 2],
-    /// The linear map, row by row.
+    /// Linear map, row-major.
     map: [[f32; 2]; 2],
 }
 
-impl Pose {
+impl Distortion {
     fn draw(digit: &Digit, draws: Draws) -> Self {
         let thick = draws.uniform(Draws::RADIUS);
         let width = (digit.width + 0.17 * draws.normal(Draws::WIDTH)).max(0.4);
-        let lean = digit.lean + 0.23 * draws.normal(Draws::LEAN);
-        // The tangent of half the angle gives its sine and cosine without a call to either.
-        let half = 0.05 * draws.normal(Draws::TURN);
+        let slant = digit.slant + 0.23 * draws.normal(Draws::SLANT);
+        // The tangent of half the angle gives sine and cosine without a call to either.
+        let half = 0.05 * draws.normal(Draws::ROTATION);
         let (cos, sin) =
             ((1.0 - half * half) / (1.0 + half * half), 2.0 * half / (1.0 + half * half));
         Self {
-            shake: 0.09 * (0.5 + draws.uniform(Draws::CARE)),
+            jitter: 0.09 * (0.5 + draws.uniform(Draws::JITTER)),
             radius: 0.58 + 0.9 * thick + 0.6 * thick * thick * thick,
             bend: [0, 8].map(|axis| {
                 std::array::from_fn(|term| {
                     BEND[term] * draws.normal(Draws::BEND + axis + term as u64)
                 })
             }),
-            map: [[cos * width, -cos * lean - sin], [sin * width, cos - sin * lean]],
+            map: [[cos * width, -cos * slant - sin], [sin * width, cos - sin * slant]],
         }
     }
 
-    /// Where this specimen has `point`, in half boxes from the centre, and how thick the line is there, in pixels.
-    fn place(&self, point: Point, draws: Draws) -> Dot {
-        // The shake belongs to the place, not to the point: points that coincide stay together.
-        let slot = Draws::shake(point);
-        let x = f32::from(point[0]) / 50.0 - 1.0 + self.shake * draws.normal(slot);
-        let y = f32::from(point[1]) / 50.0 - 1.0 + self.shake * draws.normal(slot + 1);
+    /// Distorts `point`: its position in half boxes from the centre, and the pen's radius in
+    /// pixels.
+    fn apply(&self, point: Point, draws: Draws) -> Dot {
+        // The jitter is drawn by position, not by point: points that coincide stay together.
+        let slot = Draws::point(point);
+        let x = f32::from(point[0]) / 50.0 - 1.0 + self.jitter * draws.normal(slot);
+        let y = f32::from(point[1]) / 50.0 - 1.0 + self.jitter * draws.normal(slot + 1);
         let terms = [x * x, x * y, y * y, x * x * x, x * x * y, x * y * y, y * y * y];
         let bent = |start: f32, axis: usize| {
             self.bend[axis]
@@ -177,49 +184,50 @@ mod tests {
         let dot = |i: f32| Dot { x: i, y: 2.0 * i, radius: 1.0 + i };
         let mut dots = Vec::new();
         curve([dot(0.0), dot(1.0), dot(2.0), dot(3.0)], &mut dots);
-        assert_eq!(dots.len(), CUTS);
-        assert_eq!(dots[CUTS - 1], dot(2.0));
-        for (i, at) in dots.iter().enumerate() {
-            let want = 1.0 + (i + 1) as f32 / CUTS as f32;
-            assert!((at.x - want).abs() < 1e-6 && (at.y - 2.0 * want).abs() < 1e-6, "{at:?}");
-            assert!((at.radius - 1.0 - want).abs() < 1e-6);
+        assert_eq!(dots.len(), SEGMENTS);
+        assert_eq!(dots[SEGMENTS - 1], dot(2.0));
+        for (i, dot) in dots.iter().enumerate() {
+            let expected = 1.0 + (i + 1) as f32 / SEGMENTS as f32;
+            assert!((dot.x - expected).abs() < 1e-6, "{dot:?}");
+            assert!((dot.y - 2.0 * expected).abs() < 1e-6, "{dot:?}");
+            assert!((dot.radius - 1.0 - expected).abs() < 1e-6);
         }
     }
 
     #[test]
     fn points_that_coincide_stay_together() {
         let draws = Draws::new(Stream::new(1, 0), 0);
-        let pose = Pose::draw(&DIGITS[4], draws);
-        assert_eq!(pose.place([20, 30], draws), pose.place([20, 30], draws));
-        assert_ne!(pose.place([20, 30], draws).x, pose.place([20, 31], draws).x);
-        // In a stroke too: a corner is a point that the curve reaches twice.
+        let distortion = Distortion::draw(&DIGITS[4], draws);
+        assert_eq!(distortion.apply([20, 30], draws), distortion.apply([20, 30], draws));
+        assert_ne!(distortion.apply([20, 30], draws).x, distortion.apply([20, 31], draws).x);
+        // The curve reaches a corner, a doubled point, twice.
         let style = Style {
             weight: 1,
             strokes: &[&[[0, 0], [100, 0], [100, 0], [100, 100]], &[[100, 0], [0, 100]]],
         };
         let mut path = Path::default();
         path.write(&DIGITS[7], &style, 0.5, draws);
-        assert_eq!(path.dots[CUTS], path.dots[2 * CUTS]);
-        assert_eq!(path.dots[CUTS], path.dots[path.strokes[1].start]);
+        assert_eq!(path.dots[SEGMENTS], path.dots[2 * SEGMENTS]);
+        assert_eq!(path.dots[SEGMENTS], path.dots[path.strokes[1].start]);
     }
 
     #[test]
-    fn every_specimen_fills_the_box_and_is_centred_by_mass() {
+    fn every_digit_fills_the_box_and_is_centred_by_mass() {
         let mut path = Path::default();
         for (i, digit) in DIGITS.iter().enumerate() {
             for (j, style) in digit.styles.iter().enumerate() {
                 let draws = Draws::new(Stream::new(2, i as u64), j as u64);
                 path.write(digit, style, 0.5, draws);
-                let reach = |of: fn(&Dot) -> f32| {
+                let extent = |field: fn(&Dot) -> f32| {
                     let (low, high) = path
                         .dots
                         .iter()
-                        .map(of)
+                        .map(field)
                         .fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(v), h.max(v)));
                     high - low
                 };
-                let radius = path.dots.iter().fold(0.0_f32, |most, dot| most.max(dot.radius));
-                let longer = reach(|dot| dot.x).max(reach(|dot| dot.y)) + 2.0 * (radius + 0.5);
+                let radius = path.dots.iter().fold(0.0_f32, |max, dot| max.max(dot.radius));
+                let longer = extent(|dot| dot.x).max(extent(|dot| dot.y)) + 2.0 * (radius + 0.5);
                 assert!((longer - BOX).abs() < 1e-3, "digit {i}, style {j}: {longer}");
                 let (mut mass, mut x, mut y) = (0.0_f64, 0.0, 0.0);
                 for (a, b) in path.lines() {

@@ -1,13 +1,19 @@
-//! The pen: a line of varying width, put on 28 x 28 pixels with smooth edges. Called by [`draw`](super::draw).
+//! Rasterizer of the pen's path: lines of varying width on 28 x 28 pixels, with smooth edges.
+//! Called by [`draw`](super::draw).
 //!
-//! The ink is a signed distance field: each pixel keeps how far it lies within the line, the greatest over the
-//! line's pieces, and turns into a grey value once, when all of the line is there.
+//! The ink is a signed distance field. Each pixel holds its depth within the path, the max over all
+//! lines. Depths are converted to grey values once, after the last line.
 
 use std::ops::Range;
 
-use crate::data::digits::{PIXELS, SIDE};
+/// Rows of an image, and columns.
+pub const SIDE: usize = 28;
 
-/// A point of the pen's path, in pixels; `[0, 0]` is the centre of the upper left pixel, y grows downwards.
+/// Pixels of an image.
+pub const PIXELS: usize = SIDE * SIDE;
+
+/// Point of the pen's path, in pixels; `[0, 0]` is the centre of the upper left pixel, y grows
+/// downwards.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Dot {
     pub(super) x: f32,
@@ -16,20 +22,20 @@ pub(super) struct Dot {
     pub(super) radius: f32,
 }
 
-/// How far each pixel's centre lies within the line, in pixels; negative outside.
+/// Depth of each pixel's centre within the path, in pixels; negative outside.
 pub(super) struct Ink([f32; PIXELS]);
 
-/// The depth of a pixel that no line came near: further outside than an edge and its grain reach.
+/// Depth of a pixel that no line touches, even with its edge and grain.
 const BLANK: f32 = f32::NEG_INFINITY;
 
 impl Ink {
-    /// No line at all.
+    /// Creates an image without lines.
     pub(super) fn blank() -> Self {
         Self([BLANK; PIXELS])
     }
 
-    /// Adds the line from `a` to `b`, to the pixels within it or at most `margin` pixels beside it. What lies
-    /// beyond the image is cut off.
+    /// Adds the line from `a` to `b`: sets the pixels inside it and up to `margin` pixels outside.
+    /// Clips the line at the edges of the image.
     pub(super) fn line(&mut self, a: Dot, b: Dot, margin: f32) {
         let reach = a.radius.max(b.radius) + margin;
         let columns = pixels_between(a.x.min(b.x) - reach, a.x.max(b.x) + reach);
@@ -41,7 +47,7 @@ impl Ink {
             let py = row as f32 - a.y;
             for column in columns.clone() {
                 let px = column as f32 - a.x;
-                // The nearest point of the line's middle, as a fraction of its length.
+                // Position of the nearest point on the line's axis, relative to its length.
                 let t = ((px * dx + py * dy) * per_length2).clamp(0.0, 1.0);
                 let (ex, ey) = (px - t * dx, py - t * dy);
                 let depth = a.radius + t * (b.radius - a.radius) - (ex * ex + ey * ey).sqrt();
@@ -51,8 +57,9 @@ impl Ink {
         }
     }
 
-    /// The grey values: 0 where the depth is `-edge / 2` or less, 255 where it is `edge / 2` or more, a ramp
-    /// between. `grain` is given a pixel's index and returns what to add to its depth.
+    /// Writes the grey values to `pixels`: 0 where the depth is `-edge / 2` or less, 255 where it
+    /// is `edge / 2` or more, and a linear ramp between. `grain(i)` is added to the depth of pixel
+    /// `i`.
     pub(super) fn develop(
         &self,
         edge: f32,
@@ -69,9 +76,9 @@ impl Ink {
     }
 }
 
-/// The pixels of the image whose centres lie between `low` and `high`, in one direction.
+/// Returns the pixels whose centres lie between `low` and `high`, in one direction.
 fn pixels_between(low: f32, high: f32) -> Range<usize> {
-    // Conversions to integers saturate: what lies before the image becomes 0.
+    // Conversions to integers saturate: negative positions become 0.
     low.ceil() as usize..((high.floor() + 1.0) as usize).min(SIDE)
 }
 
@@ -97,11 +104,11 @@ mod tests {
     fn a_line_has_its_width_and_its_soft_edge() {
         let image = pixels(&[(dot(5.0, 10.0, 2.25), dot(20.0, 10.0, 2.25))]);
         let column: Vec<u8> = (6..15).map(|row| image[row * SIDE + 12]).collect();
-        // Depths -1.75, -0.75, 0.25, 1.25, 2.25 and back again.
+        // Depths -1.75, -0.75, 0.25, 1.25, 2.25 and back.
         assert_eq!(column, [0, 0, 191, 255, 255, 255, 191, 0, 0]);
         let row: Vec<u8> = (1..7).map(|column| image[10 * SIDE + column]).collect();
         assert_eq!(row, [0, 0, 191, 255, 255, 255]);
-        // The area of the stadium: 15 * 4.5 and a disc.
+        // The area of a stadium: a rectangle, 15 * 4.5, and a disc.
         let area: f64 = image.iter().map(|&p| f64::from(p) / 255.0).sum();
         assert!((area - (15.0 * 4.5 + std::f64::consts::PI * 2.25 * 2.25)).abs() < 0.7, "{area}");
     }
@@ -115,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_unite_in_any_order_and_a_dot_is_a_disc() {
+    fn the_order_of_lines_is_irrelevant_and_a_dot_is_a_disc() {
         let (a, b) = (
             (dot(3.0, 3.0, 1.0), dot(20.0, 22.0, 1.5)),
             (dot(20.0, 4.0, 2.0), dot(20.0, 4.0, 2.0)),
@@ -128,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_beyond_the_image_is_cut_off() {
+    fn lines_are_clipped_at_the_edges_of_the_image() {
         assert_eq!(pixels(&[(dot(-50.0, -50.0, 2.0), dot(-40.0, 90.0, 2.0))]), [0; PIXELS]);
         assert_eq!(pixels(&[(dot(60.0, 5.0, 2.0), dot(90.0, 5.0, 2.0))]), [0; PIXELS]);
         let through = pixels(&[(dot(-50.0, 14.0, 1.5), dot(80.0, 14.0, 1.5))]);

@@ -1,38 +1,39 @@
-//! The shapes of the ten digits as people write them: the templates that [`hand`](super::hand) distorts.
+//! Templates of the ten digits, which [`hand`](super::hand) distorts.
 //!
-//! A *style* is one way of writing a digit, as the pen's strokes. A stroke is a list of points that a smooth curve
-//! passes through. A point given twice in a row is a corner. Points that coincide, in one stroke or in two, stay
-//! together when the hand shakes, so that corners stay sharp and strokes stay joined; a loop that may gape ends
-//! *near* where it began.
+//! A *style* is one form of a digit, as the pen's strokes. A stroke is a list of points that a
+//! smooth curve passes through. A point given twice in a row is a corner. Points that coincide, in
+//! one stroke or in two, get the same jitter: corners stay sharp and strokes stay joined. A loop
+//! that may be open ends *near* its first point.
 
-/// A point that the pen passes through: `[x, y]` in percent of the digit's box, x to the right and y downwards.
+/// Point on the pen's path: `[x, y]` in percent of the digit's box, x to the right and y downwards.
 pub(super) type Point = [u8; 2];
 
-/// One way of writing a digit.
+/// One form of a digit.
 pub(super) struct Style {
-    /// How often the style is drawn, relative to the digit's other styles.
+    /// Probability of the style, relative to the digit's other styles.
     pub(super) weight: u32,
-    /// The strokes, each of at least two points.
+    /// Strokes, each of at least two points.
     pub(super) strokes: &'static [&'static [Point]],
 }
 
-/// A digit and how it is commonly written.
+/// A digit and its common forms.
 pub(super) struct Digit {
-    /// The box's width over its height.
+    /// Width of the box relative to its height.
     pub(super) width: f32,
-    /// The tangent of the angle by which it leans to the right.
-    pub(super) lean: f32,
-    /// The ways to write it.
+    /// Tangent of the angle of the slant to the right.
+    pub(super) slant: f32,
+    /// Forms of the digit.
     pub(super) styles: &'static [Style],
 }
 
 impl Digit {
-    /// The style that `draw` picks, uniform on `0..bound` for the bound it is given: the sum of the weights.
-    pub(super) fn style(&self, draw: impl FnOnce(u32) -> u32) -> &'static Style {
-        let mut left = draw(self.styles.iter().map(|style| style.weight).sum());
+    /// Picks a style by its weight. `draw` returns a number that is uniform on `0..bound`, given
+    /// `bound`, the sum of the weights.
+    pub(super) fn pick_style(&self, draw: impl FnOnce(u32) -> u32) -> &'static Style {
+        let mut remaining = draw(self.styles.iter().map(|style| style.weight).sum());
         let mut index = 0;
-        while left >= self.styles[index].weight {
-            left -= self.styles[index].weight;
+        while remaining >= self.styles[index].weight {
+            remaining -= self.styles[index].weight;
             index += 1;
         }
         &self.styles[index]
@@ -43,13 +44,14 @@ const fn style(weight: u32, strokes: &'static [&'static [Point]]) -> Style {
     Style { weight, strokes }
 }
 
-/// The ten digits, each at its value's index.
-#[rustfmt::skip] // It would give each number a line of its own.
+/// The ten digits, indexed by their value.
+#[rustfmt::skip] // rustfmt would put each number on a line of its own.
 pub(super) const DIGITS: [Digit; 10] = [
-    Digit { width: 0.97, lean: 0.20, styles: &[ // 0
+    Digit { width: 0.97, slant: 0.20, styles: &[ // 0
         // Closed, begun at the top.
         style(4, &[
-            &[[52, 0], [25, 12], [10, 48], [22, 86], [50, 100], [78, 86], [90, 50], [78, 14], [52, 0]],
+            &[[52, 0], [25, 12], [10, 48], [22, 86], [50, 100],
+              [78, 86], [90, 50], [78, 14], [52, 0]],
         ]),
         // Overlapping at the upper right, the end turned inwards.
         style(3, &[
@@ -57,14 +59,17 @@ pub(super) const DIGITS: [Digit; 10] = [
               [78, 84], [90, 45], [76, 8], [48, 6], [38, 20]],
         ]),
         // Gaping at the top.
-        style(2, &[&[[38, 4], [14, 26], [10, 60], [26, 94], [56, 98], [84, 76], [90, 38], [74, 8], [50, 5]]]),
+        style(2, &[
+            &[[38, 4], [14, 26], [10, 60], [26, 94], [56, 98],
+              [84, 76], [90, 38], [74, 8], [50, 5]],
+        ]),
         // Begun with a stroke that overshoots the top.
         style(1, &[
             &[[78, 4], [44, 2], [15, 28], [10, 66], [34, 98],
               [68, 94], [88, 60], [82, 24], [52, 8], [28, 14]],
         ]),
     ] },
-    Digit { width: 0.84, lean: 0.23, styles: &[ // 1
+    Digit { width: 0.84, slant: 0.23, styles: &[ // 1
         // A line.
         style(12, &[&[[50, 0], [50, 34], [50, 67], [50, 100]]]),
         // A bow.
@@ -77,7 +82,7 @@ pub(super) const DIGITS: [Digit; 10] = [
             &[[16, 99], [50, 98], [86, 97]],
         ]),
     ] },
-    Digit { width: 0.95, lean: 0.07, styles: &[ // 2
+    Digit { width: 0.95, slant: 0.07, styles: &[ // 2
         // The foot joined at a corner.
         style(4, &[
             &[[12, 22], [30, 4], [62, 2], [80, 20], [66, 48],
@@ -110,10 +115,11 @@ pub(super) const DIGITS: [Digit; 10] = [
         ]),
         // Small head, long foot.
         style(2, &[
-            &[[14, 24], [32, 8], [56, 10], [58, 32], [34, 64], [6, 92], [6, 92], [50, 88], [100, 80]],
+            &[[14, 24], [32, 8], [56, 10], [58, 32], [34, 64],
+              [6, 92], [6, 92], [50, 88], [100, 80]],
         ]),
     ] },
-    Digit { width: 0.87, lean: 0.05, styles: &[ // 3
+    Digit { width: 0.87, slant: 0.05, styles: &[ // 3
         // Two bows that meet at a corner.
         style(5, &[
             &[[12, 12], [42, 0], [78, 12], [72, 36], [38, 46],
@@ -126,7 +132,8 @@ pub(super) const DIGITS: [Digit; 10] = [
         ]),
         // A round waist.
         style(3, &[
-            &[[18, 8], [50, 0], [80, 16], [68, 38], [46, 46], [70, 56], [84, 78], [54, 100], [12, 94]],
+            &[[18, 8], [50, 0], [80, 16], [68, 38], [46, 46],
+              [70, 56], [84, 78], [54, 100], [12, 94]],
         ]),
         // A flat top and a straight middle.
         style(1, &[
@@ -144,9 +151,12 @@ pub(super) const DIGITS: [Digit; 10] = [
               [70, 52], [80, 74], [48, 100], [8, 96], [0, 80]],
         ]),
         // Leaning back, the tail drawn far to the left.
-        style(2, &[&[[28, 6], [58, 0], [82, 12], [66, 34], [40, 46], [66, 56], [70, 76], [42, 94], [0, 98]]]),
+        style(2, &[
+            &[[28, 6], [58, 0], [82, 12], [66, 34], [40, 46],
+              [66, 56], [70, 76], [42, 94], [0, 98]],
+        ]),
     ] },
-    Digit { width: 0.88, lean: 0.15, styles: &[ // 4
+    Digit { width: 0.88, slant: 0.15, styles: &[ // 4
         // Open: a hook, then the stem across its end.
         style(5, &[
             &[[20, 6], [14, 34], [12, 56], [12, 56], [50, 56], [92, 52]],
@@ -174,7 +184,8 @@ pub(super) const DIGITS: [Digit; 10] = [
         ]),
         // In one stroke, like a pointed 9.
         style(2, &[
-            &[[22, 8], [14, 40], [14, 40], [46, 44], [80, 36], [84, 4], [84, 4], [76, 50], [66, 100]],
+            &[[22, 8], [14, 40], [14, 40], [46, 44], [80, 36],
+              [84, 4], [84, 4], [76, 50], [66, 100]],
         ]),
         // The crossbar far out on the right.
         style(1, &[
@@ -182,10 +193,11 @@ pub(super) const DIGITS: [Digit; 10] = [
             &[[60, 0], [58, 34], [54, 68], [52, 100]],
         ]),
     ] },
-    Digit { width: 0.98, lean: 0.06, styles: &[ // 5
+    Digit { width: 0.98, slant: 0.06, styles: &[ // 5
         // Body, then the bar on top.
         style(4, &[
-            &[[24, 6], [20, 24], [18, 42], [18, 42], [48, 36], [78, 50], [80, 78], [48, 100], [6, 92]],
+            &[[24, 6], [20, 24], [18, 42], [18, 42], [48, 36],
+              [78, 50], [80, 78], [48, 100], [6, 92]],
             &[[24, 6], [56, 5], [92, 0]],
         ]),
         // In one stroke from the right.
@@ -206,7 +218,7 @@ pub(super) const DIGITS: [Digit; 10] = [
             &[[36, 4], [64, 3], [94, 1]],
         ]),
     ] },
-    Digit { width: 0.92, lean: 0.03, styles: &[ // 6
+    Digit { width: 0.92, slant: 0.03, styles: &[ // 6
         // A curved stem.
         style(5, &[
             &[[68, 0], [38, 18], [16, 52], [18, 86], [46, 100],
@@ -214,19 +226,23 @@ pub(super) const DIGITS: [Digit; 10] = [
         ]),
         // A straight stem.
         style(4, &[
-            &[[50, 0], [32, 30], [16, 64], [26, 95], [58, 98], [80, 76], [68, 56], [40, 64], [22, 84]],
+            &[[50, 0], [32, 30], [16, 64], [26, 95], [58, 98],
+              [80, 76], [68, 56], [40, 64], [22, 84]],
         ]),
         // A large round body.
         style(2, &[
-            &[[56, 0], [24, 26], [10, 62], [28, 96], [68, 96], [90, 68], [68, 46], [34, 52], [14, 70]],
+            &[[56, 0], [24, 26], [10, 62], [28, 96], [68, 96],
+              [90, 68], [68, 46], [34, 52], [14, 70]],
         ]),
         // The loop closed flat against the stem.
         style(2, &[
-            &[[60, 0], [30, 28], [14, 62], [20, 92], [50, 100], [74, 84], [64, 66], [36, 66], [16, 70]],
+            &[[60, 0], [30, 28], [14, 62], [20, 92], [50, 100],
+              [74, 84], [64, 66], [36, 66], [16, 70]],
         ]),
         // The loop small and low.
         style(1, &[
-            &[[80, 0], [46, 22], [18, 56], [14, 88], [40, 100], [66, 90], [62, 72], [38, 72], [20, 86]],
+            &[[80, 0], [46, 22], [18, 56], [14, 88], [40, 100],
+              [66, 90], [62, 72], [38, 72], [20, 86]],
         ]),
         // A wide low body.
         style(2, &[
@@ -234,11 +250,14 @@ pub(super) const DIGITS: [Digit; 10] = [
               [92, 78], [86, 60], [58, 58], [34, 72], [24, 90]],
         ]),
     ] },
-    Digit { width: 0.88, lean: -0.01, styles: &[ // 7
+    Digit { width: 0.88, slant: -0.01, styles: &[ // 7
         // Bar and slope.
         style(6, &[&[[8, 10], [46, 7], [88, 3], [88, 3], [70, 34], [56, 66], [46, 100]]]),
         // A hook on the bar's left.
-        style(3, &[&[[10, 26], [12, 8], [12, 8], [48, 7], [86, 4], [86, 4], [66, 36], [52, 68], [42, 100]]]),
+        style(3, &[
+            &[[10, 26], [12, 8], [12, 8], [48, 7], [86, 4],
+              [86, 4], [66, 36], [52, 68], [42, 100]],
+        ]),
         // A rounded shoulder.
         style(3, &[&[[6, 16], [34, 4], [66, 2], [86, 14], [76, 40], [62, 70], [52, 100]]]),
         // Crossed.
@@ -248,17 +267,21 @@ pub(super) const DIGITS: [Digit; 10] = [
         ]),
         // A wavy bar, the slope bent.
         style(2, &[
-            &[[6, 22], [18, 10], [44, 14], [68, 12], [92, 0], [92, 0], [64, 40], [46, 72], [36, 100]],
+            &[[6, 22], [18, 10], [44, 14], [68, 12], [92, 0],
+              [92, 0], [64, 40], [46, 72], [36, 100]],
         ]),
         // A long hook on the left, the stem upright.
-        style(4, &[&[[8, 36], [14, 8], [14, 8], [50, 7], [86, 5], [86, 5], [84, 40], [78, 70], [72, 100]]]),
+        style(4, &[
+            &[[8, 36], [14, 8], [14, 8], [50, 7], [86, 5],
+              [86, 5], [84, 40], [78, 70], [72, 100]],
+        ]),
         // Crossed by a long bar.
         style(2, &[
             &[[16, 16], [44, 10], [80, 10], [80, 10], [70, 36], [56, 68], [46, 100]],
             &[[10, 58], [54, 53], [100, 50]],
         ]),
     ] },
-    Digit { width: 0.92, lean: 0.15, styles: &[ // 8
+    Digit { width: 0.92, slant: 0.15, styles: &[ // 8
         // One stroke from the upper right, closed there.
         style(5, &[
             &[[76, 14], [50, 1], [24, 16], [36, 40], [64, 60], [74, 84],
@@ -300,7 +323,7 @@ pub(super) const DIGITS: [Digit; 10] = [
               [12, 64], [14, 92], [56, 100], [92, 86], [84, 58], [50, 46]],
         ]),
     ] },
-    Digit { width: 0.84, lean: 0.10, styles: &[ // 9
+    Digit { width: 0.84, slant: 0.10, styles: &[ // 9
         // A loop and a stem a little bent.
         style(5, &[
             &[[80, 14], [50, 0], [18, 18], [20, 42], [50, 46],
@@ -318,11 +341,13 @@ pub(super) const DIGITS: [Digit; 10] = [
         ]),
         // Round head gliding into the stem.
         style(3, &[
-            &[[62, 44], [30, 46], [16, 26], [36, 4], [68, 2], [84, 22], [80, 50], [72, 76], [62, 100]],
+            &[[62, 44], [30, 46], [16, 26], [36, 4], [68, 2],
+              [84, 22], [80, 50], [72, 76], [62, 100]],
         ]),
         // The head open.
         style(1, &[
-            &[[66, 4], [30, 8], [14, 32], [34, 48], [64, 40], [84, 16], [84, 16], [78, 56], [70, 100]],
+            &[[66, 4], [30, 8], [14, 32], [34, 48], [64, 40],
+              [84, 16], [84, 16], [78, 56], [70, 100]],
         ]),
         // A large round head.
         style(3, &[
@@ -357,7 +382,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_lie_in_their_box_and_can_be_drawn() {
+    fn templates_fill_the_height_of_their_box() {
         for (value, digit) in DIGITS.iter().enumerate() {
             assert!(!digit.styles.is_empty());
             for style in digit.styles {
@@ -369,7 +394,8 @@ mod tests {
                         "digit {value}: {stroke:?}"
                     );
                 }
-                // The whole height is used, give or take a tenth, so that the digit's proportions are its width's.
+                // The template fills the box's height to within a tenth, so that the digit's
+                // proportions follow from its width.
                 let ys = || style.strokes.iter().copied().flatten().map(|point| point[1]);
                 assert!(
                     ys().min() <= Some(10) && ys().max() >= Some(90),
@@ -381,22 +407,20 @@ mod tests {
     }
 
     #[test]
-    fn each_style_is_drawn_as_often_as_it_weighs() {
+    fn styles_are_picked_in_proportion_to_their_weights() {
         for digit in &DIGITS {
             let total: u32 = digit.styles.iter().map(|style| style.weight).sum();
-            let mut left = 0..total;
+            let mut draws = 0..total;
             for style in digit.styles {
-                for draw in left.by_ref().take(style.weight as usize) {
-                    assert!(std::ptr::eq(
-                        digit.style(|bound| {
-                            assert_eq!(bound, total);
-                            draw
-                        }),
-                        style
-                    ));
+                for draw in draws.by_ref().take(style.weight as usize) {
+                    let picked = digit.pick_style(|bound| {
+                        assert_eq!(bound, total);
+                        draw
+                    });
+                    assert!(std::ptr::eq(picked, style));
                 }
             }
-            assert!(left.next().is_none());
+            assert!(draws.next().is_none());
         }
     }
 }
