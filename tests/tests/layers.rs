@@ -168,7 +168,8 @@ fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
         };
         let (fused, apart) = (behind(&[]), behind(std::slice::from_ref(&nothing)));
         assert!(gradient(&fused, 2) == gradient(&apart, 4), "{activation:?}");
-        // Of one image, since each of the thousands of elements takes several passes; the bits above are of three.
+        // One image, since each of the thousands of elements takes several passes. The bits above
+        // are of three.
         check_rows(1, image, &fused, &[Mode::Eval]);
     }
     // Nothing is fused after the max pooling.

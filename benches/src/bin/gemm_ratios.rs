@@ -1,5 +1,6 @@
 //! Prints, shape by shape, our speed compared with the peers':
-//! `cargo run --release -p benches --bin gemm-ratios -- [THREADS] [f32|bf16] [--isa NAME] [SHAPE...]`.
+//! `cargo run --release -p benches --bin gemm-ratios -- [THREADS] [f32|bf16] [--isa NAME]
+//! [SHAPE...]`.
 //!
 //! All implementations alternate within one run, and the least time of each counts. The last
 //! columns are our speed over the best peer's, and over the peak measured in the same rounds: the

@@ -24,7 +24,8 @@ impl Implementation<f32> for Gemm {
         let ((a_row, a_col), (b_row, b_col)) = (shape.a_strides(), shape.b_strides());
         assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n);
         let stride = |s: usize| s as isize;
-        // SAFETY: the pointers and strides describe m x k, k x n and m x n elements of slices of just that length.
+        // SAFETY: the pointers and strides describe m x k, k x n and m x n elements of slices of
+        // just that length.
         unsafe {
             gemm::gemm(
                 m,

@@ -11,9 +11,9 @@
 //!                 then a zero of its sign if it is below the smallest normal number
 //! ```
 //!
-//! where subnormal x and y count as zeros of their sign. Without the instruction, `mul_add` computes
-//! the same bits step by step; microkernels choose a cheaper `chain` where they can. Used by the
-//! microkernel, and by `convolution`.
+//! where subnormal x and y count as zeros of their sign. Without the instruction, `mul_add`
+//! computes the same bits step by step; microkernels choose a cheaper `chain` where they can. Used
+//! by the microkernel, and by `convolution`.
 
 use crate::simd::{Lanes, Simd, WithSimd};
 use crate::{Float, Isa, MatRef};

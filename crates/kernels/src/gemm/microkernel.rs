@@ -196,8 +196,8 @@ impl<C: Chain, const MR: usize, const NV: usize, const SKIPS: bool> WithSimd
             } else {
                 p
             };
-            // SAFETY: `Self::new` requires that A has `kc` rows of MR elements, and B `kc` rows of NV
-            // registers, or those that a sparse panel names.
+            // SAFETY: `Self::new` requires that A has `kc` rows of MR elements, and B `kc` rows of
+            // NV registers, or those that a sparse panel names.
             unsafe { accumulate::<S, C, 0, MR, NV>(s, (a, p), (b, b_row), &mut acc) };
             if C::PHASES > 1 {
                 // The elements are loaded again: kept in registers, they would take the place of

@@ -84,7 +84,7 @@ impl<'a> From<MatRef<'a, bf16>> for Bf16Operand<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sparsity {
     Dense,
-    /// So many zeros that skipping them pays for finding them.
+    /// With enough zeros that skipping them pays for finding them.
     Sparse,
 }
 

@@ -97,7 +97,11 @@ impl Token for pulp::x86::V3 {
             let mut hidden = v;
             // SAFETY: no instruction.
             unsafe {
-                asm!("/* {0} */", inout(ymm_reg) hidden, options(pure, nomem, nostack, preserves_flags));
+                asm!(
+                    "/* {0} */",
+                    inout(ymm_reg) hidden,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
             }
             hidden
         }

@@ -167,7 +167,8 @@ pub trait Lanes:
 macro_rules! forward {
     ($float:ident, $bits:ident, $kb:literal, $v:ident, $m:ident,
      {$($to:ident: $from:ident($($arg:ident: $kind:ident),*) -> $out:ident;)*},
-     $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident, $transpose:ident, $opaque:ident) => {
+     $split:ident, $split_mut:ident, $store:ident, $load:ident, $splat:ident, $transpose:ident,
+     $opaque:ident) => {
         impl<S: Token> Vector<$float> for S {
             type V = <S::Pulp as pulp::Simd>::$v;
             type M = <S::Pulp as pulp::Simd>::$m;

@@ -398,7 +398,7 @@ pub fn fetch() -> Result<(), Error> {
         ));
     };
     // Searches no other folder, so that the files end up in the cache.
-    let request = Request { mnist_dir: None, places: Vec::new(), ..request };
+    let request = Request { mnist_dir: None, search: Vec::new(), ..request };
     let mut terminal = Terminal::default();
     let dataset = load(&request, &mut |event| terminal.on_event(event))?;
     match dataset.origin {

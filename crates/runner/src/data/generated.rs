@@ -69,9 +69,9 @@ mod tests {
     #[test]
     fn the_cache_has_the_same_images_and_is_read() {
         let cache = tempfile::tempdir().unwrap();
-        let drawn = of_counts(5, Some(cache.path()), FEW).unwrap();
-        let again = of_counts(5, Some(cache.path()), FEW).unwrap();
-        let uncached = of_counts(5, None, FEW).unwrap();
+        let drawn = load_counts(5, Some(cache.path()), FEW).unwrap();
+        let again = load_counts(5, Some(cache.path()), FEW).unwrap();
+        let uncached = load_counts(5, None, FEW).unwrap();
         for set in [&again, &uncached] {
             assert_eq!(set.train.pixels(), drawn.train.pixels());
             assert_eq!(set.test.labels(), drawn.test.labels());
@@ -85,9 +85,9 @@ mod tests {
         let marked = (bytes[8] + 1) % 10;
         bytes[8] = marked;
         std::fs::write(&labels, &bytes).unwrap();
-        assert_eq!(of_counts(5, Some(cache.path()), FEW).unwrap().train.labels()[0], marked);
+        assert_eq!(load_counts(5, Some(cache.path()), FEW).unwrap().train.labels()[0], marked);
         assert_ne!(
-            of_counts(6, Some(cache.path()), FEW).unwrap().train.labels(),
+            load_counts(6, Some(cache.path()), FEW).unwrap().train.labels(),
             drawn.train.labels()
         );
     }
@@ -95,16 +95,16 @@ mod tests {
     #[test]
     fn a_broken_cache_is_generated_again() {
         let cache = tempfile::tempdir().unwrap();
-        let drawn = of_counts(1, Some(cache.path()), FEW).unwrap();
+        let drawn = load_counts(1, Some(cache.path()), FEW).unwrap();
         let folder = std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
         std::fs::write(folder.join(folder::FILES[0]), b"broken").unwrap();
         assert_eq!(
-            of_counts(1, Some(cache.path()), FEW).unwrap().train.pixels(),
+            load_counts(1, Some(cache.path()), FEW).unwrap().train.pixels(),
             drawn.train.pixels()
         );
         // With a file in place of the cache folder, nothing can be cached, and the run continues.
         let file = cache.path().join("file");
         std::fs::write(&file, b"").unwrap();
-        assert_eq!(of_counts(1, Some(&file), FEW).unwrap().train.pixels(), drawn.train.pixels());
+        assert_eq!(load_counts(1, Some(&file), FEW).unwrap().train.pixels(), drawn.train.pixels());
     }
 }

@@ -150,7 +150,7 @@ impl Labelled {
             .iter()
             .try_fold(1, |so_far: u64, &dim| so_far.checked_mul(dim.into()));
         if rows == 0 || cols == 0 || product != Some(inputs.len() as u64) {
-            return Err(uneven);
+            return Err(mismatch);
         }
         Ok(Self { inputs, targets, shape, dims: [count, rows, cols] })
     }

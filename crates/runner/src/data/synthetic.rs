@@ -104,8 +104,8 @@ impl Classification {
     /// # Errors
     /// The first setting that is not: name, value, and expected range.
     pub fn check(&self) -> Result<(), OutOfRange> {
-        let Self { samples, features, informative, redundant, classes, clusters, separation, flip } =
-            *self;
+        let Self { samples, features, informative, redundant, .. } = *self;
+        let Self { classes, clusters, separation, flip, .. } = *self;
         let corners = 1_u64 << informative.min(16);
         let all_clusters = u64::from(classes) * u64::from(clusters);
         check(sizes(samples, features).into_iter().chain([
@@ -138,8 +138,8 @@ impl Classification {
     /// # Errors
     /// None for settings in range.
     pub fn generate(&self, seed: u64) -> Result<Table, SizeMismatch> {
-        let Self { samples, features, informative, redundant, classes, clusters, separation, flip } =
-            *self;
+        let Self { samples, features, informative, redundant, .. } = *self;
+        let Self { classes, clusters, separation, flip, .. } = *self;
         let [rows, width, known, mixed] =
             [samples, features, informative, redundant].map(|count| count as usize);
         let stream = |by| Stream::new(seed, CLASSIFICATION).beyond(by);

@@ -449,7 +449,7 @@ mod tests {
         let caller = thread::current().id();
         assert_eq!(pool.enter(|| thread::current().id()), caller);
         pool.run(3, &|_| assert_eq!(thread::current().id(), caller));
-        assert!(pool.team.is_none(), "nothing is spawned");
+        assert!(pool.inner.is_none(), "nothing is spawned");
     }
 
     #[test]

@@ -222,8 +222,8 @@ impl RunFolder {
             if self.file(CHECKPOINT).is_file() { "a checkpoint" } else { "no checkpoint yet" };
         Error::Usage(format!(
             "expected a run that has ended, got {name}, which holds no {SUMMARY}, but {CONFIG}, \
-             the metrics of {lines} epochs and {checkpoint}; wait for its end, or, if nothing trains \
-             there, continue with: evenkeel train --resume {name}"
+             the metrics of {lines} epochs and {checkpoint}; wait for its end, or, if nothing \
+             trains there, continue with: evenkeel train --resume {name}"
         ))
     }
 

@@ -192,7 +192,7 @@ fn every_failure_has_its_reason_and_leaves_no_file() {
 fn unreachable_hosts_are_broken_connections() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let closed = format!("http://{}/", closed.expect("loopback has ports"));
-    let plain = Server::start(files(), Answer::Gzipped);
+    let plain = Server::start(files(), Response::Gzipped);
     let secure = plain.url().replace("http:", "https:");
     let urls = vec![closed, secure, "not a url".into(), "ftp://127.0.0.1/".into()];
     let attempts = attempts(run(&request(None, urls)).0);
