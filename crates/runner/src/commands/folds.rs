@@ -16,7 +16,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::Error;
-use crate::commands::train::{Request, Run};
+use crate::commands::train::{Outcome, Request, Run};
 use crate::commands::{output, train};
 use crate::evaluation::classification::percent;
 use crate::machine::signal::Signals;
@@ -209,7 +209,7 @@ fn train_fold(
     fold: u32,
     started: Instant,
     signals: &Signals,
-) -> Result<(Summary, Result<(), Error>), Error> {
+) -> Result<Outcome, Error> {
     let changes = changes.filter(|_| path.join(folder::CONFIG).is_file());
     let run = if let Some(changes) = changes {
         Run::Resume { folder: path.into(), changes: changes.clone() }

@@ -109,6 +109,9 @@ pub enum Run {
     },
 }
 
+/// Summary of a run, and the error with which it ended.
+pub(crate) type Outcome = (Summary, Result<(), Error>);
+
 /// Trains, prints the result and checks it against `--min-accuracy`. `started` is when the process
 /// began.
 ///
@@ -123,13 +126,12 @@ pub fn train(request: &Request, started: Instant, signals: &Signals) -> Result<(
     outcome.and(gate)
 }
 
-/// Trains, and prints nothing on stdout. Returns the summary of the run, and the error with which
-/// it ended.
+/// Trains, and prints nothing on stdout.
 pub(crate) fn run(
     request: &Request,
     started: Instant,
     signals: &Signals,
-) -> Result<(Summary, Result<(), Error>), Error> {
+) -> Result<Outcome, Error> {
     let (setup, folder, _lock, identity, checkpoint, resumed) = match &request.run {
         Run::New { config, out, force } => {
             setup::isa(config)?;
@@ -228,7 +230,7 @@ fn finished(
     request: &Request,
     folder: &RunFolder,
     epochs: Option<u32>,
-) -> Result<Option<(Summary, Result<(), Error>)>, Error> {
+) -> Result<Option<Outcome>, Error> {
     if epochs.is_some() || !folder.file(folder::SUMMARY).is_file() {
         return Ok(None);
     }
@@ -301,14 +303,13 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Trains, and writes the files of the run folder. Returns the summary, and the error with
-    /// which the run ended.
+    /// Trains, and writes the files of the run folder.
     fn run<T: Element>(
         &self,
         quiet: bool,
         resumed: bool,
         checkpoint: Option<Checkpoint>,
-    ) -> Result<(Summary, Result<(), Error>), Error> {
+    ) -> Result<Outcome, Error> {
         let Self { setup, folder, .. } = self;
         let cpu = Cpu::new(self.isa, self.pool);
         let has_checkpoint = checkpoint.is_some();
