@@ -304,7 +304,7 @@ fn schedules_that_do_not_fit_the_run_are_refused() {
         ("{ kind = \"inverse_square_root\", epochs = 4.0 }", ["`epochs` is 4", "3 epochs"]),
         (
             "{ kind = \"exponential\", factor = 1e20 }",
-            ["at the end of 3 epochs", "which f32 holds"],
+            ["at the end of 3 epochs", "the largest that f32 represents"],
         ),
         ("{ kind = \"step\", every = 1, factor = 1e200 }", ["got lr", "fewer epochs"]),
     ] {
