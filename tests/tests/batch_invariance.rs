@@ -13,8 +13,8 @@ use runner::run::preset::Preset;
 const IMAGE: Shape = Shape::Image { height: 28, width: 28, channels: 1 };
 const CLASSES: usize = 10;
 
-/// Rows of the large batch, from which the small ones are taken. For the presets that take long,
-/// 400 suffice, and 200 in f64 and bf16.
+/// Rows of the large batch, from which the small ones are taken. In f64 and bf16, 200 suffice for
+/// the presets that take long.
 fn large_batch<T>(preset: Preset, precision: Precision) -> usize {
     let quick = size_of::<T>() == size_of::<f32>() && precision == Precision::Full;
     match preset {
@@ -28,7 +28,6 @@ fn large_batch<T>(preset: Preset, precision: Precision) -> usize {
         {
             200
         }
-        Preset::Lenet | Preset::Cnn | Preset::Resnet | Preset::VitTiny | Preset::LstmRows => 400,
         _ => 1000,
     }
 }
