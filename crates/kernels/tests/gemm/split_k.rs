@@ -131,7 +131,7 @@ fn a_row_does_not_depend_on_the_number_of_rows() {
         for rows in [ROWS, 33, 32, 7, 2, 1] {
             for threads in [1, 2] {
                 let mut scratch =
-                    vec![f32::NAN; gemm_scratch::<f32>(threads, GemmShape { m: rows, n: n, k: K })];
+                    vec![f32::NAN; gemm_scratch::<f32>(threads, GemmShape { m: rows, n, k: K })];
                 let mut c = vec![f32::NAN; rows * n];
                 gemm(
                     Cpu::new(Isa::detect(), &Threads(threads)),

@@ -147,7 +147,7 @@ impl<T: Element> TrainingStep<T> {
                 match config.non_finite {
                     // A skipped step is a sampled step whose update is 0.
                     NonFinite::Skip if is_sampled => {
-                        self.probe.after_step(health, context, params, rate)
+                        self.probe.after_step(health, context, params, rate);
                     }
                     NonFinite::Stop | NonFinite::Rollback if !is_sampled => {
                         self.probe.before_step(health, at, context, params, &self.grads);
