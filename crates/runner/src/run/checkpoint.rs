@@ -178,7 +178,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`DataError::Io`] if it cannot be read; [`Error::Malformed`] if it is damaged, not a
-    /// checkpoint, of another [`FORMAT`], or of another run.
+    /// checkpoint, of another `FORMAT`, or of another run.
     pub fn read(path: &Path, identity: &Identity) -> Result<Self, Error> {
         Self::new(fs::read(path).map_err(DataError::io("read", path))?, path, identity)
     }

@@ -13,7 +13,7 @@
 //! The folder of a cross-validation holds a `config.toml`, a run folder `fold-<n>` for each fold,
 //! and `folds.json`.
 //!
-//! Summary, checkpoint, `folds.json` and the plan of a sweep name their [`FORMAT`].
+//! Summary, checkpoint, `folds.json` and the plan of a sweep name their `FORMAT`.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -80,7 +80,7 @@ impl Format {
 /// # Errors
 /// [`Error::Usage`] if it has no summary, since it has not ended yet: the message says what the
 /// folder holds instead. [`DataError::Io`] if it cannot be read; [`Error::Malformed`] if it is
-/// not a summary of this [`FORMAT`].
+/// not a summary of this `FORMAT`.
 pub fn summary(folder: &RunFolder) -> Result<Summary, Error> {
     let path = folder.file(SUMMARY);
     if !path.exists() {
@@ -186,7 +186,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Usage`] if it has no `config.toml`; [`Error::Malformed`] if its results have
-    /// another [`FORMAT`].
+    /// another `FORMAT`.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let folder = Self { path: path.into() };
         if !folder.file(CONFIG).is_file() {
