@@ -31,9 +31,9 @@ use crate::simd::{Lanes, Simd, WithSimd};
 pub(super) trait Chain: 'static {
     /// Type of the accumulators.
     type Acc: Float;
-    /// Number of values per element.
+    /// Number of values per element: 1, or 2 for a pair, whose odd value is multiplied first.
     const PHASES: usize = 1;
-    /// Value of an element of A in a phase.
+    /// Value of an element of A in a phase, as it is multiplied.
     #[inline(always)]
     fn value_of_a<S: Simd, const PHASE: usize>(
         s: S,
@@ -44,10 +44,14 @@ pub(super) trait Chain: 'static {
     /// Value of an element of B in a phase.
     #[inline(always)]
     fn value_of_b<S: Simd, const PHASE: usize>(
-        _: S,
+        s: S,
         element: <Self::Acc as Lanes>::V<S>,
     ) -> <Self::Acc as Lanes>::V<S> {
-        element
+        match (Self::PHASES, PHASE) {
+            (1, _) => element,
+            (_, 0) => <Self::Acc as Lanes>::odd_of_pairs::<S>(Self::Acc::opaque(s, element)),
+            (..) => <Self::Acc as Lanes>::even_of_pairs::<S>(Self::Acc::opaque(s, element)),
+        }
     }
     /// `acc` plus the product of two values.
     fn mul_add<S: Simd>(
@@ -79,26 +83,12 @@ impl<K: Arithmetic> Chain for Whole<K> {
     }
 }
 
-/// The odd value of pairs in phase 0, the even one in phase 1, as f32. `T` is f32.
-#[inline(always)]
-fn half_of_pair<S: Simd, T: Float, const PHASE: usize>(pair: T::V<S>) -> T::V<S> {
-    if PHASE == 0 { T::odd_of_pairs::<S>(pair) } else { T::even_of_pairs::<S>(pair) }
-}
-
 /// Pairs of which no sum is nonzero and below 2^-126. `T` is f32.
 pub(super) struct NormalPairs<T>(PhantomData<T>);
 
 impl<T: Float> Chain for NormalPairs<T> {
     type Acc = T;
     const PHASES: usize = 2;
-    #[inline(always)]
-    fn value_of_a<S: Simd, const PHASE: usize>(s: S, element: T::V<S>) -> T::V<S> {
-        half_of_pair::<S, T, PHASE>(T::opaque(s, element))
-    }
-    #[inline(always)]
-    fn value_of_b<S: Simd, const PHASE: usize>(s: S, element: T::V<S>) -> T::V<S> {
-        half_of_pair::<S, T, PHASE>(T::opaque(s, element))
-    }
     #[inline(always)]
     fn mul_add<S: Simd>(s: S, a: T::V<S>, b: T::V<S>, acc: T::V<S>) -> T::V<S> {
         T::mul_add(s, a, b, acc)
@@ -116,11 +106,7 @@ impl<T: Float> Chain for ScaledPairs<T> {
     const PHASES: usize = 2;
     #[inline(always)]
     fn value_of_a<S: Simd, const PHASE: usize>(s: S, element: T::V<S>) -> T::V<S> {
-        T::mul(s, half_of_pair::<S, T, PHASE>(element), T::splat(s, T::from_f64(SCALE)))
-    }
-    #[inline(always)]
-    fn value_of_b<S: Simd, const PHASE: usize>(_: S, element: T::V<S>) -> T::V<S> {
-        half_of_pair::<S, T, PHASE>(element)
+        T::mul(s, Self::value_of_b::<S, PHASE>(s, element), T::splat(s, T::from_f64(SCALE)))
     }
     #[inline(always)]
     fn mul_add<S: Simd>(s: S, a: T::V<S>, b: T::V<S>, acc: T::V<S>) -> T::V<S> {
@@ -141,10 +127,6 @@ pub(super) struct StepwisePairs<T>(PhantomData<T>);
 impl<T: Float> Chain for StepwisePairs<T> {
     type Acc = T;
     const PHASES: usize = 2;
-    #[inline(always)]
-    fn value_of_b<S: Simd, const PHASE: usize>(_: S, element: T::V<S>) -> T::V<S> {
-        half_of_pair::<S, T, PHASE>(element)
-    }
     #[inline(always)]
     fn mul_add<S: Simd>(s: S, a: T::V<S>, b: T::V<S>, acc: T::V<S>) -> T::V<S> {
         step::<S, T>(s, a, b, acc)

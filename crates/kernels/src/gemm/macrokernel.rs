@@ -312,7 +312,7 @@ impl<'a, K: Arithmetic> Plan<'a, K> {
         product: &Product<'_, K, O>,
         epilogue: &BlockEpilogue<'_, K::Acc, O>,
         pass: Pass,
-        // Of the panels of A that are packed: kept while they are reused.
+        // Exponents of the packed panels of A, measured once for all passes that reuse them.
         exponents_a: &mut Exponents,
         [packed_b, packed_a]: [&mut [K::Acc]; 2],
     ) {

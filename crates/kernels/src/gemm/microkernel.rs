@@ -45,8 +45,6 @@ pub(super) struct Microkernel<T> {
     pub(super) stride: usize,
     /// Prefetch pointer, advanced by B's row stride with each row of B.
     pub(super) prefetch: *const T,
-    /// How pairs are accumulated without the pair instruction.
-    pub(super) chain: PairChain,
 }
 
 /// Runs the [`RegisterTile`] of `($mr, $nv)` rows and registers: those of the rows `$rows` with one
@@ -75,7 +73,7 @@ macro_rules! run_shape {
 
 impl<T: Float> Microkernel<T> {
     /// Computes `mr` rows of `nv` registers: a shape that [`TileShapes::has`], as all that
-    /// [`TileShapes`] chooses are.
+    /// [`TileShapes`] chooses are. `chain` accumulates pairs without the pair instruction.
     ///
     /// # Safety
     /// - `a` has `kc` rows of `mr` elements. If it is sparse, it is what
@@ -84,7 +82,13 @@ impl<T: Float> Microkernel<T> {
     /// - `acc` has `mr` rows of `nv` registers, which no other thread accesses.
     #[inline(always)]
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "they have the same conditions")]
-    pub(super) unsafe fn run<S: Simd, K: Arithmetic<Acc = T>>(self, s: S, mr: usize, nv: usize) {
+    pub(super) unsafe fn run<S: Simd, K: Arithmetic<Acc = T>>(
+        self,
+        s: S,
+        chain: PairChain,
+        mr: usize,
+        nv: usize,
+    ) {
         debug_assert!(!self.acc.is_null() && (mr == 1 || self.stride >= nv * T::lanes::<S>()));
         debug_assert!(self.kc == 0 || !self.a.ptr.is_null() && !self.b.ptr.is_null());
         // SAFETY: the conditions of each of these are those of this function.
@@ -96,7 +100,7 @@ impl<T: Float> Microkernel<T> {
                     self.run_dense::<S, Whole<K>>(s, mr, nv);
                 }
             } else {
-                match (self.chain, self.skips) {
+                match (chain, self.skips) {
                     (PairChain::Normal, true) => self.run_sparse::<S, NormalPairs<T>>(s, mr, nv),
                     (PairChain::Normal, false) => self.run_dense::<S, NormalPairs<T>>(s, mr, nv),
                     (_, true) => self.run_sparse::<S, StepwisePairs<T>>(s, mr, nv),

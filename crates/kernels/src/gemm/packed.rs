@@ -139,7 +139,8 @@ fn pack<'a, T: Float>(
     isa.run(PackAll { b: &b, panels });
     let panel = 2 * isa.lanes::<T>();
     let packed = &panels[..depth * width.next_multiple_of(panel)];
-    let exponents = if b.has_pairs() {
+    // The pair instruction needs no choice of a chain.
+    let exponents = if b.has_pairs() && !isa.multiplies_bf16() {
         isa.run(MeasureExponents { packed, stride: 1, used: 1 })
     } else {
         Exponents::UNKNOWN

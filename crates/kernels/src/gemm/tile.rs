@@ -103,11 +103,11 @@ impl<T: Float> Tile<T> {
         let (kc, skips) = (nonzero_columns.unwrap_or(block.kc), nonzero_columns.is_some());
         let [exponents_a, exponents_b] = self.exponents;
         let chain = Exponents::chain(exponents_a, exponents_b);
-        let microkernel = Microkernel { a, b, kc, skips, acc, stride, prefetch, chain };
+        let microkernel = Microkernel { a, b, kc, skips, acc, stride, prefetch };
         // SAFETY: A and B satisfy `run` by the second condition. The accumulators go to the buffer,
         // which has the registers of the largest tile, or to whole registers of C, which are this
         // thread's by the third condition.
-        unsafe { microkernel.run::<S, K>(s, rows, registers) };
+        unsafe { microkernel.run::<S, K>(s, chain, rows, registers) };
         if direct.is_none() {
             let acc = Source::accumulators(acc, stride);
             // SAFETY: the microkernel has written `registers` registers per row, and the tile
