@@ -31,7 +31,7 @@ impl Peak {
             if has_pairs { (pairs, "bf16 peak") } else { (peak::fma_chains as _, "FMA peak") };
         Self {
             isa,
-            pool: ThreadPool::new(threads).expect("so many threads can be had"),
+            pool: ThreadPool::new(threads).expect("a pool of that many threads"),
             chains,
             name,
         }

@@ -59,7 +59,7 @@ pub fn ratios(
     [forward, backward]
 }
 
-/// Times of a pass of the first convolution over those of the others.
+/// Time of a pass of the first convolution, divided by the time of each of the others.
 fn over<const N: usize>(
     all: &[Convolution; 3],
     buffers: &mut [[Vec<f32>; N]; 3],

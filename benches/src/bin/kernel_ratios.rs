@@ -15,8 +15,8 @@
 //! ```
 //!
 //! Below the table: the cost of clipping relative to a step of Adam, that of the statistics of all
-//! parameters relative to a training step, and the times of the Winograd algorithm over those of
-//! the other algorithms.
+//! parameters relative to a training step, and the time of the Winograd algorithm relative to each
+//! of the other algorithms.
 
 use std::time::Duration;
 

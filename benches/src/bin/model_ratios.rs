@@ -54,7 +54,7 @@ fn main() {
         }
     };
     let (isa, pool) =
-        (Isa::detect(), ThreadPool::new(threads).expect("so many threads can be had"));
+        (Isa::detect(), ThreadPool::new(threads).expect("a pool of that many threads"));
     println!("{isa}, {threads} thread(s)\n\nParts of a training step, microseconds:\n");
     println!(
         "| model | batch | type | gather | forward | backward | clip | optimizer | step | \

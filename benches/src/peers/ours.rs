@@ -23,7 +23,7 @@ pub struct Ours {
 impl Ours {
     /// Products on `threads` threads with instruction set `isa`.
     pub fn new(threads: usize, isa: Isa) -> Self {
-        let pool = ThreadPool::new(threads).expect("so many threads can be had");
+        let pool = ThreadPool::new(threads).expect("a pool of that many threads");
         Self { isa, pool: Arc::new(pool), threads, scratch: Vec::new() }
     }
 
