@@ -365,7 +365,6 @@ pub fn synth(synth: &Synth) -> Result<(), Error> {
             "{name}: expected {expected}, got {got} (the sum of --train and --test)"
         ))
     })?;
-    let table = table.map_err(|error| Error::Usage(error.to_string()))?;
     replace_with(out, &table.to_csv(target))?;
     output::print(&out.display().to_string())
 }

@@ -9,7 +9,6 @@ use std::path::Path;
 use std::thread;
 
 use crate::data::digits::SIDE;
-use crate::data::error::{DataError, Fault};
 use crate::data::{Dataset, Labelled, Origin, digits, folder};
 
 /// Number of classes: the digits.
@@ -24,14 +23,11 @@ pub(crate) const STREAMS: [u64; 2] =
 
 /// Loads the digits of `seed` from a folder below `cache`; generates and caches them if they are
 /// not there. A cache that cannot be read or written costs only time.
-///
-/// # Errors
-/// None in practice; the type is that of [`Generate`](super::Generate).
-pub fn load(seed: u64, cache: Option<&Path>) -> Result<Dataset, DataError> {
+pub fn load(seed: u64, cache: Option<&Path>) -> Dataset {
     load_counts(seed, cache, COUNTS)
 }
 
-fn load_counts(seed: u64, cache: Option<&Path>, counts: [usize; 2]) -> Result<Dataset, DataError> {
+fn load_counts(seed: u64, cache: Option<&Path>, counts: [usize; 2]) -> Dataset {
     let folder =
         cache.map(|cache| cache.join(format!("digits-{:016x}-{seed}", digits::FINGERPRINT)));
     let dataset =
@@ -42,22 +38,19 @@ fn load_counts(seed: u64, cache: Option<&Path>, counts: [usize; 2]) -> Result<Da
         && [contents.train.dims(), contents.test.dims()]
             == counts.map(|count| [count as u32, SIDE as u32, SIDE as u32])
     {
-        return Ok(dataset(contents));
+        return dataset(contents);
     }
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let draw = |stream: u64, count: usize| {
         let (pixels, labels) = digits::generate(seed, stream, count, threads);
-        let expected = format!("{count} images of {SIDE} x {SIDE} and as many labels");
-        Labelled::new(pixels, labels, SIDE as u32, SIDE as u32).map_err(|mismatch| {
-            DataError::malformed(Path::new("(generated)"), Fault::Count, expected, mismatch)
-        })
+        Labelled::new(pixels, labels, SIDE as u32, SIDE as u32).expect("as many images as labels")
     };
-    let (train, test) = (draw(STREAMS[0], counts[0])?, draw(STREAMS[1], counts[1])?);
+    let (train, test) = (draw(STREAMS[0], counts[0]), draw(STREAMS[1], counts[1]));
     if let Some(folder) = &folder {
         // A failure costs only the next run's time, so this run continues.
         let _ = folder::write(folder, &train, &test);
     }
-    Ok(dataset(folder::Contents { classes: CLASSES, train, test }))
+    dataset(folder::Contents { classes: CLASSES, train, test })
 }
 
 #[cfg(test)]
@@ -69,9 +62,9 @@ mod tests {
     #[test]
     fn the_cache_has_the_same_images_and_is_read() {
         let cache = tempfile::tempdir().unwrap();
-        let drawn = load_counts(5, Some(cache.path()), FEW).unwrap();
-        let again = load_counts(5, Some(cache.path()), FEW).unwrap();
-        let uncached = load_counts(5, None, FEW).unwrap();
+        let drawn = load_counts(5, Some(cache.path()), FEW);
+        let again = load_counts(5, Some(cache.path()), FEW);
+        let uncached = load_counts(5, None, FEW);
         for set in [&again, &uncached] {
             assert_eq!(set.train.pixels(), drawn.train.pixels());
             assert_eq!(set.test.labels(), drawn.test.labels());
@@ -85,26 +78,20 @@ mod tests {
         let marked = (bytes[8] + 1) % 10;
         bytes[8] = marked;
         std::fs::write(&labels, &bytes).unwrap();
-        assert_eq!(load_counts(5, Some(cache.path()), FEW).unwrap().train.labels()[0], marked);
-        assert_ne!(
-            load_counts(6, Some(cache.path()), FEW).unwrap().train.labels(),
-            drawn.train.labels()
-        );
+        assert_eq!(load_counts(5, Some(cache.path()), FEW).train.labels()[0], marked);
+        assert_ne!(load_counts(6, Some(cache.path()), FEW).train.labels(), drawn.train.labels());
     }
 
     #[test]
     fn a_broken_cache_is_generated_again() {
         let cache = tempfile::tempdir().unwrap();
-        let drawn = load_counts(1, Some(cache.path()), FEW).unwrap();
+        let drawn = load_counts(1, Some(cache.path()), FEW);
         let folder = std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
         std::fs::write(folder.join(folder::FILES[0]), b"broken").unwrap();
-        assert_eq!(
-            load_counts(1, Some(cache.path()), FEW).unwrap().train.pixels(),
-            drawn.train.pixels()
-        );
+        assert_eq!(load_counts(1, Some(cache.path()), FEW).train.pixels(), drawn.train.pixels());
         // With a file in place of the cache folder, nothing can be cached, and the run continues.
         let file = cache.path().join("file");
         std::fs::write(&file, b"").unwrap();
-        assert_eq!(load_counts(1, Some(&file), FEW).unwrap().train.pixels(), drawn.train.pixels());
+        assert_eq!(load_counts(1, Some(&file), FEW).train.pixels(), drawn.train.pixels());
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::data::dataset::{Dataset, Names, Origin};
 use crate::data::error::{DataError, Fault, unavailable};
-use crate::data::labelled::{Labelled, SizeMismatch};
+use crate::data::labelled::Labelled;
 use crate::data::progress::Event;
 use crate::data::request::{Choice, Request};
 use crate::data::split::Split;
@@ -57,7 +57,7 @@ pub fn load(request: &Request, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Da
             let contents = folder::read(&folder::locate(folder)?, None)?;
             Ok(Dataset::new(name(folder), Origin::Folder(folder.clone()), contents))
         }
-        Choice::Digits => digits(),
+        Choice::Digits => Ok(digits()),
         Choice::Mnist => mnist(on_event),
         Choice::Auto => match mnist(on_event) {
             Err(DataError::Unavailable { searched, attempts }) => {
@@ -65,7 +65,7 @@ pub fn load(request: &Request, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Da
                 on_event(Event::Notice(&format!(
                     "training on generated digits, not on MNIST, since {reason}"
                 )));
-                Ok(Dataset { origin: Origin::Generated { instead_of: Some(reason) }, ..digits()? })
+                Ok(Dataset { origin: Origin::Generated { instead_of: Some(reason) }, ..digits() })
             }
             result => result,
         },
@@ -112,13 +112,10 @@ fn from_table(
 /// Creates the data set `name` from a generated table.
 fn from_generated(
     name: &str,
-    table: Result<table::Table, SizeMismatch>,
+    table: table::Table,
     request: &Request,
 ) -> Result<Dataset, DataError> {
     let path = Path::new("(generated)");
-    let table = table.map_err(|mismatch| {
-        DataError::malformed(path, Fault::Length, "the requested number of rows", mismatch)
-    })?;
     from_table(table, name.into(), Origin::Generated { instead_of: None }, path, request.seed)
 }
 

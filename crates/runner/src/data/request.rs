@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::data::download::Mirrors;
 use crate::data::synthetic::{Classification, Linear};
 use crate::data::table::TargetColumn;
-use crate::data::{DataError, Dataset, mnist};
+use crate::data::{Dataset, mnist};
 
 /// Choice of a data set.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +35,7 @@ pub enum Choice {
 }
 
 /// Generator of digits from a seed, with a folder for its cache.
-pub type Generate = fn(seed: u64, cache: Option<&Path>) -> Result<Dataset, DataError>;
+pub type Generate = fn(seed: u64, cache: Option<&Path>) -> Dataset;
 
 /// Arguments of [`load`](super::load).
 #[derive(Clone, Debug)]

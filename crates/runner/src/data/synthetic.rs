@@ -17,7 +17,7 @@ use kernels::random::{Stream, fill_normal, fill_uniform};
 use kernels::{Cpu, Isa};
 use serde::{Deserialize, Serialize};
 
-use crate::data::labelled::{Inputs, Labelled, SizeMismatch, Targets};
+use crate::data::labelled::{Inputs, Labelled, Targets};
 use crate::data::table::Table;
 
 /// Settings of `dataset = "classification"`.
@@ -135,9 +135,9 @@ impl Classification {
 
     /// Generates the table of `seed`. Row i is of class i mod `classes`, unless it is flipped.
     ///
-    /// # Errors
-    /// None for settings in range.
-    pub fn generate(&self, seed: u64) -> Result<Table, SizeMismatch> {
+    /// # Panics
+    /// If [`check`](Self::check) refuses the settings.
+    pub fn generate(&self, seed: u64) -> Table {
         let Self { samples, features, informative, redundant, .. } = *self;
         let Self { classes, clusters, separation, flip, .. } = *self;
         let [rows, width, known, mixed] =
@@ -175,11 +175,12 @@ impl Classification {
         let columns = names
             .zip(counts)
             .flat_map(|(name, count)| (1..=count).map(move |n| format!("{name}_{n}")));
-        Ok(Table {
+        Table {
             columns: columns.collect(),
             classes: (0..classes).map(|class| class.to_string()).collect(),
-            rows: Labelled::table(Inputs::Numbers(inputs), Targets::Classes(targets), features)?,
-        })
+            rows: Labelled::table(Inputs::Numbers(inputs), Targets::Classes(targets), features)
+                .expect("settings in range have as many targets as rows"),
+        }
     }
 }
 
@@ -196,9 +197,9 @@ impl Linear {
 
     /// Generates the table of `seed`.
     ///
-    /// # Errors
-    /// None for settings in range.
-    pub fn generate(&self, seed: u64) -> Result<Table, SizeMismatch> {
+    /// # Panics
+    /// If [`check`](Self::check) refuses the settings.
+    pub fn generate(&self, seed: u64) -> Table {
         let Self { samples, features, noise } = *self;
         let (rows, width) = (samples as usize, features as usize);
         let stream = |by| Stream::new(seed, LINEAR).beyond(by);
@@ -211,11 +212,12 @@ impl Linear {
             (exact + noise * normal) as f32
         };
         let targets = inputs.chunks_exact(width).zip(normal(stream(2), rows)).map(value).collect();
-        Ok(Table {
+        Table {
             columns: (1..=features).map(|n| format!("x_{n}")).collect(),
             classes: Vec::new(),
-            rows: Labelled::table(Inputs::Numbers(inputs), Targets::Values(targets), features)?,
-        })
+            rows: Labelled::table(Inputs::Numbers(inputs), Targets::Values(targets), features)
+                .expect("settings in range have as many targets as rows"),
+        }
     }
 }
 
@@ -261,7 +263,7 @@ mod tests {
             flip: 0.0,
         };
         settings.check().expect("in range");
-        let table = settings.generate(3).expect("settings in range");
+        let table = settings.generate(3);
         assert_eq!(table.columns[2..5], ["informative_3", "redundant_1", "redundant_2"]);
         assert_eq!(table.columns[6], "noise_2");
         let mut corners = Vec::new();
@@ -291,7 +293,7 @@ mod tests {
             features: 5,
             ..Default::default()
         };
-        let table = settings.generate(1).expect("settings in range");
+        let table = settings.generate(1);
         let rows: Vec<&[f32]> = numbers(&table).chunks_exact(5).collect();
         let determinant = |a: [f32; 2], b: [f32; 2]| {
             f64::from(a[0]) * f64::from(b[1]) - f64::from(a[1]) * f64::from(b[0])
@@ -316,7 +318,7 @@ mod tests {
         let flipped = Classification { flip: 0.2, classes: 4, ..Default::default() };
         assert!(flipped.check().is_err(), "4 x 2 corners of 4");
         let flipped = Classification { informative: 3, ..flipped };
-        let table = flipped.generate(2).expect("settings in range");
+        let table = flipped.generate(2);
         let other = (0..10_000).filter(|&i| usize::from(table.rows.labels()[i]) != i % 4).count();
         // A quarter of 2000 flipped rows draw the class that they had: 1500 differ, with a standard
         // deviation of 36.
@@ -326,8 +328,8 @@ mod tests {
     #[test]
     fn values_are_linear_plus_noise() {
         let settings = Linear { samples: 5000, features: 3, noise: 0.0 };
-        let table = settings.generate(7).expect("settings in range");
-        let noisy = Linear { noise: 0.5, ..settings }.generate(7).expect("settings in range");
+        let table = settings.generate(7);
+        let noisy = Linear { noise: 0.5, ..settings }.generate(7);
         assert_eq!(table.rows.inputs(), noisy.rows.inputs());
         let values = |table: &Table| match table.rows.targets() {
             Targets::Values(values) => values.clone(),
@@ -337,7 +339,7 @@ mod tests {
         let squares =
             exact.iter().zip(&noisy).map(|(a, b)| f64::from(a - b) * f64::from(a - b)).sum::<f64>();
         assert!((squares / 5000.0 - 0.25).abs() < 0.03, "{squares}");
-        assert_ne!(settings.generate(8).expect("settings in range"), table);
+        assert_ne!(settings.generate(8), table);
         // Inputs are independent: the mean of value times input estimates the weight of that input,
         // in either half of the rows.
         let weight = |rows: std::ops::Range<usize>, column: usize| {
@@ -354,9 +356,7 @@ mod tests {
     /// Pins the numbers: a change invalidates recorded figures.
     #[test]
     fn the_numbers_are_pinned() {
-        let table = Classification { samples: 10, ..Default::default() }
-            .generate(0)
-            .expect("settings in range");
+        let table = Classification { samples: 10, ..Default::default() }.generate(0);
         let hash = numbers(&table)
             .iter()
             .flat_map(|x| x.to_le_bytes())

@@ -90,7 +90,7 @@ impl ClassificationMetrics {
     /// `names`, if any.
     ///
     /// # Errors
-    /// None: predictions and labels have equal lengths.
+    /// Errors of [`Predictions::confusion`].
     pub fn new(
         predictions: &Predictions,
         noun: &'static str,

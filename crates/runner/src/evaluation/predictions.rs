@@ -120,7 +120,7 @@ impl Predictions {
     /// Confusion matrix.
     ///
     /// # Errors
-    /// None: labels and predictions are classes.
+    /// [`Error::Network`] if there is not enough memory for the matrix.
     pub fn confusion(&self) -> Result<Confusion, Error> {
         Ok(Confusion::new(&self.labels, &self.predicted, self.classes)?)
     }

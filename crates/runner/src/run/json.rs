@@ -61,12 +61,49 @@ pub(crate) mod list {
     }
 }
 
+/// Encoding of an optional number, `null` if there is none:
+/// `#[serde(with = "crate::run::json::option")]`.
+pub(crate) mod option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Number(#[serde(with = "super")] f64);
+
+    /// Writes `value`.
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.map(Number).serialize(serializer)
+    }
+
+    /// Reads the encoding of [`serialize`].
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<f64>, D::Error> {
+        Ok(Option::<Number>::deserialize(deserializer)?.map(|Number(value)| value))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};
 
     #[derive(Serialize, Deserialize)]
     struct Wrapper(#[serde(with = "crate::run::json")] f64);
+
+    #[derive(Serialize, Deserialize)]
+    struct Optional(#[serde(with = "crate::run::json::option")] Option<f64>);
+
+    #[test]
+    fn an_absent_number_is_null() {
+        for (value, text) in [(None, "null"), (Some(0.5), "0.5"), (Some(f64::NAN), "\"NaN\"")] {
+            let written = serde_json::to_string(&Optional(value)).expect("a number or none");
+            assert_eq!(written, text);
+            let Optional(read) = serde_json::from_str(&written).expect("what was written");
+            assert_eq!(read.map(f64::to_bits), value.map(f64::to_bits));
+        }
+    }
 
     #[test]
     fn every_number_is_read_back_to_the_bit() {

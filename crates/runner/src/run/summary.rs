@@ -46,6 +46,7 @@ pub struct Summary {
     #[serde(skip_serializing_if = "is_meaningless")]
     pub test_accuracy_high: Option<f64>,
     /// Mean loss over the test set; nats.
+    #[serde(with = "crate::run::json::option")]
     pub test_loss: Option<f64>,
     /// Number of examples of the test set.
     pub test_examples: usize,
@@ -60,6 +61,7 @@ pub struct Summary {
     #[serde(skip_serializing_if = "is_meaningless")]
     pub val_accuracy: Option<f64>,
     /// Mean loss of these weights on the validation set.
+    #[serde(with = "crate::run::json::option")]
     pub val_loss: Option<f64>,
     /// Time from the start of the process that ended the run.
     pub seconds_total: f64,
@@ -130,10 +132,7 @@ fn is_meaningless(accuracy: &Option<f64>) -> bool {
 
 impl Summary {
     /// Text of `summary.json`.
-    ///
-    /// # Errors
-    /// None: all keys are strings.
-    pub fn to_json(&self) -> serde_json::Result<String> {
+    pub fn to_json(&self) -> String {
         let mut summary = self.clone();
         if self.task == Task::Regression {
             let Self { test_accuracy, test_accuracy_low, test_accuracy_high, val_accuracy, .. } =
@@ -142,6 +141,6 @@ impl Summary {
                 *accuracy = Some(f64::NAN);
             }
         }
-        serde_json::to_string_pretty(&summary)
+        serde_json::to_string_pretty(&summary).expect("keys are strings")
     }
 }

@@ -111,8 +111,7 @@ pub(crate) fn extend(
             test_accuracy_high: None,
             ..folder::summary(folder)?
         };
-        let text = summary.to_json().map_err(|error| Error::Usage(format!("summary: {error}")))?;
-        folder.write(folder::SUMMARY, text.as_bytes())?;
+        folder.write(folder::SUMMARY, summary.to_json().as_bytes())?;
     }
     let lock = folder.replace_config(&stored.to_toml()?)?;
     if !quiet {

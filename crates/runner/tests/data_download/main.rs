@@ -36,19 +36,11 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Returns a data set in place of generated digits.
-fn digits(_seed: u64, _cache: Option<&Path>) -> Result<Dataset, DataError> {
+fn digits(_seed: u64, _cache: Option<&Path>) -> Dataset {
     let set = || Labelled::new(vec![0], vec![0], 1, 1).expect("one pixel");
     let origin = Origin::Generated { instead_of: None };
     let (name, names) = ("digits".into(), Names::default());
-    Ok(Dataset {
-        name,
-        origin,
-        classes: 1,
-        names,
-        train: set(),
-        test: set(),
-        test_is_held_out: false,
-    })
+    Dataset { name, origin, classes: 1, names, train: set(), test: set(), test_is_held_out: false }
 }
 
 /// Returns a request for MNIST from `urls` into `cache`, with generous timeouts.
