@@ -164,6 +164,24 @@ impl Sequence {
         let output = if i + 1 < self.nodes.len() { rows.saturating_mul(node.width) } else { 0 };
         (node.layer.saved(rows), output)
     }
+
+    /// Outputs of each layer but the last, as a forward pass of `rows` rows left them in `saved`:
+    /// index of the layer, or of the last one fused into it, shape of a row, and `[rows, shape]`.
+    pub(crate) fn saved_outputs<'a, T>(
+        &'a self,
+        rows: usize,
+        saved: &'a [T],
+    ) -> impl Iterator<Item = (usize, Shape, &'a [T])> {
+        let mut rest = saved;
+        self.nodes.iter().enumerate().take(self.nodes.len().saturating_sub(1)).map(
+            move |(i, node)| {
+                let (saved, output) = self.lens(i, rows);
+                let (here, after) = rest.split_at(saved + output);
+                rest = after;
+                (node.index + node.fused, node.layer.output(), &here[saved..])
+            },
+        )
+    }
 }
 
 impl Describe for Sequence {

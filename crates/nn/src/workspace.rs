@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use kernels::Cpu;
 
 use crate::layer::{Describe, Layer};
-use crate::{Error, Float, Network};
+use crate::{Error, Float, Network, Shape};
 
 /// The buffers of training or inference, allocated once: a step of up to `capacity` rows allocates
 /// nothing more.
@@ -129,6 +129,21 @@ impl<T: Float> Workspace<T> {
     pub fn outputs(&self, network: &Network, rows: usize) -> &[T] {
         let [saved, outputs, ..] = self.lengths;
         &self.arena[saved..][..outputs.min(rows.saturating_mul(network.outputs()))]
+    }
+
+    /// Outputs of each layer in the last [`Network::gradient`] with `rows` rows: index of the layer
+    /// in the sequence, shape of a row, and `[rows, shape]`. Layers fused into the one before count
+    /// as one with it, under the index of the last. Empty for a workspace for inference.
+    pub fn layer_outputs<'a>(
+        &'a self,
+        network: &'a Network,
+        rows: usize,
+    ) -> impl Iterator<Item = (usize, Shape, &'a [T])> {
+        let rows = if self.trains { rows.min(self.capacity) } else { 0 };
+        let last = network.sequence().shapes().len().saturating_sub(1);
+        let output = (last, network.output(), self.outputs(network, rows));
+        let outputs = network.sequence().saved_outputs(rows, &self.arena[..self.lengths[0]]);
+        outputs.chain([output]).filter(move |_| rows > 0)
     }
 
     pub(crate) fn parts(&mut self) -> Parts<'_, T> {

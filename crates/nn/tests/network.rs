@@ -178,3 +178,32 @@ fn initial_parameters_depend_on_the_seed_but_not_on_the_instruction_set() {
     // Each layer draws from its own stream.
     assert_ne!(first[..10], first[30 * 20 + 20..][..10]);
 }
+
+#[test]
+fn a_workspace_holds_the_outputs_of_every_layer_after_a_gradient() {
+    let layers = [dense(5), RELU, LayerSpec::LayerNorm { epsilon: 1e-5 }, dense(3)];
+    let network = Network::new(4, &layers).expect("layers that fit");
+    let cpu = Cpu::detect();
+    let mut params = vec![0.0_f32; network.layout().len()];
+    network.init(cpu, 1, &mut params).expect("a layout");
+    let inputs: Vec<f32> = (0..8).map(|i| i as f32 / 4.0 - 1.0).collect();
+    let mut workspace = Workspace::new(&network, cpu, 3).expect("memory");
+    let mut grads = vec![0.0; params.len()];
+    let batch = Batch { inputs: &inputs, targets: (&[0, 2]).into() };
+    let mode = Mode::Train { seed: 0, step: 0 };
+    network
+        .gradient(cpu, mode, &params, batch, &mut workspace, &mut grads)
+        .expect("a batch that fits");
+    let outputs: Vec<_> = workspace.layer_outputs(&network, 2).collect();
+    // The ReLU is fused into the dense layer before it.
+    assert_eq!(outputs.iter().map(|(index, ..)| *index).collect::<Vec<_>>(), [1, 2, 3]);
+    for (index, shape, values) in outputs {
+        let prefix = Network::new(4, &layers[..=index]).expect("layers that fit");
+        assert_eq!(shape, prefix.output());
+        let mut workspace = Workspace::inference(&prefix, cpu, 2).expect("memory");
+        let params = &params[..prefix.layout().len()];
+        assert_eq!(prefix.forward(cpu, params, &inputs, &mut workspace).expect("fits"), values);
+    }
+    let inference = Workspace::<f32>::inference(&network, cpu, 3).expect("memory");
+    assert_eq!(inference.layer_outputs(&network, 2).count(), 0);
+}
