@@ -8,6 +8,7 @@
 //! non_finite, locate     recovery from NaN and infinities; the layer where they first occur
 //! cadence                when checkpoints are written
 //! extension              more epochs for an existing run
+//! observer               views of a step for those who measure it
 //! progress               progress on stderr
 //! ```
 
@@ -17,8 +18,9 @@ pub mod epochs;
 pub mod extension;
 pub mod gradient_probe;
 pub mod initial;
-mod locate;
+pub(crate) mod locate;
 pub mod non_finite;
+pub mod observer;
 pub(crate) mod progress;
 pub(crate) mod step;
 pub mod transfer;

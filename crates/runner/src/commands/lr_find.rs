@@ -30,6 +30,7 @@ use crate::run::config::{Config, Dtype, require};
 use crate::run::setup::Setup;
 use crate::run::{setup, sizes};
 use crate::training::initial;
+use crate::training::observer::Unobserved;
 use crate::training::step::{NonFiniteStep, TrainingStep};
 
 /// Decay of the moving average of the losses.
@@ -177,7 +178,15 @@ fn points<T: Element>(setup: &Setup, cpu: Cpu<'_>, request: &Request) -> Result<
         let mut batches = order.chunks(config.images_per_step() as usize);
         let indices = batches.nth((step % steps_per_epoch) as usize).unwrap_or_default();
         let progress = Progress { step, steps: u64::from(steps), steps_per_epoch };
-        let loss = match training_step.run(setup, cpu, progress, rate, &mut state, indices)? {
+        let loss = match training_step.run(
+            setup,
+            cpu,
+            progress,
+            rate,
+            &mut state,
+            indices,
+            &mut Unobserved,
+        )? {
             Ok(taken) => taken.score.mean_loss(),
             Err(NonFiniteStep { .. }) => break,
         };

@@ -17,6 +17,7 @@ use crate::run::setup::Setup;
 use crate::run::state::State;
 use crate::run::{setup, sizes};
 use crate::training::initial;
+use crate::training::observer::Unobserved;
 use crate::training::step::{NonFiniteStep, TrainingStep};
 
 /// Default number of steps.
@@ -118,9 +119,15 @@ fn run<T: Element>(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Outcome, E
     let first_loss = score(&mut state)?.mean_loss();
     for step in 0..steps {
         let progress = Progress { step, steps, steps_per_epoch: steps };
-        if let Err(NonFiniteStep { loss, .. }) =
-            training_step.run(setup, cpu, progress, config.rate(), &mut state, &order)?
-        {
+        if let Err(NonFiniteStep { loss, .. }) = training_step.run(
+            setup,
+            cpu,
+            progress,
+            config.rate(),
+            &mut state,
+            &order,
+            &mut Unobserved,
+        )? {
             let (images, last_loss, accuracy) = (order.len(), loss, accuracy(0));
             return Ok(Outcome {
                 unit_name,

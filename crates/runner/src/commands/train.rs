@@ -44,6 +44,7 @@ use crate::training::cadence::Cadence;
 use crate::training::epochs::{Callback, End};
 use crate::training::extension::Changes;
 use crate::training::non_finite::Action;
+use crate::training::observer::Unobserved;
 use crate::training::progress::TrainingProgress;
 use crate::training::{epochs, extension, initial, transfer};
 use crate::{Error, report};
@@ -258,7 +259,7 @@ fn finished(
 /// Prints the result of a run, and checks it against `--min-accuracy`.
 fn print_result(request: &Request, summary: &Summary) -> Result<(), Error> {
     let line = if request.json {
-        json(summary)?
+        summary.to_json()
     } else if summary.status != Status::Done {
         format!("stopped after {} epochs, run {}", summary.epochs, summary.run)
     } else {
@@ -268,7 +269,6 @@ fn print_result(request: &Request, summary: &Summary) -> Result<(), Error> {
                 format!("test accuracy {}", interval::percent(correct, summary.test_examples))
             }
             None => {
-                // summary.json has `null` for a loss of NaN.
                 let loss = summary.test_loss.unwrap_or(f64::NAN);
                 format!("test loss {loss:.4}{}", regression::loss_unit_note(summary.target_std))
             }
@@ -283,11 +283,6 @@ fn print_result(request: &Request, summary: &Summary) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-/// `summary` as JSON.
-fn json(summary: &Summary) -> Result<String, Error> {
-    summary.to_json().map_err(|error| Error::Usage(format!("summary: {error}")))
 }
 
 /// Part of a run that one process trains.
@@ -359,7 +354,7 @@ impl Session<'_> {
             is_saved: false,
             spent: Spent::default(),
         };
-        let end = epochs::run(setup, cpu, &mut state, &mut recorder)?;
+        let end = epochs::run(setup, cpu, &mut state, &mut recorder, &mut Unobserved)?;
         progress.end();
         if end != End::Done {
             self.record_partial_epoch(&journal, &state, &mut recorder.record)?;
@@ -388,7 +383,7 @@ impl Session<'_> {
         let input = report::ReportInput { setup, summary: &summary, history, health: &record };
         let report = report::html(input, cpu, test.as_ref().map(|test| (&mut state.best, test)))?;
         folder.write(folder::REPORT, report.as_bytes())?;
-        folder.write(folder::SUMMARY, json(&summary)?.as_bytes())?;
+        folder.write(folder::SUMMARY, summary.to_json().as_bytes())?;
         let folder = folder.path().to_path_buf();
         let outcome = match (end, caught) {
             (End::Diverged(divergence), _) => Err(Error::Diverged { divergence, folder }),

@@ -3,6 +3,7 @@
 //! The first part of `train`, `eval`, `dump` and others.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use kernels::Isa;
@@ -25,7 +26,7 @@ pub struct Setup {
     /// The resolved configuration.
     pub config: Config,
     /// Data set.
-    pub dataset: Dataset,
+    pub dataset: Arc<Dataset>,
     /// Training examples, and those held out for validation.
     pub split: Split,
     /// Network.
@@ -38,10 +39,19 @@ impl Setup {
     /// # Errors
     /// [`Error::Usage`] if a value of the configuration is out of range or does not fit the data;
     /// [`Error::Data`] if the data cannot be loaded.
-    pub fn new(mut config: Config) -> Result<Self, Error> {
+    pub fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
         let dataset = load(&config)?;
         dataset.check()?;
+        Self::with_dataset(config, Arc::new(dataset))
+    }
+
+    /// Setup of `config` on this data set, whatever data the configuration names.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_dataset(mut config: Config, dataset: Arc<Dataset>) -> Result<Self, Error> {
+        config.check()?;
         config.resolve(&dataset)?;
         check_data(&config, &dataset)?;
         let split = split(&config, &dataset)?;

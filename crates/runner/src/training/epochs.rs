@@ -30,6 +30,7 @@ use crate::run::epoch::Epoch;
 use crate::run::setup::Setup;
 use crate::run::state::{Position, State, Sums};
 use crate::training::non_finite::Action;
+use crate::training::observer::Observer;
 use crate::training::step::{NonFiniteStep, StepResult, TrainingStep};
 
 /// Why the loop returned.
@@ -60,6 +61,7 @@ pub trait Callback<T> {
 }
 
 /// Trains from `state` until the last epoch ends, early stopping applies, or `callback` stops it.
+/// `observer` sees every step.
 ///
 /// # Errors
 /// [`Error::Network`] if the data do not fit the network, and the errors of `callback`. Divergence
@@ -69,6 +71,7 @@ pub fn run<T: Element>(
     cpu: Cpu<'_>,
     state: &mut State<T>,
     callback: &mut impl Callback<T>,
+    observer: &mut dyn Observer<T>,
 ) -> Result<End, Error> {
     let Setup { config, dataset, split, network } = setup;
     let mut training_step = TrainingStep::new(setup, cpu)?;
@@ -95,10 +98,11 @@ pub fn run<T: Element>(
             let step = state.position.global_step(steps_per_epoch);
             let rate = rate(step, &state.position);
             let optimizer_steps = state.optimizer.steps();
-            match training_step.run(setup, cpu, progress(step), rate, state, indices)? {
+            match training_step.run(setup, cpu, progress(step), rate, state, indices, observer)? {
                 Ok(result) => state.position.add_step(result, started.elapsed().as_secs_f64()),
                 Err(NonFiniteStep { loss, location }) => {
                     let (epoch, step) = (finished_epochs + 1, state.position.step + 1);
+                    let location = location.map(|location| location.to_string());
                     let divergence = Divergence { epoch, step, loss, location, given_up: None };
                     // Bounds check the parameters after the optimizer's step, which then counts.
                     state.position.step += state.optimizer.steps() - optimizer_steps;

@@ -24,6 +24,8 @@ use crate::run::state::State;
 use crate::run::weights::ModelWeights;
 use crate::training::gradient_probe::{GradientProbe, is_sampled};
 use crate::training::locate;
+use crate::training::locate::Location;
+use crate::training::observer::{Gradient, Observer, Update};
 
 /// Buffers of a training step.
 #[derive(Debug)]
@@ -60,7 +62,7 @@ pub(crate) struct NonFiniteStep {
     /// Mean loss.
     pub(crate) loss: f64,
     /// First non-finite tensor or layer: [`locate`].
-    pub(crate) location: Option<String>,
+    pub(crate) location: Option<Location>,
 }
 
 impl<T: Element> TrainingStep<T> {
@@ -96,6 +98,7 @@ impl<T: Element> TrainingStep<T> {
     ///
     /// # Errors
     /// [`Error::Network`] if the data do not fit the network.
+    #[expect(clippy::too_many_arguments, reason = "the run, the step, and who observes it")]
     pub(crate) fn run(
         &mut self,
         setup: &Setup,
@@ -104,6 +107,25 @@ impl<T: Element> TrainingStep<T> {
         rate: f64,
         state: &mut State<T>,
         indices: &[u32],
+        observer: &mut dyn Observer<T>,
+    ) -> Result<Result<StepResult, NonFiniteStep>, Error> {
+        let result = self.take(setup, cpu, progress, rate, state, indices, observer)?;
+        if let Err(step) = &result {
+            observer.on_non_finite(step.location.as_ref());
+        }
+        Ok(result)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "those of `run`")]
+    fn take(
+        &mut self,
+        setup: &Setup,
+        cpu: Cpu<'_>,
+        progress: Progress,
+        rate: f64,
+        state: &mut State<T>,
+        indices: &[u32],
+        observer: &mut dyn Observer<T>,
     ) -> Result<Result<StepResult, NonFiniteStep>, Error> {
         let Setup { config, network, .. } = setup;
         let step = progress.step;
@@ -124,6 +146,18 @@ impl<T: Element> TrainingStep<T> {
         if let Some(noise) = config.noise {
             noise.add(cpu, config.seed, step, &mut self.grads)?;
         }
+        observer.on_gradient(&Gradient {
+            setup,
+            cpu,
+            step: step + 1,
+            rate,
+            indices,
+            params: &state.weights.params,
+            grads: &self.grads,
+            workspace: &self.workspace,
+            rows: indices.chunks(setup.rows_per_batch()).next_back().map_or(0, <[u32]>::len),
+            score,
+        });
         let (health, context) = (&mut state.position.health, (cpu, network));
         let at = ((step / progress.steps_per_epoch) as u32 + 1, step + 1);
         let is_sampled = is_sampled(step % progress.steps_per_epoch, progress.steps_per_epoch);
@@ -187,6 +221,8 @@ impl<T: Element> TrainingStep<T> {
         if is_sampled {
             self.probe.after_step(health, context, &weights.params, rate);
         }
+        let (params, norm, clip_scale) = (&weights.params[..], clipped.norm, clipped.scale);
+        observer.on_update(&Update { setup, cpu, params, norm, clip_scale });
         if let (Some(ema), Some(average)) = (config.ema, average) {
             ema.step(cpu, step, &mut average.params, &weights.params)?;
             average.buffers.copy_from_slice(&weights.buffers);

@@ -10,6 +10,7 @@ use runner::run::config::{Config, Dtype};
 use runner::run::setup::Setup;
 use runner::run::state::{Position, State};
 use runner::training::epochs::{Callback, End};
+use runner::training::observer::Unobserved;
 use runner::training::{epochs, initial};
 
 use crate::world::World;
@@ -94,7 +95,7 @@ fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
     let identity = Identity::new(setup).unwrap();
     let mut uninterrupted = initial::state::<T>(setup, cpu).unwrap();
     let mut never = Stopping { every: u64::MAX, steps: 0 };
-    let end = epochs::run(setup, cpu, &mut uninterrupted, &mut never);
+    let end = epochs::run(setup, cpu, &mut uninterrupted, &mut never, &mut Unobserved);
     assert_eq!(end.unwrap(), End::Done);
     let uninterrupted = bits(uninterrupted);
 
@@ -102,7 +103,8 @@ fn stops_change_no_bit<T: Element>(setup: &Setup, path: &std::path::Path) {
     for every in [1, 6, 7] {
         let mut state = initial::state::<T>(setup, cpu).unwrap();
         let mut stops = 0;
-        while epochs::run(setup, cpu, &mut state, &mut Stopping { every, steps: 0 }).unwrap()
+        let stopping = || Stopping { every, steps: 0 };
+        while epochs::run(setup, cpu, &mut state, &mut stopping(), &mut Unobserved).unwrap()
             == End::Stopped
         {
             stops += 1;
