@@ -9,6 +9,7 @@
 mod bench;
 mod config;
 mod data;
+mod diagnose;
 mod dump;
 mod eval;
 mod export;
@@ -29,6 +30,7 @@ use bench::BenchArgs;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use data::DataCommand;
+use diagnose::{DiagnoseArgs, ExplainArgs};
 use dump::DumpArgs;
 use eval::EvalArgs;
 use export::ExportArgs;
@@ -82,6 +84,20 @@ enum Command {
     /// rows have no prediction.
     #[command(after_help = "Example:\n  evenkeel predict runs/mlp-1 seven.png drawings/ --json")]
     Predict(PredictArgs),
+    /// Say what is wrong with a training, and which cure measurably works
+    ///
+    /// Looks at the data and at some hundred training steps, or at what a run or another program
+    /// recorded, and judges them by rules. With --cure, tries the cures that the findings name on
+    /// the network and its data: short trainings that differ by the cure alone.
+    #[command(
+        after_help = "Examples:\n  evenkeel diagnose --preset deep-mlp\n  evenkeel diagnose \
+                            --config net.toml --cure --out cured.toml\n  evenkeel diagnose \
+                            runs/mlp-1 --fail-on critical"
+    )]
+    Diagnose(Box<DiagnoseArgs>),
+    /// Explain a rule of the diagnosis: definition, formula, thresholds, cures
+    #[command(after_help = "Example:\n  evenkeel explain vanishing-gradient")]
+    Explain(ExplainArgs),
     /// Re-render the report of a run, or compare several runs
     #[command(after_help = "Examples:\n  evenkeel report runs/mlp-1\n  \
                       evenkeel report runs/mlp-1 runs/mlp-2 --out two.html")]
@@ -172,6 +188,8 @@ impl Command {
             Self::Train(args) => args.run(started),
             Self::Eval(args) => args.run(),
             Self::Predict(args) => args.run(),
+            Self::Diagnose(args) => args.run(),
+            Self::Explain(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Sweep(args) => args.run(started),
             Self::LrFind(args) => args.run(),

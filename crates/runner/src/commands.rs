@@ -4,9 +4,11 @@
 
 pub mod bench;
 pub mod data;
+pub mod diagnose;
 pub mod dry_run;
 pub mod dump;
 pub mod eval;
+pub mod explain;
 pub mod export;
 pub(crate) mod folds;
 pub mod gradcheck;

@@ -64,6 +64,12 @@ pub enum Error {
         /// Number of all checks.
         total: usize,
     },
+    /// The diagnosis has findings of `--fail-on`.
+    #[error("expected none of the findings of --fail-on, got {names}")]
+    Findings {
+        /// Names of the rules.
+        names: String,
+    },
     /// The network did not overfit a single batch.
     #[error(
         "{steps} steps on one batch took the loss from {first_loss:.4} to {last_loss:.4}{}. Check \
@@ -143,7 +149,10 @@ impl Error {
             Self::Data(DataError::Io { .. }) | Self::System { .. } => 1,
             Self::Usage(_) | Self::Config { .. } | Self::Network(_) | Self::ThreadPool(_) => 2,
             Self::Data(_) | Self::Malformed { .. } => 3,
-            Self::Gate { .. } | Self::ChecksFailed { .. } | Self::NotOverfit { .. } => 4,
+            Self::Gate { .. }
+            | Self::ChecksFailed { .. }
+            | Self::Findings { .. }
+            | Self::NotOverfit { .. } => 4,
             Self::Diverged { .. } | Self::Unpredicted { .. } => 5,
             Self::Interrupted { signal, .. } => signal.exit_code(),
         }

@@ -6,6 +6,7 @@
 //! report       HTML report of a run
 //! export       trained networks as ONNX or NumPy arrays
 //! verify       checks on this machine: gradients, functions, clipping, golden hashes
+//! diagnosis    measurements for the doctor, and trials of its cures
 //! training     training loop: epochs, steps, probes of gradients and activations, recovery
 //! evaluation   loss, accuracy, predictions and their metrics, attribution
 //! run          configuration, setup, state, and the files of a run folder
@@ -21,6 +22,7 @@ pub mod augment;
 pub mod cli;
 pub mod commands;
 pub mod data;
+pub mod diagnosis;
 mod error;
 pub mod evaluation;
 pub mod export;

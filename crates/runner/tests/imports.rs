@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders from top to bottom: each imports only from itself and the folders after it.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "cli",
     "commands",
     "report",
     "export",
     "verify",
+    "diagnosis",
     "training",
     "evaluation",
     "run",

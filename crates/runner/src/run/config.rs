@@ -155,6 +155,9 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// Hidden layers of the preset `deep-mlp`. Default nine of 256 ReLUs, with He's initialisation.
     pub deep: Option<Deep>,
+    /// Settings of the diagnosis: rules to ignore, severities, thresholds. They change no bit.
+    #[serde(skip_serializing_if = "is_default")]
+    pub doctor: doctor::Settings,
     /// Layers. Default those of the preset, with one output per class.
     pub layers: Option<Vec<LayerSpec>>,
 }
@@ -257,6 +260,7 @@ impl Default for Config {
             bounds: Vec::new(),
             groups: Vec::new(),
             deep: None,
+            doctor: doctor::Settings::default(),
             layers: None,
         }
     }
@@ -332,6 +336,7 @@ impl Config {
             threads: None,
             isa: String::new(),
             data: None,
+            doctor: doctor::Settings::default(),
             ..self.clone()
         };
         if let Some(from) = &mut same_bits.init_from {
@@ -339,6 +344,11 @@ impl Config {
         }
         Ok(sha256(same_bits.to_toml()?.as_bytes()))
     }
+}
+
+/// `true` for the default of a key that is written only if it differs.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// `true` if the name of `path` is that of a table.

@@ -5,15 +5,14 @@
 //! resumed has the same record as one that was not. The probes of [`training`](crate::training)
 //! fill it; the [report](crate::report) draws it.
 
-use std::fs;
 use std::path::Path;
 
 use kernels::statistics::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::data::DataError;
 use crate::run::divergence::Divergence;
+use crate::run::json;
 
 /// Samples of an epoch: a line of `health.jsonl`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -113,22 +112,13 @@ pub fn finite_mean(values: &[f64]) -> Option<f64> {
 /// line end is the rest of a killed process, and is ignored.
 ///
 /// # Errors
-/// [`DataError::Io`] if it cannot be read; [`Error::Malformed`] if a line is not a [`Health`].
+/// [`DataError::Io`](crate::data::DataError::Io) if it cannot be read; [`Error::Malformed`] if a line is not a [`Health`].
 pub fn read(path: &Path) -> Result<Vec<Health>, Error> {
-    if !path.is_file() {
-        return Ok(Vec::new());
-    }
-    let text = fs::read_to_string(path).map_err(DataError::io("read", path))?;
-    let parse = |(index, line): (usize, &str)| {
-        let expected = format!("the health of an epoch in line {}", index + 1);
-        serde_json::from_str(line).map_err(|error| Error::malformed(path, expected, error))
-    };
-    let complete = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    complete.enumerate().map(parse).collect()
+    json::read_lines(path, "the health of an epoch")
 }
 
 /// Activity of the units of an activation layer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Activity {
     /// Index of the layer in the network.
@@ -150,6 +140,8 @@ pub struct Activity {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn line(health: &Health) -> String {

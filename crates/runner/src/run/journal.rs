@@ -17,7 +17,7 @@ use crate::Error;
 use crate::run::epoch::Epoch;
 use crate::run::folder::RunFolder;
 use crate::run::health::Health;
-use crate::run::{epoch, folder, tensorboard};
+use crate::run::{epoch, folder, json, tensorboard};
 
 /// Journal files of a run.
 #[derive(Debug)]
@@ -82,6 +82,15 @@ impl<'a> Journal<'a> {
         let health = health.iter().find(|health| health.epoch == epoch.epoch);
         tensorboard::epoch(start, epoch, health)
     }
+}
+
+/// Reads the epochs of the run in `folder`; none if it has no metrics yet.
+///
+/// # Errors
+/// [`DataError::Io`](crate::data::DataError::Io) if they cannot be read; [`Error::Malformed`] names the first line that is no
+/// epoch.
+pub fn history(folder: &RunFolder) -> Result<Vec<Epoch>, Error> {
+    json::read_lines(&folder.file(folder::METRICS), "the metrics of an epoch")
 }
 
 /// Encodes each object as a line of JSON.

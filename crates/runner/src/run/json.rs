@@ -1,10 +1,37 @@
-//! JSON encoding of floating-point numbers: non-finite ones are the strings `"NaN"`, `"Infinity"`
+//! JSON of a run's files: one object per line, and numbers that are not finite, which are the strings `"NaN"`, `"Infinity"`
 //! and `"-Infinity"`.
 //!
 //! Fields name it with `#[serde(with = "crate::run::json")]`, as in [`epoch`](crate::run::epoch).
 
-use serde::de::Error;
+use std::fs;
+use std::path::Path;
+
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serializer};
+
+use crate::Error;
+use crate::data::DataError;
+
+/// Reads a file of one object per line, each `expected`; empty if there is no such file. A last
+/// line without a line end is the rest of a killed process, and is ignored.
+///
+/// # Errors
+/// [`DataError::Io`] if it cannot be read; [`Error::Malformed`] names the first other line.
+pub(crate) fn read_lines<T: DeserializeOwned>(
+    path: &Path,
+    expected: &str,
+) -> Result<Vec<T>, Error> {
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(path).map_err(DataError::io("read", path))?;
+    let parse = |(index, line): (usize, &str)| {
+        let expected = format!("{expected} in line {}", index + 1);
+        serde_json::from_str(line).map_err(|error| Error::malformed(path, expected, error))
+    };
+    let complete = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    complete.enumerate().map(parse).collect()
+}
 
 /// Writes `value`.
 pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {

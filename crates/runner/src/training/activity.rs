@@ -105,7 +105,12 @@ impl ActivityProbe {
 
 impl Activity {
     /// Activity of `units` units, from `outputs`: `[examples * positions, units]`.
-    fn new<T: Element>(layer: usize, activation: Activation, units: usize, outputs: &[T]) -> Self {
+    pub(crate) fn new<T: Element>(
+        layer: usize,
+        activation: Activation,
+        units: usize,
+        outputs: &[T],
+    ) -> Self {
         let bounds = bounds(activation);
         let is_saturated = |y: f64| {
             bounds.is_some_and(|[low, high]| {

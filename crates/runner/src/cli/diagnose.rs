@@ -1,0 +1,75 @@
+//! `evenkeel diagnose` and `evenkeel explain`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::Error;
+use crate::cli::config::RunArgs;
+use crate::commands::diagnose::{Request, Subject, diagnose};
+use crate::commands::explain::explain;
+
+#[derive(Debug, Args)]
+pub(super) struct DiagnoseArgs {
+    /// Run folder: diagnose what its training recorded
+    #[arg(value_name = "RUN", conflicts_with_all = ["config", "preset", "record", "dataset"])]
+    run_folder: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Record of a training in another program: see `evenkeel recorder`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "preset", "cure"])]
+    record: Option<PathBuf>,
+    /// Try the cures on the network and its data, and print the one that works
+    #[arg(long)]
+    cure: bool,
+    /// Time for the trials, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, requires = "cure")]
+    budget: f64,
+    /// Fail with exit code 4 at findings of these rules, or of at least this severity (warning,
+    /// critical)
+    #[arg(long, value_name = "ID,...", value_delimiter = ',')]
+    fail_on: Vec<String>,
+    /// Do not check these rules
+    #[arg(long, value_name = "ID,...", value_delimiter = ',')]
+    ignore: Vec<String>,
+    /// File for the cured configuration
+    #[arg(long, value_name = "FILE", requires = "cure")]
+    out: Option<PathBuf>,
+    /// Replace the file
+    #[arg(long, requires = "out")]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl DiagnoseArgs {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Self { run_folder, run, record, cure, budget, fail_on, ignore, out, force, json } =
+            self;
+        if !(0.0..=1e6).contains(&budget) {
+            return Err(Error::Usage(format!(
+                "budget: expected 0 to 1,000,000 seconds, got {budget} (flag --budget)"
+            )));
+        }
+        let subject = match (run_folder, record) {
+            (Some(folder), _) => Subject::Run { folder, data: run.moved_data() },
+            (None, Some(file)) => Subject::Record(file),
+            (None, None) => Subject::Config(Box::new(run.config()?)),
+        };
+        diagnose(&Request { subject, cure, budget, fail_on, ignore, out, force, json })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// Name of a rule, such as vanishing-gradient; all rules are listed without it
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+}
+
+impl ExplainArgs {
+    pub(super) fn run(self) -> Result<(), Error> {
+        explain(self.id.as_deref())
+    }
+}

@@ -1,0 +1,360 @@
+//! `evenkeel diagnose`: what is wrong with a training, and which cure measurably works.
+//!
+//! ```text
+//! a configuration      probe: data, some hundred steps            } record -> rules -> findings
+//! a run                the files of its folder, and its data      }
+//! a record             what another program measured              }
+//! --cure               trials of the findings' cures; the winner as a difference, and --out
+//! ```
+//!
+//! Writes nothing but the file of `--out`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use doctor::progress::{Progress, State};
+use doctor::{Finding, Record, Settings, Severity, Verdict, judge};
+use serde::Serialize;
+
+use crate::Error;
+use crate::commands::output;
+use crate::commands::output::refuse_if;
+use crate::data::replace::replace_with;
+use crate::diagnosis::treatment::{Treatment, difference, treat};
+use crate::diagnosis::trial::Trial;
+use crate::diagnosis::{probe, record_file, run_record};
+use crate::run::config::Config;
+use crate::run::folder;
+use crate::run::folder::RunFolder;
+use crate::run::setup::Setup;
+
+/// Options of `diagnose`.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What is diagnosed.
+    pub subject: Subject,
+    /// Try the cures.
+    pub cure: bool,
+    /// Time for the trials, in seconds.
+    pub budget: f64,
+    /// Names of rules, or severities, at whose findings the command fails.
+    pub fail_on: Vec<String>,
+    /// Names of rules that are not checked, besides those of the configuration.
+    pub ignore: Vec<String>,
+    /// File for the cured configuration.
+    pub out: Option<PathBuf>,
+    /// Replace that file.
+    pub force: bool,
+    /// Print JSON.
+    pub json: bool,
+}
+
+/// What is diagnosed.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A configuration, by a probe.
+    Config(Box<Config>),
+    /// A run, by the files of its folder.
+    Run {
+        /// The folder.
+        folder: PathBuf,
+        /// New path of its data.
+        data: Option<PathBuf>,
+    },
+    /// A record of another program.
+    Record(PathBuf),
+}
+
+/// Output of `diagnose --json`.
+#[derive(Serialize)]
+struct Output<'a> {
+    /// `true` if no finding is a warning or critical.
+    healthy: bool,
+    findings: &'a [Finding],
+    progress: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trials: Option<&'a [Trial]>,
+    /// Changes of the winning cures, and the verdict after them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cured: Option<Cured<'a>>,
+}
+
+/// How the training goes.
+#[derive(Serialize)]
+struct Summary {
+    state: &'static str,
+    steps: u64,
+    accuracy: Option<f64>,
+    reference_accuracy: Option<f64>,
+    first_loss: Option<f64>,
+    last_loss: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Cured<'a> {
+    changes: Vec<&'a str>,
+    difference: Vec<String>,
+    healthy: bool,
+    findings: &'a [Finding],
+}
+
+/// Diagnoses, and prints the findings.
+///
+/// # Errors
+/// [`Error::Findings`] if a finding is one of `fail_on`; errors of the configuration, the run or
+/// the record.
+pub fn diagnose(request: &Request) -> Result<(), Error> {
+    let Request { subject, cure, out, force, json, .. } = request;
+    if let Some(out) = out {
+        refuse_if(out.exists() && !force, out)?;
+    }
+    let started = Instant::now();
+    let (record, setup, settings) = examine(subject, &request.ignore)?;
+    check_names(&request.fail_on)?;
+    let verdict = judge(&record, &settings);
+    let seconds = started.elapsed().as_secs_f64();
+    let treatment = match (&setup, cure) {
+        (Some(setup), true) => {
+            let deadline = Instant::now() + Duration::from_secs_f64(request.budget);
+            Some(probe::on_threads(setup, |cpu| {
+                treat(setup, cpu, &record, &verdict, &settings, deadline)
+            })?)
+        }
+        (None, true) => {
+            return Err(Error::Usage(
+                "cure: expected a configuration or a run, whose cures can be tried, got --record, \
+                 whose cures are only named; leave out --cure"
+                    .into(),
+            ));
+        }
+        (_, false) => None,
+    };
+    let config = setup.as_ref().map(|setup| &setup.config);
+    let cured = treatment.as_ref().and_then(|treatment| treatment.cured.as_ref());
+    if let (Some(out), Some(cured)) = (out, cured) {
+        replace_with(out, cured.to_toml()?.as_bytes())?;
+    }
+    if *json {
+        output::print(&json_text(&record, &verdict, config, treatment.as_ref())?)?;
+    } else {
+        output::print(&text(&record, &verdict, seconds))?;
+        if let (Some(treatment), Some(config)) = (&treatment, config) {
+            output::print(&treatment_text(treatment, config)?)?;
+        }
+    }
+    fail(&request.fail_on, &verdict)
+}
+
+/// Record of `subject`, its setup if it has one, and the settings of the doctor.
+fn examine(
+    subject: &Subject,
+    ignore: &[String],
+) -> Result<(Record, Option<Setup>, Settings), Error> {
+    let settings = |config: Option<&Config>| -> Result<Settings, Error> {
+        let mut settings = config.map(|config| config.doctor.clone()).unwrap_or_default();
+        settings.ignore.extend(ignore.iter().cloned());
+        settings.check().map_err(|error| {
+            Error::Usage(format!("doctor: {error} (flag --ignore or key `doctor`)"))
+        })?;
+        Ok(settings)
+    };
+    match subject {
+        Subject::Config(config) => {
+            let settings = settings(Some(config))?;
+            let setup = Setup::new((**config).clone())?;
+            let record = probe::on_threads(&setup, |cpu| probe::probe(&setup, cpu))?;
+            Ok((record, Some(setup), settings))
+        }
+        Subject::Run { folder, data } => {
+            let folder = RunFolder::open(folder)?;
+            let mut config = Config::read(&folder.file(folder::CONFIG))?;
+            if data.is_some() {
+                config.data.clone_from(data);
+            }
+            let settings = settings(Some(&config))?;
+            let setup = Setup::of_run(config, &folder)?;
+            let record = probe::on_threads(&setup, |cpu| run_record::read(&setup, &folder, cpu))?;
+            Ok((record, Some(setup), settings))
+        }
+        Subject::Record(path) => Ok((record_file::read(path)?, None, settings(None)?)),
+    }
+}
+
+/// Severities that `--fail-on` takes in place of names of rules.
+const SEVERITIES: [Severity; 3] = [Severity::Info, Severity::Warning, Severity::Critical];
+
+/// Checks that every name is that of a rule or a severity.
+fn check_names(names: &[String]) -> Result<(), Error> {
+    let is_known = |name: &String| {
+        doctor::Rule::find(name).is_some() || SEVERITIES.iter().any(|s| s.name() == name)
+    };
+    match names.iter().find(|name| !is_known(name)) {
+        Some(name) => Err(Error::Usage(format!(
+            "fail-on: expected the name of a rule (see `evenkeel explain`), warning or critical, \
+             got {name}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Fails if a finding, or a symptom of one, is among `names`.
+fn fail(names: &[String], verdict: &Verdict) -> Result<(), Error> {
+    let is_named = |finding: &&Finding| {
+        let of_severity =
+            |name: &String| SEVERITIES.iter().any(|s| s.name() == name && finding.severity >= *s);
+        let named = |id: &String| names.contains(id);
+        named(&finding.id) || finding.symptoms.iter().any(named) || names.iter().any(of_severity)
+    };
+    let found: Vec<_> = verdict.findings.iter().filter(is_named).map(|f| f.id.clone()).collect();
+    if found.is_empty() { Ok(()) } else { Err(Error::Findings { names: found.join(", ") }) }
+}
+
+fn summary(record: &Record, progress: &Progress) -> Summary {
+    Summary {
+        state: match progress.state {
+            State::Unknown => "unknown",
+            State::Well => "well",
+            State::Slow => "slow",
+            State::Stuck => "stuck",
+            State::Diverging => "diverging",
+        },
+        steps: record.steps.last().map_or(0, |step| step.step),
+        accuracy: progress.accuracy,
+        reference_accuracy: progress.reference_accuracy,
+        first_loss: progress.first_loss.filter(|loss| loss.is_finite()),
+        last_loss: progress.last_loss.filter(|loss| loss.is_finite()),
+    }
+}
+
+fn json_text(
+    record: &Record,
+    verdict: &Verdict,
+    config: Option<&Config>,
+    treatment: Option<&Treatment>,
+) -> Result<String, Error> {
+    let cured = match (treatment, config) {
+        (Some(Treatment { cured: Some(cured), cures, after, .. }), Some(config)) => Some(Cured {
+            changes: cures.iter().map(|form| &form.change[..]).collect(),
+            difference: difference(config, cured)?,
+            healthy: after.as_ref().is_some_and(|(_, verdict)| verdict.is_healthy()),
+            findings: after.as_ref().map_or(&[], |(_, verdict)| &verdict.findings),
+        }),
+        _ => None,
+    };
+    let output = Output {
+        healthy: verdict.is_healthy(),
+        findings: &verdict.findings,
+        progress: summary(record, &verdict.progress),
+        trials: treatment.map(|treatment| &treatment.trials[..]),
+        cured,
+    };
+    serde_json::to_string_pretty(&output)
+        .map_err(|error| Error::Usage(format!("diagnosis: {error}")))
+}
+
+/// Findings as text for people.
+fn text(record: &Record, verdict: &Verdict, seconds: f64) -> String {
+    let Summary { state, steps, accuracy, reference_accuracy, .. } =
+        summary(record, &verdict.progress);
+    let percent = |accuracy: f64| format!("{:.1} %", 100.0 * accuracy);
+    let mut text = String::from(match verdict.is_healthy() {
+        true => "healthy",
+        false => "unhealthy",
+    });
+    text += &format!(": {steps} steps, training goes {}", how(state));
+    if let Some(accuracy) = accuracy {
+        text += &format!(", validation accuracy {}", percent(accuracy));
+    }
+    if let Some(accuracy) = reference_accuracy {
+        text += &format!(" (a linear model: {})", percent(accuracy));
+    }
+    text += &format!(", verdict after {seconds:.1} s");
+    for finding in &verdict.findings {
+        text += &format!("\n\n{}: {}\n  {}", finding.severity, finding.id, finding.message);
+        for evidence in &finding.evidence {
+            text += &format!("\n  {}: {}", evidence.quantity, number(evidence.value));
+            if let Some(threshold) = evidence.threshold {
+                text += &format!(" (threshold {})", number(threshold));
+            }
+        }
+        if !finding.symptoms.is_empty() {
+            text += &format!("\n  symptoms: {}", finding.symptoms.join(", "));
+        }
+        if finding.severity > Severity::Info {
+            let cures = finding.cures.iter().map(|cure| cure.text());
+            text += &format!("\n  cures: {}", cures.collect::<Vec<_>>().join("; "));
+            text += &format!("\n  more: evenkeel explain {}", finding.id);
+        }
+    }
+    text
+}
+
+/// How a training goes, as an adverb.
+fn how(state: &str) -> &str {
+    match state {
+        "unknown" => "as nobody knows",
+        "stuck" => "nowhere",
+        "slow" => "slowly",
+        "diverging" => "astray",
+        other => other,
+    }
+}
+
+/// `value` with four significant digits.
+fn number(value: f64) -> String {
+    match value.abs() {
+        magnitude if magnitude != 0.0 && !(1e-3..1e5).contains(&magnitude) => {
+            format!("{value:.2e}")
+        }
+        _ => {
+            let text = format!("{value:.4}");
+            text.trim_end_matches('0').trim_end_matches('.').into()
+        }
+    }
+}
+
+/// Trials and cure as text for people.
+fn treatment_text(treatment: &Treatment, config: &Config) -> Result<String, Error> {
+    let Treatment { trials, cures, cured, after, out_of_time, data_at_fault } = treatment;
+    if *data_at_fault {
+        return Ok("\nThe data are at fault: no change of the configuration helps, and none was \
+                   tried."
+            .into());
+    }
+    if trials.is_empty() {
+        return Ok("\nNothing was tried, and nothing is changed.".into());
+    }
+    let mut text =
+        String::from("\ntrials (quality: validation accuracy, or explained variance):\n");
+    text += &format!("  {:>10}  {:>4}  {:>8}  change", "examples", "seed", "quality");
+    for Trial { change, seed, examples, quality, .. } in trials {
+        let quality = match quality.is_nan() {
+            true => "diverged".into(),
+            false => format!("{quality:.4}"),
+        };
+        text += &format!("\n  {examples:>10}  {seed:>4}  {quality:>8}  {change}");
+    }
+    if *out_of_time {
+        text += "\nThe time of --budget was over before the search was.";
+    }
+    let Some(cured) = cured else {
+        return Ok(text + "\n\nNo cure is better than the unchanged configuration.");
+    };
+    let changes: Vec<_> = cures.iter().map(|form| &form.change[..]).collect();
+    text += &format!("\n\ncured by: {}", changes.join("; then "));
+    if let Some((record, verdict)) = after {
+        let Summary { state, accuracy, .. } = summary(record, &verdict.progress);
+        text += &format!("\nafterwards training goes {}", how(state));
+        if let Some(accuracy) = accuracy {
+            text += &format!(", validation accuracy {:.1} %", 100.0 * accuracy);
+        }
+        let names: Vec<_> = verdict.findings.iter().map(|finding| &finding.id[..]).collect();
+        if !verdict.is_healthy() {
+            text += &format!("; still found: {}", names.join(", "));
+        }
+    }
+    for line in difference(config, cured)? {
+        text += &format!("\n{line}");
+    }
+    Ok(text)
+}

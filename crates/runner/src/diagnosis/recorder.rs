@@ -1,0 +1,245 @@
+//! Recorder of a training: measures its steps for the doctor.
+//!
+//! ```text
+//! every step      loss, learning rate, norm of the gradient, scale of clipping
+//! sampled steps   each tensor: norms of gradient, parameters, update; counts of NaN, 0, subnormal
+//!                 each layer: moments of its outputs, dead and saturated units
+//!                 cosine of the gradient with that of the step before
+//! ```
+//!
+//! An [`Observer`] of the training loop. It changes no bit of the training.
+
+use doctor::record::{Initial, LayerSample, NonFinite, Step, TensorSample};
+use kernels::statistics::statistics;
+use kernels::{Cpu, norm};
+use nn::{LayerSpec, Network, Shape};
+
+use crate::Error;
+use crate::data::element::Element;
+use crate::run::health::Activity;
+use crate::training::locate::{Location, Part};
+use crate::training::observer::{Gradient, Observer, Update};
+
+/// Examples of a layer's outputs that are measured.
+const ROWS: usize = 128;
+
+/// Elements of a layer's outputs that are measured, if they are more than those of [`FEW`] rows.
+const ELEMENTS: usize = 1 << 17;
+
+/// Fewest examples that are measured.
+const FEW: usize = 16;
+
+/// Steps at the start of a training that are all sampled.
+const FIRST: u64 = 8;
+
+/// Records steps for the doctor.
+#[derive(Debug)]
+pub struct Recorder<T> {
+    /// Recorded steps, in order.
+    pub steps: Vec<Step>,
+    /// Measurements of the network before its first step.
+    pub initial: Option<Initial>,
+    /// Sampled steps: every so many.
+    every: u64,
+    /// Parameters before a sampled step.
+    before: Vec<T>,
+    /// Gradient of the step before a sampled one, and its number.
+    previous: (u64, Vec<T>),
+}
+
+impl<T: Element> Recorder<T> {
+    /// Recorder of a training of `network` that samples one step in `every`, and the first few.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if there is not enough memory.
+    pub fn new(network: &Network, every: u64) -> Result<Self, Error> {
+        let len = network.layout().len();
+        Ok(Self {
+            steps: Vec::new(),
+            initial: None,
+            every: every.max(1),
+            before: nn::zeros(len)?,
+            previous: (0, nn::zeros(len)?),
+        })
+    }
+
+    fn is_sampled(&self, step: u64) -> bool {
+        step <= FIRST || step.is_multiple_of(self.every)
+    }
+}
+
+impl<T: Element> Observer<T> for Recorder<T> {
+    fn on_gradient(&mut self, gradient: &Gradient<'_, T>) {
+        let &Gradient { setup, cpu, step, rate, params, grads, score, .. } = gradient;
+        let mut record = Step {
+            step,
+            loss: Some(score.mean_loss()),
+            learning_rate: Some(rate),
+            ..Step::default()
+        };
+        if self.is_sampled(step) {
+            record.tensors = tensors(&setup.network, cpu, params, grads);
+            record.layers = layers(gradient);
+            self.before.copy_from_slice(params);
+            if self.previous.0 + 1 == step {
+                record.cosine = cosine(&self.previous.1, grads);
+            }
+        }
+        if self.is_sampled(step + 1) {
+            self.previous.0 = step;
+            self.previous.1.copy_from_slice(grads);
+        }
+        if self.initial.is_none() && step == 1 {
+            let mut tensors = record.tensors.clone();
+            for (sample, tensor) in tensors.iter_mut().zip(setup.network.layout().tensors()) {
+                if tensor.shape.len() > 1 {
+                    let units = tensor.shape.last().copied().unwrap_or(1);
+                    sample.equal_units = equal_units(&params[tensor.range.clone()], units);
+                }
+            }
+            self.initial = Some(Initial {
+                loss: record.loss,
+                grad_norm: norm::norm2(cpu, grads).ok(),
+                layers: record.layers.clone(),
+                tensors,
+                ..Initial::default()
+            });
+        }
+        self.steps.push(record);
+    }
+
+    fn on_update(&mut self, update: &Update<'_, T>) {
+        let &Update { setup, cpu, params, norm, clip_scale } = update;
+        let Some(record) = self.steps.last_mut() else { return };
+        (record.grad_norm, record.clip_scale) = (Some(norm), Some(clip_scale));
+        if record.tensors.is_empty() {
+            return;
+        }
+        for (before, &after) in self.before.iter_mut().zip(params) {
+            let mut update = after;
+            update -= *before;
+            *before = update;
+        }
+        for (sample, tensor) in record.tensors.iter_mut().zip(setup.network.layout().tensors()) {
+            sample.update_norm = norm::norm2(cpu, &self.before[tensor.range.clone()]).ok();
+        }
+    }
+
+    fn on_non_finite(&mut self, location: Option<&Location>) {
+        let Some(record) = self.steps.last_mut() else { return };
+        record.skipped = true;
+        record.non_finite = location.map(|location| NonFinite {
+            name: match location.part {
+                Part::Inputs => "the batch".into(),
+                _ => location.name.clone(),
+            },
+            operation: location.part.name().into(),
+            element: Some(location.element as u64),
+            example: location.example.map(u64::from),
+        });
+    }
+}
+
+/// Measures every parameter tensor before its update.
+fn tensors<T: Element>(
+    network: &Network,
+    cpu: Cpu<'_>,
+    params: &[T],
+    grads: &[T],
+) -> Vec<TensorSample> {
+    let sample = |tensor: &nn::Tensor| {
+        let (params, grads) = (&params[tensor.range.clone()], &grads[tensor.range.clone()]);
+        let counts = statistics(cpu, grads);
+        TensorSample {
+            grad_norm: Some(norm::norm2(cpu, grads).unwrap_or(f64::NAN)),
+            param_norm: Some(norm::norm2(cpu, params).unwrap_or(f64::NAN)),
+            non_finite: counts.nan + counts.infinite,
+            zero: counts.zero,
+            subnormal: counts.subnormal,
+            ..TensorSample::default()
+        }
+    };
+    network.layout().tensors().iter().map(sample).collect()
+}
+
+/// Measures the outputs of the layers, in the order of the model's layers.
+fn layers<T: Element>(gradient: &Gradient<'_, T>) -> Vec<LayerSample> {
+    let &Gradient { setup, workspace, rows, .. } = gradient;
+    let specs = setup.config.layers.as_deref().unwrap_or_default();
+    let mut samples = Vec::new();
+    let mut outputs = workspace.layer_outputs(&setup.network, rows).peekable();
+    for (index, spec) in specs.iter().enumerate() {
+        let output = outputs.next_if(|(of, ..)| *of == index);
+        samples.push(output.map_or_else(LayerSample::default, |(_, shape, values)| {
+            layer(index, spec, shape, values)
+        }));
+        samples.extend(std::iter::repeat_n(LayerSample::default(), inner(spec)));
+    }
+    samples
+}
+
+/// Number of layers within `spec`, as the model lists them.
+fn inner(spec: &LayerSpec) -> usize {
+    let LayerSpec::Residual { body, shortcut, .. } = spec else { return 0 };
+    body.iter().chain(shortcut).map(|layer| 1 + inner(layer)).sum()
+}
+
+/// Measures the outputs `values` of a layer: `[rows, shape]`.
+fn layer<T: Element>(index: usize, spec: &LayerSpec, shape: Shape, values: &[T]) -> LayerSample {
+    let width = shape.elements().max(1);
+    let rows = (ELEMENTS / width).clamp(FEW, ROWS);
+    let values = &values[..values.len().min(rows * width)];
+    let rows = values.len() / width;
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().map(|x| x.to_f64()).sum::<f64>() / n;
+    let (mut between, mut total, mut zeros) = (0.0, 0.0, 0_u64);
+    let (mut sums, mut squares) = (vec![0.0; width], vec![0.0; width]);
+    for row in values.chunks_exact(width) {
+        for ((x, sum), square) in row.iter().zip(&mut sums).zip(&mut squares) {
+            let difference = x.to_f64() - mean;
+            *sum += difference;
+            *square += difference * difference;
+            zeros += u64::from(x.to_f64() == 0.0);
+        }
+    }
+    for (sum, square) in sums.iter().zip(&squares) {
+        total += square;
+        between += (square - sum * sum / rows.max(1) as f64).max(0.0);
+    }
+    let units = shape.features();
+    let activity = match spec {
+        LayerSpec::Activation(activation) => Activity::new(index, *activation, units, values),
+        _ => Activity::default(),
+    };
+    LayerSample {
+        mean: Some(mean),
+        std: Some((total / n).sqrt()),
+        std_over_batch: Some((between / n).sqrt()),
+        grad_rms: None,
+        units: units as u64,
+        dead: activity.dead,
+        saturated: activity.saturated,
+        zero_fraction: Some(zeros as f64 / n),
+        saturated_fraction: Some(activity.saturated_fraction),
+    }
+}
+
+/// Cosine of the angle between two gradients; `None` if one is 0 or not finite.
+fn cosine<T: Element>(a: &[T], b: &[T]) -> Option<f64> {
+    let dot = |a: &[T], b: &[T]| a.iter().zip(b).map(|(a, b)| a.to_f64() * b.to_f64()).sum::<f64>();
+    let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+    cosine.is_finite().then_some(cosine)
+}
+
+/// Number of units, of `units` columns of `weights`, that equal an earlier one bit for bit.
+fn equal_units<T: Element>(weights: &[T], units: usize) -> u64 {
+    let mut hashes = vec![0_u64; units];
+    for row in weights.chunks_exact(units) {
+        for (hash, weight) in hashes.iter_mut().zip(row) {
+            let mixed = (*hash ^ weight.to_f64().to_bits()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            *hash = mixed ^ (mixed >> 29);
+        }
+    }
+    hashes.sort_unstable();
+    hashes.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64
+}

@@ -1,0 +1,260 @@
+//! Trials of cures: short trainings from the same seed on the same examples, which differ by the
+//! cure alone.
+//!
+//! ```text
+//! contestants   the unchanged configuration, and one per form of the findings' cures
+//! round         all train until they have seen as many examples; the better half goes on to
+//!               twice as many, and the unchanged one always does
+//! confirmation  the winner and the unchanged one, from other seeds
+//! ```
+//!
+//! Successive halving (Jamieson, Talwalkar, AISTATS 2016). The judge is the validation set after
+//! equally many examples, so that the verdict is the same on every machine; seconds only bound the
+//! search. The test set takes no part.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use doctor::{Cure, Finding, Record, Severity};
+use kernels::Cpu;
+use serde::Serialize;
+
+use crate::Error;
+use crate::data::element::Element;
+use crate::data::{Dataset, Targets};
+use crate::diagnosis::cure::{self, Form};
+use crate::diagnosis::probe;
+use crate::evaluation::scorer::Scorer;
+use crate::run::config::{Config, Dtype};
+use crate::run::setup::Setup;
+use crate::run::state::State;
+use crate::training::epochs::End;
+use crate::training::initial;
+use crate::training::observer::Unobserved;
+
+/// Maximum number of contestants of a search.
+const MAX_FORMS: usize = 24;
+
+/// Steps of the first round, with batches of the unchanged configuration.
+const FIRST_STEPS: u64 = probe::STEPS;
+
+/// Rounds of a search, each with twice the examples of the one before.
+const ROUNDS: u32 = 3;
+
+/// Seeds of the confirmation, besides that of the search.
+const SEEDS: u64 = 2;
+
+/// Validation examples that are scored.
+const SCORED: usize = 4096;
+
+/// Result of one training.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Trial {
+    /// The cure; `None` for the unchanged configuration.
+    pub cure: Option<Cure>,
+    /// The change in words.
+    pub change: String,
+    /// Seed.
+    pub seed: u64,
+    /// Training examples that it saw.
+    pub examples: u64,
+    /// Accuracy on the validation set, or the fraction of the targets' variance that is explained.
+    /// NaN if the training diverged.
+    #[serde(with = "crate::run::json")]
+    pub quality: f64,
+}
+
+/// Result of a search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Search {
+    /// All trials, in order; a contestant has one per round that it reached.
+    pub trials: Vec<Trial>,
+    /// The form that is better than the unchanged configuration with every seed; `None` if no form
+    /// is.
+    pub winner: Option<Form>,
+    /// `true` if the time was over before the search was.
+    pub out_of_time: bool,
+}
+
+/// A training that can go on.
+trait Contestant {
+    /// Trains until `examples` have been seen in all, and returns the quality.
+    fn advance(&mut self, cpu: Cpu<'_>, examples: u64) -> Result<f64, Error>;
+}
+
+struct Training<T> {
+    setup: Setup,
+    state: State<T>,
+    has_ended: bool,
+}
+
+impl<T: Element> Contestant for Training<T> {
+    fn advance(&mut self, cpu: Cpu<'_>, examples: u64) -> Result<f64, Error> {
+        let Self { setup, state, has_ended } = self;
+        if !*has_ended {
+            let steps = examples.div_ceil(setup.config.images_per_step());
+            let end = probe::train(setup, cpu, state, steps, &mut Unobserved)?;
+            if let End::Diverged(_) = end {
+                *has_ended = true;
+                return Ok(f64::NAN);
+            }
+        }
+        quality(setup, cpu, state)
+    }
+}
+
+/// Accuracy on the first validation examples, or the explained fraction of their variance.
+fn quality<T: Element>(setup: &Setup, cpu: Cpu<'_>, state: &mut State<T>) -> Result<f64, Error> {
+    let Setup { dataset, split, network, .. } = setup;
+    let examples = &split.validation[..split.validation.len().min(SCORED)];
+    let (mut error, mut sum, mut squares, mut count) = (0.0, 0.0, 0.0, 0.0);
+    let set = &dataset.train;
+    let score = Scorer::new(network, cpu)?.score_each(
+        network,
+        cpu,
+        state.scored(),
+        set,
+        examples,
+        |targets, outputs| {
+            let nn::Targets::Values(values) = targets else { return };
+            for (target, output) in values.iter().zip(outputs) {
+                let (target, output) = (target.to_f64(), output.to_f64());
+                error += (output - target) * (output - target);
+                sum += target;
+                squares += target * target;
+                count += 1.0;
+            }
+        },
+    )?;
+    Ok(match set.targets() {
+        Targets::Classes(_) => score.accuracy(),
+        Targets::Values(_) => {
+            let variance = squares - sum * sum / count;
+            1.0 - error / variance
+        }
+    })
+}
+
+fn contestant(
+    config: &Config,
+    dataset: &Arc<Dataset>,
+    cpu: Cpu<'_>,
+) -> Result<Box<dyn Contestant>, Error> {
+    fn of<T: Element + 'static>(setup: Setup, cpu: Cpu<'_>) -> Result<Box<dyn Contestant>, Error> {
+        let state = initial::state::<T>(&setup, cpu)?;
+        Ok(Box::new(Training { setup, state, has_ended: false }))
+    }
+    let setup = Setup::with_dataset(config.clone(), Arc::clone(dataset))?;
+    match config.dtype {
+        Dtype::F32 | Dtype::Bf16 => of::<f32>(setup, cpu),
+        Dtype::F64 => of::<f64>(setup, cpu),
+    }
+}
+
+/// Forms of the cures of `findings`, in their order, each once. Findings that are mere facts have
+/// no say.
+fn forms(config: &Config, record: &Record, findings: &[Finding]) -> Vec<Form> {
+    let mut forms: Vec<Form> = Vec::new();
+    let severe = findings.iter().filter(|finding| finding.severity > Severity::Info);
+    for cure in severe.flat_map(|finding| &finding.cures) {
+        for form in cure::forms(*cure, config, record) {
+            if forms.iter().all(|known| known.config != form.config) {
+                forms.push(form);
+            }
+        }
+    }
+    forms.truncate(MAX_FORMS);
+    forms
+}
+
+/// `a` is better than `b`: NaN is the worst.
+fn is_better(a: f64, b: f64) -> bool {
+    a > b || (b.is_nan() && !a.is_nan())
+}
+
+/// Searches for a cure of `findings` until `deadline`.
+///
+/// # Errors
+/// [`Error::Network`] if there is not enough memory.
+pub fn search(
+    setup: &Setup,
+    cpu: Cpu<'_>,
+    record: &Record,
+    findings: &[Finding],
+    deadline: Instant,
+) -> Result<Search, Error> {
+    let config = &setup.config;
+    let mut search = Search { trials: Vec::new(), winner: None, out_of_time: false };
+    let unchanged = contestant(config, &setup.dataset, cpu)?;
+    let mut field: Vec<(Option<Form>, Box<dyn Contestant>, f64)> = vec![(None, unchanged, 0.0)];
+    for form in forms(config, record, findings) {
+        // A form whose layers do not fit is no candidate.
+        if let Ok(contestant) = contestant(&form.config, &setup.dataset, cpu) {
+            field.push((Some(form), contestant, f64::NAN));
+        }
+    }
+    if field.len() == 1 {
+        return Ok(search);
+    }
+    let mut examples = FIRST_STEPS * config.images_per_step();
+    for round in 0..ROUNDS {
+        for (form, contestant, quality) in &mut field {
+            if Instant::now() >= deadline {
+                search.out_of_time = true;
+                break;
+            }
+            *quality = contestant.advance(cpu, examples)?;
+            search.trials.push(trial(form.as_ref(), config.seed, examples, *quality));
+        }
+        // A stable sort: of equal ones the cure named first stays first.
+        field[1..].sort_by(|a, b| b.2.is_finite().cmp(&a.2.is_finite()).then(b.2.total_cmp(&a.2)));
+        if search.out_of_time {
+            break;
+        }
+        if round + 1 < ROUNDS {
+            field.truncate(1 + (field.len() - 1).div_ceil(2));
+            examples *= 2;
+        }
+    }
+    let unchanged = field[0].2;
+    let [_, best, ..] = &field[..] else { return Ok(search) };
+    let (Some(form), quality) = (&best.0, best.2) else { return Ok(search) };
+    if !is_better(quality, unchanged + margin(setup, unchanged)) {
+        return Ok(search);
+    }
+    for seed in 1..=SEEDS {
+        let seeded = |config: &Config| Config { seed: config.seed + seed, ..config.clone() };
+        let mut qualities = [f64::NAN; 2];
+        for (quality, form) in qualities.iter_mut().zip([None, Some(form)]) {
+            if Instant::now() >= deadline {
+                search.out_of_time = true;
+                break;
+            }
+            let config = seeded(form.map_or(config, |form| &form.config));
+            *quality = contestant(&config, &setup.dataset, cpu)?.advance(cpu, examples)?;
+            search.trials.push(trial(form, config.seed, examples, *quality));
+        }
+        if !search.out_of_time && !is_better(qualities[1], qualities[0]) {
+            return Ok(search);
+        }
+    }
+    search.winner = Some(form.clone());
+    Ok(search)
+}
+
+fn trial(form: Option<&Form>, seed: u64, examples: u64, quality: f64) -> Trial {
+    let change = form.map_or("unchanged", |form| &form.change).into();
+    Trial { cure: form.map(|form| form.cure), change, seed, examples, quality }
+}
+
+/// Difference of qualities that chance explains: two standard deviations of an accuracy.
+fn margin(setup: &Setup, quality: f64) -> f64 {
+    let examples = setup.split.validation.len().min(SCORED) as u64;
+    if setup.dataset.has_values() {
+        return 0.01;
+    }
+    match quality {
+        accuracy if accuracy.is_nan() => 0.0,
+        accuracy => doctor::statistics::fraction_margin(accuracy, examples, 2.0),
+    }
+}
