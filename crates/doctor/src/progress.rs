@@ -7,12 +7,17 @@
 //! well         at least as good as the reference, or, without one, half of the loss is gone
 //! ```
 //!
+//! A training that is recorded before its end is slow only if its loss, continued as a power of the
+//! step, would not get there by the planned end either.
+//!
 //! The reference is a linear model that saw the same examples. A network that is no better has not
 //! used its hidden layers yet.
 
+use alloc::vec::Vec;
+
 use crate::finding::Severity;
 use crate::record::{Record, Task};
-use crate::statistics::{fraction_margin, median};
+use crate::statistics::{fit_line, fraction_margin, median};
 
 /// State of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +103,7 @@ impl Progress {
                 return if grew { State::Diverging } else { State::Stuck };
             }
             if let Some(reference) = self.reference_accuracy {
-                let is_well = accuracy + margin(accuracy) >= reference;
+                let is_well = accuracy + margin(accuracy) >= reference || self.will_be_well(record);
                 return if is_well { State::Well } else { State::Slow };
             }
         }
@@ -110,11 +115,22 @@ impl Progress {
             State::Diverging
         } else if last > STUCK * start {
             State::Stuck
-        } else if reference.map_or(last <= WELL * start, |reference| scored <= 1.1 * reference) {
+        } else if reference.map_or(last <= WELL * start, |reference| scored <= 1.1 * reference)
+            || self.will_be_well(record)
+        {
             State::Well
         } else {
             State::Slow
         }
+    }
+
+    /// `true` if the loss at the planned end will be that of the reference, or without one half of
+    /// the loss will be gone.
+    fn will_be_well(&self, record: &Record) -> bool {
+        let reference = record.reference.as_ref().and_then(|reference| reference.val_loss);
+        let start = self.chance_loss.or(self.first_loss);
+        let goal = reference.or_else(|| start.map(|start| WELL * start));
+        projected_loss(record).zip(goal).is_some_and(|(loss, goal)| loss <= goal)
     }
 
     /// `true` if the training is known to go well.
@@ -130,6 +146,30 @@ impl Progress {
             State::Stuck | State::Diverging => Severity::Critical,
         }
     }
+}
+
+/// Windows of the recorded steps that the loss is continued from.
+const WINDOWS: usize = 8;
+
+/// Loss at the last planned step, if its logarithm goes on to fall as a line over that of the step:
+/// a power law, as learning curves have (Hestness et al., 2017). `None` if the record reaches the
+/// planned end, or has too few losses.
+fn projected_loss(record: &Record) -> Option<f64> {
+    let (planned, last) = (record.model.planned_steps, record.steps.last()?.step);
+    if planned <= last {
+        return None;
+    }
+    let losses: Vec<(f64, f64)> =
+        record.steps.iter().filter_map(|step| Some((step.step as f64, step.loss?))).collect();
+    let recent = &losses[losses.len() / 3..];
+    let windows = recent.chunks((recent.len() / WINDOWS).max(1)).filter_map(|window| {
+        let step = median(window.iter().map(|(step, _)| *step))?;
+        let loss = median(window.iter().map(|(_, loss)| *loss)).filter(|loss| *loss > 0.0)?;
+        Some((libm::log(step), libm::log(loss)))
+    });
+    let line = fit_line(windows)?;
+    let slope = line.slope.min(0.0);
+    Some(libm::exp(line.intercept + slope * libm::log(planned as f64)))
 }
 
 /// Loss of a constant prediction: the entropy of the class frequencies, or the variance of the
@@ -184,4 +224,45 @@ fn validation_examples(record: &Record) -> u64 {
     let is_scored = record.epochs.iter().any(|epoch| epoch.val_accuracy.is_some());
     let validation = record.data.as_ref().map_or(0, |data| data.validation);
     if is_scored && validation > 0 { validation } else { record.model.batch.max(32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Data, Epoch, Reference, Step};
+
+    /// A training of ten classes whose loss is `loss(step)`, scored with `accuracy` at its end.
+    fn record(steps: u64, loss: impl Fn(f64) -> f64, accuracy: f64) -> Record {
+        let mut record = Record::default();
+        record.model.classes = 10;
+        record.model.loss = "cross_entropy".into();
+        for step in 1..=steps {
+            record.steps.push(Step { step, loss: Some(loss(step as f64)), ..Step::default() });
+        }
+        record.epochs.push(Epoch { val_accuracy: Some(accuracy), ..Epoch::default() });
+        record.data = Some(Data { validation: 2000, ..Data::default() });
+        let (val_loss, val_accuracy) = (Some(0.35), Some(0.9));
+        record.reference = Some(Reference { val_loss, val_accuracy, ..Reference::default() });
+        record
+    }
+
+    #[test]
+    fn the_state_is_that_of_the_loss_and_of_the_reference() {
+        let state = |record: &Record| Progress::new(record).state;
+        assert_eq!(state(&Record::default()), State::Unknown);
+        assert_eq!(state(&record(100, |step| 2.3 / step, 0.95)), State::Well);
+        assert_eq!(state(&record(100, |_| 2.3, 0.11)), State::Stuck);
+        assert_eq!(state(&record(100, |step| 2.3 * step, 0.1)), State::Diverging);
+        assert_eq!(state(&record(100, |_| 1.0, 0.6)), State::Slow);
+    }
+
+    #[test]
+    fn a_slow_start_that_gets_there_by_the_planned_end_goes_well() {
+        let mut slow = record(200, |step| 2.3 * libm::pow(step, -0.2), 0.7);
+        assert_eq!(Progress::new(&slow).state, State::Slow);
+        slow.model.planned_steps = 20_000;
+        assert_eq!(Progress::new(&slow).state, State::Well);
+        slow.model.planned_steps = 300;
+        assert_eq!(Progress::new(&slow).state, State::Slow);
+    }
 }
