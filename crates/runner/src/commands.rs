@@ -17,6 +17,7 @@ pub(crate) mod output;
 pub mod overfit;
 pub mod predict;
 pub mod report;
+pub mod suite;
 pub mod sweep;
 pub mod train;
 pub mod verify;

@@ -14,9 +14,11 @@
 pub mod cure;
 pub mod inspection;
 pub mod model;
+pub mod mutation;
 pub mod probe;
 pub mod record_file;
 pub mod recorder;
 pub mod run_record;
+pub mod suite;
 pub mod treatment;
 pub mod trial;

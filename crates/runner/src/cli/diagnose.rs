@@ -8,6 +8,8 @@ use crate::Error;
 use crate::cli::config::RunArgs;
 use crate::commands::diagnose::{Request, Subject, diagnose};
 use crate::commands::explain::explain;
+use crate::commands::suite;
+use crate::commands::suite::Work;
 
 #[derive(Debug, Args)]
 pub(super) struct DiagnoseArgs {
@@ -41,16 +43,34 @@ pub(super) struct DiagnoseArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Score the diagnosis on a folder of cases with known faults: those whose names have --only in
+    /// them
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "preset", "record", "run_folder"])]
+    suite: Option<PathBuf>,
+    /// Part of the cases' names
+    #[arg(long, value_name = "TEXT", requires = "suite", default_value = "")]
+    only: String,
+    /// Measure the harm of new cases, in a file beside each
+    #[arg(long, requires = "suite")]
+    measure: bool,
 }
 
 impl DiagnoseArgs {
     pub(super) fn run(self) -> Result<(), Error> {
-        let Self { run_folder, run, record, cure, budget, fail_on, ignore, out, force, json } =
-            self;
+        let Self { run_folder, run, record, cure, budget, fail_on, ignore, .. } = self;
+        let Self { out, force, json, suite, only, measure, .. } = self;
         if !(0.0..=1e6).contains(&budget) {
             return Err(Error::Usage(format!(
                 "budget: expected 0 to 1,000,000 seconds, got {budget} (flag --budget)"
             )));
+        }
+        if let Some(folder) = suite {
+            let work = match (measure, cure) {
+                (true, _) => Work::Measure,
+                (false, true) => Work::Score(budget),
+                (false, false) => Work::Score(0.0),
+            };
+            return suite::suite(&folder, &only, work, json);
         }
         let subject = match (run_folder, record) {
             (Some(folder), _) => Subject::Run { folder, data: run.moved_data() },

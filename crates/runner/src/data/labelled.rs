@@ -175,6 +175,16 @@ impl Labelled {
         Self { inputs, targets, shape: self.shape, dims }
     }
 
+    /// Examples of the same number and shape with these inputs and targets.
+    ///
+    /// # Panics
+    /// If there are not as many of them.
+    #[must_use]
+    pub(crate) fn with_contents(&self, inputs: Inputs, targets: Targets) -> Self {
+        assert_eq!((inputs.len(), targets.len()), (self.inputs.len(), self.targets.len()));
+        Self { inputs, targets, ..*self }
+    }
+
     /// Number of examples.
     pub fn len(&self) -> usize {
         self.targets.len()

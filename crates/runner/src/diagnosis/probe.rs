@@ -183,7 +183,7 @@ fn reference(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Reference, Error
         linear: of.linear,
         ..Config::default()
     };
-    let reference = Setup::with_dataset(config, setup.dataset.clone())?;
+    let reference = setup.with_config(config)?;
     let mut state = initial::state::<f32>(&reference, cpu)?;
     train(&reference, cpu, &mut state, steps, &mut Unobserved)?;
     let score = score(&reference, cpu, &mut state)?;

@@ -78,7 +78,7 @@ pub fn treat(
         treatment.trials.extend(found.trials);
         treatment.out_of_time = found.out_of_time;
         let Some(form) = found.winner else { break };
-        let cured = Setup::with_dataset(form.config.clone(), setup.dataset.clone())?;
+        let cured = setup.with_config(form.config.clone())?;
         treatment.cured = Some(form.config.clone());
         treatment.cures.push(form);
         let record = probe::probe(&cured, cpu)?;

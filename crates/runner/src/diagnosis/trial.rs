@@ -12,7 +12,6 @@
 //! equally many examples, so that the verdict is the same on every machine; seconds only bound the
 //! search. The test set takes no part.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use doctor::{Cure, Finding, Record, Severity};
@@ -20,8 +19,8 @@ use kernels::Cpu;
 use serde::Serialize;
 
 use crate::Error;
+use crate::data::Targets;
 use crate::data::element::Element;
-use crate::data::{Dataset, Targets};
 use crate::diagnosis::cure::{self, Form};
 use crate::diagnosis::probe;
 use crate::evaluation::scorer::Scorer;
@@ -85,21 +84,18 @@ trait Contestant {
 struct Training<T> {
     setup: Setup,
     state: State<T>,
-    has_ended: bool,
+    has_diverged: bool,
 }
 
 impl<T: Element> Contestant for Training<T> {
     fn advance(&mut self, cpu: Cpu<'_>, examples: u64) -> Result<f64, Error> {
-        let Self { setup, state, has_ended } = self;
-        if !*has_ended {
+        let Self { setup, state, has_diverged } = self;
+        if !*has_diverged {
             let steps = examples.div_ceil(setup.config.images_per_step());
             let end = probe::train(setup, cpu, state, steps, &mut Unobserved)?;
-            if let End::Diverged(_) = end {
-                *has_ended = true;
-                return Ok(f64::NAN);
-            }
+            *has_diverged = matches!(end, End::Diverged(_));
         }
-        quality(setup, cpu, state)
+        if *has_diverged { Ok(f64::NAN) } else { quality(setup, cpu, state) }
     }
 }
 
@@ -135,20 +131,32 @@ fn quality<T: Element>(setup: &Setup, cpu: Cpu<'_>, state: &mut State<T>) -> Res
     })
 }
 
-fn contestant(
-    config: &Config,
-    dataset: &Arc<Dataset>,
-    cpu: Cpu<'_>,
-) -> Result<Box<dyn Contestant>, Error> {
+/// Contestant on the data of `setup` with another configuration.
+fn contestant(setup: &Setup, config: &Config, cpu: Cpu<'_>) -> Result<Box<dyn Contestant>, Error> {
     fn of<T: Element + 'static>(setup: Setup, cpu: Cpu<'_>) -> Result<Box<dyn Contestant>, Error> {
         let state = initial::state::<T>(&setup, cpu)?;
-        Ok(Box::new(Training { setup, state, has_ended: false }))
+        Ok(Box::new(Training { setup, state, has_diverged: false }))
     }
-    let setup = Setup::with_dataset(config.clone(), Arc::clone(dataset))?;
+    let setup = setup.with_config(config.clone())?;
     match config.dtype {
         Dtype::F32 | Dtype::Bf16 => of::<f32>(setup, cpu),
         Dtype::F64 => of::<f64>(setup, cpu),
     }
+}
+
+/// Contestant with the configuration of `setup`.
+fn unchanged(setup: &Setup, cpu: Cpu<'_>) -> Result<Box<dyn Contestant>, Error> {
+    contestant(setup, &setup.config, cpu)
+}
+
+/// Trains `setup` to its planned end, and returns the quality. NaN if it diverged.
+///
+/// # Errors
+/// [`Error::Network`] if there is not enough memory.
+pub fn train_fully(setup: &Setup, cpu: Cpu<'_>) -> Result<f64, Error> {
+    let examples =
+        setup.steps_per_epoch() * u64::from(setup.config.epochs) * setup.config.images_per_step();
+    unchanged(setup, cpu)?.advance(cpu, examples)
 }
 
 /// Forms of the cures of `findings`, in their order, each once. Findings that are mere facts have
@@ -185,11 +193,11 @@ pub fn search(
 ) -> Result<Search, Error> {
     let config = &setup.config;
     let mut search = Search { trials: Vec::new(), winner: None, out_of_time: false };
-    let unchanged = contestant(config, &setup.dataset, cpu)?;
-    let mut field: Vec<(Option<Form>, Box<dyn Contestant>, f64)> = vec![(None, unchanged, 0.0)];
+    let mut field: Vec<(Option<Form>, Box<dyn Contestant>, f64)> =
+        vec![(None, unchanged(setup, cpu)?, 0.0)];
     for form in forms(config, record, findings) {
         // A form whose layers do not fit is no candidate.
-        if let Ok(contestant) = contestant(&form.config, &setup.dataset, cpu) {
+        if let Ok(contestant) = contestant(setup, &form.config, cpu) {
             field.push((Some(form), contestant, f64::NAN));
         }
     }
@@ -231,7 +239,7 @@ pub fn search(
                 break;
             }
             let config = seeded(form.map_or(config, |form| &form.config));
-            *quality = contestant(&config, &setup.dataset, cpu)?.advance(cpu, examples)?;
+            *quality = contestant(setup, &config, cpu)?.advance(cpu, examples)?;
             search.trials.push(trial(form, config.seed, examples, *quality));
         }
         if !search.out_of_time && !is_better(qualities[1], qualities[0]) {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! shuffle     every example once, in an order drawn by (seed, epoch)
+//! sequential  every example once, in the order of the data
 //! balanced    as many draws with replacement: a class, uniformly, then one of its examples
 //! drop_last   without the incomplete last batch: other examples in each epoch
 //! ```
@@ -57,6 +58,7 @@ impl Setup {
                 };
                 (0..train.len() as u64).map(draw).collect()
             }
+            (Sampler::Sequential, _) => train.clone(),
             _ => {
                 let mut order = train.clone();
                 streams::shuffle(seed, epoch).shuffle(&mut order);

@@ -50,11 +50,28 @@ impl Setup {
     ///
     /// # Errors
     /// As for [`new`](Self::new).
-    pub fn with_dataset(mut config: Config, dataset: Arc<Dataset>) -> Result<Self, Error> {
+    pub fn with_dataset(config: Config, dataset: Arc<Dataset>) -> Result<Self, Error> {
+        Self::with_data(config, dataset, None)
+    }
+
+    /// Setup of `config` on the same examples as this one, with the same split, whatever data, seed
+    /// and validation set the configuration has.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_config(&self, config: Config) -> Result<Self, Error> {
+        Self::with_data(config, Arc::clone(&self.dataset), Some(self.split.clone()))
+    }
+
+    fn with_data(
+        mut config: Config,
+        dataset: Arc<Dataset>,
+        known_split: Option<Split>,
+    ) -> Result<Self, Error> {
         config.check()?;
         config.resolve(&dataset)?;
         check_data(&config, &dataset)?;
-        let split = split(&config, &dataset)?;
+        let split = known_split.map_or_else(|| split(&config, &dataset), Ok)?;
         let layers = config.layers.as_deref().unwrap_or_default();
         let input = dataset.train.shape();
         let network = network(&config, input, layers, is_sparse(&dataset))

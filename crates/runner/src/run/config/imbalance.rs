@@ -14,6 +14,8 @@ pub enum Sampler {
     /// Each example once, in a random order.
     #[default]
     Shuffle,
+    /// Each example once, in the order of the data, the same in every epoch.
+    Sequential,
     /// Draws with replacement, each class with the same probability. PyTorch:
     /// `WeightedRandomSampler` with weights of one over the count of each example's class.
     Balanced,
