@@ -7,6 +7,7 @@
 //! probe       some hundred steps, by the recorder  }
 //! cure        a finding's cure as a change of the configuration
 //! trial       paired trials of changed configurations, successive halving
+//! watch       the rules while a run trains
 //! treatment   cures on top of each other, until the doctor finds nothing more
 //! run_record  the record of a run from its folder; record_file of another program's training
 //! ```
@@ -22,3 +23,4 @@ pub mod run_record;
 pub mod suite;
 pub mod treatment;
 pub mod trial;
+pub mod watch;

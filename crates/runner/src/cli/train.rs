@@ -9,7 +9,7 @@ use nn::{Group, Optimizer};
 
 use crate::Error;
 use crate::cli::config::{RunArgs, dtype};
-use crate::commands::{dry_run, folds, output, overfit, train};
+use crate::commands::{diagnose, dry_run, folds, output, overfit, train};
 use crate::machine::signal::Signals;
 use crate::run::config::{ClassWeights, Dtype, InitFrom, NonFinite, Sampler, require};
 use crate::run::setup::Setup;
@@ -114,6 +114,14 @@ pub(super) struct TrainArgs {
     /// Exit with 4 if the test accuracy is below this fraction
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     min_accuracy: Option<f64>,
+    /// Judge the training while it runs: a line for each finding, and findings.jsonl in the run
+    /// folder
+    #[arg(long)]
+    watch: bool,
+    /// End a watched run with exit code 4 at findings of these rules, or of at least this severity
+    /// (warning, critical)
+    #[arg(long, value_name = "ID,...", value_delimiter = ',', requires = "watch")]
+    fail_on: Vec<String>,
     /// Stop after step N of the run; --resume continues it
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
@@ -173,6 +181,8 @@ impl TrainArgs {
         }
         let limits = train::Limits { steps: self.max_steps, seconds: self.max_time };
         let (min_accuracy, json, quiet) = (self.min_accuracy, self.json, self.quiet);
+        let (watch, fail_on) = (self.watch, self.fail_on.clone());
+        diagnose::check_names(&fail_on)?;
         let run = match self.resume {
             Some(folder) => {
                 let data = self.run.moved_data();
@@ -213,6 +223,6 @@ impl TrainArgs {
                 train::Run::New { config: Box::new(config), out: self.out, force: self.force }
             }
         };
-        Ok(train::Request { run, limits, min_accuracy, json, quiet })
+        Ok(train::Request { run, limits, min_accuracy, watch, fail_on, json, quiet })
     }
 }

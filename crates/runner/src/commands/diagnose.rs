@@ -184,7 +184,7 @@ fn examine(
 const SEVERITIES: [Severity; 3] = [Severity::Info, Severity::Warning, Severity::Critical];
 
 /// Checks that every name is that of a rule or a severity.
-fn check_names(names: &[String]) -> Result<(), Error> {
+pub(crate) fn check_names(names: &[String]) -> Result<(), Error> {
     let is_known = |name: &String| {
         doctor::Rule::find(name).is_some() || SEVERITIES.iter().any(|s| s.name() == name)
     };
@@ -197,15 +197,18 @@ fn check_names(names: &[String]) -> Result<(), Error> {
     }
 }
 
-/// Fails if a finding, or a symptom of one, is among `names`.
+/// `true` if `finding`, or a symptom of it, is among `names`, or as severe as one of them.
+pub(crate) fn is_named(names: &[String], finding: &Finding) -> bool {
+    let of_severity =
+        |name: &String| SEVERITIES.iter().any(|s| s.name() == name && finding.severity >= *s);
+    let named = |id: &String| names.contains(id);
+    named(&finding.id) || finding.symptoms.iter().any(named) || names.iter().any(of_severity)
+}
+
+/// Fails if a finding is among `names`.
 fn fail(names: &[String], verdict: &Verdict) -> Result<(), Error> {
-    let is_named = |finding: &&Finding| {
-        let of_severity =
-            |name: &String| SEVERITIES.iter().any(|s| s.name() == name && finding.severity >= *s);
-        let named = |id: &String| names.contains(id);
-        named(&finding.id) || finding.symptoms.iter().any(named) || names.iter().any(of_severity)
-    };
-    let found: Vec<_> = verdict.findings.iter().filter(is_named).map(|f| f.id.clone()).collect();
+    let found = verdict.findings.iter().filter(|finding| is_named(names, finding));
+    let found: Vec<_> = found.map(|finding| finding.id.clone()).collect();
     if found.is_empty() { Ok(()) } else { Err(Error::Findings { names: found.join(", ") }) }
 }
 

@@ -302,6 +302,8 @@ fn run(
         run,
         limits: Limits::default(),
         min_accuracy: None,
+        watch: false,
+        fail_on: Vec::new(),
         json: false,
         quiet: true,
     };

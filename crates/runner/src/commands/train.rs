@@ -10,16 +10,20 @@
 //! `summary.json` is written last: a run whose summary says `done` is complete.
 
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use doctor::Finding;
 use kernels::{Cpu, Executor, Isa};
 use nn::{Score, Shape};
 
-use crate::commands::dry_run;
 use crate::commands::output::print;
+use crate::commands::{diagnose, dry_run};
 use crate::data::centre::are_centred;
 use crate::data::element::Element;
 use crate::data::{Origin, noun};
+use crate::diagnosis::watch::Watch;
 use crate::evaluation::interval::Interval;
 use crate::evaluation::predictions::{Predictions, require_predictions};
 use crate::evaluation::regression::RegressionPredictions;
@@ -58,6 +62,10 @@ pub struct Request {
     pub limits: Limits,
     /// Minimum test accuracy, 0 to 1.
     pub min_accuracy: Option<f64>,
+    /// Watch the training by the doctor's rules.
+    pub watch: bool,
+    /// Names of rules, or severities, whose findings end a watched run.
+    pub fail_on: Vec<String>,
     /// Print the summary as JSON on stdout, instead of one line.
     pub json: bool,
     /// Print nothing on stderr but errors and the source of the data.
@@ -205,8 +213,8 @@ pub(crate) fn run(
         limits,
     };
     pool.enter(|| match setup.config.dtype {
-        Dtype::F32 | Dtype::Bf16 => session.run::<f32>(request.quiet, resumed, checkpoint),
-        Dtype::F64 => session.run::<f64>(request.quiet, resumed, checkpoint),
+        Dtype::F32 | Dtype::Bf16 => session.run::<f32>(request, resumed, checkpoint),
+        Dtype::F64 => session.run::<f64>(request, resumed, checkpoint),
     })
 }
 
@@ -301,7 +309,7 @@ impl Session<'_> {
     /// Trains, and writes the files of the run folder.
     fn run<T: Element>(
         &self,
-        quiet: bool,
+        request: &Request,
         resumed: bool,
         checkpoint: Option<Checkpoint>,
     ) -> Result<Outcome, Error> {
@@ -313,7 +321,7 @@ impl Session<'_> {
             None => initial::state(setup, cpu)?,
         };
 
-        let progress = TrainingProgress::new(quiet, setup, &state.position);
+        let progress = TrainingProgress::new(request.quiet, setup, &state.position);
         progress.line(&self.describe());
         if setup.config.dtype == Dtype::Bf16 && !self.isa.multiplies_bf16() {
             progress.line(&format!(
@@ -342,6 +350,8 @@ impl Session<'_> {
         journal.rewrite(&state.position.history, &record)?;
         self.signals.defer();
         let probe = ActivityProbe::new(setup);
+        let (to, findings) = mpsc::channel();
+        let mut watch = request.watch.then(|| Watch::<T>::new(setup, cpu, to)).transpose()?;
         let mut recorder = Recorder {
             session: self,
             cpu,
@@ -350,11 +360,19 @@ impl Session<'_> {
             journal: &journal,
             record,
             caught: None,
+            findings,
+            fail_on: &request.fail_on,
+            failed_on: Vec::new(),
             cadence: Cadence::new(&setup.config, Instant::now()),
             is_saved: false,
             spent: Spent::default(),
         };
-        let end = epochs::run(setup, cpu, &mut state, &mut recorder, &mut Unobserved)?;
+        let end = match &mut watch {
+            Some(watch) => epochs::run(setup, cpu, &mut state, &mut recorder, watch)?,
+            None => epochs::run(setup, cpu, &mut state, &mut recorder, &mut Unobserved)?,
+        };
+        // Findings of a last step that was not taken.
+        recorder.receive()?;
         progress.end();
         if end != End::Done {
             self.record_partial_epoch(&journal, &state, &mut recorder.record)?;
@@ -362,7 +380,7 @@ impl Session<'_> {
         if !recorder.is_saved {
             recorder.write_checkpoint(&state)?;
         }
-        let Recorder { caught, record, spent, .. } = recorder;
+        let Recorder { caught, record, spent, failed_on, .. } = recorder;
 
         let has_values = setup.dataset.has_values();
         let test = match end {
@@ -388,6 +406,9 @@ impl Session<'_> {
         let outcome = match (end, caught) {
             (End::Diverged(divergence), _) => Err(Error::Diverged { divergence, folder }),
             (End::Stopped, Some(signal)) => Err(Error::Interrupted { signal, folder }),
+            (End::Stopped, None) if !failed_on.is_empty() => {
+                Err(Error::Findings { names: failed_on.join(", ") })
+            }
             (End::Stopped, None) => {
                 let folder = folder.display();
                 terminal::say(&format!(
@@ -571,6 +592,11 @@ struct Recorder<'a> {
     journal: &'a Journal<'a>,
     record: Vec<Health>,
     caught: Option<Signal>,
+    /// Findings of the watch, as they come.
+    findings: Receiver<Finding>,
+    fail_on: &'a [String],
+    /// Names of the findings that end the run.
+    failed_on: Vec<String>,
     cadence: Cadence,
     /// `true` if the checkpoint holds the current state.
     is_saved: bool,
@@ -578,6 +604,21 @@ struct Recorder<'a> {
 }
 
 impl Recorder<'_> {
+    /// Prints and writes the findings of the watch that have come since the last call.
+    fn receive(&mut self) -> Result<(), Error> {
+        for finding in self.findings.try_iter() {
+            let Finding { id, severity, message, .. } = &finding;
+            self.progress.line(&format!("{severity}: {id}: {message}"));
+            let line = serde_json::to_string(&finding)
+                .map_err(|error| Error::Usage(format!("finding: {error}")))?;
+            self.session.folder.append(folder::FINDINGS, (line + "\n").as_bytes())?;
+            if diagnose::is_named(self.fail_on, &finding) {
+                self.failed_on.push(id.clone());
+            }
+        }
+        Ok(())
+    }
+
     fn write_checkpoint<T: Element>(&mut self, state: &State<T>) -> Result<(), Error> {
         let start = Instant::now();
         self.journal.sync()?;
@@ -596,6 +637,7 @@ impl<T: Element> Callback<T> for Recorder<'_> {
         self.is_saved = false;
         self.progress.step(position);
         self.caught = self.session.signals.caught();
+        self.receive()?;
         let Session { setup, started, limits, .. } = self.session;
         let steps_per_epoch = setup.steps_per_epoch();
         let global_step = position.global_step(steps_per_epoch);
@@ -603,7 +645,8 @@ impl<T: Element> Callback<T> for Recorder<'_> {
         let is_last = global_step == steps_per_epoch * u64::from(setup.config.epochs);
         let at_limit = limits.steps.is_some_and(|limit| global_step >= limit)
             || limits.seconds.is_some_and(|limit| started.elapsed().as_secs_f64() >= limit);
-        let continues = self.caught.is_none() && (is_last || !at_limit);
+        let continues =
+            self.caught.is_none() && self.failed_on.is_empty() && (is_last || !at_limit);
         if continues && self.cadence.is_due_after_step(global_step) {
             self.write_checkpoint(state)?;
         }

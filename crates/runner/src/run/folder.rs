@@ -34,6 +34,8 @@ pub(crate) const FORMAT: u32 = 2;
 pub const CONFIG: &str = "config.toml";
 /// Metrics: one JSON object per epoch.
 pub const METRICS: &str = "metrics.jsonl";
+/// Findings of a watched training: one JSON object per finding.
+pub const FINDINGS: &str = "findings.jsonl";
 /// Metrics as a table.
 pub const TABLE: &str = "metrics.csv";
 /// Metrics for TensorBoard, which finds files by `tfevents` in their name.
@@ -174,8 +176,10 @@ impl RunFolder {
         let _lock = folder.file(CONFIG).is_file().then(|| folder.lock()).transpose()?;
         folder.remove_temporary_files()?;
         // The checkpoint goes first: a run whose other files are gone must not be resumed.
-        let own =
-            [CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, REPORT, FOLDS, CONFIG];
+        let own = [
+            CHECKPOINT, SUMMARY, MODEL, METRICS, TABLE, EVENTS, HEALTH, FINDINGS, REPORT, FOLDS,
+            CONFIG,
+        ];
         for name in own.into_iter().chain(EXPORTS) {
             folder.remove(name)?;
         }
