@@ -16,12 +16,47 @@ macro_rules! rules {
 }
 
 rules! {
+    non_finite_inputs,
+    constant_inputs,
+    outlier_inputs,
+    outlier_targets,
+    random_labels,
+    split_shift,
+    shifted_labels,
+    split_leak,
+    missing_class,
+    sorted_examples,
+    unscaled_inputs,
+    small_inputs,
+    target_scale,
+    label_noise,
+    conflicting_duplicates,
+    class_imbalance,
+    small_data,
+    duplicated_examples,
     non_finite,
     vanishing_gradient,
+    unchanged_parameters,
+    schedule_starves,
+    batch_too_large,
+    batch_too_small,
+    skipped_steps,
+    loss_spikes,
+    oscillation,
+    overfitting,
+    too_few_steps,
+    stalled_training,
+    collapsed_predictions,
+    confusion,
+    plateau,
+    underfitting,
+    overtraining,
+    loss_not_decreasing,
+    accuracy_at_chance,
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests {
