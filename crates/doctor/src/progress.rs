@@ -90,6 +90,7 @@ impl Progress {
         if record.steps.last().is_some_and(non_finite) {
             return State::Diverging;
         }
+        let mut beats_chance = false;
         if let (Some(accuracy), Some(chance)) = (self.accuracy, self.chance_accuracy) {
             let examples = validation_examples(record);
             let margin = |p| fraction_margin(p, examples, DEVIATIONS);
@@ -97,6 +98,7 @@ impl Progress {
                 let grew = first_loss.zip(last_loss).is_some_and(|(a, b)| b > DIVERGING * a);
                 return if grew { State::Diverging } else { State::Stuck };
             }
+            beats_chance = true;
             if let Some(reference) = self.reference_accuracy {
                 let is_well = accuracy + margin(accuracy) >= reference;
                 return if is_well { State::Well } else { State::Slow };
@@ -108,7 +110,7 @@ impl Progress {
         let scored = record.epochs.iter().rev().find_map(|epoch| epoch.val_loss).unwrap_or(last);
         if last > DIVERGING * first && last > start {
             State::Diverging
-        } else if last > STUCK * start {
+        } else if last > STUCK * start && !beats_chance {
             State::Stuck
         } else if reference.map_or(last <= WELL * start, |reference| scored <= 1.1 * reference) {
             State::Well
@@ -184,4 +186,33 @@ fn validation_examples(record: &Record) -> u64 {
     let is_scored = record.epochs.iter().any(|epoch| epoch.val_accuracy.is_some());
     let validation = record.data.as_ref().map_or(0, |data| data.validation);
     if is_scored && validation > 0 { validation } else { record.model.batch.max(32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::rules::testing::{mnist, record_of_data, record_of_losses};
+
+    #[test]
+    fn an_accuracy_above_chance_is_not_stuck_whatever_the_loss() {
+        let state = |accuracy: f64| {
+            let mut record = record_of_data(mnist(), &[accuracy]);
+            record.steps = record_of_losses([4.0, 3.0, 2.4, 2.3]).steps;
+            Progress::new(&record).state
+        };
+        assert_eq!(state(0.4), State::Slow);
+        assert_eq!(state(0.1), State::Stuck);
+    }
+
+    #[test]
+    fn a_last_step_without_a_number_diverges() {
+        let mut record = record_of_losses(Vec::from([2.0, 1.0, f64::NAN]));
+        assert_eq!(Progress::new(&record).state, State::Diverging);
+        record.steps.pop();
+        assert_eq!(Progress::new(&record).state, State::Well);
+        record.steps.clear();
+        assert_eq!(Progress::new(&record).state, State::Unknown);
+    }
 }

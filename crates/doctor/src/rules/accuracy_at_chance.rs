@@ -8,6 +8,7 @@ use crate::curve;
 use crate::finding::Finding;
 use crate::progress::State;
 use crate::rule::{Context, Rule, Threshold};
+use crate::scores::validation_margin;
 
 pub(super) static RULE: Rule = Rule {
     id: "accuracy-at-chance",
@@ -42,9 +43,15 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     let (Some(first), Some(last)) = (progress.first_loss, progress.last_loss) else {
         return Vec::new();
     };
+    let at_chance = accuracy <= chance + validation_margin(record, chance, 3.0);
     let fell = last < (1.0 - context.threshold("fall")) * first;
     let is_judged = curve::last_step(record) >= STEP && curve::is_finite(record);
-    if progress.state != State::Stuck || !fell || !is_judged || curve::is_warming_up(record) {
+    if progress.state != State::Stuck
+        || !at_chance
+        || !fell
+        || !is_judged
+        || curve::is_warming_up(record)
+    {
         return Vec::new();
     }
     let message = format!(

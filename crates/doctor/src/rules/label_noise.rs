@@ -31,7 +31,8 @@ pub(super) static RULE: Rule = Rule {
     origin: "Both labels of a pair of training examples may be wrong, but one of a pair with a \
              clean validation example: t falls by (1 - r)^2, v by 1 - r. A vote outweighs wrong \
              labels, so that m falls by 1 - r too; classes that overlap have such an excess of \
-             m over t as well (Cover and Hart), and so `both` is higher. A network that has not \
+             m over t as well (Cover and Hart): so `both` is higher, and the \
+             finding a mere fact if the training goes well. A network that has not \
              seen an example that epoch classifies it like a validation example, or better.",
     references: "Cover, Hart, IEEE Trans. Information Theory 13, 1967; Northcutt, Jiang, Chuang, \
                  Confident Learning, J. Artificial Intelligence Research 70, 2021; Frenay, \
@@ -71,6 +72,8 @@ struct Estimate {
     wrong: f64,
     threshold: f64,
     confidence: f64,
+    /// `true` if classes that overlap would look the same.
+    is_ambiguous: bool,
     text: String,
 }
 
@@ -114,7 +117,13 @@ fn estimate(context: &Context<'_>, data: &Data) -> Option<Estimate> {
                 100.0 * training,
                 100.0 * clean.unwrap_or_default()
             );
-            return Some(Estimate { wrong, threshold, confidence: 0.75, text });
+            return Some(Estimate {
+                wrong,
+                threshold,
+                confidence: 0.75,
+                is_ambiguous: false,
+                text,
+            });
         }
         let vote = data.neighbour_vote;
         let by_vote = vote.and_then(|vote| wrong(chance, (training, n), (vote, n)));
@@ -125,7 +134,7 @@ fn estimate(context: &Context<'_>, data: &Data) -> Option<Estimate> {
                 100.0 * training,
                 100.0 * vote.unwrap_or_default()
             );
-            return Some(Estimate { wrong, threshold, confidence: 0.55, text });
+            return Some(Estimate { wrong, threshold, confidence: 0.35, is_ambiguous: true, text });
         }
     }
     // Dropout and tiny batches of a batch norm harm the training accuracy alone.
@@ -145,6 +154,7 @@ fn estimate(context: &Context<'_>, data: &Data) -> Option<Estimate> {
         wrong,
         threshold,
         confidence: 0.6,
+        is_ambiguous: false,
         text,
     })
 }
@@ -155,12 +165,18 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     if record.model.task != Task::Classification {
         return Vec::new();
     }
-    let Some(Estimate { wrong, threshold, confidence, text }) = estimate(context, data) else {
-        return Vec::new();
-    };
-    let message = format!("About {:.0} % of the training labels are wrong: {text}.", 100.0 * wrong);
+    let Some(estimate) = estimate(context, data) else { return Vec::new() };
+    let Estimate { wrong, threshold, confidence, is_ambiguous, text } = estimate;
+    let or = if is_ambiguous { ", or not determined by the inputs" } else { "" };
+    let wrong_percent = 100.0 * wrong;
+    let message =
+        format!("About {wrong_percent:.0} % of the training labels are wrong{or}: {text}.");
     let mut finding = context.finding(message);
-    finding.severity = finding.severity.max(Severity::Warning);
+    finding.severity = if is_ambiguous {
+        finding.severity.min(Severity::Warning)
+    } else {
+        finding.severity.max(Severity::Warning)
+    };
     let quantity = "estimated fraction of wrong labels";
     Vec::from([finding.with(quantity, wrong, threshold).with_confidence(confidence)])
 }

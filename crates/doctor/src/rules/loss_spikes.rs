@@ -80,10 +80,8 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     if spikes.len() < 2 && loss <= 2.0 * first {
         return Vec::new();
     }
-    let message = format!(
-        "The loss rises suddenly {} times, highest at step {step} to {loss:.3e}.",
-        spikes.len()
-    );
+    let times = if spikes.len() == 1 { "once".into() } else { format!("{} times", spikes.len()) };
+    let message = format!("The loss rises suddenly {times}, highest at step {step} to {loss:.3e}.");
     let finding = context
         .finding(message)
         .at_step(spikes.first().map_or(step, |spike| spike.0))

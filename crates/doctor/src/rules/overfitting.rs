@@ -18,7 +18,8 @@ pub(super) static RULE: Rule = Rule {
     formula: "One of three, by the last epochs. (1) Training accuracy less validation accuracy \
               above `gap`, and by four standard deviations, with the former above 0.5. (2) The \
               validation accuracy is below its best by `fall`, and by four standard deviations, \
-              while the training loss is lower than then. (3) The validation loss is above its \
+              while the training loss is lower than then, and the training accuracy at \
+              that best at least. (3) The validation loss is above its \
               best by the factor `rise`, for two epochs at least, while the training loss is lower \
               than then. Without accuracies, (1) is the gap of the losses over the loss of a \
               constant prediction, and (3) is a warning.",
@@ -135,7 +136,9 @@ fn by_fall(context: &Context<'_>) -> Option<Evidence> {
         format!("the validation accuracy fell from {:.1} % to {:.1} %", 100.0 * best, 100.0 * now);
     let quantity = "best validation accuracy less that of the last epochs";
     let (value, severity) = (best - now, Severity::Warning);
-    (value > threshold && trains_on(record, index)).then_some(Evidence {
+    // A training that hardly learns has accuracies that wander.
+    let is_known = last(record, |epoch| epoch.train_accuracy).is_none_or(|train| train >= best);
+    (value > threshold && is_known && trains_on(record, index)).then_some(Evidence {
         severity,
         quantity,
         value,
@@ -207,6 +210,8 @@ mod tests {
         let healthy =
             [[0.2, 0.94, 0.09, 0.972], [0.05, 0.985, 0.08, 0.976], [0.03, 0.99, 0.08, 0.978]];
         assert_eq!(check(&healthy), None);
+        let wandering = [[1.6, 0.3, 1.6, 0.36], [1.59, 0.32, 1.6, 0.26], [1.58, 0.33, 1.6, 0.26]];
+        assert_eq!(check(&wandering), None);
         assert_eq!(check(&[]), None);
     }
 

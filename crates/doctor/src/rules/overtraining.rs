@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 
 use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
-use crate::progress::State;
 use crate::rule::{Context, Rule, Threshold};
 
 pub(super) static RULE: Rule = Rule {
@@ -15,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
               time, and may have made the network worse.",
     formula: "The best validation score of the epochs after the first `fraction` of them is not \
               better than the best within it, by 1 % of the loss (or 0.001 of the accuracy, if no \
-              loss was measured), over ten epochs at least.",
+ loss was measured), over ten epochs at least, in a training that goes well.",
     origin: "The best of one part is compared with the best of the other, so that a lucky epoch \
              counts on either side. It is a fact: time was lost, the network may be fine.",
     references: "Prechelt, Early Stopping - But When?, 1998; Rauschmayr et al., Amazon SageMaker \
@@ -45,9 +44,8 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     let min = |scores: &[f64]| scores.iter().copied().fold(f64::INFINITY, f64::min);
     let (before, after) = (min(first), min(second));
     let needed = if is_loss { before - 0.01 * libm::fabs(before) } else { before - 0.001 };
-    let learns = matches!(context.progress.state, State::Well | State::Slow);
     let is_known = before.is_finite() && after.is_finite() && scores.len() >= EPOCHS;
-    if !learns || !is_known || after < needed {
+    if !context.progress.is_well() || !is_known || after < needed {
         return Vec::new();
     }
     let best = first.iter().position(|&score| score == before).unwrap_or_default() + 1;
