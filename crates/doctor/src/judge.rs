@@ -61,7 +61,8 @@ fn with_symptoms(findings: Vec<Finding>) -> Vec<Finding> {
             && cause.severity >= symptom.severity
             && rule.is_some_and(|rule| rule.causes.contains(&&symptom.id[..]))
     };
-    // The root of each finding: follow the causes, at most as many as there are findings.
+    // The root of each finding: follow the causes, at most as many as there are findings. Two that
+    // cause each other have the first of them as root.
     let parent: Vec<Option<usize>> = findings
         .iter()
         .map(|symptom| findings.iter().position(|cause| causes(cause, symptom)))
@@ -69,12 +70,16 @@ fn with_symptoms(findings: Vec<Finding>) -> Vec<Finding> {
     let root = |start: usize| {
         let mut at = start;
         for _ in 0..findings.len() {
-            match parent[at] {
-                Some(next) if next != start => at = next,
-                _ => break,
-            }
+            let Some(next) = parent[at] else { return at };
+            at = next;
         }
-        at
+        // So many steps without an end: it is on a cycle.
+        let (on_cycle, mut first) = (at, at);
+        while let Some(next) = parent[at].filter(|&next| next != on_cycle) {
+            at = next;
+            first = first.min(at);
+        }
+        first
     };
     let roots: Vec<usize> = (0..findings.len()).map(root).collect();
     let symptoms_of = |index: usize| {
@@ -92,4 +97,35 @@ fn with_symptoms(findings: Vec<Finding>) -> Vec<Finding> {
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(findings: &[(&str, f64)]) -> Vec<(String, Vec<String>)> {
+        let finding = |&(id, confidence): &(&str, f64)| {
+            Finding::new(id, Severity::Critical, "".into()).with_confidence(confidence)
+        };
+        let kept = with_symptoms(findings.iter().map(finding).collect());
+        kept.into_iter().map(|finding| (finding.id, finding.symptoms)).collect()
+    }
+
+    #[test]
+    fn symptoms_of_symptoms_have_one_root() {
+        let found = [("random-labels", 0.9), ("label-noise", 0.7), ("plateau", 0.2)];
+        let kept = roots(&found);
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert_eq!(kept[0].0, "random-labels");
+        assert_eq!(kept[0].1, ["label-noise", "plateau"]);
+        assert_eq!(roots(&[("plateau", 0.2), ("loss-spikes", 0.1)])[0].0, "loss-spikes");
+    }
+
+    #[test]
+    fn two_findings_that_cause_each_other_do_not_vanish() {
+        let kept = roots(&[("shifted-labels", 0.9), ("split-shift", 0.6), ("confusion", 0.3)]);
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert_eq!(kept[0].0, "shifted-labels");
+        assert_eq!(kept[0].1, ["split-shift", "confusion"]);
+    }
 }

@@ -35,15 +35,18 @@
 extern crate alloc;
 
 pub mod cure;
+mod curve;
 mod depth;
 pub mod finding;
 pub mod judge;
+mod noise;
 #[cfg(feature = "serde")]
 mod number;
 pub mod progress;
 pub mod record;
 pub mod rule;
 mod rules;
+mod scores;
 pub mod settings;
 pub mod statistics;
 

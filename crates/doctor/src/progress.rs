@@ -95,6 +95,7 @@ impl Progress {
         if record.steps.last().is_some_and(non_finite) {
             return State::Diverging;
         }
+        let mut beats_chance = false;
         if let (Some(accuracy), Some(chance)) = (self.accuracy, self.chance_accuracy) {
             let examples = validation_examples(record);
             let margin = |p| fraction_margin(p, examples, DEVIATIONS);
@@ -102,6 +103,7 @@ impl Progress {
                 let grew = first_loss.zip(last_loss).is_some_and(|(a, b)| b > DIVERGING * a);
                 return if grew { State::Diverging } else { State::Stuck };
             }
+            beats_chance = true;
             if let Some(reference) = self.reference_accuracy {
                 let is_well = accuracy + margin(accuracy) >= reference || self.will_be_well(record);
                 return if is_well { State::Well } else { State::Slow };
@@ -113,7 +115,7 @@ impl Progress {
         let scored = record.epochs.iter().rev().find_map(|epoch| epoch.val_loss).unwrap_or(last);
         if last > DIVERGING * first && last > start {
             State::Diverging
-        } else if last > STUCK * start {
+        } else if last > STUCK * start && !beats_chance {
             State::Stuck
         } else if reference.map_or(last <= WELL * start, |reference| scored <= 1.1 * reference)
             || self.will_be_well(record)
@@ -228,8 +230,11 @@ fn validation_examples(record: &Record) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::record::{Data, Epoch, Reference, Step};
+    use crate::rules::testing::{mnist, record_of_data, record_of_losses};
 
     /// A training of ten classes whose loss is `loss(step)`, scored with `accuracy` at its end.
     fn record(steps: u64, loss: impl Fn(f64) -> f64, accuracy: f64) -> Record {
@@ -264,5 +269,26 @@ mod tests {
         assert_eq!(Progress::new(&slow).state, State::Well);
         slow.model.planned_steps = 300;
         assert_eq!(Progress::new(&slow).state, State::Slow);
+    }
+
+    #[test]
+    fn an_accuracy_above_chance_is_not_stuck_whatever_the_loss() {
+        let state = |accuracy: f64| {
+            let mut record = record_of_data(mnist(), &[accuracy]);
+            record.steps = record_of_losses([4.0, 3.0, 2.4, 2.3]).steps;
+            Progress::new(&record).state
+        };
+        assert_eq!(state(0.4), State::Slow);
+        assert_eq!(state(0.1), State::Stuck);
+    }
+
+    #[test]
+    fn a_last_step_without_a_number_diverges() {
+        let mut record = record_of_losses(Vec::from([2.0, 1.0, f64::NAN]));
+        assert_eq!(Progress::new(&record).state, State::Diverging);
+        record.steps.pop();
+        assert_eq!(Progress::new(&record).state, State::Well);
+        record.steps.clear();
+        assert_eq!(Progress::new(&record).state, State::Unknown);
     }
 }

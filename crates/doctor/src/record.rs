@@ -244,7 +244,7 @@ entry! {
         class_counts: Vec<u64>,
         /// Validation examples per class.
         validation_class_counts: Vec<u64>,
-        /// Examples sampled for the two fractions.
+        /// Examples sampled for the fractions of neighbours, of each set.
         neighbours_sampled: u64,
         /// Training examples that occur more than once.
         duplicates: u64,
@@ -268,6 +268,9 @@ entry! {
         rms,
         /// Largest standard deviation of an input over the smallest that is not 0.
         scale_ratio,
+        /// Largest range, maximum less minimum, of an input over the smallest that is not 0.
+        /// Unlike the ratio of standard deviations, it does not depend on how often an input is 0.
+        range_ratio,
         /// Largest |mean| of an input over its standard deviation, constant inputs left out.
         offset_ratio,
         /// Fraction of successive training examples, in the order of training, with one label.
@@ -276,7 +279,11 @@ entry! {
         same_label_by_chance,
         /// Fraction of sampled examples whose label is that of their nearest other example.
         neighbour_agreement,
-        /// Same for validation examples and their nearest training examples.
+        /// Fraction of sampled examples whose label is the most frequent one among their 15
+        /// nearest other examples.
+        neighbour_vote,
+        /// Fraction of sampled validation examples whose label is that of their nearest training
+        /// example.
         validation_agreement,
         /// Distance of the validation set's mean input from the training set's, in standard
         /// deviations of the latter, root mean square over inputs.

@@ -20,7 +20,17 @@ pub(super) static RULE: Rule = Rule {
     references: "Goodfellow, Bengio, Courville, Deep Learning, 2016, section 4.1.",
     thresholds: &[],
     cures: &[Cure::LowerRate, Cure::ClipNorm, Cure::StandardiseInputs, Cure::MatchedInitialiser],
-    causes: &[],
+    causes: &[
+        "skipped-steps",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "collapsed-predictions",
+        "loss-spikes",
+        "plateau",
+        "confusion",
+        "underfitting",
+    ],
     check,
 };
 
@@ -88,7 +98,11 @@ mod tests {
         }
         let finding = check_rule(&RULE, &record).expect("a finding");
         assert_eq!((finding.step, finding.layer.as_deref()), (Some(2), Some("layers.2.weight")));
-        let first = NonFinite { name: "layers.0".into(), operation: "outputs".into(), ..Default::default() };
+        let first = NonFinite {
+            name: "layers.0".into(),
+            operation: "outputs".into(),
+            ..Default::default()
+        };
         record.steps[1].non_finite = Some(first);
         let finding = check_rule(&RULE, &record).expect("a finding");
         assert_eq!(finding.layer.as_deref(), Some("layers.0"));

@@ -1,0 +1,96 @@
+//! Training examples in the order of their labels.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use crate::cure::Cure;
+use crate::finding::Finding;
+use crate::rule::{Context, Rule, Threshold};
+
+pub(super) static RULE: Rule = Rule {
+    id: "sorted-examples",
+    title: "The training examples are in the order of their labels",
+    meaning: "A batch of one class teaches the network to predict that class for everything, and \
+              the next one to forget it. Gradients of batches are estimates of the whole \
+              gradient only if their examples are drawn at random.",
+    formula: "(s - c) / (1 - c), with s the fraction of successive training examples with one \
+              label, in the order of training, and c the same in a random order, above `excess`, \
+              and by more than five standard deviations of chance. Full batches have no order.",
+    origin: "0 in a random order, 1 if each class is one block. The half leaves room for data \
+             that come in short runs.",
+    references: "Bengio, Practical Recommendations for Gradient-Based Training of Deep \
+                 Architectures, 2012; Bottou, Stochastic Gradient Descent Tricks, 2012.",
+    thresholds: &[Threshold {
+        key: "excess",
+        default: 0.5,
+        meaning: "excess of equal labels in succession over chance, 1 at most",
+    }],
+    cures: &[Cure::Shuffle],
+    causes: &[
+        "loss-spikes",
+        "oscillation",
+        "collapsed-predictions",
+        "confusion",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "plateau",
+        "underfitting",
+        "non-finite",
+        "batch-too-small",
+        "split-shift",
+    ],
+    check,
+};
+
+fn check(context: &Context<'_>) -> Vec<Finding> {
+    let record = context.record;
+    let Some(data) = &record.data else { return Vec::new() };
+    let (Some(same), Some(chance)) = (data.same_label_successors, data.same_label_by_chance) else {
+        return Vec::new();
+    };
+    let excess = (same - chance) / (1.0 - chance);
+    let deviation = libm::sqrt(chance * (1.0 - chance) / data.train as f64);
+    let threshold = context.threshold("excess");
+    let is_full_batch = data.train > 0 && record.model.batch >= data.train;
+    let is_significant = same - chance > 5.0 * deviation;
+    if !is_significant || excess <= threshold || !excess.is_finite() || is_full_batch {
+        return Vec::new();
+    }
+    let message = format!(
+        "{:.1} % of successive training examples have one label, against {:.1} % in a random \
+         order: they are sorted.",
+        100.0 * same,
+        100.0 * chance
+    );
+    let quantity = "excess of equal labels in succession over chance";
+    let finding = context.finding(message).with(quantity, excess, threshold).with_confidence(0.93);
+    Vec::from([finding])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Severity;
+    use crate::record::Data;
+    use crate::rules::testing::{check_rule, mnist, record_of_data};
+
+    #[test]
+    fn blocks_of_a_class_are_found_and_short_runs_are_not() {
+        let check = |same: f64, batch: u64| {
+            let data = Data { same_label_successors: Some(same), ..mnist() };
+            let mut record = record_of_data(data, &[0.1]);
+            record.model.batch = batch;
+            check_rule(&RULE, &record)
+        };
+        assert_eq!(check(0.9998, 64).expect("sorted").severity, Severity::Critical);
+        assert_eq!(check(0.5, 64), None);
+        assert_eq!(check(0.9998, 50_000), None);
+        let few = Data {
+            train: 12,
+            same_label_successors: Some(0.8),
+            same_label_by_chance: Some(0.5),
+            ..Data::default()
+        };
+        assert_eq!(check_rule(&RULE, &record_of_data(few, &[])), None, "chance among 12 rows");
+    }
+}
