@@ -34,10 +34,12 @@
 
 extern crate alloc;
 
+mod activity;
 pub mod cure;
 mod depth;
 pub mod finding;
 pub mod judge;
+mod network;
 #[cfg(feature = "serde")]
 mod number;
 pub mod progress;
@@ -45,7 +47,10 @@ pub mod record;
 pub mod rule;
 mod rules;
 pub mod settings;
+mod signal;
 pub mod statistics;
+mod trend;
+mod updates;
 
 pub use cure::Cure;
 pub use finding::{Evidence, Finding, Severity};

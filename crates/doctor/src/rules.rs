@@ -18,8 +18,42 @@ macro_rules! rules {
 rules! {
     non_finite,
     vanishing_gradient,
+
+    // The network and the optimizer.
+    gradient_check,
+    output_count,
+    loss_mismatch,
+    output_layer,
+    zero_initialisation,
+    symmetric_units,
+    frozen_layer,
+    large_biases,
+    initialisation_too_small,
+    initialisation_too_large,
+    batch_norm_small_batch,
+    dropout_too_strong,
+    regularisation_too_strong,
+    optimizer_momentum,
+    too_deep,
+    bottleneck,
+    exploding_gradient,
+    learning_rate_too_high,
+    saturation,
+    dead_relu,
+    clip_always,
+    optimizer_epsilon,
+    learning_rate_too_low,
+    precision_too_low,
+    unchanged_parameters,
+    initial_loss,
+    exploding_updates,
+    constant_output,
+    overfit_one_batch_fails,
+    clip_never,
 }
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod testing;
 
@@ -39,6 +73,21 @@ mod tests {
             }
             let is_plain = |c: char| c.is_ascii_lowercase() || c == '-';
             assert!(rule.id.chars().all(is_plain), "{}", rule.id);
+        }
+    }
+
+    /// Findings of rules that cause each other would hide each other.
+    #[test]
+    fn no_rule_causes_itself() {
+        let causes = |id: &str| Rule::find(id).map_or(&[][..], |rule| rule.causes);
+        for rule in ALL {
+            let mut reached: BTreeSet<&str> = rule.causes.iter().copied().collect();
+            for _ in ALL {
+                let further: BTreeSet<_> =
+                    reached.iter().flat_map(|&id| causes(id)).copied().collect();
+                reached.extend(further);
+            }
+            assert!(!reached.contains(rule.id), "{} causes itself", rule.id);
         }
     }
 
