@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::network::{initial_layers, is_rectifier};
+use crate::network::{initial_layers, is_rectifier, layer_steps};
 use crate::record::{LayerSample, Record};
 use crate::statistics::median;
 
@@ -31,16 +31,16 @@ fn fraction(sample: &LayerSample) -> Option<f64> {
 /// Dead units of each layer of rectifiers that was measured, in order.
 pub(crate) fn dead_units(record: &Record) -> Vec<Dead> {
     let initial = initial_layers(record);
-    let measured = || record.steps.iter().filter(|step| !step.layers.is_empty());
     let of_layer = |layer: usize| {
         let before = initial.get(layer).and_then(fraction);
-        let steps =
-            || measured().filter_map(move |s| Some((s.step, fraction(s.layers.get(layer)?)?)));
+        let steps = || {
+            layer_steps(record).filter_map(move |s| Some((s.step, fraction(s.layers.get(layer)?)?)))
+        };
         let last = steps().collect::<Vec<_>>();
         let latest = last.iter().rev().take(STEPS).map(|&(_, fraction)| fraction);
         let after = median(latest).or(before)?;
         let lasting = last.iter().rev().take_while(|&&(_, fraction)| fraction >= 0.5).last();
-        let sample = measured().next_back().and_then(|s| s.layers.get(layer));
+        let sample = layer_steps(record).next_back().and_then(|s| s.layers.get(layer));
         let units = sample.or_else(|| initial.get(layer))?.units;
         Some(Dead { layer, units, before, after, step: lasting.map(|&(step, _)| step) })
     };

@@ -100,9 +100,21 @@ pub(crate) fn initial_layers(record: &Record) -> &[LayerSample] {
     }
 }
 
-/// Recorded steps that were taken and whose tensors were measured.
-pub(crate) fn taken_steps(record: &Record) -> impl DoubleEndedIterator<Item = &Step> {
-    record.steps.iter().filter(|step| !step.skipped && !step.tensors.is_empty())
+/// Recorded steps without a non-finite loss. The others tell nothing of layers and tensors.
+fn finite_steps(record: &Record) -> impl DoubleEndedIterator<Item = &Step> + Clone {
+    let is_finite =
+        |step: &&Step| step.non_finite.is_none() && step.loss.is_none_or(f64::is_finite);
+    record.steps.iter().filter(is_finite)
+}
+
+/// Finite steps that were taken and whose tensors were measured.
+pub(crate) fn taken_steps(record: &Record) -> impl DoubleEndedIterator<Item = &Step> + Clone {
+    finite_steps(record).filter(|step| !step.skipped && !step.tensors.is_empty())
+}
+
+/// Finite steps whose layers were measured.
+pub(crate) fn layer_steps(record: &Record) -> impl DoubleEndedIterator<Item = &Step> + Clone {
+    finite_steps(record).filter(|step| !step.layers.is_empty())
 }
 
 /// Last step of the training: the last recorded, or the last planned if that is later.

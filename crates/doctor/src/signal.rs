@@ -20,8 +20,9 @@ pub(crate) struct Gain {
     pub(crate) is_last: bool,
 }
 
-/// Gains of the layers with weights, in order. Those of layers in residual blocks or before a
-/// normalisation are left out, since they do not set the scale of what follows.
+/// Gains of the layers with weights, in order. Those of layers in residual blocks, before a
+/// normalisation and with attention are left out, since their weights do not set the scale of what
+/// follows.
 ///
 /// Without samples of the layers, a gain is that of independent weights: their root mean square
 /// times the root of the fan-in.
@@ -32,7 +33,10 @@ pub(crate) fn gains(record: &Record) -> Vec<Gain> {
     let gain = |&layer: &usize| {
         let is_normalised =
             until_next_weights(model, layer).iter().any(|layer| is_normalisation(&layer.kind));
-        if is_normalised || model.layers.get(layer)?.residual {
+        let spec = model.layers.get(layer)?;
+        // Attention averages over positions, which no weights make up for.
+        let averages = matches!(&spec.kind[..], "attention" | "transformer");
+        if is_normalised || spec.residual || averages {
             return None;
         }
         let measured = input_rms(record, layer, samples).and_then(|input| {

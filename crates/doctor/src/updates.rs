@@ -21,6 +21,12 @@ impl Updates {
         Some(Self { steps, median })
     }
 
+    /// Mean over the steps: the distance that weights move at most, per step.
+    pub(crate) fn mean(&self) -> f64 {
+        let updates = || self.steps.iter().map(|&(_, update)| update).filter(|u| u.is_finite());
+        updates().sum::<f64>() / updates().count().max(1) as f64
+    }
+
     /// Step with the largest relative update.
     pub(crate) fn peak(&self) -> (u64, f64) {
         let larger = |a: (u64, f64), b: &(u64, f64)| if b.1 > a.1 { *b } else { a };
@@ -99,5 +105,6 @@ mod tests {
         assert_eq!((typical.median, typical.peak()), (0.2, (4, 0.3)));
         let largest = largest(&record).expect("updates were measured");
         assert_eq!((largest.median, largest.peak()), (4.0, (4, 6.0)));
+        assert_eq!(largest.mean(), 4.0);
     }
 }

@@ -4,7 +4,7 @@ use alloc::format;
 
 use crate::cure::Cure;
 use crate::finding::Finding;
-use crate::network::layer_name;
+use crate::network::{layer_name, layer_steps};
 use crate::rule::{Context, Rule, Threshold};
 
 pub(super) static RULE: Rule = Rule {
@@ -43,8 +43,7 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     }
     let last = record.model.layers.len().checked_sub(1)?;
     // An output layer may start at 0.
-    let measured = |step: &&crate::record::Step| step.step > 1 && !step.layers.is_empty();
-    let step = record.steps.iter().rev().find(measured)?;
+    let step = layer_steps(record).rev().find(|step| step.step > 1)?;
     let sample = step.layers.get(last)?;
     let (std, over_batch) = (sample.std?, sample.std_over_batch?);
     let size = std.max(libm::fabs(sample.mean.unwrap_or(0.0)));

@@ -195,8 +195,10 @@ pub(super) fn for_layers(
 
 mod tests {
     use super::*;
+    use crate::judge::judge;
     use crate::rule::ALL;
     use crate::rules::testing::check_rule;
+    use crate::settings::Settings;
 
     /// Records that must have no finding of any rule.
     fn healthy_records() -> Vec<Record> {
@@ -231,6 +233,149 @@ mod tests {
                 assert_eq!(check_rule(rule, &record), None, "{}", record.model.layers[0].name);
             }
         }
+    }
+
+    /// Bad labels, say, keep any network from learning: that is no fault of the network.
+    #[test]
+    fn a_healthy_network_that_learns_nothing_has_no_finding() {
+        let rules = [
+            &super::super::vanishing_gradient::RULE,
+            &super::super::exploding_gradient::RULE,
+            &super::super::zero_initialisation::RULE,
+            &super::super::symmetric_units::RULE,
+            &super::super::large_biases::RULE,
+            &super::super::initialisation_too_small::RULE,
+            &super::super::initialisation_too_large::RULE,
+            &super::super::initial_loss::RULE,
+            &super::super::dead_relu::RULE,
+            &super::super::saturation::RULE,
+            &super::super::learning_rate_too_high::RULE,
+            &super::super::learning_rate_too_low::RULE,
+            &super::super::optimizer_epsilon::RULE,
+            &super::super::optimizer_momentum::RULE,
+            &super::super::output_layer::RULE,
+            &super::super::bottleneck::RULE,
+            &super::super::precision_too_low::RULE,
+            &super::super::unchanged_parameters::RULE,
+            &super::super::frozen_layer::RULE,
+            &super::super::exploding_updates::RULE,
+            &super::super::constant_output::RULE,
+            &super::super::regularisation_too_strong::RULE,
+            &super::super::clip_always::RULE,
+        ];
+        for mut record in healthy_records() {
+            for make_ill in [make_stuck, make_slow] {
+                make_ill(&mut record);
+                for rule in rules {
+                    assert_eq!(check_rule(rule, &record), None, "{:?}", record.model.optimizer);
+                }
+            }
+        }
+    }
+
+    /// First finding of all rules, and its symptoms.
+    fn first(record: &Record) -> (alloc::string::String, Vec<alloc::string::String>) {
+        let finding = judge(record, &Settings::default()).findings.into_iter().next();
+        let finding = finding.expect("a finding");
+        (finding.id, finding.symptoms)
+    }
+
+    #[test]
+    fn weights_of_0_come_before_all_that_they_cause() {
+        let mut record = healthy(&[784, 64, 32, 10], "relu");
+        make_stuck(&mut record);
+        for_tensors(&mut record, |_, tensor, sample| {
+            (sample.grad_norm, sample.update_norm) = (Some(0.0), Some(0.0));
+            if tensor.weight {
+                sample.param_norm = Some(0.0);
+                sample.equal_units = tensor.fan_out;
+            }
+        });
+        for_layers(&mut record, |_, _, sample| {
+            sample.dead = sample.units;
+            (sample.std, sample.std_over_batch) = (Some(0.0), Some(0.0));
+        });
+        record.initial.as_mut().expect("initial").overfit_ratio = Some(0.99);
+        let (id, symptoms) = first(&record);
+        assert_eq!(id, "zero-initialisation");
+        for symptom in ["dead-relu", "unchanged-parameters", "overfit-one-batch-fails"] {
+            assert!(symptoms.iter().any(|id| id == symptom), "{symptoms:?}");
+        }
+    }
+
+    #[test]
+    fn a_high_learning_rate_comes_before_the_units_that_it_kills() {
+        let mut record = healthy(&[784, 64, 10], "relu");
+        make_stuck(&mut record);
+        set_losses(&mut record, |step| if step == 1 { 2.4 } else { 30.0 });
+        for_tensors(&mut record, |step, tensor, sample| {
+            let is_first = step <= 1;
+            sample.update_norm =
+                sample.param_norm.map(|norm| if is_first { 3.0 * norm } else { 0.0 });
+            if !is_first && tensor.weight {
+                sample.grad_norm = Some(0.0);
+            }
+        });
+        for_layers(&mut record, |step, layer, sample| {
+            if step > 1 {
+                sample.dead = if layer.kind == "relu" { sample.units } else { 0 };
+                sample.std_over_batch = Some(0.0);
+            }
+        });
+        for step in record.steps.iter_mut().skip(1) {
+            step.grad_norm = Some(1e3);
+        }
+        let (id, symptoms) = first(&record);
+        assert_eq!(id, "learning-rate-too-high");
+        assert!(symptoms.iter().any(|id| id == "dead-relu"), "{symptoms:?}");
+        let steps = record.steps.iter_mut().skip(5);
+        steps.for_each(|step| step.loss = Some(f64::NAN));
+        let (id, symptoms) = first(&record);
+        assert_eq!(id, "learning-rate-too-high");
+        assert!(symptoms.iter().any(|id| id == "non-finite"), "{symptoms:?}");
+    }
+
+    #[test]
+    fn large_weights_come_before_saturation_and_a_large_loss() {
+        let mut record = healthy(&[784, 64, 64, 10], "tanh");
+        make_stuck(&mut record);
+        for_layers(&mut record, |_, layer, sample| {
+            let is_dense = layer.kind == "dense";
+            sample.std = Some(if is_dense { 20.0 } else { 0.99 });
+            sample.saturated_fraction = Some(if is_dense { 0.0 } else { 0.9 });
+        });
+        for_tensors(&mut record, |_, tensor, sample| {
+            sample.param_norm = Some(libm::sqrt(tensor.elements as f64));
+            sample.grad_norm = Some(if tensor.layer == 0 { 1e-4 } else { 1.0 });
+            sample.update_norm = Some(1e-6);
+        });
+        record.initial.as_mut().expect("initial").loss = Some(25.0);
+        let (id, symptoms) = first(&record);
+        assert_eq!(id, "initialisation-too-large");
+        for symptom in ["saturation", "initial-loss", "learning-rate-too-low"] {
+            assert!(symptoms.iter().any(|id| id == symptom), "{symptoms:?}");
+        }
+    }
+
+    #[test]
+    fn weight_decay_comes_before_the_signal_that_it_takes_away() {
+        let mut record = healthy(&[784, 64, 10], "relu");
+        record.model.optimizer.weight_decay = Some(5.0);
+        make_stuck(&mut record);
+        for_tensors(&mut record, |step, _, sample| {
+            let left = libm::exp(-(step as f64) / 20.0);
+            sample.param_norm = sample.param_norm.map(|norm| norm * left);
+            sample.update_norm = sample.param_norm.map(|norm| 0.05 * norm);
+            sample.grad_norm = Some(1e-3 * left);
+        });
+        for_layers(&mut record, |step, _, sample| {
+            if step > 0 {
+                sample.std_over_batch = Some(1e-9);
+            }
+        });
+        let (id, symptoms) = first(&record);
+        assert_eq!(id, "regularisation-too-strong");
+        assert!(symptoms.iter().any(|id| id == "constant-output"), "{symptoms:?}");
     }
 
     /// A record from elsewhere may lack any of its lists, or have shorter ones.

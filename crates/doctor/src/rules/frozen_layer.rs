@@ -48,7 +48,7 @@ fn find_frozen(context: &Context<'_>) -> Option<Finding> {
         first.name
     );
     let mut finding = context.finding(message).at_layer(first.name.clone());
-    if count == of {
+    if count == of && !context.progress.is_well() {
         finding.severity = Severity::Critical;
     }
     // Frozen weights are the configuration's will; they are the cause if hardly any are trained.

@@ -16,13 +16,13 @@ pub(super) static RULE: Rule = Rule {
     meaning: "The updates are so small that the weights hardly move in the whole training. The \
               loss falls steadily and slowly, and successive gradients point the same way: the \
               network has yet to leave its start.",
-    formula: "u = |update| / |weights| of the weight tensor where it is largest, median over \
-              steps. u times the steps of the training bounds the relative distance that weights \
-              can move. The rule fires if it is below `distance`; or below `steady_distance` if \
-              the training is over, works less well than a linear model, its loss still falls in \
-              the second half by more than two standard errors, and the median cosine of \
-              successive gradients is above `cosine`. It does not fire if the training goes well, \
-              diverges, or has no gradient.",
+    formula: "u = |update| / |weights| of the weight tensor where it is largest, mean over \
+              steps. u times the steps of the training, at least 1000, bounds the relative \
+              distance that weights can move. The rule fires if it is below `distance`; or below \
+              `steady_distance` if the training is over, works less well than a linear model, its \
+              loss still falls in the second half by more than two standard errors, and the median \
+              cosine of successive gradients is above `cosine`. It does not fire if the training \
+              goes well, diverges, or has no gradient.",
     origin: "Weights of wide networks move by a tenth or more of their norm until the loss is \
              small, those of narrow ones by several times. In healthy trainings u is about 1e-3.",
     references: "Bengio, Practical recommendations, 2012; Chizat, Oyallon, Bach, NeurIPS 2019; \
@@ -50,6 +50,9 @@ pub(super) static RULE: Rule = Rule {
     check: |context| find(context).into_iter().collect(),
 };
 
+/// Steps that a training counts as if it has fewer.
+const SHORT: u64 = 1000;
+
 fn find(context: &Context<'_>) -> Option<Finding> {
     let record = context.record;
     let state = context.progress.state;
@@ -60,8 +63,9 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     if jump(record, &context.progress).is_some_and(|(ratio, _)| ratio > 2.0) {
         return None;
     }
-    let update = updates::largest(record)?.median;
-    let steps = total_steps(record);
+    let update = updates::largest(record)?.mean();
+    // A short training moves little at any rate, which is no fault of the rate.
+    let steps = total_steps(record).max(SHORT);
     let distance = update * steps as f64;
     let [least, steady] = ["distance", "steady_distance"].map(|key| context.threshold(key));
     let cosine_threshold = context.threshold("cosine");
@@ -70,7 +74,7 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     let trend = trend(record);
     let falls = trend.is_some_and(|trend| trend.is_falling());
     let recorded = record.steps.last().map_or(0, |step| step.step);
-    let is_over = recorded as f64 >= 0.9 * steps as f64;
+    let is_over = recorded as f64 >= 0.9 * total_steps(record) as f64;
     let is_steady = state == State::Slow && is_over && falls && points_on && distance < steady;
     // Updates of exactly 0 are for the rule on unchanged parameters.
     if update <= 0.0 || !(distance < least || is_steady) {
@@ -79,14 +83,14 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     let rate = record.model.learning_rate.map_or("".into(), |rate| format!(" ({rate:.1e})"));
     let still = if falls { ", and the loss still falls" } else { "" };
     let message = format!(
-        "The learning rate is too low{rate}: updates are at most {update:.1e} times the weights, \
-         which {steps} steps move by {:.1} % at most{still}.",
+        "The learning rate is too low{rate}: updates are {update:.1e} times the weights, \
+         and {steps} steps move them by {:.1} % at most{still}.",
         100.0 * distance
     );
     let threshold = if distance < least { least } else { steady };
     let mut finding = context.finding(message);
     finding = finding.with("relative distance that weights move at most", distance, threshold);
-    finding = finding.with("largest relative update", update, None);
+    finding = finding.with("largest relative update, mean over steps", update, None);
     if let Some(trend) = trend {
         finding = finding.with("change of the loss in the second half", trend.change, None);
     }
@@ -118,9 +122,9 @@ mod tests {
         let mut record = with_updates(1e-5);
         assert_eq!(check_rule(&RULE, &record), None);
         make_stuck(&mut record);
-        let finding = check_rule(&RULE, &record).expect("600 steps of 1e-5");
+        let finding = check_rule(&RULE, &record).expect("1000 steps of 1e-5");
         assert_eq!(finding.severity, Severity::Critical);
-        assert!((finding.evidence[0].value - 6e-3).abs() < 1e-9);
+        assert!((finding.evidence[0].value - 1e-2).abs() < 1e-9);
         // Steps to come count.
         record.model.planned_steps = 100_000;
         assert_eq!(check_rule(&RULE, &record), None);
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_steady_slow_loss_is_found() {
-        let mut record = with_updates(1e-3);
+        let mut record = with_updates(5e-4);
         make_slow(&mut record);
         assert_eq!(check_rule(&RULE, &record), None);
         record.steps.iter_mut().for_each(|step| step.cosine = Some(0.9));

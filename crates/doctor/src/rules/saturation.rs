@@ -4,7 +4,7 @@ use alloc::format;
 
 use crate::cure::Cure;
 use crate::finding::Finding;
-use crate::network::{initial_layers, is_bounded, layer_name, weight_layers};
+use crate::network::{initial_layers, is_bounded, layer_name, layer_steps, weight_layers};
 use crate::record::{LayerSample, Record};
 use crate::rule::{Context, Rule, Threshold};
 use crate::statistics::median;
@@ -78,8 +78,8 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     let last = *weight_layers(model).last()?;
     let of_layer = |index: usize| {
         let before = initial.get(index).and_then(|sample| sample.saturated_fraction);
-        let measured = record.steps.iter().rev().filter(|step| !step.layers.is_empty()).take(3);
-        let after = measured.filter_map(|step| step.layers.get(index)?.saturated_fraction);
+        let latest = layer_steps(record).rev().take(3);
+        let after = latest.filter_map(|step| step.layers.get(index)?.saturated_fraction);
         Some((index, before, median(after).or(before)?))
     };
     // The outputs of a network that is sure are near the bounds, and should be.
