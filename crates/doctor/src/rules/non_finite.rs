@@ -88,8 +88,11 @@ mod tests {
         }
         let finding = check_rule(&RULE, &record).expect("a finding");
         assert_eq!((finding.step, finding.layer.as_deref()), (Some(2), Some("layers.2.weight")));
-        let (name, operation) = ("layers.0".into(), "outputs".into());
-        let first = NonFinite { name, operation, ..NonFinite::default() };
+        let first = NonFinite {
+            name: "layers.0".into(),
+            operation: "outputs".into(),
+            ..Default::default()
+        };
         record.steps[1].non_finite = Some(first);
         let finding = check_rule(&RULE, &record).expect("a finding");
         assert_eq!(finding.layer.as_deref(), Some("layers.0"));

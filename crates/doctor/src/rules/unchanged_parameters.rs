@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::cure::Cure;
 use crate::finding::Finding;
 use crate::network::{taken_steps, trained_weights};
-use crate::record::Record;
+use crate::record::{Record, TensorSample};
 use crate::rule::{Context, Rule, Threshold};
 
 pub(super) static RULE: Rule = Rule {
@@ -15,28 +15,42 @@ pub(super) static RULE: Rule = Rule {
     meaning: "Weights that are to be trained are the same at every step: the learning rate is 0, \
               the optimizer does not have them, the update is rounded away, or no gradient \
               arrives.",
-    formula: "Trained weight tensors whose update norm is exactly 0 at each of at least `steps` \
-              recorded steps; without measured updates, those whose norm is the same at each and \
-              whose gradient is not 0. Steps that were skipped are left out.",
-    origin: "Exact zeros need no threshold. A warm-up may start at a rate of 0, for a step.",
-    references: "Goodfellow, Bengio, Courville, Deep Learning, 2016, section 11.5.",
-    thresholds: &[Threshold {
-        key: "steps",
-        default: 3.0,
-        meaning: "recorded steps without a change, from which weights count as unchanged",
-    }],
+    formula: "Trained weight tensors with |update| <= `rounding` |weights| in L2 norms at each of \
+              at least `steps` recorded steps; without measured updates, those whose norm is the \
+              same at each and whose gradient is not 0. Steps that were skipped are left out, and \
+              so are biases: before a batch norm they have no gradient.",
+    origin: "Half the spacing of f32 numbers is 6e-8 of their size: an update far below that \
+             leaves every element as it is. A warm-up may start at a rate of 0, for a step.",
+    references: "Goodfellow, Bengio, Courville, Deep Learning, 2016, section 11.5; Rauschmayr et \
+                 al., Amazon SageMaker Debugger, MLSys 2021.",
+    thresholds: &[
+        Threshold {
+            key: "steps",
+            default: 3.0,
+            meaning: "recorded steps without a change, from which weights count as unchanged",
+        },
+        Threshold {
+            key: "rounding",
+            default: 1e-9,
+            meaning: "norm of the update over that of the weights, up to which none changes",
+        },
+    ],
     cures: &[Cure::RaiseRate, Cure::Unfreeze, Cure::F32],
     causes: &["constant-output", "overfit-one-batch-fails"],
     check: |context| find(context).into_iter().collect(),
 };
 
 /// `true` if the weights of `tensor` are the same at each of at least `least` steps.
-fn is_unchanged(record: &Record, tensor: usize, least: f64) -> bool {
+fn is_unchanged(record: &Record, tensor: usize, least: f64, rounding: f64) -> bool {
     let samples: Vec<_> =
         taken_steps(record).filter_map(|step| step.tensors.get(tensor)).collect();
-    let updates: Vec<f64> = samples.iter().filter_map(|sample| sample.update_norm).collect();
-    if !updates.is_empty() {
-        return updates.len() as f64 >= least && updates.iter().all(|&update| update == 0.0);
+    let updated: Vec<_> = samples.iter().filter(|sample| sample.update_norm.is_some()).collect();
+    if !updated.is_empty() {
+        let is_lost = |sample: &TensorSample| {
+            let bound = rounding * sample.param_norm.unwrap_or(0.0);
+            sample.update_norm.is_some_and(|update| update == 0.0 || update <= bound)
+        };
+        return updated.len() as f64 >= least && updated.iter().all(|sample| is_lost(sample));
     }
     let norms: Vec<f64> = samples.iter().filter_map(|sample| sample.param_norm).collect();
     let has_gradient = samples.iter().any(|sample| sample.grad_norm.is_some_and(|norm| norm > 0.0));
@@ -47,9 +61,10 @@ fn is_unchanged(record: &Record, tensor: usize, least: f64) -> bool {
 fn find(context: &Context<'_>) -> Option<Finding> {
     let record = context.record;
     let least = context.threshold("steps").max(1.0);
+    let rounding = context.threshold("rounding");
     let weights = || trained_weights(&record.model);
     let unchanged: Vec<_> =
-        weights().filter(|&(index, _)| is_unchanged(record, index, least)).collect();
+        weights().filter(|&(index, _)| is_unchanged(record, index, least, rounding)).collect();
     let &(_, first) = unchanged.first()?;
     let (count, of) = (unchanged.len(), weights().count());
     let mut rates = taken_steps(record).filter_map(|step| step.learning_rate).peekable();
@@ -91,9 +106,11 @@ mod tests {
         let finding = check_rule(&RULE, &record).expect("no update");
         assert!(finding.message.contains("rate is 0"), "{}", finding.message);
         for_tensors(&mut record, |step, _, sample| {
-            sample.update_norm = Some(if step == 11 { 1e-9 } else { 0.0 });
+            sample.update_norm = Some(if step == 11 { 1e-6 } else { 0.0 });
         });
         assert_eq!(check_rule(&RULE, &record), None);
+        for_tensors(&mut record, |_, _, sample| sample.update_norm = Some(1e-12));
+        assert!(check_rule(&RULE, &record).is_some());
         record.steps.truncate(1);
         assert_eq!(check_rule(&RULE, &record), None);
     }
