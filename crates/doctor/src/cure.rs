@@ -4,7 +4,8 @@ use core::fmt;
 
 /// A change that may cure a fault.
 ///
-/// Those of the data are advice; the others are changes of a configuration that can be tried.
+/// Those of the data and the code are advice; the others are changes of a configuration that can
+/// be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",
@@ -93,6 +94,8 @@ pub enum Cure {
     BalanceClasses,
     /// A random order of the examples.
     Shuffle,
+    /// Code: correct the gradient of a layer or a loss.
+    CorrectGradient,
     /// Data: correct the labels.
     CorrectLabels,
     /// Data: remove duplicates, and examples that are in two of the sets.
@@ -106,11 +109,12 @@ pub enum Cure {
 }
 
 impl Cure {
-    /// `true` if the data have to change, and no configuration helps.
+    /// `true` if the data or the code have to change, and no configuration helps.
     pub const fn is_of_data(self) -> bool {
         matches!(
             self,
-            Self::CorrectLabels
+            Self::CorrectGradient
+                | Self::CorrectLabels
                 | Self::RemoveDuplicates
                 | Self::SplitAgain
                 | Self::CorrectInputs
@@ -161,6 +165,7 @@ impl Cure {
             Self::OtherSeed => "use another seed",
             Self::BalanceClasses => "weight or sample the classes equally",
             Self::Shuffle => "shuffle the training examples",
+            Self::CorrectGradient => "correct the gradient of the layer or the loss",
             Self::CorrectLabels => "correct the labels",
             Self::RemoveDuplicates => "remove the duplicates",
             Self::SplitAgain => "split the sets again, at random",

@@ -31,7 +31,9 @@ pub(crate) fn profile(record: &Record) -> Option<Depth> {
         measured.clone().take(STEPS).map(|step| &step.tensors[..]).collect();
     let initial = record.initial.as_ref().map(|initial| &initial.tensors[..]);
     let (samples, step) = match initial {
-        Some(tensors) if !tensors.is_empty() => (Vec::from([tensors]), None),
+        Some(tensors) if tensors.iter().any(|tensor| tensor.grad_norm.is_some()) => {
+            (Vec::from([tensors]), None)
+        }
         _ => (from_steps, measured.clone().next().map(|step| step.step)),
     };
     let relative = |sample: &TensorSample| {

@@ -34,11 +34,13 @@
 
 extern crate alloc;
 
+mod activity;
 pub mod cure;
 mod curve;
 mod depth;
 pub mod finding;
 pub mod judge;
+mod network;
 mod noise;
 #[cfg(feature = "serde")]
 mod number;
@@ -48,7 +50,10 @@ pub mod rule;
 mod rules;
 mod scores;
 pub mod settings;
+mod signal;
 pub mod statistics;
+mod trend;
+mod updates;
 
 pub use cure::Cure;
 pub use finding::{Evidence, Finding, Severity};

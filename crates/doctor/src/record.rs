@@ -138,6 +138,9 @@ entry! {
         planned_steps: u64,
         /// Type of the arithmetic: `f32`, `f64`, `bf16`.
         dtype: String,
+        /// Type that the optimizer keeps the parameters in; empty if unknown. It is `f32` for
+        /// arithmetic in `bf16` with parameters in full precision.
+        parameter_dtype: String,
         /// Layers in order. Layers within blocks are listed too.
         layers: Vec<Layer>,
         /// Parameter tensors in order.

@@ -16,6 +16,7 @@ macro_rules! rules {
 }
 
 rules! {
+    // The data.
     non_finite_inputs,
     constant_inputs,
     outlier_inputs,
@@ -36,7 +37,40 @@ rules! {
     duplicated_examples,
     non_finite,
     vanishing_gradient,
+
+    // The network and the optimizer.
+    gradient_check,
+    output_count,
+    loss_mismatch,
+    output_layer,
+    zero_initialisation,
+    symmetric_units,
+    frozen_layer,
+    large_biases,
+    initialisation_too_small,
+    initialisation_too_large,
+    batch_norm_small_batch,
+    dropout_too_strong,
+    regularisation_too_strong,
+    optimizer_momentum,
+    too_deep,
+    bottleneck,
+    exploding_gradient,
+    learning_rate_too_high,
+    saturation,
+    dead_relu,
+    clip_always,
+    optimizer_epsilon,
+    learning_rate_too_low,
+    precision_too_low,
     unchanged_parameters,
+    initial_loss,
+    exploding_updates,
+    constant_output,
+    overfit_one_batch_fails,
+    clip_never,
+
+    // The course of the training.
     schedule_starves,
     batch_too_large,
     batch_too_small,
@@ -55,6 +89,8 @@ rules! {
     accuracy_at_chance,
 }
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 pub(crate) mod testing;
 

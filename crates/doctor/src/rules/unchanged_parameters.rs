@@ -1,40 +1,44 @@
-//! Parameter tensors that no step changes.
+//! Weights that have a gradient or should have one, and never change.
 
 use alloc::format;
 use alloc::vec::Vec;
 
 use crate::cure::Cure;
 use crate::finding::Finding;
+use crate::network::{taken_steps, trained_weights};
 use crate::record::{Record, TensorSample};
 use crate::rule::{Context, Rule, Threshold};
 
 pub(super) static RULE: Rule = Rule {
     id: "unchanged-parameters",
-    title: "Steps do not change parameters",
-    meaning: "A tensor that is to be trained gets no update: the learning rate is 0, the \
-              optimizer does not know the tensor, its gradient is 0, or the update is lost in \
-              rounding. The network trains without it.",
-    formula: "|update| <= `rounding` |parameters| in L2 norms, at each recorded step, of which \
-              there are three at least, for a tensor that is not frozen. A tensor of zeros \
-              counts if the update is 0 exactly.",
+    title: "Trained weights never change",
+    meaning: "Weights that are to be trained are the same at every step: the learning rate is 0, \
+              the optimizer does not have them, the update is rounded away, or no gradient \
+              arrives.",
+    formula: "Trained weight tensors with |update| <= `rounding` |weights| in L2 norms at each of \
+              at least `steps` recorded steps; without measured updates, those whose norm is the \
+              same at each and whose gradient is not 0. Steps that were skipped are left out, and \
+              so are biases: before a batch norm they have no gradient.",
     origin: "Half the spacing of f32 numbers is 6e-8 of their size: an update far below that \
-             leaves every element as it is. For bf16 and f16 parameters kept without a copy in \
-             f32, updates below 4e-3 and 5e-4 are lost.",
-    references: "Rauschmayr et al., Amazon SageMaker Debugger, MLSys 2021 (rule UnchangedTensor); \
-                 Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.1.",
-    thresholds: &[Threshold {
-        key: "rounding",
-        default: 1e-9,
-        meaning: "norm of the update over that of the parameters",
-    }],
-    cures: &[
-        Cure::RaiseRate,
-        Cure::ConstantSchedule,
-        Cure::F32,
-        Cure::UsualOptimizer,
-        Cure::LeakyRelu,
+             leaves every element as it is. A warm-up may start at a rate of 0, for a step.",
+    references: "Goodfellow, Bengio, Courville, Deep Learning, 2016, section 11.5; Rauschmayr et \
+                 al., Amazon SageMaker Debugger, MLSys 2021.",
+    thresholds: &[
+        Threshold {
+            key: "steps",
+            default: 3.0,
+            meaning: "recorded steps without a change, from which weights count as unchanged",
+        },
+        Threshold {
+            key: "rounding",
+            default: 1e-9,
+            meaning: "norm of the update over that of the weights, up to which none changes",
+        },
     ],
+    cures: &[Cure::RaiseRate, Cure::Unfreeze, Cure::F32],
     causes: &[
+        "constant-output",
+        "overfit-one-batch-fails",
         "stalled-training",
         "loss-not-decreasing",
         "accuracy-at-chance",
@@ -43,90 +47,95 @@ pub(super) static RULE: Rule = Rule {
         "collapsed-predictions",
         "confusion",
     ],
-    check,
+    check: |context| find(context).into_iter().collect(),
 };
 
-/// Recorded steps that a tensor is judged by at least.
-const STEPS: usize = 3;
-
-/// `None` if a recorded step changes tensor `index`, or too few were recorded; `true` if it has a
-/// gradient nevertheless.
-fn unchanged(record: &Record, index: usize, rounding: f64) -> Option<bool> {
-    let samples = record.steps.iter().filter(|step| !step.skipped);
-    let samples: Vec<&TensorSample> = samples
-        .filter_map(|step| step.tensors.get(index))
-        .filter(|sample| sample.update_norm.is_some())
-        .collect();
-    let is_unchanged = |sample: &&TensorSample| {
-        let (update, param) = (sample.update_norm?, sample.param_norm.unwrap_or(0.0));
-        Some(update <= rounding * param || update == 0.0)
-    };
-    let is_all = samples.len() >= STEPS
-        && samples.iter().all(|sample| is_unchanged(sample).unwrap_or(false));
-    is_all.then(|| samples.iter().any(|s| s.grad_norm.is_some_and(|norm| norm > 0.0)))
+/// `true` if the weights of `tensor` are the same at each of at least `least` steps.
+fn is_unchanged(record: &Record, tensor: usize, least: f64, rounding: f64) -> bool {
+    let samples: Vec<_> = taken_steps(record).filter_map(|step| step.tensors.get(tensor)).collect();
+    let updated: Vec<_> = samples.iter().filter(|sample| sample.update_norm.is_some()).collect();
+    if !updated.is_empty() {
+        let is_lost = |sample: &TensorSample| {
+            let bound = rounding * sample.param_norm.unwrap_or(0.0);
+            sample.update_norm.is_some_and(|update| update == 0.0 || update <= bound)
+        };
+        return updated.len() as f64 >= least && updated.iter().all(|sample| is_lost(sample));
+    }
+    let norms: Vec<f64> = samples.iter().filter_map(|sample| sample.param_norm).collect();
+    let has_gradient = samples.iter().any(|sample| sample.grad_norm.is_some_and(|norm| norm > 0.0));
+    let same = norms.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
+    has_gradient && norms.len() as f64 >= least.max(2.0) && same
 }
 
-fn check(context: &Context<'_>) -> Vec<Finding> {
+fn find(context: &Context<'_>) -> Option<Finding> {
     let record = context.record;
+    let least = context.threshold("steps").max(1.0);
     let rounding = context.threshold("rounding");
-    let trained = || record.model.tensors.iter().enumerate().filter(|(_, tensor)| !tensor.frozen);
-    let unchanged: Vec<(&str, bool)> = trained()
-        .filter_map(|(index, tensor)| Some((&tensor.name[..], unchanged(record, index, rounding)?)))
-        .collect();
-    let Some(&(first, _)) = unchanged.first() else { return Vec::new() };
-    let (count, all) = (unchanged.len(), trained().count());
-    let has_gradient = unchanged.iter().any(|&(_, has_gradient)| has_gradient);
-    let gradient = if has_gradient { "though the gradient is not 0" } else { "the gradient is 0" };
-    let message = if count == all {
-        format!("No step changes any parameter, {gradient}.")
-    } else {
-        format!("No step changes {first}, one of {count} such tensors of {all}, {gradient}.")
+    let weights = || trained_weights(&record.model);
+    let unchanged: Vec<_> =
+        weights().filter(|&(index, _)| is_unchanged(record, index, least, rounding)).collect();
+    let &(_, first) = unchanged.first()?;
+    let (count, of) = (unchanged.len(), weights().count());
+    let mut rates = taken_steps(record).filter_map(|step| step.learning_rate).peekable();
+    let has_rates = rates.peek().is_some();
+    let is_rate_0 = has_rates && rates.all(|rate| rate == 0.0);
+    let has_gradient = unchanged.iter().any(|&(index, _)| {
+        let norms = taken_steps(record).filter_map(|step| step.tensors.get(index)?.grad_norm);
+        norms.into_iter().any(|norm| norm > 0.0)
+    });
+    // Without a gradient something before the optimizer is at fault.
+    let (why, confidence) = match (is_rate_0, has_gradient) {
+        (true, _) => ("the learning rate is 0", 0.95),
+        (false, true) => ("though they have a gradient", 0.8),
+        (false, false) => ("and have no gradient", 0.4),
     };
-    // Without a gradient, whatever stops it is the cause.
-    let confidence = match (count == all, has_gradient) {
-        (true, true) => 0.95,
-        (false, true) => 0.8,
-        (_, false) => 0.35,
-    };
-    let finding = context.finding(message).with("unchanged tensors", count as f64, 0.0);
-    let finding = finding.with("trained tensors", all as f64, None).with_confidence(confidence);
-    Vec::from([if count == all { finding } else { finding.at_layer(first) }])
+    let message = format!(
+        "{count} of {of} trained weight tensors never change, from {} on: {why}.",
+        first.name
+    );
+    let finding = context.finding(message).at_layer(first.name.clone());
+    let finding = finding.with("unchanged weight tensors", count as f64, 0.0);
+    Some(finding.with_confidence(confidence))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Severity;
-    use crate::record::Tensor;
-    use crate::rules::testing::{check_rule, record_of_losses};
+    use crate::rules::fixtures::{for_tensors, healthy, make_stuck};
+    use crate::rules::testing::check_rule;
 
-    fn record(updates: [f64; 2], steps: usize) -> Record {
-        let mut record = record_of_losses((0..steps).map(|_| 2.3));
-        for name in ["layers.0.weight", "layers.2.weight"] {
-            record.model.tensors.push(Tensor { name: name.into(), ..Tensor::default() });
-        }
-        for step in &mut record.steps {
-            let sample = |update: f64| TensorSample {
-                update_norm: Some(update),
-                param_norm: Some(10.0),
-                grad_norm: Some(1.0),
-                ..TensorSample::default()
-            };
-            step.tensors = updates.map(sample).to_vec();
-        }
-        record
+    #[test]
+    fn weights_that_never_change_are_found() {
+        let mut record = healthy(&[784, 64, 10], "relu");
+        make_stuck(&mut record);
+        for_tensors(&mut record, |_, _, sample| sample.update_norm = Some(0.0));
+        let finding = check_rule(&RULE, &record).expect("no update");
+        assert_eq!((finding.evidence[0].value, finding.confidence), (2.0, 0.8));
+        record.steps.iter_mut().for_each(|step| step.learning_rate = Some(0.0));
+        let finding = check_rule(&RULE, &record).expect("no update");
+        assert!(finding.message.contains("rate is 0"), "{}", finding.message);
+        for_tensors(&mut record, |step, _, sample| {
+            sample.update_norm = Some(if step == 11 { 1e-6 } else { 0.0 });
+        });
+        assert_eq!(check_rule(&RULE, &record), None);
+        for_tensors(&mut record, |_, _, sample| sample.update_norm = Some(1e-12));
+        assert!(check_rule(&RULE, &record).is_some());
+        record.steps.truncate(1);
+        assert_eq!(check_rule(&RULE, &record), None);
     }
 
     #[test]
-    fn a_learning_rate_of_0_and_a_forgotten_tensor_are_found() {
-        let finding = check_rule(&RULE, &record([0.0, 1e-12], 5)).expect("all");
-        assert_eq!((finding.layer, finding.severity), (None, Severity::Critical));
-        let mut forgotten = record([0.0, 0.01], 5);
-        let finding = check_rule(&RULE, &forgotten).expect("the first");
+    fn norms_show_it_where_updates_were_not_measured() {
+        let mut record = healthy(&[784, 64, 10], "relu");
+        make_stuck(&mut record);
+        for_tensors(&mut record, |step, tensor, sample| {
+            sample.update_norm = None;
+            let moves = tensor.layer == 2;
+            sample.param_norm = Some(if moves { 1.0 + step as f64 } else { 1.0 });
+        });
+        let finding = check_rule(&RULE, &record).expect("a norm that stays");
         assert_eq!(finding.layer.as_deref(), Some("layers.0.weight"));
-        forgotten.model.tensors[0].frozen = true;
-        assert_eq!(check_rule(&RULE, &forgotten), None);
-        assert_eq!(check_rule(&RULE, &record([1e-6, 0.01], 5)), None, "slow, but it moves");
-        assert_eq!(check_rule(&RULE, &record([0.0, 0.0], 2)), None);
+        for_tensors(&mut record, |step, _, sample| sample.param_norm = Some(1.0 + step as f64));
+        assert_eq!(check_rule(&RULE, &record), None);
     }
 }

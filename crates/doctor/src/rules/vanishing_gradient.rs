@@ -40,7 +40,15 @@ pub(super) static RULE: Rule = Rule {
         Cure::Lsuv,
         Cure::LessDepth,
     ],
-    causes: &[],
+    causes: &[
+        "learning-rate-too-low",
+        "optimizer-epsilon",
+        "precision-too-low",
+        "frozen-layer",
+        "unchanged-parameters",
+        "constant-output",
+        "overfit-one-batch-fails",
+    ],
     check,
 };
 
