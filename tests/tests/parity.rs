@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kernels::{Cpu, Isa};
 use nn::{
-    Batch, LayerSpec, Layout, Loss, Mode, Network, Order, Shape, Targets, Weights, Workspace,
+    Batch, LayerSpec, Layout, Loss, Mode, Network, Order, Residual, Shape, Targets, Weights,
+    Workspace,
 };
 use serde::Deserialize;
 use tests::differences::worst_error;
@@ -213,7 +214,7 @@ fn kinds<T: for<'a> Deserialize<'a> + std::fmt::Debug>() -> BTreeSet<String> {
 fn visit(layers: &[LayerSpec], seen: &mut BTreeSet<String>) {
     for layer in layers {
         seen.insert(layer.kind().into());
-        if let LayerSpec::Residual { body, shortcut, .. } = layer {
+        if let LayerSpec::Residual(Residual { body, shortcut, .. }) = layer {
             visit(body, seen);
             visit(shortcut, seen);
         }
