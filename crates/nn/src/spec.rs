@@ -7,6 +7,8 @@ use alloc::string::ToString;
 
 use kernels::activation::Activation;
 
+#[cfg(feature = "serde")]
+use crate::layer;
 use crate::layer::recurrent::Cell;
 use crate::layer::{AnyLayer, Pool};
 use crate::registry::{Build, BuildContext, Options};
@@ -130,7 +132,7 @@ macro_rules! layers {
         #[serde(tag = "kind", deny_unknown_fields)]
         enum Table {
             $(#[serde(rename = $kind)] $layer($layer),)*
-            $($(#[serde(rename = $member_kind)] $member(crate::layer::$family_file::table::$keys),)*)*
+            $($(#[serde(rename = $member_kind)] $member(layer::$family_file::table::$keys),)*)*
             $(
                 #[serde(rename = $activation_kind)]
                 $activation { $($(#[$attribute])* $key: $type,)? },
@@ -143,7 +145,7 @@ macro_rules! layers {
                 match table {
                     $(Table::$layer(spec) => Self::$layer(spec),)*
                     $($(Table::$member(keys) => {
-                        Self::$family(crate::layer::$family_file::table::Table::$member(keys).into())
+                        Self::$family(layer::$family_file::table::Table::$member(keys).into())
                     })*)*
                     $(Table::$activation { $($key)? } => {
                         Self::Activation(Activation::$activation { $($key)? })
@@ -154,11 +156,11 @@ macro_rules! layers {
 
         #[cfg(feature = "serde")]
         impl From<LayerSpec> for Table {
-            fn from(layer: LayerSpec) -> Self {
-                match layer {
+            fn from(spec: LayerSpec) -> Self {
+                match spec {
                     $(LayerSpec::$layer(spec) => Self::$layer(spec),)*
                     $(LayerSpec::$family(spec) => match spec.into() {
-                        $(crate::layer::$family_file::table::Table::$member(keys) => {
+                        $(layer::$family_file::table::Table::$member(keys) => {
                             Self::$member(keys)
                         })*
                     },)*

@@ -131,13 +131,14 @@ impl<T: Float> Layer<T> for StandardiseLayer {
     }
 }
 
-/// Inverse of [`Standardise`], for outputs that are values: `y = x std + mean`, per element of a row.
+/// Inverse of [`Standardise`], for outputs that are values: `y = x std + mean`, per element of a
+/// row.
 ///
 /// As the last layer, it is fitted to the targets of the training set by
 /// [`Network::fit_targets`](crate::Network::fit_targets), and regression losses compare its
 /// outputs, standardised again, with standardised targets:
 /// [`Network::standardises_targets`](crate::Network::standardises_targets). The round trip costs
-/// about u |mean| / std of each output. `mean` and `std` are buffers, 0 and 1 until they are fitted.
+/// about u |mean| / std of each output. `mean` and `std` are buffers, 0 and 1 until then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
