@@ -233,3 +233,13 @@ fn no_layer_and_no_loss_is_left_out() {
     assert_eq!(seen, kinds::<LayerSpec>());
     assert_eq!(losses, kinds::<Loss>());
 }
+
+/// A specification without `deny_unknown_fields` would accept a misspelt key.
+#[test]
+fn every_layer_refuses_an_unknown_key() {
+    for kind in kinds::<LayerSpec>() {
+        let layer = serde_json::json!({ "kind": kind, "?": 0 });
+        let refused = serde_json::from_value::<LayerSpec>(layer).unwrap_err().to_string();
+        assert!(refused.starts_with("unknown field `?`, "), "{kind}: {refused}");
+    }
+}
