@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use arbitrary::Arbitrary;
 use kernels::Cpu;
 use libfuzzer_sys::fuzz_target;
-use nn::{Init, LayerSpec, Tensor};
+use nn::{Init, LayerSpec, Tensor, BatchNorm};
 use runner::data::Labelled;
 use runner::data::folder;
 use runner::run::config::Config;
@@ -66,7 +66,7 @@ fn setup() -> &'static (TempDir, Setup) {
         let data = tempfile::tempdir().expect("a folder");
         folder::write(data.path(), &images(), &images()).expect("capacity of the disk");
         let layers = [
-            LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
+            LayerSpec::BatchNorm(BatchNorm { epsilon: 1e-5, momentum: 0.1 }),
             LayerSpec::dense(3, Init::GlorotUniform),
         ];
         let config = Config {

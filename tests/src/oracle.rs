@@ -5,7 +5,7 @@
     reason = "an oracle must not use the code under test; nothing here reaches a run"
 )]
 
-use nn::{Activation, LayerSpec};
+use nn::{Activation, Dense, LayerSpec};
 
 /// Result of [`run`].
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub fn run(
         for layer in layers {
             let x = saved.last().expect("the input is saved first");
             let y = match layer {
-                LayerSpec::Dense { units, .. } => {
+                LayerSpec::Dense(Dense { units, .. }) => {
                     let (weight, bias) = (&params[offset..], &params[offset + x.len() * units..]);
                     offset += (x.len() + 1) * units;
                     (0..*units)
@@ -79,7 +79,7 @@ pub fn run(
         for layer in layers.iter().rev() {
             let x = saved.pop().expect("one input for each layer");
             dy = match layer {
-                LayerSpec::Dense { units, .. } => {
+                LayerSpec::Dense(Dense { units, .. }) => {
                     offset -= (x.len() + 1) * units;
                     for (j, dy) in dy.iter().enumerate() {
                         for (i, x) in x.iter().enumerate() {

@@ -6,7 +6,8 @@ use kernels::random::{Stream, fill_normal};
 use kernels::{Cpu, Isa};
 use nn::init::{Fans, Signals, critical, gain};
 use nn::{
-    Activation, Batch, Convolution, Init, LayerSpec, Loss, Mode, Network, Shape, Targets, Workspace,
+    Activation, Batch, Convolution, Dropout, Init, LayerSpec, Loss, Mode, Network, Shape, Targets,
+    Workspace,
 };
 use runner::machine::thread_pool::ThreadPool;
 
@@ -367,8 +368,11 @@ fn growth(
     const NETWORKS: u64 = 2;
     let cpu = Cpu::detect();
     let dense = LayerSpec::dense(WIDTH, Init::ScaledNormal { gain });
-    let stage =
-        [dense.clone(), LayerSpec::Activation(activation), LayerSpec::Dropout { p: dropout }];
+    let stage = [
+        dense.clone(),
+        LayerSpec::Activation(activation),
+        LayerSpec::Dropout(Dropout { p: dropout }),
+    ];
     let mut layers: Vec<_> = stage.iter().cycle().take(3 * DEPTH).cloned().collect();
     layers.push(dense);
     let network = Network::new(WIDTH, &layers).unwrap().with_loss(Loss::Mse);

@@ -5,8 +5,10 @@
 use kernels::random::Stream;
 use kernels::{Cpu, Isa};
 use nn::{
-    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool,
-    Recurrent, RnnActivation, Shape, Targets, Weights, Workspace, gradcheck,
+    Activation, Attention, Batch, BatchNorm, BranchScale, Cell, Convolution, Dense, Dropout,
+    Embedding, Flatten, GlobalPooling, GroupNorm, Init, LayerNorm, LayerSpec, Loss, Mode, Network,
+    Places, Pool, Pooling, Position, Prelu, Recurrent, Residual, RmsNorm, RnnActivation, Rows,
+    Shape, Standardise, Targets, Transformer, Weights, Workspace, gradcheck,
 };
 use runner::machine::thread_pool::ThreadPool;
 
@@ -25,7 +27,7 @@ fn dense(units: usize) -> LayerSpec {
 /// Dense layer without a bias, for use before a batch norm, which cancels any bias: the gradient
 /// would be 0, and the differences rounding errors.
 fn bare(units: usize) -> LayerSpec {
-    LayerSpec::Dense { units, init: Init::LecunNormal, bias: false }
+    LayerSpec::Dense(Dense { units, init: Init::LecunNormal, bias: false })
 }
 
 fn act(activation: Activation) -> LayerSpec {
@@ -95,16 +97,16 @@ fn dense_layers_take_every_activation_in() {
         check(5, &[dense(4), act(activation), dense(3)], &[Mode::Eval]);
         check(5, &[act(activation), dense(3), act(activation)], &[Mode::Eval]);
     }
-    check(5, &[LayerSpec::Prelu { start: 0.2 }, dense(3)], &[Mode::Eval]);
+    check(5, &[LayerSpec::Prelu(Prelu { start: 0.2 }), dense(3)], &[Mode::Eval]);
     check(5, &[bare(4), act(Activation::Tanh), dense(3)], &[Mode::Eval]);
-    check(STEPS, &[dense(5), act(Activation::Silu), LayerSpec::Flatten, dense(3)], &[Mode::Eval]);
+    check(STEPS, &[dense(5), act(Activation::Silu), Flatten {}.into(), dense(3)], &[Mode::Eval]);
     check(IMAGE, &[dense(5), act(Activation::Tanh), dense(3)], &[Mode::Eval]);
 }
 
 #[test]
 fn convolutions_and_pooling_have_the_right_gradient() {
     let square = Convolution::same(4, 3);
-    let head = [LayerSpec::Flatten, dense(3)];
+    let head = [Flatten {}.into(), dense(3)];
     for convolution in [
         square,
         Convolution { stride: [2, 1], padding: [0, 1], ..square },
@@ -113,18 +115,14 @@ fn convolutions_and_pooling_have_the_right_gradient() {
         Convolution { filters: 3, kernel: [1, 1], padding: [0, 0], ..square },
     ] {
         for activation in [Activation::Relu, Activation::Tanh, Activation::Gelu] {
-            let layers = [
-                LayerSpec::Convolution(convolution),
-                act(activation),
-                LayerSpec::Flatten,
-                dense(3),
-            ];
+            let layers =
+                [LayerSpec::Convolution(convolution), act(activation), Flatten {}.into(), dense(3)];
             check(IMAGE, &layers, &[Mode::Eval]);
         }
     }
     for pool in [Pool::Max, Pool::Mean] {
         for (kernel, stride, padding) in [([2, 2], [2, 2], [0, 0]), ([3, 2], [1, 2], [1, 1])] {
-            let pooling = LayerSpec::Pooling { pool, kernel, stride, padding };
+            let pooling = LayerSpec::Pooling(Pooling { pool, kernel, stride, padding });
             let mut layers = vec![LayerSpec::Convolution(square), pooling];
             layers.extend(head.clone());
             check(IMAGE, &layers, &[Mode::Eval]);
@@ -132,10 +130,10 @@ fn convolutions_and_pooling_have_the_right_gradient() {
     }
     check(
         IMAGE,
-        &[LayerSpec::Convolution(square), LayerSpec::GlobalPooling, dense(3)],
+        &[LayerSpec::Convolution(square), GlobalPooling {}.into(), dense(3)],
         &[Mode::Eval],
     );
-    check(STEPS, &[LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
+    check(STEPS, &[GlobalPooling {}.into(), dense(3)], &[Mode::Eval]);
 }
 
 /// Pooling fused into the convolution has the bits of pooling that a dropout of 0 separates from
@@ -144,9 +142,13 @@ fn convolutions_and_pooling_have_the_right_gradient() {
 fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
     let image = Shape::Image { height: 6, width: 8, channels: 16 };
     let convolution = LayerSpec::Convolution(Convolution::same(16, 3));
-    let maxima =
-        LayerSpec::Pooling { pool: Pool::Max, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
-    let (relu, nothing) = (act(Activation::Relu), LayerSpec::Dropout { p: 0.0 });
+    let maxima = LayerSpec::Pooling(Pooling {
+        pool: Pool::Max,
+        kernel: [2, 2],
+        stride: [2, 2],
+        padding: [0, 0],
+    });
+    let (relu, nothing) = (act(Activation::Relu), LayerSpec::Dropout(Dropout { p: 0.0 }));
     let gradient = |layers: &[LayerSpec], built: usize| {
         let network = Network::new(image, layers).unwrap();
         assert_eq!(network.sequence().layers().count(), built, "{layers:?}");
@@ -159,7 +161,7 @@ fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
             network.gradient(cpu, TRAIN, &params, batch, &mut workspace, &mut grads).unwrap();
         (score.loss.to_bits(), grads.iter().map(|g: &f64| g.to_bits()).collect::<Vec<_>>())
     };
-    let head = [LayerSpec::Flatten, dense(3)];
+    let head = [Flatten {}.into(), dense(3)];
     for activation in [vec![relu.clone()], vec![]] {
         let behind = |between: &[LayerSpec]| {
             let first =
@@ -173,8 +175,8 @@ fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
         check_rows(1, image, &fused, &[Mode::Eval]);
     }
     // Nothing is fused after the max pooling.
-    let late = [convolution.clone(), maxima.clone(), relu.clone(), LayerSpec::Flatten, dense(3)];
-    let apart = [convolution, nothing, maxima, relu, LayerSpec::Flatten, dense(3)];
+    let late = [convolution.clone(), maxima.clone(), relu.clone(), Flatten {}.into(), dense(3)];
+    let apart = [convolution, nothing, maxima, relu, Flatten {}.into(), dense(3)];
     assert!(gradient(&late, 3) == gradient(&apart, 5));
 }
 
@@ -182,17 +184,17 @@ fn maxima_have_the_same_bits_in_the_pass_of_the_convolution() {
 fn normalisation_has_the_right_gradient_in_every_mode() {
     let epsilon = 1e-3;
     for norm in [
-        LayerSpec::BatchNorm { epsilon, momentum: 0.1 },
-        LayerSpec::LayerNorm { epsilon },
-        LayerSpec::RmsNorm { epsilon },
-        LayerSpec::GroupNorm { groups: 2, epsilon },
+        LayerSpec::BatchNorm(BatchNorm { epsilon, momentum: 0.1 }),
+        LayerSpec::LayerNorm(LayerNorm { epsilon }),
+        LayerSpec::RmsNorm(RmsNorm { epsilon }),
+        LayerSpec::GroupNorm(GroupNorm { groups: 2, epsilon }),
     ] {
         let modes = [Mode::Eval, Mode::Probe, TRAIN];
         check(4, &[norm.clone(), act(Activation::Tanh), dense(3)], &modes);
         check(Shape::Image { height: 3, width: 2, channels: 6 }, &[norm.clone(), dense(3)], &modes);
         check(
             STEPS,
-            &[bare(6), norm, act(Activation::Silu), LayerSpec::GlobalPooling, dense(3)],
+            &[bare(6), norm, act(Activation::Silu), GlobalPooling {}.into(), dense(3)],
             &modes,
         );
     }
@@ -200,7 +202,7 @@ fn normalisation_has_the_right_gradient_in_every_mode() {
 
 #[test]
 fn dropout_has_the_right_gradient() {
-    let dropout = LayerSpec::Dropout { p: 0.4 };
+    let dropout = LayerSpec::Dropout(Dropout { p: 0.4 });
     check(
         6,
         &[dropout.clone(), dense(8), act(Activation::Tanh), dropout, dense(3)],
@@ -212,13 +214,17 @@ fn dropout_has_the_right_gradient() {
 fn residual_blocks_have_the_right_gradient() {
     let body = || vec![dense(6), act(Activation::Relu), dense(6)];
     for scale in [BranchScale::Fixed(1.0), BranchScale::Fixed(0.3), BranchScale::Learned(0.0)] {
-        let plain = LayerSpec::Residual { body: body(), shortcut: vec![], scale };
+        let plain = LayerSpec::Residual(Residual { body: body(), shortcut: vec![], scale });
         check(6, &[plain.clone(), act(Activation::Relu), plain, dense(3)], &[Mode::Eval]);
-        let shortcut = vec![bare(6), LayerSpec::BatchNorm { epsilon: 1e-3, momentum: 0.1 }];
-        let projected = LayerSpec::Residual { body: body(), shortcut, scale };
+        let shortcut =
+            vec![bare(6), LayerSpec::BatchNorm(BatchNorm { epsilon: 1e-3, momentum: 0.1 })];
+        let projected = LayerSpec::Residual(Residual { body: body(), shortcut, scale });
         check(4, &[projected.clone(), dense(3)], &[Mode::Eval, Mode::Probe]);
-        let nested =
-            LayerSpec::Residual { body: vec![projected, dense(4)], shortcut: vec![], scale };
+        let nested = LayerSpec::Residual(Residual {
+            body: vec![projected, dense(4)],
+            shortcut: vec![],
+            scale,
+        });
         check(4, &[nested, dense(3)], &[Mode::Probe]);
     }
 }
@@ -233,8 +239,8 @@ fn recurrent_layers_have_the_right_gradient() {
     ] {
         for last in [false, true] {
             let layer = LayerSpec::Recurrent(Recurrent { last, ..Recurrent::new(cell, 5) });
-            check(STEPS, &[layer.clone(), LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
-            check(IMAGE, &[LayerSpec::Rows, layer, LayerSpec::Flatten, dense(3)], &[Mode::Eval]);
+            check(STEPS, &[layer.clone(), GlobalPooling {}.into(), dense(3)], &[Mode::Eval]);
+            check(IMAGE, &[Rows {}.into(), layer, Flatten {}.into(), dense(3)], &[Mode::Eval]);
         }
     }
 }
@@ -320,27 +326,29 @@ fn truncated_gradients_stop_at_the_boundary() {
 fn attention_and_transformers_have_the_right_gradient() {
     for causal in [false, true] {
         for heads in [1, 2, 3] {
-            let attention = LayerSpec::Attention { heads, causal, init: Init::GlorotUniform };
-            let position = LayerSpec::Position { init: Init::HeNormal };
-            check(STEPS, &[position, attention, LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval]);
+            let attention =
+                LayerSpec::Attention(Attention { heads, causal, init: Init::GlorotUniform });
+            let position = LayerSpec::Position(Position { init: Init::HeNormal });
+            check(STEPS, &[position, attention, GlobalPooling {}.into(), dense(3)], &[Mode::Eval]);
         }
-        let block = LayerSpec::Transformer { heads: 2, hidden: 8, dropout: 0.2, causal };
-        check(STEPS, &[block, LayerSpec::GlobalPooling, dense(3)], &[Mode::Eval, TRAIN]);
+        let block =
+            LayerSpec::Transformer(Transformer { heads: 2, hidden: 8, dropout: 0.2, causal });
+        check(STEPS, &[block, GlobalPooling {}.into(), dense(3)], &[Mode::Eval, TRAIN]);
     }
-    check(IMAGE, &[LayerSpec::Places, dense(6), LayerSpec::Flatten, dense(3)], &[Mode::Eval]);
+    check(IMAGE, &[Places {}.into(), dense(6), Flatten {}.into(), dense(3)], &[Mode::Eval]);
 }
 
 #[test]
 fn standardised_inputs_have_the_right_gradient() {
-    check(5, &[LayerSpec::Standardise, dense(3)], &[Mode::Eval]);
+    check(5, &[Standardise {}.into(), dense(3)], &[Mode::Eval]);
 }
 
 /// Indices have no gradient; the table has one.
 #[test]
 fn embeddings_have_the_right_gradient() {
     let layers = [
-        LayerSpec::Embedding { count: 7, features: 3, init: Init::HeNormal },
-        LayerSpec::Flatten,
+        LayerSpec::Embedding(Embedding { count: 7, features: 3, init: Init::HeNormal }),
+        Flatten {}.into(),
         dense(2),
     ];
     let network = Network::new(4, &layers).unwrap();
@@ -458,7 +466,7 @@ fn class_weights_that_do_not_fit_are_refused() {
 
 #[test]
 fn networks_know_the_least_batch_that_they_learn_from() {
-    let norm = LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
+    let norm = LayerSpec::BatchNorm(BatchNorm { epsilon: 1e-5, momentum: 0.1 });
     let least =
         |input: Shape, layers: &[LayerSpec]| Network::new(input, layers).unwrap().min_rows();
     assert_eq!(least(Shape::Features(4), &[dense(3)]), 1);
@@ -469,10 +477,10 @@ fn networks_know_the_least_batch_that_they_learn_from() {
         least(Shape::Image { height: 1, width: 1, channels: 3 }, &[norm.clone(), dense(2)]),
         2
     );
-    let residual = LayerSpec::Residual {
+    let residual = LayerSpec::Residual(Residual {
         body: vec![dense(4), norm],
         shortcut: Vec::new(),
         scale: BranchScale::default(),
-    };
+    });
     assert_eq!(least(Shape::Features(4), &[residual, dense(2)]), 2);
 }

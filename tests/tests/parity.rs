@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kernels::{Cpu, Isa};
 use nn::{
-    Batch, LayerSpec, Layout, Loss, Mode, Network, Order, Shape, Targets, Weights, Workspace,
+    Batch, LayerSpec, Layout, Loss, Mode, Network, Order, Residual, Shape, Targets, Weights,
+    Workspace,
 };
 use serde::Deserialize;
 use tests::differences::worst_error;
@@ -213,7 +214,7 @@ fn kinds<T: for<'a> Deserialize<'a> + std::fmt::Debug>() -> BTreeSet<String> {
 fn visit(layers: &[LayerSpec], seen: &mut BTreeSet<String>) {
     for layer in layers {
         seen.insert(layer.kind().into());
-        if let LayerSpec::Residual { body, shortcut, .. } = layer {
+        if let LayerSpec::Residual(Residual { body, shortcut, .. }) = layer {
             visit(body, seen);
             visit(shortcut, seen);
         }
@@ -231,4 +232,14 @@ fn no_layer_and_no_loss_is_left_out() {
     }
     assert_eq!(seen, kinds::<LayerSpec>());
     assert_eq!(losses, kinds::<Loss>());
+}
+
+/// A specification without `deny_unknown_fields` would accept a misspelt key.
+#[test]
+fn every_layer_refuses_an_unknown_key() {
+    for kind in kinds::<LayerSpec>() {
+        let layer = serde_json::json!({ "kind": kind, "?": 0 });
+        let refused = serde_json::from_value::<LayerSpec>(layer).unwrap_err().to_string();
+        assert!(refused.starts_with("unknown field `?`, "), "{kind}: {refused}");
+    }
 }

@@ -6,8 +6,8 @@
 use kernels::Cpu;
 use kernels::random::{Stream, fill_normal};
 use nn::{
-    Activation, Batch, Convolution, Error, Init, LayerSpec, Mode, Network, Optimizer, Progress,
-    Schedule, Score, Shape, StepSize, Workspace,
+    Activation, Batch, Convolution, Error, Flatten, Init, LayerSpec, Mode, Network, Optimizer,
+    Progress, Schedule, Score, Shape, StepSize, Workspace,
 };
 
 const CLASSES: usize = 10;
@@ -37,7 +37,7 @@ fn main() -> Result<(), Error> {
     let layers = [
         LayerSpec::Convolution(Convolution::same(8, 3)),
         relu.clone(),
-        LayerSpec::Flatten,
+        Flatten {}.into(),
         LayerSpec::dense(64, Init::HeNormal),
         relu,
         LayerSpec::dense(CLASSES, Init::GlorotUniform),

@@ -12,6 +12,7 @@
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod convolution;
+pub(crate) mod custom;
 pub(crate) mod dense;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;
@@ -37,7 +38,6 @@ use kernels::{Cpu, Window};
 
 use crate::compute::Product;
 pub use crate::parameter::{Parameter, Start};
-use crate::spec::Pool;
 use crate::{Error, Shape};
 
 /// Mode of a pass: training or evaluation.
@@ -67,6 +67,15 @@ impl Mode {
             }
         }
     }
+}
+
+/// Operation on a pooling window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// Max of the window.
+    Max,
+    /// Mean of the window, padding included.
+    Mean,
 }
 
 /// A layer's shapes and buffer lengths, independent of the type that it computes in.

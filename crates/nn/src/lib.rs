@@ -48,6 +48,8 @@ mod compute;
 mod error;
 mod gradcheck;
 pub mod init;
+#[cfg(feature = "serde")]
+mod keys;
 pub mod layer;
 mod layout;
 mod loss;
@@ -74,7 +76,9 @@ pub use gradcheck::{Check, gradcheck};
 pub use init::{Fans, Init};
 pub use kernels::activation::Activation;
 pub use kernels::clip::Clip;
-pub use layer::{Float, Mode};
+pub use layer::recurrent::{Cell, RnnActivation};
+pub use layer::residual::BranchScale;
+pub use layer::{Float, Mode, Pool};
 pub use layout::{Layout, Tensor};
 pub use loss::{Loss, Targets};
 pub use mixing::Mixing;
@@ -82,12 +86,11 @@ pub use network::{Batch, Network, Score, Weights};
 pub use noise::Noise;
 pub use optimizer::{Group, Optimizer, Plan, Running, StepSize};
 pub use parameter::Order;
-pub use registry::{BuildContext, Registry};
+pub use registry::{BuildContext, Options, Registry, Value};
 pub use schedule::{Plateau, Progress, RunLength, Schedule};
 pub use sequence::Sequence;
 pub use shape::Shape;
-pub use spec::{
-    BranchScale, Cell, Convolution, LayerSpec, Options, Pool, Recurrent, RnnActivation, Value,
-};
+// `LayerSpec`, and the specification of each layer.
+pub use spec::*;
 pub use stopping::{EarlyStopping, Monitor};
 pub use workspace::{Workspace, WorkspaceSize, zeros};

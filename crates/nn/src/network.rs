@@ -149,7 +149,7 @@ impl Network {
             return Err(Error::NoLayers);
         }
         let statistics = 2 * sequence.output().elements();
-        let unit = matches!(layers.last(), Some(LayerSpec::Unstandardise))
+        let unit = matches!(layers.last(), Some(LayerSpec::Unstandardise(_)))
             .then(|| buffers.len() - statistics..buffers.len());
         Ok(Self { sequence, layout, buffers, loss: Loss::default(), class_weights: None, unit })
     }

@@ -1,5 +1,5 @@
-//! Custom layers: a name in a configuration, the function that builds the layer, and the context
-//! that it is given.
+//! How layers are built: from a specification, or by name from a [`Registry`] of custom layers; and
+//! the [`BuildContext`] of either.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -10,8 +10,35 @@ use core::cell::Cell;
 use core::fmt;
 
 use crate::layer::AnyLayer;
-use crate::spec::Options;
 use crate::{Compute, Error, Shape};
+
+/// Specification of a layer, which its layer is built from.
+pub(crate) trait Build {
+    /// Builds the layer for rows of shape `input`.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] if the specification is out of range or does not fit the input.
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error>;
+}
+
+/// Options of a custom layer in a configuration, by key.
+pub type Options = BTreeMap<String, Value>;
+
+/// Value of one of the [`Options`].
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(untagged))]
+pub enum Value {
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer.
+    Integer(i64),
+    /// A floating-point number.
+    Number(f64),
+    /// Text.
+    Text(String),
+    /// A list.
+    List(Vec<Value>),
+}
 
 type Constructor =
     dyn Fn(Shape, &Options, &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> + Send + Sync;
@@ -100,7 +127,7 @@ impl Registry {
                 let known: Vec<&str> = self.names().collect();
                 let known = if known.is_empty() { "none is".to_string() } else { known.join(", ") };
                 let expected = format!("a name that is registered ({known})");
-                Err(context.mismatch("custom", &expected, name))
+                Err(context.unfit(&expected, name))
             }
         }
     }
@@ -117,6 +144,8 @@ impl fmt::Debug for Registry {
 pub struct BuildContext<'a> {
     /// Path as in tensor names: `3`, or `3.body.0` in a block.
     path: String,
+    /// Kind of the layer, as spelled in configuration files; empty outside all layers.
+    kind: &'static str,
     pub(crate) registry: &'a Registry,
     /// Options of the layer's matrix products; `sparse_inputs` holds for this layer's input.
     pub(crate) compute: Compute,
@@ -126,7 +155,7 @@ pub struct BuildContext<'a> {
 
 impl<'a> BuildContext<'a> {
     pub(crate) fn new(registry: &'a Registry, compute: Compute, next_id: &'a Cell<u32>) -> Self {
-        Self { path: String::new(), registry, compute, next_id }
+        Self { path: String::new(), kind: "", registry, compute, next_id }
     }
 
     /// Context of the layer called `name` inside this one.
@@ -134,6 +163,11 @@ impl<'a> BuildContext<'a> {
         let path =
             if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
         Self { path, ..*self }
+    }
+
+    /// Context of the layer of kind `kind` at `index` of this sequence.
+    pub(crate) fn layer(&self, index: usize, kind: &'static str) -> Self {
+        Self { kind, ..self.child(index) }
     }
 
     /// A unique id within the network, for [`Mode::stream`](crate::Mode::stream).
@@ -151,7 +185,56 @@ impl<'a> BuildContext<'a> {
         }
     }
 
+    /// The error that this layer needs `expected` but was given `got`.
+    pub(crate) fn unfit(&self, expected: &str, got: impl fmt::Display) -> Error {
+        self.mismatch(self.kind, expected, got)
+    }
+
+    /// The error that the window of this layer does not fit its input, for the kernel's `error`.
+    pub(crate) fn unfit_window(&self, error: Error) -> Error {
+        self.unfit("a window that fits its input", error)
+    }
+
+    /// `[height, width, channels]` of the input of a layer over images.
+    pub(crate) fn image(&self, input: Shape) -> Result<[usize; 3], Error> {
+        match input {
+            Shape::Image { height, width, channels } => Ok([height, width, channels]),
+            _ => Err(self.unfit("an image", input)),
+        }
+    }
+
+    /// Steps and features of the input of a layer over sequences.
+    pub(crate) fn steps(&self, input: Shape) -> Result<(usize, usize), Error> {
+        match input {
+            Shape::Steps { steps, features } => Ok((steps, features)),
+            _ => Err(self.unfit("a sequence (`rows` and `places` make one of an image)", input)),
+        }
+    }
+
+    /// Checks the key `epsilon` of a normalisation.
+    pub(crate) fn check_epsilon(&self, epsilon: f64) -> Result<(), Error> {
+        if is_positive(epsilon) { Ok(()) } else { Err(self.unfit("`epsilon` above 0", epsilon)) }
+    }
+
+    /// Checks that `parts`, the value of `key`, divides the layer's number of `unit`, `whole`.
+    pub(crate) fn check_divisor(
+        &self,
+        (key, parts): (&str, usize),
+        (unit, whole): (&str, usize),
+    ) -> Result<(), Error> {
+        if parts > 0 && whole.is_multiple_of(parts) {
+            Ok(())
+        } else {
+            Err(self.unfit(&format!("a divisor of its {whole} {unit} as `{key}`"), parts))
+        }
+    }
+
     pub(crate) fn too_large(&self) -> Error {
         Error::TooLarge { path: self.path.clone() }
     }
+}
+
+/// `true` if `x` is above 0 and finite.
+pub(crate) fn is_positive(x: f64) -> bool {
+    x.is_finite() && x > 0.0
 }

@@ -14,12 +14,11 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use kernels::Cpu;
 use kernels::activation::Activation;
-use kernels::{Cpu, Window};
 
 use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::parameter::Parameter;
-use crate::spec::LayerSpec;
 use crate::{Error, Shape};
 
 /// A sequence of layers, built by [`new`](Self::new).
@@ -79,18 +78,13 @@ impl Sequence {
         Some(())
     }
 
-    /// Fuses the next layer into the layer right before it; `false` if that is impossible.
-    pub(crate) fn fuse_next(&mut self, next: &LayerSpec) -> bool {
+    /// Fuses the next layer into the layer right before it, by `fuse`; `false` if that is
+    /// impossible.
+    pub(crate) fn fuse_next(&mut self, fuse: impl FnOnce(&mut dyn AnyLayer) -> bool) -> bool {
         let index = self.shapes.len();
         let adjacent = |node: &&mut Node| node.index + node.fused + 1 == index;
         let Some(node) = self.nodes.last_mut().filter(adjacent) else { return false };
-        let fused = match next {
-            LayerSpec::Activation(activation) => node.layer.fuse(*activation),
-            &LayerSpec::Pooling { pool, kernel, stride, padding } => {
-                node.layer.fuse_pooling(pool, Window::new(kernel).stride(stride).padding(padding))
-            }
-            _ => false,
-        };
+        let fused = fuse(&mut *node.layer);
         if fused {
             node.fused += 1;
             node.width = node.layer.output().elements();

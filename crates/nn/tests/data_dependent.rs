@@ -6,15 +6,16 @@ use kernels::random::{Stream, fill_uniform};
 use kernels::statistics::statistics;
 use nn::init::{Lsuv, fixup};
 use nn::{
-    Activation, Batch, BranchScale, Convolution, Init, LayerSpec, Loss, Mode, Network, Registry,
-    Shape, Targets, Weights, Workspace, gradcheck,
+    Activation, Batch, BranchScale, Convolution, Dense, Init, LayerSpec, Loss, Mode, Network,
+    Registry, Residual, Shape, Standardise, Targets, Unstandardise, Weights, Workspace, gradcheck,
 };
 
 #[test]
 fn fixup_scales_branches_by_the_number_of_blocks() {
     let dense = || LayerSpec::dense(8, Init::HeNormal);
     let body = vec![dense(), LayerSpec::Activation(Activation::Relu), dense()];
-    let block = LayerSpec::Residual { body, shortcut: vec![], scale: BranchScale::default() };
+    let block =
+        LayerSpec::Residual(Residual { body, shortcut: vec![], scale: BranchScale::default() });
     let mut layers = vec![dense()];
     layers.extend(vec![block; 16]);
     layers.push(dense());
@@ -22,11 +23,11 @@ fn fixup_scales_branches_by_the_number_of_blocks() {
     assert_eq!(fixed[0], layers[0]);
     assert_eq!(fixed[17], LayerSpec::dense(8, Init::Zeros));
     for block in &fixed[1..17] {
-        let LayerSpec::Residual { body, scale, .. } = block else { panic!("a block") };
+        let LayerSpec::Residual(Residual { body, scale, .. }) = block else { panic!("a block") };
         assert_eq!(*scale, BranchScale::Learned(1.0));
         assert_eq!(body[2], LayerSpec::dense(8, Init::Zeros));
         // Two layers: 16^(-1/2).
-        let LayerSpec::Dense { init: Init::ScaledNormal { gain }, .. } = body[0] else {
+        let LayerSpec::Dense(Dense { init: Init::ScaledNormal { gain }, .. }) = body[0] else {
             panic!("scaled")
         };
         assert!((gain - 2.0_f64.sqrt() / 4.0).abs() < 1e-15, "{gain}");
@@ -76,7 +77,7 @@ fn lsuv_gives_every_layer_outputs_of_unit_variance() {
 /// Means, then standard deviations, fitted to these rows.
 fn fitted(rows: &[[f64; 2]]) -> Vec<f64> {
     let cpu = Cpu::detect();
-    let layers = [LayerSpec::Standardise, LayerSpec::dense(1, Init::Constant { value: 1.0 })];
+    let layers = [Standardise {}.into(), LayerSpec::dense(1, Init::Constant { value: 1.0 })];
     let network = Network::new(2, &layers).unwrap();
     let mut buffers = vec![0.0; network.buffers().len()];
     network.init_buffers(cpu, &mut buffers).unwrap();
@@ -109,7 +110,7 @@ fn regression(loss: Loss, unit: f64) -> (f64, Vec<f64>, Vec<f64>) {
     let layers = [
         LayerSpec::dense(3, Init::GlorotUniform),
         LayerSpec::dense(2, Init::GlorotUniform),
-        LayerSpec::Unstandardise,
+        Unstandardise {}.into(),
     ];
     let network = Network::new(2, &layers).unwrap().with_loss(loss);
     assert!(network.standardises_targets());
@@ -158,7 +159,7 @@ fn standardised_targets_do_not_depend_on_the_unit() {
 /// The last layer is not fitted unless the loss is a regression loss.
 #[test]
 fn other_losses_have_no_target_unit() {
-    let layers = [LayerSpec::dense(2, Init::GlorotUniform), LayerSpec::Unstandardise];
+    let layers = [LayerSpec::dense(2, Init::GlorotUniform), Unstandardise {}.into()];
     let network = Network::new(2, &layers).unwrap();
     assert!(!network.standardises_targets());
     let mut buffers = vec![0.0, 0.0, 1.0, 1.0];

@@ -3,7 +3,7 @@
 
 use kernels::random::Stream;
 use kernels::{Cpu, Isa};
-use nn::{Activation, Batch, Error, Init, LayerSpec, Mode, Network, Workspace};
+use nn::{Activation, Batch, Error, Init, LayerNorm, LayerSpec, Mode, Network, RmsNorm, Workspace};
 
 const RELU: LayerSpec = LayerSpec::Activation(Activation::Relu);
 
@@ -101,7 +101,10 @@ fn outputs_do_not_depend_on_the_workspace_capacity() {
 #[test]
 fn a_workspace_of_another_network_is_an_error() {
     let cpu = Cpu::detect();
-    let norms = [LayerSpec::LayerNorm { epsilon: 1e-5 }, LayerSpec::RmsNorm { epsilon: 1e-5 }];
+    let norms = [
+        LayerSpec::LayerNorm(LayerNorm { epsilon: 1e-5 }),
+        LayerSpec::RmsNorm(RmsNorm { epsilon: 1e-5 }),
+    ];
     let layered = |norm: &LayerSpec| Network::new(6, &[norm.clone(), dense(3)]).unwrap();
     let widths = |first, second| Network::new(6, &[dense(first), dense(second), dense(3)]).unwrap();
     for (this, other) in

@@ -4,8 +4,8 @@
 use kernels::random::{Stream, fill_normal};
 use kernels::{Cpu, Isa};
 use nn::{
-    Activation, Batch, Cell, Compute, Convolution, Float, Init, LayerSpec, Mode, Network,
-    Precision, Recurrent, Registry, RnnActivation, Shape, Workspace,
+    Activation, Batch, Cell, Compute, Convolution, Dropout, Float, GlobalPooling, Init, LayerSpec,
+    Mode, Network, Precision, Recurrent, Registry, RnnActivation, Shape, Transformer, Workspace,
 };
 
 const BF16: Compute = Compute { precision: Precision::Bf16, sparse_inputs: false };
@@ -19,20 +19,17 @@ fn networks() -> Vec<(&'static str, Shape, Vec<LayerSpec>)> {
     let last = |cell| LayerSpec::Recurrent(Recurrent { last: true, ..Recurrent::new(cell, 3) });
     let inner = |cell| LayerSpec::Recurrent(Recurrent::new(cell, 20));
     let relu = LayerSpec::Activation(Activation::Relu);
-    let transformer = LayerSpec::Transformer { heads: 2, hidden: 24, dropout: 0.0, causal: false };
+    let transformer =
+        LayerSpec::Transformer(Transformer { heads: 2, hidden: 24, dropout: 0.0, causal: false });
     let (dense, head) = (LayerSpec::dense(16, Init::HeNormal), LayerSpec::dense(3, Init::HeNormal));
     let rnn = Cell::Rnn { activation: RnnActivation::Tanh };
     vec![
         (
             "transformer",
             steps,
-            vec![dense, relu.clone(), transformer, LayerSpec::GlobalPooling, head],
+            vec![dense, relu.clone(), transformer, GlobalPooling {}.into(), head],
         ),
-        (
-            "convolution",
-            image,
-            vec![filters(8), relu.clone(), filters(3), LayerSpec::GlobalPooling],
-        ),
+        ("convolution", image, vec![filters(8), relu.clone(), filters(3), GlobalPooling {}.into()]),
         (
             "grouped convolution",
             image,
@@ -41,7 +38,7 @@ fn networks() -> Vec<(&'static str, Shape, Vec<LayerSpec>)> {
                 LayerSpec::Convolution(strided),
                 relu,
                 filters(3),
-                LayerSpec::GlobalPooling,
+                GlobalPooling {}.into(),
             ],
         ),
         ("rnn", steps, vec![inner(rnn), last(rnn)]),
@@ -114,7 +111,7 @@ fn f64_networks_are_not_rounded_to_bf16() {
 #[test]
 fn sparse_inputs_change_no_bit() {
     let layers = [
-        LayerSpec::Dropout { p: 0.2 },
+        LayerSpec::Dropout(Dropout { p: 0.2 }),
         LayerSpec::dense(40, Init::HeNormal),
         LayerSpec::Activation(Activation::Relu),
         LayerSpec::dense(3, Init::HeNormal),

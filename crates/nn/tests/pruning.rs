@@ -5,8 +5,8 @@ use kernels::Cpu;
 use kernels::random::{Stream, fill_normal};
 use nn::pruning::{Pruner, Pruning, Scope, Structure, compact, sparsity};
 use nn::{
-    Activation, Convolution, Init, LayerSpec, Layout, Network, Pool, Progress, Shape, Weights,
-    Workspace,
+    Activation, BatchNorm, Convolution, Dropout, Flatten, Init, LayerNorm, LayerSpec, Layout,
+    Network, Pool, Pooling, Progress, Shape, Weights, Workspace,
 };
 
 const RELU: LayerSpec = LayerSpec::Activation(Activation::Relu);
@@ -102,9 +102,13 @@ fn sparsity_grows_as_in_the_paper() {
 fn a_compacted_network_is_smaller_with_the_same_outputs() {
     let cpu = Cpu::detect();
     let filters = |count| LayerSpec::Convolution(Convolution::same(count, 3));
-    let norm = LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
-    let pool =
-        LayerSpec::Pooling { pool: Pool::Max, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
+    let norm = LayerSpec::BatchNorm(BatchNorm { epsilon: 1e-5, momentum: 0.1 });
+    let pool = LayerSpec::Pooling(Pooling {
+        pool: Pool::Max,
+        kernel: [2, 2],
+        stride: [2, 2],
+        padding: [0, 0],
+    });
     let dense = |units| LayerSpec::dense(units, Init::HeNormal);
     let convolutional = [
         filters(8),
@@ -113,10 +117,10 @@ fn a_compacted_network_is_smaller_with_the_same_outputs() {
         filters(6),
         RELU,
         pool,
-        LayerSpec::Flatten,
+        Flatten {}.into(),
         dense(12),
         RELU,
-        LayerSpec::Dropout { p: 0.5 },
+        LayerSpec::Dropout(Dropout { p: 0.5 }),
         dense(4),
     ];
     let plain = [filters(6), RELU, dense(10), RELU, dense(3)];
@@ -166,7 +170,10 @@ fn a_layer_that_couples_units_is_named() {
     let sigmoid = LayerSpec::Activation(Activation::Sigmoid);
     for (layers, kind) in [
         ([dense(4), sigmoid, dense(2)], "layer 1 (sigmoid)"),
-        ([dense(4), LayerSpec::LayerNorm { epsilon: 1e-5 }, dense(2)], "layer 1 (layer_norm)"),
+        (
+            [dense(4), LayerSpec::LayerNorm(LayerNorm { epsilon: 1e-5 }), dense(2)],
+            "layer 1 (layer_norm)",
+        ),
     ] {
         let network = Network::new(3, &layers).unwrap();
         let mut params = normal(1, network.layout().len());

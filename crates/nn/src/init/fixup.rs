@@ -10,7 +10,7 @@
 use kernels::{Cpu, math};
 
 use super::Init;
-use crate::{BranchScale, LayerSpec};
+use crate::{BranchScale, LayerSpec, Residual};
 
 /// Returns `layers` with Fixup's initialisers. Normalisation layers stay: remove them yourself.
 ///
@@ -18,9 +18,9 @@ use crate::{BranchScale, LayerSpec};
 pub fn fixup(cpu: Cpu<'_>, layers: &[LayerSpec]) -> alloc::vec::Vec<LayerSpec> {
     let mut layers = layers.to_vec();
     let blocks =
-        layers.iter().filter(|layer| matches!(layer, LayerSpec::Residual { .. })).count() as f64;
+        layers.iter().filter(|layer| matches!(layer, LayerSpec::Residual(_))).count() as f64;
     for layer in &mut layers {
-        let LayerSpec::Residual { body, scale, .. } = layer else { continue };
+        let LayerSpec::Residual(Residual { body, scale, .. }) = layer else { continue };
         let mut weights: alloc::vec::Vec<&mut Init> =
             body.iter_mut().filter_map(weights_of).collect();
         let count = weights.len();
@@ -45,7 +45,7 @@ pub fn fixup(cpu: Cpu<'_>, layers: &[LayerSpec]) -> alloc::vec::Vec<LayerSpec> {
 /// Initialiser of the layer's weights, if it has weights.
 fn weights_of(layer: &mut LayerSpec) -> Option<&mut Init> {
     match layer {
-        LayerSpec::Dense { init, .. } => Some(init),
+        LayerSpec::Dense(dense) => Some(&mut dense.init),
         LayerSpec::Convolution(convolution) => Some(&mut convolution.init),
         _ => None,
     }

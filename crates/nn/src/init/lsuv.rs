@@ -79,7 +79,7 @@ impl Lsuv {
         check_length("params", whole.layout().len(), params.len())?;
         check_length("buffers", whole.buffers().len(), buffers.len())?;
         for (i, layer) in layers.iter().enumerate() {
-            if !matches!(layer, LayerSpec::Dense { .. } | LayerSpec::Convolution(_)) {
+            if !matches!(layer, LayerSpec::Dense(_) | LayerSpec::Convolution(_)) {
                 continue;
             }
             // The network up to this layer: a prefix of all parameters.

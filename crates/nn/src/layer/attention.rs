@@ -9,6 +9,7 @@
 //! Backward runs the transposed products, with the saved softmax outputs. Rows are independent:
 //! each pass is a parallel region over blocks of rows.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use kernels::gemm::{Batch, BatchMut, Epilogue, GemmShape, gemm_batch, gemm_scratch};
@@ -20,36 +21,53 @@ use kernels::{Cpu, MatRef};
 use crate::init::Fans;
 use crate::layer::dense::{Weight, product, product_backward};
 use crate::layer::split::{for_each, split, split_mut, split_mut_rest};
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::parameter::{Order, Parameter, Start};
+use crate::registry::{Build, BuildContext};
 use crate::{Compute, Error, Init, Precision, Shape};
 
-/// Attention of every step to every step (Vaswani et al., NIPS 2017). PyTorch: `MultiheadAttention`
-/// with `batch_first`, self-attention.
+/// Multi-head self-attention: every step attends to every step (Vaswani et al., NIPS 2017).
+/// PyTorch: `MultiheadAttention` with `batch_first`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Attention {
+    /// Number of heads, a divisor of the features.
+    pub heads: usize,
+    /// `true` if a step attends only to itself and earlier steps.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub causal: bool,
+    /// Initialiser of the projections.
+    #[cfg_attr(feature = "serde", serde(default = "crate::keys::glorot_uniform"))]
+    pub init: Init,
+}
+
+impl Build for Attention {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        let Self { heads, causal, init } = *self;
+        context.check_divisor(("heads", heads), ("features", input.features()))?;
+        let (steps, features) = context.steps(input)?;
+        let precision = context.compute.precision;
+        Ok(Box::new(AttentionLayer { steps, features, heads, causal, init, precision }))
+    }
+}
+
+/// [`Attention`] over sequences of a known shape.
 #[derive(Debug)]
-pub(crate) struct Attention {
+struct AttentionLayer {
     steps: usize,
     features: usize,
+    /// A divisor of `features`.
     heads: usize,
-    /// `true` if a step attends only to itself and earlier steps.
     causal: bool,
     init: Init,
     precision: Precision,
 }
 
-impl Attention {
-    /// `heads` divides the features.
-    pub(crate) fn new(
-        steps: usize,
-        features: usize,
-        heads: usize,
-        causal: bool,
-        init: Init,
-        precision: Precision,
-    ) -> Self {
-        Self { steps, features, heads, causal, init, precision }
-    }
-
+impl AttentionLayer {
     /// A weight matrix over the features.
     fn weight<'a, T>(&self, elements: &'a [T]) -> Weight<'a, T> {
         Weight::new(
@@ -124,7 +142,7 @@ impl Attention {
 }
 
 /// Per-row computations, without the projections.
-impl Attention {
+impl AttentionLayer {
     /// Elements of scratch per task: of the products of a row, and the gradients of its
     /// probabilities.
     fn task_len<T: Float>(&self) -> usize {
@@ -204,7 +222,7 @@ impl Attention {
     }
 }
 
-impl Describe for Attention {
+impl Describe for AttentionLayer {
     fn output(&self) -> Shape {
         Shape::Steps { steps: self.steps, features: self.features }
     }
@@ -235,7 +253,7 @@ impl Describe for Attention {
     }
 }
 
-impl<T: Float> Layer<T> for Attention {
+impl<T: Float> Layer<T> for AttentionLayer {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let (all, features) = (rows.saturating_mul(self.steps), self.features);
         let product = |m, n, k| T::product_scratch(self.precision, threads, m, n, k);

@@ -3,6 +3,7 @@
 //!
 //! Images are channels-last, so that one implementation serves vectors and images.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use kernels::math::sqrt;
@@ -12,25 +13,56 @@ use kernels::normalisation::batch::{
 };
 use kernels::normalisation::{Affine, AffineGradient};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer, Mode};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer, Mode};
 use crate::parameter::{Order, Parameter, Start};
+use crate::registry::{Build, BuildContext, is_positive};
 use crate::{Error, Shape};
 
-/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias` (Ioffe, Szegedy, ICML 2015).
-/// PyTorch: `BatchNorm1d`, `BatchNorm2d`.
+/// Batch normalisation: each channel gets mean 0 and variance 1 over the batch, then a learned
+/// scale and shift (Ioffe, Szegedy, ICML 2015). PyTorch: `BatchNorm1d`, `BatchNorm2d`.
+///
+/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct BatchNorm {
+    /// Added to the variance, above 0.
+    pub epsilon: f64,
+    /// Weight of a batch in the running statistics, 0 to 1.
+    pub momentum: f64,
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        Self { epsilon: 1e-5, momentum: 0.1 }
+    }
+}
+
+impl Build for BatchNorm {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        let Self { epsilon, momentum } = *self;
+        if !is_positive(epsilon) || !(0.0..=1.0).contains(&momentum) {
+            return Err(context.unfit(
+                "`epsilon` above 0 and `momentum` in [0, 1]",
+                format_args!("{epsilon}, {momentum}"),
+            ));
+        }
+        Ok(Box::new(BatchNormLayer { shape: input, epsilon, momentum }))
+    }
+}
+
+/// [`BatchNorm`] of rows of a known shape.
 #[derive(Debug)]
-pub(crate) struct BatchNorm {
+struct BatchNormLayer {
     shape: Shape,
     epsilon: f64,
-    /// Weight of a batch in the running statistics.
     momentum: f64,
 }
 
-impl BatchNorm {
-    pub(crate) fn new(shape: Shape, epsilon: f64, momentum: f64) -> Self {
-        Self { shape, epsilon, momentum }
-    }
-
+impl BatchNormLayer {
     fn channels(&self) -> usize {
         self.shape.features()
     }
@@ -41,7 +73,7 @@ impl BatchNorm {
     }
 }
 
-impl Describe for BatchNorm {
+impl Describe for BatchNormLayer {
     fn output(&self) -> Shape {
         self.shape
     }
@@ -75,7 +107,7 @@ impl Describe for BatchNorm {
     }
 }
 
-impl<T: Float> Layer<T> for BatchNorm {
+impl<T: Float> Layer<T> for BatchNormLayer {
     fn scratch(&self, rows: usize, _: usize) -> usize {
         let rows = rows.saturating_mul(self.shape.positions());
         batch_norm_scratch(rows, self.channels()).max(batch_norm_inference_scratch(self.channels()))

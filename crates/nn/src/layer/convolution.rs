@@ -1,5 +1,6 @@
 //! Two-dimensional convolution with the activation and max pooling that follow it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use kernels::Window;
@@ -7,27 +8,101 @@ use kernels::activation::Activation;
 use kernels::convolution::{Convolution as Kernel, Epilogue, Filters, Gradients, OutputGradient};
 
 use crate::init::Fans;
+#[cfg(feature = "serde")]
+use crate::keys::Pair;
 use crate::layer::fused::Fused;
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer, Pool};
 use crate::parameter::{Order, Parameter, Start};
-use crate::spec::{Convolution as Spec, Pool};
-use crate::{Error, Precision, Shape};
+use crate::registry::{Build, BuildContext};
+use crate::{Error, Init, Precision, Shape};
+
+/// A two-dimensional convolution: `y = x * W + b`. PyTorch: `Conv2d`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Convolution {
+    /// Number of filters: output channels.
+    pub filters: usize,
+    /// Filter size: `[height, width]`.
+    #[cfg_attr(feature = "serde", serde(with = "Pair"))]
+    pub kernel: [usize; 2],
+    /// Stride: `[down, across]`, in pixels.
+    #[cfg_attr(feature = "serde", serde(default = "one_step", with = "Pair"))]
+    pub stride: [usize; 2],
+    /// Zero padding in pixels: `[above and below, left and right]`.
+    #[cfg_attr(feature = "serde", serde(default, with = "Pair"))]
+    pub padding: [usize; 2],
+    /// Number of channel groups. As many as input channels: a depthwise convolution.
+    #[cfg_attr(feature = "serde", serde(default = "one_group"))]
+    pub groups: usize,
+    /// `true` if each filter has a bias.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "crate::keys::yes", skip_serializing_if = "crate::keys::is_true")
+    )]
+    pub bias: bool,
+    /// Initialiser of the filters.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub init: Init,
+}
+
+#[cfg(feature = "serde")]
+const fn one_step() -> [usize; 2] {
+    [1, 1]
+}
+
+#[cfg(feature = "serde")]
+const fn one_group() -> usize {
+    1
+}
+
+impl Convolution {
+    /// Square filters of odd size `size` with stride 1 and biases, padded so that the image keeps
+    /// its size.
+    pub const fn same(filters: usize, size: usize) -> Self {
+        let padding = size / 2;
+        Self {
+            filters,
+            kernel: [size, size],
+            stride: [1, 1],
+            padding: [padding, padding],
+            groups: 1,
+            bias: true,
+            init: Init::HeNormal,
+        }
+    }
+}
+
+impl Build for Convolution {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        if self.filters == 0 {
+            return Err(context.unfit("at least one filter", 0));
+        }
+        let input = context.image(input)?;
+        let layer = ConvolutionLayer::new(input, *self, context.compute.precision)
+            .map_err(|error| context.unfit_window(error))?;
+        Ok(Box::new(layer))
+    }
+}
 
 /// `y = act(x * W + b)`, or its 2 x 2 max pooling. PyTorch: `Conv2d`.
 #[derive(Debug)]
-pub(crate) struct Convolution {
+struct ConvolutionLayer {
     input: [usize; 3],
-    spec: Spec,
+    spec: Convolution,
     precision: Precision,
     output: Shape,
     activation: Fused,
     pooled: bool,
 }
 
-impl Convolution {
+impl ConvolutionLayer {
     /// # Errors
     /// [`Error::Kernel`] for a window that does not fit.
-    pub(crate) fn new(input: [usize; 3], spec: Spec, precision: Precision) -> Result<Self, Error> {
+    fn new(input: [usize; 3], spec: Convolution, precision: Precision) -> Result<Self, Error> {
         let mut layer = Self {
             input,
             spec,
@@ -42,7 +117,7 @@ impl Convolution {
     }
 
     fn kernel(&self, rows: usize) -> Result<Kernel, kernels::Error> {
-        let Spec { filters, kernel, stride, padding, groups, .. } = self.spec;
+        let Convolution { filters, kernel, stride, padding, groups, .. } = self.spec;
         let [height, width, channels] = self.input;
         let window = Window::new(kernel).stride(stride).padding(padding);
         let filters = Filters::new(filters).groups(groups);
@@ -59,13 +134,13 @@ impl Convolution {
     }
 }
 
-impl Describe for Convolution {
+impl Describe for ConvolutionLayer {
     fn output(&self) -> Shape {
         self.output
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let Spec { filters, kernel: [height, width], groups, init, bias, .. } = self.spec;
+        let Convolution { filters, kernel: [height, width], groups, init, bias, .. } = self.spec;
         let inputs = self.input[2] / groups;
         let fans = Fans { taps: height * width, inputs, parts: groups, outputs: filters / groups };
         let mut tensors = Vec::from([Parameter {
@@ -112,7 +187,7 @@ impl Describe for Convolution {
     }
 }
 
-impl<T: Float> Layer<T> for Convolution {
+impl<T: Float> Layer<T> for ConvolutionLayer {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let most = |kernel: Kernel| {
             kernel.forward_scratch::<T>(threads).max(kernel.backward_scratch::<T>(threads))

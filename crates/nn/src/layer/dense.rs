@@ -4,6 +4,7 @@
 //! backward pass, the next layer applies ReLU's gradient in the epilogue of its own product, if it
 //! can.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use kernels::activation::Activation;
@@ -13,13 +14,45 @@ use kernels::{Cpu, MatMut, MatRef};
 use crate::compute::Product;
 use crate::init::Fans;
 use crate::layer::fused::Fused;
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::parameter::{Order, Parameter, Start};
+use crate::registry::{Build, BuildContext};
 use crate::{Compute, Error, Init, Shape};
+
+/// A dense layer: `y = x W + b` with W `[inputs, units]` and b `[units]`, at each step of a
+/// sequence. An image is flattened, in PyTorch's order. Biases start at 0. PyTorch: `Linear`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Dense {
+    /// Outputs per row.
+    pub units: usize,
+    /// Initialiser of W.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub init: Init,
+    /// `true` if there is a bias.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "crate::keys::yes", skip_serializing_if = "crate::keys::is_true")
+    )]
+    pub bias: bool,
+}
+
+impl Build for Dense {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        if self.units == 0 {
+            return Err(context.unfit("at least one unit", 0));
+        }
+        Ok(Box::new(DenseLayer::new(input, *self, context.compute)))
+    }
+}
 
 /// `y = act(x W + b)` at each position of a row, with W `[inputs, outputs]` and b `[outputs]`.
 #[derive(Debug)]
-pub(crate) struct Dense {
+struct DenseLayer {
     input: Shape,
     output: Shape,
     inputs: usize,
@@ -32,16 +65,11 @@ pub(crate) struct Dense {
     activation: Fused,
 }
 
-impl Dense {
+impl DenseLayer {
     /// Over the features of each step, or over all elements of an image, flattened in PyTorch's
     /// order.
-    pub(crate) fn new(
-        input: Shape,
-        outputs: usize,
-        init: Init,
-        bias: bool,
-        compute: Compute,
-    ) -> Self {
+    fn new(input: Shape, spec: Dense, compute: Compute) -> Self {
+        let Dense { units: outputs, init, bias } = spec;
         let (inputs, positions, output) = match input {
             Shape::Steps { steps, features } => {
                 (features, steps, Shape::Steps { steps, features: outputs })
@@ -66,7 +94,7 @@ impl Dense {
     }
 }
 
-impl Describe for Dense {
+impl Describe for DenseLayer {
     fn output(&self) -> Shape {
         self.output
     }
@@ -109,7 +137,7 @@ impl Describe for Dense {
     }
 }
 
-impl<T: Float> Layer<T> for Dense {
+impl<T: Float> Layer<T> for DenseLayer {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let (m, k, n) = (rows.saturating_mul(self.positions), self.inputs, self.outputs);
         let product = |m, n, k| T::product_scratch(self.compute.precision, threads, m, n, k);

@@ -1,21 +1,24 @@
 //! An activation as a layer of its own, which no previous layer could fuse.
 
+use alloc::boxed::Box;
+
 use kernels::activation::{Activation, Saved};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
+use crate::registry::{Build, BuildContext};
 use crate::{Error, Shape};
 
-/// An element-wise activation of the input.
-#[derive(Debug)]
-pub(crate) struct Elementwise {
-    shape: Shape,
-    activation: Activation,
+impl Build for Activation {
+    fn build(&self, input: Shape, _: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        Ok(Box::new(Elementwise { shape: input, activation: *self }))
+    }
 }
 
-impl Elementwise {
-    pub(crate) fn new(shape: Shape, activation: Activation) -> Self {
-        Self { shape, activation }
-    }
+/// An element-wise activation of rows of a known shape.
+#[derive(Debug)]
+struct Elementwise {
+    shape: Shape,
+    activation: Activation,
 }
 
 impl Describe for Elementwise {

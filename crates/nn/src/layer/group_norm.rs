@@ -1,36 +1,64 @@
 //! Group normalisation: over groups of channels of one row, independent of the rest of the batch.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use kernels::normalisation::group::{Groups, group_norm, group_norm_backward};
 use kernels::normalisation::{Affine, AffineGradient};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::parameter::Parameter;
+use crate::registry::{Build, BuildContext};
 use crate::{Error, Shape};
 
-/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`, with mean and variance over a group
-/// of channels of a row (Wu, He, ECCV 2018). PyTorch: `GroupNorm`.
+/// Group normalisation: each group of channels of a row gets mean 0 and variance 1, then a learned
+/// scale and shift (Wu, He, ECCV 2018). PyTorch: `GroupNorm`.
+///
+/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct GroupNorm {
+    /// Number of groups, a divisor of the channels.
+    pub groups: usize,
+    /// Added to the variance, above 0.
+    #[cfg_attr(feature = "serde", serde(default = "epsilon"))]
+    pub epsilon: f64,
+}
+
+#[cfg(feature = "serde")]
+const fn epsilon() -> f64 {
+    1e-5
+}
+
+impl Build for GroupNorm {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        let Self { groups, epsilon } = *self;
+        context.check_epsilon(epsilon)?;
+        context.check_divisor(("groups", groups), ("channels", input.features()))?;
+        Ok(Box::new(GroupNormLayer { shape: input, groups, epsilon }))
+    }
+}
+
+/// [`GroupNorm`] of rows of a known shape.
 #[derive(Debug)]
-pub(crate) struct GroupNorm {
+struct GroupNormLayer {
     shape: Shape,
     groups: usize,
     epsilon: f64,
 }
 
-impl GroupNorm {
-    /// `groups` divides the channels.
-    pub(crate) fn new(shape: Shape, groups: usize, epsilon: f64) -> Self {
-        Self { shape, groups, epsilon }
-    }
-
+impl GroupNormLayer {
     fn groups(&self, rows: usize) -> Groups {
         let (positions, channels) = (self.shape.positions(), self.shape.features());
         Groups { batch: rows, positions, channels, groups: self.groups }
     }
 }
 
-impl Describe for GroupNorm {
+impl Describe for GroupNormLayer {
     fn output(&self) -> Shape {
         self.shape
     }
@@ -45,7 +73,7 @@ impl Describe for GroupNorm {
     }
 }
 
-impl<T: Float> Layer<T> for GroupNorm {
+impl<T: Float> Layer<T> for GroupNormLayer {
     fn scratch(&self, rows: usize, _: usize) -> usize {
         self.groups(rows).scratch()
     }

@@ -1,31 +1,54 @@
 //! Normalisation over the features of each position: layer norm, and RMS norm, which does not
 //! subtract the mean.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use kernels::normalisation::layer::{layer_norm, layer_norm_backward, layer_norm_backward_scratch};
 use kernels::normalisation::rms::{rms_norm, rms_norm_backward, rms_norm_backward_scratch};
 use kernels::normalisation::{Affine, AffineGradient};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::parameter::Parameter;
+use crate::registry::{Build, BuildContext};
 use crate::{Error, Shape};
 
-/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias` (Ba, Kiros, Hinton, 2016). PyTorch:
-/// `LayerNorm`.
+/// Layer normalisation: the features of each position get mean 0 and variance 1, then a learned
+/// scale and shift (Ba, Kiros, Hinton, 2016). PyTorch: `LayerNorm`.
+///
+/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct LayerNorm {
+    /// Added to the variance, above 0.
+    pub epsilon: f64,
+}
+
+impl Default for LayerNorm {
+    fn default() -> Self {
+        Self { epsilon: 1e-5 }
+    }
+}
+
+impl Build for LayerNorm {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        context.check_epsilon(self.epsilon)?;
+        Ok(Box::new(LayerNormLayer { shape: input, epsilon: self.epsilon }))
+    }
+}
+
+/// [`LayerNorm`] of rows of a known shape.
 #[derive(Debug)]
-pub(crate) struct LayerNorm {
+struct LayerNormLayer {
     shape: Shape,
     epsilon: f64,
 }
 
-impl LayerNorm {
-    pub(crate) fn new(shape: Shape, epsilon: f64) -> Self {
-        Self { shape, epsilon }
-    }
-}
-
-impl Describe for LayerNorm {
+impl Describe for LayerNormLayer {
     fn output(&self) -> Shape {
         self.shape
     }
@@ -40,7 +63,7 @@ impl Describe for LayerNorm {
     }
 }
 
-impl<T: Float> Layer<T> for LayerNorm {
+impl<T: Float> Layer<T> for LayerNormLayer {
     fn scratch(&self, rows: usize, _: usize) -> usize {
         layer_norm_backward_scratch(
             rows.saturating_mul(self.shape.positions()),
@@ -82,21 +105,42 @@ impl<T: Float> Layer<T> for LayerNorm {
     }
 }
 
-/// `y = x / sqrt(mean of x^2 + epsilon) * weight` (Zhang, Sennrich, NeurIPS 2019). PyTorch:
-/// `RMSNorm`.
+/// RMS normalisation: the features of each position get mean square 1, then a learned scale
+/// (Zhang, Sennrich, NeurIPS 2019). PyTorch: `RMSNorm`.
+///
+/// `y = x / sqrt(mean of x^2 + epsilon) * weight`
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct RmsNorm {
+    /// Added to the mean square, above 0.
+    pub epsilon: f64,
+}
+
+impl Default for RmsNorm {
+    fn default() -> Self {
+        Self { epsilon: 1e-5 }
+    }
+}
+
+impl Build for RmsNorm {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        context.check_epsilon(self.epsilon)?;
+        Ok(Box::new(RmsNormLayer { shape: input, epsilon: self.epsilon }))
+    }
+}
+
+/// [`RmsNorm`] of rows of a known shape.
 #[derive(Debug)]
-pub(crate) struct RmsNorm {
+struct RmsNormLayer {
     shape: Shape,
     epsilon: f64,
 }
 
-impl RmsNorm {
-    pub(crate) fn new(shape: Shape, epsilon: f64) -> Self {
-        Self { shape, epsilon }
-    }
-}
-
-impl Describe for RmsNorm {
+impl Describe for RmsNormLayer {
     fn output(&self) -> Shape {
         self.shape
     }
@@ -110,7 +154,7 @@ impl Describe for RmsNorm {
     }
 }
 
-impl<T: Float> Layer<T> for RmsNorm {
+impl<T: Float> Layer<T> for RmsNormLayer {
     fn scratch(&self, rows: usize, _: usize) -> usize {
         rms_norm_backward_scratch(
             rows.saturating_mul(self.shape.positions()),

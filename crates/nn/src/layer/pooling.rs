@@ -1,40 +1,137 @@
 //! Max and mean pooling over windows of an image, or over all of its positions.
 
+use alloc::boxed::Box;
+
 use kernels::Window;
 use kernels::pooling::{Count, Pooling as Kernel};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
-use crate::spec::Pool;
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer, Pool};
+use crate::registry::{Build, BuildContext};
 use crate::{Error, Shape};
 
-/// Max or mean of each window. PyTorch: `MaxPool2d`, `AvgPool2d`, `AdaptiveAvgPool2d(1)`.
+/// Max or mean pooling over windows of an image. PyTorch: `MaxPool2d`, `AvgPool2d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pooling {
+    /// Operation on each window.
+    pub pool: Pool,
+    /// Window size: `[height, width]`.
+    pub kernel: [usize; 2],
+    /// Stride: `[down, across]`, in pixels.
+    pub stride: [usize; 2],
+    /// Padding in pixels: `[above and below, left and right]`. Counts as 0 in a mean, and is
+    /// ignored by a max.
+    pub padding: [usize; 2],
+}
+
+impl Pooling {
+    pub(crate) const fn window(&self) -> Window {
+        Window::new(self.kernel).stride(self.stride).padding(self.padding)
+    }
+}
+
+impl Build for Pooling {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        let layer = PoolingLayer::new(context.image(input)?, self.pool, self.window())
+            .map_err(|error| context.unfit_window(error))?;
+        Ok(Box::new(layer))
+    }
+}
+
+/// [`Pooling`] in a configuration file: a kind per operation.
+#[cfg(feature = "serde")]
+pub(crate) mod table {
+    use super::{Pool, Pooling};
+    use crate::keys::Pair;
+
+    /// A pooling layer by kind.
+    pub(crate) enum Table {
+        MaxPooling(Windows),
+        MeanPooling(Windows),
+    }
+
+    /// Keys of either kind.
+    #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(crate) struct Windows {
+        kernel: Pair,
+        /// The kernel size by default.
+        stride: Option<Pair>,
+        #[serde(default = "none")]
+        padding: Pair,
+    }
+
+    const fn none() -> Pair {
+        Pair::Both(0)
+    }
+
+    impl From<Table> for Pooling {
+        fn from(table: Table) -> Self {
+            let (pool, Windows { kernel, stride, padding }) = match table {
+                Table::MaxPooling(windows) => (Pool::Max, windows),
+                Table::MeanPooling(windows) => (Pool::Mean, windows),
+            };
+            Self {
+                pool,
+                kernel: kernel.into(),
+                stride: stride.unwrap_or(kernel).into(),
+                padding: padding.into(),
+            }
+        }
+    }
+
+    impl From<Pooling> for Table {
+        fn from(spec: Pooling) -> Self {
+            let Pooling { pool, kernel, stride, padding } = spec;
+            let windows = Windows {
+                kernel: kernel.into(),
+                stride: Some(stride.into()),
+                padding: padding.into(),
+            };
+            match pool {
+                Pool::Max => Self::MaxPooling(windows),
+                Pool::Mean => Self::MeanPooling(windows),
+            }
+        }
+    }
+}
+
+/// Mean over all positions of an image, or over all steps. PyTorch: `AdaptiveAvgPool2d(1)` and
+/// `Flatten`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct GlobalPooling {}
+
+impl Build for GlobalPooling {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        let positions = [input.positions(), 1];
+        let input = [positions[0], 1, input.features()];
+        let layer = PoolingLayer::new(input, Pool::Mean, Window::new(positions))
+            .map_err(|error| context.unfit_window(error))?;
+        Ok(Box::new(PoolingLayer { output: Shape::Features(input[2]), ..layer }))
+    }
+}
+
+/// Pooling of images of a known shape.
 #[derive(Debug)]
-pub(crate) struct Pooling {
+struct PoolingLayer {
     input: [usize; 3],
     output: Shape,
     window: Window,
     pool: Pool,
 }
 
-impl Pooling {
+impl PoolingLayer {
     /// # Errors
     /// [`Error::Kernel`] for a window that does not fit.
-    pub(crate) fn new(input: [usize; 3], pool: Pool, window: Window) -> Result<Self, Error> {
+    fn new(input: [usize; 3], pool: Pool, window: Window) -> Result<Self, Error> {
         let mut layer = Self { input, output: Shape::Features(0), window, pool };
         let [_, height, width, channels] = layer.kernel(1)?.output();
         layer.output = Shape::Image { height, width, channels };
         Ok(layer)
-    }
-
-    /// Mean over all positions of each row.
-    ///
-    /// # Errors
-    /// [`Error::Kernel`] for an image without pixels.
-    pub(crate) fn global(input: Shape) -> Result<Self, Error> {
-        let positions = [input.positions(), 1];
-        let layer =
-            Self::new([positions[0], 1, input.features()], Pool::Mean, Window::new(positions))?;
-        Ok(Self { output: Shape::Features(input.features()), ..layer })
     }
 
     fn kernel(&self, rows: usize) -> Result<Kernel, kernels::Error> {
@@ -43,7 +140,7 @@ impl Pooling {
     }
 }
 
-impl Describe for Pooling {
+impl Describe for PoolingLayer {
     fn output(&self) -> Shape {
         self.output
     }
@@ -53,7 +150,7 @@ impl Describe for Pooling {
     }
 }
 
-impl<T: Float> Layer<T> for Pooling {
+impl<T: Float> Layer<T> for PoolingLayer {
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         let kernel = self.kernel(pass.rows)?;
         match self.pool {

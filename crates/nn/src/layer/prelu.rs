@@ -1,28 +1,52 @@
 //! ReLU with a learned negative slope.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use kernels::activation::{prelu, prelu_backward, prelu_scratch};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::parameter::Parameter;
+use crate::registry::{Build, BuildContext};
 use crate::{Error, Shape};
 
-/// `y = x` above 0, `weight x` elsewhere, with one weight per channel (He et al., ICCV 2015).
-/// PyTorch: `PReLU`.
+/// ReLU with one learned negative slope per channel: `y = x` above 0, `weight x` elsewhere (He et
+/// al., ICCV 2015). PyTorch: `PReLU`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct Prelu {
+    /// Initial slope.
+    pub start: f64,
+}
+
+impl Default for Prelu {
+    fn default() -> Self {
+        Self { start: 0.25 }
+    }
+}
+
+impl Build for Prelu {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        let Self { start } = *self;
+        if !start.is_finite() {
+            return Err(context.unfit("a finite `start`", start));
+        }
+        Ok(Box::new(PreluLayer { shape: input, start }))
+    }
+}
+
+/// [`Prelu`] of rows of a known shape.
 #[derive(Debug)]
-pub(crate) struct Prelu {
+struct PreluLayer {
     shape: Shape,
     start: f64,
 }
 
-impl Prelu {
-    pub(crate) fn new(shape: Shape, start: f64) -> Self {
-        Self { shape, start }
-    }
-}
-
-impl Describe for Prelu {
+impl Describe for PreluLayer {
     fn output(&self) -> Shape {
         self.shape
     }
@@ -32,7 +56,7 @@ impl Describe for Prelu {
     }
 }
 
-impl<T: Float> Layer<T> for Prelu {
+impl<T: Float> Layer<T> for PreluLayer {
     fn scratch(&self, rows: usize, _: usize) -> usize {
         prelu_scratch(rows.saturating_mul(self.shape.elements()), self.shape.features())
     }

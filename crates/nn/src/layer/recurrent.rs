@@ -16,35 +16,85 @@
 //! steps and rows are those of one product, in ascending order of time. The cells are in `cell`.
 
 mod cell;
+#[cfg(feature = "serde")]
+pub(crate) mod table;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use cell::{BackwardStep, ForwardStep, GATES};
+pub use cell::{Cell, RnnActivation};
 use kernels::gemm::Epilogue;
 use kernels::{Cpu, MatMut, MatRef};
 
 use crate::init::Fans;
 use crate::layer::split::{for_each, split, split_mut, split_mut_rest, split_tasks};
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::parameter::{Order, Parameter, Start};
-use crate::spec::{Cell, Recurrent as Spec};
-use crate::{Compute, Error, Precision, Shape};
+use crate::registry::{Build, BuildContext};
+use crate::{Compute, Error, Init, Precision, Shape};
 
 /// A recurrent layer over the steps of a sequence. PyTorch: `RNN`, `LSTM`, `GRU`, with one layer
 /// and `batch_first`.
-#[derive(Debug)]
-pub(crate) struct Recurrent {
-    steps: usize,
-    inputs: usize,
-    spec: Spec,
-    precision: Precision,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recurrent {
+    /// Cell type.
+    pub cell: Cell,
+    /// Elements of the state h.
+    pub units: usize,
+    /// `true` if the output is the last step alone.
+    pub last: bool,
+    /// Length of truncated back-propagation through time (Williams, Peng, 1990): gradients do not
+    /// cross the boundaries of chunks of this many steps. `None`: full back-propagation.
+    pub truncate: Option<usize>,
+    /// Initialiser of the input weights, for each gate on its own.
+    pub init: Init,
+    /// Initialiser of the state weights, for each gate on its own.
+    pub recurrent_init: Init,
+    /// Initial bias of an LSTM's forget gate (Jozefowicz et al., ICML 2015, propose 1).
+    pub forget_bias: f64,
 }
 
 impl Recurrent {
-    pub(crate) fn new(steps: usize, inputs: usize, spec: Spec, precision: Precision) -> Self {
-        Self { steps, inputs, spec, precision }
+    /// Outputs of all steps, full back-propagation, Glorot uniform input weights, orthogonal state
+    /// weights, and a forget bias of 1.
+    pub const fn new(cell: Cell, units: usize) -> Self {
+        Self {
+            cell,
+            units,
+            last: false,
+            truncate: None,
+            init: Init::GlorotUniform,
+            recurrent_init: Init::Orthogonal,
+            forget_bias: 1.0,
+        }
     }
+}
 
+impl Build for Recurrent {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        if self.units == 0 {
+            return Err(context.unfit("at least one unit", 0));
+        }
+        if self.truncate == Some(0) {
+            return Err(context.unfit("at least one step as `truncate`", 0));
+        }
+        let (steps, inputs) = context.steps(input)?;
+        let precision = context.compute.precision;
+        Ok(Box::new(RecurrentLayer { steps, inputs, spec: *self, precision }))
+    }
+}
+
+/// [`Recurrent`] over sequences of a known shape.
+#[derive(Debug)]
+struct RecurrentLayer {
+    steps: usize,
+    inputs: usize,
+    spec: Recurrent,
+    precision: Precision,
+}
+
+impl RecurrentLayer {
     fn gates(&self) -> usize {
         self.spec.cell.gates()
     }
@@ -172,7 +222,7 @@ fn swap_outer<T: Copy>(from: &[T], (a, b): (usize, usize), len: usize, to: &mut 
     }
 }
 
-impl Describe for Recurrent {
+impl Describe for RecurrentLayer {
     fn output(&self) -> Shape {
         match self.spec.last {
             true => Shape::Features(self.spec.units),
@@ -181,7 +231,7 @@ impl Describe for Recurrent {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let Spec { units, cell, init, recurrent_init, forget_bias, .. } = self.spec;
+        let Recurrent { units, cell, init, recurrent_init, forget_bias, .. } = self.spec;
         let width = self.gates() * units;
         let matrix = |name: &str, inputs: usize, init| Parameter {
             name: name.into(),
@@ -230,7 +280,7 @@ impl<T: Float> Products<'_, T> {
     }
 }
 
-impl<T: Float> Layer<T> for Recurrent {
+impl<T: Float> Layer<T> for RecurrentLayer {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let (units, inputs, all) = (self.spec.units, self.inputs, rows.saturating_mul(self.steps));
         let product = |m, n, k| T::product_scratch(self.precision, threads, m, n, k);
@@ -254,7 +304,7 @@ impl<T: Float> Layer<T> for Recurrent {
 
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         let Forward { cpu, rows, params, x, y, saved, scratch, .. } = pass;
-        let Spec { units, cell, last, .. } = self.spec;
+        let Recurrent { units, cell, last, .. } = self.spec;
         let (steps, gates, state) = (self.steps, self.gates(), self.state(rows));
         let [w_ih, w_hh, b_ih, b_hh] = split(params, self.lengths());
         let states = state * cell.states();
@@ -319,7 +369,7 @@ impl<T: Float> Layer<T> for Recurrent {
 
     fn backward(&self, pass: Backward<'_, T>) -> Result<(), Error> {
         let Backward { cpu, rows, params, saved, dy, dx, grads, scratch, .. } = pass;
-        let Spec { units, cell, last, .. } = self.spec;
+        let Recurrent { units, cell, last, .. } = self.spec;
         let (steps, gates, state) = (self.steps, self.gates(), self.state(rows));
         let [w_ih, w_hh, ..] = split(params, self.lengths());
         let lengths @ [x_len, gates_len, saved_len, ..] = self.saved_lengths(rows);

@@ -1,19 +1,33 @@
 //! Layers without arithmetic: the same elements in another shape or order.
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use alloc::boxed::Box;
+
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
+use crate::registry::{Build, BuildContext};
 use crate::{Error, Shape};
 
 /// An image as a vector, in PyTorch's order: channel by channel. PyTorch: `Flatten`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Flatten {}
+
+impl Build for Flatten {
+    fn build(&self, input: Shape, _: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        Ok(Box::new(FlattenLayer { input }))
+    }
+}
+
+/// [`Flatten`] of rows of a known shape.
 #[derive(Debug)]
-pub(crate) struct Flatten {
+struct FlattenLayer {
     input: Shape,
 }
 
-impl Flatten {
-    pub(crate) fn new(input: Shape) -> Self {
-        Self { input }
-    }
-
+impl FlattenLayer {
     /// Calls `each` with every element's index in memory and in PyTorch's order.
     fn for_each_index(&self, mut each: impl FnMut(usize, usize)) {
         let channels = match self.input {
@@ -29,13 +43,13 @@ impl Flatten {
     }
 }
 
-impl Describe for Flatten {
+impl Describe for FlattenLayer {
     fn output(&self) -> Shape {
         Shape::Features(self.input.elements())
     }
 }
 
-impl<T: Float> Layer<T> for Flatten {
+impl<T: Float> Layer<T> for FlattenLayer {
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         let width = self.input.elements();
         for (x, y) in pass.x.chunks_exact(width).zip(pass.y.chunks_exact_mut(width)) {
@@ -54,23 +68,45 @@ impl<T: Float> Layer<T> for Flatten {
     }
 }
 
-/// The pixels of an image as the steps of a sequence, in row-major order; or each row of the image
-/// as one step.
-#[derive(Debug)]
-pub(crate) struct Steps {
-    output: Shape,
+/// The pixels of an image as the steps of a sequence, in row-major order. The features of a step
+/// are the channels of its pixel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Places {}
+
+impl Build for Places {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        context.image(input)?;
+        let output = Shape::Steps { steps: input.positions(), features: input.features() };
+        Ok(Box::new(Steps { output }))
+    }
 }
 
-impl Steps {
-    /// One step per pixel, whose features are its channels.
-    pub(crate) fn positions(input: Shape) -> Self {
-        Self { output: Shape::Steps { steps: input.positions(), features: input.features() } }
-    }
+/// The rows of an image as the steps of a sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Rows {}
 
-    /// One step per row of the image.
-    pub(crate) fn rows(height: usize, width: usize, channels: usize) -> Self {
-        Self { output: Shape::Steps { steps: height, features: width * channels } }
+impl Build for Rows {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        let [height, width, channels] = context.image(input)?;
+        let output = Shape::Steps { steps: height, features: width * channels };
+        Ok(Box::new(Steps { output }))
     }
+}
+
+/// The elements of an image, in the same order, as a sequence of shape `output`.
+#[derive(Debug)]
+struct Steps {
+    output: Shape,
 }
 
 impl Describe for Steps {

@@ -5,32 +5,86 @@
 //! dx = dshortcut(dy) + dbody(scale * dy);   dscale = sum of dy * body(x)
 //! ```
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
 use kernels::vector::{accumulate, axpy, dot, scale as scale_by};
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::parameter::Parameter;
+use crate::registry::{Build, BuildContext};
 use crate::sequence::Sequence;
-use crate::spec::BranchScale;
+use crate::spec::LayerSpec;
 use crate::{Error, Shape};
 
-/// `y = shortcut(x) + scale * body(x)` (He et al., CVPR 2016).
+/// A residual block: `y = shortcut(x) + scale * body(x)` (He et al., CVPR 2016).
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Residual {
+    /// Layers of the body.
+    pub body: Vec<LayerSpec>,
+    /// Layers of the shortcut, such as a projection where shapes differ. Empty: the identity.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub shortcut: Vec<LayerSpec>,
+    /// Scale of the body's output.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub scale: BranchScale,
+}
+
+/// Scale of the body's output in a residual block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum BranchScale {
+    /// A constant.
+    Fixed(f64),
+    /// A learned scale with this initial value: 0 in SkipInit (De, Smith, NeurIPS 2020) and ReZero
+    /// (Bachlechner et al., UAI 2021).
+    Learned(f64),
+}
+
+impl Default for BranchScale {
+    fn default() -> Self {
+        Self::Fixed(1.0)
+    }
+}
+
+impl Build for Residual {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        let Self { body, shortcut, scale } = self;
+        let body = Sequence::new(input, body, &context.child("body"))?;
+        let shortcut = match &shortcut[..] {
+            [] => None,
+            shortcut => Some(Sequence::new(input, shortcut, &context.child("shortcut"))?),
+        };
+        let expected_output = shortcut.as_ref().map_or(input, Describe::output);
+        if body.output() != expected_output {
+            let expected =
+                format!("a body whose output is that of its shortcut, {expected_output}");
+            return Err(context.unfit(&expected, body.output()));
+        }
+        Ok(Box::new(ResidualLayer { body, shortcut, scale: *scale }))
+    }
+}
+
+/// [`Residual`] around sequences of layers, which have the same output shape.
 #[derive(Debug)]
-pub(crate) struct Residual {
+struct ResidualLayer {
     body: Sequence,
     /// `None`: the identity.
     shortcut: Option<Sequence>,
     scale: BranchScale,
 }
 
-impl Residual {
-    /// `body` and `shortcut` have the same output shape.
-    pub(crate) fn new(body: Sequence, shortcut: Option<Sequence>, scale: BranchScale) -> Self {
-        Self { body, shortcut, scale }
-    }
-
+impl ResidualLayer {
     fn width(&self) -> usize {
         self.body.output().elements()
     }
@@ -64,7 +118,7 @@ impl Residual {
     }
 }
 
-impl Describe for Residual {
+impl Describe for ResidualLayer {
     fn output(&self) -> Shape {
         self.body.output()
     }
@@ -108,7 +162,7 @@ fn renamed(tensors: Vec<Parameter>, path: &str) -> Vec<Parameter> {
         .collect()
 }
 
-impl<T: Float> Layer<T> for Residual {
+impl<T: Float> Layer<T> for ResidualLayer {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         let of = |sequence: &Sequence| Layer::<T>::scratch(sequence, rows, threads);
         let branches = of(&self.body).max(self.shortcut.as_ref().map_or(0, of));

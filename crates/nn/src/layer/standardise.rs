@@ -1,29 +1,41 @@
 //! Standardisation of the input by the mean and standard deviation of a training set, and its
 //! inverse for outputs that are values. The statistics are saved with the network.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use kernels::Cpu;
 use kernels::math::sqrt;
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::parameter::{Order, Parameter, Start};
+use crate::registry::{Build, BuildContext};
 use crate::{Error, Shape};
 
-/// `y = (x - mean) / std`, per element of a row. `mean` and `std` are buffers, 0 and 1 until
-/// [`Network::fit`](crate::Network::fit) sets them.
-#[derive(Debug)]
-pub(crate) struct Standardise {
-    shape: Shape,
-}
+/// Standardisation of the input by the statistics of the training set: `y = (x - mean) / std`, per
+/// element of a row. `mean` and `std` are buffers, 0 and 1 until
+/// [`Network::fit`](crate::Network::fit) sets them before training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Standardise {}
 
-impl Standardise {
-    pub(crate) fn new(shape: Shape) -> Self {
-        Self { shape }
+impl Build for Standardise {
+    fn build(&self, input: Shape, _: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        Ok(Box::new(StandardiseLayer { shape: input }))
     }
 }
 
-impl Describe for Standardise {
+/// [`Standardise`] of rows of a known shape.
+#[derive(Debug)]
+struct StandardiseLayer {
+    shape: Shape,
+}
+
+impl Describe for StandardiseLayer {
     fn output(&self) -> Shape {
         self.shape
     }
@@ -104,7 +116,7 @@ pub(crate) fn divide<T: Float>(std: &[T], x: &mut [T]) {
     }
 }
 
-impl<T: Float> Layer<T> for Standardise {
+impl<T: Float> Layer<T> for StandardiseLayer {
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         let (mean, std) = pass.buffers.split_at(self.shape.elements());
         apply(mean, std, pass.x, pass.y);
@@ -119,21 +131,35 @@ impl<T: Float> Layer<T> for Standardise {
     }
 }
 
-/// `y = x std + mean`, per element of a row: from standardised values to the unit of the training
-/// set's targets. `mean` and `std` are buffers, 0 and 1 until
-/// [`Network::fit_targets`](crate::Network::fit_targets) sets them.
-#[derive(Debug)]
-pub(crate) struct Unstandardise {
-    shape: Shape,
-}
+/// Inverse of [`Standardise`], for outputs that are values: `y = x std + mean`, per element of a
+/// row.
+///
+/// As the last layer, it is fitted to the targets of the training set by
+/// [`Network::fit_targets`](crate::Network::fit_targets), and regression losses compare its
+/// outputs, standardised again, with standardised targets:
+/// [`Network::standardises_targets`](crate::Network::standardises_targets). The round trip costs
+/// about u |mean| / std of each output. `mean` and `std` are buffers, 0 and 1 until then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Unstandardise {}
 
-impl Unstandardise {
-    pub(crate) fn new(shape: Shape) -> Self {
-        Self { shape }
+impl Build for Unstandardise {
+    fn build(&self, input: Shape, _: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        Ok(Box::new(UnstandardiseLayer { shape: input }))
     }
 }
 
-impl Describe for Unstandardise {
+/// [`Unstandardise`] of rows of a known shape.
+#[derive(Debug)]
+struct UnstandardiseLayer {
+    shape: Shape,
+}
+
+impl Describe for UnstandardiseLayer {
     fn output(&self) -> Shape {
         self.shape
     }
@@ -143,7 +169,7 @@ impl Describe for Unstandardise {
     }
 }
 
-impl<T: Float> Layer<T> for Unstandardise {
+impl<T: Float> Layer<T> for UnstandardiseLayer {
     fn forward(&self, pass: Forward<'_, T>) -> Result<(), Error> {
         let width = self.shape.elements();
         let (mean, std) = pass.buffers.split_at(width);

@@ -5,21 +5,79 @@
 //! x = x + dropout(linear2(dropout(gelu(linear1(norm2(x))))))
 //! ```
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
 use kernels::activation::Activation;
 
-use crate::layer::{Backward, Describe, Float, Forward, Layer};
+use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::parameter::Parameter;
+use crate::registry::{Build, BuildContext};
 use crate::sequence::Sequence;
-use crate::spec::{BranchScale, LayerSpec};
-use crate::{Error, Init, Shape};
+use crate::spec::{Attention, Dropout, LayerNorm, LayerSpec, Residual};
+use crate::{BranchScale, Error, Init, Shape};
 
-/// A transformer block. PyTorch: `TransformerEncoderLayer` with `norm_first`, `batch_first` and
-/// GELU.
+/// A pre-norm transformer block. PyTorch: `TransformerEncoderLayer` with `norm_first`,
+/// `batch_first` and GELU.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Transformer {
+    /// Number of heads, a divisor of the features.
+    pub heads: usize,
+    /// Units between the two dense layers. PyTorch: `dim_feedforward`.
+    pub hidden: usize,
+    /// Dropout probability after attention and after each dense layer, in [0, 1).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub dropout: f64,
+    /// `true` if a step attends only to itself and earlier steps.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub causal: bool,
+}
+
+impl Build for Transformer {
+    fn build(&self, input: Shape, context: &BuildContext<'_>) -> Result<Box<dyn AnyLayer>, Error> {
+        context.check_divisor(("heads", self.heads), ("features", input.features()))?;
+        let (_, features) = context.steps(input)?;
+        let sequence = Sequence::new(input, &self.blocks(features), context)?;
+        Ok(Box::new(TransformerLayer { sequence }))
+    }
+}
+
+impl Transformer {
+    /// The two residual blocks over steps of `features` elements.
+    fn blocks(&self, features: usize) -> [LayerSpec; 2] {
+        let Self { heads, hidden, dropout, causal } = *self;
+        let (norm, drop) = (LayerNorm::default(), Dropout { p: dropout });
+        let init = Init::GlorotUniform;
+        let dense = |units| LayerSpec::dense(units, init);
+        let residual =
+            |body| Residual { body, shortcut: Vec::new(), scale: BranchScale::default() }.into();
+        [
+            residual(Vec::from([
+                norm.into(),
+                Attention { heads, causal, init }.into(),
+                drop.into(),
+            ])),
+            residual(Vec::from([
+                norm.into(),
+                dense(hidden),
+                Activation::Gelu.into(),
+                drop.into(),
+                dense(features),
+                drop.into(),
+            ])),
+        ]
+    }
+}
+
+/// The layers of a [`Transformer`].
 #[derive(Debug)]
-pub(crate) struct Transformer {
+struct TransformerLayer {
     sequence: Sequence,
 }
 
@@ -32,34 +90,6 @@ const NAMES: [(&str, &str); 5] = [
     ("1.body.4.", "linear2."),
 ];
 
-impl Transformer {
-    /// `sequence` has the [`layers`] of the block.
-    pub(crate) fn new(sequence: Sequence) -> Self {
-        Self { sequence }
-    }
-}
-
-/// The two residual blocks over steps of `features` elements.
-pub(crate) fn layers(
-    features: usize,
-    heads: usize,
-    hidden: usize,
-    dropout: f64,
-    causal: bool,
-) -> [LayerSpec; 2] {
-    let residual =
-        |body| LayerSpec::Residual { body, shortcut: Vec::new(), scale: BranchScale::default() };
-    let drop = LayerSpec::Dropout { p: dropout };
-    let norm = LayerSpec::LayerNorm { epsilon: 1e-5 };
-    let dense = |units| LayerSpec::dense(units, Init::GlorotUniform);
-    let attention = LayerSpec::Attention { heads, causal, init: Init::GlorotUniform };
-    let gelu = LayerSpec::Activation(Activation::Gelu);
-    [
-        residual(Vec::from([norm.clone(), attention, drop.clone()])),
-        residual(Vec::from([norm, dense(hidden), gelu, drop.clone(), dense(features), drop])),
-    ]
-}
-
 fn renamed(tensors: Vec<Parameter>) -> Vec<Parameter> {
     let rename = |tensor: Parameter| {
         let name = NAMES.iter().find_map(|(prefix, name)| {
@@ -70,7 +100,7 @@ fn renamed(tensors: Vec<Parameter>) -> Vec<Parameter> {
     tensors.into_iter().map(rename).collect()
 }
 
-impl Describe for Transformer {
+impl Describe for TransformerLayer {
     fn output(&self) -> Shape {
         self.sequence.output()
     }
@@ -92,7 +122,7 @@ impl Describe for Transformer {
     }
 }
 
-impl<T: Float> Layer<T> for Transformer {
+impl<T: Float> Layer<T> for TransformerLayer {
     fn scratch(&self, rows: usize, threads: usize) -> usize {
         Layer::<T>::scratch(&self.sequence, rows, threads)
     }

@@ -55,7 +55,7 @@ pub fn compact<T: Float>(
     let mut small = Compacted { layers: layers.to_vec(), params: Vec::new(), buffers: Vec::new() };
     let last = layers
         .iter()
-        .rposition(|layer| matches!(layer, LayerSpec::Dense { .. } | LayerSpec::Convolution(_)));
+        .rposition(|layer| matches!(layer, LayerSpec::Dense(_) | LayerSpec::Convolution(_)));
     let (mut shape, mut live) = (input, vec![true; input.elements()]);
     for (i, layer) in layers.iter().enumerate() {
         let own = |tensors: &[Tensor]| {
@@ -75,7 +75,7 @@ pub fn compact<T: Float>(
         let by_channel: Vec<bool> =
             (0..channels).map(|c| (0..shape.positions()).any(|p| live[p * channels + c])).collect();
         match layer {
-            LayerSpec::Dense { .. } | LayerSpec::Convolution(_) => {
+            LayerSpec::Dense(_) | LayerSpec::Convolution(_) => {
                 let [weight, bias @ ..] = &tensors[..] else { continue };
                 let groups = match layer {
                     LayerSpec::Convolution(convolution) => convolution.groups,
@@ -111,7 +111,7 @@ pub fn compact<T: Float>(
                 }
                 let left = retained.iter().filter(|retained| **retained).count();
                 match &mut small.layers[i] {
-                    LayerSpec::Dense { units, .. } => *units = left,
+                    LayerSpec::Dense(dense) => dense.units = left,
                     LayerSpec::Convolution(convolution) => convolution.filters = left,
                     _ => {}
                 }
@@ -121,7 +121,7 @@ pub fn compact<T: Float>(
                 }
                 live = per_element(&retained);
             }
-            LayerSpec::BatchNorm { .. } => {
+            LayerSpec::BatchNorm(_) => {
                 // A dead unit stays 0 after batch norm if its scale and shift are 0.
                 let dead_here = |c: usize| tensors.iter().all(|t| params[t.start + c] == T::ZERO);
                 if (0..channels).any(|c| !by_channel[c] && !dead_here(c)) {
@@ -146,11 +146,11 @@ pub fn compact<T: Float>(
                     return Err(coupled(layer, i));
                 }
             }
-            LayerSpec::Dropout { .. } => {}
-            LayerSpec::Pooling { .. } | LayerSpec::GlobalPooling => live = per_element(&by_channel),
+            LayerSpec::Dropout(_) => {}
+            LayerSpec::Pooling(_) | LayerSpec::GlobalPooling(_) => live = per_element(&by_channel),
             // The next dense layer reads the image.
-            LayerSpec::Flatten if flattens_later(layers, i, shape) => continue,
-            LayerSpec::Flatten => {
+            LayerSpec::Flatten(_) if flattens_later(layers, i, shape) => continue,
+            LayerSpec::Flatten(_) => {
                 let positions = shape.positions();
                 live = (0..output.elements()).map(|e| by_channel[e / positions]).collect();
             }

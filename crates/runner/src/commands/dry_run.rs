@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use kernels::Executor;
-use nn::{BranchScale, Cell, LayerSpec, Network, Recurrent, Shape, Workspace, WorkspaceSize};
+use nn::{
+    BranchScale, Cell, Dense, LayerSpec, Network, Recurrent, Residual, Shape, Transformer,
+    Workspace, WorkspaceSize,
+};
 use serde::Serialize;
 
 use crate::Error;
@@ -232,7 +235,7 @@ fn flop(spec: &LayerSpec, input: Shape, output: Shape) -> f64 {
     let steps = input.positions() as f64;
     let features = input.features() as f64;
     match spec {
-        LayerSpec::Dense { units, .. } => {
+        LayerSpec::Dense(Dense { units, .. }) => {
             // An image is flattened to one row; each step of a sequence is a row.
             let rows = if matches!(input, Shape::Steps { .. }) { steps } else { 1.0 };
             2.0 * input.elements() as f64 / rows * *units as f64 * rows
@@ -250,11 +253,11 @@ fn flop(spec: &LayerSpec, input: Shape, output: Shape) -> f64 {
             };
             2.0 * steps * gates * *units as f64 * (features + *units as f64)
         }
-        LayerSpec::Attention { .. } => attention(steps, features),
-        LayerSpec::Transformer { hidden, .. } => {
+        LayerSpec::Attention(_) => attention(steps, features),
+        LayerSpec::Transformer(Transformer { hidden, .. }) => {
             attention(steps, features) + 4.0 * steps * features * *hidden as f64
         }
-        LayerSpec::Residual { body, shortcut, scale } => {
+        LayerSpec::Residual(Residual { body, shortcut, scale }) => {
             let branches =
                 [body, shortcut].into_iter().map(|layers| branch(layers, input)).sum::<f64>();
             let scaled = *scale != BranchScale::default();

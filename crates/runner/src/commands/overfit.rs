@@ -5,7 +5,7 @@
 //! prevents overfitting: dropout, mixup, noise and pruning. Writes no run folder.
 
 use kernels::Cpu;
-use nn::{LayerSpec, Mode, Progress, Workspace};
+use nn::{Dropout, LayerSpec, Mode, Progress, Residual, Transformer, Workspace};
 use serde::Serialize;
 
 use crate::Error;
@@ -90,9 +90,9 @@ pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Err
 /// Disables dropout in `layer` and the layers within it.
 fn disable_dropout(layer: &mut LayerSpec) {
     match layer {
-        LayerSpec::Dropout { p } => *p = 0.0,
-        LayerSpec::Transformer { dropout, .. } => *dropout = 0.0,
-        LayerSpec::Residual { body, shortcut, .. } => {
+        LayerSpec::Dropout(Dropout { p }) => *p = 0.0,
+        LayerSpec::Transformer(Transformer { dropout, .. }) => *dropout = 0.0,
+        LayerSpec::Residual(Residual { body, shortcut, .. }) => {
             body.iter_mut().chain(shortcut).for_each(disable_dropout);
         }
         _ => {}

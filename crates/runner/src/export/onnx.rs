@@ -13,7 +13,10 @@ mod steps;
 
 use std::collections::HashMap;
 
-use nn::{Activation, BranchScale, LayerSpec, Network, Pool, Shape};
+use nn::{
+    Activation, Attention, BatchNorm, BranchScale, Embedding, GroupNorm, LayerNorm, LayerSpec,
+    Network, Pool, Pooling, Residual, RmsNorm, Shape, Transformer,
+};
 
 use crate::Error;
 use crate::data::noun;
@@ -215,11 +218,11 @@ impl Graph<'_> {
         let pair = |[a, b]: [usize; 2]| vec![a as i64, b as i64];
         let pads = |[a, b]: [usize; 2]| [a, b, a, b].map(|side| side as i64).to_vec();
         Ok(match layer {
-            LayerSpec::Dense { .. } if layout == BatchLayout::Steps => {
+            LayerSpec::Dense(_) if layout == BatchLayout::Steps => {
                 let (weight, bias) = (format!("{path}.weight"), format!("{path}.bias"));
                 (self.dense_at_each_step(&x, &weight, &bias), layout)
             }
-            LayerSpec::Dense { .. } => {
+            LayerSpec::Dense(_) => {
                 let x =
                     if layout == BatchLayout::Image { self.op("Flatten", &[&x], []) } else { x };
                 let weight = self.tensor(&format!("{path}.weight"), None);
@@ -229,7 +232,7 @@ impl Graph<'_> {
                 (self.op("Gemm", inputs, [Attribute::Int("transB", 1)]), BatchLayout::Vector)
             }
             LayerSpec::Activation(activation) => (self.activation(*activation, &x), layout),
-            LayerSpec::Prelu { .. } => {
+            LayerSpec::Prelu(_) => {
                 let name = format!("{path}.weight");
                 let channels =
                     self.shapes.get(&name).and_then(|shape| shape.first()).copied().unwrap_or(1);
@@ -250,7 +253,7 @@ impl Graph<'_> {
                 ];
                 (self.op("Conv", inputs, attributes), BatchLayout::Image)
             }
-            LayerSpec::Pooling { pool, kernel, stride, padding } => {
+            LayerSpec::Pooling(Pooling { pool, kernel, stride, padding }) => {
                 let window = [
                     Attribute::Ints("kernel_shape", pair(*kernel)),
                     Attribute::Ints("strides", pair(*stride)),
@@ -266,20 +269,20 @@ impl Graph<'_> {
                 };
                 (pooled, BatchLayout::Image)
             }
-            LayerSpec::GlobalPooling if layout == BatchLayout::Steps => {
+            LayerSpec::GlobalPooling(_) if layout == BatchLayout::Steps => {
                 let attributes = [Attribute::Ints("axes", vec![1]), Attribute::Int("keepdims", 0)];
                 (self.op("ReduceMean", &[&x], attributes), BatchLayout::Vector)
             }
-            LayerSpec::GlobalPooling => {
+            LayerSpec::GlobalPooling(_) => {
                 let mean = self.op("GlobalAveragePool", &[&x], []);
                 (self.op("Flatten", &[&mean], []), BatchLayout::Vector)
             }
-            LayerSpec::Flatten => (self.op("Flatten", &[&x], []), BatchLayout::Vector),
-            LayerSpec::Dropout { .. } => (x, layout),
-            LayerSpec::BatchNorm { epsilon, .. } => {
+            LayerSpec::Flatten(_) => (self.op("Flatten", &[&x], []), BatchLayout::Vector),
+            LayerSpec::Dropout(_) => (x, layout),
+            LayerSpec::BatchNorm(BatchNorm { epsilon, .. }) => {
                 (self.batch_norm(path, &x, layout, *epsilon), layout)
             }
-            LayerSpec::Residual { body, shortcut, scale } => {
+            LayerSpec::Residual(Residual { body, shortcut, scale }) => {
                 let (branch, branch_layout) =
                     self.sequence(&format!("{path}.body"), body, x.clone(), layout)?;
                 let (shortcut, _) =
@@ -295,28 +298,30 @@ impl Graph<'_> {
                 };
                 (self.op("Add", &[&shortcut, &branch], []), branch_layout)
             }
-            LayerSpec::Places => (self.places(&x), BatchLayout::Steps),
-            LayerSpec::Rows => (self.rows(&x), BatchLayout::Steps),
-            LayerSpec::Position { .. } => {
+            LayerSpec::Places(_) => (self.places(&x), BatchLayout::Steps),
+            LayerSpec::Rows(_) => (self.rows(&x), BatchLayout::Steps),
+            LayerSpec::Position(_) => {
                 let weight = self.tensor(&format!("{path}.weight"), None);
                 (self.op("Add", &[&x, &weight], []), layout)
             }
-            LayerSpec::GroupNorm { groups, epsilon } => {
+            LayerSpec::GroupNorm(GroupNorm { groups, epsilon }) => {
                 (self.group_norm(path, &x, layout, *groups, *epsilon), layout)
             }
-            LayerSpec::Standardise => (self.standardise(path, &x, layout), layout),
-            LayerSpec::Unstandardise => (self.unstandardise(path, &x, layout), layout),
-            LayerSpec::Embedding { count, .. } => {
+            LayerSpec::Standardise(_) => (self.standardise(path, &x, layout), layout),
+            LayerSpec::Unstandardise(_) => (self.unstandardise(path, &x, layout), layout),
+            LayerSpec::Embedding(Embedding { count, .. }) => {
                 (self.embedding(path, &x, layout, *count), BatchLayout::Steps)
             }
-            LayerSpec::LayerNorm { epsilon } => {
+            LayerSpec::LayerNorm(LayerNorm { epsilon }) => {
                 (self.layer_norm(path, &x, layout, *epsilon), layout)
             }
-            LayerSpec::RmsNorm { epsilon } => (self.rms_norm(path, &x, layout, *epsilon), layout),
-            LayerSpec::Attention { heads, causal, .. } => {
+            LayerSpec::RmsNorm(RmsNorm { epsilon }) => {
+                (self.rms_norm(path, &x, layout, *epsilon), layout)
+            }
+            LayerSpec::Attention(Attention { heads, causal, .. }) => {
                 (self.attention(path, &x, *heads, *causal), layout)
             }
-            LayerSpec::Transformer { heads, causal, .. } => {
+            LayerSpec::Transformer(Transformer { heads, causal, .. }) => {
                 (self.transformer(path, &x, *heads, *causal), layout)
             }
             LayerSpec::Recurrent(spec) => {

@@ -1,7 +1,7 @@
 //! Inputs that are the same in every training example. Standardisation makes them 0, and the
 //! network learns nothing from them: `train` names them.
 
-use nn::LayerSpec;
+use nn::{LayerSpec, Standardise};
 
 use crate::data::{Inputs, Labelled};
 use crate::run::setup::Setup;
@@ -12,7 +12,7 @@ const MAX_NAMED: usize = 12;
 /// Returns the notice about constant inputs of the run `setup`, if it standardises and has some.
 pub(crate) fn notice(setup: &Setup) -> Option<String> {
     let layers = setup.config.layers.as_deref().unwrap_or_default();
-    if layers.first() != Some(&LayerSpec::Standardise) {
+    if layers.first() != Some(&LayerSpec::Standardise(Standardise {})) {
         return None;
     }
     let (count, columns) = (setup.dataset.train.image_len(), &setup.dataset.names.columns);

@@ -1,6 +1,10 @@
 //! Presets: networks with a name.
 
-use nn::{Activation, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Pool, Recurrent};
+use nn::{
+    Activation, BatchNorm, BranchScale, Cell, Convolution, Dropout, Flatten, GlobalPooling, Init,
+    LayerNorm, LayerSpec, Loss, Places, Pool, Pooling, Position, Recurrent, Residual, Rows,
+    Transformer,
+};
 use serde::{Deserialize, Serialize};
 
 /// A named network. All take an image and return one logit per class.
@@ -72,7 +76,7 @@ fn dense(units: usize) -> LayerSpec {
 const RELU: LayerSpec = LayerSpec::Activation(Activation::Relu);
 
 fn norm() -> LayerSpec {
-    LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 }
+    LayerSpec::BatchNorm(BatchNorm { epsilon: 1e-5, momentum: 0.1 })
 }
 
 /// Convolution of 3 x 3 with same padding and no bias: a batch norm follows.
@@ -82,7 +86,7 @@ fn filters(count: usize, stride: usize) -> LayerSpec {
 }
 
 fn halving(pool: Pool) -> LayerSpec {
-    LayerSpec::Pooling { pool, kernel: [2, 2], stride: [2, 2], padding: [0, 0] }
+    LayerSpec::Pooling(Pooling { pool, kernel: [2, 2], stride: [2, 2], padding: [0, 0] })
 }
 
 /// A residual block, which halves the image if `halves` is set.
@@ -97,7 +101,7 @@ fn block(width: usize, halves: bool) -> Vec<LayerSpec> {
         ..Convolution::same(width, 1)
     };
     let shortcut = if halves { vec![LayerSpec::Convolution(projection), norm()] } else { vec![] };
-    vec![LayerSpec::Residual { body, shortcut, scale: BranchScale::default() }, RELU]
+    vec![LayerSpec::Residual(Residual { body, shortcut, scale: BranchScale::default() }), RELU]
 }
 
 impl Preset {
@@ -132,7 +136,7 @@ impl Preset {
         let hidden = |widths: &[usize]| {
             widths.iter().flat_map(|&units| [dense(units), RELU]).collect::<Vec<_>>()
         };
-        let dropout = |p| LayerSpec::Dropout { p };
+        let dropout = |p| LayerSpec::Dropout(Dropout { p });
         let mut layers = match self {
             Self::Mlp => hidden(&[512]),
             Self::Linear | Self::Logistic | Self::Svm => Vec::new(),
@@ -150,7 +154,7 @@ impl Preset {
                     LayerSpec::Convolution(valid(64)),
                     RELU,
                 ];
-                let last = [halving(Pool::Max), LayerSpec::Flatten, dense(128), RELU];
+                let last = [halving(Pool::Max), Flatten {}.into(), dense(128), RELU];
                 first.into_iter().chain(last).collect()
             }
             Self::Cnn => {
@@ -161,7 +165,7 @@ impl Preset {
                 layers.extend(stage(32));
                 layers.push(halving(Pool::Max));
                 layers.extend(stage(64));
-                layers.extend([LayerSpec::GlobalPooling, dropout(0.2)]);
+                layers.extend([GlobalPooling {}.into(), dropout(0.2)]);
                 layers
             }
             Self::Resnet => {
@@ -169,7 +173,7 @@ impl Preset {
                 for (width, halves) in [(16, false), (32, true), (32, false), (64, true)] {
                     layers.extend(block(width, halves));
                 }
-                layers.push(LayerSpec::GlobalPooling);
+                layers.push(GlobalPooling {}.into());
                 layers
             }
             Self::VitTiny => {
@@ -179,21 +183,25 @@ impl Preset {
                     init: Init::LecunNormal,
                     ..Convolution::same(64, 4)
                 };
-                let block =
-                    LayerSpec::Transformer { heads: 4, hidden: 128, dropout: 0.1, causal: false };
+                let block = LayerSpec::Transformer(Transformer {
+                    heads: 4,
+                    hidden: 128,
+                    dropout: 0.1,
+                    causal: false,
+                });
                 vec![
                     LayerSpec::Convolution(patches),
-                    LayerSpec::Places,
-                    LayerSpec::Position { init: Init::Normal { std: 0.02 } },
+                    Places {}.into(),
+                    LayerSpec::Position(Position { init: Init::Normal { std: 0.02 } }),
                     block.clone(),
                     block,
-                    LayerSpec::LayerNorm { epsilon: 1e-5 },
-                    LayerSpec::GlobalPooling,
+                    LayerSpec::LayerNorm(LayerNorm { epsilon: 1e-5 }),
+                    GlobalPooling {}.into(),
                 ]
             }
             Self::LstmRows => {
                 let lstm = Recurrent { last: true, ..Recurrent::new(Cell::Lstm, 128) };
-                vec![LayerSpec::Rows, LayerSpec::Recurrent(lstm)]
+                vec![Rows {}.into(), LayerSpec::Recurrent(lstm)]
             }
         };
         layers.push(LayerSpec::dense(classes, Init::GlorotUniform));

@@ -7,8 +7,10 @@
 use kernels::Cpu;
 use kernels::random::Stream;
 use nn::{
-    Activation, Batch, BranchScale, Cell, Convolution, Init, LayerSpec, Loss, Mode, Network, Pool,
-    Recurrent, RnnActivation, Shape, Weights,
+    Activation, Attention, Batch, BatchNorm, BranchScale, Cell, Convolution, Dense, Dropout,
+    Flatten, GlobalPooling, GroupNorm, Init, LayerNorm, LayerSpec, Loss, Mode, Network, Pool,
+    Pooling, Position, Prelu, Recurrent, Residual, RmsNorm, RnnActivation, Shape, Standardise,
+    Transformer, Unstandardise, Weights,
 };
 use serde::Serialize;
 
@@ -76,7 +78,7 @@ impl Problem {
         let mut all = Vec::new();
         all.push(Self::new("dense", 6, vec![dense(4), act(Activation::Tanh), dense(3)]));
         // Before a batch norm, a bias has no effect, and gradient 0.
-        let bare = |units| LayerSpec::Dense { units, init: Init::LecunNormal, bias: false };
+        let bare = |units| LayerSpec::Dense(Dense { units, init: Init::LecunNormal, bias: false });
         all.push(Self::new(
             "dense without bias",
             6,
@@ -85,7 +87,7 @@ impl Problem {
         all.push(Self::new(
             "dense at each step",
             STEPS,
-            vec![dense(4), LayerSpec::GlobalPooling, dense(3)],
+            vec![dense(4), GlobalPooling {}.into(), dense(3)],
         ));
         for (name, activation) in [
             ("relu", Activation::Relu),
@@ -110,7 +112,7 @@ impl Problem {
                 vec![act(activation), dense(4), act(activation), dense(3)],
             ));
         }
-        all.push(Self::new("prelu", 6, vec![LayerSpec::Prelu { start: 0.2 }, dense(3)]));
+        all.push(Self::new("prelu", 6, vec![LayerSpec::Prelu(Prelu { start: 0.2 }), dense(3)]));
 
         let same = Convolution::same(4, 3);
         for (name, convolution) in [
@@ -122,20 +124,24 @@ impl Problem {
             let layers = vec![
                 LayerSpec::Convolution(convolution),
                 act(Activation::Relu),
-                LayerSpec::Flatten,
+                Flatten {}.into(),
                 dense(3),
             ];
             all.push(Self::new(name, IMAGE, layers));
         }
         for (name, pool) in [("max_pooling", Pool::Max), ("mean_pooling", Pool::Mean)] {
-            let pooling =
-                LayerSpec::Pooling { pool, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
-            all.push(Self::new(name, IMAGE, vec![pooling, LayerSpec::Flatten, dense(3)]));
+            let pooling = LayerSpec::Pooling(Pooling {
+                pool,
+                kernel: [2, 2],
+                stride: [2, 2],
+                padding: [0, 0],
+            });
+            all.push(Self::new(name, IMAGE, vec![pooling, Flatten {}.into(), dense(3)]));
         }
-        all.push(Self::new("global_pooling", IMAGE, vec![LayerSpec::GlobalPooling, dense(3)]));
+        all.push(Self::new("global_pooling", IMAGE, vec![GlobalPooling {}.into(), dense(3)]));
 
         let epsilon = 1e-3;
-        let batch_norm = LayerSpec::BatchNorm { epsilon, momentum: 0.1 };
+        let batch_norm = LayerSpec::BatchNorm(BatchNorm { epsilon, momentum: 0.1 });
         all.push(
             Self::new("batch_norm", 6, vec![bare(5), batch_norm.clone(), dense(3)]).training(),
         );
@@ -144,17 +150,17 @@ impl Problem {
             6,
             vec![bare(5), batch_norm.clone(), dense(3)],
         ));
-        let layers = vec![batch_norm.clone(), LayerSpec::Flatten, dense(3)];
+        let layers = vec![batch_norm.clone(), Flatten {}.into(), dense(3)];
         all.push(Self::new("batch_norm of images", IMAGE, layers).training());
         for (name, norm) in [
-            ("layer_norm", LayerSpec::LayerNorm { epsilon }),
-            ("rms_norm", LayerSpec::RmsNorm { epsilon }),
-            ("group_norm", LayerSpec::GroupNorm { groups: 2, epsilon }),
+            ("layer_norm", LayerSpec::LayerNorm(LayerNorm { epsilon })),
+            ("rms_norm", LayerSpec::RmsNorm(RmsNorm { epsilon })),
+            ("group_norm", LayerSpec::GroupNorm(GroupNorm { groups: 2, epsilon })),
         ] {
-            all.push(Self::new(name, WIDE, vec![norm, LayerSpec::Flatten, dense(3)]));
+            all.push(Self::new(name, WIDE, vec![norm, Flatten {}.into(), dense(3)]));
         }
 
-        let dropout = LayerSpec::Dropout { p: 0.3 };
+        let dropout = LayerSpec::Dropout(Dropout { p: 0.3 });
         all.push(Self::new("dropout", 8, vec![dense(8), dropout, dense(3)]).training());
         let body = vec![dense(6), act(Activation::Tanh), dense(6)];
         for (name, shortcut, scale) in [
@@ -162,7 +168,7 @@ impl Problem {
             ("residual, learned scale", vec![], BranchScale::Learned(0.5)),
             ("residual, projected", vec![dense(6)], BranchScale::default()),
         ] {
-            let block = LayerSpec::Residual { body: body.clone(), shortcut, scale };
+            let block = LayerSpec::Residual(Residual { body: body.clone(), shortcut, scale });
             all.push(Self::new(name, 6, vec![block, dense(3)]));
         }
         for (name, cell) in [
@@ -176,23 +182,29 @@ impl Problem {
             all.push(Self::new(
                 format!("{name}, all steps"),
                 STEPS,
-                vec![layer, LayerSpec::GlobalPooling, dense(3)],
+                vec![layer, GlobalPooling {}.into(), dense(3)],
             ));
         }
-        let position = LayerSpec::Position { init: Init::LecunNormal };
-        all.push(Self::new("position", STEPS, vec![position, LayerSpec::GlobalPooling, dense(3)]));
+        let position = LayerSpec::Position(Position { init: Init::LecunNormal });
+        all.push(Self::new("position", STEPS, vec![position, GlobalPooling {}.into(), dense(3)]));
         for causal in [false, true] {
-            let attention = LayerSpec::Attention { heads: 2, causal, init: Init::GlorotUniform };
+            let attention =
+                LayerSpec::Attention(Attention { heads: 2, causal, init: Init::GlorotUniform });
             let name = if causal { "attention, causal" } else { "attention" };
-            all.push(Self::new(name, STEPS, vec![attention, LayerSpec::GlobalPooling, dense(3)]));
+            all.push(Self::new(name, STEPS, vec![attention, GlobalPooling {}.into(), dense(3)]));
         }
-        let block = LayerSpec::Transformer { heads: 2, hidden: 8, dropout: 0.1, causal: false };
+        let block = LayerSpec::Transformer(Transformer {
+            heads: 2,
+            hidden: 8,
+            dropout: 0.1,
+            causal: false,
+        });
         all.push(
-            Self::new("transformer", STEPS, vec![block, LayerSpec::GlobalPooling, dense(3)])
+            Self::new("transformer", STEPS, vec![block, GlobalPooling {}.into(), dense(3)])
                 .training(),
         );
-        all.push(Self::new("standardise", 6, vec![LayerSpec::Standardise, dense(3)]));
-        all.push(Self::new("unstandardise", 6, vec![dense(3), LayerSpec::Unstandardise]));
+        all.push(Self::new("standardise", 6, vec![Standardise {}.into(), dense(3)]));
+        all.push(Self::new("unstandardise", 6, vec![dense(3), Unstandardise {}.into()]));
 
         let network = || vec![dense(5), act(Activation::Tanh), dense(3)];
         for (name, loss, labelled) in [
@@ -208,7 +220,7 @@ impl Problem {
         ] {
             all.push(Self { loss, labelled, ..Self::new(name, 6, network()) });
         }
-        let layers = [network(), vec![LayerSpec::Unstandardise]].concat();
+        let layers = [network(), vec![Unstandardise {}.into()]].concat();
         let standardised = Self::new("mse, standardised targets", 6, layers);
         all.push(Self { loss: Loss::Mse, labelled: false, ..standardised });
         all

@@ -15,7 +15,6 @@ use kernels::recurrent::{gru, gru_backward, lstm, lstm_backward};
 use kernels::vector::accumulate;
 
 use crate::layer::Float;
-use crate::spec::Cell;
 
 /// Maximum number of gates of a cell. Arrays of gates have this length; unused entries are empty.
 pub(super) const GATES: usize = 4;
@@ -50,6 +49,44 @@ pub(super) struct BackwardStep<'a, T> {
     pub(super) du: [&'a mut [T]; GATES],
     /// Output: the gradient of `saved`.
     pub(super) dsaved: &'a mut [T],
+}
+
+/// Cell type of a recurrent layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell {
+    /// `h' = act(W x + b + U h + c)` (Elman, 1990), with tanh or ReLU.
+    Rnn {
+        /// Activation of the state.
+        activation: RnnActivation,
+    },
+    /// Long short-term memory (Hochreiter, Schmidhuber, 1997; Gers et al., 2000).
+    Lstm,
+    /// Gated recurrent unit (Cho et al., EMNLP 2014), in PyTorch's form.
+    Gru,
+}
+
+/// Activation of a plain recurrent cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum RnnActivation {
+    /// The hyperbolic tangent.
+    #[default]
+    Tanh,
+    /// ReLU.
+    Relu,
+}
+
+impl From<RnnActivation> for Activation {
+    fn from(activation: RnnActivation) -> Self {
+        match activation {
+            RnnActivation::Tanh => Self::Tanh,
+            RnnActivation::Relu => Self::Relu,
+        }
+    }
 }
 
 impl Cell {

@@ -1,6 +1,6 @@
 //! Resolves the values of a configuration that depend on the data: validation set, layers, loss.
 
-use nn::{LayerSpec, Loss, Shape};
+use nn::{Loss, Shape, Standardise, Unstandardise};
 
 use crate::Error;
 use crate::data::{DataError, Dataset, Inputs, Origin};
@@ -54,7 +54,7 @@ impl Config {
                 Some(deep) => deep.layers(dataset.outputs()),
                 None => preset.layers(dataset.outputs()),
             };
-            let (first, last) = (LayerSpec::Standardise, LayerSpec::Unstandardise);
+            let (first, last) = (Standardise {}.into(), Unstandardise {}.into());
             let first = standardise.then_some(first).into_iter();
             first.chain(layers).chain(unstandardise.then_some(last)).collect()
         });
