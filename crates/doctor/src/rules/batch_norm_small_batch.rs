@@ -25,7 +25,22 @@ pub(super) static RULE: Rule = Rule {
         meaning: "values per channel and step, below which the statistics are noise",
     }],
     cures: &[Cure::LargerBatch, Cure::LayerNorm],
-    causes: &["constant-output", "overfit-one-batch-fails", "exploding-updates"],
+    causes: &[
+        "constant-output",
+        "overfit-one-batch-fails",
+        "exploding-updates",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "oscillation",
+        "loss-spikes",
+        "skipped-steps",
+        "batch-too-small",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 

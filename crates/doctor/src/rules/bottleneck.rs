@@ -29,7 +29,21 @@ pub(super) static RULE: Rule = Rule {
         meaning: "units over the smaller of inputs and classes, below which a layer is narrow",
     }],
     cures: &[Cure::MoreWidth],
-    causes: &["overfit-one-batch-fails", "dead-relu", "constant-output"],
+    causes: &[
+        "overfit-one-batch-fails",
+        "dead-relu",
+        "constant-output",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "too-few-steps",
+        "schedule-starves",
+        "batch-too-large",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 

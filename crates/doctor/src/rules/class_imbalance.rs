@@ -42,6 +42,7 @@ pub(super) static RULE: Rule = Rule {
         "loss-not-decreasing",
         "accuracy-at-chance",
         "plateau",
+        "constant-output",
     ],
     check,
 };

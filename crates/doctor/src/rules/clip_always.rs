@@ -41,7 +41,20 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::RaiseClip, Cure::RaiseRate, Cure::Adam],
-    causes: &["learning-rate-too-low", "overfit-one-batch-fails"],
+    causes: &[
+        "learning-rate-too-low",
+        "overfit-one-batch-fails",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "too-few-steps",
+        "schedule-starves",
+        "batch-too-large",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 

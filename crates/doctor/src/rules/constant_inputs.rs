@@ -38,6 +38,9 @@ pub(super) static RULE: Rule = Rule {
         "stalled-training",
         "plateau",
         "underfitting",
+        "constant-output",
+        "overfit-one-batch-fails",
+        "learning-rate-too-low",
     ],
     check,
 };

@@ -32,7 +32,16 @@ pub(super) static RULE: Rule = Rule {
         Cure::BatchNorm,
         Cure::LeakyRelu,
     ],
-    causes: &["overfit-one-batch-fails"],
+    causes: &[
+        "overfit-one-batch-fails",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 
@@ -56,8 +65,7 @@ fn find(context: &Context<'_>) -> Option<Finding> {
              {variation:.1e} of their size."
         );
         let finding = context.finding(message).at_layer(name).at_step(step.step);
-        finding
-            .with("variation of the outputs over their size", variation, threshold)
+        finding.with("variation of the outputs over their size", variation, threshold)
             .with_confidence(0.35)
     })
 }

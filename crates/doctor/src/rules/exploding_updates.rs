@@ -29,7 +29,22 @@ pub(super) static RULE: Rule = Rule {
         meaning: "gradient norm over that of the first steps, above which it explodes",
     }],
     cures: &[Cure::LowerRate, Cure::ClipNorm, Cure::WarmUp, Cure::StandardiseInputs],
-    causes: &["non-finite", "clip-always", "clip-never"],
+    causes: &[
+        "non-finite",
+        "clip-always",
+        "clip-never",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "oscillation",
+        "loss-spikes",
+        "skipped-steps",
+        "batch-too-small",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 

@@ -27,7 +27,21 @@ pub(super) static RULE: Rule = Rule {
         meaning: "recorded steps without a gradient, from which a layer counts as cut off",
     }],
     cures: &[Cure::Unfreeze],
-    causes: &["unchanged-parameters", "overfit-one-batch-fails", "learning-rate-too-low"],
+    causes: &[
+        "unchanged-parameters",
+        "overfit-one-batch-fails",
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "too-few-steps",
+        "schedule-starves",
+        "batch-too-large",
+    ],
     check,
 };
 

@@ -40,7 +40,15 @@ pub(super) static RULE: Rule = Rule {
         Cure::StandardiseTargets,
         Cure::Lsuv,
     ],
-    causes: &[],
+    causes: &[
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 

@@ -38,6 +38,16 @@ pub(super) static RULE: Rule = Rule {
         "overfit-one-batch-fails",
         "frozen-layer",
         "unchanged-parameters",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "too-few-steps",
+        "schedule-starves",
+        "batch-too-large",
     ],
     check: |context| find(context).into_iter().collect(),
 };
@@ -65,8 +75,7 @@ fn find(context: &Context<'_>) -> Option<Finding> {
              their layer's outputs from example to example."
         );
         let finding = context.finding(message).at_layer(name.clone());
-        finding
-            .with("biases over the outputs' standard deviation", ratio, threshold)
+        finding.with("biases over the outputs' standard deviation", ratio, threshold)
             .with("root mean square of the biases", bias, None)
             .with_confidence(0.85)
     })

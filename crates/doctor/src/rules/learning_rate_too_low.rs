@@ -46,7 +46,19 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::RaiseRate, Cure::RangeTest, Cure::Adam, Cure::MoreEpochs],
-    causes: &["overfit-one-batch-fails"],
+    causes: &[
+        "overfit-one-batch-fails",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "too-few-steps",
+        "schedule-starves",
+        "batch-too-large",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 

@@ -23,7 +23,21 @@ pub(super) static RULE: Rule = Rule {
                  Hui, Belkin, ICLR 2021.",
     thresholds: &[],
     cures: &[Cure::MatchedLoss],
-    causes: &["overfit-one-batch-fails", "learning-rate-too-low", "initial-loss"],
+    causes: &[
+        "overfit-one-batch-fails",
+        "learning-rate-too-low",
+        "initial-loss",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "too-few-steps",
+        "schedule-starves",
+        "batch-too-large",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 

@@ -24,6 +24,10 @@ pub(super) static RULE: Rule = Rule {
         "loss-not-decreasing",
         "accuracy-at-chance",
         "stalled-training",
+        "dead-relu",
+        "constant-output",
+        "exploding-updates",
+        "overfit-one-batch-fails",
     ],
     check,
 };

@@ -39,7 +39,21 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::UsualOptimizer, Cure::RaiseRate],
-    causes: &["learning-rate-too-low", "overfit-one-batch-fails", "precision-too-low"],
+    causes: &[
+        "learning-rate-too-low",
+        "overfit-one-batch-fails",
+        "precision-too-low",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "too-few-steps",
+        "schedule-starves",
+        "batch-too-large",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 

@@ -43,6 +43,17 @@ pub(super) static RULE: Rule = Rule {
         "dead-relu",
         "saturation",
         "overfit-one-batch-fails",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "oscillation",
+        "loss-spikes",
+        "skipped-steps",
+        "batch-too-small",
     ],
     check: |context| find(context).into_iter().collect(),
 };
@@ -108,8 +119,9 @@ mod tests {
 
     #[test]
     fn a_long_memory_is_found() {
-        let with =
-            |momentum| stuck_with(Optimizer { momentum: Some(momentum), ..Optimizer::default() });
+        let with = |momentum| {
+            stuck_with(Optimizer { momentum: Some(momentum), ..Optimizer::default() })
+        };
         assert!(check_rule(&RULE, &with(0.995)).is_some());
         assert_eq!(check_rule(&RULE, &with(1.0)).map(|finding| finding.confidence), Some(0.95));
         assert_eq!(check_rule(&RULE, &with(0.95)), None);

@@ -20,7 +20,19 @@ pub(super) static RULE: Rule = Rule {
     references: "Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.",
     thresholds: &[],
     cures: &[Cure::LinearOutput],
-    causes: &["overfit-one-batch-fails", "constant-output", "unchanged-parameters", "bottleneck"],
+    causes: &[
+        "overfit-one-batch-fails",
+        "constant-output",
+        "unchanged-parameters",
+        "bottleneck",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 

@@ -35,6 +35,16 @@ pub(super) static RULE: Rule = Rule {
         "vanishing-gradient",
         "unchanged-parameters",
         "learning-rate-too-low",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "too-few-steps",
+        "schedule-starves",
+        "batch-too-large",
     ],
     check: |context| find(context).into_iter().collect(),
 };
@@ -92,9 +102,13 @@ fn find(context: &Context<'_>) -> Option<Finding> {
         _ => return None,
     };
     let name = &layer.name;
-    let bounds =
-        if high.is_finite() { format!("in {low} to {high}") } else { format!("at least {low}") };
-    let message = format!("The outputs pass through {kind} ({name}) and are {bounds}, but {harm}.");
+    let bounds = if high.is_finite() {
+        format!("in {low} to {high}")
+    } else {
+        format!("at least {low}")
+    };
+    let message =
+        format!("The outputs pass through {kind} ({name}) and are {bounds}, but {harm}.");
     let mut finding = context.finding(message).at_layer(name.clone());
     finding = finding.with("lower bound of the outputs", low, None);
     Some(finding.with("upper bound of the outputs", high, None).with_confidence(0.87))

@@ -32,7 +32,15 @@ pub(super) static RULE: Rule = Rule {
         Cure::LinearOutput,
         Cure::MoreWidth,
     ],
-    causes: &[],
+    causes: &[
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 

@@ -41,7 +41,25 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::F32, Cure::F64, Cure::MatchedInitialiser],
-    causes: &["unchanged-parameters", "frozen-layer", "learning-rate-too-low"],
+    causes: &[
+        "unchanged-parameters",
+        "frozen-layer",
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "stalled-training",
+        "plateau",
+        "underfitting",
+        "collapsed-predictions",
+        "confusion",
+        "oscillation",
+        "loss-spikes",
+        "skipped-steps",
+        "batch-too-small",
+        "too-few-steps",
+        "schedule-starves",
+        "batch-too-large",
+    ],
     check: |context| find(context).into_iter().collect(),
 };
 
@@ -83,8 +101,8 @@ fn medians<'a>(
     of: impl Fn(&crate::record::TensorSample, u64) -> Option<f64> + 'a,
 ) -> impl Iterator<Item = (f64, &'a String)> {
     trained_weights(&record.model).filter_map(move |(index, tensor)| {
-        let values =
-            taken_steps(record).filter_map(|step| of(step.tensors.get(index)?, tensor.elements));
+        let values = taken_steps(record)
+            .filter_map(|step| of(step.tensors.get(index)?, tensor.elements));
         Some((median(values)?, &tensor.name))
     })
 }

@@ -51,6 +51,9 @@ pub(super) static RULE: Rule = Rule {
         "schedule-starves",
         "oscillation",
         "loss-spikes",
+        "constant-output",
+        "learning-rate-too-low",
+        "dropout-too-strong",
     ],
     check,
 };

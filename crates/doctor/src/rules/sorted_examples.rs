@@ -38,6 +38,9 @@ pub(super) static RULE: Rule = Rule {
         "non-finite",
         "batch-too-small",
         "split-shift",
+        "exploding-updates",
+        "learning-rate-too-high",
+        "constant-output",
     ],
     check,
 };

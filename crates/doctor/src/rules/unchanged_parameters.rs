@@ -39,20 +39,24 @@ pub(super) static RULE: Rule = Rule {
     causes: &[
         "constant-output",
         "overfit-one-batch-fails",
-        "stalled-training",
         "loss-not-decreasing",
         "accuracy-at-chance",
+        "stalled-training",
         "plateau",
         "underfitting",
         "collapsed-predictions",
         "confusion",
+        "too-few-steps",
+        "schedule-starves",
+        "batch-too-large",
     ],
     check: |context| find(context).into_iter().collect(),
 };
 
 /// `true` if the weights of `tensor` are the same at each of at least `least` steps.
 fn is_unchanged(record: &Record, tensor: usize, least: f64, rounding: f64) -> bool {
-    let samples: Vec<_> = taken_steps(record).filter_map(|step| step.tensors.get(tensor)).collect();
+    let samples: Vec<_> =
+        taken_steps(record).filter_map(|step| step.tensors.get(tensor)).collect();
     let updated: Vec<_> = samples.iter().filter(|sample| sample.update_norm.is_some()).collect();
     if !updated.is_empty() {
         let is_lost = |sample: &TensorSample| {

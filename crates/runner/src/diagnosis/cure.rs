@@ -6,8 +6,9 @@
 use doctor::{Cure, Record};
 use nn::init::Lsuv;
 use nn::{
-    Activation, BranchScale, Convolution, EarlyStopping, Init, LayerSpec, Loss, Optimizer,
-    Recurrent, Schedule,
+    Activation, BatchNorm, BranchScale, Convolution, Dense, Dropout, EarlyStopping, Init,
+    LayerNorm, LayerSpec, Loss, Optimizer, Recurrent, Residual, Schedule, Standardise, Transformer,
+    Unstandardise,
 };
 
 use crate::run::config::{Config, Dtype, Sampler};
@@ -55,10 +56,10 @@ pub fn forms(cure: Cure, config: &Config, record: &Record) -> Vec<Form> {
             replace_activations(&mut layers, Activation::Tanh, "tanh, Glorot's initialiser");
         }
         Cure::BatchNorm => layers("batch norm before hidden activations", &|layers| {
-            normalise(layers, &LayerSpec::BatchNorm { epsilon: 1e-5, momentum: 0.1 });
+            normalise(layers, &BatchNorm::default().into());
         }),
         Cure::LayerNorm => layers("layer norm before hidden activations", &|layers| {
-            normalise(layers, &LayerSpec::LayerNorm { epsilon: 1e-5 });
+            normalise(layers, &LayerNorm::default().into());
         }),
         Cure::Residual => layers("identity shortcuts", &add_shortcuts),
         Cure::LessDepth => layers("4 hidden layers", &|layers| shorten(layers, 4)),
@@ -132,13 +133,13 @@ pub fn forms(cure: Cure, config: &Config, record: &Record) -> Vec<Form> {
             }
         }
         Cure::StandardiseInputs => layers("standardised inputs", &|layers| {
-            if layers.first() != Some(&LayerSpec::Standardise) {
-                layers.insert(0, LayerSpec::Standardise);
+            if !matches!(layers.first(), Some(LayerSpec::Standardise(_))) {
+                layers.insert(0, Standardise {}.into());
             }
         }),
         Cure::StandardiseTargets => layers("standardised targets", &|layers| {
-            if layers.last() != Some(&LayerSpec::Unstandardise) {
-                layers.push(LayerSpec::Unstandardise);
+            if layers.last() != Some(&Unstandardise {}.into()) {
+                layers.push(Unstandardise {}.into());
             }
         }),
         Cure::LessDropout => {
@@ -148,7 +149,7 @@ pub fn forms(cure: Cure, config: &Config, record: &Record) -> Vec<Form> {
         }
         Cure::MoreDropout => layers("dropout of 0.3 before the last layer", &|layers| {
             let last = layers.len().saturating_sub(1);
-            layers.insert(last, LayerSpec::Dropout { p: 0.3 });
+            layers.insert(last, Dropout { p: 0.3 }.into());
         }),
         Cure::LessRegularisation => add("no decay, no penalties", &|config| {
             if let Some(optimizer) = without_decay(&config.optimizer) {
@@ -222,7 +223,7 @@ fn last_weights(layers: &[LayerSpec]) -> usize {
 }
 
 fn has_weights(layer: &LayerSpec) -> bool {
-    matches!(layer, LayerSpec::Dense { .. } | LayerSpec::Convolution(_) | LayerSpec::Recurrent(_))
+    matches!(layer, LayerSpec::Dense(_) | LayerSpec::Convolution(_) | LayerSpec::Recurrent(_))
 }
 
 /// The next activation after layer `index`.
@@ -267,13 +268,12 @@ fn initialise(layers: &mut [LayerSpec], of: &dyn Fn(Option<Activation>) -> Init)
     for index in 0..layers.len() {
         let fitting = of(activation_after(layers, index));
         match &mut layers[index] {
-            LayerSpec::Dense { init, .. } | LayerSpec::Convolution(Convolution { init, .. }) => {
-                *init = fitting
-            }
+            LayerSpec::Dense(Dense { init, .. })
+            | LayerSpec::Convolution(Convolution { init, .. }) => *init = fitting,
             LayerSpec::Recurrent(Recurrent { init, recurrent_init, .. }) => {
                 (*init, *recurrent_init) = (Init::GlorotUniform, Init::Orthogonal);
             }
-            LayerSpec::Residual { body, shortcut, .. } => {
+            LayerSpec::Residual(Residual { body, shortcut, .. }) => {
                 initialise(body, of);
                 initialise(shortcut, of);
             }
@@ -303,13 +303,13 @@ fn add_shortcuts(layers: &mut Vec<LayerSpec>) {
     let mut width = None;
     let mut index = 0;
     while index + 1 < last_weights(layers) {
-        if let LayerSpec::Dense { units, .. } = layers[index] {
+        if let LayerSpec::Dense(Dense { units, .. }) = layers[index] {
             let keeps = width == Some(units);
             width = Some(units);
             if keeps && matches!(layers[index + 1], LayerSpec::Activation(_)) {
                 let body: Vec<_> = layers.drain(index..index + 2).collect();
                 let (shortcut, scale) = (Vec::new(), BranchScale::default());
-                layers.insert(index, LayerSpec::Residual { body, shortcut, scale });
+                layers.insert(index, Residual { body, shortcut, scale }.into());
             }
         }
         index += 1;
@@ -323,7 +323,7 @@ fn shorten(layers: &mut Vec<LayerSpec>, depth: usize) {
     let mut kept = Vec::new();
     let mut skipping = false;
     for (index, layer) in layers.drain(..).enumerate() {
-        if let (LayerSpec::Dense { units, .. }, true) = (&layer, index < last) {
+        if let (LayerSpec::Dense(Dense { units, .. }), true) = (&layer, index < last) {
             hidden += 1;
             skipping = hidden > depth && width == Some(*units);
             width = Some(*units);
@@ -342,7 +342,7 @@ fn widen(layers: &mut [LayerSpec], least: usize) {
     let last = last_weights(layers);
     for layer in layers.iter_mut().take(last) {
         match layer {
-            LayerSpec::Dense { units, .. } => *units = (*units).max(least),
+            LayerSpec::Dense(Dense { units, .. }) => *units = (*units).max(least),
             LayerSpec::Convolution(Convolution { filters, groups: 1, .. }) => {
                 *filters = (*filters).max(16);
             }
@@ -353,12 +353,12 @@ fn widen(layers: &mut [LayerSpec], least: usize) {
 
 /// Bounds the dropout probabilities by `most`; 0 removes the layers.
 fn limit_dropout(layers: &mut Vec<LayerSpec>, most: f64) {
-    layers.retain(|layer| most > 0.0 || !matches!(layer, LayerSpec::Dropout { .. }));
+    layers.retain(|layer| most > 0.0 || !matches!(layer, LayerSpec::Dropout(_)));
     for layer in layers {
         match layer {
-            LayerSpec::Dropout { p } => *p = p.min(most),
-            LayerSpec::Transformer { dropout, .. } => *dropout = dropout.min(most),
-            LayerSpec::Residual { body, shortcut, .. } => {
+            LayerSpec::Dropout(Dropout { p }) => *p = p.min(most),
+            LayerSpec::Transformer(Transformer { dropout, .. }) => *dropout = dropout.min(most),
+            LayerSpec::Residual(Residual { body, shortcut, .. }) => {
                 limit_dropout(body, most);
                 limit_dropout(shortcut, most);
             }
@@ -373,7 +373,7 @@ fn linear_output(layers: &mut Vec<LayerSpec>) {
     let mut index = 0;
     layers.retain(|layer| {
         let is_extra =
-            index > last && matches!(layer, LayerSpec::Activation(_) | LayerSpec::Dropout { .. });
+            index > last && matches!(layer, LayerSpec::Activation(_) | LayerSpec::Dropout(_));
         index += 1;
         !is_extra
     });
@@ -427,7 +427,7 @@ mod tests {
         let layers = changed(Cure::LayerNorm, sigmoids(3));
         assert_eq!(layers.len(), 3 * 3 + 1);
         let layers = changed(Cure::Residual, sigmoids(3));
-        assert!(matches!(layers[2], LayerSpec::Residual { .. }));
+        assert!(matches!(layers[2], LayerSpec::Residual(_)));
         assert_eq!(layers.len(), 2 + 2 + 1);
         let mut layers = sigmoids(1);
         layers.push(LayerSpec::Activation(Activation::Relu));

@@ -30,6 +30,9 @@ const MOMENT_EXAMPLES: usize = 4096;
 /// Examples whose nearest neighbours are searched.
 const QUERIES: usize = 512;
 
+/// Nearest neighbours that vote on the label of an example.
+const VOTERS: usize = 15;
+
 /// Examples among which they are searched.
 const CANDIDATES: usize = 2048;
 
@@ -40,8 +43,8 @@ const ORDERED: usize = 8192;
 struct Moments {
     mean: Vec<f64>,
     std: Vec<f64>,
-    min: f64,
-    max: f64,
+    min: Vec<f64>,
+    max: Vec<f64>,
     non_finite: u64,
 }
 
@@ -58,7 +61,14 @@ pub fn inspect(setup: &Setup, cpu: Cpu<'_>) -> Result<Data, Error> {
         let sum: f64 = moments.mean.iter().zip(&moments.std).map(|(&m, &s)| of(m, s)).sum();
         sum / width
     };
-    let varying = || moments.std.iter().copied().filter(|&std| std > 0.0);
+    let ratio = |values: &mut dyn Iterator<Item = f64>| {
+        let (mut least, mut most) = (f64::INFINITY, 0.0);
+        for value in values.filter(|value| *value > 0.0) {
+            (least, most) = (value.min(least), value.max(most));
+        }
+        most / least
+    };
+    let ranges = moments.min.iter().zip(&moments.max).map(|(min, max)| max - min);
     let offsets = moments.mean.iter().zip(&moments.std).filter(|(_, std)| **std > 0.0);
     let shift = |set: &Labelled, indices: &[u32]| -> Result<Option<f64>, Error> {
         let sample = spaced(indices, MOMENT_EXAMPLES);
@@ -73,11 +83,12 @@ pub fn inspect(setup: &Setup, cpu: Cpu<'_>) -> Result<Data, Error> {
         validation: split.validation.len() as u64,
         test: if dataset.test_is_held_out { 0 } else { test.len() as u64 },
         inputs: network.inputs() as u64,
-        min: Some(moments.min),
-        max: Some(moments.max),
+        min: moments.min.iter().copied().reduce(f64::min),
+        max: moments.max.iter().copied().reduce(f64::max),
         mean: Some(count(|mean, _| mean)),
         rms: Some(count(|mean, std| mean * mean + std * std).sqrt()),
-        scale_ratio: Some(varying().fold(0.0, f64::max) / varying().fold(f64::INFINITY, f64::min)),
+        scale_ratio: Some(ratio(&mut moments.std.iter().copied())),
+        range_ratio: Some(ratio(&mut ranges.into_iter())),
         offset_ratio: offsets.map(|(mean, std)| mean.abs() / std).reduce(f64::max),
         standardised: model::standardises(config),
         constant_inputs: moments.std.iter().filter(|std| **std == 0.0).count() as u64,
@@ -140,7 +151,8 @@ const BATCH: usize = 256;
 fn moments(set: &Labelled, indices: &[u32], cpu: Cpu<'_>) -> Result<Moments, Error> {
     let width = set.image_len();
     let (mut sum, mut squares, mut first) = (vec![0.0; width], vec![0.0; width], vec![0.0; width]);
-    let (mut min, mut max, mut non_finite) = (f64::INFINITY, f64::NEG_INFINITY, 0);
+    let (mut min, mut max) = (vec![f64::INFINITY; width], vec![f64::NEG_INFINITY; width]);
+    let mut non_finite = 0;
     let mut batch = BatchBuffers::<f32>::new(cpu.isa, BATCH, width)?;
     for (number, indices) in indices.chunks(BATCH).enumerate() {
         let inputs = batch.fill(set, indices)?.inputs;
@@ -149,16 +161,15 @@ fn moments(set: &Labelled, indices: &[u32], cpu: Cpu<'_>) -> Result<Moments, Err
             first.iter_mut().zip(inputs).for_each(|(first, &x)| *first = f64::from(x));
         }
         for row in inputs.chunks_exact(width) {
-            let sums = sum.iter_mut().zip(&mut squares);
-            for ((&x, &first), (sum, squares)) in row.iter().zip(&first).zip(sums) {
+            for (i, &x) in row.iter().enumerate() {
                 let x = f64::from(x);
-                let (difference, finite) = (x - first, f64::from(u8::from(x.is_finite())));
-                non_finite += u64::from(!x.is_finite());
-                if finite == 1.0 {
-                    *sum += difference;
-                    *squares += difference * difference;
-                    min = min.min(x);
-                    max = max.max(x);
+                if x.is_finite() {
+                    let difference = x - first[i];
+                    sum[i] += difference;
+                    squares[i] += difference * difference;
+                    (min[i], max[i]) = (min[i].min(x), max[i].max(x));
+                } else {
+                    non_finite += 1;
                 }
             }
         }
@@ -195,22 +206,35 @@ fn neighbours(
         return Ok(());
     }
     let others = standardised(&dataset.train, &candidates, moments, cpu)?;
-    let agreement = |queries: &[u32]| -> Result<Option<f64>, Error> {
+    let label = |index: u32| labels[index as usize];
+    // Fractions of queries with the label of their nearest neighbour, and with that of most.
+    let agreement = |queries: &[u32]| -> Result<[Option<f64>; 2], Error> {
         if queries.is_empty() {
-            return Ok(None);
+            return Ok([None; 2]);
         }
         let rows = standardised(&dataset.train, queries, moments, cpu)?;
         let nearest = nearest(cpu, &rows, queries, &others, &candidates)?;
-        let label = |index: u32| labels[index as usize];
-        let pairs = queries.iter().zip(&nearest);
-        let agree = pairs.filter(|&(&query, &other)| label(query) == label(other)).count();
-        Ok(Some(agree as f64 / queries.len() as f64))
+        let (mut agree, mut win) = (0, 0);
+        for (&query, nearest) in queries.iter().zip(&nearest) {
+            agree += u32::from(nearest.first().is_some_and(|&first| label(first) == label(query)));
+            win +=
+                u32::from(most_frequent(nearest.iter().map(|&i| label(i))) == Some(label(query)));
+        }
+        Ok([agree, win].map(|count| Some(f64::from(count) / queries.len() as f64)))
     };
     let queries = spaced(&candidates, QUERIES);
-    data.neighbour_agreement = agreement(&queries)?;
-    data.validation_agreement = agreement(&spaced(&split.validation, QUERIES))?;
+    [data.neighbour_agreement, data.neighbour_vote] = agreement(&queries)?;
+    [data.validation_agreement, _] = agreement(&spaced(&split.validation, QUERIES))?;
     data.neighbours_sampled = queries.len() as u64;
     Ok(())
+}
+
+/// The most frequent label; the lowest of equally frequent ones.
+fn most_frequent(labels: impl Iterator<Item = u8>) -> Option<u8> {
+    let mut counts = [0_u32; 256];
+    labels.for_each(|label| counts[usize::from(label)] += 1);
+    let most = counts.iter().copied().max().filter(|count| *count > 0)?;
+    counts.iter().position(|count| *count == most).map(|label| label as u8)
 }
 
 /// Inputs of the examples `indices`, each standardised by `moments`; constant ones are 0. Without
@@ -234,14 +258,14 @@ fn standardised(
     Ok(rows)
 }
 
-/// Nearest candidate of each query that is another example.
+/// The nearest [`VOTERS`] candidates of each query that are other examples, the nearest first.
 fn nearest(
     cpu: Cpu<'_>,
     queries: &[f32],
     names: &[u32],
     candidates: &[f32],
     candidate_names: &[u32],
-) -> Result<Vec<u32>, Error> {
+) -> Result<Vec<Vec<u32>>, Error> {
     let (m, n) = (names.len(), candidate_names.len());
     let width = queries.len() / m;
     let mut products = nn::zeros::<f32>(m * n)?;
@@ -259,7 +283,14 @@ fn nearest(
         let others = candidate_names.iter().zip(products.iter().zip(&norms));
         let distances = others.filter(|(other, _)| *other != name);
         let distances = distances.map(|(&other, (product, norm))| (other, norm - 2.0 * product));
-        distances.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(*name, |(other, _)| other)
+        let mut all: Vec<(u32, f32)> = distances.collect();
+        let count = VOTERS.min(all.len());
+        if count < all.len() {
+            all.select_nth_unstable_by(count, |a, b| a.1.total_cmp(&b.1));
+        }
+        all.truncate(count);
+        all.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        all.into_iter().map(|(other, _)| other).collect()
     });
     Ok(nearest.collect())
 }

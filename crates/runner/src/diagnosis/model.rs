@@ -1,10 +1,10 @@
 //! The network of a run and its training, as the doctor's [`Model`].
 
 use doctor::record::{Clip, FORMAT, Layer, Model, Optimizer, Task, Tensor};
-use nn::{LayerSpec, Shape};
+use nn::{Dropout, LayerSpec, Residual, Shape, Transformer};
 use toml::Value;
 
-use crate::run::config::Config;
+use crate::run::config::{Config, Dtype};
 use crate::run::setup::Setup;
 
 /// Model of the run `setup`.
@@ -54,6 +54,11 @@ pub fn model(setup: &Setup) -> Model {
         examples: split.train.len() as u64,
         planned_steps: setup.steps_per_epoch() * u64::from(config.epochs),
         dtype: config.dtype.name().into(),
+        parameter_dtype: match config.dtype {
+            // Operands of products alone are rounded.
+            Dtype::Bf16 => Dtype::F32.name().into(),
+            dtype => dtype.name().into(),
+        },
         tensors: tensors.collect(),
         layers,
     }
@@ -110,8 +115,8 @@ fn elements(shape: Shape) -> u64 {
 
 fn layer(name: &str, spec: &LayerSpec, inputs: u64, outputs: u64, residual: bool) -> Layer {
     let dropout = match spec {
-        LayerSpec::Dropout { p } => Some(*p),
-        LayerSpec::Transformer { dropout, .. } => Some(*dropout),
+        LayerSpec::Dropout(Dropout { p }) => Some(*p),
+        LayerSpec::Transformer(Transformer { dropout, .. }) => Some(*dropout),
         _ => None,
     };
     Layer { name: name.into(), kind: spec.kind().into(), inputs, outputs, dropout, residual }
@@ -119,7 +124,7 @@ fn layer(name: &str, spec: &LayerSpec, inputs: u64, outputs: u64, residual: bool
 
 /// Adds the layers within `spec`, a block named `name`.
 fn blocks(name: &str, spec: &LayerSpec, all: &mut Vec<Layer>) {
-    let LayerSpec::Residual { body, shortcut, .. } = spec else { return };
+    let LayerSpec::Residual(Residual { body, shortcut, .. }) = spec else { return };
     for (branch, layers) in [("body", body), ("shortcut", shortcut)] {
         for (index, inner) in layers.iter().enumerate() {
             let name = format!("{name}.{branch}.{index}");
@@ -142,7 +147,7 @@ fn layer_of(layers: &[Layer], name: &str) -> Option<usize> {
 pub(crate) fn standardises(config: &Config) -> bool {
     let layers = config.layers.as_deref().unwrap_or_default();
     let passes = |layer: &&LayerSpec| {
-        matches!(layer, LayerSpec::Flatten | LayerSpec::Dropout { .. } | LayerSpec::Rows)
+        matches!(layer, LayerSpec::Flatten(_) | LayerSpec::Dropout(_) | LayerSpec::Rows(_))
     };
     layers.iter().find(|layer| !passes(layer)).is_some_and(|layer| {
         let kinds = ["standardise", "batch_norm", "layer_norm", "group_norm", "rms_norm"];

@@ -12,7 +12,7 @@
 use doctor::record::{Initial, LayerSample, NonFinite, Step, TensorSample};
 use kernels::statistics::statistics;
 use kernels::{Cpu, norm};
-use nn::{LayerSpec, Network, Shape};
+use nn::{LayerSpec, Network, Residual, Shape};
 
 use crate::Error;
 use crate::data::element::Element;
@@ -180,7 +180,7 @@ fn layers<T: Element>(gradient: &Gradient<'_, T>) -> Vec<LayerSample> {
 
 /// Number of layers within `spec`, as the model lists them.
 fn inner(spec: &LayerSpec) -> usize {
-    let LayerSpec::Residual { body, shortcut, .. } = spec else { return 0 };
+    let LayerSpec::Residual(Residual { body, shortcut, .. }) = spec else { return 0 };
     body.iter().chain(shortcut).map(|layer| 1 + inner(layer)).sum()
 }
 
