@@ -17,6 +17,7 @@ mod lr_find;
 mod manual;
 mod predict;
 mod proof;
+mod replay;
 mod report;
 mod sweep;
 mod train;
@@ -38,6 +39,7 @@ use kernels::Isa;
 use lr_find::LrFindArgs;
 use predict::PredictArgs;
 use proof::ProofArgs;
+use replay::ReplayArgs;
 use report::ReportArgs;
 use sweep::SweepArgs;
 use train::TrainArgs;
@@ -98,6 +100,10 @@ enum Command {
     /// Explain a rule of the diagnosis: definition, formula, thresholds, cures
     #[command(after_help = "Example:\n  evenkeel explain vanishing-gradient")]
     Explain(ExplainArgs),
+    /// Repeat one step of a run to the bit, and print what every layer and tensor did in it
+    #[command(after_help = "Example:\n  evenkeel replay runs/mlp-1 --step 200 --dtype f64 --out \
+                            step.safetensors")]
+    Replay(ReplayArgs),
     /// Re-render the report of a run, or compare several runs
     #[command(after_help = "Examples:\n  evenkeel report runs/mlp-1\n  \
                       evenkeel report runs/mlp-1 runs/mlp-2 --out two.html")]
@@ -190,6 +196,7 @@ impl Command {
             Self::Predict(args) => args.run(),
             Self::Diagnose(args) => args.run(),
             Self::Explain(args) => args.run(),
+            Self::Replay(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Sweep(args) => args.run(started),
             Self::LrFind(args) => args.run(),
