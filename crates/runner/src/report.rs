@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! page  axis  chart  polyline    elements of every report
+//! findings       what the doctor finds in the run
 //! recovery       non-finite steps
 //! gradients      norms over time, magnitudes, update ratios    from health.jsonl
 //! test_set       confusion matrix, images, attribution maps    from predictions on the test set
@@ -17,6 +18,7 @@ mod axis;
 mod chart;
 pub(crate) mod comparison;
 mod environment;
+mod findings;
 mod gradients;
 pub(crate) mod page;
 mod polyline;
@@ -28,6 +30,7 @@ use std::fmt::Write;
 use axis::{Scale, short};
 use chart::{Chart, Curve};
 use environment::Environment;
+use findings::Findings;
 pub(crate) use environment::command_line;
 use gradients::Gradients;
 use kernels::Cpu;
@@ -37,6 +40,7 @@ use test_set::TestSet;
 
 use crate::Error;
 use crate::data::element::Element;
+use crate::diagnosis::run_record;
 use crate::evaluation::attribution::Mapper;
 use crate::evaluation::classification::{ClassificationMetrics, percent};
 use crate::evaluation::predictions::Predictions;
@@ -77,6 +81,9 @@ pub fn html<T: Element>(
     let mut body = String::new();
     let unwritable = |_| Error::Usage("report: a value cannot be written".into());
     introduction(&mut body, input).map_err(unwritable)?;
+    let record = run_record::record(setup, history, health, cpu)?;
+    let verdict = doctor::judge(&record, &setup.config.doctor);
+    write!(body, "{}", Findings { verdict: &verdict, run: &summary.run }).map_err(unwritable)?;
     tiles(&mut body, input, test.as_ref().map(|(_, predictions)| *predictions))?;
     curves(&mut body, summary, history).map_err(unwritable)?;
     let recovery = Recovery { history, record: health };

@@ -1,6 +1,5 @@
 //! `evenkeel report`: re-renders the report of a run from its folder, or compares several runs.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use kernels::Cpu;
@@ -8,7 +7,6 @@ use kernels::Cpu;
 use crate::Error;
 use crate::commands::output;
 use crate::commands::output::refuse_if;
-use crate::data::DataError;
 use crate::data::element::Element;
 use crate::data::replace::replace_with;
 use crate::evaluation::predictions::Predictions;
@@ -16,11 +14,10 @@ use crate::report::comparison::{Compared, Comparison, settings};
 use crate::report::page::Page;
 use crate::report::{ReportInput, html};
 use crate::run::config::{Config, Dtype};
-use crate::run::epoch::Epoch;
 use crate::run::folder::RunFolder;
 use crate::run::setup::Setup;
 use crate::run::summary::Status;
-use crate::run::{folder, health, setup, weights};
+use crate::run::{folder, health, journal, setup, weights};
 
 /// Default file of a comparison.
 const COMPARISON: &str = "comparison.html";
@@ -67,7 +64,7 @@ pub fn report(request: &Request) -> Result<(), Error> {
 
 /// Renders the report of the run in `folder`.
 fn run_page(folder: &RunFolder, data: Option<&Path>) -> Result<String, Error> {
-    let (summary, history) = (folder::summary(folder)?, history(folder)?);
+    let (summary, history) = (folder::summary(folder)?, journal::history(folder)?);
     let mut config = Config::read(&folder.file(folder::CONFIG))?;
     config.data = data.map(Path::to_path_buf).or(config.data);
     // The run may come from a machine with another instruction set: a report needs no certain one.
@@ -108,21 +105,10 @@ fn comparison_page(folders: &[RunFolder]) -> Result<String, Error> {
         let config = Config::read(&path)?.to_toml()?;
         let config = config.parse::<toml::Table>();
         let config = config.map_err(|error| Error::malformed(&path, "a configuration", error))?;
-        let (summary, history) = (folder::summary(folder)?, history(folder)?);
+        let (summary, history) = (folder::summary(folder)?, journal::history(folder)?);
         let name = folder.path().display().to_string();
         Ok(Compared { name, summary, history, settings: settings(&config) })
     };
     let runs = folders.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
     Ok(Page { title: "Comparison of runs", body: &Comparison(&runs).to_string() }.to_string())
-}
-
-/// Reads the epochs of the run in `folder`.
-fn history(folder: &RunFolder) -> Result<Vec<Epoch>, Error> {
-    let path = folder.file(folder::METRICS);
-    let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
-    let parse = |(index, line): (usize, &str)| {
-        let expected = format!("the metrics of an epoch in line {}", index + 1);
-        serde_json::from_str(line).map_err(|error| Error::malformed(&path, expected, error))
-    };
-    text.lines().enumerate().map(parse).collect()
 }

@@ -16,16 +16,29 @@ use crate::run::{epoch, folder, health, journal};
 /// # Errors
 /// Errors of the files; [`Error::Network`] if there is not enough memory.
 pub fn read(setup: &Setup, folder: &RunFolder, cpu: Cpu<'_>) -> Result<Record, Error> {
+    let health = health::read(&folder.file(folder::HEALTH))?;
+    record(setup, &journal::history(folder)?, &health, cpu)
+}
+
+/// Record of a run with this history and health.
+///
+/// # Errors
+/// [`Error::Network`] if there is not enough memory.
+pub fn record(
+    setup: &Setup,
+    history: &[epoch::Epoch],
+    health: &[Health],
+    cpu: Cpu<'_>,
+) -> Result<Record, Error> {
     let mut record = Record {
         model: model::model(setup),
         data: Some(inspection::inspect(setup, cpu)?),
+        epochs: history.iter().map(entry).collect(),
         ..Record::default()
     };
-    let history = journal::history(folder)?;
-    for of_epoch in health::read(&folder.file(folder::HEALTH))? {
-        add_steps(&mut record, &of_epoch);
+    for of_epoch in health {
+        add_steps(&mut record, of_epoch);
     }
-    record.epochs = history.iter().map(entry).collect();
     Ok(record)
 }
 
