@@ -8,6 +8,7 @@
 //! test_set       confusion matrix, images, attribution maps    from predictions on the test set
 //! environment    machine, configuration, command line
 //! comparison     several runs
+//! diagnosis      what `diagnose` found, tried and cured
 //! ```
 //!
 //! A report is one file that needs no other file and no network: styles, curves (SVG) and images
@@ -17,6 +18,7 @@
 mod axis;
 mod chart;
 pub(crate) mod comparison;
+pub mod diagnosis;
 mod environment;
 mod findings;
 mod gradients;
@@ -30,8 +32,8 @@ use std::fmt::Write;
 use axis::{Scale, short};
 use chart::{Chart, Curve};
 use environment::Environment;
-use findings::Findings;
 pub(crate) use environment::command_line;
+use findings::Findings;
 use gradients::Gradients;
 use kernels::Cpu;
 use page::{Escaped, Page, capitalised};

@@ -37,8 +37,11 @@ pub(super) struct DiagnoseArgs {
     /// File for the cured configuration
     #[arg(long, value_name = "FILE", requires = "cure")]
     out: Option<PathBuf>,
-    /// Replace the file
-    #[arg(long, requires = "out")]
+    /// HTML file for the diagnosis, with charts of layers and losses
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Replace these files
+    #[arg(long)]
     force: bool,
     /// Print JSON
     #[arg(long)]
@@ -58,7 +61,7 @@ pub(super) struct DiagnoseArgs {
 impl DiagnoseArgs {
     pub(super) fn run(self) -> Result<(), Error> {
         let Self { run_folder, run, record, cure, budget, fail_on, ignore, .. } = self;
-        let Self { out, force, json, suite, only, measure, .. } = self;
+        let Self { out, html, force, json, suite, only, measure, .. } = self;
         if !(0.0..=1e6).contains(&budget) {
             return Err(Error::Usage(format!(
                 "budget: expected 0 to 1,000,000 seconds, got {budget} (flag --budget)"
@@ -77,7 +80,7 @@ impl DiagnoseArgs {
             (None, Some(file)) => Subject::Record(file),
             (None, None) => Subject::Config(Box::new(run.config()?)),
         };
-        diagnose(&Request { subject, cure, budget, fail_on, ignore, out, force, json })
+        diagnose(&Request { subject, cure, budget, fail_on, ignore, out, html, force, json })
     }
 }
 

@@ -7,7 +7,7 @@
 //! --cure               trials of the findings' cures; the winner as a difference, and --out
 //! ```
 //!
-//! Writes nothing but the file of `--out`.
+//! Writes nothing but the files of `--out` and `--html`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use crate::data::replace::replace_with;
 use crate::diagnosis::treatment::{Treatment, difference, treat};
 use crate::diagnosis::trial::Trial;
 use crate::diagnosis::{probe, record_file, run_record};
+use crate::report::diagnosis::DiagnosisPage;
 use crate::run::config::Config;
 use crate::run::folder;
 use crate::run::folder::RunFolder;
@@ -43,7 +44,9 @@ pub struct Request {
     pub ignore: Vec<String>,
     /// File for the cured configuration.
     pub out: Option<PathBuf>,
-    /// Replace that file.
+    /// HTML file for the diagnosis.
+    pub html: Option<PathBuf>,
+    /// Replace these files.
     pub force: bool,
     /// Print JSON.
     pub json: bool,
@@ -63,6 +66,19 @@ pub enum Subject {
     },
     /// A record of another program.
     Record(PathBuf),
+}
+
+impl Subject {
+    /// Name for the title of the page.
+    fn name(&self, config: Option<&Config>) -> String {
+        match (self, config) {
+            (Self::Run { folder, .. }, _) => folder.display().to_string(),
+            (Self::Record(file), _) => file.display().to_string(),
+            (Self::Config(_), config) => {
+                config.map_or("a network", |config| config.preset.name()).into()
+            }
+        }
+    }
 }
 
 /// Output of `diagnose --json`.
@@ -104,9 +120,9 @@ struct Cured<'a> {
 /// [`Error::Findings`] if a finding is one of `fail_on`; errors of the configuration, the run or
 /// the record.
 pub fn diagnose(request: &Request) -> Result<(), Error> {
-    let Request { subject, cure, out, force, json, .. } = request;
-    if let Some(out) = out {
-        refuse_if(out.exists() && !force, out)?;
+    let Request { subject, cure, out, html, force, json, .. } = request;
+    for file in [out, html].into_iter().flatten() {
+        refuse_if(file.exists() && !force, file)?;
     }
     let started = Instant::now();
     let (record, setup, settings) = examine(subject, &request.ignore)?;
@@ -133,6 +149,14 @@ pub fn diagnose(request: &Request) -> Result<(), Error> {
     let cured = treatment.as_ref().and_then(|treatment| treatment.cured.as_ref());
     if let (Some(out), Some(cured)) = (out, cured) {
         replace_with(out, cured.to_toml()?.as_bytes())?;
+    }
+    if let Some(html) = html {
+        let changed = config.zip(cured).map(|(config, cured)| difference(config, cured));
+        let difference = changed.transpose()?.unwrap_or_default();
+        let (record, verdict, treatment) = (&record, &verdict, treatment.as_ref());
+        let subject = &subject.name(config);
+        let page = DiagnosisPage { subject, record, verdict, treatment, difference: &difference };
+        replace_with(html, page.to_string().as_bytes())?;
     }
     if *json {
         output::print(&json_text(&record, &verdict, config, treatment.as_ref())?)?;
