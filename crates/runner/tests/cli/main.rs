@@ -10,6 +10,7 @@ mod bits;
 mod codes;
 mod columns;
 mod data;
+mod diagnose;
 mod export;
 mod extend;
 mod folder;
