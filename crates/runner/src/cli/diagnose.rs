@@ -25,7 +25,13 @@ pub(super) struct DiagnoseArgs {
     #[arg(long)]
     cure: bool,
     /// Time for the trials, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, requires = "cure")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60.0,
+        requires = "cure",
+        allow_negative_numbers = true
+    )]
     budget: f64,
     /// Fail with exit code 4 at findings of these rules, or of at least this severity (warning,
     /// critical)

@@ -112,7 +112,7 @@ fn a_run_with_dead_units_says_so_in_its_report_and_its_diagnosis() {
     let world = World::new();
     network(&world, "rate.toml", "", HEALTHY);
     let text = fs::read_to_string(world.path("rate.toml")).unwrap();
-    let text = text.replace("\"adam\"", "\"sgd\"").replace("lr = 0.003", "lr = 30.0");
+    let text = text.replace("\"adam\"", "\"sgd\"").replace("lr = 0.003", "lr = 2.0");
     world.write("rate.toml", &text);
     world.expect(0, "train --config rate.toml --out run --quiet", &[]);
     let report = fs::read_to_string(world.path("run/report.html")).unwrap();
