@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 use crate::finding::Severity;
 use crate::record::{Record, Task};
+use crate::scores::ABOVE_CHANCE;
 use crate::statistics::{fit_line, fraction_margin, median};
 
 /// State of a training.
@@ -55,6 +56,17 @@ pub struct Progress {
 
 /// Standard deviations by which an accuracy must differ.
 const DEVIATIONS: f64 = 3.0;
+
+/// Difference of accuracies that does no harm worth a finding.
+const HARMLESS: f64 = 0.02;
+
+/// Fraction of what the reference learnt that a training must learn to go well.
+const LEARNT: f64 = 0.97;
+
+/// `true` if a loss that fell from `start` to `loss` fell about as far as one that ended at `end`.
+fn learnt(start: f64, loss: f64, end: f64) -> bool {
+    start - loss >= LEARNT * (start - end)
+}
 
 /// Fraction of the loss above which nothing was learnt.
 const STUCK: f64 = 0.97;
@@ -99,13 +111,14 @@ impl Progress {
         if let (Some(accuracy), Some(chance)) = (self.accuracy, self.chance_accuracy) {
             let examples = validation_examples(record);
             let margin = |p| fraction_margin(p, examples, DEVIATIONS);
-            if accuracy <= chance + margin(chance) {
+            if accuracy <= chance + margin(chance) + ABOVE_CHANCE * (1.0 - chance) {
                 let grew = first_loss.zip(last_loss).is_some_and(|(a, b)| b > DIVERGING * a);
                 return if grew { State::Diverging } else { State::Stuck };
             }
             beats_chance = true;
             if let Some(reference) = self.reference_accuracy {
-                let is_well = accuracy + margin(accuracy) >= reference || self.will_be_well(record);
+                let is_well = accuracy + margin(accuracy) + HARMLESS >= reference
+                    || self.will_be_well(record);
                 return if is_well { State::Well } else { State::Slow };
             }
         }
@@ -117,7 +130,7 @@ impl Progress {
             State::Diverging
         } else if last > STUCK * start && !beats_chance {
             State::Stuck
-        } else if reference.map_or(last <= WELL * start, |reference| scored <= 1.1 * reference)
+        } else if reference.map_or(last <= WELL * start, |end| learnt(start, scored, end))
             || self.will_be_well(record)
         {
             State::Well
@@ -131,8 +144,8 @@ impl Progress {
     fn will_be_well(&self, record: &Record) -> bool {
         let reference = record.reference.as_ref().and_then(|reference| reference.val_loss);
         let start = self.chance_loss.or(self.first_loss);
-        let goal = reference.or_else(|| start.map(|start| WELL * start));
-        projected_loss(record).zip(goal).is_some_and(|(loss, goal)| loss <= goal)
+        let Some((loss, start)) = projected_loss(record).zip(start) else { return false };
+        reference.map_or(loss <= WELL * start, |end| learnt(start, loss, end))
     }
 
     /// `true` if the training is known to go well.

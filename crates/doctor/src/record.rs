@@ -54,6 +54,17 @@ pub enum Entry {
 }
 
 impl Record {
+    /// The entries of the record, in order: pushed one by one, they make the same record.
+    pub fn entries(self) -> impl Iterator<Item = Entry> {
+        let Self { model, data, initial, steps, epochs, reference } = self;
+        core::iter::once(Entry::Model(model))
+            .chain(data.map(Entry::Data))
+            .chain(initial.map(Entry::Initial))
+            .chain(steps.into_iter().map(Entry::Step))
+            .chain(epochs.into_iter().map(Entry::Epoch))
+            .chain(reference.map(Entry::Reference))
+    }
+
     /// Adds `entry`. A second model, data, initial network or reference replaces the first.
     pub fn push(&mut self, entry: Entry) {
         match entry {

@@ -65,13 +65,17 @@ pub(crate) fn validation_margin(record: &Record, p: f64, z: f64) -> f64 {
     fraction_margin(p, if examples > 0 { examples } else { 100 }, z)
 }
 
+/// Fraction of what is left above chance by which an accuracy must beat it. Groups of examples that
+/// look alike get one prediction: their accuracies scatter more than those of single examples.
+pub(crate) const ABOVE_CHANCE: f64 = 0.05;
+
 /// `true` if the network or the reference once beat `chance` on the validation set, by four
 /// standard deviations: its labels have to do with the inputs.
 pub(crate) fn beats_chance(record: &Record, chance: f64) -> bool {
     let epochs = record.epochs.iter().filter_map(|epoch| epoch.val_accuracy);
     let reference = record.reference.as_ref().and_then(|reference| reference.val_accuracy);
     let best = epochs.chain(reference).fold(f64::NEG_INFINITY, f64::max);
-    best > chance + validation_margin(record, chance, 4.0)
+    best > chance + validation_margin(record, chance, 4.0) + ABOVE_CHANCE * (1.0 - chance)
 }
 
 /// `true` if a layer of the network is of a kind that contains `name`.

@@ -46,9 +46,11 @@ fn find(context: &Context<'_>) -> Option<Finding> {
          clips none of it.",
         largest / usual
     );
-    let finding = Finding::new(RULE.id, Severity::Info, message)
-        .cured_by(RULE.cures)
-        .with("largest gradient norm over the median", largest / usual, threshold);
+    let finding = Finding::new(RULE.id, Severity::Info, message).cured_by(RULE.cures).with(
+        "largest gradient norm over the median",
+        largest / usual,
+        threshold,
+    );
     Some(finding.with_confidence(0.2))
 }
 

@@ -65,7 +65,8 @@ fn find(context: &Context<'_>) -> Option<Finding> {
              {variation:.1e} of their size."
         );
         let finding = context.finding(message).at_layer(name).at_step(step.step);
-        finding.with("variation of the outputs over their size", variation, threshold)
+        finding
+            .with("variation of the outputs over their size", variation, threshold)
             .with_confidence(0.35)
     })
 }

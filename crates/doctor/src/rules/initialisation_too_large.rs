@@ -3,7 +3,7 @@
 use alloc::format;
 
 use crate::cure::Cure;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::network::layer_name;
 use crate::rule::{Context, Rule, Threshold};
 use crate::signal::{gains, growth};
@@ -70,6 +70,9 @@ pub(super) static RULE: Rule = Rule {
     check: |context| find(context).into_iter().collect(),
 };
 
+/// Initial loss, over that of chance, from which large weights harm however well training goes.
+const HARMFUL: f64 = 10.0;
+
 fn find(context: &Context<'_>) -> Option<Finding> {
     let record = context.record;
     let (most_gain, most_growth) = (context.threshold("gain"), context.threshold("growth"));
@@ -94,13 +97,19 @@ fn find(context: &Context<'_>) -> Option<Finding> {
         let quantity = "standard deviation of the last hidden outputs over that of the inputs";
         finding = finding.with(quantity, growth, most_growth);
     }
+    let chance = context.progress.chance_loss.filter(|chance| *chance > 0.0);
+    let excess = context.progress.first_loss.zip(chance).map(|(loss, chance)| loss / chance);
+    if let Some(excess) = excess.filter(|excess| *excess > HARMFUL) {
+        // What is learnt from there on undoes the initial weights first.
+        finding.severity = finding.severity.max(Severity::Warning);
+        finding = finding.with("initial loss over that of chance", excess, HARMFUL);
+    }
     Some(finding.with_confidence(0.82))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Severity;
     use crate::record::Initial;
     use crate::rules::fixtures::{for_layers, for_tensors, healthy, make_stuck};
     use crate::rules::testing::check_rule;

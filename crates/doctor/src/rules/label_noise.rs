@@ -86,6 +86,16 @@ fn wrong(chance: f64, (low, n): (f64, u64), (high, m): (f64, u64)) -> Option<f64
     is_significant.then(|| (1.0 - ((low - chance) / (high - chance)).max(0.0)) * (1.0 - chance))
 }
 
+/// Excess of the last validation accuracy over the accuracy on the last recorded batches, before
+/// their steps; `None` if few were recorded.
+fn excess_over_batches(record: &Record) -> Option<f64> {
+    let accuracies: Vec<f64> = record.steps.iter().filter_map(|step| step.accuracy).collect();
+    let last = &accuracies[accuracies.len() - accuracies.len() / 4..];
+    let validation = record.epochs.iter().rev().find_map(|epoch| epoch.val_accuracy)?;
+    (last.len() >= 4).then_some(())?;
+    Some(validation - median(last.iter().copied())?)
+}
+
 /// Median excess of the validation accuracy before an epoch over the training accuracy within it.
 fn excess_of_validation(record: &Record) -> Option<f64> {
     let epochs = &record.epochs[record.epochs.len() / 2..];
@@ -141,12 +151,13 @@ fn estimate(context: &Context<'_>, data: &Data) -> Option<Estimate> {
     let is_alike = !has_layer(record, "dropout")
         && record.model.layers.iter().all(|layer| layer.dropout.is_none_or(|p| p == 0.0))
         && !(has_layer(record, "batch_norm") && (1..16).contains(&record.model.batch));
-    let wrong = excess_of_validation(record).filter(|_| is_alike)?;
+    let excess = excess_of_validation(record).or_else(|| excess_over_batches(record));
+    let wrong = excess.filter(|_| is_alike)?;
     let threshold = context.threshold("epochs");
     let examples = validation_examples(record);
     let margin = fraction_margin(0.5, examples, DEVIATIONS);
     let text = format!(
-        "the validation accuracy exceeds the training accuracy of the next epoch by {:.1} points",
+        "the validation accuracy exceeds that of the next training batches by {:.1} points",
         100.0 * wrong
     );
     let is_significant = examples > 0 && wrong > margin;

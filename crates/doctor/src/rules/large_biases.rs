@@ -75,7 +75,8 @@ fn find(context: &Context<'_>) -> Option<Finding> {
              their layer's outputs from example to example."
         );
         let finding = context.finding(message).at_layer(name.clone());
-        finding.with("biases over the outputs' standard deviation", ratio, threshold)
+        finding
+            .with("biases over the outputs' standard deviation", ratio, threshold)
             .with("root mean square of the biases", bias, None)
             .with_confidence(0.85)
     })

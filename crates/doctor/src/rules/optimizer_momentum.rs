@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::cure::Cure;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::network::total_steps;
 use crate::progress::State;
 use crate::rule::{Context, Rule, Threshold};
@@ -58,13 +58,14 @@ pub(super) static RULE: Rule = Rule {
     check: |context| find(context).into_iter().collect(),
 };
 
+/// Length of a momentum over that of the training from which it overshoots, however well it
+/// starts.
+const ENDLESS: f64 = 1.0;
+
 fn find(context: &Context<'_>) -> Option<Finding> {
     let record = context.record;
     let optimizer = &record.model.optimizer;
     let state = context.progress.state;
-    if state == State::Well {
-        return None;
-    }
     let (most, least) = (context.threshold("momentum"), context.threshold("beta2"));
     let momenta = [("momentum", optimizer.momentum), ("beta1", optimizer.beta1)];
     let momentum = momenta.into_iter().find_map(|(name, value)| {
@@ -72,18 +73,25 @@ fn find(context: &Context<'_>) -> Option<Finding> {
         // In steps; infinite from a momentum of 1 on.
         let horizon = if value < 1.0 { 1.0 / (1.0 - value) } else { f64::INFINITY };
         let fails = matches!(state, State::Stuck | State::Diverging);
-        let is_long = horizon > 0.1 * total_steps(record) as f64;
-        (fails || is_long && state == State::Slow).then_some((name, value, horizon))
+        let share = horizon / (total_steps(record) as f64).max(1.0);
+        let harms = fails || share > 0.1 && state == State::Slow || share > ENDLESS;
+        harms.then_some((name, value, horizon, share > ENDLESS))
     });
-    if let Some((name, value, horizon)) = momentum {
+    if let Some((name, value, horizon, is_endless)) = momentum {
         let message = if value < 1.0 {
             format!("A {name} of {value} sums the gradients of the last {horizon:.0} steps.")
         } else {
             format!("A {name} of {value} never forgets a gradient: updates only grow.")
         };
         let confidence = if value >= 1.0 { 0.95 } else { 0.72 };
-        let finding = context.finding(message).with(name, value, most);
+        let mut finding = context.finding(message).with(name, value, most);
+        if is_endless {
+            finding.severity = finding.severity.max(Severity::Warning);
+        }
         return Some(finding.with_confidence(confidence));
+    }
+    if state == State::Well {
+        return None;
     }
     // Lion's beta2 is that of its momentum.
     let beta2 = optimizer.beta2.filter(|_| optimizer.kind != "lion")?;
@@ -119,9 +127,8 @@ mod tests {
 
     #[test]
     fn a_long_memory_is_found() {
-        let with = |momentum| {
-            stuck_with(Optimizer { momentum: Some(momentum), ..Optimizer::default() })
-        };
+        let with =
+            |momentum| stuck_with(Optimizer { momentum: Some(momentum), ..Optimizer::default() });
         assert!(check_rule(&RULE, &with(0.995)).is_some());
         assert_eq!(check_rule(&RULE, &with(1.0)).map(|finding| finding.confidence), Some(0.95));
         assert_eq!(check_rule(&RULE, &with(0.95)), None);

@@ -102,13 +102,9 @@ fn find(context: &Context<'_>) -> Option<Finding> {
         _ => return None,
     };
     let name = &layer.name;
-    let bounds = if high.is_finite() {
-        format!("in {low} to {high}")
-    } else {
-        format!("at least {low}")
-    };
-    let message =
-        format!("The outputs pass through {kind} ({name}) and are {bounds}, but {harm}.");
+    let bounds =
+        if high.is_finite() { format!("in {low} to {high}") } else { format!("at least {low}") };
+    let message = format!("The outputs pass through {kind} ({name}) and are {bounds}, but {harm}.");
     let mut finding = context.finding(message).at_layer(name.clone());
     finding = finding.with("lower bound of the outputs", low, None);
     Some(finding.with("upper bound of the outputs", high, None).with_confidence(0.87))

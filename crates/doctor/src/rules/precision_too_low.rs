@@ -101,8 +101,8 @@ fn medians<'a>(
     of: impl Fn(&crate::record::TensorSample, u64) -> Option<f64> + 'a,
 ) -> impl Iterator<Item = (f64, &'a String)> {
     trained_weights(&record.model).filter_map(move |(index, tensor)| {
-        let values = taken_steps(record)
-            .filter_map(|step| of(step.tensors.get(index)?, tensor.elements));
+        let values =
+            taken_steps(record).filter_map(|step| of(step.tensors.get(index)?, tensor.elements));
         Some((median(values)?, &tensor.name))
     })
 }

@@ -3,7 +3,7 @@
 use alloc::format;
 
 use crate::cure::Cure;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::network::{initial_tensors, last_weights, taken_steps};
 use crate::rule::{Context, Rule, Threshold};
 
@@ -49,6 +49,9 @@ pub(super) static RULE: Rule = Rule {
     check: |context| find(context).into_iter().collect(),
 };
 
+/// Fraction of equal units from which a layer has lost most of its width.
+const HALF: f64 = 0.5;
+
 fn find(context: &Context<'_>) -> Option<Finding> {
     let record = context.record;
     let model = &record.model;
@@ -81,7 +84,11 @@ fn find(context: &Context<'_>) -> Option<Finding> {
         message += &format!(", and some still do at step {step}");
     }
     message += ".";
-    let finding = context.finding(message).at_layer(name.clone());
+    let mut finding = context.finding(message).at_layer(name.clone());
+    if fraction >= HALF {
+        // A layer of equal units is one unit: the network is a narrow one, however well it learns.
+        finding.severity = finding.severity.max(Severity::Warning);
+    }
     let finding = finding.with("fraction of equal units", fraction, threshold);
     Some(finding.with_confidence(if stays { 0.92 } else { 0.75 }))
 }
@@ -89,7 +96,6 @@ fn find(context: &Context<'_>) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Severity;
     use crate::rules::fixtures::{for_tensors, healthy, make_stuck};
     use crate::rules::testing::check_rule;
 

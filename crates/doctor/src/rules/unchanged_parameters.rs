@@ -55,8 +55,7 @@ pub(super) static RULE: Rule = Rule {
 
 /// `true` if the weights of `tensor` are the same at each of at least `least` steps.
 fn is_unchanged(record: &Record, tensor: usize, least: f64, rounding: f64) -> bool {
-    let samples: Vec<_> =
-        taken_steps(record).filter_map(|step| step.tensors.get(tensor)).collect();
+    let samples: Vec<_> = taken_steps(record).filter_map(|step| step.tensors.get(tensor)).collect();
     let updated: Vec<_> = samples.iter().filter(|sample| sample.update_norm.is_some()).collect();
     if !updated.is_empty() {
         let is_lost = |sample: &TensorSample| {

@@ -62,9 +62,8 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     let samples = initial_tensors(record);
     let last = last_weights(model);
     let least = context.threshold("steps");
-    let is_zero = |index: usize| {
-        samples.get(index).is_some_and(|sample| sample.param_norm == Some(0.0))
-    };
+    let is_zero =
+        |index: usize| samples.get(index).is_some_and(|sample| sample.param_norm == Some(0.0));
     let stays = |index: usize| {
         let enough = taken_steps(record).count() as f64 >= least;
         let latest = taken_steps(record).next_back();
@@ -76,8 +75,7 @@ fn find(context: &Context<'_>) -> Option<Finding> {
         weights.clone().map(|(index, _)| index).filter(|&index| is_zero(index)).collect();
     let layer = |index: usize| model.tensors.get(index).and_then(|t| model.layers.get(t.layer));
     let is_hidden = |&index: &usize| {
-        let may_be_zero =
-            |l: &Layer| l.residual || matches!(&l.kind[..], "embedding" | "position");
+        let may_be_zero = |l: &Layer| l.residual || matches!(&l.kind[..], "embedding" | "position");
         Some(index) != last && !layer(index).is_some_and(may_be_zero)
     };
     let first = zeros.iter().copied().find(is_hidden)?;

@@ -46,6 +46,9 @@ pub(super) struct DiagnoseArgs {
     /// HTML file for the diagnosis, with charts of layers and losses
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// File for the record of what was measured: --record judges it again. With --suite, a folder
+    #[arg(long, value_name = "FILE")]
+    save_record: Option<PathBuf>,
     /// Replace these files
     #[arg(long)]
     force: bool,
@@ -67,7 +70,7 @@ pub(super) struct DiagnoseArgs {
 impl DiagnoseArgs {
     pub(super) fn run(self) -> Result<(), Error> {
         let Self { run_folder, run, record, cure, budget, fail_on, ignore, .. } = self;
-        let Self { out, html, force, json, suite, only, measure, .. } = self;
+        let Self { out, html, save_record, force, json, suite, only, measure, .. } = self;
         if !(0.0..=1e6).contains(&budget) {
             return Err(Error::Usage(format!(
                 "budget: expected 0 to 1,000,000 seconds, got {budget} (flag --budget)"
@@ -79,14 +82,25 @@ impl DiagnoseArgs {
                 (false, true) => Work::Score(budget),
                 (false, false) => Work::Score(0.0),
             };
-            return suite::suite(&folder, &only, work, json);
+            return suite::suite(&folder, &only, work, save_record.as_deref(), json);
         }
         let subject = match (run_folder, record) {
             (Some(folder), _) => Subject::Run { folder, data: run.moved_data() },
             (None, Some(file)) => Subject::Record(file),
             (None, None) => Subject::Config(Box::new(run.config()?)),
         };
-        diagnose(&Request { subject, cure, budget, fail_on, ignore, out, html, force, json })
+        diagnose(&Request {
+            subject,
+            cure,
+            budget,
+            fail_on,
+            ignore,
+            out,
+            html,
+            save_record,
+            force,
+            json,
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 //! --cure               trials of the findings' cures; the winner as a difference, and --out
 //! ```
 //!
-//! Writes nothing but the files of `--out` and `--html`.
+//! Writes nothing but the files of `--out`, `--html` and `--save-record`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -46,6 +46,8 @@ pub struct Request {
     pub out: Option<PathBuf>,
     /// HTML file for the diagnosis.
     pub html: Option<PathBuf>,
+    /// File for the record, which `--record` judges again.
+    pub save_record: Option<PathBuf>,
     /// Replace these files.
     pub force: bool,
     /// Print JSON.
@@ -120,13 +122,16 @@ struct Cured<'a> {
 /// [`Error::Findings`] if a finding is one of `fail_on`; errors of the configuration, the run or
 /// the record.
 pub fn diagnose(request: &Request) -> Result<(), Error> {
-    let Request { subject, cure, out, html, force, json, .. } = request;
-    for file in [out, html].into_iter().flatten() {
+    let Request { subject, cure, out, html, save_record, force, json, .. } = request;
+    for file in [out, html, save_record].into_iter().flatten() {
         refuse_if(file.exists() && !force, file)?;
     }
     let started = Instant::now();
     let (record, setup, settings) = examine(subject, &request.ignore)?;
     check_names(&request.fail_on)?;
+    if let Some(path) = save_record {
+        record_file::write(path, &record)?;
+    }
     let verdict = judge(&record, &settings);
     let seconds = started.elapsed().as_secs_f64();
     let treatment = match (&setup, cure) {

@@ -46,18 +46,25 @@ struct Outcome<'a> {
     cases: &'a [Score],
 }
 
-/// Runs the cases in `folder`, those whose name has `only` in it.
+/// Runs the cases in `folder`, those whose name has `only` in it. Their records are written to the
+/// folder `records`, if there is one.
 ///
 /// # Errors
 /// Errors of a case.
-pub fn suite(folder: &Path, only: &str, work: Work, json: bool) -> Result<(), Error> {
+pub fn suite(
+    folder: &Path,
+    only: &str,
+    work: Work,
+    records: Option<&Path>,
+    json: bool,
+) -> Result<(), Error> {
     let mut cases = Case::read_all(folder)?;
     cases.retain(|case| case.name.contains(only));
     let mut scores = Vec::new();
     for (number, case) in (1..).zip(&cases) {
         match work {
             Work::Score(budget) => {
-                let score = case.score(folder, budget)?;
+                let score = case.score(folder, budget, records)?;
                 terminal::say(&format!("{number}/{}: {}", cases.len(), line(&score)));
                 scores.push(score);
             }

@@ -134,7 +134,7 @@ fn spaced(indices: &[u32], count: usize) -> Vec<u32> {
 }
 
 /// Number of labels of each class.
-fn counts(labels: impl Iterator<Item = u8>, classes: usize) -> Vec<u64> {
+pub(super) fn counts(labels: impl Iterator<Item = u8>, classes: usize) -> Vec<u64> {
     let mut counts = vec![0; classes];
     for label in labels {
         if let Some(count) = counts.get_mut(usize::from(label)) {

@@ -6,7 +6,7 @@ use kernels::random::Stream;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::data::{Dataset, Inputs, Targets};
+use crate::data::{Dataset, Inputs, Labelled, Targets};
 use crate::run::setup::Setup;
 
 /// Stream of the random choices of a mutation.
@@ -32,7 +32,7 @@ pub enum Mutation {
     ConstantInputs,
     /// No training example of the first class is left.
     MissingClass,
-    /// One training example in so many of the odd classes is left.
+    /// One example in so many of the odd classes is left, in training and validation.
     Imbalance(u32),
     /// Training examples in the order of their classes, for `sampler = "sequential"`.
     SortedByClass,
@@ -57,10 +57,13 @@ impl Mutation {
         let Setup { config, dataset, mut split, network } = setup;
         let set = &dataset.train;
         let (width, classes) = (set.image_len(), dataset.classes.max(1));
-        let mut inputs: Vec<f32> = match set.inputs() {
-            Inputs::Bytes(bytes) => bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect(),
-            Inputs::Numbers(numbers) => numbers.clone(),
+        let numbers = |set: &Labelled| -> Vec<f32> {
+            match set.inputs() {
+                Inputs::Bytes(bytes) => bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect(),
+                Inputs::Numbers(numbers) => numbers.clone(),
+            }
         };
+        let (mut inputs, mut test_inputs) = (numbers(set), numbers(&dataset.test));
         let mut targets = set.targets().clone();
         let random = Stream::new(config.seed, STREAM);
         // Among every so many training examples, those that a fraction of them has.
@@ -83,15 +86,19 @@ impl Mutation {
                 }
             }
             Self::ScaledInputs(factor) => {
-                inputs.iter_mut().for_each(|x| *x *= factor as f32);
+                let all = inputs.iter_mut().chain(&mut test_inputs);
+                all.for_each(|x| *x *= factor as f32);
             }
             Self::ShiftedInputs(offset) => {
-                inputs.iter_mut().for_each(|x| *x += offset as f32);
+                let all = inputs.iter_mut().chain(&mut test_inputs);
+                all.for_each(|x| *x += offset as f32);
             }
             Self::MixedScales => {
                 let scales = [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0];
-                for (i, x) in inputs.iter_mut().enumerate() {
-                    *x *= scales[i % width % scales.len()];
+                for inputs in [&mut inputs, &mut test_inputs] {
+                    for (i, x) in inputs.iter_mut().enumerate() {
+                        *x *= scales[i % width % scales.len()];
+                    }
                 }
             }
             Self::MissingInputs(fraction) => {
@@ -101,19 +108,24 @@ impl Mutation {
                     }
                 }
             }
-            Self::ConstantInputs => inputs.fill(0.0),
+            Self::ConstantInputs => {
+                inputs.fill(0.0);
+                test_inputs.fill(0.0);
+            }
             Self::MissingClass => {
                 let labels = labels_of(&mut targets, self)?;
                 split.train.retain(|&index| labels[index as usize] != 0);
             }
             Self::Imbalance(every) => {
                 let labels = labels_of(&mut targets, self)?;
-                let mut seen = vec![0_u32; classes];
-                split.train.retain(|&index| {
-                    let class = usize::from(labels[index as usize]);
-                    seen[class] += 1;
-                    class.is_multiple_of(2) || seen[class].is_multiple_of(every.max(1))
-                });
+                for part in [&mut split.train, &mut split.validation] {
+                    let mut seen = vec![0_u32; classes];
+                    part.retain(|&index| {
+                        let class = usize::from(labels[index as usize]);
+                        seen[class] += 1;
+                        class.is_multiple_of(2) || seen[class] % every.max(1) == 1 % every.max(1)
+                    });
+                }
             }
             Self::SortedByClass => {
                 let labels = labels_of(&mut targets, self)?;
@@ -149,7 +161,10 @@ impl Mutation {
             },
         }
         let train = set.with_contents(Inputs::Numbers(inputs), targets);
-        let (test, names) = (dataset.test.clone(), dataset.names.clone());
+        let test = dataset
+            .test
+            .with_contents(Inputs::Numbers(test_inputs), dataset.test.targets().clone());
+        let names = dataset.names.clone();
         let (name, origin) = (dataset.name.clone(), dataset.origin.clone());
         let (classes, test_is_held_out) = (dataset.classes, dataset.test_is_held_out);
         let dataset = Dataset { name, origin, classes, names, train, test, test_is_held_out };

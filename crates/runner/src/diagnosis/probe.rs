@@ -56,11 +56,14 @@ pub fn probe(setup: &Setup, cpu: Cpu<'_>) -> Result<Record, Error> {
 }
 
 fn probe_in<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Record, Error> {
-    let mut record = Record {
-        model: model::model(setup),
-        data: Some(inspection::inspect(setup, cpu)?),
-        ..Record::default()
-    };
+    let mut data = inspection::inspect(setup, cpu)?;
+    let scored = &setup.split.validation[..setup.split.validation.len().min(SCORED)];
+    data.validation = scored.len() as u64;
+    if let Targets::Classes(labels) = setup.dataset.train.targets() {
+        let scored = scored.iter().map(|&index| labels[index as usize]);
+        data.validation_class_counts = inspection::counts(scored, setup.dataset.classes);
+    }
+    let mut record = Record { model: model::model(setup), data: Some(data), ..Record::default() };
     let mut state = initial::state::<T>(setup, cpu)?;
     let mut recorder = Recorder::<T>::new(&setup.network, SAMPLE_EVERY)?;
     let mut limit = STEPS;

@@ -7,7 +7,23 @@ use doctor::{Entry, Record};
 
 use crate::Error;
 use crate::data::DataError;
+use crate::data::replace::replace_with;
 use crate::run::json;
+
+/// Writes `record` to the file `path`.
+///
+/// # Errors
+/// [`DataError::Io`] if it cannot be written.
+pub fn write(path: &Path, record: &Record) -> Result<(), Error> {
+    let mut text = String::new();
+    for entry in record.clone().entries() {
+        let line = serde_json::to_string(&entry)
+            .map_err(|error| Error::Usage(format!("record: {error}")))?;
+        text += &line;
+        text.push('\n');
+    }
+    Ok(replace_with(path, text.as_bytes())?)
+}
 
 /// Reads the record in the file `path`. A last line without a line end is the rest of a killed
 /// process, and is ignored.

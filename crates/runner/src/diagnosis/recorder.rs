@@ -10,11 +10,13 @@
 //! An [`Observer`] of the training loop. It changes no bit of the training.
 
 use doctor::record::{Initial, LayerSample, NonFinite, Step, TensorSample};
+use kernels::argmax::argmax;
 use kernels::statistics::statistics;
 use kernels::{Cpu, norm};
 use nn::{LayerSpec, Network, Residual, Shape};
 
 use crate::Error;
+use crate::data::Targets;
 use crate::data::element::Element;
 use crate::run::health::Activity;
 use crate::training::locate::{Location, Part};
@@ -80,6 +82,7 @@ impl<T: Element> Observer<T> for Recorder<T> {
         if self.is_sampled(step) {
             record.tensors = tensors(&setup.network, cpu, params, grads);
             record.layers = layers(gradient);
+            record.accuracy = accuracy(gradient);
             self.before.copy_from_slice(params);
             if self.previous.0 + 1 == step {
                 record.cosine = cosine(&self.previous.1, grads);
@@ -138,6 +141,22 @@ impl<T: Element> Observer<T> for Recorder<T> {
             example: location.example.map(u64::from),
         });
     }
+}
+
+/// Fraction of the last batch of the step that is classified correctly; `None` without classes.
+fn accuracy<T: Element>(gradient: &Gradient<'_, T>) -> Option<f64> {
+    let &Gradient { setup, cpu, indices, workspace, rows, .. } = gradient;
+    let (Targets::Classes(labels), None) = (setup.dataset.train.targets(), &setup.config.mixing)
+    else {
+        return None;
+    };
+    let outputs = workspace.outputs(&setup.network, rows);
+    let mut classes = vec![0; rows];
+    argmax(cpu, outputs, setup.network.outputs(), &mut classes).ok()?;
+    let of_batch = &indices[indices.len() - rows..];
+    let pairs = of_batch.iter().zip(&classes);
+    let correct = pairs.filter(|&(&index, &class)| u32::from(labels[index as usize]) == class);
+    (rows > 0).then(|| correct.count() as f64 / rows as f64)
 }
 
 /// Measures every parameter tensor before its update.

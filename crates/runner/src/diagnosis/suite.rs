@@ -29,7 +29,7 @@ use crate::Error;
 use crate::data::DataError;
 use crate::diagnosis::mutation::Mutation;
 use crate::diagnosis::treatment::treat;
-use crate::diagnosis::{probe, trial};
+use crate::diagnosis::{probe, record_file, trial};
 use crate::run::config::Config;
 use crate::run::setup::Setup;
 
@@ -164,17 +164,26 @@ impl Case {
         }
     }
 
-    /// Diagnoses the case, and cures it within `budget` seconds if that is above 0.
+    /// Diagnoses the case, and cures it within `budget` seconds if that is above 0. The record is
+    /// written to the folder `records`, if there is one.
     ///
     /// # Errors
     /// Errors of the configuration.
-    pub fn score(&self, folder: &Path, budget: f64) -> Result<Score, Error> {
+    pub fn score(
+        &self,
+        folder: &Path,
+        budget: f64,
+        records: Option<&Path>,
+    ) -> Result<Score, Error> {
         let settings = Settings::default();
         let setup = self.setup(0, false)?;
         let started = Instant::now();
         let record = probe::on_threads(&setup, |cpu| probe::probe(&setup, cpu))?;
         let verdict = judge(&record, &settings);
         let verdict_seconds = started.elapsed().as_secs_f64();
+        if let Some(records) = records {
+            record_file::write(&records.join(format!("{}.jsonl", self.name)), &record)?;
+        }
         let Verdict { findings, .. } = &verdict;
         let severe: Vec<_> =
             findings.iter().filter(|finding| finding.severity > Severity::Info).collect();
