@@ -109,10 +109,13 @@ pub(super) struct ExplainArgs {
     /// Name of a rule, such as vanishing-gradient; all rules are listed without it
     #[arg(value_name = "ID")]
     id: Option<String>,
+    /// Print the text of every rule
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
 }
 
 impl ExplainArgs {
     pub(super) fn run(self) -> Result<(), Error> {
-        explain(self.id.as_deref())
+        explain(self.id.as_deref(), self.all)
     }
 }

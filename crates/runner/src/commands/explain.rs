@@ -7,11 +7,17 @@ use crate::Error;
 use crate::commands::output;
 use crate::run::spelling;
 
-/// Prints the text of the rule `id`, or a line for each rule.
+/// Prints the text of the rule `id`, of all rules, or a line for each rule.
 ///
 /// # Errors
 /// [`Error::Usage`] if there is no such rule; it names the nearest one.
-pub fn explain(id: Option<&str>) -> Result<(), Error> {
+pub fn explain(id: Option<&str>, all: bool) -> Result<(), Error> {
+    if all {
+        let texts: Vec<_> = ALL.iter().map(|rule| rule.to_string().trim_end().to_owned()).collect();
+        // Headings one level lower, below that of the document.
+        let text = texts.join("\n\n").replace("\n#", "\n##");
+        return output::print(&format!("#{text}"));
+    }
     let Some(id) = id else {
         let width = ALL.iter().map(|rule| rule.id.len()).max().unwrap_or(0);
         let lines: Vec<_> =
