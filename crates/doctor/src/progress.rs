@@ -144,6 +144,10 @@ impl Progress {
     fn will_be_well(&self, record: &Record) -> bool {
         let reference = record.reference.as_ref().and_then(|reference| reference.val_loss);
         let start = self.chance_loss.or(self.first_loss);
+        if reference.is_none() && self.reference_accuracy.is_some() {
+            // Losses of two kinds, which cannot be compared.
+            return false;
+        }
         let Some((loss, start)) = projected_loss(record).zip(start) else { return false };
         reference.map_or(loss <= WELL * start, |end| learnt(start, loss, end))
     }

@@ -31,8 +31,7 @@ pub(crate) fn gains(record: &Record) -> Vec<Gain> {
     let (samples, weights) = (initial_layers(record), weight_layers(model));
     let last = weights.last().copied();
     let gain = |&layer: &usize| {
-        let is_normalised =
-            until_next_weights(model, layer).iter().any(|layer| is_normalisation(&layer.kind));
+        let is_normalised = is_normalised(record, layer);
         let spec = model.layers.get(layer)?;
         // Attention averages over positions, which no weights make up for.
         let averages = matches!(&spec.kind[..], "attention" | "transformer");
@@ -47,6 +46,26 @@ pub(crate) fn gains(record: &Record) -> Vec<Gain> {
         value.is_finite().then_some(Gain { layer, value, is_last: Some(layer) == last })
     };
     weights.iter().filter_map(gain).collect()
+}
+
+/// `true` if the outputs of `layer` are normalised before the next weights. A normalisation within a
+/// residual block leaves the sum as it is.
+fn is_normalised(record: &Record, layer: usize) -> bool {
+    let following = until_next_weights(&record.model, layer);
+    following.iter().any(|layer| is_normalisation(&layer.kind) && !layer.residual)
+}
+
+/// Largest gain that the weights of a layer before a normalisation would have without it. It has no
+/// effect on the outputs, but divides the gradient.
+pub(crate) fn normalised_gain(record: &Record) -> Option<Gain> {
+    let weights = weight_layers(&record.model);
+    let last = weights.last().copied();
+    let normalised = weights.iter().copied().filter(|&layer| is_normalised(record, layer));
+    let gains = normalised.filter_map(|layer| {
+        let value = predicted_gain(record, layer).filter(|gain| gain.is_finite())?;
+        Some(Gain { layer, value, is_last: Some(layer) == last })
+    });
+    gains.reduce(|a, b| if b.value > a.value { b } else { a })
 }
 
 /// Root mean square of the inputs of `layer` in the initial network.

@@ -41,6 +41,8 @@ pub(super) static RULE: Rule = Rule {
         Cure::Lsuv,
     ],
     causes: &[
+        "learning-rate-too-high",
+        "exploding-updates",
         "loss-not-decreasing",
         "accuracy-at-chance",
         "stalled-training",
@@ -66,6 +68,9 @@ fn guess(record: &Record, chance: Option<f64>) -> Option<(f64, &'static str)> {
     }
 }
 
+/// Initial loss over a guess's from which what follows is its symptom.
+const CERTAIN: f64 = 10.0;
+
 fn find(context: &Context<'_>) -> Option<Finding> {
     let record = context.record;
     let before = record.initial.as_ref().and_then(|initial| initial.loss);
@@ -80,8 +85,9 @@ fn find(context: &Context<'_>) -> Option<Finding> {
         "The initial loss is {loss:.3}, {ratio:.1} times the {guess:.3} of a guess: the initial \
          outputs are too large."
     );
+    let confidence = if ratio > CERTAIN { 0.87 } else { 0.5 };
     let finding = context.finding(message).with("initial loss over a guess's", ratio, threshold);
-    Some(finding.with("initial loss", loss, None).with_confidence(0.5))
+    Some(finding.with("initial loss", loss, None).with_confidence(confidence))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::network::layer_name;
 use crate::rule::{Context, Rule, Threshold};
-use crate::signal::{gains, growth};
+use crate::signal::{gains, growth, normalised_gain};
 
 pub(super) static RULE: Rule = Rule {
     id: "initialisation-too-large",
@@ -77,12 +77,12 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     let record = context.record;
     let (most_gain, most_growth) = (context.threshold("gain"), context.threshold("growth"));
     let gains = gains(record);
-    let largest = gains.iter().reduce(|a, b| if b.value > a.value { b } else { a })?;
+    let largest = gains.iter().reduce(|a, b| if b.value > a.value { b } else { a });
     let growth = growth(record);
     let grows = growth.is_some_and(|growth| growth > most_growth);
-    if largest.value <= most_gain && !grows {
-        return None;
-    }
+    let Some(largest) = largest.filter(|largest| largest.value > most_gain || grows) else {
+        return find_normalised(context);
+    };
     let (name, gain) = (layer_name(&record.model, largest.layer), largest.value);
     let mut message = format!(
         "The initial weights are too large: {name} scales its inputs by {gain:.1}, where about 1 \
@@ -104,6 +104,22 @@ fn find(context: &Context<'_>) -> Option<Finding> {
         finding.severity = finding.severity.max(Severity::Warning);
         finding = finding.with("initial loss over that of chance", excess, HARMFUL);
     }
+    Some(finding.with_confidence(0.82))
+}
+
+/// Weights before a normalisation: their size changes no output, but the update relative to it.
+fn find_normalised(context: &Context<'_>) -> Option<Finding> {
+    let most = 2.0 * context.threshold("gain");
+    let largest = normalised_gain(context.record).filter(|largest| largest.value > most)?;
+    if context.progress.is_well() {
+        return None;
+    }
+    let (name, gain) = (layer_name(&context.record.model, largest.layer), largest.value);
+    let message = format!(
+        "The initial weights are too large: those of {name} would scale their inputs by {gain:.1} \
+         without the normalisation, which divides their gradient by as much."
+    );
+    let finding = context.finding(message).at_layer(name).with("gain", gain, most);
     Some(finding.with_confidence(0.82))
 }
 

@@ -92,8 +92,10 @@ fn excess_over_batches(record: &Record) -> Option<f64> {
     let accuracies: Vec<f64> = record.steps.iter().filter_map(|step| step.accuracy).collect();
     let last = &accuracies[accuracies.len() - accuracies.len() / 4..];
     let validation = record.epochs.iter().rev().find_map(|epoch| epoch.val_accuracy)?;
-    (last.len() >= 4).then_some(())?;
-    Some(validation - median(last.iter().copied())?)
+    let count = last.len();
+    // Accuracies of tiny batches are 0 or 1: their mean counts, over enough examples.
+    let is_enough = count >= 4 && (count as u64).saturating_mul(record.model.batch) >= 200;
+    is_enough.then(|| validation - last.iter().sum::<f64>() / count as f64)
 }
 
 /// Median excess of the validation accuracy before an epoch over the training accuracy within it.

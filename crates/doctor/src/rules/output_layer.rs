@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::cure::Cure;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::network::tail;
 use crate::record::{Data, Record, Task};
 use crate::rule::{Context, Rule};
@@ -78,6 +78,15 @@ fn targets(record: &Record, is_unstandardised: bool) -> Option<(f64, f64)> {
     Some(known.unwrap_or((-1.0, 1.0)))
 }
 
+/// `true` if a class of the validation set is never predicted: its output is stuck at the bound.
+fn loses_class(record: &Record) -> bool {
+    let counts = record.data.iter().flat_map(|data| &data.validation_class_counts);
+    let Some(epoch) = record.epochs.last() else { return false };
+    counts
+        .zip(&epoch.predicted_counts)
+        .any(|(&examples, &predicted)| examples >= 20 && predicted == 0)
+}
+
 fn find(context: &Context<'_>) -> Option<Finding> {
     let record = context.record;
     let model = &record.model;
@@ -106,6 +115,9 @@ fn find(context: &Context<'_>) -> Option<Finding> {
         if high.is_finite() { format!("in {low} to {high}") } else { format!("at least {low}") };
     let message = format!("The outputs pass through {kind} ({name}) and are {bounds}, but {harm}.");
     let mut finding = context.finding(message).at_layer(name.clone());
+    if loses_class(record) {
+        finding.severity = finding.severity.max(Severity::Warning);
+    }
     finding = finding.with("lower bound of the outputs", low, None);
     Some(finding.with("upper bound of the outputs", high, None).with_confidence(0.87))
 }
@@ -113,7 +125,6 @@ fn find(context: &Context<'_>) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Severity;
     use crate::record::Layer;
     use crate::rules::fixtures::{healthy, make_slow, make_stuck};
     use crate::rules::testing::check_rule;

@@ -119,12 +119,7 @@ impl Mutation {
             Self::Imbalance(every) => {
                 let labels = labels_of(&mut targets, self)?;
                 for part in [&mut split.train, &mut split.validation] {
-                    let mut seen = vec![0_u32; classes];
-                    part.retain(|&index| {
-                        let class = usize::from(labels[index as usize]);
-                        seen[class] += 1;
-                        class.is_multiple_of(2) || seen[class] % every.max(1) == 1 % every.max(1)
-                    });
+                    thin(part, labels, classes, every);
                 }
             }
             Self::SortedByClass => {
@@ -182,6 +177,16 @@ fn labels_of(targets: &mut Targets, mutation: Mutation) -> Result<&mut Vec<u8>, 
         Targets::Classes(labels) => Ok(labels),
         Targets::Values(_) => Err(mutation.refuse("classes")),
     }
+}
+
+/// Keeps one in `every` examples of each odd class.
+fn thin(indices: &mut Vec<u32>, labels: &[u8], classes: usize, every: u32) {
+    let (mut seen, every) = (vec![0_u32; classes], every.max(1));
+    indices.retain(|&index| {
+        let class = usize::from(labels[index as usize]);
+        seen[class] += 1;
+        class.is_multiple_of(2) || seen[class] % every == 1 % every
+    });
 }
 
 /// Copies example `from` to example `to`, with its target.
