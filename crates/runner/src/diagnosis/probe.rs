@@ -4,7 +4,7 @@
 //! inspection of the data
 //! STEPS steps by the training loop, recorded; the validation set is scored
 //! the same for a linear model on standardised inputs: the reference
-//! unless it goes well: as many steps again, up to MAX_STEPS
+//! unless it goes well: as many steps again, up to MAX_STEPS. Fewer for large networks
 //! ```
 //!
 //! Writes nothing. A function of configuration and data: the same on every machine.
@@ -34,6 +34,12 @@ use crate::training::{epochs, initial};
 
 /// Steps of the first part of a probe.
 pub const STEPS: u64 = 150;
+
+/// Fewest steps of the first part of a probe.
+pub const LEAST_STEPS: u64 = 50;
+
+/// Operations of the first part of a probe: two seconds of two processors.
+const OPERATIONS: f64 = 1.5e11;
 
 /// Steps of a whole probe.
 pub const MAX_STEPS: u64 = 600;
@@ -66,7 +72,8 @@ fn probe_in<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Record, Error> {
     let mut record = Record { model: model::model(setup), data: Some(data), ..Record::default() };
     let mut state = initial::state::<T>(setup, cpu)?;
     let mut recorder = Recorder::<T>::new(&setup.network, SAMPLE_EVERY)?;
-    let mut limit = STEPS;
+    let mut limit = first_steps(setup);
+    let max_steps = MAX_STEPS / STEPS * limit;
     loop {
         let end = train(setup, cpu, &mut state, limit, &mut recorder)?;
         record.initial = recorder.initial.clone();
@@ -74,12 +81,27 @@ fn probe_in<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Record, Error> {
         record.epochs = state.position.history.iter().map(run_record::entry).collect();
         record.epochs.push(score(setup, cpu, &mut state)?);
         record.reference = Some(reference(setup, cpu, steps(setup, &state))?);
-        let goes_on = matches!(end, End::Stopped) && limit < MAX_STEPS;
+        let goes_on = matches!(end, End::Stopped) && limit < max_steps;
         if !goes_on || Progress::new(&record).is_well() {
             return Ok(record);
         }
-        limit = (2 * limit).min(MAX_STEPS);
+        limit = (2 * limit).min(max_steps);
     }
+}
+
+/// Steps of the first part of the probe of `setup`: [`STEPS`], or fewer for a network whose steps
+/// take long. Counted in operations rather than in seconds, so that the verdict is the same on
+/// every machine.
+pub(crate) fn first_steps(setup: &Setup) -> u64 {
+    let network = &setup.network;
+    let positions =
+        |layer: usize| network.sequence().shapes().get(layer).map_or(1, |shape| shape.positions());
+    let weights = network.layout().tensors().iter().filter(|tensor| tensor.shape.len() > 1);
+    let products: f64 =
+        weights.map(|tensor| (tensor.range.len() * positions(tensor.layer)) as f64).sum();
+    // A product forward, and one each for the gradients of inputs and weights.
+    let operations = 6.0 * products * setup.config.images_per_step() as f64;
+    ((OPERATIONS / operations) as u64).clamp(LEAST_STEPS, STEPS)
 }
 
 /// Steps of the run that `state` has taken.

@@ -34,9 +34,6 @@ use crate::training::observer::Unobserved;
 /// Maximum number of contestants of a search.
 const MAX_FORMS: usize = 24;
 
-/// Steps of the first round, with batches of the unchanged configuration.
-const FIRST_STEPS: u64 = probe::STEPS;
-
 /// Rounds of a search, each with twice the examples of the one before.
 const ROUNDS: u32 = 3;
 
@@ -204,7 +201,7 @@ pub fn search(
     if field.len() == 1 {
         return Ok(search);
     }
-    let mut examples = FIRST_STEPS * config.images_per_step();
+    let mut examples = probe::first_steps(setup) * config.images_per_step();
     for round in 0..ROUNDS {
         for (form, contestant, quality) in &mut field {
             if Instant::now() >= deadline {
