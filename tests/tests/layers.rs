@@ -27,7 +27,8 @@ fn dense(units: usize) -> LayerSpec {
 /// Dense layer without a bias, for use before a batch norm, which cancels any bias: the gradient
 /// would be 0, and the differences rounding errors.
 fn bare(units: usize) -> LayerSpec {
-    LayerSpec::Dense(Dense { units, init: Init::LecunNormal, bias: false })
+    let (init, bias_init) = (Init::LecunNormal, Init::Zeros);
+    LayerSpec::Dense(Dense { units, init, bias: false, bias_init })
 }
 
 fn act(activation: Activation) -> LayerSpec {

@@ -276,7 +276,7 @@ impl Network {
 
     /// Draws the initial parameters. A function of `seed` alone, in each type: the first drawn
     /// tensor of layer `i` comes from stream `i` of the seed, its `n`th from stream `i + 2^32 (n -
-    /// 1)`.
+    /// 1)`. A bias that starts at a constant is not drawn.
     ///
     /// # Errors
     /// [`Error::Length`] if `params` does not have the layout's length.
@@ -557,6 +557,11 @@ fn fill<T: Float>(
             Start::Draw { init, fans } => {
                 let stream = Stream::new(seed, tensor.layer as u64 | drawn << 32);
                 init.fill(cpu, stream, fans, values)?;
+                drawn += 1;
+            }
+            Start::DrawBias { init, fans } => {
+                let stream = Stream::new(seed, tensor.layer as u64 | drawn << 32);
+                init.fill_bias(cpu, stream, fans, values)?;
                 drawn += 1;
             }
             Start::Forget { units, value } => {

@@ -246,7 +246,7 @@ const fn one() -> f64 {
 impl LayerSpec {
     /// A dense layer of `units` outputs with initialiser `init` and a bias.
     pub const fn dense(units: usize, init: Init) -> Self {
-        Self::Dense(Dense { units, init, bias: true })
+        Self::Dense(Dense { units, init, bias: true, bias_init: Init::Zeros })
     }
 
     /// The custom layer that is [registered](crate::Registry::add) as `name`.

@@ -78,7 +78,10 @@ impl Problem {
         let mut all = Vec::new();
         all.push(Self::new("dense", 6, vec![dense(4), act(Activation::Tanh), dense(3)]));
         // Before a batch norm, a bias has no effect, and gradient 0.
-        let bare = |units| LayerSpec::Dense(Dense { units, init: Init::LecunNormal, bias: false });
+        let bare = |units| {
+            let (init, bias_init) = (Init::LecunNormal, Init::Zeros);
+            LayerSpec::Dense(Dense { units, init, bias: false, bias_init })
+        };
         all.push(Self::new(
             "dense without bias",
             6,
