@@ -268,6 +268,7 @@ for spec, module in [
     ({"kind": "hard_tanh"}, nn.Hardtanh),
     ({"kind": "softplus"}, nn.Softplus),
     ({"kind": "softsign"}, nn.Softsign),
+    ({"kind": "exponential"}, lambda: Apply(torch.exp)),
 ]:
     inputs = torch.stack([KINKS, 4 * numbers(1, 8)])
     name, layers = " ".join(map(str, spec.values())), [(spec, module()), dense(8, 4), (spec, module())]
@@ -276,6 +277,11 @@ PRELU = {"kind": "prelu"}
 case("prelu", (4,), [(PRELU, nn.PReLU(4)), dense(4, 3)])
 case("prelu of steps", STEPS, [(PRELU, channels_first(nn.PReLU)(6))])
 case("prelu of an image", IMAGE, [(PRELU, nn.PReLU(2))])
+
+SOFTMAX = {"kind": "softmax"}
+case("softmax", (4,), [dense(4, 5), (SOFTMAX, nn.Softmax(dim=-1)), dense(5, 3), (SOFTMAX, nn.Softmax(dim=-1))])
+case("softmax of steps", STEPS, [(SOFTMAX, nn.Softmax(dim=-1)), dense(6, 3)])
+case("softmax of an image", (3, 3, 2), [(SOFTMAX, nn.Softmax(dim=1)), convolution(3, 2, [2, 2])])
 
 case("convolution", IMAGE, [convolution(2, 3, [3, 3])])
 case("convolution, stride and padding", IMAGE, [convolution(2, 3, [3, 2], stride=[2, 1], padding=[1, 1]), TANH])

@@ -8,7 +8,7 @@ use nn::{
     Activation, Attention, Batch, BatchNorm, BranchScale, Cell, Convolution, Dense, Dropout,
     Embedding, Flatten, GlobalPooling, GroupNorm, Init, LayerNorm, LayerSpec, Loss, Mode, Network,
     Places, Pool, Pooling, Position, Prelu, Recurrent, Residual, RmsNorm, RnnActivation, Rows,
-    Shape, Standardise, Targets, Transformer, Weights, Workspace, gradcheck,
+    Shape, Softmax, Standardise, Targets, Transformer, Weights, Workspace, gradcheck,
 };
 use runner::machine::thread_pool::ThreadPool;
 
@@ -94,6 +94,7 @@ fn dense_layers_take_every_activation_in() {
         Activation::HardTanh,
         Activation::Softplus,
         Activation::Softsign,
+        Activation::Exponential,
     ] {
         check(5, &[dense(4), act(activation), dense(3)], &[Mode::Eval]);
         check(5, &[act(activation), dense(3), act(activation)], &[Mode::Eval]);
@@ -102,6 +103,16 @@ fn dense_layers_take_every_activation_in() {
     check(5, &[bare(4), act(Activation::Tanh), dense(3)], &[Mode::Eval]);
     check(STEPS, &[dense(5), act(Activation::Silu), Flatten {}.into(), dense(3)], &[Mode::Eval]);
     check(IMAGE, &[dense(5), act(Activation::Tanh), dense(3)], &[Mode::Eval]);
+}
+
+#[test]
+fn softmax_has_the_right_gradient_over_the_features_of_each_position() {
+    let softmax = || LayerSpec::from(Softmax {});
+    check(5, &[dense(4), softmax(), dense(3)], &[Mode::Eval, TRAIN]);
+    check(5, &[softmax(), dense(3), softmax()], &[Mode::Eval]);
+    check(STEPS, &[dense(5), softmax(), Flatten {}.into(), dense(3)], &[Mode::Eval]);
+    check(IMAGE, &[softmax(), Flatten {}.into(), dense(3)], &[Mode::Eval]);
+    check(IMAGE, &[Flatten {}.into(), softmax(), dense(3)], &[Mode::Eval]);
 }
 
 #[test]

@@ -192,6 +192,7 @@ layers! {
         residual::Residual = "residual",
         embedding::Embedding = "embedding",
         position::Position = "position",
+        softmax::Softmax = "softmax",
         attention::Attention = "attention",
         transformer::Transformer = "transformer",
         standardise::Standardise = "standardise",
@@ -225,6 +226,7 @@ layers! {
         HardTanh {} = "hard_tanh",
         Softplus {} = "softplus",
         Softsign {} = "softsign",
+        Exponential {} = "exponential",
     }
 }
 

@@ -9,8 +9,8 @@ use kernels::random::Stream;
 use nn::{
     Activation, Attention, Batch, BatchNorm, BranchScale, Cell, Convolution, Dense, Dropout,
     Flatten, GlobalPooling, GroupNorm, Init, LayerNorm, LayerSpec, Loss, Mode, Network, Pool,
-    Pooling, Position, Prelu, Recurrent, Residual, RmsNorm, RnnActivation, Shape, Standardise,
-    Transformer, Unstandardise, Weights,
+    Pooling, Position, Prelu, Recurrent, Residual, RmsNorm, RnnActivation, Shape, Softmax,
+    Standardise, Transformer, Unstandardise, Weights,
 };
 use serde::Serialize;
 
@@ -108,6 +108,7 @@ impl Problem {
             ("hard_tanh", Activation::HardTanh),
             ("softplus", Activation::Softplus),
             ("softsign", Activation::Softsign),
+            ("exponential", Activation::Exponential),
         ] {
             all.push(Self::new(
                 name,
@@ -115,6 +116,10 @@ impl Problem {
                 vec![act(activation), dense(4), act(activation), dense(3)],
             ));
         }
+        let softmax = LayerSpec::from(Softmax {});
+        all.push(Self::new("softmax", 6, vec![dense(4), softmax.clone(), dense(3)]));
+        let layers = vec![softmax, Flatten {}.into(), dense(3)];
+        all.push(Self::new("softmax of images", IMAGE, layers));
         all.push(Self::new("prelu", 6, vec![LayerSpec::Prelu(Prelu { start: 0.2 }), dense(3)]));
 
         let same = Convolution::same(4, 3);
