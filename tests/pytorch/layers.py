@@ -382,6 +382,18 @@ LABELS = torch.tensor([2, 0, 1, 1])
 SHARES = torch.tensor([[0.25, 0.25, 0.5], [1.0, 0.0, 0.0], [0.125, 0.75, 0.125], [0.0, 0.5, 0.5]])
 SMOOTH = {"kind": "cross_entropy", "smoothing": 0.1}
 WEIGHTED = {"kind": "binary_cross_entropy", "positive_weight": 2.5}
+COUNTS = torch.tensor([[0.0, 1.0, 3.0], [2.0, 0.0, 5.0], [1.0, 1.0, 0.0], [4.0, 2.0, 1.0]])
+
+
+def divergence(y, t):
+    t = F.one_hot(t, 3).double() if t.dtype == torch.int64 else t
+    return F.kl_div(F.log_softmax(y, dim=1), t, reduction="batchmean")
+
+
+def brier(probabilities):
+    return lambda y, t: F.mse_loss(probabilities(y), F.one_hot(t, 3).double() if t.dtype == torch.int64 else t)
+
+
 for name, spec, loss, targets in [
     ("cross-entropy", {"kind": "cross_entropy"}, nn.CrossEntropyLoss(), LABELS),
     ("cross-entropy, smoothing", SMOOTH, nn.CrossEntropyLoss(label_smoothing=0.1), LABELS),
@@ -394,10 +406,25 @@ for name, spec, loss, targets in [
     ("squared error", {"kind": "mse"}, nn.MSELoss(), None),
     ("absolute error", {"kind": "mae"}, nn.L1Loss(), None),
     ("Huber", {"kind": "huber", "delta": 0.7}, nn.HuberLoss(delta=0.7), None),
+    ("log-cosh", {"kind": "log_cosh"}, lambda y, t: torch.log(torch.cosh(y - t)).mean(), None),
+    ("Poisson", {"kind": "poisson"}, nn.PoissonNLLLoss(), COUNTS),
+    ("divergence", {"kind": "kl_divergence"}, divergence, SHARES),
+    ("divergence, classes", {"kind": "kl_divergence"}, divergence, LABELS),
 ]:
     far = 20 * numbers(1, 4, 4)
     case(name, (4,), [dense(4, 3)], 4, loss=(spec, loss), targets=targets)
     case(f"{name}, far out", (4,), [dense(4, 3)], 4, inputs=far, loss=(spec, loss), targets=targets)
+# Not far out: rates are positive, and a saturated probability has no digits of its gradient left on either side.
+RATES = {"kind": "poisson", "log_input": False}, nn.PoissonNLLLoss(log_input=False)
+SOFTPLUS = {"kind": "softplus"}, nn.Softplus()
+case("Poisson, rates", (4,), [dense(4, 3), SOFTPLUS], 4, loss=RATES, targets=COUNTS)
+for name, spec, probabilities in [
+    ("Brier", {"kind": "brier"}, lambda y: F.softmax(y, dim=1)),
+    ("Brier, sigmoid", {"kind": "brier", "sigmoid": True}, F.sigmoid),
+]:
+    for targets in [LABELS, SHARES]:
+        behind = ", classes" if targets is LABELS else ""
+        case(f"{name}{behind}", (4,), [dense(4, 3)], 4, loss=(spec, brier(probabilities)), targets=targets)
 
 print(f'{{"python": "{".".join(map(str, sys.version_info[:2]))}", "torch": "{torch.__version__}", "cases": [')
 print(",\n".join(json.dumps(case, separators=(",", ":")) for case in CASES))

@@ -248,7 +248,8 @@ impl Network {
         rows.saturating_mul(self.outputs()).saturating_mul(copies)
     }
 
-    /// `true` if the last layer is [`LayerSpec::Unstandardise`] and the loss is a regression loss.
+    /// `true` if the last layer is [`LayerSpec::Unstandardise`] and the loss
+    /// [compares differences](Loss::compares_differences).
     ///
     /// Outputs and targets are then in the unit of the targets. The loss compares
     /// `(output - mean) / std` with `(target - mean) / std`, in units of the targets' standard

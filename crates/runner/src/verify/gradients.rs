@@ -225,6 +225,11 @@ impl Problem {
             ("mse", Loss::Mse, false),
             ("mae", Loss::Mae, false),
             ("huber", Loss::Huber { delta: 0.5 }, false),
+            ("log_cosh", Loss::LogCosh, false),
+            ("poisson", Loss::Poisson { log_input: true }, false),
+            ("kl_divergence", Loss::KlDivergence, false),
+            ("brier", Loss::Brier { sigmoid: false }, false),
+            ("brier, sigmoid", Loss::Brier { sigmoid: true }, false),
         ] {
             all.push(Self { loss, labelled, ..Self::new(name, 6, network()) });
         }
