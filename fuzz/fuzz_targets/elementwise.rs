@@ -44,7 +44,7 @@ enum Operation {
 }
 
 fn activation(name: u8, number: f64) -> Activation {
-    match name % 15 {
+    match name % 16 {
         0 => Activation::Relu,
         1 => Activation::CappedRelu { cap: number },
         2 => Activation::LeakyRelu { slope: number },
@@ -59,7 +59,8 @@ fn activation(name: u8, number: f64) -> Activation {
         11 => Activation::Tanh,
         12 => Activation::HardTanh,
         13 => Activation::Softplus,
-        _ => Activation::Softsign,
+        14 => Activation::Softsign,
+        _ => Activation::Exponential,
     }
 }
 

@@ -268,6 +268,7 @@ for spec, module in [
     ({"kind": "hard_tanh"}, nn.Hardtanh),
     ({"kind": "softplus"}, nn.Softplus),
     ({"kind": "softsign"}, nn.Softsign),
+    ({"kind": "exponential"}, lambda: Apply(torch.exp)),
 ]:
     inputs = torch.stack([KINKS, 4 * numbers(1, 8)])
     name, layers = " ".join(map(str, spec.values())), [(spec, module()), dense(8, 4), (spec, module())]
@@ -276,6 +277,11 @@ PRELU = {"kind": "prelu"}
 case("prelu", (4,), [(PRELU, nn.PReLU(4)), dense(4, 3)])
 case("prelu of steps", STEPS, [(PRELU, channels_first(nn.PReLU)(6))])
 case("prelu of an image", IMAGE, [(PRELU, nn.PReLU(2))])
+
+SOFTMAX = {"kind": "softmax"}
+case("softmax", (4,), [dense(4, 5), (SOFTMAX, nn.Softmax(dim=-1)), dense(5, 3), (SOFTMAX, nn.Softmax(dim=-1))])
+case("softmax of steps", STEPS, [(SOFTMAX, nn.Softmax(dim=-1)), dense(6, 3)])
+case("softmax of an image", (3, 3, 2), [(SOFTMAX, nn.Softmax(dim=1)), convolution(3, 2, [2, 2])])
 
 case("convolution", IMAGE, [convolution(2, 3, [3, 3])])
 case("convolution, stride and padding", IMAGE, [convolution(2, 3, [3, 2], stride=[2, 1], padding=[1, 1]), TANH])
@@ -376,6 +382,18 @@ LABELS = torch.tensor([2, 0, 1, 1])
 SHARES = torch.tensor([[0.25, 0.25, 0.5], [1.0, 0.0, 0.0], [0.125, 0.75, 0.125], [0.0, 0.5, 0.5]])
 SMOOTH = {"kind": "cross_entropy", "smoothing": 0.1}
 WEIGHTED = {"kind": "binary_cross_entropy", "positive_weight": 2.5}
+COUNTS = torch.tensor([[0.0, 1.0, 3.0], [2.0, 0.0, 5.0], [1.0, 1.0, 0.0], [4.0, 2.0, 1.0]])
+
+
+def divergence(y, t):
+    t = F.one_hot(t, 3).double() if t.dtype == torch.int64 else t
+    return F.kl_div(F.log_softmax(y, dim=1), t, reduction="batchmean")
+
+
+def brier(probabilities):
+    return lambda y, t: F.mse_loss(probabilities(y), F.one_hot(t, 3).double() if t.dtype == torch.int64 else t)
+
+
 for name, spec, loss, targets in [
     ("cross-entropy", {"kind": "cross_entropy"}, nn.CrossEntropyLoss(), LABELS),
     ("cross-entropy, smoothing", SMOOTH, nn.CrossEntropyLoss(label_smoothing=0.1), LABELS),
@@ -388,10 +406,25 @@ for name, spec, loss, targets in [
     ("squared error", {"kind": "mse"}, nn.MSELoss(), None),
     ("absolute error", {"kind": "mae"}, nn.L1Loss(), None),
     ("Huber", {"kind": "huber", "delta": 0.7}, nn.HuberLoss(delta=0.7), None),
+    ("log-cosh", {"kind": "log_cosh"}, lambda y, t: torch.log(torch.cosh(y - t)).mean(), None),
+    ("Poisson", {"kind": "poisson"}, nn.PoissonNLLLoss(), COUNTS),
+    ("divergence", {"kind": "kl_divergence"}, divergence, SHARES),
+    ("divergence, classes", {"kind": "kl_divergence"}, divergence, LABELS),
 ]:
     far = 20 * numbers(1, 4, 4)
     case(name, (4,), [dense(4, 3)], 4, loss=(spec, loss), targets=targets)
     case(f"{name}, far out", (4,), [dense(4, 3)], 4, inputs=far, loss=(spec, loss), targets=targets)
+# Not far out: rates are positive, and a saturated probability has no digits of its gradient left on either side.
+RATES = {"kind": "poisson", "log_input": False}, nn.PoissonNLLLoss(log_input=False)
+SOFTPLUS = {"kind": "softplus"}, nn.Softplus()
+case("Poisson, rates", (4,), [dense(4, 3), SOFTPLUS], 4, loss=RATES, targets=COUNTS)
+for name, spec, probabilities in [
+    ("Brier", {"kind": "brier"}, lambda y: F.softmax(y, dim=1)),
+    ("Brier, sigmoid", {"kind": "brier", "sigmoid": True}, F.sigmoid),
+]:
+    for targets in [LABELS, SHARES]:
+        behind = ", classes" if targets is LABELS else ""
+        case(f"{name}{behind}", (4,), [dense(4, 3)], 4, loss=(spec, brier(probabilities)), targets=targets)
 
 print(f'{{"python": "{".".join(map(str, sys.version_info[:2]))}", "torch": "{torch.__version__}", "cases": [')
 print(",\n".join(json.dumps(case, separators=(",", ":")) for case in CASES))

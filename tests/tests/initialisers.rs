@@ -6,8 +6,8 @@ use kernels::random::{Stream, fill_normal};
 use kernels::{Cpu, Isa};
 use nn::init::{Fans, Signals, critical, gain};
 use nn::{
-    Activation, Batch, Convolution, Dropout, Init, LayerSpec, Loss, Mode, Network, Shape, Targets,
-    Workspace,
+    Activation, Batch, BranchScale, Convolution, Dense, Dropout, Init, LayerSpec, Loss, Mode,
+    Network, Residual, Shape, Targets, Workspace,
 };
 use runner::machine::thread_pool::ThreadPool;
 
@@ -299,6 +299,98 @@ fn every_instruction_set_and_any_number_of_threads_draw_the_same_bits() {
     for init in [Init::HeNormal, Init::GlorotUniform, Init::TruncatedNormal { std: 1.0 }] {
         check::<f32>(init, Fans::matrix(700, 900));
     }
+}
+
+/// Initial parameters of `layers` over rows of shape `input`, tensor by tensor.
+fn initial(input: impl Into<Shape>, layers: &[LayerSpec]) -> Vec<Vec<f64>> {
+    let network = Network::new(input, layers).unwrap();
+    let mut params = vec![f64::NAN; network.layout().len()];
+    network.init(Cpu::detect(), 5, &mut params).unwrap();
+    network.layout().tensors().iter().map(|tensor| params[tensor.range.clone()].to_vec()).collect()
+}
+
+fn dense_with(bias_init: Init) -> LayerSpec {
+    Dense { units: 64, init: Init::HeNormal, bias: true, bias_init }.into()
+}
+
+/// A drawn bias comes after the weights of its layer, from the stream 2^32 further on. Weights
+/// stay the same, and a constant is not drawn.
+#[test]
+fn biases_have_their_initialiser_and_leave_weights_as_they_are() {
+    let cpu = Cpu::detect();
+    let weights = |fans: Fans, stream| {
+        let mut weights = vec![f64::NAN; fans.elements()];
+        Init::HeNormal.fill(cpu, Stream::new(5, stream), fans, &mut weights).unwrap();
+        weights
+    };
+    let fans = Fans::matrix(20, 64);
+    for init in KINDS.into_iter().filter(|init| init.suits_bias()) {
+        let mut bias = vec![f64::NAN; 64];
+        init.fill_bias(cpu, Stream::new(5, 1 << 32), fans, &mut bias).unwrap();
+        assert_eq!(initial(20, &[dense_with(init)]), [weights(fans, 0), bias], "{init:?}");
+    }
+    // The fans are those of the weights: PyTorch's default, uniform on ±1 / sqrt(fan_in).
+    let torch = Init::ScaledUniform { gain: (1.0_f64 / 3.0).sqrt() };
+    let bias = initial(20, &[dense_with(torch)]).remove(1);
+    let largest = bias.iter().fold(0.0_f64, |largest, b| largest.max(b.abs()));
+    let limit = 1.0 / 20.0_f64.sqrt();
+    assert!(largest <= limit * (1.0 + 1e-15) && largest > 0.9 * limit, "{largest} {limit}");
+
+    let shape = Shape::Image { height: 6, width: 5, channels: 4 };
+    let filters = |bias_init| Convolution { groups: 2, bias_init, ..Convolution::same(6, 3) };
+    let fans = Fans { taps: 9, inputs: 2, parts: 2, outputs: 3 };
+    let mut bias = vec![f64::NAN; 6];
+    Init::HeUniform.fill_bias(cpu, Stream::new(5, 1 << 32), fans, &mut bias).unwrap();
+    assert_eq!(initial(shape, &[filters(Init::HeUniform).into()]), [weights(fans, 0), bias]);
+
+    // In a block, a drawn bias takes the stream of the next drawn tensor; a constant takes none.
+    let block = |bias_init| {
+        let body = vec![dense_with(bias_init), dense_with(Init::Zeros)];
+        Residual { body, shortcut: vec![], scale: BranchScale::default() }.into()
+    };
+    let second = |bias_init| initial(64, &[block(bias_init)]).remove(2);
+    let fans = Fans::matrix(64, 64);
+    assert_eq!(second(Init::Zeros), weights(fans, 1 << 32));
+    assert_eq!(second(Init::Constant { value: 0.3 }), weights(fans, 1 << 32));
+    assert_eq!(second(Init::Uniform { limit: 0.3 }), weights(fans, 2 << 32));
+}
+
+#[test]
+fn initialisers_that_do_not_suit_a_bias_are_refused() {
+    let refused = |layer: LayerSpec| {
+        let image = Shape::Image { height: 4, width: 4, channels: 4 };
+        Network::new(image, &[layer]).unwrap_err().to_string()
+    };
+    for init in KINDS.into_iter().filter(|init| !init.suits_bias()) {
+        let filters = Convolution { bias_init: init, ..Convolution::same(4, 3) };
+        for layer in [dense_with(init), filters.into()] {
+            let message = refused(layer);
+            assert!(message.contains("`bias_init`") && message.contains("uniform"), "{message}");
+        }
+        let mut bias = [7.0_f64; 3];
+        let error = init.fill_bias(Cpu::detect(), STREAM, Fans::matrix(2, 3), &mut bias);
+        assert_eq!((error, bias), (Err(nn::Error::BiasInit), [7.0; 3]), "{init:?}");
+    }
+    let bias_init = Init::Normal { std: 0.1 };
+    let without = Dense { units: 3, init: Init::HeNormal, bias: false, bias_init };
+    assert!(refused(without.into()).contains("no `bias_init` where `bias` is false"));
+    assert!(refused(dense_with(Init::Normal { std: -0.1 })).contains("std"));
+}
+
+/// Layers without the key are read as before, and written as before.
+#[test]
+fn the_initialiser_of_biases_is_written_only_where_it_is_not_the_default() {
+    let text = r#"{"kind":"dense","units":64,"init":"he_normal"}"#;
+    let layer: LayerSpec = serde_json::from_str(text).unwrap();
+    assert_eq!(layer, dense_with(Init::Zeros));
+    assert_eq!(serde_json::to_string(&layer).unwrap(), text);
+    let text =
+        r#"{"kind":"dense","units":64,"init":"he_normal","bias_init":{"constant":{"value":0.1}}}"#;
+    let layer: LayerSpec = serde_json::from_str(text).unwrap();
+    assert_eq!(layer, dense_with(Init::Constant { value: 0.1 }));
+    assert_eq!(serde_json::to_string(&layer).unwrap(), text);
+    let filters = LayerSpec::from(Convolution::same(4, 3));
+    assert!(!serde_json::to_string(&filters).unwrap().contains("bias_init"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use nn::{
     Activation, Attention, Batch, BatchNorm, BranchScale, Cell, Convolution, Dense, Dropout,
     Embedding, Flatten, GlobalPooling, GroupNorm, Init, LayerNorm, LayerSpec, Loss, Mode, Network,
     Places, Pool, Pooling, Position, Prelu, Recurrent, Residual, RmsNorm, RnnActivation, Rows,
-    Shape, Standardise, Targets, Transformer, Weights, Workspace, gradcheck,
+    Shape, Softmax, Standardise, Targets, Transformer, Weights, Workspace, gradcheck,
 };
 use runner::machine::thread_pool::ThreadPool;
 
@@ -27,7 +27,8 @@ fn dense(units: usize) -> LayerSpec {
 /// Dense layer without a bias, for use before a batch norm, which cancels any bias: the gradient
 /// would be 0, and the differences rounding errors.
 fn bare(units: usize) -> LayerSpec {
-    LayerSpec::Dense(Dense { units, init: Init::LecunNormal, bias: false })
+    let (init, bias_init) = (Init::LecunNormal, Init::Zeros);
+    LayerSpec::Dense(Dense { units, init, bias: false, bias_init })
 }
 
 fn act(activation: Activation) -> LayerSpec {
@@ -93,6 +94,7 @@ fn dense_layers_take_every_activation_in() {
         Activation::HardTanh,
         Activation::Softplus,
         Activation::Softsign,
+        Activation::Exponential,
     ] {
         check(5, &[dense(4), act(activation), dense(3)], &[Mode::Eval]);
         check(5, &[act(activation), dense(3), act(activation)], &[Mode::Eval]);
@@ -101,6 +103,16 @@ fn dense_layers_take_every_activation_in() {
     check(5, &[bare(4), act(Activation::Tanh), dense(3)], &[Mode::Eval]);
     check(STEPS, &[dense(5), act(Activation::Silu), Flatten {}.into(), dense(3)], &[Mode::Eval]);
     check(IMAGE, &[dense(5), act(Activation::Tanh), dense(3)], &[Mode::Eval]);
+}
+
+#[test]
+fn softmax_has_the_right_gradient_over_the_features_of_each_position() {
+    let softmax = || LayerSpec::from(Softmax {});
+    check(5, &[dense(4), softmax(), dense(3)], &[Mode::Eval, TRAIN]);
+    check(5, &[softmax(), dense(3), softmax()], &[Mode::Eval]);
+    check(STEPS, &[dense(5), softmax(), Flatten {}.into(), dense(3)], &[Mode::Eval]);
+    check(IMAGE, &[softmax(), Flatten {}.into(), dense(3)], &[Mode::Eval]);
+    check(IMAGE, &[Flatten {}.into(), softmax(), dense(3)], &[Mode::Eval]);
 }
 
 #[test]
@@ -380,6 +392,11 @@ fn every_loss_has_the_right_gradient() {
         Loss::CrossEntropy { smoothing: 0.1 },
         Loss::Hinge { margin: 1.0, squared: false },
         Loss::Hinge { margin: 0.5, squared: true },
+        Loss::KlDivergence,
+        Loss::Poisson { log_input: true },
+        Loss::Brier { sigmoid: false },
+        Loss::Brier { sigmoid: true },
+        Loss::LogCosh,
     ] {
         check_against(&network(loss), 3, Targets::Labels(&labels), &[Mode::Eval]);
     }
@@ -389,9 +406,47 @@ fn every_loss_has_the_right_gradient() {
         Loss::Mse,
         Loss::Mae,
         Loss::Huber { delta: 0.3 },
+        Loss::LogCosh,
+        Loss::Poisson { log_input: true },
+        Loss::KlDivergence,
+        Loss::Brier { sigmoid: false },
+        Loss::Brier { sigmoid: true },
     ] {
         check_against(&network(loss), 3, Targets::Values(&values), &[Mode::Eval]);
     }
+}
+
+/// Outputs that are rates must be positive.
+#[test]
+fn the_poisson_loss_of_rates_has_the_right_gradient() {
+    let layers = [dense(5), act(Activation::Tanh), dense(3), act(Activation::Softplus)];
+    let network = Network::new(4, &layers).unwrap().with_loss(Loss::Poisson { log_input: false });
+    let values: Vec<f64> = uniform(5, 9).iter().map(|x| 3.0 + 3.0 * x).collect();
+    check_against(&network, 3, Targets::Values(&values), &[Mode::Eval]);
+}
+
+/// The divergence from a class is the cross-entropy, to the bit; its distribution is one-hot.
+#[test]
+fn the_divergence_from_classes_is_the_cross_entropy() {
+    let network = |loss| Network::new(4, &[dense(3)]).unwrap().with_loss(loss);
+    let run = |loss, targets: Targets<'_, f64>| {
+        let network = network(loss);
+        let (params, inputs) = (uniform(1, network.layout().len()), uniform(2, 12));
+        let mut workspace = Workspace::new(&network, Cpu::detect(), 3).unwrap();
+        let mut grads = vec![f64::NAN; params.len()];
+        let batch = Batch { inputs: &inputs, targets };
+        let cpu = Cpu::detect();
+        let score =
+            network.gradient(cpu, Mode::Eval, &params, batch, &mut workspace, &mut grads).unwrap();
+        (score.loss, grads)
+    };
+    let labels = Targets::Labels(&[2, 0, 1]);
+    let one_hot = Targets::Values(&[0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    let cross_entropy = run(Loss::default(), labels);
+    assert_eq!(run(Loss::KlDivergence, labels), cross_entropy);
+    let (loss, grads) = run(Loss::KlDivergence, one_hot);
+    assert!((loss - cross_entropy.0).abs() < 1e-14, "{loss} {}", cross_entropy.0);
+    assert!(grads.iter().zip(&cross_entropy.1).all(|(a, b)| (a - b).abs() < 1e-15));
 }
 
 /// PyTorch's weighted mean: the sum of weight times loss over the sum of the weights, by the

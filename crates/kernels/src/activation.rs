@@ -26,7 +26,7 @@ mod piecewise;
 mod prelu;
 mod sigmoidal;
 
-use exponential::{Elu, Softplus};
+use exponential::{Elu, Exponential, Softplus};
 use gated::{Gelu, GeluTanh, Mish, Silu};
 use piecewise::{Clamp, HardSigmoid, LeakyRelu, Relu};
 use sigmoidal::Softsign;
@@ -134,6 +134,11 @@ pub enum Activation {
     ///
     /// A zero keeps its sign; ±Inf give ±1, where the derivative is 0.
     Softsign,
+    /// `e^x`. PyTorch: `torch.exp`; Keras: `exponential`.
+    ///
+    /// -Inf gives 0, Inf gives Inf, and so does any `x` whose result is above the largest finite
+    /// number. The derivative is the output.
+    Exponential,
 }
 
 /// The tensor that [`Activation::backward`] reads.
@@ -177,6 +182,7 @@ macro_rules! with_curve {
             Self::HardTanh => run!(Clamp { low: number(-1.0), high: number(1.0) }),
             Self::Softplus => run!(Softplus),
             Self::Softsign => run!(Softsign),
+            Self::Exponential => run!(Exponential),
         }
     }};
 }

@@ -35,11 +35,13 @@ pub struct Hashes {
     pub images: u64,
     /// Hash of `others::optimizers`.
     pub optimizers: u64,
+    /// Hash of `others::likelihoods`.
+    pub likelihoods: u64,
 }
 
 impl Hashes {
     /// Each with the name of its problems.
-    pub fn named(self) -> [(&'static str, u64); 7] {
+    pub fn named(self) -> [(&'static str, u64); 8] {
         [
             ("products", self.gemm),
             ("products' epilogues", self.epilogues),
@@ -48,6 +50,7 @@ impl Hashes {
             ("losses, norms", self.rows),
             ("convolution, pooling", self.images),
             ("optimizers", self.optimizers),
+            ("likelihoods", self.likelihoods),
         ]
     }
 }
@@ -61,6 +64,7 @@ pub const F32: Hashes = Hashes {
     rows: 0x750a_e6ab_7b7b_2f12,
     images: 0x1687_3628_7810_8dee,
     optimizers: 0xe604_b7e7_11d0_323c,
+    likelihoods: 0xee52_1111_68a2_c843,
 };
 /// The hashes of f64 on every machine.
 pub const F64: Hashes = Hashes {
@@ -71,6 +75,7 @@ pub const F64: Hashes = Hashes {
     rows: 0x1b2e_c0c3_7bab_5986,
     images: 0x2c9a_9b11_4b7f_cb57,
     optimizers: 0xf84b_7978_f035_6c84,
+    likelihoods: 0xab24_1ec1_d61e_001d,
 };
 /// The hash of [`bf16_products`] on every machine.
 pub const BF16: u64 = 0x57c7_e67e_19c5_7c11;
@@ -85,6 +90,7 @@ pub fn hashes<T: Float>(cpu: Cpu<'_>) -> Result<Hashes, Error> {
         rows: others::rows::<T>(cpu)?,
         images: others::images::<T>(cpu)?,
         optimizers: others::optimizers::<T>(cpu)?,
+        likelihoods: others::likelihoods::<T>(cpu)?,
     })
 }
 

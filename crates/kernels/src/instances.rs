@@ -23,7 +23,9 @@ use crate::convolution::Convolution;
 use crate::dropout::Dropout;
 use crate::gemm::arithmetic::Single;
 use crate::gemm::{Packed, PackedBf16, gemm_batch, multiply, multiply_bf16};
-use crate::loss::{BinaryCrossEntropy, CrossEntropy, Hinge, Regression};
+use crate::loss::{
+    BinaryCrossEntropy, Brier, CrossEntropy, Hinge, KullbackLeibler, Poisson, Regression,
+};
 use crate::normalisation::{batch, group, layer, rms};
 use crate::optimizer::{AnyOptimizer, Muon, Optimizer, SecondMoment, orthogonalise};
 use crate::pooling::Pooling;
@@ -70,6 +72,10 @@ fn floats<T: Float>() {
         CrossEntropy::<T>::gradient_in_place as *const (),
         Hinge::losses::<T> as *const (),
         Hinge::gradient::<T> as *const (),
+        KullbackLeibler::losses::<T> as *const (),
+        KullbackLeibler::gradient::<T> as *const (),
+        Brier::losses::<T> as *const (),
+        Brier::gradient::<T> as *const (),
         batch::batch_norm::<T> as *const (),
         batch::batch_norm_backward::<T> as *const (),
         batch::batch_norm_inference::<T> as *const (),
@@ -131,6 +137,8 @@ fn elements<E: Element>() {
         BinaryCrossEntropy::gradient::<E> as *const (),
         Regression::losses::<E> as *const (),
         Regression::gradient::<E> as *const (),
+        Poisson::losses::<E> as *const (),
+        Poisson::gradient::<E> as *const (),
         loss::mask_rows::<E> as *const (),
         math::exp::<E> as *const (),
         math::ln::<E> as *const (),

@@ -6,6 +6,9 @@
 //! | [`Hinge`] | logits, labels | row | `MultiMarginLoss` |
 //! | [`BinaryCrossEntropy`] | logits, probabilities | element | `BCEWithLogitsLoss` |
 //! | [`Regression`] | predictions, targets | element | `MSELoss`, `L1Loss`, `HuberLoss` |
+//! | [`Poisson`] | predictions, counts | element | `PoissonNLLLoss` |
+//! | [`KullbackLeibler`] | logits, distributions | row | `KLDivLoss` |
+//! | [`Brier`] | logits, probabilities | element | `MSELoss` of a softmax or sigmoid |
 //!
 //! A loss is a struct of its options. `losses` computes the losses alone, for validation.
 //! `gradient` computes the same bits and the gradient times `scale`. Losses are not reduced: they
@@ -28,14 +31,20 @@
 //! ```
 
 mod binary_cross_entropy;
+mod brier;
 mod cross_entropy;
 mod hinge;
+mod kullback_leibler;
 mod pointwise;
+mod poisson;
 mod regression;
 
 pub use binary_cross_entropy::BinaryCrossEntropy;
+pub use brier::Brier;
 pub use cross_entropy::{CrossEntropy, Targets};
 pub use hinge::{Hinge, HingeForm};
+pub use kullback_leibler::KullbackLeibler;
+pub use poisson::Poisson;
 pub use regression::Regression;
 
 use crate::row::block;

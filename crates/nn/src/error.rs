@@ -66,6 +66,8 @@ pub enum Error {
     },
     /// Class weights with a loss other than the cross-entropy.
     ClassWeights,
+    /// An initialiser of matrices for a bias.
+    BiasInit,
     /// The square of a gradient overflows the optimizer's second moment.
     SecondMoment {
         /// Name of the moment: [`Plan::moment_names`](crate::Plan::moment_names).
@@ -128,6 +130,10 @@ impl fmt::Display for Error {
             Self::ClassWeights => {
                 f.write_str("class weights need the loss cross_entropy, got them with another loss")
             }
+            Self::BiasInit => f.write_str(
+                "a bias needs an initialiser of independent elements, such as constant, uniform or \
+                 normal, got one of matrices",
+            ),
             Self::SecondMoment { moment, index } => write!(
                 f,
                 "the square of element {index} of the gradient is too large for the moment \

@@ -25,6 +25,10 @@ use orthogonal::orthogonal;
 /// Initialiser of a weight tensor. `fan_in` is the number of inputs per output and `fan_out` the
 /// number of outputs per input, both times the taps of a filter.
 ///
+/// Those that [suit a bias](Self::suits_bias) initialise biases too, with the fans of the weights
+/// next to them. PyTorch's default bias of `Linear` and `Conv2d`, uniform on ±`1 / sqrt(fan_in)`,
+/// is [`ScaledUniform`](Self::ScaledUniform) with the gain `1 / sqrt(3)`.
+///
 /// In a configuration file, `"he_normal"`, or `{ normal = { std = 0.02 } }`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(
@@ -171,6 +175,18 @@ impl Init {
         }
     }
 
+    /// `true` if it can initialise a bias: it draws each element independently. The others draw
+    /// matrices.
+    pub const fn suits_bias(self) -> bool {
+        !matches!(
+            self,
+            Self::Orthogonal
+                | Self::ScaledOrthogonal { .. }
+                | Self::DeltaOrthogonal { .. }
+                | Self::Identity { .. }
+        )
+    }
+
     /// Fills `weights` from `stream`. The bits depend on all arguments except `cpu`.
     ///
     /// # Errors
@@ -185,6 +201,59 @@ impl Init {
     ) -> Result<(), Error> {
         self.check()?;
         check_length("weights", fans.elements(), weights.len())?;
+        match self {
+            Self::Orthogonal => matrices(cpu, stream, fans, 1.0, weights),
+            Self::ScaledOrthogonal { gain } => matrices(cpu, stream, fans, gain, weights),
+            Self::DeltaOrthogonal { gain } => {
+                weights.fill(T::ZERO);
+                let tap = Fans { taps: 1, ..fans };
+                let middle = fans.taps / 2 * tap.elements();
+                matrices(cpu, stream, tap, gain, &mut weights[middle..][..tap.elements()])
+            }
+            Self::Identity { gain } => {
+                let width = fans.parts * fans.outputs;
+                for (i, row) in weights.chunks_exact_mut(width.max(1)).enumerate() {
+                    for (j, weight) in row.iter_mut().enumerate() {
+                        let diagonal =
+                            i % fans.inputs == j % fans.outputs && i / fans.inputs == fans.taps / 2;
+                        *weight = if diagonal { T::from_f64(gain) } else { T::ZERO };
+                    }
+                }
+                Ok(())
+            }
+            _ => self.fill_elements(cpu, stream, fans, weights),
+        }
+    }
+
+    /// Fills `bias` from `stream`; `fans` are those of the weights that it belongs to. The bits
+    /// depend on all arguments except `cpu`.
+    ///
+    /// # Errors
+    /// [`Error::BiasInit`] unless the initialiser [suits a bias](Self::suits_bias); any error of
+    /// [`check`](Self::check).
+    pub fn fill_bias<T: Float>(
+        self,
+        cpu: Cpu<'_>,
+        stream: Stream,
+        fans: Fans,
+        bias: &mut [T],
+    ) -> Result<(), Error> {
+        self.check()?;
+        if !self.suits_bias() {
+            return Err(Error::BiasInit);
+        }
+        self.fill_elements(cpu, stream, fans, bias)
+    }
+
+    /// Fills `weights`, of any length, with elements that are independent of each other; `fans`
+    /// scale them. Leaves `weights` unchanged for an initialiser of matrices.
+    fn fill_elements<T: Float>(
+        self,
+        cpu: Cpu<'_>,
+        stream: Stream,
+        fans: Fans,
+        weights: &mut [T],
+    ) -> Result<(), Error> {
         let (fan_in, fan_out) = (fans.fan_in().max(1) as f64, fans.fan_out().max(1) as f64);
         let normal = |variance: f64, weights: &mut [T]| {
             fill_normal(cpu, stream, T::ZERO, T::from_f64(math::sqrt(cpu, variance)), weights)
@@ -209,24 +278,10 @@ impl Init {
             Self::GlorotUniform => uniform(2.0 / (fan_in + fan_out), weights)?,
             Self::LecunNormal => normal(1.0 / fan_in, weights)?,
             Self::LecunUniform => uniform(1.0 / fan_in, weights)?,
-            Self::Orthogonal => matrices(cpu, stream, fans, 1.0, weights)?,
-            Self::ScaledOrthogonal { gain } => matrices(cpu, stream, fans, gain, weights)?,
-            Self::DeltaOrthogonal { gain } => {
-                weights.fill(T::ZERO);
-                let tap = Fans { taps: 1, ..fans };
-                let middle = fans.taps / 2 * tap.elements();
-                matrices(cpu, stream, tap, gain, &mut weights[middle..][..tap.elements()])?;
-            }
-            Self::Identity { gain } => {
-                let width = fans.parts * fans.outputs;
-                for (i, row) in weights.chunks_exact_mut(width.max(1)).enumerate() {
-                    for (j, weight) in row.iter_mut().enumerate() {
-                        let diagonal =
-                            i % fans.inputs == j % fans.outputs && i / fans.inputs == fans.taps / 2;
-                        *weight = if diagonal { T::from_f64(gain) } else { T::ZERO };
-                    }
-                }
-            }
+            Self::Orthogonal
+            | Self::ScaledOrthogonal { .. }
+            | Self::DeltaOrthogonal { .. }
+            | Self::Identity { .. } => {}
         }
         Ok(())
     }

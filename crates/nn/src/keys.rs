@@ -47,6 +47,14 @@ pub(crate) fn is_true(value: &bool) -> bool {
     *value
 }
 
+pub(crate) const fn zeros() -> Init {
+    Init::Zeros
+}
+
+pub(crate) fn is_zeros(init: &Init) -> bool {
+    *init == Init::Zeros
+}
+
 pub(crate) const fn glorot_uniform() -> Init {
     Init::GlorotUniform
 }

@@ -26,6 +26,7 @@ pub(crate) mod prelu;
 pub(crate) mod recurrent;
 pub(crate) mod reshape;
 pub(crate) mod residual;
+pub(crate) mod softmax;
 mod split;
 pub(crate) mod standardise;
 pub(crate) mod transformer;

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use kernels::Cpu;
 use kernels::argmax::argmax;
 use kernels::loss::{
-    self as kernel, BinaryCrossEntropy, CrossEntropy, Hinge, HingeForm, Regression,
+    self as kernel, BinaryCrossEntropy, CrossEntropy, Hinge, HingeForm, KullbackLeibler, Poisson,
+    Regression,
 };
 
 use crate::Error;
@@ -131,6 +132,29 @@ pub enum Loss {
         #[cfg_attr(feature = "serde", serde(default = "one"))]
         delta: f64,
     },
+    /// Mean of `ln(cosh(output - target))`: half the square near 0, the absolute difference minus
+    /// ln 2 far from it. Keras: `LogCosh`.
+    LogCosh,
+    /// Poisson negative log-likelihood of counts, without its constant term:
+    /// `e^output - target * output`, or `output - target * ln(output + 1e-8)`. PyTorch:
+    /// `PoissonNLLLoss`.
+    Poisson {
+        /// `true` if outputs are logarithms of rates, `false` if they are rates.
+        #[cfg_attr(feature = "serde", serde(default = "crate::keys::yes"))]
+        log_input: bool,
+    },
+    /// Kullback-Leibler divergence of the softmax of the outputs from a distribution per row, in
+    /// nats: `sum of t (ln t - ln p)`. With a class per row it is the cross-entropy. PyTorch:
+    /// `KLDivLoss(reduction="batchmean")` of the log-softmax.
+    KlDivergence,
+    /// Mean squared error of probabilities: those of the softmax of a row's outputs, or of each
+    /// output's sigmoid. Brier's score of a row (Brier, 1950) divided by the number of classes.
+    /// PyTorch: `MSELoss` of `softmax(outputs)` or `sigmoid(outputs)`.
+    Brier {
+        /// `true` for the sigmoid of each output, `false` for the softmax of each row.
+        #[cfg_attr(feature = "serde", serde(default))]
+        sigmoid: bool,
+    },
 }
 
 #[cfg(feature = "serde")]
@@ -196,17 +220,25 @@ pub(crate) struct Outputs<'a, T> {
 }
 
 impl Loss {
+    /// `true` if a row has one loss, `false` if each of its outputs has one.
+    fn is_per_row(self) -> bool {
+        matches!(self, Self::CrossEntropy { .. } | Self::Hinge { .. } | Self::KlDivergence)
+    }
+
     /// Number of losses per row of `width` outputs.
     pub(crate) fn per_row(self, width: usize) -> usize {
-        match self {
-            Self::CrossEntropy { .. } | Self::Hinge { .. } => 1,
-            _ => width,
-        }
+        if self.is_per_row() { 1 } else { width }
     }
 
     /// `true` if outputs are compared with values, so that labels become one-hot.
     pub(crate) fn compares_values(self) -> bool {
-        !matches!(self, Self::CrossEntropy { .. } | Self::Hinge { .. })
+        !self.is_per_row()
+    }
+
+    /// `true` for a loss of the difference between output and target: mse, mae, Huber and log-cosh.
+    /// Their targets may be [standardised](crate::Network::standardises_targets).
+    pub fn compares_differences(self) -> bool {
+        self.regression().is_some()
     }
 
     /// The kernel of a loss of the difference between output and target.
@@ -215,9 +247,13 @@ impl Loss {
             Self::Mse => Some(Regression::Squared),
             Self::Mae => Some(Regression::Absolute),
             Self::Huber { delta } => Some(Regression::Huber { delta }),
-            Self::CrossEntropy { .. } | Self::BinaryCrossEntropy { .. } | Self::Hinge { .. } => {
-                None
-            }
+            Self::LogCosh => Some(Regression::LogCosh),
+            Self::CrossEntropy { .. }
+            | Self::BinaryCrossEntropy { .. }
+            | Self::Hinge { .. }
+            | Self::Poisson { .. }
+            | Self::KlDivergence
+            | Self::Brier { .. } => None,
         }
     }
 
@@ -234,9 +270,10 @@ impl Loss {
                 BinaryCrossEntropy { positive_weight }.check()
             }
             Self::Hinge { margin, squared } => hinge(margin, squared).check(),
-            Self::Mse | Self::Mae | Self::Huber { .. } => {
+            Self::Mse | Self::Mae | Self::Huber { .. } | Self::LogCosh => {
                 self.regression().map_or(Ok(()), |loss| loss.check())
             }
+            Self::Poisson { .. } | Self::KlDivergence | Self::Brier { .. } => Ok(()),
         }?)
     }
 
@@ -255,7 +292,19 @@ impl Loss {
         }
         let (scale, mut weight) = (T::from_f64(1.0 / rows.max(1) as f64), rows as f64);
         match (self, targets) {
-            (Self::CrossEntropy { smoothing }, _) => {
+            (Self::KlDivergence, Targets::Values(targets)) => match doutputs {
+                Some(dvalues) => {
+                    KullbackLeibler
+                        .gradient(cpu, values, width, targets, scale, losses, dvalues)?;
+                }
+                None => KullbackLeibler.losses(cpu, values, width, targets, losses)?,
+            },
+            // The entropy of a class is 0.
+            (Self::CrossEntropy { .. } | Self::KlDivergence, _) => {
+                let smoothing = match self {
+                    Self::CrossEntropy { smoothing } => smoothing,
+                    _ => 0.0,
+                };
                 let targets = match targets {
                     Targets::Labels(labels) => kernel::Targets::Labels(labels),
                     Targets::Values(values) => kernel::Targets::Distributions(values),
@@ -300,7 +349,27 @@ impl Loss {
                     None => loss.losses(cpu, values, targets, losses)?,
                 }
             }
-            (Self::Mse | Self::Mae | Self::Huber { .. }, Targets::Values(targets)) => {
+            (Self::Poisson { log_input }, Targets::Values(targets)) => {
+                let (loss, scale) = (Poisson { log_input }, mean_scale(rows, width));
+                match doutputs {
+                    Some(dvalues) => loss.gradient(cpu, values, targets, scale, losses, dvalues)?,
+                    None => loss.losses(cpu, values, targets, losses)?,
+                }
+            }
+            (Self::Brier { sigmoid }, Targets::Values(targets)) => {
+                let loss = if sigmoid { kernel::Brier::Sigmoid } else { kernel::Brier::Softmax };
+                match doutputs {
+                    Some(dvalues) => {
+                        let scale = mean_scale(rows, width);
+                        loss.gradient(cpu, values, width, targets, scale, losses, dvalues)?;
+                    }
+                    None => loss.losses(cpu, values, width, targets, losses)?,
+                }
+            }
+            (
+                Self::Mse | Self::Mae | Self::Huber { .. } | Self::LogCosh,
+                Targets::Values(targets),
+            ) => {
                 let Some(loss) = self.regression() else { unreachable!("they are regressions") };
                 match doutputs {
                     Some(dvalues) => {

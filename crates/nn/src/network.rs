@@ -248,7 +248,8 @@ impl Network {
         rows.saturating_mul(self.outputs()).saturating_mul(copies)
     }
 
-    /// `true` if the last layer is [`LayerSpec::Unstandardise`] and the loss is a regression loss.
+    /// `true` if the last layer is [`LayerSpec::Unstandardise`] and the loss
+    /// [compares differences](Loss::compares_differences).
     ///
     /// Outputs and targets are then in the unit of the targets. The loss compares
     /// `(output - mean) / std` with `(target - mean) / std`, in units of the targets' standard
@@ -276,7 +277,7 @@ impl Network {
 
     /// Draws the initial parameters. A function of `seed` alone, in each type: the first drawn
     /// tensor of layer `i` comes from stream `i` of the seed, its `n`th from stream `i + 2^32 (n -
-    /// 1)`.
+    /// 1)`. A bias that starts at a constant is not drawn.
     ///
     /// # Errors
     /// [`Error::Length`] if `params` does not have the layout's length.
@@ -557,6 +558,11 @@ fn fill<T: Float>(
             Start::Draw { init, fans } => {
                 let stream = Stream::new(seed, tensor.layer as u64 | drawn << 32);
                 init.fill(cpu, stream, fans, values)?;
+                drawn += 1;
+            }
+            Start::DrawBias { init, fans } => {
+                let stream = Stream::new(seed, tensor.layer as u64 | drawn << 32);
+                init.fill_bias(cpu, stream, fans, values)?;
                 drawn += 1;
             }
             Start::Forget { units, value } => {

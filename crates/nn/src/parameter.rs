@@ -25,6 +25,16 @@ impl Parameter {
         Self { name: name.into(), shape, order: Order::Same, start: Start::Constant(start) }
     }
 
+    /// The bias of `len` outputs, next to weights of shape `fans`.
+    pub(crate) fn bias(len: usize, init: Init, fans: Fans) -> Self {
+        let start = match init {
+            Init::Zeros => Start::Constant(0.0),
+            Init::Constant { value } => Start::Constant(value),
+            init => Start::DrawBias { init, fans },
+        };
+        Self { start, ..Self::vector("bias", len, 0.0) }
+    }
+
     /// Weight and bias of a normalisation of `channels`, which start at 1 and 0.
     pub(crate) fn affine(channels: usize) -> Vec<Self> {
         Vec::from([Self::vector("weight", channels, 1.0), Self::vector("bias", channels, 0.0)])
@@ -41,6 +51,13 @@ pub enum Start {
         /// Initialiser.
         init: Init,
         /// Shape of the tensor.
+        fans: Fans,
+    },
+    /// Random values of a bias.
+    DrawBias {
+        /// Initialiser that [suits a bias](Init::suits_bias).
+        init: Init,
+        /// Shape of the weights next to the bias.
         fans: Fans,
     },
     /// Bias of an LSTM: `value` for the forget gate, the second of four blocks of `units`, 0

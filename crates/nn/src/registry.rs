@@ -10,7 +10,7 @@ use core::cell::Cell;
 use core::fmt;
 
 use crate::layer::AnyLayer;
-use crate::{Compute, Error, Shape};
+use crate::{Compute, Error, Init, Shape};
 
 /// Specification of a layer, which its layer is built from.
 pub(crate) trait Build {
@@ -214,6 +214,19 @@ impl<'a> BuildContext<'a> {
     /// Checks the key `epsilon` of a normalisation.
     pub(crate) fn check_epsilon(&self, epsilon: f64) -> Result<(), Error> {
         if is_positive(epsilon) { Ok(()) } else { Err(self.unfit("`epsilon` above 0", epsilon)) }
+    }
+
+    /// Checks the key `bias_init` of a layer that has a bias if `has_bias`.
+    pub(crate) fn check_bias_init(&self, has_bias: bool, init: Init) -> Result<(), Error> {
+        if !init.suits_bias() {
+            let expected = "an initialiser of independent elements as `bias_init`, such as \
+                            constant, uniform or normal";
+            return Err(self.unfit(expected, format!("{init:?}, one of matrices")));
+        }
+        if !has_bias && init != Init::Zeros {
+            return Err(self.unfit("no `bias_init` where `bias` is false", format!("{init:?}")));
+        }
+        Ok(init.check()?)
     }
 
     /// Checks that `parts`, the value of `key`, divides the layer's number of `unit`, `whole`.

@@ -192,6 +192,7 @@ layers! {
         residual::Residual = "residual",
         embedding::Embedding = "embedding",
         position::Position = "position",
+        softmax::Softmax = "softmax",
         attention::Attention = "attention",
         transformer::Transformer = "transformer",
         standardise::Standardise = "standardise",
@@ -225,6 +226,7 @@ layers! {
         HardTanh {} = "hard_tanh",
         Softplus {} = "softplus",
         Softsign {} = "softsign",
+        Exponential {} = "exponential",
     }
 }
 
@@ -246,7 +248,7 @@ const fn one() -> f64 {
 impl LayerSpec {
     /// A dense layer of `units` outputs with initialiser `init` and a bias.
     pub const fn dense(units: usize, init: Init) -> Self {
-        Self::Dense(Dense { units, init, bias: true })
+        Self::Dense(Dense { units, init, bias: true, bias_init: Init::Zeros })
     }
 
     /// The custom layer that is [registered](crate::Registry::add) as `name`.

@@ -144,7 +144,7 @@ fn regression(loss: Loss, unit: f64) -> (f64, Vec<f64>, Vec<f64>) {
 /// A unit that is a power of two scales the outputs, and changes no bit of loss and gradients.
 #[test]
 fn standardised_targets_do_not_depend_on_the_unit() {
-    for loss in [Loss::Mse, Loss::Mae, Loss::Huber { delta: 0.5 }] {
+    for loss in [Loss::Mse, Loss::Mae, Loss::Huber { delta: 0.5 }, Loss::LogCosh] {
         let plain = regression(loss, 1.0);
         // Untrained, on targets of variance 1: in units of the standard deviation.
         assert!((0.3..3.0).contains(&(plain.0 / 12.0)), "{plain:?}");

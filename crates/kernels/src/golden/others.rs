@@ -4,7 +4,9 @@
 use crate::activation::{Activation, Saved};
 use crate::convolution::{Convolution, Epilogue, Filters};
 use crate::dropout::Dropout;
-use crate::loss::{BinaryCrossEntropy, CrossEntropy, Hinge, Regression, Targets};
+use crate::loss::{
+    BinaryCrossEntropy, Brier, CrossEntropy, Hinge, KullbackLeibler, Poisson, Regression, Targets,
+};
 use crate::normalisation::batch::{batch_norm, batch_norm_backward, batch_norm_scratch};
 use crate::normalisation::layer::{layer_norm, layer_norm_backward, layer_norm_backward_scratch};
 use crate::normalisation::{Affine, AffineGradient};
@@ -99,6 +101,46 @@ pub(super) fn functions<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
     }
     Dropout { p: 0.4, stream: Stream::new(6, 9) }.forward(cpu, 5, &x, &mut y)?;
     hash.add(&y);
+    Ok(hash.0)
+}
+
+/// The exponential as an activation, and losses of counts, distributions and probabilities. A hash
+/// of their own, so that those of [`functions`] and [`rows`] stay.
+pub(super) fn likelihoods<T: Float>(cpu: Cpu<'_>) -> Result<u64, Error> {
+    const ROWS: usize = 7;
+    const CLASSES: usize = 19;
+    const ALL: usize = ROWS * CLASSES;
+    let mut hash = Fnv::new();
+    let (x, mut y, mut dy) = (numbers::<T>(cpu, 0)?, [T::ZERO; LEN], numbers(cpu, 2)?);
+    Activation::Exponential.forward(cpu, &x, &mut y)?;
+    Activation::Exponential.backward(cpu, &y, &mut dy)?;
+    hash.add(&y);
+    hash.add(&dy);
+
+    let (mut targets, scale) = ([T::ZERO; LEN], T::from_f64(0.125));
+    fill_uniform(cpu, Stream::new(7, 2), T::ZERO, T::from_f64(4.0), &mut targets)?;
+    for log_input in [true, false] {
+        Poisson { log_input }.gradient(cpu, &x, &targets, scale, &mut y, &mut dy)?;
+        hash.add(&y);
+        hash.add(&dy);
+    }
+    Regression::LogCosh.gradient(cpu, &x, &targets, scale, &mut y, &mut dy)?;
+    hash.add(&y);
+    hash.add(&dy);
+
+    let (mut logits, mut targets) = ([T::ZERO; ALL], [T::ZERO; ALL]);
+    fill_normal(cpu, Stream::new(7, 3), T::ONE, T::from_f64(2.0), &mut logits)?;
+    fill_uniform(cpu, Stream::new(7, 4), T::ZERO, T::ONE, &mut targets)?;
+    targets[1] = T::ZERO;
+    let (mut losses, mut each, mut dx) = ([T::ZERO; ROWS], [T::ZERO; ALL], [T::ZERO; ALL]);
+    KullbackLeibler.gradient(cpu, &logits, CLASSES, &targets, scale, &mut losses, &mut dx)?;
+    hash.add(&losses);
+    hash.add(&dx);
+    for brier in [Brier::Softmax, Brier::Sigmoid] {
+        brier.gradient(cpu, &logits, CLASSES, &targets, scale, &mut each, &mut dx)?;
+        hash.add(&each);
+        hash.add(&dx);
+    }
     Ok(hash.0)
 }
 

@@ -1,7 +1,7 @@
 //! Losses of one element and one target, defined by the loss and its derivative in one register.
 //!
 //! `elementwise` applies them along the slices, with or without the derivative. Called by
-//! `binary_cross_entropy` and `regression`.
+//! `binary_cross_entropy`, `brier`, `poisson` and `regression`.
 
 use crate::elementwise::{Elementwise, for_each_element};
 use crate::simd::{Float, Simd};

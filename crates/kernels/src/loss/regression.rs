@@ -1,7 +1,8 @@
-//! Squared, absolute and Huber loss, element by element.
+//! Squared, absolute, Huber and log-cosh loss, element by element.
 
 use super::pointwise::{self, Pointwise};
 use crate::error::check_parameter;
+use crate::math::{exp_m1::exp_m1, ln::ln_1p, tanh::tanh};
 use crate::simd::{Float, Simd};
 use crate::{Cpu, Element, Error};
 
@@ -12,10 +13,11 @@ use crate::{Cpu, Element, Error};
 /// | `Squared` | d² | 2 d | `MSELoss` |
 /// | `Absolute` | abs(d) | the sign of d, 0 at 0 | `L1Loss` |
 /// | `Huber` | d²/2 up to delta, then delta (abs(d) - delta/2) | d, clamped | `HuberLoss` |
+/// | `LogCosh` | ln(cosh(d)) | tanh(d) | none; Keras: `LogCosh` |
 ///
 /// Huber's derivative is clamped to ±delta. PyTorch's `SmoothL1Loss` with `beta` is Huber with
 /// `delta = beta`, divided by `beta`: pass `scale / beta`, and divide the losses. Each operation is
-/// rounded once. NaN gives NaN, for loss and gradient; an infinite difference has the loss Inf, and
+/// rounded once, but for the functions of log-cosh. NaN gives NaN, for loss and gradient; an infinite difference has the loss Inf, and
 /// the derivative of the table.
 ///
 /// ```
@@ -37,6 +39,9 @@ pub enum Regression {
         /// Threshold between the two: above 0.
         delta: f64,
     },
+    /// d²/2 near 0, abs(d) - ln 2 far from it: smooth everywhere. Its relative error is small near
+    /// 0 too, and no finite difference overflows.
+    LogCosh,
 }
 
 impl Regression {
@@ -46,7 +51,7 @@ impl Regression {
     /// [`Error::Parameter`] if it is not.
     pub fn check(&self) -> Result<(), Error> {
         match *self {
-            Self::Squared | Self::Absolute => Ok(()),
+            Self::Squared | Self::Absolute | Self::LogCosh => Ok(()),
             Self::Huber { delta } => {
                 check_parameter("delta", delta, "finite and above 0", |delta| delta > 0.0)
             }
@@ -72,6 +77,7 @@ impl Regression {
             Self::Huber { delta } => {
                 pointwise::losses(cpu, &Huber::checked(delta)?, predictions, targets, losses)
             }
+            Self::LogCosh => pointwise::losses(cpu, &LogCosh, predictions, targets, losses),
         }
     }
 
@@ -96,6 +102,7 @@ impl Regression {
             Self::Huber { delta } => {
                 pointwise::gradient(cpu, &Huber::checked(delta)?, x, targets, scale, losses, dx)
             }
+            Self::LogCosh => pointwise::gradient(cpu, &LogCosh, x, targets, scale, losses, dx),
         }
     }
 }
@@ -149,5 +156,29 @@ impl<T: Float> Pointwise<T> for Huber<T> {
         let slope = T::select(s, T::less(s, delta, d), delta, d);
         let slope = T::select(s, T::less(s, d, least), least, slope);
         (T::select(s, T::less_or_equal(s, size, delta), near, far), slope)
+    }
+}
+
+/// [`Regression::LogCosh`]. With `q = e^-|d| - 1`:
+///
+/// ```text
+/// ln cosh d = ln(1 + q^2 / (2 (1 + q)))            |d| < 1: the relative error stays small
+///             |d| - ln 2 + ln(1 + (1 + q)^2)       elsewhere: nothing overflows
+/// ```
+struct LogCosh;
+
+impl<T: Float> Pointwise<T> for LogCosh {
+    #[inline(always)]
+    fn loss_and_slope<S: Simd>(&self, s: S, x: T::V<S>, target: T::V<S>) -> (T::V<S>, T::V<S>) {
+        let (zero, one) = (T::splat(s, T::ZERO), T::splat(s, T::ONE));
+        let d = T::sub(s, x, target);
+        let size = T::abs::<S>(d);
+        let q = exp_m1::<S, T>(s, T::sub(s, zero, size));
+        let power = T::add(s, one, q);
+        let is_near = T::less(s, size, one);
+        let near = T::div(s, T::mul(s, q, q), T::add(s, power, power));
+        let log = ln_1p::<S, T>(s, T::select(s, is_near, near, T::mul(s, power, power)));
+        let far = T::sub(s, size, T::splat(s, T::from_f64(core::f64::consts::LN_2)));
+        (T::select(s, is_near, log, T::add(s, far, log)), tanh::<S, T>(s, d))
     }
 }

@@ -6,10 +6,14 @@ use half::bf16;
 use crate::testing::{bits, centred_difference, same_on_every_cpu, takes};
 use kernels::loss::Regression;
 use kernels::random::Stream;
-use kernels::{Cpu, Element, Error, Float};
+use kernels::{Cpu, Element, Error, Float, math};
 
-const ALL: [Regression; 3] =
-    [Regression::Squared, Regression::Absolute, Regression::Huber { delta: 0.7 }];
+const ALL: [Regression; 4] = [
+    Regression::Squared,
+    Regression::Absolute,
+    Regression::Huber { delta: 0.7 },
+    Regression::LogCosh,
+];
 
 /// Losses and gradient. Asserts that `losses` alone gives the same losses.
 fn run<E: Element>(
@@ -39,6 +43,18 @@ fn formula(of: Regression, y: f32, t: f32) -> (f32, f32) {
             let (delta, half) = (delta as f32, (0.5 * delta) as f32);
             let near = d.abs() <= delta;
             (if near { 0.5 * d * d } else { delta * (d.abs() - half) }, d.clamp(-delta, delta))
+        }
+        Regression::LogCosh => {
+            let cpu = Cpu::detect();
+            let q = math::at(cpu, math::exp_m1, -d.abs());
+            let power = 1.0 + q;
+            let log = |x| math::at(cpu, math::ln_1p, x);
+            let loss = if d.abs() < 1.0 {
+                log(q * q / (power + power))
+            } else {
+                d.abs() - core::f32::consts::LN_2 + log(power * power)
+            };
+            (loss, math::at(cpu, math::tanh, d))
         }
     }
 }
@@ -99,12 +115,54 @@ fn values_match_pytorch() {
         (Regression::Squared, [0.16, 2.1025, 2.89, 0.0225], [0.8, -2.9, 3.4, -0.3]),
         (Regression::Absolute, [0.4, 1.45, 1.7, 0.15], [1.0, -1.0, 1.0, -1.0]),
         (Regression::Huber { delta: 0.7 }, [0.08, 0.77, 0.945, 0.01125], [0.4, -0.7, 0.7, -0.15]),
+        // log(cosh(y - t)), which PyTorch has not as a loss.
+        (
+            Regression::LogCosh,
+            [0.07795348538783255, 0.8104155956580177, 1.03968128986492, 0.01120806390858178],
+            [0.37994896225522484, -0.8956928738431646, 0.935409070603099, -0.148885033623318],
+        ),
     ] {
         let got = run(of, Cpu::detect(), &y, &t, 1.0);
         for (got, expected) in got.0.iter().chain(&got.1).zip(losses.iter().chain(&dy)) {
             assert!((got - expected).abs() < 1e-15, "{of:?}: {got} not {expected}");
         }
     }
+}
+
+/// ln(cosh(d)), within a relative error of a few units in the last place of f64.
+#[expect(clippy::disallowed_methods, reason = "std's functions are the reference here")]
+fn log_cosh(d: f64) -> f64 {
+    let d = d.abs();
+    if d < 1.0 {
+        (2.0 * (0.5 * d).sinh().powi(2)).ln_1p()
+    } else {
+        d - core::f64::consts::LN_2 + (-2.0 * d).exp().ln_1p()
+    }
+}
+
+/// The bound of `docs/NUMERICS.md`, also near 0 and where a cosine would overflow.
+#[test]
+fn log_cosh_is_within_its_bound() {
+    fn check<T: Float>(u: f64, least: f64) {
+        let at = |i: i32| f64::from(i) * 1e-4 + f64::from(i).powi(3) * 1e-11;
+        let near = (1..60).map(|i| 2.0_f64.powi(-i / 2 - 1) * 1.3);
+        let d: Vec<T> =
+            (-20_000..20_000).map(at).chain(near).chain([1e30, -3e38]).map(T::from_f64).collect();
+        let zeros = vec![T::ZERO; d.len()];
+        let (losses, slopes) = run(Regression::LogCosh, Cpu::detect(), &d, &zeros, T::ONE);
+        let mut worst = 0.0_f64;
+        for ((d, loss), slope) in d.iter().zip(&losses).zip(&slopes) {
+            let (exact, tanh) = (log_cosh(d.to_f64()), d.to_f64().tanh());
+            let error = ((loss.to_f64() - exact).abs() - least).max(0.0) / exact.max(least);
+            assert!(error <= 10.0 * u, "{d}: {loss}, not {exact:e}");
+            assert!((slope.to_f64() - tanh).abs() <= 5.0 * u * tanh.abs(), "{d}: {slope}");
+            worst = worst.max(error / u);
+        }
+        std::println!("log-cosh: {worst:.2} u");
+    }
+    check::<f32>(2.0_f64.powi(-24), f64::from(f32::MIN_POSITIVE));
+    // The reference has an error of its own.
+    check::<f64>(2.0_f64.powi(-52), f64::MIN_POSITIVE);
 }
 
 #[test]

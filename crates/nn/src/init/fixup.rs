@@ -14,7 +14,8 @@ use crate::{BranchScale, LayerSpec, Residual};
 
 /// Returns `layers` with Fixup's initialisers. Normalisation layers stay: remove them yourself.
 ///
-/// The scalar biases of the paper are the biases of the layers here, which start at 0 too.
+/// The scalar biases of the paper are the biases of the layers here, which start at 0 too unless
+/// they have an initialiser of their own.
 pub fn fixup(cpu: Cpu<'_>, layers: &[LayerSpec]) -> alloc::vec::Vec<LayerSpec> {
     let mut layers = layers.to_vec();
     let blocks =

@@ -47,6 +47,12 @@ pub struct Convolution {
     /// Initialiser of the filters.
     #[cfg_attr(feature = "serde", serde(default))]
     pub init: Init,
+    /// Initialiser of the biases: [one that suits them](Init::suits_bias). 0 by default.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "crate::keys::zeros", skip_serializing_if = "crate::keys::is_zeros")
+    )]
+    pub bias_init: Init,
 }
 
 #[cfg(feature = "serde")]
@@ -72,6 +78,7 @@ impl Convolution {
             groups: 1,
             bias: true,
             init: Init::HeNormal,
+            bias_init: Init::Zeros,
         }
     }
 }
@@ -81,6 +88,7 @@ impl Build for Convolution {
         if self.filters == 0 {
             return Err(context.unfit("at least one filter", 0));
         }
+        context.check_bias_init(self.bias, self.bias_init)?;
         let input = context.image(input)?;
         let layer = ConvolutionLayer::new(input, *self, context.compute.precision)
             .map_err(|error| context.unfit_window(error))?;
@@ -140,7 +148,8 @@ impl Describe for ConvolutionLayer {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let Convolution { filters, kernel: [height, width], groups, init, bias, .. } = self.spec;
+        let Convolution { filters, kernel: [height, width], groups, init, bias, bias_init, .. } =
+            self.spec;
         let inputs = self.input[2] / groups;
         let fans = Fans { taps: height * width, inputs, parts: groups, outputs: filters / groups };
         let mut tensors = Vec::from([Parameter {
@@ -150,7 +159,7 @@ impl Describe for ConvolutionLayer {
             start: Start::Draw { init, fans },
         }]);
         if bias {
-            tensors.push(Parameter::vector("bias", filters, 0.0));
+            tensors.push(Parameter::bias(filters, bias_init, fans));
         }
         tensors
     }

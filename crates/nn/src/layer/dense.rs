@@ -20,7 +20,7 @@ use crate::registry::{Build, BuildContext};
 use crate::{Compute, Error, Init, Shape};
 
 /// A dense layer: `y = x W + b` with W `[inputs, units]` and b `[units]`, at each step of a
-/// sequence. An image is flattened, in PyTorch's order. Biases start at 0. PyTorch: `Linear`.
+/// sequence. An image is flattened, in PyTorch's order. PyTorch: `Linear`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -39,6 +39,12 @@ pub struct Dense {
         serde(default = "crate::keys::yes", skip_serializing_if = "crate::keys::is_true")
     )]
     pub bias: bool,
+    /// Initialiser of the bias: [one that suits it](Init::suits_bias). 0 by default.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "crate::keys::zeros", skip_serializing_if = "crate::keys::is_zeros")
+    )]
+    pub bias_init: Init,
 }
 
 impl Build for Dense {
@@ -46,6 +52,7 @@ impl Build for Dense {
         if self.units == 0 {
             return Err(context.unfit("at least one unit", 0));
         }
+        context.check_bias_init(self.bias, self.bias_init)?;
         Ok(Box::new(DenseLayer::new(input, *self, context.compute)))
     }
 }
@@ -61,6 +68,7 @@ struct DenseLayer {
     positions: usize,
     init: Init,
     bias: bool,
+    bias_init: Init,
     compute: Compute,
     activation: Fused,
 }
@@ -69,7 +77,7 @@ impl DenseLayer {
     /// Over the features of each step, or over all elements of an image, flattened in PyTorch's
     /// order.
     fn new(input: Shape, spec: Dense, compute: Compute) -> Self {
-        let Dense { units: outputs, init, bias } = spec;
+        let Dense { units: outputs, init, bias, bias_init } = spec;
         let (inputs, positions, output) = match input {
             Shape::Steps { steps, features } => {
                 (features, steps, Shape::Steps { steps, features: outputs })
@@ -84,6 +92,7 @@ impl DenseLayer {
             positions,
             init,
             bias,
+            bias_init,
             compute,
             activation: Fused::default(),
         }
@@ -106,7 +115,8 @@ impl Describe for DenseLayer {
             }
             _ => Order::Transposed,
         };
-        let start = Start::Draw { init: self.init, fans: Fans::matrix(self.inputs, self.outputs) };
+        let fans = Fans::matrix(self.inputs, self.outputs);
+        let start = Start::Draw { init: self.init, fans };
         let mut tensors = Vec::from([Parameter {
             name: "weight".into(),
             shape: Vec::from([self.inputs, self.outputs]),
@@ -114,7 +124,7 @@ impl Describe for DenseLayer {
             start,
         }]);
         if self.bias {
-            tensors.push(Parameter::vector("bias", self.outputs, 0.0));
+            tensors.push(Parameter::bias(self.outputs, self.bias_init, fans));
         }
         tensors
     }

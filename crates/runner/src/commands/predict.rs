@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use input::{Input, Source};
 use kernels::Cpu;
-use nn::{Network, Shape};
+use nn::{Loss, Network, Shape};
 use serde::Serialize;
 
 use crate::Error;
@@ -19,7 +19,7 @@ use crate::data::element::Element;
 use crate::data::scan::{Centre, Invert, Preparation};
 use crate::data::{Labelled, noun};
 use crate::evaluation::predictions::{Predictions, require_predictions};
-use crate::evaluation::regression::{RegressionPredictions, decimal};
+use crate::evaluation::regression::{RegressionPredictions, decimal, to_values};
 use crate::machine::escape;
 use crate::run::config::{Config, Dtype};
 use crate::run::folder::RunFolder;
@@ -79,6 +79,7 @@ pub fn predict(request: &Request) -> Result<(), Error> {
     folder::model(&folder)?;
     let config = Config::read(&folder.file(folder::CONFIG))?;
     let (network, summary) = setup::network_of_run(&folder, &config)?;
+    let loss = config.loss.unwrap_or_default();
     let shape = network.input();
 
     let inputs = match shape {
@@ -104,9 +105,9 @@ pub fn predict(request: &Request) -> Result<(), Error> {
     for Input { set, sources } in inputs {
         let outputs = pool.enter(|| match config.dtype {
             Dtype::F32 | Dtype::Bf16 => {
-                outputs::<f32>(&folder, &network, cpu, &set, &summary.classes)
+                outputs::<f32>(&folder, &network, loss, cpu, &set, &summary.classes)
             }
-            Dtype::F64 => outputs::<f64>(&folder, &network, cpu, &set, &summary.classes),
+            Dtype::F64 => outputs::<f64>(&folder, &network, loss, cpu, &set, &summary.classes),
         })?;
         let pairs = sources.into_iter().zip(outputs);
         predictions.extend(pairs.map(|(source, output)| Prediction { source, output }));
@@ -126,6 +127,7 @@ pub fn predict(request: &Request) -> Result<(), Error> {
 fn outputs<T: Element>(
     folder: &RunFolder,
     network: &Network,
+    loss: Loss,
     cpu: Cpu<'_>,
     set: &Labelled,
     classes: &[String],
@@ -133,8 +135,10 @@ fn outputs<T: Element>(
     let (mut weights, _) = weights::read::<T>(&folder::model(folder)?, network)?;
     let indices: Vec<u32> = (0..set.dims()[0]).collect();
     if network.outputs() == 1 {
-        let values = RegressionPredictions::new(network, cpu, &mut weights, set, &indices)?;
-        return Ok(values.predicted.into_iter().map(|value| Output::Value { value }).collect());
+        // The network has no loss here, so that its outputs are not values yet.
+        let outputs = RegressionPredictions::new(network, cpu, &mut weights, set, &indices)?;
+        let values = to_values(loss, cpu, outputs.predicted)?;
+        return Ok(values.into_iter().map(|value| Output::Value { value }).collect());
     }
     let predictions = Predictions::new(network, cpu, &mut weights, set, &indices)?;
     let output = |index: usize| {

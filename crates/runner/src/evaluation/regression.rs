@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use kernels::Cpu;
-use nn::{Network, Score};
+use kernels::{Cpu, math};
+use nn::{Loss, Network, Score};
 use serde::Serialize;
 
 use crate::Error;
@@ -27,7 +27,7 @@ pub(crate) struct RegressionPredictions {
 
 impl RegressionPredictions {
     /// Predictions of `network`, which has one output, with `weights` for the rows `indices` of
-    /// `set`.
+    /// `set`. Outputs that are logarithms of rates become [rates](to_values).
     ///
     /// # Errors
     /// Errors of [`Scorer::score`].
@@ -52,6 +52,7 @@ impl RegressionPredictions {
                 predicted.extend(outputs.iter().map(|value| value.to_f64()));
             },
         )?;
+        let predicted = to_values(network.loss(), cpu, predicted)?;
         Ok(Self {
             targets,
             predicted,
@@ -68,6 +69,20 @@ impl RegressionPredictions {
             .map(|(row, _)| row)
             .collect()
     }
+}
+
+/// Values that the `outputs` of a network with this loss predict: e^output for the Poisson loss of
+/// logarithms, otherwise the outputs themselves.
+///
+/// # Errors
+/// None of its own: the kernel's operands are equally long.
+pub(crate) fn to_values(loss: Loss, cpu: Cpu<'_>, outputs: Vec<f64>) -> Result<Vec<f64>, Error> {
+    if loss != (Loss::Poisson { log_input: true }) {
+        return Ok(outputs);
+    }
+    let mut values = vec![0.0; outputs.len()];
+    math::exp(cpu, &outputs, &mut values).map_err(nn::Error::from)?;
+    Ok(values)
 }
 
 /// Returns mean and standard deviation of the target values that `network` was trained on, if it

@@ -232,6 +232,11 @@ impl Graph<'_> {
                 (self.op("Gemm", inputs, [Attribute::Int("transB", 1)]), BatchLayout::Vector)
             }
             LayerSpec::Activation(activation) => (self.activation(*activation, &x), layout),
+            LayerSpec::Softmax(_) => {
+                // Channels are second in an image, features last elsewhere.
+                let axis = if layout == BatchLayout::Image { 1 } else { -1 };
+                (self.op("Softmax", &[&x], [Attribute::Int("axis", axis)]), layout)
+            }
             LayerSpec::Prelu(_) => {
                 let name = format!("{path}.weight");
                 let channels =
@@ -351,6 +356,7 @@ impl Graph<'_> {
             Activation::HardTanh => self.clip(x, -1.0, 1.0),
             Activation::Softplus => self.op("Softplus", &[x], []),
             Activation::Softsign => self.op("Softsign", &[x], []),
+            Activation::Exponential => self.op("Exp", &[x], []),
             Activation::Silu => {
                 let gate = self.op("Sigmoid", &[x], []);
                 self.op("Mul", &[x, &gate], [])
@@ -400,7 +406,7 @@ impl Graph<'_> {
 fn no_counterpart(path: &str, layer: &LayerSpec) -> Error {
     let name = path.strip_prefix("layers.").unwrap_or(path);
     Error::Usage(format!(
-        "export: expected layers with an ONNX counterpart (dense, activations, convolution, \
+        "export: expected layers with an ONNX counterpart (dense, activations, softmax, convolution, \
          pooling, flatten, dropout, batch_norm, group_norm, layer_norm, rms_norm, standardise, \
          unstandardise, residual, places, rows, embedding, position, attention, transformer, \
          recurrent), got layer {name} ({}); --format npz takes every network",

@@ -117,7 +117,8 @@ pub struct Config {
     pub linear: Option<Linear>,
     /// Optimizer. Default [`ADAM`](Self::ADAM).
     pub optimizer: Optimizer,
-    /// Schedule of the learning rate. Default half a cosine down to 0.
+    /// Schedule of the learning rate. Default constant; that of the preset's recipe in a file that
+    /// names a `preset` and has no `layers` of its own ([`parse`](Self::parse)).
     pub schedule: Schedule,
     /// Reduction of the learning rate when the validation loss stops falling. Default none.
     pub plateau: Option<Plateau>,
@@ -243,7 +244,7 @@ impl Default for Config {
             classification: None,
             linear: None,
             optimizer: Self::ADAM,
-            schedule: Schedule::Cosine { end: 0.0 },
+            schedule: Schedule::Constant,
             plateau: None,
             early_stopping: None,
             loss: None,
@@ -286,15 +287,23 @@ impl Config {
         Self::parse(&fs::read_to_string(path).map_err(DataError::io("read", path))?, path)
     }
 
-    /// Parses `text`, the contents of the file `path`.
+    /// Parses `text`, the contents of the file `path`. A file that names a `preset`, and has neither
+    /// `layers` nor a `schedule`, has the schedule of the preset's recipe.
     ///
     /// # Errors
     /// [`Error::Config`] if it is not a configuration.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        toml::from_str(text).map_err(|error| Error::Config {
+        let malformed = |error: toml::de::Error| Error::Config {
             path: path.into(),
             message: with_suggestion(error.to_string().trim_end()),
-        })
+        };
+        let mut config: Self = toml::from_str(text).map_err(malformed)?;
+        let keys: toml::Table = toml::from_str(text).map_err(malformed)?;
+        let is_recipe = keys.contains_key("preset") && !keys.contains_key("layers");
+        if is_recipe && !keys.contains_key("schedule") {
+            config.schedule = config.preset.recipe().schedule;
+        }
+        Ok(config)
     }
 
     /// Text of the configuration file.
@@ -419,6 +428,37 @@ mod tests {
         assert!(
             Config { deep: Some(Deep { depth: 0, ..Deep::default() }), ..config }.check().is_err()
         );
+    }
+
+    /// As in every framework, a network of one's own has a constant rate. A preset has the schedule
+    /// that was chosen for it, and a file that names one is always heeded.
+    #[test]
+    fn the_default_schedule_is_constant_and_that_of_a_preset_its_recipe() {
+        let schedule = |text: &str| {
+            Config::parse(text, Path::new("a.toml")).expect("a configuration").schedule
+        };
+        let layers = "layers = [{ kind = \"dense\", units = 10 }]\n";
+        let half_cosine = Schedule::Cosine { end: 0.0 };
+        for text in ["", "epochs = 3\n", layers, &format!("preset = \"cnn\"\n{layers}")] {
+            assert_eq!(schedule(text), Schedule::Constant, "{text}");
+        }
+        assert_eq!(schedule("preset = \"logistic\""), half_cosine);
+        assert_eq!(schedule("preset = \"cnn\""), Preset::Cnn.recipe().schedule);
+        assert_ne!(Preset::Cnn.recipe().schedule, half_cosine);
+        let named = "schedule = { kind = \"linear\" }\n";
+        for text in [named.into(), format!("preset = \"cnn\"\n{named}"), format!("{named}{layers}")]
+        {
+            assert!(matches!(schedule(&text), Schedule::Linear { .. }), "{text}");
+        }
+        // What is written has the key, so that stored runs keep their meaning.
+        for preset in [Preset::Cnn, Preset::Logistic] {
+            let recipe = preset.recipe();
+            let text = recipe.to_toml().expect("plain values");
+            assert!(text.contains("[schedule]"), "{text}");
+            assert_eq!(schedule(&text), recipe.schedule);
+        }
+        let constant = Config { preset: Preset::Cnn, ..Config::default() };
+        assert_eq!(schedule(&constant.to_toml().expect("plain values")), Schedule::Constant);
     }
 
     #[test]

@@ -8,9 +8,11 @@ use crate::run::preset::Preset;
 
 impl Preset {
     /// Default configuration of `--preset`, chosen by the validation set of MNIST. The keys of a
-    /// configuration file have the same defaults for all presets.
+    /// configuration file have the same defaults for all presets, except `schedule`
+    /// ([`Config::parse`]).
     pub fn recipe(self) -> Config {
-        let default = Config { preset: self, ..Config::default() };
+        let schedule = Schedule::Cosine { end: 0.0 };
+        let default = Config { preset: self, schedule, ..Config::default() };
         let adam =
             |decoupled| Adam { decay: Decay::decoupled(decoupled), ..Adam::default() }.into();
         let smoothed = Some(Loss::CrossEntropy { smoothing: 0.05 });

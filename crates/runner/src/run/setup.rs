@@ -182,11 +182,14 @@ fn check_data(config: &Config, dataset: &Dataset) -> Result<(), Error> {
     let name = &dataset.name;
     if dataset.has_values() {
         let loss = config.loss.unwrap_or_default();
-        if !matches!(loss, Loss::Mse | Loss::Mae | Loss::Huber { .. }) {
+        if !loss.compares_differences() && !matches!(loss, Loss::Poisson { .. }) {
             return refuse(format!(
-                "loss: expected mse, mae or huber for {name}, whose rows have values, got a loss \
-                 for classes (key `loss`)"
+                "loss: expected mse, mae, huber, log_cosh or poisson for {name}, whose rows have \
+                 values, got a loss for classes (key `loss`)"
             ));
+        }
+        if matches!(loss, Loss::Poisson { .. }) {
+            check_counts(dataset)?;
         }
         if config.early_stopping.is_some_and(|rule| rule.monitor == Monitor::ValAccuracy) {
             return refuse(format!(
@@ -215,6 +218,22 @@ fn check_data(config: &Config, dataset: &Dataset) -> Result<(), Error> {
     }
     if !config.augment.is_empty() && !matches!(dataset.train.shape(), Shape::Image { .. }) {
         return refuse(format!("augment: expected images, got {name}, a table (key `augment`)"));
+    }
+    Ok(())
+}
+
+/// Checks that no value of the data set is negative, as the loss `poisson` needs.
+fn check_counts(dataset: &Dataset) -> Result<(), Error> {
+    for (part, set) in [("training", &dataset.train), ("test", &dataset.test)] {
+        let Targets::Values(values) = set.targets() else { continue };
+        let Some((row, value)) = (0..).zip(values).find(|(_, value)| **value < 0.0) else {
+            continue;
+        };
+        return Err(Error::Usage(format!(
+            "loss: expected values of at least 0 in {}, as counts are, for the loss poisson, got \
+             {value} in {part} row {row} (from 0): use mse, mae, huber or log_cosh (key `loss`)",
+            dataset.name
+        )));
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use kernels::random::Stream;
 use nn::{
     Activation, Attention, Batch, BatchNorm, BranchScale, Cell, Convolution, Dense, Dropout,
     Flatten, GlobalPooling, GroupNorm, Init, LayerNorm, LayerSpec, Loss, Mode, Network, Pool,
-    Pooling, Position, Prelu, Recurrent, Residual, RmsNorm, RnnActivation, Shape, Standardise,
-    Transformer, Unstandardise, Weights,
+    Pooling, Position, Prelu, Recurrent, Residual, RmsNorm, RnnActivation, Shape, Softmax,
+    Standardise, Transformer, Unstandardise, Weights,
 };
 use serde::Serialize;
 
@@ -78,7 +78,10 @@ impl Problem {
         let mut all = Vec::new();
         all.push(Self::new("dense", 6, vec![dense(4), act(Activation::Tanh), dense(3)]));
         // Before a batch norm, a bias has no effect, and gradient 0.
-        let bare = |units| LayerSpec::Dense(Dense { units, init: Init::LecunNormal, bias: false });
+        let bare = |units| {
+            let (init, bias_init) = (Init::LecunNormal, Init::Zeros);
+            LayerSpec::Dense(Dense { units, init, bias: false, bias_init })
+        };
         all.push(Self::new(
             "dense without bias",
             6,
@@ -105,6 +108,7 @@ impl Problem {
             ("hard_tanh", Activation::HardTanh),
             ("softplus", Activation::Softplus),
             ("softsign", Activation::Softsign),
+            ("exponential", Activation::Exponential),
         ] {
             all.push(Self::new(
                 name,
@@ -112,6 +116,10 @@ impl Problem {
                 vec![act(activation), dense(4), act(activation), dense(3)],
             ));
         }
+        let softmax = LayerSpec::from(Softmax {});
+        all.push(Self::new("softmax", 6, vec![dense(4), softmax.clone(), dense(3)]));
+        let layers = vec![softmax, Flatten {}.into(), dense(3)];
+        all.push(Self::new("softmax of images", IMAGE, layers));
         all.push(Self::new("prelu", 6, vec![LayerSpec::Prelu(Prelu { start: 0.2 }), dense(3)]));
 
         let same = Convolution::same(4, 3);
@@ -217,6 +225,11 @@ impl Problem {
             ("mse", Loss::Mse, false),
             ("mae", Loss::Mae, false),
             ("huber", Loss::Huber { delta: 0.5 }, false),
+            ("log_cosh", Loss::LogCosh, false),
+            ("poisson", Loss::Poisson { log_input: true }, false),
+            ("kl_divergence", Loss::KlDivergence, false),
+            ("brier", Loss::Brier { sigmoid: false }, false),
+            ("brier, sigmoid", Loss::Brier { sigmoid: true }, false),
         ] {
             all.push(Self { loss, labelled, ..Self::new(name, 6, network()) });
         }

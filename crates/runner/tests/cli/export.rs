@@ -201,6 +201,7 @@ const ALL: &str = r#"layers = [
     { kind = "convolution", filters = 6, kernel = [5, 5], stride = [2, 2], padding = [2, 2] },
     { kind = "gelu" },
     { kind = "mean_pooling", kernel = [3, 3], stride = [2, 2], padding = [1, 1] },
+    { kind = "softmax" },
     { kind = "prelu" }, { kind = "silu" }, { kind = "batch_norm" }, { kind = "mish" },
     { kind = "group_norm", groups = 3 }, { kind = "standardise" },
     { kind = "residual", scale = { learned = 0.5 }, body = [
@@ -209,6 +210,7 @@ const ALL: &str = r#"layers = [
     { kind = "flatten" }, { kind = "dense", units = 20 }, { kind = "gelu_tanh" },
     { kind = "batch_norm" }, { kind = "group_norm", groups = 5 }, { kind = "hard_sigmoid" },
     { kind = "dense", units = 20 }, { kind = "softsign" }, { kind = "dense", units = 20 },
+    { kind = "exponential" }, { kind = "softmax" }, { kind = "dense", units = 20 },
     { kind = "selu" },
     { kind = "residual", scale = { fixed = 0.3 }, body = [
         { kind = "dense", units = 20 }, { kind = "hard_tanh" } ] },
@@ -220,7 +222,7 @@ const STEPS: &str = r#"layers = [
     { kind = "convolution", filters = 4, kernel = [4, 4], stride = [4, 4] },
     { kind = "layer_norm" }, { kind = "rms_norm" }, { kind = "places" },
     { kind = "attention", heads = 2, causal = true }, { kind = "prelu" },
-    { kind = "dense", units = 6 }, { kind = "rms_norm" }, { kind = "gru", units = 7 },
+    { kind = "dense", units = 6 }, { kind = "softmax" }, { kind = "rms_norm" }, { kind = "gru", units = 7 },
     { kind = "batch_norm" }, { kind = "rnn", units = 5 },
     { kind = "rnn", units = 8, activation = "relu" }, { kind = "group_norm", groups = 4 },
     { kind = "standardise" }, { kind = "transformer", heads = 4, hidden = 12, causal = true },

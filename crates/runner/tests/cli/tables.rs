@@ -191,13 +191,34 @@ fn regressions_are_trained_scored_and_predicted() {
     assert!((predicted[10]["value"].as_f64().unwrap() - 13.0).abs() < 0.3, "{}", predicted[10]);
     assert!(stdout(&world.expect(0, "predict sums sums.csv", &[])).contains("value"));
 
+    // Counts, whose predictions are rates.
+    let counts = "preset = \"linear\"\nloss = { kind = \"poisson\" }\nepochs = 40\nbatch = 16\n\
+                  optimizer = { kind = \"adam\" }\nlr = 0.02\n";
+    world.write("counts.toml", counts);
+    let train = "train --config counts.toml --data sums.csv --target sum --out counts --quiet";
+    world.expect(0, train, &[]);
+    let scored = json(&stdout(&world.expect(0, "eval counts --json", &[])));
+    assert!(scored["r_squared"].as_f64().unwrap() > 0.7, "{scored}");
+    assert_eq!(scored["target_std"], serde_json::Value::Null);
+    let predicted = json(&stdout(&world.expect(0, "predict counts sums.csv --json", &[])));
+    let rates: Vec<_> =
+        predicted.as_array().unwrap().iter().map(|row| row["value"].as_f64().unwrap()).collect();
+    assert!(rates.iter().all(|rate| *rate > 0.0 && *rate < 40.0), "{rates:?}");
+
     for (arguments, text) in
         [("--preset svm", "loss"), ("--preset logistic --config loss.toml", "--config")]
     {
         world.write("loss.toml", "loss = { kind = \"cross_entropy\" }\n");
         world.expect(2, &format!("train --dataset linear {arguments}"), &[text]);
     }
-    world.expect(2, "train --dataset linear --config loss.toml", &["loss", "mse, mae or huber"]);
+    world.expect(2, "train --dataset linear --config loss.toml", &["loss", "mse, mae, huber"]);
+    world.write("counts.toml", "loss = { kind = \"poisson\" }\n");
+    let text = ["loss", "at least 0", "training row"];
+    world.expect(2, "train --dataset linear --config counts.toml", &text);
+    let text = ["standardise_target", "poisson"];
+    let counts = "loss = { kind = \"poisson\" }\nstandardise_target = true\n";
+    world.write("counts.toml", counts);
+    world.expect(2, "train --dataset linear --config counts.toml", &text);
     world.write("early.toml", "early_stopping = { monitor = \"val_accuracy\" }\n");
     world.expect(2, "train --dataset linear --config early.toml", &["early_stopping", "val_loss"]);
     world.write("mixing.toml", "mixing = { kind = \"mixup\", alpha = 0.2 }\n");

@@ -41,7 +41,21 @@ impl Config {
         let has_numbers = is_table && matches!(dataset.train.inputs(), Inputs::Numbers(_));
         let standardise = self.standardise.take().unwrap_or(has_numbers);
         let has_values = dataset.has_values();
-        let unstandardise = self.standardise_target.take().unwrap_or(has_values);
+        let loss = *self.loss.get_or_insert_with(|| match preset.loss() {
+            // A preset without a particular loss has cross-entropy, which needs classes.
+            Loss::CrossEntropy { .. } if has_values => Loss::Mse,
+            loss => loss,
+        });
+        // A count is no count in units of a standard deviation.
+        let counts = matches!(loss, Loss::Poisson { .. });
+        let unstandardise = self.standardise_target.take().unwrap_or(has_values && !counts);
+        if unstandardise && counts {
+            return Err(Error::Usage(
+                "standardise_target: expected false or none with the loss poisson, whose targets \
+                 are counts, got true (key `standardise_target`)"
+                    .into(),
+            ));
+        }
         if unstandardise && !has_values {
             let name = &dataset.name;
             return Err(Error::Usage(format!(
@@ -57,11 +71,6 @@ impl Config {
             let (first, last) = (Standardise {}.into(), Unstandardise {}.into());
             let first = standardise.then_some(first).into_iter();
             first.chain(layers).chain(unstandardise.then_some(last)).collect()
-        });
-        self.loss.get_or_insert_with(|| match preset.loss() {
-            // A preset without a particular loss has cross-entropy, which needs classes.
-            Loss::CrossEntropy { .. } if has_values => Loss::Mse,
-            loss => loss,
         });
         Ok(())
     }
