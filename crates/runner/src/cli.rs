@@ -17,6 +17,7 @@ mod lr_find;
 mod manual;
 mod predict;
 mod proof;
+mod recorder;
 mod report;
 mod sweep;
 mod train;
@@ -38,6 +39,7 @@ use kernels::Isa;
 use lr_find::LrFindArgs;
 use predict::PredictArgs;
 use proof::ProofArgs;
+use recorder::RecorderArgs;
 use report::ReportArgs;
 use sweep::SweepArgs;
 use train::TrainArgs;
@@ -98,6 +100,14 @@ enum Command {
     /// Explain a rule of the diagnosis: definition, formula, thresholds, cures
     #[command(after_help = "Example:\n  evenkeel explain vanishing-gradient")]
     Explain(ExplainArgs),
+    /// Print a Python file that records a training in PyTorch or Keras, for `diagnose --record`
+    ///
+    /// The file needs nothing but the framework and its NumPy, and takes about three lines in the
+    /// program: its first comment shows them. The record is a file of JSON lines.
+    #[command(after_help = "Examples:\n  evenkeel recorder torch --out evenkeel_torch.py\n  \
+                            evenkeel recorder keras > evenkeel_keras.py\n  evenkeel diagnose \
+                            --record record.jsonl")]
+    Recorder(RecorderArgs),
     /// Re-render the report of a run, or compare several runs
     #[command(after_help = "Examples:\n  evenkeel report runs/mlp-1\n  \
                       evenkeel report runs/mlp-1 runs/mlp-2 --out two.html")]
@@ -190,6 +200,7 @@ impl Command {
             Self::Predict(args) => args.run(),
             Self::Diagnose(args) => args.run(),
             Self::Explain(args) => args.run(),
+            Self::Recorder(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Sweep(args) => args.run(started),
             Self::LrFind(args) => args.run(),

@@ -54,3 +54,8 @@ fn configurations() {
 fn checkpoints() {
     replay("checkpoint", readers::checkpoint);
 }
+
+#[test]
+fn records() {
+    replay("doctor_record", readers::doctor_record);
+}
