@@ -80,9 +80,9 @@ pub fn doctor_record(bytes: &[u8]) {
     let has_warning = verdict.findings.iter().any(|finding| finding.severity > Severity::Info);
     assert_eq!(verdict.is_healthy(), !has_warning);
     let mut lines = vec![serde_json::to_string(&doctor::Entry::Model(record.model.clone()))];
-    lines.extend(record.steps.iter().cloned().map(|step| {
-        serde_json::to_string(&doctor::Entry::Step(step))
-    }));
+    lines.extend(
+        record.steps.iter().cloned().map(|step| serde_json::to_string(&doctor::Entry::Step(step))),
+    );
     let lines: Result<Vec<String>, _> = lines.into_iter().collect();
     let text = lines.expect("entries are written").join("\n") + "\n";
     let read = record_file::parse(text.as_bytes(), path).expect("what was written");
