@@ -61,7 +61,7 @@ def train(is_recorded):
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    inputs, labels = examples(1984, 0)
+    inputs, labels = examples(320 if case == "layers" else 1984, 0)
     validation = examples(500, 1)
     callbacks = []
     if is_recorded:

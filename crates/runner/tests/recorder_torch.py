@@ -74,7 +74,7 @@ def train(is_recorded):
     rate = 1e3 if case == "rate" else 0.05
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.5)
     criterion = nn.CrossEntropyLoss()
-    inputs, labels = examples(2000, 0)
+    inputs, labels = examples(320 if case == "layers" else 2000, 0)
     val_inputs, val_labels = examples(500, 1)
     steps = len(inputs) // BATCH
     if is_recorded:

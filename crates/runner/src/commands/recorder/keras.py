@@ -303,8 +303,7 @@ class Recorder(keras.callbacks.Callback):
             sample = {"param_norm": _norm(before), "update_norm": _norm(update)}
             tensor = self._tensors[index]
             if tensor["weight"] and (self._step == 1 or tensor["name"] in self._equal):
-                units = before.shape[-1]
-                sample["equal_units"] = _equal_units(before.reshape(-1, units).T)
+                sample["equal_units"] = _equal_units(before.reshape(-1, tensor["fan_out"]).T)
                 if sample["equal_units"]:
                     self._equal.add(tensor["name"])
             slot = self._slots.get(id(variable))
@@ -575,6 +574,11 @@ class _Gradients:
             gradient = of_variable.get(id(variable))
             if gradient is None:
                 gradient = ops.zeros(variable.shape)
+            if type(gradient).__name__ == "IndexedSlices":
+                # TensorFlow's sparse gradient of an embedding.
+                import tensorflow
+
+                gradient = tensorflow.convert_to_tensor(gradient)
             gradient = ops.cast(ops.convert_to_tensor(gradient), "float32")
             gradients.append(gradient if scale is None else gradient / scale)
 
@@ -703,7 +707,9 @@ def _describe_tensor(variable, layer, kind, trained):
     shape = tuple(variable.shape)
     elements = math.prod(shape)
     is_weight = len(shape) > 1 and kind not in NORMALISATIONS and variable.name != "bias"
-    units = shape[-1] if is_weight else 0
+    # Kernels of attention have axes for heads: [inputs, heads, units], and [heads, units, outputs].
+    is_of_heads = kind == "attention" and "attention_output" not in variable.path
+    units = (math.prod(shape[1:]) if is_of_heads else shape[-1]) if is_weight else 0
     return {
         "name": variable.path,
         "layer": layer,

@@ -396,12 +396,11 @@ class Recorder:
         """Measures the layers' outputs in the next step if it is sampled, and only then."""
         is_sampled = self._is_sampled(self._step + 1)
         if is_sampled and not self._hooks:
-            for name, module in self.model.named_modules():
-                if _is_layer(module):
-                    hook = lambda module, inputs, outputs, name=name: self._on_outputs(
-                        name, module, inputs, outputs
-                    )
-                    self._hooks.append(module.register_forward_hook(hook))
+            for name, module in _layers(self.model).items():
+                hook = lambda module, inputs, outputs, name=name: self._on_outputs(
+                    name, module, inputs, outputs
+                )
+                self._hooks.append(module.register_forward_hook(hook))
         elif not is_sampled:
             for hook in self._hooks:
                 hook.remove()
@@ -463,21 +462,23 @@ class Recorder:
     def _describe(self):
         """Writes the model, and the data if they are known."""
         modules = dict(self.model.named_modules())
-        registered = [name for name, module in modules.items() if _is_layer(module)]
+        registered = list(_layers(self.model))
         with_parameters = {
             self._owner(name, registered) for name, _ in self.model.named_parameters()
         }
         order = list(self._shapes) or registered
-        # Modules that own parameters but were not called: after the one registered before them.
+        # Modules that own parameters but were not called: after the one registered before them, but
+        # never after the output layer.
+        output = [name for name in order if name and name in with_parameters][-1:]
         for index, name in enumerate(registered):
             if name in with_parameters and name not in order:
-                before = [other for other in registered[:index] if other in order]
-                order.insert(order.index(before[-1]) + 1 if before else 0, name)
+                before = [order.index(other) for other in registered[:index] if other in order]
+                latest = order.index(output[0]) if output else len(order)
+                order.insert(min(before[-1] + 1 if before else 0, latest), name)
         if self._of_probabilities and order and _kind(modules[order[-1]]) == "sigmoid":
             # It belongs to the loss.
             order.pop()
-        last = [name for name in order if name in with_parameters][-1:]
-        self._layers = [self._layer(name, modules, name in last) for name in order]
+        self._layers = [self._layer(name, modules, name in output) for name in order]
         self._tensors = self._describe_tensors(order, modules)
         parameters = [parameter for _, parameter in self.model.named_parameters()]
         dtype = DTYPES.get(parameters[0].dtype, "") if parameters else ""
@@ -617,6 +618,18 @@ class Recorder:
                 element = first(_dense(parameter.grad))
                 return {"name": name, "operation": "gradient", "element": element}
         return None
+
+
+def _layers(model):
+    """Modules that are listed, by name. Parts of a known one, such as attention, are not."""
+    layers, whole = {}, []
+    for name, module in model.named_modules():
+        is_within = any(name.startswith(prefix) for prefix in whole)
+        if not is_within and _is_layer(module):
+            layers[name] = module
+            if name and _known_kind(module) is not None:
+                whole.append(name + ".")
+    return layers
 
 
 def _is_layer(module):
