@@ -5,6 +5,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use doctor::{Settings, Severity, judge};
 use kernels::Cpu;
 use nn::{Init, LayerSpec, Network, Plan, Shape};
 use runner::data::idx::Array;
@@ -12,6 +13,7 @@ use runner::data::npy::Elements;
 use runner::data::scan::{Invert, Preparation};
 use runner::data::table::TargetColumn;
 use runner::data::{Inputs, Labelled, arrays, folder, npy, scan, table};
+use runner::diagnosis::record_file;
 use runner::run::checkpoint::{Checkpoint, Identity, encode};
 use runner::run::config::{Config, NonFinite};
 use runner::run::setup::Setup;
@@ -63,6 +65,30 @@ pub fn table(bytes: &[u8]) {
     if let Ok(set) = arrays::parse(Cursor::new(bytes), path, &mut |_| {}) {
         assert!(!set.train.is_empty());
     }
+}
+
+/// Reads `bytes` as a record of a training. If it is accepted, it is judged: each finding has a
+/// confidence from 0 to 1, and a message. Written and read back, it is the same record.
+pub fn doctor_record(bytes: &[u8]) {
+    let path = Path::new("record.jsonl");
+    let Ok(record) = record_file::parse(bytes, path) else { return };
+    let verdict = judge(&record, &Settings::default());
+    for finding in &verdict.findings {
+        assert!((0.0..=1.0).contains(&finding.confidence), "{}", finding.id);
+        assert!(!finding.message.is_empty(), "{}", finding.id);
+    }
+    let has_warning = verdict.findings.iter().any(|finding| finding.severity > Severity::Info);
+    assert_eq!(verdict.is_healthy(), !has_warning);
+    let mut lines = vec![serde_json::to_string(&doctor::Entry::Model(record.model.clone()))];
+    lines.extend(
+        record.steps.iter().cloned().map(|step| serde_json::to_string(&doctor::Entry::Step(step))),
+    );
+    let lines: Result<Vec<String>, _> = lines.into_iter().collect();
+    let text = lines.expect("entries are written").join("\n") + "\n";
+    let read = record_file::parse(text.as_bytes(), path).expect("what was written");
+    // NaN is not equal to itself.
+    assert_eq!(format!("{:?}", read.model), format!("{:?}", record.model));
+    assert_eq!(format!("{:?}", read.steps), format!("{:?}", record.steps));
 }
 
 /// Parses `text` as a configuration. If it is accepted, it is written and read back unchanged, and

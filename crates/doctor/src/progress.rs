@@ -198,7 +198,7 @@ fn chance_loss(record: &Record) -> Option<f64> {
     match (model.task, &model.loss[..]) {
         (Task::Classification, "cross_entropy") => {
             let counts = data.map(|data| &data.class_counts[..]).unwrap_or_default();
-            let total = counts.iter().sum::<u64>() as f64;
+            let total = counts.iter().map(|&count| count as f64).sum::<f64>();
             if total > 0.0 {
                 let entropy = |&count: &u64| {
                     let p = count as f64 / total;
@@ -223,9 +223,9 @@ fn chance_accuracy(record: &Record) -> Option<f64> {
         return None;
     }
     let counts = record.data.as_ref().map(|data| &data.class_counts[..]).unwrap_or_default();
-    let total = counts.iter().sum::<u64>();
+    let total = counts.iter().map(|&count| count as f64).sum::<f64>();
     match counts.iter().max() {
-        Some(&most) if total > 0 => Some(most as f64 / total as f64),
+        Some(&most) if total > 0.0 => Some(most as f64 / total),
         _ => (record.model.classes > 1).then(|| 1.0 / record.model.classes as f64),
     }
 }

@@ -17,6 +17,7 @@ mod lr_find;
 mod manual;
 mod predict;
 mod proof;
+mod recorder;
 mod replay;
 mod report;
 mod sweep;
@@ -39,6 +40,7 @@ use kernels::Isa;
 use lr_find::LrFindArgs;
 use predict::PredictArgs;
 use proof::ProofArgs;
+use recorder::RecorderArgs;
 use replay::ReplayArgs;
 use report::ReportArgs;
 use sweep::SweepArgs;
@@ -100,6 +102,14 @@ enum Command {
     /// Explain a rule of the diagnosis: definition, formula, thresholds, cures
     #[command(after_help = "Example:\n  evenkeel explain vanishing-gradient")]
     Explain(ExplainArgs),
+    /// Print a Python file that records a training in PyTorch or Keras, for `diagnose --record`
+    ///
+    /// The file needs nothing but the framework and its NumPy, and takes about three lines in the
+    /// program: its first comment shows them. The record is a file of JSON lines.
+    #[command(after_help = "Examples:\n  evenkeel recorder torch --out evenkeel_torch.py\n  \
+                            evenkeel recorder keras > evenkeel_keras.py\n  evenkeel diagnose \
+                            --record record.jsonl")]
+    Recorder(RecorderArgs),
     /// Repeat one step of a run to the bit, and print what every layer and tensor did in it
     #[command(after_help = "Example:\n  evenkeel replay runs/mlp-1 --step 200 --dtype f64 --out \
                             step.safetensors")]
@@ -196,6 +206,7 @@ impl Command {
             Self::Predict(args) => args.run(),
             Self::Diagnose(args) => args.run(),
             Self::Explain(args) => args.run(),
+            Self::Recorder(args) => args.run(),
             Self::Replay(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Sweep(args) => args.run(started),

@@ -16,6 +16,7 @@ pub mod lr_find;
 pub(crate) mod output;
 pub mod overfit;
 pub mod predict;
+pub mod recorder;
 pub mod replay;
 pub mod report;
 pub mod suite;

@@ -51,10 +51,10 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
 
 fn find_frozen(context: &Context<'_>) -> Option<Finding> {
     let weights = || context.record.model.tensors.iter().filter(|tensor| tensor.weight);
-    let total = weights().map(|tensor| tensor.elements).sum::<u64>() as f64;
+    let total = weights().map(|tensor| tensor.elements as f64).sum::<f64>();
     let frozen = || weights().filter(|tensor| tensor.frozen);
     let first = frozen().next()?;
-    let elements = frozen().map(|tensor| tensor.elements).sum::<u64>() as f64;
+    let elements = frozen().map(|tensor| tensor.elements as f64).sum::<f64>();
     let (count, of) = (frozen().count(), weights().count());
     let percent = if total > 0.0 { 100.0 * elements / total } else { 0.0 };
     let message = format!(

@@ -199,7 +199,7 @@ fn regressions_are_trained_scored_and_predicted() {
     world.expect(0, train, &[]);
     let scored = json(&stdout(&world.expect(0, "eval counts --json", &[])));
     assert!(scored["r_squared"].as_f64().unwrap() > 0.7, "{scored}");
-    assert_eq!(scored["target_std"], serde_json::Value::Null);
+    assert_eq!(scored["target_std"], Value::Null);
     let predicted = json(&stdout(&world.expect(0, "predict counts sums.csv --json", &[])));
     let rates: Vec<_> =
         predicted.as_array().unwrap().iter().map(|row| row["value"].as_f64().unwrap()).collect();
