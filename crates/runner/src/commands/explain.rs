@@ -14,9 +14,9 @@ use crate::run::spelling;
 pub fn explain(id: Option<&str>, all: bool) -> Result<(), Error> {
     if all {
         let texts: Vec<_> = ALL.iter().map(|rule| rule.to_string().trim_end().to_owned()).collect();
-        // Headings one level lower, below that of the document.
-        let text = texts.join("\n\n").replace("\n#", "\n##");
-        return output::print(&format!("#{text}"));
+        // Headings two levels lower, below that of a section.
+        let text = texts.join("\n\n").replace("\n#", "\n###");
+        return output::print(&format!("##{text}"));
     }
     let Some(id) = id else {
         let width = ALL.iter().map(|rule| rule.id.len()).max().unwrap_or(0);

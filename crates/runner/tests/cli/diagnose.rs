@@ -185,3 +185,17 @@ fn data_at_fault_are_named_and_no_configuration_is_sold() {
     assert_eq!((&found["trials"], found.get("cured")), (&json("[]"), None));
     world.expect(0, command, &[]);
 }
+
+#[test]
+fn the_documentation_has_the_text_of_every_rule() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/DOCTOR.md");
+    if !docs.is_file() {
+        println!("skipped: no docs here, as in a published package");
+        return;
+    }
+    let documented = fs::read_to_string(docs).unwrap();
+    let (_, rules) = documented.split_once("\n## Rules\n\n").unwrap();
+    let printed = stdout(&World::new().expect(0, "explain --all", &[]));
+    let remedy = "evenkeel explain --all, below the heading Rules of docs/DOCTOR.md";
+    assert!(rules.trim_end() == printed.trim_end(), "out of date: {remedy}");
+}
