@@ -24,6 +24,7 @@ mod new_data;
 mod non_finite;
 mod predict;
 mod preflight;
+mod reconstruct;
 mod report;
 #[cfg(unix)]
 mod robust;
