@@ -136,6 +136,7 @@ fn examples(set: &Labelled) {
     assert!(!set.is_empty());
     let targets = match set.targets() {
         Targets::Classes(labels) => labels.len(),
+        Targets::Inputs(_) => unreachable!("a file has targets"),
         Targets::Values(values) => {
             assert!(values.iter().all(|value| value.is_finite()));
             values.len()

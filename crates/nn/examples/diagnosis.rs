@@ -20,13 +20,10 @@ fn main() -> Result<(), nn::Error> {
     let draw = Stream::new(1, 0);
     let inputs: Vec<f32> =
         (0..ROWS * INPUTS).map(|i| 2.0 * draw.uniform_f64(i as u64) as f32 - 1.0).collect();
-    let labels: Vec<u32> =
-        inputs.chunks_exact(INPUTS).map(|row| u32::from(row[0] > 0.0)).collect();
+    let labels: Vec<u32> = inputs.chunks_exact(INPUTS).map(|row| u32::from(row[0] > 0.0)).collect();
 
-    let hidden = [
-        LayerSpec::dense(32, Init::GlorotUniform),
-        LayerSpec::Activation(Activation::Sigmoid),
-    ];
+    let hidden =
+        [LayerSpec::dense(32, Init::GlorotUniform), LayerSpec::Activation(Activation::Sigmoid)];
     let mut layers: Vec<LayerSpec> = std::iter::repeat_n(hidden, 12).flatten().collect();
     layers.push(LayerSpec::dense(2, Init::GlorotUniform));
     let network = Network::new(INPUTS, &layers)?;

@@ -184,7 +184,7 @@ fn initial_parameters_depend_on_the_seed_but_not_on_the_instruction_set() {
 
 #[test]
 fn a_workspace_holds_the_outputs_of_every_layer_after_a_gradient() {
-    let layers = [dense(5), RELU, LayerSpec::LayerNorm { epsilon: 1e-5 }, dense(3)];
+    let layers = [dense(5), RELU, LayerNorm::default().into(), dense(3)];
     let network = Network::new(4, &layers).expect("layers that fit");
     let cpu = Cpu::detect();
     let mut params = vec![0.0_f32; network.layout().len()];

@@ -201,6 +201,7 @@ impl SplitInfo {
         let targets = match set.targets() {
             Targets::Classes(classes) => Cow::from(classes),
             Targets::Values(values) => Cow::Owned(bytes(values)),
+            Targets::Inputs(_) => Cow::from(&[]),
         };
         let images_sha256 = sha256(&set.dims(), &data);
         let labels_sha256 = sha256(&set.dims()[..1], &targets);

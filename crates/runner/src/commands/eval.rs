@@ -81,6 +81,13 @@ pub fn eval(request: &Request) -> Result<(), Error> {
     let config = Config::read(&folder.file(folder::CONFIG))?;
     // Fails before any data are read if this machine lacks the instruction set.
     setup::isa(&config)?;
+    if let (Some(_), Some(_)) = (&request.data, config.task) {
+        return Err(Error::Usage(
+            "data: expected none for a run that reconstructs its inputs, got one: eval scores the \
+             run's own examples, see --split (flag --data)"
+                .into(),
+        ));
+    }
     if let Some(path) = request.data.as_deref().filter(|path| new_data::is_supported(path)) {
         let (network, summary) = setup::network_of_run(&folder, &config)?;
         let network = network.with_loss(config.loss.unwrap_or_default());
@@ -115,7 +122,7 @@ fn score(
     let cpu = Cpu::new(setup::isa(config)?, &pool);
     let source = input.data.as_ref().map(|data| format!(" of {data}")).unwrap_or_default();
     let scored = format!("of {} {}{source}", input.indices.len(), input.set.noun());
-    if matches!(input.set.targets(), Targets::Values(_)) {
+    if !matches!(input.set.targets(), Targets::Classes(_)) {
         let (metrics, params_sha256) = pool.enter(|| match config.dtype {
             Dtype::F32 | Dtype::Bf16 => regression::<f32>(folder, cpu, input),
             Dtype::F64 => regression::<f64>(folder, cpu, input),

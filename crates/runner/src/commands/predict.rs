@@ -78,6 +78,13 @@ pub fn predict(request: &Request) -> Result<(), Error> {
     let folder = RunFolder::open(&request.run)?;
     folder::model(&folder)?;
     let config = Config::read(&folder.file(folder::CONFIG))?;
+    if config.task.is_some() {
+        return Err(Error::Usage(
+            "predict: expected a run that predicts classes or values, got one that reconstructs \
+             its inputs: `evenkeel export --format onnx` writes its network"
+                .into(),
+        ));
+    }
     let (network, summary) = setup::network_of_run(&folder, &config)?;
     let loss = config.loss.unwrap_or_default();
     let shape = network.input();

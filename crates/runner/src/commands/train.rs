@@ -22,7 +22,7 @@ use crate::commands::output::print;
 use crate::commands::{diagnose, dry_run};
 use crate::data::centre::are_centred;
 use crate::data::element::Element;
-use crate::data::{Origin, noun};
+use crate::data::{Origin, Targets, noun};
 use crate::diagnosis::watch::Watch;
 use crate::evaluation::interval::Interval;
 use crate::evaluation::predictions::{Predictions, require_predictions};
@@ -518,7 +518,11 @@ impl Session<'_> {
                 End::Stopped => Status::Interrupted,
                 End::Diverged(_) => Status::Diverged,
             },
-            task: if dataset.has_values() { Task::Regression } else { Task::Classification },
+            task: match dataset.train.targets() {
+                Targets::Classes(_) => Task::Classification,
+                Targets::Values(_) => Task::Regression,
+                Targets::Inputs(_) => Task::Reconstruction,
+            },
             test_accuracy: classified.map(|test| test.accuracy()),
             test_accuracy_low: interval.map(|interval| interval.low),
             test_accuracy_high: interval.map(|interval| interval.high),

@@ -14,7 +14,7 @@ pub struct Dataset {
     pub name: String,
     /// Origin of the data.
     pub origin: Origin,
-    /// Number of classes; every label is below it. 0 for regression targets.
+    /// Number of classes; every label is below it. 0 for other targets.
     pub classes: usize,
     /// Names of a table's columns and classes; empty for images.
     pub names: Names,
@@ -103,13 +103,26 @@ impl Dataset {
         }
     }
 
-    /// `true` if targets are values (regression), not classes.
-    pub fn has_values(&self) -> bool {
-        matches!(self.train.targets(), Targets::Values(_))
+    /// The same examples, with the inputs as targets.
+    #[must_use]
+    pub(crate) fn reconstructing(self) -> Self {
+        let names = Names { classes: Vec::new(), ..self.names };
+        let (train, test) = (self.train.reconstructing(), self.test.reconstructing());
+        Self { names, train, test, classes: 0, ..self }
     }
 
-    /// Smallest number of outputs of a network: one per class, or one value.
+    /// `true` if targets are values (regression) or the inputs (reconstruction), not classes.
+    pub fn has_values(&self) -> bool {
+        !matches!(self.train.targets(), Targets::Classes(_))
+    }
+
+    /// `true` if the targets are the inputs.
+    pub fn is_reconstruction(&self) -> bool {
+        matches!(self.train.targets(), Targets::Inputs(_))
+    }
+
+    /// Smallest number of outputs of a network: one per class, one value, or one per input.
     pub fn outputs(&self) -> usize {
-        self.classes.max(1)
+        if self.is_reconstruction() { self.train.image_len() } else { self.classes.max(1) }
     }
 }

@@ -47,6 +47,8 @@ pub enum Targets {
     Classes(Vec<u8>),
     /// Finite numbers, for regression.
     Values(Vec<f32>),
+    /// The inputs themselves, of so many examples: for an autoencoder.
+    Inputs(usize),
 }
 
 impl Targets {
@@ -55,6 +57,7 @@ impl Targets {
         match self {
             Self::Classes(classes) => classes.len(),
             Self::Values(values) => values.len(),
+            Self::Inputs(count) => *count,
         }
     }
 
@@ -169,6 +172,7 @@ impl Labelled {
         let targets = match &self.targets {
             Targets::Classes(classes) => Targets::Classes(taken(classes, 1, indices)),
             Targets::Values(values) => Targets::Values(taken(values, 1, indices)),
+            Targets::Inputs(_) => Targets::Inputs(inputs.len() / self.image_len().max(1)),
         };
         let [_, rows, cols] = self.dims;
         let dims = [targets.len() as u32, rows, cols];
@@ -183,6 +187,12 @@ impl Labelled {
     pub(crate) fn with_contents(&self, inputs: Inputs, targets: Targets) -> Self {
         assert_eq!((inputs.len(), targets.len()), (self.inputs.len(), self.targets.len()));
         Self { inputs, targets, ..*self }
+    }
+
+    /// The same examples, with the inputs as targets.
+    #[must_use]
+    pub(crate) fn reconstructing(self) -> Self {
+        Self { targets: Targets::Inputs(self.len()), ..self }
     }
 
     /// Number of examples.
@@ -214,6 +224,7 @@ impl Labelled {
             match &set.targets {
                 Targets::Classes(classes) => hash.update(classes),
                 Targets::Values(values) => values.iter().for_each(|x| hash.update(x.to_le_bytes())),
+                Targets::Inputs(_) => {}
             }
         }
         hex(&hash.finalize())
@@ -267,11 +278,11 @@ impl Labelled {
         }
     }
 
-    /// Classes of all examples; empty for regression targets.
+    /// Classes of all examples; empty for other targets.
     pub fn labels(&self) -> &[u8] {
         match &self.targets {
             Targets::Classes(classes) => classes,
-            Targets::Values(_) => &[],
+            Targets::Values(_) | Targets::Inputs(_) => &[],
         }
     }
 

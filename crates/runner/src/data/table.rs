@@ -70,6 +70,7 @@ impl Table {
             match self.rows.targets() {
                 Targets::Classes(classes) => text.push_str(&classes[at].to_string()),
                 Targets::Values(values) => text.push_str(&values[at].to_string()),
+                Targets::Inputs(_) => {}
             }
         }
         text.push('\n');

@@ -122,6 +122,13 @@ pub fn inspect(setup: &Setup, cpu: Cpu<'_>) -> Result<Data, Error> {
             data.target_min = values().reduce(f64::min);
             data.target_max = values().reduce(f64::max);
         }
+        // All inputs together.
+        Targets::Inputs(_) => {
+            let (mean, rms) = (data.mean.unwrap_or_default(), data.rms.unwrap_or_default());
+            data.target_mean = Some(mean);
+            data.target_std = Some((rms * rms - mean * mean).max(0.0).sqrt());
+            (data.target_min, data.target_max) = (data.min, data.max);
+        }
     }
     duplicates(setup, &mut data);
     Ok(data)
@@ -315,6 +322,8 @@ fn duplicates(setup: &Setup, data: &mut Data) {
     let target = |index: u32| match dataset.train.targets() {
         Targets::Classes(labels) => u64::from(labels[index as usize]),
         Targets::Values(values) => u64::from(values[index as usize].to_bits()),
+        // Equal examples have equal targets.
+        Targets::Inputs(_) => 0,
     };
     for &index in &split.train {
         match seen.entry(train[index as usize]) {

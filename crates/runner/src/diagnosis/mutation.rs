@@ -152,7 +152,7 @@ impl Mutation {
             }
             Self::ScaledTargets(factor) => match &mut targets {
                 Targets::Values(values) => values.iter_mut().for_each(|y| *y *= factor as f32),
-                Targets::Classes(_) => return Err(self.refuse("values")),
+                Targets::Classes(_) | Targets::Inputs(_) => return Err(self.refuse("values")),
             },
         }
         let train = set.with_contents(Inputs::Numbers(inputs), targets);
@@ -175,7 +175,7 @@ impl Mutation {
 fn labels_of(targets: &mut Targets, mutation: Mutation) -> Result<&mut Vec<u8>, Error> {
     match targets {
         Targets::Classes(labels) => Ok(labels),
-        Targets::Values(_) => Err(mutation.refuse("classes")),
+        Targets::Values(_) | Targets::Inputs(_) => Err(mutation.refuse("classes")),
     }
 }
 
@@ -196,5 +196,6 @@ fn copy_example(inputs: &mut [f32], targets: &mut Targets, width: usize, from: u
     match targets {
         Targets::Classes(labels) => labels[to] = labels[from],
         Targets::Values(values) => values[to] = values[from],
+        Targets::Inputs(_) => {}
     }
 }

@@ -17,7 +17,6 @@ use nn::metrics::is_prediction;
 use nn::{Optimizer, Schedule};
 
 use crate::Error;
-use crate::data::Targets;
 use crate::data::element::Element;
 use crate::diagnosis::recorder::Recorder;
 use crate::diagnosis::{inspection, model, run_record};
@@ -184,8 +183,7 @@ pub(crate) fn score<T: Element>(
 
 /// A linear model of standardised inputs, trained for `steps` steps on batches of the same size.
 fn reference(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Reference, Error> {
-    let has_values = matches!(setup.dataset.train.targets(), Targets::Values(_));
-    let preset = if has_values { Preset::Linear } else { Preset::Logistic };
+    let preset = if setup.dataset.has_values() { Preset::Linear } else { Preset::Logistic };
     let of = &setup.config;
     let config = Config {
         preset,
@@ -202,6 +200,7 @@ fn reference(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Reference, Error
         data: of.data.clone(),
         label: of.label.clone(),
         target: of.target.clone(),
+        task: of.task,
         threads: of.threads,
         isa: of.isa.clone(),
         classification: of.classification,

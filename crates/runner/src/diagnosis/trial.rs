@@ -121,7 +121,7 @@ fn quality<T: Element>(setup: &Setup, cpu: Cpu<'_>, state: &mut State<T>) -> Res
     )?;
     Ok(match set.targets() {
         Targets::Classes(_) => score.accuracy(),
-        Targets::Values(_) => {
+        Targets::Values(_) | Targets::Inputs(_) => {
             let variance = squares - sum * sum / count;
             1.0 - error / variance
         }

@@ -1,4 +1,5 @@
-//! Predictions of a regression and their metrics, which `eval` prints for examples with values.
+//! Predictions of a regression or a reconstruction and their metrics, which `eval` prints for
+//! examples with values.
 
 use std::fmt;
 
@@ -15,9 +16,11 @@ use crate::run::weights::ModelWeights;
 /// Predictions and targets of some rows, in their order.
 #[derive(Clone, Debug)]
 pub(crate) struct RegressionPredictions {
-    /// Target values.
+    /// Values per row: 1, or the inputs of a reconstruction.
+    pub(crate) width: usize,
+    /// Target values, `[rows, width]`.
     pub(crate) targets: Vec<f64>,
-    /// Predicted values.
+    /// Predicted values, `[rows, width]`.
     pub(crate) predicted: Vec<f64>,
     /// Loss of the run.
     pub(crate) score: Score,
@@ -26,8 +29,7 @@ pub(crate) struct RegressionPredictions {
 }
 
 impl RegressionPredictions {
-    /// Predictions of `network`, which has one output, with `weights` for the rows `indices` of
-    /// `set`. Outputs that are logarithms of rates become [rates](to_values).
+    /// Predictions of `network` with `weights` for the rows `indices` of `set`. Outputs that are logarithms of rates become [rates](to_values).
     ///
     /// # Errors
     /// Errors of [`Scorer::score`].
@@ -54,6 +56,7 @@ impl RegressionPredictions {
         )?;
         let predicted = to_values(network.loss(), cpu, predicted)?;
         Ok(Self {
+            width: network.outputs(),
             targets,
             predicted,
             score,
@@ -61,34 +64,39 @@ impl RegressionPredictions {
         })
     }
 
-    /// Rows whose output is NaN or infinite.
+    /// Rows with an output that is NaN or infinite.
     pub(crate) fn unpredicted(&self) -> Vec<u32> {
         (0..)
-            .zip(&self.predicted)
-            .filter(|(_, value)| !value.is_finite())
+            .zip(self.predicted.chunks_exact(self.width.max(1)))
+            .filter(|(_, values)| !values.iter().all(|value| value.is_finite()))
             .map(|(row, _)| row)
             .collect()
     }
 }
 
 /// Values that the `outputs` of a network with this loss predict: e^output for the Poisson loss of
-/// logarithms, otherwise the outputs themselves.
+/// logarithms, the sigmoid for the binary cross-entropy, otherwise the outputs themselves.
 ///
 /// # Errors
 /// None of its own: the kernel's operands are equally long.
 pub(crate) fn to_values(loss: Loss, cpu: Cpu<'_>, outputs: Vec<f64>) -> Result<Vec<f64>, Error> {
-    if loss != (Loss::Poisson { log_input: true }) {
-        return Ok(outputs);
-    }
+    let function = match loss {
+        Loss::Poisson { log_input: true } => math::exp,
+        Loss::BinaryCrossEntropy { .. } => math::sigmoid,
+        _ => return Ok(outputs),
+    };
     let mut values = vec![0.0; outputs.len()];
-    math::exp(cpu, &outputs, &mut values).map_err(nn::Error::from)?;
+    function(cpu, &outputs, &mut values).map_err(nn::Error::from)?;
     Ok(values)
 }
 
 /// Returns mean and standard deviation of the target values that `network` was trained on, if it
-/// standardises them.
+/// standardises them and has one output: columns of a reconstruction have one each.
 pub(crate) fn target_unit<T: Element>(network: &Network, buffers: &[T]) -> Option<[f64; 2]> {
     let (mean, std) = network.target_unit(buffers)?;
+    if network.outputs() != 1 {
+        return None;
+    }
     Some([mean.first()?.to_f64(), std.first()?.to_f64()])
 }
 
@@ -110,7 +118,7 @@ pub(crate) fn decimal(value: f64, decimals: usize) -> String {
 /// Metrics of a regression, in the unit of the target values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RegressionMetrics {
-    /// Number of rows.
+    /// Number of rows. Errors are over all values of them.
     pub images: usize,
     /// Rows without a prediction, since the output is NaN or infinite, by index from 0.
     pub unpredicted: Vec<u32>,
@@ -134,14 +142,14 @@ pub struct RegressionMetrics {
 impl RegressionMetrics {
     /// Metrics of `predictions`.
     pub(crate) fn new(predictions: &RegressionPredictions) -> Self {
-        let RegressionPredictions { targets, predicted, score, target_std } = predictions;
+        let RegressionPredictions { width, targets, predicted, score, target_std } = predictions;
         let count = targets.len() as f64;
         let mean = targets.iter().sum::<f64>() / count;
         let errors = || targets.iter().zip(predicted).map(|(target, value)| target - value);
         let squares: f64 = errors().map(|error| error * error).sum();
         let variance: f64 = targets.iter().map(|target| (target - mean) * (target - mean)).sum();
         Self {
-            images: targets.len(),
+            images: targets.len() / (*width).max(1),
             unpredicted: predictions.unpredicted(),
             loss: score.mean_loss(),
             target_std: *target_std,
@@ -178,7 +186,8 @@ mod tests {
     fn metrics_follow_their_formulas() {
         let score = Score { rows: 4, loss: 2.0, weight: 4.0, correct: 0 };
         let (targets, predicted) = (vec![1.0, 2.0, 3.0, 4.0], vec![1.0, 2.0, 3.0, 2.0]);
-        let predictions = RegressionPredictions { targets, predicted, score, target_std: None };
+        let predictions =
+            RegressionPredictions { width: 1, targets, predicted, score, target_std: None };
         let metrics = RegressionMetrics::new(&predictions);
         assert_eq!(
             (metrics.loss, metrics.mean_absolute_error, metrics.root_mean_squared_error),
@@ -193,5 +202,11 @@ mod tests {
             RegressionMetrics::new(&RegressionPredictions { predicted, ..same }).unpredicted,
             [1, 3]
         );
+        // Two rows of two values.
+        let targets = vec![1.0, 2.0, 3.0, 4.0];
+        let predicted = vec![1.0, 2.0, f64::NAN, 2.0];
+        let rows = RegressionPredictions { width: 2, targets, predicted, score, target_std: None };
+        let metrics = RegressionMetrics::new(&rows);
+        assert_eq!((metrics.images, metrics.unpredicted), (2, vec![1]));
     }
 }

@@ -49,7 +49,8 @@ impl<T: Element> BatchBuffers<T> {
         self.fill_augmented(from, indices, None)
     }
 
-    /// Gathers like [`fill`](Self::fill), then applies `augmentation` to the images.
+    /// Gathers like [`fill`](Self::fill), then applies `augmentation` to the images. Targets that
+    /// are the inputs are those before the augmentation.
     ///
     /// # Errors
     /// Same as [`fill`](Self::fill).
@@ -69,6 +70,12 @@ impl<T: Element> BatchBuffers<T> {
             )));
         };
         gather(self.isa, indices, from, inputs).map_err(|error| Error::Usage(error.to_string()))?;
+        if let Targets::Inputs(_) = from.targets() {
+            if self.values.len() < len {
+                self.values = nn::zeros(capacity * from.image_len())?;
+            }
+            self.values[..len].copy_from_slice(inputs);
+        }
         if let Some(augmentation) = augmentation {
             augmentation.apply(indices, from, inputs);
         }
@@ -86,6 +93,7 @@ impl<T: Element> BatchBuffers<T> {
                 }
                 nn::Targets::Values(values)
             }
+            Targets::Inputs(_) => nn::Targets::Values(&self.values[..len]),
         };
         Ok(Batch { inputs, targets })
     }
@@ -94,6 +102,28 @@ impl<T: Element> BatchBuffers<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::augment::Augment;
+
+    /// Augmented images are reconstructed as they were before.
+    #[test]
+    fn targets_of_a_reconstruction_are_the_clean_inputs() {
+        let pixels: Vec<u8> = (0..40 * 12).map(|i| (i * 7 % 256) as u8).collect();
+        let set = Labelled::new(pixels, vec![0; 40], 4, 3).expect("40 images of 4 x 3");
+        let set = set.reconstructing();
+        assert_eq!((set.len(), set.subset(&[3, 5]).len(), set.labels().len()), (40, 2, 0));
+        let mut batch = BatchBuffers::<f32>::new(Isa::detect(), 5, 12).expect("memory");
+        let indices = [3, 39, 0];
+        let clean = batch.fill(&set, &indices).expect("indices in range");
+        let nn::Targets::Values(targets) = clean.targets else { panic!("no values") };
+        assert_eq!(clean.inputs, targets);
+        let targets = targets.to_vec();
+        let list: Vec<Augment> =
+            vec![toml::from_str("kind = \"noise\"\nstd = 0.3").expect("an augmentation")];
+        let augmentation = Augmentation { list: &list, seed: 1, epoch: 0, isa: Isa::detect() };
+        let noisy = batch.fill_augmented(&set, &indices, Some(augmentation)).expect("in range");
+        assert!(matches!(noisy.targets, nn::Targets::Values(values) if values == targets));
+        assert_ne!(noisy.inputs, targets);
+    }
 
     #[test]
     fn every_instruction_set_gathers_the_same_bits() {

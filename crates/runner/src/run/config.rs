@@ -59,11 +59,15 @@ pub struct Config {
     pub label: Option<String>,
     /// Table column whose numbers are the target values, in place of `label`.
     pub target: Option<String>,
+    /// Task in place of the one that the targets of the data make. Default classification for
+    /// classes, regression for values.
+    pub task: Option<Objective>,
     /// `true` to standardise the inputs by the training set: the preset's layers then start with
     /// one that does it. Default `true` for tables of numbers.
     pub standardise: Option<bool>,
     /// `true` to standardise the target values by the training set: the preset's layers then end
-    /// with one that inverts it. Default `true` for data with values.
+    /// with one that inverts it. Default `true` for data with values and losses of differences; of
+    /// a reconstruction, for tables.
     pub standardise_target: Option<bool>,
     /// Number of training examples held out for validation. Default one in twelve.
     pub validation: Option<u32>,
@@ -180,6 +184,16 @@ pub enum Source {
     Linear,
 }
 
+/// Task that does not follow from the targets of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// The targets are the inputs, whatever targets the data have: an autoencoder. Augmented images
+    /// have the images before augmentation as targets: a denoising autoencoder (Vincent et al.,
+    /// ICML 2008).
+    Reconstruct,
+}
+
 /// Type of the arithmetic of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -220,6 +234,7 @@ impl Default for Config {
             data: None,
             label: None,
             target: None,
+            task: None,
             standardise: None,
             standardise_target: None,
             validation: None,

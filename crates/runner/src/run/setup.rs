@@ -14,7 +14,7 @@ use crate::data::{
     Choice, Dataset, Inputs, Labelled, Request, Split, Targets, Terminal, generated,
 };
 use crate::machine::thread_pool::ThreadPool;
-use crate::run::config::{ClassWeights, Config, Sampler, Source, is_table};
+use crate::run::config::{ClassWeights, Config, Objective, Sampler, Source, is_table};
 use crate::run::folder;
 use crate::run::folder::RunFolder;
 use crate::run::summary::Summary;
@@ -77,10 +77,14 @@ impl Setup {
         let network = network(&config, input, layers, is_sparse(&dataset))
             .map_err(|error| with_remedy(error, &config, input))?;
         let network = network.with_loss(config.loss.unwrap_or_default());
-        if dataset.has_values() && network.outputs() != 1 {
+        if dataset.has_values() && network.outputs() != dataset.outputs() {
+            let outputs = if dataset.is_reconstruction() {
+                format!("{} outputs, one for each input", dataset.outputs())
+            } else {
+                "1 output, for the value of each row".into()
+            };
             return Err(Error::Usage(format!(
-                "layers: expected 1 output, for the value of each row of {}, got {} (key \
-                 `layers`)",
+                "layers: expected {outputs} of {}, got {} (key `layers`)",
                 dataset.name,
                 network.outputs()
             )));
@@ -182,7 +186,9 @@ fn check_data(config: &Config, dataset: &Dataset) -> Result<(), Error> {
     let name = &dataset.name;
     if dataset.has_values() {
         let loss = config.loss.unwrap_or_default();
-        if !loss.compares_differences() && !matches!(loss, Loss::Poisson { .. }) {
+        if dataset.is_reconstruction() {
+            check_reconstruction(loss, dataset)?;
+        } else if !loss.compares_differences() && !matches!(loss, Loss::Poisson { .. }) {
             return refuse(format!(
                 "loss: expected mse, mae, huber, log_cosh or poisson for {name}, whose rows have \
                  values, got a loss for classes (key `loss`)"
@@ -234,6 +240,31 @@ fn check_counts(dataset: &Dataset) -> Result<(), Error> {
              {value} in {part} row {row} (from 0): use mse, mae, huber or log_cosh (key `loss`)",
             dataset.name
         )));
+    }
+    Ok(())
+}
+
+/// Checks that the loss compares outputs with inputs, and that inputs are probabilities for the
+/// binary cross-entropy.
+fn check_reconstruction(loss: Loss, dataset: &Dataset) -> Result<(), Error> {
+    let name = &dataset.name;
+    if loss.compares_differences() {
+        return Ok(());
+    }
+    if !matches!(loss, Loss::BinaryCrossEntropy { .. }) {
+        return Err(Error::Usage(format!(
+            "loss: expected mse, mae, huber, log_cosh or binary_cross_entropy for the \
+             reconstruction of {name}, got another (keys `loss`, `task`)"
+        )));
+    }
+    for set in [&dataset.train, &dataset.test] {
+        let Inputs::Numbers(numbers) = set.inputs() else { continue };
+        if let Some(number) = numbers.iter().find(|number| !(0.0..=1.0).contains(*number)) {
+            return Err(Error::Usage(format!(
+                "loss: expected inputs in 0 to 1 for the reconstruction of {name} by \
+                 binary_cross_entropy, got {number}: scale them, or use mse (keys `loss`, `task`)"
+            )));
+        }
     }
     Ok(())
 }
@@ -390,7 +421,11 @@ pub(crate) fn load(config: &Config) -> Result<Dataset, Error> {
     };
     let request = Request::from_environment(choice, config.seed, generated::load);
     let mut terminal = Terminal::default();
-    Ok(data::load(&request, &mut |event| terminal.on_event(event))?)
+    let dataset = data::load(&request, &mut |event| terminal.on_event(event))?;
+    Ok(match config.task {
+        Some(Objective::Reconstruct) => dataset.reconstructing(),
+        None => dataset,
+    })
 }
 
 /// Kind of the data in `path`: by its name a table or an archive of arrays, otherwise a folder.

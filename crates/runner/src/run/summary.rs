@@ -14,7 +14,7 @@ pub enum Status {
     Diverged,
 }
 
-/// Task of a network: classification or regression.
+/// Task of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
@@ -23,6 +23,8 @@ pub enum Task {
     Classification,
     /// A value for each example.
     Regression,
+    /// The inputs of each example.
+    Reconstruction,
 }
 
 /// `summary.json`: the results of a run. Times are seconds, accuracies fractions; what is unknown
@@ -34,7 +36,7 @@ pub struct Summary {
     pub format: u32,
     /// Status of the run.
     pub status: Status,
-    /// Task of the run. For a regression, [`to_json`](Self::to_json) writes no accuracies.
+    /// Task of the run. [`to_json`](Self::to_json) writes accuracies of classifications alone.
     pub task: Task,
     /// Fraction of the test set that `model.safetensors` classifies correctly.
     #[serde(skip_serializing_if = "is_meaningless")]
@@ -125,7 +127,7 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// `true` for the accuracy of a regression, as [`Summary::to_json`] marks it.
+/// `true` for the accuracy of another task than a classification, as [`Summary::to_json`] marks it.
 fn is_meaningless(accuracy: &Option<f64>) -> bool {
     accuracy.is_some_and(f64::is_nan)
 }
@@ -134,7 +136,7 @@ impl Summary {
     /// Text of `summary.json`.
     pub fn to_json(&self) -> String {
         let mut summary = self.clone();
-        if self.task == Task::Regression {
+        if self.task != Task::Classification {
             let Self { test_accuracy, test_accuracy_low, test_accuracy_high, val_accuracy, .. } =
                 &mut summary;
             for accuracy in [test_accuracy, test_accuracy_low, test_accuracy_high, val_accuracy] {

@@ -29,16 +29,7 @@ pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<ModelWeights<T
     let mut weights = ModelWeights::<T>::initial(network, cpu, config.seed)?;
 
     let mut example = BatchBuffers::<f64>::new(cpu.isa, 1, network.inputs())?;
-    let mut indices = split.train.chunks(1);
-    let next_input =
-        |row: &mut [f64]| match indices.next().map(|index| example.fill(&dataset.train, index)) {
-            Some(Ok(batch)) => {
-                row.copy_from_slice(batch.inputs);
-                true
-            }
-            // `fill` has no error here: the indices of the split are in range.
-            _ => false,
-        };
+    let next_input = next_input(&mut example, setup);
     let mut buffers = weights.buffers.iter().map(|value| value.to_f64()).collect::<Vec<_>>();
     let has_fitted_inputs = network.fit(cpu, next_input, &mut buffers)?;
     let has_fitted_targets = match dataset.train.targets() {
@@ -46,6 +37,10 @@ pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<ModelWeights<T
             let mut targets = split.train.iter().map(|&index| f64::from(values[index as usize]));
             let next_target =
                 |row: &mut [f64]| targets.next().map(|value| row.fill(value)).is_some();
+            network.fit_targets(cpu, next_target, &mut buffers)?
+        }
+        Targets::Inputs(_) => {
+            let next_target = self::next_input(&mut example, setup);
             network.fit_targets(cpu, next_target, &mut buffers)?
         }
         Targets::Classes(_) => false,
@@ -65,6 +60,21 @@ pub fn weights<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<ModelWeights<T
         lsuv.scale(cpu, network.input(), layers, &registry, params, buffers, inputs)?;
     }
     Ok(weights)
+}
+
+/// Function that writes the inputs of one training example of `setup` after the other, and returns
+/// `false` at the end. `example` has the capacity of one.
+fn next_input(example: &mut BatchBuffers<f64>, setup: &Setup) -> impl FnMut(&mut [f64]) -> bool {
+    let Setup { dataset, split, .. } = setup;
+    let mut indices = split.train.chunks(1);
+    move |row| match indices.next().map(|index| example.fill(&dataset.train, index)) {
+        Some(Ok(batch)) => {
+            row.copy_from_slice(batch.inputs);
+            true
+        }
+        // `fill` has no error here: the indices of the split are in range.
+        _ => false,
+    }
 }
 
 /// Returns the state before the first step.

@@ -25,6 +25,7 @@ mod new_data;
 mod non_finite;
 mod predict;
 mod preflight;
+mod reconstruct;
 mod recorder;
 mod report;
 #[cfg(unix)]

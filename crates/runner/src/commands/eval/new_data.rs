@@ -122,7 +122,7 @@ fn check(set: &Labelled, path: &Path, network: &Network) -> Result<(), DataError
     }
     // A network with one output predicts values: there are two classes at least.
     match (set.targets(), network.outputs()) {
-        (Targets::Values(_), 1) => Ok(()),
+        (Targets::Values(_), 1) | (Targets::Inputs(_), _) => Ok(()),
         (Targets::Classes(_), 1) => {
             let expected = "values as targets, as in the run's data (integers are classes: convert \
                             them with .astype(\"float32\"))";

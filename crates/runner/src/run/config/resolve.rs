@@ -46,13 +46,15 @@ impl Config {
             Loss::CrossEntropy { .. } if has_values => Loss::Mse,
             loss => loss,
         });
-        // A count is no count in units of a standard deviation.
-        let counts = matches!(loss, Loss::Poisson { .. });
-        let unstandardise = self.standardise_target.take().unwrap_or(has_values && !counts);
-        if unstandardise && counts {
+        // A count or a probability is none in units of a standard deviation, and pixels have a
+        // unit in common.
+        let differences = loss.compares_differences();
+        let is_measured = has_values && (!dataset.is_reconstruction() || has_numbers);
+        let unstandardise = self.standardise_target.take().unwrap_or(is_measured && differences);
+        if unstandardise && has_values && !differences {
             return Err(Error::Usage(
-                "standardise_target: expected false or none with the loss poisson, whose targets \
-                 are counts, got true (key `standardise_target`)"
+                "standardise_target: expected false or none with a loss other than mse, mae, huber \
+                 and log_cosh, such as poisson, got true (key `standardise_target`)"
                     .into(),
             ));
         }
