@@ -67,7 +67,7 @@ fn verdict(world: &World, python: &OsString, framework: &str, case: &str) -> Val
     serde_json::from_str(&stdout(&output)).unwrap()
 }
 
-/// Names of the findings that are at least as severe as `severity`.
+/// Names of the findings of these severities, in order.
 fn findings<'a>(verdict: &'a Value, severities: &[&str]) -> Vec<&'a str> {
     let all = verdict["findings"].as_array().unwrap().iter();
     let severe = all.filter(|f| severities.contains(&f["severity"].as_str().unwrap()));
@@ -96,8 +96,9 @@ fn trainings_are_judged(framework: &str) {
     let found = findings(&zero, &["critical", "warning"]);
     assert_eq!(found.first(), Some(&"zero-initialisation"), "{zero:#}");
 
+    // Equal units may still separate the classes to some extent.
     let equal = verdict("equal");
-    let found = findings(&equal, &["critical", "warning"]);
+    let found = findings(&equal, &["critical", "warning", "info"]);
     assert_eq!(found.first(), Some(&"symmetric-units"), "{equal:#}");
 }
 

@@ -311,9 +311,14 @@ def _data(inputs, targets, validation, has_classes, classes, shuffled, are_indic
     return data
 
 
-def _scores(predictions, labels, classes):
-    """Counts of predicted classes and of correct predictions, per class."""
-    predictions, labels = _labels(_array(predictions), classes), _labels(_array(labels), classes)
+def _scores(predictions, labels, classes, threshold):
+    """Counts of predicted classes and of correct predictions, per class. One output per example is
+    that of the second of two classes, which is predicted above `threshold`."""
+    predictions, labels = _array(predictions), _labels(_array(labels), classes)
+    has_one = predictions.ndim < 2 or predictions.shape[-1] == 1
+    if has_one and predictions.dtype.kind == "f":
+        predictions = (predictions > threshold).astype(numpy.int64)
+    predictions = _labels(predictions, classes)
     return {
         "predicted_counts": _class_counts(predictions, classes),
         "correct_counts": _class_counts(labels[predictions == labels], classes),

@@ -196,6 +196,10 @@ class Recorder:
         self.loss, self._of_probabilities = LOSSES.get(name.lower(), (name.lower(), False))
         if loss == "binary_cross_entropy":
             self._of_probabilities = False
+        # Output above which the second of two classes is predicted.
+        self._threshold = 0.5 if self._of_probabilities else 0.0
+        if self.loss == "binary_cross_entropy":
+            classes = max(2, classes)
         if task is None:
             is_regression = classes == 0 and self.loss in ("mse", "mae", "huber")
             task = "regression" if is_regression else "classification"
@@ -267,7 +271,7 @@ class Recorder:
         if self.clip_norm is not None:
             step["clip_scale"] = min(1.0, self.clip_norm / norm) if norm > 0.0 else 1.0
         if outputs is not None and targets is not None and self.task == "classification":
-            step["accuracy"] = _accuracy(outputs, targets)
+            step["accuracy"] = _accuracy(outputs, targets, self._threshold)
             self._accuracies.append(step["accuracy"])
         self._losses.append(loss)
         is_finite = math.isfinite(loss) and math.isfinite(norm)
@@ -333,7 +337,7 @@ class Recorder:
         if train_accuracy is None and self._accuracies:
             epoch["train_accuracy"] = sum(self._accuracies) / len(self._accuracies)
         if predictions is not None and labels is not None and self.task == "classification":
-            epoch.update(_scores(predictions, labels, self.classes))
+            epoch.update(_scores(predictions, labels, self.classes, self._threshold))
         self._losses, self._accuracies = [], []
         self._file.write("epoch", epoch)
 
@@ -747,7 +751,7 @@ def _units(parameter, kind):
     return parameter.shape[1 if is_transposed else 0]
 
 
-def _accuracy(outputs, targets):
+def _accuracy(outputs, targets, threshold):
     outputs, targets = outputs.detach(), targets.detach()
     if outputs.shape == targets.shape and not outputs.is_floating_point():
         correct = outputs == targets
@@ -757,7 +761,7 @@ def _accuracy(outputs, targets):
     elif outputs.shape == targets.shape and outputs.dim() > 1 and outputs.shape[-1] > 1:
         correct = outputs.argmax(-1) == targets.argmax(-1)
     else:
-        correct = (outputs.reshape(-1) > 0) == (targets.reshape(-1) > 0.5)
+        correct = (outputs.reshape(-1) > threshold) == (targets.reshape(-1) > 0.5)
     return float(correct.double().mean())
 
 
