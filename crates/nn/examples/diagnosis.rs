@@ -61,7 +61,7 @@ fn main() -> Result<(), nn::Error> {
     network.init(cpu, 1, &mut params)?;
     let mut workspace = Workspace::new(&network, cpu, ROWS)?;
     let mut optimizer = Optimizer::sgd().start(cpu, network.layout())?;
-    let batch = Batch { inputs: &inputs, targets: (&labels).into() };
+    let batch = Batch { inputs: &inputs, targets: labels[..].into() };
     for step in 0..200 {
         let mode = Mode::Train { seed: 1, step };
         let score = network.gradient(cpu, mode, &params, batch, &mut workspace, &mut grads)?;

@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(table.rows.inputs(), noisy.rows.inputs());
         let values = |table: &Table| match table.rows.targets() {
             Targets::Values(values) => values.clone(),
-            Targets::Classes(_) => Vec::new(),
+            _ => Vec::new(),
         };
         let (exact, noisy) = (values(&table), values(&noisy));
         let squares =

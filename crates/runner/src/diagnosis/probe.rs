@@ -17,6 +17,7 @@ use nn::metrics::is_prediction;
 use nn::{Optimizer, Schedule};
 
 use crate::Error;
+use crate::data::Targets;
 use crate::data::element::Element;
 use crate::diagnosis::recorder::Recorder;
 use crate::diagnosis::{inspection, model, run_record};
