@@ -66,7 +66,8 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     }
     let layers = record.model.layers.iter().enumerate();
     let norms = layers.filter(|(_, layer)| layer.kind == "batch_norm");
-    let values = norms.filter_map(|(index, _)| Some((positions(record, index)?.saturating_mul(batch), index)));
+    let values = |index| Some(positions(record, index)?.saturating_mul(batch));
+    let values = norms.filter_map(|(index, _)| Some((values(index)?, index)));
     let (values, index) = values.min()?;
     if values as f64 >= threshold {
         return None;
