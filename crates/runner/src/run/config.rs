@@ -302,8 +302,8 @@ impl Config {
         Self::parse(&fs::read_to_string(path).map_err(DataError::io("read", path))?, path)
     }
 
-    /// Parses `text`, the contents of the file `path`. A file that names a `preset`, and has neither
-    /// `layers` nor a `schedule`, has the schedule of the preset's recipe.
+    /// Parses `text`, the contents of the file `path`. A file that names a `preset`, and has
+    /// neither `layers` nor a `schedule`, has the schedule of the preset's recipe.
     ///
     /// # Errors
     /// [`Error::Config`] if it is not a configuration.

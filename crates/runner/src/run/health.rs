@@ -112,7 +112,8 @@ pub fn finite_mean(values: &[f64]) -> Option<f64> {
 /// line end is the rest of a killed process, and is ignored.
 ///
 /// # Errors
-/// [`DataError::Io`](crate::data::DataError::Io) if it cannot be read; [`Error::Malformed`] if a line is not a [`Health`].
+/// [`DataError::Io`](crate::data::DataError::Io) if it cannot be read; [`Error::Malformed`] if a
+/// line is not a [`Health`].
 pub fn read(path: &Path) -> Result<Vec<Health>, Error> {
     json::read_lines(path, "the health of an epoch")
 }

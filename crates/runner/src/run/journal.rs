@@ -87,8 +87,8 @@ impl<'a> Journal<'a> {
 /// Reads the epochs of the run in `folder`; none if it has no metrics yet.
 ///
 /// # Errors
-/// [`DataError::Io`](crate::data::DataError::Io) if they cannot be read; [`Error::Malformed`] names the first line that is no
-/// epoch.
+/// [`DataError::Io`](crate::data::DataError::Io) if they cannot be read; [`Error::Malformed`] names
+/// the first line that is no epoch.
 pub fn history(folder: &RunFolder) -> Result<Vec<Epoch>, Error> {
     json::read_lines(&folder.file(folder::METRICS), "the metrics of an epoch")
 }

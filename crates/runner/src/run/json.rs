@@ -1,5 +1,5 @@
-//! JSON of a run's files: one object per line, and numbers that are not finite, which are the strings `"NaN"`, `"Infinity"`
-//! and `"-Infinity"`.
+//! JSON of a run's files: one object per line, and numbers that are not finite, which are the
+//! strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 //!
 //! Fields name it with `#[serde(with = "crate::run::json")]`, as in [`epoch`](crate::run::epoch).
 

@@ -192,7 +192,7 @@ fn regressions_are_trained_scored_and_predicted() {
     assert!(stdout(&world.expect(0, "predict sums sums.csv", &[])).contains("value"));
 
     // Counts, whose predictions are rates.
-    let counts = "preset = \"linear\"\nloss = { kind = \"poisson\" }\nepochs = 40\nbatch = 16\n\
+    let counts = "preset = \"linear\"\nloss = { kind = \"poisson\" }\nepochs = 200\nbatch = 16\n\
                   optimizer = { kind = \"adam\" }\nlr = 0.02\n";
     world.write("counts.toml", counts);
     let train = "train --config counts.toml --data sums.csv --target sum --out counts --quiet";
