@@ -29,7 +29,8 @@ pub(crate) struct RegressionPredictions {
 }
 
 impl RegressionPredictions {
-    /// Predictions of `network` with `weights` for the rows `indices` of `set`. Outputs that are logarithms of rates become [rates](to_values).
+    /// Predictions of `network` with `weights` for the rows `indices` of `set`. Outputs that are
+    /// logarithms of rates become [rates](to_values).
     ///
     /// # Errors
     /// Errors of [`Scorer::score`].

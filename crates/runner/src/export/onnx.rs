@@ -407,9 +407,9 @@ fn no_counterpart(path: &str, layer: &LayerSpec) -> Error {
     let name = path.strip_prefix("layers.").unwrap_or(path);
     Error::Usage(format!(
         "export: expected layers with an ONNX counterpart (dense, activations, softmax, \
-         convolution, pooling, flatten, dropout, batch_norm, group_norm, layer_norm, rms_norm, standardise, \
-         unstandardise, residual, places, rows, embedding, position, attention, transformer, \
-         recurrent), got layer {name} ({}); --format npz takes every network",
+         convolution, pooling, flatten, dropout, batch_norm, group_norm, layer_norm, rms_norm, \
+         standardise, unstandardise, residual, places, rows, embedding, position, attention, \
+         transformer, recurrent), got layer {name} ({}); --format npz takes every network",
         layer.kind()
     ))
 }
