@@ -1,4 +1,5 @@
-//! Probe of a network: its data, and some hundred steps of its training, as the doctor's [`Record`].
+//! Probe of a network: its data, and some hundred steps of its training, as the doctor's
+//! [`Record`].
 //!
 //! ```text
 //! inspection of the data
