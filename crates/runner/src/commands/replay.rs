@@ -11,7 +11,7 @@
 //! | tensor of --out | shape | holds |
 //! |---|---|---|
 //! | `examples` | (n) | indices of the training examples of the step |
-//! | `layers.I.output` | (n, ...) | outputs of a layer for its last batch; fused ones count as one |
+//! | `layers.I.output` | (n, ...) | outputs of a layer for its last batch, with fused ones |
 //! | `param.NAME`, `grad.NAME` | PyTorch's | parameters before the step, gradient before clipping |
 //!
 //! Changes nothing in the run folder.

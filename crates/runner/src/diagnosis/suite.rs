@@ -12,7 +12,7 @@
 //! | detected | faulty | a finding is a warning or critical |
 //! | named | faulty | the first finding is one of the rules that name the fault |
 //! | located | those with a layer | the first finding is in it |
-//! | repaired | those that a configuration repairs | its quality is within 2 points of the repair's |
+//! | repaired | those that a configuration repairs | within 2 points of the repaired quality |
 //! | false alarm | healthy | a finding is a warning or critical |
 //!
 //! Families are halved by their names: thresholds are set on the first half, and the figures are of
