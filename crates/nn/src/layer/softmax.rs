@@ -9,8 +9,8 @@ use crate::layer::{AnyLayer, Backward, Describe, Float, Forward, Layer};
 use crate::registry::{Build, BuildContext};
 use crate::{Error, Shape};
 
-/// Softmax: the features of each position become probabilities. PyTorch: `Softmax(dim=-1)`, over the
-/// channels of an image `Softmax(dim=1)`.
+/// Softmax: the features of each position become probabilities. PyTorch: `Softmax(dim=-1)`, over
+/// the channels of an image `Softmax(dim=1)`.
 ///
 /// ```text
 /// y[j]  = e^x[j] / sum over k of e^x[k]

@@ -57,7 +57,11 @@ pub(super) struct DiagnoseArgs {
     json: bool,
     /// Score the diagnosis on a folder of cases with known faults: those whose names have --only in
     /// them
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "preset", "record", "run_folder"])]
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["config", "preset", "record", "run_folder"]
+    )]
     suite: Option<PathBuf>,
     /// Part of the cases' names
     #[arg(long, value_name = "TEXT", requires = "suite", default_value = "")]
