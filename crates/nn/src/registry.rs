@@ -226,7 +226,7 @@ impl<'a> BuildContext<'a> {
         if !has_bias && init != Init::Zeros {
             return Err(self.unfit("no `bias_init` where `bias` is false", format!("{init:?}")));
         }
-        Ok(init.check()?)
+        init.check()
     }
 
     /// Checks that `parts`, the value of `key`, divides the layer's number of `unit`, `whole`.

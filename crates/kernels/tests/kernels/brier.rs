@@ -1,5 +1,5 @@
-//! Compares with the formulas, bit for bit, with the definition in f64, PyTorch's values, and finite
-//! differences.
+//! Compares with the formulas, bit for bit, with the definition in f64, PyTorch's values, and
+//! finite differences.
 
 #![expect(clippy::disallowed_methods, reason = "std's exp is the reference here")]
 
