@@ -48,8 +48,8 @@ pub(crate) fn gains(record: &Record) -> Vec<Gain> {
     weights.iter().filter_map(gain).collect()
 }
 
-/// `true` if the outputs of `layer` are normalised before the next weights. A normalisation within a
-/// residual block leaves the sum as it is.
+/// `true` if the outputs of `layer` are normalised before the next weights. A normalisation within
+/// a residual block leaves the sum as it is.
 fn is_normalised(record: &Record, layer: usize) -> bool {
     let following = until_next_weights(&record.model, layer);
     following.iter().any(|layer| is_normalisation(&layer.kind) && !layer.residual)

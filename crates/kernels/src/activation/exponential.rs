@@ -1,8 +1,8 @@
 //! Activations with an exponential piece: the exponential itself, ELU, SELU, softplus.
 //!
-//! The output determines the derivative. That of `y = e^x` is `y`. With `y = alpha (e^x - 1)`, the derivative `alpha e^x` is
-//! `y + alpha`; with `y = ln(1 + e^x)`, the derivative `sigmoid(x)` is `1 - e^-y`. Called by
-//! `activation`.
+//! The output determines the derivative. That of `y = e^x` is `y`. With `y = alpha (e^x - 1)`, the
+//! derivative `alpha e^x` is `y + alpha`; with `y = ln(1 + e^x)`, the derivative `sigmoid(x)` is
+//! `1 - e^-y`. Called by `activation`.
 
 use super::Curve;
 use crate::math::{exp::exp, exp_m1::exp_m1, softplus::softplus};

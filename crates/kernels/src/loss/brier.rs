@@ -26,8 +26,8 @@ use crate::{Cpu, Error, error::check_length};
 /// | `Softmax` | of the classes of a row | (p - t)² | 2 p (p - t - sum of p (p - t)) |
 /// | `Sigmoid` | of each element | (p - t)² | 2 (p - t) p (1 - p) |
 ///
-/// There is a loss for each element; Brier's score is their sum over the row, `MSELoss` their mean. A
-/// row whose logits have NaN or +Inf, or -Inf alone, is NaN with `Softmax`.
+/// There is a loss for each element; Brier's score is their sum over the row, `MSELoss` their mean.
+/// A row whose logits have NaN or +Inf, or -Inf alone, is NaN with `Softmax`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Brier {
     /// The elements of a row are logits of classes that exclude each other.

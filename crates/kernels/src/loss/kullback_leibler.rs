@@ -14,8 +14,8 @@ use crate::simd::{Float, Simd, WithSimd};
 use crate::{Cpu, Error};
 
 /// Kullback-Leibler divergence of the softmax of each row of logits from its target distribution
-/// `t`, in nats (Kullback, Leibler, 1951). PyTorch: `KLDivLoss` of `log_softmax(logits)`, summed over
-/// the row.
+/// `t`, in nats (Kullback, Leibler, 1951). PyTorch: `KLDivLoss` of `log_softmax(logits)`, summed
+/// over the row.
 ///
 /// ```text
 /// losses[i]     = sum over j of t[i, j] * (ln t[i, j] - ln softmax(logits[i])[j])
@@ -24,8 +24,8 @@ use crate::{Cpu, Error};
 ///
 /// `0 ln 0` is 0. The divergence is the cross-entropy minus the entropy of the target, and is
 /// computed as that difference: its error is relative to the cross-entropy, and a result near 0 may
-/// be just below. The gradient is that of [`CrossEntropy`], to the bit. A negative target gives NaN.
-/// Rows of logits with NaN, +Inf or -Inf are as for [`CrossEntropy`].
+/// be just below. The gradient is that of [`CrossEntropy`], to the bit. A negative target gives
+/// NaN. Rows of logits with NaN, +Inf or -Inf are as for [`CrossEntropy`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KullbackLeibler;
 

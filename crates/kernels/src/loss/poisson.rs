@@ -13,8 +13,8 @@ use crate::{Cpu, Element, Error};
 /// | `true`: `x` is the logarithm of the rate | e^x - t x | e^x - t |
 /// | `false`: `x` is the rate | x - t ln(x + 1e-8) | 1 - t / (x + 1e-8) |
 ///
-/// Losses may be negative. Each operation is rounded once, but for the functions. NaN gives NaN, and
-/// so does a rate below -1e-8; e^x above the largest finite number is Inf, for both.
+/// Losses may be negative. Each operation is rounded once, but for the functions. NaN gives NaN,
+/// and so does a rate below -1e-8; e^x above the largest finite number is Inf, for both.
 ///
 /// ```
 /// use kernels::{Cpu, loss::Poisson};

@@ -17,8 +17,8 @@ use crate::{Cpu, Element, Error};
 ///
 /// Huber's derivative is clamped to ±delta. PyTorch's `SmoothL1Loss` with `beta` is Huber with
 /// `delta = beta`, divided by `beta`: pass `scale / beta`, and divide the losses. Each operation is
-/// rounded once, but for the functions of log-cosh. NaN gives NaN, for loss and gradient; an infinite difference has the loss Inf, and
-/// the derivative of the table.
+/// rounded once, but for the functions of log-cosh. NaN gives NaN, for loss and gradient; an
+/// infinite difference has the loss Inf, and the derivative of the table.
 ///
 /// ```
 /// use kernels::{Cpu, loss::Regression};
