@@ -64,7 +64,7 @@ pub fn forms(cure: Cure, config: &Config, record: &Record) -> Vec<Form> {
         Cure::Residual => layers("identity shortcuts", &add_shortcuts),
         Cure::LessDepth => layers("4 hidden layers", &|layers| shorten(layers, 4)),
         Cure::MoreWidth => {
-            layers("hidden layers of at least 64 units", &|layers| widen(layers, 64))
+            layers("hidden layers of at least 64 units", &|layers| widen(layers, 64));
         }
         Cure::ClipNorm => {
             let limit = rounded(typical_norm(record).unwrap_or(1.0));
@@ -200,9 +200,12 @@ fn typical_norm(record: &Record) -> Option<f64> {
     doctor::statistics::median(norms).filter(|norm| *norm > 0.0)
 }
 
+/// Change of the layers.
+type Change<'a> = &'a dyn Fn(&mut Vec<LayerSpec>);
+
 /// Adds a form that replaces the hidden activations, with initialisers that fit.
 fn replace_activations(
-    layers: &mut dyn FnMut(&str, &dyn Fn(&mut Vec<LayerSpec>)),
+    layers: &mut dyn FnMut(&str, Change<'_>),
     activation: Activation,
     change: &str,
 ) {

@@ -118,7 +118,8 @@ fn model_and_step(world: &World, case: &str) -> (Value, Value) {
     let mut lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let model = lines.next().unwrap();
     assert_eq!(model["kind"], "model");
-    let step = lines.filter(|entry| entry["kind"] == "step" && entry["tensors"].is_array()).last();
+    let step =
+        lines.filter(|entry| entry["kind"] == "step" && entry["tensors"].is_array()).next_back();
     (model, step.unwrap())
 }
 
