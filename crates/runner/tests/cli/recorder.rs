@@ -118,8 +118,7 @@ fn model_and_step(world: &World, case: &str) -> (Value, Value) {
     let mut lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let model = lines.next().unwrap();
     assert_eq!(model["kind"], "model");
-    let step =
-        lines.filter(|entry| entry["kind"] == "step" && entry["tensors"].is_array()).next_back();
+    let step = lines.rfind(|entry| entry["kind"] == "step" && entry["tensors"].is_array());
     (model, step.unwrap())
 }
 
