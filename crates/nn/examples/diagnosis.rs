@@ -30,8 +30,7 @@ fn main() -> Result<(), nn::Error> {
 
     // What is trained: the layers and their tensors.
     let tensors = network.layout().tensors();
-    let mut record = Record::default();
-    record.model = Model {
+    let model = Model {
         format: FORMAT,
         classes: 2,
         loss: "cross_entropy".into(),
@@ -55,6 +54,7 @@ fn main() -> Result<(), nn::Error> {
             .collect(),
         ..Model::default()
     };
+    let mut record = Record { model, ..Record::default() };
 
     let mut params = vec![0.0_f32; network.layout().len()];
     let mut grads = params.clone();

@@ -1,6 +1,8 @@
 //! Compares with the scalar formulas, bit for bit, finite differences, and the limits at extreme
 //! values.
 
+#![expect(clippy::disallowed_methods, reason = "std's powers and tanh are the reference here")]
+
 use half::bf16;
 
 use crate::testing::{bits, centred_difference, same_on_every_cpu, takes};
