@@ -19,8 +19,9 @@ pub(super) static RULE: Rule = Rule {
               square of its inputs, in the initial network; without samples of the layers, the \
               root mean square of its weights times the root of the fan-in. The rule fires if a \
               layer's gain is above `gain`, or if the standard deviation of the last such layer's \
-              inputs is above `growth` times that of the network's inputs. Layers before a \
-              normalisation and in residual blocks are left out.",
+              inputs is above `growth` times that of the network's inputs. Layers in residual \
+              blocks are left out; before a normalisation, the weights alone count, from a gain \
+              of twice `gain` on, unless training goes well.",
     origin: "Glorot's weights have a gain of 1, He's of 1.4, those for tanh of 1.7. Weights of \
              unit variance have the root of the fan-in: 28 for 784 inputs.",
     references: "Glorot, Bengio, AISTATS 2010; He, Zhang, Ren, Sun, ICCV 2015; Poole et al., \

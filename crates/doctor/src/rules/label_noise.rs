@@ -26,8 +26,9 @@ pub(super) static RULE: Rule = Rule {
               training example; above `training`. (2) Noise in both sets: \
               r = 1 - (t - c) / (m - c), m the fraction whose label is the most frequent one of \
               15 neighbours; above `both`. (3) Median over the second half of the epochs of the \
-              validation accuracy before an epoch less the training accuracy within it, without \
-              dropout; above `epochs`.",
+              validation accuracy before an epoch less the training accuracy within it, or of the \
+              last validation accuracy less that of the last batches, without dropout; above \
+              `epochs`.",
     origin: "Both labels of a pair of training examples may be wrong, but one of a pair with a \
              clean validation example: t falls by (1 - r)^2, v by 1 - r. A vote outweighs wrong \
              labels, so that m falls by 1 - r too; classes that overlap have such an excess of \

@@ -15,7 +15,8 @@ pub(super) static RULE: Rule = Rule {
               break the symmetry.",
     formula: "Units of a hidden weight tensor whose incoming weights equal those of another unit, \
               bit for bit, over all its units, in the initial network. The rule fires above \
-              `fraction`. Weights of 0 are for another rule.",
+              `fraction`; from half of the units on it is a warning, however well training goes. \
+              Weights of 0 are for another rule.",
     origin: "In f32, two random units with several inputs are never equal. A few equal ones do no \
              harm, so that the default is a tenth.",
     references: "Rumelhart, Hinton, Williams, Nature 323, 1986; Goodfellow, Bengio, Courville, \
