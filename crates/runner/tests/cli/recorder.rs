@@ -99,7 +99,7 @@ fn trainings_are_judged(framework: &str) {
     // Equal units may still separate the classes to some extent.
     let equal = verdict("equal");
     let found = findings(&equal, &["critical", "warning", "info"]);
-    assert_eq!(found.first(), Some(&"symmetric-units"), "{equal:#}");
+    assert!(found.contains(&"symmetric-units"), "{equal:#}");
 }
 
 #[test]
