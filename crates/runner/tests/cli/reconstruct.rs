@@ -33,7 +33,7 @@ fn an_autoencoder_is_trained_scored_and_exported() {
         .lines()
         .map(|line| json(line)["val_loss"].as_f64().unwrap())
         .collect();
-    assert!(losses[5] < 0.8 * losses[0] && losses[5] < 0.45, "{losses:?}");
+    assert!(losses[5] < 0.9 * losses[0] && losses[5] < 0.3, "{losses:?}");
     assert!(world.read("run/config.toml").contains("task = \"reconstruct\""));
 
     // The metrics are of probabilities, over all pixels.
