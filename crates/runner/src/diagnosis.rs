@@ -1,5 +1,5 @@
 //! Diagnosis of a network: measurements of its data and of a short training, for the
-//! [doctor](doctor), and trials of the cures that it names.
+//! [doctor], and trials of the cures that it names.
 //!
 //! ```text
 //! model       what is trained, and how             } doctor::Record -> doctor::judge -> findings
