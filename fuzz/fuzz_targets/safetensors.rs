@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use arbitrary::Arbitrary;
 use kernels::Cpu;
 use libfuzzer_sys::fuzz_target;
-use nn::{Init, LayerSpec, Tensor, BatchNorm};
+use nn::{BatchNorm, Init, LayerSpec, Tensor};
 use runner::data::Labelled;
 use runner::data::folder;
 use runner::run::config::Config;
