@@ -4,7 +4,7 @@ use core::fmt;
 
 /// A change that may cure a fault.
 ///
-/// Those of the data and the code are advice; the others are changes of a configuration that can
+/// Changes of the data and the code are advice; the others are changes of a configuration that can
 /// be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
@@ -122,7 +122,7 @@ impl Cure {
         )
     }
 
-    /// What to do, as an imperative.
+    /// Imperative: `lower the learning rate`.
     pub const fn text(self) -> &'static str {
         match self {
             Self::MatchedInitialiser => "initialise the weights to fit the activation",

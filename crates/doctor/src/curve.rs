@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::progress::Progress;
 use crate::record::Record;
 use crate::statistics::{fit_line, median};
 
@@ -18,9 +19,16 @@ const COMPLETE: f64 = 0.95;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Trend {
     /// Loss at the end over that at the start, on the fitted exponential.
-    pub(crate) factor: f64,
+    pub(crate) ratio: f64,
     /// Slope over its standard error: below 0 if the loss falls.
     pub(crate) z: f64,
+}
+
+impl Trend {
+    /// `true` if the loss falls by more than two standard errors.
+    pub(crate) fn is_falling(&self) -> bool {
+        self.z < -2.0
+    }
 }
 
 /// Step numbers and losses that are finite.
@@ -51,7 +59,7 @@ pub(crate) fn trend(losses: &[(u64, f64)]) -> Option<Trend> {
         .collect();
     let line = fit_line(points.iter().copied())?;
     let (&(first, _), &(last, _)) = (losses.first()?, losses.last()?);
-    let factor = libm::exp(line.slope * (last as f64 - first as f64));
+    let ratio = libm::exp(line.slope * (last as f64 - first as f64));
     let z = if line.error > 0.0 {
         line.slope / line.error
     } else if line.slope == 0.0 {
@@ -59,7 +67,7 @@ pub(crate) fn trend(losses: &[(u64, f64)]) -> Option<Trend> {
     } else {
         line.slope.signum() * f64::INFINITY
     };
-    Some(Trend { factor, z })
+    Some(Trend { ratio, z })
 }
 
 /// Losses of the last `fraction` of the recorded steps.
@@ -78,6 +86,23 @@ pub(crate) fn jump(losses: &[(u64, f64)], lag: usize) -> Option<f64> {
             .then(|| libm::fabs(libm::log(after) - libm::log(before)))
     };
     median(losses.windows(lag + 1).filter_map(change))
+}
+
+/// Highest loss over the first one, and its step. A loss counts if the next one is as high, or if
+/// there is no next one, so that one odd batch is no jump. The first loss counts as at least that
+/// of a constant prediction.
+pub(crate) fn rise(record: &Record, progress: &Progress) -> Option<(f64, u64)> {
+    let start = progress.first_loss?.max(progress.chance_loss.unwrap_or(0.0));
+    let losses = losses(record);
+    let next = losses.iter().skip(1).map(|&(_, loss)| loss).chain([f64::INFINITY]);
+    let lasting = losses.iter().zip(next).map(|(&(step, loss), next)| (loss.min(next), step));
+    let (highest, step) = lasting.reduce(|a, b| if b.0 > a.0 { b } else { a })?;
+    (start > 0.0).then_some((highest / start, step))
+}
+
+/// Median cosine of the angle between successive gradients.
+pub(crate) fn cosine(record: &Record) -> Option<f64> {
+    median(record.steps.iter().filter_map(|step| step.cosine))
 }
 
 /// Last step that is known to have been taken.
@@ -120,11 +145,11 @@ mod tests {
         };
         for spike in [1.0, 1e6] {
             let trend = trend(&exponential(spike)).expect("97 losses");
-            assert!((trend.factor - libm::exp(-0.96)).abs() < 0.01, "{trend:?}");
+            assert!((trend.ratio - libm::exp(-0.96)).abs() < 0.01, "{trend:?}");
             assert!(trend.z < -10.0, "{trend:?}");
         }
         let flat = losses(&record_of_losses((0..40).map(|_| 0.5)));
-        assert_eq!(trend(&flat), Some(Trend { factor: 1.0, z: 0.0 }));
+        assert_eq!(trend(&flat), Some(Trend { ratio: 1.0, z: 0.0 }));
         assert_eq!(trend(&losses(&record_of_losses((0..40).map(|i| f64::from(i - 20))))), None);
         assert_eq!(trend(&losses(&record_of_losses([1.0, 0.5]))), None);
     }
@@ -137,5 +162,18 @@ mod tests {
         assert_eq!(completed(&record), Some(0.1));
         record.model.planned_steps = 100;
         assert!(is_complete(&record));
+    }
+
+    fn rise_of(losses: &[f64]) -> Option<(f64, u64)> {
+        let record = record_of_losses(losses.iter().copied());
+        rise(&record, &Progress::new(&record))
+    }
+
+    #[test]
+    fn a_rise_lasts_or_is_the_end() {
+        assert_eq!(rise_of(&[1.0, 9.0, 1.0, 1.0]), Some((1.0, 1)));
+        assert_eq!(rise_of(&[1.0, 9.0, 5.0, 1.0]), Some((5.0, 2)));
+        assert_eq!(rise_of(&[1.0, 1.0, 7.0]), Some((7.0, 3)));
+        assert_eq!(rise_of(&[f64::NAN]), None);
     }
 }

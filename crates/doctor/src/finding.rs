@@ -43,7 +43,7 @@ impl fmt::Display for Severity {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Evidence {
-    /// Quantity, in words: `gradient norm of the first layer over that of the last`.
+    /// Name of the quantity: `gradient norm of the first layer over that of the last`.
     pub quantity: String,
     /// Measured value.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]

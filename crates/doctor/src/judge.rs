@@ -59,7 +59,7 @@ fn with_symptoms(findings: Vec<Finding>) -> Vec<Finding> {
         let rule = Rule::find(&cause.id);
         cause.id != symptom.id
             && cause.severity >= symptom.severity
-            && rule.is_some_and(|rule| rule.causes.contains(&&symptom.id[..]))
+            && rule.is_some_and(|rule| rule.symptoms().any(|id| id == symptom.id))
     };
     // The root of each finding: follow the causes, at most as many as there are findings. Two that
     // cause each other have the first of them as root.
@@ -73,7 +73,7 @@ fn with_symptoms(findings: Vec<Finding>) -> Vec<Finding> {
             let Some(next) = parent[at] else { return at };
             at = next;
         }
-        // So many steps without an end: it is on a cycle.
+        // As many steps as there are findings: it is on a cycle.
         let (on_cycle, mut first) = (at, at);
         while let Some(next) = parent[at].filter(|&next| next != on_cycle) {
             at = next;

@@ -43,7 +43,7 @@ pub mod judge;
 mod network;
 mod noise;
 #[cfg(feature = "serde")]
-mod number;
+pub mod number;
 pub mod progress;
 pub mod record;
 pub mod rule;
@@ -52,7 +52,7 @@ mod scores;
 pub mod settings;
 mod signal;
 pub mod statistics;
-mod trend;
+mod symptoms;
 mod updates;
 
 pub use cure::Cure;

@@ -1,5 +1,7 @@
 //! Encoding of numbers for serde: those that are not finite are the strings `"NaN"`, `"Infinity"`
 //! and `"-Infinity"`, which JSON has no numbers for.
+//!
+//! Fields name it with `#[serde(with = "doctor::number")]`.
 
 use core::fmt;
 
@@ -7,7 +9,10 @@ use serde::de::{Error, Visitor};
 use serde::{Deserializer, Serializer};
 
 /// Writes `value`.
-pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+///
+/// # Errors
+/// Those of `serializer`.
+pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     match *value {
         value if value.is_finite() => serializer.serialize_f64(value),
         value if value.is_nan() => serializer.serialize_str("NaN"),
@@ -17,7 +22,10 @@ pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::
 }
 
 /// Reads the encoding of [`serialize`].
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+///
+/// # Errors
+/// Those of `deserializer`, and for anything but a number or one of the three strings.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     struct Number;
 
     impl Visitor<'_> for Number {
@@ -53,22 +61,25 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 /// Encoding of optional numbers; `None` is null.
-pub(crate) mod option {
+pub mod option {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
     struct Number(#[serde(with = "super")] f64);
 
     /// Writes `value`.
-    pub(crate) fn serialize<S: Serializer>(
-        value: &Option<f64>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    ///
+    /// # Errors
+    /// Those of `serializer`.
+    pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
         value.map(Number).serialize(serializer)
     }
 
     /// Reads the encoding of [`serialize`].
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    ///
+    /// # Errors
+    /// As for [`number::deserialize`](super::deserialize).
+    pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<f64>, D::Error> {
         Ok(Option::<Number>::deserialize(deserializer)?.map(|Number(value)| value))

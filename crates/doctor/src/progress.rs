@@ -14,14 +14,16 @@
 //! used its hidden layers yet.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::finding::Severity;
 use crate::record::{Record, Task};
 use crate::scores::ABOVE_CHANCE;
 use crate::statistics::{fit_line, fraction_margin, median};
 
-/// State of a training.
+/// State of a training. Displays as the end of a sentence: `goes well`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum State {
     /// Not enough is known: no step was recorded.
     Unknown,
@@ -31,8 +33,20 @@ pub enum State {
     Slow,
     /// It does not learn.
     Stuck,
-    /// Its loss grows or is not finite.
+    /// The loss grows or is not finite.
     Diverging,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "is not known to learn or not to",
+            Self::Well => "goes well",
+            Self::Slow => "is slow",
+            Self::Stuck => "learns nothing",
+            Self::Diverging => "diverges",
+        })
+    }
 }
 
 /// How well a training goes.

@@ -238,7 +238,7 @@ entry! {
 }
 
 entry! {
-    /// What is known of the data before training. Inputs are as the first layer gets them.
+    /// The data before training. Inputs are as the first layer gets them.
     Data {
         /// Examples for training.
         train: u64,
@@ -328,10 +328,6 @@ entry! {
         loss,
         /// L2 norm of the whole gradient.
         grad_norm,
-        /// Largest singular value of the input-output Jacobian.
-        jacobian_max,
-        /// Smallest singular value of the input-output Jacobian.
-        jacobian_min,
         /// Depth scale of the correlations (Schoenholz et al., ICLR 2017), in layers.
         depth_scale,
         /// Loss after some hundred steps on one batch, over that before them.
@@ -359,8 +355,6 @@ entry! {
         /// Standard deviation over the batch alone: root mean square over units. 0 if the outputs
         /// do not depend on the inputs.
         std_over_batch,
-        /// Root mean square of the gradient of the loss with respect to the outputs.
-        grad_rms,
         /// Fraction of outputs that are 0.
         zero_fraction,
         /// Fraction of outputs at a bound of their range.

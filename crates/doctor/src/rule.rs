@@ -30,8 +30,8 @@ pub struct Rule {
     pub thresholds: &'static [Threshold],
     /// Cures, the most promising first.
     pub cures: &'static [Cure],
-    /// Names of rules whose findings this fault causes: they become its symptoms.
-    pub causes: &'static [&'static str],
+    /// Names of rules whose findings this fault causes, in groups: they become its symptoms.
+    pub causes: &'static [&'static [&'static str]],
     /// Finds the fault in a record; several findings if several layers have it for reasons of
     /// their own.
     pub check: fn(&Context<'_>) -> Vec<Finding>,
@@ -44,11 +44,11 @@ pub struct Threshold {
     pub key: &'static str,
     /// Default.
     pub default: f64,
-    /// What it bounds.
+    /// Quantity that it bounds.
     pub meaning: &'static str,
 }
 
-/// What a rule looks at.
+/// Input of a rule's check.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The record.
@@ -80,6 +80,11 @@ impl Context<'_> {
 }
 
 impl Rule {
+    /// Names of the rules whose findings this fault causes.
+    pub fn symptoms(&self) -> impl Iterator<Item = &'static str> {
+        self.causes.iter().copied().flatten().copied()
+    }
+
     /// Rule with this name.
     pub fn find(id: &str) -> Option<&'static Self> {
         ALL.iter().copied().find(|rule| rule.id == id)
@@ -114,7 +119,7 @@ impl fmt::Display for Rule {
         }
         if !self.causes.is_empty() {
             write!(f, "## Symptoms\n\nIt may cause ")?;
-            for (index, id) in self.causes.iter().enumerate() {
+            for (index, id) in self.symptoms().enumerate() {
                 write!(f, "{}`{id}`", if index == 0 { "" } else { ", " })?;
             }
             writeln!(f, ".\n")?;

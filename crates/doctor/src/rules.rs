@@ -109,8 +109,8 @@ mod tests {
         let names: BTreeSet<_> = ALL.iter().map(|rule| rule.id).collect();
         assert_eq!(names.len(), ALL.len());
         for rule in ALL {
-            for id in rule.causes {
-                assert!(names.contains(id), "{} causes {id}, which is no rule", rule.id);
+            for id in rule.symptoms() {
+                assert!(names.contains(&id), "{} causes {id}, which is no rule", rule.id);
             }
             let is_plain = |c: char| c.is_ascii_lowercase() || c == '-';
             assert!(rule.id.chars().all(is_plain), "{}", rule.id);

@@ -12,7 +12,7 @@ pub(crate) struct Recall {
     pub(crate) class: usize,
     /// Validation examples of the class.
     pub(crate) examples: u64,
-    /// Those that are classified correctly.
+    /// Number of them that are classified correctly.
     pub(crate) correct: u64,
 }
 

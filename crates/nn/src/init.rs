@@ -25,9 +25,9 @@ use orthogonal::orthogonal;
 /// Initialiser of a weight tensor. `fan_in` is the number of inputs per output and `fan_out` the
 /// number of outputs per input, both times the taps of a filter.
 ///
-/// Those that [suit a bias](Self::suits_bias) initialise biases too, with the fans of the weights
-/// next to them. PyTorch's default bias of `Linear` and `Conv2d`, uniform on ±`1 / sqrt(fan_in)`,
-/// is [`ScaledUniform`](Self::ScaledUniform) with the gain `1 / sqrt(3)`.
+/// Initialisers that [suit a bias](Self::suits_bias) initialise biases too, with the fans of the
+/// weights next to them. PyTorch's default bias of `Linear` and `Conv2d`, uniform on
+/// ±`1 / sqrt(fan_in)`, is [`ScaledUniform`](Self::ScaledUniform) with the gain `1 / sqrt(3)`.
 ///
 /// In a configuration file, `"he_normal"`, or `{ normal = { std = 0.02 } }`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -83,7 +83,8 @@ pub fn html<T: Element>(
     let mut body = String::new();
     let unwritable = |_| Error::Usage("report: a value cannot be written".into());
     introduction(&mut body, input).map_err(unwritable)?;
-    let record = run_record::record(setup, history, health, cpu)?;
+    // Without the data: inspecting them takes longer than the rest of the report.
+    let record = run_record::record(setup, history, health);
     let verdict = doctor::judge(&record, &setup.config.doctor);
     write!(body, "{}", Findings { verdict: &verdict, run: &summary.run }).map_err(unwritable)?;
     tiles(&mut body, input, test.as_ref().map(|(_, predictions)| *predictions))?;

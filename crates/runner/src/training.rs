@@ -8,7 +8,7 @@
 //! non_finite, locate     recovery from NaN and infinities; the layer where they first occur
 //! cadence                when checkpoints are written
 //! extension              more epochs for an existing run
-//! observer               views of a step for those who measure it
+//! observer, update       views of a step for those who measure it; norms of its update
 //! progress               progress on stderr
 //! ```
 
@@ -24,3 +24,4 @@ pub mod observer;
 pub(crate) mod progress;
 pub(crate) mod step;
 pub mod transfer;
+pub(crate) mod update;

@@ -28,7 +28,7 @@ pub(super) static RULE: Rule = Rule {
         meaning: "fraction by which the loss falls",
     }],
     cures: &[Cure::MatchedLoss, Cure::CorrectLabels, Cure::MoreEpochs, Cure::RangeTest],
-    causes: &["confusion", "collapsed-predictions", "overtraining"],
+    causes: &[&["confusion", "collapsed-predictions", "overtraining"]],
     check,
 };
 

@@ -7,6 +7,7 @@ use crate::finding::{Finding, Severity};
 use crate::network::layer_name;
 use crate::record::{Record, Tensor};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "batch-norm-small-batch",
@@ -26,20 +27,9 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::LargerBatch, Cure::LayerNorm],
     causes: &[
-        "constant-output",
-        "overfit-one-batch-fails",
-        "exploding-updates",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "oscillation",
-        "loss-spikes",
-        "skipped-steps",
-        "batch-too-small",
+        symptoms::NOT_LEARNING,
+        symptoms::ERRATIC,
+        &["constant-output", "overfit-one-batch-fails", "exploding-updates"],
     ],
     check: |context| find(context).into_iter().collect(),
 };

@@ -8,6 +8,7 @@ use crate::curve;
 use crate::finding::Finding;
 use crate::noise::batch_over_noise_scale;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "batch-too-large",
@@ -31,15 +32,7 @@ pub(super) static RULE: Rule = Rule {
         Threshold { key: "steps", default: 50.0, meaning: "planned steps that are too few" },
     ],
     cures: &[Cure::SmallerBatch, Cure::MoreEpochs, Cure::RaiseRate],
-    causes: &[
-        "too-few-steps",
-        "underfitting",
-        "confusion",
-        "collapsed-predictions",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "plateau",
-    ],
+    causes: &[symptoms::NOT_LEARNING, &["too-few-steps"]],
     check,
 };
 
@@ -56,7 +49,7 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     let losses = curve::losses(record);
     let trend = curve::trend(curve::tail(&losses, 0.3));
     let is_falling = curve::is_complete(record)
-        && trend.is_some_and(|trend| trend.factor < 0.95 && trend.z < -3.0);
+        && trend.is_some_and(|trend| trend.ratio < 0.95 && trend.z < -3.0);
     let has_few = (planned as f64) < context.threshold("steps");
     if !is_large || !(is_falling || has_few) {
         return Vec::new();
@@ -69,7 +62,7 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
         finding = finding.with("batch over gradient noise scale", noise, noise_limit);
     }
     if let Some(trend) = trend.filter(|_| is_falling) {
-        finding = finding.with("fall of the loss over the last steps", trend.factor, 0.95);
+        finding = finding.with("fall of the loss over the last steps", trend.ratio, 0.95);
     }
     Vec::from([finding.with_confidence(0.62)])
 }

@@ -8,6 +8,7 @@ use crate::curve;
 use crate::finding::Finding;
 use crate::noise::batch_over_noise_scale;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "batch-too-small",
@@ -30,14 +31,7 @@ pub(super) static RULE: Rule = Rule {
         Threshold { key: "noise", default: 0.05, meaning: "batch over gradient noise scale" },
     ],
     cures: &[Cure::LargerBatch, Cure::LowerRate, Cure::CosineSchedule],
-    causes: &[
-        "plateau",
-        "underfitting",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "loss-spikes",
-        "confusion",
-    ],
+    causes: &[symptoms::NOT_LEARNING, &["loss-spikes"]],
     check,
 };
 
@@ -61,7 +55,7 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
         None => jump.is_some_and(|jump| jump > core::f64::consts::LN_2),
     };
     let trend = curve::trend(curve::tail(&losses, 0.5));
-    let has_stopped = trend.is_some_and(|trend| trend.factor > 0.95 || trend.z > -2.0);
+    let has_stopped = trend.is_some_and(|trend| trend.ratio > 0.95 || trend.z > -2.0);
     if !is_noisy || !has_stopped {
         return Vec::new();
     }

@@ -7,6 +7,7 @@ use crate::finding::Finding;
 use crate::network::{layer_name, weight_layers};
 use crate::record::Task;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "bottleneck",
@@ -30,19 +31,9 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::MoreWidth],
     causes: &[
-        "overfit-one-batch-fails",
-        "dead-relu",
-        "constant-output",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &["overfit-one-batch-fails", "dead-relu", "constant-output"],
     ],
     check: |context| find(context).into_iter().collect(),
 };

@@ -8,6 +8,7 @@ use crate::finding::{Finding, Severity};
 use crate::record::Task;
 use crate::rule::{Context, Rule, Threshold};
 use crate::scores::{pooled, recalls};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "class-imbalance",
@@ -36,14 +37,7 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::BalanceClasses, Cure::MoreData],
-    causes: &[
-        "collapsed-predictions",
-        "confusion",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "plateau",
-        "constant-output",
-    ],
+    causes: &[symptoms::NOT_LEARNING, &["constant-output"]],
     check,
 };
 

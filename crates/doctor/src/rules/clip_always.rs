@@ -8,6 +8,7 @@ use crate::finding::Finding;
 use crate::network::is_adaptive;
 use crate::rule::{Context, Rule, Threshold};
 use crate::statistics::median;
+use crate::symptoms;
 use crate::updates;
 
 pub(super) static RULE: Rule = Rule {
@@ -42,18 +43,9 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::RaiseClip, Cure::RaiseRate, Cure::Adam],
     causes: &[
-        "learning-rate-too-low",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &["learning-rate-too-low", "overfit-one-batch-fails"],
     ],
     check: |context| find(context).into_iter().collect(),
 };

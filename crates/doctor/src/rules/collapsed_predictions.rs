@@ -37,7 +37,13 @@ pub(super) static RULE: Rule = Rule {
         Cure::BalanceClasses,
         Cure::MatchedInitialiser,
     ],
-    causes: &["confusion", "loss-not-decreasing", "accuracy-at-chance", "plateau", "underfitting"],
+    causes: &[&[
+        "confusion",
+        "loss-not-decreasing",
+        "accuracy-at-chance",
+        "plateau",
+        "underfitting",
+    ]],
     check,
 };
 

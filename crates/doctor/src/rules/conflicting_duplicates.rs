@@ -26,7 +26,7 @@ pub(super) static RULE: Rule = Rule {
         meaning: "fraction of the training examples that have a duplicate with another label",
     }],
     cures: &[Cure::CorrectLabels, Cure::RemoveDuplicates],
-    causes: &["plateau", "confusion", "underfitting"],
+    causes: &[&["plateau", "confusion", "underfitting"]],
     check,
 };
 

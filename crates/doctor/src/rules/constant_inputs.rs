@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "constant-inputs",
@@ -25,22 +26,18 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::CorrectInputs],
     causes: &[
-        "random-labels",
-        "duplicated-examples",
-        "conflicting-duplicates",
-        "split-leak",
-        "unscaled-inputs",
-        "small-inputs",
-        "collapsed-predictions",
-        "confusion",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "constant-output",
-        "overfit-one-batch-fails",
-        "learning-rate-too-low",
+        symptoms::NOT_LEARNING,
+        &[
+            "random-labels",
+            "duplicated-examples",
+            "conflicting-duplicates",
+            "split-leak",
+            "unscaled-inputs",
+            "small-inputs",
+            "constant-output",
+            "overfit-one-batch-fails",
+            "learning-rate-too-low",
+        ],
     ],
     check,
 };

@@ -6,6 +6,7 @@ use crate::cure::Cure;
 use crate::finding::Finding;
 use crate::network::{layer_name, layer_steps};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "constant-output",
@@ -32,16 +33,7 @@ pub(super) static RULE: Rule = Rule {
         Cure::BatchNorm,
         Cure::LeakyRelu,
     ],
-    causes: &[
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-    ],
+    causes: &[symptoms::NOT_LEARNING, &["overfit-one-batch-fails"]],
     check: |context| find(context).into_iter().collect(),
 };
 

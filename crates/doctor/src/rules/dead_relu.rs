@@ -7,6 +7,7 @@ use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::network::layer_name;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "dead-relu",
@@ -39,23 +40,17 @@ pub(super) static RULE: Rule = Rule {
         Cure::WarmUp,
     ],
     causes: &[
-        "vanishing-gradient",
-        "constant-output",
-        "frozen-layer",
-        "unchanged-parameters",
-        "learning-rate-too-low",
-        "optimizer-epsilon",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &[
+            "vanishing-gradient",
+            "constant-output",
+            "frozen-layer",
+            "unchanged-parameters",
+            "learning-rate-too-low",
+            "optimizer-epsilon",
+            "overfit-one-batch-fails",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };

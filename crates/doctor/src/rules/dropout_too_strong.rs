@@ -8,6 +8,7 @@ use crate::finding::Finding;
 use crate::network::weight_layers;
 use crate::progress::State;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "dropout-too-strong",
@@ -46,23 +47,10 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::LessDropout, Cure::MoreWidth],
     causes: &[
-        "overfit-one-batch-fails",
-        "learning-rate-too-low",
-        "bottleneck",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
-        "oscillation",
-        "loss-spikes",
-        "skipped-steps",
-        "batch-too-small",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        symptoms::ERRATIC,
+        &["overfit-one-batch-fails", "learning-rate-too-low", "bottleneck"],
     ],
     check: |context| find(context).into_iter().collect(),
 };

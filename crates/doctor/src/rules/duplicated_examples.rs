@@ -26,7 +26,7 @@ pub(super) static RULE: Rule = Rule {
         meaning: "fraction of the training examples that occur more than once",
     }],
     cures: &[Cure::RemoveDuplicates],
-    causes: &["small-data"],
+    causes: &[&["small-data"]],
     check,
 };
 

@@ -7,6 +7,7 @@ use crate::cure::Cure;
 use crate::depth::{self, Depth};
 use crate::finding::Finding;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "exploding-gradient",
@@ -41,25 +42,18 @@ pub(super) static RULE: Rule = Rule {
         Cure::LessDepth,
     ],
     causes: &[
-        "learning-rate-too-high",
-        "exploding-updates",
-        "non-finite",
-        "dead-relu",
-        "saturation",
-        "clip-always",
-        "clip-never",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "oscillation",
-        "loss-spikes",
-        "skipped-steps",
-        "batch-too-small",
+        symptoms::NOT_LEARNING,
+        symptoms::ERRATIC,
+        &[
+            "learning-rate-too-high",
+            "exploding-updates",
+            "non-finite",
+            "dead-relu",
+            "saturation",
+            "clip-always",
+            "clip-never",
+            "overfit-one-batch-fails",
+        ],
     ],
     check,
 };

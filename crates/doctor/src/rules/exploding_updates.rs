@@ -4,11 +4,12 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crate::cure::Cure;
+use crate::curve;
 use crate::finding::Finding;
 use crate::progress::State;
 use crate::rule::{Context, Rule, Threshold};
 use crate::statistics::median;
-use crate::trend::jump;
+use crate::symptoms;
 use crate::updates;
 
 pub(super) static RULE: Rule = Rule {
@@ -30,20 +31,9 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::LowerRate, Cure::ClipNorm, Cure::WarmUp, Cure::StandardiseInputs],
     causes: &[
-        "non-finite",
-        "clip-always",
-        "clip-never",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "oscillation",
-        "loss-spikes",
-        "skipped-steps",
-        "batch-too-small",
+        symptoms::NOT_LEARNING,
+        symptoms::ERRATIC,
+        &["non-finite", "clip-always", "clip-never"],
     ],
     check: |context| find(context).into_iter().collect(),
 };
@@ -68,7 +58,7 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     let threshold = context.threshold("growth");
     let &(step, _) = sizes.iter().find(|&&(_, size)| size > threshold * start)?;
     let (_, largest) = sizes.into_iter().reduce(|a, b| if b.1 > a.1 { b } else { a })?;
-    let jumped = jump(record, &context.progress).is_some_and(|(ratio, _)| ratio > 2.0);
+    let jumped = curve::rise(record, &context.progress).is_some_and(|(ratio, _)| ratio > 2.0);
     if context.progress.is_well() || !jumped && context.progress.state != State::Diverging {
         return None;
     }

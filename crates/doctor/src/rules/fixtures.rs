@@ -109,7 +109,6 @@ fn layer_samples(record: &Record) -> Vec<LayerSample> {
             mean: Some(mean),
             std: Some(std),
             std_over_batch: Some(std / 2.0),
-            grad_rms: Some(1e-4),
             zero_fraction: Some(zeros),
             saturated_fraction: Some(0.1),
             ..LayerSample::default()

@@ -8,6 +8,7 @@ use crate::finding::{Finding, Severity};
 use crate::network::{taken_steps, trained_weights};
 use crate::record::Record;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "frozen-layer",
@@ -28,19 +29,9 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::Unfreeze],
     causes: &[
-        "unchanged-parameters",
-        "overfit-one-batch-fails",
-        "learning-rate-too-low",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &["unchanged-parameters", "overfit-one-batch-fails", "learning-rate-too-low"],
     ],
     check,
 };

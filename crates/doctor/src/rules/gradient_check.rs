@@ -5,6 +5,7 @@ use alloc::format;
 use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "gradient-check",
@@ -29,23 +30,10 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::CorrectGradient],
     causes: &[
-        "overfit-one-batch-fails",
-        "exploding-updates",
-        "unchanged-parameters",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "oscillation",
-        "loss-spikes",
-        "skipped-steps",
-        "batch-too-small",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        symptoms::ERRATIC,
+        &["overfit-one-batch-fails", "exploding-updates", "unchanged-parameters"],
     ],
     check: |context| find(context).into_iter().collect(),
 };

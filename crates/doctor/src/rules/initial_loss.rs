@@ -6,6 +6,7 @@ use crate::cure::Cure;
 use crate::finding::Finding;
 use crate::record::{Record, Task};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "initial-loss",
@@ -40,17 +41,7 @@ pub(super) static RULE: Rule = Rule {
         Cure::StandardiseTargets,
         Cure::Lsuv,
     ],
-    causes: &[
-        "learning-rate-too-high",
-        "exploding-updates",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-    ],
+    causes: &[symptoms::NOT_LEARNING, &["learning-rate-too-high", "exploding-updates"]],
     check: |context| find(context).into_iter().collect(),
 };
 

@@ -7,6 +7,7 @@ use crate::finding::{Finding, Severity};
 use crate::network::layer_name;
 use crate::rule::{Context, Rule, Threshold};
 use crate::signal::{gains, growth, normalised_gain};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "initialisation-too-large",
@@ -41,32 +42,23 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::MatchedInitialiser, Cure::Lsuv, Cure::OrthogonalInitialiser, Cure::BatchNorm],
     causes: &[
-        "exploding-gradient",
-        "vanishing-gradient",
-        "saturation",
-        "dead-relu",
-        "initial-loss",
-        "learning-rate-too-high",
-        "learning-rate-too-low",
-        "exploding-updates",
-        "clip-always",
-        "clip-never",
-        "non-finite",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "oscillation",
-        "loss-spikes",
-        "skipped-steps",
-        "batch-too-small",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        symptoms::ERRATIC,
+        &[
+            "exploding-gradient",
+            "vanishing-gradient",
+            "saturation",
+            "dead-relu",
+            "initial-loss",
+            "learning-rate-too-high",
+            "learning-rate-too-low",
+            "exploding-updates",
+            "clip-always",
+            "clip-never",
+            "non-finite",
+            "overfit-one-batch-fails",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };

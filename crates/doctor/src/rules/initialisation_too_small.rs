@@ -7,6 +7,7 @@ use crate::finding::Finding;
 use crate::network::layer_name;
 use crate::rule::{Context, Rule, Threshold};
 use crate::signal::{gains, growth};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "initialisation-too-small",
@@ -40,27 +41,21 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::MatchedInitialiser, Cure::Lsuv, Cure::OrthogonalInitialiser, Cure::BatchNorm],
     causes: &[
-        "vanishing-gradient",
-        "exploding-gradient",
-        "learning-rate-too-high",
-        "learning-rate-too-low",
-        "optimizer-epsilon",
-        "precision-too-low",
-        "constant-output",
-        "overfit-one-batch-fails",
-        "frozen-layer",
-        "unchanged-parameters",
-        "too-deep",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &[
+            "vanishing-gradient",
+            "exploding-gradient",
+            "learning-rate-too-high",
+            "learning-rate-too-low",
+            "optimizer-epsilon",
+            "precision-too-low",
+            "constant-output",
+            "overfit-one-batch-fails",
+            "frozen-layer",
+            "unchanged-parameters",
+            "too-deep",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };

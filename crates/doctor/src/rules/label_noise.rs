@@ -56,7 +56,13 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::CorrectLabels, Cure::EarlyStopping],
-    causes: &["conflicting-duplicates", "overfitting", "overtraining", "plateau", "underfitting"],
+    causes: &[&[
+        "conflicting-duplicates",
+        "overfitting",
+        "overtraining",
+        "plateau",
+        "underfitting",
+    ]],
     check,
 };
 

@@ -6,6 +6,7 @@ use crate::cure::Cure;
 use crate::finding::Finding;
 use crate::network::{initial_layers, initial_tensors, weight_layers};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "large-biases",
@@ -28,26 +29,20 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::ZeroBiases],
     causes: &[
-        "dead-relu",
-        "saturation",
-        "vanishing-gradient",
-        "exploding-gradient",
-        "initial-loss",
-        "constant-output",
-        "learning-rate-too-low",
-        "overfit-one-batch-fails",
-        "frozen-layer",
-        "unchanged-parameters",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &[
+            "dead-relu",
+            "saturation",
+            "vanishing-gradient",
+            "exploding-gradient",
+            "initial-loss",
+            "constant-output",
+            "learning-rate-too-low",
+            "overfit-one-batch-fails",
+            "frozen-layer",
+            "unchanged-parameters",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };

@@ -4,10 +4,11 @@ use alloc::format;
 
 use crate::activity::dead_units;
 use crate::cure::Cure;
+use crate::curve;
 use crate::finding::Finding;
 use crate::progress::State;
 use crate::rule::{Context, Rule, Threshold};
-use crate::trend::{cosine, jump, trend};
+use crate::symptoms;
 use crate::updates;
 
 pub(super) static RULE: Rule = Rule {
@@ -55,25 +56,18 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::LowerRate, Cure::RangeTest, Cure::WarmUp, Cure::ClipNorm, Cure::Adam],
     causes: &[
-        "non-finite",
-        "exploding-updates",
-        "dead-relu",
-        "saturation",
-        "constant-output",
-        "clip-always",
-        "clip-never",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "oscillation",
-        "loss-spikes",
-        "skipped-steps",
-        "batch-too-small",
+        symptoms::NOT_LEARNING,
+        symptoms::ERRATIC,
+        &[
+            "non-finite",
+            "exploding-updates",
+            "dead-relu",
+            "saturation",
+            "constant-output",
+            "clip-always",
+            "clip-never",
+            "overfit-one-batch-fails",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };
@@ -90,14 +84,16 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     let peak = updates.as_ref().map(updates::Updates::peak);
     let is_large = updates.as_ref().is_some_and(|updates| updates.median > update)
         || peak.is_some_and(|(_, peak)| peak > most);
-    let jump = jump(record, &context.progress);
+    let jump = curve::rise(record, &context.progress);
     let jumped = jump.is_some_and(|(ratio, _)| ratio > jump_threshold);
-    let cosine = cosine(record);
+    let cosine = curve::cosine(record);
     let oscillates = cosine.is_some_and(|cosine| cosine < cosine_threshold);
     let died = dead_units(record)
         .iter()
         .any(|dead| dead.before.is_some_and(|before| before <= 0.5) && dead.after >= 0.9);
-    let is_flat = trend(record).is_some_and(|trend| !trend.is_falling());
+    let losses = curve::losses(record);
+    let trend = curve::trend(curve::tail(&losses, 0.5));
+    let is_flat = trend.is_some_and(|trend| !trend.is_falling());
     let signs = [jumped, oscillates, died, is_flat].into_iter().filter(|&sign| sign).count();
     let fails = matches!(state, State::Stuck | State::Diverging);
     // Without measured updates, a jump is all there is to see.

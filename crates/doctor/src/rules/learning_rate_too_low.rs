@@ -3,11 +3,12 @@
 use alloc::format;
 
 use crate::cure::Cure;
+use crate::curve;
 use crate::finding::Finding;
 use crate::network::total_steps;
 use crate::progress::State;
 use crate::rule::{Context, Rule, Threshold};
-use crate::trend::{cosine, jump, trend};
+use crate::symptoms;
 use crate::updates;
 
 pub(super) static RULE: Rule = Rule {
@@ -46,19 +47,7 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::RaiseRate, Cure::RangeTest, Cure::Adam, Cure::MoreEpochs],
-    causes: &[
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
-    ],
+    causes: &[symptoms::NOT_LEARNING, symptoms::SLOW, &["overfit-one-batch-fails"]],
     check: |context| find(context).into_iter().collect(),
 };
 
@@ -72,7 +61,7 @@ fn find(context: &Context<'_>) -> Option<Finding> {
         return None;
     }
     // A loss that jumped was not moved by small updates.
-    if jump(record, &context.progress).is_some_and(|(ratio, _)| ratio > 2.0) {
+    if curve::rise(record, &context.progress).is_some_and(|(ratio, _)| ratio > 2.0) {
         return None;
     }
     let update = updates::largest(record)?.mean();
@@ -81,9 +70,10 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     let distance = update * steps as f64;
     let [least, steady] = ["distance", "steady_distance"].map(|key| context.threshold(key));
     let cosine_threshold = context.threshold("cosine");
-    let cosine = cosine(record);
+    let cosine = curve::cosine(record);
     let points_on = cosine.is_some_and(|cosine| cosine > cosine_threshold);
-    let trend = trend(record);
+    let losses = curve::losses(record);
+    let trend = curve::trend(curve::tail(&losses, 0.5));
     let falls = trend.is_some_and(|trend| trend.is_falling());
     let recorded = record.steps.last().map_or(0, |step| step.step);
     let is_over = recorded as f64 >= 0.9 * total_steps(record) as f64;
@@ -104,7 +94,7 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     finding = finding.with("relative distance that weights move at most", distance, threshold);
     finding = finding.with("largest relative update, mean over steps", update, None);
     if let Some(trend) = trend {
-        finding = finding.with("change of the loss in the second half", trend.change, None);
+        finding = finding.with("loss at the end over that of half the steps", trend.ratio, None);
     }
     if let Some(cosine) = cosine {
         finding = finding.with("cosine of successive gradients", cosine, cosine_threshold);

@@ -6,6 +6,7 @@ use crate::cure::Cure;
 use crate::finding::Finding;
 use crate::record::Task;
 use crate::rule::{Context, Rule};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "loss-mismatch",
@@ -24,19 +25,9 @@ pub(super) static RULE: Rule = Rule {
     thresholds: &[],
     cures: &[Cure::MatchedLoss],
     causes: &[
-        "overfit-one-batch-fails",
-        "learning-rate-too-low",
-        "initial-loss",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &["overfit-one-batch-fails", "learning-rate-too-low", "initial-loss"],
     ],
     check: |context| find(context).into_iter().collect(),
 };

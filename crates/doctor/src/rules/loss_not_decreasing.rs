@@ -27,7 +27,7 @@ pub(super) static RULE: Rule = Rule {
         meaning: "fraction by which the loss falls",
     }],
     cures: &[Cure::RangeTest, Cure::Adam, Cure::MatchedInitialiser, Cure::StandardiseInputs],
-    causes: &["confusion"],
+    causes: &[&["confusion"]],
     check,
 };
 

@@ -31,7 +31,7 @@ pub(super) static RULE: Rule = Rule {
         meaning: "spreads of ln(loss) by which a loss exceeds those before",
     }],
     cures: &[Cure::LowerRate, Cure::ClipNorm, Cure::WarmUp, Cure::LargerBatch],
-    causes: &["plateau", "underfitting", "loss-not-decreasing", "accuracy-at-chance"],
+    causes: &[&["plateau", "underfitting", "loss-not-decreasing", "accuracy-at-chance"]],
     check,
 };
 

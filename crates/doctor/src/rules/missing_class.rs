@@ -21,13 +21,13 @@ pub(super) static RULE: Rule = Rule {
     references: "Rauschmayr et al., Amazon SageMaker Debugger, MLSys 2021 (rule ClassImbalance).",
     thresholds: &[],
     cures: &[Cure::SplitAgain, Cure::MoreData, Cure::CorrectLabels],
-    causes: &[
+    causes: &[&[
         "class-imbalance",
         "split-shift",
         "confusion",
         "collapsed-predictions",
         "overfitting",
-    ],
+    ]],
     check,
 };
 

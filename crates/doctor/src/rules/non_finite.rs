@@ -7,6 +7,7 @@ use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::record::Step;
 use crate::rule::{Context, Rule};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "non-finite",
@@ -20,17 +21,7 @@ pub(super) static RULE: Rule = Rule {
     references: "Goodfellow, Bengio, Courville, Deep Learning, 2016, section 4.1.",
     thresholds: &[],
     cures: &[Cure::LowerRate, Cure::ClipNorm, Cure::StandardiseInputs, Cure::MatchedInitialiser],
-    causes: &[
-        "skipped-steps",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "collapsed-predictions",
-        "loss-spikes",
-        "plateau",
-        "confusion",
-        "underfitting",
-    ],
+    causes: &[symptoms::NOT_LEARNING, &["skipped-steps", "loss-spikes"]],
     check,
 };
 

@@ -18,7 +18,7 @@ pub(super) static RULE: Rule = Rule {
     references: "Little, Rubin, Statistical Analysis with Missing Data, 3rd edition, 2019.",
     thresholds: &[],
     cures: &[Cure::CorrectInputs],
-    causes: &[
+    causes: &[&[
         "non-finite",
         "skipped-steps",
         "loss-not-decreasing",
@@ -28,7 +28,7 @@ pub(super) static RULE: Rule = Rule {
         "constant-output",
         "exploding-updates",
         "overfit-one-batch-fails",
-    ],
+    ]],
     check,
 };
 

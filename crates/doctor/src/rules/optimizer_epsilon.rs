@@ -7,6 +7,7 @@ use crate::finding::Finding;
 use crate::network::{layer_name, taken_steps, trained_weights};
 use crate::rule::{Context, Rule, Threshold};
 use crate::statistics::median;
+use crate::symptoms;
 use crate::updates;
 
 pub(super) static RULE: Rule = Rule {
@@ -40,19 +41,9 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::UsualOptimizer, Cure::RaiseRate],
     causes: &[
-        "learning-rate-too-low",
-        "overfit-one-batch-fails",
-        "precision-too-low",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &["learning-rate-too-low", "overfit-one-batch-fails", "precision-too-low"],
     ],
     check: |context| find(context).into_iter().collect(),
 };

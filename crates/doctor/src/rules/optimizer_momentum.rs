@@ -8,6 +8,7 @@ use crate::finding::{Finding, Severity};
 use crate::network::total_steps;
 use crate::progress::State;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "optimizer-momentum",
@@ -37,23 +38,16 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::UsualOptimizer, Cure::LowerRate],
     causes: &[
-        "learning-rate-too-high",
-        "exploding-updates",
-        "non-finite",
-        "dead-relu",
-        "saturation",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "oscillation",
-        "loss-spikes",
-        "skipped-steps",
-        "batch-too-small",
+        symptoms::NOT_LEARNING,
+        symptoms::ERRATIC,
+        &[
+            "learning-rate-too-high",
+            "exploding-updates",
+            "non-finite",
+            "dead-relu",
+            "saturation",
+            "overfit-one-batch-fails",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };

@@ -8,7 +8,6 @@ use crate::curve;
 use crate::finding::Finding;
 use crate::record::Record;
 use crate::rule::{Context, Rule, Threshold};
-use crate::statistics::median;
 
 pub(super) static RULE: Rule = Rule {
     id: "oscillation",
@@ -39,13 +38,13 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::LowerRate, Cure::Adam, Cure::UsualOptimizer, Cure::BatchNorm],
-    causes: &[
+    causes: &[&[
         "plateau",
         "underfitting",
         "loss-not-decreasing",
         "accuracy-at-chance",
         "loss-spikes",
-    ],
+    ]],
     check,
 };
 
@@ -69,8 +68,8 @@ fn is_alternating_by_itself(record: &Record) -> bool {
 
 fn check(context: &Context<'_>) -> Vec<Finding> {
     let record = context.record;
-    let cosines: Vec<f64> = record.steps.iter().filter_map(|step| step.cosine).collect();
-    let cosine = median(cosines.iter().copied()).filter(|_| cosines.len() >= COSINES);
+    let cosines = record.steps.iter().filter(|step| step.cosine.is_some()).count();
+    let cosine = curve::cosine(record).filter(|_| cosines >= COSINES);
     let losses = curve::losses(record);
     let jumps = curve::jump(&losses, 1).zip(curve::jump(&losses, 2));
     let is_judged = losses.len() >= LOSSES && !is_alternating_by_itself(record);

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::cure::Cure;
 use crate::finding::Finding;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "outlier-inputs",
@@ -27,28 +28,17 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::CorrectInputs],
     causes: &[
-        "unscaled-inputs",
-        "target-scale",
-        "loss-spikes",
-        "non-finite",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "plateau",
-        "underfitting",
-        "learning-rate-too-high",
-        "exploding-updates",
-        "exploding-gradient",
-        "initial-loss",
-        "dead-relu",
-        "saturation",
-        "constant-output",
-        "clip-always",
-        "clip-never",
-        "overfit-one-batch-fails",
-        "frozen-layer",
-        "unchanged-parameters",
-        "optimizer-momentum",
-        "learning-rate-too-low",
+        symptoms::EXTREME,
+        &[
+            "unscaled-inputs",
+            "target-scale",
+            "loss-spikes",
+            "non-finite",
+            "loss-not-decreasing",
+            "accuracy-at-chance",
+            "plateau",
+            "underfitting",
+        ],
     ],
     check,
 };

@@ -7,6 +7,7 @@ use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::record::Task;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "outlier-targets",
@@ -26,26 +27,15 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::CorrectLabels],
     causes: &[
-        "target-scale",
-        "loss-spikes",
-        "plateau",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "underfitting",
-        "learning-rate-too-high",
-        "exploding-updates",
-        "exploding-gradient",
-        "initial-loss",
-        "dead-relu",
-        "saturation",
-        "constant-output",
-        "clip-always",
-        "clip-never",
-        "overfit-one-batch-fails",
-        "frozen-layer",
-        "unchanged-parameters",
-        "optimizer-momentum",
-        "learning-rate-too-low",
+        symptoms::EXTREME,
+        &[
+            "target-scale",
+            "loss-spikes",
+            "plateau",
+            "loss-not-decreasing",
+            "accuracy-at-chance",
+            "underfitting",
+        ],
     ],
     check,
 };

@@ -7,6 +7,7 @@ use crate::finding::{Finding, Severity};
 use crate::network::{layer_name, weight_layers};
 use crate::record::Task;
 use crate::rule::{Context, Rule};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "output-count",
@@ -21,17 +22,8 @@ pub(super) static RULE: Rule = Rule {
     thresholds: &[],
     cures: &[Cure::LinearOutput],
     causes: &[
-        "overfit-one-batch-fails",
-        "constant-output",
-        "unchanged-parameters",
-        "bottleneck",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
+        symptoms::NOT_LEARNING,
+        &["overfit-one-batch-fails", "constant-output", "unchanged-parameters", "bottleneck"],
     ],
     check: |context| find(context).into_iter().collect(),
 };

@@ -8,6 +8,7 @@ use crate::finding::{Finding, Severity};
 use crate::network::tail;
 use crate::record::{Data, Record, Task};
 use crate::rule::{Context, Rule};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "output-layer",
@@ -28,23 +29,17 @@ pub(super) static RULE: Rule = Rule {
     thresholds: &[],
     cures: &[Cure::LinearOutput],
     causes: &[
-        "overfit-one-batch-fails",
-        "constant-output",
-        "dead-relu",
-        "saturation",
-        "vanishing-gradient",
-        "unchanged-parameters",
-        "learning-rate-too-low",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &[
+            "overfit-one-batch-fails",
+            "constant-output",
+            "dead-relu",
+            "saturation",
+            "vanishing-gradient",
+            "unchanged-parameters",
+            "learning-rate-too-low",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };

@@ -5,6 +5,7 @@ use alloc::format;
 use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "overfit-one-batch-fails",
@@ -32,15 +33,7 @@ pub(super) static RULE: Rule = Rule {
         Cure::LinearOutput,
         Cure::MoreWidth,
     ],
-    causes: &[
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-    ],
+    causes: &[symptoms::NOT_LEARNING],
     check: |context| find(context).into_iter().collect(),
 };
 

@@ -46,7 +46,7 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::EarlyStopping, Cure::WeightDecay, Cure::MoreDropout, Cure::MoreData],
-    causes: &["overtraining", "confusion"],
+    causes: &[&["overtraining", "confusion"]],
     check,
 };
 

@@ -28,7 +28,7 @@ pub(super) static RULE: Rule = Rule {
         meaning: "loss at the end over that at half of the recorded steps",
     }],
     cures: &[Cure::RangeTest, Cure::Adam, Cure::CosineSchedule, Cure::MoreWidth],
-    causes: &["underfitting", "confusion"],
+    causes: &[&["underfitting", "confusion"]],
     check,
 };
 
@@ -42,7 +42,7 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     let Some(trend) = curve::trend(curve::tail(&losses, 0.5)) else { return Vec::new() };
     let is_long = losses.len() >= LOSSES && curve::last_step(record) >= STEP;
     let threshold = context.threshold("factor");
-    let is_flat = trend.factor > threshold || trend.z > -2.0;
+    let is_flat = trend.ratio > threshold || trend.z > -2.0;
     let is_judged = context.progress.state == State::Slow && curve::is_finite(record);
     if !is_judged || !is_long || !is_flat || curve::is_warming_up(record) {
         return Vec::new();
@@ -51,14 +51,14 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     let message = format!(
         "The loss stalls at {level:.3e}, and changed by {:+.1} % over the second half of the \
          recorded steps.",
-        100.0 * (trend.factor - 1.0)
+        100.0 * (trend.ratio - 1.0)
     );
     let mut finding = context.finding(message);
     if record.reference.is_none() {
         finding.severity = Severity::Info;
     }
     let quantity = "loss at the end over that at half of the steps";
-    Vec::from([finding.with(quantity, trend.factor, threshold).with_confidence(0.2)])
+    Vec::from([finding.with(quantity, trend.ratio, threshold).with_confidence(0.2)])
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::network::{taken_steps, trained_weights};
 use crate::record::Record;
 use crate::rule::{Context, Rule, Threshold};
 use crate::statistics::median;
+use crate::symptoms;
 use crate::updates;
 
 pub(super) static RULE: Rule = Rule {
@@ -42,23 +43,10 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::F32, Cure::F64, Cure::MatchedInitialiser],
     causes: &[
-        "unchanged-parameters",
-        "frozen-layer",
-        "learning-rate-too-low",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "oscillation",
-        "loss-spikes",
-        "skipped-steps",
-        "batch-too-small",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        symptoms::ERRATIC,
+        &["unchanged-parameters", "frozen-layer", "learning-rate-too-low"],
     ],
     check: |context| find(context).into_iter().collect(),
 };

@@ -9,6 +9,7 @@ use crate::record::{Data, Task};
 use crate::rule::{Context, Rule, Threshold};
 use crate::scores::beats_chance;
 use crate::statistics::fraction_margin;
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "random-labels",
@@ -34,26 +35,18 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::CorrectLabels],
     causes: &[
-        "conflicting-duplicates",
-        "label-noise",
-        "overfitting",
-        "overtraining",
-        "collapsed-predictions",
-        "confusion",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "too-few-steps",
-        "batch-too-small",
-        "batch-too-large",
-        "schedule-starves",
-        "oscillation",
-        "loss-spikes",
-        "constant-output",
-        "learning-rate-too-low",
-        "dropout-too-strong",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        symptoms::ERRATIC,
+        &[
+            "conflicting-duplicates",
+            "label-noise",
+            "overfitting",
+            "overtraining",
+            "constant-output",
+            "learning-rate-too-low",
+            "dropout-too-strong",
+        ],
     ],
     check,
 };

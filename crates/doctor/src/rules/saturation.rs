@@ -8,6 +8,7 @@ use crate::network::{initial_layers, is_bounded, layer_name, layer_steps, weight
 use crate::record::{LayerSample, Record};
 use crate::rule::{Context, Rule, Threshold};
 use crate::statistics::median;
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "saturation",
@@ -36,24 +37,18 @@ pub(super) static RULE: Rule = Rule {
         Cure::LeakyRelu,
     ],
     causes: &[
-        "vanishing-gradient",
-        "learning-rate-too-low",
-        "optimizer-epsilon",
-        "precision-too-low",
-        "frozen-layer",
-        "unchanged-parameters",
-        "constant-output",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &[
+            "vanishing-gradient",
+            "learning-rate-too-low",
+            "optimizer-epsilon",
+            "precision-too-low",
+            "frozen-layer",
+            "unchanged-parameters",
+            "constant-output",
+            "overfit-one-batch-fails",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };

@@ -7,6 +7,7 @@ use crate::cure::Cure;
 use crate::curve;
 use crate::finding::Finding;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "schedule-starves",
@@ -35,18 +36,7 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::CosineSchedule, Cure::ConstantSchedule, Cure::RaiseRate],
-    causes: &[
-        "unchanged-parameters",
-        "stalled-training",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "plateau",
-        "underfitting",
-        "confusion",
-        "collapsed-predictions",
-        "too-few-steps",
-        "overtraining",
-    ],
+    causes: &[symptoms::NOT_LEARNING, &["unchanged-parameters", "too-few-steps", "overtraining"]],
     check,
 };
 
@@ -87,7 +77,7 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     let before = curve::losses(record).into_iter().filter(|&(at, _)| at <= step);
     let before: Vec<_> = before.collect();
     let trend = curve::trend(curve::tail(&before, 0.5));
-    let was_falling = trend.is_some_and(|trend| trend.z < -2.0 && trend.factor < 0.98);
+    let was_falling = trend.is_some_and(|trend| trend.is_falling() && trend.ratio < 0.98);
     if !was_falling && context.progress.is_well() {
         return Vec::new();
     }
@@ -103,7 +93,7 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
         .with_confidence(if was_falling { 0.75 } else { 0.5 });
     if let Some(trend) = trend {
         let quantity = "loss at that step over that of half the steps before";
-        finding = finding.with(quantity, trend.factor, None);
+        finding = finding.with(quantity, trend.ratio, None);
     }
     Vec::from([finding])
 }

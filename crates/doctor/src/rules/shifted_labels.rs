@@ -10,6 +10,7 @@ use crate::record::{Data, Record, Task};
 use crate::rule::{Context, Rule, Threshold};
 use crate::scores::{has_layer, validation_margin};
 use crate::statistics::fraction_margin;
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "shifted-labels",
@@ -37,17 +38,8 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::CorrectLabels, Cure::SplitAgain],
     causes: &[
-        "overfitting",
-        "overtraining",
-        "confusion",
-        "underfitting",
-        "collapsed-predictions",
-        "split-shift",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "plateau",
-        "too-few-steps",
-        "class-imbalance",
+        symptoms::NOT_LEARNING,
+        &["overfitting", "overtraining", "split-shift", "too-few-steps", "class-imbalance"],
     ],
     check,
 };

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "skipped-steps",
@@ -24,13 +25,7 @@ pub(super) static RULE: Rule = Rule {
         meaning: "fraction of the recorded steps that were skipped",
     }],
     cures: &[Cure::LowerRate, Cure::ClipNorm, Cure::F32, Cure::StandardiseInputs],
-    causes: &[
-        "stalled-training",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "plateau",
-        "underfitting",
-    ],
+    causes: &[symptoms::NOT_LEARNING],
     check,
 };
 

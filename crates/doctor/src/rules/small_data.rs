@@ -25,7 +25,7 @@ pub(super) static RULE: Rule = Rule {
         Threshold { key: "values", default: 20.0, meaning: "training examples of a regression" },
     ],
     cures: &[Cure::MoreData, Cure::WeightDecay, Cure::EarlyStopping],
-    causes: &["overfitting", "overtraining", "confusion", "batch-too-large", "batch-too-small"],
+    causes: &[&["overfitting", "overtraining", "confusion", "batch-too-large", "batch-too-small"]],
     check,
 };
 

@@ -7,6 +7,7 @@ use super::unscaled_inputs::are_indices;
 use crate::cure::Cure;
 use crate::finding::Finding;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "small-inputs",
@@ -28,23 +29,18 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::StandardiseInputs, Cure::BatchNorm, Cure::RaiseRate],
     causes: &[
-        "collapsed-predictions",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "plateau",
-        "confusion",
-        "underfitting",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
-        "learning-rate-too-low",
-        "vanishing-gradient",
-        "exploding-gradient",
-        "constant-output",
-        "optimizer-epsilon",
-        "large-biases",
-        "overfit-one-batch-fails",
-        "precision-too-low",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &[
+            "learning-rate-too-low",
+            "vanishing-gradient",
+            "exploding-gradient",
+            "constant-output",
+            "optimizer-epsilon",
+            "large-biases",
+            "overfit-one-batch-fails",
+            "precision-too-low",
+        ],
     ],
     check,
 };

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::cure::Cure;
 use crate::finding::Finding;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "sorted-examples",
@@ -27,20 +28,15 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::Shuffle],
     causes: &[
-        "loss-spikes",
-        "oscillation",
-        "collapsed-predictions",
-        "confusion",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "plateau",
-        "underfitting",
-        "non-finite",
-        "batch-too-small",
-        "split-shift",
-        "exploding-updates",
-        "learning-rate-too-high",
-        "constant-output",
+        symptoms::NOT_LEARNING,
+        symptoms::ERRATIC,
+        &[
+            "non-finite",
+            "split-shift",
+            "exploding-updates",
+            "learning-rate-too-high",
+            "constant-output",
+        ],
     ],
     check,
 };

@@ -34,7 +34,7 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::RemoveDuplicates, Cure::SplitAgain],
-    causes: &["duplicated-examples"],
+    causes: &[&["duplicated-examples"]],
     check,
 };
 

@@ -50,7 +50,7 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::SplitAgain, Cure::CorrectInputs],
-    causes: &[
+    causes: &[&[
         "shifted-labels",
         "overfitting",
         "overtraining",
@@ -58,7 +58,7 @@ pub(super) static RULE: Rule = Rule {
         "collapsed-predictions",
         "underfitting",
         "class-imbalance",
-    ],
+    ]],
     check,
 };
 

@@ -26,13 +26,13 @@ pub(super) static RULE: Rule = Rule {
         meaning: "last recorded steps with one loss",
     }],
     cures: &[Cure::RaiseRate, Cure::MatchedInitialiser, Cure::LeakyRelu, Cure::LowerRate],
-    causes: &[
+    causes: &[&[
         "loss-not-decreasing",
         "accuracy-at-chance",
         "plateau",
         "underfitting",
         "collapsed-predictions",
-    ],
+    ]],
     check,
 };
 

@@ -6,6 +6,7 @@ use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::network::{initial_tensors, last_weights, taken_steps};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "symmetric-units",
@@ -28,24 +29,19 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::MatchedInitialiser, Cure::OrthogonalInitialiser, Cure::OtherSeed],
     causes: &[
-        "initialisation-too-small",
-        "initialisation-too-large",
-        "learning-rate-too-high",
-        "learning-rate-too-low",
-        "saturation",
-        "dead-relu",
-        "constant-output",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        symptoms::ERRATIC,
+        &[
+            "initialisation-too-small",
+            "initialisation-too-large",
+            "learning-rate-too-high",
+            "learning-rate-too-low",
+            "saturation",
+            "dead-relu",
+            "constant-output",
+            "overfit-one-batch-fails",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };

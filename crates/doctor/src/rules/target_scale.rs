@@ -7,6 +7,7 @@ use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::record::Task;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "target-scale",
@@ -33,33 +34,11 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::StandardiseTargets, Cure::ClipNorm, Cure::Adam],
     causes: &[
-        "non-finite",
-        "loss-spikes",
-        "oscillation",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "too-few-steps",
-        "batch-too-small",
-        "batch-too-large",
-        "schedule-starves",
-        "learning-rate-too-high",
-        "exploding-updates",
-        "exploding-gradient",
-        "initial-loss",
-        "dead-relu",
-        "saturation",
-        "constant-output",
-        "clip-always",
-        "clip-never",
-        "overfit-one-batch-fails",
-        "frozen-layer",
-        "unchanged-parameters",
-        "optimizer-momentum",
-        "learning-rate-too-low",
-        "optimizer-epsilon",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        symptoms::ERRATIC,
+        symptoms::EXTREME,
+        &["non-finite", "optimizer-epsilon"],
     ],
     check,
 };

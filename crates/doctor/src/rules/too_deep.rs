@@ -6,6 +6,7 @@ use crate::cure::Cure;
 use crate::finding::Finding;
 use crate::network::{is_normalisation, weight_layers};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "too-deep",
@@ -42,21 +43,15 @@ pub(super) static RULE: Rule = Rule {
         Cure::LessDepth,
     ],
     causes: &[
-        "vanishing-gradient",
-        "exploding-gradient",
-        "constant-output",
-        "overfit-one-batch-fails",
-        "learning-rate-too-low",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &[
+            "vanishing-gradient",
+            "exploding-gradient",
+            "constant-output",
+            "overfit-one-batch-fails",
+            "learning-rate-too-low",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };

@@ -28,7 +28,7 @@ pub(super) static RULE: Rule = Rule {
         meaning: "loss at the end over that before the last 30 % of the steps",
     }],
     cures: &[Cure::MoreEpochs, Cure::RaiseRate, Cure::SmallerBatch, Cure::Adam],
-    causes: &["underfitting", "confusion", "collapsed-predictions"],
+    causes: &[&["underfitting", "confusion", "collapsed-predictions"]],
     check,
 };
 
@@ -49,7 +49,7 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     }
     let losses = curve::losses(record);
     let trend = curve::trend(curve::tail(&losses, 0.3));
-    let of_steps = trend.filter(|trend| trend.z < -3.0).map(|trend| trend.factor);
+    let of_steps = trend.filter(|trend| trend.z < -3.0).map(|trend| trend.ratio);
     let scored: Vec<f64> = record.epochs.iter().filter_map(|epoch| epoch.val_loss).collect();
     let best = scored.iter().copied().fold(f64::INFINITY, f64::min);
     let is_best = scored.last().is_none_or(|&last| last <= best + 0.02 * libm::fabs(best));

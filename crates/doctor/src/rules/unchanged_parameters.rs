@@ -8,6 +8,7 @@ use crate::finding::Finding;
 use crate::network::{taken_steps, trained_weights};
 use crate::record::{Record, TensorSample};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "unchanged-parameters",
@@ -37,18 +38,9 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::RaiseRate, Cure::Unfreeze, Cure::F32],
     causes: &[
-        "constant-output",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &["constant-output", "overfit-one-batch-fails"],
     ],
     check: |context| find(context).into_iter().collect(),
 };

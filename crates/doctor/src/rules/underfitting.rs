@@ -36,7 +36,7 @@ pub(super) static RULE: Rule = Rule {
         Cure::RaiseRate,
         Cure::MoreEpochs,
     ],
-    causes: &["confusion"],
+    causes: &[&["confusion"]],
     check,
 };
 

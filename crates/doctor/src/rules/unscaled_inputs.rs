@@ -8,6 +8,7 @@ use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::record::{Data, Record};
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "unscaled-inputs",
@@ -51,34 +52,11 @@ pub(super) static RULE: Rule = Rule {
     ],
     cures: &[Cure::StandardiseInputs, Cure::BatchNorm],
     causes: &[
-        "non-finite",
-        "loss-spikes",
-        "oscillation",
-        "collapsed-predictions",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "confusion",
-        "underfitting",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-small",
-        "batch-too-large",
-        "learning-rate-too-high",
-        "exploding-updates",
-        "exploding-gradient",
-        "initial-loss",
-        "dead-relu",
-        "saturation",
-        "constant-output",
-        "clip-always",
-        "clip-never",
-        "overfit-one-batch-fails",
-        "frozen-layer",
-        "unchanged-parameters",
-        "optimizer-momentum",
-        "learning-rate-too-low",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        symptoms::ERRATIC,
+        symptoms::EXTREME,
+        &["non-finite"],
     ],
     check,
 };
@@ -99,9 +77,9 @@ fn offset(data: &Data) -> Option<f64> {
     (variance > 1e-9 * rms * rms).then(|| libm::fabs(mean) / libm::sqrt(variance))
 }
 
-/// A ratio and the factor by which it exceeds its threshold.
+/// A quantity, and its ratio to its threshold.
 struct Excess {
-    factor: f64,
+    ratio: f64,
     value: f64,
     threshold: f64,
     quantity: &'static str,
@@ -114,8 +92,8 @@ fn excesses(context: &Context<'_>, data: &Data) -> Vec<Excess> {
     let mut add = |key: &str, value: Option<f64>, quantity, text: &str, confidence| {
         let (Some(value), threshold) = (value, context.threshold(key)) else { return };
         if value > threshold && value.is_finite() {
-            let (factor, text) = (value / threshold, text.replace("{}", &format!("{value:.1}")));
-            excesses.push(Excess { factor, value, threshold, quantity, text, confidence });
+            let (ratio, text) = (value / threshold, text.replace("{}", &format!("{value:.1}")));
+            excesses.push(Excess { ratio, value, threshold, quantity, text, confidence });
         }
     };
     let text = "their root mean square is {}";
@@ -138,7 +116,7 @@ fn excesses(context: &Context<'_>, data: &Data) -> Vec<Excess> {
          number of examples",
         0.4,
     );
-    excesses.sort_by(|a, b| b.factor.total_cmp(&a.factor));
+    excesses.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
     excesses
 }
 
@@ -154,7 +132,7 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     let Some(worst) = excesses.first() else { return Vec::new() };
     let message = format!("The inputs are not scaled: {}.", worst.text);
     let mut finding = context.finding(message);
-    if worst.factor > EXTREME {
+    if worst.ratio > EXTREME {
         finding.severity = finding.severity.max(Severity::Warning);
     }
     let confidence = excesses.iter().map(|excess| excess.confidence).fold(0.0, f64::max);

@@ -7,6 +7,7 @@ use crate::cure::Cure;
 use crate::depth::{self, Depth};
 use crate::finding::Finding;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "vanishing-gradient",
@@ -41,23 +42,17 @@ pub(super) static RULE: Rule = Rule {
         Cure::LessDepth,
     ],
     causes: &[
-        "learning-rate-too-low",
-        "optimizer-epsilon",
-        "precision-too-low",
-        "frozen-layer",
-        "unchanged-parameters",
-        "constant-output",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        &[
+            "learning-rate-too-low",
+            "optimizer-epsilon",
+            "precision-too-low",
+            "frozen-layer",
+            "unchanged-parameters",
+            "constant-output",
+            "overfit-one-batch-fails",
+        ],
     ],
     check,
 };

@@ -8,6 +8,7 @@ use crate::finding::Finding;
 use crate::network::{initial_tensors, last_weights, taken_steps};
 use crate::record::Layer;
 use crate::rule::{Context, Rule, Threshold};
+use crate::symptoms;
 
 pub(super) static RULE: Rule = Rule {
     id: "zero-initialisation",
@@ -29,29 +30,24 @@ pub(super) static RULE: Rule = Rule {
     }],
     cures: &[Cure::MatchedInitialiser, Cure::OrthogonalInitialiser],
     causes: &[
-        "symmetric-units",
-        "initialisation-too-small",
-        "frozen-layer",
-        "unchanged-parameters",
-        "vanishing-gradient",
-        "exploding-gradient",
-        "dead-relu",
-        "saturation",
-        "constant-output",
-        "learning-rate-too-low",
-        "optimizer-epsilon",
-        "precision-too-low",
-        "overfit-one-batch-fails",
-        "loss-not-decreasing",
-        "accuracy-at-chance",
-        "stalled-training",
-        "plateau",
-        "underfitting",
-        "collapsed-predictions",
-        "confusion",
-        "too-few-steps",
-        "schedule-starves",
-        "batch-too-large",
+        symptoms::NOT_LEARNING,
+        symptoms::SLOW,
+        symptoms::ERRATIC,
+        &[
+            "symmetric-units",
+            "initialisation-too-small",
+            "frozen-layer",
+            "unchanged-parameters",
+            "vanishing-gradient",
+            "exploding-gradient",
+            "dead-relu",
+            "saturation",
+            "constant-output",
+            "learning-rate-too-low",
+            "optimizer-epsilon",
+            "precision-too-low",
+            "overfit-one-batch-fails",
+        ],
     ],
     check: |context| find(context).into_iter().collect(),
 };

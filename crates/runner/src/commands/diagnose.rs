@@ -17,17 +17,17 @@ use doctor::{Finding, Record, Settings, Severity, Verdict, judge};
 use serde::Serialize;
 
 use crate::Error;
-use crate::commands::output;
 use crate::commands::output::refuse_if;
+use crate::commands::{dry_run, output};
 use crate::data::replace::replace_with;
 use crate::diagnosis::treatment::{Treatment, difference, treat};
 use crate::diagnosis::trial::Trial;
 use crate::diagnosis::{probe, record_file, run_record};
 use crate::report::diagnosis::DiagnosisPage;
 use crate::run::config::Config;
-use crate::run::folder;
 use crate::run::folder::RunFolder;
 use crate::run::setup::Setup;
+use crate::run::{folder, setup, sizes};
 
 /// Options of `diagnose`.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ struct Output<'a> {
 /// How the training goes.
 #[derive(Serialize)]
 struct Summary {
-    state: &'static str,
+    state: State,
     steps: u64,
     accuracy: Option<f64>,
     reference_accuracy: Option<f64>,
@@ -126,9 +126,9 @@ pub fn diagnose(request: &Request) -> Result<(), Error> {
     for file in [out, html, save_record].into_iter().flatten() {
         refuse_if(file.exists() && !force, file)?;
     }
+    check_names(&request.fail_on)?;
     let started = Instant::now();
     let (record, setup, settings) = examine(subject, &request.ignore)?;
-    check_names(&request.fail_on)?;
     if let Some(path) = save_record {
         record_file::write(path, &record)?;
     }
@@ -137,7 +137,7 @@ pub fn diagnose(request: &Request) -> Result<(), Error> {
     let treatment = match (&setup, cure) {
         (Some(setup), true) => {
             let deadline = Instant::now() + Duration::from_secs_f64(request.budget);
-            Some(probe::on_threads(setup, |cpu| {
+            Some(setup::on_threads(&setup.config, |cpu| {
                 treat(setup, cpu, &record, &verdict, &settings, deadline)
             })?)
         }
@@ -191,7 +191,9 @@ fn examine(
         Subject::Config(config) => {
             let settings = settings(Some(config))?;
             let setup = Setup::new((**config).clone())?;
-            let record = probe::on_threads(&setup, |cpu| probe::probe(&setup, cpu))?;
+            sizes::check_batches(&setup)?;
+            dry_run::check_memory(&setup)?;
+            let record = setup::on_threads(&setup.config, |cpu| probe::probe(&setup, cpu))?;
             Ok((record, Some(setup), settings))
         }
         Subject::Run { folder, data } => {
@@ -202,7 +204,8 @@ fn examine(
             }
             let settings = settings(Some(&config))?;
             let setup = Setup::of_run(config, &folder)?;
-            let record = probe::on_threads(&setup, |cpu| run_record::read(&setup, &folder, cpu))?;
+            let record =
+                setup::on_threads(&setup.config, |cpu| run_record::read(&setup, &folder, cpu))?;
             Ok((record, Some(setup), settings))
         }
         Subject::Record(path) => Ok((record_file::read(path)?, None, settings(None)?)),
@@ -243,13 +246,7 @@ fn fail(names: &[String], verdict: &Verdict) -> Result<(), Error> {
 
 fn summary(record: &Record, progress: &Progress) -> Summary {
     Summary {
-        state: match progress.state {
-            State::Unknown => "unknown",
-            State::Well => "well",
-            State::Slow => "slow",
-            State::Stuck => "stuck",
-            State::Diverging => "diverging",
-        },
+        state: progress.state,
         steps: record.steps.last().map_or(0, |step| step.step),
         accuracy: progress.accuracy,
         reference_accuracy: progress.reference_accuracy,
@@ -293,7 +290,7 @@ fn text(record: &Record, verdict: &Verdict, seconds: f64) -> String {
         true => "healthy",
         false => "unhealthy",
     });
-    text += &format!(": {steps} steps, training goes {}", how(state));
+    text += &format!(": {steps} steps, the training {state}");
     if let Some(accuracy) = accuracy {
         text += &format!(", validation accuracy {}", percent(accuracy));
     }
@@ -319,17 +316,6 @@ fn text(record: &Record, verdict: &Verdict, seconds: f64) -> String {
         }
     }
     text
-}
-
-/// How a training goes, as an adverb.
-fn how(state: &str) -> &str {
-    match state {
-        "unknown" => "as nobody knows",
-        "stuck" => "nowhere",
-        "slow" => "slowly",
-        "diverging" => "astray",
-        other => other,
-    }
 }
 
 /// `value` with four significant digits.
@@ -376,7 +362,7 @@ fn treatment_text(treatment: &Treatment, config: &Config) -> Result<String, Erro
     text += &format!("\n\ncured by: {}", changes.join("; then "));
     if let Some((record, verdict)) = after {
         let Summary { state, accuracy, .. } = summary(record, &verdict.progress);
-        text += &format!("\nafterwards training goes {}", how(state));
+        text += &format!("\nafterwards the training {state}");
         if let Some(accuracy) = accuracy {
             text += &format!(", validation accuracy {:.1} %", 100.0 * accuracy);
         }

@@ -107,9 +107,7 @@ pub fn lr_find(request: &Request) -> Result<(), Error> {
     let setup = Setup::new(request.config.clone())?;
     sizes::check_batches(&setup)?;
     dry_run::check_memory(&setup)?;
-    let pool = setup::pool(&setup.config)?;
-    let cpu = Cpu::new(setup::isa(&setup.config)?, &pool);
-    let points = pool.enter(|| match setup.config.dtype {
+    let points = setup::on_threads(&setup.config, |cpu| match setup.config.dtype {
         Dtype::F32 | Dtype::Bf16 => points::<f32>(&setup, cpu, request),
         Dtype::F64 => points::<f64>(&setup, cpu, request),
     })?;

@@ -62,10 +62,8 @@ pub fn overfit(config: Config, steps: Option<u64>, json: bool) -> Result<(), Err
     let changed = setup::network(config, network.input(), &layers, false)?
         .with_loss(config.loss.unwrap_or_default());
     (*network, config.layers) = (changed, Some(layers));
-    let pool = setup::pool(&setup.config)?;
-    let cpu = Cpu::new(setup::isa(&setup.config)?, &pool);
     let steps = steps.unwrap_or(STEPS);
-    let outcome = pool.enter(|| match setup.config.dtype {
+    let outcome = setup::on_threads(&setup.config, |cpu| match setup.config.dtype {
         Dtype::F32 | Dtype::Bf16 => run::<f32>(&setup, cpu, steps),
         Dtype::F64 => run::<f64>(&setup, cpu, steps),
     })?;

@@ -18,6 +18,7 @@
 
 use std::path::PathBuf;
 
+use doctor::Record;
 use doctor::record::{LayerSample, Step, TensorSample};
 use kernels::Cpu;
 use serde::Serialize;
@@ -27,15 +28,16 @@ use crate::commands::output;
 use crate::commands::output::refuse_if;
 use crate::data::element::Element;
 use crate::data::replace::replace_with;
+use crate::diagnosis::probe;
 use crate::diagnosis::recorder::Recorder;
-use crate::diagnosis::{model, probe};
 use crate::run::checkpoint::{Checkpoint, Identity};
 use crate::run::config::{Config, Dtype, require};
 use crate::run::folder::RunFolder;
 use crate::run::setup::Setup;
 use crate::run::state::State;
 use crate::run::tensors::Array;
-use crate::run::{folder, tensors, weights};
+use crate::run::weights::ModelWeights;
+use crate::run::{folder, setup, tensors, weights};
 use crate::training::initial;
 use crate::training::locate::Location;
 use crate::training::observer::{Gradient, Observer, Unobserved, Update};
@@ -128,7 +130,7 @@ pub fn replay(request: &Request) -> Result<(), Error> {
     let setup = Setup::of_run(config, &folder)?;
     let last = setup.steps_per_epoch() * u64::from(setup.config.epochs);
     require("step", step, (1..=last).contains(step), &format!("1 to {last}, those of the run"))?;
-    probe::on_threads(&setup, |cpu| match (setup.config.dtype, dtype) {
+    setup::on_threads(&setup.config, |cpu| match (setup.config.dtype, dtype) {
         (Dtype::F64, Some(Dtype::F32)) => of_run::<f64, f32>(request, &setup, &folder, cpu),
         (Dtype::F64, _) => of_run::<f64, f64>(request, &setup, &folder, cpu),
         (_, Some(Dtype::F64)) => of_run::<f32, f64>(request, &setup, &folder, cpu),
@@ -147,20 +149,18 @@ fn of_run<R: Element, T: Element>(
     let state = before::<R>(setup, folder, cpu, step)?;
     let dtype = if size_of::<T>() == 8 { Dtype::F64 } else { setup.config.dtype };
     let setup = &setup.with_config(Config { dtype, ..setup.config.clone() })?;
-    let State { position, weights, .. } = state;
-    let mut state = initial::state::<T>(setup, cpu)?;
-    (state.position, state.weights) = (position, weights.converted());
-    let recorder = Recorder::<T>::new(&setup.network, 1)?;
+    let mut state = converted::<R, T>(setup, cpu, state)?;
+    let recorder = Recorder::<T>::new(setup, None, 1)?;
     let (has_file, examples, arrays) = (out.is_some(), Vec::new(), Vec::new());
     let mut replay = Replay { recorder, has_file, examples, arrays };
     probe::train(setup, cpu, &mut state, step, &mut replay)?;
-    let Some(record) = replay.recorder.steps.into_iter().find(|record| record.step == step) else {
+    let Record { model, steps, .. } = replay.recorder.record;
+    let Some(record) = steps.into_iter().find(|record| record.step == step) else {
         return Err(Error::Usage(format!("step: the run ended before step {step} (flag --step)")));
     };
     if let Some(out) = out {
         replace_with(out, &tensors::encode(&replay.arrays, None)?)?;
     }
-    let model = model::model(setup);
     if json {
         let layers = model.layers.iter().zip(&record.layers);
         let tensors = model.tensors.iter().zip(&record.tensors);
@@ -176,6 +176,29 @@ fn of_run<R: Element, T: Element>(
         return output::print(&text);
     }
     output::print(&text(&model, &record))
+}
+
+/// The state `of` a run with all numbers converted: exactly to the same or a wider type.
+fn converted<R: Element, T: Element>(
+    setup: &Setup,
+    cpu: Cpu<'_>,
+    of: State<R>,
+) -> Result<State<T>, Error> {
+    let list = |values: &Vec<R>| -> Vec<T> {
+        values.iter().map(|value| T::from_f64(value.to_f64())).collect()
+    };
+    let moments = of.optimizer.moments().iter().map(list).collect();
+    let mut state = State {
+        weights: of.weights.converted(),
+        best: of.best.converted(),
+        optimizer: setup.plan()?.resume(cpu, of.optimizer.steps(), moments)?,
+        average: of.average.as_ref().map(ModelWeights::converted),
+        slow: of.slow.as_ref().map(list),
+        snapshot: None,
+        position: of.position,
+    };
+    state.take_snapshot(setup.config.non_finite);
+    Ok(state)
 }
 
 /// State of the run before step `step`.
@@ -197,9 +220,7 @@ fn before<R: Element>(
         Some(checkpoint) => checkpoint.state::<R>(setup, cpu)?,
         None => initial::state::<R>(setup, cpu)?,
     };
-    if state.position.global_step(steps_per_epoch) + 1 < step {
-        probe::train(setup, cpu, &mut state, step - 1, &mut Unobserved)?;
-    }
+    probe::train(setup, cpu, &mut state, step - 1, &mut Unobserved)?;
     let reached = state.position.global_step(steps_per_epoch);
     if reached + 1 != step {
         return Err(Error::Usage(format!(

@@ -179,7 +179,7 @@ pub fn forms(cure: Cure, config: &Config, record: &Record) -> Vec<Form> {
         Cure::Unfreeze => add("no frozen layers", &|config| {
             config.groups.retain(|group| !group.frozen && group.rate > 0.0);
         }),
-        Cure::OtherSeed => add("another seed", &|config| config.seed += 1),
+        Cure::OtherSeed => add("another seed", &|config| config.seed = config.seed.wrapping_add(1)),
         Cure::BalanceClasses => {
             add("balanced sampler", &|config| config.sampler = Sampler::Balanced);
         }

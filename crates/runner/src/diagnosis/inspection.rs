@@ -22,6 +22,7 @@ use crate::Error;
 use crate::data::{Inputs, Labelled, Targets};
 use crate::diagnosis::model;
 use crate::run::batch::BatchBuffers;
+use crate::run::constant_inputs;
 use crate::run::setup::Setup;
 
 /// Examples of a set for the moments of its inputs.
@@ -91,7 +92,7 @@ pub fn inspect(setup: &Setup, cpu: Cpu<'_>) -> Result<Data, Error> {
         range_ratio: Some(ratio(&mut ranges.into_iter())),
         offset_ratio: offsets.map(|(mean, std)| mean.abs() / std).reduce(f64::max),
         standardised: model::standardises(config),
-        constant_inputs: moments.std.iter().filter(|std| **std == 0.0).count() as u64,
+        constant_inputs: constant_inputs::constant(train, &split.train).len() as u64,
         non_finite: moments.non_finite,
         validation_shift: shift(train, &split.validation)?,
         test_shift: shift(test, &all)?,

@@ -13,22 +13,19 @@
 use doctor::progress::Progress;
 use doctor::record::{Epoch, Record, Reference};
 use kernels::Cpu;
-use kernels::argmax::argmax;
-use nn::metrics::is_prediction;
 use nn::{Optimizer, Schedule};
 
 use crate::Error;
 use crate::data::Targets;
 use crate::data::element::Element;
 use crate::diagnosis::recorder::Recorder;
-use crate::diagnosis::{inspection, model, run_record};
+use crate::diagnosis::{inspection, run_record};
+use crate::evaluation::predictions::Predictions;
 use crate::evaluation::scorer::Scorer;
 use crate::run::config::{Config, Dtype};
 use crate::run::preset::Preset;
-use crate::run::setup;
 use crate::run::setup::Setup;
 use crate::run::state::State;
-use crate::run::weights::ModelWeights;
 use crate::training::epochs::{Callback, End};
 use crate::training::observer::{Observer, Unobserved};
 use crate::training::{epochs, initial};
@@ -64,30 +61,34 @@ pub fn probe(setup: &Setup, cpu: Cpu<'_>) -> Result<Record, Error> {
 
 fn probe_in<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Record, Error> {
     let mut data = inspection::inspect(setup, cpu)?;
-    let scored = &setup.split.validation[..setup.split.validation.len().min(SCORED)];
+    let scored = scored(setup);
     data.validation = scored.len() as u64;
     if let Targets::Classes(labels) = setup.dataset.train.targets() {
         let scored = scored.iter().map(|&index| labels[index as usize]);
         data.validation_class_counts = inspection::counts(scored, setup.dataset.classes);
     }
-    let mut record = Record { model: model::model(setup), data: Some(data), ..Record::default() };
+    let mut recorder = Recorder::<T>::new(setup, Some(data), SAMPLE_EVERY)?;
     let mut state = initial::state::<T>(setup, cpu)?;
-    let mut recorder = Recorder::<T>::new(&setup.network, SAMPLE_EVERY)?;
+    let mut reference = LinearModel::new(setup, cpu)?;
     let mut limit = first_steps(setup);
     let max_steps = MAX_STEPS / STEPS * limit;
     loop {
         let end = train(setup, cpu, &mut state, limit, &mut recorder)?;
-        record.initial = recorder.initial.clone();
-        record.steps = recorder.steps.clone();
+        let record = &mut recorder.record;
         record.epochs = state.position.history.iter().map(run_record::entry).collect();
         record.epochs.push(score(setup, cpu, &mut state)?);
-        record.reference = Some(reference(setup, cpu, steps(setup, &state))?);
-        let goes_on = matches!(end, End::Stopped) && limit < max_steps;
-        if !goes_on || Progress::new(&record).is_well() {
-            return Ok(record);
+        record.reference = Some(reference.advance(setup, cpu, steps(setup, &state))?);
+        let goes_on = end == End::Stopped && limit < max_steps;
+        if !goes_on || Progress::new(record).is_well() {
+            return Ok(recorder.record);
         }
         limit = (2 * limit).min(max_steps);
     }
+}
+
+/// Validation examples that are scored.
+fn scored(setup: &Setup) -> &[u32] {
+    &setup.split.validation[..setup.split.validation.len().min(SCORED)]
 }
 
 /// Steps of the first part of the probe of `setup`: [`STEPS`], or fewer for a network whose steps
@@ -126,7 +127,7 @@ impl<T> Callback<T> for Limit {
     }
 }
 
-/// Trains `state` up to step `limit` of the run.
+/// Trains `state` up to step `limit` of the run; nothing if it is there already.
 pub(crate) fn train<T: Element>(
     setup: &Setup,
     cpu: Cpu<'_>,
@@ -135,107 +136,87 @@ pub(crate) fn train<T: Element>(
     observer: &mut dyn Observer<T>,
 ) -> Result<End, Error> {
     let steps_per_epoch = setup.steps_per_epoch();
+    if state.position.global_step(steps_per_epoch) >= limit {
+        return Ok(End::Stopped);
+    }
     epochs::run(setup, cpu, state, &mut Limit { steps: limit, steps_per_epoch }, observer)
 }
 
 /// Scores the current weights on the first validation examples.
-pub(crate) fn score<T: Element>(
-    setup: &Setup,
-    cpu: Cpu<'_>,
-    state: &mut State<T>,
-) -> Result<Epoch, Error> {
-    let Setup { dataset, split, network, .. } = setup;
-    let step = steps(setup, state);
-    let classes = network.outputs();
-    let examples = &split.validation[..split.validation.len().min(SCORED)];
-    let (mut predicted, mut correct) = (vec![0_u64; classes], vec![0_u64; classes]);
-    let mut of_batch = Vec::new();
-    let weights: &mut ModelWeights<T> = state.scored();
-    let score = Scorer::new(network, cpu)?.score_each(
-        network,
-        cpu,
-        weights,
-        &dataset.train,
-        examples,
-        |targets, outputs| {
-            let nn::Targets::Labels(labels) = targets else { return };
-            of_batch.resize(labels.len(), 0);
-            if argmax(cpu, outputs, classes, &mut of_batch).is_err() {
-                return;
-            }
-            let rows = outputs.chunks_exact(classes).zip(labels.iter().zip(&of_batch));
-            for (_, (&label, &class)) in rows.filter(|(row, _)| is_prediction(row)) {
-                predicted[class as usize] += 1;
-                correct[class as usize] += u64::from(class == label);
-            }
-        },
-    )?;
-    let has_classes = !dataset.has_values();
-    Ok(Epoch {
+fn score<T: Element>(setup: &Setup, cpu: Cpu<'_>, state: &mut State<T>) -> Result<Epoch, Error> {
+    let Setup { dataset, network, .. } = setup;
+    let mut epoch = Epoch {
         epoch: state.position.history.len() as u64 + 1,
-        step,
-        train_loss: None,
-        train_accuracy: None,
-        val_loss: Some(score.mean_loss()),
-        val_accuracy: has_classes.then(|| score.accuracy()),
-        predicted_counts: if has_classes { predicted } else { Vec::new() },
-        correct_counts: if has_classes { correct } else { Vec::new() },
-    })
+        step: steps(setup, state),
+        ..Epoch::default()
+    };
+    let (weights, set) = (state.scored(), &dataset.train);
+    if dataset.has_values() {
+        let mut scorer = Scorer::new(network, cpu)?;
+        let score = scorer.score(network, cpu, weights, set, scored(setup))?;
+        epoch.val_loss = Some(score.mean_loss());
+        return Ok(epoch);
+    }
+    let predictions = Predictions::new(network, cpu, weights, set, scored(setup))?;
+    let confusion = predictions.confusion()?;
+    let classes = 0..network.outputs();
+    epoch.val_loss = Some(predictions.score.mean_loss());
+    epoch.val_accuracy = Some(predictions.score.accuracy());
+    epoch.predicted_counts = classes.clone().map(|class| confusion.predicted(class)).collect();
+    epoch.correct_counts = classes.map(|class| confusion.count(class, class)).collect();
+    Ok(epoch)
 }
 
-/// A linear model of standardised inputs, trained for `steps` steps on batches of the same size.
-fn reference(setup: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Reference, Error> {
-    let preset = if setup.dataset.has_values() { Preset::Linear } else { Preset::Logistic };
-    let of = &setup.config;
-    let config = Config {
-        preset,
-        standardise: Some(true),
-        optimizer: Optimizer::adam(),
-        lr: Some(REFERENCE_RATE),
-        schedule: Schedule::Constant,
-        seed: of.seed,
-        batch: of.batch,
-        accumulate: of.accumulate,
-        epochs: of.epochs,
-        validation: Some(setup.split.validation.len() as u32),
-        dataset: of.dataset,
-        data: of.data.clone(),
-        label: of.label.clone(),
-        target: of.target.clone(),
-        task: of.task,
-        threads: of.threads,
-        isa: of.isa.clone(),
-        classification: of.classification,
-        linear: of.linear,
-        ..Config::default()
-    };
-    let reference = setup.with_config(config)?;
-    let mut state = initial::state::<f32>(&reference, cpu)?;
-    train(&reference, cpu, &mut state, steps, &mut Unobserved)?;
-    let score = score(&reference, cpu, &mut state)?;
-    Ok(Reference {
-        name: preset.name().into(),
-        steps,
-        val_loss: score.val_loss.filter(|_| setup.config.loss == reference.config.loss),
-        val_accuracy: score.val_accuracy,
-    })
+/// The reference: a linear model of standardised inputs, trained with batches of the same size.
+struct LinearModel {
+    setup: Setup,
+    state: State<f32>,
+}
+
+impl LinearModel {
+    fn new(of: &Setup, cpu: Cpu<'_>) -> Result<Self, Error> {
+        let preset = if of.dataset.has_values() { Preset::Linear } else { Preset::Logistic };
+        // The keys of the data keep their values; all others have their defaults.
+        let Config { seed, batch, accumulate, epochs, dataset, ref data, .. } = of.config;
+        let Config { ref label, ref target, task, threads, ref isa, .. } = of.config;
+        let config = Config {
+            preset,
+            standardise: Some(true),
+            optimizer: Optimizer::adam(),
+            lr: Some(REFERENCE_RATE),
+            schedule: Schedule::Constant,
+            seed,
+            batch,
+            accumulate,
+            epochs,
+            validation: Some(of.split.validation.len() as u32),
+            dataset,
+            data: data.clone(),
+            label: label.clone(),
+            target: target.clone(),
+            task,
+            threads,
+            isa: isa.clone(),
+            ..Config::default()
+        };
+        let setup = of.with_config(config)?;
+        let state = initial::state(&setup, cpu)?;
+        Ok(Self { setup, state })
+    }
+
+    /// Trains up to step `steps`, and scores the model beside the run `of`.
+    fn advance(&mut self, of: &Setup, cpu: Cpu<'_>, steps: u64) -> Result<Reference, Error> {
+        let Self { setup, state } = self;
+        train(setup, cpu, state, steps, &mut Unobserved)?;
+        let score = score(setup, cpu, state)?;
+        Ok(Reference {
+            name: setup.config.preset.name().into(),
+            steps,
+            val_loss: score.val_loss.filter(|_| setup.config.loss == of.config.loss),
+            val_accuracy: score.val_accuracy,
+        })
+    }
 }
 
 /// Learning rate of the reference, with Adam.
 const REFERENCE_RATE: f64 = 4e-3;
-
-/// Instruction set and threads of `setup` for `task`.
-///
-/// # Errors
-/// [`Error::ThreadPool`] if the threads cannot be started; errors of `task`.
-pub fn on_threads<R>(
-    setup: &Setup,
-    task: impl FnOnce(Cpu<'_>) -> Result<R, Error> + Send,
-) -> Result<R, Error>
-where
-    R: Send,
-{
-    let pool = setup::pool(&setup.config)?;
-    let isa = setup::isa(&setup.config)?;
-    pool.enter(|| task(Cpu::new(isa, &pool)))
-}

@@ -9,7 +9,8 @@
 //!
 //! An [`Observer`] of the training loop. It changes no bit of the training.
 
-use doctor::record::{Initial, LayerSample, NonFinite, Step, TensorSample};
+use doctor::Record;
+use doctor::record::{Data, Initial, LayerSample, NonFinite, Step, TensorSample};
 use kernels::argmax::argmax;
 use kernels::statistics::statistics;
 use kernels::{Cpu, norm};
@@ -18,9 +19,12 @@ use nn::{LayerSpec, Network, Residual, Shape};
 use crate::Error;
 use crate::data::Targets;
 use crate::data::element::Element;
+use crate::diagnosis::model;
 use crate::run::health::Activity;
+use crate::run::setup::Setup;
 use crate::training::locate::{Location, Part};
 use crate::training::observer::{Gradient, Observer, Update};
+use crate::training::update::UpdateNorms;
 
 /// Examples of a layer's outputs that are measured.
 const ROWS: usize = 128;
@@ -37,32 +41,34 @@ const FIRST: u64 = 8;
 /// Records steps for the doctor.
 #[derive(Debug)]
 pub struct Recorder<T> {
-    /// Recorded steps, in order.
-    pub steps: Vec<Step>,
-    /// Measurements of the network before its first step.
-    pub initial: Option<Initial>,
+    /// What is recorded: steps, and the network before the first.
+    pub record: Record,
     /// Sampled steps: every so many.
     every: u64,
-    /// Parameters before a sampled step.
-    before: Vec<T>,
+    updates: UpdateNorms<T>,
     /// Gradient of the step before a sampled one, and its number.
     previous: (u64, Vec<T>),
 }
 
 impl<T: Element> Recorder<T> {
-    /// Recorder of a training of `network` that samples one step in `every`, and the first few.
+    /// Recorder of the training `setup`, whose data are inspected. It samples one step in `every`,
+    /// and the first few.
     ///
     /// # Errors
     /// [`Error::Network`] if there is not enough memory.
-    pub fn new(network: &Network, every: u64) -> Result<Self, Error> {
-        let len = network.layout().len();
+    pub fn new(setup: &Setup, data: Option<Data>, every: u64) -> Result<Self, Error> {
+        let model = model::model(setup);
         Ok(Self {
-            steps: Vec::new(),
-            initial: None,
+            record: Record { model, data, ..Record::default() },
             every: every.max(1),
-            before: nn::zeros(len)?,
-            previous: (0, nn::zeros(len)?),
+            updates: UpdateNorms::new(&setup.network)?,
+            previous: (0, nn::zeros(setup.network.layout().len())?),
         })
+    }
+
+    /// Number of the last recorded step; 0 before the first.
+    pub fn step(&self) -> u64 {
+        self.record.steps.last().map_or(0, |step| step.step)
     }
 
     fn is_sampled(&self, step: u64) -> bool {
@@ -83,7 +89,7 @@ impl<T: Element> Observer<T> for Recorder<T> {
             record.tensors = tensors(&setup.network, cpu, params, grads);
             record.layers = layers(gradient);
             record.accuracy = accuracy(gradient);
-            self.before.copy_from_slice(params);
+            self.updates.before_step(params);
             if self.previous.0 + 1 == step {
                 record.cosine = cosine(&self.previous.1, grads);
             }
@@ -92,7 +98,7 @@ impl<T: Element> Observer<T> for Recorder<T> {
             self.previous.0 = step;
             self.previous.1.copy_from_slice(grads);
         }
-        if self.initial.is_none() && step == 1 {
+        if step == 1 {
             let mut tensors = record.tensors.clone();
             for (sample, tensor) in tensors.iter_mut().zip(setup.network.layout().tensors()) {
                 if tensor.shape.len() > 1 {
@@ -100,7 +106,7 @@ impl<T: Element> Observer<T> for Recorder<T> {
                     sample.equal_units = equal_units(&params[tensor.range.clone()], units);
                 }
             }
-            self.initial = Some(Initial {
+            self.record.initial = Some(Initial {
                 loss: record.loss,
                 grad_norm: norm::norm2(cpu, grads).ok(),
                 layers: record.layers.clone(),
@@ -108,28 +114,24 @@ impl<T: Element> Observer<T> for Recorder<T> {
                 ..Initial::default()
             });
         }
-        self.steps.push(record);
+        self.record.steps.push(record);
     }
 
     fn on_update(&mut self, update: &Update<'_, T>) {
         let &Update { setup, cpu, params, norm, clip_scale } = update;
-        let Some(record) = self.steps.last_mut() else { return };
+        let Some(record) = self.record.steps.last_mut() else { return };
         (record.grad_norm, record.clip_scale) = (Some(norm), Some(clip_scale));
         if record.tensors.is_empty() {
             return;
         }
-        for (before, &after) in self.before.iter_mut().zip(params) {
-            let mut update = after;
-            update -= *before;
-            *before = update;
-        }
-        for (sample, tensor) in record.tensors.iter_mut().zip(setup.network.layout().tensors()) {
-            sample.update_norm = norm::norm2(cpu, &self.before[tensor.range.clone()]).ok();
+        let norms = self.updates.after_step((cpu, &setup.network), params);
+        for (sample, norm) in record.tensors.iter_mut().zip(norms) {
+            sample.update_norm = Some(norm);
         }
     }
 
     fn on_non_finite(&mut self, location: Option<&Location>) {
-        let Some(record) = self.steps.last_mut() else { return };
+        let Some(record) = self.record.steps.last_mut() else { return };
         record.skipped = true;
         record.non_finite = location.map(|location| NonFinite {
             name: match location.part {
@@ -234,7 +236,6 @@ fn layer<T: Element>(index: usize, spec: &LayerSpec, shape: Shape, values: &[T])
         mean: Some(mean),
         std: Some((total / n).sqrt()),
         std_over_batch: Some((between / n).sqrt()),
-        grad_rms: None,
         units: units as u64,
         dead: activity.dead,
         saturated: activity.saturated,

@@ -11,35 +11,26 @@ use crate::run::health::Health;
 use crate::run::setup::Setup;
 use crate::run::{epoch, folder, health, journal};
 
-/// Record of the run in `folder`, whose setup is `setup`.
+/// Record of the run in `folder`, whose setup is `setup`, and of its data.
 ///
 /// # Errors
 /// Errors of the files; [`Error::Network`] if there is not enough memory.
 pub fn read(setup: &Setup, folder: &RunFolder, cpu: Cpu<'_>) -> Result<Record, Error> {
     let health = health::read(&folder.file(folder::HEALTH))?;
-    record(setup, &journal::history(folder)?, &health, cpu)
+    let mut record = record(setup, &journal::history(folder)?, &health);
+    record.data = Some(inspection::inspect(setup, cpu)?);
+    Ok(record)
 }
 
-/// Record of a run with this history and health.
-///
-/// # Errors
-/// [`Error::Network`] if there is not enough memory.
-pub fn record(
-    setup: &Setup,
-    history: &[epoch::Epoch],
-    health: &[Health],
-    cpu: Cpu<'_>,
-) -> Result<Record, Error> {
+/// Record of a run with this history and health, without its data.
+pub fn record(setup: &Setup, history: &[epoch::Epoch], health: &[Health]) -> Record {
     let mut record = Record {
         model: model::model(setup),
-        data: Some(inspection::inspect(setup, cpu)?),
         epochs: history.iter().map(entry).collect(),
         ..Record::default()
     };
-    for of_epoch in health {
-        add_steps(&mut record, of_epoch);
-    }
-    Ok(record)
+    health.iter().for_each(|of_epoch| add_steps(&mut record, of_epoch));
+    record
 }
 
 /// Adds the sampled steps of an epoch.

@@ -31,6 +31,7 @@ use crate::diagnosis::mutation::Mutation;
 use crate::diagnosis::treatment::treat;
 use crate::diagnosis::{probe, record_file, trial};
 use crate::run::config::Config;
+use crate::run::setup;
 use crate::run::setup::Setup;
 
 /// Families whose cases set the thresholds; the figures are of the others.
@@ -178,7 +179,7 @@ impl Case {
         let settings = Settings::default();
         let setup = self.setup(0, false)?;
         let started = Instant::now();
-        let record = probe::on_threads(&setup, |cpu| probe::probe(&setup, cpu))?;
+        let record = setup::on_threads(&setup.config, |cpu| probe::probe(&setup, cpu))?;
         let verdict = judge(&record, &settings);
         let verdict_seconds = started.elapsed().as_secs_f64();
         if let Some(records) = records {
@@ -211,7 +212,7 @@ impl Case {
         };
         if budget > 0.0 && self.is_faulty() && !self.repair.is_empty() {
             let deadline = Instant::now() + std::time::Duration::from_secs_f64(budget);
-            let treatment = probe::on_threads(&setup, |cpu| {
+            let treatment = setup::on_threads(&setup.config, |cpu| {
                 treat(&setup, cpu, &record, &verdict, &settings, deadline)
             })?;
             score.cure_seconds = Some(started.elapsed().as_secs_f64());
@@ -259,7 +260,7 @@ fn is_within(found: &str, layer: &str) -> bool {
 
 /// Trains `setup` to its end, and returns its quality on the validation set.
 fn train_fully(setup: &Setup) -> Result<f64, Error> {
-    probe::on_threads(setup, |cpu| trial::train_fully(setup, cpu))
+    setup::on_threads(&setup.config, |cpu| trial::train_fully(setup, cpu))
 }
 
 fn mean(values: &[f64]) -> f64 {

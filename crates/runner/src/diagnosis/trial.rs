@@ -19,13 +19,14 @@ use kernels::Cpu;
 use serde::Serialize;
 
 use crate::Error;
-use crate::data::Targets;
 use crate::data::element::Element;
 use crate::diagnosis::cure::{self, Form};
 use crate::diagnosis::probe;
+use crate::evaluation::regression::{RegressionMetrics, RegressionPredictions};
 use crate::evaluation::scorer::Scorer;
 use crate::run::config::{Config, Dtype};
 use crate::run::setup::Setup;
+use crate::run::sizes;
 use crate::run::state::State;
 use crate::training::epochs::End;
 use crate::training::initial;
@@ -100,32 +101,12 @@ impl<T: Element> Contestant for Training<T> {
 fn quality<T: Element>(setup: &Setup, cpu: Cpu<'_>, state: &mut State<T>) -> Result<f64, Error> {
     let Setup { dataset, split, network, .. } = setup;
     let examples = &split.validation[..split.validation.len().min(SCORED)];
-    let (mut error, mut sum, mut squares, mut count) = (0.0, 0.0, 0.0, 0.0);
-    let set = &dataset.train;
-    let score = Scorer::new(network, cpu)?.score_each(
-        network,
-        cpu,
-        state.scored(),
-        set,
-        examples,
-        |targets, outputs| {
-            let nn::Targets::Values(values) = targets else { return };
-            for (target, output) in values.iter().zip(outputs) {
-                let (target, output) = (target.to_f64(), output.to_f64());
-                error += (output - target) * (output - target);
-                sum += target;
-                squares += target * target;
-                count += 1.0;
-            }
-        },
-    )?;
-    Ok(match set.targets() {
-        Targets::Classes(_) => score.accuracy(),
-        Targets::Values(_) | Targets::Inputs(_) => {
-            let variance = squares - sum * sum / count;
-            1.0 - error / variance
-        }
-    })
+    let (weights, set) = (state.scored(), &dataset.train);
+    if dataset.has_values() {
+        let predictions = RegressionPredictions::new(network, cpu, weights, set, examples)?;
+        return Ok(RegressionMetrics::new(&predictions).r_squared.unwrap_or(f64::NAN));
+    }
+    Ok(Scorer::new(network, cpu)?.score(network, cpu, weights, set, examples)?.accuracy())
 }
 
 /// Contestant on the data of `setup` with another configuration.
@@ -135,6 +116,7 @@ fn contestant(setup: &Setup, config: &Config, cpu: Cpu<'_>) -> Result<Box<dyn Co
         Ok(Box::new(Training { setup, state, has_diverged: false }))
     }
     let setup = setup.with_config(config.clone())?;
+    sizes::check_batches(&setup)?;
     match config.dtype {
         Dtype::F32 | Dtype::Bf16 => of::<f32>(setup, cpu),
         Dtype::F64 => of::<f64>(setup, cpu),
@@ -177,7 +159,7 @@ fn is_better(a: f64, b: f64) -> bool {
     a > b || (b.is_nan() && !a.is_nan())
 }
 
-/// Searches for a cure of `findings` until `deadline`.
+/// Searches for a cure of `findings` until `deadline`. A search that is out of time has no winner.
 ///
 /// # Errors
 /// [`Error::Network`] if there is not enough memory.
@@ -211,11 +193,11 @@ pub fn search(
             *quality = contestant.advance(cpu, examples)?;
             search.trials.push(trial(form.as_ref(), config.seed, examples, *quality));
         }
+        if search.out_of_time {
+            return Ok(search);
+        }
         // A stable sort: of equal ones the cure named first stays first.
         field[1..].sort_by(|a, b| b.2.is_finite().cmp(&a.2.is_finite()).then(b.2.total_cmp(&a.2)));
-        if search.out_of_time {
-            break;
-        }
         if round + 1 < ROUNDS {
             field.truncate(1 + (field.len() - 1).div_ceil(2));
             examples *= 2;
@@ -227,19 +209,20 @@ pub fn search(
     if !is_better(quality, unchanged + margin(setup, unchanged)) {
         return Ok(search);
     }
-    for seed in 1..=SEEDS {
-        let seeded = |config: &Config| Config { seed: config.seed + seed, ..config.clone() };
+    for seed in (1..=SEEDS).map(|seed| config.seed.wrapping_add(seed)) {
         let mut qualities = [f64::NAN; 2];
         for (quality, form) in qualities.iter_mut().zip([None, Some(form)]) {
             if Instant::now() >= deadline {
                 search.out_of_time = true;
-                break;
+                return Ok(search);
             }
-            let config = seeded(form.map_or(config, |form| &form.config));
+            let config = form.map_or(config, |form| &form.config);
+            let config = Config { seed, ..config.clone() };
             *quality = contestant(setup, &config, cpu)?.advance(cpu, examples)?;
-            search.trials.push(trial(form, config.seed, examples, *quality));
+            search.trials.push(trial(form, seed, examples, *quality));
         }
-        if !search.out_of_time && !is_better(qualities[1], qualities[0]) {
+        let [unchanged, changed] = qualities;
+        if !is_better(changed, unchanged) {
             return Ok(search);
         }
     }

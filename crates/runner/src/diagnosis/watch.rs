@@ -11,13 +11,13 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
-use doctor::{Finding, Record, Settings, Severity, judge};
+use doctor::{Finding, Settings, Severity, judge};
 use kernels::Cpu;
 
 use crate::Error;
 use crate::data::element::Element;
+use crate::diagnosis::inspection;
 use crate::diagnosis::recorder::Recorder;
-use crate::diagnosis::{inspection, model};
 use crate::run::setup::Setup;
 use crate::training::locate::Location;
 use crate::training::observer::{Gradient, Observer, Update};
@@ -35,7 +35,6 @@ const KEPT: usize = 2048;
 #[derive(Debug)]
 pub struct Watch<T> {
     recorder: Recorder<T>,
-    record: Record,
     settings: Settings,
     /// Severity of each finding that was sent, by its name.
     sent: BTreeMap<String, Severity>,
@@ -46,29 +45,18 @@ impl<T: Element> Watch<T> {
     /// Watch of the run `setup`, which sends its findings to `to`: those of the data at once.
     ///
     /// # Errors
-    /// [`Error::Network`] if there is not enough memory; [`Error::Usage`] if the configuration
-    /// names an unknown rule.
+    /// [`Error::Network`] if there is not enough memory.
     pub fn new(setup: &Setup, cpu: Cpu<'_>, to: Sender<Finding>) -> Result<Self, Error> {
         let settings = setup.config.doctor.clone();
-        settings
-            .check()
-            .map_err(|error| Error::Usage(format!("doctor: {error} (key `doctor`)")))?;
-        let record = Record {
-            model: model::model(setup),
-            data: Some(inspection::inspect(setup, cpu)?),
-            ..Record::default()
-        };
-        let recorder = Recorder::new(&setup.network, SAMPLE_EVERY)?;
-        let mut watch = Self { recorder, record, settings, sent: BTreeMap::new(), to };
+        let recorder = Recorder::new(setup, Some(inspection::inspect(setup, cpu)?), SAMPLE_EVERY)?;
+        let mut watch = Self { recorder, settings, sent: BTreeMap::new(), to };
         watch.judge();
         Ok(watch)
     }
 
     /// Judges the record so far, and sends what is new.
     fn judge(&mut self) {
-        self.record.steps.clone_from(&self.recorder.steps);
-        self.record.initial.clone_from(&self.recorder.initial);
-        for finding in judge(&self.record, &self.settings).findings {
+        for finding in judge(&self.recorder.record, &self.settings).findings {
             let known = self.sent.get(&finding.id);
             if finding.severity > Severity::Info && known.is_none_or(|s| *s < finding.severity) {
                 self.sent.insert(finding.id.clone(), finding.severity);
@@ -86,10 +74,11 @@ impl<T: Element> Observer<T> for Watch<T> {
 
     fn on_update(&mut self, update: &Update<'_, T>) {
         self.recorder.on_update(update);
-        let step = self.recorder.steps.last().map_or(0, |step| step.step);
-        if self.recorder.steps.len() > KEPT {
+        let step = self.recorder.step();
+        let steps = &mut self.recorder.record.steps;
+        if steps.len() > KEPT {
             let old = step.saturating_sub(KEPT as u64 / 2);
-            self.recorder.steps.retain(|step| step.step > old || !step.tensors.is_empty());
+            steps.retain(|step| step.step > old || !step.tensors.is_empty());
         }
         if step.is_multiple_of(JUDGED) {
             self.judge();

@@ -13,7 +13,6 @@
 
 use std::fmt::{self, Display};
 
-use doctor::progress::State;
 use doctor::{Finding, Record, Severity, Verdict};
 
 use crate::diagnosis::treatment::Treatment;
@@ -69,17 +68,6 @@ impl Display for Body<'_> {
     }
 }
 
-/// How a training goes, as the end of a sentence.
-fn course(state: State) -> &'static str {
-    match state {
-        State::Unknown => "is not known",
-        State::Well => "goes well",
-        State::Slow => "is slower than a linear model's, or than half of the loss",
-        State::Stuck => "gets nowhere",
-        State::Diverging => "diverges",
-    }
-}
-
 fn write_verdict(f: &mut fmt::Formatter<'_>, page: &DiagnosisPage<'_>) -> fmt::Result {
     let DiagnosisPage { record, verdict, treatment, .. } = page;
     let progress = verdict.progress;
@@ -103,7 +91,7 @@ fn write_verdict(f: &mut fmt::Formatter<'_>, page: &DiagnosisPage<'_>) -> fmt::R
     write!(
         f,
         "<p class=\"lead\">{health} in {steps} steps. The training {}{accuracy}.",
-        course(progress.state)
+        progress.state
     )?;
     if let Some(treatment) = treatment {
         let changes: Vec<_> = treatment.cures.iter().map(|form| &form.change[..]).collect();

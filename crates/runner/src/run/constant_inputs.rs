@@ -36,7 +36,7 @@ pub(crate) fn notice(setup: &Setup) -> Option<String> {
 }
 
 /// Returns the inputs that are the same in all examples `indices` of `set`.
-fn constant(set: &Labelled, indices: &[u32]) -> Vec<usize> {
+pub(crate) fn constant(set: &Labelled, indices: &[u32]) -> Vec<usize> {
     match set.inputs() {
         Inputs::Bytes(bytes) => constant_columns(bytes, set.image_len(), indices),
         Inputs::Numbers(numbers) => constant_columns(numbers, set.image_len(), indices),

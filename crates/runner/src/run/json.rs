@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::Path;
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serializer};
+pub(crate) use doctor::number::{deserialize, option, serialize};
+use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::data::DataError;
@@ -33,37 +33,6 @@ pub(crate) fn read_lines<T: DeserializeOwned>(
     complete.enumerate().map(parse).collect()
 }
 
-/// Writes `value`.
-pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    match *value {
-        value if value.is_finite() => serializer.serialize_f64(value),
-        value if value.is_nan() => serializer.serialize_str("NaN"),
-        value if value > 0.0 => serializer.serialize_str("Infinity"),
-        _ => serializer.serialize_str("-Infinity"),
-    }
-}
-
-/// Reads the encoding of [`serialize`].
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Number {
-        Finite(f64),
-        Named(String),
-    }
-    match Number::deserialize(deserializer)? {
-        Number::Finite(value) => Ok(value),
-        Number::Named(name) => match &name[..] {
-            "NaN" => Ok(f64::NAN),
-            "Infinity" => Ok(f64::INFINITY),
-            "-Infinity" => Ok(f64::NEG_INFINITY),
-            _ => Err(D::Error::custom(format!(
-                "expected a number, NaN, Infinity or -Infinity, found {name}"
-            ))),
-        },
-    }
-}
-
 /// Encoding of lists of such numbers: `#[serde(with = "crate::run::json::list")]`.
 pub(crate) mod list {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -85,30 +54,6 @@ pub(crate) mod list {
     ) -> Result<Vec<f64>, D::Error> {
         let numbers = Vec::<Number>::deserialize(deserializer)?;
         Ok(numbers.into_iter().map(|Number(value)| value).collect())
-    }
-}
-
-/// Encoding of an optional number, `null` if there is none:
-/// `#[serde(with = "crate::run::json::option")]`.
-pub(crate) mod option {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Number(#[serde(with = "super")] f64);
-
-    /// Writes `value`.
-    pub(crate) fn serialize<S: Serializer>(
-        value: &Option<f64>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        value.map(Number).serialize(serializer)
-    }
-
-    /// Reads the encoding of [`serialize`].
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<f64>, D::Error> {
-        Ok(Option::<Number>::deserialize(deserializer)?.map(|Number(value)| value))
     }
 }
 

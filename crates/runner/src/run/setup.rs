@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use kernels::Isa;
+use kernels::{Cpu, Isa};
 use nn::{Compute, LayerSpec, Loss, Monitor, Network, Plan, Registry, Shape, Tensor};
 
 use crate::data::table::TargetColumn;
@@ -397,6 +397,18 @@ pub(crate) fn threads(config: &Config) -> usize {
     let default =
         || thread::available_parallelism().map_or(1, usize::from).min(ThreadPool::MAX_THREADS);
     config.threads.unwrap_or_else(default)
+}
+
+/// Runs `task` on the threads and with the instruction set of `config`.
+///
+/// # Errors
+/// Errors of [`isa`] and [`pool`], and of `task`.
+pub(crate) fn on_threads<R: Send>(
+    config: &Config,
+    task: impl FnOnce(Cpu<'_>) -> Result<R, Error> + Send,
+) -> Result<R, Error> {
+    let (isa, pool) = (isa(config)?, pool(config)?);
+    pool.enter(|| task(Cpu::new(isa, &pool)))
 }
 
 /// Thread pool of `config`.

@@ -18,6 +18,7 @@ use nn::Network;
 use crate::Error;
 use crate::data::element::Element;
 use crate::run::health::{Health, Magnitudes, TensorHealth};
+use crate::training::update::UpdateNorms;
 
 /// Number of sampled steps per epoch. A sample costs about a tenth of a training step of the preset
 /// `mlp`, which has two hundred steps per epoch.
@@ -33,8 +34,7 @@ pub fn is_sampled(step: u64, steps: u64) -> bool {
 /// Samples gradients and updates.
 #[derive(Clone, Debug)]
 pub struct GradientProbe<T> {
-    /// Parameters before the step; afterwards, its update.
-    before: Vec<T>,
+    updates: UpdateNorms<T>,
 }
 
 impl<T: Element> GradientProbe<T> {
@@ -43,7 +43,7 @@ impl<T: Element> GradientProbe<T> {
     /// # Errors
     /// [`Error::Network`] if there is not enough memory.
     pub fn new(network: &Network) -> Result<Self, Error> {
-        Ok(Self { before: nn::zeros(network.layout().len())? })
+        Ok(Self { updates: UpdateNorms::new(network)? })
     }
 
     /// Samples step `step` of the run (from 1), in epoch `epoch` (from 1), before it is taken.
@@ -82,7 +82,7 @@ impl<T: Element> GradientProbe<T> {
             samples.param_norms.push(norm::norm2(cpu, params).unwrap_or(f64::NAN));
             samples.magnitudes.add(&histogram(cpu, grads));
         }
-        self.before.copy_from_slice(params);
+        self.updates.before_step(params);
     }
 
     /// Samples the same step after it was taken, with learning rate `rate`.
@@ -94,13 +94,8 @@ impl<T: Element> GradientProbe<T> {
         rate: f64,
     ) {
         health.learning_rates.push(rate);
-        for (before, &after) in self.before.iter_mut().zip(params) {
-            let mut update = after;
-            update -= *before;
-            *before = update;
-        }
-        for (samples, tensor) in health.tensors.iter_mut().zip(network.layout().tensors()) {
-            let update = norm::norm2(cpu, &self.before[tensor.range.clone()]).unwrap_or(f64::NAN);
+        let norms = self.updates.after_step((cpu, network), params);
+        for (samples, update) in health.tensors.iter_mut().zip(norms) {
             let params = samples.param_norms.last().copied().unwrap_or(f64::NAN);
             samples.update_ratios.push(update / params);
         }

@@ -81,6 +81,9 @@ impl Config {
             require("deep.depth", depth, (1..=10_000).contains(depth), "1 to 10000")?;
             require("deep.width", width, *width >= 1, "at least 1")?;
         }
+        self.doctor
+            .check()
+            .map_err(|error| Error::Usage(format!("doctor: {error} (key `doctor`)")))?;
         let tables = [
             ("optimizer", self.optimizer.check()),
             ("schedule", self.schedule.check()),
