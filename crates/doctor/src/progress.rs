@@ -40,7 +40,7 @@ pub enum State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "is not known to learn or not to",
+            Self::Unknown => "has no reference to be judged by",
             Self::Well => "goes well",
             Self::Slow => "is slow",
             Self::Stuck => "learns nothing",

@@ -4,6 +4,7 @@ use doctor::record::{Clip, FORMAT, Layer, Model, Optimizer, Task, Tensor};
 use nn::{Dropout, LayerSpec, Residual, Shape, Transformer};
 use toml::Value;
 
+use crate::data::Targets;
 use crate::run::config::{Config, Dtype};
 use crate::run::setup::Setup;
 
@@ -32,7 +33,11 @@ pub fn model(setup: &Setup) -> Model {
     });
     Model {
         format: FORMAT,
-        task: if dataset.has_values() { Task::Regression } else { Task::Classification },
+        task: match dataset.train.targets() {
+            Targets::Classes(_) => Task::Classification,
+            Targets::Values(_) => Task::Regression,
+            Targets::Inputs(_) => Task::Reconstruction,
+        },
         classes: dataset.classes as u64,
         loss: kind(&config.loss.unwrap_or_default()),
         optimizer: Optimizer {

@@ -153,6 +153,22 @@ fn a_step_is_repeated_to_the_bit() {
     let loss = |step: &Value| step["step"]["loss"].as_f64().unwrap();
     let difference = (loss(&step) - loss(&wide)).abs();
     assert!(difference > 0.0 && difference < 1e-5, "{step} {wide}");
+    // Norms of gradient, parameters and update, with the optimizer's moments, are those that the
+    // run recorded.
+    let recorded = json(world.read("run/health.jsonl").lines().next().unwrap());
+    let (index, number) = (3, &recorded["steps"][3]);
+    let command_of = format!("replay run --step {number} --json");
+    let sampled = json(&stdout(&world.expect(0, &command_of, &[])));
+    let tensors = recorded["tensors"].as_array().unwrap();
+    for (tensor, replayed) in tensors.iter().zip(sampled["tensors"].as_array().unwrap()) {
+        assert_eq!(tensor["name"], replayed["name"]);
+        assert_eq!(tensor["grad_norms"][index], replayed["grad_norm"], "{replayed}");
+        assert_eq!(tensor["param_norms"][index], replayed["param_norm"], "{replayed}");
+        let norm = |key: &str| replayed[key].as_f64().unwrap();
+        let ratio = norm("update_norm") / norm("param_norm");
+        let expected = tensor["update_ratios"][index].as_f64().unwrap();
+        assert_eq!(ratio.to_bits(), expected.to_bits(), "{replayed}");
+    }
     // A run that ends at that step has a checkpoint before it, and the same step after it.
     let stopped = "train --config net.toml --out stopped --max-steps 6 --quiet";
     world.expect(0, stopped, &[]);
