@@ -1,8 +1,10 @@
-//! Profile of the gradient over depth: shared by the rules on vanishing and exploding gradients.
+//! Profile of gradient and activations over depth: shared by the rules on vanishing and exploding
+//! gradients.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::network::{initial_layers, weight_layers};
 use crate::record::{Record, TensorSample};
 use crate::statistics::{Line, fit_line, median};
 
@@ -61,4 +63,44 @@ pub(crate) fn profile(record: &Record) -> Option<Depth> {
         layers: gradients.len(),
         step,
     })
+}
+
+/// Factor by which a quantity grows per layer with weights, with its interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Factor {
+    /// Factor per layer, fitted to the logarithms.
+    pub factor: f64,
+    /// Lower end of its interval, two standard errors below.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Number of layers.
+    pub layers: usize,
+}
+
+impl Factor {
+    /// Factor e^`slope` of a fitted line.
+    fn new(Line { slope, error, .. }: Line, layers: usize) -> Self {
+        let [factor, low, high] = [slope, slope - 2.0 * error, slope + 2.0 * error].map(libm::exp);
+        Self { factor, low, high, layers }
+    }
+}
+
+/// Factor of the gradient over the weights, in L2 norms, per layer on the way back, from the last
+/// layer to the first; `None` for fewer than three layers.
+pub fn gradient_factor(record: &Record) -> Option<Factor> {
+    let Depth { line, layers, .. } = profile(record)?;
+    let back = Line { slope: -line.slope, ..line };
+    (layers > 2).then(|| Factor::new(back, layers))
+}
+
+/// Factor of the outputs' standard deviation per layer with weights, in the initial network; `None`
+/// for fewer than three layers.
+pub fn activation_factor(record: &Record) -> Option<Factor> {
+    let samples = initial_layers(record);
+    let of_layer = |layer: usize| samples.get(layer)?.std.filter(|std| *std > 0.0);
+    let stds: Vec<f64> = weight_layers(&record.model).into_iter().filter_map(of_layer).collect();
+    let line = fit_line((0..).map(f64::from).zip(stds.iter().map(|std| libm::log(*std))))?;
+    (stds.len() > 2).then(|| Factor::new(line, stds.len()))
 }

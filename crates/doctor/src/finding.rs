@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::cure::Cure;
+use crate::symptoms;
 
 /// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +85,13 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// `true` if the finding is about the course of the training, which the first few steps do not
+    /// show: that it learns too little, too slowly, or unsteadily.
+    pub fn is_of_the_course(&self) -> bool {
+        let groups = [symptoms::NOT_LEARNING, symptoms::SLOW, symptoms::ERRATIC];
+        groups.concat().contains(&&self.id[..])
+    }
+
     /// A finding with this name, severity and message, and nothing else yet.
     pub fn new(id: &str, severity: Severity, message: String) -> Self {
         Self {

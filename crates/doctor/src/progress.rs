@@ -82,6 +82,12 @@ fn learnt(start: f64, loss: f64, end: f64) -> bool {
     start - loss >= LEARNT * (start - end)
 }
 
+/// Fraction of the chance loss above which the loss of a reference says nothing.
+const UNINFORMATIVE: f64 = 0.75;
+
+/// Loss over that of the reference that is far higher.
+const FAR: f64 = 2.0;
+
 /// Fraction of the loss above which nothing was learnt.
 const STUCK: f64 = 0.97;
 
@@ -131,8 +137,9 @@ impl Progress {
             }
             beats_chance = true;
             if let Some(reference) = self.reference_accuracy {
-                let is_well = accuracy + margin(accuracy) + HARMLESS >= reference
-                    || self.will_be_well(record);
+                let is_close = accuracy + margin(accuracy) + HARMLESS >= reference
+                    && !self.falls_short(record, accuracy, reference);
+                let is_well = is_close || self.will_be_well(record);
                 return if is_well { State::Well } else { State::Slow };
             }
         }
@@ -153,6 +160,15 @@ impl Progress {
         }
     }
 
+    /// `true` if an accuracy below that of the reference is no chance, though few examples were
+    /// scored: the loss on the same examples is far higher too.
+    fn falls_short(&self, record: &Record, accuracy: f64, reference: f64) -> bool {
+        let scored = record.epochs.iter().rev().find_map(|epoch| epoch.val_loss);
+        let of_reference = record.reference.as_ref().and_then(|reference| reference.val_loss);
+        accuracy + HARMLESS < reference
+            && scored.zip(of_reference).is_some_and(|(loss, end)| loss > FAR * end)
+    }
+
     /// `true` if the loss at the planned end will be that of the reference, or without one half of
     /// the loss will be gone.
     fn will_be_well(&self, record: &Record) -> bool {
@@ -163,6 +179,9 @@ impl Progress {
             return false;
         }
         let Some((loss, start)) = projected_loss(record).zip(start) else { return false };
+        // After a few examples, a linear model that classifies well can have the loss of chance.
+        let reference = reference
+            .filter(|end| self.reference_accuracy.is_none() || *end < UNINFORMATIVE * start);
         reference.map_or(loss <= WELL * start, |end| learnt(start, loss, end))
     }
 

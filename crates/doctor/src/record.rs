@@ -328,8 +328,10 @@ entry! {
         loss,
         /// L2 norm of the whole gradient.
         grad_norm,
-        /// Depth scale of the correlations (Schoenholz et al., ICLR 2017), in layers.
-        depth_scale,
+        /// Largest singular value of the input-output Jacobian, maximum over a few examples.
+        jacobian_max,
+        /// Smallest singular value of the input-output Jacobian, minimum over a few examples.
+        jacobian_min,
         /// Loss after some hundred steps on one batch, over that before them.
         overfit_ratio,
         /// Maximum relative error of the gradient, against finite differences in f64.

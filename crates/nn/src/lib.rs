@@ -48,6 +48,7 @@ mod compute;
 mod error;
 mod gradcheck;
 pub mod init;
+mod jacobian;
 #[cfg(feature = "serde")]
 mod keys;
 pub mod layer;
@@ -72,8 +73,9 @@ pub use averaging::{Ema, Lookahead, Sam};
 pub use clipping::{Bound, Clipping};
 pub use compute::{Compute, Precision, Product};
 pub use error::Error;
-pub use gradcheck::{Check, gradcheck};
+pub use gradcheck::{Check, gradcheck, gradcheck_largest};
 pub use init::{Fans, Init};
+pub use jacobian::jacobian;
 pub use kernels::activation::Activation;
 pub use kernels::clip::Clip;
 pub use layer::recurrent::{Cell, RnnActivation};

@@ -509,7 +509,7 @@ impl Network {
     }
 
     /// Checks the arguments of a pass, runs the layers, and returns the number of rows.
-    fn run<T: Float>(
+    pub(crate) fn run<T: Float>(
         &self,
         cpu: Cpu<'_>,
         mode: Mode,

@@ -5,6 +5,7 @@
 //! epochs                 the loop over epochs and steps
 //! step                   one step: gradient, clipping, optimizer, averages
 //! gradient_probe         samples gradients; activity: dead and saturated units
+//! one_batch              steps on a single batch, again and again
 //! non_finite, locate     recovery from NaN and infinities; the layer where they first occur
 //! cadence                when checkpoints are written
 //! extension              more epochs for an existing run
@@ -21,6 +22,7 @@ pub mod initial;
 pub(crate) mod locate;
 pub mod non_finite;
 pub mod observer;
+pub mod one_batch;
 pub(crate) mod progress;
 pub(crate) mod step;
 pub mod transfer;

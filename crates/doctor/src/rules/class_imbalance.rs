@@ -37,7 +37,7 @@ pub(super) static RULE: Rule = Rule {
         },
     ],
     cures: &[Cure::BalanceClasses, Cure::MoreData],
-    causes: &[symptoms::NOT_LEARNING, &["constant-output"]],
+    causes: &[symptoms::NOT_LEARNING, &["constant-output", "split-shift"]],
     check,
 };
 

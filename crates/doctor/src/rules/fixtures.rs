@@ -14,7 +14,7 @@ pub(super) const STEPS: u64 = 60;
 
 /// A healthy training of a network of dense layers of these `widths`, the first of which is that of
 /// the inputs, with `activation` after each but the last.
-pub(super) fn healthy(widths: &[u64], activation: &str) -> Record {
+pub(crate) fn healthy(widths: &[u64], activation: &str) -> Record {
     let mut record = Record::default();
     let model = &mut record.model;
     *model = Model {

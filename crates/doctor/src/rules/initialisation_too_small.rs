@@ -4,7 +4,7 @@ use alloc::format;
 
 use crate::cure::Cure;
 use crate::finding::Finding;
-use crate::network::layer_name;
+use crate::network::{initial_layers, layer_name};
 use crate::rule::{Context, Rule, Threshold};
 use crate::signal::{gains, growth};
 use crate::symptoms;
@@ -67,7 +67,11 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     let hidden = gains.iter().filter(|gain| !gain.is_last);
     let smallest = hidden.reduce(|a, b| if b.value < a.value { b } else { a })?;
     let growth = growth(record);
-    let fades = growth.is_some_and(|growth| growth < least_growth);
+    // Dead units pass nothing on, whatever the weights.
+    let dies = initial_layers(record)
+        .iter()
+        .any(|sample| sample.dead > 0 && sample.dead * 10 >= sample.units * 9);
+    let fades = growth.is_some_and(|growth| growth < least_growth) && !dies;
     // A gain of 0 is that of weights or inputs of 0, which are faults of their own.
     if smallest.value == 0.0 || smallest.value >= least_gain && !fades {
         return None;

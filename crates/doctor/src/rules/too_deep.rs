@@ -4,7 +4,8 @@ use alloc::format;
 
 use crate::cure::Cure;
 use crate::finding::Finding;
-use crate::network::{is_normalisation, weight_layers};
+use crate::mean_field::{MeanField, plain_layers};
+use crate::network::is_normalisation;
 use crate::rule::{Context, Rule, Threshold};
 use crate::symptoms;
 
@@ -15,10 +16,10 @@ pub(super) static RULE: Rule = Rule {
               over a number of layers that weights and activation set: the depth scale. Behind \
               several depth scales, nothing of the input is left to learn from. Shortcuts and \
               normalisation keep the signal.",
-    formula: "Layers with weights, those in residual blocks left out, over the depth scale of the \
-              initial network: the rule fires above `scales`. Without a measured depth scale, it \
-              fires for more than `layers` such layers and no normalisation. Both unless the \
-              training goes well.",
+    formula: "The rule fires for more than `layers` layers with weights, those in residual blocks \
+              left out, and no normalisation, unless the training goes well. It is more certain \
+              if they are more than `scales` depth scales of the initial network, by mean-field \
+              theory.",
     origin: "Networks train up to about 6 depth scales. Plain networks of 20 layers and more train \
              badly with any usual initialisation.",
     references: "Schoenholz, Gilmer, Ganguli, Sohl-Dickstein, ICLR 2017; Pennington, Schoenholz, \
@@ -62,28 +63,26 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     if context.progress.is_well() {
         return None;
     }
-    let is_plain = |&&index: &&usize| layers.get(index).is_some_and(|layer| !layer.residual);
-    let depth = weight_layers(&record.model).iter().filter(is_plain).count() as f64;
-    let scale = record.initial.as_ref().and_then(|initial| initial.depth_scale);
-    if let Some(scale) = scale.filter(|&scale| scale > 0.0) {
-        let most = context.threshold("scales");
-        let scales = depth / scale;
-        return (scales > most).then(|| {
-            let message = format!(
-                "The network has {depth} plain layers, {scales:.1} times the {scale:.1} over which \
-                 a signal fades."
-            );
-            let finding = context.finding(message);
-            finding.with("layers over the depth scale", scales, most).with_confidence(0.65)
-        });
-    }
-    let most = context.threshold("layers");
+    let (depth, most) = (plain_layers(&record.model) as f64, context.threshold("layers"));
     let is_normalised = layers.iter().any(|layer| is_normalisation(&layer.kind));
-    (depth > most && !is_normalised).then(|| {
-        let message =
-            format!("The network has {depth} plain layers, without shortcuts or normalisation.");
-        context.finding(message).with("plain layers", depth, most).with_confidence(0.45)
-    })
+    if depth <= most || is_normalised {
+        return None;
+    }
+    let mut message =
+        format!("The network has {depth} plain layers, without shortcuts or normalisation");
+    let (field, limit) = (MeanField::of(record), context.threshold("scales"));
+    let scales = field.map(|field| depth / field.depth_scale);
+    if let Some((field, scales)) = field.zip(scales).filter(|(_, scales)| *scales > limit) {
+        let scale = field.depth_scale;
+        message += &format!(", {scales:.1} times the {scale:.1} over which a signal fades");
+    }
+    message += ".";
+    let mut finding = context.finding(message).with("plain layers", depth, most);
+    if let Some(scales) = scales {
+        finding = finding.with("layers over the depth scale", scales, limit);
+    }
+    let is_beyond = scales.is_some_and(|scales| scales > limit);
+    Some(finding.with_confidence(if is_beyond { 0.65 } else { 0.45 }))
 }
 
 #[cfg(test)]
@@ -95,16 +94,19 @@ mod tests {
 
     #[test]
     fn many_depth_scales_or_layers_are_found_where_nothing_is_learnt() {
-        let mut record = healthy(&[16; 31], "tanh");
+        // He's weights are critical for rectifiers: only the number of layers is left.
+        let mut record = healthy(&[16; 31], "relu");
         assert_eq!(check_rule(&RULE, &record), None);
         make_stuck(&mut record);
         assert_eq!(check_rule(&RULE, &record).map(|finding| finding.confidence), Some(0.45));
-        let mut with_scale = record.clone();
-        with_scale.initial.as_mut().expect("initial").depth_scale = Some(3.0);
-        let finding = check_rule(&RULE, &with_scale).expect("ten depth scales");
-        assert_eq!(finding.evidence[0].value, 10.0);
-        with_scale.initial.as_mut().expect("initial").depth_scale = Some(6.0);
-        assert_eq!(check_rule(&RULE, &with_scale), None);
+        // With half of their variance, the depth scale is 1 / ln 2.
+        let mut small = record.clone();
+        for sample in &mut small.initial.as_mut().expect("initial").tensors {
+            sample.param_norm = sample.param_norm.map(|norm| norm * 0.5_f64.sqrt());
+        }
+        let finding = check_rule(&RULE, &small).expect("30 layers");
+        let scales = finding.evidence[1].value;
+        assert!((scales - 30.0 * 2.0_f64.ln()).abs() < 1e-6, "{scales}");
         let mut residual = record.clone();
         residual.model.layers.iter_mut().skip(4).for_each(|layer| layer.residual = true);
         assert_eq!(check_rule(&RULE, &residual), None);

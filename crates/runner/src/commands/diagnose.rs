@@ -12,18 +12,22 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use doctor::depth::Factor;
 use doctor::progress::{Progress, State};
-use doctor::{Finding, Record, Settings, Severity, Verdict, judge};
+use doctor::record::Initial;
+use doctor::{Finding, MeanField, Record, Settings, Severity, Verdict, judge};
 use serde::Serialize;
 
 use crate::Error;
 use crate::commands::output::refuse_if;
 use crate::commands::{dry_run, output};
 use crate::data::replace::replace_with;
+use crate::diagnosis::probe::Stage;
 use crate::diagnosis::treatment::{Treatment, difference, treat};
 use crate::diagnosis::trial::Trial;
 use crate::diagnosis::{probe, record_file, run_record};
-use crate::report::diagnosis::DiagnosisPage;
+use crate::machine::terminal;
+use crate::report::diagnosis::{DiagnosisPage, UNLIMITED};
 use crate::run::config::Config;
 use crate::run::folder::RunFolder;
 use crate::run::setup::Setup;
@@ -83,6 +87,154 @@ impl Subject {
     }
 }
 
+/// Seconds since the start of the diagnosis.
+struct Times {
+    started: Instant,
+    /// Until the data were loaded.
+    loaded: f64,
+    /// Until they were inspected.
+    data: f64,
+    /// Until the initial network was measured.
+    preflight: f64,
+    /// Until the first verdict, after a part of the probe.
+    first_verdict: Option<f64>,
+    /// Until the verdict.
+    verdict: f64,
+}
+
+impl Times {
+    fn new() -> Self {
+        let [loaded, data, preflight, verdict] = [0.0; 4];
+        Self { started: Instant::now(), loaded, data, preflight, first_verdict: None, verdict }
+    }
+
+    fn now(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Notes the time of `stage`. The first verdict goes to stderr.
+    fn observe(&mut self, stage: Stage, record: &Record, settings: &Settings) {
+        match stage {
+            Stage::Data => self.data = self.now(),
+            Stage::Preflight => self.preflight = self.now(),
+            Stage::FirstSteps => {
+                let verdict = judge(record, settings);
+                let seconds = self.now();
+                let found = probe::first_findings(&verdict).next();
+                let steps = record.steps.last().map_or(0, |step| step.step);
+                terminal::say(&format!(
+                    "first verdict after {seconds:.1} s and {steps} steps: {}",
+                    found.map_or("nothing is wrong so far".into(), |found| format!(
+                        "{}: {}",
+                        found.severity, found.id
+                    ))
+                ));
+                self.first_verdict = Some(seconds);
+            }
+        }
+    }
+}
+
+/// What the initial network shows, beside its findings.
+#[derive(Serialize)]
+struct Preflight {
+    /// Loss, and that of predictions by chance.
+    loss: Option<f64>,
+    chance_loss: Option<f64>,
+    /// Growth of the outputs' standard deviation per layer, forward.
+    activations: Option<Factor>,
+    /// Growth of the gradient over the weights per layer, backward.
+    gradients: Option<Factor>,
+    mean_field: Option<Theory>,
+    /// Smallest and largest singular value of the Jacobian.
+    jacobian: Option<[f64; 2]>,
+    gradient_error: Option<f64>,
+    overfit_ratio: Option<f64>,
+}
+
+/// Numbers of mean-field theory.
+#[derive(Serialize)]
+struct Theory {
+    variance: f64,
+    chi: f64,
+    /// `null` at criticality, where it is infinite.
+    depth_scale: Option<f64>,
+    /// Layers up to which such a network trains; `null` if there is no limit.
+    trainable_layers: Option<f64>,
+    /// Plain layers with weights that it has.
+    layers: usize,
+}
+
+impl Preflight {
+    fn new(record: &Record, progress: &Progress) -> Self {
+        let initial = record.initial.as_ref();
+        let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+        let measured = |of: fn(&Initial) -> Option<f64>| initial.and_then(of).and_then(finite);
+        let theory = |field: MeanField| Theory {
+            variance: field.variance,
+            chi: field.chi,
+            depth_scale: finite(field.depth_scale).filter(|scale| *scale < UNLIMITED),
+            trainable_layers: finite(field.trainable()).filter(|layers| *layers < UNLIMITED),
+            layers: doctor::mean_field::plain_layers(&record.model),
+        };
+        Self {
+            loss: measured(|initial| initial.loss),
+            chance_loss: progress.chance_loss,
+            activations: doctor::depth::activation_factor(record),
+            gradients: doctor::depth::gradient_factor(record),
+            mean_field: MeanField::of(record).map(theory),
+            jacobian: measured(|initial| initial.jacobian_min)
+                .zip(measured(|initial| initial.jacobian_max))
+                .map(|(min, max)| [min, max]),
+            gradient_error: measured(|initial| initial.gradient_error),
+            overfit_ratio: measured(|initial| initial.overfit_ratio),
+        }
+    }
+
+    /// Lines for people.
+    fn lines(&self) -> Vec<String> {
+        let per_layer = |factor: &Factor| {
+            let Factor { factor, low, high, layers } = factor;
+            format!("{factor:.3} per layer ({low:.3} to {high:.3}, {layers} layers)")
+        };
+        let mut lines = Vec::new();
+        let mut line = |name: &str, text: Option<String>| {
+            lines.extend(text.map(|text| format!("  {name:<14}{text}")));
+        };
+        let by_chance =
+            self.chance_loss.map_or(String::new(), |loss| format!(", by chance {loss:.3}"));
+        line("loss", self.loss.map(|loss| format!("{loss:.3}{by_chance}")));
+        line("activations", self.activations.as_ref().map(per_layer));
+        line("gradients", self.gradients.as_ref().map(per_layer));
+        let theory = self.mean_field.as_ref().map(|theory| {
+            let Theory { variance, chi, depth_scale, trainable_layers, layers } = theory;
+            let reach = match depth_scale.zip(*trainable_layers) {
+                Some((scale, trainable)) => format!(
+                    "depth scale {scale:.1} layers: trainable up to about {trainable:.0}, {layers} \
+                     asked for"
+                ),
+                None => "critical: any depth".into(),
+            };
+            format!("q {}, chi {chi:.3}, {reach}", number(*variance))
+        });
+        line("mean field", theory);
+        let jacobian = self.jacobian;
+        line(
+            "Jacobian",
+            jacobian
+                .map(|[min, max]| format!("singular values {} to {}", number(min), number(max))),
+        );
+        let error = self.gradient_error;
+        line("gradient", error.map(|error| format!("{error:.0e} from finite differences, in f64")));
+        let ratio = self.overfit_ratio;
+        line(
+            "one batch",
+            ratio.map(|ratio| format!("{:.0} % of the loss are left", 100.0 * ratio)),
+        );
+        lines
+    }
+}
+
 /// Output of `diagnose --json`.
 #[derive(Serialize)]
 struct Output<'a> {
@@ -90,6 +242,7 @@ struct Output<'a> {
     healthy: bool,
     findings: &'a [Finding],
     progress: Summary,
+    preflight: Preflight,
     #[serde(skip_serializing_if = "Option::is_none")]
     trials: Option<&'a [Trial]>,
     /// Changes of the winning cures, and the verdict after them.
@@ -127,13 +280,13 @@ pub fn diagnose(request: &Request) -> Result<(), Error> {
         refuse_if(file.exists() && !force, file)?;
     }
     check_names(&request.fail_on)?;
-    let started = Instant::now();
-    let (record, setup, settings) = examine(subject, &request.ignore)?;
+    let mut times = Times::new();
+    let (record, setup, settings) = examine(subject, &request.ignore, &mut times)?;
     if let Some(path) = save_record {
         record_file::write(path, &record)?;
     }
     let verdict = judge(&record, &settings);
-    let seconds = started.elapsed().as_secs_f64();
+    times.verdict = times.now();
     let treatment = match (&setup, cure) {
         (Some(setup), true) => {
             let deadline = Instant::now() + Duration::from_secs_f64(request.budget);
@@ -166,7 +319,7 @@ pub fn diagnose(request: &Request) -> Result<(), Error> {
     if *json {
         output::print(&json_text(&record, &verdict, config, treatment.as_ref())?)?;
     } else {
-        output::print(&text(&record, &verdict, seconds))?;
+        output::print(&text(&record, &verdict, &times))?;
         if let (Some(treatment), Some(config)) = (&treatment, config) {
             output::print(&treatment_text(treatment, config)?)?;
         }
@@ -178,6 +331,7 @@ pub fn diagnose(request: &Request) -> Result<(), Error> {
 fn examine(
     subject: &Subject,
     ignore: &[String],
+    times: &mut Times,
 ) -> Result<(Record, Option<Setup>, Settings), Error> {
     let settings = |config: Option<&Config>| -> Result<Settings, Error> {
         let mut settings = config.map(|config| config.doctor.clone()).unwrap_or_default();
@@ -193,7 +347,10 @@ fn examine(
             let setup = Setup::new((**config).clone())?;
             sizes::check_batches(&setup)?;
             dry_run::check_memory(&setup)?;
-            let record = setup::on_threads(&setup.config, |cpu| probe::probe(&setup, cpu))?;
+            times.loaded = times.now();
+            let mut observe = |stage, record: &Record| times.observe(stage, record, &settings);
+            let record =
+                setup::on_threads(&setup.config, |cpu| probe::probe(&setup, cpu, &mut observe))?;
             Ok((record, Some(setup), settings))
         }
         Subject::Run { folder, data } => {
@@ -274,6 +431,7 @@ fn json_text(
         healthy: verdict.is_healthy(),
         findings: &verdict.findings,
         progress: summary(record, &verdict.progress),
+        preflight: Preflight::new(record, &verdict.progress),
         trials: treatment.map(|treatment| &treatment.trials[..]),
         cured,
     };
@@ -282,7 +440,7 @@ fn json_text(
 }
 
 /// Findings as text for people.
-fn text(record: &Record, verdict: &Verdict, seconds: f64) -> String {
+fn text(record: &Record, verdict: &Verdict, times: &Times) -> String {
     let Summary { state, steps, accuracy, reference_accuracy, .. } =
         summary(record, &verdict.progress);
     let percent = |accuracy: f64| format!("{:.1} %", 100.0 * accuracy);
@@ -297,7 +455,19 @@ fn text(record: &Record, verdict: &Verdict, seconds: f64) -> String {
     if let Some(accuracy) = reference_accuracy {
         text += &format!(" (a linear model: {})", percent(accuracy));
     }
-    text += &format!(", verdict after {seconds:.1} s");
+    text += &format!(", verdict after {:.1} s", times.verdict);
+    let lines = Preflight::new(record, &verdict.progress).lines();
+    if !lines.is_empty() {
+        text += "\n\nbefore the first step";
+        if times.preflight > 0.0 {
+            text += &format!(
+                " (data {:.2} s, network {:.2} s)",
+                times.data - times.loaded,
+                times.preflight - times.data
+            );
+        }
+        text += &format!(":\n{}", lines.join("\n"));
+    }
     for finding in &verdict.findings {
         text += &format!("\n\n{}: {}\n  {}", finding.severity, finding.id, finding.message);
         for evidence in &finding.evidence {

@@ -1,5 +1,6 @@
 //! `evenkeel diagnose --suite`: the doctor's score on a folder of cases.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Serialize;
@@ -25,6 +26,8 @@ struct Figures {
     /// Families of these cases.
     half: &'static str,
     faulty: usize,
+    /// Kinds of faults among them.
+    kinds: usize,
     detected: usize,
     named: usize,
     /// Cases with a layer, and those of them that are located.
@@ -33,9 +36,14 @@ struct Figures {
     /// Cases that were treated, and those of them that are repaired.
     treated: usize,
     repaired: usize,
+    repaired_at_random: usize,
     healthy: usize,
     false_alarms: usize,
+    /// Faulty and healthy cases with findings at the first verdict.
+    detected_first: usize,
+    false_alarms_first: usize,
     /// Medians, in seconds.
+    first_seconds: f64,
     verdict_seconds: f64,
     cure_seconds: Option<f64>,
 }
@@ -104,6 +112,9 @@ fn line(score: &Score) -> String {
         if let Some(repaired) = score.repaired {
             line += &format!(" repaired {:<3} ({})", mark(repaired), score.cures.join("; "));
         }
+        if let Some(repaired) = score.repaired_at_random {
+            line += &format!(" at random {:<3} ({})", mark(repaired), score.random_trials);
+        }
     } else {
         line += if score.detected { " FALSE ALARM" } else { " silent" };
     }
@@ -118,37 +129,56 @@ fn figures(scores: &[Score], (half, calibration): (&'static str, bool)) -> Figur
     Figures {
         half,
         faulty: count(&|score| score.faulty),
+        kinds: of_half()
+            .filter(|score| score.faulty)
+            .map(|score| &score.kind)
+            .collect::<BTreeSet<_>>()
+            .len(),
         detected: count(&|score| score.faulty && score.detected),
         named: count(&|score| score.faulty && score.named),
         with_layer: count(&|score| score.located.is_some()),
         located: count(&|score| score.located == Some(true)),
         treated: count(&|score| score.repaired.is_some()),
         repaired: count(&|score| score.repaired == Some(true)),
+        repaired_at_random: count(&|score| score.repaired_at_random == Some(true)),
+        detected_first: count(&|score| score.faulty && score.detected_first),
+        false_alarms_first: count(&|score| !score.faulty && score.detected_first),
         healthy: count(&|score| !score.faulty),
         false_alarms: count(&|score| !score.faulty && score.detected),
+        first_seconds: median(&|score| Some(score.first_seconds)).unwrap_or_default(),
         verdict_seconds: median(&|score| Some(score.verdict_seconds)).unwrap_or_default(),
         cure_seconds: median(&|score| score.cure_seconds),
     }
 }
 
 fn table(figures: &[Figures]) -> String {
-    let mut lines = vec![format!(
-        "{:<12} {:>10} {:>10} {:>10} {:>10} {:>12} {:>10} {:>10}",
-        "half", "detected", "named", "located", "repaired", "false alarms", "verdict", "cure"
-    )];
+    let mut lines = Vec::new();
     for half in figures {
-        let of = |part: usize, whole: usize| format!("{part}/{whole}");
         let seconds = |seconds: Option<f64>| seconds.map_or("-".into(), |s| format!("{s:.1} s"));
         lines.push(format!(
-            "{:<12} {:>10} {:>10} {:>10} {:>10} {:>12} {:>10} {:>10}",
-            half.half,
-            of(half.detected, half.faulty),
-            of(half.named, half.faulty),
-            of(half.located, half.with_layer),
-            of(half.repaired, half.treated),
-            of(half.false_alarms, half.healthy),
+            "{}: {} faulty of {} kinds, {} healthy",
+            half.half, half.faulty, half.kinds, half.healthy
+        ));
+        for (name, part, whole) in [
+            ("detected", half.detected, half.faulty),
+            ("named first", half.named, half.faulty),
+            ("located", half.located, half.with_layer),
+            ("repaired", half.repaired, half.treated),
+            ("  at random", half.repaired_at_random, half.treated),
+            ("false alarms", half.false_alarms, half.healthy),
+            ("first verdict: detected", half.detected_first, half.faulty),
+            ("  false alarms", half.false_alarms_first, half.healthy),
+        ] {
+            if whole > 0 {
+                let percent = 100.0 * part as f64 / whole as f64;
+                lines.push(format!("  {name:<24} {part:>3} of {whole:>3} {percent:>6.1} %"));
+            }
+        }
+        lines.push(format!(
+            "  medians: first verdict {}, verdict {}, cure {}",
+            seconds(Some(half.first_seconds)),
             seconds(Some(half.verdict_seconds)),
-            seconds(half.cure_seconds),
+            seconds(half.cure_seconds)
         ));
     }
     lines.join("\n")

@@ -169,16 +169,18 @@ fn moments(set: &Labelled, indices: &[u32], cpu: Cpu<'_>) -> Result<Moments, Err
             first.iter_mut().zip(inputs).for_each(|(first, &x)| *first = f64::from(x));
         }
         for row in inputs.chunks_exact(width) {
-            for (i, &x) in row.iter().enumerate() {
+            let sums = sum.iter_mut().zip(&mut squares).zip(&first);
+            let bounds = min.iter_mut().zip(&mut max);
+            for ((&x, ((sum, square), first)), (min, max)) in row.iter().zip(sums).zip(bounds) {
                 let x = f64::from(x);
-                if x.is_finite() {
-                    let difference = x - first[i];
-                    sum[i] += difference;
-                    squares[i] += difference * difference;
-                    (min[i], max[i]) = (min[i].min(x), max[i].max(x));
-                } else {
-                    non_finite += 1;
-                }
+                // Without branches, so that the compiler vectorises the loop.
+                let is_finite = x.is_finite();
+                let difference = if is_finite { x - first } else { 0.0 };
+                *sum += difference;
+                *square += difference * difference;
+                *min = if is_finite && x < *min { x } else { *min };
+                *max = if is_finite && x > *max { x } else { *max };
+                non_finite += u64::from(!is_finite);
             }
         }
     }
@@ -214,6 +216,8 @@ fn neighbours(
         return Ok(());
     }
     let others = standardised(&dataset.train, &candidates, moments, cpu)?;
+    let square = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>();
+    let norms: Vec<f32> = others.chunks_exact(dataset.train.image_len()).map(square).collect();
     let label = |index: u32| labels[index as usize];
     // Fractions of queries with the label of their nearest neighbour, and with that of most.
     let agreement = |queries: &[u32]| -> Result<[Option<f64>; 2], Error> {
@@ -221,7 +225,7 @@ fn neighbours(
             return Ok([None; 2]);
         }
         let rows = standardised(&dataset.train, queries, moments, cpu)?;
-        let nearest = nearest(cpu, &rows, queries, &others, &candidates)?;
+        let nearest = nearest(cpu, &rows, queries, &others, &candidates, &norms)?;
         let (mut agree, mut win) = (0, 0);
         for (&query, nearest) in queries.iter().zip(&nearest) {
             agree += u32::from(nearest.first().is_some_and(|&first| label(first) == label(query)));
@@ -273,6 +277,7 @@ fn nearest(
     names: &[u32],
     candidates: &[f32],
     candidate_names: &[u32],
+    norms: &[f32],
 ) -> Result<Vec<Vec<u32>>, Error> {
     let (m, n) = (names.len(), candidate_names.len());
     let width = queries.len() / m;
@@ -285,20 +290,22 @@ fn nearest(
         gemm(cpu, 1.0, a, b?.transpose(), 0.0, c, Epilogue::NONE, &mut scratch)
     });
     product.map_err(nn::Error::from)?;
-    let square = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>();
-    let norms: Vec<f32> = candidates.chunks_exact(width).map(square).collect();
     let nearest = names.iter().zip(products.chunks_exact(n)).map(|(name, products)| {
-        let others = candidate_names.iter().zip(products.iter().zip(&norms));
+        let others = candidate_names.iter().zip(products.iter().zip(norms));
         let distances = others.filter(|(other, _)| *other != name);
-        let distances = distances.map(|(&other, (product, norm))| (other, norm - 2.0 * product));
-        let mut all: Vec<(u32, f32)> = distances.collect();
-        let count = VOTERS.min(all.len());
-        if count < all.len() {
-            all.select_nth_unstable_by(count, |a, b| a.1.total_cmp(&b.1));
+        let distances = distances.map(|(&other, (product, norm))| (norm - 2.0 * product, other));
+        let mut nearest: Vec<(f32, u32)> = Vec::with_capacity(VOTERS + 1);
+        let is_before =
+            |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)).is_lt();
+        for candidate in distances {
+            if nearest.len() == VOTERS && !is_before(&candidate, &nearest[VOTERS - 1]) {
+                continue;
+            }
+            let place = nearest.partition_point(|known| is_before(known, &candidate));
+            nearest.insert(place, candidate);
+            nearest.truncate(VOTERS);
         }
-        all.truncate(count);
-        all.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
-        all.into_iter().map(|(other, _)| other).collect()
+        nearest.into_iter().map(|(_, other)| other).collect()
     });
     Ok(nearest.collect())
 }
@@ -345,12 +352,23 @@ fn duplicates(setup: &Setup, data: &mut Data) {
 
 /// Hash of an example: the FNV of words of eight bytes, with the upper bits mixed into the lower.
 fn hash(bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ bytes.len() as u64;
-    for word in bytes.chunks(8) {
+    let mix = |hash: u64, word: u64| {
+        let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 29)
+    };
+    // Four words at a time, which do not wait for each other.
+    let mut hashes = [0xcbf2_9ce4_8422_2325_u64 ^ bytes.len() as u64; 4];
+    let blocks = bytes.chunks_exact(32);
+    let rest = blocks.remainder();
+    for block in blocks {
+        for (hash, word) in hashes.iter_mut().zip(block.chunks_exact(8)) {
+            *hash = mix(*hash, u64::from_le_bytes(word.try_into().unwrap_or_default()));
+        }
+    }
+    let all = hashes.into_iter().fold(0, mix);
+    rest.chunks(8).fold(all, |hash, word| {
         let mut padded = [0; 8];
         padded[..word.len()].copy_from_slice(word);
-        hash = (hash ^ u64::from_le_bytes(padded)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash ^= hash >> 29;
-    }
-    hash
+        mix(hash, u64::from_le_bytes(padded))
+    })
 }

@@ -3,15 +3,19 @@
 //!
 //! ```text
 //! inspection of the data
+//! preflight of the initial network
 //! STEPS steps by the training loop, recorded; the validation set is scored
 //! the same for a linear model on standardised inputs: the reference
 //! unless it goes well: as many steps again, up to MAX_STEPS. Fewer for large networks
 //! ```
 //!
+//! A quarter of the first steps is enough for a first verdict.
+//!
 //! Writes nothing. A function of configuration and data: the same on every machine.
 
 use doctor::progress::Progress;
 use doctor::record::{Epoch, Record, Reference};
+use doctor::{Finding, Severity, Verdict};
 use kernels::Cpu;
 use nn::{Optimizer, Schedule};
 
@@ -19,7 +23,7 @@ use crate::Error;
 use crate::data::Targets;
 use crate::data::element::Element;
 use crate::diagnosis::recorder::Recorder;
-use crate::diagnosis::{inspection, run_record};
+use crate::diagnosis::{inspection, preflight, run_record};
 use crate::evaluation::predictions::Predictions;
 use crate::evaluation::scorer::Scorer;
 use crate::run::config::{Config, Dtype};
@@ -46,20 +50,50 @@ pub const MAX_STEPS: u64 = 600;
 const SAMPLE_EVERY: u64 = 10;
 
 /// Validation examples that are scored.
-const SCORED: usize = 2048;
+const SCORED: std::ops::RangeInclusive<f64> = 512.0..=2048.0;
 
-/// Probes the run `setup`.
+/// Operations of scoring them.
+const SCORE_OPERATIONS: f64 = 1e10;
+
+/// Part of a probe that has been done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The data were inspected.
+    Data,
+    /// The initial network was measured, as far as no step is needed.
+    Preflight,
+    /// Enough steps for a first verdict.
+    FirstSteps,
+}
+
+/// Findings of `verdict` that the first steps are enough for: severe ones that are not about the
+/// course of the training.
+pub fn first_findings(verdict: &Verdict) -> impl Iterator<Item = &Finding> {
+    let is_certain =
+        |finding: &&Finding| finding.severity > Severity::Info && !finding.is_of_the_course();
+    verdict.findings.iter().filter(is_certain)
+}
+
+/// Probes the run `setup`. `observe` gets the record after each stage but the last.
 ///
 /// # Errors
 /// [`Error::Network`] if there is not enough memory, or the configuration does not fit.
-pub fn probe(setup: &Setup, cpu: Cpu<'_>) -> Result<Record, Error> {
+pub fn probe(
+    setup: &Setup,
+    cpu: Cpu<'_>,
+    observe: &mut dyn FnMut(Stage, &Record),
+) -> Result<Record, Error> {
     match setup.config.dtype {
-        Dtype::F32 | Dtype::Bf16 => probe_in::<f32>(setup, cpu),
-        Dtype::F64 => probe_in::<f64>(setup, cpu),
+        Dtype::F32 | Dtype::Bf16 => probe_in::<f32>(setup, cpu, observe),
+        Dtype::F64 => probe_in::<f64>(setup, cpu, observe),
     }
 }
 
-fn probe_in<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Record, Error> {
+fn probe_in<T: Element>(
+    setup: &Setup,
+    cpu: Cpu<'_>,
+    observe: &mut dyn FnMut(Stage, &Record),
+) -> Result<Record, Error> {
     let mut data = inspection::inspect(setup, cpu)?;
     let scored = scored(setup);
     data.validation = scored.len() as u64;
@@ -68,16 +102,27 @@ fn probe_in<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Record, Error> {
         data.validation_class_counts = inspection::counts(scored, setup.dataset.classes);
     }
     let mut recorder = Recorder::<T>::new(setup, Some(data), SAMPLE_EVERY)?;
+    observe(Stage::Data, &recorder.record);
     let mut state = initial::state::<T>(setup, cpu)?;
+    recorder.record.initial = Some(preflight::measure(setup, cpu, &state.weights)?);
+    observe(Stage::Preflight, &recorder.record);
     let mut reference = LinearModel::new(setup, cpu)?;
-    let mut limit = first_steps(setup);
-    let max_steps = MAX_STEPS / STEPS * limit;
+    let first = first_steps(setup);
+    let max_steps = MAX_STEPS / STEPS * first;
+    let mut limit = first / 4;
     loop {
         let end = train(setup, cpu, &mut state, limit, &mut recorder)?;
         let record = &mut recorder.record;
         record.epochs = state.position.history.iter().map(run_record::entry).collect();
         record.epochs.push(score(setup, cpu, &mut state)?);
         record.reference = Some(reference.advance(setup, cpu, steps(setup, &state))?);
+        if limit < first {
+            observe(Stage::FirstSteps, record);
+            if end == End::Stopped {
+                limit = first;
+                continue;
+            }
+        }
         let goes_on = end == End::Stopped && limit < max_steps;
         if !goes_on || Progress::new(record).is_well() {
             return Ok(recorder.record);
@@ -86,23 +131,19 @@ fn probe_in<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Record, Error> {
     }
 }
 
-/// Validation examples that are scored.
+/// Validation examples that are scored: fewer for a network that takes long.
 fn scored(setup: &Setup) -> &[u32] {
-    &setup.split.validation[..setup.split.validation.len().min(SCORED)]
+    // Forward takes a third of a step's operations.
+    let count = SCORE_OPERATIONS / (preflight::operations(setup) / 3.0);
+    let count = count.clamp(*SCORED.start(), *SCORED.end()) as usize;
+    &setup.split.validation[..setup.split.validation.len().min(count)]
 }
 
 /// Steps of the first part of the probe of `setup`: [`STEPS`], or fewer for a network whose steps
 /// take long. Counted in operations rather than in seconds, so that the verdict is the same on
 /// every machine.
 pub(crate) fn first_steps(setup: &Setup) -> u64 {
-    let network = &setup.network;
-    let positions =
-        |layer: usize| network.sequence().shapes().get(layer).map_or(1, |shape| shape.positions());
-    let weights = network.layout().tensors().iter().filter(|tensor| tensor.shape.len() > 1);
-    let products: f64 =
-        weights.map(|tensor| (tensor.range.len() * positions(tensor.layer)) as f64).sum();
-    // A product forward, and one each for the gradients of inputs and weights.
-    let operations = 6.0 * products * setup.config.images_per_step() as f64;
+    let operations = preflight::operations(setup) * setup.config.images_per_step() as f64;
     ((OPERATIONS / operations) as u64).clamp(LEAST_STEPS, STEPS)
 }
 

@@ -106,12 +106,13 @@ impl<T: Element> Observer<T> for Recorder<T> {
                     sample.equal_units = equal_units(&params[tensor.range.clone()], units);
                 }
             }
+            let preflight = self.record.initial.take().unwrap_or_default();
             self.record.initial = Some(Initial {
                 loss: record.loss,
                 grad_norm: norm::norm2(cpu, grads).ok(),
                 layers: record.layers.clone(),
                 tensors,
-                ..Initial::default()
+                ..preflight
             });
         }
         self.record.steps.push(record);

@@ -1,15 +1,18 @@
 //! Record of a run from the files of its folder: what `train` wrote, without training again.
 
-use doctor::record::{Epoch, LayerSample, NonFinite, Step, TensorSample};
+use doctor::record::{Epoch, Initial, LayerSample, NonFinite, Step, TensorSample};
 use doctor::{Entry, Record};
 use kernels::Cpu;
 
 use crate::Error;
-use crate::diagnosis::{inspection, model};
+use crate::data::element::Element;
+use crate::diagnosis::{inspection, model, preflight};
+use crate::run::config::Dtype;
 use crate::run::folder::RunFolder;
 use crate::run::health::Health;
 use crate::run::setup::Setup;
 use crate::run::{epoch, folder, health, journal};
+use crate::training::initial;
 
 /// Record of the run in `folder`, whose setup is `setup`, and of its data.
 ///
@@ -19,7 +22,21 @@ pub fn read(setup: &Setup, folder: &RunFolder, cpu: Cpu<'_>) -> Result<Record, E
     let health = health::read(&folder.file(folder::HEALTH))?;
     let mut record = record(setup, &journal::history(folder)?, &health);
     record.data = Some(inspection::inspect(setup, cpu)?);
+    record.initial = match setup.config.dtype {
+        Dtype::F32 | Dtype::Bf16 => initial::<f32>(setup, cpu)?,
+        Dtype::F64 => initial::<f64>(setup, cpu)?,
+    };
     Ok(record)
+}
+
+/// Measurements of the initial network. `None` if the run started from the weights of another one,
+/// which may be gone.
+fn initial<T: Element>(setup: &Setup, cpu: Cpu<'_>) -> Result<Option<Initial>, Error> {
+    if setup.config.init_from.is_some() {
+        return Ok(None);
+    }
+    let weights = initial::weights::<T>(setup, cpu)?;
+    preflight::measure(setup, cpu, &weights).map(Some)
 }
 
 /// Record of a run with this history and health, without its data.

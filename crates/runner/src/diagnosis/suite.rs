@@ -2,7 +2,7 @@
 //! scored.
 //!
 //! ```text
-//! NAME.toml      family, kind of fault, rules that name it, layer; configuration; mutation of the
+//! NAME.toml      family, kind of fault, rules that name it, layers; configuration; mutation of the
 //!                data; changes that repair it
 //! NAME.json      measured harm: accuracy of the faulty and of the repaired training, three seeds
 //! ```
@@ -11,8 +11,9 @@
 //! |---|---|---|
 //! | detected | faulty | a finding is a warning or critical |
 //! | named | faulty | the first finding is one of the rules that name the fault |
-//! | located | those with a layer | the first finding is in it |
+//! | located | those with layers | the first finding is in one of them |
 //! | repaired | those that a configuration repairs | within 2 points of the repaired quality |
+//! | at random | the same | the same, by a random search in the time of the cure |
 //! | false alarm | healthy | a finding is a warning or critical |
 //!
 //! Families are halved by their names: thresholds are set on the first half, and the figures are of
@@ -20,16 +21,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use doctor::{Settings, Severity, Verdict, judge};
+use doctor::{Record, Settings, Severity, Verdict, judge};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::data::DataError;
 use crate::diagnosis::mutation::Mutation;
+use crate::diagnosis::probe::{Stage, first_findings};
 use crate::diagnosis::treatment::treat;
-use crate::diagnosis::{probe, record_file, trial};
+use crate::diagnosis::{probe, random_search, record_file, trial};
 use crate::run::config::Config;
 use crate::run::setup;
 use crate::run::setup::Setup;
@@ -54,8 +56,9 @@ pub struct Case {
     /// Names of the rules that name the fault.
     #[serde(default)]
     pub names: Vec<String>,
-    /// Layer or tensor of the fault.
-    pub layer: Option<String>,
+    /// Layers or tensors that have the fault; none if it is in none of them, or in all.
+    #[serde(default)]
+    pub layers: Vec<String>,
     /// Fault of the data.
     pub mutation: Option<Mutation>,
     /// Keys of the configuration that repair it; none if the data are at fault.
@@ -94,6 +97,12 @@ pub struct Score {
     pub findings: Vec<String>,
     /// `true` if there are any.
     pub detected: bool,
+    /// `true` if the first verdict, after a quarter of the first steps, has any.
+    pub detected_first: bool,
+    /// Names of its findings that are warnings or critical, in order.
+    pub findings_first: Vec<String>,
+    /// Time to the first verdict, in seconds.
+    pub first_seconds: f64,
     /// `true` if the first names the fault.
     pub named: bool,
     /// `true` if the first is in the layer of the fault; `None` if the fault is in none.
@@ -101,6 +110,10 @@ pub struct Score {
     /// `true` if the cured network is as good as the repaired one; `None` if no configuration
     /// repairs it, or cures were not tried.
     pub repaired: Option<bool>,
+    /// Same for the best of the configurations that a random search tried in the time of the cure.
+    pub repaired_at_random: Option<bool>,
+    /// Trials of the random search.
+    pub random_trials: u64,
     /// Changes of the cures.
     pub cures: Vec<String>,
     /// Time to the verdict, in seconds.
@@ -179,21 +192,28 @@ impl Case {
         let settings = Settings::default();
         let setup = self.setup(0, false)?;
         let started = Instant::now();
-        let record = setup::on_threads(&setup.config, |cpu| probe::probe(&setup, cpu))?;
+        let mut first_verdict = None;
+        let mut observe = |stage, record: &Record| {
+            if stage == Stage::FirstSteps {
+                let verdict = judge(record, &settings);
+                let findings = first_findings(&verdict).map(|finding| finding.id.clone()).collect();
+                first_verdict = Some((findings, started.elapsed().as_secs_f64()));
+            }
+        };
+        let record =
+            setup::on_threads(&setup.config, |cpu| probe::probe(&setup, cpu, &mut observe))?;
         let verdict = judge(&record, &settings);
         let verdict_seconds = started.elapsed().as_secs_f64();
+        let (findings_first, first_seconds) =
+            first_verdict.unwrap_or_else(|| (severe(&verdict), verdict_seconds));
         if let Some(records) = records {
             record_file::write(&records.join(format!("{}.jsonl", self.name)), &record)?;
         }
-        let Verdict { findings, .. } = &verdict;
-        let severe: Vec<_> =
-            findings.iter().filter(|finding| finding.severity > Severity::Info).collect();
-        let first = severe.first();
+        let first = verdict.findings.iter().find(|finding| finding.severity > Severity::Info);
         let is_named = first.is_some_and(|first| self.names.contains(&first.id));
-        let located = self.layer.as_ref().map(|layer| {
-            first
-                .and_then(|first| first.layer.as_ref())
-                .is_some_and(|found| is_within(found, layer))
+        let found = first.and_then(|first| first.layer.as_ref());
+        let located = (!self.layers.is_empty()).then(|| {
+            found.is_some_and(|found| self.layers.iter().any(|layer| is_within(found, layer)))
         });
         let mut score = Score {
             name: self.name.clone(),
@@ -201,28 +221,42 @@ impl Case {
             kind: self.kind.clone(),
             faulty: self.is_faulty(),
             calibration: CALIBRATION.contains(&&self.family[..]),
-            findings: severe.iter().map(|finding| finding.id.clone()).collect(),
-            detected: !severe.is_empty(),
+            findings: severe(&verdict),
+            detected: first.is_some(),
+            detected_first: !findings_first.is_empty(),
+            findings_first,
+            first_seconds,
             named: is_named,
             located,
             repaired: None,
+            repaired_at_random: None,
+            random_trials: 0,
             cures: Vec::new(),
             verdict_seconds,
             cure_seconds: None,
         };
         if budget > 0.0 && self.is_faulty() && !self.repair.is_empty() {
-            let deadline = Instant::now() + std::time::Duration::from_secs_f64(budget);
+            let started_cure = Instant::now();
+            let deadline = started_cure + Duration::from_secs_f64(budget);
             let treatment = setup::on_threads(&setup.config, |cpu| {
                 treat(&setup, cpu, &record, &verdict, &settings, deadline)
             })?;
+            let cure_time = started_cure.elapsed();
             score.cure_seconds = Some(started.elapsed().as_secs_f64());
             score.cures = treatment.cures.iter().map(|form| form.change.clone()).collect();
             let wanted = mean(&self.harm(folder)?.repaired);
-            let quality = match treatment.cured {
-                Some(config) => train_fully(&setup.with_config(config)?)?,
-                None => f64::NAN,
+            let is_repaired = |config: Option<Config>| -> Result<bool, Error> {
+                let Some(config) = config else { return Ok(false) };
+                Ok(train_fully(&setup.with_config(config)?)? >= wanted - REPAIRED)
             };
-            score.repaired = Some(quality >= wanted - REPAIRED);
+            score.repaired = Some(is_repaired(treatment.cured)?);
+            // As much time as the cure took.
+            let deadline = Instant::now() + cure_time;
+            let (config, trials) = setup::on_threads(&setup.config, |cpu| {
+                random_search::search(&setup, cpu, &record, deadline)
+            })?;
+            score.repaired_at_random = Some(is_repaired(config)?);
+            score.random_trials = trials;
         }
         Ok(score)
     }
@@ -250,6 +284,12 @@ impl Case {
         let repaired = if self.is_faulty() { trained(true)? } else { Vec::new() };
         Ok(Harm { faulty: trained(false)?, repaired })
     }
+}
+
+/// Names of the findings that are warnings or critical, in order.
+fn severe(verdict: &Verdict) -> Vec<String> {
+    let severe = verdict.findings.iter().filter(|finding| finding.severity > Severity::Info);
+    severe.map(|finding| finding.id.clone()).collect()
 }
 
 /// `true` if the layer or tensor `found` is `layer` or within it.

@@ -81,7 +81,7 @@ pub fn treat(
         let cured = setup.with_config(form.config.clone())?;
         treatment.cured = Some(form.config.clone());
         treatment.cures.push(form);
-        let record = probe::probe(&cured, cpu)?;
+        let record = probe::probe(&cured, cpu, &mut |_, _| {})?;
         let verdict = judge(&record, settings);
         treatment.after = Some((record.clone(), verdict.clone()));
         current = Some((cured, record, verdict));

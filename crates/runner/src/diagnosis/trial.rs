@@ -154,8 +154,24 @@ fn forms(config: &Config, record: &Record, findings: &[Finding]) -> Vec<Form> {
     forms
 }
 
+/// Quality of `config` on the data of `setup` after as many examples as in the last round of a
+/// search. NaN if it diverged, or does not fit the data.
+///
+/// # Errors
+/// [`Error::Network`] if there is not enough memory.
+pub(crate) fn last_round(setup: &Setup, config: &Config, cpu: Cpu<'_>) -> Result<f64, Error> {
+    let examples = first_round(setup) << (ROUNDS - 1);
+    let Ok(mut contestant) = contestant(setup, config, cpu) else { return Ok(f64::NAN) };
+    contestant.advance(cpu, examples)
+}
+
+/// Examples of the first round of a search.
+fn first_round(setup: &Setup) -> u64 {
+    probe::first_steps(setup) * setup.config.images_per_step()
+}
+
 /// `a` is better than `b`: NaN is the worst.
-fn is_better(a: f64, b: f64) -> bool {
+pub(crate) fn is_better(a: f64, b: f64) -> bool {
     a > b || (b.is_nan() && !a.is_nan())
 }
 
@@ -183,7 +199,7 @@ pub fn search(
     if field.len() == 1 {
         return Ok(search);
     }
-    let mut examples = probe::first_steps(setup) * config.images_per_step();
+    let mut examples = first_round(setup);
     for round in 0..ROUNDS {
         for (form, contestant, quality) in &mut field {
             if Instant::now() >= deadline {

@@ -3,7 +3,7 @@
 //! ```text
 //! verdict          two sentences, and a notice for each severe finding
 //! layers           standard deviation of the outputs, gradient relative to the weights; before and
-//!                  after the cure; a flat line is what theory asks for
+//!                  after the cure, and by mean-field theory
 //! loss             of the probe; before and after the cure
 //! trials           what was tried, with its quality
 //! configuration    the lines that the cure changes
@@ -13,7 +13,8 @@
 
 use std::fmt::{self, Display};
 
-use doctor::{Finding, Record, Severity, Verdict};
+use doctor::mean_field::plain_layers;
+use doctor::{Finding, MeanField, Record, Severity, Verdict};
 
 use crate::diagnosis::treatment::Treatment;
 use crate::report::axis::{Scale, short};
@@ -157,7 +158,7 @@ fn write_layers(f: &mut fmt::Formatter<'_>, records: &[(&str, &Record)]) -> fmt:
         let samples = record.initial.iter().flat_map(|initial| &initial.layers).enumerate();
         samples.filter_map(|(index, sample)| Some((index as f64, sample.std?))).collect()
     });
-    let gradients = over_layers(records, |record| {
+    let mut gradients = over_layers(records, |record| {
         let samples = record.initial.iter().flat_map(|initial| &initial.tensors);
         let weights = record.model.tensors.iter().zip(samples).filter(|(tensor, _)| tensor.weight);
         weights
@@ -170,6 +171,11 @@ fn write_layers(f: &mut fmt::Formatter<'_>, records: &[(&str, &Record)]) -> fmt:
     if outputs.iter().chain(&gradients).all(|curve| curve.points.is_empty()) {
         return Ok(());
     }
+    let theory = records.first().and_then(|(_, record)| MeanField::of(record));
+    if let (Some(field), Some(measured)) = (theory, gradients.first()) {
+        let expected = expected_gradients(&field, &measured.points);
+        gradients.push(Curve::new("theory", records.len(), expected));
+    }
     let chart = |title, curves, level| Chart {
         title,
         x_label: "layer",
@@ -178,16 +184,54 @@ fn write_layers(f: &mut fmt::Formatter<'_>, records: &[(&str, &Record)]) -> fmt:
         level,
         ..Chart::default()
     };
+    let level = match theory {
+        Some(field) => (field.variance.sqrt(), "theory, of sums deep in the network"),
+        None => (1.0, "criticality"),
+    };
     writeln!(
         f,
         "<h2>Layers of the initial network</h2>\n\
          <p>Where a signal keeps its size from layer to layer, both curves are flat: initial \
-         weights at criticality keep the standard deviation of the outputs near 1, and the \
-         gradient of all layers at one level.</p>\n<div class=\"charts\">{}{}</div>",
-        chart("Standard deviation of the outputs", outputs, Some((1.0, "criticality"))),
+         weights at criticality keep the standard deviation of the outputs, and the gradient of \
+         all layers at one level.</p>"
+    )?;
+    if let Some(field) = theory {
+        let MeanField { chi, depth_scale, .. } = field;
+        let layers = plain_layers(&records[0].1.model);
+        let factor = short(chi.sqrt());
+        write!(f, "<p>By mean-field theory, each layer multiplies the gradient by {factor}, and ")?;
+        match field.trainable() {
+            trainable if trainable < UNLIMITED => writeln!(
+                f,
+                "two inputs are told apart over {} layers, the depth scale: such a network trains \
+                 up to about {}, and has {layers}.</p>",
+                short(depth_scale),
+                short(trainable)
+            )?,
+            _ => writeln!(f, "any depth trains; there are {layers}.</p>")?,
+        }
+    }
+    writeln!(
+        f,
+        "<div class=\"charts\">{}{}</div>",
+        chart("Standard deviation of the outputs", outputs, Some(level)),
         chart("Gradient over weights, L2 norms", gradients, None)
     )
 }
+
+/// Gradients of `field` that end in the last one of those `measured`: each layer multiplies the
+/// gradient by the root of chi on the way back.
+fn expected_gradients(field: &MeanField, measured: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let Some(&(_, last)) = measured.last() else { return Vec::new() };
+    let behind = |index: usize| (measured.len() - 1 - index) as f64;
+    let expected = |(index, &(layer, _)): (usize, &(f64, f64))| {
+        (layer, last * field.chi.powf(0.5 * behind(index)))
+    };
+    measured.iter().enumerate().map(expected).collect()
+}
+
+/// Depth above which there is no limit in practice.
+pub(crate) const UNLIMITED: f64 = 1e4;
 
 fn write_losses(f: &mut fmt::Formatter<'_>, records: &[(&str, &Record)]) -> fmt::Result {
     let curve = |(colour, (name, record)): (usize, &(&str, &Record))| {
