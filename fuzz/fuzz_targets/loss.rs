@@ -6,7 +6,8 @@ use arbitrary::Arbitrary;
 use fuzz::{Length, Mismatch, Number, Parameter, Values, bits, same_everywhere};
 use half::bf16;
 use kernels::loss::{
-    BinaryCrossEntropy, CrossEntropy, Hinge, HingeForm, Regression, Targets, mask_rows,
+    BinaryCrossEntropy, Brier, CrossEntropy, Hinge, HingeForm, KullbackLeibler, Poisson,
+    Regression, Targets, mask_rows,
 };
 use kernels::{Cpu, Element, Error, Float};
 use libfuzzer_sys::fuzz_target;
@@ -34,16 +35,27 @@ enum Loss {
     Hinge { double: bool, squared: bool, form: u8 },
     Binary { half: bool },
     Regression { half: bool, form: u8 },
+    KullbackLeibler { double: bool },
+    Brier { double: bool, sigmoid: bool },
+    Poisson { half: bool, log_input: bool },
 }
 
 fuzz_target!(|problem: Problem| match problem.loss {
     Loss::Labels { double: false, .. }
     | Loss::Distributions { double: false, .. }
-    | Loss::Hinge { double: false, .. } => rows::<f32>(&problem),
-    Loss::Labels { .. } | Loss::Distributions { .. } | Loss::Hinge { .. } => rows::<f64>(&problem),
-    Loss::Binary { half: false } | Loss::Regression { half: false, .. } =>
-        elements::<f32>(&problem),
-    Loss::Binary { .. } | Loss::Regression { .. } => elements::<bf16>(&problem),
+    | Loss::Hinge { double: false, .. }
+    | Loss::KullbackLeibler { double: false } => rows::<f32>(&problem),
+    Loss::Labels { .. }
+    | Loss::Distributions { .. }
+    | Loss::Hinge { .. }
+    | Loss::KullbackLeibler { .. } => rows::<f64>(&problem),
+    Loss::Brier { double: false, .. } => probabilities::<f32>(&problem),
+    Loss::Brier { .. } => probabilities::<f64>(&problem),
+    Loss::Binary { half: false }
+    | Loss::Regression { half: false, .. }
+    | Loss::Poisson { half: false, .. } => elements::<f32>(&problem),
+    Loss::Binary { .. } | Loss::Regression { .. } | Loss::Poisson { .. } =>
+        elements::<bf16>(&problem),
 });
 
 /// Asserts that a loss is the same, or the same error, without its gradient and with it. `dlogits`
@@ -121,7 +133,27 @@ fn rows<T: Float + Number>(problem: &Problem) {
             let _ = loss.total_weight(classes, targets);
             written
         }
-        Loss::Binary { .. } | Loss::Regression { .. } => unreachable!("they are of elements"),
+        Loss::KullbackLeibler { .. } => {
+            let distributions = problem.values.take::<T>(3, problem.of_targets.of(rows * classes));
+            let written = both(
+                &losses,
+                (&dlogits, dlogits.len() == logits.len()),
+                |cpu, losses| KullbackLeibler.losses(cpu, &logits, classes, &distributions, losses),
+                |cpu, losses, dlogits| {
+                    let targets = &distributions;
+                    KullbackLeibler.gradient(cpu, &logits, classes, targets, scale, losses, dlogits)
+                },
+            );
+            if let Some((losses, _)) = written {
+                assert_eq!(losses.len() * classes, logits.len());
+                assert_eq!(distributions.len(), logits.len());
+            }
+            return;
+        }
+        Loss::Binary { .. }
+        | Loss::Regression { .. }
+        | Loss::Poisson { .. }
+        | Loss::Brier { .. } => unreachable!("they are of elements"),
     };
     if let Some((losses, _)) = written {
         assert_eq!([losses.len() * classes, losses.len()], [logits.len(), labels.len()]);
@@ -134,6 +166,29 @@ fn rows<T: Float + Number>(problem: &Problem) {
             let expected = if keep { row.to_vec() } else { vec![T::default(); row.len()] };
             assert_eq!(bits(&masked.to_vec()), bits(&expected));
         }
+    }
+}
+
+/// Brier's losses, one for each element of rows of classes.
+fn probabilities<T: Float + Number>(problem: &Problem) {
+    let Loss::Brier { sigmoid, .. } = problem.loss else { unreachable!("they are Brier's") };
+    let (rows, classes) = (problem.rows.get() % 300, usize::from(problem.classes % 40));
+    let logits = problem.values.take::<T>(0, problem.of_logits.of(rows * classes));
+    let targets = problem.values.take::<T>(1, problem.of_targets.of(rows * classes));
+    let losses = vec![T::default(); problem.of_losses.of(rows * classes)];
+    let dlogits = vec![T::default(); problem.of_dlogits.of(logits.len())];
+    let scale = <T as Number>::from_f64(problem.scale.get());
+    let brier = if sigmoid { Brier::Sigmoid } else { Brier::Softmax };
+    let written = both(
+        &losses,
+        (&dlogits, dlogits.len() == logits.len()),
+        |cpu, losses| brier.losses(cpu, &logits, classes, &targets, losses),
+        |cpu, losses, dlogits| {
+            brier.gradient(cpu, &logits, classes, &targets, scale, losses, dlogits)
+        },
+    );
+    if let Some((losses, _)) = written {
+        assert_eq!([losses.len(), targets.len()], [logits.len(); 2]);
     }
 }
 
@@ -151,7 +206,16 @@ where
     let scale = <E::Float as Number>::from_f64(problem.scale.get());
     let written = if let Loss::Regression { form, .. } = problem.loss {
         let huber = Regression::Huber { delta: problem.number.get() };
-        let loss = [Regression::Squared, Regression::Absolute, huber][usize::from(form % 3)];
+        let forms = [Regression::Squared, Regression::Absolute, huber, Regression::LogCosh];
+        let loss = forms[usize::from(form % 4)];
+        both(
+            &losses,
+            (&dx, dx.len() == predictions.len()),
+            |cpu, losses| loss.losses(cpu, &predictions, &targets, losses),
+            |cpu, losses, dx| loss.gradient(cpu, &predictions, &targets, scale, losses, dx),
+        )
+    } else if let Loss::Poisson { log_input, .. } = problem.loss {
+        let loss = Poisson { log_input };
         both(
             &losses,
             (&dx, dx.len() == predictions.len()),

@@ -60,6 +60,7 @@ pub use cure::Cure;
 pub use finding::{Evidence, Finding, Severity};
 pub use judge::{Verdict, judge};
 pub use mean_field::MeanField;
+pub use noise::noise_scale;
 pub use record::{Entry, Record};
 pub use rule::Rule;
 pub use settings::Settings;

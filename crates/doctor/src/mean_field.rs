@@ -1,18 +1,18 @@
 //! Mean-field theory of an initial network: the size of its signals, and the depth that they reach.
 //!
 //! ```text
-//! q' = w E[phi(sqrt(q) z)^2] / keep + b            variance of the sums, from layer to layer; q its
-//!                                                  fixed point, z standard normal
-//! c' = (w E[phi(u1) phi(u2)] + b) / q              correlation for two inputs; c its stable fixed
-//!                                                  point, u1 and u2 of variance q, correlation c
-//! chi = w E[phi'(sqrt(q) z)^2] / keep              growth of the squared gradient per layer
-//! depth scale = 1 / |ln (dc'/dc)|                  layers over which two inputs become e times more
-//!                                                  alike, or forget how alike they were
+//! q' = w E[phi(sqrt(q) z)^2] / keep + b      variance of the sums from layer to layer; q its fixed
+//!                                            point, z standard normal
+//! c' = (w E[phi(u1) phi(u2)] + b) / q        correlation for two inputs; c its stable fixed point,
+//!                                            u1 and u2 of variance q and correlation c
+//! chi = w E[phi'(sqrt(q) z)^2] / keep        growth of the squared gradient per layer
+//! depth scale = 1 / |ln (dc'/dc)|            layers over which two inputs become e times more
+//!                                            alike, or forget how alike they were
 //! ```
 //!
-//! `w` is the variance of a weight times the fan-in, `b` that of a bias, `keep` one less the dropout
-//! probability. Networks train up to about six depth scales. Poole et al., NeurIPS 2016; Schoenholz
-//! et al., ICLR 2017; with dropout Pretorius et al., NeurIPS 2018.
+//! `w` is the variance of a weight times the fan-in, `b` that of a bias, `keep` one less the
+//! dropout probability. Networks train up to about six depth scales. Poole et al., NeurIPS 2016;
+//! Schoenholz et al., ICLR 2017; with dropout Pretorius et al., NeurIPS 2018.
 
 use alloc::vec::Vec;
 
@@ -44,6 +44,8 @@ const VARIANCES: core::ops::Range<f64> = 1e-9..1e9;
 pub struct MeanField {
     /// Variance of the sums deep in the network, q. Near 0 or huge if it has no fixed point.
     pub variance: f64,
+    /// Standard deviation of the activations of such sums.
+    pub activation_std: f64,
     /// Factor of the squared gradient per layer, chi.
     pub chi: f64,
     /// Correlation of the sums for any two inputs deep in the network, c.
@@ -91,7 +93,10 @@ impl MeanField {
             growth = weights * pair(c, &slope);
         }
         let depth_scale = 1.0 / libm::fabs(libm::log(growth));
-        Self { variance: q, chi, correlation: c, depth_scale }
+        let mean = average(|z| phi(root * z));
+        let square = average(|z| phi(root * z) * phi(root * z));
+        let activation_std = libm::sqrt((square - mean * mean).max(0.0));
+        Self { variance: q, activation_std, chi, correlation: c, depth_scale }
     }
 
     /// Theory of the initial network of `record`: of its plain hidden layers, the medians of
@@ -211,7 +216,7 @@ mod tests {
         assert!((critical.chi - 1.0).abs() < 1e-9 && critical.depth_scale > 1e6, "{critical:?}");
         // Half of the variance passes a rectifier: chi = w / 2, at every variance.
         let small = theory("relu", 1.0, 0.0, 1.0);
-        assert!((small.depth_scale - 1.0 / 2.0_f64.ln()).abs() < 1e-6, "{small:?}");
+        assert!((small.depth_scale - 1.0 / core::f64::consts::LN_2).abs() < 1e-6, "{small:?}");
         let large = theory("relu", 4.0, 0.0, 1.0);
         assert!((large.chi - 2.0).abs() < 1e-9 && large.variance > 1e8, "{large:?}");
         // Pretorius et al.: with dropout the critical weights are 2 keep, and the depth finite.
@@ -225,7 +230,7 @@ mod tests {
         // Without biases tanh is critical at 1: ordered below, chaotic above.
         let ordered = theory("tanh", 0.5, 0.0, 1.0);
         assert!((ordered.chi - 0.5).abs() < 1e-3, "{ordered:?}");
-        assert!((ordered.depth_scale - 1.0 / 2.0_f64.ln()).abs() < 1e-2, "{ordered:?}");
+        assert!((ordered.depth_scale - 1.0 / core::f64::consts::LN_2).abs() < 1e-2, "{ordered:?}");
         let chaotic = theory("tanh", 4.0, 0.0, 1.0);
         assert!(chaotic.chi > 1.2 && chaotic.correlation < 1e-3, "{chaotic:?}");
         // Schoenholz et al., figure 5: with biases of variance 0.05, weights of 1.76 are critical.
@@ -242,6 +247,11 @@ mod tests {
         let root = field.variance.sqrt();
         let next = 9.0 * average(|z| phi(root * z) * phi(root * z)) + 0.3;
         assert!((next - field.variance).abs() < 1e-6 * next, "{field:?}");
+        // Half of a rectified normal variable is 0: variance q (1/2 - 1/(2 pi)).
+        let rectified = theory("relu", 1.0, 1.0, 1.0);
+        let expected = rectified.variance * (0.5 - 0.5 / core::f64::consts::PI);
+        let got = rectified.activation_std * rectified.activation_std;
+        assert!((got - expected).abs() < 2e-3 * expected, "{rectified:?}");
     }
 
     #[test]

@@ -47,6 +47,14 @@ pub(crate) fn batch_over_noise_scale(record: &Record) -> Option<f64> {
     })
 }
 
+/// Simple noise scale of the gradient in examples: the critical batch, up to which twice the
+/// examples per step need about half of the steps. `None` if it was not measured, or the gradients
+/// are all noise.
+pub fn noise_scale(record: &Record) -> Option<f64> {
+    let ratio = batch_over_noise_scale(record)?;
+    (ratio > 0.0).then(|| record.model.batch as f64 / ratio)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +74,8 @@ mod tests {
         record.steps.push(Step { tensors, ..Step::default() });
         let ratio = batch_over_noise_scale(&record).expect("two tensors");
         assert!((ratio - 1.0 / 9.0).abs() < 1e-12, "{ratio}");
+        let scale = noise_scale(&record).expect("two tensors");
+        assert!((scale - 36.0).abs() < 1e-9, "{scale}");
         record.steps = Vec::from([Step { cosine: Some(0.1), ..Step::default() }]);
         let ratio = batch_over_noise_scale(&record).expect("a cosine");
         assert!((ratio - 1.0 / 9.0).abs() < 1e-12, "{ratio}");

@@ -89,8 +89,21 @@ fn find(context: &Context<'_>) -> Option<Finding> {
     if let Some(before) = dead.before {
         finding = finding.with("same, in the initial network", before, None);
     }
+    if is_initial {
+        // No step has killed them.
+        finding = finding.cured_by(INITIAL_CURES);
+    }
     Some(finding.with_confidence(if is_whole { 0.75 } else { 0.6 }))
 }
+
+/// Cures of units that are dead before the first step.
+const INITIAL_CURES: &[Cure] = &[
+    Cure::ZeroBiases,
+    Cure::MatchedInitialiser,
+    Cure::BatchNorm,
+    Cure::LeakyRelu,
+    Cure::StandardiseInputs,
+];
 
 #[cfg(test)]
 mod tests {
@@ -112,6 +125,9 @@ mod tests {
         let record = dying("relu", |step| if step < 100 { 10 } else { 60 });
         let finding = check_rule(&RULE, &record).expect("60 of 64");
         assert_eq!((finding.severity, finding.step), (Severity::Info, Some(101)));
+        assert_eq!(finding.cures, RULE.cures);
+        let from_the_start = check_rule(&RULE, &dying("relu", |_| 60)).expect("60 of 64");
+        assert_eq!(from_the_start.cures, INITIAL_CURES);
         assert_eq!(check_rule(&RULE, &dying("relu", |_| 19)), None);
         assert_eq!(check_rule(&RULE, &dying("tanh", |_| 64)), None);
         let mut small = record;

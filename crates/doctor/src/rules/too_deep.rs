@@ -106,7 +106,7 @@ mod tests {
         }
         let finding = check_rule(&RULE, &small).expect("30 layers");
         let scales = finding.evidence[1].value;
-        assert!((scales - 30.0 * 2.0_f64.ln()).abs() < 1e-6, "{scales}");
+        assert!((scales - 30.0 * core::f64::consts::LN_2).abs() < 1e-6, "{scales}");
         let mut residual = record.clone();
         residual.model.layers.iter_mut().skip(4).for_each(|layer| layer.residual = true);
         assert_eq!(check_rule(&RULE, &residual), None);

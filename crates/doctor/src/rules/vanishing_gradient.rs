@@ -77,6 +77,11 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
         .with("relative gradient of the first layer over that of the last", ratio, threshold)
         .with("factor per layer, from last to first", factor, None)
         .with_confidence(0.8);
+    let jacobian = context.record.initial.as_ref().and_then(|initial| initial.jacobian_max);
+    let finding = match jacobian {
+        Some(max) => finding.with("largest singular value of the Jacobian", max, None),
+        None => finding,
+    };
     Vec::from([match step {
         Some(step) => finding.at_step(step),
         None => finding,

@@ -259,6 +259,9 @@ struct Summary {
     reference_accuracy: Option<f64>,
     first_loss: Option<f64>,
     last_loss: Option<f64>,
+    /// Examples per step, and the gradient's noise scale in examples: the critical batch.
+    batch: u64,
+    noise_scale: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -409,6 +412,8 @@ fn summary(record: &Record, progress: &Progress) -> Summary {
         reference_accuracy: progress.reference_accuracy,
         first_loss: progress.first_loss.filter(|loss| loss.is_finite()),
         last_loss: progress.last_loss.filter(|loss| loss.is_finite()),
+        batch: record.model.batch,
+        noise_scale: doctor::noise_scale(record),
     }
 }
 
@@ -441,7 +446,7 @@ fn json_text(
 
 /// Findings as text for people.
 fn text(record: &Record, verdict: &Verdict, times: &Times) -> String {
-    let Summary { state, steps, accuracy, reference_accuracy, .. } =
+    let Summary { state, steps, accuracy, reference_accuracy, batch, noise_scale, .. } =
         summary(record, &verdict.progress);
     let percent = |accuracy: f64| format!("{:.1} %", 100.0 * accuracy);
     let mut text = String::from(match verdict.is_healthy() {
@@ -456,6 +461,12 @@ fn text(record: &Record, verdict: &Verdict, times: &Times) -> String {
         text += &format!(" (a linear model: {})", percent(accuracy));
     }
     text += &format!(", verdict after {:.1} s", times.verdict);
+    if let Some(scale) = noise_scale {
+        text += &format!(
+            "\ngradient noise scale about {} examples (critical batch; {batch} in a batch)",
+            number(scale.round())
+        );
+    }
     let lines = Preflight::new(record, &verdict.progress).lines();
     if !lines.is_empty() {
         text += "\n\nbefore the first step";
@@ -523,7 +534,7 @@ fn treatment_text(treatment: &Treatment, config: &Config) -> Result<String, Erro
         text += &format!("\n  {examples:>10}  {seed:>4}  {quality:>8}  {change}");
     }
     if *out_of_time {
-        text += "\nThe time of --budget was over before the search was.";
+        text += "\nThere was no time for all forms, rounds or seeds (--budget).";
     }
     let Some(cured) = cured else {
         return Ok(text + "\n\nNo cure is better than the unchanged configuration.");

@@ -184,6 +184,8 @@ pub fn forms(cure: Cure, config: &Config, record: &Record) -> Vec<Form> {
             add("balanced sampler", &|config| config.sampler = Sampler::Balanced);
         }
         Cure::Shuffle => add("shuffled examples", &|config| config.sampler = Sampler::Shuffle),
+        Cure::ZeroBiases => layers("biases that start at 0", &|layers| zero_biases(layers)),
+        // Changes of the data, or of a program.
         _ => {}
     }
     forms
@@ -279,6 +281,21 @@ fn initialise(layers: &mut [LayerSpec], of: &dyn Fn(Option<Activation>) -> Init)
             LayerSpec::Residual(Residual { body, shortcut, .. }) => {
                 initialise(body, of);
                 initialise(shortcut, of);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Lets the biases of every layer start at 0, in blocks too.
+fn zero_biases(layers: &mut [LayerSpec]) {
+    for layer in layers {
+        match layer {
+            LayerSpec::Dense(Dense { bias_init, .. })
+            | LayerSpec::Convolution(Convolution { bias_init, .. }) => *bias_init = Init::Zeros,
+            LayerSpec::Residual(Residual { body, shortcut, .. }) => {
+                zero_biases(body);
+                zero_biases(shortcut);
             }
             _ => {}
         }
@@ -421,6 +438,23 @@ mod tests {
         assert_eq!(layers[0], LayerSpec::dense(32, Init::HeNormal));
         assert_eq!(layers[1], LayerSpec::Activation(Activation::Relu));
         assert_eq!(layers[6], LayerSpec::dense(10, Init::GlorotUniform));
+    }
+
+    #[test]
+    fn biases_start_at_zero_in_blocks_too() {
+        let biased = LayerSpec::Dense(Dense {
+            units: 32,
+            init: Init::HeNormal,
+            bias: true,
+            bias_init: Init::Constant { value: -20.0 },
+        });
+        let body = vec![biased.clone()];
+        let block: LayerSpec =
+            Residual { body, shortcut: Vec::new(), scale: BranchScale::default() }.into();
+        let layers = changed(Cure::ZeroBiases, vec![biased, block, sigmoids(0).remove(0)]);
+        let plain = LayerSpec::dense(32, Init::HeNormal);
+        assert_eq!(layers[0], plain);
+        assert!(matches!(&layers[1], LayerSpec::Residual(block) if block.body == [plain.clone()]));
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn draw(config: &Config, record: &Record, number: u64) -> Config {
     }
     if draws.coin() {
         let power = RATES.start + draws.uniform() * (RATES.end - RATES.start);
-        changed.lr = Some(10.0_f64.powf(power));
+        changed.lr = Some(libm::pow(10.0, power));
     }
     if draws.coin() {
         changed.batch = *draws.one_of(&BATCHES);

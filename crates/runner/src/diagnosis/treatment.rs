@@ -1,10 +1,12 @@
 //! Treatment of a network: searches for a cure, and for a second and third one on top, until the
 //! doctor finds nothing more.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use doctor::{Finding, Record, Settings, Verdict, judge};
 use kernels::Cpu;
+use toml::Value;
 
 use crate::Error;
 use crate::diagnosis::cure::Form;
@@ -92,31 +94,75 @@ pub fn treat(
     Ok(treatment)
 }
 
-/// Lines of the configuration that differ: `- key = old`, `+ key = new`.
+/// Lines of the configuration that differ: `- key = old`, `+ key = new`. Of a list, such as the
+/// layers, those elements from the first to the last that differ: `- layers[3] = old`.
 ///
 /// # Errors
 /// [`Error::Usage`] if a value cannot be written in TOML.
 pub fn difference(before: &Config, after: &Config) -> Result<Vec<String>, Error> {
-    let lines = |config: &Config| -> Result<Vec<(String, String)>, Error> {
-        let table = toml::Table::try_from(config).map_err(|error| {
-            Error::Usage(format!("the configuration cannot be written: {error}"))
-        })?;
-        Ok(table.into_iter().map(|(key, value)| (key, value.to_string())).collect())
+    let table = |config: &Config| {
+        toml::Table::try_from(config)
+            .map_err(|error| Error::Usage(format!("the configuration cannot be written: {error}")))
     };
-    let (before, after) = (lines(before)?, lines(after)?);
+    let (before, after) = (table(before)?, table(after)?);
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let mut difference = Vec::new();
-    let value = |lines: &[(String, String)], key: &str| {
-        lines.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone())
-    };
-    let mut keys: Vec<&String> = before.iter().chain(&after).map(|(key, _)| key).collect();
-    keys.sort();
-    keys.dedup();
     for key in keys {
-        let (old, new) = (value(&before, key), value(&after, key));
-        if old != new {
-            difference.extend(old.map(|old| format!("- {key} = {old}")));
-            difference.extend(new.map(|new| format!("+ {key} = {new}")));
+        let (old, new) = (before.get(key), after.get(key));
+        if old == new {
+            continue;
         }
+        if let (Some(Value::Array(old)), Some(Value::Array(new))) = (old, new) {
+            let shorter = old.len().min(new.len());
+            let same = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+            let back = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+            let back = back.min(shorter - same);
+            let mut add = |sign: char, list: &[Value]| {
+                for (index, value) in list.iter().enumerate().take(list.len() - back).skip(same) {
+                    difference.push(format!("{sign} {key}[{index}] = {value}"));
+                }
+            };
+            add('-', old);
+            add('+', new);
+            continue;
+        }
+        difference.extend(old.map(|old| format!("- {key} = {old}")));
+        difference.extend(new.map(|new| format!("+ {key} = {new}")));
     }
     Ok(difference)
+}
+
+#[cfg(test)]
+mod tests {
+    use nn::{Activation, Init, LayerSpec};
+
+    use super::*;
+
+    #[test]
+    fn of_a_list_only_the_elements_that_differ_are_lines() {
+        let with = |lr: Option<f64>, layers: &[LayerSpec]| Config {
+            lr,
+            layers: Some(layers.to_vec()),
+            ..Config::default()
+        };
+        let (first, last) = (LayerSpec::dense(8, Init::HeNormal), LayerSpec::dense(2, Init::Zeros));
+        let before = with(None, &[first.clone(), Activation::Tanh.into(), last.clone()]);
+        let relu: LayerSpec = Activation::Relu.into();
+        let after = with(Some(0.5), &[first.clone(), relu.clone(), relu.clone(), last.clone()]);
+        let lines = difference(&before, &after).expect("lines");
+        let expected = [
+            "- layers[1] = { kind = \"tanh\" }",
+            "+ layers[1] = { kind = \"relu\" }",
+            "+ layers[2] = { kind = \"relu\" }",
+            "+ lr = 0.5",
+        ];
+        assert_eq!(lines, expected);
+        let twice = with(None, &[first.clone(), relu.clone(), relu.clone(), last.clone()]);
+        let once = with(None, &[first, relu, last]);
+        assert_eq!(
+            difference(&twice, &once).expect("lines"),
+            ["- layers[2] = { kind = \"relu\" }"]
+        );
+        assert!(difference(&once, &once).expect("no lines").is_empty());
+    }
 }

@@ -66,10 +66,10 @@ pub struct Trial {
 pub struct Search {
     /// All trials, in order; a contestant has one per round that it reached.
     pub trials: Vec<Trial>,
-    /// The form that is better than the unchanged configuration with every seed; `None` if no form
-    /// is.
+    /// The form that is better than the unchanged configuration with every seed, of at least one
+    /// besides that of the search; `None` if no form is.
     pub winner: Option<Form>,
-    /// `true` if the time was over before the search was.
+    /// `true` if there was no time for all forms, rounds or seeds.
     pub out_of_time: bool,
 }
 
@@ -133,21 +133,22 @@ fn unchanged(setup: &Setup, cpu: Cpu<'_>) -> Result<Box<dyn Contestant>, Error> 
 /// # Errors
 /// [`Error::Network`] if there is not enough memory.
 pub fn train_fully(setup: &Setup, cpu: Cpu<'_>) -> Result<f64, Error> {
-    let examples =
-        setup.steps_per_epoch() * u64::from(setup.config.epochs) * setup.config.images_per_step();
-    unchanged(setup, cpu)?.advance(cpu, examples)
+    unchanged(setup, cpu)?.advance(cpu, planned(setup))
 }
 
-/// Forms of the cures of `findings`, in their order, each once. Findings that are mere facts have
-/// no say.
+/// Forms of the cures of `findings`, each once: the first form of every cure, in the order of the
+/// findings, then the second, since there may not be time for all. Findings that are mere facts
+/// have no say.
 fn forms(config: &Config, record: &Record, findings: &[Finding]) -> Vec<Form> {
-    let mut forms: Vec<Form> = Vec::new();
     let severe = findings.iter().filter(|finding| finding.severity > Severity::Info);
-    for cure in severe.flat_map(|finding| &finding.cures) {
-        for form in cure::forms(*cure, config, record) {
-            if forms.iter().all(|known| known.config != form.config) {
-                forms.push(form);
-            }
+    let cures = severe.flat_map(|finding| &finding.cures);
+    let of_cures: Vec<_> = cures.map(|cure| cure::forms(*cure, config, record)).collect();
+    let longest = of_cures.iter().map(Vec::len).max().unwrap_or(0);
+    let in_turn = (0..longest).flat_map(|nth| of_cures.iter().filter_map(move |of| of.get(nth)));
+    let mut forms: Vec<Form> = Vec::new();
+    for form in in_turn {
+        if forms.iter().all(|known| known.config != form.config) {
+            forms.push(form.clone());
         }
     }
     forms.truncate(MAX_FORMS);
@@ -165,9 +166,16 @@ pub(crate) fn last_round(setup: &Setup, config: &Config, cpu: Cpu<'_>) -> Result
     contestant.advance(cpu, examples)
 }
 
-/// Examples of the first round of a search.
+/// Examples of the first round of a search: those of a probe's first part, but no more than let
+/// the last round reach the planned end.
 fn first_round(setup: &Setup) -> u64 {
-    probe::first_steps(setup) * setup.config.images_per_step()
+    let probed = probe::first_steps(setup) * setup.config.images_per_step();
+    probed.min(planned(setup) >> (ROUNDS - 1)).max(1)
+}
+
+/// Examples of the planned training.
+fn planned(setup: &Setup) -> u64 {
+    setup.steps_per_epoch() * u64::from(setup.config.epochs) * setup.config.images_per_step()
 }
 
 /// `a` is better than `b`: NaN is the worst.
@@ -175,7 +183,8 @@ pub(crate) fn is_better(a: f64, b: f64) -> bool {
     a > b || (b.is_nan() && !a.is_nan())
 }
 
-/// Searches for a cure of `findings` until `deadline`. A search that is out of time has no winner.
+/// Searches for a cure of `findings` until `deadline`. Where time is short, fewer forms and rounds
+/// are tried, so that the winner can be confirmed; what is not confirmed has not won.
 ///
 /// # Errors
 /// [`Error::Network`] if there is not enough memory.
@@ -199,25 +208,32 @@ pub fn search(
     if field.len() == 1 {
         return Ok(search);
     }
+    let mut pace = Pace::new(deadline);
     let mut examples = first_round(setup);
+    let mut added = examples;
     for round in 0..ROUNDS {
+        let mut tried = 0;
         for (form, contestant, quality) in &mut field {
-            if Instant::now() >= deadline {
+            if tried > 1 && !pace.has_time_for(added + confirmation(examples)) {
                 search.out_of_time = true;
                 break;
             }
             *quality = contestant.advance(cpu, examples)?;
+            pace.trained += added;
+            tried += 1;
             search.trials.push(trial(form.as_ref(), config.seed, examples, *quality));
         }
-        if search.out_of_time {
-            return Ok(search);
-        }
+        field.truncate(tried);
         // A stable sort: of equal ones the cure named first stays first.
         field[1..].sort_by(|a, b| b.2.is_finite().cmp(&a.2.is_finite()).then(b.2.total_cmp(&a.2)));
-        if round + 1 < ROUNDS {
-            field.truncate(1 + (field.len() - 1).div_ceil(2));
-            examples *= 2;
+        let next = 1 + (field.len() - 1).div_ceil(2);
+        let round_of_next = next as u64 * examples + confirmation(2 * examples);
+        if search.out_of_time || round + 1 == ROUNDS || !pace.has_time_for(round_of_next) {
+            search.out_of_time |= round + 1 < ROUNDS;
+            break;
         }
+        field.truncate(next);
+        (added, examples) = (examples, 2 * examples);
     }
     let unchanged = field[0].2;
     let [_, best, ..] = &field[..] else { return Ok(search) };
@@ -226,12 +242,12 @@ pub fn search(
         return Ok(search);
     }
     for seed in (1..=SEEDS).map(|seed| config.seed.wrapping_add(seed)) {
+        if Instant::now() >= deadline {
+            search.out_of_time = true;
+            break;
+        }
         let mut qualities = [f64::NAN; 2];
         for (quality, form) in qualities.iter_mut().zip([None, Some(form)]) {
-            if Instant::now() >= deadline {
-                search.out_of_time = true;
-                return Ok(search);
-            }
             let config = form.map_or(config, |form| &form.config);
             let config = Config { seed, ..config.clone() };
             *quality = contestant(setup, &config, cpu)?.advance(cpu, examples)?;
@@ -239,11 +255,38 @@ pub fn search(
         }
         let [unchanged, changed] = qualities;
         if !is_better(changed, unchanged) {
+            search.winner = None;
             return Ok(search);
         }
+        search.winner = Some(form.clone());
     }
-    search.winner = Some(form.clone());
     Ok(search)
+}
+
+/// Examples of the confirmation of a cure that was tried with `examples`.
+fn confirmation(examples: u64) -> u64 {
+    2 * SEEDS * examples
+}
+
+/// Time that trials take.
+struct Pace {
+    started: Instant,
+    deadline: Instant,
+    /// Examples trained since the start.
+    trained: u64,
+}
+
+impl Pace {
+    fn new(deadline: Instant) -> Self {
+        Self { started: Instant::now(), deadline, trained: 0 }
+    }
+
+    /// `true` if `examples` more will be trained before the deadline.
+    fn has_time_for(&self, examples: u64) -> bool {
+        let ratio = examples as f64 / self.trained.max(1) as f64;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        self.started.elapsed().mul_f64(ratio) <= left
+    }
 }
 
 fn trial(form: Option<&Form>, seed: u64, examples: u64, quality: f64) -> Trial {

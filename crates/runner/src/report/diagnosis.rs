@@ -185,7 +185,7 @@ fn write_layers(f: &mut fmt::Formatter<'_>, records: &[(&str, &Record)]) -> fmt:
         ..Chart::default()
     };
     let level = match theory {
-        Some(field) => (field.variance.sqrt(), "theory, of sums deep in the network"),
+        Some(field) => (field.activation_std, "theory, deep in the network"),
         None => (1.0, "criticality"),
     };
     writeln!(
@@ -225,7 +225,7 @@ fn expected_gradients(field: &MeanField, measured: &[(f64, f64)]) -> Vec<(f64, f
     let Some(&(_, last)) = measured.last() else { return Vec::new() };
     let behind = |index: usize| (measured.len() - 1 - index) as f64;
     let expected = |(index, &(layer, _)): (usize, &(f64, f64))| {
-        (layer, last * field.chi.powf(0.5 * behind(index)))
+        (layer, last * libm::pow(field.chi, 0.5 * behind(index)))
     };
     measured.iter().enumerate().map(expected).collect()
 }
@@ -283,7 +283,7 @@ fn write_trials(f: &mut fmt::Formatter<'_>, treatment: &Treatment) -> fmt::Resul
     }
     writeln!(f, "</table></div>")?;
     if treatment.out_of_time {
-        writeln!(f, "<p>The time was over before the search was.</p>")?;
+        writeln!(f, "<p>There was no time for all forms, rounds or seeds.</p>")?;
     }
     Ok(())
 }

@@ -43,6 +43,73 @@ fn a_healthy_network_has_no_severe_finding_and_nothing_is_changed() {
 }
 
 #[test]
+fn the_preflight_shows_what_the_initial_network_is_like() {
+    let world = World::new();
+    let deep = |init: &str, activation: &str| {
+        let hidden = format!(
+            "{{ kind = \"dense\", units = 24, init = \"{init}\" }}, {{ kind = \"{activation}\" }}, "
+        );
+        format!(
+            "{{ kind = \"standardise\" }}, {}{{ kind = \"dense\", units = 3 }}",
+            hidden.repeat(5)
+        )
+    };
+    network(&world, "good.toml", "", &deep("he_normal", "relu"));
+    network(&world, "bad.toml", "", &deep("glorot_normal", "sigmoid"));
+    let preflight = |name: &str| {
+        let found = diagnosis(&world, 0, &format!("diagnose --config {name}"));
+        found["preflight"].clone()
+    };
+    let number = |of: &Value, path: &str| of.pointer(path).and_then(Value::as_f64).unwrap();
+    let (good, bad) = (preflight("good.toml"), preflight("bad.toml"));
+    for found in [&good, &bad] {
+        assert!(number(found, "/gradient_error") < 1e-6, "{found}");
+        assert!((number(found, "/chance_loss") - libm::log(3.0)).abs() < 1e-3, "{found}");
+        assert_eq!(number(found, "/mean_field/layers"), 6.0);
+    }
+    // He's weights keep the signal; sigmoids of Glorot's pass a sixteenth of the squared gradient.
+    assert!((number(&good, "/mean_field/chi") - 1.0).abs() < 0.3, "{good}");
+    assert!(number(&good, "/jacobian/0") > 1e-2, "{good}");
+    assert!(number(&good, "/overfit_ratio") <= 0.1, "{good}");
+    assert!((number(&bad, "/mean_field/chi") - 1.0 / 16.0).abs() < 0.03, "{bad}");
+    assert!(number(&bad, "/mean_field/trainable_layers") < 6.0, "{bad}");
+    assert!(number(&bad, "/jacobian/1") < 1e-2, "{bad}");
+    let factor = number(&bad, "/gradients/factor");
+    assert!(factor < 0.5 && number(&bad, "/gradients/high") > factor, "{bad}");
+    let output = world.expect(0, "diagnose --config good.toml", &[]);
+    let text = stdout(&output);
+    for part in ["before the first step (data ", "mean field", "Jacobian", "one batch"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(stderr(&output).contains("first verdict after "), "{}", stderr(&output));
+}
+
+#[test]
+fn the_suite_scores_the_doctor_and_a_random_search() {
+    let world = World::new();
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/doctor");
+    let score = |only: &str, flags: &str| {
+        let command = format!("diagnose --suite {suite} --only {only} --json {flags}");
+        json(&stdout(&world.expect(0, &command, &[])))
+    };
+    // The cases of one family: small tables.
+    let found = score("regression-", "");
+    let half = &found["figures"][1];
+    let count = |key: &str| half[key].as_u64().unwrap();
+    assert!(count("faulty") > 5 && count("healthy") > 3, "{half}");
+    for (part, of) in [("detected", "faulty"), ("named", "faulty"), ("located", "with_layer")] {
+        assert_eq!(count(part), count(of), "{part}: {found}");
+    }
+    assert_eq!(count("false_alarms"), 0, "{found}");
+    // Enough time for one random trial at least; whether it repairs anything is chance.
+    let found = score("regression-zero-init", "--cure --budget 60");
+    let case = &found["cases"][0];
+    assert_eq!(case["repaired"], true, "{case}");
+    assert!(case["random_trials"].as_u64().unwrap() > 0, "{case}");
+    assert!(case["repaired_at_random"].is_boolean(), "{case}");
+}
+
+#[test]
 fn a_fault_is_named_and_its_cure_is_a_configuration_that_works() {
     let world = World::new();
     network(&world, "zeros.toml", "", ZEROS);
