@@ -43,15 +43,15 @@ fn check(layers: &[LayerSpec], slope: f64, inputs: &[f64], elements: usize) -> V
     let cpu = Cpu::serial(Isa::detect());
     let mut registry = Registry::new();
     registry.add("double", move |shape, _, _| Ok(Box::new(Double { shape, slope })));
-    let network = Network::with_registry(inputs.len() / 2, layers, &registry).unwrap();
+    let network = Network::with_registry(inputs.len() / 2, layers, &registry).expect("a network");
     let mut params = vec![0.0; network.layout().len()];
-    network.init(cpu, 7, &mut params).unwrap();
+    network.init(cpu, 7, &mut params).expect("parameters");
     let mut buffers = vec![0.0; network.buffers().len()];
-    network.init_buffers(cpu, &mut buffers).unwrap();
+    network.init_buffers(cpu, &mut buffers).expect("buffers");
     let weights = nn::Weights { params: &params, buffers: &mut buffers };
     let batch = Batch { inputs, targets: (&[0, 1]).into() };
     let mode = Mode::Train { seed: 1, step: 0 };
-    gradcheck_largest(cpu, &network, mode, weights, batch, elements).unwrap()
+    gradcheck_largest(cpu, &network, mode, weights, batch, elements).expect("passes")
 }
 
 fn largest_error(checks: &[Check]) -> f64 {
