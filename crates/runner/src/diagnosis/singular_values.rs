@@ -86,9 +86,9 @@ mod tests {
                 .flat_map(|i| (0..rows).map(move |j| (i, j)))
                 .map(|(i, j)| gram(i, j) * gram(i, j))
                 .sum();
-            let power = |n: i32| found.iter().map(|value| libm::pow(*value, f64::from(n))).sum::<f64>();
-            prop_assert!((power(2) - squares).abs() <= 1e-12 * squares);
-            prop_assert!((power(4) - fourth).abs() <= 1e-12 * fourth);
+            let power = |n: f64| found.iter().map(|value| libm::pow(*value, n)).sum::<f64>();
+            prop_assert!((power(2.0) - squares).abs() <= 1e-12 * squares);
+            prop_assert!((power(4.0) - fourth).abs() <= 1e-12 * fourth);
         }
     }
 }
