@@ -11,11 +11,13 @@
 //! step, would not get there by the planned end either.
 //!
 //! The reference is a linear model that saw the same examples. A network that is no better has not
-//! used its hidden layers yet.
+//! used its hidden layers yet. One that was trained to its end is also compared with the vote of
+//! the nearest neighbours.
 
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::curve;
 use crate::finding::Severity;
 use crate::record::{Record, Task};
 use crate::scores::ABOVE_CHANCE;
@@ -138,7 +140,8 @@ impl Progress {
             beats_chance = true;
             if let Some(reference) = self.reference_accuracy {
                 let is_close = accuracy + margin(accuracy) + HARMLESS >= reference
-                    && !self.falls_short(record, accuracy, reference);
+                    && !self.falls_short(record, accuracy, reference)
+                    && !(curve::is_complete(record) && self.trails_neighbours(record));
                 let is_well = is_close || self.will_be_well(record);
                 return if is_well { State::Well } else { State::Slow };
             }
@@ -158,6 +161,19 @@ impl Progress {
         } else {
             State::Slow
         }
+    }
+
+    /// `true` if the accuracy is below that of the nearest neighbours, which a network that has
+    /// been trained to its end reaches: a second reference, for data that are not linear.
+    pub fn trails_neighbours(&self, record: &Record) -> bool {
+        let Some((accuracy, data)) = self.accuracy.zip(record.data.as_ref()) else { return false };
+        let Some((vote, nearest)) = data.neighbour_vote.zip(data.validation_agreement) else {
+            return false;
+        };
+        let neighbours = vote.min(nearest);
+        let of_network = fraction_margin(accuracy, validation_examples(record), DEVIATIONS);
+        let of_neighbours = fraction_margin(neighbours, data.neighbours_sampled, DEVIATIONS);
+        accuracy + libm::hypot(of_network, of_neighbours) + HARMLESS < neighbours
     }
 
     /// `true` if an accuracy below that of the reference is no chance, though few examples were
@@ -299,6 +315,22 @@ mod tests {
         let (val_loss, val_accuracy) = (Some(0.35), Some(0.9));
         record.reference = Some(Reference { val_loss, val_accuracy, ..Reference::default() });
         record
+    }
+
+    #[test]
+    fn a_complete_training_must_classify_as_well_as_neighbours() {
+        let mut record = crate::rules::fixtures::healthy(&[784, 64, 10], "relu");
+        record.model.planned_steps = record.steps.last().map_or(0, |step| step.step);
+        assert_eq!(Progress::new(&record).state, State::Well);
+        let data = record.data.as_mut().expect("data");
+        (data.neighbour_vote, data.validation_agreement) = (Some(0.99), Some(1.0));
+        data.neighbours_sampled = 10_000;
+        assert_eq!(Progress::new(&record).state, State::Slow, "0.95, neighbours 0.99");
+        record.model.planned_steps *= 3;
+        assert_eq!(Progress::new(&record).state, State::Well, "it goes on");
+        record.model.planned_steps /= 3;
+        record.data.as_mut().expect("data").validation_agreement = Some(0.96);
+        assert_eq!(Progress::new(&record).state, State::Well, "the lower of the two");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::random_labels::chance;
+use super::sorted_examples::is_sorted;
 use crate::cure::Cure;
 use crate::finding::{Finding, Severity};
 use crate::record::{Data, Record, Task};
@@ -159,7 +160,9 @@ fn estimate(context: &Context<'_>, data: &Data) -> Option<Estimate> {
     // Dropout and tiny batches of a batch norm harm the training accuracy alone.
     let is_alike = !has_layer(record, "dropout")
         && record.model.layers.iter().all(|layer| layer.dropout.is_none_or(|p| p == 0.0))
-        && !(has_layer(record, "batch_norm") && (1..16).contains(&record.model.batch));
+        && !(has_layer(record, "batch_norm") && (1..16).contains(&record.model.batch))
+        // Of examples in the order of their classes, the next batch is unlike those before.
+        && !record.data.as_ref().is_some_and(|data| is_sorted(data));
     let excess = excess_of_validation(record).or_else(|| excess_over_batches(record));
     let wrong = excess.filter(|_| is_alike)?;
     let threshold = context.threshold("epochs");

@@ -4,7 +4,8 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crate::cure::Cure;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
+use crate::record::Data;
 use crate::rule::{Context, Rule, Threshold};
 use crate::symptoms;
 
@@ -16,7 +17,8 @@ pub(super) static RULE: Rule = Rule {
               gradient only if their examples are drawn at random.",
     formula: "(s - c) / (1 - c), with s the fraction of successive training examples with one \
               label, in the order of training, and c the same in a random order, above `excess`, \
-              and by more than five standard deviations of chance. Full batches have no order.",
+              and by more than five standard deviations of chance. Full batches have no order. It is \
+              at least a warning above 0.9.",
     origin: "0 in a random order, 1 if each class is one block. The half leaves room for data \
              that come in short runs.",
     references: "Bengio, Practical Recommendations for Gradient-Based Training of Deep \
@@ -47,7 +49,7 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
     let (Some(same), Some(chance)) = (data.same_label_successors, data.same_label_by_chance) else {
         return Vec::new();
     };
-    let excess = (same - chance) / (1.0 - chance);
+    let excess = excess(data).unwrap_or(f64::NAN);
     let deviation = libm::sqrt(chance * (1.0 - chance) / data.train as f64);
     let threshold = context.threshold("excess");
     let is_full_batch = data.train > 0 && record.model.batch >= data.train;
@@ -62,15 +64,33 @@ fn check(context: &Context<'_>) -> Vec<Finding> {
         100.0 * chance
     );
     let quantity = "excess of equal labels in succession over chance";
-    let finding = context.finding(message).with(quantity, excess, threshold).with_confidence(0.93);
-    Vec::from([finding])
+    let mut finding = context.finding(message);
+    if excess > SORTED {
+        // The last classes overwrite the first, however well the first steps went.
+        finding.severity = finding.severity.max(Severity::Warning);
+    }
+    Vec::from([finding.with(quantity, excess, threshold).with_confidence(0.93)])
+}
+
+/// Excess from which the examples are in the order of their classes.
+const SORTED: f64 = 0.9;
+
+/// Excess of equal labels in succession over a random order: 1 for examples in the order of their
+/// classes. `None` if it was not measured.
+fn excess(data: &Data) -> Option<f64> {
+    let (same, chance) = data.same_label_successors.zip(data.same_label_by_chance)?;
+    let excess = (same - chance) / (1.0 - chance);
+    excess.is_finite().then_some(excess)
+}
+
+/// `true` if the examples are in the order of their classes.
+pub(super) fn is_sorted(data: &Data) -> bool {
+    excess(data).is_some_and(|excess| excess > SORTED)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Severity;
-    use crate::record::Data;
     use crate::rules::testing::{check_rule, mnist, record_of_data};
 
     #[test]

@@ -124,7 +124,10 @@ fn probe_in<T: Element>(
             }
         }
         let goes_on = end == End::Stopped && limit < max_steps;
-        if !goes_on || Progress::new(record).is_well() {
+        let progress = Progress::new(record);
+        // A short run is probed to its end if it is not as good as the neighbours yet.
+        let trails = record.model.planned_steps <= max_steps && progress.trails_neighbours(record);
+        if !goes_on || progress.is_well() && !trails {
             return Ok(recorder.record);
         }
         limit = (2 * limit).min(max_steps);
