@@ -17,8 +17,8 @@ pub(super) static RULE: Rule = Rule {
               gradient only if their examples are drawn at random.",
     formula: "(s - c) / (1 - c), with s the fraction of successive training examples with one \
               label, in the order of training, and c the same in a random order, above `excess`, \
-              and by more than five standard deviations of chance. Full batches have no order. It is \
-              at least a warning above 0.9.",
+              and by more than five standard deviations of chance. Full batches have no order. \
+              It is at least a warning above 0.9.",
     origin: "0 in a random order, 1 if each class is one block. The half leaves room for data \
              that come in short runs.",
     references: "Bengio, Practical Recommendations for Gradient-Based Training of Deep \
