@@ -54,6 +54,22 @@ struct Moments {
 /// # Errors
 /// [`Error::Network`] if there is not enough memory.
 pub fn inspect(setup: &Setup, cpu: Cpu<'_>) -> Result<Data, Error> {
+    let (mut data, moments) = inspect_without_neighbours(setup, cpu)?;
+    if let Targets::Classes(labels) = setup.dataset.train.targets() {
+        neighbours(setup, cpu, &moments, labels, &mut data)?;
+    }
+    Ok(data)
+}
+
+/// Inspects the data of `setup`, but for the neighbours, which take most of the time.
+///
+/// # Errors
+/// [`Error::Network`] if there is not enough memory.
+pub fn inspect_briefly(setup: &Setup, cpu: Cpu<'_>) -> Result<Data, Error> {
+    inspect_without_neighbours(setup, cpu).map(|(data, _)| data)
+}
+
+fn inspect_without_neighbours(setup: &Setup, cpu: Cpu<'_>) -> Result<(Data, Moments), Error> {
     let Setup { config, dataset, split, network } = setup;
     let (train, test) = (&dataset.train, &dataset.test);
     let moments = moments(train, &spaced(&split.train, MOMENT_EXAMPLES), cpu)?;
@@ -112,7 +128,6 @@ pub fn inspect(setup: &Setup, cpu: Cpu<'_>) -> Result<Data, Error> {
                 (order.len() > 1).then(|| same as f64 / (order.len() - 1) as f64);
             let squares = data.class_counts.iter().map(|&n| n as f64 * n as f64).sum::<f64>();
             data.same_label_by_chance = Some(squares / (data.train as f64 * data.train as f64));
-            neighbours(setup, cpu, &moments, labels, &mut data)?;
         }
         Targets::Values(values) => {
             let values = || split.train.iter().map(|&index| f64::from(values[index as usize]));
@@ -132,7 +147,7 @@ pub fn inspect(setup: &Setup, cpu: Cpu<'_>) -> Result<Data, Error> {
         }
     }
     duplicates(setup, &mut data);
-    Ok(data)
+    Ok((data, moments))
 }
 
 /// At most `count` of `indices`, evenly spaced.

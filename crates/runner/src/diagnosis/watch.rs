@@ -5,8 +5,9 @@
 //! each JUDGED      judge the record so far; findings that are new, or more severe, are sent
 //! ```
 //!
-//! An [`Observer`] of the training loop. Its memory is bounded: old steps that were not sampled are
-//! dropped. A resumed run is watched from there.
+//! An [`Observer`] of the training loop. The data are inspected first, but for the neighbours,
+//! which would take as long as many steps: `diagnose` searches them. Memory is bounded: old steps
+//! that were not sampled are dropped. A resumed run is watched from there.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
@@ -48,7 +49,8 @@ impl<T: Element> Watch<T> {
     /// [`Error::Network`] if there is not enough memory.
     pub fn new(setup: &Setup, cpu: Cpu<'_>, to: Sender<Finding>) -> Result<Self, Error> {
         let settings = setup.config.doctor.clone();
-        let recorder = Recorder::new(setup, Some(inspection::inspect(setup, cpu)?), SAMPLE_EVERY)?;
+        let data = inspection::inspect_briefly(setup, cpu)?;
+        let recorder = Recorder::new(setup, Some(data), SAMPLE_EVERY)?;
         let mut watch = Self { recorder, settings, sent: BTreeMap::new(), to };
         watch.judge();
         Ok(watch)
