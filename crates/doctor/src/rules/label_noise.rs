@@ -162,7 +162,7 @@ fn estimate(context: &Context<'_>, data: &Data) -> Option<Estimate> {
         && record.model.layers.iter().all(|layer| layer.dropout.is_none_or(|p| p == 0.0))
         && !(has_layer(record, "batch_norm") && (1..16).contains(&record.model.batch))
         // Of examples in the order of their classes, the next batch is unlike those before.
-        && !record.data.as_ref().is_some_and(|data| is_sorted(data));
+        && record.data.as_ref().is_none_or(|data| !is_sorted(data));
     let excess = excess_of_validation(record).or_else(|| excess_over_batches(record));
     let wrong = excess.filter(|_| is_alike)?;
     let threshold = context.threshold("epochs");
