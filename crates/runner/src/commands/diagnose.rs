@@ -96,8 +96,6 @@ struct Times {
     data: f64,
     /// Until the initial network was measured.
     preflight: f64,
-    /// Until the first verdict, after a part of the probe.
-    first_verdict: Option<f64>,
     /// Until the verdict.
     verdict: f64,
 }
@@ -105,7 +103,7 @@ struct Times {
 impl Times {
     fn new() -> Self {
         let [loaded, data, preflight, verdict] = [0.0; 4];
-        Self { started: Instant::now(), loaded, data, preflight, first_verdict: None, verdict }
+        Self { started: Instant::now(), loaded, data, preflight, verdict }
     }
 
     fn now(&self) -> f64 {
@@ -129,7 +127,6 @@ impl Times {
                         found.severity, found.id
                     ))
                 ));
-                self.first_verdict = Some(seconds);
             }
         }
     }
