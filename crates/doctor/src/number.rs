@@ -11,7 +11,7 @@ use serde::{Deserializer, Serializer};
 /// Writes `value`.
 ///
 /// # Errors
-/// Those of `serializer`.
+/// Errors of `serializer`.
 pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     match *value {
         value if value.is_finite() => serializer.serialize_f64(value),
@@ -24,7 +24,7 @@ pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::
 /// Reads the encoding of [`serialize`].
 ///
 /// # Errors
-/// Those of `deserializer`, and for anything but a number or one of the three strings.
+/// Errors of `deserializer`; also for anything but a number or one of the three strings.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     struct Number;
 
@@ -70,7 +70,7 @@ pub mod option {
     /// Writes `value`.
     ///
     /// # Errors
-    /// Those of `serializer`.
+    /// Errors of `serializer`.
     pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
         value.map(Number).serialize(serializer)
     }

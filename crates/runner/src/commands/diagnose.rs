@@ -36,7 +36,7 @@ use crate::run::{folder, setup, sizes};
 /// Options of `diagnose`.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What is diagnosed.
+    /// Subject of the diagnosis.
     pub subject: Subject,
     /// Try the cures.
     pub cure: bool,
@@ -58,7 +58,7 @@ pub struct Request {
     pub json: bool,
 }
 
-/// What is diagnosed.
+/// Subject of a diagnosis.
 #[derive(Clone, Debug)]
 pub enum Subject {
     /// A configuration, by a probe.
@@ -132,7 +132,7 @@ impl Times {
     }
 }
 
-/// What the initial network shows, beside its findings.
+/// Measurements of the initial network.
 #[derive(Serialize)]
 struct Preflight {
     /// Loss, and that of predictions by chance.

@@ -11,7 +11,7 @@ use crate::data::replace::replace_with;
 use crate::diagnosis::suite::{Case, Score};
 use crate::machine::terminal;
 
-/// What is done with the cases.
+/// Work on the cases.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Work {
     /// Diagnose each, and cure it within so many seconds if that is above 0.

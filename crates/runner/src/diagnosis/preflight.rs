@@ -47,7 +47,7 @@ const BATCH: usize = 16;
 /// Operations of training on it.
 const BATCH_OPERATIONS: f64 = 1.2e10;
 
-/// Its steps.
+/// Steps of that training.
 const BATCH_STEPS: std::ops::RangeInclusive<f64> = 50.0..=200.0;
 
 /// Fraction of the first loss at which it has been memorised.

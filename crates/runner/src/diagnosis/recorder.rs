@@ -41,7 +41,7 @@ const FIRST: u64 = 8;
 /// Records steps for the doctor.
 #[derive(Debug)]
 pub struct Recorder<T> {
-    /// What is recorded: steps, and the network before the first.
+    /// The record: steps, and the network before the first.
     pub record: Record,
     /// Sampled steps: every so many.
     every: u64,

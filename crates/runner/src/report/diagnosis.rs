@@ -26,11 +26,11 @@ use crate::report::page::{Escaped, Page, capitalised};
 pub struct DiagnosisPage<'a> {
     /// Name of what was diagnosed.
     pub subject: &'a str,
-    /// What was measured.
+    /// Measurements of the training.
     pub record: &'a Record,
-    /// What was found.
+    /// Findings, and how the training goes.
     pub verdict: &'a Verdict,
-    /// What was tried.
+    /// Trials and cure, if cures were tried.
     pub treatment: Option<&'a Treatment>,
     /// Lines of the configuration that the cure changes.
     pub difference: &'a [String],

@@ -1,4 +1,4 @@
-//! What the doctor finds in a run: the opening of its report.
+//! Findings of the doctor in a run: the opening of its report.
 
 use std::fmt;
 

@@ -19,7 +19,7 @@ use crate::training::step::{NonFiniteStep, TrainingStep};
 /// Steps after which the loss is looked at.
 const STEPS_PER_LOOK: u64 = 25;
 
-/// What became of the loss of a batch.
+/// Loss of a batch before and after training on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OneBatch {
     /// Number of steps.
