@@ -65,12 +65,12 @@ pub(crate) fn profile(record: &Record) -> Option<Depth> {
     })
 }
 
-/// Factor by which a quantity grows per layer with weights, with its interval.
+/// Growth of a quantity per layer with weights, with its interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Factor {
-    /// Factor per layer, fitted to the logarithms.
-    pub factor: f64,
+pub struct Growth {
+    /// Ratio of one layer's quantity to that of the layer before, fitted to the logarithms.
+    pub ratio: f64,
     /// Lower end of its interval, two standard errors below.
     pub low: f64,
     /// Upper end.
@@ -79,28 +79,28 @@ pub struct Factor {
     pub layers: usize,
 }
 
-impl Factor {
-    /// Factor e^`slope` of a fitted line.
+impl Growth {
+    /// Ratio e^`slope` of a fitted line.
     fn new(Line { slope, error, .. }: Line, layers: usize) -> Self {
-        let [factor, low, high] = [slope, slope - 2.0 * error, slope + 2.0 * error].map(libm::exp);
-        Self { factor, low, high, layers }
+        let [ratio, low, high] = [slope, slope - 2.0 * error, slope + 2.0 * error].map(libm::exp);
+        Self { ratio, low, high, layers }
     }
 }
 
-/// Factor of the gradient over the weights, in L2 norms, per layer on the way back, from the last
+/// Growth of the gradient over the weights, in L2 norms, per layer on the way back, from the last
 /// layer to the first; `None` for fewer than three layers.
-pub fn gradient_factor(record: &Record) -> Option<Factor> {
+pub fn gradient_growth(record: &Record) -> Option<Growth> {
     let Depth { line, layers, .. } = profile(record)?;
     let back = Line { slope: -line.slope, ..line };
-    (layers > 2).then(|| Factor::new(back, layers))
+    (layers > 2).then(|| Growth::new(back, layers))
 }
 
-/// Factor of the outputs' standard deviation per layer with weights, in the initial network; `None`
+/// Growth of the outputs' standard deviation per layer with weights, in the initial network; `None`
 /// for fewer than three layers.
-pub fn activation_factor(record: &Record) -> Option<Factor> {
+pub fn activation_growth(record: &Record) -> Option<Growth> {
     let samples = initial_layers(record);
     let of_layer = |layer: usize| samples.get(layer)?.std.filter(|std| *std > 0.0);
     let stds: Vec<f64> = weight_layers(&record.model).into_iter().filter_map(of_layer).collect();
     let line = fit_line((0..).map(f64::from).zip(stds.iter().map(|std| libm::log(*std))))?;
-    (stds.len() > 2).then(|| Factor::new(line, stds.len()))
+    (stds.len() > 2).then(|| Growth::new(line, stds.len()))
 }

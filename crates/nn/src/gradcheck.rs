@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Near a kink of an activation, such as ReLU's at 0, finite differences are no derivative:
-//! differences with half the step then disagree with them, whatever the analytic gradient is. At a
-//! kink they agree, but the slopes above and below differ. Such elements are counted separately.
+//! differences with half the step then disagree with them, whatever the analytic gradient is. Right
+//! at it they agree, but the slopes above and below differ. Such elements are counted separately.
 
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -60,9 +60,7 @@ pub fn gradcheck(
 ) -> Result<Vec<Check>, Error> {
     let mut pass = Pass::new(cpu, network, mode, weights.buffers, batch)?;
     let params = weights.params;
-    let (mut grads, mut dinputs) = (vec![0.0; params.len()], vec![0.0; batch.inputs.len()]);
-    pass.loss(params, batch.inputs, Some((&mut grads, &mut dinputs)))?;
-
+    let (grads, dinputs) = pass.gradients(params)?;
     let mut checks = Vec::new();
     let mut moved = params.to_vec();
     for tensor in network.layout().tensors() {
@@ -73,13 +71,13 @@ pub fn gradcheck(
         let floor = FLOOR * largest(&grads[range.clone()]);
         let part = Part { name: &tensor.name, start: range.start, floor };
         checks.push(compare(part, range, &grads, &mut moved, |params| {
-            pass.loss(params, batch.inputs, None)
+            pass.loss(params, batch.inputs)
         })?);
     }
     let mut moved = batch.inputs.to_vec();
     let part = Part { name: "inputs", start: 0, floor: FLOOR * largest(&dinputs) };
     checks.push(compare(part, 0..moved.len(), &dinputs, &mut moved, |inputs| {
-        pass.loss(params, inputs, None)
+        pass.loss(params, inputs)
     })?);
     Ok(checks)
 }
@@ -101,8 +99,7 @@ pub fn gradcheck_largest(
 ) -> Result<Vec<Check>, Error> {
     let mut pass = Pass::new(cpu, network, mode, weights.buffers, batch)?;
     let mut params = weights.params.to_vec();
-    let (mut grads, mut dinputs) = (vec![0.0; params.len()], vec![0.0; batch.inputs.len()]);
-    pass.loss(&params, batch.inputs, Some((&mut grads, &mut dinputs)))?;
+    let (grads, _) = pass.gradients(&params)?;
     let mut tensors = network.layout().tensors().to_vec();
     tensors.retain(|tensor| !tensor.range.is_empty());
     let count = tensors.len();
@@ -121,7 +118,7 @@ pub fn gradcheck_largest(
         chosen.truncate(share);
         let part = Part { name: &tensor.name, start: tensor.range.start, floor };
         checks.push(compare(part, chosen, &grads, &mut params, |params| {
-            pass.loss(params, batch.inputs, None)
+            pass.loss(params, batch.inputs)
         })?);
     }
     Ok(checks)
@@ -150,25 +147,23 @@ impl<'a> Pass<'a> {
         Ok(Self { cpu, network, mode, buffers, batch, workspace })
     }
 
-    /// Mean loss, and the gradients with respect to parameters and inputs where they are asked for.
-    fn loss(
-        &mut self,
-        params: &[f64],
-        inputs: &[f64],
-        gradient: Option<(&mut [f64], &mut [f64])>,
-    ) -> Result<f64, Error> {
+    /// Mean loss.
+    fn loss(&mut self, params: &[f64], inputs: &[f64]) -> Result<f64, Error> {
         let Self { cpu, network, mode, buffers, batch, workspace } = self;
         // Every pass starts from the same running statistics.
-        let mut buffers = buffers.to_vec();
-        let weights = Weights { params, buffers: &mut buffers };
+        let weights = Weights { params, buffers: &mut buffers.to_vec() };
         let batch = Batch { inputs, ..*batch };
-        let score = match gradient {
-            Some((grads, dinputs)) => {
-                network.gradients(*cpu, *mode, weights, batch, workspace, grads, Some(dinputs))?
-            }
-            None => network.score(*cpu, *mode, weights, batch, workspace)?,
-        };
-        Ok(score.mean_loss())
+        Ok(network.score(*cpu, *mode, weights, batch, workspace)?.mean_loss())
+    }
+
+    /// Gradients of the mean loss with respect to parameters and inputs.
+    fn gradients(&mut self, params: &[f64]) -> Result<(Vec<f64>, Vec<f64>), Error> {
+        let Self { cpu, network, mode, buffers, batch, workspace } = self;
+        let (mut grads, mut dinputs) = (vec![0.0; params.len()], vec![0.0; batch.inputs.len()]);
+        let weights = Weights { params, buffers: &mut buffers.to_vec() };
+        let into = Some(&mut dinputs[..]);
+        network.gradients(*cpu, *mode, weights, *batch, workspace, &mut grads, into)?;
+        Ok((grads, dinputs))
     }
 }
 

@@ -12,7 +12,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use doctor::depth::Factor;
+use doctor::depth::Growth;
 use doctor::progress::{Progress, State};
 use doctor::record::Initial;
 use doctor::{Finding, MeanField, Record, Settings, Severity, Verdict, judge};
@@ -139,9 +139,9 @@ struct Preflight {
     loss: Option<f64>,
     chance_loss: Option<f64>,
     /// Growth of the outputs' standard deviation per layer, forward.
-    activations: Option<Factor>,
+    activations: Option<Growth>,
     /// Growth of the gradient over the weights per layer, backward.
-    gradients: Option<Factor>,
+    gradients: Option<Growth>,
     mean_field: Option<Theory>,
     /// Smallest and largest singular value of the Jacobian.
     jacobian: Option<[f64; 2]>,
@@ -177,8 +177,8 @@ impl Preflight {
         Self {
             loss: measured(|initial| initial.loss),
             chance_loss: progress.chance_loss,
-            activations: doctor::depth::activation_factor(record),
-            gradients: doctor::depth::gradient_factor(record),
+            activations: doctor::depth::activation_growth(record),
+            gradients: doctor::depth::gradient_growth(record),
             mean_field: MeanField::of(record).map(theory),
             jacobian: measured(|initial| initial.jacobian_min)
                 .zip(measured(|initial| initial.jacobian_max))
@@ -190,9 +190,9 @@ impl Preflight {
 
     /// Lines for people.
     fn lines(&self) -> Vec<String> {
-        let per_layer = |factor: &Factor| {
-            let Factor { factor, low, high, layers } = factor;
-            format!("{factor:.3} per layer ({low:.3} to {high:.3}, {layers} layers)")
+        let per_layer = |growth: &Growth| {
+            let Growth { ratio, low, high, layers } = growth;
+            format!("{ratio:.3} per layer ({low:.3} to {high:.3}, {layers} layers)")
         };
         let mut lines = Vec::new();
         let mut line = |name: &str, text: Option<String>| {

@@ -63,18 +63,22 @@ pub fn measure<T: Element>(
     cpu: Cpu<'_>,
     weights: &ModelWeights<T>,
 ) -> Result<Initial, Error> {
-    let memory = |result: Result<Option<f64>, Error>| match result {
-        Err(error @ Error::Network(nn::Error::Memory { .. })) => Err(error),
-        result => Ok(result.ok().flatten()),
-    };
-    let singular = singular_range(setup, cpu, weights)?;
+    let singular = measured(singular_range(setup, cpu, weights))?;
     Ok(Initial {
-        gradient_error: memory(gradient_error(setup, cpu, weights))?,
+        gradient_error: measured(gradient_error(setup, cpu, weights))?,
         jacobian_max: singular.map(|(_, max)| max),
         jacobian_min: singular.map(|(min, _)| min),
-        overfit_ratio: memory(overfit_ratio::<T>(setup, cpu))?,
+        overfit_ratio: measured(overfit_ratio::<T>(setup, cpu))?,
         ..Initial::default()
     })
+}
+
+/// The measurement; `None` if a pass failed, and an error if there was not enough memory.
+fn measured<M>(result: Result<Option<M>, Error>) -> Result<Option<M>, Error> {
+    match result {
+        Err(error @ Error::Network(nn::Error::Memory { .. })) => Err(error),
+        result => Ok(result.ok().flatten()),
+    }
 }
 
 /// Operations of a training step, per example: a product forward, and one each for the gradients

@@ -74,8 +74,8 @@ fn the_preflight_shows_what_the_initial_network_is_like() {
     assert!((number(&bad, "/mean_field/chi") - 1.0 / 16.0).abs() < 0.03, "{bad}");
     assert!(number(&bad, "/mean_field/trainable_layers") < 6.0, "{bad}");
     assert!(number(&bad, "/jacobian/1") < 1e-2, "{bad}");
-    let factor = number(&bad, "/gradients/factor");
-    assert!(factor < 0.5 && number(&bad, "/gradients/high") > factor, "{bad}");
+    let ratio = number(&bad, "/gradients/ratio");
+    assert!(ratio < 0.5 && number(&bad, "/gradients/high") > ratio, "{bad}");
     let output = world.expect(0, "diagnose --config good.toml", &[]);
     let text = stdout(&output);
     for part in ["before the first step (data ", "mean field", "Jacobian", "one batch"] {
